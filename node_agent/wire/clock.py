@@ -1,0 +1,77 @@
+"""Time, ids and randomness as values that are handed in, and the fleet's own time."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Protocol
+
+from pydantic import Field
+
+from node_agent.wire.model import WireModel
+
+# No vowels and no look-alikes: an id is read aloud, typed from a screen and never spells a word.
+ALPHABET = "23456789bcdfghjkmnpqrstvwxz"
+
+
+class Clock(Protocol):
+    """Three clocks, all in whole milliseconds; each answers at once and never raises."""
+
+    def wall_ms(self) -> int:
+        """Unix time. May jump; for people and for records only."""
+
+    def boot_ms(self) -> int:
+        """Since boot, counting sleep (CLOCK_BOOTTIME). For fleet time and liveness."""
+
+    def mono_ms(self) -> int:
+        """Since some point, not counting sleep (CLOCK_MONOTONIC). For limits that are charged."""
+
+
+class Ids(Protocol):
+    """Where randomness comes from."""
+
+    def token(self, nbytes: int) -> str:
+        """Hexadecimal, 2 x nbytes characters."""
+
+    def short(self, length: int) -> str:
+        """`length` characters of ALPHABET."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def wall_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def boot_ms(self) -> int:
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+    def mono_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000
+
+
+class SystemIds:
+    """The operating system's randomness."""
+
+    def token(self, nbytes: int) -> str:
+        return secrets.token_hex(nbytes)
+
+    def short(self, length: int) -> str:
+        return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+class FleetTime(WireModel):
+    """(epoch, milliseconds of the coordinator's boot clock).
+
+    The epoch grows at each start of the coordinator. Times of different epochs cannot be subtracted.
+    """
+
+    epoch: int = Field(ge=1)
+    ms: int = Field(ge=0)
+
+    def plus(self, ms: int) -> FleetTime:
+        return FleetTime(epoch=self.epoch, ms=self.ms + ms)
+
+    def is_past(self, now: FleetTime) -> bool:
+        """Whether `now` is later than this time; an older epoch is always past."""
+        return (self.epoch, self.ms) < (now.epoch, now.ms)

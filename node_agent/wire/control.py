@@ -1,0 +1,109 @@
+"""Control messages: what the coordinator tells a node besides orders, each signed and numbered."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.model import Count, Digest, FleetId, NodeTag, RunId, WireModel
+from node_agent.wire.signing import Message, Signature
+
+
+class Stop(WireModel):
+    """End this run's fences on the node; one that arrives later is refused."""
+
+    kind: Literal["stop"] = "stop"
+    identity: AttemptId
+    reason: str
+
+
+class Tombstone(WireModel):
+    """Every fence of the run up to this one has lost: end it, keep its evidence."""
+
+    kind: Literal["tombstone"] = "tombstone"
+    run: RunId
+    up_to_fence: int = Field(ge=1)
+    reason: str
+
+
+class SetSlots(WireModel):
+    """How many attempts may run at once from now on; nobody running is ended."""
+
+    kind: Literal["slots"] = "slots"
+    slots: int = Field(ge=0, le=256)
+
+
+class Drain(WireModel):
+    """Start nothing new (`on`), or start again."""
+
+    kind: Literal["drain"] = "drain"
+    on: bool
+    reason: str = ""
+
+
+class Revoke(WireModel):
+    """The node is no longer of this fleet: start nothing, end nothing, clean up when told."""
+
+    kind: Literal["revoke"] = "revoke"
+    reason: str
+
+
+class Acknowledge(WireModel):
+    """The receipt with this digest is archived; the countersignature proves it."""
+
+    kind: Literal["acknowledge"] = "acknowledge"
+    identity: AttemptId
+    receipt: Digest
+    countersignature: Signature
+    orphan: bool = False
+
+
+class Reject(WireModel):
+    """The receipt is rightly signed and false: it will never be accepted."""
+
+    kind: Literal["reject"] = "reject"
+    identity: AttemptId
+    receipt: Digest
+    reason: str
+
+
+class Resend(WireModel):
+    """Bytes that the receipt names are missing here: send them again, then the receipt."""
+
+    kind: Literal["resend"] = "resend"
+    identity: AttemptId
+    receipt: Digest
+    missing: tuple[str, ...]
+
+
+ControlBody = Annotated[
+    Stop | Tombstone | SetSlots | Drain | Revoke | Acknowledge | Reject | Resend, Field(discriminator="kind")
+]
+
+
+class Control(Message):
+    """One numbered control message for one node. Numbers only grow; an old one changes nothing."""
+
+    fleet: FleetId
+    node: NodeTag
+    seq: int = Field(ge=1)
+    at: FleetTime
+    body: ControlBody
+
+
+class Beat(Message):
+    """The coordinator's pulse for one node, every 5 s: fleet time, cursors and standing settings."""
+
+    fleet: FleetId
+    node: NodeTag
+    seq: int = Field(ge=1)
+    time: FleetTime
+    answers: str | None = None
+    """The newest nonce of the node that was seen."""
+    cursors: dict[str, Count]
+    """Highest applied event number by attempt identity, for the fences that are open."""
+    control_seq: Count
+    """The highest control message that was issued: a node that has seen less asks by saying so."""

@@ -1,0 +1,80 @@
+"""Events: what a node reports of an attempt while it is under way."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import Mark
+from node_agent.wire.model import Count, FleetId, Millis, NodeTag, Usd, WireModel
+from node_agent.wire.signing import Message
+
+
+class Refused(WireModel):
+    """The order was not started and never will be."""
+
+    kind: Literal["refused"] = "refused"
+    why: OrderRefusal
+    detail: str
+
+
+class Revoked(WireModel):
+    """A stop reached an order before anything of it was started."""
+
+    kind: Literal["revoked"] = "revoked"
+    reason: str
+
+
+class Marked(WireModel):
+    """The journal has this mark now."""
+
+    kind: Literal["marked"] = "marked"
+    mark: Mark
+    detail: str = ""
+
+
+class Interrupting(WireModel):
+    """A stop or tombstone was read; the processes are being ended."""
+
+    kind: Literal["interrupting"] = "interrupting"
+    reason: str
+
+
+class Progress(WireModel):
+    """Live usage as the runtime reports it; totals of this attempt so far."""
+
+    kind: Literal["progress"] = "progress"
+    input_tokens: Count
+    output_tokens: Count
+    cost_usd: Usd | None = None
+    tool_calls: Count = 0
+    log_bytes: Count = 0
+
+
+class Finding(WireModel):
+    """Something a person should know: salvage, a lie of a runtime, a gate that changed files."""
+
+    kind: Literal["finding"] = "finding"
+    level: Literal["info", "warning", "error"]
+    text: str
+
+
+EventBody = Annotated[
+    Refused | Revoked | Marked | Interrupting | Progress | Finding, Field(discriminator="kind")
+]
+
+
+class Event(Message):
+    """(identity, seq) is the event's identity; applied in order, once."""
+
+    fleet: FleetId
+    node: NodeTag
+    identity: AttemptId
+    seq: int = Field(ge=1)
+    wall_ms: Millis
+    at: FleetTime | None = None
+    body: EventBody

@@ -1,0 +1,142 @@
+"""How things end and fail, and what each way means for retries and records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How an attempt or a run ended. Never left again, but for `lost` (see docs/explanation/states.md)."""
+
+    DONE = "done"
+    ERROR = "error"
+    VERIFY_FAILED = "verify_failed"
+    BLOCKED = "blocked"
+    TIMEOUT = "timeout"
+    STALLED = "stalled"
+    BUDGET_EXCEEDED = "budget_exceeded"
+    INTERRUPTED = "interrupted"
+    LOST = "lost"
+    INFRA = "infra"
+    POLICY_VIOLATION = "policy_violation"
+    SUPERSEDED = "superseded"
+
+
+class FailureKind(StrEnum):
+    """Why an attempt did not end as `done`, finer than the outcome."""
+
+    AGENT_FAILED = "agent_failed"
+    NO_ANSWER = "no_answer"
+    TOOL_DENIED = "tool_denied"
+    GATE_FAILED = "gate_failed"
+    NEEDS_PERSON = "needs_person"
+    WALL_LIMIT = "wall_limit"
+    IDLE_LIMIT = "idle_limit"
+    OUTPUT_LIMIT = "output_limit"
+    TOKEN_LIMIT = "token_limit"
+    USD_LIMIT = "usd_limit"
+    STOPPED = "stopped"
+    DRAINED = "drained"
+    NODE_LOST = "node_lost"
+    READ_ONLY_BROKEN = "read_only_broken"
+    MODEL_AUTH = "model_auth"
+    MODEL_BUSY = "model_busy"
+    MODEL_FAILED = "model_failed"
+    RUNTIME_MISSING = "runtime_missing"
+    RUNTIME_UNREADABLE = "runtime_unreadable"
+    SETUP_FAILED = "setup_failed"
+    GATE_NOT_RUNNABLE = "gate_not_runnable"
+    WORKSPACE = "workspace"
+    DEPOT = "depot"
+    DISK_FULL = "disk_full"
+    PROCESS_VANISHED = "process_vanished"
+    NODE_REBOOTED = "node_rebooted"
+    RECEIPT_REJECTED = "receipt_rejected"
+    NODE_INTERNAL = "node_internal"
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRule:
+    """What one failure kind means.
+
+    `retry`: another attempt may help. `agent`: counts against the agent's record.
+    `node`: counts for the node's breaker.
+    """
+
+    outcome: Outcome
+    retry: bool
+    agent: bool
+    node: bool
+
+
+def _rule(outcome: Outcome, flags: str) -> FailureRule:
+    return FailureRule(outcome, "r" in flags, "a" in flags, "n" in flags)
+
+
+FAILURES: dict[FailureKind, FailureRule] = {
+    FailureKind.AGENT_FAILED: _rule(Outcome.ERROR, "ra"),
+    FailureKind.NO_ANSWER: _rule(Outcome.ERROR, "ra"),
+    FailureKind.TOOL_DENIED: _rule(Outcome.ERROR, "a"),
+    FailureKind.GATE_FAILED: _rule(Outcome.VERIFY_FAILED, "ra"),
+    FailureKind.NEEDS_PERSON: _rule(Outcome.BLOCKED, ""),
+    FailureKind.WALL_LIMIT: _rule(Outcome.TIMEOUT, "a"),
+    FailureKind.IDLE_LIMIT: _rule(Outcome.STALLED, "ra"),
+    FailureKind.OUTPUT_LIMIT: _rule(Outcome.ERROR, "a"),
+    FailureKind.TOKEN_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),
+    FailureKind.USD_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),
+    FailureKind.STOPPED: _rule(Outcome.INTERRUPTED, ""),
+    FailureKind.DRAINED: _rule(Outcome.INTERRUPTED, "r"),
+    FailureKind.NODE_LOST: _rule(Outcome.LOST, "n"),
+    FailureKind.READ_ONLY_BROKEN: _rule(Outcome.POLICY_VIOLATION, "a"),
+    FailureKind.MODEL_AUTH: _rule(Outcome.INFRA, ""),
+    FailureKind.MODEL_BUSY: _rule(Outcome.INFRA, "r"),
+    FailureKind.MODEL_FAILED: _rule(Outcome.INFRA, "r"),
+    FailureKind.RUNTIME_MISSING: _rule(Outcome.INFRA, "n"),
+    FailureKind.RUNTIME_UNREADABLE: _rule(Outcome.INFRA, ""),
+    FailureKind.SETUP_FAILED: _rule(Outcome.INFRA, ""),
+    FailureKind.GATE_NOT_RUNNABLE: _rule(Outcome.INFRA, ""),
+    FailureKind.WORKSPACE: _rule(Outcome.INFRA, "rn"),
+    FailureKind.DEPOT: _rule(Outcome.INFRA, "r"),
+    FailureKind.DISK_FULL: _rule(Outcome.INFRA, "rn"),
+    FailureKind.PROCESS_VANISHED: _rule(Outcome.INFRA, "rn"),
+    FailureKind.NODE_REBOOTED: _rule(Outcome.INFRA, "r"),
+    FailureKind.RECEIPT_REJECTED: _rule(Outcome.INFRA, "n"),
+    FailureKind.NODE_INTERNAL: _rule(Outcome.INFRA, "rn"),
+}
+"""The failure table: the only place that says which failure may be tried again and whom it counts against."""
+
+
+class OrderRefusal(StrEnum):
+    """Why a node does not start an order. A refused order frees its slot and never counts as an attempt."""
+
+    BAD_ENVELOPE = "bad_envelope"
+    WRONG_FLEET = "wrong_fleet"
+    WRONG_NODE = "wrong_node"
+    OLD_EPOCH = "old_epoch"
+    NO_FLEET_TIME = "no_fleet_time"
+    TOO_LATE = "too_late"
+    OLD_FENCE = "old_fence"
+    FENCE_CONFLICT = "fence_conflict"
+    TOMBSTONED = "tombstoned"
+    STOPPED = "stopped"
+    REVOKED = "revoked"
+    DRAINING = "draining"
+    NO_SLOT = "no_slot"
+    RUNTIME_MISSING = "runtime_missing"
+    CEILING = "ceiling"
+    DISK_FULL = "disk_full"
+
+
+REBINDABLE: frozenset[OrderRefusal] = frozenset(
+    {
+        OrderRefusal.OLD_EPOCH,
+        OrderRefusal.NO_FLEET_TIME,
+        OrderRefusal.TOO_LATE,
+        OrderRefusal.OLD_FENCE,
+        OrderRefusal.DRAINING,
+        OrderRefusal.NO_SLOT,
+        OrderRefusal.DISK_FULL,
+    }
+)
+"""Refusals after which the same attempt may simply be bound again; the others need a look at why."""

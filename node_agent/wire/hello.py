@@ -1,0 +1,21 @@
+"""The hello with which a node opens a stream to the depot."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.model import FleetId, NodeTag
+from node_agent.wire.signing import Message
+
+Verb = Literal["fetch", "push", "log", "artifact"]
+
+
+class Hello(Message):
+    """Signed by the node over the server's nonce: valid for one stream, one fence, one verb."""
+
+    fleet: FleetId
+    node: NodeTag
+    nonce: str
+    identity: AttemptId
+    verb: Verb

@@ -1,0 +1,35 @@
+"""Which binding of which attempt of which run: the identity that everything carries."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field
+
+from node_agent.wire.model import RunId, WireModel
+
+_SPELLED = re.compile(r"^(r-[a-z0-9]{4,24})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,8})$")
+
+
+class AttemptId(WireModel):
+    """(run, attempt, fence). The fence only grows within a run."""
+
+    run: RunId
+    attempt: int = Field(ge=1, le=999_999_999)
+    fence: int = Field(ge=1, le=999_999_999)
+
+    def __str__(self) -> str:
+        return f"{self.run}.{self.attempt}.{self.fence}"
+
+    @classmethod
+    def parse(cls, text: str) -> AttemptId:
+        """From its spelling `RUN.ATTEMPT.FENCE`; ValueError for anything else."""
+        match = _SPELLED.match(text)
+        if match is None:
+            raise ValueError(f"not an attempt's identity: {text!r}")
+        return cls(run=match[1], attempt=int(match[2]), fence=int(match[3]))
+
+    @property
+    def ref(self) -> str:
+        """The only git ref that this fence may push to."""
+        return f"refs/pancode/{self.run}/{self.attempt}.{self.fence}"

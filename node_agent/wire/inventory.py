@@ -1,0 +1,34 @@
+"""The inventory: what a node's journal holds, told at each link-up."""
+
+from __future__ import annotations
+
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import Mark
+from node_agent.wire.model import Count, Digest, FleetId, NodeTag, WireModel
+from node_agent.wire.signing import Message
+
+
+class JournalEntry(WireModel):
+    """One attempt in the journal; `last_event` is the number of its newest event."""
+
+    identity: AttemptId
+    order: Digest
+    mark: Mark
+    last_event: Count
+
+
+class Inventory(Message):
+    """The whole journal of attempts that are not final, and the final ones of this epoch.
+
+    A fence that was offered with a start-by before `at` and is not named here was never accepted
+    and never will be.
+    """
+
+    fleet: FleetId
+    node: NodeTag
+    session: str
+    nonce: str
+    at: FleetTime
+    epoch_seen: Count
+    entries: tuple[JournalEntry, ...]

@@ -1,0 +1,68 @@
+"""Every name in Redis, and the version of the contract."""
+
+from __future__ import annotations
+
+from node_agent.wire.identity import AttemptId
+
+WIRE_VERSION = 1
+ENTRY = "node_agent.worker.entry"
+"""The one function that an RQ job names; nobody imports it by that name, it is a label for tools."""
+
+
+def node_queue(tag: str) -> str:
+    """The RQ queue that one node reads."""
+    return f"node.{tag}"
+
+
+def pool_queue(requirement: str) -> str:
+    """The RQ queue that shows admitted work waiting for a binding (tickets)."""
+    return f"pool.{requirement}"
+
+
+def job_id(tag: str, identity: AttemptId) -> str:
+    """RQ job id of an order; only letters, digits, `-` and `_` are legal in it."""
+    return f"{tag}_{identity.run}_{identity.attempt}_{identity.fence}"
+
+
+def ticket_id(run: str, attempt: int) -> str:
+    """RQ job id of a ticket."""
+    return f"ticket_{run}_{attempt}"
+
+
+def job_prefix(tag: str) -> str:
+    """What an ACL pattern holds a node to."""
+    return f"{tag}_"
+
+
+def up_stream(tag: str) -> str:
+    """Events, receipts and inventories of a node, oldest first."""
+    return f"pancode:up:{tag}"
+
+
+def down_stream(tag: str) -> str:
+    """Control messages to a node, oldest first."""
+    return f"pancode:down:{tag}"
+
+
+def heartbeat_key(tag: str) -> str:
+    """The node's newest heartbeat."""
+    return f"pancode:heartbeat:{tag}"
+
+
+def beat_key(tag: str) -> str:
+    """The coordinator's newest beat for a node."""
+    return f"pancode:beat:{tag}"
+
+
+def tail_key(tag: str) -> str:
+    """Capped live tail of a node's running attempts (lossy; the stored log is the record)."""
+    return f"pancode:tail:{tag}"
+
+
+def hint_channel(tag: str) -> str:
+    """Pub/sub: "look now"; never more than a hint."""
+    return f"pancode:hint:{tag}"
+
+
+UP_HINT = "pancode:hint:up"
+"""Pub/sub: a node has written something."""

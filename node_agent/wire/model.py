@@ -1,0 +1,44 @@
+"""The base of every message: frozen, strict, no unknown field, canonical bytes."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+
+class WireModel(BaseModel):
+    """A value that both sides agree on to the byte."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
+
+    def canonical(self) -> bytes:
+        """The one encoding that is signed: sorted keys, no blanks, UTF-8."""
+        return canonical_json(self.model_dump(mode="json", by_alias=True))
+
+
+def canonical_json(value: Any) -> bytes:
+    """Canonical bytes of plain JSON data; refuses NaN and infinities (ValueError)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _plain(value: Decimal) -> str:
+    return format(value, "f")
+
+
+Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), PlainSerializer(_plain, return_type=str)]
+"""Money in US dollars, a decimal string on the wire."""
+RunId = Annotated[str, Field(pattern=r"^r-[a-z0-9]{4,24}$")]
+FleetId = Annotated[str, Field(pattern=r"^f-[a-z0-9]{4,24}$")]
+NodeTag = Annotated[str, Field(pattern=r"^[0-9a-f]{10}$")]
+"""10 hex digits of the digest of the node's public key: what names a node on the wire and in Redis."""
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 in hexadecimal."""
+CommitId = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
+RepoId = Annotated[str, Field(pattern=r"^[a-z0-9-]{4,80}$")]
+SecretName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+Count = Annotated[int, Field(ge=0)]
+Millis = Annotated[int, Field(ge=0)]

@@ -1,0 +1,94 @@
+"""The order: the signed statement that a node acts on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.model import (
+    CommitId,
+    Count,
+    FleetId,
+    Millis,
+    NodeTag,
+    RepoId,
+    SecretName,
+    Usd,
+    WireModel,
+)
+from node_agent.wire.policy import Mode, Policy, Safety
+from node_agent.wire.signing import Message
+
+MAX_TASK_BYTES = 1_000_000
+Argv = tuple[str, ...]
+
+
+class AgentSpec(WireModel):
+    """The agent definition as compiled for this run."""
+
+    name: str
+    prompt: str
+    tools: tuple[str, ...]
+    read_only: bool
+
+
+class Workspace(WireModel):
+    """Which files the run works on: a git snapshot from the depot, or an empty folder."""
+
+    kind: Literal["git", "none"]
+    repo: RepoId | None = None
+    base: CommitId | None = None
+    """The commit the user stood on; None for an unborn branch."""
+    snapshot: CommitId | None = None
+    """The commit that holds the working tree as it was at dispatch."""
+    object_format: Literal["sha1", "sha256"] = "sha1"
+
+
+class Gate(WireModel):
+    """A verification gate: an argument list whose exit status 0 means passed."""
+
+    name: str
+    argv: Argv = Field(min_length=1)
+
+
+class Limits(WireModel):
+    """What ends the run; None means no such limit."""
+
+    wall_ms: int = Field(gt=0)
+    idle_ms: int = Field(gt=0)
+    output_bytes: int = Field(gt=0)
+    tokens: int | None = Field(default=None, gt=0)
+    usd: Usd | None = None
+
+
+class Order(Message):
+    """One binding of one attempt to one node."""
+
+    fleet: FleetId
+    epoch: int = Field(ge=1)
+    identity: AttemptId
+    node: NodeTag
+    issued_wall_ms: Millis
+    """Coordinator's wall clock; dates of commits made for this order."""
+    start_by: FleetTime
+    agent: AgentSpec
+    task: str
+    argv: Argv | None = None
+    """Runtime `shell` only: run exactly this instead of the task as a script."""
+    runtime: str
+    model: str | None = None
+    mode: Mode
+    safety: Safety
+    policy: Policy
+    workspace: Workspace
+    setup: tuple[Argv, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    limits: Limits
+    env: tuple[str, ...] = ()
+    """Names of variables of the node that the agent may see."""
+    secrets: tuple[SecretName, ...] = ()
+    depth: Count = 0
+    trace: str = Field(max_length=64)

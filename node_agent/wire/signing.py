@@ -1,0 +1,240 @@
+"""DSSE envelopes with Ed25519: what is signed, by whom, and why an envelope is refused."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import Field, ValidationError
+
+from node_agent.wire.keys import WIRE_VERSION
+from node_agent.wire.model import Digest, WireModel
+
+MAX_ENVELOPE_BYTES = 4 * 1024 * 1024
+"""A larger envelope is refused unread."""
+
+
+class RefusalCode(StrEnum):
+    """Why an envelope was not believed."""
+
+    MALFORMED = "malformed"
+    UNSIGNED = "unsigned"
+    UNKNOWN_KEY = "unknown_key"
+    TAMPERED = "tampered"
+    WRONG_TYPE = "wrong_type"
+    UNKNOWN_VERSION = "unknown_version"
+    UNKNOWN_FIELD = "unknown_field"
+    INVALID_FIELD = "invalid_field"
+
+
+class WireRefusal(Exception):
+    """An envelope or message was refused; `code` says why in one word, `detail` in a sentence."""
+
+    def __init__(self, code: RefusalCode, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class Signature(WireModel):
+    """One signature of an envelope."""
+
+    keyid: Digest
+    sig: str
+
+
+class Envelope(WireModel):
+    """A DSSE envelope: type, payload (base64) and signatures over both."""
+
+    payloadType: str = Field(max_length=128)
+    payload: str
+    signatures: tuple[Signature, ...] = Field(max_length=4)
+
+    def body(self) -> bytes:
+        """The payload's bytes; WireRefusal(MALFORMED) when it is not base64."""
+        try:
+            return base64.b64decode(self.payload, validate=True)
+        except binascii.Error as exc:
+            raise WireRefusal(RefusalCode.MALFORMED, "payload is not base64") from exc
+
+    def digest(self) -> str:
+        """SHA-256 of type and payload: the same statement has the same digest, whoever signed it."""
+        return hashlib.sha256(pae(self.payloadType, self.body())).hexdigest()
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """DSSE v1 pre-authentication encoding."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """An Ed25519 public key and its names."""
+
+    raw: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.raw) != 32:
+            raise ValueError("an Ed25519 public key has 32 bytes")
+
+    @property
+    def keyid(self) -> str:
+        """SHA-256 of the raw key, hexadecimal."""
+        return hashlib.sha256(self.raw).hexdigest()
+
+    @property
+    def tag(self) -> str:
+        """The first 10 digits of the key id: a node's name on the wire."""
+        return self.keyid[:10]
+
+    def text(self) -> str:
+        """One line for files and for enrolment."""
+        return "ed25519 " + base64.b64encode(self.raw).decode()
+
+    @classmethod
+    def parse(cls, text: str) -> PublicKey:
+        """From `text()`; ValueError when it is something else."""
+        kind, _, data = text.strip().partition(" ")
+        if kind != "ed25519":
+            raise ValueError("not an ed25519 public key line")
+        return cls(base64.b64decode(data, validate=True))
+
+    def verifies(self, signature: bytes, message: bytes) -> bool:
+        try:
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+
+class SigningKey:
+    """An Ed25519 private key."""
+
+    def __init__(self, seed: bytes) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+        self._seed = seed
+        raw = self._key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        self.public = PublicKey(raw)
+        self._keyid = self.public.keyid
+
+    def text(self) -> str:
+        """One line for a file of mode 0600."""
+        return "ed25519-seed " + base64.b64encode(self._seed).decode()
+
+    @classmethod
+    def parse(cls, text: str) -> SigningKey:
+        """From `text()`; ValueError when it is something else."""
+        kind, _, data = text.strip().partition(" ")
+        if kind != "ed25519-seed":
+            raise ValueError("not an ed25519 private key line")
+        return cls(base64.b64decode(data, validate=True))
+
+    def sign(self, payload_type: str, payload: bytes) -> Envelope:
+        """A new envelope with this key's signature."""
+        text = base64.b64encode(payload).decode()
+        return Envelope(
+            payloadType=payload_type, payload=text, signatures=(self._mark(payload_type, payload),)
+        )
+
+    def countersign(self, envelope: Envelope) -> Envelope:
+        """The same statement with this key's signature added (once)."""
+        if any(s.keyid == self._keyid for s in envelope.signatures):
+            return envelope
+        added = self._mark(envelope.payloadType, envelope.body())
+        return envelope.model_copy(update={"signatures": (*envelope.signatures, added)})
+
+    def _mark(self, payload_type: str, payload: bytes) -> Signature:
+        sig = self._key.sign(pae(payload_type, payload))
+        return Signature(keyid=self._keyid, sig=base64.b64encode(sig).decode())
+
+
+class Message(WireModel):
+    """A signed message: knows its payload type; the first field is the version."""
+
+    v: int = WIRE_VERSION
+
+    @classmethod
+    def payload_type(cls) -> str:
+        return f"application/vnd.pancode.{cls.__name__.lower()}+json"
+
+    def signed(self, key: SigningKey) -> Envelope:
+        return key.sign(self.payload_type(), self.canonical())
+
+
+M = TypeVar("M", bound=Message)
+
+
+def parse_envelope(data: bytes | str) -> Envelope:
+    """Bytes from anywhere to an envelope; WireRefusal(MALFORMED) otherwise."""
+    if len(data) > MAX_ENVELOPE_BYTES:
+        raise WireRefusal(RefusalCode.MALFORMED, f"larger than {MAX_ENVELOPE_BYTES} bytes")
+    try:
+        return Envelope.model_validate_json(data)
+    except ValidationError as exc:
+        raise WireRefusal(RefusalCode.MALFORMED, f"not an envelope: {_first(exc)}") from exc
+
+
+def verify(envelope: Envelope, keys: Mapping[str, PublicKey]) -> PublicKey:
+    """The key of `keys` (by key id) that signed it; WireRefusal UNSIGNED, UNKNOWN_KEY or TAMPERED."""
+    if not envelope.signatures:
+        raise WireRefusal(RefusalCode.UNSIGNED, "no signature")
+    known = [(s, keys[s.keyid]) for s in envelope.signatures if s.keyid in keys]
+    if not known:
+        raise WireRefusal(
+            RefusalCode.UNKNOWN_KEY, f"signed by {envelope.signatures[0].keyid[:10]}, which is not enrolled"
+        )
+    message = pae(envelope.payloadType, envelope.body())
+    for signature, key in known:
+        if not key.verifies(_unbase64(signature.sig), message):
+            raise WireRefusal(RefusalCode.TAMPERED, f"the signature of {key.tag} does not fit the content")
+    return known[0][1]
+
+
+def open_as(kind: type[M], envelope: Envelope, keys: Mapping[str, PublicKey]) -> M:
+    """Verify first, then parse; a typed WireRefusal for whatever does not fit."""
+    if envelope.payloadType != kind.payload_type():
+        raise WireRefusal(
+            RefusalCode.WRONG_TYPE, f"{envelope.payloadType} where {kind.payload_type()} is due"
+        )
+    verify(envelope, keys)
+    return parse_message(kind, envelope.body())
+
+
+def parse_message(kind: type[M], body: bytes) -> M:
+    """Unverified bytes to a message: version first, then every field."""
+    try:
+        raw = json.loads(body)
+    except ValueError as exc:
+        raise WireRefusal(RefusalCode.MALFORMED, "payload is not JSON") from exc
+    if not isinstance(raw, dict) or raw.get("v") != WIRE_VERSION:
+        found = raw.get("v") if isinstance(raw, dict) else None
+        raise WireRefusal(RefusalCode.UNKNOWN_VERSION, f"version {found!r}, this side speaks {WIRE_VERSION}")
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as exc:
+        unknown = any(e["type"] == "extra_forbidden" for e in exc.errors())
+        code = RefusalCode.UNKNOWN_FIELD if unknown else RefusalCode.INVALID_FIELD
+        raise WireRefusal(code, _first(exc)) from exc
+
+
+def _unbase64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return b""
+
+
+def _first(exc: ValidationError) -> str:
+    error = exc.errors(include_url=False, include_input=False)[0]
+    path = ".".join(str(p) for p in error["loc"])
+    return f"{path}: {error['msg']}" if path else str(error["msg"])

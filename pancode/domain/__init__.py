@@ -1,0 +1,1 @@
+"""Decisions: no await, no IO, no clock; `now` is an argument."""

@@ -1,0 +1,305 @@
+"""What the ledger remembers, row by row: frozen values with their table, key and indexes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import ClassVar
+
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.policy import Mode, Safety
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Where a record lives: its name, the fields of its key, the fields it is looked up by."""
+
+    name: str
+    key: tuple[str, ...]
+    indexes: tuple[str, ...] = ()
+
+
+class Record:
+    """Base of all rows. Fields: str, int, bool, Decimal, StrEnum, None, or plain JSON (dict, list, tuple)."""
+
+    __slots__ = ()
+    TABLE: ClassVar[Table]
+
+
+class RunState(StrEnum):
+    """Life of a run; `ended` has an outcome and is left by `lost` only."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    INTERRUPTING = "interrupting"
+    COLLECTING = "collecting"
+    ENDED = "ended"
+
+
+class FenceState(StrEnum):
+    """Life of one binding."""
+
+    OFFERED = "offered"
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    CLOSED = "closed"
+
+
+class Closed(StrEnum):
+    """How a fence was closed: by the node's own signed word, or given up as lost."""
+
+    RECEIPT = "receipt"
+    REFUSED = "refused"
+    REVOKED = "revoked"
+    NEVER_ACCEPTED = "never_accepted"
+    LOST = "lost"
+
+
+class EntryKind(StrEnum):
+    """A line in the books. hold +held; release -held; spend +spent; correct ±spent; unknown: hold stands."""
+
+    HOLD = "hold"
+    RELEASE = "release"
+    SPEND = "spend"
+    CORRECT = "correct"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Record):
+    """One durable setting of the fleet (epoch, pauses, ceilings); `value` is plain JSON."""
+
+    TABLE: ClassVar = Table("settings", ("name",))
+    name: str
+    value: object
+    changed_ms: int
+    changed_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node(Record):
+    """A machine of the inventory."""
+
+    TABLE: ClassVar = Table("nodes", ("name",), ("tag",))
+    name: str
+    added_ms: int
+    target: dict[str, object]
+    """How to reach it: host, port, user, identities, pinned host key ..."""
+    labels: dict[str, str]
+    slots: int
+    tag: str | None = None
+    public_key: str | None = None
+    draining: str | None = None
+    """The reason of a drain, None when it takes work."""
+    paused: str | None = None
+    removed: str | None = None
+    """None; `removed` or `removed, not cleaned`."""
+    control_seq: int = 0
+    epoch_seen: int = 0
+    facts: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Record):
+    """What the user asked for, resolved; and how far it has come."""
+
+    TABLE: ClassVar = Table("runs", ("id",), ("state", "created_ms"))
+    id: str
+    created_ms: int
+    created_by: str
+    task: str
+    argv: tuple[str, ...] | None
+    agent: str
+    prompt: str
+    tools: tuple[str, ...]
+    read_only: bool
+    runtime: str
+    model: str | None
+    mode: Mode
+    safety: Safety
+    told_only: bool
+    node: str | None
+    """Pinned node's name."""
+    require: dict[str, str]
+    priority: int
+    project: str | None
+    """Absolute path of the user's repository; None for `--workspace none`."""
+    workspace: dict[str, object]
+    """Wire form of node_agent.wire.order.Workspace."""
+    setup: tuple[tuple[str, ...], ...]
+    gates: tuple[dict[str, object], ...]
+    limits: dict[str, object]
+    env: tuple[str, ...]
+    secrets: tuple[str, ...]
+    depth: int
+    estimate_usd: Decimal
+    on_lost: str
+    """`ask` (default) or `retry`."""
+    max_attempts: int
+    trace: str
+    state: RunState = RunState.PENDING
+    reason: str = "queued"
+    attempt: int = 1
+    fence: int = 0
+    """Highest fence so far; grows over all attempts."""
+    stop_asked: str | None = None
+    outcome: Outcome | None = None
+    failure: FailureKind | None = None
+    exit_code: int | None = None
+    result: dict[str, object] = field(default_factory=dict)
+    """Of the winning attempt: commit, files_changed, change, answer, usage, receipt digest, node ..."""
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    retry_at_ms: int | None = None
+    retry_of: str | None = None
+    landed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt(Record):
+    """One try of a run."""
+
+    TABLE: ClassVar = Table("attempts", ("run", "attempt"), ("run",))
+    run: str
+    attempt: int
+    created_ms: int
+    held_usd: Decimal
+    outcome: Outcome | None = None
+    failure: FailureKind | None = None
+    reason: str = ""
+    finished_ms: int | None = None
+    usage: dict[str, object] = field(default_factory=dict)
+    """Last signed usage: input_tokens, output_tokens, cost_usd, cost_source ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence(Record):
+    """One binding of an attempt to a node: from the signed order until the node's own word closes it."""
+
+    TABLE: ClassVar = Table("fences", ("run", "fence"), ("node", "state", "tag"))
+    run: str
+    attempt: int
+    fence: int
+    node: str
+    tag: str
+    order: str
+    """The signed envelope, JSON, byte for byte as pushed."""
+    digest: str
+    start_by_epoch: int
+    start_by_ms: int
+    bound_ms: int
+    state: FenceState = FenceState.OFFERED
+    mark: str = ""
+    cursor: int = 0
+    """Highest applied event number."""
+    stop_seq: int = 0
+    """Control message that asked it to stop; 0 = none."""
+    closed: Closed | None = None
+    closed_ms: int | None = None
+    receipt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Record):
+    """A line in the books. Never changed, never deleted."""
+
+    TABLE: ClassVar = Table("entries", ("id",), ("run", "scope"))
+    id: str
+    at_ms: int
+    scope: str
+    """`day:2026-11-20`, `node:gpubox`, ..."""
+    kind: EntryKind
+    run: str
+    attempt: int
+    fence: int
+    usd: Decimal
+    tokens: int = 0
+    agent_ms: int = 0
+    source: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance(Record):
+    """Running sums of one scope; always equal to the sum of its entries."""
+
+    TABLE: ClassVar = Table("balances", ("scope",))
+    scope: str
+    spent_usd: Decimal = Decimal(0)
+    held_usd: Decimal = Decimal(0)
+    unknown_runs: int = 0
+    tokens: int = 0
+    agent_ms: int = 0
+    runs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Record):
+    """One thing decided about a run, in words: what `pancode why` prints."""
+
+    TABLE: ClassVar = Table("decisions", ("run", "number"), ("run",))
+    run: str
+    number: int
+    at_ms: int
+    kind: str
+    """gate, placement, wait, retry, stop, land, settle."""
+    what: str
+    verdict: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audit(Record):
+    """Something that happened, for the record. `number` grows."""
+
+    TABLE: ClassVar = Table("audit", ("number",), ("domain", "level", "run"))
+    number: int
+    at_ms: int
+    domain: str
+    level: str
+    what: str
+    detail: dict[str, object]
+    run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReceipt(Record):
+    """An archived receipt, countersigned."""
+
+    TABLE: ClassVar = Table("receipts", ("digest",), ("run",))
+    digest: str
+    run: str
+    attempt: int
+    fence: int
+    tag: str
+    envelope: str
+    stored_ms: int
+    orphan: bool = False
+    rejected: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlMessage(Record):
+    """A signed control message, kept until the node has said that it saw it."""
+
+    TABLE: ClassVar = Table("controls", ("tag", "seq"), ("tag",))
+    tag: str
+    seq: int
+    envelope: str
+    issued_ms: int
+
+
+ALL: tuple[type[Record], ...] = (
+    Setting,
+    Node,
+    Run,
+    Attempt,
+    Fence,
+    Entry,
+    Balance,
+    Decision,
+    Audit,
+    StoredReceipt,
+    ControlMessage,
+)

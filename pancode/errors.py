@@ -1,0 +1,131 @@
+"""The exception tree: every error says what happened, how we know, and the command that fixes it.
+
+PancodeError                 1  internal error
+├── UsageError               2  the arguments do not fit
+├── ConfigError              3  a configuration file or variable is wrong
+├── NotFoundError            4  no such run, node, agent, runtime ...
+├── RefusedError             5  an admission gate said no
+├── UnavailableError         6  coordinator, Redis or node cannot be used now
+├── WorkspaceError           7  snapshot, diff or landing cannot be done
+├── SignatureError           8  a signature or the protocol does not hold
+└── ConflictError            1  two things at once; the later one lost and may try again
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a command's exit status means; printed by `pancode help exit-codes`."""
+
+    DONE = 0
+    INTERNAL = 1
+    USAGE = 2
+    CONFIG = 3
+    NOT_FOUND = 4
+    REFUSED = 5
+    UNAVAILABLE = 6
+    WORKSPACE = 7
+    SIGNATURE = 8
+    ERROR = 10
+    VERIFY_FAILED = 11
+    BLOCKED = 12
+    TIMEOUT = 13
+    STALLED = 14
+    BUDGET_EXCEEDED = 15
+    LOST = 16
+    INFRA = 17
+    POLICY_VIOLATION = 18
+    INTERRUPTED = 19
+    PARTIAL = 20
+    DETACHED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as data: what crosses the API and what `--json` prints."""
+
+    code: str
+    message: str
+    why: str
+    fix: str
+    exit_code: int
+    retryable: bool
+
+
+class PancodeError(Exception):
+    """PanCode itself failed."""
+
+    code = "internal"
+    exit_code = ExitCode.INTERNAL
+    retryable = False
+
+    def __init__(self, message: str = "", *, why: str = "", fix: str = "", code: str = "") -> None:
+        """`message` says what happened, `why` how we know, `fix` the command that mends it."""
+        super().__init__(message or type(self).__doc__ or "")
+        self.why = why
+        self.fix = fix
+        if code:
+            self.code = code
+
+    def problem(self) -> Problem:
+        return Problem(self.code, str(self), self.why, self.fix, int(self.exit_code), self.retryable)
+
+
+class UsageError(PancodeError):
+    """The arguments do not fit."""
+
+    code = "usage"
+    exit_code = ExitCode.USAGE
+
+
+class ConfigError(PancodeError):
+    """A configuration file or variable is wrong."""
+
+    code = "config"
+    exit_code = ExitCode.CONFIG
+
+
+class NotFoundError(PancodeError):
+    """There is no such thing."""
+
+    code = "not_found"
+    exit_code = ExitCode.NOT_FOUND
+
+
+class RefusedError(PancodeError):
+    """An admission gate said no."""
+
+    code = "refused"
+    exit_code = ExitCode.REFUSED
+
+
+class UnavailableError(PancodeError):
+    """The coordinator, Redis or a node cannot be used now."""
+
+    code = "unavailable"
+    exit_code = ExitCode.UNAVAILABLE
+    retryable = True
+
+
+class WorkspaceError(PancodeError):
+    """A snapshot, diff or landing cannot be done."""
+
+    code = "workspace"
+    exit_code = ExitCode.WORKSPACE
+
+
+class SignatureError(PancodeError):
+    """A signature or the protocol does not hold."""
+
+    code = "signature"
+    exit_code = ExitCode.SIGNATURE
+
+
+class ConflictError(PancodeError):
+    """Two things at once: the later one lost."""
+
+    code = "conflict"
+    retryable = True

@@ -1,0 +1,154 @@
+"""What the control plane needs of the world, as protocols. Every call is synchronous."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from node_agent.wire.identity import AttemptId
+from pancode.domain.records import Record
+
+R = TypeVar("R", bound=Record)
+Key = tuple[str | int, ...]
+
+
+class Transaction(Protocol):
+    """One atomic look and change: all that is read is of one moment, nothing is seen before the end."""
+
+    def get(self, kind: type[R], *key: str | int) -> R | None:
+        """The row with this key, or None."""
+
+    def find(
+        self,
+        kind: type[R],
+        where: Mapping[str, object] | None = None,
+        *,
+        order: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> list[R]:
+        """Rows whose fields equal `where` (key or index fields only), by key or by `order`."""
+
+    def insert(self, record: Record) -> None:
+        """A new row; ConflictError when the key is taken."""
+
+    def put(self, record: Record) -> None:
+        """A new row or the new value of the row with that key."""
+
+    def delete(self, kind: type[Record], *key: str | int) -> None:
+        """Removes the row; nothing happens when there is none."""
+
+
+class Ledger(Protocol):
+    """The record of everything; survives a kill at any moment."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Commits on leaving, rolls back on an exception. Durable (fsync) when the block has been left."""
+
+    def close(self) -> None:
+        """Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpMessage:
+    """Something that a node wrote: not believed before its signature was checked."""
+
+    tag: str
+    entry: str
+    """Id in the stream, for `drop_up`."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Admitted work as shown in a pool queue: a projection, never an order."""
+
+    queue: str
+    run: str
+    attempt: int
+    task: str
+    agent: str
+    priority: int
+
+
+class Bus(Protocol):
+    """Redis as the coordinator sees it. Not trusted, may forget everything at any moment.
+
+    Every method raises UnavailableError while Redis cannot be used; every write is idempotent.
+    """
+
+    def push_order(self, tag: str, identity: AttemptId, envelope: str) -> None:
+        """Put the order into the node's queue, unless its job is already queued or claimed there."""
+
+    def close_job(self, tag: str, identity: AttemptId, ok: bool, reason: str) -> None:
+        """The RQ job is `finished` (ok) or `failed` with the reason, out of the queue. Unknown: no effect."""
+
+    def show_tickets(self, tickets: Iterable[Ticket]) -> None:
+        """Make the pool queues show exactly these, in this order."""
+
+    def send_control(self, tag: str, seq: int, envelope: str) -> None:
+        """Append to the node's control stream (capped) and hint. Sending again is harmless."""
+
+    def set_beat(self, tag: str, envelope: str) -> None:
+        """Replace the coordinator's beat for this node."""
+
+    def heartbeat(self, tag: str) -> bytes | None:
+        """The node's newest heartbeat envelope, as found."""
+
+    def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:
+        """Oldest messages of these nodes not dropped yet; waits at most `wait_ms` when there are none."""
+
+    def drop_up(self, messages: Sequence[UpMessage]) -> None:
+        """These are dealt with. Never before their effect is durable."""
+
+    def admit_node(self, tag: str, password: str) -> None:
+        """Create or renew the node's own Redis user, held to its own keys."""
+
+    def expel_node(self, tag: str) -> None:
+        """Remove the node's user (its connections are cut) and its keys."""
+
+    def queues(self) -> list[QueueView]:
+        """All our RQ queues as they are in Redis."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """One RQ queue as it is in Redis: job ids in order, and those started."""
+
+    name: str
+    waiting: tuple[str, ...]
+    started: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotTaken:
+    """A snapshot of the user's working tree in the depot."""
+
+    repo: str
+    base: str | None
+    snapshot: str
+    object_format: str
+    untracked: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Depot(Protocol):
+    """The coordinator's own git objects, logs and artifacts."""
+
+    def snapshot(self, project: str, run: str) -> SnapshotTaken:
+        """Take a snapshot; WorkspaceError names paths and fix. The user's repository stays byte for byte."""
+
+    def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
+        """Whether the fence's ref is there, is this commit, is whole and stands on the run's snapshot."""
+
+    def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
+        """Whether that log or artifact is on disk, complete to its digest."""
+
+
+class Archive(Protocol):
+    """Where countersigned receipts are kept as files, besides the ledger."""
+
+    def store(self, identity: AttemptId, envelope: str) -> None:
+        """Durable when it returns; the same bytes again are no error."""
