@@ -1,0 +1,73 @@
+# Every command of the house. `make` alone prints this list.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+STAMP := .venv/.setup
+
+# Suites that share nothing but the CPU run side by side; those with real servers and clocks run one after another.
+PARALLEL := $(wildcard tests/unit tests/contract tests/simulation)
+SERIAL := $(wildcard tests/integration tests/e2e)
+
+.PHONY: help setup system demo test check fix unit contract integration e2e simulation bench docs lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## the virtual environment, from hash-locked requirements (instant when nothing changed)
+
+$(STAMP): requirements/lock.txt pyproject.toml .ci/setup
+	@.ci/setup
+	@touch $@
+
+system: ## the system programs that the tests use (apt-get as root, else says what is missing)
+	@.ci/system
+
+demo: setup ## a whole fleet on this machine: up, dispatch, kill, recover, verify, clean up
+	@$(BIN)/pancode demo
+
+test: setup system check ## everything: check, then all suites
+	$(PYTEST) -n 2 $(PARALLEL)
+	$(PYTEST) $(SERIAL)
+
+check: setup ## format, lint, types, import contracts, architecture tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(PYTEST) -q tests/architecture
+
+fix: setup ## format, and repair what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+unit: setup ## tests/unit: no sockets, no sleep
+	$(PYTEST) -n 2 tests/unit
+
+contract: setup ## tests/contract: one suite per port, on memory and on the real adapter
+	$(PYTEST) -n 2 tests/contract
+
+simulation: setup ## tests/simulation: control plane and node under one seeded scheduler
+	$(PYTEST) -n 2 tests/simulation
+
+integration: setup system ## tests/integration: real Valkey, RQ, git, SSH in this process
+	$(PYTEST) tests/integration
+
+e2e: setup system ## tests/e2e: real SSH hosts, driven through the command line
+	$(PYTEST) tests/e2e
+
+bench: setup system ## ratios against peers, in one run
+	$(BIN)/python -m tests.bench
+
+docs: setup ## check every link of the documents
+	$(PYTEST) -q tests/architecture/test_documents.py
+
+lock: ## write requirements/*.txt again (UPGRADE=1 for the newest)
+	@.ci/lock
+
+clean: ## remove the environment, caches and build output
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist var
+	find pancode node_agent tests -name __pycache__ -type d -prune -exec rm -rf {} +

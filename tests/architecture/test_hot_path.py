@@ -1,0 +1,30 @@
+"""Holds the command line's start to light imports: `pancode runs` must not pay for a coordinator."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.architecture.sources import ROOT
+
+HEAVY = (
+    "pydantic sqlalchemy alembic asyncssh rq redis cryptography starlette uvicorn textual httpx rich yaml "
+    "asyncio"
+).split()
+PROBE = "import json, sys, {0}; print(json.dumps(sorted(n.split('.')[0] for n in sys.modules)))"
+
+
+@pytest.mark.parametrize("module", ["pancode.cli.main", "pancode.client"])
+def test_start_of_the_command_line_is_light(module: str) -> None:
+    source = ROOT / module.replace(".", "/")
+    if not (source.with_suffix(".py").is_file() or (source / "__init__.py").is_file()):
+        pytest.skip(f"not built yet: {module}")
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE.format(module)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(json.loads(done.stdout))
+    assert not loaded & set(HEAVY), f"{module} loads {sorted(loaded & set(HEAVY))}"

@@ -1,0 +1,82 @@
+"""Holds what is committed to what a stranger may clone: no private address, no stub, the papers in place."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from tests.architecture.sources import PACKAGES, ROOT, functions, modules, text, tracked, tree
+
+# Put together here so that this file does not hold what it looks for.
+REGISTRIES = [
+    ".".join(name)
+    for name in (
+        ("py" + "pi", "org"),
+        ("pythonhosted", "org"),
+        ("registry", "npmjs"),
+        ("deb", "debian"),
+        ("proxy", "golang"),
+        ("crates", "io"),
+    )
+]
+# A path of the machine this was built on; `~/x/work/` and `{home}/work/` are other things.
+BUILD_PATH = re.compile(r"(?<![\w.~$})\]*-])/work/")
+STUB = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|HA" + r"CK|Not" + r"ImplementedError)\b|pass  #")
+THIS = Path("tests/architecture/test_hygiene.py")
+
+
+def _tracked_texts() -> list[tuple[Path, str]]:
+    texts = []
+    for path in tracked():
+        try:
+            texts.append((path, (ROOT / path).read_text(encoding="utf-8")))
+        except UnicodeDecodeError:
+            continue
+    return texts
+
+
+def test_no_address_and_no_path_of_the_build_machine() -> None:
+    found = []
+    for path, body in _tracked_texts():
+        found += [f"{path} names {host}" for host in REGISTRIES if host in body]
+        found += [f"{path} names {m.group()}" for m in BUILD_PATH.finditer(body) if path != THIS]
+    assert not found
+
+
+def test_no_stub_is_left() -> None:
+    marked = [f"{p}: {m.group()}" for p in modules(*PACKAGES) for m in STUB.finditer(text(p))]
+    assert not marked
+
+
+def _declares(node: ast.AST) -> bool:
+    """A protocol or an abstract class: its bodies are promises, not stubs."""
+    bases = [ast.unparse(b) for b in node.bases] if isinstance(node, ast.ClassDef) else []
+    return any(re.search(r"\b(Protocol|ABC)\b", base) for base in bases)
+
+
+def _hollow(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether the body is only `...` or `pass`. A docstring alone is a deliberate no-op that says why."""
+    last = function.body[-1]
+    dots = isinstance(last, ast.Expr) and isinstance(last.value, ast.Constant) and last.value.value is ...
+    overload = any(ast.unparse(d).endswith("overload") for d in function.decorator_list)
+    return (dots or isinstance(last, ast.Pass)) and len(function.body) <= 2 and not overload
+
+
+def test_every_function_does_something() -> None:
+    hollow = []
+    for path in modules(*PACKAGES):
+        promises = {id(f) for c in ast.walk(tree(path)) if _declares(c) for f in ast.walk(c)}
+        ours = [node for node in functions(path) if id(node) not in promises]
+        hollow += [f"{path}:{node.lineno} {node.name}" for node in ours if _hollow(node)]
+    assert not hollow
+
+
+def test_licence_and_changelog() -> None:
+    licence = (ROOT / "LICENSE").read_text()
+    assert "Apache License" in licence and "Version 2.0" in licence and len(licence) > 11_000
+    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_session_guide_stays_short() -> None:
+    assert len((ROOT / "AGENTS.md").read_text().splitlines()) < 150

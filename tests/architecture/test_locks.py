@@ -1,0 +1,70 @@
+"""Holds the locked requirements to their promise: exact, hashed, no address, in step with pyproject."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.sources import ROOT
+
+LOCK = ROOT / "requirements" / "lock.txt"
+NODE = ROOT / "requirements" / "node.txt"
+PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;\\]+)")
+
+
+def _name(requirement: str) -> str:
+    return re.sub(r"[-_.]+", "-", re.split(r"[<>=!~;\[ ]", requirement)[0]).lower()
+
+
+def _entries(lock: Path) -> dict[str, tuple[str, list[str]]]:
+    """name -> (version, hashes)"""
+    joined = lock.read_text().replace("\\\n", " ")
+    entries = {}
+    for line in joined.splitlines():
+        pin = PIN.match(line)
+        assert pin, f"{lock.name}: {line[:60]!r} is not an exact version"
+        entries[_name(pin["name"])] = (pin["version"], re.findall(r"--hash=sha256:[0-9a-f]{64}\b", line))
+    return entries
+
+
+def _project() -> dict[str, list[str]]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {"runtime": project["dependencies"], **project["optional-dependencies"]}
+
+
+@pytest.mark.parametrize("lock", [LOCK, NODE], ids=lambda p: p.name)
+def test_each_entry_is_exact_and_hashed_and_no_address_is_named(lock: Path) -> None:
+    for name, (_, hashes) in _entries(lock).items():
+        assert hashes, f"{lock.name}: {name} has no hash"
+    assert not re.search(r"https?:|file:|--index|--find-links|--extra-index", lock.read_text())
+
+
+def test_every_declared_dependency_is_locked() -> None:
+    wanted, entries = _project(), _entries(LOCK)
+    missing = [r for r in wanted["runtime"] + wanted["dev"] if _name(r) not in entries]
+    assert not missing, f"{missing} not in requirements/lock.txt: run `make lock`"
+    assert not [r for r in wanted["node"] if _name(r) not in _entries(NODE)]
+
+
+def test_the_node_gets_a_subset_at_the_same_versions() -> None:
+    coordinator = _entries(LOCK)
+    assert set(_project()["node"]) <= set(_project()["runtime"])
+    for name, (pinned, _) in _entries(NODE).items():
+        assert coordinator[name][0] == pinned, f"{name}: node {pinned}, coordinator {coordinator[name][0]}"
+
+
+def test_the_node_list_carries_no_marker() -> None:
+    """pip judges a marker by the Python that runs it: the coordinator's, when it builds a bundle."""
+    assert ";" not in NODE.read_text()
+    assert "async-timeout" in _entries(NODE), "redis needs it on Python 3.11.2, which Debian 12 has"
+
+
+def test_what_runs_here_is_what_is_locked() -> None:
+    entries = _entries(LOCK)
+    for requirement in _project()["runtime"]:
+        name = _name(requirement)
+        assert version(name) == entries[name][0], f"{name}: run `make setup`"

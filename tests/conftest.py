@@ -1,0 +1,92 @@
+"""Decides what every test may rely on: a clean environment, a throw-away HOME, and no silent skip in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+# A skip whose reason does not start with one of these fails where CI=true: what can run there must run.
+ALLOWED_SKIPS = ("not root", "not built yet", "kernel lacks")
+SLOW_S = 5.0
+
+_DROPPED = ("PANCODE_", "GIT_", "XDG_", "SSH_AUTH_SOCK", "SSH_AGENT_PID", "REDIS_URL")
+# GIT_SSL_CAINFO and the like say how this machine reaches the world; they carry no state of the user.
+_KEPT = ("GIT_SSL_",)
+_CLIENT_SETTINGS = {"PIP_CONFIG_FILE": ".config/pip/pip.conf", "NPM_CONFIG_USERCONFIG": ".npmrc"}
+
+
+def _clean_environment() -> Path:
+    """Drop what could steer a test from outside; give it an empty home (a short path: sockets live in it)."""
+    for name in list(os.environ):
+        if name.startswith(_DROPPED) and not name.startswith(_KEPT):
+            del os.environ[name]
+    for variable, place in _CLIENT_SETTINGS.items():
+        settings = Path.home() / place
+        if settings.is_file():
+            os.environ.setdefault(variable, str(settings))
+    home = Path(tempfile.mkdtemp(prefix="pct-"))
+    os.environ["HOME"] = str(home)
+    os.environ["LC_ALL"] = "C.UTF-8"
+    os.environ["TZ"] = "UTC"
+    return home
+
+
+# At import, not in a fixture: a test module may read the environment when it is collected.
+_HOME = _clean_environment()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--time-factor", type=float, default=0.1, help="scales the product's waits in tests (default 0.1)"
+    )
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip into a failure in CI, unless its reason is on the list or it is an expected failure."""
+    if os.environ.get("CI") != "true" or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    reason = reason.removeprefix("Skipped: ")
+    if not reason.startswith(ALLOWED_SKIPS):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, and {reason!r} is not an allowed reason: {ALLOWED_SKIPS}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _refuse_skip(report)
+    if report.when == "call" and report.duration > SLOW_S and item.get_closest_marker("slow") is None:
+        report.user_properties.append(("unmarked_slow", f"{report.duration:.1f} s"))
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests that are slow without saying so; a note, since a busy machine may be the cause."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "unmarked_slow":
+                terminalreporter.write_line(f"slow, not marked so: {report.nodeid} took {value}")
+
+
+@pytest.fixture(scope="session")
+def time_factor(request: pytest.FixtureRequest) -> float:
+    """What the product's waits and limits are multiplied by in this session; 1.0 means as shipped."""
+    factor: float = request.config.getoption("--time-factor")
+    return factor
