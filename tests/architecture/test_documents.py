@@ -1,0 +1,60 @@
+"""Holds the documents to their links: every relative link leads to a file, every anchor to a heading."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.architecture.sources import ROOT
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+KINDS = ("tutorial", "howto", "reference", "explanation", "adr")
+
+
+def _pages() -> list[Path]:
+    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def _broken(page: Path) -> list[str]:
+    broken = []
+    for link in LINK.findall(FENCED.sub("", page.read_text())):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
+            broken.append(f"{page.relative_to(ROOT)} -> {link}")
+    return broken
+
+
+def test_every_link_leads_somewhere() -> None:
+    assert not [link for page in _pages() for link in _broken(page)]
+
+
+def test_every_page_is_reached_from_its_index() -> None:
+    for kind in KINDS:
+        folder = ROOT / "docs" / kind
+        index = (folder / "README.md").read_text()
+        pages = {page.name for page in folder.glob("*.md")} - {"README.md"}
+        assert not [page for page in pages if f"({page})" not in index], (
+            f"docs/{kind}/README.md misses a page"
+        )
+
+
+def test_decisions_are_numbered_without_a_gap() -> None:
+    numbers = sorted(int(page.name[:4]) for page in (ROOT / "docs" / "adr").glob("[0-9]*.md"))
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_every_make_command_in_the_documents_exists() -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        name for page in _pages() for name in re.findall(r"(?:\$ |`)make ([a-z0-9-]+)", page.read_text())
+    }
+    assert named and named <= targets, named - targets
