@@ -1,0 +1,249 @@
+"""The ledger in memory: the same promises as the stored one but durability, fast enough for a simulation."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
+from typing import TypeVar, cast
+
+from pancode.adapters.store.shape import RecordShape, key_getter, shape_of
+from pancode.domain.records import ALL, Record
+from pancode.errors import ConflictError, UnavailableError
+
+R = TypeVar("R", bound=Record)
+Key = tuple[str | int, ...]
+Hook = Callable[[], None]
+
+
+class MemoryLedger:
+    """A pancode.ports.Ledger. One transaction at a time; others wait for it.
+
+    `strict`: keep copies that went through the stored ledger's encoding, so that a caller who changes a dict of a
+    record in place, or stores what is not plain JSON, fails here as it would there (about twice as slow).
+    `before_commit` may raise: everything is rolled back, as after a kill. `after_commit` may raise: everything is
+    kept and the caller does not know it, as after a kill one moment later.
+    """
+
+    def __init__(
+        self,
+        kinds: Iterable[type[Record]] = ALL,
+        *,
+        strict: bool = False,
+        before_commit: Hook | None = None,
+        after_commit: Hook | None = None,
+    ) -> None:
+        self._tables = {kind: _Table(shape_of(kind)) for kind in kinds}
+        self._strict = strict
+        self._before_commit = before_commit
+        self._after_commit = after_commit
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+        self._closed = False
+
+    def transaction(self) -> AbstractContextManager[MemoryTransaction]:
+        """Commits on leaving, rolls back on any exception. RuntimeError inside another one of this thread."""
+        return self._transaction()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[MemoryTransaction]:
+        if self._owner == threading.get_ident():
+            raise RuntimeError("a ledger transaction is open in this thread already")
+        with self._lock:
+            if self._closed:
+                raise UnavailableError("the ledger is closed")
+            self._owner = threading.get_ident()
+            transaction = MemoryTransaction(self._tables, self._strict)
+            try:
+                yield transaction
+                if self._before_commit is not None:
+                    self._before_commit()
+            except BaseException:
+                transaction.roll_back()
+                raise
+            finally:
+                transaction.end()
+                self._owner = None
+            if self._after_commit is not None:
+                self._after_commit()
+
+    def close(self) -> None:
+        """Idempotent; later transactions raise UnavailableError."""
+        with self._lock:
+            self._closed = True
+
+
+class MemoryTransaction:
+    """A pancode.ports.Transaction that changes the tables at once and remembers how to undo it."""
+
+    def __init__(self, tables: Mapping[type[Record], _Table], strict: bool) -> None:
+        self._tables: Mapping[type[Record], _Table] | None = tables
+        self._strict = strict
+        self._undo: list[tuple[_Table, Key, Record | None]] = []
+
+    def get(self, kind: type[R], *key: str | int) -> R | None:
+        table = self._table(kind)
+        if len(key) != table.key_length:
+            raise ValueError(f"{kind.__name__} has the key {table.shape.key}")
+        return cast("R | None", table.rows.get(key))
+
+    def find(
+        self,
+        kind: type[R],
+        where: Mapping[str, object] | None = None,
+        *,
+        order: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> list[R]:
+        table = self._table(kind)
+        table.shape.check_find(where or {}, order, limit)
+        found = table.find(where or {}, order, descending, limit)
+        return cast("list[R]", found)
+
+    def insert(self, record: Record) -> None:
+        table = self._table(type(record))
+        key = table.key_of(record)
+        if key in table.rows:
+            raise ConflictError(f"{table.shape.name} {'.'.join(map(str, key))} is there already")
+        self._set(table, key, record)
+
+    def put(self, record: Record) -> None:
+        table = self._table(type(record))
+        self._set(table, table.key_of(record), record)
+
+    def delete(self, kind: type[Record], *key: str | int) -> None:
+        table = self._table(kind)
+        if len(key) != table.key_length:
+            raise ValueError(f"{kind.__name__} has the key {table.shape.key}")
+        if key in table.rows:
+            self._set(table, key, None)
+
+    def roll_back(self) -> None:
+        for table, key, old in reversed(self._undo):
+            table.set(key, old)
+        self._undo.clear()
+
+    def end(self) -> None:
+        """A transaction that is kept beyond its block can do nothing any more."""
+        self._tables = None
+
+    def _set(self, table: _Table, key: Key, record: Record | None) -> None:
+        if self._strict and record is not None:
+            record = table.shape.normal(record)
+        self._undo.append((table, key, table.rows.get(key)))
+        table.set(key, record)
+
+    def _table(self, kind: type[Record]) -> _Table:
+        if self._tables is None:
+            raise RuntimeError("this ledger transaction has ended")
+        return self._tables[kind]
+
+
+class _Keys:
+    """A set of keys that knows whether it is in order; it sorts itself when somebody asks and it is not."""
+
+    __slots__ = ("_keys", "_sorted")
+
+    def __init__(self) -> None:
+        self._keys: dict[Key, None] = {}
+        self._sorted = True
+
+    def add(self, key: Key) -> None:
+        if self._sorted and self._keys and key < next(reversed(self._keys)):
+            self._sorted = False
+        self._keys[key] = None
+
+    def remove(self, key: Key) -> None:
+        del self._keys[key]
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def each(self, descending: bool) -> Iterator[Key]:
+        if not self._sorted:
+            self._keys = dict.fromkeys(sorted(self._keys))
+            self._sorted = True
+        return reversed(self._keys) if descending else iter(self._keys)
+
+
+class _Table:
+    """Rows by key, and for each field that may be looked up by, the keys of each value."""
+
+    def __init__(self, shape: RecordShape) -> None:
+        self.shape = shape
+        self.rows: dict[Key, Record] = {}
+        self.key_length = len(shape.key)
+        self._all = _Keys()
+        self._by: dict[str, dict[object, _Keys]] = {name: {} for name in shape.looked_up}
+        self.key_of = key_getter(shape)
+
+    def set(self, key: Key, record: Record | None) -> None:
+        """The one way a row changes: None takes it away."""
+        old = self.rows.get(key)
+        if record is None:
+            self.rows.pop(key, None)
+        else:
+            self.rows[key] = record
+        self._index_all(key, old, record)
+        for name, values in self._by.items():
+            _move(values, key, old, record, name)
+
+    def _index_all(self, key: Key, old: Record | None, new: Record | None) -> None:
+        if old is None and new is not None:
+            self._all.add(key)
+        elif old is not None and new is None:
+            self._all.remove(key)
+
+    def find(
+        self, where: Mapping[str, object], order: str | None, descending: bool, limit: int | None
+    ) -> list[Record]:
+        keys = self._candidates(where)
+        rows = (self.rows[key] for key in keys.each(descending))
+        if len(where) > 1:
+            rows = (row for row in rows if all(getattr(row, name) == value for name, value in where.items()))
+        if order is None:
+            return list(islice(rows, limit))
+        # The rows come in the order of their keys, and sorting leaves equal rows as they came.
+        return sorted(rows, key=_none_first(order), reverse=descending)[:limit]
+
+    def _candidates(self, where: Mapping[str, object]) -> _Keys:
+        best = self._all
+        for name, value in where.items():
+            keys = self._by[name].get(value, _NONE) if name in self._by else self._one(value)
+            if len(keys) < len(best):
+                best = keys
+        return best
+
+    def _one(self, value: object) -> _Keys:
+        """The rows whose whole key is this value: none or one."""
+        keys = _Keys()
+        if (value,) in self.rows:
+            keys.add(cast(Key, (value,)))
+        return keys
+
+
+_NONE = _Keys()
+
+
+def _move(values: dict[object, _Keys], key: Key, old: Record | None, new: Record | None, name: str) -> None:
+    before = getattr(old, name) if old is not None else _NONE
+    after = getattr(new, name) if new is not None else _NONE
+    if before is after or before == after:
+        return
+    if before is not _NONE:
+        keys = values[before]
+        keys.remove(key)
+        if not keys:
+            del values[before]
+    if after is not _NONE:
+        values.setdefault(after, _Keys()).add(key)
+
+
+def _none_first(order: str) -> Callable[[Record], tuple[bool, object]]:
+    def rank(record: Record) -> tuple[bool, object]:
+        value = getattr(record, order)
+        return (value is not None, value if value is not None else 0)
+
+    return rank

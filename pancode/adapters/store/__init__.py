@@ -1,0 +1,1 @@
+"""The ledger on disk. Nothing outside this folder sees SQLAlchemy."""

@@ -1,0 +1,171 @@
+"""Decides how a record becomes a row of plain values and back, from its dataclass fields alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from enum import Enum, StrEnum
+from operator import attrgetter
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from pancode.domain.records import Record
+
+Convert = Callable[[Any], Any]
+
+
+class Kind(Enum):
+    """What a column holds."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    DECIMAL = "decimal"
+    """A Decimal as text: no database rounds it."""
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One field of a record. `encode` and `decode` never see None."""
+
+    name: str
+    kind: Kind
+    nullable: bool
+    encode: Convert | None
+    decode: Convert | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordShape:
+    """All that a ledger needs to know of one kind of record."""
+
+    record: type[Record]
+    name: str
+    key: tuple[str, ...]
+    looked_up: tuple[str, ...]
+    """Fields with an index of their own, parts of a longer key included."""
+    columns: tuple[Column, ...]
+
+    def to_row(self, record: Record) -> dict[str, Any]:
+        """Plain values by field name; TypeError or ValueError for what is not plain JSON."""
+        row: dict[str, Any] = {}
+        for column in self.columns:
+            value = getattr(record, column.name)
+            row[column.name] = value if value is None or column.encode is None else column.encode(value)
+        return row
+
+    def from_row(self, row: tuple[Any, ...]) -> Any:
+        """The record whose fields, in their order, hold these plain values."""
+        return self.record(
+            *[
+                value if value is None or column.decode is None else column.decode(value)
+                for column, value in zip(self.columns, row, strict=True)
+            ]
+        )
+
+    def normal(self, record: Record) -> Any:
+        """A copy, equal to what a ledger on disk gives back."""
+        return self.from_row(tuple(self.to_row(record).values()))
+
+    def check_find(self, where: Mapping[str, object], order: str | None, limit: int | None) -> None:
+        """ValueError for a search that a ledger does not promise."""
+        for name in where:
+            if name not in self.key and name not in self.looked_up:
+                raise ValueError(f"{self.name} is not looked up by {name}; add it to the table's indexes")
+        if order is not None and order not in self._orderable():
+            raise ValueError(f"{self.name} cannot be ordered by {order}")
+        if limit is not None and limit < 0:
+            raise ValueError("limit is below 0")
+
+    def _orderable(self) -> set[str]:
+        return {c.name for c in self.columns if c.kind not in (Kind.JSON, Kind.DECIMAL)}
+
+
+_KNOWN: dict[type[Record], RecordShape] = {}
+
+
+def shape_of(record: type[Record]) -> RecordShape:
+    """The shape of a frozen dataclass with a TABLE; TypeError for a field that no row can hold."""
+    if record not in _KNOWN:
+        _KNOWN[record] = _shape(record)
+    return _KNOWN[record]
+
+
+def _shape(record: type[Record]) -> RecordShape:
+    table = record.TABLE
+    hints = get_type_hints(record)
+    parts = table.key if len(table.key) > 1 else ()
+    return RecordShape(
+        record=record,
+        name=table.name,
+        key=table.key,
+        looked_up=tuple(dict.fromkeys((*table.indexes, *parts))),
+        columns=tuple(_column(f.name, hints[f.name]) for f in fields(record)),  # type: ignore[arg-type]
+    )
+
+
+def key_getter(shape: RecordShape) -> Callable[[Record], tuple[Any, ...]]:
+    """What reads the key of a record, always as a tuple."""
+    get = attrgetter(*shape.key)
+    return get if len(shape.key) > 1 else lambda record: (get(record),)
+
+
+def _column(name: str, hint: Any) -> Column:
+    nullable, bare = _without_none(hint)
+    kind, encode, decode = _codec(bare)
+    return Column(name, kind, nullable, encode, decode)
+
+
+def _without_none(hint: Any) -> tuple[bool, Any]:
+    if hint is object:
+        return True, hint
+    if get_origin(hint) not in (Union, UnionType):
+        return False, hint
+    rest = [arg for arg in get_args(hint) if arg is not NoneType]
+    if len(rest) != 1:
+        raise TypeError(f"a row cannot hold {hint}")
+    return True, rest[0]
+
+
+def _codec(hint: Any) -> tuple[Kind, Convert | None, Convert | None]:
+    plain = {str: Kind.TEXT, int: Kind.INTEGER}
+    if hint in plain:
+        return plain[hint], None, None
+    if hint is bool:
+        return Kind.BOOLEAN, None, bool
+    if hint is Decimal:
+        return Kind.DECIMAL, _money, Decimal
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return Kind.TEXT, lambda value: hint(value).value, hint
+    if hint is object or (get_origin(hint) or hint) in (dict, list, tuple):
+        return Kind.JSON, _dump, _json_decoder(hint)
+    raise TypeError(f"a row cannot hold {hint}")
+
+
+def _money(value: Decimal) -> str:
+    if not value.is_finite():
+        raise ValueError(f"{value} is no amount")
+    return format(value, "f")
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _json_decoder(hint: Any) -> Convert:
+    shape = _tupled(hint)
+    return json.loads if shape is None else lambda text: shape(json.loads(text))
+
+
+def _tupled(hint: Any) -> Convert | None:
+    """What turns the lists of JSON into the tuples that the hint names; None when there are none."""
+    if get_origin(hint) is not tuple:
+        return None
+    items = get_args(hint)
+    if len(items) != 2 or items[1] is not Ellipsis:
+        raise TypeError(f"a row cannot hold {hint}; write tuple[X, ...]")
+    inner = _tupled(items[0])
+    return tuple if inner is None else lambda value: tuple(inner(item) for item in value)

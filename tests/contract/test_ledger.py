@@ -1,0 +1,284 @@
+"""The promises of pancode.ports.Ledger, kept by the ledger in memory and the one on disk alike."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from node_agent.wire.failure import Outcome
+from node_agent.wire.policy import Mode, Safety
+from pancode.adapters.memory_ledger import MemoryLedger
+from pancode.domain.records import (
+    ALL,
+    Attempt,
+    Audit,
+    Balance,
+    Closed,
+    ControlMessage,
+    Decision,
+    Entry,
+    EntryKind,
+    Fence,
+    FenceState,
+    Node,
+    Record,
+    Run,
+    RunState,
+    Setting,
+    StoredReceipt,
+)
+from pancode.errors import ConflictError, UnavailableError
+from pancode.ports import Ledger
+
+RUN = Run(
+    id="r-7f3k2q",
+    created_ms=1_700_000_000_000,
+    created_by="ana",
+    task="add a --json flag: naïve ‘quotes’; DROP TABLE runs",
+    argv=("sh", "-eu", "a b"),
+    agent="builder",
+    prompt="",
+    tools=("read", "edit"),
+    read_only=False,
+    runtime="claude",
+    model=None,
+    mode=Mode.BUILD,
+    safety=Safety.AUTO_EDIT,
+    told_only=False,
+    node=None,
+    require={"gpu": "yes"},
+    priority=-3,
+    project="/home/ana/shop",
+    workspace={"kind": "git", "base": None, "nested": [1, {"a": True}]},
+    setup=(("npm", "ci"), ("make",)),
+    gates=({"name": "pytest -q", "argv": ["pytest", "-q"]},),
+    limits={"wall_ms": 1, "usd": "0.75"},
+    env=(),
+    secrets=("KEY",),
+    depth=0,
+    estimate_usd=Decimal("0.750"),
+    on_lost="ask",
+    max_attempts=3,
+    trace="t",
+    state=RunState.ENDED,
+    outcome=Outcome.DONE,
+    exit_code=0,
+    result={"commit": None},
+)
+SAMPLES: tuple[Record, ...] = (
+    Setting("epoch", [1, {"a": None}], 5, "ana"),
+    Setting("nothing", None, 5, "ana"),
+    Node("gpubox", 1, {"host": "10.0.0.2", "port": 22}, {"gpu": "24g"}, 4, tag="0123456789"),
+    RUN,
+    Attempt("r-7f3k2q", 1, 7, Decimal("0.1") + Decimal("0.2"), usage={"input_tokens": 3}),
+    Fence("r-7f3k2q", 1, 1, "gpubox", "0123456789", "{}", "d", 1, 2, 3, closed=Closed.RECEIPT),
+    Entry("e1", 1, "day:2026-11-20", EntryKind.HOLD, "r-7f3k2q", 1, 1, Decimal("123456789.123456789")),
+    Balance("day:2026-11-20", Decimal(-1), Decimal(0), 1, 2**62, 3, 4),
+    Decision("r-7f3k2q", 1, 1, "gate", "mode", "passed", "mode build dispatches"),
+    Audit(1, 2, "budget", "info", "held", {"usd": "0.75"}),
+    StoredReceipt("d" * 64, "r-7f3k2q", 1, 1, "0123456789", "{}", 9, orphan=True),
+    ControlMessage("0123456789", 1, "{}", 2),
+)
+Open = Callable[[], Ledger]
+
+
+@pytest.fixture(params=["memory", "memory-strict"])
+def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """What opens the ledger under test."""
+    return {
+        "memory": MemoryLedger,
+        "memory-strict": lambda: MemoryLedger(strict=True),
+    }[request.param]
+
+
+@pytest.fixture
+def ledger(open_ledger: Open) -> Iterator[Ledger]:
+    opened = open_ledger()
+    yield opened
+    opened.close()
+
+
+def entry(number: int, run: str = "r-1", scope: str = "day:1") -> Entry:
+    return Entry(f"e{number:03}", 100 - number, scope, EntryKind.HOLD, run, 1, 1, Decimal(number))
+
+
+def write(ledger: Ledger, *records: Record) -> None:
+    with ledger.transaction() as tx:
+        for record in records:
+            tx.put(record)
+
+
+def test_every_kind_of_record_is_in_the_samples() -> None:
+    assert {type(record) for record in SAMPLES} == set(ALL)
+
+
+def key_of(record: Record) -> tuple[str | int, ...]:
+    return tuple(getattr(record, name) for name in record.TABLE.key)
+
+
+@pytest.mark.parametrize("record", SAMPLES, ids=lambda record: type(record).__name__)
+def test_a_record_comes_back_equal_with_its_types(ledger: Ledger, record: Record) -> None:
+    write(ledger, record)
+    with ledger.transaction() as tx:
+        found = tx.get(type(record), *key_of(record))
+        assert found == record
+        assert repr(found) == repr(record)
+        assert tx.find(type(record)) == [record]
+
+
+def test_what_is_not_there_is_none(ledger: Ledger) -> None:
+    with ledger.transaction() as tx:
+        assert tx.get(Run, "r-none") is None
+        assert tx.find(Run, {"state": RunState.PENDING}) == []
+        tx.delete(Run, "r-none")
+
+
+def test_a_transaction_sees_its_own_changes(ledger: Ledger) -> None:
+    with ledger.transaction() as tx:
+        tx.insert(entry(1))
+        assert tx.get(Entry, "e001") == entry(1)
+        assert tx.find(Entry, {"run": "r-1"}) == [entry(1)]
+        tx.delete(Entry, "e001")
+        assert tx.get(Entry, "e001") is None
+        assert tx.find(Entry, {"run": "r-1"}) == []
+
+
+def test_insert_of_a_taken_key_is_a_conflict_and_the_rest_goes_on(ledger: Ledger) -> None:
+    write(ledger, Balance("day:1", Decimal(1)))
+    with ledger.transaction() as tx:
+        with pytest.raises(ConflictError, match="balances day:1"):
+            tx.insert(Balance("day:1", Decimal(2)))
+        tx.put(entry(1))
+    with ledger.transaction() as tx:
+        assert tx.get(Balance, "day:1") == Balance("day:1", Decimal(1))
+        assert tx.get(Entry, "e001") == entry(1)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, ConflictError])
+def test_an_exception_undoes_everything(ledger: Ledger, error: type[BaseException]) -> None:
+    write(ledger, entry(1), entry(2), Balance("day:1", Decimal(1)))
+    with pytest.raises(error), ledger.transaction() as tx:
+        tx.put(Balance("day:1", Decimal(5)))
+        tx.put(Balance("day:1", Decimal(6)))
+        tx.put(entry(1, run="r-2"))
+        tx.delete(Entry, "e002")
+        tx.insert(entry(3))
+        raise error
+    with ledger.transaction() as tx:
+        assert tx.get(Balance, "day:1") == Balance("day:1", Decimal(1))
+        assert tx.find(Entry) == [entry(1), entry(2)]
+        assert tx.find(Entry, {"run": "r-1"}) == [entry(1), entry(2)]
+        assert tx.find(Entry, {"run": "r-2"}) == []
+
+
+def test_find_follows_a_field_that_changes(ledger: Ledger) -> None:
+    fence = Fence("r-1", 1, 1, "desk", "0123456789", "{}", "d", 1, 2, 3)
+    write(ledger, fence)
+    closed = Fence("r-1", 1, 1, "desk", "0123456789", "{}", "d", 1, 2, 3, state=FenceState.CLOSED)
+    write(ledger, closed)
+    with ledger.transaction() as tx:
+        assert tx.find(Fence, {"state": FenceState.OFFERED}) == []
+        assert tx.find(Fence, {"state": FenceState.CLOSED, "node": "desk"}) == [closed]
+        assert tx.find(Fence, {"state": FenceState.CLOSED, "node": "gpubox"}) == []
+
+
+def test_find_by_a_part_of_the_key_by_the_whole_key_and_by_none(ledger: Ledger) -> None:
+    first, second = Attempt("r-1", 1, 1, Decimal(1)), Attempt("r-1", 2, 1, Decimal(1))
+    heard = Audit(1, 1, "budget", "info", "held", {}, run="r-1")
+    write(
+        ledger, second, first, Attempt("r-2", 1, 1, Decimal(1)), heard, Audit(2, 1, "node", "info", "up", {})
+    )
+    with ledger.transaction() as tx:
+        assert tx.find(Attempt, {"run": "r-1"}) == [first, second]
+        assert tx.find(Attempt, {"run": "r-1", "attempt": 2}) == [second]
+        assert tx.find(Audit, {"number": 1}) == [heard]
+        assert tx.find(Audit, {"number": 3}) == []
+        assert [row.number for row in tx.find(Audit, {"run": None})] == [2]
+
+
+def test_rows_come_by_key_and_numbers_count(ledger: Ledger) -> None:
+    write(ledger, *(Decision("r-1", n, 1, "gate", "a", "b", "c") for n in (10, 9, 2, 1)))
+    with ledger.transaction() as tx:
+        assert [d.number for d in tx.find(Decision, {"run": "r-1"})] == [1, 2, 9, 10]
+        assert [d.number for d in tx.find(Decision, descending=True, limit=2)] == [10, 9]
+        assert tx.find(Decision, limit=0) == []
+
+
+def test_order_puts_none_first_and_equal_rows_by_key(ledger: Ledger) -> None:
+    rows = [Node(f"n{i}", i // 2, {}, {}, 1, tag=None if i == 3 else f"t{9 - i}") for i in range(4)]
+    write(ledger, *reversed(rows))
+    with ledger.transaction() as tx:
+        assert [n.name for n in tx.find(Node, order="tag")] == ["n3", "n2", "n1", "n0"]
+        assert [n.name for n in tx.find(Node, order="tag", descending=True)] == ["n0", "n1", "n2", "n3"]
+        assert [n.name for n in tx.find(Node, order="added_ms")] == ["n0", "n1", "n2", "n3"]
+        assert [n.name for n in tx.find(Node, order="added_ms", descending=True)] == ["n3", "n2", "n1", "n0"]
+
+
+def test_text_is_ordered_by_code_point(ledger: Ledger) -> None:
+    names = ["Zoe", "a", "b", "é", "\U0001f600"]
+    write(ledger, *(Setting(name, 1, 1, "x") for name in reversed(names)))
+    with ledger.transaction() as tx:
+        assert [s.name for s in tx.find(Setting)] == names
+        assert tx.get(Setting, "ZOE") is None
+
+
+def test_a_search_that_is_not_promised_is_refused(ledger: Ledger) -> None:
+    with ledger.transaction() as tx:
+        with pytest.raises(ValueError, match="not looked up by task"):
+            tx.find(Run, {"task": "x"})
+        with pytest.raises(ValueError, match="cannot be ordered by limits"):
+            tx.find(Run, order="limits")
+        with pytest.raises(ValueError, match="cannot be ordered by estimate_usd"):
+            tx.find(Run, order="estimate_usd")
+        with pytest.raises(ValueError, match="key"):
+            tx.get(Attempt, "r-1")
+        with pytest.raises(ValueError, match="key"):
+            tx.delete(Attempt, "r-1")
+
+
+def test_no_transaction_inside_another(ledger: Ledger) -> None:
+    with ledger.transaction() as outer:
+        with pytest.raises(RuntimeError, match="open in this thread"), ledger.transaction():
+            pass
+        outer.put(entry(1))
+    with ledger.transaction() as tx:
+        assert tx.get(Entry, "e001") == entry(1)
+
+
+def test_a_transaction_is_of_no_use_after_its_end(ledger: Ledger) -> None:
+    with ledger.transaction() as kept:
+        pass
+    with pytest.raises(RuntimeError, match="has ended"):
+        kept.get(Run, "r-1")
+    with pytest.raises(RuntimeError, match="has ended"):
+        kept.put(entry(1))
+
+
+def test_threads_take_turns_and_no_change_is_lost(ledger: Ledger) -> None:
+    write(ledger, Balance("day:1"))
+
+    def spend() -> None:
+        for _ in range(20):
+            with ledger.transaction() as tx:
+                balance = tx.get(Balance, "day:1")
+                assert balance is not None
+                tx.put(Balance("day:1", balance.spent_usd + 1))
+
+    threads = [threading.Thread(target=spend) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with ledger.transaction() as tx:
+        assert tx.get(Balance, "day:1") == Balance("day:1", Decimal(80))
+
+
+def test_a_closed_ledger_is_unavailable(ledger: Ledger) -> None:
+    ledger.close()
+    ledger.close()
+    with pytest.raises(UnavailableError, match="closed"), ledger.transaction():
+        pass
