@@ -12,7 +12,7 @@ STAMP := .venv/.setup
 PARALLEL := $(wildcard tests/unit tests/contract tests/simulation)
 SERIAL := $(wildcard tests/integration tests/e2e)
 
-.PHONY: help setup system demo test check fix unit contract integration e2e simulation bench docs lock clean
+.PHONY: help setup system demo test check format lint types contracts rules fix unit contract integration e2e simulation bench docs lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,11 +33,22 @@ test: setup system check ## everything: check, then all suites
 	$(PYTEST) -n 2 $(PARALLEL)
 	$(PYTEST) $(SERIAL)
 
-check: setup ## format, lint, types, import contracts, architecture tests
+# Separate targets, so that `make -k check` shows everything that is wrong at once.
+check: format lint types contracts rules ## format, lint, types, import contracts, architecture tests
+
+format: setup
 	$(BIN)/ruff format --check .
+
+lint: setup
 	$(BIN)/ruff check .
+
+types: setup
 	$(BIN)/mypy
+
+contracts: setup
 	$(BIN)/lint-imports --no-logo
+
+rules: setup
 	$(PYTEST) -q tests/architecture
 
 fix: setup ## format, and repair what the linter can

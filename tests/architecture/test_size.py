@@ -6,6 +6,8 @@ from tests.architecture.sources import CHECKED, functions, modules, text
 
 FILE_LINES = 400
 FUNCTION_LINES = 60
+# A migration is a frozen list of statements: cutting it in pieces would make it no easier to read.
+MIGRATIONS = "migrations/versions"
 VAGUE = {"utils", "util", "common", "helpers", "helper", "manager", "managers", "service", "services", "misc"}
 
 
@@ -18,7 +20,7 @@ def test_no_file_is_too_long() -> None:
 
 def test_no_function_is_too_long() -> None:
     too_long = []
-    for path in modules(*CHECKED):
+    for path in [p for p in modules(*CHECKED) if MIGRATIONS not in p.as_posix()]:
         for node in functions(path):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             if lines > FUNCTION_LINES:
