@@ -1,0 +1,133 @@
+"""What a node may expect of its uplink, held against the memory store and real servers alike."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from node_agent.wire import keys
+from node_agent.wire.identity import AttemptId
+from tests.contract.bus_worlds import TAGS, WORLDS, BusWorld, open_world
+
+ONE, TWO = TAGS
+ORDER = AttemptId(run="r-7f3k", attempt=2, fence=5)
+
+
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest) -> Iterator[BusWorld]:
+    with open_world(request.param) as opened:
+        yield opened
+
+
+def test_a_node_claims_only_its_own(world: BusWorld) -> None:
+    world.bus.push_order(TWO, ORDER, "for two")
+    assert world.node(ONE).claim() is None
+    claim = world.node(TWO).claim()
+    assert claim is not None and claim.job == keys.job_id(TWO, ORDER)
+
+
+def test_a_settled_job_is_closed_in_the_registries(world: BusWorld) -> None:
+    node = world.node(ONE)
+    for fence in (1, 2):
+        world.bus.push_order(ONE, AttemptId(run="r-aaaa", attempt=1, fence=fence), "order")
+    good, bad = node.claim(), node.claim()
+    assert good is not None and bad is not None
+    node.settle_job(good.job, True, "")
+    node.settle_job(bad.job, False, "refused: too_late")
+    node.settle_job(bad.job, False, "refused: too_late")
+    node.settle_job(keys.job_id(ONE, ORDER), True, "nobody knows it")
+    assert (world.state(good.job), world.state(bad.job)) == ("finished", "failed")
+    assert world.state(keys.job_id(ONE, ORDER)) is None
+    assert [view.started + view.waiting for view in world.bus.queues()] in ([], [()])
+
+
+def test_a_settled_job_that_was_pushed_again_meanwhile_is_not_claimed(world: BusWorld) -> None:
+    node = world.node(ONE)
+    world.bus.push_order(ONE, ORDER, "order")
+    claim = node.claim()
+    assert claim is not None
+    world.let_lease_pass()
+    world.bus.push_order(ONE, ORDER, "order")
+    node.settle_job(claim.job, True, "")
+    assert node.claim() is None
+    assert [view.started + view.waiting for view in world.bus.queues()] in ([], [()])
+
+
+def test_a_node_cannot_settle_the_job_of_another(world: BusWorld) -> None:
+    world.bus.push_order(TWO, ORDER, "order")
+    claim = world.node(TWO).claim()
+    assert claim is not None
+    with contextlib.suppress(world.link_down):
+        world.node(ONE).settle_job(claim.job, False, "sabotage")
+    assert world.state(claim.job) == "started"
+
+
+def test_controls_come_oldest_first_behind_a_cursor(world: BusWorld) -> None:
+    node = world.node(ONE)
+    assert node.controls("0") == []
+    for seq in (1, 2, 3):
+        world.bus.send_control(ONE, seq, f"control {seq}")
+    world.bus.send_control(TWO, 1, "for two")
+    sent = node.controls("0")
+    assert [message.data for message in sent] == [b"control 1", b"control 2", b"control 3"]
+    assert [message.data for message in node.controls(sent[0].entry)] == [b"control 2", b"control 3"]
+    assert node.controls(sent[-1].entry) == []
+    world.bus.send_control(ONE, 4, "control 4")
+    assert [message.data for message in node.controls(sent[-1].entry)] == [b"control 4"]
+
+
+def test_a_cursor_from_before_a_wipe_hides_nothing(world: BusWorld) -> None:
+    node = world.node(ONE)
+    world.bus.send_control(ONE, 1, "control 1")
+    world.wipe()
+    world.bus.send_control(ONE, 1, "control 1 again")
+    assert [message.data for message in node.controls("99999999999999-7")] == [b"control 1 again"]
+
+
+def test_a_hint_comes_with_orders_and_controls_only(world: BusWorld) -> None:
+    node = world.node(ONE)
+    assert node.hinted(world.settle_ms) in (True, False)  # the first one opens the ear
+    while node.hinted(0):
+        pass
+    assert node.hinted(0) is False
+    world.bus.push_order(ONE, ORDER, "order")
+    assert node.hinted(world.settle_ms) is True
+    assert node.hinted(0) is False
+    world.bus.send_control(ONE, 1, "control")
+    assert node.hinted(world.settle_ms) is True
+    world.bus.send_control(TWO, 1, "control")
+    world.bus.set_beat(ONE, "beat")
+    assert node.hinted(0) is False
+
+
+def test_the_tail_is_capped(world: BusWorld) -> None:
+    world.node(ONE).set_tail(b"a" * 300_000 + b"\xff\x00end")
+    tail = world.tail(ONE)
+    assert tail is not None
+    assert len(tail) <= 64 * 1024 and tail.endswith(b"a\xff\x00end")
+
+
+def test_a_link_that_is_down_says_so_and_comes_back(world: BusWorld) -> None:
+    node = world.node(ONE)
+    assert node.claim() is None
+    world.cut(ONE, True)
+    calls = [
+        node.claim,
+        node.beat,
+        lambda: node.controls("0"),
+        lambda: node.send("event"),
+        lambda: node.set_heartbeat("heart"),
+        lambda: node.set_tail(b"tail"),
+        lambda: node.settle_job(keys.job_id(ONE, ORDER), True, ""),
+    ]
+    for call in calls:
+        with pytest.raises(world.link_down):
+            call()
+    world.bus.push_order(ONE, ORDER, "order")
+    assert node.hinted(1) is False
+    world.cut(ONE, False)
+    assert node.claim() is not None
+    node.send("event")
+    assert [message.data for message in world.bus.read_up([ONE], 10, 0)] == [b"event"]
