@@ -20,9 +20,9 @@ Hook = Callable[[], None]
 class MemoryLedger:
     """A pancode.ports.Ledger. One transaction at a time; others wait for it.
 
-    `strict`: keep copies that went through the stored ledger's encoding, so that a caller who changes a dict of a
-    record in place, or stores what is not plain JSON, fails here as it would there (about twice as slow).
-    `before_commit` may raise: everything is rolled back, as after a kill. `after_commit` may raise: everything is
+    `strict`: keep copies that went through the stored ledger's encoding, so that a caller who changes a dict
+    in place, or stores what is not plain JSON, fails here as it would there (about twice as slow).
+    `before_commit` may raise: everything is rolled back, as after a kill. `after_commit` may raise: all is
     kept and the caller does not know it, as after a kill one moment later.
     """
 

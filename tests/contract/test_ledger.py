@@ -12,6 +12,7 @@ import pytest
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety
 from pancode.adapters.memory_ledger import MemoryLedger
+from pancode.adapters.store.ledger import SqlLedger
 from pancode.domain.records import (
     ALL,
     Attempt,
@@ -86,13 +87,15 @@ SAMPLES: tuple[Record, ...] = (
 Open = Callable[[], Ledger]
 
 
-@pytest.fixture(params=["memory", "memory-strict"])
+@pytest.fixture(params=["memory", "memory-strict", "sqlite"])
 def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """What opens the ledger under test."""
-    return {
+    openings: dict[str, Open] = {
         "memory": MemoryLedger,
         "memory-strict": lambda: MemoryLedger(strict=True),
-    }[request.param]
+        "sqlite": lambda: SqlLedger(tmp_path / "home" / "ledger.db"),
+    }
+    return openings[request.param]
 
 
 @pytest.fixture

@@ -1,0 +1,96 @@
+"""Decides what a database's error means to the owner of the ledger, and what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from pancode.errors import ConfigError, ConflictError, PancodeError, UnavailableError
+
+
+class LedgerDamagedError(UnavailableError):
+    """The ledger is damaged."""
+
+    code = "ledger_damaged"
+    retryable = False
+
+
+@contextmanager
+def translated(place: str) -> Iterator[None]:
+    """Every error of the database that leaves the block is a PancodeError about the ledger at `place`."""
+    try:
+        yield
+    except DBAPIError as exc:
+        raise meaning(place, exc.orig) from exc
+    except SQLAlchemyError as exc:
+        raise PancodeError(f"the ledger at {place} cannot be used", why=str(exc)) from exc
+
+
+def meaning(place: str, error: BaseException | None) -> PancodeError:
+    """The error that the owner sees, by SQLite's error name or PostgreSQL's SQLSTATE."""
+    name = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None) or ""
+    why = f"{name}: {error}" if name else str(error)
+    for prefixes, build in _MEANINGS:
+        if name.startswith(prefixes):
+            return build(place, why)
+    return PancodeError(f"the ledger at {place} refused a statement", why=why, fix="pancode doctor")
+
+
+def _full(place: str, why: str) -> PancodeError:
+    return UnavailableError(
+        f"the disk of the ledger at {place} is full",
+        why=why,
+        fix=f"free some space (df -h {place}), then try again: nothing was half written",
+        code="ledger_disk_full",
+    )
+
+
+def _locked(place: str, why: str) -> PancodeError:
+    return UnavailableError(
+        f"another process holds the ledger at {place}",
+        why=why,
+        fix=f"find it with: fuser -v {place}",
+        code="ledger_locked",
+    )
+
+
+def _damaged(place: str, why: str) -> PancodeError:
+    return LedgerDamagedError(
+        f"the ledger at {place} is damaged",
+        why=why,
+        fix=f"keep a copy, then try: sqlite3 {place} .recover | sqlite3 {place}.recovered",
+    )
+
+
+def _forbidden(place: str, why: str) -> PancodeError:
+    return ConfigError(
+        f"the ledger at {place} cannot be opened for writing",
+        why=why,
+        fix=f"make it and its folder writable for you (ls -ld {place}), or set PANCODE_HOME",
+        code="ledger_forbidden",
+    )
+
+
+def _io(place: str, why: str) -> PancodeError:
+    return UnavailableError(
+        f"the disk of the ledger at {place} fails",
+        why=why,
+        fix="look at the machine's log (dmesg | tail); nothing was half written",
+        code="ledger_io",
+    )
+
+
+def _raced(place: str, why: str) -> PancodeError:
+    return ConflictError(f"another transaction changed the ledger at {place} first", why=why)
+
+
+_MEANINGS = (
+    (("SQLITE_FULL", "53100"), _full),
+    (("SQLITE_BUSY", "SQLITE_LOCKED", "55P03"), _locked),
+    (("SQLITE_CORRUPT", "SQLITE_NOTADB", "XX001", "XX002"), _damaged),
+    (("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH", "28", "42501"), _forbidden),
+    (("SQLITE_IOERR", "08", "57P"), _io),
+    (("40",), _raced),
+)

@@ -1,0 +1,97 @@
+"""The first schema. Written by migrations/new.py."""
+
+from __future__ import annotations
+
+from pancode.adapters.store.migrations.spec import create_table
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+# name, key, indexes, columns
+TABLES = (
+    (
+        "settings",
+        "name",
+        "",
+        "name:text value:text? changed_ms:int changed_by:text",
+    ),
+    (
+        "nodes",
+        "name",
+        "tag",
+        "name:text added_ms:int target:text labels:text slots:int tag:text? public_key:text? "
+        "draining:text? paused:text? removed:text? control_seq:int epoch_seen:int facts:text",
+    ),
+    (
+        "runs",
+        "id",
+        "state created_ms",
+        "id:text created_ms:int created_by:text task:text argv:text? agent:text prompt:text "
+        "tools:text read_only:bool runtime:text model:text? mode:text safety:text told_only:bool "
+        "node:text? require:text priority:int project:text? workspace:text setup:text gates:text "
+        "limits:text env:text secrets:text depth:int estimate_usd:text on_lost:text "
+        "max_attempts:int trace:text state:text reason:text attempt:int fence:int stop_asked:text? "
+        "outcome:text? failure:text? exit_code:int? result:text started_ms:int? finished_ms:int? "
+        "retry_at_ms:int? retry_of:text? landed:text?",
+    ),
+    (
+        "attempts",
+        "run attempt",
+        "",
+        "run:text attempt:int created_ms:int held_usd:text outcome:text? failure:text? reason:text "
+        "finished_ms:int? usage:text",
+    ),
+    (
+        "fences",
+        "run fence",
+        "node state tag",
+        "run:text attempt:int fence:int node:text tag:text order:text digest:text "
+        "start_by_epoch:int start_by_ms:int bound_ms:int state:text mark:text cursor:int "
+        "stop_seq:int closed:text? closed_ms:int? receipt:text?",
+    ),
+    (
+        "entries",
+        "id",
+        "run scope",
+        "id:text at_ms:int scope:text kind:text run:text attempt:int fence:int usd:text tokens:int "
+        "agent_ms:int source:text note:text",
+    ),
+    (
+        "balances",
+        "scope",
+        "",
+        "scope:text spent_usd:text held_usd:text unknown_runs:int tokens:int agent_ms:int runs:int",
+    ),
+    (
+        "decisions",
+        "run number",
+        "",
+        "run:text number:int at_ms:int kind:text what:text verdict:text detail:text",
+    ),
+    (
+        "audit",
+        "number",
+        "domain level run",
+        "number:int at_ms:int domain:text level:text what:text detail:text run:text?",
+    ),
+    (
+        "receipts",
+        "digest",
+        "run",
+        "digest:text run:text attempt:int fence:int tag:text envelope:text stored_ms:int "
+        "orphan:bool rejected:text?",
+    ),
+    (
+        "controls",
+        "tag seq",
+        "",
+        "tag:text seq:int envelope:text issued_ms:int",
+    ),
+)
+
+
+def upgrade() -> None:
+    for table in TABLES:
+        create_table(*table)
