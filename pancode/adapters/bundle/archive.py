@@ -1,0 +1,81 @@
+"""Makes a bundle's archive: the same files give the same digest and the same tar, on every machine."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME_LENGTH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A finished archive. `digest` names its content (sha256 of the sorted manifest), not its compression."""
+
+    digest: str
+    path: Path
+    python: tuple[int, int]
+    version: str
+
+    @property
+    def name(self) -> str:
+        """The folder under the node home's `bundles/`."""
+        return self.digest[:NAME_LENGTH]
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size
+
+
+Contents = Mapping[str, Path | bytes]
+"""Path inside the bundle -> where its bytes are."""
+
+
+def _bytes(source: Path | bytes) -> bytes:
+    return source if isinstance(source, bytes) else source.read_bytes()
+
+
+def manifest(contents: Contents) -> str:
+    """One line for each file, sorted: digest, size, path."""
+    lines = []
+    for name in sorted(contents):
+        data = _bytes(contents[name])
+        lines.append(f"{hashlib.sha256(data).hexdigest()} {len(data)} {name}\n")
+    return "".join(lines)
+
+
+def digest(text: str) -> str:
+    """What names a bundle with this manifest."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def pack(contents: Contents, listing: str, target: Path, level: int = 6) -> None:
+    """Write `target` whole or not at all: a tar.gz without times, owners or order of its own."""
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        with (
+            temporary.open("wb") as raw,
+            gzip.GzipFile("", "wb", level, raw, mtime=0) as zipped,
+            tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            for name in sorted({**contents, "MANIFEST": b""}):
+                _add(tar, name, listing.encode() if name == "MANIFEST" else _bytes(contents[name]))
+            tar.close()
+            zipped.close()
+            raw.flush()
+            os.fsync(raw.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(data), 0o644
+    tar.addfile(info, io.BytesIO(data))

@@ -1,0 +1,15 @@
+"""Why there is no bundle for a node."""
+
+from __future__ import annotations
+
+from pancode.errors import UnavailableError
+
+
+class NotHere(Exception):
+    """This source has no libraries for that node; another one may. The text says why."""
+
+
+class BundleError(UnavailableError):
+    """No bundle can be made for this node."""
+
+    code = "bundle"

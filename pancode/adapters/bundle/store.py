@@ -1,0 +1,67 @@
+"""Makes and keeps bundles: from our own installation where it fits, else fetched; one archive per content."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pancode import __version__
+from pancode.adapters.bundle import download, installed
+from pancode.adapters.bundle.archive import Bundle, Contents, digest, manifest, pack
+from pancode.adapters.bundle.contents import assemble, node_agent_files, node_agent_folder
+from pancode.adapters.bundle.errors import BundleError, NotHere
+from pancode.adapters.bundle.platform import NodePlatform
+
+Source = Callable[[NodePlatform], Contents]
+"""Libraries for a platform, or NotHere."""
+
+
+class BundleStore:
+    """Bundles under one folder. Safe to call from several threads; a second call for a platform is quick."""
+
+    def __init__(
+        self, folder: Path, sources: Sequence[Source] | None = None, agent: Path | None = None, level: int = 6
+    ) -> None:
+        self.folder = folder
+        self._sources = sources or (installed.libraries, lambda p: download.libraries(p, folder / "wheels"))
+        self._agent = agent
+        self._level = level
+        self._lock = threading.Lock()
+        self._made: dict[tuple[int, str], tuple[NodePlatform, Bundle]] = {}
+
+    def bundle_for(self, platforms: Sequence[NodePlatform]) -> tuple[NodePlatform, Bundle]:
+        """The bundle for the first platform (one for each Python of the node) that a source can serve.
+
+        The first source, which needs no network, is tried for all of them before the next. Else BundleError.
+        """
+        with self._lock:
+            reasons: list[str] = []
+            for index, source in enumerate(self._sources):
+                for platform in platforms:
+                    try:
+                        return self._make(index, source, platform)
+                    except NotHere as reason:
+                        reasons.append(str(reason))
+        raise BundleError(
+            f"no node bundle for {', '.join(p.key for p in platforms) or 'this node'}",
+            why="; ".join(dict.fromkeys(reasons)),
+            fix="let pip reach its package registry once, or give the node a Python that we have",
+        )
+
+    def _make(self, index: int, source: Source, platform: NodePlatform) -> tuple[NodePlatform, Bundle]:
+        key = (index, f"{platform.key}-{platform.python[2]}")
+        if key not in self._made or not self._made[key][1].path.exists():
+            self._made[key] = (platform, self._build(source(platform), platform))
+        return self._made[key]
+
+    def _build(self, libraries: Contents, platform: NodePlatform) -> Bundle:
+        agent = node_agent_files(self._agent or node_agent_folder())
+        contents = assemble(libraries, agent, platform, __version__)
+        listing = manifest(contents)
+        name = digest(listing)
+        path = self.folder / f"{name}.tar.gz"
+        if not path.exists():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            pack(contents, listing, path, self._level)
+        return Bundle(name, path, platform.python[:2], __version__)
