@@ -1,0 +1,212 @@
+"""Opens one authenticated connection to a node, through its jump hosts, with every host key pinned."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import asyncssh
+
+from pancode.adapters.ssh.errors import ConnectError, LinkFault, classify, translated
+from pancode.adapters.ssh.hostkey import HostKey
+from pancode.adapters.ssh.target import Target
+
+Pins = Mapping[str, HostKey]
+"""Target.endpoint -> the key that this server must present."""
+
+_FAMILY = {"any": 0, "inet": 2, "inet6": 10}
+_DEFAULT_IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa", "id_ed25519_sk", "id_ecdsa_sk")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. A silent link is noticed after keepalive_s x (keepalive_count + 1)."""
+
+    connect_s: float = 10
+    login_s: float = 10
+    keepalive_s: float = 5
+    keepalive_count: int = 3
+    total_s: float = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What we prove ourselves with beyond the target's own identities; `home` is where default keys lie."""
+
+    home: str | None = None
+    keys: tuple[str, ...] = ()
+    """Private keys (OpenSSH PEM text), tried first: the fleet key, the loopback key."""
+    own_only: bool = False
+    """Only `keys`: no files of the user, no agent."""
+
+
+@dataclass(slots=True)
+class Session:
+    """A live connection; `lost` is done, with the reason or None, when it has gone."""
+
+    conn: asyncssh.SSHClientConnection
+    lost: asyncio.Future[Exception | None]
+    through: list[asyncssh.SSHClientConnection] = field(default_factory=list)
+
+    async def close(self) -> None:
+        """Close the connection and those it goes through; idempotent."""
+        for conn in [self.conn, *reversed(self.through)]:
+            conn.close()
+        for conn in [self.conn, *reversed(self.through)]:
+            try:
+                async with asyncio.timeout(2):
+                    await conn.wait_closed()
+            except TimeoutError:
+                conn.abort()
+
+
+class _Pinned(asyncssh.SSHClient):
+    """Remembers the key that was presented in vain and why the connection went."""
+
+    def __init__(self, lost: asyncio.Future[Exception | None]) -> None:
+        self.lost = lost
+        self.presented: HostKey | None = None
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        self.presented = as_host_key(key)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.lost.done():
+            self.lost.set_result(exc)
+
+
+def as_host_key(key: asyncssh.SSHKey) -> HostKey:
+    return HostKey.parse(key.export_public_key("openssh").decode())
+
+
+def _default_identities(home: str | None) -> list[str]:
+    folder = os.path.join(home or os.path.expanduser("~"), ".ssh")
+    return [p for name in _DEFAULT_IDENTITIES if os.path.isfile(p := os.path.join(folder, name))]
+
+
+def _keys(target: Target, login: Login) -> dict[str, Any]:
+    """asyncssh's arguments for the keys; BAD_CREDENTIALS when the named files are not there."""
+    own = [asyncssh.import_private_key(text) for text in login.keys]
+    if login.own_only:
+        return {"client_keys": own, "agent_path": None}
+    files = [p for p in target.identities if os.path.isfile(p)]
+    if target.identities and not files and not own and not target.agent_path:
+        raise ConnectError(
+            LinkFault.BAD_CREDENTIALS,
+            f"no key file for {target.alias}: {', '.join(target.identities)}",
+            fix="make the key (ssh-keygen), or name another with --identity",
+        )
+    found = files if target.identities else _default_identities(login.home)
+    certificates = [p for p in target.certificates if os.path.isfile(p)]
+    return {
+        # None would switch the agent off as well; an empty list lets asyncssh look at the default keys.
+        "client_keys": [*own, *found] or ([] if target.agent_path else None),
+        "client_certs": certificates,
+        "ignore_encrypted": True,
+        "agent_path": target.agent_path,
+        "agent_identities": [p for p in files if os.path.isfile(p + ".pub")]
+        if target.identities_only
+        else None,
+    }
+
+
+def _options(target: Target, pin: HostKey, login: Login, timing: Timing) -> dict[str, Any]:
+    trusted = asyncssh.import_public_key(pin.line)
+    return {
+        "port": target.port,
+        "username": target.user,
+        "known_hosts": ([trusted], [], []),
+        "config": None,
+        "family": _FAMILY.get(target.family, 0),
+        "local_addr": (target.bind_address, 0) if target.bind_address else (),
+        "connect_timeout": timing.connect_s,
+        "login_timeout": timing.login_s,
+        "keepalive_interval": timing.keepalive_s,
+        "keepalive_count_max": timing.keepalive_count,
+        "preferred_auth": "publickey",
+        "x509_trusted_certs": None,
+        **dict(target.algorithms),
+        **_keys(target, login),
+    }
+
+
+def _untrusted(target: Target, pin: HostKey, presented: HostKey | None, why: str) -> ConnectError:
+    seen = presented.fingerprint if presented else "a key of another kind"
+    return ConnectError(
+        LinkFault.HOST_KEY_CHANGED,
+        f"the host key of {target.alias} has changed",
+        why=f"pinned {pin.fingerprint}, presented {seen} by {target.endpoint} ({why})",
+        fix=f"look at the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); only if it shows"
+        f" that fingerprint: pancode node trust {target.alias}",
+    )
+
+
+async def _dial(
+    target: Target, pins: Pins, login: Login, timing: Timing, tunnel: asyncssh.SSHClientConnection | None
+) -> Session:
+    pin = pins.get(target.endpoint)
+    if pin is None:
+        raise ConnectError(
+            LinkFault.HOST_KEY_UNKNOWN,
+            f"no host key is pinned for {target.endpoint}",
+            fix=f"pancode node trust {target.alias}",
+        )
+    client = _Pinned(asyncio.get_running_loop().create_future())
+    options = _options(target, pin, login, timing)
+    if tunnel is not None:
+        options |= {"tunnel": tunnel, "local_addr": ()}
+    try:
+        conn = await asyncssh.connect(target.host, client_factory=lambda: client, **options)
+    except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
+        if client.presented is None and isinstance(error, asyncssh.KeyExchangeFailed):
+            raise
+        raise _untrusted(target, pin, client.presented, str(error)) from error
+    return Session(conn, client.lost)
+
+
+async def open_session(target: Target, pins: Pins, login: Login, timing: Timing | None = None) -> Session:
+    """Connect and log in. Raises ConnectError; cancelling it leaves nothing open."""
+    timing = timing or Timing()
+    through: list[asyncssh.SSHClientConnection] = []
+    try:
+        with translated():
+            async with asyncio.timeout(timing.total_s * (1 + len(target.hops))):
+                for hop in target.hops:
+                    session = await _dial(hop, pins, login, timing, through[-1] if through else None)
+                    through.append(session.conn)
+                session = await _dial(target, pins, login, timing, through[-1] if through else None)
+                session.through = through
+                return session
+    except BaseException:
+        for conn in through:
+            conn.abort()
+        raise
+
+
+async def presented_key(target: Target, pins: Pins, login: Login, timing: Timing | None = None) -> HostKey:
+    """The key that the target presents now, for the question to its owner. Its jump hosts must be pinned."""
+    timing = timing or Timing()
+    bridge: Session | None = None
+    try:
+        with translated():
+            async with asyncio.timeout(timing.total_s):
+                if target.hops:
+                    *before, last = target.hops
+                    bridge = await open_session(replace(last, hops=tuple(before)), pins, login, timing)
+                key = await asyncssh.get_server_host_key(
+                    target.host,
+                    target.port,
+                    config=None,
+                    family=_FAMILY.get(target.family, 0),
+                    tunnel=bridge.conn if bridge else None,
+                )
+    finally:
+        if bridge is not None:
+            await bridge.close()
+    if key is None:
+        raise classify(ConnectionResetError(f"{target.endpoint} sent no host key"))
+    return as_host_key(key)

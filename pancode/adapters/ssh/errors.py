@@ -1,0 +1,146 @@
+"""What can go wrong between the coordinator and a node, as types with a reason and a fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+import asyncssh
+
+from pancode.errors import ConfigError, UnavailableError
+
+
+class LinkFault(StrEnum):
+    """Why a connection to a node is not there. The first group never heals by itself."""
+
+    HOST_KEY_CHANGED = "host_key_changed"
+    HOST_KEY_UNKNOWN = "host_key_unknown"
+    LOGIN_REFUSED = "login_refused"
+    BAD_CREDENTIALS = "bad_credentials"
+
+    SILENT = "silent"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    NAME_UNKNOWN = "name_unknown"
+    LOST = "lost"
+    FORWARDING_REFUSED = "forwarding_refused"
+    HOME_UNUSABLE = "home_unusable"
+    PROTOCOL = "protocol"
+
+
+PERMANENT = frozenset(
+    {
+        LinkFault.HOST_KEY_CHANGED,
+        LinkFault.HOST_KEY_UNKNOWN,
+        LinkFault.LOGIN_REFUSED,
+        LinkFault.BAD_CREDENTIALS,
+    }
+)
+"""Trying these again is useless, or harmful: repeated failed logins get the coordinator locked out."""
+
+
+class SshError(UnavailableError):
+    """Talking to the node over SSH failed."""
+
+    code = "ssh"
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class TargetError(ConfigError):
+    """The alias cannot be resolved to one machine that we can reach in the way its owner meant."""
+
+    code = "ssh_target"
+
+
+class ConnectError(SshError):
+    """No connection, or none that we may use."""
+
+    def __init__(self, fault: LinkFault, message: str, *, why: str = "", fix: str = "") -> None:
+        super().__init__(message, why=why, fix=fix)
+        self.fault = fault
+
+        self.code = fault.value
+
+    @property
+    def permanent(self) -> bool:
+        return self.fault in PERMANENT
+
+
+class LinkLost(ConnectError):
+    """The connection went away while it was in use: what the command did is not known."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(LinkFault.LOST, "the connection to the node was lost", why=why)
+
+
+class RemoteFailed(SshError):
+    """A command on the node ended badly; `status` is its exit status, None when ended by a signal."""
+
+    def __init__(self, message: str, *, status: int | None, why: str = "", fix: str = "") -> None:
+        super().__init__(message, why=why, fix=fix)
+        self.status = status
+
+
+class TransferFailed(SshError):
+    """A file could not be put on the node."""
+
+
+_REFUSED_LOGIN = "run `ssh` to this host once by hand, or give a key with --identity"
+
+
+def _oserror(error: OSError) -> ConnectError:
+    text = str(error) or type(error).__name__
+    if isinstance(error, TimeoutError):
+        return ConnectError(LinkFault.SILENT, "the node did not answer in time", why=text)
+    if isinstance(error, ConnectionRefusedError):
+        return ConnectError(
+            LinkFault.REFUSED, "the node refused the connection: no SSH server there", why=text
+        )
+    if isinstance(error, ConnectionError):
+        return ConnectError(LinkFault.LOST, "the connection was cut", why=text)
+    if type(error).__name__ == "gaierror":
+        return ConnectError(LinkFault.NAME_UNKNOWN, "the host's name is not known here", why=text)
+    return ConnectError(LinkFault.UNREACHABLE, "the node cannot be reached", why=text)
+
+
+def classify(error: BaseException) -> ConnectError:
+    """Any error of a connection attempt or of a live connection, as one of ours."""
+    if isinstance(error, ConnectError):
+        return error
+    if isinstance(error, asyncssh.PermissionDenied):
+        return ConnectError(
+            LinkFault.LOGIN_REFUSED, "the node refused the login", why=str(error), fix=_REFUSED_LOGIN
+        )
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):
+        return ConnectError(LinkFault.HOST_KEY_UNKNOWN, "the host key is not trusted", why=str(error))
+    if isinstance(error, asyncssh.KeyImportError | asyncssh.KeyEncryptionError):
+        return ConnectError(LinkFault.BAD_CREDENTIALS, "a private key cannot be used", why=str(error))
+    if isinstance(error, OSError):
+        return _oserror(error)
+    if isinstance(error, asyncssh.ChannelListenError):
+        return ConnectError(
+            LinkFault.FORWARDING_REFUSED,
+            "the node's SSH server forbids every kind of forwarding",
+            why=str(error),
+            fix="allow AllowStreamLocalForwarding or AllowTcpForwarding in its sshd_config",
+        )
+    if isinstance(error, asyncssh.ConnectionLost | asyncssh.ChannelOpenError):
+        return LinkLost(str(error))
+    return ConnectError(
+        LinkFault.PROTOCOL, "the SSH connection failed", why=f"{type(error).__name__}: {error}"
+    )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Library errors of the block come out as ConnectError (timeouts and lost links included)."""
+    try:
+        yield
+    except SshError:
+        raise
+    except (OSError, asyncssh.Error, asyncssh.ChannelListenError, asyncssh.KeyImportError) as error:
+        raise classify(error) from error

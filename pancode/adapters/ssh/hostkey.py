@@ -1,0 +1,80 @@
+"""A host key as a value, and what a presented one means beside the pinned one."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class HostKey:
+    """A server's public key; `line` is the pin's stored form."""
+
+    algorithm: str
+    blob: str
+    """Base64 of the key in SSH wire format."""
+
+    @classmethod
+    def parse(cls, line: str) -> HostKey:
+        """From `ssh-ed25519 AAAA... [comment]`; ValueError for anything else."""
+        parts = line.split()
+        if len(parts) < 2:
+            raise ValueError(f"not a public key line: {line[:80]!r}")
+        try:
+            blob = base64.b64decode(parts[1], validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"not a public key line: {line[:80]!r}") from error
+        name = parts[0].encode()
+        if blob[:4] != len(name).to_bytes(4, "big") or blob[4 : 4 + len(name)] != name:
+            raise ValueError(f"the key says another algorithm than {parts[0]!r}")
+        return cls(parts[0], parts[1])
+
+    @property
+    def line(self) -> str:
+        return f"{self.algorithm} {self.blob}"
+
+    @property
+    def fingerprint(self) -> str:
+        """`SHA256:...`, as `ssh-keygen -l` prints it."""
+        digest = hashlib.sha256(base64.b64decode(self.blob)).digest()
+        return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nothing is pinned: a person must say yes once."""
+
+    new: HostKey
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """The pinned key."""
+
+    key: HostKey
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Another key than the pinned one: reinstalled, readdressed, or somebody in between."""
+
+    old: HostKey
+    new: HostKey
+
+
+Verdict = Unknown | Same | Changed
+
+
+def compare(pin: HostKey | None, presented: HostKey) -> Verdict:
+    """What a presented key means."""
+    if pin is None:
+        return Unknown(presented)
+    return Same(pin) if pin == presented else Changed(pin, presented)
+
+
+def accepts(answer: str, key: HostKey) -> bool:
+    """Whether `--accept-fingerprint` (or what a person typed) names this key; the prefix may be left out."""
+    given = answer.strip()
+    return given in (key.fingerprint, key.fingerprint.removeprefix("SHA256:"))

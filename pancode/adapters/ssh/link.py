@@ -1,0 +1,190 @@
+"""Keeps one connection to a node and its tunnels alive: noticed when gone, back by itself, or stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pancode.adapters.ssh.connect import Session
+from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost, classify
+from pancode.adapters.ssh.remote import OUTPUT_LIMIT, Completed, Remote
+from pancode.adapters.ssh.tunnel import Ends, Folders, Generation, open_generation
+
+
+class LinkKind(StrEnum):
+    """`down` is tried again by itself; `stopped` waits for a person (a changed key, a refused login)."""
+
+    CONNECTING = "connecting"
+    UP = "up"
+    DOWN = "down"
+    STOPPED = "stopped"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """What is known of the link now; `error` says why it is not up."""
+
+    kind: LinkKind
+    generation: Generation | None = None
+    error: ConnectError | None = None
+    retry_in_s: float | None = None
+
+    @property
+    def up(self) -> bool:
+        return self.kind is LinkKind.UP
+
+    @property
+    def why(self) -> str:
+        if self.error is None:
+            return ""
+        return f"{self.error.message}: {self.error.why}" if self.error.why else self.error.message
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Seconds between tries: doubled from `first` to `last`; back to `first` after `steady` seconds up."""
+
+    first_s: float = 0.5
+    last_s: float = 30
+    steady_s: float = 5
+    refused_s: float = 30
+    """For what only a change on the node heals (forwarding forbidden, home folder unusable)."""
+
+
+Dial = Callable[[], Awaitable[Session]]
+"""Opens a connection; read anew for each try, so that new keys and pins are used."""
+Changed = Callable[[LinkState], None]
+
+_SLOW = frozenset({LinkFault.FORWARDING_REFUSED, LinkFault.HOME_UNUSABLE})
+
+
+class Link:
+    """One node's link. `start`, then `run` and `put` while it is up; `close` ends it.
+
+    All methods belong to one event loop. `changed` is called there for each new state and must not block.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dial: Dial,
+        where: Folders,
+        ends: Ends,
+        changed: Changed,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.name, self.where, self.ends = name, where, ends
+        self.state = LinkState(LinkKind.CONNECTING)
+        self._dial, self._changed, self._backoff = dial, changed, backoff or Backoff()
+        self._remote: Remote | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._edge = asyncio.Condition()
+        self._poke = asyncio.Event()
+        self._tries = 0
+
+    def start(self) -> None:
+        """Begin to keep the link; a stopped link starts anew. Idempotent while it runs."""
+        if self._task is None or self._task.done():
+            self._tries = 0
+            self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"link {self.name}")
+
+    def poke(self) -> None:
+        """Try now instead of after the pause."""
+        self._poke.set()
+
+    async def close(self) -> None:
+        """End the link and its connection; the node agent and its runs go on. Idempotent."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self.state.kind is not LinkKind.CLOSED:
+            await self._become(LinkState(LinkKind.CLOSED))
+
+    async def wait(self, kinds: Sequence[LinkKind], timeout_s: float) -> LinkState:
+        """The state as soon as it is one of `kinds`, or after the time whatever it is then."""
+        try:
+            async with asyncio.timeout(timeout_s), self._edge:
+                await self._edge.wait_for(lambda: self.state.kind in kinds)
+        except TimeoutError:
+            pass
+        return self.state
+
+    async def run(
+        self, argv: Sequence[str], timeout_s: float, stdin: bytes = b"", limit: int = OUTPUT_LIMIT
+    ) -> Completed:
+        """Run a command on the node. LinkLost when the link is not up, or goes meanwhile."""
+        return await self.remote().run(argv, timeout_s, stdin, limit)
+
+    async def put(self, path: str, source: bytes | Path, mode: int = 0o600) -> None:
+        """Put a file on the node, whole or not at all."""
+        await self.remote().put(path, source, mode)
+
+    def remote(self) -> Remote:
+        """The live connection; LinkLost when there is none."""
+        if self._remote is None:
+            raise LinkLost(self.state.why or f"the link to {self.name} is {self.state.kind}")
+        return self._remote
+
+    async def _become(self, state: LinkState) -> None:
+        async with self._edge:
+            self.state = state
+            self._edge.notify_all()
+        self._changed(state)
+
+    async def _keep(self) -> None:
+        while True:
+            error = await self._once()
+            if error.permanent:
+                await self._become(LinkState(LinkKind.STOPPED, error=error))
+                return
+            pause = self._pause(error)
+            self._tries += 1
+            await self._become(LinkState(LinkKind.DOWN, error=error, retry_in_s=pause))
+            await self._rest(pause)
+
+    async def _once(self) -> ConnectError:
+        """One life of the connection, from dialling to its end; returns why it ended."""
+        session: Session | None = None
+        try:
+            session = await self._dial()
+            remote = Remote(session)
+            generation = await open_generation(remote, self.where, self.ends)
+            return await self._live(session, remote, generation)
+        except Exception as error:  # whatever it is, a link must never die unseen
+            return classify(error)
+        finally:
+            self._remote = None
+            if session is not None:
+                await asyncio.shield(session.close())
+
+    async def _live(self, session: Session, remote: Remote, generation: Generation) -> ConnectError:
+        loop = asyncio.get_running_loop()
+        began, self._remote = loop.time(), remote
+        await self._become(LinkState(LinkKind.UP, generation))
+        reason = await asyncio.shield(session.lost)
+        if loop.time() - began >= self._backoff.steady_s:
+            self._tries = 0
+        return (
+            classify(reason)
+            if reason is not None
+            else LinkLost("the node's SSH server closed the connection")
+        )
+
+    def _pause(self, error: ConnectError) -> float:
+        b = self._backoff
+        base = b.refused_s if error.fault in _SLOW else min(b.first_s * 2 ** min(self._tries, 20), b.last_s)
+        # Spread by name and try, so that many nodes behind one switch do not come back in step.
+        return base * (0.8 + 0.4 * (zlib.crc32(f"{self.name}/{self._tries}".encode()) / 2**32))
+
+    async def _rest(self, seconds: float) -> None:
+        self._poke.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._poke.wait()
+        except TimeoutError:
+            return

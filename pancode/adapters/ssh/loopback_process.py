@@ -1,0 +1,115 @@
+"""Runs one command for our own SSH server; copies the streams by hand, so that nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncssh
+
+CHUNK = 64 << 10
+SHELL = "/bin/sh"
+PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where and as whom commands run."""
+
+    home: Path
+    user: str
+    environ: Mapping[str, str]
+
+    def environment(self) -> dict[str, str]:
+        base = {"PATH": PATH, "SHELL": SHELL, "LANG": "C.UTF-8"}
+        return {**base, **self.environ, "HOME": str(self.home), "USER": self.user, "LOGNAME": self.user}
+
+
+async def serve(place: Place, process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """The command of one channel, as sshd runs it: by the shell, in the home folder, in its own session."""
+    if process.command is None:
+        process.stderr.write(b"this server runs commands only\n")
+        process.exit(1)
+        return
+    try:
+        child = await asyncio.create_subprocess_exec(
+            SHELL,
+            "-c",
+            process.command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=place.home,
+            env=place.environment(),
+            start_new_session=True,
+        )
+    except OSError as error:
+        process.stderr.write(f"cannot start: {error}\n".encode())
+        process.exit(126)
+        return
+    await _attend(child, process)
+
+
+async def _attend(child: asyncio.subprocess.Process, process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """Pump until both outputs end and the child is reaped, then report how."""
+    assert child.stdout is not None and child.stderr is not None
+    feed = asyncio.ensure_future(_feed(child, process))
+    pumps = asyncio.gather(_pump(child.stdout, process.stdout), _pump(child.stderr, process.stderr))
+    try:
+        await pumps
+        code = await child.wait()
+        if code < 0:
+            process.exit_with_signal(signal.Signals(-code).name.removeprefix("SIG"))
+        else:
+            process.exit(code)
+    except (OSError, asyncssh.Error):
+        await child.wait()
+    finally:
+        feed.cancel()
+        await asyncio.gather(feed, return_exceptions=True)
+
+
+async def _pump(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -> None:
+    """Copy to the end. When nobody listens any more the output is still drained: the child must not block."""
+    gone = False
+    while chunk := await source.read(CHUNK):
+        if gone:
+            continue
+        try:
+            sink.write(chunk)
+            await sink.drain()
+        except (OSError, asyncssh.Error):
+            gone = True
+
+
+async def _feed(child: asyncio.subprocess.Process, process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """Give the client's input and signals to the child's session."""
+    assert child.stdin is not None
+    while True:
+        try:
+            chunk = await process.stdin.read(CHUNK)
+            if not chunk:
+                break
+            child.stdin.write(chunk)
+            await child.stdin.drain()
+        except asyncssh.SignalReceived as received:
+            _signal(child, received.signal)
+        except (asyncssh.BreakReceived, asyncssh.TerminalSizeChanged):
+            continue
+        except (OSError, asyncssh.Error):
+            break
+    child.stdin.close()
+
+
+def _signal(child: asyncio.subprocess.Process, name: str) -> None:
+    number = getattr(signal, f"SIG{name}", None)
+    if number is None or child.returncode is not None:
+        return
+    try:
+        os.killpg(child.pid, number)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,136 @@
+"""The constant shell scripts that run on a node: POSIX sh, no user text in them, arguments as $1, $2, ..."""
+
+from __future__ import annotations
+
+BEGIN, END = "@@pancode-begin@@", "@@pancode-end@@"
+"""Around what a script says, for login shells that talk."""
+
+_ME = r"""
+say() { printf '%s=%s\n' "$1" "$2"; }
+boot() { cat /proc/sys/kernel/random/boot_id 2>/dev/null; }
+began() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+above() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f2; }
+session() { # the sshd process of this login: only that may ever be ended as stale
+  p=$PPID; n=0
+  while [ "${p:-1}" -gt 1 ] && [ $n -lt 8 ]; do
+    case $(cat "/proc/$p/comm" 2>/dev/null) in
+      sshd*) echo "$(boot) $p $(began "$p")"; return 0;;
+    esac
+    p=$(above "$p"); n=$((n+1))
+  done
+  echo none
+}
+"""
+
+_TAIL = '\nmain "$@" </dev/null\n'
+"""The script is read whole before anything runs, and nothing that runs can eat the rest of it."""
+
+
+def _script(body: str) -> str:
+    begin, end = f"printf '\\n%s\\n' '{BEGIN}'", f"printf '%s\\n' '{END}'"
+    return f"export LC_ALL=C\numask 077\n{_ME}main() {{\n{begin}\n{body}\n{end}\n}}{_TAIL}"
+
+
+PROBE = _script(
+    r"""
+for d in "$HOME/.local/bin" "$HOME/bin" "$HOME/.npm-global/bin" "$HOME/.bun/bin" "$HOME/.opencode/bin" \
+  "$HOME"/.nvm/versions/node/*/bin /usr/local/bin /usr/bin /bin /usr/sbin /sbin /snap/bin; do
+  if [ -d "$d" ]; then PATH="$PATH:$d"; fi
+done
+say os "$(uname -s)"; say arch "$(uname -m)"; say kernel "$(uname -r)"; say hostname "$(uname -n)"
+say uid "$(id -u)"; say user "$(id -un)"; say home "$HOME"; say shell "$SHELL"
+say libc "$( (getconf GNU_LIBC_VERSION || ldd --version) 2>&1 | head -n 1)"
+say wall_ms "$(date +%s%3N)"; say boot_id "$(boot)"; say session "$(session)"
+say cpus "$(getconf _NPROCESSORS_ONLN 2>/dev/null)"
+say memory_kb "$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo 2>/dev/null)"
+for q in python3.13 python3.12 python3.11 python3; do
+  for d in $(command -v "$q") "$HOME"/.pyenv/versions/3.1[123]*/bin/"$q" \
+    "$HOME"/.local/share/uv/python/cpython-3.1[123]*/bin/"$q" /opt/python*/bin/"$q"; do
+    if [ -x "$d" ]; then
+      say python "$("$d" -I -S -c 'import sys
+v=sys.version_info
+print(sys.implementation.name,"%d.%d.%d"%v[:3],sys.abiflags or "-",8 if sys.maxsize>2**32 else 4,v[3],
+getattr(sys,"_base_executable","") or sys.executable)' 2>&1 | head -n 1)"
+    fi
+  done
+done
+say git "$(git --version 2>&1 | head -n 1)"
+say disk "$(df -Pk "$HOME" 2>/dev/null | tail -n 1)"
+t=$(mktemp -d "$HOME/.pancode-probe.XXXXXX" 2>&1)
+if [ -d "$t" ]; then
+  say home_write ok
+  if printf '#!/bin/sh\nexit 0\n' > "$t/x" 2>/dev/null && chmod 700 "$t/x"; then
+    if "$t/x" 2>/dev/null; then say home_exec yes; else say home_exec no; fi
+  else say home_write full; fi
+  rm -rf "$t"
+else say home_write "no $t"; fi
+if command -v systemctl >/dev/null 2>&1; then
+  say user_services "$(timeout 5 systemctl --user is-system-running 2>&1 | head -n 1)"
+  say linger "$(timeout 5 loginctl show-user "$(id -un)" -p Linger 2>/dev/null | head -n 1)"
+else say user_services missing; fi
+for q in timeout setsid flock tar gzip mktemp git bwrap tmux systemd-run systemd-analyze claude codex gemini \
+  opencode copilot qwen node npm docker nvidia-smi ollama; do
+  say "tool.$q" "$(command -v "$q" 2>/dev/null)"
+done
+h=${2:-${PANCODE_NODE_HOME:-$HOME/.pancode-node/$1}}
+say node_home "$h"
+if [ -L "$h/current" ]; then say current "$(readlink "$h/current")"; fi
+for d in "$h"/bundles/*/.ready; do
+  if [ -f "$d" ]; then d=${d%/.ready}; say bundle "${d##*/}"; fi
+done
+if [ -f "$h/key/node.key" ]; then say has_key yes; fi
+if [ -e "$h/run/agent.lock" ]; then
+  if flock -n "$h/run/agent.lock" true 2>/dev/null; then say agent stopped; else say agent running; fi
+fi
+if [ -f "$h/run/agent.pid" ]; then say agent_pid "$(head -n 1 "$h/run/agent.pid")"; fi"""
+)
+"""$1 fleet id, $2 node home or empty. One command for everything that bring-up must know."""
+
+
+OPEN_LINK = _script(
+    r"""
+for d in "$1" "$2"; do
+  mkdir -p "$d" || exit 71
+  if [ -L "$d" ] || [ ! -O "$d" ]; then echo "$d is not ours" >&2; exit 72; fi
+  chmod 700 "$d" || exit 71
+done
+me=$(session)
+for f in "$2"/*/session; do
+  if [ -f "$f" ] && read -r b p s < "$f" && [ "$b $p $s" != "$me" ] && [ "$b" = "$(boot)" ]; then
+    case $(cat "/proc/$p/comm" 2>/dev/null) in
+      sshd*) if [ "$(began "$p")" = "$s" ]; then kill "$p" 2>/dev/null && say ended "$p"; fi;;
+    esac
+  fi
+done
+g=$(mktemp -d "$2/XXXXXXXX") || exit 71
+printf '%s\n' "$me" > "$g/session" || exit 71
+say folder "$g"; say session "$me" """
+)
+"""$1 folder of the pointer, $2 folder of the sockets. Ends stale sessions, makes a folder."""
+
+
+PUBLISH_LINK = _script(
+    r"""
+for f in "$2"/*.sock; do
+  if [ -S "$f" ]; then chmod 600 "$f" || exit 71; fi
+done
+printf '%s\n' "$3" > "$1/.current.new" && mv -f "$1/.current.new" "$1/current" || exit 71
+for d in "${2%/*}"/*/; do
+  if [ "${d%/}" != "$2" ] && [ -f "${d}session" ]; then rm -rf "${d%/}"; fi
+done
+say published yes"""
+)
+"""$1 folder of the pointer, $2 the generation's folder, $3 the pointer's text. Then older generations go."""
+
+
+def spoken(text: str) -> list[tuple[str, str]]:
+    """The key=value lines between the last begin mark and the first end mark after it.
+
+    ValueError when a mark is missing: the script did not run, or not to its end.
+    """
+    _, begin, rest = text.rpartition(f"{BEGIN}\n")
+    inside, end, _ = rest.partition(f"{END}")
+    if not begin or not end:
+        raise ValueError(f"the node's shell did not run our script to its end: {text[-400:]!r}")
+    pairs = (line.partition("=") for line in inside.splitlines())
+    return [(key, value.strip()) for key, sep, value in pairs if sep]

@@ -1,0 +1,236 @@
+"""Decides which machine an alias means, as whom and with which keys, the way OpenSSH's configuration says."""
+
+from __future__ import annotations
+
+import getpass
+import glob
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pancode.adapters.ssh import directives as known
+from pancode.adapters.ssh.errors import TargetError
+from pancode.adapters.ssh.sshconfig import Directive, Facts, Reader
+
+MAX_HOPS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line says about the node; wins over every file."""
+
+    host: str | None = None
+    user: str | None = None
+    port: int | None = None
+    identity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where configuration is read from; `environ` is the caller's, so that its own SSH agent is used."""
+
+    home: Path
+    local_user: str
+    files: tuple[tuple[Path, Path], ...]
+    """(configuration file, folder that its relative Includes start from), first value wins."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str], config: Path | None = None) -> Places:
+        """The user's and the system's files; `config` replaces both, like `ssh -F`."""
+        home = Path(environ.get("HOME") or Path.home())
+        files: tuple[tuple[Path, Path], ...] = (
+            (home / ".ssh/config", home / ".ssh"),
+            (Path("/etc/ssh/ssh_config"), Path("/etc/ssh")),
+        )
+        return cls(home, getpass.getuser(), ((config, home / ".ssh"),) if config else files, dict(environ))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One SSH server and how to log in there. `hops` are the jump hosts, the first to dial first."""
+
+    alias: str
+    host: str
+    port: int
+    user: str
+    identities: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = ()
+    identities_only: bool = False
+    agent_path: str | None = None
+    hops: tuple[Target, ...] = ()
+    family: str = "any"
+    bind_address: str | None = None
+    algorithms: tuple[tuple[str, str], ...] = ()
+    """(asyncssh's argument, OpenSSH's list) for ciphers, MACs, key exchange, host key algorithms."""
+    warnings: tuple[str, ...] = ()
+    """Directives that apply and that we do not honour, each with its place and what that means."""
+    ignored: tuple[str, ...] = ()
+    """Names of the directives that have no meaning for us (we set our own keepalive, forwards, ...)."""
+
+    @property
+    def endpoint(self) -> str:
+        """What a host key pin is filed under."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def resolve(alias: str, overrides: Overrides, places: Places) -> Target:
+    """The target of `alias`. Raises TargetError, with file and line, for what we cannot follow truly."""
+    return _resolve(alias, overrides, places, (), jumps=True)
+
+
+def _resolve(alias: str, given: Overrides, places: Places, seen: tuple[str, ...], jumps: bool) -> Target:
+    _check_name(alias)
+    if alias in seen or len(seen) > MAX_HOPS:
+        raise TargetError(f"ProxyJump goes round: {' -> '.join((*seen, alias))}")
+    found = directives(alias, given, places)
+    one = {d.keyword: d for d in reversed(found)}
+    known.refuse(alias, found, host_given=given.host is not None)
+    host = given.host or _expanded(one.get("hostname"), {"h": alias, "n": alias}) or alias
+    user = given.user or _first(one.get("user")) or places.local_user
+    port = given.port or _port(one.get("port"))
+    tokens = _tokens(alias, host, port, user, places)
+    return Target(
+        alias,
+        host,
+        port,
+        user,
+        identities=(given.identity,) if given.identity else _paths(found, "identityfile", tokens, places),
+        certificates=_paths(found, "certificatefile", tokens, places),
+        identities_only=bool(given.identity) or _first(one.get("identitiesonly")) == "yes",
+        agent_path=_agent(one.get("identityagent"), tokens, places),
+        hops=_hops(one.get("proxyjump"), places, (*seen, alias)) if jumps else (),
+        family=_first(one.get("addressfamily")) or "any",
+        bind_address=_first(one.get("bindaddress")) or None,
+        algorithms=known.algorithms(one),
+        warnings=known.warnings(found),
+        ignored=known.ignored(found),
+    )
+
+
+def directives(alias: str, given: Overrides, places: Places) -> list[Directive]:
+    """All that apply to the alias, in order; read twice when a `Match final` asks for it, as ssh does."""
+    facts = Facts(alias, places.local_user, hostname=given.host or "", user=given.user or "")
+    _read_all(facts, places)
+    if facts.wants_final:
+        first = facts.found
+        facts = Facts(alias, places.local_user, facts.hostname, facts.user, final=True)
+        _read_all(facts, places)
+        facts.found = first + [d for d in facts.found if d not in first]
+    return facts.found
+
+
+def _read_all(facts: Facts, places: Places) -> None:
+    for path, base in places.files:
+        if path.is_file():
+            Reader(facts, _read, lambda pattern, base=base: _included(pattern, base, places)).walk(str(path))  # type: ignore[misc]
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise TargetError(f"cannot read {path}", why=str(error)) from error
+
+
+def _included(pattern: str, base: Path, places: Places) -> tuple[str, ...]:
+    pattern = _home(pattern, places)
+    return tuple(sorted(p for p in glob.glob(os.path.join(base, pattern)) if os.path.isfile(p)))
+
+
+def _check_name(alias: str) -> None:
+    if not alias or re.search(r"[\s\x00-\x1f\x7f*?!,/'\"`$;|<>\\]", alias) or alias.startswith("-"):
+        raise TargetError(f"not a host name or alias: {alias!r}")
+
+
+def _first(directive: Directive | None) -> str:
+    return directive.args[0] if directive else ""
+
+
+def _expanded(directive: Directive | None, tokens: Mapping[str, str]) -> str:
+    return _fill(directive.args[0], tokens, directive.where) if directive else ""
+
+
+def _fill(text: str, tokens: Mapping[str, str], where: str) -> str:
+    def value(match: re.Match[str]) -> str:
+        if match[1] == "%":
+            return "%"
+        if match[1] not in tokens:
+            raise TargetError(f"{where}: the token %{match[1]} is not known here")
+        return tokens[match[1]]
+
+    return re.sub(r"%(.)", value, text)
+
+
+def _port(directive: Directive | None) -> int:
+    if directive is None:
+        return 22
+    text = directive.args[0]
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise TargetError(f"{directive.where}: not a port: {text!r}")
+    return int(text)
+
+
+def _tokens(alias: str, host: str, port: int, user: str, places: Places) -> dict[str, str]:
+    return {
+        "d": str(places.home),
+        "h": host,
+        "i": str(os.getuid()),
+        "n": alias,
+        "p": str(port),
+        "r": user,
+        "u": places.local_user,
+    }
+
+
+def _home(text: str, places: Places) -> str:
+    return str(places.home) + text[1:] if text == "~" or text.startswith("~/") else text
+
+
+def _env(text: str, places: Places, where: str) -> str:
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in places.environ:
+            raise TargetError(f"{where}: ${{{match[1]}}} is not set")
+        return places.environ[match[1]]
+
+    return re.sub(r"\$\{([^}]+)\}", value, text)
+
+
+def _paths(
+    found: list[Directive], keyword: str, tokens: Mapping[str, str], places: Places
+) -> tuple[str, ...]:
+    given = [d for d in found if d.keyword == keyword]
+    paths = [_home(_env(_fill(d.args[0], tokens, d.where), places, d.where), places) for d in given]
+    return tuple(dict.fromkeys(p for p in paths if p.lower() != "none"))
+
+
+def _agent(directive: Directive | None, tokens: Mapping[str, str], places: Places) -> str | None:
+    value = directive.args[0] if directive else "SSH_AUTH_SOCK"
+    if value.lower() == "none":
+        return None
+    if value == "SSH_AUTH_SOCK" or directive is None:
+        return places.environ.get("SSH_AUTH_SOCK") or None
+    if re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", value):
+        return places.environ.get(value[1:]) or None
+    return _home(_env(_fill(value, tokens, directive.where), places, directive.where), places)
+
+
+def _hops(directive: Directive | None, places: Places, seen: tuple[str, ...]) -> tuple[Target, ...]:
+    """`a,b` dials a, then b. Only the first one's own ProxyJump is followed, as ssh does."""
+    if directive is None or directive.args[0].lower() == "none":
+        return ()
+    out: list[Target] = []
+    for index, text in enumerate(directive.args[0].split(",")):
+        alias, given = _hop(text, directive)
+        hop = _resolve(alias, given, places, seen, jumps=index == 0)
+        out += [*hop.hops, hop]
+    return tuple(out)
+
+
+def _hop(text: str, directive: Directive) -> tuple[str, Overrides]:
+    match = re.fullmatch(r"(?:ssh://)?(?:([^@\s]+)@)?(\[[^\]]+\]|[^:@\s\[\]]+)(?::(\d+))?/?", text.strip())
+    if match is None:
+        raise TargetError(f"{directive.where}: not a jump host: {text!r}")
+    return match[2].strip("[]"), Overrides(user=match[1], port=int(match[3]) if match[3] else None)
