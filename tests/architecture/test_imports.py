@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 
-from tests.architecture.sources import ROOT, dotted, imports, modules, within
+from tests.architecture.sources import PACKAGES, ROOT, dotted, imports, modules, within
 
-EFFECTS = (
-    "redis rq asyncssh httpx psutil click rich sqlalchemy alembic starlette uvicorn yaml "
-    "subprocess socket asyncio"
-).split()
 WIRE = "node_agent/wire"
-PURE = ("pancode/domain", "pancode/ports.py", "pancode/control", WIRE)
-NODE_PURE = ("node_agent/accept.py", "node_agent/marks.py", "node_agent/job.py", "node_agent/ports.py")
 RUNTIMES = "node_agent/runtimes"
 GATES = "pancode/domain/admission"
 THIRD_PARTY_OF_WIRE = ("pydantic", "cryptography")
@@ -25,6 +20,15 @@ def _named(path: Path, *roots: str) -> list[str]:
 
 def _present(*places: str) -> list[Path]:
     return modules(*[p for p in places if (ROOT / p).exists()])
+
+
+def _pure_contract() -> tuple[list[Path], list[str]]:
+    """The files of the rooms that reach no effect, and the effects: one list, in pyproject.toml."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (contract,) = [c for c in settings["contracts"] if c["id"] == "pure-rooms"]
+    rooms = {name.replace("*", top) for name in contract["source_modules"] for top in PACKAGES}
+    places = [room.replace(".", "/") for room in sorted(rooms)]
+    return _present(*places, *[place + ".py" for place in places]), contract["forbidden_modules"]
 
 
 def test_the_node_agent_knows_nothing_of_pancode() -> None:
@@ -42,11 +46,13 @@ def test_pancode_knows_only_the_wire_of_the_node_agent() -> None:
 
 
 def test_pure_rooms_name_no_effect() -> None:
-    assert not [hit for path in _present(*PURE, *NODE_PURE) for hit in _named(path, *EFFECTS)]
+    files, effects = _pure_contract()
+    assert files and not [hit for path in files for hit in _named(path, *effects)]
 
 
 def test_pure_rooms_do_not_sleep() -> None:
-    assert not [hit for path in _present(*PURE, *NODE_PURE, RUNTIMES) for hit in _named(path, "time.sleep")]
+    files = [*_pure_contract()[0], *_present(RUNTIMES)]
+    assert not [hit for path in files for hit in _named(path, "time.sleep")]
 
 
 def test_the_wire_needs_two_packages_and_the_standard_library() -> None:
@@ -63,17 +69,21 @@ def test_adapters_and_control_do_not_meet() -> None:
     assert not hits
 
 
-def test_runtimes_know_the_standard_library_the_wire_and_their_base() -> None:
-    for path in _present(RUNTIMES):
-        here = dotted(path)
+def test_runtimes_know_what_is_shared_and_not_each_other() -> None:
+    """What is shared are the plain files beside the runtimes' folders; only the registry sees all of them."""
+    shared = {dotted(path) for path in modules(RUNTIMES) if path.parent == Path(RUNTIMES)}
+    shared -= {"node_agent.runtimes", "node_agent.runtimes.registry"}
+    for path in modules(RUNTIMES):
+        if dotted(path) == "node_agent.runtimes.registry":
+            continue
+        own = ".".join(dotted(path).split(".")[:3])
         for line, name in imports(path):
-            top = name.split(".")[0]
-            if top in sys.stdlib_module_names or within(name, "node_agent.wire") or name == "node_agent":
-                continue
-            own = ".".join(here.split(".")[:3])
-            base = within(name, "node_agent.runtimes.base") or name == "node_agent.runtimes"
-            registry = here == "node_agent.runtimes.registry" and within(name, "node_agent.runtimes")
-            assert base or registry or within(name, own), f"{path}:{line} imports {name}"
+            free = name.split(".")[0] in sys.stdlib_module_names or name in {
+                "node_agent",
+                "node_agent.runtimes",
+            }
+            known = free or within(name, "node_agent.wire", own, *shared)
+            assert known, f"{path}:{line} imports {name}"
 
 
 def test_gates_do_not_know_each_other() -> None:
