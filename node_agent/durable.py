@@ -1,0 +1,207 @@
+"""Writes small files that are whole or absent, also after a crash and on a full disk. Standard library only.
+
+The shim imports this at every start, so it pulls in nothing slow: `json` (and with it `re` and `enum`)
+doubles the start-up time of the interpreter, therefore its C parts are used directly where they exist.
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import get_ident
+from binascii import crc32
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+StrPath = str | os.PathLike[str]
+HEADER = 18  # "%08x %08x\n": length and CRC-32 of the payload
+
+
+def _codec() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
+    try:
+        from _json import (
+            encode_basestring_ascii,
+            make_encoder,
+            make_scanner,
+        )
+    except ImportError:  # an interpreter without the accelerator
+        import json
+
+        return (lambda value: json.dumps(value, separators=(",", ":"))), json.loads
+    encoder = make_encoder(None, _refuse, encode_basestring_ascii, None, ":", ",", False, False, False)
+    scan = make_scanner(_ScanRules)  # type: ignore[arg-type] # any object with these names
+
+    def load(text: str) -> Any:
+        try:
+            value, end = scan(text, 0)
+        except (StopIteration, SystemError):  # SystemError: `json`, whose error it wants, is not loaded
+            raise ValueError("not JSON") from None
+        if text[end:].strip():
+            raise ValueError("more than one JSON value")
+        return value
+
+    return (lambda value: "".join(encoder(value, 0))), load
+
+
+def _refuse(value: object) -> object:
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+class _ScanRules:
+    """What `_json.make_scanner` asks of its context."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = _refuse
+
+
+_dump, _load = _codec()
+
+
+def to_json(value: object) -> bytes:
+    """Compact ASCII JSON. Raises TypeError for what JSON does not have."""
+    return _dump(value).encode("ascii")
+
+
+def from_json(data: bytes) -> Any:
+    """The value of one JSON text. Raises ValueError for anything else."""
+    try:
+        return _load(data.decode("utf-8").strip())
+    except TypeError as exc:  # NaN and its kin
+        raise ValueError(str(exc)) from exc
+
+
+def sync_folder(folder: StrPath) -> None:
+    """Make the names in `folder` outlive a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_folder(folder: StrPath) -> bool:
+    """Create a private folder (0700), durably; False when it was there. The parent must exist."""
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        return False
+    sync_folder(os.path.dirname(os.path.abspath(folder)))
+    return True
+
+
+def write_atomic(path: StrPath, data: bytes) -> None:
+    """Replace `path` (0600) by `data`, durably. A reader sees the old bytes or the new, never a part."""
+    path = os.fspath(path)
+    temporary = _temporary(path)
+    _write_synced(temporary, data)
+    try:
+        os.rename(temporary, path)
+    except OSError:
+        _forget(temporary)
+        raise
+    sync_folder(os.path.dirname(path) or ".")
+
+
+def create_exclusive(path: StrPath, data: bytes) -> bool:
+    """Create `path` (0600) with `data`, durably; False, and nothing changed, when it exists.
+
+    The name appears together with the bytes (a hard link to a finished file), so that a reader never
+    meets an empty file whose writer it cannot judge.
+    """
+    path = os.fspath(path)
+    temporary = _temporary(path)
+    _write_synced(temporary, data)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        _forget(temporary)
+    sync_folder(os.path.dirname(path) or ".")
+    return True
+
+
+def preallocate(path: StrPath, size: int) -> None:
+    """Reserve `size` bytes of disk for `path` (0600), keeping what is in it.
+
+    OSError ENOSPC when there is no room. Not synced: call `sync_folder` once after a batch.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        if os.fstat(fd).st_size < size:
+            os.posix_fallocate(fd, 0, size)
+    finally:
+        os.close(fd)
+
+
+def write_framed(path: StrPath, payload: bytes, offset: int = 0, sync: bool = True) -> None:
+    """Write one framed record in place, in space reserved before, so that a full disk cannot refuse it.
+
+    Raises ValueError when the reserved space is too small, OSError when the file is not there.
+    """
+    frame = b"%08x %08x\n" % (len(payload), crc32(payload)) + payload
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        if os.fstat(fd).st_size < offset + len(frame):
+            raise ValueError(f"{len(frame)} bytes do not fit at {offset} of {os.fspath(path)}")
+        _write_all(fd, frame, offset)
+        if sync:
+            os.fdatasync(fd)
+    finally:
+        os.close(fd)
+
+
+def read_framed(path: StrPath, offset: int = 0) -> bytes | None:
+    """The payload at `offset`; None when the file is absent, not written yet, or torn."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        head = os.pread(fd, HEADER, offset)
+        if len(head) != HEADER or head[8:9] != b" " or head[17:] != b"\n":
+            return None
+        length, checksum = int(head[:8], 16), int(head[9:17], 16)
+        size = os.fstat(fd).st_size
+        payload = os.pread(fd, length, offset + HEADER) if length <= size else b""
+    except ValueError:
+        return None
+    finally:
+        os.close(fd)
+    return payload if len(payload) == length and crc32(payload) == checksum else None
+
+
+def _temporary(path: str) -> str:
+    return f"{path}.{os.getpid()}.{get_ident()}.new"
+
+
+def _write_synced(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        _write_all(fd, data, 0)
+        os.fsync(fd)
+    except OSError:
+        _forget(path)
+        raise
+    finally:
+        os.close(fd)
+
+
+def _write_all(fd: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(fd, view, offset)
+        view, offset = view[done:], offset + done
+
+
+def _forget(path: str) -> None:
+    try:  # noqa: SIM105 - contextlib costs the shim 2 ms at each start
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

@@ -1,0 +1,262 @@
+"""Starts a shim for each phase, says what became of it, stops it, sweeps after it; adopts others'.
+
+The folder of the phase is the only state: any runner, in any process of this node, gives the same answers.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from node_agent import process
+from node_agent.shim import EXIT, PLAN, SPAWNED, START_BYTES, STEPS, STOP, reserve
+from node_agent.spool import (
+    Ended,
+    ExitRecord,
+    Look,
+    NotStarted,
+    Plan,
+    RunnerError,
+    Running,
+    Spawned,
+    SpoolError,
+    StepStart,
+    Vanished,
+    create_exclusive,
+    from_json,
+    make_folder,
+    read_framed,
+    sync_folder,
+    to_json,
+    write_atomic,
+)
+
+if TYPE_CHECKING:
+    from node_agent.wire.clock import Clock
+
+LAUNCH_MS = 30_000  # a loaded machine may take seconds to start an interpreter
+SWEEP_MS = 10_000
+LOG = "shim.log"  # what the shim said on stderr: empty unless it failed
+_DISK = (errno.ENOSPC, errno.EDQUOT)
+_DEFAULTS = tuple(
+    number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)
+)
+
+
+class Runner:
+    """Effects on shims. Thread-safe; every method may be called again with the same arguments."""
+
+    def __init__(self, python: str, shim: Path, clock: Clock) -> None:
+        self._python, self._shim, self._clock = python, shim, clock
+        self._mine: set[int] = set()  # shims that are our children and not yet reaped
+        self._lock = threading.Lock()
+
+    def prepare(self, folder: Path, plan: Plan) -> None:
+        """Write the plan and reserve the space of all records; `start` does it too. Raises RunnerError."""
+        try:
+            make_folder(folder)
+            written = _read(folder / PLAN)
+            if written is None:
+                reserve(str(folder), len(plan.steps))
+                write_atomic(folder / PLAN, plan.to_json())
+                sync_folder(folder / STEPS)
+            elif from_json(written) != from_json(plan.to_json()):
+                raise RunnerError(f"{folder} holds another plan")
+        except (OSError, ValueError) as exc:
+            raise _translated(f"cannot prepare {folder}", exc) from exc
+
+    def start(self, folder: Path, plan: Plan) -> None:
+        """Returns once a shim has taken the folder, now or earlier. Raises RunnerError when none could."""
+        self._reap()
+        if (folder / SPAWNED).exists():
+            return
+        self.prepare(folder, plan)
+        try:
+            pid, ready = self._launch(folder)
+        except OSError as exc:
+            raise _translated(f"cannot start {self._python}", exc) from exc
+        try:
+            said = _heard(ready)
+        finally:
+            os.close(ready)
+        if not (folder / SPAWNED).exists():
+            raise _failed(folder, said or f"process {pid} said nothing in {LAUNCH_MS} ms")
+
+    def look(self, folder: Path) -> Look:
+        """What the folder and the process table say now. Raises RunnerError for an unreadable record."""
+        self._reap()
+        try:
+            return _look(folder)
+        except (OSError, SpoolError) as exc:
+            raise _translated(f"cannot read {folder}", exc) from exc
+
+    def wait(self, folder: Path, timeout_s: float) -> Look:
+        """Like `look`, but only once the shim is gone or the time is over. Takes no CPU meanwhile."""
+        deadline = self._clock.mono_ms() + int(timeout_s * 1000)
+        while True:
+            seen = self.look(folder)
+            left = deadline - self._clock.mono_ms()
+            if not isinstance(seen, Running) or left <= 0:
+                return seen
+            _await_end(seen.shim, left)
+
+    def stop(self, folder: Path, reason: str) -> None:
+        """Ask for a clean end, before or after the start; the shim does the rest. The first reason stands.
+
+        On a full disk a living shim is told by signal. Raises RunnerError when the request could not be left.
+        """
+        hint = signal.SIGUSR1
+        try:
+            make_folder(folder)
+            create_exclusive(folder / STOP, to_json({"reason": reason}))
+        except OSError as exc:
+            if exc.errno not in _DISK or isinstance(self.look(folder), NotStarted):
+                raise _translated(f"cannot leave a stop in {folder}", exc) from exc
+            hint = signal.SIGTERM
+        try:
+            spawned = _spawned(folder)
+        except (OSError, SpoolError) as exc:
+            raise _translated(f"cannot read {folder}", exc) from exc
+        if spawned is not None and spawned.boot == process.boot_id():
+            process.signal_exact((spawned.pid, spawned.start), hint)
+
+    def sweep(self, marker: str) -> int:
+        """SIGKILL to every process of that marker until there is none; how many. For what a dead shim left.
+
+        Raises RunnerError when some survive it.
+        """
+        struck: set[process.Proc] = set()
+        deadline = self._clock.mono_ms() + SWEEP_MS
+        while targets := process.members(marker):
+            struck.update(proc for proc in targets if process.signal_exact(proc, signal.SIGKILL))
+            if self._clock.mono_ms() > deadline:
+                raise RunnerError(f"{len(targets)} processes of {marker} survive SIGKILL")
+            time.sleep(0.01)
+        return len(struck)
+
+    def tail(self, path: Path, offset: int, limit: int) -> bytes:
+        """Up to `limit` bytes of a file from `offset`; empty if absent or at its end. Raises OSError."""
+        return _read(path, offset, limit) or b""
+
+    def _launch(self, folder: Path) -> tuple[int, int]:
+        """(pid, the end of a pipe on which the shim reports)."""
+        ready, said = os.pipe()
+        opened = [said]
+        try:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            opened.append(os.open(folder / LOG, flags, 0o600))
+            pid = os.posix_spawn(
+                self._python,
+                [self._python, "-I", "-S", str(self._shim), str(folder.absolute())],
+                {"LANG": "C.UTF-8"},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, fd, to) for fd, to in zip(opened, (1, 0, 2), strict=True)
+                ],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_DEFAULTS,
+            )
+        except OSError:
+            os.close(ready)
+            raise
+        finally:
+            for fd in opened:
+                os.close(fd)
+        with self._lock:
+            self._mine.add(pid)
+        return pid, ready
+
+    def _reap(self) -> None:
+        with self._lock:
+            self._mine = {pid for pid in self._mine if not _reaped(pid)}
+
+
+def _heard(ready: int) -> str:
+    """`spawned`, or what the shim could not do, or nothing when it died or took too long."""
+    poll = select.poll()
+    poll.register(ready, select.POLLIN)
+    return os.read(ready, 1024).decode("utf-8", "replace") if poll.poll(LAUNCH_MS) else ""
+
+
+def _failed(folder: Path, said: str) -> RunnerError:
+    log = (_read(folder / LOG) or b"").decode("utf-8", "replace")[-500:]  # an interpreter's own words, if any
+    why = f"{said.strip()} {log.strip()}".strip()
+    return RunnerError(f"the shim did not start in {folder}: {why}", f"[Errno {errno.ENOSPC}]" in said)
+
+
+def _look(folder: Path) -> Look:
+    ended = _exit_record(folder)
+    if ended is not None:
+        return ended
+    spawned = _spawned(folder)
+    if spawned is None:
+        return NotStarted()
+    if process.is_alive(spawned.boot, spawned.pid, spawned.start):
+        step = _current(folder)
+        return Running(step.name if step else None, step.pid if step else 0, spawned.pid)
+    ended = _exit_record(folder)  # it may have ended between our two readings
+    if ended is not None:
+        return ended
+    rebooted = spawned.boot != process.boot_id()
+    return Vanished("the node was restarted" if rebooted else f"shim {spawned.pid} is gone", rebooted)
+
+
+def _exit_record(folder: Path) -> Ended | None:
+    data = read_framed(folder / EXIT)
+    return None if data is None else Ended(ExitRecord.from_json(data))
+
+
+def _spawned(folder: Path) -> Spawned | None:
+    data = _read(folder / SPAWNED)
+    return None if data is None else Spawned.from_json(data)
+
+
+def _current(folder: Path) -> StepStart | None:
+    index = 0
+    while (data := read_framed(folder / STEPS / str(index))) is not None:
+        if read_framed(folder / STEPS / str(index), START_BYTES) is None:
+            return StepStart.from_json(data)
+        index += 1
+    return None
+
+
+def _await_end(pid: int, ms: int) -> None:
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        poll.poll(ms)
+    finally:
+        os.close(fd)
+
+
+def _reaped(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
+
+
+def _read(path: Path, offset: int = 0, limit: int = 1 << 24) -> bytes | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.pread(fd, limit, offset)
+    finally:
+        os.close(fd)
+
+
+def _translated(what: str, exc: Exception) -> RunnerError:
+    return RunnerError(f"{what}: {exc}", isinstance(exc, OSError) and exc.errno in _DISK)

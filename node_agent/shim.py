@@ -1,0 +1,248 @@
+"""Runs one phase of one attempt from its plan folder, and outlives whoever started it: `shim.py PLAN_FOLDER`.
+
+Standard library only; started as `python3 -I -S .../node_agent/shim.py FOLDER` where nothing is installed.
+
+It writes `spawned` (who it is, exclusive, durable) before anything is executed, `steps/N` while it goes, and
+`exit` as the last thing. It signs nothing and reads nothing but its plan. SIGTERM to it is a request to stop,
+SIGUSR1 a hint to look for the `stop` file, SIGINT and SIGHUP are ignored.
+
+Exit status: 0 the exit record is written · 65 the plan cannot be read · 73 another shim had this folder,
+nothing was done · 74 the folder cannot be written. stdout: one line, `spawned` when it is, else what failed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+if not __package__:
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from node_agent import process, step
+from node_agent.durable import create_exclusive, from_json, preallocate, to_json, write_framed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from typing import Any
+else:
+    import _signal as signal  # without `enum`, which costs 4 ms at each start
+
+ENDED, BAD_PLAN, TAKEN, NO_SPACE = 0, 65, 73, 74
+PLAN, SPAWNED, STEPS, EXIT, STOP = "plan.json", "spawned", "steps", "exit", step.STOP_FILE
+START_BYTES, END_BYTES = 1024, 3072  # one file per step: the record of its start, then of its end
+EXIT_BYTES = 4096
+PLAN_FIELDS = {"id", "phase", "marker", "cwd", "env", "steps", "limits", "grace", "go_on"}
+STEP_FIELDS = {"name", "kind", "argv", "stdin", "stdout", "stderr"}
+
+
+class KernelClock:
+    """The machine's own clocks, read here because no other module of ours is at hand."""
+
+    def wall_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def mono_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000
+
+
+def reserve(folder: str, steps: int) -> None:
+    """Reserve the disk space of every record of a phase; keeps what is there. OSError if there is no room."""
+    os.makedirs(f"{folder}/{STEPS}", 0o700, exist_ok=True)
+    for index in range(steps):
+        preallocate(f"{folder}/{STEPS}/{index}", START_BYTES + END_BYTES)
+    preallocate(f"{folder}/{EXIT}", EXIT_BYTES + steps * END_BYTES)
+
+
+class Phase:
+    """The step list of one plan, in order, and its records."""
+
+    def __init__(self, folder: str, plan: dict[str, Any], clock: KernelClock, reaper: bool) -> None:
+        self.folder, self.plan, self.clock, self.reaper = folder, plan, clock, reaper
+        self.keeper = step.Keeper(clock, folder, plan["marker"], reaper)
+        self.records: list[dict[str, Any]] = []
+        self.swept, self.left = 0, 0
+        self.began = (clock.wall_ms(), clock.mono_ms())
+
+    def run(self) -> dict[str, Any]:
+        """All steps, then a last sweep. Returns the exit record; a fault of our own becomes one too."""
+        try:
+            ended, reason = self._steps()
+        except Exception as exc:  # whatever it is, the tree must be swept and the end recorded
+            ended, reason = "error", f"{type(exc).__name__}: {exc}"[:500]
+        self._sweep(thorough=True)
+        if self.left:
+            ended, reason = "error", f"{self.left} processes survive SIGKILL"
+        return {
+            "id": self.plan["id"],
+            "phase": self.plan["phase"],
+            "boot": process.boot_id(),
+            "ended": ended,
+            "reason": reason,
+            "reaper": self.reaper,
+            "swept": self.swept,
+            "left": self.left,
+            **_times(self.began, self.clock),
+            "steps": self.records,
+        }
+
+    def _steps(self) -> tuple[str, str]:
+        wall = self.plan["limits"]["wall_ms"]
+        limits = step.Limits(self.plan["limits"], None if wall is None else self.began[1] + wall)
+        ended, reason = "done", ""
+        for index, spec in enumerate(self.plan["steps"]):
+            if self.keeper.stop_asked():
+                return "stopped", f"before step {spec['name']}"
+            record = self._step(index, spec, limits)
+            if record["ended_by"] == "stop":
+                return "stopped", f"in step {spec['name']}"
+            if record["ended_by"] != "none" or record["exit_code"] != 0:
+                ended, reason = "failed", f"step {spec['name']}"
+                if not self.plan["go_on"] or record["ended_by"] == "wall" or self.left:
+                    break
+        return ended, reason
+
+    def _step(self, index: int, spec: dict[str, Any], limits: step.Limits) -> dict[str, Any]:
+        began, one = (
+            (self.clock.wall_ms(), self.clock.mono_ms()),
+            step.Step(index, spec, self.plan, self.keeper),
+        )
+        why, error, path = "none", None, f"{self.folder}/{STEPS}/{index}"
+        try:
+            write_framed(path, to_json(one.start()), sync=False)
+            why = one.watch(limits)
+        except step.CannotStart as exc:
+            error = exc.record
+        swept = self._sweep()  # also after a normal end: nothing of a step may outlive it
+        out, err = one.written()
+        code, number = one.result()
+        one.close()
+        record = {
+            "index": index,
+            "name": spec["name"],
+            "kind": spec["kind"],
+            "pid": one.pid,
+            "start": one.start_ticks,
+            "exit_code": code,
+            "signal": number,
+            "exec_error": error,
+            "ended_by": why,
+            **_times(began, self.clock),
+            "out_bytes": out,
+            "err_bytes": err,
+            "max_rss_kb": self.keeper.max_rss_kb,
+            "cpu_ms": int(self.keeper.cpu_ms),
+            "swept": swept,
+        }
+        write_framed(path, to_json(record), offset=START_BYTES, sync=False)
+        self.records.append(record)
+        return record
+
+    def _sweep(self, thorough: bool = False) -> int:
+        swept, self.left = self.keeper.sweep(thorough)
+        self.swept += swept
+        return swept
+
+
+def main(argv: list[str]) -> int:
+    """The whole life of a shim; returns its exit status."""
+    folder = os.path.abspath(argv[1])
+    _detach()
+    try:
+        with open(f"{folder}/{PLAN}", "rb") as file:
+            plan = _checked(from_json(file.read()))
+    except (OSError, ValueError) as exc:
+        return _fail(BAD_PLAN, f"plan: {exc}")
+    reaper = process.become_reaper()
+    try:
+        reserve(folder, len(plan["steps"]))
+        if not create_exclusive(f"{folder}/{SPAWNED}", to_json(_identity())):
+            return _fail(TAKEN, "another shim has this folder")
+    except OSError as exc:
+        return _fail(NO_SPACE, f"folder: {exc}")
+    _tell(1, "spawned\n")
+    _to_null(0, 1)
+    record = Phase(folder, plan, KernelClock(), reaper).run()
+    try:
+        write_framed(f"{folder}/{EXIT}", to_json(record))
+    except (OSError, ValueError) as exc:
+        return _fail(NO_SPACE, f"exit record: {exc}")
+    return ENDED
+
+
+def _detach() -> None:
+    """Belong to nobody: own session, three files and no others, no signal that ends us by surprise."""
+    os.umask(0o077)
+    os.chdir("/")
+    if os.getpgid(0) != os.getpid():  # else it leads a session already, or a shell's job, which cannot change
+        os.setsid()
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            _close(int(name))
+    _to_null(*(fd for fd in (0, 1, 2) if not _is_open(fd)))
+    # Blocked and then fetched one by one: no handler runs between two lines of ours.
+    signal.pthread_sigmask(signal.SIG_SETMASK, (*step.WAKE, signal.SIGINT, signal.SIGHUP))
+
+
+def _identity() -> dict[str, Any]:
+    found = process.stat(os.getpid())
+    return {"boot": process.boot_id(), "pid": os.getpid(), "start": found.start if found else 0}
+
+
+def _checked(plan: Any) -> dict[str, Any]:
+    """The runner wrote this plan and has checked its content; here only that both speak the same version."""
+    if not isinstance(plan, dict) or set(plan) != PLAN_FIELDS:
+        raise ValueError("not the fields of a plan")
+    if any(set(spec) != STEP_FIELDS for spec in plan["steps"]):
+        raise ValueError("not the fields of a step")
+    return plan
+
+
+def _times(began: tuple[int, int], clock: KernelClock) -> dict[str, int]:
+    return {
+        "began_wall_ms": began[0],
+        "began_mono_ms": began[1],
+        "ended_wall_ms": clock.wall_ms(),
+        "ended_mono_ms": clock.mono_ms(),
+    }
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _close(fd: int) -> None:
+    try:
+        os.close(fd)
+    except OSError:  # the folder listing's own
+        return
+
+
+def _to_null(*fds: int) -> None:
+    for fd in fds:
+        null = os.open(os.devnull, os.O_RDWR)
+        if null != fd:
+            os.dup2(null, fd)
+            os.close(null)
+
+
+def _tell(fd: int, text: str) -> None:
+    try:
+        os.write(fd, text.encode("utf-8", "replace"))
+    except OSError:  # nobody listens any more: no reason to give up the work
+        return
+
+
+def _fail(status: int, why: str) -> int:
+    for fd in (1, 2):  # the starter listens on the one; the other is a file, for later
+        _tell(fd, f"shim: {why}\n")
+    return status
+
+
+if __name__ == "__main__":
+    os._exit(main(sys.argv))  # nothing to tear down, and the interpreter takes milliseconds for it

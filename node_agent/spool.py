@@ -1,0 +1,342 @@
+"""Says what stands in a phase's folder: the plan that the runner writes and the records that the shim writes.
+
+Standard library only. The file primitives are `node_agent.durable`'s, handed on here under the same names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from node_agent.durable import (
+    create_exclusive,
+    from_json,
+    make_folder,
+    preallocate,
+    read_framed,
+    sync_folder,
+    to_json,
+    write_atomic,
+    write_framed,
+)
+
+__all__ = [
+    "Ended", "EndedBy", "ExecError", "ExitRecord", "Grace", "Limits", "Look", "NotStarted", "PhaseEnd",
+    "Plan", "RunnerError", "Running", "SpoolError", "Spawned", "Step", "StepKind", "StepRecord", "StepStart",
+    "Vanished", "create_exclusive", "from_json", "make_folder", "preallocate", "read_framed", "sync_folder",
+    "to_json", "write_atomic", "write_framed",
+]  # fmt: skip
+
+MAX_STEPS = 64
+MAX_NAME = 64
+
+
+class SpoolError(ValueError):
+    """A plan or record that is not what its version says."""
+
+
+class RunnerError(Exception):
+    """A phase could not be started, looked at, stopped or swept. `disk_full`: for want of space alone."""
+
+    def __init__(self, message: str, disk_full: bool = False) -> None:
+        super().__init__(message)
+        self.disk_full = disk_full
+
+
+class StepKind(StrEnum):
+    SETUP = "setup"
+    AGENT = "agent"
+    GATE = "gate"
+
+
+class EndedBy(StrEnum):
+    """Who ended a step: itself (`none`), a request to stop, or a limit."""
+
+    NONE = "none"
+    STOP = "stop"
+    WALL = "wall"
+    IDLE = "idle"
+    OUTPUT = "output"
+
+
+class PhaseEnd(StrEnum):
+    """How a phase ended: every step exited 0, one did not, a stop, or a fault of the shim's own."""
+
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    ERROR = "error"
+
+
+def _require(holds: bool, why: str) -> None:
+    if not holds:
+        raise SpoolError(why)
+
+
+def _is_absolute(path: str) -> bool:
+    return path.startswith("/") and "\0" not in path
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise TypeError(f"{value!r} is not text")
+
+
+def _number(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise TypeError(f"{value!r} is not a whole number")
+
+
+def _truth(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise TypeError(f"{value!r} is not true or false")
+
+
+def _items(value: object) -> list[Any]:
+    if isinstance(value, list | tuple):
+        return list(value)
+    raise TypeError(f"{value!r} is not a list")
+
+
+def _environment(value: object) -> dict[str, str]:
+    if isinstance(value, Mapping):
+        return {_text(name): _text(text) for name, text in value.items()}
+    raise TypeError(f"{value!r} is not an environment")
+
+
+class _Record:
+    """To and from JSON, strictly: every field, no other, each of its type."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]
+
+    def to_json(self) -> bytes:
+        return to_json(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, raw: object) -> Self:
+        """Raises SpoolError."""
+        fields = {field.name: str(field.type) for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        if not isinstance(raw, Mapping) or set(raw) != set(fields):
+            given = sorted(map(str, raw)) if isinstance(raw, Mapping) else type(raw).__name__
+            raise SpoolError(f"{cls.__name__}: expected the fields {sorted(fields)}, got {given}")
+        try:
+            return cls(**{name: _PARSE[kind](raw[name]) for name, kind in fields.items()})
+        except (TypeError, ValueError) as exc:
+            raise SpoolError(f"{cls.__name__}: {exc}") from exc
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Raises SpoolError."""
+        try:
+            return cls.from_dict(from_json(data))
+        except ValueError as exc:
+            raise exc if isinstance(exc, SpoolError) else SpoolError(f"{cls.__name__}: {exc}") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class Step(_Record):
+    """One program to run. `stdin` None = /dev/null. Paths are absolute; output is appended."""
+
+    name: str
+    kind: StepKind
+    argv: tuple[str, ...]
+    stdout: str
+    stderr: str
+    stdin: str | None = None
+
+    def __post_init__(self) -> None:
+        _require(0 < len(self.name) <= MAX_NAME, f"a step's name has 1 to {MAX_NAME} characters")
+        _require(bool(self.argv) and bool(self.argv[0]), f"step {self.name}: nothing to run")
+        _require(all("\0" not in arg for arg in self.argv), f"step {self.name}: NUL in an argument")
+        for path in (self.stdin, self.stdout, self.stderr):
+            _require(
+                path is None or _is_absolute(path), f"step {self.name}: {path!r} is not an absolute path"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits(_Record):
+    """None = no limit. `wall_ms` counts for the whole phase; the others for each step by itself."""
+
+    wall_ms: int | None = None
+    idle_ms: int | None = None
+    output_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for value in (self.wall_ms, self.idle_ms, self.output_bytes):
+            _require(value is None or value >= 0, "a limit is not negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Grace(_Record):
+    """How long a stopped tree has after SIGINT, and then after SIGTERM."""
+
+    int_ms: int = 15_000
+    term_ms: int = 15_000
+
+    def __post_init__(self) -> None:
+        _require(self.int_ms >= 0 and self.term_ms >= 0, "a grace is not negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(_Record):
+    """One phase of one attempt. The environment is exactly `env` and the marker (PANCODE_ATTEMPT)."""
+
+    id: str
+    phase: str
+    marker: str
+    cwd: str
+    env: dict[str, str]
+    steps: tuple[Step, ...]
+    limits: Limits = Limits()
+    grace: Grace = Grace()
+    go_on: bool = False
+
+    def __post_init__(self) -> None:
+        _require(bool(self.marker) and "\0" not in self.marker, "a plan needs a marker")
+        _require(_is_absolute(self.cwd), f"cwd {self.cwd!r} is not an absolute path")
+        _require(0 < len(self.steps) <= MAX_STEPS, f"a plan has 1 to {MAX_STEPS} steps")
+        for name, value in self.env.items():
+            _require(bool(name) and "=" not in name and "\0" not in name + value, f"environment: {name!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned(_Record):
+    """Which process is the shim of this folder: written before anything is executed."""
+
+    boot: str
+    pid: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepStart(_Record):
+    """A step that has been started; `start` is the process's start time in clock ticks since boot."""
+
+    index: int
+    name: str
+    pid: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecError(_Record):
+    """Why a step did not start. `what`: exec, cwd, stdin, stdout or stderr; `errno`: its name, as ENOENT."""
+
+    what: str
+    errno: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord(_Record):
+    """What became of one step: `exit_code`, `signal`, or `exec_error` (then it never ran, and pid is 0).
+
+    `cpu_ms` and `max_rss_kb` cover every process that was reaped below the step; `swept` counts what had to
+    be killed after its end.
+    """
+
+    index: int
+    name: str
+    kind: StepKind
+    pid: int
+    start: int
+    exit_code: int | None
+    signal: int | None
+    exec_error: ExecError | None
+    ended_by: EndedBy
+    began_wall_ms: int
+    began_mono_ms: int
+    ended_wall_ms: int
+    ended_mono_ms: int
+    out_bytes: int
+    err_bytes: int
+    max_rss_kb: int
+    cpu_ms: int
+    swept: int
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_code == 0 and self.ended_by is EndedBy.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class ExitRecord(_Record):
+    """The end of a phase. Steps that are not named never ran. `left` > 0: processes that nothing could kill.
+
+    `reaper` False: the kernel refused to make the shim a subreaper, so a process that left the tree and
+    dropped the marker may have escaped.
+    """
+
+    id: str
+    phase: str
+    boot: str
+    ended: PhaseEnd
+    reason: str
+    reaper: bool
+    swept: int
+    left: int
+    began_wall_ms: int
+    began_mono_ms: int
+    ended_wall_ms: int
+    ended_mono_ms: int
+    steps: tuple[StepRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotStarted:
+    """No shim has taken the folder: nothing was executed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The shim lives. `step` and `pid` name the step in progress; None and 0 between two steps."""
+
+    step: str | None
+    pid: int
+    shim: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The phase is over, and this is its record."""
+
+    record: ExitRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """A shim had the folder, lives no more, and left no exit record. `rebooted`: its whole boot is over."""
+
+    reason: str
+    rebooted: bool = False
+
+
+Look = NotStarted | Running | Ended | Vanished
+
+
+_PARSE: dict[str, Callable[[Any], Any]] = {
+    "str": _text,
+    "int": _number,
+    "bool": _truth,
+    "str | None": lambda value: None if value is None else _text(value),
+    "int | None": lambda value: None if value is None else _number(value),
+    "tuple[str, ...]": lambda value: tuple(map(_text, _items(value))),
+    "dict[str, str]": _environment,
+    "StepKind": StepKind,
+    "EndedBy": EndedBy,
+    "PhaseEnd": PhaseEnd,
+    "Limits": Limits.from_dict,
+    "Grace": Grace.from_dict,
+    "ExecError | None": lambda value: None if value is None else ExecError.from_dict(value),
+    "tuple[Step, ...]": lambda value: tuple(map(Step.from_dict, _items(value))),
+    "tuple[StepRecord, ...]": lambda value: tuple(map(StepRecord.from_dict, _items(value))),
+}
+"""How a field is read, by its annotation as written."""

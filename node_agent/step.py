@@ -1,0 +1,266 @@
+"""Runs one step of a phase: starts its process, watches its limits, ends it, and leaves nothing of it alive.
+
+Standard library only, and little of it: the shim imports this at every start.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from node_agent import process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from typing import Any, Protocol
+
+    class Ticks(Protocol):
+        def wall_ms(self) -> int: ...
+        def mono_ms(self) -> int: ...
+else:
+    import _signal as signal  # without `enum`, which costs 4 ms at each start
+
+POLL_MS = 100
+SWEEP_MS = 10_000  # how long SIGKILL may take before the leftovers are reported instead
+WAKE = (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM)
+STOP_FILE = "stop"
+_DEFAULTS = tuple(n for n in range(1, 65) if n not in (signal.SIGKILL, signal.SIGSTOP, 32, 33))
+
+
+class CannotStart(Exception):
+    """The step's process could not be started. `what`: exec, cwd, stdin, stdout, stderr."""
+
+    def __init__(self, what: str, path: str, exc: OSError) -> None:
+        super().__init__(what, path, exc)
+        self.record = {
+            "what": what,
+            "errno": errno.errorcode.get(exc.errno or 0, str(exc.errno)),
+            "path": path[:200],
+        }
+
+
+class Keeper:
+    """Owns every process of one phase: reaps, signals and sweeps them; and hears the request to stop."""
+
+    def __init__(self, clock: Ticks, folder: str, marker: str, reaper: bool) -> None:
+        self.clock, self.marker, self.reaper = clock, marker, reaper
+        self.ended: dict[int, int] = {}  # pid -> wait status
+        self.cpu_ms, self.max_rss_kb = 0.0, 0
+        self._stop_file = f"{folder}/{STOP_FILE}"
+        self._terminated = False
+        own = process.stat(os.getpid())
+        self._since = own.start if own else 0
+
+    def stop_asked(self) -> bool:
+        """Whether the stop file is there, or SIGTERM came (a shutdown, or no disk space for the file)."""
+        if not self._terminated and signal.sigtimedwait((signal.SIGTERM,), 0) is not None:
+            self._terminated = True
+        return self._terminated or os.access(self._stop_file, os.F_OK)
+
+    def pause(self, ms: int) -> None:
+        """Sleep until a child ends, a signal hints, or `ms` have passed."""
+        info = signal.sigtimedwait(WAKE, max(ms, 0) / 1000)
+        if info is not None and info.si_signo == signal.SIGTERM:
+            self._terminated = True
+
+    def reap(self) -> bool:
+        """Collect every ended child; False when none is left, which with a reaper proves the tree empty."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            self.ended[pid] = status
+            self.cpu_ms += (usage.ru_utime + usage.ru_stime) * 1000
+            self.max_rss_kb = max(self.max_rss_kb, usage.ru_maxrss)
+
+    def empty(self, thorough: bool = False) -> bool:
+        """Without children a reaper's tree is empty; `thorough` also asks who else carries the marker."""
+        return not self.reap() and ((self.reaper and not thorough) or not self.members())
+
+    def members(self) -> list[process.Proc]:
+        return process.members(self.marker, root=os.getpid(), since=self._since)
+
+    def strike(self, number: int, leader: int) -> None:
+        """Signal the leader's whole group at once, then each that left it; wake those that stand still."""
+        group = leader if leader not in self.ended else 0  # unreaped: its number cannot be anyone else's
+        for each in (number, signal.SIGCONT) if group else ():
+            try:
+                os.killpg(group, each)
+            except OSError:  # another user's: the sweep will say so
+                break
+        for proc in self.members():
+            if not group or _group(proc[0]) != group:
+                process.signal_exact(proc, number)
+                process.signal_exact(proc, signal.SIGCONT)
+
+    def end(self, leader: int, grace: dict[str, int]) -> None:
+        """SIGINT, then SIGTERM, each with its grace, to the whole tree. SIGKILL is the sweep's."""
+        for number, ms in ((signal.SIGINT, grace["int_ms"]), (signal.SIGTERM, grace["term_ms"])):
+            if self.empty():
+                return
+            self.strike(number, leader)
+            self._await_empty(self.clock.mono_ms() + ms)
+
+    def sweep(self, thorough: bool) -> tuple[int, int]:
+        """SIGKILL until the tree is empty: (how many were killed, how many could not be)."""
+        struck: set[process.Proc] = set()
+        deadline = self.clock.mono_ms() + SWEEP_MS
+        while not self.empty(thorough):
+            targets = self.members()
+            for proc in targets:
+                if process.signal_exact(proc, signal.SIGKILL):
+                    struck.add(proc)
+            if self.clock.mono_ms() > deadline:
+                return len(struck), len(targets)
+            self.pause(20)
+        return len(struck), 0
+
+    def _await_empty(self, deadline: int) -> None:
+        while not self.empty():
+            left = deadline - self.clock.mono_ms()
+            if left <= 0:
+                return
+            self.pause(min(left, POLL_MS))
+
+
+class Limits:
+    """Decides when a step has to end, and why. None = no such limit."""
+
+    def __init__(self, plan: dict[str, Any], wall_deadline: int | None) -> None:
+        self.wall_deadline = wall_deadline
+        self.idle_ms: int | None = plan["idle_ms"]
+        self.output_bytes: int | None = plan["output_bytes"]
+        self._size, self._grown = 0, 0
+
+    def start(self, now: int) -> None:
+        self._size, self._grown = 0, now
+
+    def broken(self, now: int, size: int) -> str:
+        """`wall`, `idle`, `output`, or the empty string."""
+        if size != self._size:
+            self._size, self._grown = size, now
+        if self.wall_deadline is not None and now >= self.wall_deadline:
+            return "wall"
+        if self.output_bytes is not None and size > self.output_bytes:
+            return "output"
+        if self.idle_ms is not None and now - self._grown >= self.idle_ms:
+            return "idle"
+        return ""
+
+
+class Step:
+    """One step: its process, its files, and the record of both."""
+
+    def __init__(self, index: int, spec: dict[str, Any], plan: dict[str, Any], keeper: Keeper) -> None:
+        self.index, self.spec, self.plan, self.keeper = index, spec, plan, keeper
+        self.pid, self.start_ticks = 0, 0
+        self._files: list[int] = []
+        self._before = [0, 0]
+
+    def start(self) -> dict[str, Any]:
+        """Start the process; the record of its start. Raises CannotStart."""
+        self.keeper.cpu_ms, self.keeper.max_rss_kb = 0.0, 0
+        self._files = self._open_files()
+        self._before = self._sizes()
+        cwd = self.plan["cwd"]
+        try:
+            os.chdir(cwd)
+        except OSError as exc:
+            raise CannotStart("cwd", cwd, exc) from exc
+        try:
+            self.pid = self._spawn()
+        finally:
+            os.chdir("/")
+        found = process.stat(self.pid)  # a zombie still has its line: nobody else reaps it
+        self.start_ticks = found.start if found else 0
+        return {"index": self.index, "name": self.spec["name"], "pid": self.pid, "start": self.start_ticks}
+
+    def watch(self, limits: Limits) -> str:
+        """Wait for the end, or bring it about; why it ended: none, stop, wall, idle or output."""
+        keeper, clock = self.keeper, self.keeper.clock
+        limits.start(clock.mono_ms())
+        while True:
+            keeper.reap()
+            if self.pid in keeper.ended:
+                return "none"
+            why = "stop" if keeper.stop_asked() else limits.broken(clock.mono_ms(), sum(self.written()))
+            if why:
+                keeper.end(self.pid, self.plan["grace"])
+                return why
+            keeper.pause(POLL_MS)
+
+    def written(self) -> list[int]:
+        """Bytes that the step has added to its stdout and stderr."""
+        return [now - before for now, before in zip(self._sizes(), self._before, strict=True)]
+
+    def result(self) -> tuple[int | None, int | None]:
+        """(exit code, signal): one of them, or neither when it could not be reaped."""
+        status = self.keeper.ended.get(self.pid)
+        if status is None:
+            return None, None
+        if os.WIFSIGNALED(status):
+            return None, os.WTERMSIG(status)
+        return os.WEXITSTATUS(status), None
+
+    def close(self) -> None:
+        for fd in self._files:
+            os.close(fd)
+        self._files = []
+
+    def _sizes(self) -> list[int]:
+        return [os.fstat(fd).st_size for fd in self._files[1:]] or [0, 0]
+
+    def _open_files(self) -> list[int]:
+        append = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        wanted = (
+            ("stdin", self.spec["stdin"] or os.devnull, os.O_RDONLY),
+            ("stdout", self.spec["stdout"], append),
+            ("stderr", self.spec["stderr"], append),
+        )
+        files: list[int] = []
+        for what, path, flags in wanted:
+            try:
+                files.append(os.open(path, flags | os.O_CLOEXEC, 0o600))
+            except OSError as exc:
+                for fd in files:
+                    os.close(fd)
+                raise CannotStart(what, path, exc) from exc
+        return files
+
+    def _spawn(self) -> int:
+        """posix_spawn reports a failed exec as an error, so that 127 stays the agent's own exit code."""
+        argv = [_bytes(arg) for arg in self.spec["argv"]]
+        env = {_bytes(name): _bytes(value) for name, value in self.plan["env"].items()}
+        env[process.MARKER.encode()] = _bytes(self.plan["marker"])
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(self._files)]
+        failed: OSError = FileNotFoundError(errno.ENOENT, "not found")
+        for path in _candidates(argv[0], env):
+            try:
+                return os.posix_spawn(
+                    path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_DEFAULTS
+                )
+            except OSError as exc:  # the shell's rule: go on along PATH, remember what was found but refused
+                failed = exc if failed.errno == errno.ENOENT else failed
+        raise CannotStart("exec", self.spec["argv"][0], failed)
+
+
+def _candidates(name: bytes, env: dict[bytes, bytes]) -> list[bytes]:
+    """Where argv[0] may be: itself if it has a slash, else along the plan's PATH (absolute folders only)."""
+    if b"/" in name:
+        return [name]
+    return [folder + b"/" + name for folder in env.get(b"PATH", b"").split(b":") if folder.startswith(b"/")]
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return 0
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,264 @@
+"""Crashes, a second shim, a restarted node, unreadable records, and a full disk."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from node_agent import process, shim
+from node_agent.spool import Ended, NotStarted, PhaseEnd, RunnerError, Running, Spawned, Vanished, to_json
+from tests.integration.shim_phases import PYTHON, SHIM, Phases, new_runner, phases_in, until, written
+
+ROOT = SHIM.parents[1]
+MOUNTS = os.geteuid() == 0
+STARTER = """
+import sys, time
+from pathlib import Path
+from node_agent.runner import Runner
+from node_agent.spool import Plan
+from node_agent.wire.clock import SystemClock
+folder = Path(sys.argv[1])
+plan = Plan.from_json((folder.parent / "given.json").read_bytes())
+Runner(sys.argv[2], Path(sys.argv[3]), SystemClock()).start(folder, plan)
+print("started", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def phases(tmp_path: Path) -> Iterator[Phases]:
+    yield from phases_in(tmp_path)
+
+
+def second_shim(folder: Path) -> subprocess.CompletedProcess[str]:
+    argv = [PYTHON, "-I", "-S", str(SHIM), str(folder)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=20)
+
+
+def test_shim_outlives_its_starter_and_is_adopted(phases: Phases) -> None:
+    folder, plan = phases.plan(["sh", "-c", "echo ready; while [ ! -e go ]; do sleep 0.02; done; exit 5"])
+    (folder.parent / "given.json").write_bytes(plan.to_json())
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, str(folder), PYTHON, str(SHIM)], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    assert starter.stdout is not None and starter.stdout.readline() == b"started\n"
+    until(written(folder.parent / "out0"))
+    os.killpg(starter.pid, signal.SIGKILL) if os.getpgid(starter.pid) == starter.pid else starter.kill()
+    starter.wait()
+    starter.stdout.close()
+    seen = phases.runner.look(folder)
+    assert isinstance(seen, Running) and seen.step == "s0"
+    assert isinstance(phases.runner.wait(folder, 0.2), Running)
+    phases.runner.start(folder, plan)  # a restarted node agent may ask again
+    (folder.parent / "go").touch()
+    assert phases.finish(folder).steps[0].exit_code == 5
+    assert (folder.parent / "out0").read_text() == "ready\n"
+
+
+def test_a_second_shim_does_nothing(phases: Phases) -> None:
+    folder = phases.start(["sh", "-c", "echo once >>count; sleep 0.5"])
+    spawned = (folder / shim.SPAWNED).read_bytes()
+    second = second_shim(folder)
+    assert (second.returncode, second.stdout) == (shim.TAKEN, "shim: another shim has this folder\n")
+    assert phases.finish(folder).ended is PhaseEnd.DONE
+    assert second_shim(folder).returncode == shim.TAKEN  # also after the end
+    assert (folder / shim.SPAWNED).read_bytes() == spawned
+    assert (folder.parent / "count").read_text() == "once\n"
+
+
+def test_of_many_shims_at_once_one_wins(phases: Phases) -> None:
+    folder, plan = phases.plan(["sh", "-c", "echo once >>count"])
+    phases.runner.prepare(folder, plan)
+    with ThreadPoolExecutor(6) as pool:
+        codes = sorted(done.returncode for done in pool.map(second_shim, [folder] * 6))
+    assert codes == [shim.ENDED] + [shim.TAKEN] * 5
+    assert (folder.parent / "count").read_text() == "once\n"
+    assert [p.name for p in folder.iterdir() if p.name.endswith(".new")] == []
+
+
+def test_many_threads_start_one_phase(phases: Phases) -> None:
+    folder, plan = phases.plan(["sh", "-c", "echo once >>count"])
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: phases.runner.start(folder, plan), range(6)))
+    assert phases.finish(folder).ended is PhaseEnd.DONE
+    assert (folder.parent / "count").read_text() == "once\n"
+
+
+def test_after_a_restart_of_the_node_the_shim_has_vanished(phases: Phases) -> None:
+    """Its pid, even with its start time, may be another's now; that one must not be signalled."""
+    folder, _ = phases.plan(["true"])
+    folder.mkdir()
+    stranger = subprocess.Popen(["sleep", "60"])  # SIGUSR1 would end it
+    try:
+        found = process.stat(stranger.pid)
+        assert found is not None
+
+        def recorded(boot: str, start: int) -> None:
+            (folder / shim.SPAWNED).write_bytes(Spawned(boot, stranger.pid, start).to_json())
+            phases.runner.stop(folder, "must reach nobody")
+            (folder / shim.STOP).unlink()
+
+        recorded("former-boot", found.start)
+        assert phases.runner.look(folder) == Vanished("the node was restarted", rebooted=True)
+        recorded(process.boot_id(), found.start + 1)
+        assert phases.runner.look(folder) == Vanished(f"shim {stranger.pid} is gone")
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_torn_exit_record_is_none(phases: Phases) -> None:
+    folder = phases.start(["true"])
+    phases.finish(folder)
+    data = (folder / shim.EXIT).read_bytes()
+    (folder / shim.EXIT).write_bytes(data[:60] + b"\0" * (len(data) - 60))
+    seen = until(lambda: look if not isinstance(look := phases.runner.look(folder), Running) else None)
+    assert isinstance(seen, Vanished)
+
+
+def test_records_of_another_version_are_an_error(phases: Phases) -> None:
+    folder, _ = phases.plan(["true"])
+    folder.mkdir()
+    (folder / shim.SPAWNED).write_bytes(to_json({"boot": "x", "pid": 1, "start": 2, "more": 3}))
+    with pytest.raises(RunnerError, match="Spawned"):
+        phases.runner.look(folder)
+    with pytest.raises(RunnerError, match="Spawned"):
+        phases.runner.stop(folder, "end")
+    (folder / shim.SPAWNED).unlink()
+
+
+@pytest.mark.parametrize("plan", [b"", b"{", b"[]", b'{"id":"x"}', b"\xff"])
+def test_an_unreadable_plan_is_refused_before_anything(phases: Phases, plan: bytes) -> None:
+    folder, _ = phases.plan(["true"])
+    folder.mkdir()
+    (folder / shim.PLAN).write_bytes(plan)
+    done = second_shim(folder)
+    assert done.returncode == shim.BAD_PLAN and done.stderr.startswith("shim: plan:")
+    assert phases.runner.look(folder) == NotStarted()
+
+
+def test_a_fault_of_the_shims_own_still_ends_sweeps_and_tells(phases: Phases) -> None:
+    """Its record's space is taken away under its feet: the step's record cannot be written."""
+    folder, plan = phases.plan(
+        ["sh", "-c", "setsid sleep 60 & rm -rf work/steps"], ["sh", "-c", "echo > ran"]
+    )
+    phases.runner.start(folder, plan)
+    record = phases.finish(folder)
+    assert record.ended is PhaseEnd.ERROR and record.reason.startswith("FileNotFoundError")
+    assert not (folder.parent / "ran").exists()
+
+
+def test_the_shim_holds_no_lock_of_its_starter(phases: Phases, tmp_path: Path) -> None:
+    """An inheritable lock in a runner must not survive it in a shim: the next node agent could not start."""
+    held = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    os.set_inheritable(held, True)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    folder = phases.start(["sleep", "60"])
+    os.close(held)
+    again = os.open(tmp_path / "lock", os.O_RDWR)
+    try:
+        fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(again)
+    phases.runner.stop(folder, "end")
+    phases.finish(folder)
+
+
+def test_no_zombie_is_left_behind(phases: Phases) -> None:
+    folders = [phases.start(["true"]) for _ in range(5)]
+    for folder in folders:
+        phases.finish(folder)
+    pids = [Spawned.from_json((folder / shim.SPAWNED).read_bytes()).pid for folder in folders]
+
+    def gone() -> bool:
+        phases.runner.look(folders[0])
+        return not any(process.stat(pid) for pid in pids)
+
+    assert until(gone)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], check=True)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def fill(disk: Path) -> None:
+    with open(disk / "ballast", "ab", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                continue
+
+
+@pytest.mark.skipif(not MOUNTS, reason="not root")
+def test_a_full_disk_does_not_swallow_the_end(small_disk: Path) -> None:
+    """The agent fills the disk to the last byte; its end is recorded all the same, in full."""
+    for phases in phases_in(small_disk):
+        greedy = "cat /dev/zero >ballast 2>/dev/null; echo more && exit 1; exit 9"
+        folder = phases.start(["sh", "-c", greedy], ["sh", "-c", "exit 4"], go_on=True)
+        record = phases.finish(folder)
+        assert os.statvfs(small_disk).f_bavail == 0
+        assert [step.exit_code for step in record.steps] == [9, 4]
+        assert record.steps[0].out_bytes == 0
+
+
+@pytest.mark.skipif(not MOUNTS, reason="not root")
+def test_a_stop_arrives_on_a_full_disk(small_disk: Path) -> None:
+    for phases in phases_in(small_disk):
+        folder = phases.start(["sleep", "60"])
+        fill(small_disk)
+        phases.runner.stop(folder, "x" * 8000)
+        assert phases.finish(folder).ended is PhaseEnd.STOPPED
+        assert not [p for p in folder.iterdir() if p.name.startswith(shim.STOP)]
+
+
+@pytest.mark.skipif(not MOUNTS, reason="not root")
+def test_nothing_starts_on_a_full_disk(small_disk: Path) -> None:
+    for phases in phases_in(small_disk):
+        folder, plan = phases.plan(["sh", "-c", "echo ran >/dev/shm/$PANCODE_ATTEMPT"])
+        other, later = phases.plan(["true"])
+        phases.runner.prepare(other, later)
+        fill(small_disk)
+        for where, what in ((folder, plan), (other, later)):
+            with pytest.raises(RunnerError) as caught:
+                phases.runner.start(where, what)
+            assert caught.value.disk_full, caught.value
+            assert phases.runner.look(where) == NotStarted()
+        (small_disk / "ballast").unlink()
+        phases.runner.start(other, later)
+        assert phases.finish(other).ended is PhaseEnd.DONE
+        assert not (Path("/dev/shm") / phases.markers[0]).exists()
+
+
+def test_waiting_takes_no_processor(phases: Phases) -> None:
+    folder = phases.start(["sleep", "60"])
+    shim_pid = phases.running(folder).shim
+    before, began = time.process_time(), _cpu_ticks(shim_pid)
+    assert isinstance(phases.runner.wait(folder, 1.5), Running)
+    assert time.process_time() - before < 0.15
+    assert _cpu_ticks(shim_pid) - began <= 5  # of 150
+    phases.runner.stop(folder, "end")
+    assert isinstance(new_runner().wait(folder, 20), Ended)
+
+
+def _cpu_ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
