@@ -51,20 +51,20 @@ class Facts:
             self.user = directive.args[0]
 
 
-def wildcard(pattern: str, text: str) -> bool:
-    """OpenSSH's pattern: `*` any characters, `?` one, without regard to case (host names)."""
+def wildcard(pattern: str, text: str, fold: bool) -> bool:
+    """OpenSSH's pattern: `*` any characters, `?` one; `fold` disregards case."""
     regex = "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in pattern)
-    return re.fullmatch(regex, text, re.IGNORECASE | re.DOTALL) is not None
+    return re.fullmatch(regex, text, re.DOTALL | (re.IGNORECASE if fold else 0)) is not None
 
 
-def in_patterns(patterns: list[str], text: str) -> bool:
+def in_patterns(patterns: list[str], text: str, fold: bool) -> bool:
     """One pattern must match and no `!pattern` may."""
     hit = False
     for pattern in patterns:
         if pattern.startswith("!"):
-            if wildcard(pattern[1:], text):
+            if wildcard(pattern[1:], text, fold):
                 return False
-        elif wildcard(pattern, text):
+        elif wildcard(pattern, text, fold):
             hit = True
     return hit
 
@@ -97,7 +97,7 @@ def _criterion(name: str, arg: str, facts: Facts, where: str) -> bool:
             + (", and runs a command" if name == "exec" else ""),
             fix=f"leave this alias out of the block: add `!originalhost {facts.alias}` to that line",
         )
-    return in_patterns(arg.split(","), values[name])
+    return in_patterns(arg.split(","), values[name], fold=name.endswith("host"))
 
 
 def _bare(name: str, facts: Facts) -> bool | None:
@@ -155,7 +155,7 @@ class Reader:
 
     def _block(self, keyword: str, args: tuple[str, ...], where: str) -> bool:
         if keyword == "host":
-            return in_patterns(list(args), self.facts.alias)
+            return in_patterns(list(args), self.facts.alias, fold=False)
         return matches(args, self.facts, where)
 
     def _note(self, directive: Directive) -> None:

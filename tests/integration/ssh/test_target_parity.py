@@ -1,0 +1,74 @@
+"""Our reading of ssh_config against the real `ssh -G`: same host, port, user, identities, agent and jump."""
+
+from __future__ import annotations
+
+import getpass
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pancode.adapters.ssh.target import Overrides, Places, resolve
+
+CONFIGS = [
+    "",
+    "Host gpubox\n  HostName 10.0.0.7\n  Port 2222\n  User ops\nHost *\n  User no\n  Port 1\n",
+    "Host * !gpubox\n User no\nHost gpu?ox other\n User yes\n",
+    "HostName=%h.lan\nUser = ops\n",
+    "Host gpubox\n HostName 10.0.0.7\nMatch host 10.0.0.7\n User late\nMatch host gpubox\n Port 9\n",
+    "Match host 10.0.0.7\n User early\nHost gpubox\n HostName 10.0.0.7\n User late\n",
+    "Match originalhost gpubox !user root\n User ops\nMatch all\n Port 7\n",
+    "Match final all\n User last\nHost gpubox\n HostName x\n",
+    "Match final host x\n User last\n Port 77\nHost gpubox\n HostName x\n",
+    "Match originalhost other exec true\n User no\n",
+    "IdentityFile /k/%n_%h_%r\nIdentityFile /k/%%\nUser ops\nIdentitiesOnly yes\n",
+    "IdentityAgent none\n",
+    "IdentityAgent /run/%r.sock\nUser ops\n",
+    "Host gpubox\n ProxyJump a,root@b:2200\n",
+    "ProxyJump none\n",
+    'Host "gpubox"\n\tHostName "10.0.0.8" # comment\n',
+    "Include {folder}/inc\nHost other\n Include {folder}/dead\nHost *\n Port 99\n",
+    "Host nobody\n Include {folder}/inc\n",
+    "Host gpubox\n Include {folder}/inc\n User outer\n",
+    "host GPUBOX\n hostname 10.0.0.7\n",
+    "match originalhost GPUBOX\n hostname 10.0.0.7\nmatch localuser ROOT\n user no\n",
+    "Host gpubox,other\n User no\nHost a,gpubox b gpubox\n User yes\n",
+    "Match host other,gpu*,!gpubox\n User no\nMatch host o*,gpu*\n User yes\n",
+    "AddressFamily inet6\nHost gpubox\nAddressFamily inet\n",
+]
+
+
+def openssh(config: Path, alias: str) -> dict[str, list[str]]:
+    done = subprocess.run(
+        ["ssh", "-G", "-F", str(config), alias], capture_output=True, text=True, check=True, timeout=10
+    )
+    out: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        key, _, value = line.partition(" ")
+        out.setdefault(key, []).append(value)
+    return out
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh here")
+@pytest.mark.parametrize("config", CONFIGS, ids=range(len(CONFIGS)))
+def test_we_read_what_ssh_reads(tmp_path: Path, config: str) -> None:
+    (tmp_path / "inc").write_text("Host gpubox\n HostName from-inc\nHost zzz\n User zzz\n")
+    (tmp_path / "dead").write_text("User dead\n")
+    path = tmp_path / "config"
+    path.write_text(config.replace("{folder}", str(tmp_path)))
+    theirs = openssh(path, "gpubox")
+    ours = resolve("gpubox", Overrides(), Places(tmp_path, getpass.getuser(), ((path, tmp_path),)))
+    assert [ours.host] == theirs["hostname"]
+    assert [str(ours.port)] == theirs["port"]
+    assert [ours.user] == theirs["user"]
+    assert [ours.family] == theirs["addressfamily"]
+    given = [i for i in theirs["identityfile"] if not i.startswith("~/.ssh/id_")]
+    tokens = {"%n": "gpubox", "%h": ours.host, "%r": ours.user, "%%": "%"}
+    for token, value in tokens.items():
+        given = [i.replace(token, value) for i in given]
+    assert list(ours.identities) == given
+    jumps = theirs.get("proxyjump", [""])[0].split(",")
+    assert [f"{h.user}@{h.host}:{h.port}" for h in ours.hops][-1:] == [
+        f"root@{j.split('@')[1]}" if "@" in j else j for j in jumps if j
+    ][-1:]
