@@ -1,0 +1,1 @@
+"""Use cases of the coordinator: load a snapshot, decide purely, apply."""

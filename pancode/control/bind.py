@@ -1,0 +1,145 @@
+"""The binder: gives waiting runs to nodes that asked for work, one signed order for one free slot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from node_agent.wire.control import Tombstone
+from pancode.control.core import Core, open_fences
+from pancode.domain import books
+from pancode.domain.fleet import NodeView
+from pancode.domain.lifecycle import holds_slot
+from pancode.domain.orders import identity_of, may_push, order_for
+from pancode.domain.placement import Placed, Standing, choose, in_order, pool_of
+from pancode.domain.records import Attempt, Fence, FenceState, Node, Run, RunState, Setting
+from pancode.errors import UnavailableError
+from pancode.ports import Ticket, Transaction
+
+
+def bind(core: Core) -> int:
+    """Bind what can be bound now; returns how many orders were signed. Pushing them is a separate step."""
+    with core.ports.ledger.transaction() as tx:
+        waiting = [run for run in _waiting(core, tx) if _granted(core, tx, run)]
+        if not waiting:
+            return 0
+        placed = 0
+        for decision in choose(waiting, _standing(core, tx)):
+            if isinstance(decision, Placed):
+                _sign(core, tx, decision)
+                placed += 1
+            elif decision.run.reason != decision.why:
+                tx.put(replace(decision.run, reason=decision.why))
+                core.tell(tx, decision.run.id, "wait", "placement", "waits", decision.why)
+        return placed
+
+
+def push_offers(core: Core) -> None:
+    """Put every offered order that may still be pushed into its queue; repeated, byte for byte."""
+    now, boot = core.now(), core.ports.clock.boot_ms()
+    with core.ports.ledger.transaction() as tx:
+        offered = tx.find(Fence, {"state": FenceState.OFFERED})
+    for fence in offered:
+        key = str(identity_of(fence))
+        last = core.live.pushed_ms.get(key)
+        due = last is None or boot - last >= core.rules.push_again_ms
+        if due and may_push(fence, now):
+            core.ports.bus.push_order(fence.tag, identity_of(fence), fence.order)
+            core.live.pushed_ms[key] = boot
+
+
+def show_tickets(core: Core) -> None:
+    """Make the pool queues show what waits; only when that has changed."""
+    with core.ports.ledger.transaction() as tx:
+        open_runs = {f.run for f in open_fences(tx)}
+        runs = [r for r in tx.find(Run, {"state": RunState.PENDING}) if r.id not in open_runs]
+    tickets = tuple(
+        Ticket(f"pool.{pool_of(r)}", r.id, r.attempt, r.task[:200], r.agent, r.priority)
+        for r in in_order(runs)
+    )
+    if tickets != core.live.tickets:
+        core.ports.bus.show_tickets(tickets)
+        core.live.tickets = tickets
+
+
+def _waiting(core: Core, tx: Transaction) -> list[Run]:
+    """Pending runs without an open fence whose time has come, in serving order."""
+    bound = {f.run for f in open_fences(tx)}
+    now = core.wall_ms()
+    runs = tx.find(Run, {"state": RunState.PENDING})
+    due = [r for r in runs if r.id not in bound and (r.retry_at_ms is None or r.retry_at_ms <= now)]
+    return in_order(due)
+
+
+def _granted(core: Core, tx: Transaction, run: Run) -> bool:
+    """Attempt 1 has its hold from admission; a later attempt takes its own, or waits for the budget."""
+    if tx.get(Attempt, run.id, run.attempt) is not None:
+        return True
+    refused = core.hold(tx, run, books.Account(run.id, run.attempt))
+    if refused is None:
+        return True
+    if run.reason != refused:
+        tx.put(replace(run, reason=refused))
+        core.tell(tx, run.id, "wait", "budget", "waits", refused)
+    return False
+
+
+def _standing(core: Core, tx: Transaction) -> Standing:
+    views = core.views(tx)
+    taken = open_fences(tx)
+    paused = tx.get(Setting, "paused")
+    queues = {
+        s.name.removeprefix("pause:"): str(s.value) for s in tx.find(Setting) if s.name.startswith("pause:")
+    }
+    free = {v.node.name: _free(v, taken) for v in views}
+    return Standing(tuple(views), free, str(paused.value) if paused else None, queues)
+
+
+def _free(view: NodeView, taken: list[Fence]) -> int:
+    """Slots of the node less the fences that may occupy one, by our count and by the node's own."""
+    if view.heard is None:
+        return 0
+    ask = view.heard.heartbeat.ask
+    ours = {str(identity_of(f)) for f in taken if f.node == view.node.name and holds_slot(f)}
+    theirs = {str(i) for i in ask.open}
+    return min(ask.slots, view.node.slots) - len(ours | theirs)
+
+
+def _sign(core: Core, tx: Transaction, placed: Placed) -> None:
+    """One fence: envelope, record and node-scope hold, in this one commit."""
+    run, node = placed.run, placed.node.node
+    if node.tag is None:
+        raise UnavailableError(f"node {node.name} is not enrolled")
+    number = run.fence + 1
+    start_by = core.now().plus(core.rules.start_by_ms)
+    envelope = order_for(run, core.fleet, node.tag, number, (core.wall_ms(), start_by)).signed(core.key)
+    tx.insert(
+        Fence(
+            run=run.id,
+            attempt=run.attempt,
+            fence=number,
+            node=node.name,
+            tag=node.tag,
+            order=envelope.model_dump_json(),
+            digest=envelope.digest(),
+            start_by_epoch=start_by.epoch,
+            start_by_ms=start_by.ms,
+            bound_ms=core.wall_ms(),
+        )
+    )
+    attempt = tx.get(Attempt, run.id, run.attempt)
+    if attempt is not None:
+        account = books.Account(run.id, run.attempt, number)
+        core.book(tx, books.hold([books.node_scope(node.name)], account, attempt.held_usd, core.stamp()))
+    _bury_older(core, tx, run, node)
+    tx.put(replace(run, fence=number, reason=f"offered to {node.name}", retry_at_ms=None))
+    core.tell(tx, run.id, "placement", node.name, "placed", f"placed on {node.name}: {placed.why}")
+
+
+def _bury_older(core: Core, tx: Transaction, run: Run, node: Node) -> None:
+    """A newer attempt is bound: fences that were given up as lost must end where they still run."""
+    for old in tx.find(Fence, {"run": run.id}):
+        lost = old.state is FenceState.CLOSED and old.closed == "lost" and old.receipt is None
+        owner = tx.get(Node, old.node)
+        if lost and owner is not None:
+            body = Tombstone(run=run.id, up_to_fence=old.fence, reason=f"replaced on {node.name}")
+            core.issue(tx, owner, body)

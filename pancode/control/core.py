@@ -1,0 +1,196 @@
+"""What every use case shares: the ports, the fleet's identity and time, what was heard, and the books."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import tzinfo
+from decimal import Decimal
+
+from node_agent.wire.clock import Clock, FleetTime, Ids
+from node_agent.wire.control import Control, ControlBody
+from node_agent.wire.signing import PublicKey, SigningKey
+from pancode.domain import books
+from pancode.domain.fleet import Deadlines, Heard, NodeView, Watch, view
+from pancode.domain.records import (
+    Attempt,
+    Audit,
+    Balance,
+    ControlMessage,
+    Decision,
+    Entry,
+    Fence,
+    FenceState,
+    Node,
+    Run,
+    Setting,
+)
+from pancode.ports import Archive, Bus, Depot, Ledger, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world, as handed in by wiring."""
+
+    ledger: Ledger
+    bus: Bus
+    depot: Depot
+    archive: Archive
+    clock: Clock
+    ids: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Settings of the control plane; times in milliseconds."""
+
+    ceiling_usd: Decimal = Decimal(10)
+    deadlines: Deadlines = Deadlines()
+    beat_ms: int = 5_000
+    start_by_ms: int = 120_000
+    push_again_ms: int = 30_000
+    control_again_ms: int = 10_000
+    refused_pause_ms: int = 5_000
+    retry_pause_ms: int = 10_000
+
+    def scaled(self, factor: float) -> Rules:
+        """All times times one factor (tests)."""
+        ms = {n: max(1, int(getattr(self, n) * factor)) for n in self.__slots__ if n.endswith("_ms")}
+        return Rules(ceiling_usd=self.ceiling_usd, deadlines=self.deadlines.scaled(factor), **ms)
+
+
+@dataclass
+class Live:
+    """What is known only while the coordinator runs; a restart begins anew."""
+
+    watch: Watch
+    heard: dict[str, Heard] = field(default_factory=dict)
+    raw: dict[str, bytes] = field(default_factory=dict)
+    """The heartbeat envelope as last seen, so that the same bytes are not verified again."""
+    inventories: dict[str, str] = field(default_factory=dict)
+    """Nonce of the newest inventory by tag; kept apart, as it may come before the heartbeat."""
+    beat_seq: int = 0
+    last_beat_ms: int = -1
+    pushed_ms: dict[str, int] = field(default_factory=dict)
+    sent_ms: dict[str, int] = field(default_factory=dict)
+    tickets: object = None
+    refusals: dict[str, int] = field(default_factory=dict)
+    """Envelopes that were not believed, by reason."""
+
+
+class Core:
+    """Shared state of the use cases. `lock` makes every verb one at a time."""
+
+    tz: tzinfo | None = None
+    """Zone of the budget's day; None: the machine's own."""
+
+    def __init__(self, ports: Ports, key: SigningKey, fleet: str, rules: Rules) -> None:
+        self.ports = ports
+        self.key = key
+        self.fleet = fleet
+        self.rules = rules
+        self.lock = threading.RLock()
+        self.epoch = 0
+        start = ports.clock.boot_ms()
+        self.live = Live(Watch(started_ms=start, last_ms=start))
+
+    def now(self) -> FleetTime:
+        """Fleet time."""
+        return FleetTime(epoch=self.epoch, ms=self.ports.clock.boot_ms())
+
+    def wall_ms(self) -> int:
+        return self.ports.clock.wall_ms()
+
+    def raise_epoch(self, above: int, tx: Transaction) -> None:
+        """A new epoch, durable before anything is signed in it."""
+        stored = tx.get(Setting, "epoch")
+        last = stored.value if stored is not None and isinstance(stored.value, int) else 0
+        self.epoch = max(last, above, self.epoch) + 1
+        tx.put(Setting("epoch", self.epoch, self.wall_ms(), "coordinator"))
+
+    def stamp(self) -> books.Stamp:
+        return books.Stamp(self.wall_ms(), lambda: self.ports.ids.token(12))
+
+    # -- nodes ---------------------------------------------------------------------------------
+
+    def view_of(self, node: Node) -> NodeView:
+        """The node as decisions see it now."""
+        heard = self.live.heard.get(node.tag) if node.tag else None
+        if heard is not None:
+            heard = replace(heard, inventoried=self.live.inventories.get(node.tag or "", ""))
+        return view(node, heard, self.now(), self.live.watch, self.rules.deadlines)
+
+    def views(self, tx: Transaction) -> list[NodeView]:
+        return [self.view_of(node) for node in tx.find(Node)]
+
+    # -- books and story -----------------------------------------------------------------------
+
+    def book(self, tx: Transaction, entries: Iterable[Entry]) -> None:
+        """Write entries and the balances that they change, in this transaction."""
+        for entry in entries:
+            tx.insert(entry)
+            balance = tx.get(Balance, entry.scope) or Balance(entry.scope)
+            tx.put(books.apply(balance, entry))
+
+    def ceiling(self, tx: Transaction, scope: str) -> Decimal | None:
+        """The ceiling of a scope: set by the owner, else the default for days, else none."""
+        kind = scope.partition(":")[0]
+        for name in (f"ceiling:{scope}", f"ceiling:{kind}"):
+            setting = tx.get(Setting, name)
+            if setting is not None:
+                return Decimal(str(setting.value))
+        return self.rules.ceiling_usd if kind == "day" else None
+
+    def hold(self, tx: Transaction, run: Run, account: books.Account) -> str | None:
+        """Hold the run's estimate for one attempt; a refusal in words when a ceiling would be exceeded."""
+        scopes = (books.day_scope(self.wall_ms(), self.tz), books.agent_scope(run.agent))
+        for scope in scopes:
+            ceiling = self.ceiling(tx, scope)
+            balance = tx.get(Balance, scope) or Balance(scope)
+            if not books.fits(balance, ceiling, run.estimate_usd):
+                return books.refusal(balance, ceiling, run.estimate_usd)
+        self.book(tx, books.hold(scopes, account, run.estimate_usd, self.stamp()))
+        tx.insert(Attempt(account.run, account.attempt, self.wall_ms(), run.estimate_usd))
+        return None
+
+    def tell(self, tx: Transaction, run: str, kind: str, what: str, verdict: str, detail: str = "") -> None:
+        """Add to the run's story (`pancode why`)."""
+        last = tx.find(Decision, {"run": run}, order="number", descending=True, limit=1)
+        number = last[0].number + 1 if last else 1
+        tx.insert(Decision(run, number, self.wall_ms(), kind, what, verdict, detail))
+
+    def audit(
+        self, tx: Transaction, domain: str, level: str, what: str, run: str | None = None, **detail: object
+    ) -> None:
+        """Add to the record of everything."""
+        last = tx.find(Audit, order="number", descending=True, limit=1)
+        number = last[0].number + 1 if last else 1
+        tx.insert(Audit(number, self.wall_ms(), domain, level, what, dict(detail), run))
+
+    # -- controls ------------------------------------------------------------------------------
+
+    def issue(self, tx: Transaction, node: Node, body: ControlBody) -> int:
+        """Sign and keep the next control message for a node, for `flush_controls`; its number."""
+        current = tx.get(Node, node.name)
+        if current is None or current.tag is None:
+            return 0
+        seq = current.control_seq + 1
+        tx.put(replace(current, control_seq=seq))
+        message = Control(fleet=self.fleet, node=current.tag, seq=seq, at=self.now(), body=body)
+        text = message.signed(self.key).model_dump_json()
+        tx.insert(ControlMessage(current.tag, seq, text, self.ports.clock.boot_ms()))
+        return seq
+
+    def keys_of(self, node: Node) -> dict[str, PublicKey]:
+        """The enrolled key by key id; empty when there is none."""
+        if node.public_key is None:
+            return {}
+        key = PublicKey.parse(node.public_key)
+        return {key.keyid: key}
+
+
+def open_fences(tx: Transaction, **where: object) -> list[Fence]:
+    """Fences that may be running or are not known to have ended."""
+    states = (FenceState.OFFERED, FenceState.ACCEPTED, FenceState.RUNNING)
+    return [f for state in states for f in tx.find(Fence, {"state": state, **where})]

@@ -1,0 +1,72 @@
+"""The control plane: every verb of the coordinator, one line each."""
+
+from __future__ import annotations
+
+from node_agent.wire.signing import SigningKey
+from pancode.control import bind, inbound, pulse
+from pancode.control.core import Core, Ports, Rules
+from pancode.control.enqueue import enqueue
+from pancode.control.stop import stop
+from pancode.domain.records import Node, Run, Setting
+from pancode.errors import UnavailableError
+
+
+class Plane:
+    """One per coordinator. Verbs are safe to call from any thread; one runs at a time."""
+
+    def __init__(self, ports: Ports, key: SigningKey, fleet: str, rules: Rules) -> None:
+        self.core = Core(ports, key, fleet, rules)
+
+    def start(self) -> None:
+        """Begin a new epoch; nothing is signed before."""
+        with self.core.lock, self.core.ports.ledger.transaction() as tx:
+            seen = max((n.epoch_seen for n in tx.find(Node)), default=0)
+            self.core.raise_epoch(seen, tx)
+            self.core.audit(tx, "fleet", "info", "coordinator started", epoch=self.core.epoch)
+
+    def listen(self, wait_ms: int) -> bool:
+        """Wait, without holding anything up, until a node has written or the time is over."""
+        with self.core.ports.ledger.transaction() as tx:
+            tags = [n.tag for n in tx.find(Node) if n.tag is not None]
+        return bool(self.core.ports.bus.read_up(tags, 1, wait_ms))
+
+    def turn(self) -> int:
+        """One round: listen, decide, speak. Returns how many messages came in.
+
+        UnavailableError while Redis cannot be used: nothing is lost, call again.
+        """
+        with self.core.lock:
+            try:
+                inbound.hear(self.core)
+                taken = inbound.take_in(self.core, 500)
+            except UnavailableError:
+                pulse.look(self.core, reached=False)
+                raise
+            pulse.look(self.core, reached=True)
+            pulse.give_up_lost(self.core)
+            bind.bind(self.core)
+            bind.push_offers(self.core)
+            pulse.flush_controls(self.core)
+            pulse.beat(self.core)
+            bind.show_tickets(self.core)
+            return taken
+
+    def enqueue(self, run: Run) -> Run:
+        """Hold the budget and queue an admitted run, atomically; RefusedError when a ceiling has no room."""
+        with self.core.lock:
+            return enqueue(self.core, run)
+
+    def stop(self, run: str, reason: str) -> Run:
+        """Ask for the end of a run."""
+        with self.core.lock:
+            return stop(self.core, run, reason)
+
+    def put_node(self, node: Node) -> None:
+        """Add or change a machine of the inventory."""
+        with self.core.lock, self.core.ports.ledger.transaction() as tx:
+            tx.put(node)
+
+    def put_setting(self, name: str, value: object, by: str) -> None:
+        """Change one durable setting."""
+        with self.core.lock, self.core.ports.ledger.transaction() as tx:
+            tx.put(Setting(name, value, self.core.wall_ms(), by))

@@ -1,0 +1,103 @@
+"""The coordinator's pulse: beats to nodes, controls again until they are seen, silence turned into `lost`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from node_agent.wire.control import Beat
+from node_agent.wire.failure import FailureKind, Outcome
+from pancode.control.core import Core, open_fences
+from pancode.control.settle import again, known_cost
+from pancode.domain import books
+from pancode.domain.fleet import NodeState
+from pancode.domain.lifecycle import close_fence, end_attempt, end_run
+from pancode.domain.orders import identity_of
+from pancode.domain.records import Attempt, Closed, ControlMessage, Entry, Fence, Node, Run
+from pancode.domain.settlement import retry_after_lost
+from pancode.ports import Transaction
+
+
+def look(core: Core, reached: bool) -> None:
+    """Note that we looked (or could not): what the deadlines are measured with."""
+    tolerance = 3 * core.rules.beat_ms
+    core.live.watch = core.live.watch.looked(core.ports.clock.boot_ms(), tolerance, reached)
+
+
+def beat(core: Core) -> None:
+    """A signed beat for every enrolled node, when due."""
+    boot = core.ports.clock.boot_ms()
+    if core.live.last_beat_ms >= 0 and boot - core.live.last_beat_ms < core.rules.beat_ms:
+        return
+    core.live.last_beat_ms = boot
+    core.live.beat_seq += 1
+    with core.ports.ledger.transaction() as tx:
+        nodes = [n for n in tx.find(Node) if n.tag is not None and n.removed != "removed"]
+        cursors = {str(identity_of(f)): f.cursor for f in open_fences(tx)}
+        owners = {str(identity_of(f)): f.tag for f in open_fences(tx)}
+    for node in nodes:
+        mine = {key: cursor for key, cursor in cursors.items() if owners[key] == node.tag}
+        core.ports.bus.set_beat(node.tag or "", _signed_beat(core, node, mine))
+
+
+def _signed_beat(core: Core, node: Node, cursors: dict[str, int]) -> str:
+    heard = core.live.heard.get(node.tag or "")
+    message = Beat(
+        fleet=core.fleet,
+        node=node.tag or "",
+        seq=core.live.beat_seq,
+        time=core.now(),
+        answers=heard.heartbeat.nonce if heard else None,
+        cursors=cursors,
+        control_seq=node.control_seq,
+    )
+    return message.signed(core.key).model_dump_json()
+
+
+def flush_controls(core: Core) -> None:
+    """Send what a node has not yet said that it saw; forget what it has."""
+    boot = core.ports.clock.boot_ms()
+    with core.ports.ledger.transaction() as tx:
+        for message in tx.find(ControlMessage):
+            heard = core.live.heard.get(message.tag)
+            if heard is not None and heard.heartbeat.control_seen >= message.seq:
+                tx.delete(ControlMessage, message.tag, message.seq)
+                core.live.sent_ms.pop(f"control:{message.tag}:{message.seq}", None)
+        pending = tx.find(ControlMessage)
+    for message in pending:
+        key = f"control:{message.tag}:{message.seq}"
+        last = core.live.sent_ms.get(key)
+        if last is None or boot - last >= core.rules.control_again_ms:
+            core.ports.bus.send_control(message.tag, message.seq, message.envelope)
+            core.live.sent_ms[key] = boot
+
+
+def give_up_lost(core: Core) -> None:
+    """Fences of nodes that have been silent for the whole of our waking deadline end as `lost`."""
+    with core.ports.ledger.transaction() as tx:
+        fences = open_fences(tx)
+        if not fences:
+            return
+        lost = {v.node.name for v in core.views(tx) if v.state is NodeState.LOST}
+        for fence in fences:
+            if fence.node in lost:
+                lose(core, tx, fence, f"{fence.node} was not heard for the whole deadline")
+
+
+def lose(core: Core, tx: Transaction, fence: Fence, why: str) -> None:
+    """One fence is given up: its attempt is lost, its cost booked as far as it is known."""
+    run, attempt = tx.get(Run, fence.run), tx.get(Attempt, fence.run, fence.attempt)
+    if run is None or attempt is None:
+        return
+    tx.put(close_fence(fence, Closed.LOST, core.wall_ms()))
+    account = books.Account(run.id, attempt.attempt, fence.fence)
+    spent = books.Spent(known_cost(attempt.usage))
+    core.book(tx, books.lose(tx.find(Entry, {"run": run.id}), account, spent, core.stamp()))
+    ended = end_attempt(attempt, Outcome.LOST, FailureKind.NODE_LOST, why, core.wall_ms())
+    tx.put(ended)
+    core.tell(tx, run.id, "node", fence.node, "lost", why)
+    if fence.fence != run.fence or run.outcome is not None:
+        return
+    if retry_after_lost(run):
+        again(core, tx, run, why)
+    else:
+        tx.put(replace(end_run(run, ended, {"node": fence.node}, core.wall_ms())))

@@ -1,0 +1,257 @@
+"""Receipts: judged, archived, countersigned, booked in one commit; then acknowledged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+from node_agent.wire.control import Acknowledge, Reject, Resend
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.receipt import Claims
+from node_agent.wire.signing import Envelope
+from pancode.control.core import Core
+from pancode.domain import books
+from pancode.domain.lifecycle import Trio, close_fence, end_attempt, end_run, move_run
+from pancode.domain.records import (
+    Attempt,
+    Closed,
+    Entry,
+    Fence,
+    Node,
+    Run,
+    RunState,
+    StoredReceipt,
+)
+from pancode.domain.settlement import Evidence, Judged, Ruling, judge_evidence, judge_identity, retry_after
+from pancode.ports import Transaction
+
+ANSWER_AGAIN_MS = 5_000
+
+
+def settle(core: Core, node: Node, envelope: Envelope, claims: Claims) -> None:
+    """Deal with a rightly signed receipt of this node. Repeating it changes nothing."""
+    digest = envelope.digest()
+    if claims.fleet != core.fleet or claims.node != node.tag:
+        _alarm(core, claims, f"signed by {node.name} for {claims.fleet} {claims.node}")
+        return
+    with core.ports.ledger.transaction() as tx:
+        judged = _judge(tx, claims, digest)
+    if judged is None:
+        judged = judge_evidence(_evidence(core, claims), claims)
+    match judged.ruling:
+        case Ruling.ACCEPT:
+            _accept(core, node, envelope, claims)
+        case Ruling.ORPHAN:
+            _orphan(core, node, envelope, claims)
+        case Ruling.AGAIN:
+            _answer_again(core, node, claims, digest)
+        case Ruling.RESEND:
+            _ask_again(core, node, claims, digest, judged)
+        case Ruling.REJECT:
+            _reject(core, node, envelope, claims, judged.reason)
+
+
+def free_holds(core: Core, tx: Transaction, fence: Fence, note: str, node: str | None) -> None:
+    """Give back the holds of a fence's attempt; `node`: only the hold of that node's scope."""
+    entries = tx.find(Entry, {"run": fence.run})
+    account = books.Account(fence.run, fence.attempt, fence.fence)
+    only = books.node_scope(node) if node is not None else None
+    core.book(tx, books.release(entries, account, core.stamp(), note, only))
+
+
+def _judge(tx: Transaction, claims: Claims, digest: str) -> Judged | None:
+    stored = tx.get(StoredReceipt, digest)
+    if stored is not None and stored.rejected is None:
+        return Judged(Ruling.AGAIN)
+    run = tx.get(Run, claims.identity.run)
+    fence = tx.get(Fence, claims.identity.run, claims.identity.fence)
+    return judge_identity(claims, digest, run, fence)
+
+
+def _evidence(core: Core, claims: Claims) -> Evidence:
+    """What is on our own disk of what the receipt names."""
+    depot = core.ports.depot
+    identity = claims.identity
+    missing = [b.name for b in claims.blobs if not depot.blob_arrived(identity, b.name, b.size, b.sha256)]
+    whole = True
+    if claims.commit is not None:
+        with core.ports.ledger.transaction() as tx:
+            run = tx.get(Run, identity.run)
+        repo = str(run.workspace.get("repo")) if run is not None else ""
+        whole = depot.commit_arrived(repo, identity, claims.commit)
+    return Evidence(whole, tuple(missing))
+
+
+def _accept(core: Core, node: Node, envelope: Envelope, claims: Claims) -> None:
+    countersigned = core.key.countersign(envelope)
+    text = countersigned.model_dump_json()
+    core.ports.archive.store(claims.identity, text)
+    with core.ports.ledger.transaction() as tx:
+        run = tx.get(Run, claims.identity.run)
+        attempt = tx.get(Attempt, claims.identity.run, claims.identity.attempt)
+        fence = tx.get(Fence, claims.identity.run, claims.identity.fence)
+        if run is None or attempt is None or fence is None or fence.receipt is not None:
+            return
+        digest = envelope.digest()
+        tx.insert(_stored(claims, digest, text, core.wall_ms(), node))
+        _book_usage(core, tx, claims, fence)
+        trio = Trio(run, attempt, fence)
+        closed = replace(close_fence(fence, Closed.RECEIPT, core.wall_ms()), receipt=digest)
+        tx.put(closed)
+        _conclude(core, tx, replace(trio, fence=closed), claims, digest)
+        core.issue(tx, node, _acknowledge(core, countersigned, claims.identity, digest))
+
+
+def _stored(claims: Claims, digest: str, text: str, wall_ms: int, node: Node) -> StoredReceipt:
+    identity = claims.identity
+    tag = node.tag or ""
+    return StoredReceipt(digest, identity.run, identity.attempt, identity.fence, tag, text, wall_ms)
+
+
+def _acknowledge(core: Core, countersigned: Envelope, identity: AttemptId, digest: str) -> Acknowledge:
+    mark = next(s for s in countersigned.signatures if s.keyid == core.key.public.keyid)
+    return Acknowledge(identity=identity, receipt=digest, countersignature=mark)
+
+
+def spent_of(claims: Claims) -> books.Spent:
+    usage = claims.usage
+    tokens = usage.input_tokens + usage.output_tokens
+    return books.Spent(usage.cost_usd, tokens, usage.agent_ms, usage.cost_source)
+
+
+def _book_usage(core: Core, tx: Transaction, claims: Claims, fence: Fence) -> None:
+    """Actual replaces hold; what was given up as unknown is settled by the late word."""
+    entries = tx.find(Entry, {"run": fence.run})
+    account = books.Account(fence.run, fence.attempt, fence.fence)
+    spent = spent_of(claims)
+    if fence.closed is Closed.LOST:
+        if spent.usd is not None:
+            core.book(tx, books.settle_unknown(entries, account, spent.usd, core.stamp()))
+        return
+    core.book(tx, books.settle(entries, account, spent, core.stamp()))
+
+
+def _conclude(core: Core, tx: Transaction, trio: Trio, claims: Claims, digest: str) -> None:
+    """The attempt takes the receipt's outcome; the run takes it when this is its newest fence."""
+    run, attempt = trio.run, trio.attempt
+    wins = trio.newest and (run.outcome is None or run.outcome is Outcome.LOST)
+    outcome = claims.outcome if wins else Outcome.SUPERSEDED
+    ended = end_attempt(attempt, outcome, claims.failure, claims.reason, core.wall_ms())
+    usage = claims.usage.model_dump(mode="json")
+    tx.put(replace(ended, usage=usage))
+    verdict = f"{outcome}" if wins else f"evidence only: {claims.outcome}"
+    core.tell(tx, run.id, "settle", f"receipt from {claims.node_name}", verdict, claims.reason)
+    if not wins:
+        return
+    if retry_after(run, claims.failure, trio.fence.fence) and run.outcome is None:
+        again(core, tx, run, claims.reason)
+        return
+    won = replace(ended, outcome=claims.outcome)
+    result = {**result_of(claims), "receipt": digest, "node": trio.fence.node}
+    started = claims.started_wall_ms if claims.started_wall_ms is not None else run.started_ms
+    finished = end_run(run, won, result, core.wall_ms())
+    tx.put(replace(finished, exit_code=claims.exit_code, started_ms=started))
+
+
+def result_of(claims: Claims) -> dict[str, object]:
+    """The part of the claims that `runs show` needs at hand, as plain JSON."""
+    kept = ("commit", "base", "snapshot", "files_changed", "change", "answer", "usage", "gates", "findings")
+    data = claims.model_dump(mode="json", include={*kept, "isolation", "signal", "identity", "session"})
+    return {**data}
+
+
+def again(core: Core, tx: Transaction, run: Run, why: str) -> None:
+    """The next attempt of a run, after a pause; its hold is taken by the binder."""
+    queued = replace(
+        move_run(run, RunState.PENDING),
+        attempt=run.attempt + 1,
+        reason=f"attempt {run.attempt + 1} waits: {why}",
+        retry_at_ms=core.wall_ms() + core.rules.retry_pause_ms,
+    )
+    tx.put(queued)
+    core.tell(tx, run.id, "retry", f"attempt {queued.attempt}", "tried again", why)
+
+
+def _orphan(core: Core, node: Node, envelope: Envelope, claims: Claims) -> None:
+    """Archived and acknowledged, so that the node may forget it; no money moves."""
+    countersigned = core.key.countersign(envelope)
+    text = countersigned.model_dump_json()
+    core.ports.archive.store(claims.identity, text)
+    digest = envelope.digest()
+    with core.ports.ledger.transaction() as tx:
+        tx.put(replace(_stored(claims, digest, text, core.wall_ms(), node), orphan=True))
+        core.audit(tx, "receipt", "warning", "orphan receipt archived", claims.identity.run, node=node.name)
+        answer = _acknowledge(core, countersigned, claims.identity, digest)
+        core.issue(tx, node, answer.model_copy(update={"orphan": True}))
+
+
+def _answer_again(core: Core, node: Node, claims: Claims, digest: str) -> None:
+    """The stored answer once more, at most every few seconds."""
+    if not _due(core, f"ack:{digest}"):
+        return
+    with core.ports.ledger.transaction() as tx:
+        stored = tx.get(StoredReceipt, digest)
+        if stored is not None:
+            envelope = Envelope.model_validate_json(stored.envelope)
+            answer = _acknowledge(core, envelope, claims.identity, digest)
+            core.issue(tx, node, answer.model_copy(update={"orphan": stored.orphan}))
+
+
+def _ask_again(core: Core, node: Node, claims: Claims, digest: str, judged: Judged) -> None:
+    if not _due(core, f"resend:{digest}"):
+        return
+    with core.ports.ledger.transaction() as tx:
+        core.issue(tx, node, Resend(identity=claims.identity, receipt=digest, missing=judged.missing))
+        core.tell(tx, claims.identity.run, "settle", node.name, "asked again", judged.reason)
+
+
+def _due(core: Core, key: str) -> bool:
+    now = core.ports.clock.boot_ms()
+    last = core.live.sent_ms.get(key)
+    if last is not None and now - last < ANSWER_AGAIN_MS:
+        return False
+    core.live.sent_ms[key] = now
+    return True
+
+
+def _reject(core: Core, node: Node, envelope: Envelope, claims: Claims, reason: str) -> None:
+    """Rightly signed and false: never accepted. An open fence ends as `infra`, its cost unknown."""
+    digest = envelope.digest()
+    with core.ports.ledger.transaction() as tx:
+        stored = _stored(claims, digest, envelope.model_dump_json(), core.wall_ms(), node)
+        if tx.get(StoredReceipt, digest) is None:
+            core.audit(
+                tx, "trust", "error", "receipt rejected", claims.identity.run, node=node.name, why=reason
+            )
+        tx.put(replace(stored, rejected=reason))
+        core.issue(tx, node, Reject(identity=claims.identity, receipt=digest, reason=reason))
+        _close_rejected(core, tx, node, claims, reason)
+
+
+def _close_rejected(core: Core, tx: Transaction, node: Node, claims: Claims, reason: str) -> None:
+    run = tx.get(Run, claims.identity.run)
+    attempt = tx.get(Attempt, claims.identity.run, claims.identity.attempt)
+    fence = tx.get(Fence, claims.identity.run, claims.identity.fence)
+    if run is None or attempt is None or fence is None or fence.tag != node.tag or fence.closed is not None:
+        return
+    tx.put(close_fence(fence, Closed.RECEIPT, core.wall_ms()))
+    entries = tx.find(Entry, {"run": run.id})
+    account = books.Account(run.id, attempt.attempt, fence.fence)
+    core.book(tx, books.settle(entries, account, books.Spent(None), core.stamp()))
+    ended = end_attempt(attempt, Outcome.INFRA, FailureKind.RECEIPT_REJECTED, reason, core.wall_ms())
+    tx.put(ended)
+    core.tell(tx, run.id, "settle", node.name, "receipt rejected", reason)
+    if Trio(run, attempt, fence).newest and run.outcome is None:
+        tx.put(end_run(run, ended, {"node": node.name}, core.wall_ms()))
+
+
+def _alarm(core: Core, claims: Claims, why: str) -> None:
+    with core.ports.ledger.transaction() as tx:
+        core.audit(tx, "trust", "error", "foreign receipt dropped", claims.identity.run, why=why)
+
+
+def known_cost(usage: dict[str, object]) -> Decimal | None:
+    """The cost in a usage that a node has sworn to so far; None when it named none."""
+    cost = usage.get("cost_usd")
+    return None if cost is None else Decimal(str(cost))

@@ -1,0 +1,212 @@
+"""The books: which entries a hold, a settlement or a loss makes, and what they sum up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
+from typing import assert_never
+
+from pancode.domain.records import Balance, Entry, EntryKind
+
+ZERO = Decimal(0)
+NewId = Callable[[], str]
+_SIGN = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """For whom an entry is made: one attempt (fence 0 before its binding)."""
+
+    run: str
+    attempt: int
+    fence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What an attempt really consumed; `usd` None: not known."""
+
+    usd: Decimal | None
+    tokens: int = 0
+    agent_ms: int = 0
+    source: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When, and where entry ids come from."""
+
+    at_ms: int
+    new_id: NewId
+
+
+def day_scope(wall_ms: int, tz: tzinfo | None = None) -> str:
+    """The scope of the coordinator's local day; `tz` None: the machine's own zone."""
+    moment = datetime.fromtimestamp(wall_ms / 1000, UTC).astimezone(tz)
+    return f"day:{moment.date().isoformat()}"
+
+
+def node_scope(name: str) -> str:
+    return f"node:{name}"
+
+
+def agent_scope(name: str) -> str:
+    return f"agent:{name}"
+
+
+def fits(balance: Balance, ceiling: Decimal | None, amount: Decimal) -> bool:
+    """Whether a hold of `amount` keeps spent + held within the ceiling; None: no ceiling."""
+    if ceiling is None:
+        return True
+    return balance.spent_usd + balance.held_usd + amount <= ceiling
+
+
+def refusal(balance: Balance, ceiling: Decimal | None, amount: Decimal) -> str:
+    """Why a hold is not granted, with the numbers."""
+    return (
+        f"Dispatch blocked: Budget ceiling would be exceeded (spent: ${balance.spent_usd:.2f}, "
+        f"held: ${balance.held_usd:.2f}, estimated next: ${amount:.2f}, ceiling: ${ceiling or ZERO:.2f})"
+    )
+
+
+def hold(scopes: Iterable[str], account: Account, usd: Decimal, stamp: Stamp) -> list[Entry]:
+    """One hold in each scope."""
+    return [_entry(EntryKind.HOLD, scope, account, usd, stamp) for scope in scopes]
+
+
+def release(
+    entries: Sequence[Entry], account: Account, stamp: Stamp, note: str, only: str | None = None
+) -> list[Entry]:
+    """Nothing was spent: the holds of the attempt go back (`only`: in that scope)."""
+    held = _held_scopes(entries, account.attempt)
+    due = {scope: usd for scope, usd in held.items() if only in (None, scope)}
+    back = [_entry(EntryKind.RELEASE, scope, account, usd, stamp) for scope, usd in due.items()]
+    return [replace(entry, note=note) for entry in back]
+
+
+def settle(entries: Sequence[Entry], account: Account, spent: Spent, stamp: Stamp) -> list[Entry]:
+    """Actual replaces hold in every scope of the attempt; an unknown cost leaves the hold standing."""
+    made: list[Entry] = []
+    for scope, usd in _held_scopes(entries, account.attempt).items():
+        if spent.usd is None:
+            made.append(_entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, spent))
+            continue
+        made.append(_entry(EntryKind.RELEASE, scope, account, usd, stamp))
+        made.append(_entry(EntryKind.SPEND, scope, account, spent.usd, stamp, spent))
+    return made
+
+
+def lose(entries: Sequence[Entry], account: Account, known: Spent, stamp: Stamp) -> list[Entry]:
+    """The node is lost: what it last swore to is booked, the rest of the hold stands as unknown."""
+    made: list[Entry] = []
+    for scope, held in _held_scopes(entries, account.attempt).items():
+        made.append(_entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, replace(known, usd=None)))
+        if known.usd:
+            made.append(_entry(EntryKind.RELEASE, scope, account, min(held, known.usd), stamp))
+            so_far = Spent(known.usd, source="reported")
+            made.append(_entry(EntryKind.SPEND, scope, account, known.usd, stamp, so_far))
+    return made
+
+
+def settle_unknown(entries: Sequence[Entry], account: Account, usd: Decimal, stamp: Stamp) -> list[Entry]:
+    """A person or a late receipt says what an unknown attempt cost: the standing hold is replaced."""
+    made: list[Entry] = []
+    sums = _sums(entries, account.attempt)
+    for scope in _unknown_scopes(entries, account.attempt):
+        back = _entry(EntryKind.RELEASE, scope, account, sums.get(scope, ZERO), stamp)
+        made.append(replace(back, source="unknown"))
+        spent = sum((e.usd for e in entries if _is_spend(e, scope, account.attempt)), ZERO)
+        kind = EntryKind.CORRECT if spent else EntryKind.SPEND
+        made.append(_entry(kind, scope, account, usd - spent, stamp, Spent(usd, source="settled")))
+    return made
+
+
+def _is_spend(entry: Entry, scope: str, attempt: int) -> bool:
+    spends = entry.kind in (EntryKind.SPEND, EntryKind.CORRECT)
+    return spends and entry.scope == scope and entry.attempt == attempt
+
+
+def apply(balance: Balance, entry: Entry) -> Balance:
+    """The balance after one more entry of its scope."""
+    match entry.kind:
+        case EntryKind.HOLD:
+            runs = balance.runs + (1 if entry.attempt == 1 and entry.fence == 0 else 0)
+            return replace(balance, held_usd=balance.held_usd + entry.usd, runs=runs)
+        case EntryKind.RELEASE:
+            known = 1 if entry.source == "unknown" else 0
+            held = balance.held_usd - entry.usd
+            return replace(balance, held_usd=held, unknown_runs=balance.unknown_runs - known)
+        case EntryKind.SPEND | EntryKind.CORRECT:
+            return replace(_used(balance, entry), spent_usd=balance.spent_usd + entry.usd)
+        case EntryKind.UNKNOWN:
+            return replace(_used(balance, entry), unknown_runs=balance.unknown_runs + 1)
+        case _:
+            assert_never(entry.kind)
+
+
+def total(scope: str, entries: Iterable[Entry]) -> Balance:
+    """The balance that these entries make; must equal the stored one."""
+    balance = Balance(scope)
+    for entry in entries:
+        balance = apply(balance, entry)
+    return balance
+
+
+def _used(balance: Balance, entry: Entry) -> Balance:
+    return replace(balance, tokens=balance.tokens + entry.tokens, agent_ms=balance.agent_ms + entry.agent_ms)
+
+
+def _unknown_scopes(entries: Sequence[Entry], attempt: int) -> list[str]:
+    """Scopes in which the attempt stands as unknown and was not settled since."""
+    open_scopes: dict[str, int] = {}
+    for entry in entries:
+        if entry.attempt != attempt:
+            continue
+        if entry.kind is EntryKind.UNKNOWN:
+            open_scopes[entry.scope] = open_scopes.get(entry.scope, 0) + 1
+        elif entry.kind is EntryKind.RELEASE and entry.source == "unknown":
+            open_scopes[entry.scope] = open_scopes.get(entry.scope, 0) - 1
+    return [scope for scope, count in open_scopes.items() if count > 0]
+
+
+def _held_scopes(entries: Sequence[Entry], attempt: int) -> dict[str, Decimal]:
+    """Scopes with an open hold (one of 0 USD included) that do not stand as unknown."""
+    open_holds: dict[str, int] = {}
+    for entry in entries:
+        if entry.attempt == attempt and entry.kind in _SIGN:
+            open_holds[entry.scope] = open_holds.get(entry.scope, 0) + _SIGN[entry.kind]
+    unknown = set(_unknown_scopes(entries, attempt))
+    sums = _sums(entries, attempt)
+    return {scope: sums[scope] for scope, n in open_holds.items() if n > 0 and scope not in unknown}
+
+
+def _sums(entries: Sequence[Entry], attempt: int) -> dict[str, Decimal]:
+    """Held less released, by scope."""
+    sums: dict[str, Decimal] = {}
+    for entry in entries:
+        if entry.attempt == attempt and entry.kind in _SIGN:
+            sums[entry.scope] = sums.get(entry.scope, ZERO) + _SIGN[entry.kind] * entry.usd
+    return sums
+
+
+_NOTHING = Spent(None, source="")
+
+
+def _entry(
+    kind: EntryKind, scope: str, account: Account, usd: Decimal, stamp: Stamp, spent: Spent = _NOTHING
+) -> Entry:
+    return Entry(
+        id=stamp.new_id(),
+        at_ms=stamp.at_ms,
+        scope=scope,
+        kind=kind,
+        run=account.run,
+        attempt=account.attempt,
+        fence=account.fence,
+        usd=usd,
+        tokens=spent.tokens,
+        agent_ms=spent.agent_ms,
+        source=spent.source,
+    )

@@ -1,0 +1,136 @@
+"""Which state a node is in: decided from what was heard, on the coordinator's own waking time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.heartbeat import Heartbeat
+from pancode.domain.records import Node
+
+
+class NodeState(StrEnum):
+    """What `fleet status` shows. A node that is not heard is never called dead before `lost`."""
+
+    NEW = "new"
+    ONLINE = "online"
+    SUSPECT = "suspect"
+    UNREACHABLE = "unreachable"
+    LOST = "lost"
+    DRAINING = "draining"
+    DRAINED = "drained"
+    REMOVED = "removed"
+    NOT_CLEANED = "removed, not cleaned"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A time in which the coordinator slept, was frozen or could not reach its own Redis."""
+
+    start_ms: int
+    length_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """When silence means what, in milliseconds of waking time."""
+
+    ask_ms: int = 15_000
+    suspect_ms: int = 30_000
+    unreachable_ms: int = 180_000
+    lost_ms: int = 900_000
+
+    def scaled(self, factor: float) -> Deadlines:
+        """All deadlines times one factor (tests)."""
+        fields = (self.ask_ms, self.suspect_ms, self.unreachable_ms, self.lost_ms)
+        return Deadlines(*(max(1, int(ms * factor)) for ms in fields))
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The newest believed heartbeat of a node."""
+
+    heartbeat: Heartbeat
+    inventoried: str = ""
+    """Nonce of the link-up for which an inventory has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node as the decisions see it."""
+
+    node: Node
+    state: NodeState
+    silent_ms: int | None
+    """Waking time since the newest echoed beat was sent; None when nothing was heard in this epoch."""
+    heard: Heard | None
+    asks: bool
+    """Whether its ask is still valid: work may be bound to it."""
+
+
+def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
+    """Milliseconds from `since_ms` to `now_ms` in which the coordinator was awake and looking."""
+    lost = 0
+    for gap in gaps:
+        start, end = max(gap.start_ms, since_ms), min(gap.start_ms + gap.length_ms, now_ms)
+        lost += max(0, end - start)
+    return max(0, now_ms - since_ms - lost)
+
+
+def silence(heard: Heard | None, now: FleetTime, started_ms: int, gaps: Sequence[Gap]) -> tuple[int, bool]:
+    """(waking milliseconds without a word, whether anything was heard in this epoch)."""
+    echo = heard.heartbeat.echo if heard else None
+    if echo is None or echo.epoch != now.epoch:
+        return awake_since(started_ms, now.ms, gaps), False
+    return awake_since(min(echo.ms, now.ms), now.ms, gaps), True
+
+
+def state_of(node: Node, silent_ms: int, ever: bool, busy: bool, limits: Deadlines) -> NodeState:
+    """The one state that is shown; the owner's settings show only while the node is heard."""
+    if node.removed is not None:
+        return NodeState.REMOVED if node.removed == NodeState.REMOVED else NodeState.NOT_CLEANED
+    if node.tag is None:
+        return NodeState.NEW
+    if silent_ms >= limits.lost_ms:
+        return NodeState.LOST
+    if silent_ms >= limits.unreachable_ms:
+        return NodeState.UNREACHABLE
+    if not ever or silent_ms >= limits.suspect_ms:
+        return NodeState.SUSPECT
+    if node.draining is not None:
+        return NodeState.DRAINING if busy else NodeState.DRAINED
+    return NodeState.ONLINE
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How the coordinator has listened since its start."""
+
+    started_ms: int
+    gaps: tuple[Gap, ...] = ()
+    last_ms: int = 0
+
+    def looked(self, now_ms: int, tolerance_ms: int, reached: bool) -> Watch:
+        """After one look at Redis: a pause longer than the tolerance, or a failed look, is a gap."""
+        pause = now_ms - self.last_ms
+        if reached and pause <= tolerance_ms:
+            return replace(self, last_ms=now_ms)
+        kept = tuple(g for g in self.gaps if now_ms - g.start_ms < 86_400_000)
+        gap = Gap(self.last_ms, pause)
+        if kept and kept[-1].start_ms + kept[-1].length_ms == gap.start_ms:
+            gap = Gap(kept[-1].start_ms, kept[-1].length_ms + pause)
+            kept = kept[:-1]
+        return replace(self, last_ms=now_ms, gaps=(*kept, gap))
+
+
+def view(node: Node, heard: Heard | None, now: FleetTime, watch: Watch, limits: Deadlines) -> NodeView:
+    """Everything that is decided about one node from one moment's facts."""
+    silent_ms, ever = silence(heard, now, watch.started_ms, watch.gaps)
+    busy = bool(heard and heard.heartbeat.ask.open)
+    state = state_of(node, silent_ms, ever, busy, limits)
+    fresh = ever and silent_ms <= limits.ask_ms and heard is not None
+    inventoried = heard is not None and heard.inventoried == heard.heartbeat.nonce
+    asks = fresh and inventoried and state is NodeState.ONLINE and node.paused is None
+    return NodeView(node, state, silent_ms if ever else None, heard, asks)

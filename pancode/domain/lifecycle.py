@@ -1,0 +1,203 @@
+"""What a node's word changes in a run: pure transitions of run, attempt and fence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from node_agent.wire.event import EventBody, Finding, Interrupting, Marked, Progress, Refused, Revoked
+from node_agent.wire.failure import FAILURES, REBINDABLE, FailureKind, OrderRefusal, Outcome
+from node_agent.wire.marks import ORDER as MARKS
+from node_agent.wire.marks import Mark
+from pancode.domain.records import Attempt, Closed, Fence, FenceState, Run, RunState
+
+MAX_BINDINGS = 12
+"""Fences of one attempt that may come back refused before the run is given up as `infra`."""
+
+RUN_MOVES: dict[RunState, frozenset[RunState]] = {
+    RunState.PENDING: frozenset({RunState.RUNNING, RunState.INTERRUPTING, RunState.ENDED}),
+    RunState.RUNNING: frozenset(
+        {RunState.PENDING, RunState.INTERRUPTING, RunState.COLLECTING, RunState.ENDED}
+    ),
+    RunState.INTERRUPTING: frozenset({RunState.COLLECTING, RunState.ENDED}),
+    RunState.COLLECTING: frozenset({RunState.PENDING, RunState.INTERRUPTING, RunState.ENDED}),
+    RunState.ENDED: frozenset({RunState.ENDED}),
+}
+"""The run's state table. `ended` to `ended` is the one exception: `lost` replaced by a verified receipt."""
+
+FENCE_MOVES: dict[FenceState, frozenset[FenceState]] = {
+    FenceState.OFFERED: frozenset({FenceState.ACCEPTED, FenceState.RUNNING, FenceState.CLOSED}),
+    FenceState.ACCEPTED: frozenset({FenceState.RUNNING, FenceState.CLOSED}),
+    FenceState.RUNNING: frozenset({FenceState.CLOSED}),
+    FenceState.CLOSED: frozenset({FenceState.CLOSED}),
+}
+"""The fence's state table. `closed` to `closed`: a lost fence whose receipt came after all."""
+
+PUBLISHING = frozenset({Mark.GATED, Mark.PUSHED, Mark.RECEIPTED, Mark.ACKNOWLEDGED, Mark.REJECTED})
+_COLLECTING = frozenset({Mark.EXITED, Mark.COMMITTED, *PUBLISHING})
+
+
+@dataclass(frozen=True, slots=True)
+class Trio:
+    """A run with the attempt and the fence that a word is about."""
+
+    run: Run
+    attempt: Attempt
+    fence: Fence
+
+    @property
+    def newest(self) -> bool:
+        """Whether this fence is the run's newest: only its word moves the run."""
+        return self.fence.fence == self.run.fence
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What an event changes, and what is to be written into the run's story."""
+
+    trio: Trio
+    story: str = ""
+    verdict: str = ""
+    free: bool = False
+    """The fence was closed without a receipt: its attempt may be bound again or has ended."""
+
+
+def move_run(run: Run, state: RunState) -> Run:
+    """The run in its new state; ValueError where the table has no such move."""
+    if state is run.state:
+        return run
+    if state not in RUN_MOVES[run.state]:
+        raise ValueError(f"run {run.id}: {run.state} cannot become {state}")
+    return replace(run, state=state)
+
+
+def apply_event(trio: Trio, seq: int, body: EventBody, wall_ms: int) -> Moved:
+    """One event, in order (the caller has checked that `seq` is the cursor plus one)."""
+    trio = replace(trio, fence=replace(trio.fence, cursor=seq))
+    if trio.fence.state is FenceState.CLOSED:
+        return Moved(trio)
+    match body:
+        case Marked():
+            return _marked(trio, body, wall_ms)
+        case Refused():
+            return _refused(trio, body, wall_ms)
+        case Revoked():
+            return _revoked(trio, body, wall_ms)
+        case Interrupting():
+            return _interrupting(trio, body)
+        case Progress():
+            usage = {**trio.attempt.usage, **body.model_dump(mode="json", exclude={"kind"})}
+            return Moved(replace(trio, attempt=replace(trio.attempt, usage=usage)))
+        case Finding():
+            return Moved(trio, body.text, body.level)
+        case _:
+            assert_never(body)
+
+
+def holds_slot(fence: Fence) -> bool:
+    """Whether an open fence still occupies a slot of its node."""
+    return fence.state is not FenceState.CLOSED and fence.mark not in PUBLISHING
+
+
+def _marked(trio: Trio, body: Marked, wall_ms: int) -> Moved:
+    if trio.fence.mark and MARKS.index(body.mark) <= MARKS.index(Mark(trio.fence.mark)):
+        return Moved(trio)
+    state = FenceState.ACCEPTED if body.mark in (Mark.ACCEPTED, Mark.PREPARED) else FenceState.RUNNING
+    fence = replace(trio.fence, mark=body.mark.value, state=state)
+    run = trio.run
+    if trio.newest and run.state in (RunState.PENDING, RunState.RUNNING, RunState.COLLECTING):
+        run = _advance(run, fence, body.mark, wall_ms)
+    return Moved(Trio(run, trio.attempt, fence))
+
+
+def _advance(run: Run, fence: Fence, mark: Mark, wall_ms: int) -> Run:
+    if mark in _COLLECTING:
+        run = move_run(
+            move_run(run, RunState.RUNNING) if run.state is RunState.PENDING else run, RunState.COLLECTING
+        )
+        return replace(run, reason=f"{mark} on {fence.node}")
+    run = move_run(run, RunState.RUNNING)
+    started = wall_ms if mark is Mark.SPAWNED and run.started_ms is None else run.started_ms
+    return replace(run, reason=f"{mark} on {fence.node}", started_ms=started)
+
+
+def _interrupting(trio: Trio, body: Interrupting) -> Moved:
+    run = trio.run
+    if trio.newest and run.state in (RunState.PENDING, RunState.RUNNING, RunState.COLLECTING):
+        run = replace(move_run(run, RunState.INTERRUPTING), reason=body.reason)
+    return Moved(replace(trio, run=run), body.reason, "interrupting")
+
+
+def close_fence(fence: Fence, how: Closed, wall_ms: int) -> Fence:
+    return replace(fence, state=FenceState.CLOSED, closed=how, closed_ms=wall_ms)
+
+
+def _refused(trio: Trio, body: Refused, wall_ms: int) -> Moved:
+    fence = close_fence(trio.fence, Closed.REFUSED, wall_ms)
+    story = f"{fence.node} refused the order: {body.why} ({body.detail})"
+    moved = Moved(replace(trio, fence=fence), story, "refused", free=True)
+    if not trio.newest or trio.run.state is RunState.ENDED:
+        return moved
+    if trio.run.stop_asked is not None or body.why in (OrderRefusal.STOPPED, OrderRefusal.TOMBSTONED):
+        return _ended(moved, FailureKind.STOPPED, trio.run.stop_asked or story, wall_ms)
+    if body.why in REBINDABLE and fence.fence < MAX_BINDINGS * trio.run.attempt:
+        return replace(moved, trio=replace(moved.trio, run=back_to_queue(trio.run, story)))
+    kind = (
+        FailureKind.RUNTIME_MISSING if body.why is OrderRefusal.RUNTIME_MISSING else FailureKind.NODE_INTERNAL
+    )
+    return _ended(moved, kind, story, wall_ms)
+
+
+def _revoked(trio: Trio, body: Revoked, wall_ms: int) -> Moved:
+    fence = close_fence(trio.fence, Closed.REVOKED, wall_ms)
+    moved = Moved(
+        replace(trio, fence=fence), f"{fence.node} never started it: {body.reason}", "revoked", True
+    )
+    if not trio.newest or trio.run.state is RunState.ENDED:
+        return moved
+    return _ended(moved, FailureKind.STOPPED, body.reason, wall_ms)
+
+
+def never_accepted(trio: Trio, wall_ms: int) -> Moved:
+    """The node's journal, told after start-by, does not name this fence: it will never run there."""
+    fence = close_fence(trio.fence, Closed.NEVER_ACCEPTED, wall_ms)
+    story = f"{fence.node} never took the order; it may be bound again"
+    moved = Moved(replace(trio, fence=fence), story, "never accepted", free=True)
+    if not trio.newest or trio.run.state is RunState.ENDED:
+        return moved
+    if trio.run.stop_asked is not None:
+        return _ended(moved, FailureKind.STOPPED, trio.run.stop_asked, wall_ms)
+    if fence.fence >= MAX_BINDINGS * trio.run.attempt:
+        return _ended(moved, FailureKind.NODE_INTERNAL, story, wall_ms)
+    return replace(moved, trio=replace(moved.trio, run=back_to_queue(trio.run, story)))
+
+
+def back_to_queue(run: Run, reason: str) -> Run:
+    """The same attempt waits for its next binding."""
+    return replace(move_run(run, RunState.PENDING), reason=reason)
+
+
+def _ended(moved: Moved, kind: FailureKind, reason: str, wall_ms: int) -> Moved:
+    trio = moved.trio
+    attempt = end_attempt(trio.attempt, FAILURES[kind].outcome, kind, reason, wall_ms)
+    run = end_run(trio.run, attempt, {}, wall_ms)
+    return replace(moved, trio=replace(trio, attempt=attempt, run=run))
+
+
+def end_attempt(
+    attempt: Attempt, outcome: Outcome, kind: FailureKind | None, reason: str, wall_ms: int
+) -> Attempt:
+    return replace(attempt, outcome=outcome, failure=kind, reason=reason, finished_ms=wall_ms)
+
+
+def end_run(run: Run, attempt: Attempt, result: dict[str, object], wall_ms: int) -> Run:
+    """The run takes the outcome of its last attempt."""
+    return replace(
+        move_run(run, RunState.ENDED),
+        outcome=attempt.outcome,
+        failure=attempt.failure,
+        reason=attempt.reason,
+        result={**run.result, **result},
+        finished_ms=wall_ms,
+        retry_at_ms=None,
+    )

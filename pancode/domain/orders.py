@@ -1,0 +1,70 @@
+"""From a run and a node to the order that is signed."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
+from node_agent.wire.policy import compile_policy
+from pancode.domain.records import Fence, Run
+
+
+def limits_of(data: dict[str, Any]) -> Limits:
+    """Limits as kept in the ledger (plain JSON) to their wire form."""
+    usd = data.get("usd")
+    return Limits(
+        wall_ms=data["wall_ms"],
+        idle_ms=data["idle_ms"],
+        output_bytes=data["output_bytes"],
+        tokens=data.get("tokens"),
+        usd=None if usd is None else Decimal(str(usd)),
+    )
+
+
+def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, FleetTime]) -> Order:
+    """The order of the run's current attempt for one node; `times` = (wall clock now, start-by)."""
+    issued_wall_ms, start_by = times
+    return Order(
+        fleet=fleet,
+        epoch=start_by.epoch,
+        identity=AttemptId(run=run.id, attempt=run.attempt, fence=fence),
+        node=tag,
+        issued_wall_ms=issued_wall_ms,
+        start_by=start_by,
+        agent=AgentSpec(name=run.agent, prompt=run.prompt, tools=tuple(run.tools), read_only=run.read_only),
+        task=run.task,
+        argv=tuple(run.argv) if run.argv is not None else None,
+        runtime=run.runtime,
+        model=run.model,
+        mode=run.mode,
+        safety=run.safety,
+        policy=compile_policy(run.safety, run.read_only, run.told_only),
+        workspace=Workspace.model_validate(run.workspace),
+        setup=tuple(tuple(argv) for argv in run.setup),
+        gates=tuple(_gate(g) for g in run.gates),
+        limits=limits_of(run.limits),
+        env=tuple(run.env),
+        secrets=tuple(run.secrets),
+        depth=run.depth,
+        trace=run.trace,
+    )
+
+
+def _gate(data: dict[str, Any]) -> Gate:
+    return Gate(name=data["name"], argv=tuple(data["argv"]))
+
+
+def identity_of(fence: Fence) -> AttemptId:
+    return AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
+
+
+def start_by_of(fence: Fence) -> FleetTime:
+    return FleetTime(epoch=fence.start_by_epoch, ms=fence.start_by_ms)
+
+
+def may_push(fence: Fence, now: FleetTime) -> bool:
+    """Whether the stored envelope may still be put into the queue, byte for byte."""
+    return fence.start_by_epoch == now.epoch and not start_by_of(fence).is_past(now)

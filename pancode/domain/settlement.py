@@ -1,0 +1,118 @@
+"""What to do with a rightly signed receipt: believe it, ask for bytes again, reject it, or file it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from node_agent.wire.failure import FAILURES, FailureKind, Outcome
+from node_agent.wire.receipt import Claims
+from pancode.domain.records import Fence, Run
+
+
+class Ruling(StrEnum):
+    """What the coordinator answers."""
+
+    ACCEPT = "accept"
+    AGAIN = "again"
+    """The same receipt is archived already: the stored answer is sent once more."""
+    ORPHAN = "orphan"
+    """No such run here (a restored ledger): archived, acknowledged, nothing settled."""
+    RESEND = "resend"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was found on our own disk for the claims."""
+
+    commit_whole: bool
+    missing_blobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A ruling with its reason."""
+
+    ruling: Ruling
+    reason: str = ""
+    missing: tuple[str, ...] = ()
+
+
+def judge_identity(claims: Claims, digest: str, run: Run | None, fence: Fence | None) -> Judged | None:
+    """Everything that needs no look at the disk; None: go on to the evidence."""
+    if run is None or fence is None:
+        return Judged(Ruling.ORPHAN, "no such fence in this ledger")
+    if fence.receipt == digest:
+        return Judged(Ruling.AGAIN)
+    if fence.receipt is not None:
+        return Judged(Ruling.REJECT, "another receipt of this fence was accepted before")
+    lie = _first_lie(claims, run, fence)
+    return Judged(Ruling.REJECT, lie) if lie else None
+
+
+def judge_evidence(evidence: Evidence, claims: Claims) -> Judged:
+    """Whether what the receipt names is here, complete."""
+    missing = list(evidence.missing_blobs)
+    if claims.commit is not None and not evidence.commit_whole:
+        missing.insert(0, "commit")
+    if missing:
+        return Judged(Ruling.RESEND, f"not here or not whole: {', '.join(missing)}", tuple(missing))
+    return Judged(Ruling.ACCEPT)
+
+
+def _first_lie(claims: Claims, run: Run, fence: Fence) -> str:
+    """The first claim that contradicts what was ordered, in words; empty when there is none."""
+    ordered = {
+        "node": (claims.node, fence.tag),
+        "order": (claims.order, fence.digest),
+        "attempt": (claims.identity.attempt, fence.attempt),
+        "runtime": (claims.runtime, run.runtime),
+        "agent": (claims.agent, run.agent),
+        "snapshot": (claims.snapshot, run.workspace.get("snapshot")),
+        "mode": (claims.mode, run.mode),
+        "safety": (claims.safety, run.safety),
+    }
+    for what, (claimed, due) in ordered.items():
+        if claimed != due:
+            return f"{what} is {claimed!r}, the order said {due!r}"
+    return _inconsistent(claims, run)
+
+
+def _inconsistent(claims: Claims, run: Run) -> str:
+    """Claims that cannot all be true at once."""
+    if claims.failure is not None and FAILURES[claims.failure].outcome is not claims.outcome:
+        return f"outcome {claims.outcome} does not go with failure {claims.failure}"
+    if (claims.failure is None) != (claims.outcome is Outcome.DONE):
+        return f"outcome {claims.outcome} with failure {claims.failure}"
+    if claims.outcome is Outcome.DONE and not all(g.passed for g in claims.gates):
+        return "done, although a gate failed"
+    if claims.outcome is Outcome.DONE and len(claims.gates) != len(run.gates):
+        return f"done, although {len(claims.gates)} of {len(run.gates)} gates ran"
+    if (claims.usage.cost_usd is None) != (claims.usage.cost_source == "unknown"):
+        return "cost and its source contradict each other"
+    if claims.change == "change" and claims.commit is None:
+        return "a change without a commit"
+    return ""
+
+
+def retry_after(run: Run, failure: FailureKind | None, fences: int) -> bool:
+    """Whether another attempt follows by itself after this end of the current one.
+
+    What the agent did wrong is tried again only as often as asked (`max_attempts`);
+    what we did wrong once more.
+    """
+    if failure is None or run.stop_asked is not None:
+        return False
+    rule = FAILURES[failure]
+    if not rule.retry:
+        return False
+    cap = max(run.max_attempts, 2) if rule.outcome is Outcome.INFRA else run.max_attempts
+    return run.attempt < cap and fences < 50
+
+
+def retry_after_lost(run: Run) -> bool:
+    """A lost read-only run is tried elsewhere once; a writing run only when its owner said so."""
+    if run.stop_asked is not None or run.attempt >= max(run.max_attempts, 2):
+        return False
+    return run.read_only or run.on_lost == "retry"

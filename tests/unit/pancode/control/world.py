@@ -1,0 +1,323 @@
+"""A coordinator on memory adapters and a puppet node that says whatever a test tells it to."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.control import Beat, Control
+from node_agent.wire.event import Event, EventBody, Marked
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.heartbeat import Ask, Heartbeat
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.inventory import Inventory, JournalEntry
+from node_agent.wire.marks import Mark
+from node_agent.wire.node import NodeFacts, RuntimeFact
+from node_agent.wire.order import Order
+from node_agent.wire.policy import Isolation, Mode, Safety
+from node_agent.wire.receipt import Claims, Usage, receipt_of
+from node_agent.wire.signing import Envelope, SigningKey, open_as, parse_envelope
+from pancode.adapters.memory_bus import MemoryRedis
+from pancode.adapters.memory_ledger import MemoryLedger
+from pancode.control.core import Ports, Rules
+from pancode.control.plane import Plane
+from pancode.domain import books
+from pancode.domain.records import Balance, Entry, Node, Record, Run
+from pancode.ports import SnapshotTaken
+
+FLEET = "f-test"
+
+
+class FakeClock:
+    """Time that moves when told."""
+
+    def __init__(self, start: int = 1_000_000) -> None:
+        self.ms = start
+
+    def wall_ms(self) -> int:
+        return 1_790_000_000_000 + self.ms
+
+    def boot_ms(self) -> int:
+        return self.ms
+
+    def mono_ms(self) -> int:
+        return self.ms
+
+
+class CountingIds:
+    """Ids that a failing test can name."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def token(self, nbytes: int) -> str:
+        self.count += 1
+        return f"{self.count:0{2 * nbytes}x}"
+
+    def short(self, length: int) -> str:
+        self.count += 1
+        return f"{self.count:0{length}d}"
+
+
+class HonestDepot:
+    """A depot in which everything has arrived, but for what a test takes away."""
+
+    def __init__(self) -> None:
+        self.missing_blobs: set[str] = set()
+        self.commits: set[str] = set()
+
+    def snapshot(self, project: str, run: str) -> SnapshotTaken:
+        return SnapshotTaken(project, None, "a" * 40, "sha1")
+
+    def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
+        return commit in self.commits
+
+    def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
+        return name not in self.missing_blobs
+
+
+class ListArchive:
+    """Archived receipts, in order."""
+
+    def __init__(self) -> None:
+        self.stored: list[tuple[str, str]] = []
+
+    def store(self, identity: AttemptId, envelope: str) -> None:
+        self.stored.append((str(identity), envelope))
+
+
+class Desk:
+    """The coordinator under test with its world."""
+
+    def __init__(self, ceiling: str = "10") -> None:
+        self.clock = FakeClock()
+        self.redis = MemoryRedis(self.clock.boot_ms)
+        self.ledger = MemoryLedger(strict=True)
+        self.depot = HonestDepot()
+        self.archive = ListArchive()
+        self.ids = CountingIds()
+        self.key = SigningKey(b"c" * 32)
+        self.rules = Rules(ceiling_usd=Decimal(ceiling))
+        self.restart()
+
+    def restart(self) -> None:
+        """A new coordinator process on the same ledger and Redis."""
+        ports = Ports(self.ledger, self.redis.bus(), self.depot, self.archive, self.clock, self.ids)
+        self.plane = Plane(ports, self.key, FLEET, self.rules)
+        self.plane.start()
+
+    def turn(self, ms: int = 1_000) -> None:
+        self.clock.ms += ms
+        self.plane.turn()
+
+    def dispatch(self, run: str = "r-0001", usd: str = "0.75", **changes: Any) -> Run:
+        return self.plane.enqueue(a_run(run, self.clock.wall_ms(), Decimal(usd), **changes))
+
+    def row(self, kind: type[Record], *key: str | int) -> Any:
+        with self.ledger.transaction() as tx:
+            return tx.get(kind, *key)
+
+    def rows(self, kind: type[Record], **where: object) -> list[Any]:
+        with self.ledger.transaction() as tx:
+            return list(tx.find(kind, where))
+
+    def check_books(self) -> None:
+        """Sum of entries = balance, in every scope."""
+        for balance in self.rows(Balance):
+            entries = self.rows(Entry, scope=balance.scope)
+            assert books.total(balance.scope, entries) == balance
+
+
+def a_run(run: str, wall_ms: int, usd: Decimal, **changes: Any) -> Run:
+    fields: dict[str, Any] = {
+        "id": run,
+        "created_ms": wall_ms,
+        "created_by": "test",
+        "task": "true",
+        "argv": None,
+        "agent": "builder",
+        "prompt": "",
+        "tools": (),
+        "read_only": False,
+        "runtime": "shell",
+        "model": None,
+        "mode": Mode.BUILD,
+        "safety": Safety.AUTO_EDIT,
+        "told_only": False,
+        "node": None,
+        "require": {},
+        "priority": 0,
+        "project": None,
+        "workspace": {"kind": "none"},
+        "setup": (),
+        "gates": (),
+        "limits": {"wall_ms": 60_000, "idle_ms": 60_000, "output_bytes": 1_000_000},
+        "env": (),
+        "secrets": (),
+        "depth": 0,
+        "estimate_usd": usd,
+        "on_lost": "ask",
+        "max_attempts": 1,
+        "trace": "t",
+    }
+    return Run(**{**fields, **changes})
+
+
+class Puppet:
+    """A node that speaks only when told."""
+
+    def __init__(self, desk: Desk, name: str = "n1", slots: int = 2) -> None:
+        self.desk, self.name, self.slots = desk, name, slots
+        self.key = SigningKey(name.encode().ljust(32, b"n"))
+        self.tag = self.key.public.tag
+        self.uplink = desk.redis.uplink(self.tag)
+        self.session, self.nonce, self.seq = "s1", "nonce-1", 0
+        self.control_seen, self.open = 0, []  # type: int, list[AttemptId]
+        self.events: dict[str, int] = {}
+        self.journal: list[JournalEntry] = []
+        desk.redis.bus().admit_node(self.tag, "password")
+        desk.plane.put_node(
+            Node(name, 0, {}, {"os": "linux"}, slots, tag=self.tag, public_key=self.key.public.text())
+        )
+
+    def beat(self) -> Beat | None:
+        data = self.uplink.beat()
+        keys = {self.desk.key.public.keyid: self.desk.key.public}
+        return open_as(Beat, parse_envelope(data), keys) if data else None
+
+    def breathe(self, inventory: bool = True) -> None:
+        """Two rounds: a heartbeat that echoes the newest beat, and an inventory."""
+        self.desk.turn(self.desk.rules.beat_ms)
+        self.heartbeat()
+        if inventory:
+            self.inventory()
+        self.desk.turn(0)
+
+    def heartbeat(self, echo: FleetTime | None = None, **changes: Any) -> Heartbeat:
+        beat = self.beat()
+        self.seq += 1
+        fields: dict[str, Any] = {
+            "fleet": FLEET,
+            "node": self.tag,
+            "session": self.session,
+            "boot_id": "b",
+            "seq": self.seq,
+            "boot_ms": self.desk.clock.ms,
+            "nonce": self.nonce,
+            "echo": echo or (beat.time if beat else None),
+            "epoch_seen": beat.time.epoch if beat else 0,
+            "control_seen": self.control_seen,
+            "ask": Ask(seq=self.seq, slots=self.slots, open=tuple(self.open)),
+            "version": "0.1.0",
+            "facts": facts(),
+        }
+        made = Heartbeat(**{**fields, **changes})
+        self.uplink.set_heartbeat(made.signed(self.key).model_dump_json())
+        return made
+
+    def inventory(self) -> None:
+        beat = self.beat()
+        if beat is not None:
+            made = Inventory(
+                fleet=FLEET,
+                node=self.tag,
+                session=self.session,
+                nonce=self.nonce,
+                at=self.desk.plane.core.now(),
+                epoch_seen=beat.time.epoch,
+                entries=tuple(self.journal),
+            )
+            self.uplink.send(made.signed(self.key).model_dump_json())
+
+    def claim(self) -> Order | None:
+        claimed = self.uplink.claim()
+        if claimed is None:
+            return None
+        keys = {self.desk.key.public.keyid: self.desk.key.public}
+        return open_as(Order, parse_envelope(claimed.envelope), keys)
+
+    def say(self, identity: AttemptId, body: EventBody, key: SigningKey | None = None) -> None:
+        seq = self.events[str(identity)] = self.events.get(str(identity), 0) + 1
+        event = Event(
+            fleet=FLEET,
+            node=self.tag,
+            identity=identity,
+            seq=seq,
+            wall_ms=self.desk.clock.wall_ms(),
+            body=body,
+        )
+        self.uplink.send(event.signed(key or self.key).model_dump_json())
+
+    def start(self, order: Order) -> None:
+        for mark in (Mark.ACCEPTED, Mark.PREPARED, Mark.SPAWNED):
+            self.say(order.identity, Marked(mark=mark))
+
+    def receipt(self, due: Order, /, **changes: Any) -> Envelope:
+        digest = due.signed(self.desk.key).digest()
+        fields: dict[str, Any] = {
+            "fleet": FLEET,
+            "epoch": due.epoch,
+            "identity": due.identity,
+            "node": self.tag,
+            "node_name": self.name,
+            "order": digest,
+            "node_version": "0.1.0",
+            "runtime": due.runtime,
+            "agent": due.agent.name,
+            "prompt_digest": "0" * 64,
+            "mode": due.mode,
+            "safety": due.safety,
+            "isolation": Isolation.NONE,
+            "enforced": (),
+            "outcome": Outcome.DONE,
+            "reason": "exit 0",
+            "usage": Usage(cost_usd=Decimal("0.10"), cost_source="reported", input_tokens=10),
+            "tool_calls": {},
+            "gates": (),
+            "finished_wall_ms": self.desk.clock.wall_ms(),
+            "files_changed": (),
+            "change": "none",
+            "blobs": (),
+            "snapshot": due.workspace.snapshot,
+            "last_event": self.events.get(str(due.identity), 0),
+        }
+        return receipt_of(Claims(**{**fields, **changes})).signed(self.key)
+
+    def deliver(self, due: Order, /, **changes: Any) -> Envelope:
+        envelope = self.receipt(due, **changes)
+        self.uplink.send(envelope.model_dump_json())
+        return envelope
+
+    def controls(self) -> list[Control]:
+        """New control messages, each once, in order."""
+        keys = {self.desk.key.public.keyid: self.desk.key.public}
+        found = [open_as(Control, parse_envelope(s.data), keys) for s in self.uplink.controls("0")]
+        fresh = {c.seq: c for c in found if c.seq > self.control_seen}
+        if fresh:
+            self.control_seen = max(fresh)
+        return [fresh[seq] for seq in sorted(fresh)]
+
+
+def failed(kind: FailureKind, outcome: Outcome) -> dict[str, Any]:
+    return {"failure": kind, "outcome": outcome, "reason": kind.value}
+
+
+def facts() -> NodeFacts:
+    return NodeFacts(
+        hostname="h",
+        os="linux",
+        arch="x86_64",
+        python="3.11.7",
+        cpus=2,
+        memory=1,
+        disk_free=1,
+        load_1m=0.0,
+        isolation=Isolation.NONE,
+        runtimes=(RuntimeFact(name="shell", state="ok"),),
+        wall_ms=0,
+    )
+
+
+def entry_of(order: Order, mark: Mark = Mark.ACCEPTED) -> JournalEntry:
+    return JournalEntry(identity=order.identity, order="0" * 64, mark=mark, last_event=0)
