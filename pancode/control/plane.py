@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from decimal import Decimal
+
 from node_agent.wire.signing import SigningKey
-from pancode.control import bind, inbound, pulse
+from pancode.control import bind, inbound, inventory, money, pulse
 from pancode.control.core import Core, Ports, Rules
 from pancode.control.enqueue import enqueue
+from pancode.control.retry import retry
 from pancode.control.stop import stop
 from pancode.domain.records import Node, Run, Setting
 from pancode.errors import UnavailableError
@@ -61,12 +65,56 @@ class Plane:
         with self.core.lock:
             return stop(self.core, run, reason)
 
-    def put_node(self, node: Node) -> None:
-        """Add or change a machine of the inventory."""
-        with self.core.lock, self.core.ports.ledger.transaction() as tx:
-            tx.put(node)
+    def retry(self, run: str, by: str) -> Run:
+        """A new run of the same work."""
+        with self.core.lock:
+            return retry(self.core, run, f"r-{self.core.ports.ids.short(6)}", by)
 
-    def put_setting(self, name: str, value: object, by: str) -> None:
-        """Change one durable setting."""
+    def add_node(self, node: Node) -> None:
+        """Put a machine into the inventory."""
+        with self.core.lock:
+            inventory.add(self.core, node)
+
+    def enrol(self, name: str, public_key: str) -> Node:
+        """Believe this key from now on for that machine."""
+        with self.core.lock:
+            return inventory.enrol(self.core, name, public_key)
+
+    def change_node(self, name: str, edit: Callable[[Node], Node]) -> Node:
+        """Change a machine's labels, slots, pause or way to reach it."""
+        with self.core.lock:
+            return inventory.change(self.core, name, edit)
+
+    def drain(self, name: str, reason: str | None, by: str) -> Node:
+        """Start nothing new on a machine, or take it back (reason None)."""
+        with self.core.lock:
+            return inventory.drain(self.core, name, reason, by)
+
+    def revoke(self, name: str) -> Node:
+        """Bind nothing more to a machine, for good."""
+        with self.core.lock:
+            return inventory.revoke(self.core, name)
+
+    def forget_node(self, name: str) -> None:
+        """Its cleaning was proven: take it out."""
+        with self.core.lock:
+            inventory.forget(self.core, name)
+
+    def set_ceiling(self, scope: str, usd: Decimal, by: str) -> None:
+        """Change a budget's ceiling."""
+        with self.core.lock:
+            money.set_ceiling(self.core, scope, usd, by)
+
+    def settle_by_hand(self, run: str, usd: Decimal, by: str) -> int:
+        """Book the cost of a run that nobody could tell."""
+        with self.core.lock:
+            return money.settle_by_hand(self.core, run, usd, by)
+
+    def put_setting(self, name: str, value: object | None, by: str) -> None:
+        """Change one durable setting; None removes it."""
         with self.core.lock, self.core.ports.ledger.transaction() as tx:
-            tx.put(Setting(name, value, self.core.wall_ms(), by))
+            if value is None:
+                tx.delete(Setting, name)
+            else:
+                tx.put(Setting(name, value, self.core.wall_ms(), by))
+            self.core.audit(tx, "fleet", "info", f"setting {name}", by=by, value=value)

@@ -318,7 +318,11 @@ def test_a_silent_node_is_lost_only_after_waking_time(desk: Desk) -> None:
     node.deliver(order)
     node.breathe()
     assert desk.row(Run, "r-0001").outcome is Outcome.DONE, "lost is replaced once, by the newest fence"
-    assert (day(desk).spent_usd, day(desk).held_usd, day(desk).unknown_runs) == (Decimal("0.10"), 0, 0)
+    assert (day(desk).spent_usd, day(desk).held_usd, day(desk).unknown_runs) == (
+        Decimal("0.10"),
+        Decimal(0),
+        0,
+    )
     desk.check_books()
 
 

@@ -177,7 +177,7 @@ class Puppet:
         self.events: dict[str, int] = {}
         self.journal: list[JournalEntry] = []
         desk.redis.bus().admit_node(self.tag, "password")
-        desk.plane.put_node(
+        desk.plane.add_node(
             Node(name, 0, {}, {"os": "linux"}, slots, tag=self.tag, public_key=self.key.public.text())
         )
 

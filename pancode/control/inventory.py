@@ -1,0 +1,100 @@
+"""Machines of the fleet: added, enrolled, changed, drained, revoked, taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from node_agent.wire.control import Drain, Revoke, SetSlots
+from node_agent.wire.signing import PublicKey
+from pancode.control.core import Core, open_fences
+from pancode.control.pulse import lose
+from pancode.domain.fleet import NodeState
+from pancode.domain.records import ControlMessage, Node
+from pancode.errors import ConflictError, NotFoundError
+from pancode.ports import Transaction
+
+
+def add(core: Core, node: Node) -> None:
+    """A new machine; ConflictError when the name is taken by one that was not removed."""
+    with core.ports.ledger.transaction() as tx:
+        known = tx.get(Node, node.name)
+        if known is not None and known.removed is None:
+            raise ConflictError(
+                f"node {node.name} is in the fleet already", fix=f"pancode node show {node.name}"
+            )
+        tx.put(node)
+        core.audit(tx, "fleet", "info", "node added", node=node.name)
+
+
+def enrol(core: Core, name: str, public_key: str) -> Node:
+    """The public key that the node's own key file has now, read over SSH. A changed key is put on record."""
+    key = PublicKey.parse(public_key)
+    with core.ports.ledger.transaction() as tx:
+        node = _known(tx, name)
+        if node.public_key == key.text():
+            return node
+        if node.tag is not None:
+            core.audit(tx, "trust", "warning", "node key replaced", node=name, old=node.tag, new=key.tag)
+        else:
+            core.audit(tx, "trust", "info", "node key enrolled", node=name, tag=key.tag)
+        enrolled = replace(node, tag=key.tag, public_key=key.text(), control_seq=0, epoch_seen=0)
+        tx.put(enrolled)
+        return enrolled
+
+
+def change(core: Core, name: str, edit: Callable[[Node], Node]) -> Node:
+    """Change a machine's own settings; a new number of slots is told to it."""
+    with core.ports.ledger.transaction() as tx:
+        node = _known(tx, name)
+        changed = edit(node)
+        tx.put(changed)
+        if changed.slots != node.slots:
+            core.issue(tx, changed, SetSlots(slots=changed.slots))
+        return changed
+
+
+def drain(core: Core, name: str, reason: str | None, by: str) -> Node:
+    """Start nothing new on it (`reason`), or take it back into service (None)."""
+    with core.ports.ledger.transaction() as tx:
+        node = _known(tx, name)
+        changed = replace(node, draining=reason)
+        tx.put(changed)
+        core.issue(tx, changed, Drain(on=reason is not None, reason=reason or ""))
+        core.audit(
+            tx, "fleet", "info", "drain" if reason is not None else "resume", node=name, by=by, why=reason
+        )
+        return changed
+
+
+def revoke(core: Core, name: str) -> Node:
+    """No longer of this fleet: nothing more is bound to it, its words still count until it is cleaned."""
+    with core.ports.ledger.transaction() as tx:
+        node = _known(tx, name)
+        changed = replace(node, removed=NodeState.NOT_CLEANED.value)
+        tx.put(changed)
+        core.issue(tx, changed, Revoke(reason="removed from the fleet"))
+        core.audit(tx, "fleet", "info", "node revoked", node=name)
+        return changed
+
+
+def forget(core: Core, name: str) -> None:
+    """It was cleaned and that was proven: its open fences are given up, its key is no longer believed."""
+    with core.ports.ledger.transaction() as tx:
+        node = _known(tx, name)
+        for fence in open_fences(tx, node=name):
+            lose(core, tx, fence, f"{name} was removed from the fleet")
+        for message in tx.find(ControlMessage, {"tag": node.tag or ""}):
+            tx.delete(ControlMessage, message.tag, message.seq)
+        tx.put(replace(node, removed=NodeState.REMOVED.value))
+        core.audit(tx, "fleet", "info", "node removed", node=name)
+    if node.tag is not None:
+        core.live.heard.pop(node.tag, None)
+        core.ports.bus.expel_node(node.tag)
+
+
+def _known(tx: Transaction, name: str) -> Node:
+    node = tx.get(Node, name)
+    if node is None or node.removed == NodeState.REMOVED:
+        raise NotFoundError(f"no node {name} in the fleet", fix="pancode node ls")
+    return node
