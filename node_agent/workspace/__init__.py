@@ -1,0 +1,1 @@
+"""Code on a node: a mirror per repository, a checkout per attempt, the result rebuilt from its files."""

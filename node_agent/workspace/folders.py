@@ -1,0 +1,132 @@
+"""Where an attempt's files lie on a node, and how a folder that an agent has had is taken away."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.wire.gitrefs import checked_repo
+from node_agent.wire.identity import AttemptId
+from node_agent.workspace.errors import WorkspaceFailure
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The folders of one attempt: the agent works in `tree`; `git` and `out` lie outside of it."""
+
+    folder: Path
+
+    @property
+    def tree(self) -> Path:
+        return self.folder / "tree"
+
+    @property
+    def git(self) -> Path:
+        """The repository that the agent's own git commands use; it may write anything there."""
+        return self.folder / "git"
+
+    @property
+    def out(self) -> Path:
+        """The repository of ours that the result is built in and pushed from."""
+        return self.folder / "out.git"
+
+    @property
+    def ready(self) -> Path:
+        return self.folder / "ready"
+
+
+class Home:
+    """The part of the node's home folder that holds code."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def places(self, identity: AttemptId) -> Places:
+        return Places(self.root / "work" / str(identity))
+
+    def mirror(self, repo_id: str) -> Path:
+        return self.root / "mirrors" / checked_repo(repo_id)
+
+    def salvage(self, identity: AttemptId) -> Path:
+        return self.root / "salvage" / str(identity)
+
+    def attempts(self) -> tuple[AttemptId, ...]:
+        """Every attempt that has a folder, in the order of its name."""
+        found = []
+        with suppress(FileNotFoundError):
+            for name in sorted(os.listdir(self.root / "work")):
+                with suppress(ValueError):
+                    found.append(AttemptId.parse(name))
+        return tuple(found)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on the file `path`, made when missing."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def real_folder(path: Path) -> bool:
+    """Whether `path` itself is a folder, and not a link to one."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def must_be_folder(path: Path) -> None:
+    if not real_folder(path):
+        raise WorkspaceFailure(f"{path} is gone, or no longer a folder")
+
+
+def erase(path: Path) -> None:
+    """Remove a folder (or link, or file) with all in it, whatever its modes; follows no link. Idempotent."""
+    if not os.path.lexists(path):
+        return
+    if not real_folder(path):
+        path.unlink()
+        return
+    shutil.rmtree(path, onerror=_open_up)
+    if os.path.lexists(path):
+        raise WorkspaceFailure(f"{path} cannot be removed")
+
+
+def _open_up(action: Callable[..., object], path: str, _: object) -> None:
+    """An agent may leave folders that even their owner may not enter: open them and go on."""
+    with suppress(OSError):
+        os.chmod(os.path.dirname(path), 0o700)
+    if real_folder(Path(path)):
+        with suppress(OSError):
+            os.chmod(path, 0o700)
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with suppress(OSError):
+        os.unlink(path)
+
+
+def make_readable(tree: Path) -> None:
+    """Give the owner back the right to read what an agent closed; changes no executable bit of a file."""
+    for root, folders, files in os.walk(tree):
+        for name in folders:
+            _add_mode(os.path.join(root, name), 0o700)
+        for name in files:
+            _add_mode(os.path.join(root, name), 0o400)
+
+
+def _add_mode(path: str, bits: int) -> None:
+    with suppress(OSError):
+        seen = os.lstat(path)
+        if not stat.S_ISLNK(seen.st_mode) and seen.st_mode & bits != bits:
+            os.chmod(path, stat.S_IMODE(seen.st_mode) | bits)

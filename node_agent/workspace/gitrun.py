@@ -1,0 +1,88 @@
+"""Runs git on a node: hardened environment, argument lists, the whole process group ended at a timeout."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from node_agent.wire.gitsafe import GitCall, GitDone, git_env
+from node_agent.workspace.errors import WorkspaceFailure, from_words
+
+ERR_KEPT = 2000
+
+
+def run_git(call: GitCall) -> GitDone:
+    """Run one git; a bad exit status is an answer. WorkspaceFailure for a timeout or without git."""
+    with ExitStack() as stack:
+        source = stack.enter_context(call.stdin.open("rb")) if isinstance(call.stdin, Path) else None
+        target = stack.enter_context(call.stdout.open("wb")) if call.stdout else subprocess.PIPE
+        feed = call.stdin if isinstance(call.stdin, bytes) else None
+        try:
+            process = subprocess.Popen(
+                ["git", *call.args],
+                cwd=call.cwd,
+                env=dict(call.env),
+                stdin=source or (subprocess.DEVNULL if feed is None else subprocess.PIPE),
+                stdout=target,
+                stderr=subprocess.PIPE,
+                pass_fds=call.keep_fds,
+                start_new_session=True,
+            )
+        except OSError as exc:
+            raise WorkspaceFailure(f"git cannot be started in {call.cwd}: {exc}") from exc
+        out, err = _finish(process, call, feed)
+    return GitDone(process.returncode, out or b"", err.decode("utf-8", "replace").strip()[-ERR_KEPT:])
+
+
+def _finish(process: subprocess.Popen[bytes], call: GitCall, feed: bytes | None) -> tuple[bytes, bytes]:
+    try:
+        return process.communicate(feed, call.timeout_s)
+    except subprocess.TimeoutExpired as exc:
+        raise WorkspaceFailure(f"git {call.args[0]} did not end within {call.timeout_s:g} s") from exc
+    finally:
+        if process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+class Git:
+    """One repository, and perhaps a tree, seen through one hardened environment."""
+
+    def __init__(
+        self, git_dir: Path, tree: Path | None = None, variables: Mapping[str, str] | None = None
+    ) -> None:
+        self.git_dir = git_dir
+        self.cwd = tree or git_dir
+        self.env = git_env(os.environ) | {"GIT_DIR": str(git_dir)} | dict(variables or {})
+        if tree is not None:
+            self.env["GIT_WORK_TREE"] = str(tree)
+
+    def call(self, *args: str) -> GitCall:
+        return GitCall(args, self.env, self.cwd)
+
+    def ask(self, *args: str, stdin: bytes | Path | None = None, stdout: Path | None = None) -> GitDone:
+        """Run; the exit status is an answer."""
+        return run_git(replace(self.call(*args), stdin=stdin, stdout=stdout))
+
+    def must(self, *args: str, stdin: bytes | Path | None = None, stdout: Path | None = None) -> GitDone:
+        """Run; WorkspaceFailure for a bad exit status."""
+        done = self.ask(*args, stdin=stdin, stdout=stdout)
+        if not done.ok:
+            raise from_words(f"git {args[0]} failed with {done.status}", done.err)
+        return done
+
+    def text(self, *args: str) -> str:
+        return self.must(*args).text()
+
+    def commit_at(self, name: str) -> str | None:
+        """The commit that a name stands for, None when there is none."""
+        return self.ask("rev-parse", "-q", "--verify", f"{name}^{{commit}}").text() or None

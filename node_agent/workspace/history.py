@@ -1,0 +1,57 @@
+"""Takes over the commits that an agent made, if they are whole; believes nothing else of its repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.workspace.errors import WorkspaceFailure
+from node_agent.workspace.folders import Places, erase, real_folder
+from node_agent.workspace.gitrun import Git
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """`tip` is the commit to build on: the snapshot when the agent made none.
+
+    `based` says whether the snapshot is among its ancestors.
+    """
+
+    tip: str
+    based: bool
+    warning: str | None = None
+
+
+def adopt(places: Places, out: Git, snapshot: str) -> History:
+    """Copy the agent's history into `out`, every object checked. Never fails: the files remain without it."""
+    head, warning = _head(places.git)
+    if head is None or head == snapshot:
+        return History(snapshot, True, warning)
+    try:
+        _copy(places, out, head, snapshot)
+    except WorkspaceFailure as failure:
+        return History(snapshot, True, f"the agent's commits are lost, its files are not: {failure}"[:500])
+    based = out.ask("merge-base", "--is-ancestor", snapshot, head).ok
+    return History(head, based, None if based else "the agent rewrote history: kept as a second parent")
+
+
+def _head(git_dir: Path) -> tuple[str | None, str | None]:
+    if not real_folder(git_dir):
+        return None, "the agent deleted its repository: the result is built from its files"
+    done = Git(git_dir).ask("rev-parse", "-q", "--verify", "HEAD^{commit}")
+    if done.ok:
+        return done.text(), None
+    return None, "the agent's repository cannot be read: the result is built from its files"
+
+
+def _copy(places: Places, out: Git, head: str, snapshot: str) -> None:
+    """As a pack through a file, never by path: no link or alternate of the agent's is followed later."""
+    pack = places.out / "agent.pack"
+    try:
+        revs = f"{head}\n^{snapshot}\n".encode()
+        options = ("-c", "core.bigFileThreshold=1m", "pack-objects", "--revs", "--stdout", "-q")
+        Git(places.git).must(*options, stdin=revs, stdout=pack)
+        out.must("index-pack", "--stdin", "--strict", "--fix-thin", stdin=pack)
+        out.must("rev-list", "--objects", "--quiet", head, f"^{snapshot}")
+    finally:
+        erase(pack)

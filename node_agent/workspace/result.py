@@ -1,0 +1,191 @@
+"""Builds the result commit from the files as they lie; reads nothing that the agent has configured."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from node_agent.wire.gitsafe import join_nul, parents, parse_raw_diff, shown, split_nul, stamp_env
+from node_agent.workspace.errors import WorkspaceFailure
+from node_agent.workspace.folders import Places, make_readable
+from node_agent.workspace.gitrun import Git
+from node_agent.workspace.history import History
+
+MAX_FILE = 100 << 20
+"""Bytes; a larger new or changed file stays out of the result and is named."""
+MAX_LISTED = 200
+"""So many ignored files are named."""
+_IGNORE_PROGRAM_ATTRIBUTES = "* !filter !working-tree-encoding !ident -text\n"
+
+
+class ChangeKind(StrEnum):
+    """What an attempt did. `empty`: no commit, no difference. `no_change`: commits, the same tree."""
+
+    NONE = "none"
+    EMPTY = "empty"
+    NO_CHANGE = "no_change"
+    CHANGE = "change"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Message, author and date of the result commit. The date comes from the order: same files, same id."""
+
+    message: str
+    name: str
+    email: str
+    date_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResultCommit:
+    """The result. `commit` is None for `none` and `empty`. The tuples name files for people.
+
+    An `empty` result with `ignored`, `nested` or `warnings` must not be shown as "nothing done".
+    """
+
+    kind: ChangeKind
+    commit: str | None
+    files_changed: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Leftovers:
+    """What the agent left in files: to be hashed, and what stays out."""
+
+    names: tuple[bytes, ...]
+    gone: tuple[bytes, ...]
+    nested: tuple[bytes, ...]
+    large: tuple[bytes, ...]
+    links: tuple[bytes, ...]
+
+
+def build(places: Places, out: Git, snapshot: str, history: History, stamp: Stamp) -> ResultCommit:
+    """The commit that holds the files: the agent's own HEAD when that is all, else one more on top of it."""
+    index = fresh_index(places, history.tip, places.out / "result.index")
+    if "could not open directory" in index.ask("ls-files", "-z", "-o", "--directory").err:
+        make_readable(places.tree)
+    left = _leftovers(places.tree, index)
+    tree, odd = _write_tree(places, index, left)
+    commit = history.tip
+    if tree != _tree_of(out, commit) or not history.based:
+        parents = (history.tip,) if history.based else (snapshot, history.tip)
+        asked = [word for parent in parents for word in ("-p", parent)]
+        signed = Git(places.out, variables=stamp_env(stamp.name, stamp.email, stamp.date_ms))
+        commit = signed.must("commit-tree", tree, *asked, stdin=_message(stamp)).text()
+    ignored = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
+    return ResultCommit(
+        kind=_kind(snapshot, commit, _tree_of(out, snapshot), tree),
+        commit=None if commit == snapshot else commit,
+        files_changed=changed_between(out, snapshot, commit),
+        ignored=tuple(map(shown, ignored[:MAX_LISTED])),
+        nested=tuple(map(shown, left.nested)),
+        warnings=tuple(text for text in (history.warning, odd, *_told(left)) if text),
+    )
+
+
+def fresh_index(places: Places, commit: str, index: Path) -> Git:
+    """Git over the agent's tree with a new index of `commit`, every file compared by its content."""
+    index.unlink(missing_ok=True)
+    git = Git(places.out, places.tree, {"GIT_INDEX_FILE": str(index)})
+    git.must("read-tree", commit)
+    git.ask("update-index", "-q", "--refresh")
+    return git
+
+
+def touched(index: Git) -> tuple[bytes, ...]:
+    """Files that differ from the index: changed, deleted, new and not ignored (a folder ends with /)."""
+    changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out))
+    others = set(split_nul(index.must("ls-files", "-z", "-o", "--exclude-standard").out))
+    return tuple(sorted(changed | others))
+
+
+def changed_between(git: Git, old: str, new: str) -> tuple[str, ...]:
+    """Names of files that differ between two commits."""
+    raw = git.must("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new).out
+    return tuple(shown(change.path) for change in parse_raw_diff(raw))
+
+
+def _leftovers(tree: Path, index: Git) -> _Leftovers:
+    entries = split_nul(index.must("ls-files", "-z", "-s").out)
+    links = {entry.split(b"\t", 1)[1] for entry in entries if entry.startswith(b"160000")}
+    names = touched(index)
+    nested = tuple(name for name in names if name.endswith(b"/"))
+    plain = [name for name in names if not name.endswith(b"/") and name not in links]
+    large = tuple(name for name in plain if _size(tree, name) > MAX_FILE)
+    gone = _beyond_links(tree, plain)
+    return _Leftovers(
+        names=tuple(name for name in plain if name not in large and name not in gone),
+        gone=gone,
+        nested=nested,
+        large=large,
+        links=tuple(sorted(links.intersection(names))),
+    )
+
+
+def _beyond_links(tree: Path, names: list[bytes]) -> tuple[bytes, ...]:
+    """Names below what is a symbolic link now: git would look through the link, for us they are gone."""
+    root, folders = os.fsencode(tree), {folder for name in names for folder in parents(name)}
+    links = {folder for folder in folders if os.path.islink(os.path.join(root, folder))}
+    return tuple(name for name in names if links.intersection(parents(name)))
+
+
+def _size(tree: Path, name: bytes) -> int:
+    try:
+        seen = os.lstat(os.path.join(os.fsencode(tree), name))
+    except OSError:
+        return 0
+    return seen.st_size if stat.S_ISREG(seen.st_mode) else 0
+
+
+def _write_tree(places: Places, index: Git, left: _Leftovers) -> tuple[str, str | None]:
+    """Hash the leftovers; files or attributes that an agent made unreadable do not stop it."""
+    options, names = ("-z", "--add", "--remove", "--replace", "--stdin"), join_nul(left.names)
+    warning = None
+    index.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(left.gone))
+    if not index.ask("update-index", *options, stdin=names).ok:
+        make_readable(places.tree)
+        attributes = places.out / "info" / "attributes"
+        done = index.ask("update-index", *options, stdin=names)
+        if not done.ok:
+            warning = (
+                f"attributes of the tree could not be honoured, files are taken as they are: {done.err}"[:500]
+            )
+            attributes.parent.mkdir(exist_ok=True)
+            attributes.write_text(_IGNORE_PROGRAM_ATTRIBUTES)
+            index.must("update-index", *options, stdin=names)
+    return index.must("write-tree").text(), warning
+
+
+def _tree_of(git: Git, commit: str) -> str:
+    return git.text("rev-parse", f"{commit}^{{tree}}")
+
+
+def _kind(snapshot: str, commit: str, old_tree: str, tree: str) -> ChangeKind:
+    if tree != old_tree:
+        return ChangeKind.CHANGE
+    return ChangeKind.EMPTY if commit == snapshot else ChangeKind.NO_CHANGE
+
+
+def _message(stamp: Stamp) -> bytes:
+    return (stamp.message.replace("\0", "").strip() or "PanCode result").encode("utf-8", "replace") + b"\n"
+
+
+def _told(left: _Leftovers) -> tuple[str | None, ...]:
+    cases = (
+        (left.large, f"larger than {MAX_FILE >> 20} MB, not in the result"),
+        (left.nested, "a repository of its own, not in the result"),
+        (left.links, "a submodule whose change is not in the result"),
+    )
+    return tuple(f"{', '.join(map(shown, names[:10]))}: {text}" for names, text in cases if names)
+
+
+def must_be_commit(git: Git, commit: str) -> None:
+    if git.commit_at(commit) != commit:
+        raise WorkspaceFailure(f"{commit} is not a commit of {git.git_dir}")

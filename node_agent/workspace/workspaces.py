@@ -1,0 +1,155 @@
+"""The workspaces of a node: prepare, commit, compare, push, salvage and remove an attempt's files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from node_agent.wire.gitrefs import salvage_ref
+from node_agent.wire.gitsafe import shown
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.order import Workspace
+from node_agent.workspace.checkout import Checkouts
+from node_agent.workspace.errors import WorkspaceFailure
+from node_agent.workspace.folders import Home, Places, erase, must_be_folder
+from node_agent.workspace.gitrun import Git
+from node_agent.workspace.history import adopt
+from node_agent.workspace.mirror import Mirrors, Transport, borrow, make_bare, reset_config
+from node_agent.workspace.result import (
+    ChangeKind,
+    ResultCommit,
+    Stamp,
+    build,
+    fresh_index,
+    must_be_commit,
+    touched,
+)
+
+_NOTHING = ResultCommit(ChangeKind.NONE, None)
+
+
+class Workspaces:
+    """All workspaces under a node's home (`<home>/{mirrors,work,salvage}`).
+
+    Every method may be called again after a crash at any point. Calls for different attempts may run at once;
+    for one attempt its job calls them one after the other, and only while no process of the agent is alive.
+    """
+
+    def __init__(self, home: Path, transport: Transport) -> None:
+        self._home = Home(home)
+        self._transport = transport
+        self._mirrors = Mirrors(self._home, transport)
+        self._checkouts = Checkouts(self._home, self._mirrors)
+
+    def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
+        """The folder for the agent: the snapshot checked out, or an empty one."""
+        return self._checkouts.prepare(identity, workspace)
+
+    def tree(self, identity: AttemptId) -> Path:
+        """Where the agent works and the gates run."""
+        return self._home.places(identity).tree
+
+    def git_dir(self, identity: AttemptId) -> Path:
+        """The agent's own repository, outside its tree (for a sandbox to bind read-only)."""
+        return self._home.places(identity).git
+
+    def commit(self, identity: AttemptId, workspace: Workspace, stamp: Stamp) -> ResultCommit:
+        """The result commit, rebuilt from the files; runs no hook or filter. Same files, stamp: same id."""
+        if workspace.kind == "none":
+            return _NOTHING
+        places, snapshot = self._home.places(identity), _snapshot(workspace)
+        must_be_folder(places.tree)
+        out = self._fresh_out(places, workspace)
+        must_be_commit(out, snapshot)
+        made = build(places, out, snapshot, adopt(places, out, snapshot), stamp)
+        out.must("update-ref", identity.ref, made.commit or snapshot)
+        return made
+
+    def _fresh_out(self, places: Places, workspace: Workspace) -> Git:
+        """A repository that the agent never saw: whatever lies in its place is erased first."""
+        erase(places.out)
+        make_bare(places.out, workspace.object_format)
+        borrow(places.out, self._home.mirror(str(workspace.repo)))
+        return Git(places.out)
+
+    def changed_since(self, identity: AttemptId, commit: str) -> tuple[str, ...]:
+        """Files that differ from the result commit: what the gates changed. Compared by content."""
+        places = self._home.places(identity)
+        must_be_folder(places.tree)
+        return tuple(map(shown, touched(fresh_index(places, commit, places.out / "gates.index"))))
+
+    def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
+        """Deliver the result commit to the depot. DepotUnavailable: again later; DepotRefused: never."""
+        out = self._home.places(identity).out
+        reset_config(out, workspace.object_format)
+        borrow(out, self._home.mirror(str(workspace.repo)))
+        must_be_commit(Git(out), commit)
+        self._transport.push(identity, out, commit)
+
+    def salvage(self, identity: AttemptId, workspace: Workspace, stamp: Stamp) -> ResultCommit:
+        """Keep what an attempt that will not deliver has left: a commit in the mirror, else a folder aside.
+
+        The commit is under `refs/pancode/salvage/<identity>` of the mirror; a folder under `<home>/salvage/`.
+        """
+        places = self._home.places(identity)
+        if not os.path.lexists(places.folder):
+            return _NOTHING
+        try:
+            made = self.commit(identity, workspace, stamp)
+            if made.commit is not None:
+                self._keep(identity, workspace, made.commit)
+        except WorkspaceFailure as failure:
+            self._put_aside(identity, places)
+            return replace(
+                _NOTHING, warnings=(f"kept as files in {self._home.salvage(identity)}: {failure}",)
+            )
+        if workspace.kind == "none" and any(places.tree.iterdir()):
+            self._put_aside(identity, places)
+        return made
+
+    def _keep(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
+        places, mirror = self._home.places(identity), self._home.mirror(str(workspace.repo))
+        pack = places.out / "salvage.pack"
+        revs = f"{commit}\n^{_snapshot(workspace)}\n".encode()
+        Git(places.out).must("pack-objects", "--revs", "--stdout", "-q", stdin=revs, stdout=pack)
+        Git(mirror).must("index-pack", "--stdin", "--strict", "--fix-thin", stdin=pack)
+        Git(mirror).must("update-ref", salvage_ref(identity), commit)
+
+    def _put_aside(self, identity: AttemptId, places: Places) -> None:
+        target = self._home.salvage(identity)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.path.lexists(target):
+            os.rename(places.folder, target)
+
+    def remove(self, identity: AttemptId, workspace: Workspace) -> None:
+        """Take the attempt's folder away, and with the run's last one its snapshot. Idempotent."""
+        erase(self._home.places(identity).folder)
+        if workspace.repo is not None and not any(other.run == identity.run for other in self.list()):
+            self._mirrors.release(workspace.repo, identity.run)
+
+    def forget(self, identity: AttemptId, workspace: Workspace) -> None:
+        """Let go of what `salvage` kept. Idempotent."""
+        erase(self._home.salvage(identity))
+        mirror = self._home.mirror(workspace.repo) if workspace.repo else None
+        if mirror is not None and mirror.is_dir():
+            Git(mirror).must("update-ref", "-d", salvage_ref(identity))
+
+    def list(self) -> tuple[AttemptId, ...]:
+        """Every attempt that still has a folder."""
+        return self._home.attempts()
+
+    def tidy(self) -> None:
+        """Collect garbage in every mirror; does nothing while any checkout lives, as it borrows objects."""
+        mirrors = self._home.root / "mirrors"
+        if self.list() or not mirrors.is_dir():
+            return
+        for path in sorted(mirrors.iterdir()):
+            if path.is_dir():
+                self._mirrors.tidy(path.name)
+
+
+def _snapshot(workspace: Workspace) -> str:
+    if workspace.snapshot is None:
+        raise WorkspaceFailure("the order's git workspace names no snapshot")
+    return workspace.snapshot

@@ -1,0 +1,134 @@
+"""Takes the user's working tree as it is, untracked files included, into the depot; changes nothing there."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from node_agent.wire.gitrefs import base_ref, checked_run, snap_ref
+from node_agent.wire.gitsafe import join_nul, shown, stamp_env
+from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.errors import GitFailure, GitRefusal
+from pancode.adapters.git.listing import Limits, Listing, list_tree
+from pancode.adapters.git.objects import import_base, import_missing, writing
+from pancode.adapters.git.project import Project, open_project
+from pancode.adapters.git.safe import Git
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOptions:
+    """`now_ms`: wall time for the commit's date. `environ`: where the user's own git settings are found."""
+
+    now_ms: int
+    limits: Limits = field(default_factory=Limits)
+    environ: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was taken. `untracked`, `warnings`: for people. `base_commit` is None on an unborn branch."""
+
+    repo_id: str
+    base_commit: str | None
+    snapshot_commit: str
+    object_format: str
+    untracked: tuple[str, ...]
+    warnings: tuple[str, ...]
+    branch: str | None
+    shallow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a dispatch would take, for `--dry-run`."""
+
+    top: Path
+    repo_id: str
+    head: str | None
+    branch: str | None
+    changed: tuple[str, ...]
+    untracked: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOptions) -> Snapshot:
+    """Commit the tree around `project` as it is into the depot, under the run's own refs.
+
+    Raises GitRefusal (paths and fix named) for what cannot or must not travel. A second call for the same run
+    moves its refs to a new snapshot.
+    """
+    checked_run(run)
+    seen = open_project(project, options.environ)
+    path = depot.ensure(seen.repo_id, seen.object_format)
+    import_base(seen, depot)
+    with index_copy(seen, path) as index:
+        tree, listing = capture(seen, depot, index, options.limits)
+    git = depot.git(seen.repo_id, **stamp_env("pancode", "pancode@localhost", options.now_ms))
+    parents = ("-p", seen.head) if seen.head else ()
+    commit = git.must(
+        "commit-tree", tree, *parents, stdin=f"Working tree at dispatch of {run}\n".encode()
+    ).text()
+    moves = [f"update {snap_ref(run)} {commit}\n"]
+    moves += [f"update {base_ref(run)} {seen.head}\n"] if seen.head else []
+    git.must("update-ref", "--stdin", stdin="".join(moves).encode())
+    return Snapshot(
+        seen.repo_id,
+        seen.head,
+        commit,
+        seen.object_format,
+        tuple(map(shown, listing.untracked)),
+        listing.warnings,
+        seen.branch,
+        seen.shallow,
+    )
+
+
+def preview(project: Path, options: SnapshotOptions) -> Preview:
+    """What take_snapshot would take, and its refusals; writes nothing anywhere but a temporary index."""
+    seen = open_project(project, options.environ)
+    with index_copy(seen) as index:
+        listing = list_tree(seen, seen.git.having(GIT_INDEX_FILE=str(index)), options.limits)
+    untracked = set(listing.untracked)
+    changed = tuple(shown(name) for name in listing.names if name not in untracked)
+    names = tuple(map(shown, listing.untracked))
+    return Preview(seen.top, seen.repo_id, seen.head, seen.branch, changed, names, listing.warnings)
+
+
+@contextmanager
+def index_copy(project: Project, depot_path: Path | None = None) -> Iterator[Path]:
+    """A copy of the user's index in a temporary folder (mtime kept, or git would miss racy edits)."""
+    with tempfile.TemporaryDirectory(
+        prefix="pancode-index-", dir=depot_path, ignore_cleanup_errors=True
+    ) as folder:
+        index, source = Path(folder) / "index", project.git_dir / "index"
+        if source.exists():
+            shutil.copy2(source, index)
+        yield index
+
+
+def capture(project: Project, depot: Depot, index: Path, limits: Limits) -> tuple[str, Listing]:
+    """Write the working tree into the depot through `index`; gives the tree and what was listed."""
+    git = writing(project, depot.path(project.repo_id), index)
+    listing = list_tree(project, git, limits)
+    _hash(git, listing)
+    tree = git.must("write-tree", "--missing-ok").text()
+    import_missing(project, depot, tree)
+    return tree, listing
+
+
+def _hash(git: Git, listing: Listing) -> None:
+    # Not `git add -A`: it dies on a nested repository without commits, and runs programs of submodules.
+    options = ("-z", "--add", "--remove", "--replace", "--stdin")
+    try:
+        git.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(listing.gone))
+        git.must("update-index", *options, stdin=join_nul(listing.names))
+    except GitFailure as exc:
+        raise GitRefusal(
+            "a file of the working tree cannot be read",
+            why=exc.err,
+            fix="mend the file's permissions or encoding, or ignore it, then dispatch again",
+        ) from exc

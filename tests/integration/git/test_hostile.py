@@ -1,0 +1,144 @@
+"""A hostile repository, or a hostile agent in its checkout, gets none of its programs run by us."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from node_agent.workspace.result import ChangeKind, Stamp
+from node_agent.workspace.workspaces import Workspaces
+from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.errors import GitRefusal
+from tests.integration.git.repos import (
+    NOW_MS,
+    PathTransport,
+    Repo,
+    attempt,
+    fingerprint,
+    simple,
+    snap,
+    sound,
+    tree_of,
+    workspace_of,
+)
+from tests.integration.git.traps import Traps, hostile
+
+STAMP = Stamp("result", "worker", "worker@node", NOW_MS)
+
+
+@pytest.fixture
+def traps(tmp_path: Path) -> Traps:
+    return Traps(tmp_path / "traps")
+
+
+def test_the_traps_are_live(tmp_path: Path, traps: Traps) -> None:
+    repo = hostile(tmp_path / "hostile", traps)
+    repo.git("config", "--unset-all", "extensions.partialClone")
+    repo.write("c.dat", "c\n")
+    repo.git("status", check=False)
+    repo.git("diff", check=False)
+    repo.git("add", "-A", ":!nested-unborn", check=False)
+    assert len(traps.sprung()) >= 4
+
+
+def test_a_snapshot_of_a_hostile_repository_runs_nothing(tmp_path: Path, traps: Traps, depot: Depot) -> None:
+    repo = hostile(tmp_path / "hostile", traps)
+    before = fingerprint(repo.path)
+    taken = snap(repo, depot)
+    assert traps.sprung() == []
+    assert fingerprint(repo.path) == before
+    files = tree_of(depot, taken)
+    assert files["link"] == ("120000", b"/etc/passwd")
+    assert files["f1"][1] == b"changed\n"
+    assert files["new"][1] == b"new\n"
+    sound(depot, taken)
+
+
+def test_a_refused_hostile_repository_runs_nothing_either(tmp_path: Path, traps: Traps, depot: Depot) -> None:
+    repo = hostile(tmp_path / "hostile", traps)
+    repo.write("b.dat", "edited under a filter\n")
+    repo.write("q.proc", "p\n")
+    with pytest.raises(GitRefusal) as caught:
+        snap(repo, depot)
+    assert caught.value.paths == ("b.dat", "q.proc")
+    assert traps.sprung() == []
+
+
+def test_a_hostile_agent_runs_nothing_of_ours_and_hides_nothing(
+    tmp_path: Path, traps: Traps, depot: Depot
+) -> None:
+    repo = simple(tmp_path / "project")
+    repo.write(".gitattributes", "*.dat filter=evil\n")
+    repo.commit()
+    taken = snap(repo, depot)
+    spaces = Workspaces(tmp_path / "node", PathTransport(depot, taken.repo_id))
+    tree = spaces.prepare(attempt(), workspace_of(taken))
+    agent = Repo(tree, init=False)
+    traps.arm(spaces.git_dir(attempt()), agent)
+    agent.git("config", "core.worktree", "/")
+    (spaces.git_dir(attempt()) / "info").mkdir(exist_ok=True)
+    (spaces.git_dir(attempt()) / "info" / "exclude").write_text("*\n")
+    (tree / "hidden.dat").write_text("h")
+    (tree / "f1").write_text("changed\n")
+    made = spaces.commit(attempt(), workspace_of(taken), STAMP)
+    assert made.kind is ChangeKind.CHANGE
+    assert made.files_changed == ("f1", "hidden.dat")
+    assert made.commit is not None
+    spaces.push(attempt(), workspace_of(taken), made.commit)
+    assert traps.sprung() == []
+
+
+def test_an_agent_that_poisons_the_mirror_and_out_runs_nothing(
+    tmp_path: Path, traps: Traps, depot: Depot
+) -> None:
+    taken = snap(simple(tmp_path / "project"), depot)
+    spaces = Workspaces(tmp_path / "node", PathTransport(depot, taken.repo_id))
+    tree = spaces.prepare(attempt(), workspace_of(taken))
+    mirror = tmp_path / "node" / "mirrors" / taken.repo_id
+    out = tree.parent / "out.git"
+    out.mkdir()
+    shutil.copytree(mirror, out, dirs_exist_ok=True)
+    for place in (mirror, out):
+        traps.arm(place, Repo(place, init=False))
+    (tree / "f1").write_text("changed\n")
+    traps.reset()
+    made = spaces.commit(attempt(), workspace_of(taken), STAMP)
+    spaces.push(attempt(), workspace_of(taken), made.commit or "")
+    spaces.prepare(attempt(number=2, fence=2), workspace_of(taken))
+    assert traps.sprung() == []
+
+
+def test_a_link_in_place_of_the_tree_is_not_followed(tmp_path: Path, depot: Depot) -> None:
+    taken = snap(simple(tmp_path / "project"), depot)
+    spaces = Workspaces(tmp_path / "node", PathTransport(depot, taken.repo_id))
+    tree = spaces.prepare(attempt(), workspace_of(taken))
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "key").write_text("k")
+    tree.rename(tree.with_name("moved"))
+    tree.symlink_to(secret)
+    with pytest.raises(Exception, match="no longer a folder"):
+        spaces.commit(attempt(), workspace_of(taken), STAMP)
+    spaces.remove(attempt(), workspace_of(taken))
+    assert (secret / "key").read_text() == "k"
+
+
+def test_a_folder_turned_into_a_link_is_committed_as_a_link(tmp_path: Path, depot: Depot) -> None:
+    repo = simple(tmp_path / "project")
+    repo.write("d/inner", "i\n")
+    repo.commit()
+    taken = snap(repo, depot)
+    spaces = Workspaces(tmp_path / "node", PathTransport(depot, taken.repo_id))
+    tree = spaces.prepare(attempt(), workspace_of(taken))
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "inner").write_text("private key")
+    shutil.rmtree(tree / "d")
+    (tree / "d").symlink_to(secret)
+    made = spaces.commit(attempt(), workspace_of(taken), STAMP)
+    spaces.push(attempt(), workspace_of(taken), made.commit or "")
+    files = tree_of(depot, taken, made.commit)
+    assert files["d"] == ("120000", str(secret).encode())
+    assert "d/inner" not in files

@@ -1,0 +1,255 @@
+"""Checkouts on a node: made once, made anew after a crash, apart from each other, gone without a trace."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from node_agent.wire.order import Workspace
+from node_agent.workspace.errors import WorkspaceFailure
+from node_agent.workspace.result import ChangeKind, Stamp
+from node_agent.workspace.workspaces import Workspaces
+from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.snapshot import Snapshot
+from tests.integration.git.repos import (
+    NOW_MS,
+    PathTransport,
+    Repo,
+    attempt,
+    cloned,
+    simple,
+    snap,
+    workspace_of,
+)
+
+STAMP = Stamp("result", "worker", "worker@node", NOW_MS)
+NONE = Workspace(kind="none")
+
+
+@pytest.fixture
+def taken(repo: Repo, depot: Depot) -> Snapshot:
+    repo.write("f1", "edited\n")
+    repo.write("run.sh", "#!/bin/sh\n").chmod(0o755)
+    (repo.path / "ln").symlink_to("f1")
+    return snap(repo, depot)
+
+
+@pytest.fixture
+def transport(depot: Depot, taken: Snapshot) -> PathTransport:
+    return PathTransport(depot, taken.repo_id)
+
+
+@pytest.fixture
+def spaces(tmp_path: Path, transport: PathTransport) -> Workspaces:
+    return Workspaces(tmp_path / "node", transport)
+
+
+def _files(tree: Path) -> dict[str, str]:
+    found = {str(path.relative_to(tree)): path for path in tree.rglob("*") if not path.is_dir()}
+    return {
+        name: str(path.readlink()) if path.is_symlink() else path.read_text() for name, path in found.items()
+    }
+
+
+def test_the_checkout_is_the_users_tree_and_a_clean_repository(spaces: Workspaces, taken: Snapshot) -> None:
+    tree = spaces.prepare(attempt(), workspace_of(taken))
+    files = _files(tree)
+    del files[".git"]
+    assert files == {"f1": "edited\n", "f2": "2\n", "f3": "3\n", "run.sh": "#!/bin/sh\n", "ln": "f1"}
+    assert (tree / "run.sh").stat().st_mode & 0o111
+    agent = Repo(tree, init=False)
+    assert agent.git("status", "--porcelain") == ""
+    assert agent.head == taken.snapshot_commit
+    assert agent.git("rev-parse", "--show-toplevel") == str(tree)
+    assert spaces.git_dir(attempt()).parent == tree.parent
+    assert tree.parent.stat().st_mode & 0o077 == 0
+
+
+def test_prepare_again_changes_nothing_and_fetches_nothing(
+    spaces: Workspaces, taken: Snapshot, transport: PathTransport
+) -> None:
+    tree = spaces.prepare(attempt(), workspace_of(taken))
+    (tree / "work").write_text("in progress")
+    assert spaces.prepare(attempt(), workspace_of(taken)) == tree
+    assert (tree / "work").read_text() == "in progress"
+    spaces.prepare(attempt(number=2, fence=2), workspace_of(taken))
+    assert transport.fetches == 1
+
+
+@pytest.mark.parametrize("left", ["tree only", "no git file", "no ready", "other boot"])
+def test_a_half_made_checkout_is_made_anew(left: str, spaces: Workspaces, taken: Snapshot) -> None:
+    tree = spaces.prepare(attempt(), workspace_of(taken))
+    ready = tree.parent / "ready"
+    if left == "other boot":
+        ready.write_text(ready.read_text().replace('"boot": "', '"boot": "another-'))
+    else:
+        ready.unlink()
+    if left == "tree only":
+        shutil.rmtree(tree.parent / "git")
+    if left == "no git file":
+        (tree / ".git").unlink()
+    (tree / "half").write_text("h")
+    spaces.prepare(attempt(), workspace_of(taken))
+    assert not (tree / "half").exists()
+    assert Repo(tree, init=False).git("status", "--porcelain") == ""
+
+
+def test_a_broken_mirror_is_fetched_again(
+    spaces: Workspaces, taken: Snapshot, tmp_path: Path, transport: PathTransport
+) -> None:
+    spaces.prepare(attempt(), workspace_of(taken))
+    spaces.remove(attempt(), workspace_of(taken))
+    mirror = tmp_path / "node" / "mirrors" / taken.repo_id
+    shutil.rmtree(mirror / "objects" / "pack")
+    tree = spaces.prepare(attempt(number=2, fence=2), workspace_of(taken))
+    assert (tree / "f1").read_text() == "edited\n"
+    assert transport.fetches == 2
+
+
+def test_a_mirror_with_torn_objects_is_replaced(
+    spaces: Workspaces, taken: Snapshot, tmp_path: Path, transport: PathTransport
+) -> None:
+    spaces.prepare(attempt(), workspace_of(taken))
+    shutil.rmtree(tmp_path / "node" / "work")
+    mirror = tmp_path / "node" / "mirrors" / taken.repo_id
+    for pack in (mirror / "objects" / "pack").glob("*.pack"):
+        pack.chmod(0o600)
+        data = bytearray(pack.read_bytes())
+        data[len(data) // 4 : -30] = b"\0" * len(data[len(data) // 4 : -30])
+        pack.write_bytes(bytes(data))
+    tree = spaces.prepare(attempt(), workspace_of(taken))
+    assert (tree / "f3").read_text() == "3\n"
+
+
+def test_another_commit_than_ordered_is_refused(spaces: Workspaces, taken: Snapshot) -> None:
+    wrong = workspace_of(taken).model_copy(update={"snapshot": taken.base_commit})
+    with pytest.raises(WorkspaceFailure, match="the order says"):
+        spaces.prepare(attempt(), wrong)
+
+
+def test_four_attempts_at_once_do_not_disturb_each_other(spaces: Workspaces, taken: Snapshot) -> None:
+    failed: list[Exception] = []
+
+    def work(number: int) -> None:
+        try:
+            who = attempt(number=number, fence=number)
+            tree = spaces.prepare(who, workspace_of(taken))
+            (tree / f"mine{number}").write_text("m")
+            made = spaces.commit(who, workspace_of(taken), STAMP)
+            assert made.files_changed == (f"mine{number}",)
+            spaces.push(who, workspace_of(taken), made.commit or "")
+        except Exception as exc:
+            failed.append(exc)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert [who.fence for who in spaces.list()] == [1, 2, 3, 4]
+
+
+def test_an_agent_cannot_reach_another_checkout_through_git(spaces: Workspaces, taken: Snapshot) -> None:
+    one = Repo(spaces.prepare(attempt(), workspace_of(taken)), init=False)
+    two = Repo(spaces.prepare(attempt(number=2, fence=2), workspace_of(taken)), init=False)
+    one.git("config", "core.fsmonitor", "/bin/evil")
+    one.git("branch", "taken")
+    one.git("gc", "-q", "--prune=now")
+    assert two.git("config", "core.fsmonitor", check=False) == ""
+    assert two.git("branch", "--list", "taken") == ""
+    two.git("fsck")
+
+
+def test_shallow_and_sha256_projects_travel_both_ways(tmp_path: Path, repo: Repo, depot: Depot) -> None:
+    deep = Repo(tmp_path / "s256", object_format="sha256")
+    deep.write("a", "1")
+    deep.commit()
+    for number, source in enumerate((cloned(repo, tmp_path / "shallow", "--depth", "1"), deep), start=1):
+        source.write("new", "n")
+        taken = snap(source, depot)
+        spaces = Workspaces(tmp_path / f"node{number}", PathTransport(depot, taken.repo_id))
+        tree = spaces.prepare(attempt(), workspace_of(taken))
+        agent = Repo(tree, init=False)
+        (tree / "new").write_text("changed")
+        agent.commit("agent's own")
+        made = spaces.commit(attempt(), workspace_of(taken), STAMP)
+        assert made.commit == agent.head
+        spaces.push(attempt(), workspace_of(taken), agent.head)
+        assert depot.verify_result(taken.repo_id, attempt(), agent.head).ok
+
+
+def test_no_workspace_is_an_empty_folder(spaces: Workspaces) -> None:
+    tree = spaces.prepare(attempt(), NONE)
+    assert list(tree.iterdir()) == []
+    assert spaces.commit(attempt(), NONE, STAMP).kind is ChangeKind.NONE
+    spaces.remove(attempt(), NONE)
+    assert not tree.parent.exists()
+
+
+def test_remove_takes_everything_even_closed_folders_and_is_idempotent(
+    spaces: Workspaces, taken: Snapshot, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "keep").write_text("k")
+    tree = spaces.prepare(attempt(), workspace_of(taken))
+    (tree / "closed").mkdir()
+    (tree / "closed" / "x").write_text("x")
+    (tree / "out").symlink_to(outside)
+    (tree / "closed").chmod(0)
+    spaces.remove(attempt(), workspace_of(taken))
+    spaces.remove(attempt(), workspace_of(taken))
+    assert not tree.parent.exists()
+    assert (outside / "keep").read_text() == "k"
+    mirror = Repo(tmp_path / "node" / "mirrors" / taken.repo_id, init=False)
+    assert mirror.git("for-each-ref") == ""
+
+
+def test_the_snapshot_stays_while_another_attempt_of_the_run_lives(
+    spaces: Workspaces, taken: Snapshot, tmp_path: Path
+) -> None:
+    spaces.prepare(attempt(), workspace_of(taken))
+    tree = spaces.prepare(attempt(number=2, fence=2), workspace_of(taken))
+    spaces.remove(attempt(), workspace_of(taken))
+    spaces.tidy()
+    Repo(tree, init=False).git("fsck")
+    spaces.remove(attempt(number=2, fence=2), workspace_of(taken))
+    spaces.tidy()
+    assert simple(tmp_path / "unrelated", 1).head
+
+
+def test_salvage_keeps_work_that_is_never_delivered(
+    spaces: Workspaces, taken: Snapshot, tmp_path: Path
+) -> None:
+    tree = spaces.prepare(attempt(), workspace_of(taken))
+    (tree / "wip").write_text("unfinished")
+    made = spaces.salvage(attempt(), workspace_of(taken), STAMP)
+    spaces.remove(attempt(), workspace_of(taken))
+    mirror = Repo(tmp_path / "node" / "mirrors" / taken.repo_id, init=False)
+    assert mirror.git("show", f"{made.commit}:wip") == "unfinished"
+    assert made.commit == mirror.git("rev-parse", "refs/pancode/salvage/r-aaaa.1.1")
+    spaces.forget(attempt(), workspace_of(taken))
+    assert mirror.git("for-each-ref") == ""
+
+
+def test_salvage_puts_files_aside_when_no_commit_can_be_made(
+    spaces: Workspaces, taken: Snapshot, tmp_path: Path
+) -> None:
+    tree = spaces.prepare(attempt(), workspace_of(taken))
+    (tree / "wip").write_text("unfinished")
+    shutil.rmtree(tmp_path / "node" / "mirrors")
+    made = spaces.salvage(attempt(), workspace_of(taken), STAMP)
+    spaces.remove(attempt(), workspace_of(taken))
+    assert made.warnings
+    assert (tmp_path / "node" / "salvage" / "r-aaaa.1.1" / "tree" / "wip").read_text() == "unfinished"
+
+
+def test_salvage_of_an_empty_workspace_keeps_its_files(spaces: Workspaces, tmp_path: Path) -> None:
+    tree = spaces.prepare(attempt(), NONE)
+    (tree / "answer").write_text("42")
+    spaces.salvage(attempt(), NONE, STAMP)
+    assert (tmp_path / "node" / "salvage" / "r-aaaa.1.1" / "tree" / "answer").read_text() == "42"
