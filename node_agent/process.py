@@ -96,20 +96,29 @@ def members(marker: str, root: int = 0, since: int = 0) -> list[Proc]:
 def signal_exact(proc: Proc, number: int) -> bool:
     """Send a signal to exactly this process, never to a later owner of its pid; False if not delivered."""
     pid, start = proc
-    try:
-        fd = os.pidfd_open(pid)
-    except OSError:
-        return False
+    fd = _pidfd(pid)
     try:
         found = stat(pid)
         if found is None or found.start != start:
             return False
-        signal.pidfd_send_signal(fd, number)
+        if fd is None:
+            os.kill(pid, number)
+        else:
+            signal.pidfd_send_signal(fd, number)
     except OSError:
         return False
     finally:
-        os.close(fd)
+        if fd is not None:
+            os.close(fd)
     return True
+
+
+def _pidfd(pid: int) -> int | None:
+    """None before Linux 5.3, behind a filter that forbids it, or in an interpreter built without it."""
+    try:
+        return os.pidfd_open(pid)
+    except (OSError, AttributeError):
+        return None
 
 
 def _processes() -> Iterator[Stat]:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 LAUNCH_MS = 30_000  # a loaded machine may take seconds to start an interpreter
 SWEEP_MS = 10_000
+POLL_MS = 50
 LOG = "shim.log"  # what the shim said on stderr: empty unless it failed
 _DISK = (errno.ENOSPC, errno.EDQUOT)
 _DEFAULTS = tuple(
@@ -64,9 +65,9 @@ class Runner:
             written = _read(folder / PLAN)
             if written is None:
                 reserve(str(folder), len(plan.steps))
-                write_atomic(folder / PLAN, plan.to_json())
+                write_atomic(folder / PLAN, to_json(plan.stored()))
                 sync_folder(folder / STEPS)
-            elif from_json(written) != from_json(plan.to_json()):
+            elif from_json(written) != from_json(to_json(plan.stored())):
                 raise RunnerError(f"{folder} holds another plan")
         except (OSError, ValueError) as exc:
             raise _translated(f"cannot prepare {folder}", exc) from exc
@@ -78,15 +79,17 @@ class Runner:
             return
         self.prepare(folder, plan)
         try:
-            pid, ready = self._launch(folder)
+            pid, tell, ready = self._launch(folder)
         except OSError as exc:
             raise _translated(f"cannot start {self._python}", exc) from exc
         try:
-            said = _heard(ready)
+            said = _told(tell, to_json(plan.env)) and _heard(ready)
         finally:
             os.close(ready)
+        if not said:
+            self._put_down(pid)  # it must not come to life after we have said that it did not start
         if not (folder / SPAWNED).exists():
-            raise _failed(folder, said or f"process {pid} said nothing in {LAUNCH_MS} ms")
+            raise _failed(folder, said or f"process {pid} said nothing")
 
     def look(self, folder: Path) -> Look:
         """What the folder and the process table say now. Raises RunnerError for an unreadable record."""
@@ -144,38 +147,60 @@ class Runner:
         """Up to `limit` bytes of a file from `offset`; empty if absent or at its end. Raises OSError."""
         return _read(path, offset, limit) or b""
 
-    def _launch(self, folder: Path) -> tuple[int, int]:
-        """(pid, the end of a pipe on which the shim reports)."""
-        ready, said = os.pipe()
-        opened = [said]
+    def _launch(self, folder: Path) -> tuple[int, int, int]:
+        """(pid, the pipe on which the shim waits for the environment, the pipe on which it reports)."""
+        opened: list[int] = []
         try:
-            opened.append(os.open(os.devnull, os.O_RDONLY))
+            opened += os.pipe()  # (its stdin, ours)
+            opened += os.pipe()  # (ours, its stdout)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             opened.append(os.open(folder / LOG, flags, 0o600))
+            stdin, tell, ready, stdout, log = opened
             pid = os.posix_spawn(
                 self._python,
                 [self._python, "-I", "-S", str(self._shim), str(folder.absolute())],
                 {"LANG": "C.UTF-8"},
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, fd, to) for fd, to in zip(opened, (1, 0, 2), strict=True)
-                ],
-                setsid=True,
+                file_actions=[(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate((stdin, stdout, log))],
                 setsigmask=(),
                 setsigdef=_DEFAULTS,
             )
         except OSError:
-            os.close(ready)
-            raise
-        finally:
             for fd in opened:
                 os.close(fd)
+            raise
+        for fd in (stdin, stdout, log):
+            os.close(fd)
         with self._lock:
             self._mine.add(pid)
-        return pid, ready
+        return pid, tell, ready
+
+    def _put_down(self, pid: int) -> None:
+        with self._lock:
+            if pid in self._mine:  # not reaped yet, so that the number is still its own
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                self._mine.discard(pid)
 
     def _reap(self) -> None:
         with self._lock:
             self._mine = {pid for pid in self._mine if not _reaped(pid)}
+
+
+def _told(tell: int, data: bytes) -> bool:
+    """Whether all of `data` went into the pipe, which is closed; False if its reader died or took too long."""
+    poll = select.poll()
+    poll.register(tell, select.POLLOUT)
+    os.set_blocking(tell, False)
+    try:
+        while data:
+            if not poll.poll(LAUNCH_MS):
+                return False
+            data = data[os.write(tell, data) :]
+    except BrokenPipeError:
+        return False
+    finally:
+        os.close(tell)
+    return True
 
 
 def _heard(ready: int) -> str:
@@ -230,7 +255,9 @@ def _current(folder: Path) -> StepStart | None:
 def _await_end(pid: int, ms: int) -> None:
     try:
         fd = os.pidfd_open(pid)
-    except OSError:
+    except (OSError, AttributeError) as exc:
+        if not isinstance(exc, ProcessLookupError):  # a kernel or an interpreter without pidfd
+            time.sleep(min(ms, POLL_MS) / 1000)
         return
     try:
         poll = select.poll()

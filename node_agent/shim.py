@@ -2,6 +2,7 @@
 
 Standard library only; started as `python3 -I -S .../node_agent/shim.py FOLDER` where nothing is installed.
 
+The environment of the steps comes as a JSON object on stdin, so that no secret in it is ever on disk.
 It writes `spawned` (who it is, exclusive, durable) before anything is executed, `steps/N` while it goes, and
 `exit` as the last thing. It signs nothing and reads nothing but its plan. SIGTERM to it is a request to stop,
 SIGUSR1 a hint to look for the `stop` file, SIGINT and SIGHUP are ignored.
@@ -151,7 +152,7 @@ def main(argv: list[str]) -> int:
     _detach()
     try:
         with open(f"{folder}/{PLAN}", "rb") as file:
-            plan = _checked(from_json(file.read()))
+            plan = _checked(from_json(file.read()), from_json(_everything(0)))
     except (OSError, ValueError) as exc:
         return _fail(BAD_PLAN, f"plan: {exc}")
     reaper = process.become_reaper()
@@ -190,13 +191,22 @@ def _identity() -> dict[str, Any]:
     return {"boot": process.boot_id(), "pid": os.getpid(), "start": found.start if found else 0}
 
 
-def _checked(plan: Any) -> dict[str, Any]:
+def _checked(plan: Any, env: Any) -> dict[str, Any]:
     """The runner wrote this plan and has checked its content; here only that both speak the same version."""
     if not isinstance(plan, dict) or set(plan) != PLAN_FIELDS:
         raise ValueError("not the fields of a plan")
     if any(set(spec) != STEP_FIELDS for spec in plan["steps"]):
         raise ValueError("not the fields of a step")
-    return plan
+    if not isinstance(env, dict) or sorted(env) != plan["env"]:
+        raise ValueError("not the environment of this plan")
+    return {**plan, "env": env}
+
+
+def _everything(fd: int) -> bytes:
+    parts = []
+    while part := os.read(fd, 65536):
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _times(began: tuple[int, int], clock: KernelClock) -> dict[str, int]:

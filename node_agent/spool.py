@@ -187,7 +187,10 @@ class Grace(_Record):
 
 @dataclass(frozen=True, slots=True)
 class Plan(_Record):
-    """One phase of one attempt. The environment is exactly `env` and the marker (PANCODE_ATTEMPT)."""
+    """One phase of one attempt. The environment is exactly `env` and the marker (PANCODE_ATTEMPT).
+
+    `env` may hold secrets: the runner hands it to the shim through a pipe, and only its names reach the disk.
+    """
 
     id: str
     phase: str
@@ -205,6 +208,10 @@ class Plan(_Record):
         _require(0 < len(self.steps) <= MAX_STEPS, f"a plan has 1 to {MAX_STEPS} steps")
         for name, value in self.env.items():
             _require(bool(name) and "=" not in name and "\0" not in name + value, f"environment: {name!r}")
+
+    def stored(self) -> dict[str, Any]:
+        """What stands in `plan.json`: the names of `env` in its place."""
+        return {**self.to_dict(), "env": sorted(self.env)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,7 @@ class Step:
         except OSError as exc:
             raise CannotStart("cwd", cwd, exc) from exc
         try:
-            self.pid = self._spawn()
+            self.pid = self._execute()
         finally:
             os.chdir("/")
         found = process.stat(self.pid)  # a zombie still has its line: nobody else reaps it
@@ -231,18 +231,15 @@ class Step:
                 raise CannotStart(what, path, exc) from exc
         return files
 
-    def _spawn(self) -> int:
-        """posix_spawn reports a failed exec as an error, so that 127 stays the agent's own exit code."""
+    def _execute(self) -> int:
+        """A failed exec is an error of its own here, so that 127 stays the agent's own exit code."""
         argv = [_bytes(arg) for arg in self.spec["argv"]]
         env = {_bytes(name): _bytes(value) for name, value in self.plan["env"].items()}
         env[process.MARKER.encode()] = _bytes(self.plan["marker"])
-        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(self._files)]
         failed: OSError = FileNotFoundError(errno.ENOENT, "not found")
         for path in _candidates(argv[0], env):
             try:
-                return os.posix_spawn(
-                    path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_DEFAULTS
-                )
+                return _spawn(path, argv, env, self._files)
             except OSError as exc:  # the shell's rule: go on along PATH, remember what was found but refused
                 failed = exc if failed.errno == errno.ENOENT else failed
         raise CannotStart("exec", self.spec["argv"][0], failed)
@@ -253,6 +250,42 @@ def _candidates(name: bytes, env: dict[bytes, bytes]) -> list[bytes]:
     if b"/" in name:
         return [name]
     return [folder + b"/" + name for folder in env.get(b"PATH", b"").split(b":") if folder.startswith(b"/")]
+
+
+def _spawn(path: bytes, argv: list[bytes], env: dict[bytes, bytes], files: list[int]) -> int:
+    """A process in its own session with `files` as 0, 1, 2. Raises OSError when it cannot be executed."""
+    actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(files)]
+    try:
+        return os.posix_spawn(
+            path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_DEFAULTS
+        )
+    except NotImplementedError:  # an interpreter built for a C library of before 2018 has no setsid here
+        return _fork_exec(path, argv, env, files)
+
+
+def _fork_exec(path: bytes, argv: list[bytes], env: dict[bytes, bytes], files: list[int]) -> int:
+    heard, failed = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            for number, fd in enumerate(files):
+                os.dup2(fd, number)
+            for number in _DEFAULTS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            os.execve(path, argv, env)
+        except OSError as exc:
+            os.write(failed, b"%d" % (exc.errno or errno.EIO))
+        finally:
+            os._exit(127)
+    os.close(failed)
+    number_text = os.read(heard, 16)  # empty once exec has closed the other end
+    os.close(heard)
+    if number_text:
+        os.waitpid(pid, 0)
+        raise OSError(int(number_text), "exec")
+    return pid
 
 
 def _group(pid: int) -> int:

@@ -100,7 +100,7 @@ def test_environment_is_exactly_the_plans_and_the_marker(phases: Phases) -> None
 
 
 def test_child_starts_clean(phases: Phases) -> None:
-    """Own session, only three files open, umask 077, no signal blocked or ignored; careless starter or not."""
+    """Own session, only three files open, umask 077, no signal blocked or ignored; whoever started it."""
     leaked = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(leaked, True)
     script = (

@@ -16,7 +16,7 @@ import pytest
 
 from node_agent import process, shim
 from node_agent.spool import Ended, NotStarted, PhaseEnd, RunnerError, Running, Spawned, Vanished, to_json
-from tests.integration.shim_phases import PYTHON, SHIM, Phases, new_runner, phases_in, until, written
+from tests.integration.shim_phases import ENV, PYTHON, SHIM, Phases, new_runner, phases_in, until, written
 
 ROOT = SHIM.parents[1]
 MOUNTS = os.geteuid() == 0
@@ -41,7 +41,8 @@ def phases(tmp_path: Path) -> Iterator[Phases]:
 
 def second_shim(folder: Path) -> subprocess.CompletedProcess[str]:
     argv = [PYTHON, "-I", "-S", str(SHIM), str(folder)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=20)
+    env = to_json(dict(ENV)).decode()
+    return subprocess.run(argv, input=env, capture_output=True, text=True, timeout=20)
 
 
 def test_shim_outlives_its_starter_and_is_adopted(phases: Phases) -> None:
@@ -137,13 +138,38 @@ def test_records_of_another_version_are_an_error(phases: Phases) -> None:
     (folder / shim.SPAWNED).unlink()
 
 
+@pytest.mark.parametrize("env", ["", "{", '{"PATH": "/bin", "MORE": "x"}', "{}", "[]", "1"])
+def test_an_environment_that_is_not_the_plans_is_refused(phases: Phases, env: str) -> None:
+    """Also what arrives when the starter dies in the middle of handing it over."""
+    folder, plan = phases.plan(["sh", "-c", "echo > ran"])
+    phases.runner.prepare(folder, plan)
+    argv = [PYTHON, "-I", "-S", str(SHIM), str(folder)]
+    done = subprocess.run(argv, input=env, capture_output=True, text=True, timeout=20)
+    assert done.returncode == shim.BAD_PLAN
+    assert phases.runner.look(folder) == NotStarted()
+    phases.runner.start(folder, plan)
+    assert phases.finish(folder).ended is PhaseEnd.DONE
+
+
+def test_no_secret_reaches_the_disk(phases: Phases) -> None:
+    """The environment may hold secrets; only its names may be found in the folder, at any time."""
+    secret = "hunter2" * 20_000  # larger than a pipe
+    env = {**ENV, "TOKEN": secret[:120_000], "MORE": secret[:120_000]}
+    step, base = phases.one("sh", "-c", "printf %s ${#TOKEN}", env=env)
+    assert step.ok and (base / "out0").read_text() == "120000"
+    for file in (base / "work").rglob("*"):
+        if file.is_file():
+            assert b"hunter2" not in file.read_bytes(), file
+    assert b'"TOKEN"' in (base / "work" / shim.PLAN).read_bytes()
+
+
 @pytest.mark.parametrize("plan", [b"", b"{", b"[]", b'{"id":"x"}', b"\xff"])
 def test_an_unreadable_plan_is_refused_before_anything(phases: Phases, plan: bytes) -> None:
     folder, _ = phases.plan(["true"])
     folder.mkdir()
     (folder / shim.PLAN).write_bytes(plan)
     done = second_shim(folder)
-    assert done.returncode == shim.BAD_PLAN and done.stderr.startswith("shim: plan:")
+    assert done.returncode == shim.BAD_PLAN and done.stdout.startswith("shim: plan:")
     assert phases.runner.look(folder) == NotStarted()
 
 
@@ -262,3 +288,48 @@ def test_waiting_takes_no_processor(phases: Phases) -> None:
 def _cpu_ticks(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+# Kernels, filters and interpreters that lack something: what the shim then does instead.
+LACKS = {
+    "no subreaper": "process.become_reaper = lambda: False",
+    "no setsid in posix_spawn": "os.posix_spawn = lacking",
+    "no pidfd": "del os.pidfd_open",
+}
+LACKING = """
+import os, sys
+sys.path.append(sys.argv[2])
+from node_agent import process, shim, step
+def lacking(*_, **__): raise NotImplementedError
+{lack}
+sys.exit(shim.main(sys.argv))
+"""
+
+
+@pytest.mark.parametrize("lack", LACKS)
+def test_a_poorer_machine_gives_the_same_results(phases: Phases, lack: str) -> None:
+    leaver = "setsid sleep 60 & sleep 60 & exit 3"
+    folder, plan = phases.plan(["sh", "-c", leaver], ["nope"], ["pwd"], go_on=True)
+    phases.runner.prepare(folder, plan)
+    argv = [PYTHON, "-I", "-S", "-c", LACKING.format(lack=LACKS[lack]), str(folder), str(ROOT)]
+    done = subprocess.run(argv, input=to_json(dict(ENV)).decode(), capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout) == (0, "spawned\n"), done.stderr
+    record = phases.finish(folder)
+    assert record.reaper == (lack != "no subreaper")
+    assert [(step.exit_code, step.swept) for step in record.steps] == [(3, 2), (None, 0), (0, 0)]
+    error = record.steps[1].exec_error
+    assert error is not None and (error.what, error.errno) == ("exec", "ENOENT")
+    assert (folder.parent / "out2").read_text() == f"{folder.parent}\n"
+
+
+def test_a_shim_that_says_nothing_is_put_down(phases: Phases, tmp_path: Path) -> None:
+    """Once `start` has failed, that shim must not start the work after all."""
+    silent = tmp_path / "silent.py"
+    silent.write_text("import os,sys,time; os.close(0); os.close(1); time.sleep(60)\n")
+    folder, plan = phases.plan(["true"])
+    phases.runner = new_runner(silent)
+    with pytest.raises(RunnerError, match="said nothing"):
+        phases.runner.start(folder, plan)
+    assert phases.runner.look(folder) == NotStarted()
+    found = subprocess.run(["pgrep", "-f", str(silent)], capture_output=True, text=True)
+    assert found.stdout == ""
