@@ -1,0 +1,148 @@
+"""One of each message, every field filled in: what the golden files hold."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.control import Beat, Control, Stop
+from node_agent.wire.event import Event, Progress
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.heartbeat import Ask, Heartbeat
+from node_agent.wire.hello import Hello
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.inventory import Inventory, JournalEntry
+from node_agent.wire.marks import Mark
+from node_agent.wire.node import NodeFacts, Problem, RuntimeFact
+from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
+from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety, compile_policy
+from node_agent.wire.receipt import Blob, Claims, Enforced, GateResult, Usage, receipt_of
+from node_agent.wire.signing import Message, SigningKey
+
+KEY = SigningKey(b"golden-wire-key-of-32-bytes-long")
+TAG = KEY.public.tag
+WHO = AttemptId(run="r-7f3k2q", attempt=2, fence=3)
+AT = FleetTime(epoch=4, ms=123_456)
+FLEET = "f-home"
+
+
+def order() -> Order:
+    return Order(
+        fleet=FLEET,
+        epoch=4,
+        identity=WHO,
+        node=TAG,
+        issued_wall_ms=1_790_000_000_000,
+        start_by=AT,
+        agent=AgentSpec(name="builder", prompt="Be exact.", tools=("read", "edit"), read_only=False),
+        task='say "it\'s $(done)"\n--é😀',
+        argv=("printf", "%s", "-n"),
+        runtime="shell",
+        model="m",
+        mode=Mode.BUILD,
+        safety=Safety.AUTO_EDIT,
+        policy=compile_policy(Safety.AUTO_EDIT, read_only=False),
+        workspace=Workspace(kind="git", repo="demo-1234", base="a" * 40, snapshot="b" * 40),
+        setup=(("make", "setup"),),
+        gates=(Gate(name="verify", argv=("pytest", "-q")),),
+        limits=Limits(wall_ms=60_000, idle_ms=30_000, output_bytes=1_000, tokens=10, usd=Decimal("0.75")),
+        env=("LANG",),
+        secrets=("API_KEY",),
+        depth=1,
+        trace="t-1",
+    )
+
+
+def receipt() -> Message:
+    claims = Claims(
+        fleet=FLEET,
+        epoch=4,
+        identity=WHO,
+        node=TAG,
+        node_name="gpubox",
+        order="0" * 64,
+        node_version="0.1.0",
+        runtime="shell",
+        runtime_version="5.2",
+        model="m",
+        agent="builder",
+        prompt_digest="1" * 64,
+        mode=Mode.BUILD,
+        safety=Safety.AUTO_EDIT,
+        isolation=Isolation.NONE,
+        enforced=(Enforced(rule="file_write", how=Enforcement.RUNTIME),),
+        outcome=Outcome.VERIFY_FAILED,
+        failure=FailureKind.GATE_FAILED,
+        reason="verify exited 1",
+        exit_code=0,
+        usage=Usage(input_tokens=7, output_tokens=1, cost_usd=Decimal("0.10"), cost_source="reported"),
+        session="s",
+        tool_calls={"file_write": 1},
+        gates=(GateResult(name="verify", argv=("false",), passed=False, exit_code=1, duration_ms=5),),
+        started_wall_ms=1,
+        finished_wall_ms=2,
+        at=AT,
+        base="a" * 40,
+        snapshot="b" * 40,
+        commit="c" * 40,
+        files_changed=("a b.txt",),
+        change="change",
+        answer="done",
+        findings=("odd",),
+        blobs=(Blob(name="out", size=1, sha256="2" * 64),),
+        last_event=9,
+        previous="3" * 64,
+    )
+    return receipt_of(claims)
+
+
+def facts() -> NodeFacts:
+    return NodeFacts(
+        hostname="gpubox",
+        os="linux",
+        arch="x86_64",
+        python="3.11.7",
+        cpus=2,
+        memory=1 << 34,
+        disk_free=1 << 40,
+        load_1m=0.5,
+        isolation=Isolation.NONE,
+        runtimes=(RuntimeFact(name="shell", version="5", state="ok"),),
+        problems=(Problem(what="low disk", fix="free some"),),
+        wall_ms=3,
+    )
+
+
+def samples() -> dict[str, Message]:
+    """Name of the golden file to message."""
+    stop = Stop(identity=WHO, reason="enough")
+    usage = Progress(input_tokens=1, output_tokens=2, cost_usd=Decimal("0.01"), tool_calls=3, log_bytes=4)
+    entry = JournalEntry(identity=WHO, order="0" * 64, mark=Mark.SPAWNED, last_event=2)
+    return {
+        "order": order(),
+        "receipt": receipt(),
+        "control": Control(fleet=FLEET, node=TAG, seq=5, at=AT, body=stop),
+        "beat": Beat(
+            fleet=FLEET, node=TAG, seq=6, time=AT, answers="n", cursors={str(WHO): 2}, control_seq=5
+        ),
+        "event": Event(fleet=FLEET, node=TAG, identity=WHO, seq=1, wall_ms=4, at=AT, body=usage),
+        "heartbeat": Heartbeat(
+            fleet=FLEET,
+            node=TAG,
+            session="s",
+            boot_id="b",
+            seq=1,
+            boot_ms=2,
+            nonce="n",
+            echo=AT,
+            epoch_seen=4,
+            control_seen=5,
+            ask=Ask(seq=1, slots=4, open=(WHO,)),
+            version="0.1.0",
+            facts=facts(),
+        ),
+        "inventory": Inventory(
+            fleet=FLEET, node=TAG, session="s", nonce="n", at=AT, epoch_seen=4, entries=(entry,)
+        ),
+        "hello": Hello(fleet=FLEET, node=TAG, nonce="n", identity=WHO, verb="push"),
+    }

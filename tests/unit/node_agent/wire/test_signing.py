@@ -1,0 +1,142 @@
+"""Envelopes: whatever is altered, foreign, unsigned or unknown is refused with its own word."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.order import Order
+from node_agent.wire.receipt import Receipt
+from node_agent.wire.signing import (
+    Envelope,
+    PublicKey,
+    RefusalCode,
+    SigningKey,
+    WireRefusal,
+    open_as,
+    parse_envelope,
+)
+from tests.unit.node_agent.wire.samples import KEY, order, samples
+
+KEYS = {KEY.public.keyid: KEY.public}
+OTHER = SigningKey(b"o" * 32)
+
+
+def refused(envelope: Envelope, kind: type[Any] = Order, keys: dict[str, PublicKey] = KEYS) -> RefusalCode:
+    with pytest.raises(WireRefusal) as caught:
+        open_as(kind, envelope, keys)
+    return caught.value.code
+
+
+def resigned(change: dict[str, object]) -> Envelope:
+    body = {**json.loads(order().canonical()), **change}
+    return KEY.sign(Order.payload_type(), json.dumps(body).encode())
+
+
+def test_what_was_signed_is_read() -> None:
+    assert open_as(Order, order().signed(KEY), KEYS) == order()
+
+
+def test_a_changed_payload_is_tampered() -> None:
+    envelope = order().signed(KEY)
+    body = base64.b64encode(envelope.body().replace(b"Be exact", b"Be brief")).decode()
+    assert refused(envelope.model_copy(update={"payload": body})) is RefusalCode.TAMPERED
+
+
+@given(st.integers(min_value=0), st.integers(min_value=1, max_value=255))
+def test_any_flipped_byte_is_refused(position: int, flip: int) -> None:
+    envelope = order().signed(KEY)
+    body = bytearray(envelope.body())
+    body[position % len(body)] ^= flip
+    changed = envelope.model_copy(update={"payload": base64.b64encode(bytes(body)).decode()})
+    assert refused(changed) is RefusalCode.TAMPERED
+
+
+def test_without_signatures() -> None:
+    assert refused(order().signed(KEY).model_copy(update={"signatures": ()})) is RefusalCode.UNSIGNED
+
+
+def test_a_strangers_signature() -> None:
+    assert refused(order().signed(OTHER)) is RefusalCode.UNKNOWN_KEY
+
+
+def test_a_strangers_signature_under_our_key_id() -> None:
+    envelope = order().signed(OTHER)
+    forged = envelope.signatures[0].model_copy(update={"keyid": KEY.public.keyid})
+    assert refused(envelope.model_copy(update={"signatures": (forged,)})) is RefusalCode.TAMPERED
+
+
+def test_another_kind_of_message() -> None:
+    assert refused(samples()["event"].signed(KEY)) is RefusalCode.WRONG_TYPE
+    assert refused(order().signed(KEY), Receipt) is RefusalCode.WRONG_TYPE
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"v": 2}, RefusalCode.UNKNOWN_VERSION),
+        ({"v": None}, RefusalCode.UNKNOWN_VERSION),
+        ({"extra": 1}, RefusalCode.UNKNOWN_FIELD),
+        ({"epoch": "4"}, RefusalCode.INVALID_FIELD),
+        ({"node": "not-a-tag"}, RefusalCode.INVALID_FIELD),
+        ({"mode": "yolo"}, RefusalCode.INVALID_FIELD),
+        ({"limits": None}, RefusalCode.INVALID_FIELD),
+    ],
+)
+def test_rightly_signed_and_not_understood(change: dict[str, object], code: RefusalCode) -> None:
+    assert refused(resigned(change)) is code
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", b'{"payloadType":"x"}', b"null"])
+def test_what_is_no_envelope(data: bytes) -> None:
+    with pytest.raises(WireRefusal) as caught:
+        parse_envelope(data)
+    assert caught.value.code is RefusalCode.MALFORMED
+
+
+def test_a_payload_that_is_not_json() -> None:
+    assert refused(KEY.sign(Order.payload_type(), b"\x00")) is RefusalCode.MALFORMED
+
+
+def test_countersigning_adds_one_signature_and_keeps_the_digest() -> None:
+    envelope = order().signed(KEY)
+    both = OTHER.countersign(envelope)
+    assert [s.keyid for s in both.signatures] == [KEY.public.keyid, OTHER.public.keyid]
+    assert both.digest() == envelope.digest()
+    assert OTHER.countersign(both) == both
+    assert open_as(Order, both, {**KEYS, OTHER.public.keyid: OTHER.public}) == order()
+
+
+def test_one_bad_signature_among_known_ones_refuses_all() -> None:
+    both = OTHER.countersign(order().signed(KEY))
+    bad = both.signatures[1].model_copy(update={"sig": both.signatures[0].sig})
+    forged = both.model_copy(update={"signatures": (both.signatures[0], bad)})
+    assert refused(forged, keys={**KEYS, OTHER.public.keyid: OTHER.public}) is RefusalCode.TAMPERED
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_keys_survive_their_text(seed: bytes) -> None:
+    key = SigningKey(seed)
+    assert SigningKey.parse(key.text()).public == key.public
+    assert PublicKey.parse(key.public.text()) == key.public
+    assert key.public.keyid.startswith(key.public.tag)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "r-abcd", "r-abcd.1", "r-abcd.0.1", "r-abcd.1.01", "x-abcd.1.1", "r-a/.1.1"]
+)
+def test_what_is_no_identity(text: str) -> None:
+    with pytest.raises(ValueError, match="not an attempt's identity"):
+        AttemptId.parse(text)
+
+
+def test_identity_survives_its_spelling() -> None:
+    who = AttemptId(run="r-7f3k2q", attempt=12, fence=340)
+    assert AttemptId.parse(str(who)) == who
+    assert who.ref == "refs/pancode/r-7f3k2q/12.340"
