@@ -24,6 +24,15 @@ def job_id(tag: str, identity: AttemptId) -> str:
     return f"{tag}_{identity.run}_{identity.attempt}_{identity.fence}"
 
 
+def job_owner(job: str) -> tuple[str, AttemptId] | None:
+    """(node's tag, identity) that `job_id` was made of; None for any other id."""
+    tag, _, rest = job.partition("_")
+    try:
+        return tag, AttemptId.parse(rest.replace("_", "."))
+    except ValueError:
+        return None
+
+
 def ticket_id(run: str, attempt: int) -> str:
     """RQ job id of a ticket."""
     return f"ticket_{run}_{attempt}"

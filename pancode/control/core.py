@@ -75,6 +75,9 @@ class Live:
     pushed_ms: dict[str, int] = field(default_factory=dict)
     sent_ms: dict[str, int] = field(default_factory=dict)
     tickets: object = None
+    closed_any: bool = False
+    """A fence was closed since the last tidying."""
+    tidied_ms: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
     """Envelopes that were not believed, by reason."""
 

@@ -11,6 +11,7 @@ from pancode.control.core import Core, Ports, Rules
 from pancode.control.enqueue import enqueue
 from pancode.control.retry import retry
 from pancode.control.stop import stop
+from pancode.control.tidy import tidy
 from pancode.domain.records import Node, Run, Setting
 from pancode.errors import UnavailableError
 
@@ -53,6 +54,7 @@ class Plane:
             pulse.flush_controls(self.core)
             pulse.beat(self.core)
             bind.show_tickets(self.core)
+            tidy(self.core)
             return taken
 
     def enqueue(self, run: Run) -> Run:

@@ -89,6 +89,7 @@ def lose(core: Core, tx: Transaction, fence: Fence, why: str) -> None:
     if run is None or attempt is None:
         return
     tx.put(close_fence(fence, Closed.LOST, core.wall_ms()))
+    core.live.closed_any = True
     account = books.Account(run.id, attempt.attempt, fence.fence)
     spent = books.Spent(known_cost(attempt.usage))
     core.book(tx, books.lose(tx.find(Entry, {"run": run.id}), account, spent, core.stamp()))

@@ -99,6 +99,7 @@ def _accept(core: Core, node: Node, envelope: Envelope, claims: Claims) -> None:
         trio = Trio(run, attempt, fence)
         closed = replace(close_fence(fence, Closed.RECEIPT, core.wall_ms()), receipt=digest)
         tx.put(closed)
+        core.live.closed_any = True
         _conclude(core, tx, replace(trio, fence=closed), claims, digest)
         core.issue(tx, node, _acknowledge(core, countersigned, claims.identity, digest))
 

@@ -9,9 +9,11 @@ import pytest
 from node_agent.wire.control import Acknowledge, Reject, Resend, Stop
 from node_agent.wire.event import Marked, Progress, Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.keys import job_id
 from node_agent.wire.marks import Mark
 from node_agent.wire.receipt import Blob, Usage
 from node_agent.wire.signing import SigningKey
+from pancode.adapters.memory_bus import JobState
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import Audit, Balance, Closed, Decision, Fence, Node, Run, RunState
 from pancode.errors import RefusedError
@@ -379,3 +381,19 @@ def test_every_decision_is_told(desk: Desk) -> None:
     desk.turn()
     kinds = [d.kind for d in desk.rows(Decision, run="r-0001")]
     assert kinds == ["gate", "placement", "settle"]
+
+
+def test_no_phantom_stays_in_redis(desk: Desk) -> None:
+    node = Puppet(desk)
+    node.breathe()
+    for number in (1, 2):
+        desk.dispatch(f"r-000{number}")
+    desk.turn()
+    first, second = node.claim(), node.claim()
+    assert first is not None and second is not None
+    node.deliver(first)
+    node.say(second.identity, Refused(why=OrderRefusal.STOPPED, detail="x"))
+    desk.turn()
+    jobs = {name: desk.redis.job(job_id(node.tag, o.identity)) for name, o in (("a", first), ("b", second))}
+    states = {name: job.state for name, job in jobs.items() if job is not None}
+    assert states == {"a": JobState.FINISHED, "b": JobState.FAILED}
