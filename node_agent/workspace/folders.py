@@ -37,6 +37,11 @@ class Places:
         return self.folder / "out.git"
 
     @property
+    def home(self) -> Path:
+        """The agent's HOME."""
+        return self.folder / "home"
+
+    @property
     def ready(self) -> Path:
         return self.folder / "ready"
 
@@ -114,6 +119,21 @@ def _open_up(action: Callable[..., object], path: str, _: object) -> None:
         return
     with suppress(OSError):
         os.unlink(path)
+
+
+def write_below(folder: Path, name: str, data: bytes) -> None:
+    """Give the owner back the right to read what an agent closed; changes no executable bit."""
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or ".." in parts:
+        raise ValueError(f"not a name below a folder: {name!r}")
+    target = folder.joinpath(*parts)
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = target.with_name(f".{target.name}.new")
+    fresh.unlink(missing_ok=True)
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+    os.replace(fresh, target)
 
 
 def make_readable(tree: Path) -> None:

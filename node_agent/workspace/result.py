@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
+from node_agent.ports import Result, Stamp
 from node_agent.wire.gitsafe import join_nul, parents, parse_raw_diff, shown, split_nul, stamp_env
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.folders import Places, make_readable
@@ -16,43 +17,22 @@ from node_agent.workspace.history import History
 
 MAX_FILE = 100 << 20
 """Bytes; a larger new or changed file stays out of the result and is named."""
+AUTHOR = ("PanCode", "result@pancode.invalid")
+"""Author of the commit that holds what an agent left uncommitted."""
 MAX_LISTED = 200
 """So many ignored files are named."""
 _IGNORE_PROGRAM_ATTRIBUTES = "* !filter !working-tree-encoding !ident -text\n"
 
 
-class ChangeKind(StrEnum):
-    """What an attempt did. `empty`: no commit, no difference. `no_change`: commits, the same tree."""
-
-    NONE = "none"
-    EMPTY = "empty"
-    NO_CHANGE = "no_change"
-    CHANGE = "change"
-
-
 @dataclass(frozen=True, slots=True)
-class Stamp:
-    """Message, author and date of the result commit. The date comes from the order: same files, same id."""
-
-    message: str
-    name: str
-    email: str
-    date_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class ResultCommit:
-    """The result. `commit` is None for `none` and `empty`. The tuples name files for people.
+class ResultCommit(Result):
+    """The port's Result, and names of what stayed out: ignored files, and repositories inside the tree.
 
     An `empty` result with `ignored`, `nested` or `warnings` must not be shown as "nothing done".
     """
 
-    kind: ChangeKind
-    commit: str | None
-    files_changed: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +57,7 @@ def build(places: Places, out: Git, snapshot: str, history: History, stamp: Stam
     if tree != _tree_of(out, commit) or not history.based:
         parents = (history.tip,) if history.based else (snapshot, history.tip)
         asked = [word for parent in parents for word in ("-p", parent)]
-        signed = Git(places.out, variables=stamp_env(stamp.name, stamp.email, stamp.date_ms))
+        signed = Git(places.out, variables=stamp_env(*AUTHOR, stamp.date_ms))
         commit = signed.must("commit-tree", tree, *asked, stdin=_message(stamp)).text()
     ignored = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
     return ResultCommit(
@@ -167,10 +147,11 @@ def _tree_of(git: Git, commit: str) -> str:
     return git.text("rev-parse", f"{commit}^{{tree}}")
 
 
-def _kind(snapshot: str, commit: str, old_tree: str, tree: str) -> ChangeKind:
+def _kind(snapshot: str, commit: str, old_tree: str, tree: str) -> Literal["change", "no_change", "empty"]:
+    """`empty`: no commit and no difference; `no_change`: commits, the same tree."""
     if tree != old_tree:
-        return ChangeKind.CHANGE
-    return ChangeKind.EMPTY if commit == snapshot else ChangeKind.NO_CHANGE
+        return "change"
+    return "empty" if commit == snapshot else "no_change"
 
 
 def _message(stamp: Stamp) -> bytes:

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
+from node_agent.ports import Stamp
 from node_agent.wire.gitrefs import salvage_ref
 from node_agent.wire.gitsafe import shown
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
 from node_agent.workspace.checkout import Checkouts
 from node_agent.workspace.errors import WorkspaceFailure
-from node_agent.workspace.folders import Home, Places, erase, must_be_folder
+from node_agent.workspace.folders import Home, Places, erase, must_be_folder, write_below
 from node_agent.workspace.gitrun import Git
 from node_agent.workspace.history import adopt
 from node_agent.workspace.mirror import Mirrors, Transport, borrow, make_bare, reset_config
-from node_agent.workspace.result import (
-    ChangeKind,
-    ResultCommit,
-    Stamp,
-    build,
-    fresh_index,
-    must_be_commit,
-    touched,
-)
+from node_agent.workspace.result import ResultCommit, build, fresh_index, must_be_commit, touched
 
-_NOTHING = ResultCommit(ChangeKind.NONE, None)
+_NOTHING = ResultCommit("none")
 
 
 class Workspaces:
@@ -45,6 +38,14 @@ class Workspaces:
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
         """The folder for the agent: the snapshot checked out, or an empty one."""
         return self._checkouts.prepare(identity, workspace)
+
+    def home(self, identity: AttemptId, files: Mapping[str, bytes]) -> Path:
+        """A home folder for the agent, beside the checkout, with these files (relative names). Idempotent."""
+        home = self._home.places(identity).home
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, data in files.items():
+            write_below(home, name, data)
+        return home
 
     def tree(self, identity: AttemptId) -> Path:
         """Where the agent works and the gates run."""
@@ -87,40 +88,39 @@ class Workspaces:
         must_be_commit(Git(out), commit)
         self._transport.push(identity, out, commit)
 
-    def salvage(self, identity: AttemptId, workspace: Workspace, stamp: Stamp) -> ResultCommit:
+    def salvage(self, identity: AttemptId, workspace: Workspace, stamp: Stamp) -> tuple[str, ...]:
         """Keep what an attempt that will not deliver has left: a commit in the mirror, else a folder aside.
 
-        The commit is under `refs/pancode/salvage/<identity>` of the mirror; a folder under `<home>/salvage/`.
+        Says where, for a person; nothing when there is nothing to keep. `forget` lets go of it.
         """
         places = self._home.places(identity)
         if not os.path.lexists(places.folder):
-            return _NOTHING
+            return ()
         try:
             made = self.commit(identity, workspace, stamp)
             if made.commit is not None:
-                self._keep(identity, workspace, made.commit)
+                return (self._keep(identity, workspace, made.commit),)
         except WorkspaceFailure as failure:
-            self._put_aside(identity, places)
-            return replace(
-                _NOTHING, warnings=(f"kept as files in {self._home.salvage(identity)}: {failure}",)
-            )
+            return (f"{self._put_aside(identity, places)} ({failure})",)
         if workspace.kind == "none" and any(places.tree.iterdir()):
-            self._put_aside(identity, places)
-        return made
+            return (self._put_aside(identity, places),)
+        return ()
 
-    def _keep(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
+    def _keep(self, identity: AttemptId, workspace: Workspace, commit: str) -> str:
         places, mirror = self._home.places(identity), self._home.mirror(str(workspace.repo))
         pack = places.out / "salvage.pack"
         revs = f"{commit}\n^{_snapshot(workspace)}\n".encode()
         Git(places.out).must("pack-objects", "--revs", "--stdout", "-q", stdin=revs, stdout=pack)
         Git(mirror).must("index-pack", "--stdin", "--strict", "--fix-thin", stdin=pack)
         Git(mirror).must("update-ref", salvage_ref(identity), commit)
+        return f"commit {commit} in {mirror}"
 
-    def _put_aside(self, identity: AttemptId, places: Places) -> None:
+    def _put_aside(self, identity: AttemptId, places: Places) -> str:
         target = self._home.salvage(identity)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.path.lexists(target):
             os.rename(places.folder, target)
+        return str(target)
 
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
         """Take the attempt's folder away, and with the run's last one its snapshot. Idempotent."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.workspace.result import ChangeKind, Stamp
+from node_agent.ports import Stamp
 from node_agent.workspace.workspaces import Workspaces
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal
@@ -25,7 +25,7 @@ from tests.integration.git.repos import (
 )
 from tests.integration.git.traps import Traps, hostile
 
-STAMP = Stamp("result", "worker", "worker@node", NOW_MS)
+STAMP = Stamp("result", NOW_MS)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_hostile_agent_runs_nothing_of_ours_and_hides_nothing(
     (tree / "hidden.dat").write_text("h")
     (tree / "f1").write_text("changed\n")
     made = spaces.commit(attempt(), workspace_of(taken), STAMP)
-    assert made.kind is ChangeKind.CHANGE
+    assert made.kind == "change"
     assert made.files_changed == ("f1", "hidden.dat")
     assert made.commit is not None
     spaces.push(attempt(), workspace_of(taken), made.commit)

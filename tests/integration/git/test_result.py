@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.ports import Stamp
 from node_agent.workspace import result
-from node_agent.workspace.result import ChangeKind, ResultCommit, Stamp
+from node_agent.workspace.result import ResultCommit
 from node_agent.workspace.workspaces import Workspaces
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.snapshot import Snapshot
@@ -25,7 +26,7 @@ from tests.integration.git.repos import (
     workspace_of,
 )
 
-STAMP = Stamp("Do it\n\nrun r-aaaa", "worker <x>", "worker@node", NOW_MS)
+STAMP = Stamp("Do it\n\nrun r-aaaa", NOW_MS)
 Act = Callable[[Repo], None]
 
 
@@ -71,12 +72,12 @@ def _edit_and_commit(agent: Repo) -> None:
 
 def test_nothing_done_is_empty(bench: Bench) -> None:
     made = bench.commit()
-    assert made == ResultCommit(ChangeKind.EMPTY, None)
+    assert made == ResultCommit("empty", None)
 
 
 def test_only_ignored_files_is_empty_and_says_so(bench: Bench) -> None:
     made = bench.after(lambda agent: (agent.write("ig", "build"), None)[1])
-    assert (made.kind, made.commit, made.ignored) == (ChangeKind.EMPTY, None, ("ig",))
+    assert (made.kind, made.commit, made.ignored) == ("empty", None, ("ig",))
 
 
 def test_commits_and_leftovers(bench: Bench) -> None:
@@ -89,13 +90,11 @@ def test_commits_and_leftovers(bench: Bench) -> None:
 
     made = bench.after(act)
     files = bench.delivered(made)
-    assert made.kind is ChangeKind.CHANGE
+    assert made.kind == "change"
     assert made.files_changed == ("bin", "f1", "new")
     assert (files["f1"], files["new"], files["bin"]) == (b"changed\n", b"left\n", binary)
     git = bench.depot.git(bench.taken.repo_id)
-    assert (
-        git.text("log", "--format=%s|%an", "-2", str(made.commit)) == "Do it|worker x\none|tester@localhost"
-    )
+    assert git.text("log", "--format=%s|%an", "-2", str(made.commit)) == "Do it|PanCode\none|tester@localhost"
 
 
 def test_everything_committed_is_the_agents_own_head(bench: Bench) -> None:
@@ -110,7 +109,7 @@ def test_committed_and_reverted_is_no_change(bench: Bench) -> None:
         agent.git("revert", "--no-edit", "HEAD")
 
     made = bench.after(act)
-    assert (made.kind, made.files_changed) == (ChangeKind.NO_CHANGE, ())
+    assert (made.kind, made.files_changed) == ("no_change", ())
     assert made.commit == bench.agent.head
 
 
@@ -185,7 +184,7 @@ BREAKS = [_no_git_file, _no_git_at_all, _own_init, _no_objects, _garbage_head, _
 def test_a_broken_repository_loses_no_file(act: Act, bench: Bench) -> None:
     bench.agent.write("kept", "k\n")
     made = bench.after(act)
-    assert made.kind is ChangeKind.CHANGE
+    assert made.kind == "change"
     assert bench.delivered(made)["kept"] == b"k\n"
 
 
@@ -206,7 +205,7 @@ def test_all_files_deleted_is_a_change(bench: Bench) -> None:
 
 def test_nested_repository_is_named_and_left_out(bench: Bench) -> None:
     made = bench.after(lambda agent: (simple(agent.path / "n", 1), None)[1])
-    assert (made.kind, made.nested) == (ChangeKind.EMPTY, ("n/",))
+    assert (made.kind, made.nested) == ("empty", ("n/",))
     assert made.warnings
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from node_agent import ports
+from node_agent.ports import Stamp
 from node_agent.wire.order import Workspace
 from node_agent.workspace.errors import WorkspaceFailure
-from node_agent.workspace.result import ChangeKind, Stamp
 from node_agent.workspace.workspaces import Workspaces
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.snapshot import Snapshot
@@ -25,7 +26,7 @@ from tests.integration.git.repos import (
     workspace_of,
 )
 
-STAMP = Stamp("result", "worker", "worker@node", NOW_MS)
+STAMP = Stamp("result", NOW_MS)
 NONE = Workspace(kind="none")
 
 
@@ -185,7 +186,7 @@ def test_shallow_and_sha256_projects_travel_both_ways(tmp_path: Path, repo: Repo
 def test_no_workspace_is_an_empty_folder(spaces: Workspaces) -> None:
     tree = spaces.prepare(attempt(), NONE)
     assert list(tree.iterdir()) == []
-    assert spaces.commit(attempt(), NONE, STAMP).kind is ChangeKind.NONE
+    assert spaces.commit(attempt(), NONE, STAMP).kind == "none"
     spaces.remove(attempt(), NONE)
     assert not tree.parent.exists()
 
@@ -227,11 +228,11 @@ def test_salvage_keeps_work_that_is_never_delivered(
 ) -> None:
     tree = spaces.prepare(attempt(), workspace_of(taken))
     (tree / "wip").write_text("unfinished")
-    made = spaces.salvage(attempt(), workspace_of(taken), STAMP)
+    (where,) = spaces.salvage(attempt(), workspace_of(taken), STAMP)
     spaces.remove(attempt(), workspace_of(taken))
     mirror = Repo(tmp_path / "node" / "mirrors" / taken.repo_id, init=False)
-    assert mirror.git("show", f"{made.commit}:wip") == "unfinished"
-    assert made.commit == mirror.git("rev-parse", "refs/pancode/salvage/r-aaaa.1.1")
+    assert mirror.git("show", "refs/pancode/salvage/r-aaaa.1.1:wip") == "unfinished"
+    assert mirror.git("rev-parse", "refs/pancode/salvage/r-aaaa.1.1") in where
     spaces.forget(attempt(), workspace_of(taken))
     assert mirror.git("for-each-ref") == ""
 
@@ -242,9 +243,9 @@ def test_salvage_puts_files_aside_when_no_commit_can_be_made(
     tree = spaces.prepare(attempt(), workspace_of(taken))
     (tree / "wip").write_text("unfinished")
     shutil.rmtree(tmp_path / "node" / "mirrors")
-    made = spaces.salvage(attempt(), workspace_of(taken), STAMP)
+    (where,) = spaces.salvage(attempt(), workspace_of(taken), STAMP)
     spaces.remove(attempt(), workspace_of(taken))
-    assert made.warnings
+    assert "salvage/r-aaaa.1.1" in where
     assert (tmp_path / "node" / "salvage" / "r-aaaa.1.1" / "tree" / "wip").read_text() == "unfinished"
 
 
@@ -253,3 +254,20 @@ def test_salvage_of_an_empty_workspace_keeps_its_files(spaces: Workspaces, tmp_p
     (tree / "answer").write_text("42")
     spaces.salvage(attempt(), NONE, STAMP)
     assert (tmp_path / "node" / "salvage" / "r-aaaa.1.1" / "tree" / "answer").read_text() == "42"
+
+
+def test_a_home_is_beside_the_checkout_and_private(spaces: Workspaces, taken: Snapshot) -> None:
+    tree = spaces.prepare(attempt(), workspace_of(taken))
+    home = spaces.home(attempt(), {".config/tool.json": b"{}"})
+    spaces.home(attempt(), {".config/tool.json": b"{1}"})
+    assert (home / ".config" / "tool.json").read_bytes() == b"{1}"
+    assert (home / ".config" / "tool.json").stat().st_mode & 0o077 == 0
+    assert home.parent == tree.parent
+    for name in ("../escape", "/etc/passwd", ""):
+        with pytest.raises(ValueError, match="not a name"):
+            spaces.home(attempt(), {name: b""})
+
+
+def test_it_is_the_port(spaces: Workspaces) -> None:
+    port: ports.Workspaces = spaces
+    assert port.list() == ()
