@@ -1,0 +1,274 @@
+"""What every runtime is asked and answers: a launch as a value, output in, a verdict out.
+
+`command.py` of a runtime turns a LaunchRequest and a Place into a Launch; `parse.py` reads the output as it
+grows and says at the end how the agent did. Neither does any IO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+from node_agent.wire.failure import FAILURES, FailureKind, Outcome
+from node_agent.wire.node import RuntimeFact
+from node_agent.wire.order import Limits
+from node_agent.wire.policy import MODE_WRITES, ActionClass, Enforcement, Isolation, Mode, Safety
+from node_agent.wire.receipt import Usage
+
+ANSWER_CHARS = 4000
+REASON_CHARS = 500
+NOTHING = Usage(cost_usd=Decimal(0), cost_source="local")
+"""The usage of a program that calls no model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """A session to go on with, and what it had cost before this attempt."""
+
+    session: str
+    cost_before: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchRequest:
+    """What an order asks of a runtime. Paths are absolute paths on the node.
+
+    `home` is an empty folder of this attempt outside the workspace; `argv` is for the runtime `shell` only.
+    """
+
+    task: str
+    prompt: str
+    mode: Mode
+    safety: Safety
+    read_only: bool
+    workspace: str
+    home: str
+    limits: Limits
+    model: str | None = None
+    argv: tuple[str, ...] | None = None
+    resume: Resume | None = None
+
+    @property
+    def may_write(self) -> bool:
+        """Whether this run may change files at all: mode, level and agent folded into one."""
+        return may_write(self.mode, self.safety, self.read_only)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The facts of the node that a command line depends on.
+
+    `env`: values of the allow-listed variables and secrets, and nothing else of the node's environment.
+    """
+
+    path: str
+    python: str
+    is_root: bool
+    isolation: Isolation
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A process as a value. `files`: path relative to the run's home -> bytes, written before the start."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    stdin: bytes
+    files: Mapping[str, bytes]
+
+
+class EndedBy(StrEnum):
+    """Who ended the agent's process: itself, or a limit or stop of ours."""
+
+    NONE = "none"
+    WALL = "wall"
+    IDLE = "idle"
+    OUTPUT = "output"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class ExitInfo:
+    """How the process ended: an exit status or a signal, or neither when that is not known.
+
+    `not_started`: the error's name (`ENOENT`, `EACCES`, ...) when there never was a process.
+    """
+
+    status: int | None = None
+    signal: int | None = None
+    ended_by: EndedBy = EndedBy.NONE
+    not_started: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """The agent is up; what it says of itself."""
+
+    session: str | None
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A piece of text for the person who watches."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The agent called a tool; `detail` is the path or command, clipped."""
+
+    tool: str
+    action: ActionClass
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A tool call that the runtime did not let through."""
+
+    tool: str
+    action: ActionClass
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageGrew:
+    """Totals of this attempt so far."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """The runtime asks its model again; `status` is the HTTP status of the failure if there was one."""
+
+    status: int | None
+    why: str
+
+
+Activity = SessionStarted | Said | ToolCall | Denial | UsageGrew | Retrying
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What output and exit amount to. `failure` None means done, as far as the runtime can tell."""
+
+    failure: FailureKind | None
+    reason: str
+    answer: str
+    usage: Usage
+    session: str | None = None
+    model: str | None = None
+    version: str | None = None
+    tool_calls: Mapping[ActionClass, int] = field(default_factory=dict)
+    denials: tuple[Denial, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        return Outcome.DONE if self.failure is None else FAILURES[self.failure].outcome
+
+
+class Parser(Protocol):
+    """Reads one attempt's standard output from byte 0 on; memory stays bounded whatever comes."""
+
+    @property
+    def usage(self) -> Usage:
+        """What was consumed so far; exact only after `finish`. `agent_ms` is left to the caller."""
+
+    def feed(self, chunk: bytes) -> list[Activity]:
+        """Take the next bytes, cut anywhere. Never raises, whatever they are."""
+
+    def finish(self, end: ExitInfo) -> Verdict:
+        """The process is gone and all its output was fed. Call once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a runtime tells and enforces by itself; the node does the rest or says that it cannot."""
+
+    stream: bool = False
+    usage: bool = False
+    cost: bool = False
+    resume: bool = False
+    read_only_enforced: bool = False
+    turn_limit: bool = False
+    budget_limit: bool = False
+    needs_model: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How discovery finds a runtime: run each argument list, give (exit status or None, stdout) of each."""
+
+    argvs: tuple[tuple[str, ...], ...]
+    read: Callable[[Sequence[tuple[int | None, str]]], RuntimeFact]
+
+
+def may_write(mode: Mode, safety: Safety, read_only: bool) -> bool:
+    """Whether mode, level and agent together let a run change files."""
+    return mode in MODE_WRITES and safety is not Safety.SUGGEST and not read_only
+
+
+def base_env(request: LaunchRequest, place: Place) -> dict[str, str]:
+    """The whole environment of an agent: a few fixed variables and what the order allows, no others.
+
+    An allowed variable never replaces the run's own HOME, TMPDIR or PATH.
+    """
+    return {
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        "NO_COLOR": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_AUTHOR_NAME": "PanCode agent",
+        "GIT_AUTHOR_EMAIL": "agent@pancode.invalid",
+        "GIT_COMMITTER_NAME": "PanCode agent",
+        "GIT_COMMITTER_EMAIL": "agent@pancode.invalid",
+        **place.env,
+        "PATH": place.path,
+        "HOME": request.home,
+        "TMPDIR": f"{request.home}/tmp",
+    }
+
+
+BASE_FILES: Mapping[str, bytes] = {"tmp/.keep": b""}
+"""So that TMPDIR exists."""
+
+
+def clip(text: str, size: int = ANSWER_CHARS) -> str:
+    """At most `size` characters, the end kept: a final text says what matters last."""
+    return text if len(text) <= size else "…" + text[1 - size :]
+
+
+def ended_for_us(end: ExitInfo) -> tuple[FailureKind, str] | None:
+    """The part of the outcome that outranks all output: it never started, or we ended it."""
+    if end.not_started:
+        return FailureKind.RUNTIME_MISSING, f"the program could not be started: {end.not_started}"
+    match end.ended_by:
+        case EndedBy.NONE:
+            return None
+        case EndedBy.WALL:
+            return FailureKind.WALL_LIMIT, "the time limit was reached"
+        case EndedBy.IDLE:
+            return FailureKind.IDLE_LIMIT, "no output for as long as the idle limit"
+        case EndedBy.OUTPUT:
+            return FailureKind.OUTPUT_LIMIT, "more output than the limit"
+        case EndedBy.STOP:
+            return FailureKind.STOPPED, "stopped on request"
+
+
+def how_it_ended(end: ExitInfo) -> str:
+    """`exit 3`, `signal 9` or `end unknown`, for reasons."""
+    if end.signal is not None:
+        return f"signal {end.signal}"
+    return "end unknown" if end.status is None else f"exit {end.status}"
+
+
+Launcher = Callable[[LaunchRequest, Place], Launch]
+ParserFactory = Callable[[LaunchRequest], Parser]
+Enforcer = Callable[[Mode, Safety, bool, Isolation], Enforcement]

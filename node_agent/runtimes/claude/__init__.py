@@ -1,0 +1,3 @@
+"""The runtime `claude`: Claude Code, headless."""
+
+from __future__ import annotations

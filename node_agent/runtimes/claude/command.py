@@ -1,0 +1,102 @@
+"""Starts Claude Code headless: flags, environment and files as measured with version 2.1.328."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, Probe, base_env, may_write
+from node_agent.wire.node import RuntimeFact
+from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+
+CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_BASE_URL")
+"""Variables that log the program in or point it at a model server; a run sees those that its order names."""
+
+PROMPT = "prompt.md"
+HEAD = "Task:\n"
+"""A first line of our own: a task that starts with a slash would be taken for a command of the program."""
+
+_READ = "Read,Grep,Glob"
+_WRITE = _READ + ",Edit,Write"
+# `--tools` limits, for sub-agents as well; `--allowedTools` would only grant. `--restricted` keeps file tools
+# inside the workspace. Without `--tools`, acceptEdits lets a plain `echo x > file` through Bash pass.
+_RULES = {
+    Safety.SUGGEST: ("--tools", _READ, "--permission-mode", "dontAsk", "--restricted"),
+    Safety.AUTO_EDIT: ("--tools", _WRITE, "--permission-mode", "acceptEdits", "--restricted"),
+    Safety.FULL_AUTO: ("--tools", _WRITE + ",Bash", "--permission-mode", "bypassPermissions"),
+}
+
+
+def launch(request: LaunchRequest, place: Place) -> Launch:
+    """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
+    files = {**BASE_FILES, "claude/.keep": b""}
+    if request.prompt:
+        files[PROMPT] = request.prompt.encode("utf-8", "surrogateescape")
+    stdin = f"{HEAD}{request.task}\n".encode("utf-8", "surrogateescape")
+    return Launch(_argv(request), _env(request, place), stdin, files)
+
+
+def _argv(request: LaunchRequest) -> tuple[str, ...]:
+    argv = ["claude", "-p", "--output-format", "stream-json", "--verbose"]
+    if request.model:
+        argv += ["--model", request.model]
+    argv += ["--setting-sources", "", "--strict-mcp-config", "--permission-prompts", "none"]
+    argv += _RULES[request.safety if request.may_write else Safety.SUGGEST]
+    if request.prompt:
+        argv += ["--append-system-prompt-file", f"{request.home}/{PROMPT}"]
+    if request.limits.usd is not None:
+        argv += ["--max-budget-usd", format(request.limits.usd, "f")]
+    if request.resume:
+        argv += ["--resume", request.resume.session]
+    return tuple(argv)
+
+
+def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
+    env = {
+        **base_env(request, place),
+        "CLAUDE_CONFIG_DIR": f"{request.home}/claude",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_AUTOUPDATER": "1",
+    }
+    # Left alone it asks ten times, for more than 100 s, and looks stalled meanwhile.
+    env.setdefault("CLAUDE_CODE_MAX_RETRIES", "3")
+    if place.is_root and request.may_write and request.safety is Safety.FULL_AUTO:
+        env["IS_SANDBOX"] = "1"  # as root it refuses bypassPermissions otherwise
+    return env
+
+
+def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
+    """Its flags hold read-only and auto-edit (measured with a hostile model); full-auto needs a wall."""
+    if isolation is Isolation.SANDBOX:
+        return Enforcement.SANDBOX
+    if may_write(mode, safety, read_only) and safety is Safety.FULL_AUTO:
+        return Enforcement.TOLD_ONLY
+    return Enforcement.RUNTIME
+
+
+def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
+    """From `--version` and `auth status`."""
+    (status, said), (_, login) = [*results, (None, ""), (None, "")][:2]
+    if status != 0:
+        fix = "npm install -g @anthropic-ai/claude-code"
+        return RuntimeFact(name="claude", state="missing", fix=fix)
+    found = re.match(r"(\d+\.\d+\.\d+)\b", said.strip())
+    if not found:
+        return RuntimeFact(name="claude", state="unknown_version", fix="claude update")
+    version = found[1]
+    if _logged_in(login):
+        return RuntimeFact(name="claude", version=version, state="ok")
+    fix = "claude setup-token, then give the run CLAUDE_CODE_OAUTH_TOKEN (or ANTHROPIC_API_KEY)"
+    return RuntimeFact(name="claude", version=version, state="not_logged_in", fix=fix)
+
+
+def _logged_in(said: str) -> bool:
+    try:
+        status = json.loads(said)
+    except ValueError:
+        return False
+    return isinstance(status, dict) and status.get("loggedIn") is True
+
+
+PROBE = Probe((("claude", "--version"), ("claude", "auth", "status")), read_probe)

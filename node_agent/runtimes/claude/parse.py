@@ -1,0 +1,241 @@
+"""Reads Claude Code's JSON stream: what it does, what it uses, and whether it did its work."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from node_agent.runtimes.base import (
+    REASON_CHARS,
+    Activity,
+    Denial,
+    ExitInfo,
+    Resume,
+    Retrying,
+    Said,
+    SessionStarted,
+    ToolCall,
+    UsageGrew,
+    Verdict,
+    clip,
+    ended_for_us,
+    how_it_ended,
+)
+from node_agent.runtimes.claude.tools import action_of, detail_of, is_denied
+from node_agent.runtimes.lines import JsonLines, count_of, dict_of, list_of, text_of, usd_of
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.policy import ActionClass
+from node_agent.wire.receipt import Usage
+
+MAX_DENIALS = 100
+MAX_CALLS_OPEN = 1000
+
+_BY_STATUS = {
+    400: FailureKind.AGENT_FAILED,
+    413: FailureKind.AGENT_FAILED,
+    401: FailureKind.MODEL_AUTH,
+    403: FailureKind.MODEL_AUTH,
+    429: FailureKind.MODEL_BUSY,
+    503: FailureKind.MODEL_BUSY,
+    529: FailureKind.MODEL_BUSY,
+}
+_BY_SUBTYPE = {
+    "error_max_turns": FailureKind.AGENT_FAILED,
+    "error_max_budget_usd": FailureKind.USD_LIMIT,
+}
+
+
+class ClaudeParser:
+    """One attempt's `--output-format stream-json`. The last `result` event is the terminal one."""
+
+    def __init__(self, resume: Resume | None = None) -> None:
+        self._lines = JsonLines()
+        self._cost_before = resume.cost_before if resume else Decimal(0)
+        self._session: str | None = None
+        self._model: str | None = None
+        self._version: str | None = None
+        self._calls: Counter[ActionClass] = Counter()
+        self._open: dict[str, ToolCall] = {}
+        self._denials: list[Denial] = []
+        self._denied_last: Denial | None = None
+        self._tokens = _LiveTokens()
+        self._result: dict[str, Any] | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """From the result event; before it, from the messages so far, whose output counts are too low."""
+        return self._tokens.usage() if self._result is None else _final_usage(self._result, self._cost_before)
+
+    def feed(self, chunk: bytes) -> list[Activity]:
+        return [a for event in self._lines.feed(chunk) for a in self._event(event)]
+
+    def finish(self, end: ExitInfo) -> Verdict:
+        for event in self._lines.end():
+            for _ in self._event(event):
+                pass
+        failure, reason = self._judge(end)
+        answer = text_of(self._result.get("result")) if self._result else self._tokens.last_text
+        return Verdict(
+            failure,
+            clip(reason, REASON_CHARS),
+            clip(answer),
+            self.usage,
+            self._session,
+            self._model,
+            self._version,
+            dict(self._calls),
+            tuple(self._denials),
+        )
+
+    # ---- events
+    def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
+        self._session = text_of(event.get("session_id")) or self._session
+        match event.get("type"):
+            case "system":
+                yield from self._system(event)
+            case "assistant":
+                yield from self._assistant(dict_of(event.get("message")))
+            case "user":
+                yield from self._user(event)
+            case "result":
+                self._result = event
+                yield UsageGrew(self.usage)
+
+    def _system(self, event: dict[str, Any]) -> Iterator[Activity]:
+        if event.get("subtype") == "init":
+            self._model = text_of(event.get("model")) or self._model
+            self._version = text_of(event.get("claude_code_version")) or self._version
+            yield SessionStarted(self._session, self._model)
+        elif event.get("subtype") == "api_retry":
+            status = count_of(event.get("error_status")) or None
+            yield Retrying(status, text_of(event.get("error"), "unknown"))
+
+    def _assistant(self, message: dict[str, Any]) -> Iterator[Activity]:
+        if self._tokens.message(message):
+            yield UsageGrew(self.usage)
+        for block in map(dict_of, list_of(message.get("content"))):
+            if block.get("type") == "text" and (text := text_of(block.get("text"))):
+                self._tokens.last_text = clip(text)
+                yield Said(text)
+            elif block.get("type") == "tool_use":
+                yield self._called(block)
+
+    def _called(self, block: dict[str, Any]) -> ToolCall:
+        name, given = text_of(block.get("name"), "?"), dict_of(block.get("input"))
+        call = ToolCall(name, action_of(name, given), detail_of(given))
+        self._calls[call.action] += 1
+        if len(self._open) < MAX_CALLS_OPEN:
+            self._open[text_of(block.get("id"))] = call
+        return call
+
+    def _user(self, event: dict[str, Any]) -> Iterator[Activity]:
+        meta = {text_of(m.get("id")): m for m in map(dict_of, list_of(event.get("tool_result_meta")))}
+        for block in map(dict_of, list_of(dict_of(event.get("message")).get("content"))):
+            if block.get("type") != "tool_result":
+                continue
+            number = text_of(block.get("tool_use_id"))
+            call = self._open.pop(number, ToolCall("?", ActionClass.UNKNOWN))
+            if not is_denied(block, meta.get(number, {})):
+                self._denied_last = None  # it found another way
+                continue
+            denial = Denial(call.tool, call.action, clip(text_of(block.get("content")), 200))
+            self._denied_last = denial
+            if len(self._denials) < MAX_DENIALS:
+                self._denials.append(denial)
+            yield denial
+
+    # ---- the outcome, in this order and no other
+    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := ended_for_us(end):
+            return ours
+        if self._result is None:
+            return self._no_result(end)
+        if failed := _failed(self._result):
+            return failed
+        if end.status != 0:
+            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result that said success"
+        if not text_of(self._result.get("result")).strip():
+            return FailureKind.NO_ANSWER, "the answer is empty"
+        if last := self._denied_last:
+            return FailureKind.TOOL_DENIED, f"its last call, {last.tool}, was denied and no other followed"
+        return None, "success"
+
+    def _no_result(self, end: ExitInfo) -> tuple[FailureKind, str]:
+        if end.status in (126, 127) and not self._lines.lines:
+            return FailureKind.RUNTIME_MISSING, f"{how_it_ended(end)} without any output"
+        if self._lines.unreadable == self._lines.lines:
+            return FailureKind.RUNTIME_UNREADABLE, f"{how_it_ended(end)} without one readable event"
+        return FailureKind.NO_ANSWER, f"{how_it_ended(end)} without a result event"
+
+
+def _failed(result: dict[str, Any]) -> tuple[FailureKind, str] | None:
+    """What a result event says went wrong. Its `subtype` is "success" even when the model server refused."""
+    subtype = text_of(result.get("subtype"))
+    if kind := _BY_SUBTYPE.get(subtype):
+        return kind, _words(result) or subtype
+    if result.get("is_error") is not True and subtype == "success":
+        return None
+    status = count_of(result.get("api_error_status"))
+    words = _words(result) or subtype or "an error without words"
+    return _kind_of(result, status, words), words
+
+
+def _kind_of(result: dict[str, Any], status: int, words: str) -> FailureKind:
+    if status:
+        return _BY_STATUS.get(status, FailureKind.MODEL_FAILED)
+    if words.startswith(("Not logged in", "Invalid API key")):
+        return FailureKind.MODEL_AUTH
+    if result.get("stop_reason") != "refusal" and result.get("terminal_reason") == "api_error":
+        return FailureKind.MODEL_FAILED
+    return FailureKind.AGENT_FAILED
+
+
+def _words(result: dict[str, Any]) -> str:
+    said = text_of(result.get("result"))
+    return said or "; ".join(text_of(e) for e in list_of(result.get("errors")))
+
+
+def _uncached(tokens: dict[str, Any]) -> int:
+    return count_of(tokens.get("input_tokens")) + count_of(tokens.get("cache_creation_input_tokens"))
+
+
+def _final_usage(result: dict[str, Any], cost_before: Decimal) -> Usage:
+    """`usage` is of this run; `total_cost_usd` is of the whole session."""
+    tokens = dict_of(result.get("usage"))
+    cost = usd_of(result.get("total_cost_usd"))
+    return Usage(
+        input_tokens=_uncached(tokens),
+        cached_tokens=count_of(tokens.get("cache_read_input_tokens")),
+        output_tokens=count_of(tokens.get("output_tokens")),
+        cost_usd=None if cost is None else max(cost - cost_before, Decimal(0)),
+        cost_source="unknown" if cost is None else "reported",
+        turns=count_of(result.get("num_turns")),
+    )
+
+
+class _LiveTokens:
+    """Sums the messages so far; one message comes as several events, with the same id and numbers."""
+
+    def __init__(self) -> None:
+        self.input = self.cached = self.output = self.turns = 0
+        self.last_text = ""
+        self._last_id = ""
+
+    def message(self, message: dict[str, Any]) -> bool:
+        """Count one message; whether it was a new one."""
+        number, tokens = text_of(message.get("id")), dict_of(message.get("usage"))
+        if number == self._last_id or message.get("model") == "<synthetic>":
+            return False
+        self._last_id = number
+        self.input += _uncached(tokens)
+        self.cached += count_of(tokens.get("cache_read_input_tokens"))
+        self.output += count_of(tokens.get("output_tokens"))
+        self.turns += 1
+        return True
+
+    def usage(self) -> Usage:
+        return Usage(
+            input_tokens=self.input, cached_tokens=self.cached, output_tokens=self.output, turns=self.turns
+        )

@@ -1,0 +1,103 @@
+"""Cuts a growing byte stream into JSON objects, with bounded memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+LINE_CAP = 16 << 20
+"""A longer line is dropped as a whole; real programs were seen to write lines of 270 KB."""
+
+
+class JsonLines:
+    """Feed it bytes cut anywhere; it gives each whole line that is a JSON object, numbers as Decimal.
+
+    `lines` counts all lines that were not blank, `unreadable` those that gave no object.
+    """
+
+    def __init__(self, cap: int = LINE_CAP) -> None:
+        self._rest = bytearray()
+        self._cap = cap
+        self._skipping = False
+        self.lines = 0
+        self.unreadable = 0
+
+    def feed(self, chunk: bytes) -> Iterator[dict[str, Any]]:
+        """The objects whose lines this chunk completes. Use the iterator up before the next call."""
+        start, end = 0, chunk.find(b"\n")
+        while end >= 0:
+            yield from self._line(chunk[start:end])
+            start, end = end + 1, chunk.find(b"\n", end + 1)
+        self._keep(chunk[start:])
+
+    def end(self) -> Iterator[dict[str, Any]]:
+        """The last line, if the program left out its newline."""
+        yield from self._line(b"")
+
+    def _keep(self, piece: bytes) -> None:
+        if not self._skipping:
+            self._rest += piece
+        if len(self._rest) > self._cap:
+            self._skipping = True
+            self._rest.clear()
+
+    def _line(self, piece: bytes) -> Iterator[dict[str, Any]]:
+        self._keep(piece)
+        data, skipped = bytes(self._rest), self._skipping
+        self._rest.clear()
+        self._skipping = False
+        if not skipped and not data.strip():
+            return
+        self.lines += 1
+        value = None if skipped else _loads(data)
+        if value is None:
+            self.unreadable += 1
+        else:
+            yield value
+
+
+def _loads(data: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(data, parse_float=Decimal)
+    except (ValueError, RecursionError):  # a UnicodeDecodeError is a ValueError
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def text_of(value: Any, default: str = "") -> str:
+    """The value if it is a string: programs send null or numbers where text is documented."""
+    return value if isinstance(value, str) else default
+
+
+def count_of(value: Any) -> int:
+    """The value if it is a whole number that a count can be, else 0."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+
+
+def dict_of(value: Any) -> dict[str, Any]:
+    """The value if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def list_of(value: Any) -> list[Any]:
+    """The value if it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def usd_of(value: Any) -> Decimal | None:
+    """Dollars to a billionth, or None for what is no amount.
+
+    Programs add up binary floats (0.018930000000000002); a billionth of a dollar is below every price.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+        return None
+    try:
+        amount = Decimal(value)
+        exact = amount.quantize(Decimal("1e-9"))
+    except ArithmeticError:
+        return None
+    if not amount.is_finite() or amount < 0:
+        return None
+    return Decimal(format(exact.normalize(), "f"))

@@ -1,0 +1,3 @@
+"""The runtime `shell`: the user's own script or argument list, no model."""
+
+from __future__ import annotations

@@ -1,0 +1,38 @@
+"""Starts a shell script, or exactly an argument list, in the workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, Probe, base_env, may_write
+from node_agent.wire.node import RuntimeFact
+from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+
+SCRIPT = "task.sh"
+
+
+def launch(request: LaunchRequest, place: Place) -> Launch:
+    """`sh -eu FILE` with the task as the file's text, outside the checkout; or the argument list as it is."""
+    env = base_env(request, place)
+    if request.argv is not None:
+        return Launch(request.argv, env, b"", BASE_FILES)
+    script = request.task if request.task.endswith("\n") else request.task + "\n"
+    files = {**BASE_FILES, SCRIPT: script.encode("utf-8", "surrogateescape")}
+    return Launch(("sh", "-eu", f"{request.home}/{SCRIPT}"), env, b"", files)
+
+
+def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
+    """A shell holds no rule by itself: a wall does, or the script's author is trusted to have meant it."""
+    if isolation is Isolation.SANDBOX:
+        return Enforcement.SANDBOX
+    return Enforcement.TOLD_ONLY if may_write(mode, safety, read_only) else Enforcement.IMPOSSIBLE
+
+
+def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
+    """Any POSIX shell will do."""
+    found = bool(results) and results[0][0] == 0
+    fix = "" if found else "install a POSIX shell as `sh`"
+    return RuntimeFact(name="shell", state="ok" if found else "missing", fix=fix)
+
+
+PROBE = Probe((("sh", "-c", ":"),), read_probe)

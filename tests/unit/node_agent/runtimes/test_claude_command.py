@@ -1,0 +1,101 @@
+"""The runtime `claude`: its command line is the measured one, and user text never reaches it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from node_agent.runtimes.base import Resume
+from node_agent.runtimes.claude.command import enforcement, launch, read_probe
+from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+from tests.unit.node_agent.runtimes.asked import LIMITS, PLACE, ask, place
+
+HEAD = ("claude", "-p", "--output-format", "stream-json", "--verbose", "--model", "m")
+FIXED = ("--setting-sources", "", "--strict-mcp-config", "--permission-prompts", "none")
+READ = ("--tools", "Read,Grep,Glob", "--permission-mode", "dontAsk", "--restricted")
+EDIT = ("--tools", "Read,Grep,Glob,Edit,Write", "--permission-mode", "acceptEdits", "--restricted")
+FULL = ("--tools", "Read,Grep,Glob,Edit,Write,Bash", "--permission-mode", "bypassPermissions")
+
+
+@pytest.mark.parametrize(
+    ("mode", "safety", "read_only", "rules"),
+    [
+        (Mode.BUILD, Safety.AUTO_EDIT, False, EDIT),
+        (Mode.BUILD, Safety.AUTO_EDIT, True, READ),
+        (Mode.BUILD, Safety.SUGGEST, False, READ),
+        (Mode.BUILD, Safety.FULL_AUTO, False, FULL),
+        (Mode.BUILD, Safety.FULL_AUTO, True, READ),
+        (Mode.PLAN, Safety.FULL_AUTO, False, READ),
+        (Mode.REVIEW, Safety.AUTO_EDIT, False, READ),
+        (Mode.ADMIN, Safety.AUTO_EDIT, False, READ),
+    ],
+)
+def test_mode_level_and_agent_become_flags(
+    mode: Mode, safety: Safety, read_only: bool, rules: tuple[str, ...]
+) -> None:
+    made = launch(ask(mode=mode, safety=safety, read_only=read_only, model="m"), PLACE)
+    assert made.argv == HEAD + FIXED + rules
+
+
+def test_limits_resume_and_prompt_become_flags_and_files() -> None:
+    limits = LIMITS.model_copy(update={"usd": Decimal("0.50")})
+    resume = Resume("s-1", Decimal(1))
+    made = launch(ask(prompt="be kind", limits=limits, resume=resume), PLACE)
+    assert made.argv[-6:] == (
+        *("--append-system-prompt-file", "/node/homes/r/prompt.md"),
+        *("--max-budget-usd", "0.50"),
+        *("--resume", "s-1"),
+    )
+    assert made.files["prompt.md"] == b"be kind"
+    assert "--model" not in made.argv
+
+
+@pytest.mark.parametrize("task", ["/help", "--version", "", "a\n\nb", "$(id) 'q' \"r\" 😀", "\udcff"])
+def test_the_task_is_on_standard_input_behind_a_line_of_ours(task: str) -> None:
+    made = launch(ask(task=task, prompt=task), PLACE)
+    assert made.stdin == b"Task:\n" + task.encode("utf-8", "surrogateescape") + b"\n"
+    assert task == "" or task not in made.argv
+
+
+def test_the_environment_is_the_runs_own() -> None:
+    env = launch(ask(), place(env={"ANTHROPIC_API_KEY": "k", "CLAUDE_CONFIG_DIR": "/root/.claude"})).env
+    assert env["ANTHROPIC_API_KEY"] == "k"
+    assert env["CLAUDE_CONFIG_DIR"] == "/node/homes/r/claude"
+    assert env["DISABLE_AUTOUPDATER"] == env["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"] == "1"
+    assert "IS_SANDBOX" not in env
+
+
+def test_only_full_auto_as_root_says_that_it_is_in_a_sandbox() -> None:
+    root = place(is_root=True)
+    assert launch(ask(safety=Safety.FULL_AUTO), root).env["IS_SANDBOX"] == "1"
+    assert "IS_SANDBOX" not in launch(ask(), root).env
+    assert "IS_SANDBOX" not in launch(ask(safety=Safety.FULL_AUTO, read_only=True), root).env
+
+
+def test_full_auto_is_told_only_without_a_wall() -> None:
+    def grade(safety: Safety, isolation: Isolation = Isolation.NONE) -> Enforcement:
+        return enforcement(Mode.BUILD, safety, False, isolation)
+
+    assert grade(Safety.SUGGEST) is grade(Safety.AUTO_EDIT) is Enforcement.RUNTIME
+    assert grade(Safety.FULL_AUTO) is Enforcement.TOLD_ONLY
+    assert grade(Safety.FULL_AUTO, Isolation.SANDBOX) is Enforcement.SANDBOX
+
+
+@pytest.mark.parametrize(
+    ("results", "state", "version"),
+    [
+        ([(None, "")], "missing", None),
+        ([(1, "boom"), (1, "")], "missing", None),
+        ([(0, "huh"), (0, "{}")], "unknown_version", None),
+        ([(0, "2.1.328 (Claude Code)\n"), (1, '{"loggedIn": false}')], "not_logged_in", "2.1.328"),
+        ([(0, "2.1.328 (Claude Code)\n"), (0, '{"loggedIn": true}')], "ok", "2.1.328"),
+        ([(0, "2.1.328 (Claude Code)\n"), (0, "not json")], "not_logged_in", "2.1.328"),
+        ([(0, "2.1.328 (Claude Code)\n")], "not_logged_in", "2.1.328"),
+        ([], "missing", None),
+    ],
+)
+def test_probe(results: list[tuple[int | None, str]], state: str, version: str | None) -> None:
+    fact = read_probe(results)
+    assert (fact.state, fact.version) == (state, version)
+    assert bool(fact.fix) is (state != "ok")
