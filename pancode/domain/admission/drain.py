@@ -1,0 +1,17 @@
+"""Gate 3: whether the fleet takes new work."""
+
+from __future__ import annotations
+
+from pancode.domain.admission.verdict import Verdict, passed, refused
+from pancode.domain.resolve import Resolution
+from pancode.domain.snapshot import AdmissionView
+
+NAME = "drain"
+
+
+def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
+    if view.draining is not None:
+        return refused(
+            NAME, f"Dispatch blocked: the fleet takes no new work: {view.draining}", "pancode fleet resume"
+        )
+    return passed(NAME, "the fleet takes work")

@@ -1,0 +1,60 @@
+"""Gate 10: whether the runtime can use the model, and whether some node could take the run, now or later."""
+
+from __future__ import annotations
+
+from pancode.domain.admission.verdict import Verdict, passed, refused, warned
+from pancode.domain.candidates import Candidate
+from pancode.domain.resolve import Resolution
+from pancode.domain.runtimes import foreign_provider
+from pancode.domain.snapshot import AdmissionView
+
+NAME = "routing"
+_SHOWN = 6
+
+
+def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
+    return _model(resolution) or _node(resolution)
+
+
+def _model(resolution: Resolution) -> Verdict | None:
+    runtime, model = resolution.runtime, resolution.asked_model
+    provider = foreign_provider(model, runtime)
+    if provider is not None:
+        return refused(
+            NAME,
+            f"Dispatch blocked: runtime {runtime.name} cannot use model {model} of {provider}",
+            "name another model with --model, or another runtime with --runtime",
+        )
+    if runtime.needs_model and model is None:
+        return refused(
+            NAME,
+            f"Dispatch blocked: runtime {runtime.name} has no model of its own",
+            "add --model, or set PANCODE_WORKER_MODEL",
+        )
+    return None
+
+
+def _node(resolution: Resolution) -> Verdict:
+    fitting = [c for c in resolution.candidates if c.fits]
+    if not fitting:
+        return _nowhere(resolution.candidates)
+    ready = [c for c in fitting if c.ready]
+    if not ready:
+        fix = next((c.fix for c in fitting if c.fix), "pancode fleet status")
+        return warned(NAME, f"it would wait: {_listed(fitting)}", fix)
+    model = f" with {resolution.asked_model}" if resolution.asked_model else ""
+    names = ", ".join(c.name for c in ready[:_SHOWN])
+    return passed(NAME, f"runtime {resolution.runtime.name}{model} on {names}")
+
+
+def _nowhere(candidates: tuple[Candidate, ...]) -> Verdict:
+    if not candidates:
+        return refused(NAME, "Dispatch blocked: the fleet has no node", "pancode fleet up")
+    told = [c for c in candidates if c.why != "not the pinned node"]
+    fix = next((c.fix for c in told if c.fix), "pancode fleet status")
+    return refused(NAME, f"Dispatch blocked: no node can take it: {_listed(told)}", fix)
+
+
+def _listed(candidates: list[Candidate]) -> str:
+    more = f"; and {len(candidates) - _SHOWN} more" if len(candidates) > _SHOWN else ""
+    return "; ".join(f"{c.name} {c.why}" for c in candidates[:_SHOWN]) + more

@@ -1,0 +1,28 @@
+"""What a gate answers: passed or not, in its own words, with the command that helps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One gate's judgement. `warning`: passed, and the words say something to look at."""
+
+    gate: str
+    passed: bool
+    words: str
+    fix: str = ""
+    warning: bool = False
+
+
+def passed(gate: str, words: str) -> Verdict:
+    return Verdict(gate, True, words)
+
+
+def warned(gate: str, words: str, fix: str = "") -> Verdict:
+    return Verdict(gate, True, words, fix, warning=True)
+
+
+def refused(gate: str, words: str, fix: str) -> Verdict:
+    return Verdict(gate, False, words, fix)

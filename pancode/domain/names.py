@@ -1,0 +1,59 @@
+"""Decides what a person meant by a name that is not quite right, and which run a prefix stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from pancode.errors import NotFoundError, UsageError
+
+LAST = "last"
+_SHOWN = 8
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """The name that the word was probably meant to be; None when none is near."""
+    by_lower = {name.lower(): name for name in names}
+    found = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def not_found(kind: str, word: str, names: Iterable[str], fix: str) -> NotFoundError:
+    """The error with the nearest name, or with all names when none is near. `fix`: what lists them."""
+    known = sorted(names)
+    near = nearest(word, known)
+    if near is not None:
+        why, fix = f"did you mean {near}?", f"use {near}, or look: {fix}"
+    elif known:
+        more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+        why = f"there are {', '.join(known[:_SHOWN])}{more}"
+    else:
+        why = f"there is no {kind} at all"
+    return NotFoundError(f"there is no {kind} {word!r}", why=why, fix=fix, code=f"{kind}_not_found")
+
+
+def pick_run(text: str, newest_first: Sequence[str]) -> str:
+    """The run's id from its id, an unambiguous prefix (with or without `r-`), or `last`.
+
+    NotFoundError when there is none, UsageError that lists the candidates when there are several.
+    """
+    fix = "pancode runs"
+    if text == LAST:
+        if not newest_first:
+            raise NotFoundError("there is no run yet", fix="pancode dispatch TASK", code="run_not_found")
+        return newest_first[0]
+    prefix = text if text.startswith("r-") else f"r-{text}"
+    found = [run for run in newest_first if run.startswith(prefix)] if text else []
+    if prefix in found:
+        return prefix
+    if len(found) > 1:
+        listed = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+        raise UsageError(
+            f"{text!r} stands for {len(found)} runs",
+            why=listed,
+            fix="give more letters",
+            code="run_ambiguous",
+        )
+    if not found:
+        raise not_found("run", text, newest_first[:200], fix)
+    return found[0]

@@ -1,0 +1,86 @@
+"""What a person or program asks for, and what the fleet has to offer: the two inputs of resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from node_agent.wire.policy import Mode, Safety
+from pancode.domain.agents import DEFAULT_AGENT, Agents
+from pancode.domain.fleet import NodeView
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchRequest:
+    """One dispatch as asked. None: not said, so the agent's, the project's or the fleet's own applies.
+
+    `argv` (runtime shell only) takes the place of `task`. `verify` None: the project's gates; empty: none.
+    `depth`: 0 from a person, the parent's depth plus 1 from a run.
+    """
+
+    task: str
+    created_by: str
+    argv: tuple[str, ...] | None = None
+    agent: str | None = None
+    node: str | None = None
+    require: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode | None = None
+    safety: Safety | None = None
+    model: str | None = None
+    runtime: str | None = None
+    workspace: str | None = None
+    """`git` or `none`; None: git inside a repository, else none."""
+    budget: Decimal | None = None
+    timeout_ms: int | None = None
+    verify: tuple[str, ...] | None = None
+    priority: int = 0
+    told_only: bool = False
+    depth: int = 0
+    project: str | None = None
+    """Absolute path of the top of the user's repository; None outside of one."""
+    cwd: str | None = None
+    on_lost: str | None = None
+    land: bool = False
+    max_attempts: int | None = None
+    retry_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """The fleet's settings that a request may leave out. Milliseconds, bytes, USD."""
+
+    agent: str = DEFAULT_AGENT
+    runtime: str = "claude"
+    model: str | None = None
+    mode: Mode = Mode.BUILD
+    safety: Safety = Safety.AUTO_EDIT
+    wall_ms: int = 3_600_000
+    idle_ms: int = 600_000
+    output_bytes: int = 64 * 1024 * 1024
+    tokens: int | None = None
+    per_run_usd: Decimal | None = None
+    estimate_usd: Decimal = Decimal("0.75")
+    max_attempts: int = 1
+    on_lost: str = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What the repository's own pancode.yaml says. Commands are argument lists."""
+
+    setup: tuple[tuple[str, ...], ...] = ()
+    verify: tuple[tuple[str, ...], ...] = ()
+    env: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What there is to choose from now. `history`: average USD of settled runs by (agent, model)."""
+
+    agents: Agents
+    nodes: tuple[NodeView, ...]
+    defaults: Defaults = Defaults()
+    project: Project = Project()
+    history: Mapping[tuple[str, str | None], Decimal] = field(default_factory=dict)

@@ -1,0 +1,275 @@
+"""From what was asked to what would run: agent, runtime, limits, gates, nodes, estimate. Judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeVar
+
+from node_agent.wire.policy import Mode, Safety
+from pancode.domain.agents import Agent, compile_prompt, find_agent
+from pancode.domain.candidates import Candidate, candidates
+from pancode.domain.names import not_found
+from pancode.domain.records import Run
+from pancode.domain.request import Catalogue, DispatchRequest
+from pancode.domain.runtimes import RUNTIMES, RuntimeKind, bare_model, canonical, runtime_for_model
+from pancode.domain.words import split_words
+from pancode.errors import PancodeError, UsageError
+
+T = TypeVar("T")
+ON_LOST = ("ask", "retry")
+WORKSPACES = ("git", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """What ends the run; None: no such limit."""
+
+    wall_ms: int
+    idle_ms: int
+    output_bytes: int
+    tokens: int | None = None
+    usd: Decimal | None = None
+
+    def plain(self) -> dict[str, object]:
+        """Plain JSON as the ledger keeps it; money as text."""
+        usd = None if self.usd is None else format(self.usd, "f")
+        sizes = {"wall_ms": self.wall_ms, "idle_ms": self.idle_ms, "output_bytes": self.output_bytes}
+        return {**sizes, "tokens": self.tokens, "usd": usd}
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Everything that is decided of a run before its admission."""
+
+    request: DispatchRequest
+    agent: Agent
+    runtime: RuntimeKind
+    model: str | None
+    """As the runtime wants to hear it."""
+    asked_model: str | None
+    """As it was asked for, with its provider."""
+    mode: Mode
+    safety: Safety
+    prompt: str
+    limits: RunLimits
+    setup: tuple[tuple[str, ...], ...]
+    gates: tuple[tuple[str, ...], ...]
+    workspace: str
+    candidates: tuple[Candidate, ...]
+    estimate_usd: Decimal
+    env: tuple[str, ...]
+    secrets: tuple[str, ...]
+    on_lost: str
+    max_attempts: int
+
+    @property
+    def project(self) -> str | None:
+        return self.request.project if self.workspace == "git" else None
+
+    def run(self, run: str, created_ms: int, trace: str, workspace: dict[str, object]) -> Run:
+        """The run to be queued. `workspace`: wire form, after the snapshot was taken."""
+        asked = self.request
+        return Run(
+            id=run,
+            created_ms=created_ms,
+            created_by=asked.created_by,
+            task=asked.task,
+            argv=asked.argv,
+            agent=self.agent.name,
+            prompt=self.prompt,
+            tools=self.agent.tools,
+            read_only=self.agent.read_only,
+            runtime=self.runtime.name,
+            model=self.model,
+            mode=self.mode,
+            safety=self.safety,
+            told_only=asked.told_only,
+            node=asked.node,
+            require=dict(asked.require),
+            priority=asked.priority,
+            project=self.project,
+            workspace=workspace,
+            setup=self.setup,
+            gates=tuple({"name": " ".join(argv), "argv": list(argv)} for argv in self.gates),
+            limits=self.limits.plain(),
+            env=self.env,
+            secrets=self.secrets,
+            depth=asked.depth,
+            estimate_usd=self.estimate_usd,
+            on_lost=self.on_lost,
+            max_attempts=self.max_attempts,
+            trace=trace,
+            retry_of=asked.retry_of,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """All that does not fit, the first one first: usage (exit 2) and unknown names (exit 4)."""
+
+    problems: tuple[PancodeError, ...]
+
+    @property
+    def error(self) -> PancodeError:
+        """The first problem."""
+        return self.problems[0]
+
+
+def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unresolved:
+    """Decide everything that can be decided without judging; flag > agent > project > fleet."""
+    problems: list[PancodeError] = []
+    agent = _try(problems, lambda: find_agent(catalogue.agents, request.agent or catalogue.defaults.agent))
+    _try(problems, lambda: _check_node(request, catalogue))
+    _try(problems, lambda: _check_numbers(request))
+    workspace = _try(problems, lambda: _workspace(request))
+    gates = _try(problems, lambda: _gates(request, catalogue, workspace))
+    runtime = None if agent is None else _try(problems, lambda: _runtime(request, agent, catalogue))
+    if runtime is not None:
+        _try(problems, lambda: _check_argv(request, runtime))
+    if problems or agent is None or runtime is None or workspace is None or gates is None:
+        return Unresolved(tuple(problems))
+    return _put_together(request, catalogue, agent, runtime, (workspace, gates))
+
+
+def _put_together(
+    request: DispatchRequest,
+    catalogue: Catalogue,
+    agent: Agent,
+    runtime: RuntimeKind,
+    rest: tuple[str, tuple[tuple[str, ...], ...]],
+) -> Resolution:
+    defaults, project = catalogue.defaults, catalogue.project
+    workspace, gates = rest
+    mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
+    asked_model = None if runtime.own else request.model or agent.model or defaults.model
+    limits = _limits(request, agent, catalogue)
+    return Resolution(
+        request=request,
+        agent=agent,
+        runtime=runtime,
+        model=bare_model(asked_model, runtime) if asked_model else None,
+        asked_model=asked_model,
+        mode=mode,
+        safety=safety,
+        prompt="" if runtime.own else compile_prompt(agent, mode, safety),
+        limits=limits,
+        setup=project.setup if workspace == "git" else (),
+        gates=gates,
+        workspace=workspace,
+        candidates=candidates(catalogue.nodes, request.node, request.require, runtime.name),
+        estimate_usd=_estimate(request, agent, runtime, catalogue, limits.usd),
+        env=tuple(dict.fromkeys((*project.env, *agent.env))),
+        secrets=tuple(dict.fromkeys((*project.secrets, *agent.secrets))),
+        on_lost=request.on_lost or defaults.on_lost,
+        max_attempts=request.max_attempts or agent.max_attempts or defaults.max_attempts,
+    )
+
+
+def _try(problems: list[PancodeError], part: Callable[[], T]) -> T | None:
+    """The part's answer; None, and one problem more, when it has none. All problems are told at once."""
+    try:
+        return part()
+    except PancodeError as problem:
+        problems.append(problem)
+        return None
+
+
+def _check_node(request: DispatchRequest, catalogue: Catalogue) -> None:
+    names = [view.node.name for view in catalogue.nodes if view.node.removed is None]
+    if request.node is not None and request.node not in names:
+        raise not_found("node", request.node, names, "pancode node ls")
+
+
+def _check_numbers(request: DispatchRequest) -> None:
+    asked: dict[str, int | Decimal | None] = {
+        "--timeout": request.timeout_ms,
+        "--attempts": request.max_attempts,
+    }
+    for flag, value in asked.items():
+        if value is not None and value <= 0:
+            raise UsageError(f"{flag} must be more than 0", fix=f"leave {flag} out for the default")
+    if request.budget is not None and (not request.budget.is_finite() or request.budget < 0):
+        raise UsageError("--budget must be an amount of USD, 0 or more", fix="--budget 0.75")
+    if request.on_lost not in (None, *ON_LOST):
+        raise UsageError(
+            f"--on-lost {request.on_lost!r} is not known", fix="--on-lost ask, or --on-lost retry"
+        )
+
+
+def _workspace(request: DispatchRequest) -> str:
+    asked = request.workspace
+    if asked not in (None, *WORKSPACES):
+        raise UsageError(f"--workspace {asked!r} is not known", fix="--workspace git, or --workspace none")
+    if asked == "git" and request.project is None:
+        raise UsageError(
+            f"{request.cwd or 'this folder'} is in no git repository",
+            why="--workspace git takes a snapshot of one",
+            fix="go into the repository, run git init, or use --workspace none",
+        )
+    workspace = asked or ("git" if request.project is not None else "none")
+    if request.land and workspace == "none":
+        raise UsageError("--land needs a git workspace", why="without one there is nothing to land on")
+    return workspace
+
+
+def _gates(
+    request: DispatchRequest, catalogue: Catalogue, workspace: str | None
+) -> tuple[tuple[str, ...], ...]:
+    if request.verify is not None:
+        return tuple(split_words(text, "--verify") for text in request.verify)
+    return catalogue.project.verify if workspace == "git" else ()
+
+
+def _runtime(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> RuntimeKind:
+    model = request.model or agent.model or catalogue.defaults.model
+    asked = request.runtime or agent.runtime or runtime_for_model(model) or catalogue.defaults.runtime
+    name = canonical(asked)
+    if name not in RUNTIMES:
+        raise not_found("runtime", asked, RUNTIMES, "pancode runtimes")
+    return RUNTIMES[name]
+
+
+def _check_argv(request: DispatchRequest, runtime: RuntimeKind) -> None:
+    if request.argv is None:
+        return
+    if runtime.name != "shell":
+        raise UsageError(
+            f"an argument list after -- is for the runtime shell, not for {runtime.name}",
+            fix="add --runtime shell, or give the task as one argument",
+        )
+    if request.task.strip():
+        raise UsageError(
+            "a task and an argument list after -- exclude each other", fix="leave one of them out"
+        )
+    if not request.argv or not request.argv[0]:
+        raise UsageError("there is no command after --", fix="pancode dispatch --runtime shell -- uname -a")
+
+
+def _limits(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> RunLimits:
+    own, defaults = agent.limits, catalogue.defaults
+    caps = [usd for usd in (own.usd, defaults.per_run_usd) if usd is not None]
+    usd = request.budget if request.budget is not None else min(caps, default=None)
+    return RunLimits(
+        wall_ms=request.timeout_ms or own.wall_ms or defaults.wall_ms,
+        idle_ms=own.idle_ms or defaults.idle_ms,
+        output_bytes=own.output_bytes or defaults.output_bytes,
+        tokens=own.tokens or defaults.tokens,
+        usd=usd,
+    )
+
+
+def _estimate(
+    request: DispatchRequest, agent: Agent, runtime: RuntimeKind, catalogue: Catalogue, cap: Decimal | None
+) -> Decimal:
+    """What is held: history of this agent and model, else the default, never above the run's own cap.
+
+    The user's own programs cost nothing unless the user says what they may cost.
+    """
+    if runtime.own:
+        return request.budget if request.budget is not None else Decimal(0)
+    model = request.model or agent.model or catalogue.defaults.model
+    usual = catalogue.history.get((agent.name, bare_model(model, runtime) if model else None))
+    estimate = catalogue.defaults.estimate_usd if usual is None else usual
+    return estimate if cap is None else min(estimate, cap)

@@ -1,0 +1,90 @@
+"""What the coordinator knows of each runtime: its names, what it costs, which rules it holds by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node_agent.wire.policy import MODE_WRITES, Mode, Safety
+
+READ_ONLY = "read-only"
+_ALL_BUT_OPEN = frozenset({READ_ONLY, Safety.SUGGEST.value, Safety.AUTO_EDIT.value})
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeKind:
+    """One runtime.
+
+    `own`: it runs the user's own words as a program: no model, no cost. `holds`: rules that its own flags
+    enforce without a wall around it (measured). `provider`: the only model provider that it can use, None for
+    any. `needs_model`: it has no default model.
+    """
+
+    name: str
+    own: bool = False
+    holds: frozenset[str] = frozenset()
+    provider: str | None = None
+    needs_model: bool = False
+
+
+RUNTIMES: dict[str, RuntimeKind] = {
+    kind.name: kind
+    for kind in (
+        RuntimeKind("shell", own=True),
+        RuntimeKind("scripted", own=True, holds=frozenset({READ_ONLY})),
+        RuntimeKind("claude", holds=_ALL_BUT_OPEN, provider="anthropic"),
+        RuntimeKind("codex", holds=_ALL_BUT_OPEN | {Safety.FULL_AUTO.value}, provider="openai"),
+        RuntimeKind("gemini", holds=_ALL_BUT_OPEN, provider="google"),
+        RuntimeKind("opencode", holds=_ALL_BUT_OPEN, needs_model=True),
+        RuntimeKind("copilot", holds=frozenset({READ_ONLY})),
+        RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True),
+        RuntimeKind("native", holds=_ALL_BUT_OPEN, needs_model=True),
+    )
+}
+ALIASES: dict[str, str] = {
+    "cli:claude-code": "claude",
+    "claude-code": "claude",
+    "cli:claude": "claude",
+    "cli:codex": "codex",
+    "cli:gemini": "gemini",
+    "cli:gemini-cli": "gemini",
+    "cli:opencode": "opencode",
+    "cli:copilot": "copilot",
+    "cli:copilot-cli": "copilot",
+    "pi": "native",
+}
+"""Names that the original's files use."""
+_PREFIXES = {"anthropic": "claude", "openai-codex": "codex", "openai": "codex", "google": "gemini"}
+
+
+def canonical(name: str) -> str:
+    """The runtime's own name for any of its names."""
+    return ALIASES.get(name, name)
+
+
+def runtime_for_model(model: str | None) -> str | None:
+    """The vendor's own runtime for `vendor/model`; None when the model names no such vendor."""
+    return _PREFIXES.get(model.partition("/")[0]) if model and "/" in model else None
+
+
+def bare_model(model: str, kind: RuntimeKind) -> str:
+    """The model as the runtime wants to hear it: without the prefix of its own vendor."""
+    provider, slash, rest = model.partition("/")
+    return rest if slash and provider in _spellings(kind) else model
+
+
+def foreign_provider(model: str | None, kind: RuntimeKind) -> str | None:
+    """The provider that the model names and the runtime cannot use; None when there is no such conflict."""
+    if model is None or "/" not in model or kind.provider is None:
+        return None
+    provider = model.partition("/")[0]
+    return None if provider in _spellings(kind) else provider
+
+
+def _spellings(kind: RuntimeKind) -> set[str]:
+    return {kind.provider or "", *(p for p, name in _PREFIXES.items() if name == kind.name)} - {""}
+
+
+def rule_of(mode: Mode, safety: Safety, read_only: bool) -> str:
+    """The one rule that a run must be held to: read-only, or its safety level."""
+    may_write = mode in MODE_WRITES and safety is not Safety.SUGGEST and not read_only
+    return safety.value if may_write else READ_ONLY

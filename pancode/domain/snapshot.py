@@ -1,0 +1,50 @@
+"""The facts that the ten gates judge by, read at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from node_agent.wire.policy import Mode, Safety
+from pancode.domain.records import Balance
+
+
+@dataclass(frozen=True, slots=True)
+class PathFact:
+    """A path that the task names: where it is, links followed, and whether something is there."""
+
+    word: str
+    path: str
+    inside: bool
+    exists: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeView:
+    """One scope of the budget. `ceiling` None: it has none."""
+
+    balance: Balance
+    ceiling: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The run that asks for this one: what it may hand on. A run may only narrow."""
+
+    run: str
+    mode: Mode
+    safety: Safety
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionView:
+    """Everything besides the resolution that a gate may look at."""
+
+    scopes: tuple[ScopeView, ...]
+    """In the order in which they are held: the day first."""
+    max_depth: int = 2
+    draining: str | None = None
+    """Why the whole fleet takes no work; None when it does."""
+    paths: tuple[PathFact, ...] = ()
+    parent: Parent | None = None

@@ -1,0 +1,252 @@
+"""The ten gates: the order, what each lets pass and refuses, and in which words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from node_agent.wire.policy import Isolation, Mode, Safety
+from pancode.domain.admission import NAMES, Verdict, first_refused, judge, refusal
+from pancode.domain.fleet import NodeState
+from pancode.domain.records import Balance
+from pancode.domain.request import Defaults
+from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
+from pancode.errors import ExitCode
+from tests.unit.pancode.domain.fleets import BUILDER, SCOUT, node, resolved
+
+DAY = ScopeView(Balance("day:2026-11-20"), Decimal(10))
+VIEW = AdmissionView((DAY,))
+
+
+def gate(name: str, view: AdmissionView = VIEW, **options: Any) -> Verdict:
+    """The verdict of one gate on `request(**options)`."""
+    nodes = options.pop("nodes", ())
+    settings = options.pop("settings", None)
+    return judge(resolved(*nodes, settings=settings, **options), view)[NAMES.index(name)]
+
+
+def test_the_order() -> None:
+    assert NAMES == (
+        "mode",
+        "mutation",
+        "drain",
+        "recursion",
+        "task",
+        "paths",
+        "safety",
+        "budget",
+        "agent",
+        "routing",
+    )
+
+
+def test_a_plain_dispatch_passes_all_ten() -> None:
+    verdicts = judge(resolved(), VIEW)
+    assert [v.gate for v in verdicts] == list(NAMES)
+    assert all(v.passed and not v.warning and v.words for v in verdicts)
+    assert first_refused(verdicts) is None
+
+
+def test_all_ten_are_told_and_the_first_refusal_decides() -> None:
+    verdicts = judge(resolved(task=" ", mode=Mode.PLAN, safety=Safety.SUGGEST), VIEW)
+    assert len(verdicts) == 10
+    assert [v.gate for v in verdicts if not v.passed] == ["mode", "mutation", "task", "safety"]
+    decided = first_refused(verdicts)
+    assert decided is not None
+    error = refusal(decided)
+    assert (error.exit_code, error.code, error.why) == (
+        ExitCode.REFUSED,
+        "refused_mode",
+        "gate 1 of 10: mode",
+    )
+    assert "mode plan does not dispatch" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("mode", "agent", "dispatches", "lets"),
+    [
+        (Mode.ADMIN, "builder", True, False),
+        (Mode.ADMIN, "scout", True, True),
+        (Mode.PLAN, "builder", False, False),
+        (Mode.PLAN, "scout", False, True),
+        (Mode.BUILD, "builder", True, True),
+        (Mode.BUILD, "scout", True, True),
+        (Mode.REVIEW, "builder", True, False),
+        (Mode.REVIEW, "scout", True, True),
+    ],
+)
+def test_the_matrix_of_modes(mode: Mode, agent: str, dispatches: bool, lets: bool) -> None:
+    assert gate("mode", mode=mode, agent=agent).passed is dispatches
+    assert gate("mutation", mode=mode, agent=agent).passed is lets
+
+
+@pytest.mark.parametrize(
+    ("safety", "agent", "passes", "words"),
+    [
+        (Safety.SUGGEST, "builder", False, "safety suggest does not allow dispatch"),
+        (Safety.SUGGEST, "scout", False, "safety suggest does not allow dispatch"),
+        (Safety.AUTO_EDIT, "builder", True, "auto-edit, enforced by claude; loop breaker: not there yet"),
+        (Safety.AUTO_EDIT, "scout", True, "read-only, enforced by claude"),
+        (Safety.FULL_AUTO, "builder", False, "nothing would hold runtime claude to full-auto"),
+        (Safety.FULL_AUTO, "scout", True, "read-only, enforced by claude"),
+    ],
+)
+def test_safety_levels(safety: Safety, agent: str, passes: bool, words: str) -> None:
+    verdict = gate("safety", safety=safety, agent=agent)
+    assert verdict.passed is passes
+    assert words in verdict.words
+
+
+def test_full_auto_with_a_sandbox_everywhere_or_when_being_told_is_enough() -> None:
+    walled, open_ = node("a", isolation=Isolation.SANDBOX), node("b")
+    assert gate("safety", safety=Safety.FULL_AUTO, nodes=(walled,)).passed
+    assert not gate("safety", safety=Safety.FULL_AUTO, nodes=(walled, open_)).passed
+    assert gate("safety", safety=Safety.FULL_AUTO, nodes=(walled, open_), node="a").passed
+    told = gate("safety", safety=Safety.FULL_AUTO, told_only=True)
+    assert told.passed and told.warning and "only told to claude" in told.words
+
+
+def test_a_script_of_the_users_own_may_be_dispatched_but_not_as_read_only() -> None:
+    own = gate("safety", runtime="shell", task="make")
+    assert own.passed and own.warning and "your own program" in own.words
+    assert not gate("safety", runtime="shell", task="make", agent="scout").passed
+    assert gate("safety", runtime="shell", task="make", agent="scout", told_only=True).passed
+    assert gate("safety", runtime="scripted", agent="scout").passed
+
+
+@pytest.mark.parametrize(
+    ("parent", "options", "refusing"),
+    [
+        (Parent("r-1", Mode.BUILD, Safety.AUTO_EDIT, False), {}, []),
+        (Parent("r-1", Mode.REVIEW, Safety.AUTO_EDIT, True), {"agent": "scout", "mode": Mode.REVIEW}, []),
+        (Parent("r-1", Mode.REVIEW, Safety.AUTO_EDIT, True), {}, ["mode", "mutation"]),
+        (Parent("r-1", Mode.BUILD, Safety.AUTO_EDIT, True), {}, ["mutation"]),
+        (
+            Parent("r-1", Mode.BUILD, Safety.AUTO_EDIT, False),
+            {"safety": Safety.FULL_AUTO, "told_only": True},
+            ["safety"],
+        ),
+    ],
+)
+def test_a_run_hands_on_no_more_than_it_has(
+    parent: Parent, options: dict[str, Any], refusing: list[str]
+) -> None:
+    verdicts = judge(resolved(**options), replace(VIEW, parent=parent))
+    assert [v.gate for v in verdicts if not v.passed] == refusing
+
+
+def test_drain_and_recursion() -> None:
+    assert "kernel update" in gate("drain", replace(VIEW, draining="kernel update")).words
+    assert not gate("drain", replace(VIEW, draining="kernel update")).passed
+    assert [gate("recursion", depth=depth).passed for depth in (0, 1, 2, 3)] == [True, True, False, False]
+    assert not gate("recursion", replace(VIEW, max_depth=0)).passed
+    assert "PANCODE_DISPATCH_MAX_DEPTH" in gate("recursion", depth=2).fix
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("", "the task is empty"),
+        (" \n\t", "the task is empty"),
+        ("x" * 1_000_001, "has 1000001 bytes"),
+        ("\ud800", "is not valid text"),
+        ("\U0001f600" * 250_001, "has 1000004 bytes"),
+    ],
+)
+def test_tasks_that_cannot_be_carried(task: str, words: str) -> None:
+    verdict = gate("task", task=task)
+    assert not verdict.passed
+    assert words in verdict.words
+
+
+def test_an_argument_list_needs_no_task() -> None:
+    assert gate("task", task="", argv=("uname", "-a"), runtime="shell").passed
+    assert "holds a NUL" in gate("task", task="", argv=("a\0b",), runtime="shell").words
+
+
+def test_paths_outside_are_refused_and_missing_ones_are_a_warning() -> None:
+    inside = PathFact("src/a.py", "/home/ana/shop/src/a.py", True, True)
+    missing = PathFact("src/b.py", "/home/ana/shop/src/b.py", True, False)
+    outside = PathFact("/etc/passwd", "/etc/passwd", False, True)
+    assert gate("paths", replace(VIEW, paths=(inside,))).words == "1 paths named, all inside the project"
+    warning = gate("paths", replace(VIEW, paths=(inside, missing)))
+    assert warning.passed and warning.warning and warning.words == "src/b.py is not there"
+    refused = gate("paths", replace(VIEW, paths=(missing, outside)))
+    assert not refused.passed
+    assert "/etc/passwd is outside the project /home/ana/shop" in refused.words
+    assert gate("paths", replace(VIEW, paths=(outside,)), runtime="shell").passed
+    assert gate("paths", replace(VIEW, paths=(outside,)), workspace="none").passed
+
+
+def test_the_budgets_refusal_has_the_numbers() -> None:
+    day = ScopeView(Balance("day:2026-11-20", spent_usd=Decimal("9.50")), Decimal(10))
+    verdict = gate("budget", AdmissionView((day,)))
+    assert not verdict.passed
+    assert verdict.words == (
+        "Dispatch blocked: Budget ceiling would be exceeded "
+        "(spent: $9.50, held: $0.00, estimated next: $0.75, ceiling: $10.00)"
+    )
+    assert "pancode budget set" in verdict.fix
+
+
+def test_the_budget_fits_to_the_cent_and_any_scope_can_refuse() -> None:
+    exact = ScopeView(Balance("day:x", Decimal("9.00"), Decimal("0.25")), Decimal(10))
+    assert gate("budget", AdmissionView((exact,))).passed
+    over = ScopeView(Balance("day:x", Decimal("9.00"), Decimal("0.26")), Decimal(10))
+    assert not gate("budget", AdmissionView((over,))).passed
+    agent = ScopeView(Balance("agent:builder", Decimal(1)), Decimal(1))
+    assert not gate("budget", AdmissionView((exact, agent))).passed
+    assert gate("budget", AdmissionView((over, agent)), runtime="shell").passed is True
+    assert gate("budget", AdmissionView((ScopeView(Balance("day:x"), None),))).words.endswith("no ceiling")
+
+
+def test_spent_over_the_ceiling_shuts_the_gate_even_for_nothing() -> None:
+    over = ScopeView(Balance("day:x", Decimal(11)), Decimal(10))
+    assert not gate("budget", AdmissionView((over,)), runtime="shell").passed
+
+
+def test_unknown_costs_are_said() -> None:
+    verdict = gate("budget", AdmissionView((ScopeView(Balance("day:x", unknown_runs=2), Decimal(10)),)))
+    assert verdict.passed and verdict.warning and "cost of 2 runs is unknown" in verdict.words
+
+
+def test_an_agent_that_is_switched_off() -> None:
+    off = {"agents": {"builder": replace(BUILDER, enabled=False), "scout": SCOUT}}
+    assert "builder is switched off" in gate("agent", settings=off).words
+    assert gate("agent", agent="scout").words == "agent scout: read-only, tools read, grep, find, ls"
+
+
+@pytest.mark.parametrize(
+    ("options", "passes", "words"),
+    [
+        ({"nodes": (node("desk"), node("gpubox"))}, True, "runtime claude on desk, gpubox"),
+        ({"nodes": (node("desk"),), "model": "opus"}, True, "runtime claude with opus on desk"),
+        ({"nodes": (node("desk", {}),)}, False, "no node can take it: desk has no runtime claude"),
+        ({"nodes": (node("desk"),), "require": {"gpu": "y"}}, False, "desk has no label gpu=y"),
+        ({"nodes": (node("a"), node("b", {})), "node": "b"}, False, "b has no runtime claude"),
+        ({"nodes": (node("a", state=NodeState.LOST),)}, True, "it would wait: a is lost"),
+        ({"model": "ollama/qwen3:8b"}, False, "runtime claude cannot use model ollama/qwen3:8b of ollama"),
+        ({"runtime": "opencode"}, False, "runtime opencode has no model of its own"),
+    ],
+)
+def test_routing(options: dict[str, Any], passes: bool, words: str) -> None:
+    verdict = gate("routing", **options)
+    assert verdict.passed is passes
+    assert words in verdict.words
+    assert verdict.fix or passes
+
+
+def test_an_empty_fleet() -> None:
+    bare = resolved()
+    verdict = judge(replace(bare, candidates=()), VIEW)[9]
+    assert not verdict.passed
+    assert (verdict.words, verdict.fix) == ("Dispatch blocked: the fleet has no node", "pancode fleet up")
+
+
+def test_the_model_of_the_fleet_counts_for_routing() -> None:
+    settings = {"defaults": Defaults(model="ollama/qwen3:8b")}
+    assert not gate("routing", settings=settings).passed
+    assert gate("routing", settings=settings, runtime="shell").passed

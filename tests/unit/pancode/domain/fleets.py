@@ -1,0 +1,80 @@
+"""Nodes, agents and requests for the tests of the domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from node_agent.wire.heartbeat import Ask, Heartbeat
+from node_agent.wire.node import NodeFacts, RuntimeFact
+from node_agent.wire.policy import Isolation
+from pancode.domain.agents import READ_TOOLS, TOOLS, Agent
+from pancode.domain.fleet import Heard, NodeState, NodeView
+from pancode.domain.records import Node
+from pancode.domain.request import Catalogue, DispatchRequest
+from pancode.domain.resolve import Resolution, resolve
+
+BUILDER = Agent("builder", prompt="You build.", tools=TOOLS, read_only=False)
+SCOUT = Agent("scout", prompt="You look.", tools=READ_TOOLS)
+AGENTS = {agent.name: agent for agent in (BUILDER, SCOUT)}
+
+
+def heard(runtimes: Mapping[str, str], isolation: Isolation = Isolation.NONE, slots: int = 4) -> Heard:
+    found = tuple(RuntimeFact(name=n, state=s, fix=f"fix {n}") for n, s in runtimes.items())  # type: ignore[arg-type]
+    facts = NodeFacts(
+        hostname="h",
+        os="linux",
+        arch="x86_64",
+        python="3.11",
+        cpus=4,
+        memory=1,
+        disk_free=1,
+        load_1m=0.0,
+        isolation=isolation,
+        runtimes=found,
+        wall_ms=1,
+    )
+    beat = Heartbeat(
+        fleet="f-test",
+        node="0123456789",
+        session="s",
+        boot_id="b",
+        seq=1,
+        boot_ms=1,
+        nonce="n",
+        epoch_seen=1,
+        control_seen=0,
+        ask=Ask(seq=1, slots=slots, open=()),
+        version="0.1.0",
+        facts=facts,
+    )
+    return Heard(beat, "n")
+
+
+def node(name: str, runtimes: Mapping[str, str] | None = None, **options: Any) -> NodeView:
+    """An online node with claude and shell. Options: fields of Node, and state, isolation, mute."""
+    state = options.pop("state", NodeState.ONLINE)
+    isolation = options.pop("isolation", Isolation.NONE)
+    mute = options.pop("mute", False)
+    given = {"claude": "ok", "shell": "ok", "scripted": "ok"} if runtimes is None else runtimes
+    record = Node(
+        name, 1, {}, options.pop("labels", {}), options.pop("slots", 4), tag="0123456789", **options
+    )
+    asks = state is NodeState.ONLINE and not mute and record.paused is None and record.draining is None
+    return NodeView(record, state, 0, None if mute else heard(given, isolation), asks)
+
+
+def catalogue(*nodes: NodeView, **options: Any) -> Catalogue:
+    agents = options.pop("agents", AGENTS)
+    return Catalogue(agents, nodes or (node("desk"),), **options)
+
+
+def request(task: str = "add a --json flag", **options: Any) -> DispatchRequest:
+    return DispatchRequest(task, "ana", **{"project": "/home/ana/shop", "cwd": "/home/ana/shop", **options})
+
+
+def resolved(*nodes: NodeView, settings: Mapping[str, Any] | None = None, **options: Any) -> Resolution:
+    """What `request(**options)` resolves to; fails when it does not."""
+    found = resolve(request(**options), catalogue(*nodes, **(settings or {})))
+    assert isinstance(found, Resolution), found
+    return found

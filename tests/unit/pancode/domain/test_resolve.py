@@ -1,0 +1,201 @@
+"""What a request resolves to, and everything that is wrong with one, told at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from node_agent.wire.policy import Mode, Safety
+from pancode.domain.agents import AgentLimits
+from pancode.domain.fleet import NodeState
+from pancode.domain.orders import limits_of
+from pancode.domain.request import Defaults, Project
+from pancode.domain.resolve import Unresolved, resolve
+from pancode.errors import ExitCode, NotFoundError, PancodeError, UsageError
+from tests.unit.pancode.domain.fleets import AGENTS, BUILDER, SCOUT, catalogue, node, request, resolved
+
+
+def problems(settings: dict[str, Any] | None = None, **options: Any) -> tuple[PancodeError, ...]:
+    found = resolve(request(**options), catalogue(node("desk"), node("gpubox"), **(settings or {})))
+    assert isinstance(found, Unresolved)
+    return found.problems
+
+
+def test_what_is_not_said_is_the_fleets_own() -> None:
+    found = resolved()
+    assert (found.agent.name, found.runtime.name, found.mode, found.safety) == (
+        "builder",
+        "claude",
+        Mode.BUILD,
+        Safety.AUTO_EDIT,
+    )
+    assert (found.workspace, found.model, found.on_lost, found.max_attempts) == ("git", None, "ask", 1)
+    assert found.estimate_usd == Decimal("0.75")
+    assert found.limits.usd is None
+
+
+@pytest.mark.parametrize(
+    ("options", "agent", "expected"),
+    [
+        ({}, BUILDER, "claude"),
+        ({}, replace(BUILDER, runtime="cli:codex"), "codex"),
+        ({"runtime": "shell"}, replace(BUILDER, runtime="codex"), "shell"),
+        ({"model": "google/gemini-3"}, BUILDER, "gemini"),
+        ({"runtime": "cli:claude-code", "model": "opus"}, BUILDER, "claude"),
+    ],
+)
+def test_runtime_flag_then_agent_then_model_then_fleet(
+    options: dict[str, Any], agent: Any, expected: str
+) -> None:
+    assert resolved(settings={"agents": {"builder": agent}}, **options).runtime.name == expected
+
+
+def test_model_flag_then_agent_then_fleet_and_none_for_own_programs() -> None:
+    settings = {"defaults": Defaults(model="anthropic/haiku")}
+    agents = {"builder": replace(BUILDER, model="anthropic/sonnet")}
+    assert resolved(settings=settings).model == "haiku"
+    assert resolved(settings={**settings, "agents": agents}).model == "sonnet"
+    assert resolved(settings={**settings, "agents": agents}, model="opus").model == "opus"
+    assert resolved(settings=settings, runtime="shell").model is None
+    assert resolved(settings=settings, runtime="shell").prompt == ""
+
+
+def test_limits_flag_then_agent_then_fleet() -> None:
+    own = AgentLimits(wall_ms=5, tokens=7, usd=Decimal(3))
+    agents = {"builder": replace(BUILDER, limits=own)}
+    defaults = Defaults(per_run_usd=Decimal(2), idle_ms=9)
+    found = resolved(settings={"agents": agents, "defaults": defaults}).limits
+    assert (found.wall_ms, found.idle_ms, found.tokens, found.usd) == (5, 9, 7, Decimal(2))
+    asked = resolved(
+        settings={"agents": agents, "defaults": defaults}, timeout_ms=6, budget=Decimal(4)
+    ).limits
+    assert (asked.wall_ms, asked.usd) == (6, Decimal(4))
+    wire = limits_of(asked.plain())
+    assert (wire.wall_ms, wire.usd, wire.tokens) == (6, Decimal(4), 7)
+
+
+@pytest.mark.parametrize(
+    ("options", "estimate"),
+    [
+        ({}, "0.75"),
+        ({"budget": Decimal("0.10")}, "0.10"),
+        ({"budget": Decimal(5)}, "0.75"),
+        ({"agent": "scout"}, "0.02"),
+        ({"agent": "scout", "model": "opus"}, "1.5"),
+        ({"agent": "scout", "model": "opus", "budget": Decimal(1)}, "1"),
+        ({"runtime": "shell"}, "0"),
+        ({"runtime": "scripted", "budget": Decimal("0.5")}, "0.5"),
+    ],
+)
+def test_the_estimate(options: dict[str, Any], estimate: str) -> None:
+    history = {("scout", None): Decimal("0.02"), ("scout", "opus"): Decimal("1.5")}
+    assert resolved(settings={"history": history}, **options).estimate_usd == Decimal(estimate)
+
+
+def test_gates_and_setup_of_the_project_and_of_the_request() -> None:
+    project = Project(setup=(("npm", "ci"),), verify=(("make", "check"),), env=("LANG",), secrets=("KEY",))
+    settings = {"project": project}
+    assert resolved(settings=settings).gates == (("make", "check"),)
+    assert resolved(settings=settings, verify=("pytest -q", "ruff check .")).gates == (
+        ("pytest", "-q"),
+        ("ruff", "check", "."),
+    )
+    assert resolved(settings=settings, verify=()).gates == ()
+    none = resolved(settings=settings, workspace="none")
+    assert (none.gates, none.setup, none.project) == ((), (), None)
+    assert resolved(settings=settings).setup == (("npm", "ci"),)
+
+
+def test_outside_a_repository_the_workspace_is_none() -> None:
+    settings = {"project": Project(verify=(("make",),))}
+    found = resolved(settings=settings, project=None)
+    assert (found.workspace, found.gates) == ("none", ())
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words", "code"),
+    [
+        ({"node": "gpubx"}, NotFoundError, "no node 'gpubx'", 4),
+        ({"agent": "bilder"}, NotFoundError, "no agent 'bilder'", 4),
+        ({"runtime": "claud"}, NotFoundError, "no runtime 'claud'", 4),
+        ({"verify": ("a && b",)}, UsageError, "--verify: 'a && b' needs a shell", 2),
+        ({"timeout_ms": 0}, UsageError, "--timeout must be more than 0", 2),
+        ({"max_attempts": -1}, UsageError, "--attempts must be more than 0", 2),
+        ({"budget": Decimal(-1)}, UsageError, "--budget", 2),
+        ({"budget": Decimal("NaN")}, UsageError, "--budget", 2),
+        ({"on_lost": "never"}, UsageError, "--on-lost 'never'", 2),
+        ({"workspace": "svn"}, UsageError, "--workspace 'svn'", 2),
+        ({"workspace": "git", "project": None}, UsageError, "is in no git repository", 2),
+        ({"workspace": "none", "land": True}, UsageError, "--land needs", 2),
+        ({"argv": ("ls",)}, UsageError, "for the runtime shell", 2),
+        ({"argv": ("ls",), "runtime": "shell"}, UsageError, "exclude each other", 2),
+        ({"argv": (), "runtime": "shell", "task": ""}, UsageError, "no command after --", 2),
+    ],
+)
+def test_what_does_not_fit(options: dict[str, Any], kind: type[PancodeError], words: str, code: int) -> None:
+    found = problems(**options)
+    assert len(found) == 1
+    assert isinstance(found[0], kind)
+    assert words in str(found[0])
+    assert found[0].exit_code == ExitCode(code)
+    assert found[0].fix or found[0].why
+
+
+def test_all_problems_are_told_at_once() -> None:
+    assert len(problems(node="x", agent="y", verify=("a|b",), timeout_ms=-1)) == 4
+
+
+def test_a_mistyped_node_names_the_nearest_and_a_removed_one_is_not_there() -> None:
+    assert problems(node="gpubx")[0].why == "did you mean gpubox?"
+    gone = resolve(request(node="old"), catalogue(node("old", removed="removed"), node("desk")))
+    assert isinstance(gone, Unresolved)
+    assert isinstance(gone.error, NotFoundError)
+
+
+def test_every_node_is_a_candidate_with_its_reason() -> None:
+    nodes = (
+        node("a", labels={"gpu": "24g"}),
+        node("b"),
+        node("c", {"shell": "ok"}, labels={"gpu": "24g"}),
+        node("d", {"claude": "not_logged_in"}, labels={"gpu": "24g"}),
+        node("e", labels={"gpu": "24g"}, state=NodeState.UNREACHABLE),
+        node("f", labels={"gpu": "24g"}, mute=True),
+        node("g", labels={"gpu": "24g"}, draining="kernel update"),
+        node("h", labels={"gpu": "24g"}, paused="lunch"),
+        node("i", labels={"gpu": "24g"}, removed="removed, not cleaned"),
+    )
+    found = resolved(*reversed(nodes), require={"gpu": "24g"}).candidates
+    assert [(c.name, c.fits, c.ready, c.why) for c in found] == [
+        ("a", True, True, "can take it"),
+        ("b", False, False, "has no label gpu=24g"),
+        ("c", False, False, "has no runtime claude"),
+        ("d", False, False, "runtime claude is not logged in"),
+        ("e", True, False, "is unreachable"),
+        ("f", True, False, "was not heard yet"),
+        ("g", True, False, "is draining: kernel update"),
+        ("h", True, False, "is paused: lunch"),
+        ("i", False, False, "removed, not cleaned"),
+    ]
+    assert found[3].fix == "fix claude"
+    assert [c.name for c in resolved(*nodes, node="b").candidates if c.fits] == ["b"]
+
+
+def test_the_run_that_is_queued_says_what_was_resolved() -> None:
+    asked: dict[str, Any] = {
+        "verify": ("pytest -q",),
+        "require": {"gpu": "24g"},
+        "priority": 3,
+        "budget": Decimal("0.5"),
+    }
+    found = resolved(node("a", labels={"gpu": "24g"}), agent="scout", retry_of="r-1", **asked)
+    run = found.run("r-abcd", 7, "t", {"kind": "git"})
+    assert (run.id, run.created_ms, run.trace, run.workspace) == ("r-abcd", 7, "t", {"kind": "git"})
+    assert run.gates == ({"name": "pytest -q", "argv": ["pytest", "-q"]},)
+    assert (run.agent, run.tools, run.read_only) == ("scout", SCOUT.tools, True)
+    assert (run.require, run.priority, run.retry_of) == ({"gpu": "24g"}, 3, "r-1")
+    assert run.estimate_usd == Decimal("0.5")
+    assert run.limits["usd"] == "0.5"
+    assert run.prompt.startswith(AGENTS["scout"].prompt)
