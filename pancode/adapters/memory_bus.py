@@ -18,7 +18,7 @@ from pancode.adapters.redis_bus.fair import take_fairly
 from pancode.errors import UnavailableError
 from pancode.ports import QueueView, Ticket, UpMessage
 
-UP_CAP = 100_000
+UP_CAP = 20_000
 DOWN_CAP = 1_000
 TAIL_CAP = 64 * 1024
 CLAIM_LEASE_MS = 30_000

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
+from node_agent.bus import RedisUplink
+from node_agent.ports import LinkDown
+from node_agent.wire import keys
+from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.adapters.memory_bus import MemoryLinkDown, MemoryRedis
+from pancode.adapters.redis_bus.bus import BusTempo, RedisBus
+from pancode.adapters.valkey.access import connect
 from pancode.ports import Bus
+from tests.contract.redis_servers import Server, open_server
 
 TAGS = ("0a1b2c3d4e", "f0e1d2c3b4")
 PASSWORD = "pass word of a node"
@@ -77,11 +85,74 @@ class MemoryWorld:
         (self.redis.cut.add if cut else self.redis.cut.discard)(tag)
 
 
-WORLDS = ("memory",)
+class ServerWorld:
+    """The real adapters on a real server: PanCode's own Valkey, or another one given by its URL."""
+
+    link_down: type[Exception] = LinkDown
+    settle_ms = 2_000
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._cut: set[str] = set()
+        self._lease_ms = 30_000
+        self._opened: list[RedisBus | RedisUplink] = []
+        self.admin = connect(server.access)
+        self.bus: Bus = self._open_bus()
+
+    def _open_bus(self) -> RedisBus:
+        tempo = BusTempo(claim_lease_ms=self._lease_ms)
+        bus = RedisBus(self.server.access, SystemClock(), tempo)
+        self._opened.append(bus)
+        return bus
+
+    def node(self, tag: str) -> Any:
+        self.bus.admit_node(tag, PASSWORD)
+        uplink = RedisUplink(tag, lambda: self._place(tag), PASSWORD, SystemClock(), SystemIds())
+        self._opened.append(uplink)
+        return uplink
+
+    def _place(self, tag: str) -> str | tuple[str, int] | None:
+        return None if tag in self._cut else self.server.place
+
+    def let_lease_pass(self) -> None:
+        self._lease_ms = 0
+        self.bus = self._open_bus()
+
+    def wipe(self) -> None:
+        self.admin.flushall()
+
+    def state(self, job: str) -> str | None:
+        found: Any = self.admin.hget(f"rq:job:{job}", "status")
+        return None if found is None else found.decode()
+
+    def tail(self, tag: str) -> bytes | None:
+        found: Any = self.admin.get(keys.tail_key(tag))
+        return found
+
+    def set_down(self, down: bool) -> None:
+        (self.server.stop if down else self.server.start)()
+
+    def cut(self, tag: str, cut: bool) -> None:
+        (self._cut.add if cut else self._cut.discard)(tag)
+
+    def close(self) -> None:
+        for one in self._opened:
+            one.close()
+        self.admin.close()
+        self.server.stop()
+
+
+WORLDS = ("memory", "valkey", "redis")
 
 
 @contextmanager
-def open_world(name: str) -> Iterator[BusWorld]:
-    """A fresh world of that name."""
-    assert name == "memory"
-    yield MemoryWorld()
+def open_world(name: str, folder: Path) -> Iterator[BusWorld]:
+    """A fresh world of that name; its files are in `folder`."""
+    if name == "memory":
+        yield MemoryWorld()
+        return
+    world = ServerWorld(open_server(name, folder))
+    try:
+        yield world
+    finally:
+        world.close()

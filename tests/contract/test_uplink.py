@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +17,8 @@ ORDER = AttemptId(run="r-7f3k", attempt=2, fence=5)
 
 
 @pytest.fixture(params=WORLDS)
-def world(request: pytest.FixtureRequest) -> Iterator[BusWorld]:
-    with open_world(request.param) as opened:
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BusWorld]:
+    with open_world(request.param, tmp_path) as opened:
         yield opened
 
 

@@ -1,0 +1,210 @@
+"""The node's end of the bus, on Redis through the node's own tunnel; every trouble is LinkDown.
+
+No command blocks in Redis, and none is sent twice by the library: a claim carries its own id, so that asking
+again after a lost answer gives the same job and not a second one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis import exceptions as raised
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from node_agent.ear import Ear
+from node_agent.ports import Claimed, LinkDown, Sent
+from node_agent.rqworker import (
+    CLAIM,
+    HEARTBEAT,
+    KEEP_CLOSED_S,
+    SETTLE,
+    NodeWorker,
+    PoisonError,
+    envelope_of,
+    iso,
+    result_fields,
+)
+from node_agent.wire import keys
+from node_agent.wire.clock import Clock, Ids
+
+Place = str | tuple[str, int]
+"""Path of a unix socket, or host and port."""
+
+ANSWER_S = 10.0
+CONNECT_S = 5.0
+UP_CAP = 20_000
+TAIL_CAP = 64 * 1024
+TAIL_S = 3600
+CONTROLS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkTempo:
+    """Seconds; the defaults are what is shipped."""
+
+    answer_s: float = ANSWER_S
+    ping_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One place with its client and scripts; replaced as a whole when the link is a new one."""
+
+    place: Place
+    client: Any
+    claim: Any
+    settle: Any
+    heartbeat: Any
+    worker: NodeWorker
+
+
+class RedisUplink:
+    """Implements `node_agent.ports.Uplink`. Safe for several threads, but `hinted` is for one."""
+
+    def __init__(
+        self,
+        tag: str,
+        where: Callable[[], Place | None],
+        password: str,
+        clock: Clock,
+        ids: Ids,
+        tempo: UplinkTempo = UplinkTempo(),
+    ) -> None:
+        """`where` is asked at every call: the tunnel's end now, or None while there is no link."""
+        self._tag = tag
+        self._where = where
+        self._password = password
+        self._clock = clock
+        self._ids = ids
+        self._tempo = tempo
+        self._line: _Line | None = None
+        self._lock = threading.Lock()
+        self._unanswered: str | None = None
+        self._ear = Ear(keys.hint_channel(tag), clock, int(tempo.ping_s * 1000))
+
+    # -- jobs -----------------------------------------------------------------------------------------------
+
+    def claim(self) -> Claimed | None:
+        with self._doing() as line:
+            while True:
+                self._unanswered = self._unanswered or self._ids.token(16)
+                found = line.claim(
+                    args=[keys.node_queue(self._tag), self._tag, self._iso(), self._unanswered]
+                )
+                self._unanswered = None
+                if not found:
+                    return None
+                job = found[0].decode("utf-8", "replace")
+                try:
+                    return Claimed(job, envelope_of(*found[1]))
+                except PoisonError as exc:
+                    self._settle(line, job, False, f"not an order: {exc}")
+
+    def settle_job(self, job: str, ok: bool, reason: str) -> None:
+        with self._doing() as line:
+            self._settle(line, job, ok, reason)
+
+    def _settle(self, line: _Line, job: str, ok: bool, reason: str) -> None:
+        head = [keys.node_queue(self._tag), self._tag, job, "finished" if ok else "failed"]
+        line.settle(args=[*head, self._iso(), KEEP_CLOSED_S, *result_fields(ok, reason)])
+
+    # -- messages -------------------------------------------------------------------------------------------
+
+    def send(self, envelope: str) -> None:
+        with self._doing() as line, line.client.pipeline(transaction=False) as pipe:
+            pipe.xadd(keys.up_stream(self._tag), {"e": envelope}, maxlen=UP_CAP, approximate=True)
+            pipe.publish(keys.UP_HINT, self._tag)
+            pipe.execute()
+
+    def set_heartbeat(self, envelope: str) -> None:
+        with self._doing() as line:
+            line.heartbeat(args=line.worker.heartbeat_args(envelope))
+
+    def beat(self) -> bytes | None:
+        with self._doing() as line:
+            found: bytes | None = line.client.get(keys.beat_key(self._tag))
+            return found
+
+    def controls(self, after: str) -> list[Sent]:
+        stream = keys.down_stream(self._tag)
+        with self._doing() as line:
+            with line.client.pipeline(transaction=False) as pipe:
+                pipe.xrevrange(stream, count=1)
+                pipe.xrange(stream, min=f"({after}", count=CONTROLS)
+                newest, found = pipe.execute()
+            if newest and _order(newest[0][0].decode()) < _order(after):
+                # Redis lost its data, and its clock went back: a cursor from before must hide nothing.
+                found = line.client.xrange(stream, count=CONTROLS)
+        return [Sent(entry.decode(), fields.get(b"e", b"")) for entry, fields in found]
+
+    def set_tail(self, text: bytes) -> None:
+        with self._doing() as line:
+            line.client.set(keys.tail_key(self._tag), text[-TAIL_CAP:], ex=TAIL_S)
+
+    def hinted(self, wait_ms: int) -> bool:
+        return self._ear.heard(self._place(), self._client, wait_ms)
+
+    def close(self) -> None:
+        """Closes what is open; everything opens again when used."""
+        self._ear.close()
+        with self._lock:
+            line, self._line = self._line, None
+        if line is not None:
+            line.client.close()
+
+    # -- the line -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _doing(self) -> Iterator[_Line]:
+        try:
+            yield self._current()
+        except (raised.RedisError, OSError) as exc:
+            raise LinkDown(f"Redis: {type(exc).__name__}: {str(exc)[:200]}") from exc
+
+    def _current(self) -> _Line:
+        place = self._place()
+        if place is None:
+            raise LinkDown("there is no link")
+        with self._lock:
+            if self._line is None or self._line.place != place:
+                if self._line is not None:
+                    self._line.client.close()
+                self._line = self._open(place)
+            return self._line
+
+    def _open(self, place: Place) -> _Line:
+        client = self._client(place, self._tempo.answer_s)
+        claim, settle, heartbeat = map(client.register_script, (CLAIM, SETTLE, HEARTBEAT))
+        return _Line(place, client, claim, settle, heartbeat, NodeWorker(self._tag, client, self._clock))
+
+    def _client(self, place: Place, answer_s: float) -> Any:
+        target: dict[str, Any] = (
+            {"unix_socket_path": place} if isinstance(place, str) else {"host": place[0], "port": place[1]}
+        )
+        return redis.Redis(
+            **target,
+            username=f"node-{self._tag}",
+            password=self._password,
+            socket_timeout=answer_s,
+            socket_connect_timeout=min(CONNECT_S, answer_s),
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+            driver_info=None,  # it costs two round trips for a name that nobody reads
+        )
+
+    def _place(self) -> Place | None:
+        return self._where()
+
+    def _iso(self) -> str:
+        return iso(self._clock.wall_ms())
+
+
+def _order(entry: str) -> tuple[int, int]:
+    ms, _, number = entry.partition("-")
+    return int(ms), int(number or 0)

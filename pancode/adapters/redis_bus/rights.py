@@ -1,0 +1,75 @@
+"""Decides what a node's Redis user may do: read its queue, controls, beat; write its own facts; no more."""
+
+from __future__ import annotations
+
+import hashlib
+
+from node_agent.wire import keys
+
+CONNECTION = "auth hello ping"
+SCRIPTS = "evalsha script|load time"
+JOB_COMMANDS = "hset hget hmget hdel hincrby exists del expire zadd zrem zrange xadd"
+JOB_KEYS = ("job", "execution", "executions", "results")
+
+
+def node_user(tag: str) -> str:
+    """The name of a node's Redis user."""
+    return f"node-{tag}"
+
+
+def node_rules(tag: str, password: str) -> list[str]:
+    """The words of ACL SETUSER. They replace whatever the user had; the server keeps only the digest."""
+    jobs = [f"~rq:{kind}:{keys.job_prefix(tag)}*" for kind in JOB_KEYS]
+    return [
+        "reset",
+        "on",
+        "#" + hashlib.sha256(password.encode()).hexdigest(),
+        *jobs,
+        f"~rq:worker:{tag}",
+        f"~rq:worker:{tag}:*",
+        f"&{keys.hint_channel(tag)}",
+        *_allow(f"{CONNECTION} {SCRIPTS} {JOB_COMMANDS} subscribe unsubscribe"),
+        *_selectors(tag),
+    ]
+
+
+def _selectors(tag: str) -> list[str]:
+    """Each is a small right of its own: these commands on these keys."""
+    queue = keys.node_queue(tag)
+    registries = " ".join(f"~rq:{kind}:{queue}" for kind in ("wip", "finished", "failed"))
+    return [
+        _selector("lpop lrem", f"~rq:queue:{queue}"),
+        _selector("sadd", f"~rq:workers ~rq:workers:{queue}"),
+        _selector("zadd zrem zcard", registries),
+        _selector("xadd", f"~{keys.up_stream(tag)}"),
+        _selector("xrange xrevrange", f"%R~{keys.down_stream(tag)}"),
+        _selector("get", f"%R~{keys.beat_key(tag)}"),
+        _selector("set", f"~{keys.heartbeat_key(tag)} ~{keys.tail_key(tag)}"),
+        _selector("publish", f"&{keys.UP_HINT}"),
+    ]
+
+
+def _selector(commands: str, patterns: str) -> str:
+    return f"({' '.join(_allow(commands))} {patterns})"
+
+
+def _allow(commands: str) -> list[str]:
+    return [f"+{command}" for command in commands.split()]
+
+
+def node_keys(tag: str) -> tuple[list[str], list[str]]:
+    """What is left of a node: keys by name, and patterns of keys."""
+    queue = keys.node_queue(tag)
+    named = [
+        f"rq:queue:{queue}",
+        f"rq:workers:{queue}",
+        f"rq:worker:{tag}",
+        f"rq:worker:{tag}:claim",
+        *(f"rq:{kind}:{queue}" for kind in ("wip", "finished", "failed")),
+        keys.up_stream(tag),
+        keys.down_stream(tag),
+        keys.beat_key(tag),
+        keys.heartbeat_key(tag),
+        keys.tail_key(tag),
+    ]
+    return named, [f"rq:{kind}:{keys.job_prefix(tag)}*" for kind in JOB_KEYS]

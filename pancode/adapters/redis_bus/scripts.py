@@ -1,0 +1,134 @@
+"""The atomic steps of the coordinator, in Lua. Only the coordinator's user can run them with effect.
+
+Keys come as arguments, not as declared keys: they are derived from job ids here, and there is no cluster.
+"""
+
+from __future__ import annotations
+
+_NOW = """
+local tm = redis.call('TIME')
+local now = tonumber(tm[1]) + tonumber(tm[2]) / 1e6
+"""
+
+# Takes a job out of everything that says it runs.
+_UNSTART = """
+local function unstart(queue, id)
+  for _, execution in ipairs(redis.call('ZRANGE', 'rq:executions:' .. id, 0, -1)) do
+    redis.call('ZREM', 'rq:wip:' .. queue, id .. ':' .. execution)
+    redis.call('DEL', 'rq:execution:' .. id .. ':' .. execution)
+  end
+  redis.call('DEL', 'rq:executions:' .. id)
+end
+"""
+
+PUSH = (
+    _NOW
+    + _UNSTART
+    + """
+local queue, id, lease, channel = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local job, list = 'rq:job:' .. id, 'rq:queue:' .. queue
+local listed = redis.call('LPOS', list, id)
+if not listed then
+  -- Claimed or closed a moment ago: its word is on the way. Longer ago and not heard of: it may be tried
+  -- again, since the node's own journal refuses a second start.
+  local touched = tonumber(redis.call('HGET', job, 'pancode_at') or '')
+  if touched and touched <= now and now - touched < lease then return 0 end
+end
+unstart(queue, id)
+redis.call('ZREM', 'rq:finished:' .. queue, id)
+redis.call('ZREM', 'rq:failed:' .. queue, id)
+redis.call('DEL', job, 'rq:results:' .. id)
+redis.call('HSET', job, unpack(ARGV, 5))
+redis.call('SADD', 'rq:queues', list)
+if not listed then redis.call('RPUSH', list, id) end
+redis.call('PUBLISH', channel, '1')
+return 1
+"""
+)
+"""ARGV: queue, job id, lease in seconds, hint channel, fields of the job."""
+
+CLOSE = (
+    _NOW
+    + _UNSTART
+    + """
+local queue, id, status, iso = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local ttl, keep, worker = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local job = 'rq:job:' .. id
+redis.call('LREM', 'rq:queue:' .. queue, 0, id)
+unstart(queue, id)
+if redis.call('EXISTS', job) == 0 then return 0 end
+local ran = redis.call('HGET', job, 'status') == 'started'
+if ran and redis.call('EXISTS', 'rq:worker:' .. worker) == 1 then
+  local count = status == 'finished' and 'successful_job_count' or 'failed_job_count'
+  redis.call('HINCRBY', 'rq:worker:' .. worker, count, 1)
+end
+redis.call('HSET', job, 'status', status, 'ended_at', iso, 'pancode_at', string.format('%.6f', now))
+redis.call('EXPIRE', job, ttl)
+local registry = 'rq:' .. status .. ':' .. queue
+redis.call('ZREM', 'rq:finished:' .. queue, id)
+redis.call('ZREM', 'rq:failed:' .. queue, id)
+redis.call('ZADD', registry, now + ttl, id)
+local results = 'rq:results:' .. id
+redis.call('DEL', results)
+redis.call('XADD', results, '*', unpack(ARGV, 8))
+redis.call('EXPIRE', results, ttl)
+redis.call('ZREMRANGEBYSCORE', registry, '-inf', now)
+local surplus = redis.call('ZCARD', registry) - keep
+if surplus > 0 then
+  for _, old in ipairs(redis.call('ZRANGE', registry, 0, surplus - 1)) do
+    redis.call('DEL', 'rq:job:' .. old, 'rq:results:' .. old)
+    redis.call('ZREM', registry, old)
+  end
+end
+return 1
+"""
+)
+"""ARGV: queue, job id, finished|failed, time, seconds to keep, number to keep, worker, fields of result."""
+
+TICKETS = """
+local known, shown = 'pancode:tickets', {}
+local prefix, count = ARGV[1], tonumber(ARGV[2])
+local at, lists = 3, {}
+for _ = 1, count do
+  local queue, id, fields = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+  local job = 'rq:job:' .. id
+  if redis.call('HGET', job, 'origin') ~= queue or redis.call('SISMEMBER', known, id) == 0 then
+    redis.call('DEL', job)
+    redis.call('HSET', job, unpack(ARGV, at + 3, at + 2 + fields))
+    redis.call('SADD', known, id)
+  end
+  lists[queue] = lists[queue] or {}
+  table.insert(lists[queue], id)
+  shown[id] = true
+  at = at + 3 + fields
+end
+for _, id in ipairs(redis.call('SMEMBERS', known)) do
+  if not shown[id] then
+    redis.call('DEL', 'rq:job:' .. id)
+    redis.call('SREM', known, id)
+  end
+end
+for _, list in ipairs(redis.call('SMEMBERS', 'rq:queues')) do
+  local queue = string.sub(list, 10)
+  if string.sub(queue, 1, #prefix) == prefix and not lists[queue] then
+    redis.call('DEL', list)
+    redis.call('SREM', 'rq:queues', list)
+  end
+end
+for queue, ids in pairs(lists) do
+  local list = 'rq:queue:' .. queue
+  local before = redis.call('LRANGE', list, 0, -1)
+  local same = #before == #ids
+  for i, id in ipairs(ids) do
+    if not same then break end
+    same = before[i] == id
+  end
+  if not same then
+    redis.call('DEL', list)
+    for _, id in ipairs(ids) do redis.call('RPUSH', list, id) end
+  end
+  redis.call('SADD', 'rq:queues', list)
+end
+return count
+"""
+"""ARGV: prefix of pool queues, number of tickets, then for each: queue, job id, number of fields, fields."""

@@ -1,0 +1,100 @@
+"""Decides whether somebody else's Redis or Valkey will do: reachable, new enough, with the rights we need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+
+import redis
+from redis import exceptions as raised
+
+from pancode.adapters.valkey.access import RedisAccess, access_from_url, connect
+from pancode.adapters.valkey.faults import translated
+from pancode.errors import UnavailableError
+
+ORIGIN = "PANCODE_REDIS_URL"
+OLDEST = {"redis": (7, 0), "valkey": (7, 2)}
+NEEDED: tuple[tuple[str, ...], ...] = (
+    ("ACL", "SETUSER", "node-0000000000"),
+    ("ACL", "DELUSER", "node-0000000000"),
+    ("SCRIPT", "LOAD", "return 1"),
+    ("EVALSHA", "0", "0"),
+    ("HSET", "rq:job:x", "a", "b"),
+    ("RPUSH", "rq:queue:x", "a"),
+    ("ZADD", "rq:wip:x", "1", "a"),
+    ("SADD", "rq:queues", "a"),
+    ("SCAN", "0"),
+    ("SET", "pancode:beat:x", "a"),
+    ("XADD", "pancode:down:x", "*", "e", "a"),
+    ("XREAD", "STREAMS", "pancode:up:x", "0"),
+    ("PUBLISH", "pancode:hint:x", "1"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalRedis:
+    """An external server that will do."""
+
+    access: RedisAccess
+    product: str
+    version: str
+
+
+def check_external(url: str, origin: str = ORIGIN) -> ExternalRedis:
+    """Raises ConfigError for a bad address, UnavailableError for a server that will not do."""
+    access = access_from_url(url, origin)
+    with closing(connect(access)) as client:
+        with translated(access, "INFO"):
+            product, version = _version(client)
+        if _numbers(version) < OLDEST[product]:
+            oldest = ".".join(map(str, OLDEST[product]))
+            raise UnavailableError(
+                f"{product.title()} {version} is too old.",
+                why=f"{access.place} says so; the rights of nodes need {product} {oldest} or newer",
+                fix=f"upgrade it, or remove {origin} to use PanCode's own server",
+            )
+        _check_rights(client, access)
+    return ExternalRedis(access, product, version)
+
+
+def _version(client: redis.Redis) -> tuple[str, str]:
+    info = client.info("server")
+    if "valkey_version" in info:
+        return "valkey", str(info["valkey_version"])
+    return "redis", str(info["redis_version"])
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())
+
+
+def _check_rights(client: redis.Redis, access: RedisAccess) -> None:
+    """Asks the server what it would allow us; changes nothing."""
+    with translated(access, "ACL"):
+        try:
+            refused = [(words, said) for words, said in _dry_run(client) if said != "OK"]
+        except (raised.NoPermissionError, raised.ResponseError) as exc:
+            raise UnavailableError(
+                "This Redis does not let us create users for nodes.",
+                why=f"ACL at {access.place}: {exc}",
+                fix=f"give the user of {access.origin} +@all ~* &*, or remove it: we then run our own server",
+            ) from exc
+    if refused:
+        words, said = refused[0]
+        raise UnavailableError(
+            "Redis does not allow us what we need.",
+            why=f"{access.place} refuses {' '.join(words)}: {said} ({len(refused)} of {len(NEEDED)} refused)",
+            fix=f"give the user of {access.origin} the rights +@all ~* &*; try: {access.probe()}",
+        )
+
+
+def _dry_run(client: redis.Redis) -> list[tuple[tuple[str, ...], str]]:
+    """What the server says of each thing that we need to do."""
+    run: Callable[..., object] = client.execute_command
+    me = _text(client.acl_whoami())
+    return [(words, _text(run("ACL", "DRYRUN", me, *words))) for words in NEEDED]
+
+
+def _text(said: object) -> str:
+    return said.decode() if isinstance(said, bytes) else str(said)
