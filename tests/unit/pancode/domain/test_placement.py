@@ -1,0 +1,120 @@
+"""Who goes where, in one order over all, and a stated reason for everyone who waits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pancode.domain.fleet import NodeState, NodeView
+from pancode.domain.placement import Placed, Standing, Waits, choose, in_order, pool_of
+from pancode.domain.records import Run
+from tests.unit.pancode.domain.fleets import node, resolved
+
+
+def run(name: str, **options: Any) -> Run:
+    base = resolved(runtime="shell", task="make").run(name, options.pop("created_ms", 1), "t", {})
+    return replace(base, **options)
+
+
+def standing(*nodes: NodeView, free: int = 1, **options: Any) -> Standing:
+    return Standing(nodes, {view.node.name: free for view in nodes}, **options)
+
+
+def said(run: Run, at: Standing) -> str:
+    decision = choose([run], at)[0]
+    assert isinstance(decision, Waits)
+    return decision.why
+
+
+def test_priority_then_age_then_id() -> None:
+    runs = [
+        run("r-4", priority=-1),
+        run("r-3", created_ms=2),
+        run("r-2"),
+        run("r-1"),
+        run("r-0", priority=5, created_ms=9),
+    ]
+    assert [r.id for r in in_order(runs)] == ["r-0", "r-1", "r-2", "r-3", "r-4"]
+
+
+def test_the_node_with_most_free_slots_then_by_name() -> None:
+    at = Standing((node("b"), node("c"), node("a")), {"a": 1, "b": 2, "c": 2})
+    placed = choose([run(f"r-{n}") for n in range(6)], at)
+    assert [p.node.node.name if isinstance(p, Placed) else None for p in placed] == [
+        "b",
+        "c",
+        "a",
+        "b",
+        "c",
+        None,
+    ]
+
+
+def test_a_pinned_run_waits_for_its_node_and_goes_nowhere_else() -> None:
+    at = Standing((node("a"), node("b", state=NodeState.UNREACHABLE)), {"a": 4, "b": 4})
+    assert said(run("r-1", node="b"), at) == "b is unreachable"
+    assert said(run("r-1", node="zzz"), at) == "node zzz is not in the fleet"
+
+
+@pytest.mark.parametrize(
+    ("options", "view", "free", "why"),
+    [
+        ({}, node("a"), 0, "a is busy, no free slot"),
+        ({}, node("a", paused="lunch"), 1, "a is paused: lunch"),
+        ({}, node("a", draining="kernel"), 1, "a is draining: kernel"),
+        ({}, node("a", state=NodeState.SUSPECT), 1, "a is suspect"),
+        ({}, node("a", mute=True), 1, "a has not asked for work yet"),
+        ({"require": {"gpu": "y"}}, node("a"), 1, "a has no label gpu=y"),
+        ({"runtime": "claude"}, node("a", {"shell": "ok"}), 1, "a has no runtime claude"),
+        ({}, node("a", removed="removed"), 1, "a removed"),
+    ],
+)
+def test_every_wait_has_its_reason(options: dict[str, Any], view: NodeView, free: int, why: str) -> None:
+    assert said(run("r-1", **options), standing(view, free=free)) == why
+
+
+def test_pauses_of_the_fleet_and_of_a_queue() -> None:
+    assert said(run("r-1"), standing(node("a"), paused="deploy")) == "the fleet is paused: deploy"
+    pinned = run("r-1", node="a")
+    assert "queue node.a is paused: x" in said(pinned, standing(node("a"), paused_queues={"node.a": "x"}))
+    assert said(run("r-1"), standing()) == "the fleet has no node"
+
+
+def test_pools() -> None:
+    assert [
+        pool_of(r) for r in (run("r-1"), run("r-1", node="a"), run("r-1", require={"b": "1", "a": "2"}))
+    ] == [
+        "any",
+        "node.a",
+        "a=2+b=1",
+    ]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(-2, 2), st.integers(0, 3), st.sampled_from([None, "a", "b"])), max_size=12
+    ),
+    st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(-1, 3)),
+)
+def test_slots_are_never_exceeded_and_no_free_slot_is_left_for_one_who_fits(
+    asked: list[tuple[int, int, str | None]], free: dict[str, int]
+) -> None:
+    runs = [run(f"r-{n}", priority=p, created_ms=c, node=pin) for n, (p, c, pin) in enumerate(asked)]
+    at = Standing(tuple(node(name) for name in free), free)
+    decisions = choose(runs, at)
+    assert [d.run.id for d in decisions] == [r.id for r in in_order(runs)]
+    left = dict(free)
+    for decision in decisions:
+        pin = decision.run.node
+        if isinstance(decision, Placed):
+            name = decision.node.node.name
+            assert pin in (None, name)
+            left[name] -= 1
+            assert left[name] >= 0
+        else:
+            assert decision.why
+            assert all(count <= 0 for name, count in left.items() if pin in (None, name))
