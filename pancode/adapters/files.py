@@ -1,15 +1,12 @@
-"""Plain files of the coordinator: archived receipts, and the logs and artifacts that nodes have delivered."""
+"""Plain files of the coordinator: archived receipts, and files that are whole or not there."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 from node_agent.wire.identity import AttemptId
 from pancode.errors import UnavailableError
-
-_PIECE = 1 << 20
 
 
 class FileArchive:
@@ -29,53 +26,6 @@ class FileArchive:
 
     def path(self, identity: AttemptId) -> Path:
         return self.root / identity.run / f"{identity.attempt}.{identity.fence}.json"
-
-
-class BlobFolder:
-    """Delivered streams as `<root>/<run>/<attempt>.<fence>/<name>`; the depot server writes them."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def path(self, identity: AttemptId, name: str) -> Path:
-        """Where that stream lies. ValueError for a name that is no plain file name."""
-        if not name or name.startswith(".") or "/" in name or "\0" in name:
-            raise ValueError(f"not a stream's name: {name!r}")
-        return self.root / identity.run / f"{identity.attempt}.{identity.fence}" / name
-
-    def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
-        """Whether it is here in full, to its digest."""
-        try:
-            path = self.path(identity, name)
-            return path.stat().st_size == size and digest_of(path) == sha256
-        except (OSError, ValueError):
-            return False
-
-    def read(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes from `offset`; empty when there is nothing (yet)."""
-        try:
-            with self.path(identity, name).open("rb") as file:
-                file.seek(offset)
-                return file.read(limit)
-        except FileNotFoundError:
-            return b""
-
-    def names(self, identity: AttemptId) -> list[str]:
-        """The streams of an attempt that have at least begun to arrive."""
-        folder = self.root / identity.run / f"{identity.attempt}.{identity.fence}"
-        try:
-            return sorted(p.name for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-        except FileNotFoundError:
-            return []
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    seen = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            seen.update(piece)
-    return seen.hexdigest()
 
 
 def write_durable(path: Path, data: bytes) -> None:

@@ -12,8 +12,9 @@ from pancode.control.enqueue import enqueue
 from pancode.control.retry import retry
 from pancode.control.stop import stop
 from pancode.control.tidy import tidy
+from pancode.domain.fleet import NodeView
 from pancode.domain.records import Node, Run, Setting
-from pancode.errors import UnavailableError
+from pancode.errors import NotFoundError, UnavailableError
 
 
 class Plane:
@@ -56,6 +57,14 @@ class Plane:
             bind.show_tickets(self.core)
             tidy(self.core)
             return taken
+
+    def view(self, name: str) -> NodeView:
+        """A machine as decisions see it now; NotFoundError."""
+        with self.core.lock, self.core.ports.ledger.transaction() as tx:
+            node = tx.get(Node, name)
+            if node is None:
+                raise NotFoundError(f"no node {name} in the fleet", fix="pancode node ls")
+            return self.core.view_of(node)
 
     def enqueue(self, run: Run) -> Run:
         """Hold the budget and queue an admitted run, atomically; RefusedError when a ceiling has no room."""

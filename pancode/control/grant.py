@@ -1,0 +1,68 @@
+"""Which depot stream a node may open: judged from its signed hello and the ledger, never from Redis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node_agent.wire.hello import Hello, Verb
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.signing import Envelope, WireRefusal, open_as, parse_envelope, parse_message
+from pancode.control.core import Core
+from pancode.domain.records import Fence, FenceState, Node, Run
+from pancode.ports import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """One stream for one fence and verb. `repo` is empty for a run without a git workspace."""
+
+    verb: Verb
+    identity: AttemptId
+    repo: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """No stream; `why` is told to the node."""
+
+    why: str
+
+
+def authorize(core: Core, line: bytes, nonce: str) -> Allowed | Denied:
+    """Judge one hello; never raises for what a stranger may send."""
+    try:
+        envelope = parse_envelope(line)
+        claimed = parse_message(Hello, envelope.body())
+    except WireRefusal as refusal:
+        return Denied(f"hello refused: {refusal}")
+    with core.ports.ledger.transaction() as tx:
+        node = next(iter(tx.find(Node, {"tag": claimed.node})), None)
+        if node is None or node.removed == "removed":
+            return Denied("no such node is enrolled")
+        return _judge(core, tx, node, envelope, nonce)
+
+
+def _judge(core: Core, tx: Transaction, node: Node, envelope: Envelope, nonce: str) -> Allowed | Denied:
+    try:
+        hello = open_as(Hello, envelope, core.keys_of(node))
+    except WireRefusal as refusal:
+        return Denied(f"hello refused: {refusal}")
+    if hello.fleet != core.fleet or hello.nonce != nonce:
+        return Denied("the hello is for another stream")
+    run = tx.get(Run, hello.identity.run)
+    fence = tx.get(Fence, hello.identity.run, hello.identity.fence)
+    if run is None or fence is None or fence.tag != node.tag or fence.attempt != hello.identity.attempt:
+        return Denied(f"{hello.identity} is not an attempt of this node")
+    return _by_verb(hello, run, fence)
+
+
+def _by_verb(hello: Hello, run: Run, fence: Fence) -> Allowed | Denied:
+    """Reading ends with the fence; delivering ends with its receipt, so that a lost one may still deliver."""
+    if fence.receipt is not None:
+        return Denied(f"{hello.identity} has been settled")
+    git = run.workspace.get("kind") == "git"
+    if hello.verb in ("fetch", "push") and not git:
+        return Denied(f"{hello.identity} has no git workspace")
+    if hello.verb == "fetch" and fence.state is FenceState.CLOSED:
+        return Denied(f"{hello.identity} is closed")
+    return Allowed(hello.verb, hello.identity, str(run.workspace.get("repo")) if git else "")

@@ -1,0 +1,167 @@
+"""One coordinator, put together: ledger, Redis, depot, links, control plane; started and stopped in order."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from node_agent.wire.clock import Ids, SystemClock, SystemIds
+from pancode import __version__
+from pancode.adapters.bundle.store import BundleStore
+from pancode.adapters.files import FileArchive
+from pancode.adapters.redis_bus.bus import RedisBus
+from pancode.adapters.ssh.connect import Timing
+from pancode.adapters.ssh.link import Backoff
+from pancode.adapters.ssh.tunnel import Ends
+from pancode.adapters.store.ledger import SqlLedger
+from pancode.adapters.valkey.access import RedisAccess
+from pancode.adapters.valkey.embedded import EmbeddedValkey
+from pancode.adapters.valkey.external import check_external
+from pancode.control.core import Ports, Rules
+from pancode.control.plane import Plane
+from pancode.domain.records import Node, Setting
+from pancode.errors import ConfigError
+from pancode.ports import Ledger
+from pancode.wiring.depot import DeskDepot, depot_server
+from pancode.wiring.fleet import Fleet, FleetParts
+from pancode.wiring.home import Home
+from pancode.wiring.links import Links, LinkSettings
+from pancode.wiring.loop import LoopThread
+
+PATH_LIMIT = 104
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorSettings:
+    """What the owner may choose. `redis_url` None: our own Valkey. `time_factor` scales deadlines (tests)."""
+
+    ceiling_usd: Decimal = Decimal(10)
+    slots: int = 4
+    redis_url: str | None = None
+    time_factor: float = 1.0
+
+
+class Coordinator:
+    """Everything that one `pancode serve` runs. `start` once, `stop` once; both say what went wrong."""
+
+    def __init__(self, home: Home, settings: CoordinatorSettings, environ: Mapping[str, str]) -> None:
+        self.home = home
+        self.settings = settings
+        self._clock, self._ids = SystemClock(), SystemIds()
+        self.valkey = EmbeddedValkey(home.valkey, self._clock, self._ids)
+        self.ledger: Ledger = SqlLedger(home.ledger)
+        self._access = self._redis()
+        self.bus = RedisBus(self._access, self._clock)
+        self.depot = DeskDepot(home, self._clock)
+        self.key = home.signing_key(self._ids)
+        self.fleet_id = _fleet_id(self.ledger, self._clock.wall_ms(), self._ids)
+        self.plane = self._plane()
+        self._depot_socket = _socket_path(home.root, "depot.sock")
+        self._server = depot_server(self._depot_socket, self.depot, self.plane.core, self._ids)
+        self.loop = LoopThread("ssh")
+        self.fleet = self._fleet(Path(environ.get("HOME") or Path.home()))
+
+    def start(self) -> None:
+        """Begin the epoch, then let nodes in."""
+        self.plane.start()
+        self._server.start()
+        self.fleet.start()
+
+    def turn(self, wait_ms: int) -> None:
+        """Wait for a word, then one round. UnavailableError without Redis: call `mend`, then again."""
+        self.plane.listen(wait_ms)
+        self.plane.turn()
+
+    def mend(self) -> None:
+        """Start our own Valkey again when it has ended, and let the nodes in again. UnavailableError."""
+        if self.settings.redis_url is None and not self.valkey.alive():
+            self.valkey.start_or_adopt(__version__)
+        self.fleet.admit_all()
+
+    def stop(self, stop_valkey: bool) -> None:
+        """Links first, then depot, bus and ledger, and Valkey last if asked. Node agents go on."""
+        self.fleet.stop()
+        self.loop.stop()
+        self._server.stop()
+        self.bus.close()
+        self.ledger.close()
+        if stop_valkey and self.settings.redis_url is None:
+            self.valkey.stop()
+
+    def _redis(self) -> RedisAccess:
+        if self.settings.redis_url is not None:
+            return check_external(self.settings.redis_url).access
+        return self.valkey.start_or_adopt(__version__).access
+
+    def _plane(self) -> Plane:
+        archive = FileArchive(self.home.receipts)
+        ports = Ports(self.ledger, self.bus, self.depot, archive, self._clock, self._ids)
+        rules = Rules(ceiling_usd=self.settings.ceiling_usd).scaled(self.settings.time_factor)
+        return Plane(ports, self.key, self.fleet_id, rules)
+
+    def _fleet(self, user_home: Path) -> Fleet:
+        ends = Ends(redis=self._redis_socket(), depot=self._depot_socket)
+        settings = LinkSettings(self.fleet_id, self.home, user_home, ends, Timing(), Backoff(), self._node_of)
+        parts = FleetParts(
+            plane=self.plane,
+            bus=self.bus,
+            home=self.home,
+            clock=self._clock,
+            ids=self._ids,
+            fleet=self.fleet_id,
+            key=self.key.public,
+            slots=self.settings.slots,
+            time_factor=self.settings.time_factor,
+            user_home=user_home,
+        )
+        return Fleet(parts, self.loop, Links(settings), BundleStore(self.home.bundles))
+
+    def _redis_socket(self) -> Path:
+        if self._access.socket is None:
+            raise ConfigError(
+                "an external Redis must be reached by its unix socket for now",
+                why=f"nodes are led to {self._access.place} through a socket on this machine",
+                fix="set PANCODE_REDIS_URL to unix:///path/to/redis.sock, or unset it",
+            )
+        return Path(self._access.socket)
+
+    def _node_of(self, name: str) -> Node | None:
+        with self.ledger.transaction() as tx:
+            return tx.get(Node, name)
+
+
+def build(home: Home, settings: CoordinatorSettings, environ: Mapping[str, str]) -> Coordinator:
+    """A coordinator on this home; the caller holds the home's lock."""
+    home.prepare()
+    return Coordinator(home, settings, environ)
+
+
+def _fleet_id(ledger: Ledger, wall_ms: int, ids: Ids) -> str:
+    """Made with the first ledger, kept for ever."""
+    with ledger.transaction() as tx:
+        known = tx.get(Setting, "fleet")
+        if known is not None:
+            return str(known.value)
+        fleet = f"f-{ids.short(6)}"
+        tx.put(Setting("fleet", fleet, wall_ms, "coordinator"))
+        return fleet
+
+
+def _socket_path(root: Path, name: str) -> Path:
+    """In the home, or in a short folder of our own where the home's path is too long for a socket."""
+    path = root / name
+    if len(os.fsencode(path)) < PATH_LIMIT:
+        return path
+    folder = Path(f"/tmp/pancode-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    state = folder.lstat()
+    if state.st_uid != os.getuid() or state.st_mode & 0o077:
+        raise ConfigError(
+            f"{folder} is not ours alone", fix=f"remove {folder}, or use a shorter PANCODE_HOME"
+        )
+    digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
+    return folder / f"{digest}-{name}"

@@ -1,0 +1,163 @@
+"""Keeps a link to every enrolled node: dials, watches, starts a node agent that is down."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pancode.adapters.ssh import steps
+from pancode.adapters.ssh.connect import Session, Timing, open_session
+from pancode.adapters.ssh.errors import LinkFault
+from pancode.adapters.ssh.link import Backoff, Link, LinkKind, LinkState
+from pancode.adapters.ssh.loopback import LoopbackNode, LoopbackServer
+from pancode.adapters.ssh.perform import perform
+from pancode.adapters.ssh.probe import NodeProbe, probe
+from pancode.adapters.ssh.readiness import pythons
+from pancode.adapters.ssh.remote import Remote
+from pancode.adapters.ssh.tunnel import Ends, folders
+from pancode.domain.records import Node
+from pancode.errors import PancodeError
+from pancode.wiring.home import Home
+from pancode.wiring.nodes import Reach, login_for
+
+log = logging.getLogger("pancode.links")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """What all links share. `node_of` reads the ledger anew."""
+
+    fleet: str
+    home: Home
+    user_home: Path
+    ends: Ends
+    timing: Timing
+    backoff: Backoff
+    node_of: Callable[[str], Node | None]
+
+
+class Links:
+    """All links of one coordinator. Every method belongs to the event loop's thread."""
+
+    def __init__(self, settings: LinkSettings) -> None:
+        self.settings = settings
+        self._links: dict[str, Link] = {}
+        self._servers: dict[str, LoopbackServer] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.on_late_contact: Callable[[str], None] = lambda _name: None
+
+    # -- connections -----------------------------------------------------------------------------
+
+    async def reach(self, name: str) -> Reach:
+        """How the node is reached now; starts our own server when the node is this machine."""
+        node = self.settings.node_of(name)
+        if node is None:
+            raise PancodeError(f"node {name} is not in the ledger")
+        reach = Reach.of(node)
+        if not reach.local:
+            return reach
+        server = await self._server(name, reach)
+        pins = {server.target.endpoint: server.host_key}
+        return replace(reach, target=server.target, pins=pins)
+
+    async def _server(self, name: str, reach: Reach) -> LoopbackServer:
+        if name not in self._servers:
+            keys = self.settings.home.loopback_keys(name)
+            home = Path(reach.local_home) if reach.local_home else self.settings.user_home
+            environ = {k: os.environ[k] for k in ("PATH", "LANG", "XDG_RUNTIME_DIR") if k in os.environ}
+            server = LoopbackServer(LoopbackNode(name, getpass.getuser(), home, keys, environ))
+            await server.start()
+            self._servers[name] = server
+        return self._servers[name]
+
+    async def dial(self, name: str, agent_path: str | None = None) -> Session:
+        """A new connection to the node, or ConnectError; `agent_path`: the caller's SSH agent."""
+        reach = await self.reach(name)
+        server = self._servers.get(name)
+        own = (server.node.keys.client,) if server is not None else ()
+        target = replace(reach.target, agent_path=agent_path) if agent_path else reach.target
+        login = login_for(reach, own, self.settings.user_home)
+        return await open_session(target, reach.pins, login, self.settings.timing)
+
+    # -- links -----------------------------------------------------------------------------------
+
+    async def keep(self, name: str, found: NodeProbe | None = None) -> Link:
+        """Keep a link to the node from now on. `found`: the probe of a bring-up, for where its home is."""
+        if name not in self._links:
+            reach = await self.reach(name)
+            home = found.node_home if found else reach.installed_home
+            uid = found.uid if found else reach.uid
+            if home is None or uid is None:
+                raise PancodeError(f"node {name} was never brought up", fix=f"pancode fleet up {name}")
+            self._links[name] = Link(
+                name,
+                lambda: self.dial(name),
+                folders(home, uid),
+                self.settings.ends,
+                lambda state: self._changed(name, state),
+                self.settings.backoff,
+            )
+        self._links[name].start()
+        return self._links[name]
+
+    async def leave(self, name: str) -> None:
+        """Keep it no longer; the node agent goes on."""
+        link = self._links.pop(name, None)
+        if link is not None:
+            await link.close()
+
+    async def close(self) -> None:
+        """End all links and our own servers; node agents and their runs go on."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*(self.leave(name) for name in tuple(self._links)))
+        for server in self._servers.values():
+            await server.stop()
+        self._servers.clear()
+
+    def state(self, name: str) -> LinkState | None:
+        link = self._links.get(name)
+        return link.state if link is not None else None
+
+    def remote(self, name: str) -> Remote | None:
+        """The live connection, None when there is none."""
+        link = self._links.get(name)
+        return link.remote() if link is not None and link.state.up else None
+
+    def _changed(self, name: str, state: LinkState) -> None:
+        log.info("link %s: %s %s", name, state.kind, state.why)
+        if state.kind is LinkKind.UP:
+            task = asyncio.get_running_loop().create_task(self._contact(name))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        changed = state.error is not None and state.error.fault is LinkFault.HOST_KEY_CHANGED
+        if state.kind is LinkKind.STOPPED and changed:
+            log.error("link %s: the host key has changed; pancode node trust %s", name, name)
+
+    async def _contact(self, name: str) -> None:
+        """A link is up: see that a node agent runs there, or clean up what was removed while it was away."""
+        node = self.settings.node_of(name)
+        if node is None or node.removed is not None:
+            self.on_late_contact(name)
+            return
+        try:
+            await self._start_agent(name)
+        except (PancodeError, ValueError) as exc:
+            log.warning("link %s: the node agent could not be looked after: %s", name, exc)
+
+    async def _start_agent(self, name: str) -> None:
+        remote = self.remote(name)
+        reach = await self.reach(name)
+        if remote is None:
+            return
+        found = await probe(remote, self.settings.fleet, reach.node_home)
+        fit = pythons(found)
+        if found.agent == "stopped" and found.current and fit:
+            place = steps.Place.of(self.settings.fleet, found)
+            await perform(remote, steps.start_step(place, found, fit[0].path, restart=False))

@@ -1,0 +1,85 @@
+"""Depot streams: granted from the ledger to the node of the fence, for as long as it may use them."""
+
+from __future__ import annotations
+
+import pytest
+
+from node_agent.wire.hello import Hello, Verb
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.signing import SigningKey
+from pancode.control.grant import Allowed, Denied, authorize
+from tests.unit.pancode.control.world import FLEET, Desk, Puppet
+
+WORKSPACE = {"kind": "git", "repo": "demo-1234", "base": None, "snapshot": "a" * 40}
+
+
+def hello(node: Puppet, who: AttemptId, verb: Verb, nonce: str = "n", key: SigningKey | None = None) -> bytes:
+    made = Hello(fleet=FLEET, node=node.tag, nonce=nonce, identity=who, verb=verb)
+    return made.signed(key or node.key).model_dump_json().encode()
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def bound(desk: Desk, node: Puppet) -> AttemptId:
+    node.breathe()
+    desk.dispatch(workspace=WORKSPACE, node=node.name)
+    desk.turn()
+    order = node.claim()
+    assert order is not None
+    return order.identity
+
+
+@pytest.mark.parametrize("verb", ["fetch", "push", "log", "artifact"])
+def test_the_node_of_the_fence_may(desk: Desk, verb: Verb) -> None:
+    node = Puppet(desk)
+    who = bound(desk, node)
+    assert authorize(desk.plane.core, hello(node, who, verb), "n") == Allowed(verb, who, "demo-1234")
+
+
+def test_nobody_else_may(desk: Desk) -> None:
+    node, other = Puppet(desk), Puppet(desk, "n2")
+    who = bound(desk, node)
+    core = desk.plane.core
+    assert isinstance(authorize(core, hello(other, who, "fetch"), "n"), Denied)
+    assert isinstance(authorize(core, hello(node, who, "fetch", key=other.key), "n"), Denied)
+    assert isinstance(authorize(core, hello(node, who, "fetch"), "another nonce"), Denied)
+    assert isinstance(authorize(core, b"\xff", "n"), Denied)
+    stranger = AttemptId(run="r-none", attempt=1, fence=1)
+    assert isinstance(authorize(core, hello(node, stranger, "log"), "n"), Denied)
+
+
+def test_a_settled_fence_delivers_no_more(desk: Desk) -> None:
+    node = Puppet(desk)
+    node.breathe()
+    desk.dispatch(workspace=WORKSPACE)
+    desk.turn()
+    order = node.claim()
+    assert order is not None
+    node.deliver(order)
+    desk.turn()
+    assert authorize(desk.plane.core, hello(node, order.identity, "push"), "n") == Denied(
+        f"{order.identity} has been settled"
+    )
+
+
+def test_a_lost_fence_may_still_deliver_but_not_read(desk: Desk) -> None:
+    node = Puppet(desk)
+    who = bound(desk, node)
+    for _ in range(100):
+        desk.turn(10_000)
+    assert isinstance(authorize(desk.plane.core, hello(node, who, "push"), "n"), Allowed)
+    assert isinstance(authorize(desk.plane.core, hello(node, who, "fetch"), "n"), Denied)
+
+
+def test_without_a_repository_there_is_no_git(desk: Desk) -> None:
+    node = Puppet(desk)
+    node.breathe()
+    desk.dispatch()
+    desk.turn()
+    order = node.claim()
+    assert order is not None
+    assert isinstance(authorize(desk.plane.core, hello(node, order.identity, "push"), "n"), Denied)
+    assert isinstance(authorize(desk.plane.core, hello(node, order.identity, "log"), "n"), Allowed)

@@ -1,0 +1,63 @@
+"""The home folder: ours alone, and keys that are made once."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from pancode.errors import ConfigError
+from pancode.wiring.home import Home
+from tests.unit.pancode.control.world import CountingIds
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(tmp_path / "a b")
+    made.prepare()
+    return made
+
+
+def test_it_is_where_the_variable_says_else_in_the_users_home(tmp_path: Path) -> None:
+    assert Home.of({"PANCODE_HOME": str(tmp_path)}).root == tmp_path
+    assert Home.of({"HOME": str(tmp_path)}).root == tmp_path / ".pancode"
+
+
+def test_others_cannot_look_in(home: Home) -> None:
+    home.root.chmod(0o755)
+    home.prepare()
+    assert stat.S_IMODE(home.root.stat().st_mode) == 0o700
+
+
+def test_a_home_that_cannot_be_made_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be used"):
+        Home(tmp_path / "file" / "home").prepare()
+
+
+def test_keys_are_made_once_and_are_private(home: Home) -> None:
+    ids = CountingIds()
+    key = home.signing_key(ids)
+    assert home.signing_key(ids).public == key.public
+    assert home.node_password("0" * 10, ids) == home.node_password("0" * 10, ids)
+    assert home.loopback_keys("desk") == home.loopback_keys("desk")
+    files = [p for p in (home.root / "key").rglob("*") if p.is_file()]
+    assert len(files) == 4
+    assert all(stat.S_IMODE(p.stat().st_mode) == 0o600 for p in files)
+
+
+def test_a_damaged_key_is_never_replaced(home: Home) -> None:
+    (home.root / "key").mkdir()
+    path = home.root / "key/coordinator.key"
+    path.write_text("rubbish")
+    with pytest.raises(ConfigError, match="damaged"):
+        home.signing_key(CountingIds())
+    assert path.read_text() == "rubbish"
+
+
+def test_forgetting_a_node_leaves_nothing_of_it(home: Home) -> None:
+    home.node_password("0" * 10, CountingIds())
+    home.loopback_keys("desk")
+    home.forget_node("desk", "0" * 10)
+    assert [p for p in (home.root / "key").rglob("*") if p.is_file()] == []
