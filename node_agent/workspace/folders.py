@@ -122,7 +122,7 @@ def _open_up(action: Callable[..., object], path: str, _: object) -> None:
 
 
 def write_below(folder: Path, name: str, data: bytes) -> None:
-    """Give the owner back the right to read what an agent closed; changes no executable bit."""
+    """Write a file at a relative name below `folder`, for its owner only; ValueError if it leads out."""
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts:
         raise ValueError(f"not a name below a folder: {name!r}")

@@ -1,0 +1,51 @@
+"""Is the port `Depot`: snapshots and arrivals, in the words of the control plane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.wire.clock import Clock
+from node_agent.wire.identity import AttemptId
+from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.errors import GitFailure, GitRefusal
+from pancode.adapters.git.listing import Limits
+from pancode.adapters.git.snapshot import SnapshotOptions, take_snapshot
+from pancode.adapters.git.streams import Streams
+from pancode.ports import SnapshotTaken
+
+
+@dataclass(frozen=True, slots=True)
+class GitDepot:
+    """Snapshots into, and arrivals in, one depot. `environ`: whose git settings count (None: our own)."""
+
+    depot: Depot
+    streams: Streams
+    clock: Clock
+    limits: Limits = Limits()
+    environ: Mapping[str, str] | None = None
+
+    def snapshot(self, project: str, run: str) -> SnapshotTaken:
+        """Take a snapshot of the tree around `project`. GitRefusal (a WorkspaceError) names paths and fix."""
+        options = SnapshotOptions(self.clock.wall_ms(), self.limits, self.environ)
+        taken = take_snapshot(Path(project), self.depot, run, options)
+        return SnapshotTaken(
+            repo=taken.repo_id,
+            base=taken.base_commit,
+            snapshot=taken.snapshot_commit,
+            object_format=taken.object_format,
+            untracked=taken.untracked,
+            warnings=taken.warnings,
+        )
+
+    def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
+        """Whether the fence's ref is there, is this commit, is whole and stands on the run's snapshot."""
+        try:
+            return self.depot.verify_result(repo, identity, commit).ok
+        except (GitRefusal, GitFailure, ValueError):
+            return False
+
+    def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
+        """Whether that log or artifact is on disk, complete to its digest."""
+        return self.streams.holds(identity, name, size, sha256)

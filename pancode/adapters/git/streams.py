@@ -1,0 +1,166 @@
+"""Keeps what nodes send that is not git: logs, grown by offset, and artifacts, whole by digest."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.wire.gitrefs import checked_stream
+from node_agent.wire.identity import AttemptId
+
+CHUNK = 1 << 18
+Read = Callable[[int], bytes]
+"""Up to so many bytes of what the node sends; empty at its end."""
+
+
+class StreamRefused(Exception):
+    """Bytes were not taken. `size` is what is stored of that log."""
+
+    def __init__(self, why: str, size: int) -> None:
+        super().__init__(why)
+        self.size = size
+
+
+class TornStream(Exception):
+    """The sender went away in the middle; what came before it is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """`<home>/logs/<run>/<attempt>.<fence>/<name>` and `<home>/artifacts/<first two digits>/<sha256>`."""
+
+    home: Path
+
+    def log(self, identity: AttemptId, name: str) -> Path:
+        """Where a log lies; ValueError for a name that is not one plain file name."""
+        folder = self.home / "logs" / identity.run / f"{identity.attempt}.{identity.fence}"
+        return folder / checked_stream(name)
+
+    def artifact(self, sha256: str) -> Path:
+        if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+            raise ValueError(f"not a digest: {sha256!r}")
+        return self.home / "artifacts" / sha256[:2] / sha256
+
+    def size(self, identity: AttemptId, name: str) -> int:
+        """Bytes stored of a log, 0 when there is none."""
+        try:
+            return self.log(identity, name).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def append(self, identity: AttemptId, name: str, offset: int, length: int, read: Read) -> int:
+        """Store `length` bytes at `offset` and give the new size; durable when it returns.
+
+        Bytes that are there already must be the same, so a repeated call is no error. StreamRefused for a
+        gap or a difference; TornStream when fewer bytes came, which are kept.
+        """
+        with self._open(identity, name) as file:
+            stored = os.fstat(file).st_size
+            if offset > stored:
+                raise StreamRefused(f"gap: {stored} bytes are stored, {offset} was offered", stored)
+            return _take(file, offset, length, read)
+
+    @contextmanager
+    def _open(self, identity: AttemptId, name: str) -> Iterator[int]:
+        path = self.log(identity, name)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
+        finally:
+            os.fsync(file)
+            os.close(file)
+            _sync_folder(path.parent)
+
+    def digest(self, identity: AttemptId, name: str) -> tuple[int, str]:
+        """Size and SHA-256 of a stored log; (0, that of nothing) when there is none."""
+        path = self.log(identity, name)
+        return digest_of(path) if path.is_file() else (0, hashlib.sha256().hexdigest())
+
+    def holds(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
+        """Whether that log, or an artifact of that digest, is here and whole."""
+        with suppress(ValueError):
+            if self.size(identity, name) == size and self.digest(identity, name) == (size, sha256):
+                return size > 0 or self.log(identity, name).is_file()
+            path = self.artifact(sha256)
+            return path.is_file() and digest_of(path) == (size, sha256)
+        return False
+
+    def store(self, sha256: str, length: int, read: Read) -> None:
+        """Store an artifact whole, or not at all (StreamRefused); idempotent, durable when it returns."""
+        path = self.artifact(sha256)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, fresh = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                seen = hashlib.sha256()
+                for chunk in _chunks(length, read):
+                    seen.update(chunk)
+                    file.write(chunk)
+                if seen.hexdigest() != sha256:
+                    raise StreamRefused(f"the bytes have the digest {seen.hexdigest()}", 0)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(fresh, path)
+            _sync_folder(path.parent)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(fresh)
+
+
+def _take(file: int, offset: int, length: int, read: Read) -> int:
+    stored, at, different = os.fstat(file).st_size, offset, False
+    for chunk in _chunks(length, read):
+        known = min(len(chunk), max(0, stored - at))
+        if known and os.pread(file, known, at) != chunk[:known]:
+            different = True
+        if not different:
+            _write_all(file, chunk[known:], at + known)
+        at += len(chunk)
+    if different:
+        # Read to the end all the same, so that the sender hears the answer.
+        raise StreamRefused("other bytes are stored there", stored)
+    return max(stored, at)
+
+
+def _write_all(file: int, data: bytes, at: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(file, view, at)
+        at += written
+        view = view[written:]
+
+
+def _chunks(length: int, read: Read) -> Iterator[bytes]:
+    left = length
+    while left > 0:
+        chunk = read(min(CHUNK, left))
+        if not chunk:
+            raise TornStream(f"{left} of {length} bytes did not come")
+        left -= len(chunk)
+        yield chunk
+
+
+def digest_of(path: Path) -> tuple[int, str]:
+    """Size and SHA-256 of a file."""
+    seen, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            seen.update(chunk)
+            size += len(chunk)
+    return size, seen.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

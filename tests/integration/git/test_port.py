@@ -1,0 +1,62 @@
+"""The git depot as the control plane sees it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import pytest
+
+from node_agent.workspace.mirror import make_bare
+from pancode import ports
+from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.listing import Limits
+from pancode.adapters.git.port import GitDepot
+from pancode.adapters.git.streams import Streams
+from pancode.errors import WorkspaceError
+from tests.integration.git.repos import NOW_MS, PathTransport, Repo, attempt
+
+
+class StoppedClock:
+    """Always NOW_MS."""
+
+    def wall_ms(self) -> int:
+        return NOW_MS
+
+    def boot_ms(self) -> int:
+        return NOW_MS
+
+    def mono_ms(self) -> int:
+        return NOW_MS
+
+
+def test_snapshot_and_arrivals(repo: Repo, depot: Depot, tmp_path: Path) -> None:
+    streams = Streams(tmp_path / "home")
+    port: ports.Depot = GitDepot(depot, streams, StoppedClock(), environ={})
+    repo.write("new", "n")
+    taken = port.snapshot(str(repo.path), "r-aaaa")
+    assert (taken.base, taken.untracked, taken.object_format) == (repo.head, ("new",), "sha1")
+    assert not port.commit_arrived(taken.repo, attempt(), taken.snapshot)
+    assert not port.commit_arrived("p-unknown", attempt(), taken.snapshot)
+    assert not port.commit_arrived(taken.repo, attempt(), "nonsense")
+    bare = tmp_path / "bare"
+    make_bare(bare, "sha1")
+    transport = PathTransport(depot, taken.repo)
+    transport.fetch(attempt(), bare, "refs/pancode/snap/r-aaaa")
+    transport.push(attempt(), bare, taken.snapshot)
+    assert port.commit_arrived(taken.repo, attempt(), taken.snapshot)
+    streams.append(attempt(), "out", 0, 3, io.BytesIO(b"abc").read)
+    digest = hashlib.sha256(b"abc").hexdigest()
+    assert port.blob_arrived(attempt(), "out", 3, digest)
+    assert not port.blob_arrived(attempt(), "err", 3, digest)
+    assert not port.blob_arrived(attempt(), "../out", 3, digest)
+
+
+def test_a_refusal_is_a_workspace_error(repo: Repo, depot: Depot, tmp_path: Path) -> None:
+    port = GitDepot(depot, Streams(tmp_path), StoppedClock(), Limits(file=1), {})
+    repo.write("big", "too big")
+    with pytest.raises(WorkspaceError) as caught:
+        port.snapshot(str(repo.path), "r-aaaa")
+    assert caught.value.problem().exit_code == 7
+    assert caught.value.problem().fix
