@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.clis.install import cache
 from tests.lab import Lab, missing, own_name, reap
 from tests.lab.lab import Spec
 from tests.lab.state import HostState
@@ -25,8 +26,9 @@ def lab() -> Iterator[Lab]:
             pytest.fail(reason)
         pytest.skip(reason)
     reap()
-    share = tuple(filter(None, os.environ.get("PANCODE_LAB_SHARE", "").split(os.pathsep)))
-    with Lab(own_name(), owned=True).up(HOSTS, Spec(home_mb=HOME_MB, share=share), replace=True) as lab:
+    # The hosts see the cache of real agent programs at the same path, also what is installed there later.
+    spec = Spec(home_mb=HOME_MB, share=(str(cache()),))
+    with Lab(own_name(), owned=True).up(HOSTS, spec, replace=True) as lab:
         yield lab
 
 

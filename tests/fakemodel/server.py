@@ -63,6 +63,11 @@ class FakeModel:
     def set_script(self, script: dict) -> None:
         self.state.set_script(Script(script))
 
+    def wait_until_asked(self, timeout: float = 10.0) -> bool:
+        """Wait until a model request is under way."""
+        with self.state.cond:
+            return self.state.cond.wait_for(lambda: self.state.busy > 0, timeout)
+
     def wait_for(self, n: int, timeout: float = 10.0) -> bool:
         """Wait until n requests have finished."""
         with self.state.cond:

@@ -68,6 +68,7 @@ def _slot(st: State, script: Script) -> Iterator[float]:
             st.cond.wait(0.1)
         st.waiting -= 1
         st.busy += 1
+        st.cond.notify_all()
     try:
         yield round(time.time() - t, 3)
     finally:

@@ -1,0 +1,109 @@
+"""Installs an exact version of an agent program from npm into the project's own cache, once.
+
+`python3 -m tests.clis.install claude` prints the folder to put on PATH. Nothing is installed elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+CACHE = Path(__file__).resolve().parents[2] / ".cache" / "clis"
+TIMEOUT_S = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """An npm package at the version that the runtime's command line was measured with."""
+
+    npm: str
+    version: str
+    program: str
+
+    @property
+    def folder(self) -> Path:
+        return CACHE / f"{self.program}-{self.version}"
+
+    @property
+    def bin(self) -> Path:
+        return self.folder / "node_modules" / ".bin"
+
+
+PACKAGES = {"claude": Package("@anthropic-ai/claude-code", "2.1.328", "claude")}
+
+
+class CannotInstall(Exception):
+    """The program is not here and cannot be brought: no npm, no network, no space."""
+
+
+def cache() -> Path:
+    """The folder of all programs; it hides itself from git."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    ignore = CACHE.parent / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")
+    return CACHE
+
+
+def ensure(name: str) -> Path:
+    """The folder with the program in it, installed now if need be. Raises CannotInstall."""
+    package = PACKAGES[name]
+    if not _there(package):
+        with _locked():
+            if not _there(package):
+                _install(package)
+    return package.bin
+
+
+def _there(package: Package) -> bool:
+    return (package.bin / package.program).exists()
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    with (cache() / ".lock").open("w") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
+def _install(package: Package) -> None:
+    """Into a folder beside, renamed when it is whole: a killed install leaves nothing that looks like one."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise CannotInstall("npm is not installed")
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix=".new-") as folder:
+        # Install scripts are needed: one puts the native program in its place.
+        argv = [npm, "install", "--no-audit", "--no-fund", "--prefix", folder]
+        _must(folder, [*argv, f"{package.npm}@{package.version}"])
+        said = _must(folder, [f"{folder}/node_modules/.bin/{package.program}", "--version"])
+        if package.version not in said:
+            raise CannotInstall(f"{package.program} says it is version {said.strip()}")
+        Path(folder).chmod(0o755)  # other users of a test host run it, too
+        shutil.rmtree(package.folder, ignore_errors=True)
+        Path(folder).rename(package.folder)
+        Path(folder).mkdir()  # for the context manager to remove
+
+
+def _must(folder: str, argv: list[str]) -> str:
+    """Run it; what it said on standard output."""
+    try:
+        p = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired as exc:
+        raise CannotInstall(f"{argv[0]} took more than {TIMEOUT_S} s") from exc
+    if p.returncode:
+        raise CannotInstall(f"{Path(argv[0]).name}: {p.stderr.strip()[-300:]}")
+    return p.stdout
+
+
+if __name__ == "__main__":
+    try:
+        print(ensure(sys.argv[1]))
+    except CannotInstall as exc:
+        sys.exit(f"cannot install {sys.argv[1]}: {exc}")

@@ -1,0 +1,109 @@
+"""Starts a Launch as the node does, on files, and gives the parser what came out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from node_agent.runtimes.base import EndedBy, ExitInfo, LaunchRequest, Place, Resume, Verdict
+from node_agent.runtimes.registry import RUNTIMES
+from node_agent.wire.order import Limits
+from node_agent.wire.policy import Isolation, Mode, Safety
+
+LIMITS = Limits(wall_ms=60_000, idle_ms=60_000, output_bytes=1 << 26)
+MODEL = "claude-sonnet-4-5"
+
+
+@dataclass
+class Bench:
+    """A workspace with one commit, a folder outside of it, and a home for the run, all below `root`."""
+
+    root: Path
+    path: str
+    url: str
+    is_root: bool = field(default_factory=lambda: os.geteuid() == 0)
+    prefix: tuple[str, ...] = ()
+    """Put before the argument list: the way into another machine."""
+    seen: str = ""
+    """What `root` is called there, if it is not the same."""
+
+    def __post_init__(self) -> None:
+        for d in (self.work, self.outside, self.home):
+            d.mkdir(parents=True)
+        (self.work / "notes.txt").write_text("alpha\nbeta\ngamma\n")
+        for args in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
+            argv = ["git", "-c", "user.name=t", "-c", "user.email=t@t", *args]
+            subprocess.run(argv, cwd=self.work, check=True)
+
+    @property
+    def work(self) -> Path:
+        return self.root / "work"
+
+    @property
+    def outside(self) -> Path:
+        return self.root / "outside"
+
+    @property
+    def home(self) -> Path:
+        return self.root / "home"
+
+    def request(
+        self,
+        task: str = "Please change notes.txt.",
+        safety: Safety = Safety.AUTO_EDIT,
+        read_only: bool = False,
+        usd: str | None = None,
+        resume: Resume | None = None,
+    ) -> LaunchRequest:
+        limits = LIMITS.model_copy(update={"usd": None if usd is None else Decimal(usd)})
+        return LaunchRequest(
+            task=task,
+            prompt="PROMPT-OF-THE-AGENT",
+            mode=Mode.BUILD,
+            safety=safety,
+            read_only=read_only,
+            workspace=f"{self.seen or self.root}/work",
+            home=f"{self.seen or self.root}/home",
+            limits=limits,
+            model=MODEL,
+            resume=resume,
+        )
+
+    def env(self) -> Mapping[str, str]:
+        return {"ANTHROPIC_BASE_URL": self.url, "ANTHROPIC_API_KEY": "k", "CLAUDE_CODE_MAX_RETRIES": "1"}
+
+    def start(self, request: LaunchRequest) -> subprocess.Popen[bytes]:
+        place = Place(self.path, "python3", self.is_root, Isolation.NONE, self.env())
+        made = RUNTIMES["claude"].launch(request, place)
+        for name, data in {**made.files, "stdin": made.stdin}.items():
+            (self.home / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.home / name).write_bytes(data)
+        env = [f"{k}={v}" for k, v in made.env.items()]
+        argv = [*self.prefix, "env", "-i", "-C", request.workspace, *env, *made.argv]
+        with (
+            (self.home / "stdin").open("rb") as stdin,
+            (self.home / "out").open("wb") as out,
+            (self.home / "err").open("wb") as err,
+        ):
+            return subprocess.Popen(argv, stdin=stdin, stdout=out, stderr=err, start_new_session=True)
+
+    def run(self, request: LaunchRequest) -> Verdict:
+        process = self.start(request)
+        try:
+            return self.verdict(request, process.wait(60))
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(10)
+
+    def verdict(self, request: LaunchRequest, status: int, ended_by: EndedBy = EndedBy.NONE) -> Verdict:
+        parser = RUNTIMES["claude"].parser(request)
+        parser.feed((self.home / "out").read_bytes())
+        if status < 0:
+            return parser.finish(ExitInfo(signal=-status, ended_by=ended_by))
+        return parser.finish(ExitInfo(status=status, ended_by=ended_by))
