@@ -49,7 +49,7 @@ def boot_id() -> str:
 def stat(pid: int) -> Stat | None:
     """The kernel's line on `pid`, a zombie's too; None when there is no such process."""
     try:
-        return Stat(pid, _read(f"/proc/{pid}/stat"))
+        return Stat(pid, _read(f"/proc/{pid}/stat", whole=False))
     except (OSError, ValueError, IndexError):
         return None
 
@@ -60,6 +60,14 @@ def is_alive(boot: str, pid: int, start: int) -> bool:
         return False
     found = stat(pid)
     return found is not None and found.start == start and not found.gone
+
+
+def preload() -> None:
+    """Import now what `become_reaper` needs, for a process that forks many."""
+    try:
+        import _ctypes  # noqa: F401
+    except ImportError:
+        return
 
 
 def become_reaper() -> bool:
@@ -136,12 +144,12 @@ def _carries(pid: int, needle: bytes) -> bool:
         return False
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, whole: bool = True) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        parts = []
-        while part := os.read(fd, 65536):
-            parts.append(part)
+        parts = [os.read(fd, 4096)]
+        while whole and parts[-1]:
+            parts.append(os.read(fd, 65536))
     finally:
         os.close(fd)
     return b"".join(parts)

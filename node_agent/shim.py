@@ -2,8 +2,7 @@
 
 Standard library only; started as `python3 -I -S .../node_agent/shim.py FOLDER` where nothing is installed.
 
-The environment of the steps comes as a JSON object on stdin, so that no secret in it is ever on disk.
-It writes `spawned` (who it is, exclusive, durable) before anything is executed, `steps/N` while it goes, and
+It writes `spawned` (who it is, exclusive, durable) before anything is executed, `steps` while it goes, and
 `exit` as the last thing. It signs nothing and reads nothing but its plan. SIGTERM to it is a request to stop,
 SIGUSR1 a hint to look for the `stop` file, SIGINT and SIGHUP are ignored.
 
@@ -32,8 +31,8 @@ else:
 
 ENDED, BAD_PLAN, TAKEN, NO_SPACE = 0, 65, 73, 74
 PLAN, SPAWNED, STEPS, EXIT, STOP = "plan.json", "spawned", "steps", "exit", step.STOP_FILE
-START_BYTES, END_BYTES = 1024, 3072  # one file per step: the record of its start, then of its end
-EXIT_BYTES = 4096
+STEP_BYTES, START_BYTES = 4096, 1024  # of each step in `steps`: both of its records, and the first of them
+EXIT_BYTES = 4096  # and as much again for each step
 PLAN_FIELDS = {"id", "phase", "marker", "cwd", "env", "steps", "limits", "grace", "go_on"}
 STEP_FIELDS = {"name", "kind", "argv", "stdin", "stdout", "stderr"}
 
@@ -50,10 +49,8 @@ class KernelClock:
 
 def reserve(folder: str, steps: int) -> None:
     """Reserve the disk space of every record of a phase; keeps what is there. OSError if there is no room."""
-    os.makedirs(f"{folder}/{STEPS}", 0o700, exist_ok=True)
-    for index in range(steps):
-        preallocate(f"{folder}/{STEPS}/{index}", START_BYTES + END_BYTES)
-    preallocate(f"{folder}/{EXIT}", EXIT_BYTES + steps * END_BYTES)
+    preallocate(f"{folder}/{STEPS}", steps * STEP_BYTES)
+    preallocate(f"{folder}/{EXIT}", EXIT_BYTES + steps * STEP_BYTES)
 
 
 class Phase:
@@ -109,9 +106,9 @@ class Phase:
             (self.clock.wall_ms(), self.clock.mono_ms()),
             step.Step(index, spec, self.plan, self.keeper),
         )
-        why, error, path = "none", None, f"{self.folder}/{STEPS}/{index}"
+        why, error, path, at = "none", None, f"{self.folder}/{STEPS}", index * STEP_BYTES
         try:
-            write_framed(path, to_json(one.start()), sync=False)
+            write_framed(path, to_json(one.start()), at, sync=False)
             why = one.watch(limits)
         except step.CannotStart as exc:
             error = exc.record
@@ -136,7 +133,7 @@ class Phase:
             "cpu_ms": int(self.keeper.cpu_ms),
             "swept": swept,
         }
-        write_framed(path, to_json(record), offset=START_BYTES, sync=False)
+        write_framed(path, to_json(record), at + START_BYTES, sync=False)
         self.records.append(record)
         return record
 
@@ -152,7 +149,7 @@ def main(argv: list[str]) -> int:
     _detach()
     try:
         with open(f"{folder}/{PLAN}", "rb") as file:
-            plan = _checked(from_json(file.read()), from_json(_everything(0)))
+            plan = _checked(from_json(file.read()))
     except (OSError, ValueError) as exc:
         return _fail(BAD_PLAN, f"plan: {exc}")
     reaper = process.become_reaper()
@@ -191,22 +188,15 @@ def _identity() -> dict[str, Any]:
     return {"boot": process.boot_id(), "pid": os.getpid(), "start": found.start if found else 0}
 
 
-def _checked(plan: Any, env: Any) -> dict[str, Any]:
+def _checked(plan: Any) -> dict[str, Any]:
     """The runner wrote this plan and has checked its content; here only that both speak the same version."""
     if not isinstance(plan, dict) or set(plan) != PLAN_FIELDS:
         raise ValueError("not the fields of a plan")
     if any(set(spec) != STEP_FIELDS for spec in plan["steps"]):
         raise ValueError("not the fields of a step")
-    if not isinstance(env, dict) or sorted(env) != plan["env"]:
-        raise ValueError("not the environment of this plan")
-    return {**plan, "env": env}
-
-
-def _everything(fd: int) -> bytes:
-    parts = []
-    while part := os.read(fd, 65536):
-        parts.append(part)
-    return b"".join(parts)
+    if not isinstance(plan["env"], dict):
+        raise ValueError("a plan whose environment was forgotten")
+    return plan
 
 
 def _times(began: tuple[int, int], clock: KernelClock) -> dict[str, int]:

@@ -1,34 +1,16 @@
 """Says what stands in a phase's folder: the plan that the runner writes and the records that the shim writes.
 
-Standard library only. The file primitives are `node_agent.durable`'s, handed on here under the same names.
+Standard library only, and pure: whoever decides what an attempt does next may import it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
-
-from node_agent.durable import (
-    create_exclusive,
-    from_json,
-    make_folder,
-    preallocate,
-    read_framed,
-    sync_folder,
-    to_json,
-    write_atomic,
-    write_framed,
-)
-
-__all__ = [
-    "Ended", "EndedBy", "ExecError", "ExitRecord", "Grace", "Limits", "Look", "NotStarted", "PhaseEnd",
-    "Plan", "RunnerError", "Running", "SpoolError", "Spawned", "Step", "StepKind", "StepRecord", "StepStart",
-    "Vanished", "create_exclusive", "from_json", "make_folder", "preallocate", "read_framed", "sync_folder",
-    "to_json", "write_atomic", "write_framed",
-]  # fmt: skip
 
 MAX_STEPS = 64
 MAX_NAME = 64
@@ -117,7 +99,7 @@ class _Record:
         return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]
 
     def to_json(self) -> bytes:
-        return to_json(self.to_dict())
+        return json.dumps(self.to_dict(), separators=(",", ":")).encode("ascii")
 
     @classmethod
     def from_dict(cls, raw: object) -> Self:
@@ -135,7 +117,7 @@ class _Record:
     def from_json(cls, data: bytes) -> Self:
         """Raises SpoolError."""
         try:
-            return cls.from_dict(from_json(data))
+            return cls.from_dict(json.loads(data))
         except ValueError as exc:
             raise exc if isinstance(exc, SpoolError) else SpoolError(f"{cls.__name__}: {exc}") from exc
 
@@ -189,7 +171,7 @@ class Grace(_Record):
 class Plan(_Record):
     """One phase of one attempt. The environment is exactly `env` and the marker (PANCODE_ATTEMPT).
 
-    `env` may hold secrets: the runner hands it to the shim through a pipe, and only its names reach the disk.
+    `env` may hold secrets: `Runner.forget` takes them from the disk once no phase will start with them again.
     """
 
     id: str
@@ -209,8 +191,8 @@ class Plan(_Record):
         for name, value in self.env.items():
             _require(bool(name) and "=" not in name and "\0" not in name + value, f"environment: {name!r}")
 
-    def stored(self) -> dict[str, Any]:
-        """What stands in `plan.json`: the names of `env` in its place."""
+    def without_secrets(self) -> dict[str, Any]:
+        """What stays on the disk: the names of `env` in its place. It cannot be read as a plan again."""
         return {**self.to_dict(), "env": sorted(self.env)}
 
 
@@ -320,10 +302,14 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Vanished:
-    """A shim had the folder, lives no more, and left no exit record. `rebooted`: its whole boot is over."""
+    """A shim had the folder, lives no more, and left no exit record. Its processes may live: sweep.
+
+    `rebooted`: its whole boot is over. `steps`: those that had ended before.
+    """
 
     reason: str
     rebooted: bool = False
+    steps: tuple[StepRecord, ...] = ()
 
 
 Look = NotStarted | Running | Ended | Vanished

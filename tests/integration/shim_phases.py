@@ -25,9 +25,9 @@ PATIENCE_S = 20.0  # for a loaded machine; nothing here needs more than two
 class Phases:
     """One folder of phases. Names a fresh marker for each, so that what a test left can be found."""
 
-    def __init__(self, root: Path, runner: Runner | None = None) -> None:
+    def __init__(self, root: Path, warm: bool = False) -> None:
         self.root = root
-        self.runner = runner or new_runner()
+        self.runner = new_runner(warm=warm)
         self.markers: list[str] = []
 
     def plan(self, *argvs: list[str], **given: Any) -> tuple[Path, Plan]:
@@ -77,8 +77,8 @@ class Phases:
         return [pid for pid, _ in process.members(folder.parent.name)]
 
 
-def new_runner(shim_file: Path = SHIM) -> Runner:
-    return Runner(PYTHON, shim_file, SystemClock())
+def new_runner(shim_file: Path = SHIM, warm: bool = False) -> Runner:
+    return Runner(PYTHON, shim_file, SystemClock(), warm)
 
 
 def until(ask: Callable[[], T | None]) -> T:
@@ -97,9 +97,9 @@ def written(path: Path) -> Callable[[], str | None]:
     return lambda: path.read_text() if path.exists() and path.read_text().endswith("\n") else None
 
 
-def phases_in(root: Path) -> Iterator[Phases]:
+def phases_in(root: Path, warm: bool = False) -> Iterator[Phases]:
     """For a fixture: afterwards no process of any phase may be alive."""
-    phases = Phases(root)
+    phases = Phases(root, warm)
     try:
         yield phases
         left = {marker: process.members(marker) for marker in phases.markers}
@@ -108,4 +108,5 @@ def phases_in(root: Path) -> Iterator[Phases]:
             phases.runner.stop(phases.root / marker / "work", "end of test")
             phases.runner.wait(phases.root / marker / "work", 5)
             phases.runner.sweep(marker)
+        phases.runner.close()
     assert not any(left.values()), f"the test left processes: {left}"

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.runner import Runner
 from node_agent.spool import EndedBy, ExecError, NotStarted, PhaseEnd, RunnerError, StepKind
-from tests.integration.shim_phases import ENV, PYTHON, SHIM, Phases, new_runner, phases_in, until
+from node_agent.wire.clock import SystemClock
+from tests.integration.shim_phases import PYTHON, SHIM, Phases, new_runner, phases_in, until
 
 ODD = ["a b", "q\"uo'te", "new\nline", "emoji 🐧", "-rf", "--", "", "$(id)", "`id`", "\\", "*", "\udcff raw"]
 DUMP = "import os,sys; os.write(1, b'\\0'.join(map(os.fsencode, sys.argv[1:])))"
 
 
-@pytest.fixture
-def phases(tmp_path: Path) -> Iterator[Phases]:
-    yield from phases_in(tmp_path)
+@pytest.fixture(params=[False, True], ids=["cold", "warm"])
+def phases(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Phases]:
+    yield from phases_in(tmp_path, warm=request.param)
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 126, 127, 255])
@@ -224,12 +226,12 @@ def test_another_plan_for_the_same_folder_is_refused(phases: Phases) -> None:
     assert phases.runner.look(folder) == NotStarted()
 
 
-def test_a_missing_interpreter_is_an_error(phases: Phases, tmp_path: Path) -> None:
-    folder, plan = phases.plan(["true"], env=ENV)
-    phases.runner._python = str(tmp_path / "no-python")
-    with pytest.raises(RunnerError, match="cannot start"):
-        phases.runner.start(folder, plan)
-    phases.runner._python = "/bin/false"
-    with pytest.raises(RunnerError, match="said nothing"):
-        phases.runner.start(folder, plan)
-    assert phases.runner.look(folder) == NotStarted()
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_missing_interpreter_is_an_error(phases: Phases, tmp_path: Path, warm: bool) -> None:
+    folder, plan = phases.plan(["true"])
+    for python, words in ((str(tmp_path / "no-python"), "cannot start"), ("/bin/false", "said nothing")):
+        with pytest.raises(RunnerError, match=words):
+            Runner(python, SHIM, SystemClock(), warm).start(folder, plan)
+        assert phases.runner.look(folder) == NotStarted()
+    phases.runner.start(folder, plan)
+    assert phases.finish(folder).ended is PhaseEnd.DONE

@@ -31,9 +31,9 @@ BARE = (
 )
 
 
-@pytest.fixture
-def phases(tmp_path: Path) -> Iterator[Phases]:
-    yield from phases_in(tmp_path)
+@pytest.fixture(params=[False, True], ids=["cold", "warm"])
+def phases(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Phases]:
+    yield from phases_in(tmp_path, warm=request.param)
 
 
 def daemon(phases: Phases, also: str, wait: str = "while [ ! -e daemon ]; do sleep 0.01; done") -> Path:
@@ -105,6 +105,19 @@ def test_a_killed_shim_is_seen_and_its_tree_swept(phases: Phases) -> None:
     assert phases.alive(folder) == []
     assert phases.runner.sweep(folder.parent.name) == 0
     assert phases.runner.look(folder) == seen
+
+
+def test_what_had_ended_is_known_of_a_vanished_shim(phases: Phases) -> None:
+    folder = phases.start(["sh", "-c", "exit 6"], ["no-such"], ["sleep", "60"], go_on=True)
+    shim = until(lambda: seen if (seen := phases.running(folder)).step == "s2" else None).shim
+    os.kill(shim, signal.SIGKILL)
+    seen = phases.runner.wait(folder, 10)
+    phases.runner.sweep(folder.parent.name)
+    assert isinstance(seen, Vanished)
+    assert [(step.name, step.exit_code, step.exec_error is None) for step in seen.steps] == [
+        ("s0", 6, True),
+        ("s1", None, False),
+    ]
 
 
 def test_the_marker_is_matched_whole(phases: Phases) -> None:

@@ -25,7 +25,6 @@ from node_agent.spool import (
     Step,
     StepKind,
     StepRecord,
-    to_json,
 )
 
 # Whatever a command line or an environment can carry: also lone surrogates, Python's spelling of raw bytes.
@@ -87,6 +86,15 @@ def test_the_shim_knows_the_same_fields() -> None:
     assert {field.name for field in dataclasses.fields(Step)} == shim.STEP_FIELDS
 
 
+@given(plans)
+@settings(max_examples=30, deadline=None)
+def test_without_secrets_only_names_are_left(plan: Plan) -> None:
+    kept = plan.without_secrets()
+    assert kept["env"] == sorted(plan.env)
+    with pytest.raises(SpoolError):
+        Plan.from_dict(kept)
+
+
 def test_golden_plan() -> None:
     assert PLAN.to_dict() == {
         "id": "r-7f3k2q.1.1",
@@ -141,7 +149,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_wrong_plan_is_refused(path: str, value: Any) -> None:
     with pytest.raises(SpoolError):
-        Plan.from_json(to_json(changed(path, value)))
+        Plan.from_json(json.dumps(changed(path, value)).encode())
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"1", b"{} {}", b"\xff", b'{"id":NaN}', b"null"])

@@ -1,0 +1,130 @@
+"""The warm way of starting shims: it comes and goes by itself, and its end touches no shim."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from node_agent import process, template
+from node_agent.spool import PhaseEnd, RunnerError
+from node_agent.template import Template
+from tests.integration.shim_phases import PYTHON, SHIM, Phases, phases_in, until
+
+PROGRAM = template.__file__
+OWNER = """
+import sys, time
+from node_agent.template import Template
+owned = Template(sys.argv[1], print)
+try:
+    owned.fork("/nonexistent", (0, 1, 2))
+finally:
+    sys.stdout.flush()
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def phases(tmp_path: Path) -> Iterator[Phases]:
+    yield from phases_in(tmp_path, warm=True)
+
+
+def templates() -> list[int]:
+    """Living template processes that this test process started."""
+    mine = []
+    for name in os.listdir("/proc"):
+        found = process.stat(int(name)) if name.isdigit() else None
+        if found is not None and found.ppid == os.getpid() and not found.gone:
+            argv = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
+            mine += [found.pid] if PROGRAM.encode() in argv else []
+    return mine
+
+
+def gone(pid: int) -> bool:
+    found = process.stat(pid)
+    return found is None or found.gone
+
+
+def test_one_template_serves_many(phases: Phases) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        codes = list(pool.map(lambda n: phases.one("sh", "-c", f"exit {n}")[0].exit_code, range(24)))
+    assert codes == list(range(24))
+    assert len(templates()) == 1
+
+
+def test_shims_outlive_their_template(phases: Phases) -> None:
+    folder = phases.start(["sh", "-c", "while [ ! -e go ]; do sleep 0.02; done; exit 4"])
+    (first,) = templates()
+    os.kill(first, signal.SIGKILL)
+    assert until(lambda: gone(first))
+    assert phases.running(folder).step == "s0"
+    assert phases.one("true")[0].ok  # the cold way, at once
+    assert phases.one("true")[0].ok
+    assert len(templates()) == 1 and templates() != [first]
+    phases.runner.close()
+    assert until(lambda: not templates())
+    (folder.parent / "go").touch()
+    assert phases.finish(folder).steps[0].exit_code == 4
+
+
+def test_a_frozen_template_is_no_wall(phases: Phases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets its time, then the cold way is taken; what it does when it thaws can start nothing twice."""
+    monkeypatch.setattr(template, "REPLY_S", 0.5)
+    phases.one("true")
+    (frozen,) = templates()
+    os.kill(frozen, signal.SIGSTOP)
+    folder = phases.start(["sh", "-c", "echo once >>count; sleep 0.3"])
+    os.kill(frozen, signal.SIGCONT)
+    assert phases.finish(folder).ended is PhaseEnd.DONE
+    assert until(lambda: gone(frozen))  # its socket is closed
+    assert (folder.parent / "count").read_text() == "once\n"
+    assert "another shim" in (folder / "shim.log").read_text()
+
+
+def test_an_idle_template_retires_and_comes_back(tmp_path: Path) -> None:
+    pids: list[int] = []
+    owned = Template(PYTHON, pids.append, idle_s=1)
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        assert owned.fork(str(tmp_path), (null, null, null))[0] > 0
+        assert os.waitpid(pids[0], 0)[1] == 0
+        with pytest.raises(OSError):
+            owned.fork(str(tmp_path), (null, null, null))
+        assert owned.fork(str(tmp_path), (null, null, null))[0] > 0
+        owned.close()
+        assert os.waitpid(pids[1], 0)[1] == 0
+    finally:
+        os.close(null)
+
+
+def test_the_template_ends_with_its_owner() -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, PYTHON], cwd=SHIM.parents[1], stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout is not None
+    pid = int(owner.stdout.readline())
+    assert not gone(pid)
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    assert until(lambda: gone(pid))
+
+
+def test_a_refusal_is_told_as_in_the_cold_way(phases: Phases) -> None:
+    folder, plan = phases.plan(["true"])
+    phases.runner.prepare(folder, plan)
+    (folder / "plan.json").write_bytes((folder / "plan.json").read_bytes().replace(b'"phase"', b'"stage"'))
+    with pytest.raises(RunnerError, match="another plan"):
+        phases.runner.start(folder, plan)
+
+
+def test_without_an_interpreter_there_is_no_template_either(phases: Phases, tmp_path: Path) -> None:
+    phases.runner._template = Template(str(tmp_path / "absent"), print)
+    assert phases.one("true")[0].ok
+    assert templates() == []
