@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pancode.adapters.git.depot import Depot
+from tests.integration.git.depot_world import World
 from tests.integration.git.repos import Repo, simple
 
 
@@ -19,3 +21,12 @@ def depot(tmp_path: Path) -> Depot:
 def repo(tmp_path: Path) -> Repo:
     """Three commits, three files."""
     return simple(tmp_path / "project")
+
+
+@pytest.fixture
+def world(tmp_path: Path, depot: Depot) -> Iterator[World]:
+    """A depot server that serves."""
+    world = World(tmp_path, depot)
+    world.server.start()
+    yield world
+    world.server.stop()

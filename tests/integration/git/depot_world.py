@@ -1,0 +1,91 @@
+"""A depot server on a real socket, with one project, one snapshot, and an authority that knows one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from node_agent.wire.hello import Verb
+from node_agent.wire.identity import AttemptId
+from node_agent.workspace.depot_client import DepotClient
+from node_agent.workspace.depot_stream import Door
+from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.depot_server import DepotParts, DepotServer, ServerLimits, StreamEnd
+from pancode.adapters.git.grants import Grant, Refusal, grant_for
+from pancode.adapters.git.snapshot import Snapshot
+from pancode.adapters.git.streams import Streams
+from tests.integration.git.repos import simple, snap
+
+
+class CountingIds:
+    """Ids for a test: every token another one."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def token(self, nbytes: int) -> str:
+        self._next += 1
+        return f"{self._next:0{2 * nbytes}x}"
+
+    def short(self, length: int) -> str:
+        return self.token(length)[:length]
+
+
+class World:
+    """A server with one project, one snapshot, and an authority that knows one attempt."""
+
+    def __init__(self, tmp_path: Path, depot: Depot) -> None:
+        self.home = tmp_path / "coordinator"
+        self.depot = depot
+        self.repo = simple(tmp_path / "project")
+        self.repo.write("big.bin", os.urandom(3_000_000))
+        self.taken: Snapshot = snap(self.repo, depot)
+        self.other: Snapshot = snap(self.repo, depot, "r-bbbb")
+        self.socket = tmp_path / "s" / "depot.sock"
+        self.streams = Streams(self.home)
+        self.ends: list[StreamEnd] = []
+        self.max_bytes = 50_000_000
+        parts = DepotParts(depot, self.streams, self.authorize, CountingIds(), self.ends.append)
+        self.server = DepotServer(self.socket, parts, ServerLimits(hello_s=1.0, idle_s=2.0))
+        self.client = DepotClient(Door(lambda: self.socket, self.sign, 5.0))
+
+    def sign(self, nonce: str, verb: Verb, identity: AttemptId) -> bytes:
+        return json.dumps({"signed": nonce, "verb": verb, "identity": str(identity)}).encode()
+
+    def authorize(self, hello: bytes, nonce: str) -> Grant | Refusal:
+        said = json.loads(hello)
+        if said["signed"] != nonce:
+            return Refusal("replayed")
+        identity = AttemptId.parse(said["identity"])
+        if identity.run == "r-wait":
+            return Refusal("not yet", retry=True)
+        if identity.run != "r-aaaa":
+            return Refusal("not granted")
+        return grant_for(said["verb"], identity, self.taken.repo_id, self.max_bytes)
+
+    def ended(self, count: int) -> list[StreamEnd]:
+        """The first `count` stream ends, once they are there."""
+        until(lambda: len(self.ends) >= count)
+        return self.ends
+
+
+def until(true: object, seconds: float = 10.0) -> None:
+    assert callable(true)
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "did not become true"
+        time.sleep(0.01)
+
+
+def git_children() -> set[str]:
+    """Command lines of this process' git children, and of theirs."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
+    mine, grown = {str(os.getpid())}, True
+    while grown:
+        more = {row[0] for row in rows if row[1] in mine} - mine
+        mine, grown = mine | more, bool(more)
+    return {row[2] for row in rows if row[0] in mine and "pack" in row[2] and "git" in row[2]}

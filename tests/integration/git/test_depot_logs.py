@@ -1,0 +1,146 @@
+"""Logs by offset and artifacts by digest, over a real unix socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+from pathlib import Path
+
+import pytest
+
+from node_agent import ports
+from node_agent.ports import LinkDown, StepFailed
+from node_agent.workspace.depot_stream import ask, read_line, send
+from tests.integration.git.depot_world import World, until
+from tests.integration.git.repos import attempt
+
+
+def test_a_log_grows_by_offset_and_is_whole_at_the_end(world: World, tmp_path: Path) -> None:
+    port: ports.DepotLink = world.client
+    log = tmp_path / "out"
+    log.write_bytes(b"one\n")
+    port.follow(attempt(), "out", log)
+    log.write_bytes(b"one\ntwo\n")
+    port.follow(attempt(), "out", log)
+    assert world.streams.size(attempt(), "out") == 8
+    data = os.urandom(1_000_000)
+    log.write_bytes(b"one\ntwo\n" + data)
+    blob = port.upload(attempt(), "out", log)
+    assert world.streams.log(attempt(), "out").read_bytes() == b"one\ntwo\n" + data
+    assert world.streams.holds(attempt(), "out", blob.size, blob.sha256)
+    assert not world.streams.holds(attempt(), "out", blob.size + 1, blob.sha256)
+    assert port.upload(attempt(), "out", log) == blob
+    assert world.streams.log(attempt(), "out").parent == world.home / "logs" / "r-aaaa" / "1.1"
+
+
+def test_an_empty_log_is_whole(world: World, tmp_path: Path) -> None:
+    empty = tmp_path / "err"
+    empty.touch()
+    blob = world.client.upload(attempt(), "err", empty)
+    assert blob.size == 0
+
+
+def test_a_log_that_changed_is_refused(world: World, tmp_path: Path) -> None:
+    log = tmp_path / "out"
+    log.write_bytes(b"first version")
+    world.client.follow(attempt(), "out", log)
+    log.write_bytes(b"OTHER version, longer")
+    with pytest.raises(StepFailed, match="other bytes"):
+        world.client.upload(attempt(), "out", log)
+    log.write_bytes(b"short")
+    with pytest.raises(StepFailed, match="here are 5"):
+        world.client.upload(attempt(), "out", log)
+
+
+def _append(peer: socket.socket, offset: int, data: bytes) -> dict[str, object]:
+    send(
+        peer,
+        json.dumps({"op": "append", "name": "out", "offset": offset, "length": len(data)}).encode() + b"\n",
+    )
+    answer = dict(read_line(peer))
+    if not answer.get("go"):
+        return answer
+    send(peer, data)
+    return dict(read_line(peer))
+
+
+def test_gap_overlap_and_difference(world: World) -> None:
+    peer = world.client._door.open("log", attempt())
+    assert _append(peer, 0, b"abcdef") == {"ok": True, "size": 6}
+    assert _append(peer, 7, b"x")["size"] == 6
+    assert _append(peer, 3, b"defghi") == {"ok": True, "size": 9}
+    assert _append(peer, 2, b"cd") == {"ok": True, "size": 9}
+    refused = _append(peer, 3, b"dXfghijkl")
+    assert (refused["ok"], refused["size"]) == (False, 9)
+    assert world.streams.log(attempt(), "out").read_bytes() == b"abcdefghi"
+    world.max_bytes = 10
+    peer.close()
+    peer = world.client._door.open("log", attempt())
+    assert _append(peer, 9, b"too much")["ok"] is False
+    peer.close()
+
+
+def test_a_torn_append_is_kept_and_continued(world: World, tmp_path: Path) -> None:
+    peer = world.client._door.open("log", attempt())
+    send(peer, b'{"op":"append","name":"out","offset":0,"length":10}\n')
+    read_line(peer)
+    send(peer, b"abc")
+    peer.close()
+    until(lambda: any("TornStream" in end.problem for end in world.ends))
+    log = tmp_path / "out"
+    log.write_bytes(b"abcdefghij")
+    world.client.upload(attempt(), "out", log)
+    assert world.streams.log(attempt(), "out").read_bytes() == b"abcdefghij"
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/b", "..", ".hidden", "", "-x", "a\0b", "x\n"])
+def test_a_name_that_is_no_plain_name_is_refused(name: str, world: World) -> None:
+    peer = world.client._door.open("log", attempt())
+    with pytest.raises(LinkDown):
+        ask(peer, op="size", name=name)
+    peer.close()
+    assert not (world.home / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[]\n",
+        b"nonsense\n",
+        b'{"op":"blob"}\n',
+        b'{"op":"append","name":"x","offset":-1,"length":1}\n',
+        b"x" * 20_000,
+    ],
+)
+def test_a_request_that_is_none_ends_the_stream(line: bytes, world: World) -> None:
+    peer = world.client._door.open("log", attempt())
+    send(peer, line)
+    assert select.select([peer], [], [], 5.0)[0]
+    with pytest.raises(LinkDown):
+        read_line(peer)
+    peer.close()
+    assert world.ended(1)[0].problem
+
+
+def test_artifacts_are_whole_or_absent(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "report.xml"
+    path.write_bytes(os.urandom(500_000))
+    blob = world.client.upload_artifact(attempt(), "report.xml", path)
+    assert world.client.upload_artifact(attempt(), "report.xml", path) == blob
+    assert world.streams.holds(attempt(), "report.xml", blob.size, blob.sha256)
+    peer = world.client._door.open("artifact", attempt())
+    ask(peer, op="blob", sha256="0" * 64, length=3)
+    send(peer, b"abc")
+    assert read_line(peer)["ok"] is False
+    peer.close()
+    assert not world.streams.artifact("0" * 64).exists()
+    assert not list((world.home / "artifacts").rglob(".new-*"))
+
+
+def test_a_link_is_not_uploaded(world: World, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s")
+    (tmp_path / "out").symlink_to(tmp_path / "secret")
+    with pytest.raises(StepFailed, match="cannot be read"):
+        world.client.upload(attempt(), "out", tmp_path / "out")
