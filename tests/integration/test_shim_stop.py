@@ -94,7 +94,7 @@ def test_stop_without_a_hint_is_seen_by_polling(phases: Phases) -> None:
     (folder / "stop").write_text("{}")
     before = time.monotonic()
     assert phases.finish(folder).ended is PhaseEnd.STOPPED
-    assert time.monotonic() - before < 2
+    assert time.monotonic() - before < 10
 
 
 def test_stop_before_the_start_executes_nothing(phases: Phases) -> None:
@@ -152,19 +152,19 @@ def test_wall_limit_counts_for_the_phase(phases: Phases) -> None:
         ["true"],
         kind=StepKind.GATE,
         go_on=True,
-        limits=Limits(wall_ms=700),
+        limits=Limits(wall_ms=1500),
     )
     assert [s.ended_by for s in record.steps] == [EndedBy.NONE, EndedBy.WALL]
-    assert 650 <= record.ended_mono_ms - record.began_mono_ms < 10_000
+    assert 1500 <= record.ended_mono_ms - record.began_mono_ms < 10_000
     assert (record.ended, record.reason) == (PhaseEnd.FAILED, "step s1")
 
 
 def test_idle_limit_counts_from_the_last_output(phases: Phases) -> None:
     chatty = "for i in 1 2 3 4 5; do echo $i; sleep 0.2; done; echo end >&2; sleep 60"
-    step, base = phases.one("sh", "-c", chatty, limits=Limits(idle_ms=600))
+    step, base = phases.one("sh", "-c", chatty, limits=Limits(idle_ms=1500))
     assert step.ended_by is EndedBy.IDLE
     assert (base / "err0").read_text() == "end\n"
-    assert step.ended_mono_ms - step.began_mono_ms >= 1500
+    assert step.ended_mono_ms - step.began_mono_ms >= 2400
 
 
 def test_output_limit_is_over_both_files(phases: Phases) -> None:
@@ -185,6 +185,6 @@ def test_limits_spare_what_ends_in_time(phases: Phases) -> None:
 
 def test_a_broken_gate_limit_goes_on_to_the_next_gate(phases: Phases) -> None:
     record, _ = phases.run(
-        ["sleep", "60"], ["true"], kind=StepKind.GATE, go_on=True, limits=Limits(idle_ms=300)
+        ["sleep", "60"], ["true"], kind=StepKind.GATE, go_on=True, limits=Limits(idle_ms=1000)
     )
     assert [(s.ended_by, s.ok) for s in record.steps] == [(EndedBy.IDLE, False), (EndedBy.NONE, True)]
