@@ -31,6 +31,9 @@ class Transaction(Protocol):
     ) -> list[R]:
         """Rows whose fields equal `where` (key or index fields only), by key or by `order`."""
 
+    def starting(self, kind: type[Record], prefix: str, limit: int) -> list[Key]:
+        """The first keys, in order, whose first field (a text) starts with `prefix`; by the index of keys."""
+
     def insert(self, record: Record) -> None:
         """A new row; ConflictError when the key is taken."""
 

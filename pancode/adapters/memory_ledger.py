@@ -102,6 +102,10 @@ class MemoryTransaction:
         found = table.find(where or {}, order, descending, limit)
         return cast("list[R]", found)
 
+    def starting(self, kind: type[Record], prefix: str, limit: int) -> list[Key]:
+        keys = (key for key in self._table(kind).rows if str(key[0]).startswith(prefix))
+        return sorted(keys)[:limit]
+
     def insert(self, record: Record) -> None:
         table = self._table(type(record))
         key = table.key_of(record)

@@ -229,6 +229,19 @@ def test_text_is_ordered_by_code_point(ledger: Ledger) -> None:
         assert tx.get(Setting, "ZOE") is None
 
 
+def test_keys_that_start_alike_come_in_order_and_no_more_than_asked(ledger: Ledger) -> None:
+    with ledger.transaction() as tx:
+        for name in ("a", "ab", "abé", "ab\U0001f600", "ac", "b", "a%", "a_"):
+            tx.put(Setting(name, None, 1, "t"))
+        assert tx.starting(Setting, "ab", 9) == [("ab",), ("abé",), ("ab\U0001f600",)]
+        assert tx.starting(Setting, "a%", 9) == [("a%",)]
+        assert tx.starting(Setting, "a", 2) == [("a",), ("a%",)]
+        assert tx.starting(Setting, "x", 9) == []
+        tx.put(Attempt("r-7f3k2q", 2, 7, Decimal(0)))
+        tx.put(Attempt("r-7f3k2q", 10, 7, Decimal(0)))
+        assert tx.starting(Attempt, "r-7f", 9) == [("r-7f3k2q", 2), ("r-7f3k2q", 10)]
+
+
 def test_a_search_that_is_not_promised_is_refused(ledger: Ledger) -> None:
     with ledger.transaction() as tx:
         with pytest.raises(ValueError, match="not looked up by task"):

@@ -100,6 +100,10 @@ class SqlTransaction:
         rows = self._run(sql.find(where or {}, order, descending, limit))
         return [cast("R", sql.shape.from_row(row)) for row in rows]
 
+    def starting(self, kind: type[Record], prefix: str, limit: int) -> list[tuple[str | int, ...]]:
+        rows = self._run(self._statements[kind].starting(prefix, limit))
+        return [tuple(row) for row in rows]
+
     def insert(self, record: Record) -> None:
         sql = self._statements[type(record)]
         if self._run(sql.insert, sql.shape.to_row(record)).rowcount == 0:

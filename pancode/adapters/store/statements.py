@@ -40,6 +40,12 @@ class Statements:
             raise ValueError(f"{self.shape.record.__name__} has the key {self.shape.key}")
         return dict(zip(self._names, key, strict=True))
 
+    def starting(self, prefix: str, limit: int) -> Select[Any]:
+        """Keys from `prefix` to the last text that starts with it: a range of the key's own index."""
+        first = self._keys[0]
+        query = select(*self._keys).where(first >= prefix, first < prefix + "\U0010ffff")
+        return query.order_by(*self._keys).limit(limit)
+
     def find(
         self, where: Mapping[str, object], order: str | None, descending: bool, limit: int | None
     ) -> Select[Any]:
