@@ -1,9 +1,23 @@
-"""What the job procedure needs of the world, as protocols. Every call is synchronous."""
+"""What the job procedure needs of the world, as protocols. Every call is synchronous.
+
+A node may die between any two calls, and during one: each is atomic, or may simply be made again.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from node_agent.ceiling import Ceiling
+from node_agent.records import Entry, NodeState, Note
+from node_agent.spool import Look, Plan
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.node import NodeFacts
+from node_agent.wire.order import Order, Workspace
+from node_agent.wire.receipt import Blob, Enforced, Usage
 
 
 class LinkDown(Exception):
@@ -56,3 +70,257 @@ class Uplink(Protocol):
 
     def hinted(self, wait_ms: int) -> bool:
         """Waits for a hint or the time, whichever is first; True for a hint. Never raises LinkDown."""
+
+
+class DiskFull(Exception):
+    """There is no room for what must be durable; try again later."""
+
+
+class StepFailed(Exception):
+    """A step cannot be done, now or later; `kind` says what the attempt ends with."""
+
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """One of our events as it is kept: its number and its envelope."""
+
+    seq: int
+    envelope: str
+
+
+class Journal(Protocol):
+    """The node's durable memory: one entry per attempt, and the node's own state.
+
+    What a writing call wrote is on disk when it returns, and wholly absent when it did not get so far.
+    Every writing call may raise DiskFull, but not for marks and receipts: `accept` reserved their space.
+    Calls from several threads are safe; one attempt's marks come from one thread at a time.
+    """
+
+    def accept(self, order: Order, digest: str, envelope: str, note: Note) -> Entry:
+        """Open an entry with its first mark: accepted or refused. JournalError when there is one."""
+
+    def get(self, identity: AttemptId) -> Entry | None:
+        """The entry as it is now. From memory."""
+
+    def entries(self) -> list[Entry]:
+        """All entries, oldest first. From memory."""
+
+    def live(self) -> list[Entry]:
+        """Entries that still need something of this node, oldest first. From memory."""
+
+    def top_fence(self, run: str) -> int:
+        """The highest fence of a run that is or was in the journal since this start; 0 for none."""
+
+    def order(self, identity: AttemptId) -> str:
+        """The order's envelope. KeyError for an unknown attempt."""
+
+    def write(self, identity: AttemptId, note: Note) -> Entry:
+        """Add to the entry. JournalError for a mark that does not go forward."""
+
+    def seal(self, identity: AttemptId, envelope: str, digest: str, previous: str | None) -> bool:
+        """Keep and mark the receipt, the next of this node's chain; False if `previous` is not the last."""
+
+    def last_receipt(self) -> str | None:
+        """Digest of the newest receipt of this node."""
+
+    def receipt(self, identity: AttemptId) -> str | None:
+        """The sealed envelope."""
+
+    def events(self, identity: AttemptId, above: int) -> list[Spoken]:
+        """Its events with a number above, in order."""
+
+    def folder(self, identity: AttemptId) -> Path:
+        """Where the attempt's plans, records and outputs lie; exists while the entry does."""
+
+    def node(self) -> NodeState:
+        """The node's own state. From memory."""
+
+    def set_node(self, state: NodeState) -> None:
+        """Replace it, whole or not at all."""
+
+    def forget(self, identity: AttemptId) -> None:
+        """Remove an entry with all its files. Unknown: no effect."""
+
+    def lost(self) -> tuple[str, ...]:
+        """Attempts (as spelled) whose entry cannot be read: whatever still runs of them must be swept."""
+
+    def troubles(self) -> tuple[str, ...]:
+        """What was found damaged, in words for a person."""
+
+
+class Runner(Protocol):
+    """Shims: one per folder, started at most once whatever is called how often. Raises RunnerError."""
+
+    def prepare(self, folder: Path, plan: Plan) -> None:
+        """Write the plan and reserve the space of its records."""
+
+    def planned(self, folder: Path) -> Plan | None:
+        """The plan that `prepare` wrote; None when there is none."""
+
+    def start(self, folder: Path, plan: Plan) -> None:
+        """Returns once a shim has taken the folder, now or earlier."""
+
+    def look(self, folder: Path) -> Look:
+        """What became of it."""
+
+    def wait(self, folder: Path, timeout_s: float) -> Look:
+        """Like `look`, once it is over or the time is."""
+
+    def stop(self, folder: Path, reason: str) -> None:
+        """Ask for its end; before the start: nothing will be executed. The first reason stands."""
+
+    def sweep(self, marker: str) -> int:
+        """Kill what is left of an attempt whose shim is gone; how many."""
+
+    def tail(self, path: Path, offset: int, limit: int) -> bytes:
+        """Up to `limit` bytes of an output from `offset`; empty when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Message and date (milliseconds of Unix time) of a result commit: same files and stamp, same id."""
+
+    message: str
+    date_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an attempt left in its workspace. `commit` is None for `none` and `empty`."""
+
+    kind: Literal["change", "no_change", "empty", "none"]
+    commit: str | None = None
+    files_changed: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Workspaces(Protocol):
+    """The files that an attempt works on. Raises LinkDown or StepFailed (WORKSPACE, DISK_FULL, DEPOT).
+
+    Every call may be repeated after a crash in the middle of it.
+    """
+
+    def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
+        """The folder for the agent: the snapshot checked out, or an empty one. Nothing is lost by repeating
+        it while the agent was not started."""
+
+    def home(self, identity: AttemptId, files: Mapping[str, bytes]) -> Path:
+        """A home folder of its own, outside the checkout, with these files (relative names)."""
+
+    def commit(self, identity: AttemptId, workspace: Workspace, stamp: Stamp) -> Result:
+        """The result, rebuilt from the files. Only while no process of the attempt lives."""
+
+    def changed_since(self, identity: AttemptId, commit: str) -> tuple[str, ...]:
+        """Files that differ from that commit."""
+
+    def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
+        """Deliver the commit to the attempt's own ref."""
+
+    def salvage(self, identity: AttemptId, workspace: Workspace, stamp: Stamp) -> tuple[str, ...]:
+        """Keep what lies there, without delivering it; says where, for a person."""
+
+    def remove(self, identity: AttemptId, workspace: Workspace) -> None:
+        """Take checkout and home away. Idempotent."""
+
+    def list(self) -> tuple[AttemptId, ...]:
+        """Attempts that still have files."""
+
+
+class DepotLink(Protocol):
+    """Bulk that is not git: logs. Raises LinkDown or StepFailed(DEPOT)."""
+
+    def upload(self, identity: AttemptId, name: str, path: Path) -> Blob:
+        """Everything of that file that is not there yet; its size and digest when all of it is."""
+
+    def follow(self, identity: AttemptId, name: str, path: Path) -> None:
+        """What is new in a file that still grows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How the agent's program is called. `files` go into the run's home first, by relative name."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    stdin: bytes | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    enforced: tuple[Enforced, ...] = ()
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnd:
+    """How the agent's process ended. `ended_by`: none, stop, wall, idle or output."""
+
+    exit_code: int | None
+    signal: int | None
+    ended_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a runtime reported so far."""
+
+    usage: Usage = Usage()
+    tool_calls: Mapping[str, int] = field(default_factory=dict)
+    """By action class."""
+
+    @property
+    def calls(self) -> int:
+        return sum(self.tool_calls.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a runtime's own output says of its end; `failure` None: it did the work."""
+
+    failure: FailureKind | None
+    reason: str
+    answer: str = ""
+    session: str | None = None
+    model: str | None = None
+    spent: Spent = Spent()
+    findings: tuple[str, ...] = ()
+
+
+class Reader(Protocol):
+    """Reads a runtime's output, from its first byte, in pieces of any size. Pure."""
+
+    def feed(self, chunk: bytes) -> None:
+        """The next bytes."""
+
+    def spent(self) -> Spent:
+        """So far."""
+
+    def finish(self, end: ProcessEnd) -> Told:
+        """After the last byte."""
+
+
+class Runtimes(Protocol):
+    """The programs that run agents. Pure; StepFailed(RUNTIME_MISSING) for one that is not there."""
+
+    def launch(self, order: Order, work: Path, home: Path) -> Launch:
+        """How to start it."""
+
+    def reader(self, order: Order) -> Reader:
+        """A fresh reader of its output."""
+
+
+class Facts(Protocol):
+    """The machine. Never raises; what cannot be found out is a problem in the answer."""
+
+    def boot_id(self) -> str:
+        """Changes at each start of the machine."""
+
+    def look(self) -> NodeFacts:
+        """The machine and its runtimes as they are now."""
+
+    def disk_ok(self) -> bool:
+        """Whether there is more free disk than the reserve."""
+
+    def ceiling(self) -> Ceiling:
+        """What the node's owner allows at most, as the file says now."""

@@ -1,0 +1,197 @@
+"""The node agent as one turn: listen, take work, move what is under way, speak. No thread, no sleep."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from node_agent.control import Controls
+from node_agent.drive import Drive, InlineDrive
+from node_agent.fleettime import read_beat
+from node_agent.heartbeat import Pulse, holding
+from node_agent.intake import Intake, Moment
+from node_agent.inventory import InventoryDuty, inventory_of
+from node_agent.job import Desk, Finished, Job, Turn
+from node_agent.ports import DiskFull, LinkDown
+from node_agent.publish import Outbox
+from node_agent.records import prunable, without_the_old
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.node import NodeFacts, Problem
+from node_agent.wire.signing import WireRefusal
+from node_agent.world import World
+
+
+class NodeAgent:
+    """One start of the node agent: its session, its fleet time, its outbox. `tick` is one turn."""
+
+    def __init__(self, world: World, drive: Callable[[Job], Drive] | None = None) -> None:
+        self.world, self._fleet = world, world.fleet
+        self.session = world.ids.token(8)
+        self._fleet.believe(world.journal.node().epoch)
+        self.job = Job(self._desk())
+        self.outbox = Outbox(world.journal, world.uplink, world.clock, world.tempo)
+        self.drive: Drive = drive(self.job) if drive else self._inline()
+        self._controls = Controls(world.node, world.keys, world.journal, world.clock, self.job.resend)
+        self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet)
+        self._inventory = InventoryDuty(world.tempo.inventory_ms)
+        self._after, self._linked = "0", True
+        self._next_beat, self._next_facts, self._next_prune = 0, 0, 0
+        self._facts: NodeFacts | None = None
+        self.counts: Counter[str] = Counter()
+        """Refused orders by reason, and forged words."""
+        moment = Moment(self.now, self.free_slots, self._ready)
+        self._intake = Intake(world, self.session, moment, self.outbox, self.drive, self.counts)
+        for name in world.journal.lost():
+            world.runner.sweep(name)
+
+    def now(self) -> FleetTime | None:
+        """Fleet time, None while it is not known."""
+        return self._fleet.now(self.world.clock.boot_ms())
+
+    def tick(self) -> int:
+        """One turn; milliseconds until the next is due at the latest. Everything may be repeated."""
+        self._linked = self._try(self.converse)
+        ms = self.drive.run()
+        if self._linked:
+            self._linked = self._try(self.outbox.flush)
+        self._prune()
+        return min(ms, self.world.tempo.poll_ms)
+
+    def converse(self) -> None:
+        """All that is said over the link. LinkDown when it is not there."""
+        if not self._linked:
+            self._link_up()
+        self._listen()
+        self._obey()
+        self._tell_inventory()
+        self._intake.claim()
+        self._beat()
+
+    def slots(self) -> int:
+        """How many attempts may run at once."""
+        told = self.world.journal.node().slots
+        return self.world.slots if told is None else told
+
+    def free_slots(self) -> int:
+        return self.slots() - len(holding(self.world.journal.live()))
+
+    # -- inside
+
+    def _desk(self) -> Desk:
+        w = self.world
+        return Desk(
+            node=w.node,
+            key=w.key,
+            journal=w.journal,
+            runner=w.runner,
+            workspaces=w.workspaces,
+            depot=w.depot,
+            runtimes=w.runtimes,
+            uplink=w.uplink,
+            clock=w.clock,
+            tempo=w.tempo,
+            now=self.now,
+            session=self.session,
+        )
+
+    def _inline(self) -> InlineDrive:
+        drive = InlineDrive(self.job, self.world.journal, self.world.clock, self.world.tempo.poll_ms)
+        drive.moved = self.moved
+        return drive
+
+    def moved(self, identity: AttemptId, turn: Turn) -> None:
+        """A job made a step: what it said must go out."""
+        self.outbox.note(identity)
+        if isinstance(turn, Finished):
+            self.outbox.forget(identity)
+
+    def _try(self, talk: Callable[[], None]) -> bool:
+        try:
+            talk()
+        except LinkDown:
+            return False
+        except DiskFull:
+            self.counts["the disk is full"] += 1
+        return True
+
+    def _link_up(self) -> None:
+        """A new nonce: the answer to it opens the link with an inventory."""
+        self._fleet.renew(self.world.ids.token(8))
+        self._after, self._next_beat = "0", 0
+        self._beat()
+
+    def _listen(self) -> None:
+        data = self.world.uplink.beat()
+        if data is None:
+            return
+        try:
+            beat = read_beat(data, self.world.keys, self.world.node.fleet, self.world.node.tag)
+        except WireRefusal as refusal:
+            self.counts[f"a beat was not believed: {refusal.code}"] += 1
+            return
+        heard = self._fleet.hear(beat, self.world.clock.boot_ms())
+        if heard.epoch:
+            journal = self.world.journal
+            journal.set_node(replace(journal.node(), epoch=self._fleet.epoch_seen))
+        if heard.newer:
+            self.outbox.hear(beat.cursors)
+
+    def _obey(self) -> None:
+        sent = self.world.uplink.controls(self._after)
+        if not sent:
+            return
+        heard = self._controls.take(sent)
+        for words in heard.forged:
+            self.counts[words] += 1
+        for identity in heard.touched:
+            self.outbox.note(identity)
+            self.drive.wake(identity)
+        self._after = heard.last or self._after
+
+    def _tell_inventory(self) -> None:
+        w, now = self.world, self.now()
+        if now is None or not self._inventory.is_due(self._fleet, now, w.clock.mono_ms()):
+            return
+        told = inventory_of(
+            w.node, self.session, self._fleet.nonce, now, self._fleet.epoch_seen, w.journal.entries()
+        )
+        w.uplink.send(told.signed(w.key).model_dump_json())
+        self._inventory.done(self._fleet.nonce, now.epoch, w.clock.mono_ms())
+
+    def _beat(self) -> None:
+        w, now = self.world, self.world.clock.mono_ms()
+        if now < self._next_beat:
+            return
+        pulse = self._pulse.make(
+            w.journal.node(), self.slots(), w.journal.live(), self._seen(now), w.clock.boot_ms()
+        )
+        w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json())
+        self._next_beat = now + w.tempo.heartbeat_ms
+
+    def _ready(self) -> frozenset[str]:
+        facts = self._seen(self.world.clock.mono_ms())
+        return frozenset(one.name for one in facts.runtimes if one.state == "ok")
+
+    def _seen(self, now: int) -> NodeFacts:
+        if self._facts is None or now >= self._next_facts:
+            self._facts, self._next_facts = self.world.facts.look(), now + self.world.tempo.facts_ms
+        own = [f"{words} ({count} times)" for words, count in sorted(self.counts.items())]
+        own += self.world.journal.troubles()
+        problems = (*self._facts.problems, *(Problem(what=words[:500]) for words in own[:20]))
+        return self._facts.model_copy(update={"problems": problems, "wall_ms": self.world.clock.wall_ms()})
+
+    def _prune(self) -> None:
+        w, now = self.world, self.world.clock.mono_ms()
+        if now < self._next_prune:
+            return
+        self._next_prune = now + w.tempo.prune_ms
+        state, wall = w.journal.node(), w.clock.wall_ms()
+        for entry in w.journal.entries():
+            if prunable(entry, state.epoch, wall):
+                w.journal.forget(entry.identity)
+        try:
+            w.journal.set_node(without_the_old(w.journal.node(), wall))
+        except DiskFull:
+            self.counts["the disk is full"] += 1

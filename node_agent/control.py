@@ -1,0 +1,181 @@
+"""Verifies what the coordinator tells this node and applies it, each thing once; believes nothing else."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from node_agent.claims import Self
+from node_agent.ports import Journal, Sent
+from node_agent.records import Entry, Held, JournalError, NodeState, Note, StopKind, StopNote
+from node_agent.wire.clock import Clock
+from node_agent.wire.control import (
+    Acknowledge,
+    Control,
+    Drain,
+    Reject,
+    Resend,
+    Revoke,
+    SetSlots,
+    Stop,
+    Tombstone,
+)
+from node_agent.wire.event import Interrupting
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import HOLDS_SLOT, Mark
+from node_agent.wire.signing import (
+    PublicKey,
+    RefusalCode,
+    Signature,
+    WireRefusal,
+    open_as,
+    pae,
+    parse_envelope,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a batch of messages did. `touched`: attempts with something to do; `forged`: words for people."""
+
+    touched: tuple[AttemptId, ...]
+    forged: tuple[str, ...]
+    last: str | None
+    """The stream entry up to which all is applied."""
+
+
+class Controls:
+    """Applies control messages. A message whose effect could not be made durable is read again later."""
+
+    def __init__(
+        self,
+        node: Self,
+        keys: Mapping[str, PublicKey],
+        journal: Journal,
+        clock: Clock,
+        resend: Callable[[AttemptId], None],
+    ) -> None:
+        self._node, self._keys, self._journal = node, keys, journal
+        self._clock, self._resend = clock, resend
+        self._touched: list[AttemptId] = []
+
+    def take(self, messages: Sequence[Sent]) -> Heard:
+        """In order. DiskFull passes through: what was applied so far is applied again then, without harm."""
+        self._touched, forged, last = [], [], None
+        state = self._journal.node()
+        for sent in messages:
+            try:
+                state = self._apply(self._open(sent.data), state)
+            except WireRefusal as refusal:
+                forged.append(f"a control message was not believed: {refusal}")
+            last = sent.entry
+        self._journal.set_node(state)
+        return Heard(tuple(self._touched), tuple(forged), last)
+
+    def _open(self, data: bytes) -> Control:
+        control = open_as(Control, parse_envelope(data), self._keys)
+        if (control.fleet, control.node) != (self._node.fleet, self._node.tag):
+            raise _not_ours(control)
+        return control
+
+    def _apply(self, control: Control, state: NodeState) -> NodeState:
+        """Facts about one attempt hold in whatever order they come; settings only if they are news."""
+        body, news = control.body, control.seq > state.control_seq
+        match body:
+            case Stop():
+                state = self._stop(control, body, state)
+            case Tombstone():
+                state = self._bury(control, body, state)
+            case Acknowledge():
+                self._acknowledge(body)
+            case Reject():
+                self._answer(body.identity, body.receipt, Mark.REJECTED, body.reason)
+            case Resend():
+                if news and self._awaits(body.identity, body.receipt) is not None:
+                    self._resend(body.identity)
+                    self._touched.append(body.identity)
+            case SetSlots() | Drain() | Revoke():
+                state = _settled(body, state) if news else state
+            case _:
+                assert_never(body)
+        return replace(state, control_seq=max(state.control_seq, control.seq))
+
+    def _stop(self, control: Control, body: Stop, state: NodeState) -> NodeState:
+        entry = self._journal.get(body.identity)
+        if entry is not None:
+            self._end(entry, StopNote(StopKind.STOP, body.reason))
+            return state
+        held = Held(body.reason, control.at.epoch, self._clock.wall_ms())
+        return replace(state, stops={**state.stops, str(body.identity): held})
+
+    def _bury(self, control: Control, body: Tombstone, state: NodeState) -> NodeState:
+        for entry in self._journal.live():
+            if entry.identity.run == body.run and entry.identity.fence <= body.up_to_fence:
+                self._end(entry, StopNote(StopKind.TOMBSTONE, body.reason))
+        known = state.tombstones.get(body.run)
+        if known is not None and known.fence >= body.up_to_fence:
+            return state
+        held = Held(body.reason, control.at.epoch, self._clock.wall_ms(), body.up_to_fence)
+        return replace(state, tombstones={**state.tombstones, body.run: held})
+
+    def _end(self, entry: Entry, stop: StopNote) -> None:
+        if entry.stop is not None or entry.mark not in HOLDS_SLOT:
+            return
+        self._journal.write(entry.identity, Note(stop=stop, say=(Interrupting(reason=stop.reason),)))
+        self._touched.append(entry.identity)
+
+    def _awaits(self, identity: AttemptId, receipt: str) -> Entry | None:
+        entry = self._journal.get(identity)
+        fits = entry is not None and entry.mark is Mark.RECEIPTED and entry.receipt == receipt
+        return entry if fits else None
+
+    def _acknowledge(self, body: Acknowledge) -> None:
+        if self._awaits(body.identity, body.receipt) is None:
+            return
+        if not self._countersigned(body.identity, body.countersignature):
+            raise _bad_countersignature(body.identity)
+        self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "orphan" if body.orphan else "")
+
+    def _countersigned(self, identity: AttemptId, signature: Signature) -> bool:
+        """Whether the coordinator signed the very bytes that we sealed."""
+        key, sealed = self._keys.get(signature.keyid), self._journal.receipt(identity)
+        if key is None or sealed is None:
+            return False
+        envelope = parse_envelope(sealed)
+        try:
+            raw = base64.b64decode(signature.sig, validate=True)
+        except binascii.Error:
+            return False
+        return key.verifies(raw, pae(envelope.payloadType, envelope.body()))
+
+    def _answer(self, identity: AttemptId, receipt: str, mark: Mark, why: str) -> None:
+        if self._awaits(identity, receipt) is None:
+            return
+        try:
+            self._journal.write(identity, Note(mark=mark, data={"why": why}))
+        except JournalError:
+            return
+        self._touched.append(identity)
+
+
+def _settled(body: SetSlots | Drain | Revoke, state: NodeState) -> NodeState:
+    match body:
+        case SetSlots():
+            return replace(state, slots=body.slots)
+        case Drain():
+            return replace(state, draining=body.on)
+        case Revoke():
+            return replace(state, revoked=True)
+        case _:
+            assert_never(body)
+
+
+def _not_ours(control: Control) -> WireRefusal:
+    return WireRefusal(RefusalCode.INVALID_FIELD, f"it is for {control.fleet}/{control.node}")
+
+
+def _bad_countersignature(identity: AttemptId) -> WireRefusal:
+    return WireRefusal(RefusalCode.TAMPERED, f"the countersignature for {identity} does not fit the receipt")

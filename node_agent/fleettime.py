@@ -1,0 +1,92 @@
+"""Decides what time it is in the fleet: from signed beats and the node's own boot clock. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.control import Beat
+from node_agent.wire.signing import PublicKey, RefusalCode, WireRefusal, open_as, parse_envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a beat changed. `newer`: it is later than all before it. `epoch`: it opened a new one.
+
+    `answered`: it answers the nonce in force, for the first time in its epoch.
+    """
+
+    newer: bool = False
+    epoch: bool = False
+    answered: bool = False
+
+
+def read_beat(data: bytes, keys: Mapping[str, PublicKey], fleet: str, node: str) -> Beat:
+    """A beat for this node; WireRefusal otherwise."""
+    beat = open_as(Beat, parse_envelope(data), keys)
+    if (beat.fleet, beat.node) != (fleet, node):
+        raise WireRefusal(RefusalCode.INVALID_FIELD, f"a beat for {beat.fleet}/{beat.node}")
+    return beat
+
+
+class FleetClock:
+    """Fleet time as one node believes it. Never runs backwards, never ahead of the coordinator's clock.
+
+    A beat that was made before our nonce says nothing about now, so time is only taken from one that
+    answers it. The estimate is the largest that any such beat allows, which a delayed one cannot lower.
+    """
+
+    def __init__(self, epoch_seen: int, nonce: str) -> None:
+        self.epoch_seen = epoch_seen
+        """The highest epoch that a signed beat has named, also before this start."""
+        self.nonce = nonce
+        self.newest: Beat | None = None
+        self._epoch = 0
+        self._ahead = 0  # coordinator's boot clock minus ours
+        self._answered: tuple[str, int] | None = None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the nonce in force was answered in the epoch in force."""
+        return self._answered == (self.nonce, self._epoch) and self._epoch == self.epoch_seen
+
+    def believe(self, epoch: int) -> None:
+        """An epoch that was believed before this start."""
+        self.epoch_seen = max(self.epoch_seen, epoch)
+
+    def renew(self, nonce: str) -> None:
+        """A new nonce, at each link-up. The time goes on; the next answer is told as one."""
+        self.nonce = nonce
+
+    def now(self, boot_ms: int) -> FleetTime | None:
+        """None before the first answer, and in a new epoch until that epoch answered."""
+        if self._epoch == 0 or self._epoch < self.epoch_seen:
+            return None
+        return FleetTime(epoch=self._epoch, ms=max(0, boot_ms + self._ahead))
+
+    def hear(self, beat: Beat, boot_ms: int) -> Heard:
+        """Take a verified beat; an older epoch or number changes nothing."""
+        epoch = beat.time.epoch
+        if epoch < self.epoch_seen or not self._is_newer(beat):
+            return Heard()
+        opened = epoch > self.epoch_seen
+        self.epoch_seen, self.newest = epoch, beat
+        return Heard(newer=True, epoch=opened, answered=self._take_time(beat, boot_ms))
+
+    def _is_newer(self, beat: Beat) -> bool:
+        last = self.newest
+        return last is None or (beat.time.epoch, beat.seq) > (last.time.epoch, last.seq)
+
+    def _take_time(self, beat: Beat, boot_ms: int) -> bool:
+        answers = beat.answers == self.nonce
+        if not answers and self._epoch != beat.time.epoch:
+            return False
+        ahead = beat.time.ms - boot_ms
+        same = self._epoch == beat.time.epoch
+        self._ahead = max(self._ahead, ahead) if same else ahead
+        self._epoch = beat.time.epoch
+        first = answers and self._answered != (self.nonce, self._epoch)
+        if first:
+            self._answered = (self.nonce, self._epoch)
+        return first

@@ -1,0 +1,302 @@
+"""The node's durable memory: folds records into entries, numbers events, keeps the chain of receipts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from node_agent.durable import from_json, to_json
+from node_agent.ports import Spoken
+from node_agent.records import (
+    Entry,
+    JournalError,
+    NodeState,
+    Note,
+    first_record,
+    folded,
+    may_follow,
+    opened,
+    record_of,
+    state_from_json,
+    state_to_json,
+)
+from node_agent.wire.clock import Clock
+from node_agent.wire.event import EventBody
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import Mark
+from node_agent.wire.order import Order
+from node_agent.wire.signing import parse_envelope
+
+Say = Callable[[AttemptId, int, EventBody], str]
+"""Makes the signed envelope of an event with that number."""
+
+
+class Shelf(Protocol):
+    """Where records lie, by the attempt's spelling. What a call wrote is durable when it returns, or absent.
+
+    Raises DiskFull. `keep` records and receipts have their space reserved by `create`.
+    """
+
+    def names(self) -> list[str]:
+        """All entries, oldest first."""
+
+    def create(self, name: str, record: bytes) -> None:
+        """A new entry: its first record, and space for all that follow. Nothing is left on DiskFull."""
+
+    def append(self, name: str, record: bytes) -> None:
+        """The next record."""
+
+    def append_lossy(self, name: str, record: bytes) -> None:
+        """A record in space that is not reserved."""
+
+    def read(self, name: str) -> tuple[list[bytes], bool]:
+        """The records, and whether some of them are damaged (a last one cut short is not damage)."""
+
+    def read_lossy(self, name: str) -> list[bytes]:
+        """The records that were not reserved for."""
+
+    def put_receipt(self, name: str, receipt: bytes) -> None:
+        """Replace the receipt."""
+
+    def receipt(self, name: str) -> bytes | None:
+        """As it was put; None when absent or torn."""
+
+    def close(self, name: str) -> None:
+        """No more records will come: give back what was reserved and not used."""
+
+    def set_aside(self, name: str) -> str:
+        """Move a damaged entry out of the way; where it is now."""
+
+    def mend(self, name: str) -> str:
+        """Cut an entry down to the records that can be read; where its damaged form is kept."""
+
+    def remove(self, name: str) -> None:
+        """With all its files. Unknown: no effect."""
+
+    def folder(self, name: str) -> Path:
+        """The entry's own folder."""
+
+    def put_node(self, state: bytes) -> None:
+        """Replace the node's own state."""
+
+    def node(self) -> bytes | None:
+        """As it was put."""
+
+
+class Journal:
+    """The Journal port over a shelf. One process at a time; its threads may share it."""
+
+    def __init__(self, shelf: Shelf, say: Say, clock: Clock) -> None:
+        self._shelf, self._say, self._clock = shelf, say, clock
+        self._lock = threading.RLock()  # the index, the node's state and the chain
+        self._locks: dict[
+            str, threading.Lock
+        ] = {}  # one per entry: writing one never waits for another's disk
+        self._entries: dict[str, Entry] = {}
+        self._live: dict[str, None] = {}
+        self._top: dict[str, int] = {}
+        self._troubles: list[str] = []
+        self._state = NodeState()
+        self._lost: list[str] = []
+        names = shelf.names()
+        broken = [entry for name in names if (entry := self._load(name)) is not None]
+        self._state = self._load_state()
+        for entry in broken:
+            self._mend(entry)
+
+    def accept(self, order: Order, digest: str, envelope: str, note: Note) -> Entry:
+        name = str(order.identity)
+        with self._lock:
+            if name in self._entries:
+                raise JournalError(f"{name} is in the journal")
+            head = {"identity": name, "digest": digest, "epoch": order.epoch, "order": envelope}
+            events = self._numbered(order.identity, 0, note.say)
+            record = first_record(note, head, events, self._clock.wall_ms())
+            self._shelf.create(name, to_json(record))
+            self._remember(entry := opened(record))
+            return entry
+
+    def get(self, identity: AttemptId) -> Entry | None:
+        return self._entries.get(str(identity))
+
+    def entries(self) -> list[Entry]:
+        with self._lock:
+            return list(self._entries.values())
+
+    def live(self) -> list[Entry]:
+        with self._lock:
+            return [self._entries[name] for name in self._live]
+
+    def top_fence(self, run: str) -> int:
+        return self._top.get(run, 0)
+
+    def order(self, identity: AttemptId) -> str:
+        records, _ = self._shelf.read(self._known(identity))
+        return str(from_json(records[0])["head"]["order"])
+
+    def write(self, identity: AttemptId, note: Note) -> Entry:
+        name = self._known(identity)
+        with self._locks[name]:
+            entry = self._entries[name]
+            if note.mark is not None and not may_follow(entry, note.mark):
+                raise JournalError(f"{name}: {note.mark} cannot follow {entry.mark}")
+            if note.stop is not None and entry.stop is not None:
+                return entry
+            events = self._numbered(identity, entry.last_event, note.say)
+            record = record_of(note, events, self._clock.wall_ms())
+            put = self._shelf.append_lossy if note.lossy else self._shelf.append
+            put(name, to_json(record))
+            if note.cleaned:
+                self._shelf.close(name)
+            return self._remember(folded(entry, record))
+
+    def seal(self, identity: AttemptId, envelope: str, digest: str, previous: str | None) -> bool:
+        name = self._known(identity)
+        with self._lock, self._locks[name]:
+            number, last = self._newest()
+            if last != previous:
+                return False
+            entry = self._entries[name]
+            if not may_follow(entry, Mark.RECEIPTED):
+                raise JournalError(f"{name}: a receipt cannot follow {entry.mark}")
+            self._shelf.put_receipt(name, envelope.encode())
+            record: dict[str, Any] = {"w": self._clock.wall_ms(), "m": Mark.RECEIPTED.value, "d": {}}
+            record |= {"r": digest, "n": number + 1}
+            self._shelf.append(name, to_json(record))
+            self._remember(folded(entry, record))
+            return True
+
+    def last_receipt(self) -> str | None:
+        with self._lock:
+            return self._newest()[1]
+
+    def receipt(self, identity: AttemptId) -> str | None:
+        kept = self._shelf.receipt(self._known(identity))
+        return None if kept is None else kept.decode()
+
+    def events(self, identity: AttemptId, above: int) -> list[Spoken]:
+        name = self._known(identity)
+        records = self._shelf.read(name)[0] + self._shelf.read_lossy(name)
+        found = {int(seq): str(text) for raw in records for seq, text in from_json(raw).get("e", ())}
+        return [Spoken(seq, found[seq]) for seq in sorted(found) if seq > above]
+
+    def folder(self, identity: AttemptId) -> Path:
+        return self._shelf.folder(self._known(identity))
+
+    def node(self) -> NodeState:
+        return self._state
+
+    def set_node(self, state: NodeState) -> None:
+        with self._lock:
+            if state != self._state:
+                self._shelf.put_node(to_json(state_to_json(state)))
+                self._state = state
+
+    def forget(self, identity: AttemptId) -> None:
+        name = str(identity)
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry is not None and entry.chain > self._state.chain:
+                self.set_node(replace(self._state, chain=entry.chain, last_receipt=entry.receipt))
+            self._shelf.remove(name)
+            for index in (self._entries, self._live, self._locks):
+                index.pop(name, None)
+
+    def lost(self) -> tuple[str, ...]:
+        return tuple(self._lost)
+
+    def troubles(self) -> tuple[str, ...]:
+        return tuple(self._troubles)
+
+    # -- inside
+
+    def _known(self, identity: AttemptId) -> str:
+        name = str(identity)
+        if name not in self._entries:
+            raise KeyError(name)
+        return name
+
+    def _remember(self, entry: Entry) -> Entry:
+        name, run = str(entry.identity), entry.identity.run
+        with self._lock:
+            self._entries[name] = entry
+            if entry.cleaned:
+                self._live.pop(name, None)
+            else:
+                self._live.setdefault(name)
+            self._locks.setdefault(name, threading.Lock())
+            self._top[run] = max(self._top.get(run, 0), entry.identity.fence)
+        return entry
+
+    def _numbered(
+        self, identity: AttemptId, last: int, bodies: tuple[EventBody, ...]
+    ) -> list[tuple[int, str]]:
+        return [(seq, self._say(identity, seq, body)) for seq, body in enumerate(bodies, last + 1)]
+
+    def _newest(self) -> tuple[int, str | None]:
+        sealed = max(self._entries.values(), key=lambda entry: entry.chain, default=None)
+        if sealed is None or sealed.chain <= self._state.chain:
+            return self._state.chain, self._state.last_receipt
+        return sealed.chain, sealed.receipt
+
+    def _load(self, name: str) -> Entry | None:
+        """The entry again when part of it is damaged."""
+        try:
+            AttemptId.parse(name)
+            records, damaged = self._shelf.read(name)
+            if not records and not damaged:
+                self._shelf.remove(name)  # a crash before it was accepted: nothing of it was ever told
+                return None
+            entry = self._read_entry(name, records)
+        except (ValueError, KeyError, TypeError, IndexError) as exc:
+            self._set_aside(name, str(exc))
+            return None
+        self._remember(entry)
+        return entry if damaged else None
+
+    def _read_entry(self, name: str, records: list[bytes]) -> Entry:
+        entry = opened(from_json(records[0]))
+        if str(entry.identity) != name:
+            raise ValueError(f"holds the entry of {entry.identity}")
+        for raw in records[1:]:
+            entry = folded(entry, from_json(raw))
+        last = max(
+            (int(e[0]) for raw in self._shelf.read_lossy(name) for e in from_json(raw)["e"]), default=0
+        )
+        return replace(entry, last_event=max(entry.last_event, last))
+
+    def _mend(self, entry: Entry) -> None:
+        """Part of an entry is lost: the job ends what runs and reports the rest; a sealed receipt stands."""
+        name = str(entry.identity)
+        place = self._shelf.mend(name)
+        self._troubles.append(
+            f"the journal of {name} was damaged, what could be read is used; kept as {place}"
+        )
+        record: dict[str, Any] = {"w": self._clock.wall_ms(), "x": True}
+        sealed = self._shelf.receipt(name)
+        if sealed is not None and may_follow(entry, Mark.RECEIPTED):
+            digest = parse_envelope(sealed).digest()
+            record |= {"m": Mark.RECEIPTED.value, "d": {}, "r": digest, "n": self._newest()[0] + 1}
+        self._shelf.append(name, to_json(record))
+        self._remember(folded(entry, record))
+
+    def _set_aside(self, name: str, why: str) -> None:
+        place = self._shelf.set_aside(name)
+        self._troubles.append(f"the journal of {name} is damaged ({why}); kept as {place}")
+        self._lost.append(name)
+
+    def _load_state(self) -> NodeState:
+        raw = self._shelf.node()
+        floor = max((entry.epoch for entry in self._entries.values()), default=0)
+        if raw is None:
+            return NodeState(epoch=floor)
+        try:
+            return state_from_json(from_json(raw))
+        except (ValueError, KeyError, TypeError) as exc:
+            self._troubles.append(
+                f"the node's own state was damaged ({exc}); it starts again from its attempts"
+            )
+            return NodeState(epoch=floor)

@@ -1,0 +1,72 @@
+"""A machine in memory: processes that follow a script, and checkouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from node_agent.spool import (
+    ExitRecord,
+    Plan,
+)
+from node_agent.wire.clock import Clock
+from node_agent.wire.identity import AttemptId
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What an attempt does on a MemoryHost. Durations in milliseconds of the clock's `mono_ms`."""
+
+    duration_ms: int = 1_000
+    exit_code: int | None = 0
+    signal: int | None = None
+    output: bytes = b'{"answer": "did it", "in": 10, "out": 5, "usd": "0.01"}\n'
+    kind: str = "change"
+    files: tuple[str, ...] = ("a.txt",)
+    stop_ms: int = 0
+    """How long it takes to die when asked."""
+    setup_code: int = 0
+    gate_codes: tuple[int, ...] = ()
+    """Exit statuses of the gates, in order; 0 for those not named."""
+    gate_ms: int = 100
+    start_fails: bool = False
+    commit_fails: bool = False
+
+
+@dataclass(slots=True)
+class Phase:
+    plan: Plan
+    boot: str | None = None
+    """None until a shim took the folder."""
+    began: int = 0
+    stop: tuple[int, str] | None = None
+    gone: bool = False
+    ended: ExitRecord | None = None
+
+
+@dataclass(slots=True)
+class MemoryHost:
+    """A machine: its processes and files outlive the node agent, but not (the processes) a reboot."""
+
+    clock: Clock
+    script: Callable[[AttemptId], Script] = lambda identity: Script()
+    boot: str = "boot-1"
+    phases: dict[str, Phase] = field(default_factory=dict)
+    stops: dict[str, str] = field(default_factory=dict)
+    trees: dict[str, bool] = field(default_factory=dict)
+    """Checkout by attempt; True once an agent worked in it."""
+    homes: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    spawns: list[str] = field(default_factory=list)
+    """Every start of anything, by folder: what must never hold one twice."""
+    salvaged: list[str] = field(default_factory=list)
+    full: bool = False
+
+    def reboot(self) -> None:
+        """Power cut: every process is gone."""
+        self.boot = f"boot-{int(self.boot.rpartition('-')[2]) + 1}"
+
+    def kill_shims(self) -> None:
+        """Every shim dies without a word."""
+        for phase in self.phases.values():
+            if phase.boot is not None and phase.ended is None:
+                phase.gone = True

@@ -1,0 +1,104 @@
+"""Workspaces and the depot in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from node_agent.memory.host import MemoryHost
+from node_agent.memory.runner import MemoryRunner
+from node_agent.ports import (
+    LinkDown,
+    Result,
+    Stamp,
+    StepFailed,
+)
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.order import Workspace
+from node_agent.wire.receipt import Blob
+
+
+@dataclass(slots=True)
+class MemoryDepot:
+    """The far end: what arrived there. `down`: the link to it; `refuses`: it says no to results."""
+
+    down: bool = False
+    refuses: bool = False
+    commits: dict[str, str] = field(default_factory=dict)
+    blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    def reach(self) -> None:
+        if self.down:
+            raise LinkDown("the depot cannot be reached")
+
+
+class MemoryWorkspaces:
+    """The Workspaces port over a MemoryHost and a MemoryDepot."""
+
+    def __init__(self, host: MemoryHost, depot: MemoryDepot) -> None:
+        self._host, self._depot = host, depot
+
+    def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
+        if str(identity) not in self._host.trees:
+            if workspace.kind == "git":
+                self._depot.reach()
+            if self._host.full:
+                raise StepFailed(FailureKind.DISK_FULL, "the disk is full")
+            self._host.trees[str(identity)] = False
+        return Path("/work") / str(identity) / "tree"
+
+    def home(self, identity: AttemptId, files: Mapping[str, bytes]) -> Path:
+        self._host.homes.setdefault(str(identity), {}).update(files)
+        return Path("/homes") / str(identity)
+
+    def commit(self, identity: AttemptId, workspace: Workspace, stamp: Stamp) -> Result:
+        if workspace.kind == "none":
+            return Result("none")
+        worked, script = self._host.trees.get(str(identity)), self._host.script(identity)
+        if worked is None or script.commit_fails:
+            raise StepFailed(FailureKind.WORKSPACE, "the checkout is gone")
+        if not worked or script.kind == "empty":
+            return Result("empty")
+        text = f"{identity} {workspace.snapshot} {stamp.message} {stamp.date_ms}".encode()
+        commit = hashlib.sha1(text, usedforsecurity=False).hexdigest()
+        files = script.files if script.kind == "change" else ()
+        return Result("change" if files else "no_change", commit, files)
+
+    def changed_since(self, identity: AttemptId, commit: str) -> tuple[str, ...]:
+        return ()
+
+    def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
+        self._depot.reach()
+        if self._depot.refuses:
+            raise StepFailed(FailureKind.DEPOT, "larger than allowed")
+        self._depot.commits[str(identity)] = commit
+
+    def salvage(self, identity: AttemptId, workspace: Workspace, stamp: Stamp) -> tuple[str, ...]:
+        self._host.salvaged.append(str(identity))
+        return (f"kept as salvage/{identity}",)
+
+    def remove(self, identity: AttemptId, workspace: Workspace) -> None:
+        self._host.trees.pop(str(identity), None)
+        self._host.homes.pop(str(identity), None)
+
+    def list(self) -> tuple[AttemptId, ...]:
+        return tuple(AttemptId.parse(name) for name in self._host.trees)
+
+
+class MemoryDepotLink:
+    """The DepotLink port: reads outputs through a runner, as there are no files."""
+
+    def __init__(self, depot: MemoryDepot, runner: MemoryRunner) -> None:
+        self._depot, self._runner = depot, runner
+
+    def upload(self, identity: AttemptId, name: str, path: Path) -> Blob:
+        self._depot.reach()
+        data = self._runner.tail(path, 0, 1 << 30)
+        self._depot.blobs[(str(identity), name)] = data
+        return Blob(name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+    def follow(self, identity: AttemptId, name: str, path: Path) -> None:
+        self.upload(identity, name, path)

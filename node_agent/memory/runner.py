@@ -1,0 +1,172 @@
+"""Shims in memory: what became of a phase follows from its script and the clock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from node_agent.memory.host import MemoryHost, Phase, Script
+from node_agent.plans import GATES, GATES_LOG, OUT
+from node_agent.spool import (
+    Ended,
+    EndedBy,
+    ExitRecord,
+    Look,
+    NotStarted,
+    PhaseEnd,
+    Plan,
+    RunnerError,
+    Running,
+    StepKind,
+    StepRecord,
+    Vanished,
+)
+from node_agent.wire.identity import AttemptId
+
+
+class MemoryRunner:
+    """The Runner port over a MemoryHost."""
+
+    def __init__(self, host: MemoryHost) -> None:
+        self._host = host
+
+    def prepare(self, folder: Path, plan: Plan) -> None:
+        if self._host.full:
+            raise RunnerError("the disk is full", disk_full=True)
+        known = self._host.phases.setdefault(str(folder), Phase(plan))
+        if known.plan != plan:
+            raise RunnerError(f"{folder} holds another plan")
+
+    def planned(self, folder: Path) -> Plan | None:
+        phase = self._host.phases.get(str(folder))
+        return None if phase is None else phase.plan
+
+    def start(self, folder: Path, plan: Plan) -> None:
+        phase = self._host.phases.get(str(folder))
+        if phase is not None and phase.boot is not None:
+            return
+        self.prepare(folder, plan)
+        if self._script(plan).start_fails:
+            raise RunnerError("no shim started")
+        phase = self._host.phases[str(folder)]
+        phase.boot, phase.began = self._host.boot, self._host.clock.mono_ms()
+        reason = self._host.stops.get(str(folder))
+        if reason is not None:
+            phase.ended = self._record(phase, PhaseEnd.STOPPED, reason, ())
+            return
+        self._host.spawns.append(str(folder))
+
+    def look(self, folder: Path) -> Look:
+        phase = self._host.phases.get(str(folder))
+        if phase is None or phase.boot is None:
+            return NotStarted()
+        if phase.ended is None:
+            self._pass_time(phase)
+        if phase.ended is not None:
+            return Ended(phase.ended)
+        if phase.boot != self._host.boot:
+            return Vanished("the node was restarted", True)
+        return Vanished("the shim is gone") if phase.gone else Running("agent", 7, 6)
+
+    def wait(self, folder: Path, timeout_s: float) -> Look:
+        return self.look(folder)
+
+    def stop(self, folder: Path, reason: str) -> None:
+        self._host.stops.setdefault(str(folder), reason)
+        phase = self._host.phases.get(str(folder))
+        if phase is not None and phase.boot is not None and phase.stop is None:
+            phase.stop = (self._host.clock.mono_ms(), reason)
+
+    def sweep(self, marker: str) -> int:
+        return 0
+
+    def tail(self, path: Path, offset: int, limit: int) -> bytes:
+        phase = self._host.phases.get(str(path.parent / "work"))
+        if phase is None or phase.boot is None or path.name != OUT:
+            return self._gates_log(path)[offset : offset + limit]
+        return self._script(phase.plan).output[offset : offset + limit]
+
+    def _gates_log(self, path: Path) -> bytes:
+        phase = self._host.phases.get(str(path.parent / GATES))
+        ran = phase is not None and phase.boot is not None and path.name == GATES_LOG
+        return b"gates ran\n" if ran else b""
+
+    def _script(self, plan: Plan) -> Script:
+        return self._host.script(AttemptId.parse(plan.marker))
+
+    def _pass_time(self, phase: Phase) -> None:
+        """What became of a live phase by now."""
+        if phase.gone or phase.boot != self._host.boot:
+            return
+        script, now = self._script(phase.plan), self._host.clock.mono_ms()
+        gates = phase.plan.phase == GATES
+        natural = phase.began + (script.gate_ms if gates else script.duration_ms)
+        stopped = None if phase.stop is None else phase.stop[0] + script.stop_ms
+        if stopped is not None and stopped < natural and now >= stopped:
+            phase.ended = self._record(
+                phase, PhaseEnd.STOPPED, phase.stop[1] if phase.stop else "", ("stop",)
+            )
+        elif now >= natural:
+            phase.ended = self._natural_end(phase, script, gates)
+        if phase.ended is not None and not gates:
+            self._host.trees[phase.plan.marker] = True
+
+    def _natural_end(self, phase: Phase, script: Script, gates: bool) -> ExitRecord:
+        codes: list[int | None] = []
+        for number, step in enumerate(phase.plan.steps):
+            if gates:
+                code: int | None = (*script.gate_codes, *([0] * 64))[number]
+            else:
+                code = script.setup_code if step.kind is StepKind.SETUP else script.exit_code
+            codes.append(code)
+            if code != 0 and not gates:
+                break
+        done = all(code == 0 for code in codes)
+        return self._record(phase, PhaseEnd.DONE if done else PhaseEnd.FAILED, "", codes)
+
+    def _record(self, phase: Phase, end: PhaseEnd, reason: str, codes: Any) -> ExitRecord:
+        script, now = self._script(phase.plan), self._host.clock.mono_ms()
+        steps = tuple(
+            _step(number, phase, code, script.signal if code is None else None, now)
+            for number, code in enumerate(codes)
+        )
+        return ExitRecord(
+            id=phase.plan.id,
+            phase=phase.plan.phase,
+            boot=phase.boot or "",
+            ended=end,
+            reason=reason,
+            reaper=True,
+            swept=0,
+            left=0,
+            began_wall_ms=phase.began,
+            began_mono_ms=phase.began,
+            ended_wall_ms=now,
+            ended_mono_ms=now,
+            steps=steps,
+        )
+
+
+def _step(number: int, phase: Phase, code: Any, signal: int | None, now: int) -> StepRecord:
+    stopped = code == "stop"
+    spec = phase.plan.steps[number if not stopped else -1]
+    return StepRecord(
+        index=number if not stopped else len(phase.plan.steps) - 1,
+        name=spec.name,
+        kind=spec.kind,
+        pid=7,
+        start=1,
+        exit_code=None if stopped else code,
+        signal=2 if stopped else signal,
+        exec_error=None,
+        ended_by=EndedBy.STOP if stopped else EndedBy.NONE,
+        began_wall_ms=phase.began,
+        began_mono_ms=phase.began,
+        ended_wall_ms=now,
+        ended_mono_ms=now,
+        out_bytes=0,
+        err_bytes=0,
+        max_rss_kb=0,
+        cpu_ms=0,
+        swept=0,
+    )

@@ -1,0 +1,105 @@
+"""One runtime and the facts of a machine, in memory."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from node_agent.ceiling import Ceiling
+from node_agent.memory.host import MemoryHost
+from node_agent.ports import (
+    Launch,
+    ProcessEnd,
+    Spent,
+    Told,
+)
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.node import NodeFacts, RuntimeFact
+from node_agent.wire.order import Order
+from node_agent.wire.policy import Isolation
+from node_agent.wire.receipt import Usage
+
+
+class LineReader:
+    """Reads JSON lines `{"answer", "in", "out", "usd", "tool"}`; what is something else is passed over."""
+
+    def __init__(self) -> None:
+        self._rest, self._answer = b"", ""
+        self._usage, self._tools = Usage(cost_source="unknown"), dict[str, int]()
+
+    def feed(self, chunk: bytes) -> None:
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            try:
+                said = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(said, dict):
+                self._take(said)
+
+    def _take(self, said: dict[str, Any]) -> None:
+        self._answer = said.get("answer", self._answer)
+        if "tool" in said:
+            self._tools[said["tool"]] = self._tools.get(said["tool"], 0) + 1
+        if "usd" in said:
+            self._usage = Usage(
+                input_tokens=said.get("in", 0),
+                output_tokens=said.get("out", 0),
+                cost_usd=Decimal(said["usd"]),
+                cost_source="reported",
+            )
+
+    def spent(self) -> Spent:
+        return Spent(self._usage, self._tools)
+
+    def finish(self, end: ProcessEnd) -> Told:
+        if end.exit_code != 0:
+            fault: FailureKind | None = FailureKind.AGENT_FAILED
+        else:
+            fault = None if self._answer else FailureKind.NO_ANSWER
+        reason = "" if fault is None else f"exit {end.exit_code}, answer {self._answer!r}"
+        return Told(fault, reason, self._answer, spent=self.spent())
+
+
+class MemoryRuntimes:
+    """The Runtimes port with one runtime that prints what a LineReader reads."""
+
+    def launch(self, order: Order, work: Path, home: Path) -> Launch:
+        return Launch(argv=("double", order.task or "-"), env={"HOME": str(home)}, stdin=order.task.encode())
+
+    def reader(self, order: Order) -> LineReader:
+        return LineReader()
+
+
+class MemoryFacts:
+    """The Facts port."""
+
+    def __init__(self, host: MemoryHost, runtimes: tuple[str, ...] = ("shell", "scripted")) -> None:
+        self._host, self._runtimes = host, runtimes
+        self.top = Ceiling()
+
+    def boot_id(self) -> str:
+        return self._host.boot
+
+    def look(self) -> NodeFacts:
+        return NodeFacts(
+            hostname="memory",
+            os="none",
+            arch="none",
+            python="3",
+            cpus=1,
+            memory=1,
+            disk_free=1,
+            load_1m=0.0,
+            isolation=Isolation.NONE,
+            runtimes=tuple(RuntimeFact(name=name, state="ok") for name in self._runtimes),
+            wall_ms=self._host.clock.wall_ms(),
+        )
+
+    def disk_ok(self) -> bool:
+        return not self._host.full
+
+    def ceiling(self) -> Ceiling:
+        return self.top

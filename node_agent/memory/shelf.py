@@ -1,0 +1,81 @@
+"""The journal's records in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from node_agent.ports import (
+    DiskFull,
+)
+
+
+class MemoryShelf:
+    """A Shelf whose contents are this object: hand it to the next node agent after a crash."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, list[bytes]] = {}
+        self.lossy: dict[str, list[bytes]] = {}
+        self.receipts: dict[str, bytes] = {}
+        self.state: bytes | None = None
+        self.damaged: set[str] = set()
+        self.aside: list[str] = []
+        self.full = False
+        """Nothing more fits, but for what was reserved."""
+
+    def names(self) -> list[str]:
+        return list(self.records)
+
+    def create(self, name: str, record: bytes) -> None:
+        self._room()
+        self.records[name] = [record]
+
+    def append(self, name: str, record: bytes) -> None:
+        self.records[name].append(record)
+
+    def append_lossy(self, name: str, record: bytes) -> None:
+        self._room()
+        self.lossy.setdefault(name, []).append(record)
+
+    def read(self, name: str) -> tuple[list[bytes], bool]:
+        return list(self.records[name]), name in self.damaged
+
+    def read_lossy(self, name: str) -> list[bytes]:
+        return list(self.lossy.get(name, ()))
+
+    def put_receipt(self, name: str, receipt: bytes) -> None:
+        self.receipts[name] = receipt
+
+    def receipt(self, name: str) -> bytes | None:
+        return self.receipts.get(name)
+
+    def close(self, name: str) -> None:
+        return
+
+    def set_aside(self, name: str) -> str:
+        self.remove(name)
+        self.aside.append(name)
+        return f"aside/{name}"
+
+    def mend(self, name: str) -> str:
+        self.damaged.discard(name)
+        self.aside.append(f"{name}.marks")
+        return f"aside/{name}.marks"
+
+    def remove(self, name: str) -> None:
+        for part in (self.records, self.lossy, self.receipts):
+            part.pop(name, None)
+        self.damaged.discard(name)
+
+    def folder(self, name: str) -> Path:
+        return Path("/journal") / name
+
+    def put_node(self, state: bytes) -> None:
+        self._room()
+        self.state = state
+
+    def node(self) -> bytes | None:
+        return self.state
+
+    def _room(self) -> None:
+        if self.full:
+            raise DiskFull("the shelf is full")

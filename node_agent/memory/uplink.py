@@ -1,0 +1,60 @@
+"""The link to the coordinator without a Redis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from node_agent.ports import (
+    Claimed,
+    LinkDown,
+    Sent,
+)
+
+
+@dataclass(slots=True)
+class MemoryUplink:
+    """The Uplink port without a Redis: a queue, a stream up, a stream down, and a switch for the link."""
+
+    down: bool = False
+    queue: list[Claimed] = field(default_factory=list)
+    settled: dict[str, tuple[bool, str]] = field(default_factory=dict)
+    sent: list[str] = field(default_factory=list)
+    heartbeat: str | None = None
+    pulse: bytes | None = None
+    told: list[Sent] = field(default_factory=list)
+    watched: bytes = b""
+
+    def claim(self) -> Claimed | None:
+        self._reach()
+        return self.queue.pop(0) if self.queue else None
+
+    def settle_job(self, job: str, ok: bool, reason: str) -> None:
+        self._reach()
+        self.settled[job] = (ok, reason)
+
+    def send(self, envelope: str) -> None:
+        self._reach()
+        self.sent.append(envelope)
+
+    def set_heartbeat(self, envelope: str) -> None:
+        self._reach()
+        self.heartbeat = envelope
+
+    def beat(self) -> bytes | None:
+        self._reach()
+        return self.pulse
+
+    def controls(self, after: str) -> list[Sent]:
+        self._reach()
+        return [one for one in self.told if int(one.entry) > int(after)]
+
+    def set_tail(self, text: bytes) -> None:
+        self._reach()
+        self.watched = text
+
+    def hinted(self, wait_ms: int) -> bool:
+        return False
+
+    def _reach(self) -> None:
+        if self.down:
+            raise LinkDown("the link is down")

@@ -1,0 +1,131 @@
+"""From `exited` to `gated`: the result commit, made by the node, and the gates run on it."""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+from node_agent.claims import clipped
+from node_agent.plans import gates_plan
+from node_agent.ports import Result, StepFailed
+from node_agent.procedure.desk import Case, Turn, Wait
+from node_agent.procedure.starting import runner_fault
+from node_agent.procedure.working import end_process
+from node_agent.spool import (
+    Ended,
+    EndedBy,
+    ExitRecord,
+    NotStarted,
+    RunnerError,
+    Running,
+    StepRecord,
+    Vanished,
+)
+from node_agent.verdict import Fault, change_fault, gate_fault, stop_fault, vanished_fault
+from node_agent.wire.event import Finding
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.marks import Mark
+from node_agent.wire.order import Gate
+from node_agent.wire.policy import ActionClass
+from node_agent.wire.receipt import GateResult
+
+
+def commit(case: Case) -> Turn:
+    """exited → committed: whatever the end was, what the agent left is kept."""
+    fault = case.fault
+    if Mark.PREPARED not in case.entry.data and not case.entry.damaged:
+        return case.mark(Mark.COMMITTED, fault, {"kind": "none"})
+    try:
+        result = case.desk.workspaces.commit(case.identity, case.order.workspace, case.stamp)
+    except StepFailed as failed:
+        return _not_committed(case, fault or Fault(failed.kind, str(failed)), str(failed))
+    names, left_out = clipped(result.files_changed)
+    findings, _ = clipped(result.warnings)
+    if left_out:
+        findings.append(f"{left_out} more files changed than are named here")
+    data = {"kind": result.kind, "commit": result.commit, "files": names, "findings": findings}
+    return case.mark(Mark.COMMITTED, _judged(case, result, fault), data)
+
+
+def _judged(case: Case, result: Result, fault: Fault | None) -> Fault | None:
+    may_not_write = ActionClass.FILE_WRITE not in case.order.policy.allowed
+    read_only = case.order.agent.read_only or may_not_write
+    return change_fault(read_only, result.kind, result.files_changed, fault)
+
+
+def _not_committed(case: Case, fault: Fault, why: str) -> Turn:
+    kept = case.desk.workspaces.salvage(case.identity, case.order.workspace, case.stamp)
+    findings = [f"no result commit could be made: {why}"[:1000], *kept]
+    words = [Finding(level="error", text=text) for text in findings]
+    return case.mark(Mark.COMMITTED, fault, {"kind": "none", "findings": findings}, *words)
+
+
+def gate(case: Case) -> Turn:
+    """committed → gated. Gates only judge what looks like success; each phase of them is started once."""
+    fault, stop = case.fault, case.entry.stop
+    if fault is not None or not case.order.gates:
+        return case.mark(Mark.GATED, fault)
+    seen = case.desk.runner.look(case.gates)
+    match seen:
+        case NotStarted():
+            return _start_gates(case) if stop is None else case.mark(Mark.GATED, stop_fault(stop))
+        case Running():
+            if stop is not None:
+                end_process(case, case.gates, stop.reason)
+            return Wait("gates are running", case.desk.tempo.look_ms, case.gates)
+        case Ended(record):
+            return _gated(case, record)
+        case Vanished():
+            case.desk.runner.sweep(str(case.identity))
+            return case.mark(Mark.GATED, vanished_fault(seen, stop))
+        case _:
+            assert_never(seen)
+
+
+def _start_gates(case: Case) -> Turn:
+    work = case.desk.runner.planned(case.work)
+    if work is None:
+        return case.mark(Mark.GATED, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
+    plan = case.desk.runner.planned(case.gates)
+    try:
+        case.desk.runner.start(case.gates, plan or gates_plan(case.order, work, case.folder, case.desk.tempo))
+    except RunnerError as failed:
+        case.desk.runner.stop(case.gates, "the start failed")
+        return case.mark(Mark.GATED, runner_fault(failed))
+    return Wait("gates are running", case.desk.tempo.look_ms, case.gates)
+
+
+def _gated(case: Case, record: ExitRecord) -> Turn:
+    results = gate_results(case.order.gates, record)
+    findings = _changed_by_gates(case)
+    data: dict[str, Any] = {"gates": [one.model_dump(mode="json") for one in results], "findings": findings}
+    words = [Finding(level="warning", text=text) for text in findings]
+    return case.mark(Mark.GATED, gate_fault(record, results, case.entry.stop), data, *words)
+
+
+def _changed_by_gates(case: Case) -> list[str]:
+    committed = case.entry.data[Mark.COMMITTED]
+    commit = committed.get("commit") or case.order.workspace.snapshot
+    if commit is None or committed["kind"] == "none":
+        return []
+    try:
+        names, more = clipped(case.desk.workspaces.changed_since(case.identity, commit))
+    except StepFailed as failed:
+        return [f"what the gates changed could not be found out: {failed}"[:1000]]
+    tail = f" and {more} more" if more else ""
+    return [f"gates changed files, which were not committed: {', '.join(names)}{tail}"] if names else []
+
+
+def gate_results(gates: tuple[Gate, ...], record: ExitRecord) -> list[GateResult]:
+    """One result per gate; those that never ran are not named."""
+    return [_gate_result(gates[step.index], step) for step in record.steps]
+
+
+def _gate_result(gate: Gate, step: StepRecord) -> GateResult:
+    return GateResult(
+        name=gate.name,
+        argv=gate.argv,
+        passed=step.ok,
+        exit_code=step.exit_code,
+        signal=step.signal if step.ended_by is EndedBy.NONE or step.signal else None,
+        duration_ms=max(0, step.ended_mono_ms - step.began_mono_ms),
+    )

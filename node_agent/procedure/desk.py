@@ -1,0 +1,129 @@
+"""What every step of the procedure works with, and what it answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node_agent.claims import Self
+from node_agent.plans import GATES, WORK
+from node_agent.ports import DepotLink, Journal, Runner, Runtimes, Stamp, Uplink, Workspaces
+from node_agent.records import Entry, Note, StopKind, StopNote
+from node_agent.tempo import Tempo
+from node_agent.verdict import Fault, fault_from_json, fault_to_json
+from node_agent.watch import Watch
+from node_agent.wire.clock import Clock, FleetTime
+from node_agent.wire.event import EventBody, Marked
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import Mark
+from node_agent.wire.order import Order
+from node_agent.wire.signing import SigningKey, parse_envelope, parse_message
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """A mark was written: there may be more to do at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do for `ms`, unless the phase in `folder` ends before."""
+
+    why: str
+    ms: int
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """This attempt needs nothing more of this node."""
+
+
+Turn = Progressed | Wait | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The node's ports and standing facts. `now`: fleet time; `session`: this start of the node agent."""
+
+    node: Self
+    key: SigningKey
+    journal: Journal
+    runner: Runner
+    workspaces: Workspaces
+    depot: DepotLink
+    runtimes: Runtimes
+    uplink: Uplink
+    clock: Clock
+    tempo: Tempo
+    now: Callable[[], FleetTime | None]
+    session: str
+
+
+class Case:
+    """One attempt on the desk: its order, read once, and what is known of it in memory only."""
+
+    def __init__(self, desk: Desk, identity: AttemptId) -> None:
+        envelope = parse_envelope(desk.journal.order(identity))
+        self.desk, self.identity = desk, identity
+        self.order = parse_message(Order, envelope.body())  # its signature was checked when it was accepted
+        self.watch: Watch | None = None
+        self.sent_ms: int | None = None
+        """When the receipt went out last, and how long to wait for its answer."""
+        self.backoff_ms = desk.tempo.publish_first_ms
+        self.resend = False
+        """The coordinator misses bytes that the receipt names."""
+        self.stumbles = 0
+        """Faults of ours in a row."""
+
+    @property
+    def entry(self) -> Entry:
+        found = self.desk.journal.get(self.identity)
+        if found is None:
+            raise KeyError(str(self.identity))
+        return found
+
+    @property
+    def folder(self) -> Path:
+        return self.desk.journal.folder(self.identity)
+
+    @property
+    def work(self) -> Path:
+        return self.folder / WORK
+
+    @property
+    def gates(self) -> Path:
+        return self.folder / GATES
+
+    @property
+    def stamp(self) -> Stamp:
+        """The same for every try, so that a repeated commit has the same id."""
+        order = self.order
+        subject = order.task.strip().splitlines()[0][:72] if order.task.strip() else order.agent.name
+        trailer = f"PanCode-Run: {order.identity}\nPanCode-Agent: {order.agent.name}"
+        return Stamp(f"{subject}\n\n{trailer}", order.issued_wall_ms)
+
+    @property
+    def fault(self) -> Fault | None:
+        """What went wrong so far, as the newest mark carries it."""
+        return fault_from_json(self.entry.data.get(self.entry.mark, {}))
+
+    def mark(
+        self, mark: Mark, fault: Fault | None, data: Mapping[str, Any] | None = None, *say: EventBody
+    ) -> Progressed:
+        """The next mark, with the fault that is carried on, and the event that tells it."""
+        left = {**(data or {}), "fault": fault_to_json(fault)}
+        body = Marked(mark=mark, detail="" if fault is None else f"{fault.kind}: {fault.reason}"[:500])
+        self.desk.journal.write(self.identity, Note(mark=mark, data=left, say=(*say, body)))
+        return Progressed()
+
+    def prompt_digest(self) -> str:
+        return hashlib.sha256(self.order.agent.prompt.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_interrupt(stop: StopNote | None) -> bool:
+    """Whether somebody wants this attempt's end (and not one of its own limits)."""
+    return stop is not None and stop.kind not in (StopKind.TOKENS, StopKind.USD)

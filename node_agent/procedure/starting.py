@@ -1,0 +1,102 @@
+"""From `accepted` to `spawned`: workspace, home, plan, shim; or the signed word that nothing was started."""
+
+from __future__ import annotations
+
+from node_agent.plans import STDIN, work_plan
+from node_agent.ports import Launch, LinkDown, StepFailed
+from node_agent.procedure.desk import Case, Progressed, Turn, Wait
+from node_agent.records import Note
+from node_agent.spool import NotStarted, Plan, RunnerError
+from node_agent.verdict import Fault
+from node_agent.wire.event import EventBody, Refused, Revoked
+from node_agent.wire.failure import FailureKind, OrderRefusal
+from node_agent.wire.marks import Mark
+
+
+def prepare(case: Case) -> Turn:
+    """accepted → prepared: all that the start needs lies there, and the space of its records is reserved."""
+    held = unstarted(case)
+    if held is not None:
+        return held
+    try:
+        plan, launch = _lay_out(case)
+        case.desk.runner.prepare(case.work, plan)
+    except LinkDown:
+        return unstarted(case, after_wait=True) or Wait(
+            "the depot cannot be reached", case.desk.tempo.retry_ms
+        )
+    except StepFailed as failed:
+        return case.mark(Mark.EXITED, Fault(failed.kind, str(failed)))
+    except RunnerError as failed:
+        return case.mark(Mark.EXITED, runner_fault(failed))
+    enforced = [[one.rule, one.how.value] for one in launch.enforced]
+    return case.mark(Mark.PREPARED, None, {"enforced": enforced, "version": launch.version})
+
+
+def spawn(case: Case) -> Turn:
+    """prepared → spawned. The shim's own exclusive record is what keeps the work from starting twice."""
+    runner = case.desk.runner
+    if isinstance(runner.look(case.work), NotStarted):
+        held = unstarted(case)
+        if held is not None:
+            return held
+        plan = runner.planned(case.work)
+        if plan is None:
+            return case.mark(Mark.EXITED, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
+        try:
+            runner.start(case.work, plan)
+        except RunnerError as failed:
+            return _not_spawned(case, failed)
+    return case.mark(Mark.SPAWNED, None)
+
+
+def unstarted(case: Case, after_wait: bool = False) -> Turn | None:
+    """Whether what was accepted must not be started any more; None when it may.
+
+    Within the session that accepted it, start-by was judged then; later, or after waiting, it counts again.
+    """
+    entry, now = case.entry, case.desk.now()
+    if entry.stop is not None:
+        return _withdraw(case, Revoked(reason=entry.stop.reason), entry.stop.reason)
+    if not after_wait and entry.data[Mark.ACCEPTED].get("session") == case.desk.session:
+        return None
+    if now is None:
+        return Wait("no fleet time yet", case.desk.tempo.retry_ms)
+    if not case.order.start_by.is_past(now):
+        return None
+    detail = "start-by passed before it could be started"
+    return _withdraw(case, Refused(why=OrderRefusal.TOO_LATE, detail=detail), detail)
+
+
+def _withdraw(case: Case, word: EventBody, why: str) -> Turn:
+    """The stop lies there before we look again: a shim that wakes only now finds it and executes nothing."""
+    if case.entry.mark is Mark.PREPARED:
+        case.desk.runner.stop(case.work, why)
+        if not isinstance(case.desk.runner.look(case.work), NotStarted):
+            return case.mark(Mark.SPAWNED, None)
+    case.desk.journal.write(case.identity, Note(mark=Mark.REFUSED, data={"why": why}, say=(word,)))
+    return Progressed()
+
+
+def _lay_out(case: Case) -> tuple[Plan, Launch]:
+    desk, order = case.desk, case.order
+    work = desk.workspaces.prepare(case.identity, order.workspace)
+    home = desk.workspaces.home(case.identity, {})
+    launch = desk.runtimes.launch(order, work, home)
+    stdin = {} if launch.stdin is None else {STDIN: launch.stdin}
+    desk.workspaces.home(case.identity, {**launch.files, **stdin})
+    planned = desk.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
+    return planned or work_plan(order, launch, work, home, case.folder, desk.tempo), launch
+
+
+def _not_spawned(case: Case, failed: RunnerError) -> Turn:
+    """The start failed, but a slow shim may still come: the stop keeps it from executing anything."""
+    case.desk.runner.stop(case.work, "the start failed")
+    if not isinstance(case.desk.runner.look(case.work), NotStarted):
+        return case.mark(Mark.SPAWNED, None)
+    return case.mark(Mark.EXITED, runner_fault(failed))
+
+
+def runner_fault(failed: RunnerError) -> Fault:
+    kind = FailureKind.DISK_FULL if failed.disk_full else FailureKind.NODE_INTERNAL
+    return Fault(kind, str(failed))

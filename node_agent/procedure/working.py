@@ -1,0 +1,128 @@
+"""From `spawned` to `exited`: reads what the agent writes, ends it when it must, takes down how it ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, assert_never
+
+from node_agent.claims import NOTHING_SPENT, clipped, usage_to_json
+from node_agent.plans import OUT
+from node_agent.ports import ProcessEnd, Told
+from node_agent.procedure.desk import Case, Turn, Wait
+from node_agent.records import Note
+from node_agent.spool import Ended, ExitRecord, NotStarted, Running, StepKind, StepRecord, Vanished
+from node_agent.verdict import Fault, over_limit, vanished_fault, work_fault
+from node_agent.watch import Watch
+from node_agent.wire.event import Interrupting, Progress
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.marks import Mark
+
+_UNKNOWN_END = ProcessEnd(None, None, "none")
+
+
+def follow(case: Case) -> Turn:
+    """spawned → exited, or nothing new yet."""
+    if case.entry.damaged:
+        return _abandon(case)
+    seen = case.desk.runner.look(case.work)
+    match seen:
+        case Running():
+            return _running(case)
+        case Ended(record):
+            return _ended(case, record)
+        case Vanished():
+            return _gone(case, vanished_fault(seen, case.entry.stop))
+        case NotStarted():
+            return _gone(case, Fault(FailureKind.PROCESS_VANISHED, "the record of its process is gone"))
+        case _:
+            assert_never(seen)
+
+
+def watch_of(case: Case) -> Watch:
+    """The reader of this attempt's output; made anew after a restart."""
+    if case.watch is None:
+        case.watch = Watch(case.desk.runtimes.reader(case.order), case.folder / OUT)
+    return case.watch
+
+
+def end_process(case: Case, folder: Path, reason: str) -> None:
+    """Ask once per life of this node agent: the request itself lies on disk."""
+    watch = watch_of(case)
+    if not watch.asked_to_stop:
+        case.desk.runner.stop(folder, reason)
+        watch.asked_to_stop = True
+
+
+def _running(case: Case) -> Turn:
+    watch, desk = watch_of(case), case.desk
+    done = watch.pull(desk.runner)
+    entry = case.entry
+    if entry.stop is None:
+        stop = over_limit(case.order.limits, watch.spent.usage)
+        if stop is not None:
+            note = Note(stop=stop, say=(Interrupting(reason=stop.reason),))
+            entry = desk.journal.write(case.identity, note)
+    if entry.stop is not None:
+        end_process(case, case.work, entry.stop.reason)
+    if watch.is_news(desk.clock.mono_ms(), desk.tempo.progress_ms):
+        desk.journal.write(case.identity, Note(say=(_progress(watch),), lossy=True))
+    return Wait("running", desk.tempo.look_ms if done else 1, case.work)
+
+
+def _progress(watch: Watch) -> Progress:
+    spent = watch.spent
+    return Progress(
+        input_tokens=spent.usage.input_tokens,
+        output_tokens=spent.usage.output_tokens,
+        cost_usd=spent.usage.cost_usd,
+        tool_calls=spent.calls,
+        log_bytes=watch.offset,
+    )
+
+
+def _ended(case: Case, record: ExitRecord) -> Turn:
+    agent = next((step for step in record.steps if step.kind is StepKind.AGENT), None)
+    ran = agent is not None and agent.exec_error is None
+    told = watch_of(case).finish(case.desk.runner, _end_of(agent)) if agent is not None and ran else None
+    fault = work_fault(record, told, case.entry.stop)
+    data: dict[str, Any] = {"began": record.began_wall_ms, "ended": record.ended_wall_ms}
+    if agent is not None:
+        data |= {"code": agent.exit_code, "signal": agent.signal}
+    if record.swept:
+        data["findings"] = [f"{record.swept} processes were left behind and killed"]
+    return case.mark(Mark.EXITED, fault, _with_told(data, told, agent))
+
+
+def _end_of(agent: StepRecord) -> ProcessEnd:
+    return ProcessEnd(agent.exit_code, agent.signal, agent.ended_by.value)
+
+
+def _with_told(data: dict[str, Any], told: Told | None, agent: StepRecord | None) -> dict[str, Any]:
+    if told is None:  # the agent never ran, so its cost is known
+        return data | {"usage": usage_to_json(NOTHING_SPENT)}
+    ms = agent.ended_mono_ms - agent.began_mono_ms if agent is not None else 0
+    usage = told.spent.usage.model_copy(update={"agent_ms": max(0, ms)})
+    findings, _ = clipped([*data.get("findings", ()), *told.findings])
+    return data | {
+        "answer": told.answer[-4000:],
+        "session": told.session,
+        "model": told.model,
+        "usage": usage_to_json(usage),
+        "tools": dict(told.spent.tool_calls),
+        "findings": findings,
+    }
+
+
+def _gone(case: Case, fault: Fault) -> Turn:
+    """No exit record will come. The tree is swept until it is empty before anybody reads its files."""
+    swept = case.desk.runner.sweep(str(case.identity))
+    told = watch_of(case).finish(case.desk.runner, _UNKNOWN_END)
+    findings = [f"{swept} processes were left behind and killed"] if swept else []
+    return case.mark(Mark.EXITED, fault, _with_told({"findings": findings}, told, None))
+
+
+def _abandon(case: Case) -> Turn:
+    """The journal lost records of this attempt: end whatever runs of it, keep what it left."""
+    case.desk.runner.stop(case.work, "the node's journal of this attempt was damaged")
+    fault = Fault(FailureKind.NODE_INTERNAL, "the node's journal of this attempt was damaged")
+    return _gone(case, fault)

@@ -1,0 +1,94 @@
+"""Signs this node's events and sends them, in order, until the coordinator's cursor covers them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from node_agent.claims import Self
+from node_agent.fleettime import FleetClock
+from node_agent.ports import Journal, Uplink
+from node_agent.tempo import Tempo
+from node_agent.wire.clock import Clock
+from node_agent.wire.event import Event, EventBody
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.signing import SigningKey
+
+
+class Speaker:
+    """Makes the signed envelope of an event."""
+
+    def __init__(self, node: Self, key: SigningKey, clock: Clock, fleet: FleetClock) -> None:
+        self._node, self._key, self._clock, self._fleet = node, key, clock, fleet
+
+    def __call__(self, identity: AttemptId, seq: int, body: EventBody) -> str:
+        event = Event(
+            fleet=self._node.fleet,
+            node=self._node.tag,
+            identity=identity,
+            seq=seq,
+            wall_ms=self._clock.wall_ms(),
+            at=self._fleet.now(self._clock.boot_ms()),
+            body=body,
+        )
+        return event.signed(self._key).model_dump_json()
+
+
+class Outbox:
+    """What of the journal's events is still to be sent. Holds nothing that a restart would miss:
+
+    the coordinator's beat names the attempts that are open there and how far it has heard of each.
+    """
+
+    def __init__(self, journal: Journal, uplink: Uplink, clock: Clock, tempo: Tempo) -> None:
+        self._journal, self._uplink, self._clock, self._tempo = journal, uplink, clock, tempo
+        self._lock = threading.Lock()
+        self._due: dict[AttemptId, None] = {}
+        self._sent: dict[AttemptId, tuple[int, int]] = {}  # the last number sent, and when
+
+    def note(self, identity: AttemptId) -> None:
+        """There may be new events of this attempt."""
+        self._due[identity] = None
+
+    def again(self, identity: AttemptId, above: int = 0) -> None:
+        """Send everything above that number once more."""
+        with self._lock:
+            self._sent[identity] = (above, self._clock.mono_ms())
+            self._due[identity] = None
+
+    def hear(self, cursors: Mapping[str, int]) -> None:
+        """Take the coordinator's cursors: what is above one and was sent long enough ago was lost."""
+        now = self._clock.mono_ms()
+        for name, cursor in cursors.items():
+            entry = self._journal.get(AttemptId.parse(name))
+            if entry is None or entry.last_event <= cursor or entry.identity in self._due:
+                continue
+            _, when = self._sent.get(entry.identity, (0, None))
+            if when is None or now - when >= self._tempo.resend_ms:
+                self.again(entry.identity, cursor)
+
+    def flush(self) -> None:
+        """Send all that is due. LinkDown leaves the rest for later."""
+        with self._lock:
+            for identity in list(self._due):
+                self._due.pop(identity, None)  # before reading: a note that comes meanwhile must not be lost
+                try:
+                    self._send(identity)
+                except BaseException:
+                    self._due[identity] = None
+                    raise
+
+    def _send(self, identity: AttemptId) -> None:
+        entry = self._journal.get(identity)
+        sent, _ = self._sent.get(identity, (0, 0))
+        if entry is None or entry.last_event <= sent:
+            return
+        for event in self._journal.events(identity, sent):
+            self._uplink.send(event.envelope)
+            self._sent[identity] = (event.seq, self._clock.mono_ms())
+
+    def forget(self, identity: AttemptId) -> None:
+        """The attempt is closed."""
+        with self._lock:
+            if identity not in self._due:
+                self._sent.pop(identity, None)

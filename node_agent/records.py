@@ -1,0 +1,241 @@
+"""Decides what a journal's records add up to: an attempt's state, and the node's own. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.event import EventBody
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import FINAL, ORDER, Mark
+
+Data = Mapping[str, Any]
+"""Plain JSON: what a step leaves behind for those after it."""
+
+KEEP_MS = 30 * 24 * 3_600_000
+"""Finished entries, stops and tombstones are kept this long, and until their epoch is over."""
+
+SKIP = 10_000
+"""How far event numbers jump when records are lost: no number may stand for two things."""
+
+
+class JournalError(Exception):
+    """A record that must not be written: a step backwards, an unknown attempt, another order for a fence."""
+
+
+class StopKind(StrEnum):
+    """Who wants an attempt to end."""
+
+    STOP = "stop"
+    TOMBSTONE = "tombstone"
+    DRAIN = "drain"
+    TOKENS = "tokens"
+    USD = "usd"
+
+
+@dataclass(frozen=True, slots=True)
+class StopNote:
+    """The first wish to end an attempt stands; later ones change nothing."""
+
+    kind: StopKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is to be written in one durable record: all of it or nothing."""
+
+    mark: Mark | None = None
+    data: Data = field(default_factory=dict)
+    say: tuple[EventBody, ...] = ()
+    """Events that belong to it; the journal numbers and signs them."""
+    stop: StopNote | None = None
+    cleaned: bool = False
+    lossy: bool = False
+    """Only events, and they may be dropped when the disk is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One attempt as the journal knows it."""
+
+    identity: AttemptId
+    digest: str
+    """Of the order's envelope."""
+    epoch: int
+    mark: Mark
+    data: Mapping[Mark, Data]
+    """What each mark left; empty once the attempt was cleaned up."""
+    wall_ms: int
+    last_event: int = 0
+    stop: StopNote | None = None
+    receipt: str | None = None
+    """Digest of the receipt's envelope."""
+    chain: int = 0
+    """The receipt's number among all of this node."""
+    cleaned: bool = False
+    damaged: bool = False
+    """Part of its records was lost: what they said of processes cannot be relied on."""
+
+    @property
+    def final(self) -> bool:
+        return self.mark in FINAL
+
+    @property
+    def marks(self) -> frozenset[Mark]:
+        return frozenset(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A stop or tombstone that waits for a fence. `fence`: up to which, for tombstones."""
+
+    reason: str
+    epoch: int
+    wall_ms: int
+    fence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """What the node knows beyond single attempts. `slots` None: as in its settings."""
+
+    epoch: int = 0
+    control_seq: int = 0
+    slots: int | None = None
+    draining: bool = False
+    revoked: bool = False
+    stops: Mapping[str, Held] = field(default_factory=dict)
+    """By identity: fences that are refused when they arrive."""
+    tombstones: Mapping[str, Held] = field(default_factory=dict)
+    """By run."""
+    chain: int = 0
+    last_receipt: str | None = None
+    """The newest receipt among the attempts that were forgotten."""
+
+
+def may_follow(entry: Entry, mark: Mark) -> bool:
+    """Marks only go forward; a final one is never left."""
+    if entry.final:
+        return False
+    if mark in (Mark.REFUSED, Mark.REJECTED):
+        return True
+    return ORDER.index(mark) > ORDER.index(entry.mark)
+
+
+def record_of(note: Note, events: Sequence[tuple[int, str]], wall_ms: int) -> dict[str, Any]:
+    """The note as plain JSON, with its events numbered and signed."""
+    record: dict[str, Any] = {"w": wall_ms}
+    if note.mark is not None:
+        record |= {"m": note.mark.value, "d": dict(note.data)}
+    if note.stop is not None:
+        record["s"] = [note.stop.kind.value, note.stop.reason]
+    if note.cleaned:
+        record["c"] = True
+    if events:
+        record["e"] = [list(event) for event in events]
+    return record
+
+
+def first_record(note: Note, head: Data, events: Sequence[tuple[int, str]], wall_ms: int) -> dict[str, Any]:
+    """The record that opens an entry; `head` = identity, digest, epoch, order."""
+    return record_of(note, events, wall_ms) | {"head": dict(head)}
+
+
+def opened(record: Data) -> Entry:
+    """The entry that a first record opens. KeyError or ValueError when it is none."""
+    head = record["head"]
+    entry = Entry(
+        identity=AttemptId.parse(head["identity"]),
+        digest=str(head["digest"]),
+        epoch=int(head["epoch"]),
+        mark=Mark(record["m"]),
+        data={},
+        wall_ms=int(record["w"]),
+    )
+    return folded(entry, record)
+
+
+def folded(entry: Entry, record: Data) -> Entry:
+    """The entry after one more record."""
+    if "m" in record:
+        mark = Mark(record["m"])
+        entry = replace(entry, mark=mark, data={**entry.data, mark: record["d"]}, wall_ms=int(record["w"]))
+    if "r" in record:
+        entry = replace(entry, receipt=record["r"], chain=int(record["n"]))
+    if "s" in record and entry.stop is None:
+        entry = replace(entry, stop=StopNote(StopKind(record["s"][0]), record["s"][1]))
+    if record.get("c"):
+        entry = replace(entry, cleaned=True, data={})
+    if record.get("x"):
+        entry = replace(entry, damaged=True, last_event=entry.last_event + SKIP)
+    last = max((int(event[0]) for event in record.get("e", ())), default=0)
+    return replace(entry, last_event=max(entry.last_event, last))
+
+
+def prunable(entry: Entry, epoch: int, wall_ms: int) -> bool:
+    """Whether a finished entry has done its duty: old, cleaned up, and of an epoch that is over."""
+    return entry.cleaned and entry.final and is_over(entry.epoch, entry.wall_ms, epoch, wall_ms)
+
+
+def is_over(its_epoch: int, its_wall_ms: int, epoch: int, wall_ms: int) -> bool:
+    return its_epoch < epoch and wall_ms - its_wall_ms > KEEP_MS
+
+
+def without_the_old(state: NodeState, wall_ms: int) -> NodeState:
+    """The node's state without stops and tombstones that have done their duty."""
+    return replace(
+        state,
+        stops=_kept(state.stops, state.epoch, wall_ms),
+        tombstones=_kept(state.tombstones, state.epoch, wall_ms),
+    )
+
+
+K = TypeVar("K")
+
+
+def _kept(held: Mapping[K, Held], epoch: int, wall_ms: int) -> dict[K, Held]:
+    return {key: one for key, one in held.items() if not is_over(one.epoch, one.wall_ms, epoch, wall_ms)}
+
+
+def state_to_json(state: NodeState) -> dict[str, Any]:
+    """As plain JSON."""
+    return {
+        "epoch": state.epoch,
+        "control_seq": state.control_seq,
+        "slots": state.slots,
+        "draining": state.draining,
+        "revoked": state.revoked,
+        "stops": {key: _held(one) for key, one in state.stops.items()},
+        "tombstones": {key: _held(one) for key, one in state.tombstones.items()},
+        "chain": state.chain,
+        "last_receipt": state.last_receipt,
+    }
+
+
+def state_from_json(raw: Data) -> NodeState:
+    """From `state_to_json`; KeyError, TypeError or ValueError for anything else."""
+    held = {kind: {key: Held(*one) for key, one in raw[kind].items()} for kind in ("stops", "tombstones")}
+    return NodeState(
+        epoch=int(raw["epoch"]),
+        control_seq=int(raw["control_seq"]),
+        slots=None if raw["slots"] is None else int(raw["slots"]),
+        draining=bool(raw["draining"]),
+        revoked=bool(raw["revoked"]),
+        stops=held["stops"],
+        tombstones=held["tombstones"],
+        chain=int(raw["chain"]),
+        last_receipt=raw["last_receipt"],
+    )
+
+
+def _held(one: Held) -> list[Any]:
+    return [one.reason, one.epoch, one.wall_ms, one.fence]
+
+
+def at_json(at: FleetTime | None) -> list[int] | None:
+    """A fleet time inside a record."""
+    return None if at is None else [at.epoch, at.ms]

@@ -1,0 +1,198 @@
+"""Keeps the journal's records on disk: a folder per attempt, framed and checked, in space reserved before."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import threading
+from binascii import crc32
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from node_agent.durable import (
+    HEADER,
+    make_folder,
+    preallocate,
+    read_framed,
+    sync_folder,
+    write_atomic,
+    write_framed,
+)
+from node_agent.ports import DiskFull
+
+MARKS, LOSSY, RECEIPT, NODE, ASIDE = "marks", "events", "receipt", "node-state.json", ".damaged"
+MARK_BYTES = 192 << 10
+"""Reserved for all records after the first; a record is clipped by its writer to a few kB."""
+RECEIPT_BYTES = 256 << 10
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class FileShelf:
+    """The Shelf of a real node, under `<home>/journal`. Follows no links."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._root = root
+        self._ends: dict[tuple[str, str], int] = {}
+        self._lock = threading.Lock()
+
+    def names(self) -> list[str]:
+        found = [entry for entry in os.scandir(self._root) if entry.is_dir(follow_symlinks=False)]
+        found.sort(key=lambda entry: entry.stat(follow_symlinks=False).st_ctime_ns)
+        return [entry.name for entry in found if not entry.name.startswith(".")]
+
+    def create(self, name: str, record: bytes) -> None:
+        folder = self._root / name
+        try:
+            with _full():
+                make_folder(folder)
+                preallocate(folder / MARKS, HEADER + len(record) + MARK_BYTES)
+                preallocate(folder / RECEIPT, RECEIPT_BYTES)
+                write_framed(folder / MARKS, record)
+                sync_folder(folder)
+        except DiskFull:
+            self.remove(name)
+            raise
+        self._set_end(name, MARKS, HEADER + len(record))
+
+    def append(self, name: str, record: bytes) -> None:
+        path, offset = self._root / name / MARKS, self._end(name, MARKS)
+        with _full():
+            preallocate(path, offset + HEADER + len(record))  # no effect while the reserve lasts
+            write_framed(path, record, offset)
+        self._set_end(name, MARKS, offset + HEADER + len(record))
+
+    def append_lossy(self, name: str, record: bytes) -> None:
+        path, offset = self._root / name / LOSSY, self._end(name, LOSSY)
+        with _full():
+            preallocate(path, offset + HEADER + len(record))
+            write_framed(path, record, offset)
+        self._set_end(name, LOSSY, offset + HEADER + len(record))
+
+    def read(self, name: str) -> tuple[list[bytes], bool]:
+        records, end = _frames(self._root / name / MARKS)
+        return records, _is_damaged(self._root / name / MARKS, end)
+
+    def read_lossy(self, name: str) -> list[bytes]:
+        return _frames(self._root / name / LOSSY)[0]
+
+    def put_receipt(self, name: str, receipt: bytes) -> None:
+        path = self._root / name / RECEIPT
+        with _full():
+            preallocate(path, HEADER + len(receipt))
+            write_framed(path, receipt)
+
+    def receipt(self, name: str) -> bytes | None:
+        return read_framed(self._root / name / RECEIPT)
+
+    def close(self, name: str) -> None:
+        os.truncate(self._root / name / MARKS, self._end(name, MARKS))
+        sealed = self.receipt(name)
+        os.truncate(self._root / name / RECEIPT, HEADER + len(sealed) if sealed is not None else 0)
+
+    def set_aside(self, name: str) -> str:
+        target = self._aside(name)
+        os.rename(self._root / name, target)
+        return str(target)
+
+    def mend(self, name: str) -> str:
+        target, path = self._aside(f"{name}.{MARKS}"), self._root / name / MARKS
+        shutil.copyfile(path, target, follow_symlinks=False)
+        with path.open("rb") as file:
+            good = file.read(_frames(path)[1])
+        write_atomic(path, good + bytes(MARK_BYTES))
+        self._ends.pop((name, MARKS), None)
+        return str(target)
+
+    def remove(self, name: str) -> None:
+        shutil.rmtree(self._root / name, ignore_errors=True)
+        with self._lock:
+            for kind in (MARKS, LOSSY):
+                self._ends.pop((name, kind), None)
+
+    def folder(self, name: str) -> Path:
+        return self._root / name
+
+    def put_node(self, state: bytes) -> None:
+        with _full():
+            write_atomic(self._root / NODE, state)
+
+    def node(self) -> bytes | None:
+        try:
+            return (self._root / NODE).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _end(self, name: str, kind: str) -> int:
+        known = self._ends.get((name, kind))
+        return _frames(self._root / name / kind)[1] if known is None else known
+
+    def _set_end(self, name: str, kind: str, end: int) -> None:
+        with self._lock:
+            self._ends[(name, kind)] = end
+
+    def _aside(self, name: str) -> Path:
+        folder = self._root / ASIDE
+        folder.mkdir(mode=0o700, exist_ok=True)
+        number = 1
+        while os.path.lexists(folder / f"{name}.{number}"):
+            number += 1
+        return folder / f"{name}.{number}"
+
+
+def _frames(path: Path) -> tuple[list[bytes], int]:
+    """The good records from the start, and where they end."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return [], 0
+    records, offset = [], 0
+    while (payload := _frame(data, offset)) is not None:
+        records.append(payload)
+        offset += HEADER + len(payload)
+    return records, offset
+
+
+def _frame(data: bytes, offset: int) -> bytes | None:
+    """`durable.read_framed` over bytes that were read at once."""
+    head = data[offset : offset + HEADER]
+    try:
+        length, checksum = int(head[:8], 16), int(head[9:17], 16)
+    except ValueError:
+        return None
+    payload = data[offset + HEADER : offset + HEADER + length]
+    whole = len(payload) == length and crc32(payload) == checksum and head[8:9] + head[17:] == b" \n"
+    return payload if whole else None
+
+
+def _is_damaged(path: Path, end: int) -> bool:
+    """Whether something that was once complete follows the good records.
+
+    A last write that was cut short leaves a frame that does not check, with nothing but zeros behind it.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(end)
+            rest = file.read(64 << 20)
+    except FileNotFoundError:
+        return False
+    head = rest[:HEADER]
+    if not head.strip(b"\0"):
+        return bool(rest.strip(b"\0"))
+    try:
+        torn = HEADER + int(head[:8], 16)
+    except ValueError:
+        return True
+    return bool(rest[torn:].strip(b"\0"))
+
+
+@contextmanager
+def _full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in _FULL:
+            raise DiskFull(str(exc)) from exc
+        raise

@@ -1,0 +1,41 @@
+"""Decides how often a node does what it does by itself: every interval in one place, scaled by one factor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class Tempo:
+    """All times in milliseconds, as shipped."""
+
+    heartbeat_ms: int = 5_000
+    poll_ms: int = 1_000
+    """How long the node waits for a hint before it looks by itself."""
+    look_ms: int = 1_000
+    """How often a running attempt is looked at."""
+    progress_ms: int = 2_000
+    """The shortest time between two progress events of one attempt."""
+    follow_ms: int = 1_000
+    """How often what a running attempt wrote is sent to the depot."""
+    retry_ms: int = 2_000
+    """After a link that is down, a full disk, a fault of ours."""
+    publish_first_ms: int = 5_000
+    publish_most_ms: int = 60_000
+    """A receipt is sent again after the first, then after twice that, at most after the second."""
+    resend_ms: int = 10_000
+    """An event that the coordinator's cursor does not cover is sent again after this."""
+    facts_ms: int = 30_000
+    """How often the machine is looked over."""
+    inventory_ms: int = 600_000
+    prune_ms: int = 3_600_000
+    grace_int_ms: int = 15_000
+    grace_term_ms: int = 15_000
+
+    def scaled(self, factor: float) -> Tempo:
+        """Every interval times `factor`, at least one millisecond."""
+        if factor == 1.0:
+            return self
+        return Tempo(
+            **{field.name: max(1, int(getattr(self, field.name) * factor)) for field in fields(self)}
+        )

@@ -1,0 +1,164 @@
+"""Decides how an attempt ended, from what its steps left: outcome, failure kind and reason. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from node_agent.ports import Told
+from node_agent.records import StopKind, StopNote
+from node_agent.spool import EndedBy, ExitRecord, PhaseEnd, StepKind, StepRecord, Vanished
+from node_agent.wire.failure import FAILURES, FailureKind, Outcome
+from node_agent.wire.order import Limits
+from node_agent.wire.receipt import GateResult, Usage
+
+NOT_RUNNABLE = frozenset({126, 127})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How it ended. `failure` is None exactly when the outcome is `done`."""
+
+    outcome: Outcome
+    failure: FailureKind | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that went wrong."""
+
+    kind: FailureKind
+    reason: str
+
+
+_STOPPED = {
+    StopKind.STOP: FailureKind.STOPPED,
+    StopKind.TOMBSTONE: FailureKind.STOPPED,
+    StopKind.DRAIN: FailureKind.DRAINED,
+    StopKind.TOKENS: FailureKind.TOKEN_LIMIT,
+    StopKind.USD: FailureKind.USD_LIMIT,
+}
+_LIMITS = {
+    EndedBy.WALL: (FailureKind.WALL_LIMIT, "it ran for longer than its limit"),
+    EndedBy.IDLE: (FailureKind.IDLE_LIMIT, "it wrote nothing for longer than its limit"),
+    EndedBy.OUTPUT: (FailureKind.OUTPUT_LIMIT, "it wrote more than its limit"),
+}
+
+
+def over_limit(limits: Limits, usage: Usage) -> StopNote | None:
+    """Why the runtime's own figures end the run; None while they do not."""
+    spent = usage.input_tokens + usage.output_tokens
+    if limits.tokens is not None and spent > limits.tokens:
+        return StopNote(StopKind.TOKENS, f"{spent} tokens, the limit is {limits.tokens}")
+    if limits.usd is not None and usage.cost_usd is not None and usage.cost_usd > limits.usd:
+        return StopNote(StopKind.USD, f"${usage.cost_usd}, the limit is ${limits.usd}")
+    return None
+
+
+def stop_fault(stop: StopNote) -> Fault:
+    return Fault(_STOPPED[stop.kind], stop.reason)
+
+
+def vanished_fault(seen: Vanished, stop: StopNote | None) -> Fault:
+    """The shim is gone without a word. Who asked for the end has it; else it is ours."""
+    if stop is not None:
+        return Fault(_STOPPED[stop.kind], f"{stop.reason} (and {seen.reason})")
+    kind = FailureKind.NODE_REBOOTED if seen.rebooted else FailureKind.PROCESS_VANISHED
+    return Fault(kind, seen.reason)
+
+
+def work_fault(record: ExitRecord, told: Told | None, stop: StopNote | None) -> Fault | None:
+    """What went wrong in the work phase: set-up, limits, stop, the agent. None: the agent did its work."""
+    last = record.steps[-1] if record.steps else None
+    if record.ended is PhaseEnd.ERROR:
+        return Fault(FailureKind.NODE_INTERNAL, record.reason)
+    if last is None:
+        return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason)
+    if last.ended_by is not EndedBy.NONE or record.ended is PhaseEnd.STOPPED:
+        return _ended_by_us(record, last, stop)
+    if last.kind is StepKind.SETUP:
+        return _setup_fault(last)
+    if last.exec_error is not None:
+        return _exec_fault(last)
+    if told is None or told.failure is None:
+        return None
+    return Fault(told.failure, told.reason)
+
+
+def _ended_by_us(record: ExitRecord, last: StepRecord, stop: StopNote | None) -> Fault:
+    if last.ended_by in _LIMITS:
+        kind, words = _LIMITS[last.ended_by]
+        where = f" (in {last.name})" if last.kind is StepKind.SETUP else ""
+        return Fault(kind, words + where)
+    return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason or "stopped")
+
+
+def _setup_fault(last: StepRecord) -> Fault | None:
+    if last.ok:
+        return Fault(FailureKind.NODE_INTERNAL, f"nothing ran after {last.name}")
+    return _exec_fault(last) if last.exec_error else Fault(FailureKind.SETUP_FAILED, _how(last))
+
+
+def _exec_fault(last: StepRecord) -> Fault:
+    """A program that could not be started: a missing runtime, or the node's own fault."""
+    error = last.exec_error
+    words = f"{last.name}: cannot start {error.path}: {error.errno}" if error else last.name
+    if error is not None and error.errno in ("ENOSPC", "EDQUOT"):
+        return Fault(FailureKind.DISK_FULL, words)
+    if last.kind is StepKind.SETUP:
+        return Fault(FailureKind.SETUP_FAILED, words)
+    if error is not None and error.what == "exec":
+        return Fault(FailureKind.RUNTIME_MISSING, words)
+    return Fault(FailureKind.NODE_INTERNAL, words)
+
+
+def _how(step: StepRecord) -> str:
+    ended = f"signal {step.signal}" if step.signal is not None else f"exit {step.exit_code}"
+    return f"{step.name}: {ended}"
+
+
+def change_fault(read_only: bool, kind: str, files: Sequence[str], fault: Fault | None) -> Fault | None:
+    """A read-only agent that changed files broke the policy; what we did ourselves stands before that."""
+    if not read_only or kind in ("none", "empty"):
+        return fault
+    if fault is not None and FAILURES[fault.kind].outcome in (Outcome.INFRA, Outcome.INTERRUPTED):
+        return fault
+    shown = ", ".join(files[:5]) or "commits without a difference"
+    return Fault(FailureKind.READ_ONLY_BROKEN, f"a read-only agent changed: {shown}")
+
+
+def gate_fault(record: ExitRecord, gates: Sequence[GateResult], stop: StopNote | None) -> Fault | None:
+    """What the gates say. Not runnable is ours, a stop is a person's; else the first that failed."""
+    if record.ended is PhaseEnd.STOPPED:
+        return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason)
+    if record.ended is PhaseEnd.ERROR:
+        return Fault(FailureKind.NODE_INTERNAL, record.reason)
+    for gate in gates:
+        if not gate.passed and (gate.exit_code is None and gate.signal is None):
+            return Fault(FailureKind.GATE_NOT_RUNNABLE, f"gate {gate.name} cannot be started: {gate.argv[0]}")
+        if gate.exit_code in NOT_RUNNABLE:
+            return Fault(FailureKind.GATE_NOT_RUNNABLE, f"gate {gate.name}: exit {gate.exit_code}")
+    failed = [gate for gate in gates if not gate.passed]
+    if not failed:
+        return None
+    ended = f"signal {failed[0].signal}" if failed[0].signal is not None else f"exit {failed[0].exit_code}"
+    return Fault(FailureKind.GATE_FAILED, f"gate {failed[0].name}: {ended}")
+
+
+def verdict(fault: Fault | None, change: str) -> Verdict:
+    """The end, as the failure table says it."""
+    if fault is not None:
+        return Verdict(FAILURES[fault.kind].outcome, fault.kind, fault.reason)
+    return Verdict(Outcome.DONE, None, "done" if change == "change" else "done, nothing changed")
+
+
+def fault_to_json(fault: Fault | None) -> list[str] | None:
+    return None if fault is None else [fault.kind.value, fault.reason[:2000]]
+
+
+def fault_from_json(raw: Mapping[str, Any]) -> Fault | None:
+    """The `fault` of a record's data."""
+    found = raw.get("fault")
+    return None if found is None else Fault(FailureKind(found[0]), found[1])

@@ -1,0 +1,50 @@
+"""Reads what a running agent writes, as it grows, and says what was spent and which limit that breaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from node_agent.ports import ProcessEnd, Reader, Runner, Spent, Told
+
+CHUNK = 1 << 20
+TURN = 16
+"""So many chunks at once: a flood must not keep a stop waiting."""
+
+
+class Watch:
+    """One attempt's output, from its first byte; after a restart it begins again there."""
+
+    def __init__(self, reader: Reader, path: Path) -> None:
+        self._reader, self._path = reader, path
+        self.offset = 0
+        self.asked_to_stop = False
+        self.told_ms: int | None = None
+        self._told: tuple[Spent, int] | None = None
+
+    def pull(self, runner: Runner, chunks: int = TURN) -> bool:
+        """Read on; False when there may be more."""
+        for _ in range(chunks):
+            chunk = runner.tail(self._path, self.offset, CHUNK)
+            self.offset += len(chunk)
+            if not chunk:
+                return True
+            self._reader.feed(chunk)
+        return False
+
+    @property
+    def spent(self) -> Spent:
+        return self._reader.spent()
+
+    def is_news(self, now_ms: int, every_ms: int) -> bool:
+        """Whether progress should be told now; if so it counts as told."""
+        seen = (self.spent, self.offset)
+        if seen == self._told or (self.told_ms is not None and now_ms - self.told_ms < every_ms):
+            return False
+        first, self._told, self.told_ms = self._told is None, seen, now_ms
+        return not first or seen != (Spent(), 0)
+
+    def finish(self, runner: Runner, end: ProcessEnd) -> Told:
+        """The rest of the output, and what it says of the end."""
+        while not self.pull(runner):
+            pass
+        return self._reader.finish(end)

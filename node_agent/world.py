@@ -1,0 +1,35 @@
+"""All that a node agent is made of, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from node_agent.claims import Self
+from node_agent.fleettime import FleetClock
+from node_agent.ports import DepotLink, Facts, Journal, Runner, Runtimes, Uplink, Workspaces
+from node_agent.tempo import Tempo
+from node_agent.wire.clock import Clock, Ids
+from node_agent.wire.signing import PublicKey, SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All that a node agent is made of. `fleet` is the journal's signer's too; `slots`: as configured."""
+
+    node: Self
+    key: SigningKey
+    keys: Mapping[str, PublicKey]
+    """The coordinator's, by key id."""
+    journal: Journal
+    runner: Runner
+    workspaces: Workspaces
+    depot: DepotLink
+    runtimes: Runtimes
+    uplink: Uplink
+    facts: Facts
+    fleet: FleetClock
+    clock: Clock
+    ids: Ids
+    tempo: Tempo
+    slots: int

@@ -1,0 +1,273 @@
+"""A stage for the node agent: memory ports, a small honest coordinator, a clock that only the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from node_agent.agent import NodeAgent
+from node_agent.claims import Self
+from node_agent.fleettime import FleetClock
+from node_agent.journal import Journal
+from node_agent.memory import (
+    CountingIds,
+    Crash,
+    MemoryClock,
+    MemoryDepot,
+    MemoryDepotLink,
+    MemoryFacts,
+    MemoryHost,
+    MemoryRunner,
+    MemoryRuntimes,
+    MemoryShelf,
+    MemoryUplink,
+    MemoryWorkspaces,
+    Script,
+    Tripping,
+    Tripwire,
+)
+from node_agent.ports import Claimed, Sent
+from node_agent.publish import Speaker
+from node_agent.tempo import Tempo
+from node_agent.wire import keys
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody
+from node_agent.wire.event import Event, Refused, Revoked
+from node_agent.wire.heartbeat import Heartbeat
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.inventory import Inventory
+from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
+from node_agent.wire.policy import Mode, Safety, compile_policy
+from node_agent.wire.receipt import Claims, Receipt
+from node_agent.wire.signing import SigningKey, open_as, parse_envelope
+from node_agent.world import World
+
+FLEET = "f-test"
+SNAPSHOT = "a" * 40
+COORDINATOR, NODE, STRANGER = SigningKey(b"c" * 32), SigningKey(b"n" * 32), SigningKey(b"s" * 32)
+TAG = NODE.public.tag
+RUN = "r-test1"
+AHEAD = 5_000_000
+"""The coordinator's boot clock minus the node's."""
+
+
+def identity(run: str = RUN, attempt: int = 1, fence: int = 1) -> AttemptId:
+    return AttemptId(run=run, attempt=attempt, fence=fence)
+
+
+def order_of(**changes: Any) -> Order:
+    """An order for the stage's node, with whatever a test wants different."""
+    read_only = changes.pop("read_only", False)
+    safety = changes.pop("safety", Safety.AUTO_EDIT)
+    base: dict[str, Any] = {
+        "fleet": FLEET,
+        "epoch": 1,
+        "identity": identity(),
+        "node": TAG,
+        "issued_wall_ms": 1_790_000_000_000,
+        "start_by": FleetTime(epoch=1, ms=AHEAD + 1_000_000 + 60_000),
+        "agent": AgentSpec(name="builder", prompt="Build.", tools=(), read_only=read_only),
+        "task": "do it",
+        "runtime": "scripted",
+        "mode": Mode.BUILD,
+        "safety": safety,
+        "policy": compile_policy(safety, read_only),
+        "workspace": Workspace(kind="git", repo="repo-1", base=SNAPSHOT, snapshot=SNAPSHOT),
+        "limits": Limits(wall_ms=3_600_000, idle_ms=600_000, output_bytes=1 << 20, usd=Decimal(1)),
+        "trace": "t",
+    }
+    return Order(**{**base, **changes})
+
+
+def gates(*names: str) -> tuple[Gate, ...]:
+    return tuple(Gate(name=name, argv=(name, "--all")) for name in names)
+
+
+@dataclass
+class Stage:
+    """One node and its coordinator. All fields but `agent` outlive a crash of the node agent."""
+
+    script: Callable[[AttemptId], Script] = lambda _: Script()
+    slots: int = 2
+    wire: Tripwire = field(default_factory=Tripwire)
+    clock: MemoryClock = field(default_factory=MemoryClock)
+    ids: CountingIds = field(default_factory=CountingIds)
+    shelf: MemoryShelf = field(default_factory=MemoryShelf)
+    depot: MemoryDepot = field(default_factory=MemoryDepot)
+    uplink: MemoryUplink = field(default_factory=MemoryUplink)
+    epoch: int = 1
+    acknowledges: bool = True
+
+    def __post_init__(self) -> None:
+        self.host = MemoryHost(self.clock, self.script)
+        self.beats, self.controls, self.read = 0, 0, 0
+        self.cursors: dict[str, int] = {}
+        self.events: dict[tuple[str, int], Event] = {}
+        self.receipts: dict[str, set[str]] = {}
+        self.claims: dict[str, Claims] = {}
+        self.order_of_receipts: list[Claims] = []
+        self.inventories: list[Inventory] = []
+        self.offered: dict[str, tuple[int, Claimed]] = {}
+        self.crashes, self.answered = 0, ""
+        self.agent = self.start()
+
+    def start(self) -> NodeAgent:
+        """A node agent over whatever is durable."""
+        node = Self(FLEET, "n1", "1.0", NODE.public)
+        fleet = FleetClock(0, self.ids.token(8))
+        journal = Journal(self.shelf, Speaker(node, NODE, self.clock, fleet), self.clock)
+        runner = MemoryRunner(self.host)
+        workspaces = MemoryWorkspaces(self.host, self.depot)
+
+        def behind(port: object, name: str) -> Any:
+            return Tripping(port, self.wire, name)
+
+        self.journal = journal
+        return NodeAgent(
+            World(
+                node=node,
+                key=NODE,
+                keys={COORDINATOR.public.keyid: COORDINATOR.public},
+                journal=behind(journal, "journal"),
+                runner=behind(runner, "runner"),
+                workspaces=behind(workspaces, "workspaces"),
+                depot=behind(MemoryDepotLink(self.depot, runner), "depot"),
+                runtimes=MemoryRuntimes(),
+                uplink=behind(self.uplink, "uplink"),
+                facts=MemoryFacts(self.host),
+                fleet=fleet,
+                clock=self.clock,
+                ids=self.ids,
+                tempo=Tempo(),
+                slots=self.slots,
+            )
+        )
+
+    # -- the coordinator's side
+
+    def now(self) -> FleetTime:
+        return FleetTime(epoch=self.epoch, ms=self.clock.ms + AHEAD)
+
+    def beat(self, **changes: Any) -> None:
+        """The next beat; it answers the newest heartbeat."""
+        self.beats += 1
+        heard = self.heartbeat()
+        fields: dict[str, Any] = {
+            "fleet": FLEET,
+            "node": TAG,
+            "seq": self.beats,
+            "time": self.now(),
+            "answers": None if heard is None else heard.nonce,
+            "cursors": dict(self.cursors),
+            "control_seq": self.controls,
+        }
+        self.uplink.pulse = Beat(**{**fields, **changes}).signed(COORDINATOR).model_dump_json().encode()
+
+    def heartbeat(self) -> Heartbeat | None:
+        if self.uplink.heartbeat is None:
+            return None
+        return open_as(Heartbeat, parse_envelope(self.uplink.heartbeat), {NODE.public.keyid: NODE.public})
+
+    def push(self, order: Order, key: SigningKey = COORDINATOR) -> str:
+        """Offer an order; its fence is open here until it is answered."""
+        envelope = order.signed(key).model_dump_json()
+        self.uplink.queue.append(Claimed(keys.job_id(TAG, order.identity), envelope.encode()))
+        self.offered[str(order.identity)] = (self.clock.ms, self.uplink.queue[-1])
+        self.cursors.setdefault(str(order.identity), 0)
+        return envelope
+
+    def tell(self, body: ControlBody, key: SigningKey = COORDINATOR, **changes: Any) -> None:
+        self.controls += 1
+        fields = {"fleet": FLEET, "node": TAG, "seq": self.controls, "at": self.now(), "body": body}
+        control = Control(**{**fields, **changes}).signed(key)
+        self.uplink.told.append(Sent(str(len(self.uplink.told) + 1), control.model_dump_json().encode()))
+
+    def coordinate(self) -> None:
+        """Read what came up, as a coordinator does: verify, apply once, in order; acknowledge receipts."""
+        heard = self.heartbeat()
+        if heard is not None and heard.nonce != self.answered:
+            self.answered = heard.nonce
+            self.beat()
+        while self.read < len(self.uplink.sent):
+            envelope = parse_envelope(self.uplink.sent[self.read])
+            self.read += 1
+            known = {NODE.public.keyid: NODE.public}
+            if envelope.payloadType == Receipt.payload_type():
+                self._take_receipt(open_as(Receipt, envelope, known).predicate, envelope)
+            elif envelope.payloadType == Inventory.payload_type():
+                self.inventories.append(open_as(Inventory, envelope, known))
+            else:
+                self._take_event(open_as(Event, envelope, known))
+
+    def _take_event(self, event: Event) -> None:
+        key = (str(event.identity), event.seq)
+        assert self.events.get(key, event) == event, "one number, two events"
+        self.events[key] = event
+        name = str(event.identity)
+        while (name, self.cursors.get(name, 0) + 1) in self.events and name in self.cursors:
+            self.cursors[name] += 1
+            if isinstance(self.events[(name, self.cursors[name])].body, Refused | Revoked):
+                del self.cursors[name]
+
+    def _take_receipt(self, claims: Claims, envelope: Any) -> None:
+        name = str(claims.identity)
+        if envelope.digest() not in self.receipts.setdefault(name, set()):
+            self.order_of_receipts.append(claims)
+        self.receipts[name].add(envelope.digest())
+        self.claims[name] = claims
+        if self.acknowledges:
+            signed = COORDINATOR.countersign(envelope).signatures[-1]
+            self.tell(
+                Acknowledge(identity=claims.identity, receipt=envelope.digest(), countersignature=signed)
+            )
+            self.cursors.pop(name, None)
+
+    def offer_again(self) -> None:
+        """Push the same bytes again while nothing was heard of them, as the coordinator does."""
+        for name, (when, claimed) in self.offered.items():
+            if self.cursors.get(name) == 0 and self.clock.ms - when >= 10_000:
+                self.offered[name] = (self.clock.ms, claimed)
+                if claimed not in self.uplink.queue:
+                    self.uplink.queue.append(claimed)
+
+    # -- time
+
+    def turn(self) -> int:
+        """One turn of the node agent, which may die in it and is then started again."""
+        try:
+            return self.agent.tick()
+        except Crash:
+            self.crashes += 1
+            self.agent = self.start()
+            return 0
+
+    def go(self, ms: int, until: Callable[[], bool] = lambda: False) -> bool:
+        """Let that much time pass; True as soon as `until` holds."""
+        end = self.clock.ms + ms
+        next_beat = self.clock.ms
+        while self.clock.ms <= end:
+            if self.clock.ms >= next_beat:
+                self.beat()
+                next_beat = self.clock.ms + 5_000
+            wait = self.turn()
+            self.coordinate()
+            self.offer_again()
+            if until():
+                return True
+            self.clock.advance(max(50, min(wait, 1_000)))
+        return until()
+
+    def settle(self, ms: int = 600_000) -> None:
+        """Until the node needs nothing more to do, and the coordinator has heard everything."""
+
+        def quiet() -> bool:
+            return not self.uplink.queue and not self.cursors and not self.journal.live()
+
+        self.go(ms, quiet)
+
+    def bodies(self, one: AttemptId | None = None) -> list[Any]:
+        """What was said of an attempt, in order."""
+        name = str(one or identity())
+        return [event.body for key, event in sorted(self.events.items()) if key[0] == name]

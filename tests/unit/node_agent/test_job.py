@@ -1,0 +1,364 @@
+"""A whole run on memory ports: what comes out, and that no crash, stop, cut or full disk changes that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from node_agent.memory import Crash, Script, Tripwire
+from node_agent.wire.control import Stop, Tombstone
+from node_agent.wire.event import Finding, Interrupting, Marked, Progress, Refused, Revoked
+from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.marks import Mark
+from node_agent.wire.model import canonical_json
+from node_agent.wire.order import Limits, Order, Workspace
+from node_agent.wire.policy import Safety
+from tests.unit.node_agent.stage import RUN, Stage, gates, identity, order_of
+
+NAME = str(identity())
+WORK, GATES = f"/journal/{NAME}/work", f"/journal/{NAME}/gates"
+
+
+def gated() -> Order:
+    return order_of(gates=gates("test"))
+
+
+def run(script: Script, **changes: object) -> Stage:
+    stage = Stage(script=lambda _: script)
+    stage.push(order_of(**changes))
+    stage.settle()
+    return stage
+
+
+def points() -> int:
+    """How many moments a whole run has."""
+    clean = Stage()
+    clean.push(gated())
+    clean.settle()
+    assert clean.claims[NAME].outcome is Outcome.DONE
+    return clean.wire.count
+
+
+def at_every_point(action: Callable[[Stage], None]) -> Iterator[tuple[str, Stage]]:
+    """A run for every moment of a whole run, in which `action` happened just then; not settled yet."""
+    for at in range(1, points() + 1):
+        wire = Tripwire(at)
+        stage = Stage(wire=wire)
+        wire.action = lambda stage=stage: action(stage)  # type: ignore[misc]
+        stage.push(gated())
+        assert stage.go(30_000, lambda wire=wire, at=at: wire.count >= at), at  # type: ignore[misc]
+        yield f"point {at}: {wire.passed[at - 1]}", stage
+
+
+def check_one_end(where: str, stage: Stage) -> str:
+    """Exactly one terminal word, and nothing was started twice. Answers with it."""
+    spawns = stage.host.spawns
+    assert len(spawns) == len(set(spawns)), where
+    ends = [body for body in stage.bodies() if isinstance(body, Revoked | Refused)]
+    entry = stage.journal.get(identity())
+    assert entry is not None and entry.cleaned, (where, entry)
+    if ends:
+        assert len(ends) == 1 and NAME not in stage.receipts and not spawns, where
+        return ends[0].kind
+    assert len(stage.receipts.get(NAME, ())) == 1, where
+    return stage.claims[NAME].outcome.value
+
+
+def test_a_whole_run() -> None:
+    stage = run(Script(), gates=gates("lint", "test"), setup=(("make", "env"),))
+    claims = stage.claims[NAME]
+    assert claims.outcome is Outcome.DONE and claims.failure is None
+    assert claims.commit == stage.depot.commits[NAME]
+    assert [gate.name for gate in claims.gates] == ["lint", "test"] and all(g.passed for g in claims.gates)
+    assert {blob.name for blob in claims.blobs} == {"out", "gates.log"}
+    assert (claims.usage.input_tokens, claims.usage.output_tokens) == (10, 5)
+    assert (str(claims.usage.cost_usd), claims.usage.agent_ms) == ("0.01", 1_000)
+    assert claims.answer == "did it" and claims.files_changed == ("a.txt",)
+    marks = [body.mark for body in stage.bodies() if isinstance(body, Marked)]
+    assert marks == [Mark(m) for m in "accepted prepared spawned exited committed gated pushed".split()]
+    assert claims.last_event == max(seq for name, seq in stage.events if name == NAME)
+    assert stage.uplink.settled[f"{stage.agent.world.node.tag}_{RUN}_1_1"] == (True, "")
+    assert stage.host.trees == {} and stage.host.homes == {}
+    assert stage.host.spawns == [WORK, GATES]
+
+
+def test_a_crash_at_every_call() -> None:
+    """Before and after each port call: one receipt, the right one, and nothing started twice."""
+    clean = run(Script(), gates=gates("test"))
+    for where, stage in at_every_point(lambda stage: _die()):
+        stage.settle()
+        assert stage.crashes == 1, where
+        assert check_one_end(where, stage) == "done", (where, stage.claims[NAME].reason)
+        assert stage.claims[NAME].commit == clean.claims[NAME].commit, where
+        assert stage.host.spawns == clean.host.spawns, where
+        marks = [body.mark for body in stage.bodies() if isinstance(body, Marked)]
+        assert len(marks) == len(set(marks)), where
+
+
+def _die() -> None:
+    raise Crash
+
+
+def test_two_crashes() -> None:
+    """The second one during recovery from the first."""
+    count = points()
+    for first in range(3, count, 7):
+        for later in range(1, 30, 4):
+            stage = Stage(wire=Tripwire(first))
+            stage.push(gated())
+            while stage.crashes == 0 and stage.clock.ms < 1_030_000:
+                stage.go(500, lambda stage=stage: stage.crashes > 0)  # type: ignore[misc]
+            stage.wire.at = stage.wire.count + later
+            stage.settle()
+            assert check_one_end(f"crashes at {first} and {later} later", stage) == "done"
+
+
+def test_a_stop_at_every_call() -> None:
+    """Refused when it was there first, interrupted while it runs, done when it came too late."""
+    seen = set()
+    for where, stage in at_every_point(lambda stage: stage.tell(Stop(identity=identity(), reason="enough"))):
+        stage.settle()
+        seen.add(end := check_one_end(where, stage))
+        if end == "interrupted":
+            assert stage.claims[NAME].failure is FailureKind.STOPPED, where
+            assert any(isinstance(body, Interrupting) for body in stage.bodies()), where
+    assert seen == {"refused", "interrupted", "done"}
+
+
+def test_a_stop_and_a_crash_at_every_call() -> None:
+    def stop_and_die(stage: Stage) -> None:
+        stage.tell(Stop(identity=identity(), reason="enough"))
+        raise Crash
+
+    seen = set()
+    for where, stage in at_every_point(stop_and_die):
+        stage.settle()
+        seen.add(check_one_end(where, stage))
+    assert seen == {"refused", "revoked", "interrupted", "done"}  # revoked: accepted, and not started yet
+
+
+def test_a_stop_while_it_cannot_be_prepared() -> None:
+    stage = Stage()
+    stage.depot.down = True
+    stage.push(gated())
+    stage.go(5_000)
+    stage.tell(Stop(identity=identity(), reason="enough"))
+    stage.settle()
+    assert check_one_end("stop", stage) == "revoked"
+    assert [body.reason for body in stage.bodies() if isinstance(body, Revoked)] == ["enough"]
+
+
+def test_a_cut_link_at_every_call() -> None:
+    """For longer than every back-off: the run goes on and everything is delivered, once."""
+
+    def cut(stage: Stage) -> None:
+        stage.uplink.down = stage.depot.down = True
+
+    for where, stage in at_every_point(cut):
+        stage.go(30_000)
+        stage.uplink.down = stage.depot.down = False
+        stage.settle()
+        assert check_one_end(where, stage) == "done", where
+        marks = [body.mark for body in stage.bodies() if isinstance(body, Marked)]
+        assert len(marks) == 7, where
+
+
+def test_a_link_that_stays_down_past_start_by() -> None:
+    """What could not be prepared in time is given back, with a word."""
+    stage = Stage()
+    stage.depot.down = True
+    stage.push(gated())
+    stage.go(50_000)
+    assert stage.agent.free_slots() == 1
+    stage.settle()
+    refused = [body for body in stage.bodies() if isinstance(body, Refused)]
+    assert [body.why for body in refused] == [OrderRefusal.TOO_LATE]
+    assert stage.agent.free_slots() == 2 and stage.host.spawns == []
+
+
+def test_a_reboot_at_every_call() -> None:
+    """Every process is gone and the boot id is another. What ran ends as ours; nothing starts again."""
+
+    def power_cut(stage: Stage) -> None:
+        stage.host.reboot()
+        raise Crash
+
+    seen = set()
+    for where, stage in at_every_point(power_cut):
+        stage.settle()
+        seen.add(end := check_one_end(where, stage))
+        assert end in ("done", "infra"), where
+        if end == "infra":
+            assert stage.claims[NAME].failure is FailureKind.NODE_REBOOTED, where
+    assert seen == {"done", "infra"}
+
+
+def test_dead_shims_at_every_call() -> None:
+    seen = set()
+    for where, stage in at_every_point(lambda stage: stage.host.kill_shims()):
+        stage.settle()
+        seen.add(end := check_one_end(where, stage))
+        if end == "infra":
+            assert stage.claims[NAME].failure is FailureKind.PROCESS_VANISHED, where
+    assert seen == {"done", "infra"}
+
+
+def test_a_full_disk_at_every_call() -> None:
+    """The end comes out whatever the disk does: done, ours, or refused before anything began."""
+
+    def fill(stage: Stage) -> None:
+        stage.shelf.full = stage.host.full = True
+
+    seen = set()
+    for where, stage in at_every_point(fill):
+        stage.go(20_000)
+        entry = stage.journal.get(identity())
+        assert entry is None or entry.mark not in (Mark.EXITED, Mark.COMMITTED, Mark.GATED), where
+        stage.shelf.full = stage.host.full = False
+        stage.settle()
+        if stage.journal.get(identity()) is None:  # not even the refusal fitted; it was said all the same
+            assert any(isinstance(body, Refused) for body in stage.bodies()), where
+            continue
+        seen.add(end := check_one_end(where, stage))
+        if end == "infra":
+            assert stage.claims[NAME].failure is FailureKind.DISK_FULL, where
+    assert {"done", "infra"} <= seen
+
+
+@pytest.mark.parametrize(
+    ("script", "changes", "outcome", "failure"),
+    [
+        (Script(exit_code=2), {}, Outcome.ERROR, FailureKind.AGENT_FAILED),
+        (Script(output=b""), {}, Outcome.ERROR, FailureKind.NO_ANSWER),
+        (Script(setup_code=1), {"setup": (("make",),)}, Outcome.INFRA, FailureKind.SETUP_FAILED),
+        (Script(gate_codes=(3,)), {"gates": gates("t")}, Outcome.VERIFY_FAILED, FailureKind.GATE_FAILED),
+        (Script(gate_codes=(127,)), {"gates": gates("t")}, Outcome.INFRA, FailureKind.GATE_NOT_RUNNABLE),
+        (Script(), {"read_only": True}, Outcome.POLICY_VIOLATION, FailureKind.READ_ONLY_BROKEN),
+        (Script(), {"safety": Safety.SUGGEST}, Outcome.POLICY_VIOLATION, FailureKind.READ_ONLY_BROKEN),
+        (Script(kind="empty"), {"read_only": True}, Outcome.DONE, None),
+        (Script(start_fails=True), {}, Outcome.INFRA, FailureKind.NODE_INTERNAL),
+        (Script(commit_fails=True), {}, Outcome.INFRA, FailureKind.WORKSPACE),
+        (Script(), {"workspace": Workspace(kind="none")}, Outcome.DONE, None),
+    ],
+)
+def test_ends(
+    script: Script, changes: dict[str, object], outcome: Outcome, failure: FailureKind | None
+) -> None:
+    claims = run(script, **changes).claims[NAME]
+    assert (claims.outcome, claims.failure) == (outcome, failure), claims.reason
+
+
+def test_gates_do_not_run_after_a_failure() -> None:
+    stage = run(Script(exit_code=2), gates=gates("test"))
+    assert stage.host.spawns == [WORK] and stage.claims[NAME].gates == ()
+    assert stage.claims[NAME].commit is not None  # what it left is kept all the same
+
+
+def test_nothing_changed_is_said() -> None:
+    claims = run(Script(kind="empty")).claims[NAME]
+    assert (claims.change, claims.commit, claims.reason) == ("empty", None, "done, nothing changed")
+
+
+def test_set_up_that_fails_costs_nothing() -> None:
+    """The agent never ran, so its cost is known; what was lost in the middle of its work is not."""
+    failed = run(Script(setup_code=1), setup=(("make",),)).claims[NAME]
+    assert (str(failed.usage.cost_usd), failed.usage.cost_source) == ("0", "local")
+    stage = Stage(script=lambda _: Script(output=b"", duration_ms=60_000))
+    stage.push(gated())
+    stage.go(5_000)
+    stage.host.kill_shims()
+    stage.settle()
+    assert stage.claims[NAME].usage.cost_source == "unknown"
+
+
+def test_the_dollar_limit_ends_it() -> None:
+    script = Script(output=b'{"usd": "1.01", "answer": "x"}\n', duration_ms=600_000)
+    stage = run(script)
+    claims = stage.claims[NAME]
+    assert (claims.outcome, claims.failure) == (Outcome.BUDGET_EXCEEDED, FailureKind.USD_LIMIT)
+    assert claims.reason == "$1.01, the limit is $1"
+    assert claims.usage.agent_ms < 5_000
+
+
+def test_the_token_limit_ends_it() -> None:
+    limits = Limits(wall_ms=3_600_000, idle_ms=600_000, output_bytes=1 << 20, tokens=100)
+    script = Script(output=b'{"usd": "0", "in": 90, "out": 11}\n', duration_ms=600_000)
+    assert run(script, limits=limits).claims[NAME].failure is FailureKind.TOKEN_LIMIT
+
+
+def test_progress_is_told_and_not_too_often() -> None:
+    stage = run(Script(duration_ms=60_000))
+    told = [body for body in stage.bodies() if isinstance(body, Progress)]
+    assert len(told) == 1 and told[0].input_tokens == 10 and str(told[0].cost_usd) == "0.01"
+
+
+def test_a_tombstone_ends_it_and_its_evidence_still_comes() -> None:
+    stage = Stage(script=lambda _: Script(duration_ms=600_000))
+    stage.push(gated())
+    stage.go(3_000)
+    stage.tell(Tombstone(run=RUN, up_to_fence=1, reason="a newer attempt is bound"))
+    stage.settle()
+    claims = stage.claims[NAME]
+    assert claims.outcome is Outcome.INTERRUPTED and claims.commit in stage.depot.commits.values()
+
+
+def test_the_depot_says_no() -> None:
+    """The result stays on the node, salvaged; the receipt goes out and claims no commit."""
+    stage = Stage()
+    stage.depot.refuses = True
+    stage.push(gated())
+    stage.settle()
+    claims = stage.claims[NAME]
+    assert (claims.outcome, claims.failure, claims.commit) == (Outcome.INFRA, FailureKind.DEPOT, None)
+    assert stage.host.salvaged == [NAME]
+    assert any(isinstance(body, Finding) and "did not take" in body.text for body in stage.bodies())
+
+
+def test_receipts_name_their_predecessor() -> None:
+    stage = Stage(slots=3)
+    for fence in range(1, 6):
+        stage.push(order_of(identity=identity(run=f"r-run{fence}")))
+        stage.go(1_500)
+    stage.settle()
+    chain = stage.order_of_receipts
+    digests = [next(iter(stage.receipts[str(claims.identity)])) for claims in chain]
+    assert len(chain) == 5
+    assert [claims.previous for claims in chain] == [None, *digests[:-1]]
+
+
+def test_nothing_is_removed_before_the_acknowledgement() -> None:
+    stage = Stage()
+    stage.acknowledges = False
+    stage.push(gated())
+    stage.go(300_000)
+    assert len(stage.receipts[NAME]) == 1
+    sent = [text for text in stage.uplink.sent if "in-toto" in text]
+    assert 5 <= len(sent) <= 12  # again and again, ever more rarely
+    assert NAME in stage.host.trees and stage.agent.free_slots() == 2
+    stage.acknowledges = True
+    stage.settle()
+    assert stage.host.trees == {}
+
+
+def test_a_step_that_always_fails_gives_the_attempt_up() -> None:
+    """A fault of ours at any step: the receipt goes out, as infra, and says where."""
+    for mark, port, call in (
+        (Mark.ACCEPTED, "workspaces", "prepare"),
+        (Mark.SPAWNED, "runner", "look"),
+        (Mark.EXITED, "workspaces", "commit"),
+        (Mark.GATED, "depot", "upload"),
+    ):
+        stage = Stage()
+        stage.push(gated())
+        target = getattr(stage.agent.world, port)
+
+        def broken(*args: object) -> object:
+            raise OSError("broken")
+
+        setattr(target, call, broken)  # the proxy's own attribute comes first
+        stage.settle()
+        claims = stage.claims[NAME]
+        assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.NODE_INTERNAL), mark
+        assert "broken" in claims.reason, mark
+        assert canonical_json(claims.model_dump(mode="json"))
