@@ -29,9 +29,7 @@ def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolatio
     """It obeys --read-only, unless its script says `force`: it is there to misbehave."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
-    if may_write(mode, safety, read_only) and safety is Safety.FULL_AUTO:
-        return Enforcement.TOLD_ONLY
-    return Enforcement.RUNTIME
+    return Enforcement.TOLD_ONLY if may_write(mode, safety, read_only) else Enforcement.RUNTIME
 
 
 def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:

@@ -1,0 +1,43 @@
+"""Translates between an order and a runtime: what is asked, who holds the rule, what a receipt mentions."""
+
+from __future__ import annotations
+
+from node_agent.runtimes.base import LaunchRequest, Resume, Verdict, may_write
+from node_agent.runtimes.registry import Runtime
+from node_agent.wire.order import Order
+from node_agent.wire.policy import Isolation
+from node_agent.wire.receipt import Enforced
+
+READ_ONLY = "read-only"
+SHOWN = 10
+
+
+def request_of(order: Order, workspace: str, home: str, resume: Resume | None = None) -> LaunchRequest:
+    """What the order asks of its runtime, in these two folders."""
+    return LaunchRequest(
+        task=order.task,
+        prompt=order.agent.prompt,
+        mode=order.mode,
+        safety=order.safety,
+        read_only=order.agent.read_only,
+        workspace=workspace,
+        home=home,
+        limits=order.limits,
+        model=order.model,
+        argv=order.argv,
+        resume=resume,
+    )
+
+
+def enforced(order: Order, runtime: Runtime, isolation: Isolation) -> tuple[Enforced, ...]:
+    """The one rule that the run is under, read-only or its safety level, and who holds it."""
+    asked = (order.mode, order.safety, order.agent.read_only)
+    rule = order.safety.value if may_write(*asked) else READ_ONLY
+    return (Enforced(rule=rule, how=runtime.enforcement(*asked, isolation)),)
+
+
+def findings(verdict: Verdict) -> tuple[str, ...]:
+    """What a person should know although the outcome does not say it: the calls that were denied."""
+    told = [f"denied: {d.tool} ({d.action}) {d.why}".strip() for d in verdict.denials[:SHOWN]]
+    more = len(verdict.denials) - SHOWN
+    return tuple([*told, f"and {more} more denied calls"] if more > 0 else told)

@@ -1,0 +1,76 @@
+"""From an order to a launch request, and from a verdict to what a receipt mentions."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from node_agent.runtimes.base import Denial, Verdict
+from node_agent.runtimes.orders import enforced, findings, request_of
+from node_agent.runtimes.registry import RUNTIMES
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.order import AgentSpec, Order, Workspace
+from node_agent.wire.policy import ActionClass, Enforcement, Isolation, Mode, Safety, compile_policy
+from node_agent.wire.receipt import Usage
+from tests.unit.node_agent.runtimes.asked import LIMITS
+
+ORDER = Order(
+    fleet="f-7f3k2q",
+    epoch=1,
+    identity=AttemptId(run="r-7f3k2q", attempt=1, fence=1),
+    node="0123456789",
+    issued_wall_ms=0,
+    start_by=FleetTime(epoch=1, ms=1),
+    agent=AgentSpec(name="builder", prompt="be kind", tools=(), read_only=False),
+    task="do it",
+    argv=("true",),
+    runtime="claude",
+    model="m",
+    mode=Mode.BUILD,
+    safety=Safety.AUTO_EDIT,
+    policy=compile_policy(Safety.AUTO_EDIT, False),
+    workspace=Workspace(kind="none"),
+    limits=LIMITS,
+    trace="t",
+)
+
+
+def test_every_field_of_a_request_comes_from_the_order_or_the_folders() -> None:
+    request = request_of(ORDER, "/w", "/h")
+    assert dataclasses.asdict(request) == {
+        "task": "do it",
+        "prompt": "be kind",
+        "mode": Mode.BUILD,
+        "safety": Safety.AUTO_EDIT,
+        "read_only": False,
+        "workspace": "/w",
+        "home": "/h",
+        "limits": LIMITS,
+        "model": "m",
+        "argv": ("true",),
+        "resume": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule", "how"),
+    [
+        ({}, "auto-edit", Enforcement.RUNTIME),
+        ({"mode": Mode.PLAN}, "read-only", Enforcement.RUNTIME),
+        ({"safety": Safety.SUGGEST}, "read-only", Enforcement.RUNTIME),
+        ({"safety": Safety.FULL_AUTO}, "full-auto", Enforcement.TOLD_ONLY),
+    ],
+)
+def test_the_rule_and_who_holds_it(changes: dict, rule: str, how: Enforcement) -> None:
+    (one,) = enforced(ORDER.model_copy(update=changes), RUNTIMES["claude"], Isolation.NONE)
+    assert (one.rule, one.how) == (rule, how)
+
+
+def test_denials_are_mentioned_but_not_without_end() -> None:
+    denials = tuple(Denial(f"T{i}", ActionClass.SHELL, "no") for i in range(12))
+    told = findings(Verdict(None, "", "", Usage(), denials=denials))
+    assert told[0] == "denied: T0 (shell) no"
+    assert (len(told), told[-1]) == (11, "and 2 more denied calls")
+    assert findings(Verdict(None, "", "", Usage())) == ()
