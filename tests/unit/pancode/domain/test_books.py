@@ -206,4 +206,4 @@ def test_every_kind_of_entry_changes_the_balance_in_its_own_way(kind: EntryKind)
         EntryKind.CORRECT: [1, 0, 0, 2],
         EntryKind.UNKNOWN: [0, 0, 1, 2],
     }
-    assert [int(change) for change in changed] == expected[kind]
+    assert changed == [Decimal(change) for change in expected[kind]]

@@ -1,0 +1,1 @@
+"""Configuration: files, variables and flags, folded into one, each value with its origin."""

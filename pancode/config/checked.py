@@ -1,0 +1,55 @@
+"""Turns folded values into a frozen model; what does not fit is told by path, place, nearest name and fix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from pancode.domain.names import nearest
+from pancode.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def checked(kind: type[M], data: Mapping[str, object], origin: Callable[[str], str]) -> M:
+    """The model; ConfigError about the first thing that does not fit, the number of others in its `why`."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as exc:
+        raise _told(kind, exc.errors(include_url=False), origin) from exc
+
+
+def _told(kind: type[BaseModel], errors: list[ErrorDetails], origin: Callable[[str], str]) -> ConfigError:
+    error = errors[0]
+    path = ".".join(str(part) for part in error["loc"] if not _is_branch(part))
+    others = f"; {len(errors) - 1} more problems after this one" if len(errors) > 1 else ""
+    place = origin(path)
+    if error["type"] == "extra_forbidden":
+        group, key = path.rpartition(".")[0], str(error["loc"][-1])
+        known = _keys(kind, error["loc"][:-1])
+        near = nearest(key, known)
+        fix = f"did you mean {near}?" if near else f"known are {', '.join(known)}"
+        return ConfigError(
+            f"{place}: unknown key {path}", why=f"{group or 'the file'} has no {key}{others}", fix=fix
+        )
+    said = error["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(error["input"], dict | list) else f" {error['input']!r}"
+    return ConfigError(f"{place}: {path}:{shown} does not fit", why=f"{said}{others}", fix=f"correct {path}")
+
+
+def _is_branch(part: object) -> bool:
+    """Pydantic names the branch of a union in the path; a person did not write it."""
+    return isinstance(part, str) and ("[" in part or part in ("constrained-str", "none"))
+
+
+def _keys(kind: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
+    """The keys of the group at `loc`."""
+    for part in loc:
+        field = kind.model_fields.get(part) if isinstance(part, str) else None
+        inner = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        below = next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), None)
+        kind = below or kind
+    return sorted(field.alias or name for name, field in kind.model_fields.items())

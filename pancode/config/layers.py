@@ -1,0 +1,138 @@
+"""Folds layers of settings into one, the later over the earlier, and remembers where each value came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pancode.config.documents import Document
+from pancode.config.schema import OWN_OF_PROJECT, PROJECT_KEYS
+from pancode.config.variables import VARIABLES
+from pancode.errors import ConfigError
+
+BUILT_IN = "built-in"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Nested values, and a word for where each of them is written."""
+
+    data: Mapping[str, object]
+    document: Document | None = None
+    named: Mapping[str, str] = field(default_factory=dict)
+    """Origin by path, for layers that are no file."""
+
+    def origin(self, path: str) -> str:
+        if self.document is not None:
+            return self.document.at(path)
+        return self.named.get(path, "")
+
+    def items(self, path: str) -> dict[str, str]:
+        """Origins of what lies below a value that is no mapping: the items of a list."""
+        lines = self.document.lines if self.document is not None else {}
+        return {below: self.origin(below) for below in lines if below.startswith(path + ".")}
+
+
+@dataclass(slots=True)
+class Folded:
+    """All layers as one. `origins` has every leaf that some layer set; the others are built in."""
+
+    data: dict[str, object] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def origin(self, path: str) -> str:
+        """Where `path`, or else the group that it would be in, was written: for errors."""
+        while path and path not in self.origins:
+            path = path.rpartition(".")[0]
+        return self.origins.get(path, BUILT_IN)
+
+
+def fold(layers: list[Layer]) -> Folded:
+    """Mappings are merged key by key; anything else replaces what was there."""
+    folded = Folded()
+    for layer in layers:
+        _fold_into(folded.data, layer.data, "", folded.origins, layer)
+    return folded
+
+
+def _fold_into(
+    into: dict[str, object], data: Mapping[str, object], path: str, origins: dict[str, str], layer: Layer
+) -> None:
+    for key, value in data.items():
+        below = f"{path}.{key}" if path else key
+        there = into.get(key)
+        if isinstance(value, Mapping):
+            merged = dict(there) if isinstance(there, Mapping) else {}
+            _fold_into(merged, value, below, origins, layer)
+            into[key] = merged
+        else:
+            into[key] = value
+            _forget(origins, below)
+            origins.update(layer.items(below))
+        origins[below] = layer.origin(below)
+
+
+def _forget(origins: dict[str, str], path: str) -> None:
+    for below in [known for known in origins if known.startswith(path + ".")]:
+        del origins[below]
+
+
+def file_layer(document: Document) -> Layer:
+    """A file of the machine or the user; ConfigError when it says what only a repository can say."""
+    return Layer(document.data, document)
+
+
+def project_layer(document: Document) -> Layer:
+    """The repository's pancode.yaml; ConfigError for a key that is the owner's alone."""
+    for path in _leaves(document.data):
+        if not any(path == key or path.startswith(key + ".") for key in PROJECT_KEYS):
+            raise ConfigError(
+                f"{document.at(path)}: a repository may not set {path}",
+                why=f"it may set {', '.join(PROJECT_KEYS)}; everything else is the owner's",
+                fix="move it to pancode.yaml in your PANCODE_HOME, or check the key's spelling",
+            )
+    return Layer(document.data, document)
+
+
+def _leaves(data: Mapping[str, object], path: str = "") -> list[str]:
+    found: list[str] = []
+    for key, value in data.items():
+        below = f"{path}.{key}" if path else key
+        whole = below in OWN_OF_PROJECT or not isinstance(value, Mapping)
+        found += [below] if whole else _leaves(value, below) or [below]  # type: ignore[arg-type]
+    return found
+
+
+def environment_layer(environ: Mapping[str, str]) -> Layer:
+    """Variables that are set and not empty; ConfigError for a text that is no value of its kind."""
+    data: dict[str, object] = {}
+    named: dict[str, str] = {}
+    for name, (path, make) in VARIABLES.items():
+        text = environ.get(name, "").strip()
+        if not text:
+            continue
+        try:
+            _put(data, path, make(text))
+        except ValueError as exc:
+            raise ConfigError(
+                f"{name}={text!r} is no value for {path}", why=str(exc), fix=f"unset {name}"
+            ) from exc
+        named[path] = name
+    return Layer(data, named=named)
+
+
+def flags_layer(flags: Mapping[str, object]) -> Layer:
+    """Values by dotted path, as given on the command line."""
+    data: dict[str, object] = {}
+    for path, value in flags.items():
+        _put(data, path, value)
+    return Layer(data, named=dict.fromkeys(flags, "command line"))
+
+
+def _put(data: dict[str, object], path: str, value: object) -> None:
+    *groups, key = path.split(".")
+    for group in groups:
+        inner = data.setdefault(group, {})
+        assert isinstance(inner, dict)
+        data = inner
+    data[key] = value

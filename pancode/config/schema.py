@@ -1,0 +1,138 @@
+"""Every setting, its type and its default: the schema that reference.yaml documents."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from node_agent.wire.policy import Mode, Safety
+from pancode.config.values import Commands, Duration, Money, Names, Size
+from pancode.domain.agents import DEFAULT_AGENT
+from pancode.domain.request import Defaults, Project
+
+MINUTE_MS = 60_000
+
+
+class Part(BaseModel):
+    """A frozen group of settings; an unknown key or another type is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Budget(Part):
+    """Money, in USD."""
+
+    ceiling: Money = Decimal(10)
+    per_run: Money | None = None
+    estimate: Money = Decimal("0.75")
+
+
+class Dispatch(Part):
+    """What a dispatch that does not say otherwise is."""
+
+    agent: str = DEFAULT_AGENT
+    runtime: str = "claude"
+    mode: Annotated[Mode, Field(strict=False)] = Mode.BUILD
+    safety: Annotated[Safety, Field(strict=False)] = Safety.AUTO_EDIT
+    max_depth: int = Field(default=2, ge=0, le=10)
+    max_attempts: int = Field(default=1, ge=1, le=10)
+    on_lost: Literal["ask", "retry"] = "ask"
+
+
+class Limits(Part):
+    """What ends a run."""
+
+    wall: Duration = 60 * MINUTE_MS
+    idle: Duration = 10 * MINUTE_MS
+    output: Size = 64 * 2**20
+    tokens: int | None = Field(default=None, gt=0)
+
+
+class Models(Part):
+    """Models by role; None: the runtime's own default."""
+
+    orchestrator: str | None = None
+    worker: str | None = None
+    scout: str | None = None
+
+
+class Nodes(Part):
+    """What a new node is given."""
+
+    slots: int = Field(default=4, ge=1, le=256)
+
+
+class Redis(Part):
+    """The bus. Without a URL the coordinator runs its own Valkey."""
+
+    url: str | None = Field(default=None, pattern=r"^(redis|rediss|unix)://")
+
+
+class Timing(Part):
+    """When silence means what, and how often things are said. `factor` scales all of them."""
+
+    factor: float = Field(default=1.0, gt=0, le=10)
+    beat: Duration = 5_000
+    ask: Duration = 15_000
+    suspect: Duration = 30_000
+    unreachable: Duration = 3 * MINUTE_MS
+    lost: Duration = 15 * MINUTE_MS
+    start_by: Duration = 2 * MINUTE_MS
+    push_again: Duration = 30_000
+    control_again: Duration = 10_000
+    refused_pause: Duration = 5_000
+    retry_pause: Duration = 10_000
+
+
+class Settings(Part):
+    """All settings. The last four are a repository's own."""
+
+    budget: Budget = Budget()
+    dispatch: Dispatch = Dispatch()
+    limits: Limits = Limits()
+    models: Models = Models()
+    nodes: Nodes = Nodes()
+    redis: Redis = Redis()
+    timing: Timing = Timing()
+    setup: Commands = ()
+    verify: Commands = ()
+    env: Names = ()
+    secrets: Names = ()
+
+    def defaults(self) -> Defaults:
+        """As resolution takes them."""
+        return Defaults(
+            agent=self.dispatch.agent,
+            runtime=self.dispatch.runtime,
+            model=self.models.worker,
+            mode=self.dispatch.mode,
+            safety=self.dispatch.safety,
+            wall_ms=self.limits.wall,
+            idle_ms=self.limits.idle,
+            output_bytes=self.limits.output,
+            tokens=self.limits.tokens,
+            per_run_usd=self.budget.per_run,
+            estimate_usd=self.budget.estimate,
+            max_attempts=self.dispatch.max_attempts,
+            on_lost=self.dispatch.on_lost,
+        )
+
+    def project(self) -> Project:
+        """The repository's own part, as resolution takes it."""
+        return Project(setup=self.setup, verify=self.verify, env=self.env, secrets=self.secrets)
+
+
+OWN_OF_PROJECT = ("setup", "verify", "env", "secrets")
+PROJECT_KEYS = (
+    *OWN_OF_PROJECT,
+    "dispatch.agent",
+    "dispatch.runtime",
+    "dispatch.max_attempts",
+    "dispatch.on_lost",
+    "limits",
+    "models.worker",
+    "models.scout",
+)
+"""What a repository may say. The rest is the owner's: one that could raise a ceiling would be an attack."""

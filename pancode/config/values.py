@@ -1,0 +1,81 @@
+"""Values with a unit, as people write them: durations, sizes, amounts, command lines."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from pancode.domain.words import split_words
+from pancode.errors import UsageError
+
+_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)")
+
+
+def duration_ms(value: object) -> int:
+    """`90s`, `1h30m`, `500ms` to milliseconds; ValueError otherwise, for a bare number too."""
+    if isinstance(value, str):
+        text = value.replace(" ", "")
+        parts = _DURATION.findall(text)
+        if parts and "".join(number + unit for number, unit in parts) == text:
+            return round(sum(Decimal(number) * _MS[unit] for number, unit in parts))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"a duration needs a unit: {value}s, {value}m or {value}h")
+    raise ValueError(f"{value!r} is no duration, write one like 90s, 15m or 1h30m")
+
+
+def size_bytes(value: object) -> int:
+    """`64MiB`, `500KB` or a number of bytes; ValueError otherwise."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is no size, write one like 64MiB")
+    return round(Decimal(match[1]) * _BYTES[match[2]])
+
+
+def amount_usd(value: object) -> Decimal:
+    """`0.75`, `$10` or a number to USD, at least 0; ValueError otherwise."""
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+            raise ValueError
+        amount = Decimal(str(value).strip().removeprefix("$"))
+    except (ValueError, InvalidOperation):
+        raise ValueError(f"{value!r} is no amount of USD, write one like 0.75") from None
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"{value!r} is no amount of USD: it must be 0 or more")
+    return amount
+
+
+def _listed(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _command(value: object) -> object:
+    """Text is split like a shell's words; a list is an argument list already."""
+    if not isinstance(value, str):
+        return _listed(value)
+    try:
+        return split_words(value, "the command")
+    except UsageError as exc:
+        raise ValueError(f"{exc}. Fix: {exc.fix}") from exc
+
+
+Duration = Annotated[int, BeforeValidator(duration_ms), Field(gt=0)]
+"""Milliseconds."""
+Size = Annotated[int, BeforeValidator(size_bytes), Field(gt=0)]
+"""Bytes."""
+Money = Annotated[Decimal, BeforeValidator(amount_usd)]
+"""USD."""
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+Names = Annotated[tuple[VariableName, ...], BeforeValidator(_listed)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Command = Annotated[
+    tuple[Annotated[str, Field(min_length=0)], ...], BeforeValidator(_command), Field(min_length=1)
+]
+Commands = Annotated[tuple[Command, ...], BeforeValidator(_listed)]

@@ -1,0 +1,43 @@
+"""Which environment variable sets which key. Standard library only: the command line reads it too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+
+VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
+    "PANCODE_BUDGET_CEILING": ("budget.ceiling", str),
+    "PANCODE_PER_RUN_BUDGET": ("budget.per_run", str),
+    "PANCODE_SAFETY": ("dispatch.safety", str),
+    "PANCODE_DEFAULT_AGENT": ("dispatch.agent", str),
+    "PANCODE_DISPATCH_MAX_DEPTH": ("dispatch.max_depth", int),
+    "PANCODE_NODE_CONCURRENCY": ("nodes.slots", int),
+    "PANCODE_MODEL": ("models.orchestrator", str),
+    "PANCODE_WORKER_MODEL": ("models.worker", str),
+    "PANCODE_SCOUT_MODEL": ("models.scout", str),
+    "PANCODE_REDIS_URL": ("redis.url", str),
+    "PANCODE_TIME_FACTOR": ("timing.factor", float),
+}
+"""Variable to (key, what makes a value of its text: ValueError when it cannot)."""
+
+PER_DISPATCH = ("PANCODE_SAFETY", "PANCODE_DEFAULT_AGENT", "PANCODE_WORKER_MODEL", "PANCODE_PER_RUN_BUDGET")
+"""Those that also count when they are set for one command: the command line hands them on as flags."""
+
+PLACES = ("PANCODE_HOME", "PANCODE_NODE_HOME", "PANCODE_TEST_POSTGRES_URL", "PANCODE_PUSH_REF")
+"""Read elsewhere; they set no key."""
+_GIVEN_TO_RUNS = ("PANCODE_RUN", "PANCODE_ATTEMPT", "PANCODE_FENCE", "PANCODE_DEPTH")
+_NOT_YET = ("PANCODE_REASONING", "PANCODE_LOCAL_MACHINES", "PANCODE_PRESET")
+
+
+def odd_variables(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each PANCODE_ variable that has no effect and looks as if it was meant to have one."""
+    said = []
+    for name in sorted(environ):
+        if not name.startswith("PANCODE_") or name in VARIABLES or name in PLACES or name in _GIVEN_TO_RUNS:
+            continue
+        near = get_close_matches(name, VARIABLES, n=1, cutoff=0.8)
+        if name in _NOT_YET:
+            said.append(f"{name} is set and not there yet: it has no effect")
+        elif near:
+            said.append(f"{name} is set and unknown: did you mean {near[0]}?")
+    return said

@@ -1,0 +1,319 @@
+"""Layers of settings: who wins, where each value comes from, and what is said of one that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from node_agent.wire.policy import Mode, Safety
+from pancode.config.load import Loaded, Places, load
+from pancode.config.schema import Settings
+from pancode.domain.request import Defaults, Project
+from pancode.errors import ConfigError, ExitCode
+
+Load = Callable[..., Loaded]
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    for folder in ("home", "shop", "etc"):
+        (tmp_path / folder).mkdir()
+    return Places(tmp_path / "home", tmp_path / "shop", tmp_path / "etc" / "pancode.yaml")
+
+
+@pytest.fixture
+def loaded(places: Places) -> Load:
+    """Loads with these texts as files of the machine, the user and the project."""
+
+    def _load(
+        user: str | None = None,
+        project: str | None = None,
+        machine: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        flags: Mapping[str, object] | None = None,
+    ) -> Loaded:
+        assert places.project is not None
+        files = {
+            places.machine: machine,
+            places.home / "pancode.yaml": user,
+            places.project / "pancode.yaml": project,
+        }
+        for path, text in files.items():
+            if text is not None:
+                path.write_text(text)
+        before = {path: path.read_bytes() for path in files if path.exists()}
+        try:
+            return load(places, environ or {}, flags)
+        finally:
+            assert {path: path.read_bytes() for path in files if path.exists()} == before
+
+    return _load
+
+
+def test_without_any_file_everything_is_built_in(loaded: Load) -> None:
+    found = loaded()
+    assert found.settings == Settings()
+    assert {origin for _, _, origin in found.rows()} == {"built-in"}
+    assert found.settings.defaults() == Defaults()
+    assert found.settings.project() == Project()
+
+
+def test_the_later_layer_wins_and_every_value_keeps_its_origin(loaded: Load, places: Places) -> None:
+    found = loaded(
+        machine="budget: {ceiling: 1, estimate: 0.5}\nnodes: {slots: 1}\nmodels: {worker: a}",
+        user="budget:\n  ceiling: 2\nnodes:\n  slots: 2\nlimits:\n  wall: 2m\nmodels: {worker: b}",
+        project="limits:\n  wall: 3m\nmodels: {worker: c}",
+        environ={"PANCODE_NODE_CONCURRENCY": "4", "PANCODE_WORKER_MODEL": "d", "PANCODE_SAFETY": "suggest"},
+        flags={"models.worker": "e"},
+    )
+    chosen = found.settings
+    assert (chosen.budget.estimate, chosen.budget.ceiling) == (Decimal("0.5"), Decimal(2))
+    assert (chosen.limits.wall, chosen.nodes.slots, chosen.models.worker) == (180_000, 4, "e")
+    assert chosen.dispatch.safety is Safety.SUGGEST
+    assert found.origin("budget.estimate") == f"{places.machine}:1"
+    assert found.origin("budget.ceiling") == f"{places.home}/pancode.yaml:2"
+    assert found.origin("limits.wall") == f"{places.project}/pancode.yaml:2"
+    assert found.origin("nodes.slots") == "PANCODE_NODE_CONCURRENCY"
+    assert found.origin("models.worker") == "command line"
+    assert found.origin("limits.idle") == "built-in"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "path", "value"),
+    [
+        ("PANCODE_BUDGET_CEILING", "25.00", "budget.ceiling", Decimal(25)),
+        ("PANCODE_PER_RUN_BUDGET", "2.00", "budget.per_run", Decimal(2)),
+        ("PANCODE_SAFETY", "full-auto", "dispatch.safety", Safety.FULL_AUTO),
+        ("PANCODE_DEFAULT_AGENT", "scout", "dispatch.agent", "scout"),
+        ("PANCODE_DISPATCH_MAX_DEPTH", "3", "dispatch.max_depth", 3),
+        ("PANCODE_NODE_CONCURRENCY", "8", "nodes.slots", 8),
+        ("PANCODE_MODEL", "opus", "models.orchestrator", "opus"),
+        ("PANCODE_WORKER_MODEL", "ollama/qwen3:8b", "models.worker", "ollama/qwen3:8b"),
+        ("PANCODE_SCOUT_MODEL", "haiku", "models.scout", "haiku"),
+        ("PANCODE_REDIS_URL", "redis://:secret@h:6379/0", "redis.url", "redis://:secret@h:6379/0"),
+        ("PANCODE_TIME_FACTOR", "0.05", "timing.factor", 0.05),
+    ],
+)
+def test_every_variable_sets_its_key(loaded: Load, name: str, text: str, path: str, value: object) -> None:
+    found = loaded(environ={name: text})
+    group, key = path.split(".")
+    assert getattr(getattr(found.settings, group), key) == value
+    assert found.origin(path) == name
+
+
+def test_the_project_speaks_for_itself(loaded: Load) -> None:
+    found = loaded(
+        project="""
+setup: [npm ci, [sh, -euc, "make | tee log"]]
+verify:
+  - pytest -q -k 'not slow'
+env: [LANG]
+secrets: [API_KEY]
+dispatch: {agent: scout, runtime: shell, on_lost: retry, max_attempts: 2}
+"""
+    )
+    assert found.settings.project() == Project(
+        setup=(("npm", "ci"), ("sh", "-euc", "make | tee log")),
+        verify=(("pytest", "-q", "-k", "not slow"),),
+        env=("LANG",),
+        secrets=("API_KEY",),
+    )
+    defaults = found.settings.defaults()
+    assert (defaults.agent, defaults.runtime, defaults.on_lost, defaults.max_attempts) == (
+        "scout",
+        "shell",
+        "retry",
+        2,
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "budget: {ceiling: 1000}",
+        "dispatch: {safety: full-auto}",
+        "dispatch: {mode: admin}",
+        "redis: {url: 'redis://evil:1'}",
+        "nodes: {slots: 99}",
+        "timing: {lost: 1s}",
+        "nonsense: 1",
+        "budget: {}",
+        "limits: 7\nmodels: {orchestrator: x}",
+    ],
+)
+def test_a_repository_may_not_set_what_is_the_owners(loaded: Load, places: Places, text: str) -> None:
+    with pytest.raises(ConfigError, match="a repository may not set") as caught:
+        loaded(project=text)
+    assert f"{places.project}/pancode.yaml:" in str(caught.value)
+    assert caught.value.exit_code is ExitCode.CONFIG
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "fix"),
+    [
+        ("budget:\n  cieling: 5", "pancode.yaml:2: unknown key budget.cieling", "did you mean ceiling?"),
+        ("bugdet:\n  ceiling: 5", "pancode.yaml:1: unknown key bugdet", "did you mean budget?"),
+        ("zzz: 1", "unknown key zzz", "known are budget, dispatch"),
+        ("nodes:\n  slots: many", "pancode.yaml:2: nodes.slots: 'many' does not fit", "correct nodes.slots"),
+        ("nodes:\n  slots: '4'", "nodes.slots: '4' does not fit", "correct"),
+        ("nodes:\n  slots: true", "nodes.slots: True does not fit", "correct"),
+        ("nodes: {slots: 0}", "nodes.slots: 0 does not fit", "correct"),
+        ("nodes: 4", "pancode.yaml:1: nodes: 4 does not fit", "correct nodes"),
+        ("budget: {ceiling: lots}", "budget.ceiling: 'lots' does not fit", "correct"),
+        ("budget: {ceiling: -1}", "budget.ceiling: -1 does not fit", "correct"),
+        ("budget: {ceiling: .nan}", "budget.ceiling: nan does not fit", "correct"),
+        ("budget: {ceiling: yes}", "budget.ceiling: True does not fit", "correct"),
+        ("limits: {wall: 600}", "limits.wall: 600 does not fit", "correct"),
+        ("limits: {wall: 1:30}", "limits.wall: 90 does not fit", "correct"),
+        ("limits: {wall: 0s}", "limits.wall: '0s' does not fit", "correct"),
+        ("limits: {output: huge}", "limits.output: 'huge' does not fit", "correct"),
+        ("dispatch:\n\n  mode: bild", "pancode.yaml:3: dispatch.mode: 'bild' does not fit", "correct"),
+        ("dispatch: {on_lost: maybe}", "dispatch.on_lost: 'maybe' does not fit", "correct"),
+        (
+            "verify:\n  - make\n  - a && b",
+            "pancode.yaml:3: verify.1: 'a && b' does not fit",
+            "correct verify.1",
+        ),
+        ("verify: make", "verify: 'make' does not fit", "correct"),
+        ("verify: [[]]", "verify.0: does not fit", "correct"),
+        ("setup:\n  - [npm, 1]", "pancode.yaml:2: setup.0.1: 1 does not fit", "correct"),
+        ("env: ['A B']", "env.0: 'A B' does not fit", "correct"),
+        ("redis: {url: 'http://x'}", "redis.url: 'http://x' does not fit", "correct"),
+        (
+            "timing:\n  lost: 1m",
+            "pancode.yaml:2: timing.lost must be longer than timing.unreachable",
+            "correct",
+        ),
+        ("timing: {factor: 0}", "timing.factor: 0 does not fit", "correct"),
+    ],
+)
+def test_what_is_wrong_is_told_by_place_and_path(loaded: Load, text: str, words: str, fix: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(user=text)
+    assert words in str(caught.value)
+    assert fix in caught.value.fix
+    assert caught.value.exit_code is ExitCode.CONFIG
+
+
+def test_the_reason_is_in_words_and_the_other_problems_are_counted(loaded: Load) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(user="limits: {wall: 600}\nnodes: {slots: 0}")
+    assert caught.value.why == "a duration needs a unit: 600s, 600m or 600h; 1 more problems after this one"
+    with pytest.raises(ConfigError) as caught:
+        loaded(user="verify: ['a | b']")
+    assert "'|' is an operator" in caught.value.why
+    assert "sh -euc 'a | b'" in caught.value.why
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [1", "pancode.yaml:1: not valid YAML"),
+        ("a: 1\n\tb: 2", "pancode.yaml:2: not valid YAML"),
+        ("budget: 1\nbudget: 2", "pancode.yaml:2: budget is there twice"),
+        ("budget:\n  ceiling: 1\n  ceiling: 2", "pancode.yaml:3: budget.ceiling is there twice"),
+        ("- a\n- b", "pancode.yaml:1: the file must hold keys and values"),
+        ("just text", "the file must hold keys and values"),
+        ("nodes:\n  slots: !!python/object/apply:os.getpid []", "pancode.yaml:2: nodes.slots: does not fit"),
+        ("nodes:\n  slots: !!python/name:os.system x", "pancode.yaml:2: not valid YAML"),
+        ("? [a, b]\n: 1", "a key must be a word"),
+        ("a: *nowhere", "not valid YAML"),
+        ("a: 1\n---\nb: 2", "not valid YAML"),
+        ("a: &a [*a]", "nested too deeply"),
+        ("[" * 5000, "pancode.yaml"),
+        ("a: \x00", "not valid YAML"),
+    ],
+)
+def test_a_file_that_cannot_be_parsed_is_told_by_line(loaded: Load, text: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(user=text)
+    assert words in str(caught.value)
+    assert caught.value.exit_code is ExitCode.CONFIG
+
+
+def test_a_file_with_more_values_than_anybody_writes_is_refused(loaded: Load) -> None:
+    bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+    for old, new in zip("abcdef", "bcdefg", strict=True):
+        bomb += f"{new}: &{new} [{','.join(['*' + old] * 10)}]\n"
+    with pytest.raises(ConfigError, match="more than 20000 values"):
+        loaded(user=bomb)
+    with pytest.raises(ConfigError, match="too large"):
+        loaded(user="#" * 1_000_001)
+
+
+def test_a_file_that_is_no_text_or_no_file(loaded: Load, places: Places) -> None:
+    (places.home / "pancode.yaml").write_bytes(b"budget:\n  ceiling: \xff\n")
+    with pytest.raises(ConfigError, match=r"pancode\.yaml:2: not UTF-8"):
+        loaded()
+    (places.home / "pancode.yaml").unlink()
+    (places.home / "pancode.yaml").mkdir()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(places, {})
+
+
+@pytest.mark.parametrize("text", ["", "\n# nothing\n", "---\n", "budget:\n"])
+def test_an_empty_file_says_nothing(loaded: Load, text: str) -> None:
+    if text == "budget:\n":
+        with pytest.raises(ConfigError, match=r"pancode\.yaml:1: budget: None does not fit"):
+            loaded(user=text)
+    else:
+        assert loaded(user=text).settings == Settings()
+
+
+def test_null_takes_a_value_back(loaded: Load) -> None:
+    found = loaded(
+        machine="budget: {per_run: 3}\nmodels: {worker: x}",
+        user="budget: {per_run: null}\nmodels: {worker: ~}",
+    )
+    assert (found.settings.budget.per_run, found.settings.models.worker) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"PANCODE_NODE_CONCURRENCY": "four"}, "PANCODE_NODE_CONCURRENCY='four' is no value for nodes.slots"),
+        ({"PANCODE_NODE_CONCURRENCY": "0"}, "PANCODE_NODE_CONCURRENCY: nodes.slots: 0 does not fit"),
+        ({"PANCODE_BUDGET_CEILING": "ten"}, "PANCODE_BUDGET_CEILING: budget.ceiling: 'ten' does not fit"),
+        ({"PANCODE_SAFETY": "yolo"}, "PANCODE_SAFETY: dispatch.safety: 'yolo' does not fit"),
+        ({"PANCODE_REDIS_URL": "localhost"}, "PANCODE_REDIS_URL: redis.url: 'localhost' does not fit"),
+    ],
+)
+def test_a_variable_that_is_wrong_is_named(loaded: Load, environ: Mapping[str, str], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(environ=environ)
+    assert words in str(caught.value)
+
+
+def test_an_empty_variable_is_none_and_a_misspelt_one_is_said(loaded: Load) -> None:
+    environ = {
+        "PANCODE_SAFETY": " ",
+        "PANCODE_BUDGET_CIELING": "1",
+        "PANCODE_HOME": "/x",
+        "PANCODE_REASONING": "high",
+    }
+    found = loaded(environ=environ)
+    assert found.settings == Settings()
+    assert found.warnings == (
+        "PANCODE_BUDGET_CIELING is set and unknown: did you mean PANCODE_BUDGET_CEILING?",
+        "PANCODE_REASONING is set and not there yet: it has no effect",
+    )
+
+
+def test_a_password_is_never_in_a_file_and_never_shown(loaded: Load) -> None:
+    with pytest.raises(ConfigError, match="holds a password"):
+        loaded(user="redis: {url: 'redis://:hunter2@h:1'}")
+    with pytest.raises(ConfigError, match=r"names \$\{REDIS_PASSWORD\}, which is not set"):
+        loaded(user="redis: {url: 'redis://:${REDIS_PASSWORD}@h:1'}")
+    found = loaded(
+        user="redis: {url: 'redis://:${REDIS_PASSWORD}@h:1'}", environ={"REDIS_PASSWORD": "hunter2"}
+    )
+    assert found.settings.redis.url == "redis://:hunter2@h:1"
+    assert {row[0]: row[1] for row in found.rows()}["redis.url"] == "redis://:***@h:1"
+    assert loaded(user="redis: {url: 'unix:///run/r.sock'}").settings.redis.url == "unix:///run/r.sock"
+
+
+def test_modes_come_as_words(loaded: Load) -> None:
+    assert loaded(user="dispatch: {mode: review}").settings.dispatch.mode is Mode.REVIEW
