@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ import asyncssh
 
 from pancode.adapters.ssh.connect import Login, as_host_key
 from pancode.adapters.ssh.hostkey import HostKey
-from pancode.adapters.ssh.loopback_process import Place, serve
+from pancode.adapters.ssh.loopback_process import PATH, Place, serve
 from pancode.adapters.ssh.target import Target
 
 LOOPBACK = "127.0.0.1"
@@ -33,6 +34,11 @@ def make_key() -> str:
     return asyncssh.generate_private_key("ssh-ed25519").export_private_key("openssh").decode()
 
 
+def default_path() -> str:
+    """The plain one and our own Python's: its minor is the one for which a bundle needs no network."""
+    return f"{PATH}:{sys.base_prefix}/bin"
+
+
 @dataclass(frozen=True, slots=True)
 class LoopbackNode:
     """What one server shows: commands run in `home`, with HOME there and nothing else of our environment."""
@@ -41,8 +47,8 @@ class LoopbackNode:
     user: str
     home: Path
     keys: LoopbackKeys
-    environ: Mapping[str, str] = field(default_factory=dict)
-    """Added to the commands' environment (PATH, LANG come from here when given)."""
+    environ: Mapping[str, str] = field(default_factory=lambda: {"PATH": default_path()})
+    """Added to the commands' environment."""
 
 
 class _Server(asyncssh.SSHServer):
@@ -96,6 +102,7 @@ class LoopbackServer:
         self._allowed = asyncssh.import_private_key(node.keys.client).convert_to_public()
         self._acceptor: asyncssh.SSHAcceptor | None = None
         self._live: set[asyncssh.SSHServerConnection] = set()
+        self._place = Place(node.home, node.user, dict(node.environ))
         self.port = 0
 
     @property
@@ -120,11 +127,10 @@ class LoopbackServer:
         return self.port
 
     def _options(self) -> dict[str, Any]:
-        place = Place(self.node.home, self.node.user, dict(self.node.environ))
         return {
             "server_factory": lambda: _Server(self.node, self._allowed, self._live),
             "server_host_keys": [self._host_key],
-            "process_factory": lambda process: serve(place, process),
+            "process_factory": lambda process: serve(self._place, process),
             "sftp_factory": lambda channel: _Sftp(channel, self.node.home),
             "encoding": None,
             "keepalive_interval": 0,
@@ -141,10 +147,14 @@ class LoopbackServer:
         await asyncio.sleep(0)
 
     async def stop(self) -> None:
-        """Close the listener and every connection; what commands left behind runs on, as with sshd."""
+        """Close the listener and the connections, end the commands that run; what they detached runs on."""
         if self._acceptor is not None:
             self._acceptor.close()
             await self.drop()
+            serving = tuple(self._place.serving)
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
             await self._acceptor.wait_closed()
             self._acceptor = None
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncssh
@@ -23,6 +23,8 @@ class Place:
     home: Path
     user: str
     environ: Mapping[str, str]
+    serving: set[asyncio.Task[object]] = field(default_factory=set)
+    """The commands that run now, for the server's stop."""
 
     def environment(self) -> dict[str, str]:
         base = {"PATH": PATH, "SHELL": SHELL, "LANG": "C.UTF-8"}
@@ -35,11 +37,21 @@ async def serve(place: Place, process: asyncssh.SSHServerProcess[bytes]) -> None
         process.stderr.write(b"this server runs commands only\n")
         process.exit(1)
         return
+    task = asyncio.current_task()
+    assert task is not None
+    place.serving.add(task)
+    try:
+        await _serve(place, process, process.command)
+    finally:
+        place.serving.discard(task)
+
+
+async def _serve(place: Place, process: asyncssh.SSHServerProcess[bytes], command: str) -> None:
     try:
         child = await asyncio.create_subprocess_exec(
             SHELL,
             "-c",
-            process.command,
+            command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -68,9 +80,14 @@ async def _attend(child: asyncio.subprocess.Process, process: asyncssh.SSHServer
             process.exit(code)
     except (OSError, asyncssh.Error):
         await child.wait()
+    except asyncio.CancelledError:
+        pumps.cancel()
+        _end_session(child.pid)  # what the command detached is in a session of its own and runs on
+        await child.wait()
+        raise
     finally:
         feed.cancel()
-        await asyncio.gather(feed, return_exceptions=True)
+        await asyncio.gather(feed, pumps, return_exceptions=True)
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -> None:
@@ -113,3 +130,13 @@ def _signal(child: asyncio.subprocess.Process, name: str) -> None:
         os.killpg(child.pid, number)
     except ProcessLookupError:
         return
+
+
+def _end_session(session: int) -> None:
+    """Kill every process of the command's session: `timeout` puts its own into a group of its own."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(stat.read_text().rpartition(") ")[2].split()[3]) == session:
+                os.kill(int(stat.parent.name), signal.SIGKILL)
+        except (OSError, ValueError, IndexError):
+            continue

@@ -26,12 +26,14 @@ _TAIL = '\nmain "$@" </dev/null\n'
 """The script is read whole before anything runs, and nothing that runs can eat the rest of it."""
 
 
-def _script(body: str) -> str:
+def script(body: str) -> str:
+    """A whole script around `body`, which may `return`, or `exit` with a status of its own."""
     begin, end = f"printf '\\n%s\\n' '{BEGIN}'", f"printf '%s\\n' '{END}'"
-    return f"export LC_ALL=C\numask 077\n{_ME}main() {{\n{begin}\n{body}\n{end}\n}}{_TAIL}"
+    inner = f"body() {{\n{body.strip()}\n}}\n"
+    return f'export LC_ALL=C\numask 077\n{_ME}{inner}main() {{\n{begin}\nbody "$@"\n{end}\n}}{_TAIL}'
 
 
-PROBE = _script(
+PROBE = script(
     r"""
 for d in "$HOME/.local/bin" "$HOME/bin" "$HOME/.npm-global/bin" "$HOME/.bun/bin" "$HOME/.opencode/bin" \
   "$HOME"/.nvm/versions/node/*/bin /usr/local/bin /usr/bin /bin /usr/sbin /sbin /snap/bin; do
@@ -87,7 +89,7 @@ if [ -f "$h/run/agent.pid" ]; then say agent_pid "$(head -n 1 "$h/run/agent.pid"
 """$1 fleet id, $2 node home or empty. One command for everything that bring-up must know."""
 
 
-OPEN_LINK = _script(
+OPEN_LINK = script(
     r"""
 for d in "$1" "$2"; do
   mkdir -p "$d" || exit 71
@@ -109,7 +111,7 @@ say folder "$g"; say session "$me" """
 """$1 folder of the pointer, $2 folder of the sockets. Ends stale sessions, makes a folder."""
 
 
-PUBLISH_LINK = _script(
+PUBLISH_LINK = script(
     r"""
 for f in "$2"/*.sock; do
   if [ -S "$f" ]; then chmod 600 "$f" || exit 71; fi

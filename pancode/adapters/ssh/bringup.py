@@ -1,0 +1,187 @@
+"""Brings one node up, or takes everything of ours off it, step by step, with a report of each step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pancode.adapters.bundle.archive import Bundle
+from pancode.adapters.bundle.store import BundleStore
+from pancode.adapters.ssh import steps
+from pancode.adapters.ssh.fleetkey import marker
+from pancode.adapters.ssh.perform import Done, perform
+from pancode.adapters.ssh.probe import NodeProbe, Python, probe
+from pancode.adapters.ssh.readiness import NodeProblem, Weight, platforms, problems, stops
+from pancode.adapters.ssh.remote import Remote
+from pancode.adapters.ssh.steps import HomeFile, Place, Step, StepName
+from pancode.errors import PancodeError
+
+
+class StepState(StrEnum):
+    RUNNING = "running"
+    CHANGED = "changed"
+    SAME = "same"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """Progress of one step, for the readiness table. `seconds` counts from the step's start."""
+
+    name: StepName
+    state: StepState
+    says: str = ""
+    seconds: float = 0.0
+
+
+Report = Callable[[StepReport], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a node is to become. The callables belong to the coordinator.
+
+    `files(public key, probe)` enrols the key and gives the home's files; `link()` opens the tunnels;
+    `heartbeat()` returns when the node agent is heard, or raises PancodeError.
+    """
+
+    fleet: str
+    store: BundleStore
+    files: Callable[[str, NodeProbe], Awaitable[Sequence[HomeFile]]]
+    link: Callable[[NodeProbe], Awaitable[None]]
+    heartbeat: Callable[[], Awaitable[None]]
+    wall_ms: Callable[[], int]
+    node_home: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BroughtUp:
+    """How it ended. `failed` names the step that stopped it; problems have their fixes."""
+
+    probe: NodeProbe | None
+    problems: tuple[NodeProblem, ...]
+    public_key: str = ""
+    bundle: Bundle | None = None
+    changed: tuple[StepName, ...] = ()
+    failed: StepName | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.failed is None
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How a removal ended: `left` lists what of ours is still there; empty is the proof."""
+
+    left: tuple[str, ...]
+    changed: bool
+
+
+@dataclass
+class _Run:
+    """The state of one bring-up while it goes on."""
+
+    report: Report
+    name: StepName = StepName.CONNECT
+    says: str = ""
+    began: float = 0.0
+    changed: list[StepName] = field(default_factory=list)
+
+    def begin(self, name: StepName, says: str) -> None:
+        self.name, self.says, self.began = name, says, asyncio.get_running_loop().time()
+        self.report(StepReport(name, StepState.RUNNING, says))
+
+    def end(self, state: StepState, says: str = "") -> None:
+        if state is StepState.CHANGED:
+            self.changed.append(self.name)
+        seconds = asyncio.get_running_loop().time() - self.began
+        self.report(StepReport(self.name, state, says or self.says, seconds))
+
+    async def act(self, remote: Remote, step: Step) -> Done:
+        self.begin(step.name, step.says)
+        done = await perform(remote, step)
+        self.end(StepState.CHANGED if done.changed else StepState.SAME)
+        return done
+
+    async def wait(self, name: StepName, says: str, what: Awaitable[None]) -> None:
+        self.begin(name, says)
+        await what
+        self.end(StepState.SAME)
+
+
+class _Stopped(Exception):
+    """The node itself is not fit; the problems say why."""
+
+
+async def bring_up(remote: Remote, plan: Plan, report: Report) -> BroughtUp:
+    """All steps over one connection. Never raises for what is wrong with the node: the answer says it."""
+    run = _Run(report)
+    out = BroughtUp(None, ())
+    try:
+        run.begin(StepName.PROBE, "what is there")
+        found, before = await _probe(remote, plan), plan.wall_ms()
+        known = problems(found, before)
+        out = BroughtUp(found, known)
+        if stops(known):
+            raise _Stopped(stops(known)[0].what)
+        run.end(StepState.SAME)
+        bundle, python = await _bundle(plan, found, run)
+        key = await _install(remote, plan, found, bundle, python, run)
+        return BroughtUp(found, known, key, bundle, tuple(run.changed))
+    except (_Stopped, PancodeError, ValueError) as error:
+        run.end(StepState.FAILED, str(error))
+        return BroughtUp(
+            out.probe, _with(out.problems, run.name, error), changed=tuple(run.changed), failed=run.name
+        )
+
+
+async def _probe(remote: Remote, plan: Plan) -> NodeProbe:
+    return await probe(remote, plan.fleet, plan.node_home)
+
+
+async def _bundle(plan: Plan, found: NodeProbe, run: _Run) -> tuple[Bundle, Python]:
+    run.begin(StepName.BUNDLE, "make the node bundle")
+    fit = platforms(found)
+    platform, bundle = await asyncio.to_thread(plan.store.bundle_for, [p for _, p in fit])
+    return bundle, next(python for python, p in fit if p == platform)
+
+
+async def _install(
+    remote: Remote, plan: Plan, found: NodeProbe, bundle: Bundle, python: Python, run: _Run
+) -> str:
+    """From the first folder to the first heartbeat; returns the node's public key."""
+    place = Place.of(plan.fleet, found)
+    await run.act(remote, steps.home_step(place))
+    await run.act(remote, steps.bundle_step(place, found, bundle, python))
+    made = await run.act(remote, steps.key_step(place, python.path))
+    key = made.output.decode("ascii", "replace").strip()
+    await run.act(remote, steps.enrol_step(place, await plan.files(key, found)))
+    await run.act(remote, steps.unit_step(place, found, python.path))
+    await run.wait(StepName.CONNECT, "tunnels", plan.link(found))
+    restart = bool({StepName.BUNDLE, StepName.ENROL, StepName.UNIT} & set(run.changed))
+    await run.act(remote, steps.start_step(place, found, python.path, restart))
+    await run.wait(StepName.HEARTBEAT, "the node agent is heard", plan.heartbeat())
+    return key
+
+
+def _with(known: tuple[NodeProblem, ...], name: StepName, error: Exception) -> tuple[NodeProblem, ...]:
+    if isinstance(error, _Stopped):
+        return known
+    why, fix = getattr(error, "why", ""), getattr(error, "fix", "")
+    what = f"{error}: {why}" if why else str(error)
+    return (NodeProblem(name, what, fix, Weight.STOP), *known)
+
+
+async def remove(remote: Remote, fleet: str, report: Report, node_home: str | None = None) -> Removed:
+    """Take everything of this fleet off the node, then prove it. SshError when a step fails; repeatable."""
+    run = _Run(report)
+    found = await probe(remote, fleet, node_home)
+    place = Place.of(fleet, found)
+    changed, left = False, tuple[str, ...]()
+    for step in steps.remove_steps(place, marker(fleet)):
+        done = await run.act(remote, step)
+        changed, left = changed or done.changed, done.values("left")
+    return Removed(left, changed)

@@ -1,0 +1,206 @@
+"""What bring-up and removal do to a node, as data: named steps of files and constant scripts (pure)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pancode.adapters.bundle.archive import Bundle
+from pancode.adapters.ssh import install_scripts as scripts
+from pancode.adapters.ssh import removal_scripts as removal
+from pancode.adapters.ssh.probe import NodeProbe, Python
+from pancode.adapters.ssh.tunnel import folders
+from pancode.adapters.ssh.unit import Unit
+
+ALREADY_RUNNING = 73
+"""Exit status of `pancode-node run` when another one holds this home."""
+
+
+class StepName(StrEnum):
+    """The steps, in the order in which `fleet up` and `node rm` show them."""
+
+    CONNECT = "connect"
+    PROBE = "probe"
+    HOME = "home"
+    BUNDLE = "bundle"
+    KEY = "key"
+    ENROL = "enrol"
+    UNIT = "unit"
+    START = "start"
+    HEARTBEAT = "heartbeat"
+    STOP = "stop"
+    REMOVE = "remove"
+    PROVE = "prove"
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Put a file there, when its content differs. `keep`: never touch one that is there already."""
+
+    path: str
+    source: bytes | Path
+    mode: int = 0o600
+    keep: bool = False
+
+    @property
+    def sha256(self) -> str:
+        data = self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+        return hashlib.sha256(data).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Run one of our constant scripts. It is idempotent and says `changed=yes|no` and more as key=value."""
+
+    text: str
+    args: tuple[str, ...]
+    timeout_s: float = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Run an argument list; what it prints is kept as `output`."""
+
+    argv: tuple[str, ...]
+    timeout_s: float = 60
+
+
+Act = Put | Script | Command
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do. `acts` is empty when the probe shows that it is done."""
+
+    name: StepName
+    says: str
+    acts: tuple[Act, ...] = ()
+    changes: tuple[str, ...] = ()
+    """Paths on the node that it may make or alter; removal takes all of them out."""
+
+
+@dataclass(frozen=True, slots=True)
+class HomeFile:
+    """A file of the node home, e.g. `key/coordinator.pub`, `node.json`."""
+
+    path: str
+    content: bytes
+    mode: int = 0o600
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one fleet lives on one node."""
+
+    fleet: str
+    home: str
+    """The login user's home."""
+    node_home: str
+    uid: int
+
+    @classmethod
+    def of(cls, fleet: str, probe: NodeProbe) -> Place:
+        return cls(fleet, probe.home, probe.node_home, probe.uid)
+
+    @property
+    def sockets(self) -> str:
+        return folders(self.node_home, self.uid).sockets
+
+    def command(self, python: str, *words: str) -> tuple[str, ...]:
+        """`pancode-node WORDS --home H` from the current bundle, with none of the machine's packages."""
+        start = f"{self.node_home}/current/start.py"
+        return (python, "-I", "-S", "-B", start, *words, "--home", self.node_home)
+
+    def unit(self, python: str) -> Unit:
+        return Unit(self.fleet, self.node_home, self.command(python, "run"))
+
+
+def home_step(place: Place) -> Step:
+    """The node home's folders, ours alone; a folder that is not ours is refused."""
+    act = Script(scripts.MAKE_HOME, (place.node_home, place.fleet), 20)
+    return Step(StepName.HOME, f"folders in {place.node_home}", (act,), (place.node_home,))
+
+
+def bundle_step(place: Place, probe: NodeProbe, bundle: Bundle, python: Python) -> Step:
+    """Upload, check, unpack, compile, try and point to the bundle; nothing when it is there and current."""
+    folder = f"{place.node_home}/bundles/{bundle.name}"
+    there = bundle.name in probe.bundles
+    if there and (probe.current or "").rstrip("/").rpartition("/")[2] == bundle.name:
+        return Step(StepName.BUNDLE, f"{bundle.version} ({bundle.name}) is there")
+    archive = f"{folder}.tar.gz"
+    unpack = Script(scripts.UNPACK, (place.node_home, bundle.name, python.path, bundle.digest), 300)
+    acts: tuple[Act, ...] = () if there else (Put(archive, bundle.path), unpack)
+    point = Script(scripts.POINT, (place.node_home, bundle.name), 20)
+    return Step(StepName.BUNDLE, f"{bundle.version} ({bundle.name})", (*acts, point), (folder,))
+
+
+def key_step(place: Place, python: str) -> Step:
+    """The node makes its own key, if it has none, and prints the public half."""
+    act = Command(place.command(python, "key"), 60)
+    return Step(StepName.KEY, "the node's own key", (act,), (f"{place.node_home}/key/node.key",))
+
+
+def enrol_step(place: Place, files: Sequence[HomeFile]) -> Step:
+    """The coordinator's public key, the settings, the owner's ceiling if there is none."""
+    acts = tuple(Put(f"{place.node_home}/{f.path}", f.content, f.mode, f.keep) for f in files)
+    return Step(
+        StepName.ENROL, "settings and the coordinator's public key", acts, tuple(a.path for a in acts)
+    )
+
+
+def unit_step(place: Place, probe: NodeProbe, python: str) -> Step:
+    """The systemd user unit, where a user manager answers; nothing elsewhere."""
+    if not probe.services_usable:
+        return Step(StepName.UNIT, "no user services there")
+    unit = place.unit(python)
+    path = unit.path(place.home)
+    folder = Script(scripts.MAKE_FOLDERS, (path.rpartition("/")[0],), 20)
+    return Step(StepName.UNIT, unit.name, (folder, Put(path, unit.text().encode(), 0o644)), (path,))
+
+
+def start_step(place: Place, probe: NodeProbe, python: str, restart: bool) -> Step:
+    """Start the node agent so that it outlives SSH; `restart` when bundle, settings or unit have changed."""
+    again = "restart" if restart else "keep"
+    if probe.services_usable:
+        unit = place.unit(python)
+        act = Script(scripts.START_UNIT, (place.node_home, unit.name, again), 60)
+        return Step(StepName.START, f"user unit {unit.name}", (act,))
+    argv = place.command(python, "run")
+    act = Script(scripts.START_DETACHED, (place.node_home, again, *argv), 60)
+    return Step(StepName.START, "detached process (no user services there)", (act,))
+
+
+def install_key_step(line: str, marker: str) -> Step:
+    """The fleet key, limited to forwarding and commands, marked so that it can be taken out."""
+    act = Script(scripts.ADD_FLEET_KEY, (line, marker), 20)
+    return Step(StepName.ENROL, "fleet key in authorized_keys", (act,), (".ssh/authorized_keys",))
+
+
+def remove_steps(place: Place, marker: str) -> tuple[Step, ...]:
+    """Take out every process, unit, key and file of this fleet, then look for leftovers."""
+    unit = f"pancode-node-{place.fleet}.service"
+    args = (place.node_home, place.fleet, unit, place.sockets)
+    return (
+        Step(
+            StepName.STOP,
+            "the node agent and all that runs in its home",
+            (Script(removal.STOP_ALL, args, 90),),
+        ),
+        Step(
+            StepName.REMOVE,
+            "unit, fleet key, sockets, node home",
+            (Script(removal.REMOVE_ALL, (*args, marker), 300),),
+        ),
+        prove_step(place, marker),
+    )
+
+
+def prove_step(place: Place, marker: str) -> Step:
+    """List what is left of us; an empty list is the proof."""
+    unit = f"pancode-node-{place.fleet}.service"
+    args = (place.node_home, place.fleet, unit, place.sockets, marker)
+    return Step(StepName.PROVE, "nothing of ours is left", (Script(removal.LEFTOVERS, args, 60),))

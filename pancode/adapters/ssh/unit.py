@@ -1,0 +1,65 @@
+"""The text of the systemd user unit that keeps a node agent running, and where it lies (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One fleet's unit on one node."""
+
+    fleet: str
+    node_home: str
+    argv: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"pancode-node-{self.fleet}.service"
+
+    def path(self, home: str) -> str:
+        """Under the login user's home."""
+        return f"{home}/.config/systemd/user/{self.name}"
+
+    def text(self) -> str:
+        """KillMode=process: stopping or upgrading the node agent leaves the running attempts alone."""
+        return UNIT.format(
+            fleet=_literal(self.fleet),
+            command=" ".join(quoted(word) for word in self.argv),
+            folder=_literal(self.node_home),
+        )
+
+
+UNIT = """\
+[Unit]
+Description=PanCode node agent of fleet {fleet}
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+ExecStart={command}
+WorkingDirectory={folder}
+KillMode=process
+KillSignal=SIGTERM
+TimeoutStopSec=20
+Restart=always
+RestartSec=2
+# The agent says 73 when another one holds this home: starting again would not help.
+RestartPreventExitStatus=73
+UMask=0077
+OOMPolicy=continue
+
+[Install]
+WantedBy=default.target
+"""
+
+
+def _literal(text: str) -> str:
+    """Without specifiers: systemd expands `%`."""
+    return text.replace("%", "%%")
+
+
+def quoted(word: str) -> str:
+    """One argument of ExecStart: no specifier, no variable, no splitting."""
+    text = _literal(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    return f'"{text}"'

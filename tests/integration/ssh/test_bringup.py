@@ -1,0 +1,354 @@
+"""Bring-up is idempotent and restarts only for a change; what runs goes on; removal leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pancode.adapters.bundle.archive import Bundle
+from pancode.adapters.bundle.contents import node_agent_folder
+from pancode.adapters.bundle.store import BundleStore
+from pancode.adapters.ssh import bringup, steps
+from pancode.adapters.ssh.bringup import BroughtUp, Plan, Removed, StepState, bring_up
+from pancode.adapters.ssh.errors import RemoteFailed
+from pancode.adapters.ssh.fleetkey import authorized_line, marker
+from pancode.adapters.ssh.loopback import LoopbackNode, LoopbackServer
+from pancode.adapters.ssh.perform import perform
+from pancode.adapters.ssh.probe import NodeProbe, probe
+from pancode.adapters.ssh.readiness import platforms
+from pancode.adapters.ssh.remote import Remote
+from pancode.adapters.ssh.steps import HomeFile, Place, StepName
+from tests.integration.ssh.world import KEYS, World, remote, world
+
+FLEET = "f1"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtL8jLEu/a6cJZTn+PFC5C/WmctCxUsUoiMrlzbk5a9"
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The node agent's package with the stand-in as its entry."""
+    folder = tmp_path_factory.mktemp("agent") / "node_agent"
+    shutil.copytree(node_agent_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(Path(__file__).with_name("stand_in.py"), folder / "cli.py")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(agent: Path, tmp_path_factory: pytest.TempPathFactory) -> BundleStore:
+    return BundleStore(tmp_path_factory.mktemp("bundles"), agent=agent, level=1)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running(tmp_path: Path) -> Iterator[None]:
+    yield
+    for name in ("agent.pid", "attempt.pid"):
+        for path in tmp_path.rglob(name):
+            subprocess.run(["kill", "-KILL", path.read_text().strip()], capture_output=True, check=False)
+
+
+class Fleet:
+    """The coordinator's half: what it gives to bring-up and what it is told."""
+
+    def __init__(self, store: BundleStore, settings: bytes = b"{}") -> None:
+        self.settings, self.keys, self.reports = settings, list[str](), list[bringup.StepReport]()
+        self.plan = Plan(FLEET, store, self.files, self.link, self.heartbeat, lambda: 0)
+
+    async def files(self, key: str, found: NodeProbe) -> list[HomeFile]:
+        self.keys.append(key)
+        return [
+            HomeFile("node.json", self.settings),
+            HomeFile("key/coordinator.pub", b"pub", 0o644),
+            HomeFile("ceiling.json", b"{}", keep=True),
+        ]
+
+    async def link(self, found: NodeProbe) -> None:
+        return None
+
+    async def heartbeat(self) -> None:
+        return None
+
+    async def up(self, node: Remote) -> BroughtUp:
+        self.reports.clear()
+        return await bring_up(node, self.plan, self.reports.append)
+
+    async def remove(self, node: Remote) -> Removed:
+        return await bringup.remove(node, FLEET, self.reports.append)
+
+
+def home(it: World) -> Path:
+    return it.home / ".pancode-node" / FLEET
+
+
+def pid(it: World, name: str = "agent") -> int:
+    return int((home(it) / f"run/{name}.pid").read_text())
+
+
+def alive(number: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
+
+
+@pytest.mark.slow
+def test_up_again_upgrade_and_remove(tmp_path: Path, agent: Path, store: BundleStore) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as it, remote(it) as node:
+            before = files(it.home)
+            fleet = Fleet(store)
+            first = await fleet.up(node)
+            assert first.ok and first.public_key.startswith("public-half-of"), first.problems
+            assert [r.name for r in fleet.reports if r.state is not StepState.RUNNING] == [
+                *(StepName.PROBE, StepName.HOME, StepName.BUNDLE, StepName.KEY, StepName.ENROL),
+                *(StepName.UNIT, StepName.CONNECT, StepName.START, StepName.HEARTBEAT),
+            ]
+            old, attempt = pid(it), pid(it, "attempt")
+            assert alive(old) and alive(attempt)
+            assert (home(it) / "key/node.key").stat().st_mode & 0o777 == 0o600
+            assert (home(it) / "key/coordinator.pub").stat().st_mode & 0o777 == 0o644
+
+            again = await fleet.up(node)
+            assert (
+                again.ok and again.changed == () and pid(it) == old and set(fleet.keys) == {first.public_key}
+            )
+
+            (home(it) / "ceiling.json").write_text('{"safety":"suggest"}')
+            fleet.settings = b'{"slots":3}'
+            changed = await fleet.up(node)
+            assert changed.changed == (StepName.ENROL, StepName.START) and pid(it) != old
+            assert (home(it) / "node.json").read_bytes() == fleet.settings
+            assert "suggest" in (home(it) / "ceiling.json").read_text()
+
+            old = pid(it)
+            newer = shutil.copytree(agent, tmp_path / "newer" / "node_agent")
+            (newer / "more.py").write_text("x = 1\n")
+            fleet.plan = Plan(
+                FLEET,
+                BundleStore(store.folder, agent=newer, level=1),
+                *(fleet.files, fleet.link, fleet.heartbeat, lambda: 0),
+            )
+            upgraded = await fleet.up(node)
+            assert upgraded.changed == (StepName.BUNDLE, StepName.START)
+            assert pid(it) != old and not alive(old) and alive(attempt)
+            assert (home(it) / "current/lib/node_agent/more.py").exists()
+            assert len(list((home(it) / "bundles").iterdir())) == 2
+
+            running = pid(it)
+            removed = await fleet.remove(node)
+            assert removed == Removed((), True)
+            assert not alive(running) and not alive(attempt)
+            assert files(it.home) == before
+            assert await fleet.remove(node) == Removed((), False)
+
+    asyncio.run(go())
+
+
+@pytest.mark.slow
+def test_the_bundle_runs_alone(tmp_path: Path, store: BundleStore) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as it, remote(it) as node:
+            bundle, place, python = await _unpacked(it, node, store)
+            start = f"{place.node_home}/current/start.py"
+            code = "import sys; sys.argv=['x','key','-','/']; import start; start.isolate(); import pancode"
+            lonely = f"import sys; sys.path.insert(0, {start.removesuffix('start.py')!r}); {code}"
+            done = await node.run([python, "-I", "-S", "-B", "-c", lonely], 20)
+            assert done.status == 1 and b"No module named 'pancode'" in done.stderr
+            where = (
+                "import rq, node_agent, pydantic; print(rq.__file__, node_agent.__file__, pydantic.__file__)"
+            )
+            done = await node.run(
+                [python, "-I", "-S", "-B", "-c", lonely.replace("import pancode", where)], 20
+            )
+            assert done.text.count(f"/bundles/{bundle.name}/lib/") == 3, done
+
+    asyncio.run(go())
+
+
+async def _unpacked(it: World, node: Remote, store: BundleStore) -> tuple[Bundle, Place, str]:
+    found = await probe(node, FLEET)
+    place = Place.of(FLEET, found)
+    fit = platforms(found)
+    platform, bundle = store.bundle_for([p for _, p in fit])
+    python = next(p for p, wheels in fit if wheels == platform)
+    await perform(node, steps.home_step(place))
+    await perform(node, steps.bundle_step(place, found, bundle, python))
+    return bundle, place, python.path
+
+
+@pytest.mark.slow
+def test_a_damaged_bundle_never_becomes_one(tmp_path: Path, store: BundleStore) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as it, remote(it) as node:
+            bundle, place, _ = await _unpacked(it, node, store)
+            found = await probe(node, FLEET)
+            assert found.bundles == (bundle.name,) and found.current == f"bundles/{bundle.name}"
+            other = Bundle("0" * 64, bundle.path, bundle.python, bundle.version)
+            with pytest.raises(RemoteFailed) as caught:
+                await perform(node, steps.bundle_step(place, found, other, found.pythons[0]))
+            assert "not the one that was sent" in caught.value.why
+            cut = tmp_path / "cut.tar.gz"
+            cut.write_bytes(bundle.path.read_bytes()[:100_000])
+            with pytest.raises(RemoteFailed):
+                await perform(
+                    node,
+                    steps.bundle_step(place, found, Bundle("1" * 64, cut, (3, 11), "x"), found.pythons[0]),
+                )
+            assert [p.name for p in (home(it) / "bundles").iterdir()] == [bundle.name]
+            assert os.readlink(home(it) / "current") == f"bundles/{bundle.name}"
+
+    asyncio.run(go())
+
+
+@pytest.mark.slow
+def test_an_agent_that_does_not_start_is_reported_with_its_words(tmp_path: Path, store: BundleStore) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as it, remote(it) as node:
+            fleet = Fleet(store)
+            place = Place.of(FLEET, await probe(node, FLEET))
+            await perform(node, steps.home_step(place))
+            (home(it) / "broken").write_text("")
+            out = await fleet.up(node)
+            assert out.failed is StepName.START and not out.ok
+            assert "the settings are broken" in out.problems[0].what
+            assert fleet.reports[-1].state is StepState.FAILED
+            assert (await fleet.remove(node)).left == ()
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("how", ["other fleet", "not empty", "link", "file"])
+def test_a_home_that_is_not_ours_is_neither_used_nor_removed(
+    tmp_path: Path, store: BundleStore, how: str
+) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as it, remote(it) as node:
+            place = home(it)
+            place.parent.mkdir()
+            if how == "other fleet":
+                place.mkdir()
+                (place / ".pancode-node").write_text("f2\n")
+            elif how == "not empty":
+                place.mkdir()
+                (place / "thesis.tex").write_text("years of work")
+            elif how == "link":
+                (tmp_path / "precious").mkdir()
+                place.symlink_to(tmp_path / "precious")
+            else:
+                place.write_text("a file")
+            before = files(tmp_path)
+            out = await Fleet(store).up(node)
+            assert out.failed is StepName.HOME and out.problems[0].what
+            with pytest.raises(RemoteFailed, match="stop|remove"):
+                await Fleet(store).remove(node)
+            assert files(tmp_path) == before
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    "before", [None, "", "ssh-rsa AAAA me", "ssh-rsa AAAA me\nrestrict ssh-ed25519 AAA pancode fleet f2\n"]
+)
+def test_the_fleet_key_comes_and_goes_and_nothing_else_moves(tmp_path: Path, before: str | None) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as it, remote(it) as node:
+            keys = it.home / ".ssh/authorized_keys"
+            if before is not None:
+                keys.parent.mkdir()
+                keys.write_text(before)
+                keys.chmod(0o640)
+            line = authorized_line(KEY, FLEET)
+            step = steps.install_key_step(line, marker(FLEET))
+            assert (await perform(node, step)).changed and not (await perform(node, step)).changed
+            assert keys.read_text().splitlines() == [*(before or "").splitlines(), line]
+            rotated = steps.install_key_step(line.replace("IMtL8", "IMtL9"), marker(FLEET))
+            await perform(node, rotated)
+            assert keys.read_text().count(marker(FLEET)) == 1
+            found = Place.of(FLEET, await probe(node, FLEET))
+            proof = steps.prove_step(found, marker(FLEET))
+            assert (await perform(node, proof)).values("left") == (f"key {keys}",)
+            done = [await perform(node, s) for s in steps.remove_steps(found, marker(FLEET))]
+            assert done[-1].values("left") == () and done[-1].value("looked") == "yes"
+            assert keys.read_text().splitlines() == (before or "").splitlines()
+            if before is not None:
+                assert keys.stat().st_mode & 0o777 == 0o640
+
+    asyncio.run(go())
+
+
+@pytest.mark.slow
+def test_removal_finds_what_hides(tmp_path: Path, store: BundleStore) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as it, remote(it) as node:
+            place = Place.of(FLEET, await probe(node, FLEET))
+            await perform(node, steps.home_step(place))
+            deaf = "trap '' TERM INT; cd work; mkdir -m 500 locked; : > locked/x 2>/dev/null; sleep 302"
+            await node.run(
+                [
+                    "sh",
+                    "-c",
+                    'cd "$1" && setsid -f sh -c "$2" </dev/null >/dev/null 2>&1',
+                    "sh",
+                    str(home(it)),
+                    deaf,
+                ],
+                10,
+            )
+            await node.run(
+                [
+                    "sh",
+                    "-c",
+                    'cd / && X="$1/y" setsid -f sleep 303 </dev/null >/dev/null 2>&1',
+                    "sh",
+                    str(home(it)),
+                ],
+                10,
+            )
+            proof = await perform(node, steps.prove_step(place, marker(FLEET)))
+            kinds = sorted(left.split()[0] for left in proof.values("left"))
+            assert kinds[0] == "file" and kinds.count("process") >= 3, proof
+            assert (await Fleet(store).remove(node)).left == ()
+
+    asyncio.run(go())
+
+
+def test_two_fleets_on_one_node_do_not_touch_each_other(tmp_path: Path, store: BundleStore) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as it, remote(it) as node:
+            for name in ("f1", "f2"):
+                await perform(node, steps.home_step(Place.of(name, await probe(node, name))))
+            assert (await Fleet(store).remove(node)).left == ()
+            assert [p.name for p in (it.home / ".pancode-node").iterdir()] == ["f2"]
+
+    asyncio.run(go())
+
+
+@pytest.mark.slow
+def test_an_odd_home_folder_is_no_obstacle(tmp_path: Path, store: BundleStore) -> None:
+    """Blanks, quotes, a `$` and letters with accents in the path, and a path too long for sockets."""
+
+    async def go() -> None:
+        async with world(tmp_path) as it:
+            odd = tmp_path / ("it's $HOME é " + "x" * 60)
+            server = LoopbackServer(LoopbackNode("odd", "me", odd, KEYS))
+            await server.start()
+            it.server.stop, plain = server.stop, it.server  # type: ignore[method-assign]
+            it.server = server
+            it.pins[server.target.endpoint] = server.host_key
+            async with remote(it) as node:
+                out = await Fleet(store).up(node)
+                assert out.ok, out.problems
+                assert (await Fleet(store).remove(node)).left == ()
+                assert files(odd) == []
+            await LoopbackServer.stop(plain)
+
+    asyncio.run(go())

@@ -1,0 +1,49 @@
+"""Real shells and systemd's own checker read what we would run on a node."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pancode.adapters.ssh import install_scripts, removal_scripts, scripts
+from pancode.adapters.ssh.unit import Unit
+
+ALL_SCRIPTS = {
+    f"{module.__name__}.{name}": getattr(module, name)
+    for module in (scripts, install_scripts, removal_scripts)
+    for name in dir(module)
+    if name.isupper() and name[0] != "_" and name not in ("BEGIN", "END", "AGENT")
+}
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="not built yet: no systemd-analyze here")
+@pytest.mark.parametrize("folder", ["plain", "it's $HOME 100% é"])
+def test_systemd_itself_accepts_the_unit(tmp_path: Path, folder: str) -> None:
+    home = tmp_path / folder
+    (home / "n").mkdir(parents=True)
+    unit = Unit("f1", str(home / "n"), ("/bin/sh", "-c", "true", f"{home}/n/current/start.py"))
+    path = tmp_path / unit.name
+    path.write_text(unit.text())
+    done = subprocess.run(
+        ["systemd-analyze", "--user", "verify", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        env={"XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 0 and unit.name not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("name", ALL_SCRIPTS)
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_scripts_are_whole_before_they_start_and_read_nothing_else(name: str, shell: str) -> None:
+    text = ALL_SCRIPTS[name]
+    assert text.rstrip().endswith('main "$@" </dev/null')
+    done = subprocess.run([shell, "-n"], input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    cut = subprocess.run([shell, "-s"], input=text[:-20], capture_output=True, text=True, check=False)
+    assert scripts.BEGIN not in cut.stdout
