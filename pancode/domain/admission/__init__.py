@@ -17,7 +17,7 @@ from pancode.domain.admission import (
     safety,
     task,
 )
-from pancode.domain.admission.verdict import Verdict
+from pancode.domain.admission.gate import Verdict
 from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView
 from pancode.errors import RefusedError

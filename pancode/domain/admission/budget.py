@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pancode.domain import books
-from pancode.domain.admission.verdict import Verdict, passed, refused, warned
+from pancode.domain.admission.gate import Verdict, passed, refused, warned
 from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView
 

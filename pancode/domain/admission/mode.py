@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.policy import MODE_DISPATCHES, MODE_WRITES
-from pancode.domain.admission.verdict import Verdict, passed, refused
+from pancode.domain.admission.gate import Verdict, passed, refused
 from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView
 

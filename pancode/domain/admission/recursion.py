@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.domain.admission.verdict import Verdict, passed, refused
+from pancode.domain.admission.gate import Verdict, passed, refused
 from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.policy import ALLOWED, ActionClass, Isolation, Safety
-from pancode.domain.admission.verdict import Verdict, passed, refused, warned
+from pancode.domain.admission.gate import Verdict, passed, refused, warned
 from pancode.domain.resolve import Resolution
 from pancode.domain.runtimes import rule_of
 from pancode.domain.snapshot import AdmissionView

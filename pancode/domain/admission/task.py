@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.order import MAX_TASK_BYTES
-from pancode.domain.admission.verdict import Verdict, passed, refused
+from pancode.domain.admission.gate import Verdict, passed, refused
 from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView
 
