@@ -110,9 +110,6 @@ return 1
 class NodeWorker(BaseWorker):
     """The node as RQ's tools see it: one worker, named by the node's tag, on its own queue."""
 
-    # RQ would force its own 415 s on our sockets, in order to block in Redis for that long; we never block.
-    connection_timeout = 10
-
     def __init__(self, tag: str, connection: Any, clock: Clock) -> None:
         super().__init__(
             keys.node_queue(tag),
@@ -127,6 +124,10 @@ class NodeWorker(BaseWorker):
         self.pid = os.getpid()
         self.python_version = platform.python_version()
         self.birth_date = self._now()
+
+    def _set_connection(self, connection: Any) -> Any:
+        """RQ would raise our socket timeout, in order to block in Redis for minutes; we never block."""
+        return connection
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC)

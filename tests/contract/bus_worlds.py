@@ -139,7 +139,7 @@ class ServerWorld:
         for one in self._opened:
             one.close()
         self.admin.close()
-        self.server.stop()
+        self.server.discard()
 
 
 WORLDS = ("memory", "valkey", "redis")

@@ -9,10 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Protocol
 
-import redis
-
 from node_agent.wire.clock import SystemClock, SystemIds
-from pancode.adapters.valkey.access import RedisAccess, connect
+from pancode.adapters.valkey.access import RedisAccess
 from pancode.adapters.valkey.embedded import EmbeddedValkey
 from pancode.adapters.valkey.external import check_external
 from pancode.adapters.valkey.process import wait_until
@@ -28,12 +26,15 @@ class Server(Protocol):
 
     def stop(self) -> None: ...
 
+    def discard(self) -> None:
+        """Stopped, and nothing of it left."""
+
 
 class OwnValkey:
-    """The embedded server, in a folder with a short path."""
+    """The embedded server, in a folder with a short path, since it has a socket in it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="pcv-", dir=folder if len(str(folder)) < 60 else None))
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="pcv-"))
         self.valkey = EmbeddedValkey(self.folder / "valkey", SystemClock(), SystemIds())
         self.start()
 
@@ -44,6 +45,10 @@ class OwnValkey:
 
     def stop(self) -> None:
         self.valkey.stop()
+
+    def discard(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder)
 
 
 class DebianRedis:
@@ -80,12 +85,10 @@ class DebianRedis:
             self._child.terminate()
             self._child.wait(10)
 
+    def discard(self) -> None:
+        self.stop()
+
 
 def open_server(name: str, folder: Path) -> Server:
     """`valkey` or `redis`."""
-    return OwnValkey(folder) if name == "valkey" else DebianRedis(folder)
-
-
-def admin(server: Server) -> redis.Redis:
-    """A client with every right."""
-    return connect(server.access)
+    return OwnValkey() if name == "valkey" else DebianRedis(folder)

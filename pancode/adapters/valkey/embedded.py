@@ -14,8 +14,9 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import redis
 from redis import exceptions as raised
@@ -35,7 +36,7 @@ from pancode.adapters.valkey.process import (
 from pancode.errors import UnavailableError
 
 START_MS = 60_000
-STOP_MS = 5_000
+PATIENCE_MS = 5_000
 LOG_CAP = 4 * 2**20
 
 
@@ -60,14 +61,15 @@ class EmbeddedValkey:
     """The server of one coordinator's home. One coordinator at a time uses it (its own lock says so)."""
 
     def __init__(
-        self, folder: Path, clock: Clock, ids: Ids, *, server: Path | None = None, tempo: str = ""
+        self, folder: Path, clock: Clock, ids: Ids, *, tempo: str = "", patience_ms: int = PATIENCE_MS
     ) -> None:
-        """`folder` is `<home>/valkey`; `server` not the wheel's program; `tempo` more configuration."""
+        """`folder` is `<home>/valkey`; `tempo` more configuration; `patience_ms` how long each way to end one
+        is given."""
         self._layout = lay_out(folder, os.environ.get("XDG_RUNTIME_DIR"), os.getuid())
         self._clock = clock
         self._ids = ids
-        self._server = server
         self._tempo = tempo
+        self._patience_ms = patience_ms
         self._child: _Server | None = None
 
     def start_or_adopt(self, version: str) -> Running:
@@ -104,7 +106,7 @@ class EmbeddedValkey:
 
     def _answers(self, access: RedisAccess) -> bool:
         """With our password, out of this folder."""
-        with contextlib.closing(connect(access, answer_s=5)) as client:
+        with contextlib.closing(connect(access, answer_s=self._patience_ms / 1000)) as client:
             try:
                 folder = client.config_get("dir").get("dir")
             except (raised.RedisError, OSError):
@@ -112,20 +114,28 @@ class EmbeddedValkey:
         return folder is not None and os.path.realpath(folder) == os.path.realpath(self._layout.folder)
 
     def _end_old(self) -> None:
+        """Whatever server runs on this folder has ended, and what it left lying about is gone."""
         record = read_record(self._layout.record)
         if record is not None and self.alive():
-            self._shut_down(self._access())
+            self._shut_down(record.socket)
             for number in (None, signal.SIGTERM, signal.SIGKILL):
                 if number is not None:
                     record.signal(number)
-                if wait_until(self._clock, STOP_MS, lambda: not self.alive()):
+                if wait_until(self._clock, self._patience_ms, lambda: not self.alive()):
                     break
+        elif not self._unlocked():
+            self._shut_down(str(self._layout.socket))  # its record is lost, but it may still listen to us
+        if not wait_until(self._clock, self._patience_ms, self._unlocked):
+            raise self._busy(
+                "a server that we have no record of, and that does not listen, holds server.lock"
+            )
         self._sweep()
 
-    def _shut_down(self, access: RedisAccess) -> None:
+    def _shut_down(self, socket: str) -> None:
+        access = replace(self._access(), socket=socket)
         with (
             contextlib.suppress(raised.RedisError, OSError),
-            contextlib.closing(connect(access, answer_s=5)) as client,
+            contextlib.closing(connect(access, answer_s=self._patience_ms / 1000)) as client,
         ):
             client.shutdown()
 
@@ -158,15 +168,16 @@ class EmbeddedValkey:
     def _launch(self, version: str) -> int:
         """Start the program and wait until it answers."""
         self._trim_log()
-        with self._server_lock() as lock, open(self._layout.log, "ab") as log:
+        with self._server_lock() as lock, _append(self._layout.log) as log:
             offset = log.tell()
             child = _Server(
-                [str(self._server or find_server()), str(self._layout.config)],
+                [str(find_server()), str(self._layout.config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=self._layout.folder,
                 start_new_session=True,
+                umask=0o077,
                 pass_fds=(lock,),
                 env={"PATH": os.defpath, "LC_ALL": "C"},
             )
@@ -227,7 +238,7 @@ class EmbeddedValkey:
 
     def _stamp(self, version: str) -> str:
         """What a running server must have been started as: our version, its program, its configuration."""
-        program = self._server or find_server()
+        program = find_server()
         size = program.stat().st_size
         digest = hashlib.sha256(f"{program}\0{size}\0{self._tempo}".encode()).hexdigest()[:12]
         return f"{version} {digest}"
@@ -237,7 +248,7 @@ class EmbeddedValkey:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """One process at a time starts, adopts or stops."""
-        with open(self._layout.folder / "start.lock", "ab") as lock:
+        with _append(self._layout.folder / "start.lock") as lock:
             if not wait_until(self._clock, START_MS, lambda: _locked(lock.fileno())):
                 raise self._busy("another process is starting or stopping it")
             yield
@@ -245,16 +256,24 @@ class EmbeddedValkey:
     @contextmanager
     def _server_lock(self) -> Iterator[int]:
         """Taken here and inherited by the server, which holds it until it ends."""
-        with open(self._layout.folder / "server.lock", "ab") as lock:
-            if not wait_until(self._clock, STOP_MS, lambda: _locked(lock.fileno())):
-                raise self._busy("a server that we have no record of holds server.lock")
+        with _append(self._layout.folder / "server.lock") as lock:
+            if not _locked(lock.fileno()):
+                raise self._busy("a server has just been started on it")
             yield lock.fileno()
+
+    def _unlocked(self) -> bool:
+        with _append(self._layout.folder / "server.lock") as lock:
+            return _locked(lock.fileno())
 
     def _busy(self, why: str) -> UnavailableError:
         folder = self._layout.folder
         return UnavailableError(
             f"{folder} is in use.", why=why, fix=f"fuser {folder}/server.lock names the process"
         )
+
+
+def _append(path: Path) -> BinaryIO:
+    return open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def _locked(fd: int) -> bool:

@@ -1,0 +1,176 @@
+"""RQ's own command line sees the truth, and never runs what a node wrote."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from rq.registry import FailedJobRegistry, FinishedJobRegistry
+
+from node_agent.wire import keys
+from node_agent.wire.identity import AttemptId
+from pancode.adapters.redis_bus.jsonrq import JsonJob, JsonQueue
+from pancode.ports import Ticket
+from tests.integration.redis.conftest import TAG, Site
+
+QUEUE = keys.node_queue(TAG)
+CLASSES = [
+    *("--queue-class", "pancode.adapters.redis_bus.jsonrq.JsonQueue"),
+    *("--job-class", "pancode.adapters.redis_bus.jsonrq.JsonJob"),
+]
+
+
+def identity(number: int) -> AttemptId:
+    return AttemptId(run=f"r-{number:04d}", attempt=1, fence=1)
+
+
+def url(site: Site) -> str:
+    access = site.server.access
+    login = f"{access.user or ''}:{quote(access.password or '', safe='')}@"
+    if access.socket is not None:
+        return f"unix://{login}{access.socket}"
+    return f"redis://{login}{access.host}:{access.port}/0"
+
+
+def rq_info(site: Site) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "rq.cli", "info", "-u", url(site), *CLASSES],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": ".", "NO_COLOR": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def busy_fleet(site: Site) -> None:
+    """Four orders: one waits, one runs, one is finished, one failed; and one ticket."""
+    node = site.uplink()
+    for number in range(4):
+        site.bus.push_order(TAG, identity(number), f"order {number}")
+    claims = [node.claim() for _ in range(3)]
+    jobs = [claim.job for claim in claims if claim is not None]
+    node.set_heartbeat("heart")
+    node.settle_job(jobs[1], True, "")
+    node.settle_job(jobs[2], False, "refused: too_late")
+    node.set_heartbeat("heart")
+    site.bus.show_tickets([Ticket(keys.pool_queue("gpu"), "r-0009", 1, "mend the gate", "coder", 5)])
+
+
+def test_rq_info_shows_queues_jobs_and_the_node(site: Site) -> None:
+    busy_fleet(site)
+    shown = rq_info(site)
+    (line,) = [line for line in shown.splitlines() if line.startswith(QUEUE)]
+    assert line.endswith("1, 1 executing, 1 finished, 1 failed")
+    (pool,) = [line for line in shown.splitlines() if line.startswith("pool.gpu")]
+    assert pool.endswith("1, 0 executing, 0 finished, 0 failed")
+    (worker,) = [line for line in shown.splitlines() if line.startswith(f"{TAG} (")]
+    assert f"busy {QUEUE}. jobs: 1 finished, 1 failed" in worker
+    assert "1 workers, 2 queues" in shown
+    assert "1 executing, 1 finished, 1 failed" in rq_info(site)  # looking changes nothing
+
+
+def test_rq_reads_our_jobs_as_its_own(site: Site) -> None:
+    busy_fleet(site)
+    queue = JsonQueue(QUEUE, connection=site.admin)
+    assert queue.job_ids == [keys.job_id(TAG, identity(3))]
+    (waiting,) = queue.jobs
+    assert (waiting.func_name, waiting.args, waiting.kwargs) == (keys.ENTRY, ["order 3"], {})
+    assert (
+        waiting.get_status() == "queued"
+        and waiting.timeout == -1
+        and waiting.description == "order r-0003.1.1"
+    )
+    started = JsonJob.fetch(keys.job_id(TAG, identity(0)), connection=site.admin)
+    assert started.get_status() == "started" and started.worker_name == TAG and started.started_at is not None
+    assert queue.started_job_registry.get_job_ids() == [started.id]
+    failed = JsonJob.fetch(keys.job_id(TAG, identity(2)), connection=site.admin)
+    result = failed.latest_result()
+    assert result is not None and result.exc_string == "refused: too_late"
+    assert FailedJobRegistry(QUEUE, connection=site.admin, job_class=JsonJob).get_job_ids() == [failed.id]
+    assert FinishedJobRegistry(QUEUE, connection=site.admin, job_class=JsonJob).get_job_ids() == [
+        keys.job_id(TAG, identity(1))
+    ]
+    (ticket,) = JsonQueue(keys.pool_queue("gpu"), connection=site.admin).jobs
+    assert ticket.description == "coder: mend the gate" and ticket.meta["priority"] == 5
+
+
+def test_no_tool_declares_a_running_job_dead(site: Site) -> None:
+    busy_fleet(site)
+    registry = JsonQueue(QUEUE, connection=site.admin).started_job_registry
+    registry.cleanup(timestamp=4e9)
+    assert registry.get_job_ids() == [keys.job_id(TAG, identity(0))]
+    assert site.admin.hget("rq:job:" + keys.job_id(TAG, identity(0)), "status") == b"started"
+
+
+def test_a_ticket_cannot_be_run(site: Site) -> None:
+    """Somebody starts a stock worker on a pool queue: the ticket fails, nothing runs, and it comes back."""
+    busy_fleet(site)
+    pool = keys.pool_queue("gpu")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "rq.cli", "worker", "--burst", "-u", url(site), *CLASSES]
+        + ["-S", "rq.serializers.JSONSerializer", pool],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": "."},
+    )
+    assert "Traceback" in done.stderr and "pancode.ticket" in done.stderr, done.stderr
+    ticket = Ticket(pool, "r-0009", 1, "mend the gate", "coder", 5)
+    site.bus.show_tickets([ticket])
+    assert [view.waiting for view in site.bus.queues() if view.name == pool] == [("ticket_r-0009_1",)]
+
+
+class Bomb:
+    """Leaves a file when it is unpickled."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.place),)
+
+
+@pytest.mark.parametrize("field", ["data", "meta", "result"])
+def test_nothing_is_unpickled(valkey_site: Site, tmp_path: Path, field: str) -> None:
+    import pickle
+
+    site, place = valkey_site, tmp_path / "boom"
+    site.bus.push_order(TAG, identity(1), "order")
+    job = keys.job_id(TAG, identity(1))
+    bomb = pickle.dumps(Bomb(place))
+    node = site.uplink()
+    site.admin.hset(f"rq:job:{job}", field, bomb)
+    rq_info(site)
+    assert not place.exists()
+    claim = node.claim()
+    assert not place.exists()
+    assert (claim is None) == (field == "data")
+    rq_info(site)
+    fetched = JsonJob.fetch(job, connection=site.admin)
+    assert fetched.get_status() == ("failed" if field == "data" else "started")
+    assert not place.exists()
+    pickle.loads(bomb)
+    assert place.exists()
+
+
+def test_closed_jobs_do_not_pile_up(valkey_site: Site) -> None:
+    from node_agent.wire.clock import SystemClock
+    from pancode.adapters.redis_bus.bus import BusTempo, RedisBus
+
+    site = valkey_site
+    bus = RedisBus(site.server.access, SystemClock(), BusTempo(keep_closed=3))
+    site.opened.append(bus)
+    for number in range(8):
+        bus.push_order(TAG, identity(number), "order")
+        bus.close_job(TAG, identity(number), True, "")
+    kept = FinishedJobRegistry(QUEUE, connection=site.admin, job_class=JsonJob).get_job_ids()
+    assert kept == [keys.job_id(TAG, identity(number)) for number in (5, 6, 7)]
+    assert len(list(site.admin.scan_iter(match="rq:job:*"))) == 3
+    assert 0 < site.admin.ttl("rq:job:" + kept[0]) <= 7 * 24 * 3600
