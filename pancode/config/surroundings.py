@@ -1,0 +1,115 @@
+"""The user's configuration and folders at the moment of a call; unchanged files are not read again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pancode.config.agents import FILE as AGENTS_FILE
+from pancode.config.agents import LoadedAgents, load_agents
+from pancode.config.load import FILE, MACHINE_FILE, Loaded, Places, load
+from pancode.domain.agents import Agents
+from pancode.domain.paths import is_inside, is_rooted, located, mentioned
+from pancode.domain.request import Defaults, Project
+from pancode.domain.snapshot import PathFact
+
+Stamp = tuple[tuple[int, int, int] | None, ...]
+
+
+class FileSurroundings:
+    """Reads the files of the machine, of `home` and of a project; safe from any thread. Never writes.
+
+    Every method that reads settings raises ConfigError with file and line.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        environ: Mapping[str, str],
+        flags: Mapping[str, object] | None = None,
+        machine: Path = MACHINE_FILE,
+    ) -> None:
+        self._places = Places(home, None, machine)
+        self._environ = dict(environ)
+        self._flags = dict(flags or {})
+        self._settings: dict[str | None, tuple[Stamp, Loaded]] = {}
+        self._agents: dict[str | None, tuple[Stamp, LoadedAgents]] = {}
+
+    def loaded(self, project: str | None = None) -> Loaded:
+        """All settings for a project, or for the fleet itself."""
+        places = replace(self._places, project=Path(project) if project is not None else None)
+        files = [places.machine, places.home / FILE, *([places.project / FILE] if places.project else [])]
+        now = _stamp(files)
+        known = self._settings.get(project)
+        if known is None or known[0] != now:
+            known = (now, load(places, self._environ, self._flags))
+            self._settings[project] = known
+        return known[1]
+
+    def agents(self, project: str | None) -> Agents:
+        """The shipped agents and the user's. A repository defines none: it is not the owner."""
+        loaded = self.loaded(project)
+        now = (*_stamp([self._places.home / AGENTS_FILE]), *self._settings[project][0])
+        known = self._agents.get(project)
+        if known is None or known[0] != now:
+            known = (now, load_agents(self._places.home, loaded.settings, self._environ))
+            self._agents[project] = known
+        return known[1].agents
+
+    def defaults(self, project: str | None) -> Defaults:
+        """Settings that a request may leave out."""
+        return self.loaded(project).settings.defaults()
+
+    def project(self, project: str | None) -> Project:
+        """What the repository's own pancode.yaml says."""
+        return self.loaded(project).settings.project()
+
+    def max_depth(self) -> int:
+        """How deep runs may start runs."""
+        return self.loaded().settings.dispatch.max_depth
+
+    def origins(self, project: str | None) -> list[dict[str, Any]]:
+        """Every setting: `{"key", "value", "origin"}`, passwords not shown."""
+        return [{"key": k, "value": v, "origin": o} for k, v, o in self.loaded(project).rows()]
+
+    def project_of(self, folder: str) -> str | None:
+        """Top of the git repository around the folder, links followed; None outside of one."""
+        here = Path(folder).expanduser().resolve()
+        found = next((top for top in (here, *here.parents) if (top / ".git").exists()), None)
+        return None if found is None else str(found)
+
+    def paths(self, task: str, cwd: str | None, project: str | None) -> tuple[PathFact, ...]:
+        """Each path that the task names; nothing without a project."""
+        if project is None:
+            return ()
+        home = self._environ.get("HOME") or str(Path.home())
+        facts = (_fact(word, cwd or project, project, home) for word in mentioned(task))
+        return tuple(fact for fact in facts if fact is not None)
+
+
+def _fact(word: str, cwd: str, project: str, home: str) -> PathFact | None:
+    """None for what turns out to be a web route: an absolute word of no known folder that is not there."""
+    path = located(word, cwd, home)
+    if not os.path.lexists(path) and os.path.lexists(located(word, project, home)):
+        path = located(word, project, home)  # meant from the top of the project
+    exists = os.path.lexists(path)
+    if word.startswith("/") and not exists and not is_rooted(word):
+        return None
+    real = os.path.realpath(path)
+    return PathFact(word, real, is_inside(real, os.path.realpath(project)), exists)
+
+
+def _stamp(files: list[Path]) -> Stamp:
+    """Changes whenever a file was made, replaced, written or removed."""
+    return tuple(_stat(path) for path in files)
+
+
+def _stat(path: Path) -> tuple[int, int, int] | None:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return (state.st_mtime_ns, state.st_size, state.st_ino)

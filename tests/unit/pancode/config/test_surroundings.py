@@ -1,0 +1,107 @@
+"""The configuration at the moment of a call, the repository around a folder, the paths that a task names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pancode.config.surroundings import FileSurroundings
+from pancode.domain.snapshot import PathFact
+from pancode.errors import ConfigError
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A repository with a file, beside a folder whose name goes on where its own ends."""
+    for folder in ("home", "shop/.git", "shop/web/src", "shop-old", "user"):
+        (tmp_path / folder).mkdir(parents=True)
+    for file in ("shop/web/src/a.py", "shop/top.py", "shop-old/b.py", "user/notes.txt"):
+        (tmp_path / file).write_text("")
+    (tmp_path / "shop" / "out.py").symlink_to(tmp_path / "shop-old" / "b.py")
+    return tmp_path / "shop"
+
+
+@pytest.fixture
+def around(tmp_path: Path, shop: Path) -> FileSurroundings:
+    environ = {"HOME": str(tmp_path / "user"), "PANCODE_DISPATCH_MAX_DEPTH": "3"}
+    return FileSurroundings(tmp_path / "home", environ, machine=tmp_path / "none")
+
+
+def test_a_file_counts_from_the_moment_it_is_written(
+    around: FileSurroundings, tmp_path: Path, shop: Path
+) -> None:
+    assert around.defaults(str(shop)).runtime == "claude"
+    assert around.project(str(shop)).verify == ()
+    (shop / "pancode.yaml").write_text("verify: [make check]\ndispatch: {runtime: shell}\n")
+    assert around.project(str(shop)).verify == (("make", "check"),)
+    assert around.defaults(str(shop)).runtime == "shell"
+    assert around.defaults(None).runtime == "claude"
+    (shop / "pancode.yaml").write_text("verify: [")
+    with pytest.raises(ConfigError, match=r"shop/pancode\.yaml:1"):
+        around.project(str(shop))
+    assert around.defaults(None).runtime == "claude"
+    (shop / "pancode.yaml").unlink()
+    assert around.defaults(str(shop)).runtime == "claude"
+    assert around.max_depth() == 3
+
+
+def test_unchanged_files_are_not_read_again(around: FileSurroundings, shop: Path) -> None:
+    assert around.loaded(str(shop)) is around.loaded(str(shop))
+    assert around.agents(None) is around.agents(None)
+
+
+def test_agents_follow_their_file_and_the_settings(around: FileSurroundings, tmp_path: Path) -> None:
+    assert len(around.agents(None)) == 7
+    (tmp_path / "home" / "panagents.yaml").write_text("agents: {mine: {tags: [a]}}")
+    assert around.agents(None)["mine"].tags == ("a",)
+    (tmp_path / "home" / "pancode.yaml").write_text("models: {scout: haiku}")
+    assert around.agents(None)["scout"].model == "haiku"
+
+
+def test_every_setting_has_its_origin(around: FileSurroundings) -> None:
+    rows = {row["key"]: row for row in around.origins(None)}
+    assert rows["dispatch.max_depth"] == {
+        "key": "dispatch.max_depth",
+        "value": "3",
+        "origin": "PANCODE_DISPATCH_MAX_DEPTH",
+    }
+    assert rows["budget.ceiling"]["origin"] == "built-in"
+
+
+def test_the_repository_around_a_folder(around: FileSurroundings, tmp_path: Path, shop: Path) -> None:
+    assert around.project_of(str(shop / "web" / "src")) == str(shop)
+    assert around.project_of(str(shop)) == str(shop)
+    assert around.project_of(str(tmp_path / "shop-old")) is None
+    (tmp_path / "link").symlink_to(shop / "web")
+    assert around.project_of(str(tmp_path / "link")) == str(shop)
+    (tmp_path / "shop-old" / ".git").write_text("gitdir: elsewhere\n")
+    assert around.project_of(str(tmp_path / "shop-old")) == str(tmp_path / "shop-old")
+
+
+def test_paths_of_a_task(around: FileSurroundings, tmp_path: Path, shop: Path) -> None:
+    def facts(task: str, cwd: Path) -> list[tuple[str, bool, bool]]:
+        found = around.paths(task, str(cwd), str(shop))
+        return [(fact.word, fact.inside, fact.exists) for fact in found]
+
+    web = shop / "web"
+    assert facts("fix src/a.py and web/src/a.py and src/new.py", web) == [
+        ("src/a.py", True, True),
+        ("web/src/a.py", True, True),
+        ("src/new.py", True, False),
+    ]
+    assert facts("see ../top.py ../../shop-old/b.py ~/notes.txt", web) == [
+        ("../top.py", True, True),
+        ("../../shop-old/b.py", False, True),
+        ("~/notes.txt", False, True),
+    ]
+    assert facts("serve /api/v1/list.json", web) == []
+    assert facts(f"read {tmp_path}/shop-old/b.py and /etc/shadow.none", web) == [
+        (f"{tmp_path}/shop-old/b.py", False, True),
+        ("/etc/shadow.none", False, False),
+    ]
+    assert around.paths("read ./out.py", str(shop), str(shop)) == (
+        PathFact("./out.py", os.path.realpath(tmp_path / "shop-old" / "b.py"), False, True),
+    )
+    assert around.paths("read /etc/passwd", str(shop), None) == ()
