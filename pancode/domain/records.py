@@ -13,7 +13,10 @@ from node_agent.wire.policy import Mode, Safety
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Where a record lives: its name, the fields of its key, the fields it is looked up by."""
+    """Where a record lives: its name, the fields of its key, the fields it is looked up by.
+
+    An index `state,created_ms` serves a look-up by `state` that comes in the order of `created_ms`.
+    """
 
     name: str
     key: tuple[str, ...]
@@ -104,7 +107,7 @@ class Node(Record):
 class Run(Record):
     """What the user asked for, resolved; and how far it has come."""
 
-    TABLE: ClassVar = Table("runs", ("id",), ("state", "created_ms"))
+    TABLE: ClassVar = Table("runs", ("id",), ("state,created_ms", "created_ms"))
     id: str
     created_ms: int
     created_by: str

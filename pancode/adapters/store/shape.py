@@ -98,11 +98,12 @@ def _shape(record: type[Record]) -> RecordShape:
     table = record.TABLE
     hints = get_type_hints(record)
     parts = table.key if len(table.key) > 1 else ()
+    indexed = [index.partition(",")[0] for index in table.indexes]
     return RecordShape(
         record=record,
         name=table.name,
         key=table.key,
-        looked_up=tuple(dict.fromkeys((*table.indexes, *parts))),
+        looked_up=tuple(dict.fromkeys((*indexed, *parts))),
         columns=tuple(_column(f.name, hints[f.name]) for f in fields(record)),  # type: ignore[arg-type]
     )
 

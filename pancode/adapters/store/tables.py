@@ -36,7 +36,7 @@ def _table(metadata: MetaData, shape: RecordShape) -> Table:
     ]
     # The primary key serves its own first part.
     indexed = [name for name in shape.record.TABLE.indexes if name != shape.key[0]]
-    return Table(shape.name, metadata, *columns, *[Index(None, name) for name in indexed])
+    return Table(shape.name, metadata, *columns, *[Index(None, *name.split(",")) for name in indexed])
 
 
 METADATA = MetaData(naming_convention=NAMING)

@@ -18,7 +18,8 @@ def create_table(name: str, key: str, indexes: str, columns: str) -> None:
     made = [_column(spec, key.split()) for spec in columns.split()]
     op.create_table(name, *made, sa.PrimaryKeyConstraint(*key.split(), name=f"pk_{name}"))
     for index in indexes.split():
-        op.create_index(f"ix_{name}_{index}", name, [index])
+        fields = index.split(",")
+        op.create_index(f"ix_{name}_{fields[0]}", name, fields)
 
 
 def _column(spec: str, key: list[str]) -> sa.Column[object]:

@@ -27,7 +27,7 @@ TABLES = (
     (
         "runs",
         "id",
-        "state created_ms",
+        "state,created_ms created_ms",
         "id:text created_ms:int created_by:text task:text argv:text? agent:text prompt:text "
         "tools:text read_only:bool runtime:text model:text? mode:text safety:text told_only:bool "
         "node:text? require:text priority:int project:text? workspace:text setup:text gates:text "
