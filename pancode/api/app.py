@@ -1,0 +1,19 @@
+"""The HTTP application: every route of the API over one coordinator."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+
+from pancode.api.desk import Desk
+from pancode.api.fleet_routes import FLEET_VERBS
+from pancode.api.problems import HANDLERS
+from pancode.api.record_routes import RECORD_VERBS
+from pancode.api.routing import Verb
+from pancode.api.run_routes import RUN_VERBS
+
+VERBS: tuple[Verb, ...] = (*RUN_VERBS, *FLEET_VERBS, *RECORD_VERBS)
+
+
+def build_app(desk: Desk) -> Starlette:
+    """The application; whoever may connect to its socket may do everything."""
+    return Starlette(routes=[verb.route(desk) for verb in VERBS], exception_handlers=HANDLERS)

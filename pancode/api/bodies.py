@@ -1,0 +1,155 @@
+"""What requests may hold, key by key; a wrong key is named with its path and the nearest right one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from node_agent.wire.policy import Mode, Safety
+from pancode.domain.names import nearest
+from pancode.domain.request import DispatchRequest
+from pancode.errors import UsageError
+
+B = TypeVar("B", bound="Body")
+
+
+class Body(BaseModel):
+    """Base of all request bodies. Lax about JSON's types where nothing can be misread."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Empty(Body):
+    """A request that needs to say nothing."""
+
+
+class DispatchBody(Body):
+    """One dispatch; times in milliseconds, money as a decimal string."""
+
+    task: str = ""
+    by: str = "api"
+    argv: tuple[str, ...] | None = None
+    agent: str | None = None
+    node: str | None = None
+    require: dict[str, str] = Field(default_factory=dict)
+    mode: Mode | None = None
+    safety: Safety | None = None
+    model: str | None = None
+    runtime: str | None = None
+    workspace: str | None = None
+    budget: Decimal | None = None
+    timeout_ms: int | None = None
+    verify: tuple[str, ...] | None = None
+    priority: int = Field(default=0, ge=-1000, le=1000)
+    told_only: bool = False
+    on_lost: str | None = None
+    attempts: int | None = None
+    land: bool = False
+    cwd: str | None = None
+    parent: str | None = None
+    depth: int = Field(default=0, ge=0)
+    dry_run: bool = False
+    settings: dict[Literal["dispatch.safety", "dispatch.agent", "models.worker", "budget.per_run"], str] = (
+        Field(default_factory=dict)
+    )
+    """What the caller's PANCODE_ variables say; less than a flag, more than a file."""
+
+    def request(self) -> DispatchRequest:
+        given = self.model_dump(exclude={"by", "attempts", "parent", "dry_run", "settings"})
+        return DispatchRequest(**given, created_by=self.by, max_attempts=self.attempts)
+
+
+class ReasonBody(Body):
+    by: str = "api"
+    reason: str = ""
+
+
+class QueueBody(ReasonBody):
+    """`queue` None: the whole fleet."""
+
+    queue: str | None = None
+
+
+class CeilingBody(Body):
+    by: str = "api"
+    scope: str = "day"
+    usd: Decimal = Field(ge=0, allow_inf_nan=False)
+
+
+class SettleBody(Body):
+    by: str = "api"
+    run: str
+    usd: Decimal = Field(ge=0, allow_inf_nan=False)
+
+
+class LandBody(Body):
+    by: str = "api"
+    gates: bool = True
+
+
+class CallerBody(Body):
+    """Who asks, with what bring-up may use of that person's environment."""
+
+    by: str = "api"
+    environ: dict[str, str] = Field(default_factory=dict)
+
+
+class NodesBody(CallerBody):
+    """No names: all nodes."""
+
+    nodes: tuple[str, ...] = ()
+    now: bool = False
+
+
+class DrainBody(ReasonBody):
+    """No names: the whole fleet."""
+
+    nodes: tuple[str, ...] = ()
+
+
+class SpecBody(CallerBody):
+    name: str
+    host: str | None = None
+    user: str | None = None
+    port: int | None = Field(default=None, ge=1, le=65535)
+    identity: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    slots: int | None = Field(default=None, ge=1, le=256)
+    fingerprint: str | None = None
+    local: bool = False
+    local_home: str | None = None
+
+
+class TrustBody(CallerBody):
+    fingerprint: str
+
+
+class ShutdownBody(Body):
+    valkey: bool = True
+
+
+def parse(kind: type[B], data: Any) -> B:
+    """The body; UsageError with the path of the first wrong key, and the nearest right one."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as exc:
+        raise _wrong(kind, exc) from exc
+
+
+def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
+    error = exc.errors(include_url=False, include_input=False)[0]
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        names = kind.model_fields
+        near = nearest(str(error["loc"][-1]), names)
+        fix = f"did you mean {near}?" if near is not None else f"it knows {', '.join(names)}"
+        return UsageError(f"the request has the unknown key {path!r}", fix=fix, code="unknown_key")
+    return UsageError(f"{path or 'the request'}: {error['msg']}", fix=_hint(error), code="bad_value")
+
+
+def _hint(error: Mapping[str, Any]) -> str:
+    expected = error.get("ctx", {}).get("expected")
+    return f"it may be {expected}" if expected else ""

@@ -1,0 +1,69 @@
+"""What every route has at hand: the coordinator, its process's facts, and a bell that rings on change."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from pancode.control.core import Core
+from pancode.control.faces import Coordinator
+from pancode.control.query_fleet import Since
+from pancode.errors import UnavailableError
+
+
+class Bell:
+    """Rung from any thread when something may have changed; waited for on the event loop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self.count = 0
+        """Read it before looking, hand it to `wait`: nothing is missed in between."""
+
+    def ring(self) -> None:
+        with self._lock:
+            self.count += 1
+            waiting = list(self._waiting)
+        for loop, event in waiting:
+            with suppress(RuntimeError):  # that loop has ended, and its waiter with it
+                loop.call_soon_threadsafe(event.set)
+
+    async def wait(self, seen: int, timeout_s: float) -> None:
+        """Until the bell has rung since `seen`, or the time is over."""
+        mine = (asyncio.get_running_loop(), asyncio.Event())
+        with self._lock:
+            if self.count != seen:
+                return
+            self._waiting.add(mine)
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(mine[1].wait(), timeout_s)
+        finally:
+            with self._lock:
+                self._waiting.discard(mine)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Handed to every route. `facts`: pid, version, home, since ... of this process."""
+
+    coordinator: Coordinator
+    facts: dict[str, Any]
+    shutdown: Callable[[], None]
+    bell: Bell = field(default_factory=Bell)
+    since: Since = field(default_factory=Since)
+    closing: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def core(self) -> Core:
+        return self.coordinator.plane.core
+
+    def poke(self) -> None:
+        """Act on a change now instead of at the next round."""
+        with suppress(UnavailableError):  # the loop tells, and mends
+            self.coordinator.plane.turn()
+        self.bell.ring()

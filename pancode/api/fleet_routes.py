@@ -1,0 +1,164 @@
+"""Routes of machines: status, bring-up with its steps as they happen, drain, trust, removal."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from pancode.api.bodies import CallerBody, DrainBody, NodesBody, ShutdownBody, SpecBody, TrustBody
+from pancode.api.desk import Desk
+from pancode.api.routing import Call, Verb
+from pancode.api.streaming import sse, steps
+from pancode.control import query_fleet
+from pancode.control.core import open_fences
+from pancode.control.faces import Caller, NodeSpec, Progress
+from pancode.domain.records import Node
+from pancode.errors import RefusedError
+
+
+def _status(desk: Desk, call: Call) -> Any:
+    return query_fleet.fleet(desk.core, desk.since, desk.facts)
+
+
+def _node(desk: Desk, call: Call) -> Any:
+    return query_fleet.node(desk.core, desk.since, call.path["node"])
+
+
+def _check_names(desk: Desk, names: tuple[str, ...]) -> None:
+    with desk.core.ports.ledger.transaction() as tx:
+        for name in names:
+            query_fleet.known_node(tx, name)
+
+
+def _up(desk: Desk, call: Call) -> Any:
+    body: NodesBody = call.body
+    _check_names(desk, body.nodes)
+
+    def work(progress: Progress) -> Any:
+        results = desk.coordinator.fleet.up(body.nodes, _caller(body), progress)
+        desk.poke()
+        return {"results": [asdict(r) for r in results], **_status(desk, call)}
+
+    return sse(steps(desk, work))
+
+
+def _down(desk: Desk, call: Call) -> Any:
+    body: NodesBody = call.body
+    _check_names(desk, body.nodes)
+    if not body.now:
+        _refuse_while_running(desk, body.nodes)
+
+    def work(progress: Progress) -> Any:
+        results = desk.coordinator.fleet.down(body.nodes, _caller(body), progress)
+        return {"results": [asdict(r) for r in results]}
+
+    return sse(steps(desk, work))
+
+
+def _refuse_while_running(desk: Desk, names: tuple[str, ...]) -> None:
+    with desk.core.ports.ledger.transaction() as tx:
+        busy = sorted({f.run for f in open_fences(tx) if not names or f.node in names})
+    if busy:
+        listed = ", ".join(busy[:8])
+        raise RefusedError(
+            f"{len(busy)} runs are in flight",
+            why=f"{listed}: they go on without us, and deliver when the fleet is up again",
+            fix="pancode fleet down --now, or wait for them, or pancode runs stop RUN",
+            code="runs_in_flight",
+        )
+
+
+def _drain(desk: Desk, call: Call) -> Any:
+    body: DrainBody = call.body
+    _check_names(desk, body.nodes)
+    reason = body.reason or f"drained by {body.by}"
+    return _set_drain(desk, body, reason)
+
+
+def _resume(desk: Desk, call: Call) -> Any:
+    body: DrainBody = call.body
+    _check_names(desk, body.nodes)
+    if not body.nodes:
+        desk.coordinator.plane.put_setting("paused", None, body.by)
+    return _set_drain(desk, body, None)
+
+
+def _set_drain(desk: Desk, body: DrainBody, reason: str | None) -> Any:
+    """No names: the fleet itself takes no new work, and every node of it."""
+    plane = desk.coordinator.plane
+    if not body.nodes:
+        plane.put_setting("draining", reason, body.by)
+    for name in body.nodes or _names(desk):
+        plane.drain(name, reason, body.by)
+    return {"nodes": list(body.nodes or _names(desk)), "draining": reason}
+
+
+def _names(desk: Desk) -> list[str]:
+    with desk.core.ports.ledger.transaction() as tx:
+        return [node.name for node in tx.find(Node) if node.removed is None]
+
+
+def _doctor(desk: Desk, call: Call) -> Any:
+    body: NodesBody = call.body
+    _check_names(desk, body.nodes)
+    return {"checks": desk.coordinator.fleet.doctor(body.nodes, _caller(body))}
+
+
+def _probe(desk: Desk, call: Call) -> Any:
+    body: SpecBody = call.body
+    probed = desk.coordinator.fleet.probe(_spec(body), _caller(body))
+    questions = [asdict(question) for question in probed.questions]
+    return {"target": probed.target, "questions": questions, "warnings": list(probed.warnings)}
+
+
+def _add(desk: Desk, call: Call) -> Any:
+    body: SpecBody = call.body
+    node = desk.coordinator.fleet.add(_spec(body), _caller(body))
+    return query_fleet.node(desk.core, desk.since, node.name)
+
+
+def _remove(desk: Desk, call: Call) -> Any:
+    body: CallerBody = call.body
+    name = call.path["node"]
+    _check_names(desk, (name,))
+
+    def work(progress: Progress) -> Any:
+        return asdict(desk.coordinator.fleet.remove(name, _caller(body), progress))
+
+    return sse(steps(desk, work))
+
+
+def _trust(desk: Desk, call: Call) -> Any:
+    body: TrustBody = call.body
+    name = call.path["node"]
+    _check_names(desk, (name,))
+    return asdict(desk.coordinator.fleet.trust(name, body.fingerprint, _caller(body)))
+
+
+def _shutdown(desk: Desk, call: Call) -> Any:
+    desk.shutdown()
+    return {"stopping": True, "pid": desk.facts.get("pid")}
+
+
+def _caller(body: CallerBody) -> Caller:
+    return Caller(body.by, dict(body.environ))
+
+
+def _spec(body: SpecBody) -> NodeSpec:
+    return NodeSpec(**body.model_dump(exclude={"by", "environ"}))
+
+
+FLEET_VERBS: tuple[Verb, ...] = (
+    Verb("GET", "/v1/fleet", _status),
+    Verb("POST", "/v1/fleet/up", _up, NodesBody),
+    Verb("POST", "/v1/fleet/down", _down, NodesBody),
+    Verb("POST", "/v1/fleet/drain", _drain, DrainBody, pokes=True),
+    Verb("POST", "/v1/fleet/resume", _resume, DrainBody, pokes=True),
+    Verb("POST", "/v1/fleet/doctor", _doctor, NodesBody),
+    Verb("GET", "/v1/nodes/{node}", _node),
+    Verb("POST", "/v1/nodes/probe", _probe, SpecBody),
+    Verb("POST", "/v1/nodes", _add, SpecBody, status=201),
+    Verb("POST", "/v1/nodes/{node}/remove", _remove, CallerBody),
+    Verb("POST", "/v1/nodes/{node}/trust", _trust, TrustBody),
+    Verb("POST", "/v1/shutdown", _shutdown, ShutdownBody),
+)

@@ -1,0 +1,77 @@
+"""Turns every failure into problem+json (RFC 9457) with code, why, fix and the command's exit status."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from pancode.errors import ConflictError, ExitCode, NotFoundError, PancodeError, Problem
+
+log = logging.getLogger("pancode.api")
+
+STATUS: dict[int, int] = {
+    ExitCode.USAGE: 400,
+    ExitCode.CONFIG: 422,
+    ExitCode.NOT_FOUND: 404,
+    ExitCode.REFUSED: 409,
+    ExitCode.UNAVAILABLE: 503,
+    ExitCode.WORKSPACE: 409,
+    ExitCode.SIGNATURE: 422,
+}
+
+
+def body_of(problem: Problem, status: int) -> dict[str, Any]:
+    return {
+        "type": f"urn:pancode:error:{problem.code}",
+        "title": problem.message,
+        "status": status,
+        "code": problem.code,
+        "message": problem.message,
+        "why": problem.why,
+        "fix": problem.fix,
+        "exit_code": problem.exit_code,
+        "retryable": problem.retryable,
+    }
+
+
+def problem_of(error: BaseException) -> Problem:
+    """What is told of any failure; one that we did not foresee names its type and where to look."""
+    if isinstance(error, PancodeError):
+        return error.problem()
+    log.error("unforeseen", exc_info=error)
+    why = f"{type(error).__name__}: {error}"
+    return PancodeError("PanCode itself failed", why=why, fix="look at run/coordinator.log").problem()
+
+
+def response_of(error: BaseException) -> JSONResponse:
+    problem = problem_of(error)
+    status = 409 if isinstance(error, ConflictError) else STATUS.get(problem.exit_code, 500)
+    return JSONResponse(body_of(problem, status), status, media_type="application/problem+json")
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    return response_of(error)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """A path or method that is not there."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    told = NotFoundError(
+        f"{request.method} {request.url.path} is not there",
+        why="this coordinator may be of another version",
+        fix="pancode fleet status",
+        code="no_such_route",
+    ).problem()
+    return JSONResponse(body_of(told, status), status, media_type="application/problem+json")
+
+
+HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+    PancodeError: on_error,
+    HTTPException: on_http_error,
+    Exception: on_error,
+}

@@ -1,0 +1,216 @@
+"""Routes of what waits, what was spent, what was signed, and what there is to choose from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
+from pancode.api.bodies import CeilingBody, QueueBody, ReasonBody, SettleBody
+from pancode.api.desk import Desk
+from pancode.api.routing import Call, Verb
+from pancode.control import query, query_fleet, query_money, query_queue, query_receipts, query_story
+from pancode.domain.agents import find_agent
+from pancode.domain.names import not_found
+from pancode.domain.records import Node, RunState
+from pancode.domain.runtimes import RUNTIMES
+from pancode.errors import UsageError
+
+
+def _ping(desk: Desk, call: Call) -> Any:
+    return desk.facts
+
+
+# -- queues ----------------------------------------------------------------------------------------
+
+
+def _queues(desk: Desk, call: Call) -> Any:
+    return query_queue.queues(desk.core, call.query.get("name"))
+
+
+def _pause(desk: Desk, call: Call) -> Any:
+    body: QueueBody = call.body
+    return _set_pause(desk, body, body.reason or f"paused by {body.by}")
+
+
+def _resume(desk: Desk, call: Call) -> Any:
+    return _set_pause(desk, call.body, None)
+
+
+def _set_pause(desk: Desk, body: QueueBody, reason: str | None) -> Any:
+    """The whole fleet, one node's queue, or one pool."""
+    plane = desk.coordinator.plane
+    node = _node_of_queue(desk, body.queue)
+    if body.queue is None:
+        plane.put_setting(query_queue.PAUSED, reason, body.by)
+    elif node is not None:
+        plane.change_node(node, lambda known: _with_pause(known, reason))
+    else:
+        with desk.core.ports.ledger.transaction() as tx:
+            key = query_queue.pause_key(tx, body.queue)
+        plane.put_setting(key, reason, body.by)
+    return {"queue": body.queue, "paused": reason}
+
+
+def _with_pause(node: Node, reason: str | None) -> Node:
+    return replace(node, paused=reason)
+
+
+def _node_of_queue(desk: Desk, name: str | None) -> str | None:
+    """The node whose queue is meant, by its name or by the queue's."""
+    with desk.core.ports.ledger.transaction() as tx:
+        for node in tx.find(Node):
+            if name is not None and name in (node.name, f"node.{node.tag}"):
+                return node.name
+    return None
+
+
+def _take_out(desk: Desk, call: Call) -> Any:
+    """Only what still waits: what a node holds must be stopped there, and that is another word."""
+    with desk.core.ports.ledger.transaction() as tx:
+        run = query.find_run(tx, call.path["run"])
+    if run.state is not RunState.PENDING:
+        raise UsageError(
+            f"{run.id} does not wait, it is {run.state}",
+            fix=f"pancode runs stop {run.id}",
+            code="not_waiting",
+        )
+    body: ReasonBody = call.body
+    stopped = desk.coordinator.plane.stop(run.id, body.reason or f"taken out of the queue by {body.by}")
+    return query.brief(desk.core, stopped.id)
+
+
+# -- money -----------------------------------------------------------------------------------------
+
+
+def _budget(desk: Desk, call: Call) -> Any:
+    estimate = desk.coordinator.around({}).defaults(None).estimate_usd
+    return query_money.budget(desk.core, estimate, call.flag("all"))
+
+
+def _ceiling(desk: Desk, call: Call) -> Any:
+    body: CeilingBody = call.body
+    kind, _, name = body.scope.partition(":")
+    if kind not in ("day", "node", "agent") or (kind == "day") == bool(name):
+        raise UsageError(
+            f"there is no budget scope {body.scope!r}",
+            why="session, month and run scopes are not there yet",
+            fix="day, node:NAME or agent:NAME",
+            code="bad_scope",
+        )
+    if kind == "node":
+        with desk.core.ports.ledger.transaction() as tx:
+            query_fleet.known_node(tx, name)
+    desk.coordinator.plane.set_ceiling(body.scope, body.usd, body.by)
+    return _budget(desk, call)
+
+
+def _settle(desk: Desk, call: Call) -> Any:
+    body: SettleBody = call.body
+    with desk.core.ports.ledger.transaction() as tx:
+        run = query.find_run(tx, body.run)
+    settled = desk.coordinator.plane.settle_by_hand(run.id, body.usd, body.by)
+    return {"run": run.id, "usd": f"{body.usd:f}", "attempts": settled}
+
+
+# -- receipts and records --------------------------------------------------------------------------
+
+
+def _receipts(desk: Desk, call: Call) -> Any:
+    return {"receipts": query_receipts.receipts(desk.core, call.number("limit", 20, query.MOST))}
+
+
+def _receipt(desk: Desk, call: Call) -> Any:
+    return query_receipts.receipt(desk.core, call.path["run"])
+
+
+def _export(desk: Desk, call: Call) -> Any:
+    return query_receipts.export(desk.core, call.query.get("run"))
+
+
+def _audit(desk: Desk, call: Call) -> Any:
+    limit = call.number("limit", 50, query.MOST)
+    return {"audit": query_story.audit(desk.core, call.query.get("about"), limit)}
+
+
+# -- what there is to choose from ------------------------------------------------------------------
+
+
+def _agents(desk: Desk, call: Call) -> Any:
+    around = desk.coordinator.around({})
+    agents = around.agents(_project(desk, call))
+    name = call.query.get("name")
+    chosen = [find_agent(agents, name)] if name is not None else list(agents.values())
+    return {"agents": [_plain(asdict(agent)) for agent in chosen]}
+
+
+def _plain(agent: dict[str, Any]) -> dict[str, Any]:
+    usd = agent["limits"]["usd"]
+    limits = {**agent["limits"], "usd": None if usd is None else f"{usd:f}"}
+    return {**agent, "limits": limits}
+
+
+def _runtimes(desk: Desk, call: Call) -> Any:
+    """What PanCode knows, and where it was found."""
+    fleet = query_fleet.fleet(desk.core, desk.since, {})
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in RUNTIMES}
+    for node in fleet["nodes"]:
+        for fact in node["runtimes"]:
+            found.setdefault(fact["name"], []).append({"node": node["name"], **fact})
+    name = call.query.get("name")
+    if name is not None and name not in found:
+        raise not_found("runtime", name, found, "pancode runtimes")
+    return {"runtimes": [{"name": n, "nodes": f} for n, f in found.items() if name in (None, n)]}
+
+
+def _modes(desk: Desk, call: Call) -> Any:
+    default = desk.coordinator.around({}).defaults(_project(desk, call)).mode
+    modes = [
+        {
+            "name": m.value,
+            "dispatches": m in MODE_DISPATCHES,
+            "writes": m in MODE_WRITES,
+            "default": m is default,
+        }
+        for m in Mode
+    ]
+    return {"modes": modes}
+
+
+def _safety(desk: Desk, call: Call) -> Any:
+    default = desk.coordinator.around({}).defaults(_project(desk, call)).safety
+    levels = [
+        {"name": s.value, "allows": sorted(a.value for a in ALLOWED[s]), "default": s == default}
+        for s in Safety
+    ]
+    return {"safety": levels}
+
+
+def _config(desk: Desk, call: Call) -> Any:
+    return {"settings": desk.coordinator.around({}).origins(_project(desk, call))}
+
+
+def _project(desk: Desk, call: Call) -> str | None:
+    cwd = call.query.get("cwd")
+    return desk.coordinator.around({}).project_of(cwd) if cwd is not None else None
+
+
+RECORD_VERBS: tuple[Verb, ...] = (
+    Verb("GET", "/v1/ping", _ping),
+    Verb("GET", "/v1/queues", _queues, query=("name",)),
+    Verb("POST", "/v1/queues/pause", _pause, QueueBody, pokes=True),
+    Verb("POST", "/v1/queues/resume", _resume, QueueBody, pokes=True),
+    Verb("POST", "/v1/queues/runs/{run}/remove", _take_out, ReasonBody, pokes=True),
+    Verb("GET", "/v1/budget", _budget, query=("all",)),
+    Verb("POST", "/v1/budget/ceiling", _ceiling, CeilingBody, pokes=True),
+    Verb("POST", "/v1/budget/settle", _settle, SettleBody, pokes=True),
+    Verb("GET", "/v1/receipts", _receipts, query=("limit",)),
+    Verb("GET", "/v1/receipts/{run}", _receipt),
+    Verb("GET", "/v1/export", _export, query=("run",)),
+    Verb("GET", "/v1/audit", _audit, query=("about", "limit")),
+    Verb("GET", "/v1/agents", _agents, query=("cwd", "name")),
+    Verb("GET", "/v1/runtimes", _runtimes, query=("cwd", "name")),
+    Verb("GET", "/v1/modes", _modes, query=("cwd",)),
+    Verb("GET", "/v1/safety", _safety, query=("cwd",)),
+    Verb("GET", "/v1/config", _config, query=("cwd",)),
+)

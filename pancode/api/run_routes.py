@@ -1,0 +1,143 @@
+"""Routes of runs: dispatch, look, follow, stop, again, diff, land."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from pancode.api.bodies import DispatchBody, LandBody, ReasonBody
+from pancode.api.desk import Desk
+from pancode.api.routing import Call, Verb
+from pancode.api.streaming import log_events, run_events, sse
+from pancode.control import query, query_log, query_story
+from pancode.control.dispatch import Judged, dispatch, dry_run
+from pancode.control.query_receipts import verify
+from pancode.domain.records import Run
+from pancode.domain.resolve import Resolution
+
+
+def _dispatch(desk: Desk, call: Call) -> Any:
+    body: DispatchBody = call.body
+    around = desk.coordinator.around({**body.settings})
+    if body.dry_run:
+        return _report(dry_run(desk.core, around, body.request(), body.parent))
+    done = dispatch(desk.core, around, body.request(), body.parent)
+    return {**query.queued(done.run), "warnings": list(done.warnings)}
+
+
+def _report(judged: Judged) -> dict[str, Any]:
+    """What `--dry-run` shows: the ten gates and what would happen."""
+    gates = [
+        {"gate": v.gate, "passed": v.passed, "warning": v.warning, "words": v.words, "fix": v.fix}
+        for v in judged.verdicts
+    ]
+    admitted = all(v.passed for v in judged.verdicts)
+    return {"dry_run": True, "admitted": admitted, "gates": gates, **_plan(judged.resolution)}
+
+
+def _plan(resolution: Resolution) -> dict[str, Any]:
+    nodes = [
+        {"node": c.name, "fits": c.fits, "ready": c.ready, "why": c.why, "fix": c.fix}
+        for c in resolution.candidates
+    ]
+    return {
+        "agent": resolution.agent.name,
+        "runtime": resolution.runtime.name,
+        "model": resolution.model,
+        "mode": resolution.mode.value,
+        "safety": resolution.safety.value,
+        "workspace": resolution.workspace,
+        "project": resolution.project,
+        "setup": [list(argv) for argv in resolution.setup],
+        "verify": [list(argv) for argv in resolution.gates],
+        "limits": resolution.limits.plain(),
+        "nodes": nodes,
+        "network": "not restricted: isolation none",
+        "env": list(resolution.env),
+        "secrets": list(resolution.secrets),
+        "estimate_usd": f"{resolution.estimate_usd:f}",
+    }
+
+
+def _runs(desk: Desk, call: Call) -> Any:
+    return {"runs": query.runs(desk.core, call.number("limit", 20, query.MOST))}
+
+
+def _show(desk: Desk, call: Call) -> Any:
+    return query.show(desk.core, call.path["run"])
+
+
+def _brief(desk: Desk, call: Call) -> Any:
+    return query.brief(desk.core, call.path["run"])
+
+
+def _why(desk: Desk, call: Call) -> Any:
+    return query_story.why(desk.core, call.path["run"])
+
+
+def _events(desk: Desk, call: Call) -> Any:
+    query.brief(desk.core, call.path["run"])  # an unknown run is an answer of its own, not an event
+    return sse(run_events(desk, call))
+
+
+def _log(desk: Desk, call: Call) -> Any:
+    place = query_log.LogPlace.of(call.query)
+    piece = query_log.read_log(desk.core, desk.coordinator.streams, call.path["run"], place)
+    if call.flag("follow"):
+        return sse(log_events(desk, call))
+    told = {"Pancode-Attempt": piece.place.attempt, "Pancode-Next": str(piece.place.offset)}
+    told["Pancode-State"] = "more" if piece.more else "end" if piece.end else "open"
+    return Response(piece.data, media_type="application/octet-stream", headers=told)
+
+
+def _streams(desk: Desk, call: Call) -> Any:
+    return {"streams": query_log.stream_names(desk.core, desk.coordinator.streams, call.path["run"])}
+
+
+def _meant(desk: Desk, call: Call) -> Run:
+    with desk.core.ports.ledger.transaction() as tx:
+        return query.find_run(tx, call.path["run"])
+
+
+def _stop(desk: Desk, call: Call) -> Any:
+    body: ReasonBody = call.body
+    reason = body.reason or f"stopped by {body.by}"
+    run = desk.coordinator.plane.stop(_meant(desk, call).id, reason)
+    return query.brief(desk.core, run.id)
+
+
+def _retry(desk: Desk, call: Call) -> Any:
+    return query.queued(desk.coordinator.plane.retry(_meant(desk, call).id, call.body.by))
+
+
+def _diff(desk: Desk, call: Call) -> Any:
+    run = _meant(desk, call)
+    return {"run": run.id, "diff": desk.coordinator.code.diff(run, call.flag("stat"))}
+
+
+def _land(desk: Desk, call: Call) -> Any:
+    body: LandBody = call.body
+    run = _meant(desk, call)
+    return {"run": run.id, **desk.coordinator.code.land(run, body.gates)}
+
+
+def _verify(desk: Desk, call: Call) -> Any:
+    return verify(desk.core, call.path["run"], desk.coordinator.streams)
+
+
+RUN_VERBS: tuple[Verb, ...] = (
+    Verb("GET", "/v1/runs", _runs, query=("limit",)),
+    Verb("POST", "/v1/runs", _dispatch, DispatchBody, pokes=True, status=201),
+    Verb("GET", "/v1/runs/{run}", _show),
+    Verb("GET", "/v1/runs/{run}/brief", _brief),
+    Verb("GET", "/v1/runs/{run}/why", _why),
+    Verb("GET", "/v1/runs/{run}/events", _events),
+    Verb("GET", "/v1/runs/{run}/log", _log, query=("offset", "stream", "attempt", "follow")),
+    Verb("GET", "/v1/runs/{run}/streams", _streams),
+    Verb("POST", "/v1/runs/{run}/stop", _stop, ReasonBody, pokes=True),
+    Verb("POST", "/v1/runs/{run}/retry", _retry, ReasonBody, pokes=True, status=201),
+    Verb("GET", "/v1/runs/{run}/diff", _diff, query=("stat",)),
+    Verb("POST", "/v1/runs/{run}/land", _land, LandBody),
+    Verb("GET", "/v1/runs/{run}/verify", _verify),
+)

@@ -1,0 +1,115 @@
+"""Server-sent events: a run's progress, a log by byte offset, the steps of a long call."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from pancode.api.desk import Desk
+from pancode.api.problems import body_of, problem_of
+from pancode.api.routing import Call
+from pancode.control.faces import Progress, ProgressLine
+from pancode.control.query import brief
+from pancode.control.query_log import LogPlace, read_log
+
+LOOK_S = 0.5
+QUIET_S = 10.0
+"""A comment is sent this often, so that a reader can tell a quiet run from a dead coordinator."""
+
+
+def sse(events: AsyncIterator[str]) -> StreamingResponse:
+    return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+def event(kind: str, data: Any, mark: str = "") -> str:
+    """One event; JSON holds no line break, so it is one data line."""
+    head = f"id: {mark}\n" if mark else ""
+    return f"{head}event: {kind}\ndata: {json.dumps(data)}\n\n"
+
+
+async def run_events(desk: Desk, call: Call) -> AsyncIterator[str]:
+    """`run` whenever its shape has changed, the last one with state `ended`; `problem` on failure."""
+    last: Any = None
+    quiet = 0.0
+    while not desk.closing.is_set():
+        seen = desk.bell.count
+        try:
+            shape = await run_in_threadpool(brief, desk.core, call.path["run"])
+        except Exception as error:
+            yield event("problem", body_of(problem_of(error), 500))
+            return
+        quiet = 0.0 if shape != last else quiet + LOOK_S
+        if shape != last:
+            last = shape
+            yield event("run", shape)
+        if shape["state"] == "ended":
+            return
+        if quiet >= QUIET_S:
+            quiet = 0.0
+            yield ": still here\n\n"
+        await desk.bell.wait(seen, LOOK_S)
+
+
+async def log_events(desk: Desk, call: Call) -> AsyncIterator[str]:
+    """`log` with bytes from an offset, `attempt` where another attempt begins, `end` when nothing can follow.
+
+    Each `log` carries where the next one begins: whoever comes back with that misses and repeats nothing.
+    """
+    place = LogPlace.of(call.query)
+    quiet = 0.0
+    while not desk.closing.is_set():
+        seen = desk.bell.count
+        try:
+            piece = await run_in_threadpool(
+                read_log, desk.core, desk.coordinator.streams, call.path["run"], place
+            )
+        except Exception as error:
+            yield event("problem", body_of(problem_of(error), 500))
+            return
+        if piece.place.attempt != place.attempt and piece.place.attempt:
+            yield event("attempt", {"attempt": piece.place.attempt, "stream": place.stream})
+        place = piece.place
+        if piece.data:
+            quiet = 0.0
+            shown = base64.b64encode(piece.data).decode()
+            data = {"attempt": place.attempt, "next": place.offset, "stream": place.stream, "b64": shown}
+            yield event("log", data, f"{place.attempt}:{place.offset}")
+        elif piece.end:
+            yield event("end", {"attempt": place.attempt, "next": place.offset, "complete": piece.complete})
+            return
+        elif not piece.more:
+            quiet += LOOK_S
+            if quiet >= QUIET_S:
+                quiet = 0.0
+                yield ": still here\n\n"
+            await desk.bell.wait(seen, LOOK_S)
+
+
+async def steps(desk: Desk, work: Callable[[Progress], Any]) -> AsyncIterator[str]:
+    """`progress` for each step while `work` runs in its own thread, then `result` or `problem`."""
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[ProgressLine | None] = asyncio.Queue()
+
+    def tell(line: ProgressLine) -> None:
+        loop.call_soon_threadsafe(lines.put_nowait, line)
+
+    def run() -> Any:
+        try:
+            return work(tell)
+        finally:
+            loop.call_soon_threadsafe(lines.put_nowait, None)
+
+    task = asyncio.create_task(run_in_threadpool(run))
+    while (line := await lines.get()) is not None:
+        yield event("progress", asdict(line))
+    try:
+        yield event("result", await task)
+    except Exception as error:
+        yield event("problem", body_of(problem_of(error), 500))

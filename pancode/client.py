@@ -1,0 +1,345 @@
+"""The API's client on the coordinator's unix socket; starts the coordinator when none runs."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from pancode import __version__
+from pancode.errors import ExitCode, PancodeError, UnavailableError
+
+if TYPE_CHECKING:
+    import subprocess
+
+Json = dict[str, Any]
+
+SOCKET = "api.sock"
+START_S = 60.0
+LOOK_S = 0.05
+ANSWER_S = 120.0
+STREAM_S = 45.0
+"""A stream that is silent this long is cut: the coordinator speaks at least every 10 s."""
+_LONGEST = 100
+_LOG_CAP = 4 * 2**20
+
+
+class NotRunningError(UnavailableError):
+    """No coordinator runs on this home."""
+
+    code = "not_running"
+
+
+class StreamCutError(UnavailableError):
+    """The coordinator went away in the middle of a stream; ask again from where you are."""
+
+    code = "stream_cut"
+
+
+class ApiError(PancodeError):
+    """What the coordinator answered instead: its code, why, fix and exit status."""
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        super().__init__(
+            str(problem.get("message") or problem.get("title") or "the coordinator answered with an error"),
+            why=str(problem.get("why") or ""),
+            fix=str(problem.get("fix") or ""),
+            code=str(problem.get("code") or "internal"),
+        )
+        self.exit_code = _exit_code(problem.get("exit_code"))
+        self.retryable = bool(problem.get("retryable"))
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One server-sent event; `data` is plain JSON."""
+
+    kind: str
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """Bytes of a log and where they end. `state`: more is there, may come (`open`), or not (`end`)."""
+
+    data: bytes
+    attempt: str
+    next: int
+    state: str
+
+
+def home_of(environ: Mapping[str, str]) -> Path:
+    """`$PANCODE_HOME` or `~/.pancode`, absolute."""
+    given = environ.get("PANCODE_HOME")
+    user = Path(environ.get("HOME") or Path.home())
+    return Path(given).expanduser().absolute() if given else user / ".pancode"
+
+
+@contextmanager
+def reachable(folder: Path, name: str) -> Iterator[str]:
+    """The socket's path, through an open folder where it would be too long for a socket's address."""
+    path = str(folder / name)
+    if len(os.fsencode(path)) <= _LONGEST:
+        yield path
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{handle}/{name}"
+    finally:
+        os.close(handle)
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, home: Path, timeout_s: float) -> None:
+        super().__init__("pancode", timeout=timeout_s)
+        self._home = home
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        try:
+            with reachable(self._home, SOCKET) as path:
+                self.sock.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError) as exc:
+            self.close()
+            raise NotRunningError(
+                f"no coordinator runs on {self._home}", why=str(exc), fix="pancode fleet up"
+            ) from exc
+        except OSError as exc:
+            self.close()
+            raise UnavailableError(
+                f"the coordinator's socket in {self._home} cannot be used",
+                why=str(exc),
+                fix="run as the user whose home this is, or set PANCODE_HOME",
+            ) from exc
+
+
+class Client:
+    """One per command. `starts`: begin a coordinator when none runs; else NotRunningError."""
+
+    def __init__(self, home: Path, *, starts: bool = True) -> None:
+        self.home = home
+        self.starts = starts
+        self.server_version = __version__
+
+    def get(self, path: str, **query: object) -> Any:
+        """The answer as plain JSON; ApiError for a refusal of any kind."""
+        return self._json("GET", _with(path, query), None)
+
+    def post(self, path: str, body: Json | None = None) -> Any:
+        """As `get`, for a request that changes something. Never sent twice."""
+        return self._json("POST", path, body or {})
+
+    def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
+        """A piece of a stored log."""
+        query = {"stream": stream, "attempt": attempt, "offset": offset}
+        connection, response = self._send("GET", _with(path_of("runs", run, "log"), query), None, ANSWER_S)
+        try:
+            data = _reading(response.read)
+            _check(response, data)
+        finally:
+            connection.close()
+        told = response.headers
+        next_ = int(told.get("Pancode-Next") or offset)
+        return LogPart(data, told.get("Pancode-Attempt") or "", next_, told.get("Pancode-State") or "end")
+
+    def events(
+        self, method: str, path: str, body: Json | None = None, query: Mapping[str, object] | None = None
+    ) -> Iterator[Event]:
+        """Server-sent events to the end. ApiError for `problem`, StreamCutError when it is cut."""
+        connection, response = self._send(method, _with(path, query or {}), body, STREAM_S)
+        try:
+            if response.status >= 400:
+                _check(response, _reading(response.read))
+            yield from _events(response)
+        finally:
+            connection.close()
+
+    def _json(self, method: str, path: str, body: Json | None) -> Any:
+        connection, response = self._send(method, path, body, ANSWER_S)
+        try:
+            data = _reading(response.read)
+        finally:
+            connection.close()
+        _check(response, data)
+        return json.loads(data)
+
+    def _send(
+        self, method: str, path: str, body: Json | None, timeout_s: float
+    ) -> tuple[_Connection, http.client.HTTPResponse]:
+        """Send once; where no coordinator runs (so nothing was sent) start one first."""
+        try:
+            return self._once(method, path, body, timeout_s)
+        except NotRunningError:
+            if not self.starts:
+                raise
+        start_coordinator(self.home)
+        return self._once(method, path, body, timeout_s)
+
+    def _once(
+        self, method: str, path: str, body: Json | None, timeout_s: float
+    ) -> tuple[_Connection, http.client.HTTPResponse]:
+        connection = _Connection(self.home, timeout_s)
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+            response = _reading(connection.getresponse)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, OSError):
+                raise _went_away(error) from error
+            raise
+        self.server_version = response.headers.get("Pancode-Version") or self.server_version
+        return connection, response
+
+
+def path_of(*parts: str) -> str:
+    """A path of the API; what a person typed is one part of it, whatever is in it."""
+    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def start_coordinator(home: Path) -> None:
+    """Begin a coordinator in its own session and wait until it answers; another one that begins is as good.
+
+    UnavailableError, or the error that the coordinator itself told.
+    """
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (home / "run").mkdir(mode=0o700, exist_ok=True)
+    log = home / "run/coordinator.log"
+    if log.exists() and log.stat().st_size > _LOG_CAP:
+        log.replace(log.with_suffix(".log.1"))
+    begin = log.stat().st_size if log.exists() else 0
+    child = _spawn(home, log)
+    for look in range(int(START_S / LOOK_S)):
+        if _answers(home):
+            return
+        code = child.poll()
+        if code not in (None, 0):
+            raise _start_failed(log, begin, code or 1)
+        if code == 0 and look % 20 == 19:  # it found another one, which may have been on its way out
+            child = _spawn(home, log)
+        time.sleep(LOOK_S)
+    raise UnavailableError(
+        "the coordinator did not answer in time", why=f"{START_S:.0f} s have passed", fix=f"look at {log}"
+    )
+
+
+def _spawn(home: Path, log: Path) -> subprocess.Popen[bytes]:
+    import subprocess
+
+    with open(log, "ab", opener=_private) as sink:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pancode", "serve", "--child"],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            cwd="/",
+            env={**os.environ, "PANCODE_HOME": str(home)},
+            start_new_session=True,
+        )
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _answers(home: Path) -> bool:
+    connection = _Connection(home, 5)
+    try:
+        connection.request("GET", "/v1/ping")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException, UnavailableError):
+        return False
+    finally:
+        connection.close()
+
+
+def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
+    """The child's last line is its error as JSON; anything else is shown as it stands."""
+    with open(log, "rb") as file:
+        file.seek(begin)
+        lines = file.read()[-8000:].decode("utf-8", "replace").strip().splitlines()
+    for line in reversed(lines):
+        try:
+            told = json.loads(line)["error"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        return ApiError(told)
+    return UnavailableError(
+        f"the coordinator did not start (exit {code})",
+        why=" | ".join(lines[-4:]) or "it said nothing",
+        fix=f"look at {log}, or run pancode serve",
+    )
+
+
+def _events(response: http.client.HTTPResponse) -> Iterator[Event]:
+    kind, data = "message", ""
+    while True:
+        line = _reading(response.readline)
+        if not line:
+            return
+        text = line.decode().rstrip("\r\n")
+        if text.startswith("event:"):
+            kind = text[6:].strip()
+        elif text.startswith("data:"):
+            data += text[5:].strip()
+        elif not text and data:
+            told = json.loads(data)
+            if kind == "problem":
+                raise ApiError(told)
+            yield Event(kind, told)
+            kind, data = "message", ""
+
+
+def _reading(read: Any) -> Any:
+    """Reads; a coordinator that dies while it answers is StreamCutError."""
+    try:
+        return read()
+    except (OSError, http.client.HTTPException) as exc:
+        raise _went_away(exc) from exc
+
+
+def _went_away(error: BaseException) -> StreamCutError:
+    return StreamCutError(
+        "the coordinator went away while it answered",
+        why=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
+        fix="look before you repeat: pancode runs",
+    )
+
+
+def _check(response: http.client.HTTPResponse, data: bytes) -> None:
+    if response.status < 400:
+        return
+    try:
+        problem = json.loads(data)
+    except ValueError:
+        problem = {}
+    told = problem if isinstance(problem, dict) else {}
+    raise ApiError({"message": f"the coordinator answered {response.status}", **told})
+
+
+def _exit_code(value: object) -> ExitCode:
+    try:
+        return ExitCode(int(str(value)))
+    except ValueError:
+        return ExitCode.INTERNAL
+
+
+def _with(path: str, query: Mapping[str, object]) -> str:
+    said = {name: _word(value) for name, value in query.items() if value not in (None, "", False)}
+    return f"{path}?{urlencode(said)}" if said else path
+
+
+def _word(value: object) -> str:
+    return "1" if value is True else str(value)

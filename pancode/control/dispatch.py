@@ -1,0 +1,176 @@
+"""Admission: load one view, resolve, judge by ten gates, take the snapshot, judge again, hold and queue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from pancode.control.core import Core
+from pancode.control.enqueue import enqueue
+from pancode.control.faces import Surroundings
+from pancode.domain import books
+from pancode.domain.admission import Verdict, first_refused, judge, refusal
+from pancode.domain.records import Balance, Run, RunState, Setting
+from pancode.domain.request import Catalogue, DispatchRequest
+from pancode.domain.resolve import Resolution, Unresolved, resolve
+from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
+from pancode.errors import NotFoundError
+from pancode.ports import SnapshotTaken, Transaction
+
+HISTORY = 200
+"""Runs that the estimate looks back on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a dispatch would do, and what each of the ten gates says to it."""
+
+    resolution: Resolution
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """The queued run with what the person should know."""
+
+    run: Run
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request with the parts of the world that do not change while it is judged."""
+
+    request: DispatchRequest
+    parent: str | None
+    paths: tuple[PathFact, ...]
+
+
+def dry_run(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None) -> Judged:
+    """All ten verdicts, nothing changed. PancodeError for what cannot even be resolved."""
+    return _judge(core, around, _ask(around, request, parent))
+
+
+def dispatch(
+    core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None
+) -> Dispatched:
+    """Queue the run, or raise the first gate's refusal. The snapshot is taken while nothing is held up."""
+    asked = _ask(around, request, parent)
+    judged = _admit(core, around, asked)
+    run_id = _new_id(core)
+    taken = _snapshot(core, judged.resolution, run_id)
+    with core.lock:
+        judged = _admit(core, around, asked)
+        run = _run(core, judged.resolution, run_id, taken)
+        enqueue(core, run)
+        _tell(core, run, judged.verdicts)
+    warned = [v.words for v in judged.verdicts if v.warning]
+    return Dispatched(run, (*warned, *(taken.warnings if taken is not None else ())))
+
+
+def catalogue(core: Core, around: Surroundings, project: str | None) -> Catalogue:
+    """What there is to choose from now."""
+    with core.ports.ledger.transaction() as tx:
+        nodes = tuple(core.views(tx))
+        history = _history(tx)
+    return Catalogue(
+        agents=around.agents(project),
+        nodes=nodes,
+        defaults=around.defaults(project),
+        project=around.project(project),
+        history=history,
+    )
+
+
+def _ask(around: Surroundings, request: DispatchRequest, parent: str | None) -> _Asked:
+    if request.project is None and request.cwd is not None and request.workspace != "none":
+        request = replace(request, project=around.project_of(request.cwd))
+    return _Asked(request, parent, around.paths(request.task, request.cwd, request.project))
+
+
+def _admit(core: Core, around: Surroundings, asked: _Asked) -> Judged:
+    judged = _judge(core, around, asked)
+    verdict = first_refused(judged.verdicts)
+    if verdict is not None:
+        with core.ports.ledger.transaction() as tx:
+            detail = {"gate": verdict.gate, "words": verdict.words, "by": asked.request.created_by}
+            core.audit(tx, "admission", "warning", "refused", None, **detail)
+        raise refusal(verdict)
+    return judged
+
+
+def _judge(core: Core, around: Surroundings, asked: _Asked) -> Judged:
+    resolved = resolve(asked.request, catalogue(core, around, asked.request.project))
+    if isinstance(resolved, Unresolved):
+        raise resolved.error
+    return Judged(resolved, judge(resolved, _view(core, around, resolved, asked)))
+
+
+def _view(core: Core, around: Surroundings, resolution: Resolution, asked: _Asked) -> AdmissionView:
+    scopes = (books.day_scope(core.wall_ms(), core.tz), books.agent_scope(resolution.agent.name))
+    with core.ports.ledger.transaction() as tx:
+        draining = tx.get(Setting, "draining")
+        return AdmissionView(
+            scopes=tuple(ScopeView(tx.get(Balance, s) or Balance(s), core.ceiling(tx, s)) for s in scopes),
+            max_depth=around.max_depth(),
+            draining=str(draining.value) if draining is not None else None,
+            paths=asked.paths,
+            parent=_parent(tx, asked.parent),
+        )
+
+
+def _parent(tx: Transaction, run_id: str | None) -> Parent | None:
+    if run_id is None:
+        return None
+    run = tx.get(Run, run_id)
+    if run is None:
+        raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
+    return Parent(run.id, run.mode, run.safety, run.read_only)
+
+
+def _history(tx: Transaction) -> dict[tuple[str, str | None], Decimal]:
+    """Average USD of the newest settled runs, by agent and model."""
+    costs: dict[tuple[str, str | None], list[Decimal]] = {}
+    ended = tx.find(Run, {"state": RunState.ENDED}, order="created_ms", descending=True, limit=HISTORY)
+    for run in ended:
+        usage = run.result.get("usage")
+        cost = usage.get("cost_usd") if isinstance(usage, dict) else None
+        if cost is not None:
+            costs.setdefault((run.agent, run.model), []).append(Decimal(str(cost)))
+    return {
+        key: (sum(all_, Decimal(0)) / len(all_)).quantize(Decimal("0.0001")) for key, all_ in costs.items()
+    }
+
+
+def _new_id(core: Core) -> str:
+    with core.ports.ledger.transaction() as tx:
+        while True:
+            fresh = f"r-{core.ports.ids.short(6)}"
+            if tx.get(Run, fresh) is None:
+                return fresh
+
+
+def _snapshot(core: Core, resolution: Resolution, run_id: str) -> SnapshotTaken | None:
+    if resolution.project is None:
+        return None
+    return core.ports.depot.snapshot(resolution.project, run_id)
+
+
+def _run(core: Core, resolution: Resolution, run_id: str, taken: SnapshotTaken | None) -> Run:
+    workspace: dict[str, object] = {"kind": "none"}
+    if taken is not None:
+        workspace = {
+            "kind": "git",
+            "repo": taken.repo,
+            "base": taken.base,
+            "snapshot": taken.snapshot,
+            "object_format": taken.object_format,
+        }
+    return resolution.run(run_id, core.wall_ms(), core.ports.ids.token(8), workspace)
+
+
+def _tell(core: Core, run: Run, verdicts: tuple[Verdict, ...]) -> None:
+    with core.ports.ledger.transaction() as tx:
+        for verdict in verdicts:
+            word = "warning" if verdict.warning else "passed"
+            core.tell(tx, run.id, "gate", verdict.gate, word, verdict.words)

@@ -1,0 +1,180 @@
+"""What a face may ask of a coordinator, as protocols: the API and `serve` know no more of the wiring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from pancode.control.plane import Plane
+from pancode.control.query_receipts import Streams
+from pancode.domain.agents import Agents
+from pancode.domain.records import Node, Run
+from pancode.domain.request import Defaults, Project
+from pancode.domain.snapshot import PathFact
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: bring-up uses this person's own SSH agent and configuration, for that call only.
+
+    `environ`: HOME, SSH_AUTH_SOCK and the like. `by`: the user's name, for the record.
+    """
+
+    by: str
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """A machine as `node add` names it. None: what the SSH configuration says of the alias `name`."""
+
+    name: str
+    host: str | None = None
+    user: str | None = None
+    port: int | None = None
+    identity: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    slots: int | None = None
+    fingerprint: str | None = None
+    """The host key that the person has seen and accepted; None: not asked yet."""
+    local: bool = False
+    """This machine, without a system sshd. `local_home`: another HOME for it (demo)."""
+    local_home: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the command line must ask before a machine is added. `value`: what to send back for a yes."""
+
+    kind: Literal["host_key"]
+    text: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """Where the alias leads, what to ask, what to tell."""
+
+    target: Json
+    questions: tuple[Question, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressLine:
+    """One step of one node of a long call."""
+
+    node: str
+    step: str
+    state: Literal["started", "done", "failed", "skipped", "note"]
+    text: str = ""
+    seconds: float = 0.0
+
+
+Progress = Callable[[ProgressLine], None]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResult:
+    """How a long call ended for one node. Problems are `{"what", "fix"}`, of a node that is ok too."""
+
+    node: str
+    ok: bool
+    problems: tuple[Mapping[str, str], ...] = ()
+    changed: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+class FleetVerbs(Protocol):
+    """Bring-up of machines. Each call may take minutes, tells its steps to `progress`, is idempotent."""
+
+    def probe(self, spec: NodeSpec, caller: Caller) -> Probed:
+        """Connect far enough to see the host key; changes nothing. NotFoundError, UnavailableError."""
+
+    def add(self, spec: NodeSpec, caller: Caller) -> Node:
+        """Into the inventory, with the accepted host key pinned. ConflictError when the name is taken."""
+
+    def up(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
+        """Install, start and check; no names: all, and this machine where the fleet has none."""
+
+    def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
+        """Stop the node agents (running attempts belong to their shims and go on)."""
+
+    def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
+        """Take out all that we brought and prove it; away: revoked now, cleaned at next contact."""
+
+    def trust(self, name: str, fingerprint: str, caller: Caller) -> NodeResult:
+        """Pin the changed host key that the person has checked, and enrol the node's key again."""
+
+    def doctor(self, names: Sequence[str], caller: Caller) -> list[Json]:
+        """Problems of machines and links: `{"node", "what", "ok", "fix"}`."""
+
+
+class CodeVerbs(Protocol):
+    """The code of runs, in the coordinator's depot. WorkspaceError for all that cannot be done."""
+
+    def diff(self, run: Run, stat: bool) -> str:
+        """The run's change against its snapshot as a patch, or as a list of files with counts."""
+
+    def land(self, run: Run, gates: bool) -> Json:
+        """Merge into the user's tree: `{"status", "files", "conflicts", "gate", "recovered"}`."""
+
+
+class Surroundings(Protocol):
+    """The user's configuration and folders, as they are at the moment of the call."""
+
+    def project_of(self, folder: str) -> str | None:
+        """Absolute path of the top of the git repository around the folder; None outside of one."""
+
+    def agents(self, project: str | None) -> Agents:
+        """Agent definitions: built-in, the user's, the project's."""
+
+    def defaults(self, project: str | None) -> Defaults:
+        """Settings that a request may leave out. ConfigError names file and key."""
+
+    def project(self, project: str | None) -> Project:
+        """What the repository's own pancode.yaml says. ConfigError names file and key."""
+
+    def max_depth(self) -> int:
+        """How deep runs may start runs."""
+
+    def paths(self, task: str, cwd: str | None, project: str | None) -> tuple[PathFact, ...]:
+        """Each path that the task names: where it is, links followed, and whether something is there."""
+
+    def origins(self, project: str | None) -> list[Json]:
+        """Every setting with its value and where that was said: `{"key", "value", "origin"}`."""
+
+
+class Coordinator(Protocol):
+    """One per PANCODE_HOME; made by wiring, run by `serve`."""
+
+    @property
+    def plane(self) -> Plane:
+        """The control plane's verbs."""
+
+    @property
+    def fleet(self) -> FleetVerbs:
+        """Bring-up."""
+
+    @property
+    def code(self) -> CodeVerbs:
+        """diff and land."""
+
+    @property
+    def streams(self) -> Streams:
+        """Delivered logs and artifacts."""
+
+    def around(self, flags: Mapping[str, object]) -> Surroundings:
+        """Configuration and folders of the user; `flags`: settings of this call alone, by dotted path."""
+
+    def start(self) -> None:
+        """Redis, depot server, links, a new epoch. UnavailableError, ConfigError with the fix."""
+
+    def mend(self) -> str:
+        """While Redis cannot be used: start our own again if it died. Says what was done, or nothing."""
+
+    def stop(self, stop_valkey: bool) -> None:
+        """The coordinator's last word, then links, then (if asked) our own Valkey. Idempotent."""

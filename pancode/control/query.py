@@ -1,0 +1,208 @@
+"""What a face may see of runs: the ledger's rows in the shapes that scripts rely on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from node_agent.wire.failure import Outcome
+from pancode.control.core import Core
+from pancode.control.query_shapes import Json, Queued, RunDetail, RunShape, UsageShape
+from pancode.domain.fleet import NodeState
+from pancode.domain.names import pick_run
+from pancode.domain.records import Attempt, Fence, FenceState, Node, Run, RunState
+from pancode.ports import Transaction
+
+MOST = 10_000
+_NEAR = 200
+_HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
+
+
+def iso(ms: int | None) -> str | None:
+    """ISO 8601 in UTC, to the millisecond; None for None."""
+    if ms is None:
+        return None
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def at(ms: int) -> str:
+    """As `iso`, for a time that is always known."""
+    return iso(ms) or ""
+
+
+def find_run(tx: Transaction, text: str) -> Run:
+    """The run meant by an id, an unambiguous prefix or `last`.
+
+    NotFoundError with the nearest id, UsageError that lists the candidates.
+    """
+    exact = tx.get(Run, text)
+    if exact is not None:
+        return exact
+    prefix = text if text.startswith("r-") else f"r-{text}"
+    ids = [str(key[0]) for key in tx.starting(Run, prefix, 20)] if text and text != "last" else []
+    if text not in ids:
+        newest = tx.find(Run, order="created_ms", descending=True, limit=_NEAR if not ids else 0)
+        ids = [*ids, *(run.id for run in newest)]
+    found = tx.get(Run, pick_run(text, ids))
+    assert found is not None  # its id was read in this very transaction
+    return found
+
+
+def runs(core: Core, limit: int) -> list[RunShape]:
+    """The newest runs, newest first."""
+    with core.ports.ledger.transaction() as tx:
+        newest = tx.find(Run, order="created_ms", descending=True, limit=min(limit, MOST))
+        return [_shape(core, tx, run) for run in newest]
+
+
+def brief(core: Core, text: str) -> RunShape:
+    """One run, as in the list."""
+    with core.ports.ledger.transaction() as tx:
+        return _shape(core, tx, find_run(tx, text))
+
+
+def show(core: Core, text: str) -> RunDetail:
+    """Everything about one run."""
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text)
+        attempts = tx.find(Attempt, {"run": run.id})
+        fences = tx.find(Fence, {"run": run.id})
+        detail: RunDetail = {**_shape(core, tx, run), **_details(run), "attempts": [], "fences": []}  # type: ignore[typeddict-item]
+    detail["attempts"] = [_attempt(a) for a in attempts]
+    detail["fences"] = [_fence(f) for f in fences]
+    return detail
+
+
+def queued(run: Run) -> Queued:
+    """What is known right after a dispatch."""
+    return {"run": run.id, "state": run.state.value, "reason": run.reason}
+
+
+def usage_of(usage: dict[str, Any]) -> UsageShape:
+    """Usage as kept in the ledger; what a node has not said yet is 0 tokens at an unknown cost."""
+    cost = usage.get("cost_usd")
+    return {
+        "input_tokens": int(usage.get("input_tokens") or 0),
+        "output_tokens": int(usage.get("output_tokens") or 0),
+        "cost_usd": None if cost is None else str(cost),
+        "cost_source": str(usage.get("cost_source") or ("reported" if cost is not None else "unknown")),
+    }
+
+
+def newest_fence(tx: Transaction, run: Run) -> Fence | None:
+    return tx.get(Fence, run.id, run.fence) if run.fence else None
+
+
+def _shape(core: Core, tx: Transaction, run: Run) -> RunShape:
+    fence = newest_fence(tx, run)
+    attempt = tx.get(Attempt, run.id, run.attempt)
+    result: dict[str, Any] = run.result
+    usage = attempt.usage if attempt is not None and attempt.usage else result.get("usage")
+    return {
+        "run": run.id,
+        "state": run.state.value,
+        "attempt": run.attempt,
+        "fence": run.fence,
+        "node": result.get("node") or (fence.node if fence is not None else run.node),
+        "agent": run.agent,
+        "runtime": run.runtime,
+        "model": run.model,
+        "task": run.task if run.argv is None else " ".join(run.argv),
+        "outcome": run.outcome.value if run.outcome is not None else None,
+        "reason": run.reason,
+        "exit_code": run.exit_code,
+        "commit": result.get("commit"),
+        "files_changed": list(result.get("files_changed") or ()),
+        "receipt": result.get("receipt"),
+        "usage": usage_of(usage or {}),
+        "notes": _notes(core, tx, run, fence),
+        "created_at": at(run.created_ms),
+        "started_at": iso(run.started_ms),
+        "finished_at": iso(run.finished_ms),
+        "retry_of": run.retry_of,
+        "landed": run.landed,
+    }
+
+
+def _notes(core: Core, tx: Transaction, run: Run, fence: Fence | None) -> list[str]:
+    """What a state or outcome alone would hide."""
+    if run.outcome is Outcome.DONE:
+        change = run.result.get("change")
+        notes = ["no change"] if change in ("no_change", "empty") else []
+        return [*notes, *([] if run.gates else ["unverified"])]
+    if run.outcome is Outcome.LOST:
+        return _still_running(core, tx, run)
+    if run.state in (RunState.ENDED, RunState.PENDING) or fence is None:
+        return []
+    return _unknown(core, tx, fence)
+
+
+def _unknown(core: Core, tx: Transaction, fence: Fence) -> list[str]:
+    """`unknown since T` is a note on a running run whose node is not heard, not a state."""
+    node = tx.get(Node, fence.node)
+    view = core.view_of(node) if node is not None else None
+    if view is None or view.state in _HEARD:
+        return []
+    since = at(core.wall_ms() - view.silent_ms) if view.silent_ms is not None else "the coordinator's start"
+    return [f"unknown since {since}: {fence.node} is {view.state}"]
+
+
+def _still_running(core: Core, tx: Transaction, run: Run) -> list[str]:
+    """A lost fence that its node names as open again."""
+    notes = []
+    for fence in tx.find(Fence, {"run": run.id}):
+        heard = core.live.heard.get(fence.tag)
+        mine = (fence.run, fence.attempt, fence.fence)
+        listed = heard.heartbeat.ask.open if heard is not None else ()
+        if fence.receipt is None and any((i.run, i.attempt, i.fence) == mine for i in listed):
+            notes.append(f"lost, still running on {fence.node}")
+    return notes
+
+
+def _details(run: Run) -> Json:
+    result: dict[str, Any] = run.result
+    return {
+        "argv": list(run.argv) if run.argv is not None else None,
+        "mode": run.mode.value,
+        "safety": run.safety.value,
+        "isolation": result.get("isolation"),
+        "priority": run.priority,
+        "project": run.project,
+        "workspace": dict(run.workspace),
+        "setup": [list(argv) for argv in run.setup],
+        "verify": [str(gate["name"]) for gate in run.gates],
+        "gates": list(result.get("gates") or ()),
+        "limits": dict(run.limits),
+        "estimate_usd": f"{run.estimate_usd:f}",
+        "created_by": run.created_by,
+        "answer": str(result.get("answer") or ""),
+        "findings": list(result.get("findings") or ()),
+    }
+
+
+def _attempt(attempt: Attempt) -> Json:
+    return {
+        "attempt": attempt.attempt,
+        "outcome": attempt.outcome.value if attempt.outcome is not None else None,
+        "failure": attempt.failure.value if attempt.failure is not None else None,
+        "reason": attempt.reason,
+        "held_usd": f"{attempt.held_usd:f}",
+        "usage": usage_of(attempt.usage),
+        "created_at": at(attempt.created_ms),
+        "finished_at": iso(attempt.finished_ms),
+    }
+
+
+def _fence(fence: Fence) -> Json:
+    return {
+        "attempt": fence.attempt,
+        "fence": fence.fence,
+        "node": fence.node,
+        "state": fence.state.value,
+        "mark": fence.mark,
+        "closed": fence.closed.value if fence.closed is not None else None,
+        "receipt": fence.receipt,
+        "stop": "asked" if fence.stop_seq and fence.state is not FenceState.CLOSED else None,
+        "bound_at": at(fence.bound_ms),
+        "closed_at": iso(fence.closed_ms),
+    }

@@ -1,0 +1,140 @@
+"""The fleet as it is heard: each node's state, slots, runtimes and problems, each problem with its fix."""
+
+from __future__ import annotations
+
+from node_agent.wire.heartbeat import Heartbeat
+from pancode.control.core import Core, open_fences
+from pancode.control.query import at
+from pancode.control.query_shapes import FleetShape, Json, NodeShape
+from pancode.domain.fleet import NodeState, NodeView
+from pancode.domain.lifecycle import holds_slot
+from pancode.domain.names import not_found
+from pancode.domain.records import Node, Setting
+from pancode.ports import Transaction
+
+SKEW_S = 30.0
+_SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
+
+
+class Since:
+    """Since when each node is in its state, as far as this coordinator saw it."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[NodeState, int]] = {}
+
+    def note(self, view: NodeView, wall_ms: int) -> int:
+        """When the node came into the state that it is in; a change of state is dated now."""
+        state, since = self._seen.get(view.node.name, (None, wall_ms))
+        if state is not view.state:
+            since = wall_ms
+            self._seen[view.node.name] = (view.state, since)
+        return since
+
+
+def fleet(core: Core, since: Since, coordinator: Json) -> FleetShape:
+    """Coordinator and nodes. `coordinator`: what only its process knows (pid, version, home ...)."""
+    with core.ports.ledger.transaction() as tx:
+        views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
+        nodes = [_node(core, tx, view, since) for view in views]
+        told = {name: tx.get(Setting, name) for name in ("paused", "draining")}
+    own = {name: str(setting.value) if setting is not None else None for name, setting in told.items()}
+    known: Json = {"fleet": core.fleet, "epoch": core.epoch, **own, "refused_envelopes": core.live.refusals}
+    return {"coordinator": {**coordinator, **known}, "nodes": nodes}
+
+
+def node(core: Core, since: Since, name: str) -> Json:
+    """One machine, with how it is reached and what it said about itself."""
+    with core.ports.ledger.transaction() as tx:
+        found = known_node(tx, name)
+        view = core.view_of(found)
+        shape = _node(core, tx, view, since)
+    facts = view.heard.heartbeat.facts.model_dump(mode="json") if view.heard is not None else {}
+    return {
+        **shape,
+        "target": dict(found.target),
+        "tag": found.tag,
+        "public_key": found.public_key,
+        "added_at": at(found.added_ms),
+        "draining": found.draining,
+        "paused": found.paused,
+        "facts": {**found.facts, **facts},
+    }
+
+
+def known_node(tx: Transaction, name: str) -> Node:
+    """The machine of that name; NotFoundError with the nearest one."""
+    found = tx.get(Node, name)
+    if found is None or found.removed == NodeState.REMOVED:
+        names = [n.name for n in tx.find(Node) if n.removed is None]
+        raise not_found("node", name, names, "pancode node ls")
+    return found
+
+
+def _node(core: Core, tx: Transaction, view: NodeView, since: Since) -> NodeShape:
+    beat = view.heard.heartbeat if view.heard is not None else None
+    facts = beat.facts if beat is not None else None
+    used = sum(1 for fence in open_fences(tx, node=view.node.name) if holds_slot(fence))
+    skew = _skew(core, view, beat)
+    return {
+        "name": view.node.name,
+        "state": view.state.value,
+        "since": _since(core, view, since),
+        "slots": {"used": used, "total": view.node.slots},
+        "runtimes": [r.model_dump(mode="json") for r in facts.runtimes] if facts is not None else [],
+        "endpoints": [],
+        "labels": dict(view.node.labels),
+        "version": beat.version if beat is not None else None,
+        "clock_skew_s": skew,
+        "disk_free": facts.disk_free if facts is not None else None,
+        "isolation": facts.isolation.value if facts is not None else None,
+        "problems": _problems(view, beat, skew),
+    }
+
+
+def _since(core: Core, view: NodeView, since: Since) -> str:
+    noted = since.note(view, core.wall_ms())
+    if view.state is NodeState.NEW:
+        return at(view.node.added_ms)
+    if view.state in _SILENT and view.silent_ms is not None:
+        return at(min(noted, core.wall_ms() - view.silent_ms))
+    return at(noted)
+
+
+def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
+    """Node's wall clock less ours, in seconds; None while it is not known.
+
+    Known from bring-up. A heartbeat tells it only to within the age of the beat that it echoes, so what it
+    says counts when it is far off.
+    """
+    probed = view.node.facts.get("clock_skew_ms")
+    told = round(probed / 1000, 1) if isinstance(probed, int) else None
+    if beat is None or beat.echo is None or beat.echo.epoch != core.epoch:
+        return told
+    then_ms = core.wall_ms() - (core.now().ms - beat.echo.ms)
+    seen = (beat.facts.wall_ms - then_ms) / 1000
+    slack = 3 * core.rules.beat_ms / 1000
+    if seen < -SKEW_S or seen > SKEW_S + slack:
+        return round(seen, 1)
+    return told
+
+
+def _problems(view: NodeView, beat: Heartbeat | None, skew: float | None) -> list[Json]:
+    found = _state_problem(view)
+    if beat is not None:
+        found += [{"what": p.what, "fix": p.fix} for p in beat.facts.problems]
+        runtimes = [r for r in beat.facts.runtimes if r.state in ("not_logged_in", "unknown_version")]
+        found += [{"what": f"{r.name} {r.state.replace('_', ' ')}", "fix": r.fix} for r in runtimes]
+    if skew is not None and abs(skew) > SKEW_S:
+        fix = f"set the clock of {view.node.name} (timedatectl set-ntp true)"
+        found.append({"what": f"its clock is {skew:+.0f} s off", "fix": fix})
+    return found
+
+
+def _state_problem(view: NodeView) -> list[Json]:
+    name = view.node.name
+    if view.state in (NodeState.NEW, *_SILENT):
+        words = "was never brought up" if view.state is NodeState.NEW else f"is {view.state}"
+        return [{"what": f"{name} {words}", "fix": f"pancode fleet up {name}"}]
+    if view.state is NodeState.NOT_CLEANED:
+        return [{"what": f"{name} is removed, not cleaned", "fix": f"pancode node rm {name}"}]
+    return []

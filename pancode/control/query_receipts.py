@@ -1,0 +1,171 @@
+"""Receipts: which there are, whether each can be believed, and the keys that prove it elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Protocol
+
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.receipt import Claims, Receipt
+from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, parse_envelope, parse_message
+from pancode.control.core import Core
+from pancode.control.query import at, find_run
+from pancode.control.query_shapes import CheckShape, Json, ReceiptRow, VerdictShape
+from pancode.domain.records import Node, Run, StoredReceipt
+from pancode.domain.verification import (
+    Check,
+    ReceiptVerdict,
+    TrustedKeys,
+    Verified,
+    not_found,
+    verify_text,
+)
+from pancode.errors import NotFoundError
+from pancode.ports import Transaction
+
+EXPORT = "pancode/receipt-export/1"
+
+
+class Streams(Protocol):
+    """Delivered logs and artifacts."""
+
+    def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
+        """Whether it is here in full, to its digest."""
+
+    def read(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
+        """Up to `limit` bytes from `offset`; empty when there is nothing (yet)."""
+
+    def names(self, identity: AttemptId) -> list[str]:
+        """The streams of an attempt that have at least begun to arrive."""
+
+
+def receipts(core: Core, limit: int) -> list[ReceiptRow]:
+    """Receipts of the newest `limit` runs, newest run first."""
+    with core.ports.ledger.transaction() as tx:
+        nodes = _names(tx)
+        newest = tx.find(Run, order="created_ms", descending=True, limit=limit)
+        stored = [r for run in newest for r in tx.find(StoredReceipt, {"run": run.id})]
+    return [_row(r, nodes) for r in stored]
+
+
+def receipt(core: Core, text: str) -> Json:
+    """One run's receipt: its envelope, and its statement in the clear. NotFoundError when it has none."""
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text)
+        stored = _decisive(tx, run)
+        nodes = _names(tx)
+    if stored is None:
+        raise NotFoundError(
+            f"{run.id} has no receipt", why=run.reason, fix=f"pancode why {run.id}", code="receipt_not_found"
+        )
+    envelope = parse_envelope(stored.envelope)
+    return {
+        **_row(stored, nodes),
+        "statement": _statement(envelope),
+        "envelope": envelope.model_dump(mode="json"),
+    }
+
+
+def export(core: Core, text: str | None) -> Json:
+    """What proves a receipt elsewhere: all public keys, and the envelope when a run is named."""
+    with core.ports.ledger.transaction() as tx:
+        keys = [_key(node) for node in tx.find(Node) if node.public_key is not None]
+    own = core.key.public
+    keys.append({"role": "coordinator", "name": core.fleet, "keyid": own.keyid, "public": own.text()})
+    envelope = receipt(core, text)["envelope"] if text is not None else None
+    return {"format": EXPORT, "fleet": core.fleet, "receipt": envelope, "keys": keys}
+
+
+def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
+    """The verdict with everything that only this coordinator can look at: ledger, commit and logs."""
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text)
+        stored = _decisive(tx, run)
+        keys = _trusted(core, tx)
+    if stored is None:
+        return shape(run.id, not_found(f"{run.id} has no receipt yet: {run.reason}"))
+    verified = verify_text(stored.envelope, keys, run.id)
+    if verified.claims is not None:
+        verified = _with_evidence(core, verified, run, streams)
+    return shape(run.id, verified)
+
+
+def shape(run: str, verified: Verified) -> VerdictShape:
+    checks: list[CheckShape] = [{"what": c.what, "ok": c.ok, "detail": c.detail} for c in verified.checks]
+    return {"run": run, "verdict": verified.verdict.value, "checks": checks}
+
+
+def _with_evidence(core: Core, verified: Verified, run: Run, streams: Streams) -> Verified:
+    """What the receipt names is still here, byte for byte."""
+    claims = verified.claims
+    assert claims is not None
+    checks = [*verified.checks, *_blobs(claims, streams)]
+    if claims.commit is not None:
+        repo = str(run.workspace.get("repo") or "")
+        here = core.ports.depot.commit_arrived(repo, claims.identity, claims.commit)
+        checks.append(Check("commit is in the depot", here, claims.commit))
+    good = all(check.ok for check in checks)
+    verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
+    return replace(verified, verdict=verdict, checks=tuple(checks))
+
+
+def _blobs(claims: Claims, streams: Streams) -> list[Check]:
+    found = []
+    for blob in claims.blobs:
+        whole = streams.arrived(claims.identity, blob.name, blob.size, blob.sha256)
+        words = f"{blob.size} bytes, sha256 {blob.sha256[:12]}..."
+        found.append(Check(f"{blob.name} is here as signed", whole, words))
+    return found
+
+
+def _decisive(tx: Transaction, run: Run) -> StoredReceipt | None:
+    """The receipt that gave the run its outcome, else its newest one."""
+    won: Any = run.result.get("receipt")
+    if isinstance(won, str):
+        return tx.get(StoredReceipt, won)
+    stored = tx.find(StoredReceipt, {"run": run.id})
+    return max(stored, key=lambda r: (r.fence, r.stored_ms), default=None)
+
+
+def _trusted(core: Core, tx: Transaction) -> TrustedKeys:
+    nodes = [PublicKey.parse(n.public_key) for n in tx.find(Node) if n.public_key is not None]
+    own = core.key.public
+    return TrustedKeys({key.keyid: key for key in nodes}, {own.keyid: own})
+
+
+def _key(node: Node) -> Json:
+    key = PublicKey.parse(node.public_key or "")
+    return {"role": "node", "name": node.name, "keyid": key.keyid, "public": key.text()}
+
+
+def _names(tx: Transaction) -> dict[str, str]:
+    return {node.tag: node.name for node in tx.find(Node) if node.tag is not None}
+
+
+def _row(stored: StoredReceipt, nodes: dict[str, str]) -> ReceiptRow:
+    return {
+        "run": stored.run,
+        "attempt": stored.attempt,
+        "fence": stored.fence,
+        "digest": stored.digest,
+        "node": nodes.get(stored.tag),
+        "outcome": _outcome(stored),
+        "stored_at": at(stored.stored_ms),
+        "rejected": stored.rejected,
+        "orphan": stored.orphan,
+    }
+
+
+def _outcome(stored: StoredReceipt) -> str | None:
+    try:
+        return parse_message(Receipt, parse_envelope(stored.envelope).body()).predicate.outcome
+    except WireRefusal:
+        return None
+
+
+def _statement(envelope: Envelope) -> Json | None:
+    """What it says, when it can be read; whether that is true is `verify`'s business."""
+    try:
+        return parse_message(Receipt, envelope.body()).model_dump(mode="json", by_alias=True)
+    except WireRefusal:
+        return None

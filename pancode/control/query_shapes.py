@@ -1,0 +1,199 @@
+"""The JSON that faces may rely on: every object that the API answers with. Additions only."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+Json = dict[str, Any]
+
+
+class UsageShape(TypedDict):
+    """What a run consumed; `cost_usd` is a decimal string, None while or because it is not known."""
+
+    input_tokens: int
+    output_tokens: int
+    cost_usd: str | None
+    cost_source: str
+
+
+class RunShape(TypedDict):
+    """A run as `runs`, `runs show` and `dispatch --wait` tell it. Times are ISO 8601 UTC."""
+
+    run: str
+    state: str
+    attempt: int
+    fence: int
+    node: str | None
+    agent: str
+    runtime: str
+    model: str | None
+    task: str
+    outcome: str | None
+    reason: str
+    exit_code: int | None
+    commit: str | None
+    files_changed: list[str]
+    receipt: str | None
+    usage: UsageShape
+    notes: list[str]
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    retry_of: str | None
+    landed: str | None
+
+
+class RunDetail(RunShape):
+    """`runs show`: what else is known of one run."""
+
+    argv: list[str] | None
+    mode: str
+    safety: str
+    isolation: str | None
+    priority: int
+    project: str | None
+    workspace: Json
+    setup: list[list[str]]
+    verify: list[str]
+    gates: list[Json]
+    limits: Json
+    estimate_usd: str
+    created_by: str
+    answer: str
+    findings: list[str]
+    attempts: list[Json]
+    fences: list[Json]
+
+
+class Queued(TypedDict):
+    """What an asynchronous dispatch answers."""
+
+    run: str
+    state: str
+    reason: str
+
+
+class DecisionShape(TypedDict):
+    at: str
+    kind: str
+    what: str
+    verdict: str
+    detail: str
+
+
+class WhyShape(TypedDict):
+    """Every decision about one run, in order; `now` says what it waits for or how it ended."""
+
+    run: str
+    now: str
+    decisions: list[DecisionShape]
+
+
+class OrderShape(TypedDict):
+    run: str
+    attempt: int
+    agent: str
+    priority: int
+    waiting_s: float
+    reason: str
+
+
+class QueueShape(TypedDict):
+    name: str
+    kind: str
+    node: str | None
+    paused: str | None
+    waiting: int
+    running: int
+    oldest_s: float | None
+    orders: list[OrderShape]
+
+
+class QueuesShape(TypedDict):
+    """What waits where. `paused`: the reason why the whole fleet takes nothing from a queue."""
+
+    paused: str | None
+    queues: list[QueueShape]
+
+
+class ScopeShape(TypedDict):
+    scope: str
+    ceiling_usd: str | None
+    spent_usd: str
+    held_usd: str
+    remaining_usd: str | None
+    unknown_runs: int
+    tokens: int
+    agent_minutes: float
+    over: bool
+
+
+class BudgetShape(TypedDict):
+    """The books. `runs`: admitted today."""
+
+    scopes: list[ScopeShape]
+    estimate_next_usd: str
+    runs: int
+
+
+class SlotsShape(TypedDict):
+    used: int
+    total: int
+
+
+class NodeShape(TypedDict):
+    """A machine as `fleet status` shows it."""
+
+    name: str
+    state: str
+    since: str | None
+    slots: SlotsShape
+    runtimes: list[Json]
+    endpoints: list[Json]
+    labels: dict[str, str]
+    version: str | None
+    clock_skew_s: float | None
+    disk_free: int | None
+    isolation: str | None
+    problems: list[Json]
+
+
+class FleetShape(TypedDict):
+    coordinator: Json
+    nodes: list[NodeShape]
+
+
+class CheckShape(TypedDict):
+    what: str
+    ok: bool
+    detail: str
+
+
+class VerdictShape(TypedDict):
+    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check that led there."""
+
+    run: str
+    verdict: str
+    checks: list[CheckShape]
+
+
+class ReceiptRow(TypedDict):
+    run: str
+    attempt: int
+    fence: int
+    digest: str
+    node: str | None
+    outcome: str | None
+    stored_at: str
+    rejected: str | None
+    orphan: bool
+
+
+class AuditRow(TypedDict):
+    number: int
+    at: str
+    domain: str
+    level: str
+    what: str
+    run: str | None
+    detail: Json

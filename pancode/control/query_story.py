@@ -1,0 +1,58 @@
+"""What was decided about a run, and what happened in the fleet: `why` and `audit`."""
+
+from __future__ import annotations
+
+from pancode.control.core import Core
+from pancode.control.query import at, find_run
+from pancode.control.query_shapes import AuditRow, DecisionShape, WhyShape
+from pancode.domain.records import Audit, Decision, Run, RunState
+
+LEVELS = ("info", "warning", "error")
+
+
+def why(core: Core, text: str) -> WhyShape:
+    """Each gate, placement, wait, retry, stop and settlement of one run, oldest first."""
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text)
+        told = tx.find(Decision, {"run": run.id}, order="number")
+    return {"run": run.id, "now": _now(run), "decisions": [_decision(d) for d in told]}
+
+
+def audit(core: Core, about: str | None, limit: int) -> list[AuditRow]:
+    """The newest entries, newest first; `about`: a level, `run:ID` or a domain."""
+    with core.ports.ledger.transaction() as tx:
+        where: dict[str, object] = {}
+        if about is not None and about.startswith("run:"):
+            where = {"run": find_run(tx, about.removeprefix("run:")).id}
+        elif about is not None:
+            where = {"level" if about in LEVELS else "domain": about}
+        found = tx.find(Audit, where, order="number", descending=True, limit=limit)
+    return [_row(entry) for entry in found]
+
+
+def _now(run: Run) -> str:
+    if run.state is RunState.ENDED:
+        return f"ended: {run.outcome}: {run.reason}" if run.reason else f"ended: {run.outcome}"
+    return f"{run.state}: {run.reason}"
+
+
+def _decision(decision: Decision) -> DecisionShape:
+    return {
+        "at": at(decision.at_ms),
+        "kind": decision.kind,
+        "what": decision.what,
+        "verdict": decision.verdict,
+        "detail": decision.detail,
+    }
+
+
+def _row(entry: Audit) -> AuditRow:
+    return {
+        "number": entry.number,
+        "at": at(entry.at_ms),
+        "domain": entry.domain,
+        "level": entry.level,
+        "what": entry.what,
+        "run": entry.run,
+        "detail": dict(entry.detail),
+    }

@@ -1,0 +1,65 @@
+"""The coordinator's own thread: listen, one round, again; what goes wrong in a round never ends it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+
+from pancode.api.desk import Desk
+from pancode.errors import PancodeError, UnavailableError
+
+log = logging.getLogger("pancode.rounds")
+
+LISTEN_MS = 1_000
+BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Rounds:
+    """Started once, stopped once. What goes wrong in a round is logged, mended and tried again."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._go, name="rounds", daemon=True)
+        beat_ms = desk.core.rules.beat_ms
+        self._wait_ms = max(20, min(LISTEN_MS, beat_ms // 4))
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when the current round has ended."""
+        self._stopping.set()
+        self._thread.join(30)
+
+    def _go(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                self._round()
+                failures = 0
+            except Exception as error:
+                self._failed(error, failures)
+                failures += 1
+
+    def _round(self) -> None:
+        plane = self._desk.coordinator.plane
+        heard = plane.listen(self._wait_ms)
+        if plane.turn() or heard:
+            self._desk.bell.ring()
+
+    def _failed(self, error: Exception, failures: int) -> None:
+        if isinstance(error, UnavailableError):
+            if failures == 0:
+                log.warning("%s (%s)", error, error.why)
+            self._mend()
+        else:
+            log.error("a round failed", exc_info=error)
+        self._stopping.wait(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
+
+    def _mend(self) -> None:
+        with suppress(PancodeError):
+            done = self._desk.coordinator.mend()
+            if done:
+                log.warning("%s", done)

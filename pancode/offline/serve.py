@@ -1,0 +1,188 @@
+"""The coordinator's process: one per home, its socket, its threads, its signals and its end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from node_agent.wire.clock import Clock, SystemClock
+from pancode import __version__
+from pancode.api.app import build_app
+from pancode.api.desk import Desk
+from pancode.client import SOCKET, reachable
+from pancode.control.faces import Coordinator
+from pancode.control.query import at
+from pancode.offline.rounds import Rounds
+from pancode.offline.sole import Sole
+
+log = logging.getLogger("pancode.serve")
+
+Make = Callable[[], Coordinator]
+_STARTED_S = 30.0
+
+
+class Serving:
+    """One coordinator with its API; `run` returns when it was told to stop and has ended cleanly."""
+
+    def __init__(self, root: Path, make: Make, clock: Clock) -> None:
+        self._root = root
+        self._make = make
+        self._clock = clock
+        self._stop = threading.Event()
+
+    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """AlreadyRunningError, ConfigError, UnavailableError with the fix. `ready`: called when it serves."""
+        sole = Sole(self._root)
+        sole.take()
+        try:
+            self._serve(self._make(), ready)
+        finally:
+            (self._root / SOCKET).unlink(missing_ok=True)
+            sole.leave()
+
+    def stop(self, *_: object) -> None:
+        """From any thread or signal handler; a second signal ends the process the hard way."""
+        self._stop.set()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+
+    def _serve(self, coordinator: Coordinator, ready: Callable[[], None]) -> None:
+        """Start in order, wait, stop in the opposite order: nobody new, no new round, last word, Valkey."""
+        try:
+            coordinator.start()
+            desk = Desk(coordinator, self._facts(), self._stop.set)
+            rounds, api = Rounds(desk), _Api(self._root, desk)
+            rounds.start()
+            try:
+                api.start()
+                ready()
+                self._stop.wait()
+            finally:
+                log.info("stopping")
+                desk.closing.set()
+                desk.bell.ring()
+                api.stop()
+                rounds.stop()
+        finally:
+            coordinator.stop(stop_valkey=True)
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "home": str(self._root),
+            "started_at": at(self._clock.wall_ms()),
+            "after_reboot": "not restarted after reboot",
+        }
+
+
+class _Api:
+    """uvicorn in a thread, on a socket that was never open to others."""
+
+    def __init__(self, root: Path, desk: Desk) -> None:
+        self._root = root
+        config = uvicorn.Config(
+            build_app(desk),
+            http="h11",
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            log_config=None,
+            timeout_graceful_shutdown=2,
+            headers=[("Pancode-Version", __version__)],
+            server_header=False,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread: threading.Thread | None = None
+        self._socket: socket.socket | None = None
+
+    def start(self) -> None:
+        """Returns when requests are answered."""
+        self._socket = listen(self._root)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="api", daemon=True
+        )
+        self._thread.start()
+        waiting = threading.Event()
+        for _ in range(int(_STARTED_S / 0.01)):
+            if self._server.started or not self._thread.is_alive():
+                return
+            waiting.wait(0.01)
+
+    def stop(self) -> None:
+        """Nobody new; who is being answered gets a moment. Idempotent."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(10)
+        if self._socket is not None:
+            self._socket.close()
+
+
+def listen(root: Path) -> socket.socket:
+    """The API's socket, for its owner alone. An old file of that name is nobody's: we hold the lock."""
+    (root / SOCKET).unlink(missing_ok=True)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        with reachable(root, SOCKET) as path:
+            made.bind(path)
+    finally:
+        os.umask(before)
+    made.listen(128)
+    return made
+
+
+def serve(
+    root: Path, make: Make, clock: Clock | None = None, ready: Callable[[], None] = lambda: None
+) -> None:
+    """Run the coordinator in this process until SIGTERM, SIGINT or `pancode fleet down`."""
+    serving = Serving(root, make, clock or SystemClock())
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        serving.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    serving.run(ready)
+
+
+def make_real(root: Path, environ: Mapping[str, str]) -> Coordinator:
+    """The coordinator as wired for production. ConfigError names file and key."""
+    from pancode.wiring.faces import build_for_faces
+
+    return build_for_faces(root, environ)
+
+
+def prepare_home(environ: Mapping[str, str]) -> Path:
+    """The home's folder, made for its owner alone. ConfigError when it is somebody else's."""
+    from pancode.wiring.home import Home
+
+    home = Home.of(environ)
+    home.prepare()
+    return home.root
+
+
+def log_to_stderr() -> None:
+    """One line per entry, with the time in UTC."""
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)sZ %(levelname)s %(name)s: %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)

@@ -1,0 +1,102 @@
+"""Decides that one coordinator runs per home: a lock that dies with its holder, and who holds it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pancode.errors import UnavailableError
+
+LOCK = "run/coordinator.lock"
+PID = "run/coordinator.pid"
+
+
+class AlreadyRunningError(UnavailableError):
+    """Another coordinator runs on this home."""
+
+    code = "already_running"
+    retryable = False
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process: boot id, pid and start time name it for ever, a pid alone does not."""
+
+    boot: str
+    pid: int
+    started: str
+
+    @classmethod
+    def me(cls) -> Holder:
+        return cls(_boot_id(), os.getpid(), _start_of(os.getpid()))
+
+    def alive(self) -> bool:
+        return self.boot == _boot_id() and self.started == _start_of(self.pid) != ""
+
+
+class Sole:
+    """The right to be the coordinator of a home. The lock is the truth, the pid file only says who."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._handle: int | None = None
+
+    def take(self) -> None:
+        """AlreadyRunningError, naming the pid, when it is taken."""
+        (self._root / "run").mkdir(mode=0o700, exist_ok=True)
+        handle = os.open(self._root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            os.close(handle)
+            raise _running(self._root) from exc
+        self._handle = handle
+        self._write(Holder.me())
+
+    def leave(self) -> None:
+        """Idempotent."""
+        if self._handle is not None:
+            (self._root / PID).unlink(missing_ok=True)
+            os.close(self._handle)
+            self._handle = None
+
+    def _write(self, holder: Holder) -> None:
+        draft = self._root / f"{PID}.{holder.pid}"
+        draft.write_text(json.dumps(asdict(holder)) + "\n")
+        draft.replace(self._root / PID)
+
+
+def holder_of(root: Path) -> Holder | None:
+    """The coordinator that runs on the home; None when none does, whatever old files say."""
+    with suppress(OSError, ValueError, TypeError):
+        known = Holder(**json.loads((root / PID).read_text()))
+        if known.alive():
+            return known
+    return None
+
+
+def _running(root: Path) -> AlreadyRunningError:
+    holder = holder_of(root)
+    who = f"pid {holder.pid}" if holder is not None else "its pid is not known yet"
+    return AlreadyRunningError(
+        f"a coordinator is already running on {root}, {who}",
+        why="one coordinator owns a home",
+        fix="use it: pancode fleet status; end it: pancode fleet down; another fleet: set PANCODE_HOME",
+    )
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _start_of(pid: int) -> str:
+    """Clock ticks since boot at which the process started; empty when it is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in (b"Z", b"X") else fields[19].decode()

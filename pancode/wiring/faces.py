@@ -1,0 +1,200 @@
+"""The coordinator as its faces see it: their protocols on what wiring has put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from node_agent.wire.identity import AttemptId
+from pancode.adapters.git.streams import Streams
+from pancode.adapters.ssh.bringup import StepReport, StepState
+from pancode.adapters.ssh.target import Overrides
+from pancode.config.load import Places, load
+from pancode.config.schema import Settings
+from pancode.config.surroundings import FileSurroundings
+from pancode.control.faces import (
+    Caller,
+    NodeResult,
+    NodeSpec,
+    Probed,
+    Progress,
+    ProgressLine,
+    Question,
+)
+from pancode.control.plane import Plane
+from pancode.domain.records import Node
+from pancode.errors import RefusedError, UsageError
+from pancode.wiring.code import DepotCode
+from pancode.wiring.coordinator import Coordinator, CoordinatorSettings, build
+from pancode.wiring.fleet import Fleet, Found, UpResult
+from pancode.wiring.home import Home
+
+_STATES: dict[StepState, Literal["started", "done", "failed", "skipped", "note"]] = {
+    StepState.RUNNING: "started",
+    StepState.CHANGED: "done",
+    StepState.SAME: "skipped",
+    StepState.FAILED: "failed",
+}
+
+
+class FaceCoordinator:
+    """pancode.control.faces.Coordinator for production."""
+
+    def __init__(self, inner: Coordinator, environ: Mapping[str, str]) -> None:
+        self._inner = inner
+        self._environ = dict(environ)
+        self._root = inner.home.root
+        self._around = FileSurroundings(self._root, self._environ)
+        self.plane: Plane = inner.plane
+        self.fleet = FaceFleet(inner.fleet)
+        self.code = DepotCode(inner.depot.git, inner.plane)
+        self.streams = FaceStreams(inner.depot.streams)
+
+    def around(self, flags: Mapping[str, object]) -> FileSurroundings:
+        """Settings of one call are read for that call; without any, files are read when they change."""
+        return FileSurroundings(self._root, self._environ, flags) if flags else self._around
+
+    def start(self) -> None:
+        self._inner.start()
+
+    def mend(self) -> str:
+        before = self._inner.valkey.alive()
+        self._inner.mend()
+        return "" if before else "our own Redis had ended and was started again"
+
+    def stop(self, stop_valkey: bool) -> None:
+        self._inner.stop(stop_valkey)
+
+
+class FaceStreams:
+    """Delivered logs and artifacts, by the name that a receipt has for them."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
+        return self._streams.holds(identity, name, size, sha256)
+
+    def read(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
+        try:
+            with self._streams.log(identity, name).open("rb") as file:
+                file.seek(offset)
+                return file.read(limit)
+        except FileNotFoundError:
+            return b""
+
+    def names(self, identity: AttemptId) -> list[str]:
+        folder = self._streams.log(identity, "out").parent
+        if not folder.is_dir():
+            return []
+        return sorted(p.name for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+
+
+class FaceFleet:
+    """pancode.control.faces.FleetVerbs on wiring's fleet."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def probe(self, spec: NodeSpec, caller: Caller) -> Probed:
+        if spec.local:
+            return Probed({"name": spec.name, "local": True}, ())
+        found = self._look(spec, caller)
+        target = found.target
+        told = {"name": spec.name, "host": target.host, "port": target.port, "user": target.user}
+        hops = [hop.endpoint for hop in target.hops]
+        asked = () if found.known else (_question(found),)
+        return Probed({**told, "hops": hops, "fingerprint": found.fingerprint}, asked, target.warnings)
+
+    def add(self, spec: NodeSpec, caller: Caller) -> Node:
+        if spec.local:
+            home = Path(spec.local_home) if spec.local_home is not None else None
+            return self._fleet.add_local(spec.name, home, spec.slots)
+        found = self._look(spec, caller)
+        if not found.known:
+            _check_accepted(found, spec.fingerprint)
+        return self._fleet.add(found, spec.labels, spec.slots)
+
+    def up(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
+        results = self._fleet.up(names, _telling(progress), caller.environ.get("SSH_AUTH_SOCK"))
+        return [_result(result) for result in results]
+
+    def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
+        """Node agents cannot be stopped from here yet: without a coordinator they start nothing new."""
+        progress(ProgressLine("fleet", "stop", "note", "node agents stay and wait for their coordinator"))
+        return []
+
+    def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
+        return _result(self._fleet.remove(name, _telling(progress), caller.environ.get("SSH_AUTH_SOCK")))
+
+    def trust(self, name: str, fingerprint: str, caller: Caller) -> NodeResult:
+        found = self._look(NodeSpec(name), caller)
+        _check_accepted(found, fingerprint)
+        self._fleet.trust(found)
+        return NodeResult(name, True, changed=("host key",))
+
+    def doctor(self, names: Sequence[str], caller: Caller) -> list[dict[str, Any]]:
+        """A second `up` changes nothing that is right, and names all that is wrong."""
+        results = self.up(names, caller, lambda line: None)
+        return [
+            {"node": r.node, "what": p.get("what", ""), "ok": False, "fix": p.get("fix", "")}
+            for r in results
+            for p in r.problems
+        ] + [{"node": r.node, "what": "reached, checked", "ok": True, "fix": ""} for r in results if r.ok]
+
+    def _look(self, spec: NodeSpec, caller: Caller) -> Found:
+        given = Overrides(spec.host, spec.user, spec.port, spec.identity)
+        return self._fleet.look(spec.name, given, caller.environ)
+
+
+def build_for_faces(root: Path, environ: Mapping[str, str]) -> FaceCoordinator:
+    """The coordinator of this home, by its settings. ConfigError names file and key."""
+    settings = load(Places(root), environ).settings
+    return FaceCoordinator(build(Home(root), coordinator_settings(settings), environ), environ)
+
+
+def coordinator_settings(settings: Settings) -> CoordinatorSettings:
+    return CoordinatorSettings(
+        ceiling_usd=settings.budget.ceiling,
+        slots=settings.nodes.slots,
+        redis_url=settings.redis.url,
+        time_factor=settings.timing.factor,
+    )
+
+
+def _question(found: Found) -> Question:
+    where = found.target.endpoint
+    text = f"{found.name} ({where}) has the host key {found.fingerprint}"
+    if found.changed_from is not None:
+        text += f", and had {found.changed_from} before: ask its owner why before you accept this"
+    return Question("host_key", text, found.fingerprint)
+
+
+def _check_accepted(found: Found, fingerprint: str | None) -> None:
+    if fingerprint is None:
+        raise UsageError(
+            f"the host key of {found.name} was not accepted",
+            why=f"it presents {found.fingerprint}",
+            fix=f"compare it on that machine, then add --accept-fingerprint {found.fingerprint}",
+            code="fingerprint_not_accepted",
+        )
+    if fingerprint != found.fingerprint:
+        raise RefusedError(
+            f"{found.name} presents another host key than the one accepted",
+            why=f"accepted {fingerprint}, presented {found.fingerprint}",
+            fix="compare on that machine: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+            code="host_key_differs",
+        )
+
+
+def _telling(progress: Progress) -> Any:
+    def tell(node: str, step: StepReport) -> None:
+        progress(ProgressLine(node, step.name.value, _STATES[step.state], step.says, step.seconds))
+
+    return tell
+
+
+def _result(result: UpResult) -> NodeResult:
+    problems = tuple({"what": p.get("what", ""), "fix": p.get("fix", "")} for p in result.problems)
+    return NodeResult(result.node, result.ok, problems, tuple(result.changed), result.seconds)
