@@ -128,11 +128,11 @@ OWN_OF_PROJECT = ("setup", "verify", "env", "secrets")
 PROJECT_KEYS = (
     *OWN_OF_PROJECT,
     "dispatch.agent",
-    "dispatch.runtime",
     "dispatch.max_attempts",
     "dispatch.on_lost",
     "limits",
     "models.worker",
     "models.scout",
 )
-"""What a repository may say. The rest is the owner's: one that could raise a ceiling would be an attack."""
+"""What a repository may say. The rest is the owner's: one that could raise a ceiling would be an attack, and so
+would one that could choose the runtime `shell`, which runs the words of a task as a script."""

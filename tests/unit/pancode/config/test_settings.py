@@ -112,7 +112,7 @@ verify:
   - pytest -q -k 'not slow'
 env: [LANG]
 secrets: [API_KEY]
-dispatch: {agent: scout, runtime: shell, on_lost: retry, max_attempts: 2}
+dispatch: {agent: scout, on_lost: retry, max_attempts: 2}
 """
     )
     assert found.settings.project() == Project(
@@ -122,12 +122,7 @@ dispatch: {agent: scout, runtime: shell, on_lost: retry, max_attempts: 2}
         secrets=("API_KEY",),
     )
     defaults = found.settings.defaults()
-    assert (defaults.agent, defaults.runtime, defaults.on_lost, defaults.max_attempts) == (
-        "scout",
-        "shell",
-        "retry",
-        2,
-    )
+    assert (defaults.agent, defaults.on_lost, defaults.max_attempts) == ("scout", "retry", 2)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +131,7 @@ dispatch: {agent: scout, runtime: shell, on_lost: retry, max_attempts: 2}
         "budget: {ceiling: 1000}",
         "dispatch: {safety: full-auto}",
         "dispatch: {mode: admin}",
+        "dispatch: {runtime: shell}",
         "redis: {url: 'redis://evil:1'}",
         "nodes: {slots: 99}",
         "timing: {lost: 1s}",

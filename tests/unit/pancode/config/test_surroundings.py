@@ -32,18 +32,18 @@ def around(tmp_path: Path, shop: Path) -> FileSurroundings:
 def test_a_file_counts_from_the_moment_it_is_written(
     around: FileSurroundings, tmp_path: Path, shop: Path
 ) -> None:
-    assert around.defaults(str(shop)).runtime == "claude"
+    assert around.defaults(str(shop)).agent == "builder"
     assert around.project(str(shop)).verify == ()
-    (shop / "pancode.yaml").write_text("verify: [make check]\ndispatch: {runtime: shell}\n")
+    (shop / "pancode.yaml").write_text("verify: [make check]\ndispatch: {agent: scout}\n")
     assert around.project(str(shop)).verify == (("make", "check"),)
-    assert around.defaults(str(shop)).runtime == "shell"
-    assert around.defaults(None).runtime == "claude"
+    assert around.defaults(str(shop)).agent == "scout"
+    assert around.defaults(None).agent == "builder"
     (shop / "pancode.yaml").write_text("verify: [")
     with pytest.raises(ConfigError, match=r"shop/pancode\.yaml:1"):
         around.project(str(shop))
-    assert around.defaults(None).runtime == "claude"
+    assert around.defaults(None).agent == "builder"
     (shop / "pancode.yaml").unlink()
-    assert around.defaults(str(shop)).runtime == "claude"
+    assert around.defaults(str(shop)).agent == "builder"
     assert around.max_depth() == 3
 
 
