@@ -134,5 +134,5 @@ PROJECT_KEYS = (
     "models.worker",
     "models.scout",
 )
-"""What a repository may say. The rest is the owner's: one that could raise a ceiling would be an attack, and so
-would one that could choose the runtime `shell`, which runs the words of a task as a script."""
+"""What a repository may say. The rest is the owner's: one that could raise a ceiling would be an attack, and
+so would one that could choose the runtime `shell`, which runs the words of a task as a script."""
