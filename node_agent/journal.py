@@ -52,8 +52,11 @@ class Shelf(Protocol):
     def append_lossy(self, name: str, record: bytes) -> None:
         """A record in space that is not reserved."""
 
-    def read(self, name: str) -> tuple[list[bytes], bool]:
-        """The records, and whether some of them are damaged (a last one cut short is not damage)."""
+    def read(self, name: str) -> list[bytes]:
+        """The records that can be read, from the first on."""
+
+    def is_damaged(self, name: str) -> bool:
+        """Whether records are lost that were once complete. A last one that was cut short never was."""
 
     def read_lossy(self, name: str) -> list[bytes]:
         """The records that were not reserved for."""
@@ -134,8 +137,7 @@ class Journal:
         return self._top.get(run, 0)
 
     def order(self, identity: AttemptId) -> str:
-        records, _ = self._shelf.read(self._known(identity))
-        return str(from_json(records[0])["head"]["order"])
+        return str(from_json(self._shelf.read(self._known(identity))[0])["head"]["order"])
 
     def write(self, identity: AttemptId, note: Note) -> Entry:
         name = self._known(identity)
@@ -179,7 +181,7 @@ class Journal:
 
     def events(self, identity: AttemptId, above: int) -> list[Spoken]:
         name = self._known(identity)
-        records = self._shelf.read(name)[0] + self._shelf.read_lossy(name)
+        records = self._shelf.read(name) + self._shelf.read_lossy(name)
         found = {int(seq): str(text) for raw in records for seq, text in from_json(raw).get("e", ())}
         return [Spoken(seq, found[seq]) for seq in sorted(found) if seq > above]
 
@@ -246,7 +248,7 @@ class Journal:
         """The entry again when part of it is damaged."""
         try:
             AttemptId.parse(name)
-            records, damaged = self._shelf.read(name)
+            records, damaged = self._shelf.read(name), self._shelf.is_damaged(name)
             if not records and not damaged:
                 self._shelf.remove(name)  # a crash before it was accepted: nothing of it was ever told
                 return None

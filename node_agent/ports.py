@@ -161,6 +161,9 @@ class Runner(Protocol):
     def planned(self, folder: Path) -> Plan | None:
         """The plan that `prepare` wrote; None when there is none."""
 
+    def forget(self, folder: Path) -> None:
+        """Take the values of the plan's environment off the disk; nothing starts from it again."""
+
     def start(self, folder: Path, plan: Plan) -> None:
         """Returns once a shim has taken the folder, now or earlier."""
 

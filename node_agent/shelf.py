@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import threading
 from binascii import crc32
@@ -26,6 +27,7 @@ MARKS, LOSSY, RECEIPT, NODE, ASIDE = "marks", "events", "receipt", "node-state.j
 MARK_BYTES = 192 << 10
 """Reserved for all records after the first; a record is clipped by its writer to a few kB."""
 RECEIPT_BYTES = 256 << 10
+_HEAD = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8}\n")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -71,9 +73,13 @@ class FileShelf:
             write_framed(path, record, offset)
         self._set_end(name, LOSSY, offset + HEADER + len(record))
 
-    def read(self, name: str) -> tuple[list[bytes], bool]:
+    def read(self, name: str) -> list[bytes]:
+        return _frames(self._root / name / MARKS)[0]
+
+    def is_damaged(self, name: str) -> bool:
         records, end = _frames(self._root / name / MARKS)
-        return records, _is_damaged(self._root / name / MARKS, end)
+        begun = not records and bool(set(os.listdir(self._root / name)) - {MARKS, RECEIPT, LOSSY})
+        return begun or _is_damaged(self._root / name / MARKS, end)
 
     def read_lossy(self, name: str) -> list[bytes]:
         return _frames(self._root / name / LOSSY)[0]
@@ -168,24 +174,12 @@ def _frame(data: bytes, offset: int) -> bytes | None:
 
 
 def _is_damaged(path: Path, end: int) -> bool:
-    """Whether something that was once complete follows the good records.
-
-    A last write that was cut short leaves a frame that does not check, with nothing but zeros behind it.
-    """
+    """Whether a whole record lies somewhere behind the good ones. If not, the last write was cut short."""
     try:
-        with path.open("rb") as file:
-            file.seek(end)
-            rest = file.read(64 << 20)
+        data = path.read_bytes()
     except FileNotFoundError:
         return False
-    head = rest[:HEADER]
-    if not head.strip(b"\0"):
-        return bool(rest.strip(b"\0"))
-    try:
-        torn = HEADER + int(head[:8], 16)
-    except ValueError:
-        return True
-    return bool(rest[torn:].strip(b"\0"))
+    return any(_frame(data, found.start()) is not None for found in _HEAD.finditer(data, end))
 
 
 @contextmanager

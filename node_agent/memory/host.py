@@ -58,6 +58,8 @@ class MemoryHost:
     homes: dict[str, dict[str, bytes]] = field(default_factory=dict)
     spawns: list[str] = field(default_factory=list)
     """Every start of anything, by folder: what must never hold one twice."""
+    forgotten: set[str] = field(default_factory=set)
+    """Phases whose plan was taken back."""
     salvaged: list[str] = field(default_factory=list)
     full: bool = False
 

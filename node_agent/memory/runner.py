@@ -39,7 +39,10 @@ class MemoryRunner:
 
     def planned(self, folder: Path) -> Plan | None:
         phase = self._host.phases.get(str(folder))
-        return None if phase is None else phase.plan
+        return None if phase is None or str(folder) in self._host.forgotten else phase.plan
+
+    def forget(self, folder: Path) -> None:
+        self._host.forgotten.add(str(folder))
 
     def start(self, folder: Path, plan: Plan) -> None:
         phase = self._host.phases.get(str(folder))

@@ -36,8 +36,11 @@ class MemoryShelf:
         self._room()
         self.lossy.setdefault(name, []).append(record)
 
-    def read(self, name: str) -> tuple[list[bytes], bool]:
-        return list(self.records[name]), name in self.damaged
+    def read(self, name: str) -> list[bytes]:
+        return list(self.records[name])
+
+    def is_damaged(self, name: str) -> bool:
+        return name in self.damaged
 
     def read_lossy(self, name: str) -> list[bytes]:
         return list(self.lossy.get(name, ()))

@@ -82,6 +82,8 @@ def clean_up(case: Case) -> Turn:
     ok = entry.mark is not Mark.REFUSED
     why = str(entry.data.get(entry.mark, {}).get("why", ""))
     desk.uplink.settle_job(keys.job_id(desk.node.tag, case.identity), ok, why)
+    for phase in (case.work, case.gates):
+        desk.runner.forget(phase)
     if entry.mark is not Mark.REJECTED:
         desk.workspaces.remove(case.identity, case.order.workspace)
     desk.journal.write(case.identity, Note(cleaned=True))

@@ -1,0 +1,289 @@
+"""What a journal promises, on memory and on disk: durable, whole or absent, and never silent about damage."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.journal import Journal, Shelf
+from node_agent.memory import MemoryClock, MemoryShelf
+from node_agent.ports import DiskFull
+from node_agent.records import Held, JournalError, NodeState, Note, StopKind, StopNote
+from node_agent.shelf import FileShelf
+from node_agent.wire.event import EventBody, Finding, Marked
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import ORDER, Mark
+from tests.unit.node_agent.stage import COORDINATOR, identity, order_of
+
+Open = Callable[[], Journal]
+
+
+def say(one: AttemptId, seq: int, body: EventBody) -> str:
+    return f"{one} {seq} {body.kind}"
+
+
+@pytest.fixture(params=["memory", "disk"])
+def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Shelf]]:
+    """Opens the same durable things each time, as a new process would."""
+    memory = MemoryShelf()
+    yield (lambda: memory) if request.param == "memory" else (lambda: FileShelf(tmp_path / "journal"))
+
+
+@pytest.fixture
+def reopen(shelf: Callable[[], Shelf]) -> Open:
+    return lambda: Journal(shelf(), say, MemoryClock())
+
+
+def accept(journal: Journal, one: AttemptId | None = None, **changes: Any) -> AttemptId:
+    order = order_of(identity=one or identity(), **changes)
+    envelope = order.signed(COORDINATOR)
+    note = Note(mark=Mark.ACCEPTED, data={"session": "s1"}, say=(Marked(mark=Mark.ACCEPTED),))
+    journal.accept(order, envelope.digest(), envelope.model_dump_json(), note)
+    return order.identity
+
+
+def test_every_mark_is_there_after_a_restart(reopen: Open) -> None:
+    journal = reopen()
+    one = accept(journal)
+    for mark in (Mark.PREPARED, Mark.SPAWNED, Mark.EXITED, Mark.COMMITTED, Mark.GATED, Mark.PUSHED):
+        journal.write(one, Note(mark=mark, data={"at": mark.value, "é": "ü"}, say=(Marked(mark=mark),)))
+        again = reopen()
+        entry = again.get(one)
+        assert entry == journal.get(one)
+        assert entry is not None and entry.mark is mark and entry.data[mark] == {"at": mark.value, "é": "ü"}
+    assert [(e.seq, e.envelope) for e in reopen().events(one, 5)] == [
+        (6, f"{one} 6 marked"),
+        (7, f"{one} 7 marked"),
+    ]
+    assert reopen().order(one) == order_of().signed(COORDINATOR).model_dump_json()
+
+
+def test_marks_go_forward_only(reopen: Open) -> None:
+    journal = reopen()
+    one = accept(journal)
+    for number, mark in enumerate(ORDER[1:7], 1):
+        journal.write(one, Note(mark=mark))
+        for earlier in ORDER[: number + 1]:
+            with pytest.raises(JournalError):
+                journal.write(one, Note(mark=earlier))
+    assert journal.seal(one, "e", "d" * 64, None)
+    journal.write(one, Note(mark=Mark.REJECTED))
+    for later in (Mark.ACKNOWLEDGED, Mark.REFUSED):
+        with pytest.raises(JournalError):
+            journal.write(one, Note(mark=later))
+
+
+def test_an_entry_is_opened_once(reopen: Open) -> None:
+    accept(reopen())
+    with pytest.raises(JournalError):
+        accept(reopen())
+
+
+def test_the_first_stop_stands(reopen: Open) -> None:
+    journal = reopen()
+    one = accept(journal)
+    journal.write(one, Note(stop=StopNote(StopKind.STOP, "first"), say=(Finding(level="info", text="x"),)))
+    journal.write(one, Note(stop=StopNote(StopKind.USD, "second"), say=(Finding(level="info", text="y"),)))
+    entry = reopen().get(one)
+    assert entry is not None and entry.stop == StopNote(StopKind.STOP, "first") and entry.last_event == 2
+
+
+def test_lossy_events_share_the_numbers(reopen: Open) -> None:
+    journal = reopen()
+    one = accept(journal)
+    journal.write(one, Note(say=(Finding(level="info", text="p"),), lossy=True))
+    journal.write(one, Note(mark=Mark.PREPARED, say=(Marked(mark=Mark.PREPARED),)))
+    journal = reopen()
+    journal.write(one, Note(say=(Finding(level="info", text="q"),), lossy=True))
+    assert [event.seq for event in reopen().events(one, 0)] == [1, 2, 3, 4]
+
+
+def test_the_chain_of_receipts(reopen: Open) -> None:
+    journal = reopen()
+    ones = [accept(journal, identity(run=f"r-run{n}")) for n in range(3)]
+    for one in ones:
+        journal.write(one, Note(mark=Mark.PUSHED))
+    assert journal.last_receipt() is None
+    assert journal.seal(ones[1], '{"n":1}', "1" * 64, None)
+    assert not reopen().seal(ones[0], '{"n":2}', "2" * 64, None)  # its predecessor is not the last any more
+    journal = reopen()
+    assert journal.seal(ones[0], '{"n":2}', "2" * 64, "1" * 64)
+    assert (journal.receipt(ones[0]), journal.receipt(ones[2])) == ('{"n":2}', None)
+    with pytest.raises(JournalError):
+        journal.seal(ones[0], "{}", "3" * 64, "2" * 64)
+    journal.forget(ones[0])
+    assert reopen().last_receipt() == "2" * 64  # also when its entry is gone
+
+
+def test_what_is_cleaned_is_light_and_still_known(reopen: Open) -> None:
+    journal = reopen()
+    one = accept(journal)
+    journal.write(one, Note(mark=Mark.REFUSED, data={"why": "x"}))
+    journal.write(one, Note(cleaned=True))
+    again = reopen()
+    entry = again.get(one)
+    assert entry is not None and entry.cleaned and entry.final and entry.data == {}
+    assert again.live() == [] and again.entries() == [entry]
+    assert again.top_fence(one.run) == one.fence
+
+
+def test_forget(reopen: Open) -> None:
+    journal = reopen()
+    one, other = accept(journal), accept(journal, identity(run="r-other"))
+    journal.forget(one)
+    journal.forget(one)
+    assert [entry.identity for entry in reopen().entries()] == [other]
+    with pytest.raises(KeyError):
+        reopen().order(one)
+
+
+def test_the_node_s_own_state(reopen: Open) -> None:
+    journal = reopen()
+    assert journal.node() == NodeState()
+    state = replace(
+        NodeState(), epoch=4, control_seq=9, slots=3, draining=True,
+        stops={"r-x123.1.1": Held("stop", 4, 7)}, tombstones={"r-y123": Held("old", 4, 8, 2)},
+    )  # fmt: skip
+    journal.set_node(state)
+    assert reopen().node() == state
+
+
+def test_the_epoch_of_orders_is_never_forgotten(reopen: Open) -> None:
+    accept(reopen(), epoch=6)
+    assert reopen().node().epoch == 6
+
+
+# -- on disk only
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+def on(disk: Path) -> Journal:
+    return Journal(FileShelf(disk), say, MemoryClock())
+
+
+def test_a_last_record_cut_short_anywhere(disk: Path) -> None:
+    """Power fails in the middle of a write: the record is wholly absent, and the next one takes its place."""
+    journal = on(disk)
+    one = accept(journal)
+    marks = disk / str(one) / "marks"
+    before = marks.read_bytes()
+    journal.write(one, Note(mark=Mark.PREPARED, data={"work": "w" * 40}))
+    after = marks.read_bytes()
+    start, end = _difference(before, after)
+    for cut in range(start, end, 3):
+        marks.write_bytes(after[:cut] + before[cut:])
+        again = on(disk)
+        entry = again.get(one)
+        assert entry is not None and entry.mark is Mark.ACCEPTED and again.troubles() == (), cut
+        again.write(one, Note(mark=Mark.PREPARED, data={"work": "again"}))
+        told = on(disk).get(one)
+        assert told is not None and told.data[Mark.PREPARED] == {"work": "again"}, cut
+        marks.write_bytes(before)
+
+
+def _difference(before: bytes, after: bytes) -> tuple[int, int]:
+    different = [n for n in range(len(before)) if before[n] != after[n]]
+    return different[0] + 1, different[-1]
+
+
+def test_a_crash_before_the_first_record_leaves_nothing(disk: Path) -> None:
+    (disk / str(identity())).mkdir(parents=True)
+    (disk / str(identity()) / "marks").write_bytes(bytes(4096))
+    journal = on(disk)
+    assert journal.entries() == [] and journal.troubles() == () and not (disk / str(identity())).exists()
+    accept(journal)
+
+
+def test_damage_in_the_middle(disk: Path) -> None:
+    """What can be read is used, the attempt is marked as damaged, no number is used twice; told, and kept."""
+    journal = on(disk)
+    one, well = accept(journal), accept(journal, identity(run="r-well"))
+    journal.write(one, Note(mark=Mark.PREPARED, data={"x": "needle"}, say=(Marked(mark=Mark.PREPARED),)))
+    journal.write(one, Note(mark=Mark.SPAWNED, say=(Marked(mark=Mark.SPAWNED),)))
+    marks = disk / str(one) / "marks"
+    marks.write_bytes(marks.read_bytes().replace(b"needle", b"noodle"))
+    again = on(disk)
+    entry, other = again.get(one), again.get(well)
+    assert entry is not None and entry.damaged and entry.mark is Mark.ACCEPTED and entry.last_event > 1_000
+    assert other is not None and not other.damaged
+    assert len(again.troubles()) == 1 and str(one) in again.troubles()[0]
+    assert b"noodle" in next((disk / ".damaged").iterdir()).read_bytes()
+    third = on(disk)
+    assert third.get(one) == entry and third.troubles() == ()
+
+
+def test_damage_after_the_receipt_was_sealed(disk: Path) -> None:
+    """The sealed receipt stands: a second one for the same fence would be a lie."""
+    journal = on(disk)
+    one = accept(journal)
+    journal.write(one, Note(mark=Mark.PUSHED, data={"x": "needle"}))
+    sealed = order_of().signed(COORDINATOR)
+    assert journal.seal(one, sealed.model_dump_json(), sealed.digest(), None)
+    marks = disk / str(one) / "marks"
+    marks.write_bytes(marks.read_bytes().replace(b"needle", b"noodle"))
+    again = on(disk)
+    entry = again.get(one)
+    assert entry is not None and (entry.mark, entry.receipt) == (Mark.RECEIPTED, sealed.digest())
+    assert again.last_receipt() == sealed.digest()
+
+
+def test_an_entry_of_which_nothing_can_be_read(disk: Path) -> None:
+    journal = on(disk)
+    one = accept(journal)
+    (disk / str(one) / "marks").write_bytes(b"rubbish" * 100)
+    (disk / str(one) / "work").mkdir()  # so it had begun
+    (disk / "not-an-attempt").mkdir()
+    again = on(disk)
+    assert again.entries() == [] and str(one) in again.lost()
+    assert len(again.troubles()) == 2
+    assert accept(again) == one  # the node goes on
+
+
+def test_a_damaged_node_state(disk: Path) -> None:
+    journal = on(disk)
+    accept(journal, epoch=3)
+    (disk / "node-state.json").write_text("{")
+    again = on(disk)
+    assert again.node() == NodeState(epoch=3) and len(again.troubles()) == 1
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """With no room for one more byte the marks and the receipt of what was accepted still fit."""
+    if os.geteuid() != 0:
+        pytest.skip("not root")
+    place = tmp_path / "small"
+    place.mkdir()
+    if os.system(f"mount -t tmpfs -o size=2m none {place} 2>/dev/null") != 0:
+        pytest.skip("kernel lacks tmpfs mounts here")
+    try:
+        _fill_and_go_on(place)
+    finally:
+        os.system(f"umount {place}")
+
+
+def _fill_and_go_on(place: Path) -> None:
+    journal = on(place / "journal")
+    one = accept(journal)
+    with pytest.raises(OSError, match="No space"), (place / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    with pytest.raises(DiskFull):
+        accept(journal, identity(run="r-other"))
+    assert not (place / "journal" / "r-other.1.1").exists()
+    with pytest.raises(DiskFull):
+        journal.write(one, Note(say=(Finding(level="info", text="p"),), lossy=True))
+    for mark in (Mark.PREPARED, Mark.EXITED, Mark.PUSHED):
+        journal.write(one, Note(mark=mark, data={"x": "y" * 20_000}, say=(Marked(mark=mark),)))
+    assert journal.seal(one, "z" * 100_000, "1" * 64, None)
+    entry = on(place / "journal").get(one)
+    assert entry is not None and entry.mark is Mark.RECEIPTED
+    assert on(place / "journal").receipt(one) == "z" * 100_000

@@ -1,0 +1,412 @@
+"""The node agent's turns: what it takes, refuses, obeys, tells; and what it does not believe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from node_agent.ceiling import Ceiling, read_ceiling
+from node_agent.memory import Script
+from node_agent.ports import Claimed, Sent
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.control import Acknowledge, Drain, Reject, Resend, Revoke, SetSlots, Stop, Tombstone
+from node_agent.wire.event import Finding, Interrupting, Marked, Refused
+from node_agent.wire.failure import OrderRefusal, Outcome
+from node_agent.wire.marks import Mark
+from node_agent.wire.policy import Safety
+from node_agent.wire.signing import SigningKey, parse_envelope
+from tests.unit.node_agent.stage import (
+    AHEAD,
+    COORDINATOR,
+    RUN,
+    STRANGER,
+    Stage,
+    gates,
+    identity,
+    order_of,
+)
+
+NAME = str(identity())
+LONG = Script(duration_ms=600_000)
+
+
+def running(script: Script = LONG) -> Stage:
+    stage = Stage(script=lambda _: script)
+    stage.push(order_of())
+    assert stage.go(20_000, lambda: len(stage.host.spawns) == 1)
+    return stage
+
+
+def why(stage: Stage, one: str = NAME) -> list[OrderRefusal]:
+    return [
+        event.body.why
+        for key, event in sorted(stage.events.items())
+        if key[0] == one and isinstance(event.body, Refused)
+    ]
+
+
+def test_no_order_is_taken_before_fleet_time() -> None:
+    stage = Stage()
+    stage.push(order_of())
+    stage.agent.tick()
+    assert len(stage.uplink.queue) == 1
+    stage.beat(answers="not ours")
+    stage.agent.tick()
+    assert len(stage.uplink.queue) == 1
+    stage.beat()
+    stage.agent.tick()
+    assert stage.uplink.queue == []
+
+
+def test_never_more_than_the_slots() -> None:
+    stage = Stage(script=lambda _: LONG, slots=2)
+    for number in range(5):
+        stage.push(order_of(identity=identity(run=f"r-run{number}")))
+    stage.go(10_000)
+    assert len(stage.host.spawns) == 2 and len(stage.uplink.queue) == 3
+    heartbeat = stage.heartbeat()
+    assert heartbeat is not None and heartbeat.ask.slots == 2
+    assert {one.run for one in heartbeat.ask.open} == {"r-run0", "r-run1"}
+
+
+def test_a_slot_is_free_before_the_receipt_is_answered() -> None:
+    stage = Stage(slots=1)
+    stage.acknowledges = False
+    stage.push(order_of())
+    stage.go(20_000)
+    stage.push(order_of(identity=identity(run="r-second"), start_by=FleetTime(epoch=1, ms=AHEAD + 2_000_000)))
+    assert stage.go(20_000, lambda: "r-second.1.1" in stage.receipts)
+
+
+def test_slots_by_the_coordinator() -> None:
+    stage = running()
+    stage.tell(SetSlots(slots=0))
+    stage.push(order_of(identity=identity(run="r-other")))
+    stage.go(10_000)
+    assert len(stage.uplink.queue) == 1 and len(stage.journal.live()) == 1  # nobody running is ended
+    stage.tell(SetSlots(slots=5))
+    assert stage.go(10_000, lambda: len(stage.host.spawns) == 2)
+    stage.agent = stage.start()
+    assert stage.agent.slots() == 5
+
+
+def test_drain_refuses_and_ends_nothing() -> None:
+    stage = running()
+    stage.tell(Drain(on=True, reason="update"))
+    stage.go(2_000)
+    stage.push(order_of(identity=identity(run="r-other")))
+    stage.go(10_000)
+    assert why(stage, "r-other.1.1") == [OrderRefusal.DRAINING]
+    assert stage.journal.get(identity()).mark is Mark.SPAWNED  # type: ignore[union-attr]
+    heartbeat = stage.heartbeat()
+    assert heartbeat is not None and heartbeat.draining
+    stage.tell(Drain(on=False))
+    stage.go(2_000)
+    stage.push(order_of(identity=identity(run="r-third")))
+    assert stage.go(10_000, lambda: "/journal/r-third.1.1/work" in stage.host.spawns)
+
+
+def test_an_old_setting_is_no_setting() -> None:
+    stage = Stage()
+    stage.tell(SetSlots(slots=7))
+    stage.go(1_000)
+    stage.tell(SetSlots(slots=1), seq=1)
+    stage.go(2_000)
+    assert stage.agent.slots() == 7
+
+
+def test_revoked() -> None:
+    stage = running(Script(duration_ms=20_000))
+    stage.tell(Revoke(reason="removed"))
+    stage.go(2_000)
+    stage.push(order_of(identity=identity(run="r-other")))
+    stage.settle()
+    assert why(stage, "r-other.1.1") == [OrderRefusal.REVOKED]
+    assert stage.claims[NAME].outcome is Outcome.DONE  # nothing that runs is ended
+
+
+def test_a_stop_for_a_fence_that_comes_later() -> None:
+    stage = Stage()
+    stage.tell(Stop(identity=identity(), reason="changed my mind"))
+    stage.go(2_000)
+    stage.agent = stage.start()  # it was journalled
+    stage.push(order_of())
+    stage.settle()
+    assert why(stage) == [OrderRefusal.STOPPED] and stage.host.spawns == []
+
+
+def test_a_tombstone_for_fences_that_come_later() -> None:
+    stage = Stage()
+    stage.tell(Tombstone(run=RUN, up_to_fence=2, reason="given up"))
+    stage.tell(Tombstone(run=RUN, up_to_fence=1, reason="older news"))
+    stage.go(2_000)
+    for fence in (1, 2, 3):
+        stage.push(order_of(identity=identity(fence=fence)))
+        stage.go(3_000)
+    stage.settle()
+    assert why(stage, f"{RUN}.1.1") == why(stage, f"{RUN}.1.2") == [OrderRefusal.TOMBSTONED]
+    assert stage.claims[f"{RUN}.1.3"].outcome is Outcome.DONE
+
+
+def test_an_older_fence_never_starts() -> None:
+    stage = Stage()
+    stage.push(order_of(identity=identity(fence=2)))
+    stage.go(3_000)
+    stage.push(order_of(identity=identity(fence=1)))
+    stage.settle()
+    assert why(stage) == [OrderRefusal.OLD_FENCE]
+
+
+def test_an_order_of_an_epoch_that_is_over() -> None:
+    stage = Stage()
+    stage.go(2_000)
+    stage.epoch = 2
+    stage.go(10_000)
+    stage.push(order_of())
+    stage.settle()
+    assert why(stage) == [OrderRefusal.OLD_EPOCH]
+    assert stage.start()._fleet.epoch_seen == 2  # believed for good
+
+
+def test_too_late() -> None:
+    stage = Stage()
+    stage.go(70_000)
+    stage.push(order_of())
+    stage.settle()
+    assert why(stage) == [OrderRefusal.TOO_LATE]
+
+
+def test_the_owner_s_ceiling() -> None:
+    stage = Stage()
+    stage.agent.world.facts.top = Ceiling(safety=Safety.SUGGEST)  # type: ignore[attr-defined]
+    stage.push(order_of())
+    stage.settle()
+    assert why(stage) == [OrderRefusal.CEILING]
+
+
+def test_the_same_order_again_is_answered_and_not_started_again() -> None:
+    stage = running(Script())
+    stage.settle()
+    before = len(stage.host.spawns)
+    stage.events.clear()
+    stage.uplink.settled.clear()
+    stage.push(order_of())
+    stage.go(10_000)
+    assert len(stage.host.spawns) == before and len(stage.receipts[NAME]) == 1
+    assert any(isinstance(body, Marked) for body in stage.bodies())
+    assert [ok for ok, _ in stage.uplink.settled.values()] == [True]
+
+
+def test_other_bytes_for_a_fence_change_nothing_and_are_told() -> None:
+    stage = running()
+    stage.push(order_of(task="something else"))
+    stage.go(5_000)
+    assert why(stage) == [] and len(stage.host.spawns) == 1
+    assert any(isinstance(body, Finding) and "another order" in body.text for body in stage.bodies())
+
+
+@pytest.mark.parametrize("key", [STRANGER, SigningKey(b"n" * 32)])
+def test_a_forged_order(key: SigningKey) -> None:
+    stage = Stage()
+    stage.push(order_of(), key=key)
+    stage.go(8_000)
+    assert stage.uplink.queue == [] and stage.host.spawns == [] and stage.journal.entries() == []
+    assert [ok for ok, _ in stage.uplink.settled.values()] == [False]
+    heartbeat = stage.heartbeat()
+    assert heartbeat is not None
+    assert any("not believed" in problem.what for problem in heartbeat.facts.problems)
+
+
+def test_rubbish_in_every_channel() -> None:
+    stage = running()
+    for rubbish in (
+        b"",
+        b"{}",
+        b"\xff\xfe",
+        b'{"payloadType":"x","payload":"!","signatures":[]}',
+        b"[1]" * 99,
+    ):
+        stage.uplink.queue.append(Claimed("job", rubbish))
+        stage.uplink.told.append(Sent(str(len(stage.uplink.told) + 1), rubbish))
+        stage.uplink.pulse = rubbish
+        for _ in range(3):
+            stage.agent.tick()
+    assert stage.journal.get(identity()).mark is Mark.SPAWNED  # type: ignore[union-attr]
+    assert stage.agent.counts and len(stage.journal.entries()) == 1
+
+
+def test_a_forged_stop() -> None:
+    stage = running()
+    stage.tell(Stop(identity=identity(), reason="mine"), key=STRANGER)
+    stage.tell(Stop(identity=identity(), reason="mine"), node="0" * 10)
+    stage.tell(Stop(identity=identity(), reason="mine"), fleet="f-other")
+    stage.go(10_000)
+    assert stage.journal.get(identity()).stop is None  # type: ignore[union-attr]
+    assert sum(count for words, count in stage.agent.counts.items() if "control" in words) == 3
+
+
+def test_an_acknowledgement_is_the_coordinator_s_signature_over_our_receipt() -> None:
+    stage = Stage()
+    stage.acknowledges = False
+    stage.push(order_of())
+    stage.go(10_000)
+    sealed = parse_envelope(stage.journal.receipt(identity()) or "")
+    wrong = STRANGER.countersign(sealed).signatures[-1]
+    other = COORDINATOR.countersign(order_of().signed(STRANGER)).signatures[-1]
+    mine = sealed.signatures[0]
+    for bad in (wrong, other, mine):
+        stage.tell(Acknowledge(identity=identity(), receipt=sealed.digest(), countersignature=bad))
+    good = COORDINATOR.countersign(sealed).signatures[-1]
+    stage.tell(Acknowledge(identity=identity(), receipt="0" * 64, countersignature=good))
+    stage.go(3_000)
+    entry = stage.journal.get(identity())
+    assert entry is not None and entry.mark is Mark.RECEIPTED and NAME in stage.host.trees
+    stage.tell(Acknowledge(identity=identity(), receipt=sealed.digest(), countersignature=good))
+    stage.cursors.clear()
+    stage.settle()
+    assert stage.journal.get(identity()).mark is Mark.ACKNOWLEDGED  # type: ignore[union-attr]
+
+
+def test_rejected_keeps_everything() -> None:
+    stage = Stage()
+    stage.acknowledges = False
+    stage.push(order_of())
+    stage.go(10_000)
+    (digest,) = stage.receipts[NAME]
+    stage.tell(Reject(identity=identity(), receipt=digest, reason="the commit is not there"))
+    stage.cursors.clear()
+    stage.settle()
+    entry = stage.journal.get(identity())
+    assert entry is not None and entry.mark is Mark.REJECTED and entry.cleaned and NAME in stage.host.trees
+
+
+def test_resend_uploads_again_and_publishes_again() -> None:
+    stage = Stage()
+    stage.acknowledges = False
+    stage.push(order_of())
+    stage.go(6_000)
+    (digest,) = stage.receipts[NAME]
+    stage.depot.blobs.clear()
+    sent = sum("in-toto" in text for text in stage.uplink.sent)
+    stage.tell(Resend(identity=identity(), receipt=digest, missing=("out",)))
+    stage.go(1_500)
+    assert (NAME, "out") in stage.depot.blobs
+    assert sum("in-toto" in text for text in stage.uplink.sent) == sent + 1
+    assert stage.receipts[NAME] == {digest}
+
+
+def test_lost_events_are_sent_again() -> None:
+    """A Redis that forgets what it took: the beat's cursor brings everything again, nothing twice applied."""
+    stage = running()
+    stage.events.clear()
+    stage.cursors[NAME] = 0
+    stage.go(30_000)
+    assert [seq for name, seq in sorted(stage.events) if name == NAME][:3] == [1, 2, 3]
+    count = len(stage.uplink.sent)
+    stage.go(60_000)
+    assert len(stage.uplink.sent) == count  # and then there is silence
+
+
+def test_an_inventory_opens_each_link_and_each_epoch() -> None:
+    stage = running()
+    assert len(stage.inventories) == 1
+    stage.go(30_000)
+    assert len(stage.inventories) == 1
+    stage.uplink.down = True
+    stage.go(20_000)
+    stage.uplink.down = False
+    stage.go(10_000)
+    assert len(stage.inventories) == 2
+    stage.epoch = 2
+    stage.go(10_000)
+    told = stage.inventories[-1]
+    assert len(stage.inventories) == 3 and told.at.epoch == told.epoch_seen == 2
+    assert [(str(one.identity), one.mark) for one in told.entries] == [(NAME, Mark.SPAWNED)]
+
+
+def test_what_the_inventory_does_not_name_never_starts() -> None:
+    """The promise behind it: an order with a start-by before its moment is refused ever after."""
+    stage = Stage()
+    stage.go(10_000)
+    at = stage.inventories[-1].at
+    stage.push(order_of(start_by=FleetTime(epoch=1, ms=at.ms - 1)))
+    stage.settle()
+    assert why(stage) == [OrderRefusal.TOO_LATE]
+
+
+def test_a_restart_goes_on_with_what_runs() -> None:
+    stage = running(Script(duration_ms=30_000))
+    session = stage.agent.session
+    stage.agent = stage.start()
+    stage.settle()
+    assert stage.agent.session != session and stage.claims[NAME].outcome is Outcome.DONE
+    assert stage.claims[NAME].usage.input_tokens == 10  # read again from the first byte
+
+
+def test_a_restart_without_a_link_waits_for_the_time() -> None:
+    """Accepted and not started before the restart: it needs fleet time to know whether it still may."""
+    stage = Stage()
+    stage.depot.down = True
+    stage.push(order_of())
+    stage.go(5_000)
+    stage.uplink.down, stage.depot.down = True, False
+    stage.agent = stage.start()
+    stage.go(10_000)
+    assert stage.host.spawns == []
+    stage.uplink.down = False
+    stage.settle()
+    assert stage.claims[NAME].outcome is Outcome.DONE
+
+
+def test_a_damaged_entry_ends_as_ours() -> None:
+    stage = running()
+    stage.shelf.damaged.add(NAME)
+    stage.agent = stage.start()
+    stage.settle()
+    claims = stage.claims[NAME]
+    assert claims.outcome is Outcome.INFRA and "damaged" in claims.reason
+    assert len(stage.host.spawns) == 1
+    heartbeat = stage.heartbeat()
+    assert heartbeat is not None and any("damaged" in p.what for p in heartbeat.facts.problems)
+
+
+def test_old_entries_are_forgotten_in_a_later_epoch_only() -> None:
+    stage = running(Script())
+    stage.tell(Stop(identity=identity(run="r-never"), reason="x"))
+    stage.settle()
+    stage.go(2_000)
+    month = 31 * 24 * 3_600_000
+    stage.clock.advance(month)
+    stage.go(5_000)
+    assert len(stage.journal.entries()) == 1 and stage.journal.node().stops
+    stage.epoch = 2
+    stage.go(5_000)
+    stage.clock.advance(3_600_000)
+    stage.go(5_000)
+    assert stage.journal.entries() == [] and not stage.journal.node().stops
+    assert stage.journal.last_receipt() is not None
+
+
+def test_interrupting_is_said_at_once() -> None:
+    stage = Stage(script=lambda _: Script(duration_ms=600_000, stop_ms=20_000))
+    stage.push(order_of(gates=gates("test")))
+    stage.go(6_000)
+    stage.tell(Stop(identity=identity(), reason="enough"))
+    stage.go(2_000)
+    assert isinstance(stage.bodies()[-1], Interrupting)
+    assert stage.journal.get(identity()).mark is Mark.SPAWNED  # type: ignore[union-attr]
+    stage.settle()
+    assert stage.claims[NAME].outcome is Outcome.INTERRUPTED
+
+
+def test_the_ceiling_file(tmp_path: Path) -> None:
+    path = tmp_path / "ceiling.json"
+    assert read_ceiling(path) == Ceiling()
+    path.write_text('{"safety": "auto-edit", "runtimes": ["shell"]}')
+    assert read_ceiling(path) == Ceiling(safety=Safety.AUTO_EDIT, runtimes=("shell",))
+    for bad in ('{"safety": "none"}', '{"saftey": "suggest"}', "", "[]"):
+        path.write_text(bad)
+        found = read_ceiling(path)
+        assert found.closed and str(path) in found.closed  # it meant something: nothing is allowed
+        assert found.forbids(order_of()) == found.closed

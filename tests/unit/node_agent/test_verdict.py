@@ -1,0 +1,161 @@
+"""One line of the table for each way in which an attempt can end."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from node_agent.ports import Told
+from node_agent.records import StopKind, StopNote
+from node_agent.spool import EndedBy, ExecError, ExitRecord, PhaseEnd, StepKind, StepRecord, Vanished
+from node_agent.verdict import (
+    Fault,
+    change_fault,
+    fault_from_json,
+    fault_to_json,
+    gate_fault,
+    over_limit,
+    vanished_fault,
+    verdict,
+    work_fault,
+)
+from node_agent.wire.failure import FAILURES, FailureKind, Outcome
+from node_agent.wire.order import Limits
+from node_agent.wire.receipt import GateResult, Usage
+
+K = FailureKind
+STOP = StopNote(StopKind.STOP, "enough")
+
+
+def step(kind: StepKind = StepKind.AGENT, code: int | None = 0, **changes: Any) -> StepRecord:
+    fields: dict[str, Any] = {
+        "index": 0, "name": kind.value, "kind": kind, "pid": 1, "start": 1, "exit_code": code, "signal": None,
+        "exec_error": None, "ended_by": EndedBy.NONE, "began_wall_ms": 0, "began_mono_ms": 0,
+        "ended_wall_ms": 1, "ended_mono_ms": 1, "out_bytes": 0, "err_bytes": 0, "max_rss_kb": 0, "cpu_ms": 0,
+        "swept": 0,
+    }  # fmt: skip
+    return StepRecord(**{**fields, **changes})
+
+
+def record(*steps: StepRecord, ended: PhaseEnd = PhaseEnd.DONE, reason: str = "") -> ExitRecord:
+    return ExitRecord("i", "work", "b", ended, reason, True, 0, 0, 0, 0, 1, 1, steps)
+
+
+def error(what: str, errno: str, kind: StepKind = StepKind.AGENT) -> ExitRecord:
+    broken = step(kind, None, exec_error=ExecError(what, errno, "/bin/x"))
+    return record(broken, ended=PhaseEnd.FAILED)
+
+
+DONE, FAILED = Told(None, ""), Told(K.AGENT_FAILED, "exit 1")
+
+
+@pytest.mark.parametrize(
+    ("ended", "told", "stop", "kind"),
+    [
+        (record(step()), DONE, None, None),
+        (record(step(code=1), ended=PhaseEnd.FAILED), FAILED, None, K.AGENT_FAILED),
+        (record(step()), Told(K.NO_ANSWER, "silent"), None, K.NO_ANSWER),
+        (record(step()), DONE, STOP, None),  # it came too late
+        (record(step(code=None, ended_by=EndedBy.WALL)), DONE, None, K.WALL_LIMIT),
+        (record(step(code=0, ended_by=EndedBy.IDLE)), DONE, None, K.IDLE_LIMIT),
+        (record(step(code=None, ended_by=EndedBy.OUTPUT)), DONE, STOP, K.OUTPUT_LIMIT),
+        (record(step(code=0, ended_by=EndedBy.STOP)), DONE, STOP, K.STOPPED),
+        (record(step(code=0, ended_by=EndedBy.STOP)), DONE, None, K.STOPPED),
+        (record(step(ended_by=EndedBy.STOP)), DONE, StopNote(StopKind.DRAIN, ""), K.DRAINED),
+        (record(step(ended_by=EndedBy.STOP)), DONE, StopNote(StopKind.TOKENS, ""), K.TOKEN_LIMIT),
+        (record(step(ended_by=EndedBy.STOP)), DONE, StopNote(StopKind.USD, ""), K.USD_LIMIT),
+        (record(step(ended_by=EndedBy.STOP)), DONE, StopNote(StopKind.TOMBSTONE, ""), K.STOPPED),
+        (record(ended=PhaseEnd.STOPPED, reason="before"), None, None, K.STOPPED),
+        (record(step(StepKind.SETUP), ended=PhaseEnd.STOPPED), None, STOP, K.STOPPED),
+        (record(step(StepKind.SETUP, 1), ended=PhaseEnd.FAILED), None, None, K.SETUP_FAILED),
+        (record(step(StepKind.SETUP, 127), ended=PhaseEnd.FAILED), None, None, K.SETUP_FAILED),
+        (record(step(StepKind.SETUP, None, ended_by=EndedBy.WALL)), None, None, K.WALL_LIMIT),
+        (error("exec", "ENOENT", StepKind.SETUP), None, None, K.SETUP_FAILED),
+        (error("exec", "ENOENT"), None, None, K.RUNTIME_MISSING),
+        (error("cwd", "ENOENT"), None, None, K.NODE_INTERNAL),
+        (error("stdout", "ENOSPC"), None, None, K.DISK_FULL),
+        (record(step(), ended=PhaseEnd.ERROR, reason="OSError"), DONE, None, K.NODE_INTERNAL),
+    ],
+)
+def test_work(ended: ExitRecord, told: Told | None, stop: StopNote | None, kind: K | None) -> None:
+    fault = work_fault(ended, told, stop)
+    assert (fault.kind if fault else None) == kind
+
+
+@pytest.mark.parametrize(
+    ("seen", "stop", "kind"),
+    [
+        (Vanished("gone"), None, K.PROCESS_VANISHED),
+        (Vanished("restarted", True), None, K.NODE_REBOOTED),
+        (Vanished("gone"), STOP, K.STOPPED),
+    ],
+)
+def test_vanished(seen: Vanished, stop: StopNote | None, kind: K) -> None:
+    assert vanished_fault(seen, stop).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("read_only", "kind", "before", "after"),
+    [
+        (True, "change", None, K.READ_ONLY_BROKEN),
+        (True, "no_change", None, K.READ_ONLY_BROKEN),
+        (True, "empty", None, None),
+        (True, "none", None, None),
+        (True, "change", K.AGENT_FAILED, K.READ_ONLY_BROKEN),
+        (True, "change", K.WALL_LIMIT, K.READ_ONLY_BROKEN),
+        (True, "change", K.STOPPED, K.STOPPED),
+        (True, "change", K.NODE_REBOOTED, K.NODE_REBOOTED),
+        (False, "change", None, None),
+        (False, "change", K.AGENT_FAILED, K.AGENT_FAILED),
+    ],
+)
+def test_change(read_only: bool, kind: str, before: K | None, after: K | None) -> None:
+    fault = change_fault(read_only, kind, ["a"], Fault(before, "x") if before else None)
+    assert (fault.kind if fault else None) == after
+
+
+def gate(passed: bool, code: int | None, signal: int | None = None) -> GateResult:
+    return GateResult(name="g", argv=("g",), passed=passed, exit_code=code, signal=signal, duration_ms=1)
+
+
+@pytest.mark.parametrize(
+    ("ended", "gates", "kind"),
+    [
+        (PhaseEnd.DONE, [gate(True, 0)], None),
+        (PhaseEnd.FAILED, [gate(True, 0), gate(False, 1)], K.GATE_FAILED),
+        (PhaseEnd.FAILED, [gate(False, 1), gate(False, 126)], K.GATE_NOT_RUNNABLE),
+        (PhaseEnd.FAILED, [gate(False, 127)], K.GATE_NOT_RUNNABLE),
+        (PhaseEnd.FAILED, [gate(False, None)], K.GATE_NOT_RUNNABLE),
+        (PhaseEnd.FAILED, [gate(False, None, 9)], K.GATE_FAILED),
+        (PhaseEnd.STOPPED, [gate(False, None, 2)], K.STOPPED),
+        (PhaseEnd.ERROR, [], K.NODE_INTERNAL),
+    ],
+)
+def test_gates(ended: PhaseEnd, gates: list[GateResult], kind: K | None) -> None:
+    fault = gate_fault(record(ended=ended), gates, STOP)
+    assert (fault.kind if fault else None) == kind
+
+
+def test_every_failure_kind_has_its_outcome() -> None:
+    for kind in FailureKind:
+        assert verdict(Fault(kind, "why"), "change").outcome is FAILURES[kind].outcome
+    assert verdict(None, "change").outcome is Outcome.DONE
+
+
+def test_limits() -> None:
+    limits = Limits(wall_ms=1, idle_ms=1, output_bytes=1, tokens=10, usd=Decimal("0.5"))
+    assert over_limit(limits, Usage(input_tokens=5, output_tokens=5)) is None
+    assert over_limit(limits, Usage(input_tokens=6, output_tokens=5)) == StopNote(
+        StopKind.TOKENS, "11 tokens, the limit is 10"
+    )
+    spent = Usage(cost_usd=Decimal("0.51"), cost_source="reported")
+    assert over_limit(limits, spent) == StopNote(StopKind.USD, "$0.51, the limit is $0.5")
+    assert over_limit(limits, Usage()) is None  # unknown is not over
+
+
+def test_a_fault_survives_its_record() -> None:
+    fault = Fault(FailureKind.DEPOT, "no")
+    assert fault_from_json({"fault": fault_to_json(fault)}) == fault
+    assert fault_from_json({}) is None
