@@ -19,7 +19,8 @@ RUN_MOVES: dict[RunState, frozenset[RunState]] = {
     RunState.RUNNING: frozenset(
         {RunState.PENDING, RunState.INTERRUPTING, RunState.COLLECTING, RunState.ENDED}
     ),
-    RunState.INTERRUPTING: frozenset({RunState.COLLECTING, RunState.ENDED}),
+    # Back to pending: the node interrupted it for a limit, nobody asked for a stop, and it may be tried again.
+    RunState.INTERRUPTING: frozenset({RunState.PENDING, RunState.COLLECTING, RunState.ENDED}),
     RunState.COLLECTING: frozenset({RunState.PENDING, RunState.INTERRUPTING, RunState.ENDED}),
     RunState.ENDED: frozenset({RunState.ENDED}),
 }
