@@ -126,7 +126,8 @@ def classify(error: BaseException) -> ConnectError:
             LinkFault.FORWARDING_REFUSED,
             "the node's SSH server forbids every kind of forwarding",
             why=str(error),
-            fix="allow AllowStreamLocalForwarding or AllowTcpForwarding in its sshd_config",
+            # OpenSSH refuses unix sockets as well where AllowTcpForwarding is off (measured with 9.2).
+            fix="set `AllowTcpForwarding remote` (or yes) and no `DisableForwarding` in its sshd_config",
         )
     if isinstance(error, asyncssh.ConnectionLost | asyncssh.ChannelOpenError):
         return LinkLost(str(error))

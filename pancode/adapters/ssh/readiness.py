@@ -9,8 +9,10 @@ from pancode.adapters.bundle.platform import MACHINES, MINORS, OLDEST_GLIBC, Nod
 from pancode.adapters.ssh.probe import HomeState, LibcKind, NodeProbe, Python
 
 OLDEST_GIT = (2, 28)
-NEEDED_DISK = 512 << 20
-"""Bytes free in the home folder, for the bundle, the journal and one small checkout."""
+NEEDED_DISK = 160 << 20
+"""Bytes free in the home folder of a fresh node: the archive, the unpacked bundle, the journal."""
+KEPT_DISK = 48 << 20
+"""The same where a bundle is there already."""
 NEEDED_TOOLS = ("timeout", "setsid", "flock", "tar", "gzip", "mktemp")
 LARGEST_SKEW_MS = 30_000
 

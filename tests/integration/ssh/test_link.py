@@ -198,7 +198,7 @@ def test_without_any_forwarding_it_says_so_and_heals(tmp_path: Path, monkeypatch
                 link.start()
                 state = await link.wait([LinkKind.DOWN], 5)
                 assert state.error is not None and state.error.fault is LinkFault.FORWARDING_REFUSED
-                assert "AllowStreamLocalForwarding" in state.error.fix
+                assert "AllowTcpForwarding" in state.error.fix
             assert (await link.wait(UP, 5)).up
             await link.close()
 

@@ -1,0 +1,206 @@
+"""SSH servers that forbid things, refused keys, jump hosts and agents: fallback, or reason and fix."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from pancode.adapters.ssh import steps
+from pancode.adapters.ssh.connect import Login, open_session, presented_key
+from pancode.adapters.ssh.errors import ConnectError, LinkFault, TransferFailed
+from pancode.adapters.ssh.fleetkey import authorized_line, marker
+from pancode.adapters.ssh.hostkey import HostKey
+from pancode.adapters.ssh.loopback import make_key
+from pancode.adapters.ssh.perform import perform
+from pancode.adapters.ssh.probe import probe
+from pancode.adapters.ssh.remote import Remote
+from pancode.adapters.ssh.target import Overrides, Places, resolve
+from tests.e2e.link_lab import DOWN, STOPPED, TIMING, UP, coordinator, generation, passes
+from tests.lab import Lab
+
+
+def test_without_unix_forwarding_the_tunnels_use_loopback(healed: Lab, tmp_path: Path) -> None:
+    healed.sshd([1], "restart", ["AllowStreamLocalForwarding no"])
+
+    async def go() -> None:
+        async with coordinator(healed, tmp_path) as it:
+            (link,) = await it.up(1)
+            assert generation(link).mode == "tcp" and await passes(link)
+
+    asyncio.run(go())
+
+
+def test_the_least_that_a_server_must_allow(healed: Lab, tmp_path: Path) -> None:
+    healed.sshd([1], "restart", ["AllowTcpForwarding remote", "AllowStreamLocalForwarding remote"])
+
+    async def go() -> None:
+        async with coordinator(healed, tmp_path) as it:
+            (link,) = await it.up(1)
+            assert generation(link).mode == "unix" and await passes(link)
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("setting", ["DisableForwarding yes", "AllowTcpForwarding no"])
+def test_without_any_forwarding_it_says_which_setting_and_heals(
+    healed: Lab, tmp_path: Path, setting: str
+) -> None:
+    healed.sshd([1], "restart", [setting])
+
+    async def go() -> None:
+        async with coordinator(healed, tmp_path) as it:
+            link = it.link(1)
+            state = await link.wait(DOWN, 10)
+            assert state.error is not None and state.error.fault is LinkFault.FORWARDING_REFUSED
+            assert "AllowTcpForwarding" in state.error.fix
+            await asyncio.to_thread(healed.sshd, [1], "restart", [])
+            assert (await link.wait(UP, 10)).up
+
+    asyncio.run(go())
+
+
+def test_thirty_commands_where_the_server_allows_two(healed: Lab, tmp_path: Path) -> None:
+    healed.sshd([2], "restart", ["MaxSessions 2"])
+
+    async def go() -> None:
+        async with coordinator(healed, tmp_path) as it, it.remote(2) as node:
+            done = await asyncio.gather(*(node.run(["echo", str(n)], 20) for n in range(30)))
+            assert [int(d.text) for d in done] == list(range(30))
+
+    asyncio.run(go())
+
+
+def test_a_server_without_sftp_is_named(healed: Lab, tmp_path: Path) -> None:
+    healed.sshd([2], "restart", ["Subsystem sftp /bin/false"])
+
+    async def go() -> None:
+        async with coordinator(healed, tmp_path) as it, it.remote(2) as node:
+            with pytest.raises(TransferFailed) as caught:
+                await node.put("/home/ops/x", b"x")
+            assert "sftp" in caught.value.fix
+            assert (await node.run(["true"], 5)).status == 0
+
+    asyncio.run(go())
+
+
+def test_a_refused_login_is_tried_once_and_stops(lab: Lab, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with coordinator(lab, tmp_path) as it:
+            link = it.link(3, Login(keys=(make_key(),), own_only=True))
+            state = await link.wait(STOPPED, 10)
+            assert state.error is not None and state.error.fault is LinkFault.LOGIN_REFUSED
+            await asyncio.sleep(0.5)
+            assert it.dials == 1
+
+    asyncio.run(go())
+
+
+def test_the_first_look_at_a_host_key_is_the_one_that_ssh_keygen_prints(lab: Lab, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with coordinator(lab, tmp_path) as it:
+            shown = await presented_key(it.target(1), {}, Login())
+            path = Path(lab.path(1, "ssh", "ssh_host_ed25519_key.pub"))
+            said = subprocess.run(
+                ["ssh-keygen", "-lf", str(path)], capture_output=True, text=True, check=True
+            )
+            assert shown.fingerprint == said.stdout.split()[1] and shown == it.pins(1)[it.target(1).endpoint]
+
+    asyncio.run(go())
+
+
+def test_through_a_jump_host_both_keys_are_pinned(healed: Lab, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with coordinator(healed, tmp_path) as it:
+            target = it.target(2, hops=(it.target(1),))
+            assert await presented_key(target, it.pins(1), Login()) == it.pins(2)[it.target(2).endpoint]
+            link = it.link(2, target=target)
+            assert (await link.wait(UP, 10)).up and await passes(link)
+            assert (await it.back_door(2, "ss -Htn sport = :22")).count(healed.hosts[1]["addr"]) == 1
+            for missing, pins in ((1, it.pins(2)), (2, it.pins(1))):
+                with pytest.raises(ConnectError) as caught:
+                    await open_session(target, pins, Login(), TIMING)
+                assert caught.value.fault is LinkFault.HOST_KEY_UNKNOWN
+                assert it.target(missing).endpoint in str(caught.value)
+            await asyncio.to_thread(healed.poweroff, [1], "crash")
+            assert (await link.wait(DOWN, 10)).error is not None
+
+    asyncio.run(go())
+
+
+def test_an_alias_with_jump_and_agent_from_ssh_config(lab: Lab, tmp_path: Path) -> None:
+    """The key is only in the caller's own ssh-agent; host, user and jump are only in its ssh_config."""
+    agent = subprocess.Popen(
+        ["ssh-agent", "-D", "-a", str(tmp_path / "agent")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _load(tmp_path, lab)
+        (tmp_path / "config").write_text(
+            f"Host box\n HostName {lab.hosts[2]['addr']}\n ProxyJump bridge\n"
+            f"Host bridge\n HostName {lab.hosts[1]['addr']}\nHost box bridge\n User ops\n"
+        )
+        places = Places.of(
+            {"HOME": str(tmp_path), "SSH_AUTH_SOCK": str(tmp_path / "agent")}, tmp_path / "config"
+        )
+        target = resolve("box", Overrides(), places)
+
+        async def go() -> None:
+            async with coordinator(lab, tmp_path) as it:
+                session = await open_session(target, it.pins(1, 2), Login(home=str(tmp_path)), TIMING)
+                assert (await Remote(session).run(["hostname"], 5)).text.strip() == "node2"
+                await session.close()
+
+        asyncio.run(go())
+    finally:
+        agent.terminate()
+        agent.wait(10)
+
+
+def _load(folder: Path, lab: Lab) -> None:
+    environment = {"SSH_AUTH_SOCK": str(folder / "agent"), "PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    for _ in range(50):
+        add = ["ssh-add", "-q", f"{lab.dir}/id_ed25519"]
+        if subprocess.run(add, env=environment, capture_output=True, timeout=10, check=False).returncode == 0:
+            return
+        subprocess.run(["sleep", "0.1"], check=True)
+    raise AssertionError("ssh-agent did not take the key")
+
+
+def test_the_fleet_key_opens_links_and_nothing_more_until_it_is_taken_out(
+    healed: Lab, tmp_path: Path
+) -> None:
+    async def go() -> None:
+        async with coordinator(healed, tmp_path) as it, it.remote(3) as node:
+            private = make_key()
+            before = await it.back_door(3, "cat /home/ops/.ssh/authorized_keys")
+            place = steps.Place.of("e2e", await probe(node, "e2e"))
+            await perform(node, steps.home_step(place))
+            step = steps.install_key_step(authorized_line(_public(private, tmp_path), "e2e"), marker("e2e"))
+            assert (await perform(node, step)).changed and not (await perform(node, step)).changed
+            fleet = Login(keys=(private,), own_only=True)
+            link = it.link(3, fleet)
+            assert (await link.wait(UP, 10)).up and await passes(link)
+            with pytest.raises(asyncssh.ChannelOpenError):
+                await link.remote().conn.create_process("tty", term_type="xterm", encoding=None)
+            await link.close()
+            done = [await perform(node, s) for s in steps.remove_steps(place, marker("e2e"))]
+            assert done[-1].values("left") == () and done[-1].value("looked") == "yes"
+            assert await it.back_door(3, "cat /home/ops/.ssh/authorized_keys") == before
+            assert ".pancode" not in await it.back_door(3, "ls -A /home/ops")
+            state = await it.link(3, fleet).wait(STOPPED, 10)
+            assert state.error is not None and state.error.fault is LinkFault.LOGIN_REFUSED
+
+    asyncio.run(go())
+
+
+def _public(private: str, folder: Path) -> str:
+    path = folder / "fleet"
+    path.write_text(private)
+    path.chmod(0o600)
+    done = subprocess.run(["ssh-keygen", "-yf", str(path)], capture_output=True, text=True, check=True)
+    return HostKey.parse(done.stdout).line
