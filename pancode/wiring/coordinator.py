@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 
 from node_agent.wire.clock import Ids, SystemClock, SystemIds
@@ -39,7 +38,7 @@ PATH_LIMIT = 104
 class CoordinatorSettings:
     """What the owner may choose. `redis_url` None: our own Valkey. `time_factor` scales deadlines (tests)."""
 
-    ceiling_usd: Decimal = Decimal(10)
+    rules: Rules = Rules()
     slots: int = 4
     redis_url: str | None = None
     time_factor: float = 1.0
@@ -100,7 +99,7 @@ class Coordinator:
     def _plane(self) -> Plane:
         archive = FileArchive(self.home.receipts)
         ports = Ports(self.ledger, self.bus, self.depot, archive, self._clock, self._ids)
-        rules = Rules(ceiling_usd=self.settings.ceiling_usd).scaled(self.settings.time_factor)
+        rules = self.settings.rules.scaled(self.settings.time_factor)
         return Plane(ports, self.key, self.fleet_id, rules)
 
     def _fleet(self, user_home: Path) -> Fleet:

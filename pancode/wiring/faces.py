@@ -13,6 +13,7 @@ from pancode.adapters.ssh.target import Overrides
 from pancode.config.load import Places, load
 from pancode.config.schema import Settings
 from pancode.config.surroundings import FileSurroundings
+from pancode.control.core import Rules
 from pancode.control.faces import (
     Caller,
     NodeResult,
@@ -23,6 +24,7 @@ from pancode.control.faces import (
     Question,
 )
 from pancode.control.plane import Plane
+from pancode.domain.fleet import Deadlines
 from pancode.domain.records import Node
 from pancode.errors import RefusedError, UsageError
 from pancode.wiring.code import DepotCode
@@ -156,10 +158,25 @@ def build_for_faces(root: Path, environ: Mapping[str, str]) -> FaceCoordinator:
 
 def coordinator_settings(settings: Settings) -> CoordinatorSettings:
     return CoordinatorSettings(
-        ceiling_usd=settings.budget.ceiling,
+        rules=rules_of(settings),
         slots=settings.nodes.slots,
         redis_url=settings.redis.url,
         time_factor=settings.timing.factor,
+    )
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The control plane's times and ceiling, before they are scaled."""
+    timing = settings.timing
+    return Rules(
+        ceiling_usd=settings.budget.ceiling,
+        deadlines=Deadlines(timing.ask, timing.suspect, timing.unreachable, timing.lost),
+        beat_ms=timing.beat,
+        start_by_ms=timing.start_by,
+        push_again_ms=timing.push_again,
+        control_again_ms=timing.control_again,
+        refused_pause_ms=timing.refused_pause,
+        retry_pause_ms=timing.retry_pause,
     )
 
 

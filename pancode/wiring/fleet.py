@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -150,8 +152,19 @@ class Fleet:
 
     def up(self, names: Sequence[str], report: Report, agent_path: str | None = None) -> list[UpResult]:
         """Bring these nodes up (none given: all), at once. Never raises for what is wrong with a node."""
+        if not names:
+            self._include_this_machine()
         nodes = [self._known(name) for name in names] or [n for n in self._nodes() if n.removed is None]
         return self.loop.call(self._up_all(nodes, report, agent_path))
+
+    def _include_this_machine(self) -> None:
+        """A fleet begins with the machine it is started on; once its owner took it out, it stays out."""
+        with self.parts.plane.core.ports.ledger.transaction() as tx:
+            rows = tx.find(Node)
+        if not any(Reach.of(row).local for row in rows):
+            taken = {row.name for row in rows}
+            name = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:32] or "desk"
+            self.add_local(name if name not in taken else "desk" if "desk" not in taken else "this-machine")
 
     async def _up_all(self, nodes: Sequence[Node], report: Report, agent_path: str | None) -> list[UpResult]:
         return list(await asyncio.gather(*(self._up_one(n, report, agent_path) for n in nodes)))
