@@ -79,6 +79,11 @@ def _entries(raw: bytes) -> _Entries:
     return _Entries(frozenset(unmerged), frozenset(links), tuple(hidden))
 
 
+def hidden_names(raw: bytes) -> tuple[bytes, ...]:
+    """Files whose local edits git does not tell, in the output of `ls-files -z -s -v`."""
+    return _entries(raw).hidden
+
+
 def _within_limits(
     project: Project, changed: set[bytes], untracked: tuple[bytes, ...], limits: Limits
 ) -> tuple[bytes, ...]:

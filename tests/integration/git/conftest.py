@@ -9,6 +9,7 @@ import pytest
 
 from pancode.adapters.git.depot import Depot
 from tests.integration.git.depot_world import World
+from tests.integration.git.desk import Desk
 from tests.integration.git.repos import Repo, simple
 
 
@@ -30,3 +31,9 @@ def world(tmp_path: Path, depot: Depot) -> Iterator[World]:
     world.server.start()
     yield world
     world.server.stop()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, depot: Depot) -> Desk:
+    """A user's dirty tree with a snapshot."""
+    return Desk(tmp_path, depot)

@@ -1,0 +1,186 @@
+"""Lands a result in the user's tree: merged, gated again, whole or not at all; index and refs stay."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from node_agent.wire.gitrefs import checked_object
+from node_agent.wire.gitsafe import Change, shown, split_nul
+from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.land_journal import Checkpoint, Journal, TreeChanged
+from pancode.adapters.git.land_steps import Conflict, forbidden, steps_of
+from pancode.adapters.git.listing import Limits, hidden_names
+from pancode.adapters.git.merge import changes_between, merge_trees, merged_checkout, stage_files, tree_of
+from pancode.adapters.git.objects import import_base
+from pancode.adapters.git.project import Project, open_project
+from pancode.adapters.git.safe import Git
+from pancode.adapters.git.snapshot import capture, index_copy
+
+
+class LandStatus(StrEnum):
+    """How a landing ended. Only `landed` changed the tree."""
+
+    LANDED = "landed"
+    NOTHING = "nothing to land"
+    CONFLICT = "conflict"
+    GATE_FAILED = "gate failed"
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """What the gates said about the merged tree."""
+
+    ok: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LandRequest:
+    """What to land: a result of a run, made on that snapshot, both in that repository of the depot.
+
+    `environ` is where the user's own git settings are found (None: our environment).
+    """
+
+    repo_id: str
+    snapshot_commit: str
+    result_commit: str
+    environ: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LandReport:
+    """`files` were written or deleted; `conflicts` say which files kept it from happening, and why.
+
+    `recovered` tells of an earlier landing that had been cut off and was mended first.
+    """
+
+    status: LandStatus
+    files: tuple[str, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    gate: GateResult | None = None
+    recovered: str | None = None
+
+
+Gates = Callable[[Path], GateResult]
+"""Runs the gates in a checkout of the merged tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    """The merge, ready to be written. `ours`: git on an index of the user's files as they were merged."""
+
+    tree: str
+    changes: tuple[Change, ...]
+    ours: Git
+
+
+def land(
+    project: Path,
+    depot: Depot,
+    request: LandRequest,
+    gates: Gates | None = None,
+    checkpoint: Checkpoint = lambda name: None,
+) -> LandReport:
+    """Merge the result into the tree around `project` and write what differs, as unstaged edits.
+
+    One landing at a time per tree; the next one waits. Raises GitRefusal for a tree that cannot be read. On
+    every answer but `landed`, and on every error, the tree is byte for byte as it was.
+    """
+    seen = replace(open_project(project, request.environ), repo_id=request.repo_id)
+    with _alone(seen.top):
+        journal = _journal(seen, checkpoint)
+        recovered = journal.recover()
+        report = _land(seen, depot, request, gates, journal)
+    return replace(report, recovered=recovered)
+
+
+def recover(project: Path, environ: Mapping[str, str] | None = None) -> str | None:
+    """Mend what a landing left that was cut off; says what was done, None when there was nothing."""
+    seen = open_project(project, environ)
+    with _alone(seen.top):
+        return _journal(seen, lambda name: None).recover()
+
+
+def _land(
+    seen: Project, depot: Depot, request: LandRequest, gates: Gates | None, journal: Journal
+) -> LandReport:
+    import_base(seen, depot)
+    with index_copy(seen, depot.path(seen.repo_id)) as index:
+        ours_tree, _ = capture(seen, depot, index, Limits(skip_large_untracked=True))
+        ours = seen.git.having(GIT_INDEX_FILE=str(index))
+        git = depot.git(seen.repo_id)
+        base = tree_of(git, checked_object(request.snapshot_commit))
+        theirs = tree_of(git, checked_object(request.result_commit))
+        merge = merge_trees(git, base, ours_tree, theirs)
+        if merge.conflicts:
+            both = "changed here and by the run"
+            return _refused(tuple(Conflict(shown(name), both) for name in merge.conflicts))
+        changes = changes_between(git, ours_tree, merge.tree)
+        if not changes:
+            return LandReport(LandStatus.NOTHING)
+        hidden = frozenset(hidden_names(ours.must("ls-files", "-z", "-s", "-v").out))
+        if problems := forbidden(seen.top, changes, hidden):
+            return _refused(problems)
+        return _gate_and_write(seen, depot, _Merged(merge.tree, changes, ours), gates, journal)
+
+
+def _gate_and_write(
+    seen: Project, depot: Depot, merged: _Merged, gates: Gates | None, journal: Journal
+) -> LandReport:
+    gate = None
+    if gates is not None:
+        with merged_checkout(depot, seen, merged.tree) as folder:
+            gate = gates(folder)
+        if not gate.ok:
+            return LandReport(LandStatus.GATE_FAILED, gate=gate)
+    try:
+        _write(seen, depot, merged, journal)
+    except TreeChanged as changed:
+        path = os.fsencode(changed.path)
+        return replace(_refused((Conflict(shown(path), "changed while the landing went on"),)), gate=gate)
+    return LandReport(LandStatus.LANDED, tuple(shown(change.path) for change in merged.changes), gate=gate)
+
+
+def _write(seen: Project, depot: Depot, merged: _Merged, journal: Journal) -> None:
+    journal.create()
+    try:
+        names = tuple(change.path for change in merged.changes if change.new_mode != "000000")
+        stage_files(depot, seen, merged.tree, names, journal.new)
+        steps = journal.plan(steps_of(seen.top, merged.changes))
+        # Asked after the identities were noted: an edit before this is seen by git, a later one by its note.
+        edited = set(split_nul(merged.ours.must("ls-files", "-z", "-m", "-d").out))
+        for change in merged.changes:
+            if change.path in edited:
+                raise TreeChanged(os.fsdecode(change.path))
+    except Exception:
+        journal.recover()
+        raise
+    journal.apply(steps)
+
+
+def _refused(conflicts: tuple[Conflict, ...]) -> LandReport:
+    return LandReport(LandStatus.CONFLICT, conflicts=conflicts)
+
+
+def _journal(seen: Project, checkpoint: Checkpoint) -> Journal:
+    """In the git dir, unless that lies on another file system than the tree: renames must not cross it."""
+    same = os.stat(seen.git_dir).st_dev == os.stat(seen.top).st_dev
+    folder = seen.git_dir / "pancode-land" if same else seen.top / ".pancode-land"
+    return Journal(folder, seen.top, checkpoint)
+
+
+@contextmanager
+def _alone(top: Path) -> Iterator[None]:
+    """The lock is on the folder itself: it leaves no file, and holds for every coordinator here."""
+    handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

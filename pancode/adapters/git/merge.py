@@ -1,0 +1,96 @@
+"""Merges a result into the tree as it is now, in the depot only, and checks the merged tree out for gates."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.wire.gitsafe import Change, parse_raw_diff, repository_config, split_nul, stamp_env
+from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.errors import GitFailure
+from pancode.adapters.git.project import Project
+from pancode.adapters.git.safe import Git, safe_env
+
+# Dates and names of commits that only carry trees: constant, so that a repeated merge makes no new objects.
+_STAMP = stamp_env("pancode", "pancode@localhost", 1_000_000_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """`tree` is the merged tree; with `conflicts` it must not be used."""
+
+    tree: str
+    conflicts: tuple[bytes, ...]
+
+
+def tree_of(git: Git, commit: str) -> str:
+    return git.text("rev-parse", "--verify", f"{commit}^{{tree}}")
+
+
+def merge_trees(git: Git, base: str, ours: str, theirs: str) -> Merge:
+    """Three-way merge of trees. Their histories do not matter, so cherry-picks and rebases merge alike."""
+    signed = git.having(**_STAMP)
+
+    def commit(tree: str, *parents: str) -> str:
+        asked = [word for parent in parents for word in ("-p", parent)]
+        return signed.must("commit-tree", tree, *asked, stdin=b"tree\n").text()
+
+    # git 2.39 has no --merge-base: three commits of our own make the snapshot the base.
+    root = commit(base)
+    sides = (commit(ours, root), commit(theirs, root))
+    done = git.ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", *sides)
+    if done.status not in (0, 1):
+        raise GitFailure(("merge-tree",), done.status, done.err)
+    tree, *names = split_nul(done.out)
+    conflicts = tuple(sorted(set(names))) if done.status == 1 else ()
+    return Merge(tree.decode(), conflicts)
+
+
+def changes_between(git: Git, old_tree: str, new_tree: str) -> tuple[Change, ...]:
+    raw = git.must("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old_tree, new_tree).out
+    return tuple(parse_raw_diff(raw))
+
+
+@contextmanager
+def merged_checkout(depot: Depot, project: Project, tree: str) -> Iterator[Path]:
+    """A repository of its own with the merged tree checked out and committed; gone afterwards."""
+    git = depot.git(project.repo_id)
+    commit = git.having(**_STAMP).must("commit-tree", tree, stdin=b"merged tree\n").text()
+    folder = Path(tempfile.mkdtemp(prefix=".merged-", dir=depot.root))
+    try:
+        own = folder / "git"
+        work = folder / "tree"
+        work.mkdir()
+        options = ("--bare", "--template=", f"--object-format={project.object_format}")
+        Git(folder, safe_env()).must("init", "-q", *options, str(own))
+        (own / "config").write_text(repository_config(project.object_format, bare=False))
+        (own / "objects" / "info").mkdir(exist_ok=True)
+        borrowed = depot.path(project.repo_id).resolve() / "objects"
+        (own / "objects" / "info" / "alternates").write_text(f"{borrowed}\n")
+        env = safe_env(line_ends(project)) | {"GIT_DIR": str(own), "GIT_WORK_TREE": str(work)}
+        Git(work, env).must("checkout", "-q", "--detach", commit)
+        (work / ".git").write_text(f"gitdir: {own}\n")
+        yield work
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def line_ends(project: Project) -> dict[str, str]:
+    """How the user's repository wants text files written."""
+    keys = ("core.autocrlf", "core.eol")
+    found = {key: project.git.ask("config", "--get", key).text() for key in keys}
+    return {key: value for key, value in found.items() if value}
+
+
+def stage_files(depot: Depot, project: Project, tree: str, names: tuple[bytes, ...], target: Path) -> None:
+    """Write these files of a tree below `target`, with the line ends that the user's repository asks for."""
+    index = target.parent / "stage.index"
+    env = safe_env(line_ends(project)) | {"GIT_DIR": str(depot.path(project.repo_id))}
+    git = Git(target, env | {"GIT_INDEX_FILE": str(index), "GIT_WORK_TREE": str(target)})
+    git.must("read-tree", tree)
+    git.must("checkout-index", "-q", "-z", "--stdin", stdin=b"".join(name + b"\0" for name in names))
+    index.unlink()

@@ -1,0 +1,266 @@
+"""Landing writes what the run changed beside the user's own edits, or leaves the tree as it was."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from node_agent.wire.gitsafe import stamp_env
+from pancode.adapters.git.land import GateResult, LandReport, LandRequest, LandStatus
+from tests.integration.git.desk import Act, Desk, edit_a_line, edit_c, everything
+from tests.integration.git.repos import NOW_MS, Repo, fingerprint, snap
+from tests.integration.git.traps import Traps
+
+
+def unchanged(desk: Desk, report: LandReport, *names: str) -> None:
+    assert report.status is LandStatus.CONFLICT
+    assert tuple(conflict.path for conflict in report.conflicts) == names
+    assert all(conflict.why for conflict in report.conflicts)
+
+
+def test_everything_lands_beside_the_users_edits(desk: Desk) -> None:
+    request = desk.result(everything)
+    text = (desk.user.path / "a").read_text().replace("10\n", "later10\n", 1)
+    desk.user.write("a", text)
+    before = desk.user.git("diff", "--cached"), desk.user.head
+    index = fingerprint(desk.user.path / ".git")
+    report = desk.land(request)
+    assert report == LandReport(LandStatus.LANDED, ("a", "b", "dd/inner", "dir/sub/z", "ln", "new", "x.sh"))
+    lines = (desk.user.path / "a").read_text().splitlines()
+    assert (lines[0], lines[9], lines[-1]) == ("agent1", "later10", "user20")
+    assert not (desk.user.path / "b").exists()
+    assert not (desk.user.path / "dd").exists()
+    assert (desk.user.path / "dir/sub/z").read_text() == "z\n"
+    assert (desk.user.path / "x.sh").stat().st_mode & 0o777 == 0o755
+    assert (desk.user.path / "new").stat().st_mode & 0o777 == 0o644
+    assert (desk.user.path / "ln").readlink() == Path("a")
+    assert (desk.user.path / "u").read_text() == "untracked\n"
+    assert fingerprint(desk.user.path / ".git") == index
+    assert (desk.user.git("diff", "--cached"), desk.user.head) == before
+    assert os.stat(desk.user.path / "new").st_nlink == 1
+
+
+def test_landed_twice_is_nothing_to_land(desk: Desk) -> None:
+    request = desk.result(everything)
+    assert desk.land(request).status is LandStatus.LANDED
+    before = desk.tree()
+    assert desk.land(request).status is LandStatus.NOTHING
+    assert desk.tree() == before
+
+
+def test_landing_after_the_user_committed(desk: Desk) -> None:
+    request = desk.result(edit_c)
+    desk.user.commit("moved on")
+    assert desk.land(request).files == ("c",)
+    desk.user.commit("landed")
+    assert desk.land(request).status is LandStatus.NOTHING
+
+
+def _user_edits_the_same_line(user: Repo) -> None:
+    user.write("a", (user.path / "a").read_text().replace("1\n2\n", "mine1\n2\n", 1))
+
+
+def _user_edits_binary(user: Repo) -> None:
+    user.write("c", os.urandom(500))
+
+
+def _user_deletes(user: Repo) -> None:
+    (user.path / "c").unlink()
+
+
+def _agent_binary(agent: Repo) -> None:
+    agent.write("c", os.urandom(500))
+
+
+def _user_links_outside(user: Repo) -> None:
+    (user.path / "out").symlink_to("/tmp")
+
+
+CLASHES = [
+    (edit_a_line, _user_edits_the_same_line, "a"),
+    (_agent_binary, _user_edits_binary, "c"),
+    (edit_c, _user_deletes, "c"),
+    (lambda agent: agent.write("later", "agent\n"), lambda user: user.write("later", "mine\n"), "later"),
+    (lambda agent: agent.write("ig", "agent\n"), lambda user: None, "ig"),
+    (lambda agent: agent.write("igdir", "agent\n"), lambda user: user.write("igdir/x", "mine\n"), "igdir"),
+    (
+        lambda agent: agent.write("out/f", "evil\n"),
+        lambda user: (user.path / "out").symlink_to("/tmp"),
+        "out/f",
+    ),
+    (lambda agent: agent.write("r/f", "f\n"), lambda user: Repo(user.path / "r"), "r/f"),
+    (edit_c, lambda user: user.git("update-index", "--skip-worktree", "c"), "c"),
+]
+
+
+@pytest.mark.parametrize(("agent", "user", "name"), CLASHES)
+def test_a_clash_names_the_file_and_changes_nothing(agent: Act, user: Act, name: str, desk: Desk) -> None:
+    request = desk.result(lambda repo: (agent(repo), repo.write("also", "fine\n")))
+    user(desk.user)
+    before = desk.tree()
+    report = desk.land(request)
+    assert report.status is LandStatus.CONFLICT
+    assert any(conflict.path.startswith(name.split("/")[0]) and conflict.why for conflict in report.conflicts)
+    assert desk.tree() == before
+    assert not Path("/tmp/f").exists()
+    assert desk.user.git("status", "--porcelain", "also") == ""
+
+
+def test_a_submodule_change_is_not_landed(desk: Desk) -> None:
+    def act(agent: Repo) -> None:
+        agent.git("update-index", "--add", "--cacheinfo", f"160000,{agent.head},sub")
+        (agent.path / "sub").mkdir()
+
+    before = desk.tree()
+    desk.agent.git("update-index", "--add", "--cacheinfo", f"160000,{desk.agent.head},sub")
+    desk.agent.git("commit", "-q", "-m", "sub")
+    target = str(desk.depot.path(desk.taken.repo_id))
+    desk.agent.git("push", "-q", target, "HEAD:refs/pancode/r-aaaa/1.1")
+    report = desk.land(LandRequest(desk.taken.repo_id, desk.taken.snapshot_commit, desk.agent.head, {}))
+    unchanged(desk, report, "sub")
+    assert desk.tree() == before
+
+
+def test_a_tree_with_a_git_folder_is_not_written(desk: Desk) -> None:
+    git = desk.depot.git(desk.taken.repo_id)
+    blob = git.must("hash-object", "-w", "--stdin", stdin=b"[core]\n\tfsmonitor = evil\n").text()
+    inner = git.must("mktree", stdin=f"100644 blob {blob}\tconfig\n".encode()).text()
+    listed = git.must("ls-tree", desk.taken.snapshot_commit).out
+    tree = git.must("mktree", stdin=listed + f"040000 tree {inner}\t.GIT\n".encode()).text()
+    signed = git.having(**stamp_env("a", "b@c", NOW_MS))
+    evil = signed.must("commit-tree", tree, "-p", desk.taken.snapshot_commit, stdin=b"evil").text()
+    before = fingerprint(desk.user.path)
+    report = desk.land(LandRequest(desk.taken.repo_id, desk.taken.snapshot_commit, evil, {}))
+    unchanged(desk, report, ".GIT/config")
+    assert fingerprint(desk.user.path) == before
+
+
+def _file_to_folder(agent: Repo) -> None:
+    (agent.path / "b").unlink()
+    agent.write("b/inside", "now a folder\n")
+
+
+def _folder_to_file(agent: Repo) -> None:
+    (agent.path / "dd" / "inner").unlink()
+    (agent.path / "dd").rmdir()
+    agent.write("dd", "now a file\n")
+
+
+@pytest.mark.parametrize(("act", "path"), [(_file_to_folder, "b/inside"), (_folder_to_file, "dd")])
+def test_files_and_folders_change_places(act: Act, path: str, desk: Desk) -> None:
+    request = desk.result(act)
+    assert desk.land(request).status is LandStatus.LANDED
+    assert "now a" in (desk.user.path / path).read_text()
+
+
+def test_line_ends_are_written_as_the_repository_asks(desk: Desk) -> None:
+    desk.user.write(".gitattributes", "*.txt text eol=crlf\n")
+    desk.user.write("w.txt", b"one\r\ntwo\r\n")
+    desk.taken = snap(desk.user, desk.depot)
+    desk.agent.git("fetch", "-q", str(desk.depot.path(desk.taken.repo_id)), "refs/pancode/snap/r-aaaa")
+    desk.agent.git("checkout", "-q", "-f", "--detach", "FETCH_HEAD")
+    request = desk.result(lambda agent: agent.write("w.txt", b"one\r\ntwo\r\nthree\r\n"))
+    assert desk.land(request).status is LandStatus.LANDED
+    assert (desk.user.path / "w.txt").read_bytes() == b"one\r\ntwo\r\nthree\r\n"
+
+
+def test_gates_see_the_merged_tree_and_can_refuse_it(desk: Desk) -> None:
+    request = desk.result(edit_a_line)
+    desk.user.write("only-mine", "m\n")
+    seen: list[tuple[str, bool, str]] = []
+
+    def gates(folder: Path) -> GateResult:
+        merged = Repo(folder, init=False)
+        lines = (folder / "a").read_text().splitlines()
+        seen.append(
+            (lines[0] + lines[-1], (folder / "only-mine").exists(), merged.git("status", "--porcelain"))
+        )
+        (folder / "a").write_text("what a gate changes is not landed\n")
+        return GateResult(len(seen) > 1, "first no, then yes")
+
+    before = desk.tree()
+    report = desk.land(request, gates=gates)
+    assert (report.status, report.gate) == (LandStatus.GATE_FAILED, GateResult(False, "first no, then yes"))
+    assert desk.tree() == before
+    assert desk.land(request, gates=gates).status is LandStatus.LANDED
+    assert seen == [("agent1user20", True, "")] * 2
+    assert (desk.user.path / "a").read_text().startswith("agent1\n")
+    assert not list(desk.depot.root.glob(".merged-*"))
+
+
+def test_an_edit_while_the_gates_run_is_kept(desk: Desk) -> None:
+    request = desk.result(everything)
+
+    def gates(folder: Path) -> GateResult:
+        desk.user.write("a", "edited meanwhile\n")
+        return GateResult(True)
+
+    report = desk.land(request, gates=gates)
+    unchanged(desk, report, "a")
+    assert (desk.user.path / "a").read_text() == "edited meanwhile\n"
+    assert (desk.user.path / "b").exists()
+    assert not (desk.user.path / "new").exists()
+
+
+@pytest.mark.parametrize("moment", ["take b", "put new", "put ln", "write done"])
+def test_an_edit_or_error_in_the_middle_rolls_back(moment: str, desk: Desk) -> None:
+    request = desk.result(everything)
+    before = desk.tree()
+
+    def checkpoint(name: str) -> None:
+        if name == moment:
+            raise OSError("disk gone")
+
+    with pytest.raises(OSError, match="disk gone"):
+        desk.land(request, checkpoint=checkpoint)
+    assert desk.tree() == before
+    assert desk.land(request).status is LandStatus.LANDED
+
+
+def test_a_file_that_appears_in_the_middle_is_kept(desk: Desk) -> None:
+    request = desk.result(everything)
+    before = desk.contents()
+
+    def checkpoint(name: str) -> None:
+        if name == "put new":
+            desk.user.write("new", "mine\n")
+
+    unchanged(desk, desk.land(request, checkpoint=checkpoint), "new")
+    assert (desk.user.path / "new").read_text() == "mine\n"
+    (desk.user.path / "new").unlink()
+    assert desk.contents() == before
+
+
+def test_one_landing_at_a_time(desk: Desk) -> None:
+    request = desk.result(edit_c)
+    handle = os.open(desk.user.path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    done: list[LandReport] = []
+    thread = threading.Thread(target=lambda: done.append(desk.land(request)))
+    thread.start()
+    thread.join(0.3)
+    assert done == []
+    os.close(handle)
+    thread.join()
+    assert done[0].status is LandStatus.LANDED
+
+
+def test_a_hostile_repository_lands_without_running_anything(desk: Desk, tmp_path: Path) -> None:
+    def act(agent: Repo) -> None:
+        everything(agent)
+        agent.write(".gitattributes", "* filter=evil\n")
+
+    request = desk.result(act)
+    traps = Traps(tmp_path / "traps")
+    traps.arm(desk.user.path / ".git", desk.user)
+    traps.reset()
+
+    def gates(folder: Path) -> GateResult:
+        return GateResult((folder / "new").exists())
+
+    desk.land(request, gates=gates)
+    assert traps.sprung() == []
