@@ -104,7 +104,8 @@ class Coordinator:
 
     def _fleet(self, user_home: Path) -> Fleet:
         ends = Ends(redis=self._redis_socket(), depot=self._depot_socket)
-        settings = LinkSettings(self.fleet_id, self.home, user_home, ends, Timing(), Backoff(), self._node_of)
+        timing, backoff = _paces(self.settings.time_factor)
+        settings = LinkSettings(self.fleet_id, self.home, user_home, ends, timing, backoff, self._node_of)
         parts = FleetParts(
             plane=self.plane,
             bus=self.bus,
@@ -137,6 +138,14 @@ def build(home: Home, settings: CoordinatorSettings, environ: Mapping[str, str])
     """A coordinator on this home; the caller holds the home's lock."""
     home.prepare()
     return Coordinator(home, settings, environ)
+
+
+def _paces(factor: float) -> tuple[Timing, Backoff]:
+    """How soon a silent link is noticed and dialled again; never quicker than a busy machine can answer."""
+    normal, again = Timing(), Backoff()
+    timing = Timing(keepalive_s=max(1.0, normal.keepalive_s * factor))
+    last = max(1.0, again.last_s * factor)
+    return timing, Backoff(last_s=last, refused_s=max(1.0, again.refused_s * factor))
 
 
 def _fleet_id(ledger: Ledger, wall_ms: int, ids: Ids) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pancode.adapters.ssh.connect import Login
+from pancode.adapters.ssh.credentials import Login
 from pancode.adapters.ssh.hostkey import HostKey
 from pancode.adapters.ssh.target import Target
 from pancode.domain.records import Node
