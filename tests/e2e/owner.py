@@ -1,0 +1,169 @@
+"""A person with a terminal: own home, own fleet, the real command line, and hosts that only SSH reaches."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.lab import Lab
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def ok(self) -> Said:
+        assert self.code == 0, f"exit {self.code}\n{self.out}\n{self.err}"
+        return self
+
+
+class Owner:
+    """Drives one fleet through `pancode` alone. `root` must be short: it holds sockets."""
+
+    def __init__(self, root: Path, time_factor: float, extra: Mapping[str, str] | None = None) -> None:
+        self.home = root / "home"
+        self.fleet_home = root / "p"
+        (self.home / ".ssh").mkdir(parents=True, mode=0o700)
+        self.env = {
+            "HOME": str(self.home),
+            "PANCODE_HOME": str(self.fleet_home),
+            "PANCODE_TIME_FACTOR": str(time_factor),
+            "PATH": PATH,
+            "LANG": "C.UTF-8",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            **(extra or {}),
+        }
+        self.factor = time_factor
+
+    def know(self, lab: Lab) -> None:
+        """The lab's hosts as aliases of the person's own SSH configuration."""
+        config = self.home / ".ssh" / "config"
+        config.write_text(lab.render("ssh_config"))
+        config.chmod(0o600)
+
+    # -- commands ---------------------------------------------------------------------------------
+
+    def argv(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "pancode", *words]
+
+    def run(self, *words: str, cwd: Path | None = None, timeout_s: float = 90, stdin: str = "") -> Said:
+        done = subprocess.run(
+            self.argv(*words),
+            cwd=cwd or self.home,
+            env=self.env,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    def ask(self, *words: str, cwd: Path | None = None, timeout_s: float = 90) -> Any:
+        """The command's JSON; it must end with 0."""
+        return self.run(*words, "--json", cwd=cwd, timeout_s=timeout_s).ok().json()
+
+    def begin(self, *words: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+        """A command that goes on while the test does something else; the caller ends it."""
+        return subprocess.Popen(
+            self.argv(*words),
+            cwd=cwd or self.home,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    # -- work -------------------------------------------------------------------------------------
+
+    def dispatch(self, *words: str, cwd: Path | None = None) -> str:
+        """Queue a run and return its id at once."""
+        return str(self.ask("dispatch", "--detach", *words, cwd=cwd)["run"])
+
+    def show(self, run: str) -> dict[str, Any]:
+        shown: dict[str, Any] = self.ask("runs", "show", run)
+        return shown
+
+    def ended(self, run: str, timeout_s: float = 60) -> dict[str, Any]:
+        """The run once it has an outcome."""
+        until(lambda: self.show(run)["outcome"] is not None, f"{run} ends", timeout_s, lambda: self.show(run))
+        return self.show(run)
+
+    def running(self, run: str, timeout_s: float = 40) -> dict[str, Any]:
+        """The run once its processes run."""
+        until(
+            lambda: self.show(run)["state"] == "running" and self.show(run)["started_at"],
+            f"{run} runs",
+            timeout_s,
+            lambda: self.show(run),
+        )
+        return self.show(run)
+
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        return {n["name"]: n for n in self.ask("fleet", "status")["nodes"]}
+
+    def state(self, node: str) -> str:
+        return str(self.nodes()[node]["state"])
+
+    def repository(self, name: str = "project", files: Mapping[str, str] | None = None) -> Path:
+        """A small real repository with one commit."""
+        top = self.home / name
+        top.mkdir()
+        for path, text in (files or {"README.md": "# demo\n", "app.py": "print('hello')\n"}).items():
+            (top / path).parent.mkdir(parents=True, exist_ok=True)
+            (top / path).write_text(text)
+        for words in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-q", "-m", "first")):
+            self.git(top, *words)
+        return top
+
+    def git(self, top: Path, *words: str) -> str:
+        argv = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost", *words]
+        return subprocess.run(argv, cwd=top, env=self.env, check=True, capture_output=True, text=True).stdout
+
+    def down(self) -> None:
+        """End the coordinator, whatever state it is in."""
+        self.run("fleet", "down", "--now")
+        pid = self.coordinator_pid()
+        if pid is not None:
+            os.kill(pid, 9)
+
+    def coordinator_pid(self) -> int | None:
+        try:
+            words = (self.fleet_home / "run/coordinator.pid").read_text().split()
+            os.kill(int(words[0]), 0)
+        except (OSError, ValueError, IndexError):
+            return None
+        return int(words[0])
+
+
+def until(
+    holds: Callable[[], object], what: str, timeout_s: float = 30, told: Callable[[], object] = lambda: ""
+) -> None:
+    """Poll until it holds; the failure says what was waited for and what was there instead."""
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not after {timeout_s} s: {what}: {told()}")
+        time.sleep(0.1)
+
+
+def script(*acts: str) -> str:
+    """A task for the scripted double."""
+    return "#!scripted\n" + "\n".join(acts) + "\n"
