@@ -13,7 +13,7 @@ from tests.lab.lab import Spec
 from tests.lab.state import HostState
 
 HOSTS = 3
-HOME_MB = 256  # homes are a tmpfs of this size, so that `disk-full` is possible
+HOME_MB = 1024  # homes are a tmpfs of this size, so that `disk-full` is possible
 
 
 @pytest.fixture(scope="session")
