@@ -15,7 +15,14 @@ from node_agent.wire.hello import Verb
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Blob
 from node_agent.workspace.depot_stream import Door, ask, hang_up, must_agree, read_line, send
-from node_agent.workspace.errors import DepotRefused, DepotUnavailable, WorkspaceFailure, from_os, from_words
+from node_agent.workspace.errors import (
+    DepotRefused,
+    DepotUnavailable,
+    GitTimeout,
+    WorkspaceFailure,
+    from_os,
+    from_words,
+)
 from node_agent.workspace.gitrun import run_git
 
 CHUNK = 1 << 18
@@ -61,7 +68,10 @@ class DepotClient:
         peer.setblocking(True)
         config = {"protocol.fd.allow": "always", "fetch.fsckObjects": "false"}
         env = git_env(os.environ, config) | {"GIT_DIR": str(repository)}
-        return run_git(GitCall(args, env, repository, keep_fds=(peer.fileno(),), timeout_s=self._git_s))
+        try:
+            return run_git(GitCall(args, env, repository, keep_fds=(peer.fileno(),), timeout_s=self._git_s))
+        except GitTimeout as exc:
+            raise DepotUnavailable(str(exc)) from exc
 
     def upload(self, identity: AttemptId, name: str, path: Path) -> Blob:
         """Send what of a finished file is not there yet; its size and digest when the depot has all of it."""

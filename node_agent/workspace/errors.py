@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from node_agent.ports import LinkDown, StepFailed
 from node_agent.wire.failure import FailureKind
 
@@ -13,6 +16,10 @@ class WorkspaceFailure(StepFailed):
 
     def __init__(self, message: str, kind: FailureKind = FailureKind.WORKSPACE) -> None:
         super().__init__(kind, message)
+
+
+class GitTimeout(WorkspaceFailure):
+    """A git did not end in time; its whole process group was ended."""
 
 
 class DepotUnavailable(LinkDown):
@@ -35,3 +42,12 @@ def from_words(what: str, err: str) -> WorkspaceFailure:
 def from_os(what: str, exc: OSError) -> WorkspaceFailure:
     """A failure from what the operating system said."""
     return from_words(what, exc.strerror or str(exc))
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """What the operating system refuses becomes a WorkspaceFailure."""
+    try:
+        yield
+    except OSError as exc:
+        raise from_os(what, exc) from exc

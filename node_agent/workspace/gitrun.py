@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from node_agent.wire.gitsafe import GitCall, GitDone, git_env
-from node_agent.workspace.errors import WorkspaceFailure, from_words
+from node_agent.workspace.errors import GitTimeout, WorkspaceFailure, from_words
 
 ERR_KEPT = 2000
 
@@ -43,7 +43,7 @@ def _finish(process: subprocess.Popen[bytes], call: GitCall, feed: bytes | None)
     try:
         return process.communicate(feed, call.timeout_s)
     except subprocess.TimeoutExpired as exc:
-        raise WorkspaceFailure(f"git {call.args[0]} did not end within {call.timeout_s:g} s") from exc
+        raise GitTimeout(f"git {call.args[0]} did not end within {call.timeout_s:g} s") from exc
     finally:
         if process.poll() is None:
             with suppress(ProcessLookupError):

@@ -60,13 +60,15 @@ def build(places: Places, out: Git, snapshot: str, history: History, stamp: Stam
         signed = Git(places.out, variables=stamp_env(*AUTHOR, stamp.date_ms))
         commit = signed.must("commit-tree", tree, *asked, stdin=_message(stamp)).text()
     ignored = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
+    kind = _kind(snapshot, commit, _tree_of(out, snapshot), tree)
+    unseen = _only_ignored(ignored) if kind == "empty" else ()
     return ResultCommit(
-        kind=_kind(snapshot, commit, _tree_of(out, snapshot), tree),
+        kind=kind,
         commit=None if commit == snapshot else commit,
         files_changed=changed_between(out, snapshot, commit),
         ignored=tuple(map(shown, ignored[:MAX_LISTED])),
         nested=tuple(map(shown, left.nested)),
-        warnings=tuple(text for text in (history.warning, odd, *_told(left)) if text),
+        warnings=tuple(text for text in (history.warning, odd, *_told(left), *unseen) if text),
     )
 
 
@@ -165,6 +167,11 @@ def _told(left: _Leftovers) -> tuple[str | None, ...]:
         (left.links, "a submodule whose change is not in the result"),
     )
     return tuple(f"{', '.join(map(shown, names[:10]))}: {text}" for names, text in cases if names)
+
+
+def _only_ignored(names: list[bytes]) -> tuple[str, ...]:
+    """Said of an empty result only: elsewhere it would be the noise of every build folder."""
+    return (f"{', '.join(map(shown, names[:10]))}: ignored by git, not in the result",) if names else ()
 
 
 def must_be_commit(git: Git, commit: str) -> None:

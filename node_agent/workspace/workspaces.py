@@ -12,7 +12,7 @@ from node_agent.wire.gitsafe import shown
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
 from node_agent.workspace.checkout import Checkouts
-from node_agent.workspace.errors import WorkspaceFailure
+from node_agent.workspace.errors import WorkspaceFailure, translated
 from node_agent.workspace.folders import Home, Places, erase, must_be_folder, write_below
 from node_agent.workspace.gitrun import Git
 from node_agent.workspace.history import adopt
@@ -35,10 +35,12 @@ class Workspaces:
         self._mirrors = Mirrors(self._home, transport)
         self._checkouts = Checkouts(self._home, self._mirrors)
 
+    @translated("prepare of the workspace")
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
         """The folder for the agent: the snapshot checked out, or an empty one."""
         return self._checkouts.prepare(identity, workspace)
 
+    @translated("home of the workspace")
     def home(self, identity: AttemptId, files: Mapping[str, bytes]) -> Path:
         """A home folder for the agent, beside the checkout, with these files (relative names). Idempotent."""
         home = self._home.places(identity).home
@@ -55,6 +57,7 @@ class Workspaces:
         """The agent's own repository, outside its tree (for a sandbox to bind read-only)."""
         return self._home.places(identity).git
 
+    @translated("commit of the workspace")
     def commit(self, identity: AttemptId, workspace: Workspace, stamp: Stamp) -> ResultCommit:
         """The result commit, rebuilt from the files; runs no hook or filter. Same files, stamp: same id."""
         if workspace.kind == "none":
@@ -74,12 +77,14 @@ class Workspaces:
         borrow(places.out, self._home.mirror(str(workspace.repo)))
         return Git(places.out)
 
+    @translated("changed_since of the workspace")
     def changed_since(self, identity: AttemptId, commit: str) -> tuple[str, ...]:
         """Files that differ from the result commit: what the gates changed. Compared by content."""
         places = self._home.places(identity)
         must_be_folder(places.tree)
         return tuple(map(shown, touched(fresh_index(places, commit, places.out / "gates.index"))))
 
+    @translated("push of the workspace")
     def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
         """Deliver the result commit to the depot. DepotUnavailable: again later; DepotRefused: never."""
         out = self._home.places(identity).out
@@ -88,6 +93,7 @@ class Workspaces:
         must_be_commit(Git(out), commit)
         self._transport.push(identity, out, commit)
 
+    @translated("salvage of the workspace")
     def salvage(self, identity: AttemptId, workspace: Workspace, stamp: Stamp) -> tuple[str, ...]:
         """Keep what an attempt that will not deliver has left: a commit in the mirror, else a folder aside.
 
@@ -122,12 +128,14 @@ class Workspaces:
             os.rename(places.folder, target)
         return str(target)
 
+    @translated("remove of the workspace")
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
         """Take the attempt's folder away, and with the run's last one its snapshot. Idempotent."""
         erase(self._home.places(identity).folder)
         if workspace.repo is not None and not any(other.run == identity.run for other in self.list()):
             self._mirrors.release(workspace.repo, identity.run)
 
+    @translated("forget of the workspace")
     def forget(self, identity: AttemptId, workspace: Workspace) -> None:
         """Let go of what `salvage` kept. Idempotent."""
         erase(self._home.salvage(identity))

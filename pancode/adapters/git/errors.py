@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pancode.errors import WorkspaceError
 
 
@@ -28,3 +31,14 @@ class GitFailure(WorkspaceError):
 
 class GitMissing(GitRefusal):
     """There is no git program on PATH."""
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """What the operating system refuses becomes a GitRefusal."""
+    try:
+        yield
+    except OSError as exc:
+        name = str(exc.filename) if exc.filename else ""
+        why = f"{exc.strerror or exc}{': ' if name else ''}{name}"
+        raise GitRefusal(f"{what} failed", why, "look at space and permissions: df, ls -ld") from exc

@@ -13,6 +13,7 @@ from pathlib import Path
 from node_agent.wire.gitrefs import checked_object
 from node_agent.wire.gitsafe import Change, shown, split_nul
 from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.errors import translated
 from pancode.adapters.git.land_journal import Checkpoint, Journal, TreeChanged
 from pancode.adapters.git.land_steps import Conflict, forbidden, steps_of
 from pancode.adapters.git.listing import Limits, hidden_names
@@ -80,6 +81,7 @@ class _Merged:
     ours: Git
 
 
+@translated("the landing")
 def land(
     project: Path,
     depot: Depot,
@@ -100,6 +102,7 @@ def land(
     return replace(report, recovered=recovered)
 
 
+@translated("mending an earlier landing")
 def recover(project: Path, environ: Mapping[str, str] | None = None) -> str | None:
     """Mend what a landing left that was cut off; says what was done, None when there was nothing."""
     seen = open_project(project, environ)

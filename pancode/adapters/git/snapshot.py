@@ -12,7 +12,7 @@ from pathlib import Path
 from node_agent.wire.gitrefs import base_ref, checked_run, snap_ref
 from node_agent.wire.gitsafe import join_nul, shown, stamp_env
 from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.errors import GitFailure, GitRefusal
+from pancode.adapters.git.errors import GitFailure, GitRefusal, translated
 from pancode.adapters.git.listing import Limits, Listing, list_tree
 from pancode.adapters.git.objects import import_base, import_missing, writing
 from pancode.adapters.git.project import Project, open_project
@@ -55,6 +55,7 @@ class Preview:
     warnings: tuple[str, ...]
 
 
+@translated("the snapshot")
 def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOptions) -> Snapshot:
     """Commit the tree around `project` as it is into the depot, under the run's own refs.
 
@@ -87,6 +88,7 @@ def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOption
     )
 
 
+@translated("the look at the working tree")
 def preview(project: Path, options: SnapshotOptions) -> Preview:
     """What take_snapshot would take, and its refusals; writes nothing anywhere but a temporary index."""
     seen = open_project(project, options.environ)

@@ -233,3 +233,64 @@ def test_stop_ends_streams_that_are_open(world: World) -> None:
     world.server.stop()
     assert git_children() == set()
     peer.close()
+
+
+def test_a_depot_that_hangs_means_later_and_leaves_no_git(world: World, tmp_path: Path) -> None:
+    hung = socket.socket(socket.AF_UNIX)
+    hung.bind(str(tmp_path / "hung.sock"))
+    hung.listen()
+
+    def greet() -> None:
+        peer, _ = hung.accept()
+        peer.sendall(b'{"nonce":"1"}\n')
+        peer.recv(4096)
+        peer.sendall(b'{"ok":true}\n')
+        over.wait()
+        peer.close()
+
+    over = threading.Event()
+    thread = threading.Thread(target=greet)
+    thread.start()
+    bare = tmp_path / "bare"
+    make_bare(bare, "sha1")
+    away = DepotClient(Door(lambda: tmp_path / "hung.sock", world.sign, 2.0), git_s=0.5)
+    with pytest.raises(LinkDown, match="did not end"):
+        away.fetch(attempt(), bare, "refs/pancode/snap/r-aaaa")
+    assert git_children() == set()
+    over.set()
+    thread.join()
+    hung.close()
+
+
+def test_over_loopback_tcp_where_unix_sockets_cannot_be_forwarded(world: World, tmp_path: Path) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def relay() -> None:
+        peer, _ = listener.accept()
+        behind = socket.socket(socket.AF_UNIX)
+        behind.connect(str(world.socket))
+        back = threading.Thread(target=_pump, args=(behind, peer))
+        back.start()
+        _pump(peer, behind)
+        back.join()
+        peer.close()
+        behind.close()
+
+    thread = threading.Thread(target=relay)
+    thread.start()
+    client = DepotClient(Door(lambda: ("127.0.0.1", listener.getsockname()[1]), world.sign, 5.0))
+    bare = tmp_path / "bare"
+    make_bare(bare, "sha1")
+    client.fetch(attempt(), bare, "refs/pancode/snap/r-aaaa")
+    assert Repo(bare, init=False).git("rev-parse", "refs/pancode/snap/r-aaaa") == world.taken.snapshot_commit
+    thread.join()
+    listener.close()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.gitsafe import stamp_env
+from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.land import GateResult, LandReport, LandRequest, LandStatus
 from tests.integration.git.desk import Act, Desk, edit_a_line, edit_c, everything
 from tests.integration.git.repos import NOW_MS, Repo, fingerprint, snap
@@ -215,8 +216,9 @@ def test_an_edit_or_error_in_the_middle_rolls_back(moment: str, desk: Desk) -> N
         if name == moment:
             raise OSError("disk gone")
 
-    with pytest.raises(OSError, match="disk gone"):
+    with pytest.raises(GitRefusal, match="landing failed") as caught:
         desk.land(request, checkpoint=checkpoint)
+    assert "disk gone" in caught.value.why
     assert desk.tree() == before
     assert desk.land(request).status is LandStatus.LANDED
 

@@ -78,6 +78,7 @@ def test_nothing_done_is_empty(bench: Bench) -> None:
 def test_only_ignored_files_is_empty_and_says_so(bench: Bench) -> None:
     made = bench.after(lambda agent: (agent.write("ig", "build"), None)[1])
     assert (made.kind, made.commit, made.ignored) == ("empty", None, ("ig",))
+    assert made.warnings == ("ig: ignored by git, not in the result",)
 
 
 def test_commits_and_leftovers(bench: Bench) -> None:

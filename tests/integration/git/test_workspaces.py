@@ -271,3 +271,11 @@ def test_a_home_is_beside_the_checkout_and_private(spaces: Workspaces, taken: Sn
 def test_it_is_the_port(spaces: Workspaces) -> None:
     port: ports.Workspaces = spaces
     assert port.list() == ()
+
+
+def test_what_the_disk_refuses_is_a_failure_of_the_port(
+    tmp_path: Path, transport: PathTransport, taken: Snapshot
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ports.StepFailed, match="prepare of the workspace"):
+        Workspaces(tmp_path / "file", transport).prepare(attempt(), workspace_of(taken))
