@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pancode.adapters.ssh.connect import Login, Session, Timing, open_session
+from pancode.adapters.ssh.connect import Session, Timing, open_session
+from pancode.adapters.ssh.credentials import Login
 from pancode.adapters.ssh.hostkey import HostKey
 from pancode.adapters.ssh.link import Backoff, Link, LinkKind, LinkState
 from pancode.adapters.ssh.remote import Remote

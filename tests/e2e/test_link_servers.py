@@ -10,7 +10,8 @@ import asyncssh
 import pytest
 
 from pancode.adapters.ssh import steps
-from pancode.adapters.ssh.connect import Login, open_session, presented_key
+from pancode.adapters.ssh.connect import open_session, presented_key
+from pancode.adapters.ssh.credentials import Login
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, TransferFailed
 from pancode.adapters.ssh.fleetkey import authorized_line, marker
 from pancode.adapters.ssh.hostkey import HostKey

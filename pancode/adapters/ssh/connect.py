@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import asyncssh
 
+from pancode.adapters.ssh.credentials import Login, keys
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, classify, translated
 from pancode.adapters.ssh.hostkey import HostKey
 from pancode.adapters.ssh.target import Target
@@ -18,7 +18,6 @@ Pins = Mapping[str, HostKey]
 """Target.endpoint -> the key that this server must present."""
 
 _FAMILY = {"any": 0, "inet": 2, "inet6": 10}
-_DEFAULT_IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa", "id_ed25519_sk", "id_ecdsa_sk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +29,6 @@ class Timing:
     keepalive_s: float = 5
     keepalive_count: int = 3
     total_s: float = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """What we prove ourselves with beyond the target's own identities; `home` is where default keys lie."""
-
-    home: str | None = None
-    keys: tuple[str, ...] = ()
-    """Private keys (OpenSSH PEM text), tried first: the fleet key, the loopback key."""
-    own_only: bool = False
-    """Only `keys`: no files of the user, no agent."""
 
 
 @dataclass(slots=True)
@@ -83,37 +71,6 @@ def as_host_key(key: asyncssh.SSHKey) -> HostKey:
     return HostKey.parse(key.export_public_key("openssh").decode())
 
 
-def _default_identities(home: str | None) -> list[str]:
-    folder = os.path.join(home or os.path.expanduser("~"), ".ssh")
-    return [p for name in _DEFAULT_IDENTITIES if os.path.isfile(p := os.path.join(folder, name))]
-
-
-def _keys(target: Target, login: Login) -> dict[str, Any]:
-    """asyncssh's arguments for the keys; BAD_CREDENTIALS when the named files are not there."""
-    own = [asyncssh.import_private_key(text) for text in login.keys]
-    if login.own_only:
-        return {"client_keys": own, "agent_path": None}
-    files = [p for p in target.identities if os.path.isfile(p)]
-    if target.identities and not files and not own and not target.agent_path:
-        raise ConnectError(
-            LinkFault.BAD_CREDENTIALS,
-            f"no key file for {target.alias}: {', '.join(target.identities)}",
-            fix="make the key (ssh-keygen), or name another with --identity",
-        )
-    found = files if target.identities else _default_identities(login.home)
-    certificates = [p for p in target.certificates if os.path.isfile(p)]
-    return {
-        # None would switch the agent off as well; an empty list lets asyncssh look at the default keys.
-        "client_keys": [*own, *found] or ([] if target.agent_path else None),
-        "client_certs": certificates,
-        "ignore_encrypted": True,
-        "agent_path": target.agent_path,
-        "agent_identities": [p for p in files if os.path.isfile(p + ".pub")]
-        if target.identities_only
-        else None,
-    }
-
-
 def _options(target: Target, pin: HostKey, login: Login, timing: Timing) -> dict[str, Any]:
     trusted = asyncssh.import_public_key(pin.line)
     return {
@@ -130,7 +87,7 @@ def _options(target: Target, pin: HostKey, login: Login, timing: Timing) -> dict
         "preferred_auth": "publickey",
         "x509_trusted_certs": None,
         **dict(target.algorithms),
-        **_keys(target, login),
+        **keys(target, login),
     }
 
 

@@ -93,7 +93,7 @@ _REFUSED_LOGIN = "run `ssh` to this host once by hand, or give a key with --iden
 
 
 def _oserror(error: OSError) -> ConnectError:
-    text = str(error) or type(error).__name__
+    text = str(error)
     if isinstance(error, TimeoutError):
         return ConnectError(LinkFault.SILENT, "the node did not answer in time", why=text)
     if isinstance(error, ConnectionRefusedError):

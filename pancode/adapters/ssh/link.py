@@ -50,7 +50,7 @@ class Backoff:
     """Seconds between tries: doubled from `first` to `last`; back to `first` after `steady` seconds up."""
 
     first_s: float = 0.5
-    last_s: float = 30
+    last_s: float = 10
     steady_s: float = 5
     refused_s: float = 30
     """For what only a change on the node heals (forwarding forbidden, home folder unusable)."""

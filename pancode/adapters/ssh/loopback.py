@@ -12,7 +12,8 @@ from typing import Any
 
 import asyncssh
 
-from pancode.adapters.ssh.connect import Login, as_host_key
+from pancode.adapters.ssh.connect import as_host_key
+from pancode.adapters.ssh.credentials import Login
 from pancode.adapters.ssh.hostkey import HostKey
 from pancode.adapters.ssh.loopback_process import PATH, Place, serve
 from pancode.adapters.ssh.target import Target

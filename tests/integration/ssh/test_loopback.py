@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.ssh.connect import Login, open_session, presented_key
+from pancode.adapters.ssh.connect import open_session, presented_key
+from pancode.adapters.ssh.credentials import Login
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost, TransferFailed
 from pancode.adapters.ssh.hostkey import HostKey
 from pancode.adapters.ssh.loopback import LoopbackKeys, make_key
