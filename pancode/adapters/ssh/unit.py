@@ -44,8 +44,8 @@ KillSignal=SIGTERM
 TimeoutStopSec=20
 Restart=always
 RestartSec=2
-# The agent says 73 when another one holds this home: starting again would not help.
-RestartPreventExitStatus=73
+# 73: another one holds this home; 78: settings that cannot be used. Starting again would not help.
+RestartPreventExitStatus=73 78
 UMask=0077
 OOMPolicy=continue
 
