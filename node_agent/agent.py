@@ -36,7 +36,7 @@ class NodeAgent:
         self._controls = Controls(world.node, world.keys, world.journal, world.clock, self.job.resend)
         self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet)
         self._inventory = InventoryDuty(world.tempo.inventory_ms)
-        self._after, self._linked = "0", True
+        self._after, self.linked = "0", True
         self._next_beat, self._next_facts, self._next_prune = 0, 0, 0
         self._facts: NodeFacts | None = None
         self.counts: Counter[str] = Counter()
@@ -52,16 +52,16 @@ class NodeAgent:
 
     def tick(self) -> int:
         """One turn; milliseconds until the next is due at the latest. Everything may be repeated."""
-        self._linked = self._try(self.converse)
+        self.linked = self._try(self.converse)
         ms = self.drive.run()
-        if self._linked:
-            self._linked = self._try(self.outbox.flush)
+        if self.linked:
+            self.linked = self._try(self.outbox.flush)
         self._prune()
         return min(ms, self.world.tempo.poll_ms)
 
     def converse(self) -> None:
         """All that is said over the link. LinkDown when it is not there."""
-        if not self._linked:
+        if not self.linked:
             self._link_up()
         self._listen()
         self._obey()

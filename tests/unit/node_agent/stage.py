@@ -32,7 +32,7 @@ from node_agent.ports import Claimed, Sent
 from node_agent.publish import Speaker
 from node_agent.tempo import Tempo
 from node_agent.wire import keys
-from node_agent.wire.clock import FleetTime
+from node_agent.wire.clock import Clock, FleetTime
 from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody
 from node_agent.wire.event import Event, Refused, Revoked
 from node_agent.wire.heartbeat import Heartbeat
@@ -41,7 +41,7 @@ from node_agent.wire.inventory import Inventory
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
 from node_agent.wire.policy import Mode, Safety, compile_policy
 from node_agent.wire.receipt import Claims, Receipt
-from node_agent.wire.signing import SigningKey, open_as, parse_envelope
+from node_agent.wire.signing import PublicKey, SigningKey, open_as, parse_envelope
 from node_agent.world import World
 
 FLEET = "f-test"
@@ -85,8 +85,115 @@ def gates(*names: str) -> tuple[Gate, ...]:
     return tuple(Gate(name=name, argv=(name, "--all")) for name in names)
 
 
+class Coordinator:
+    """A small honest coordinator at the other end of a MemoryUplink."""
+
+    def __init__(self, clock: Clock, uplink: MemoryUplink, node: PublicKey) -> None:
+        self.clock, self.uplink, self.tag = clock, uplink, node.tag
+        self.known = {node.keyid: node}
+        self.epoch, self.acknowledges = 1, True
+        self.beats, self.controls, self.read = 0, 0, 0
+        self.cursors: dict[str, int] = {}
+        self.events: dict[tuple[str, int], Event] = {}
+        self.receipts: dict[str, set[str]] = {}
+        self.claims: dict[str, Claims] = {}
+        self.order_of_receipts: list[Claims] = []
+        self.inventories: list[Inventory] = []
+        self.offered: dict[str, tuple[int, Claimed]] = {}
+        self.answered = ""
+
+    def now(self) -> FleetTime:
+        return FleetTime(epoch=self.epoch, ms=self.clock.boot_ms() + AHEAD)
+
+    def beat(self, **changes: Any) -> None:
+        """The next beat; it answers the newest heartbeat."""
+        self.beats += 1
+        heard = self.heartbeat()
+        fields: dict[str, Any] = {
+            "fleet": FLEET,
+            "node": self.tag,
+            "seq": self.beats,
+            "time": self.now(),
+            "answers": None if heard is None else heard.nonce,
+            "cursors": dict(self.cursors),
+            "control_seq": self.controls,
+        }
+        self.uplink.pulse = Beat(**{**fields, **changes}).signed(COORDINATOR).model_dump_json().encode()
+
+    def heartbeat(self) -> Heartbeat | None:
+        if self.uplink.heartbeat is None:
+            return None
+        return open_as(Heartbeat, parse_envelope(self.uplink.heartbeat), self.known)
+
+    def push(self, order: Order, key: SigningKey = COORDINATOR) -> str:
+        """Offer an order; its fence is open here until it is answered."""
+        envelope = order.signed(key).model_dump_json()
+        self.uplink.queue.append(Claimed(keys.job_id(self.tag, order.identity), envelope.encode()))
+        self.offered[str(order.identity)] = (self.clock.boot_ms(), self.uplink.queue[-1])
+        self.cursors.setdefault(str(order.identity), 0)
+        return envelope
+
+    def tell(self, body: ControlBody, key: SigningKey = COORDINATOR, **changes: Any) -> None:
+        self.controls += 1
+        fields = {"fleet": FLEET, "node": self.tag, "seq": self.controls, "at": self.now(), "body": body}
+        control = Control(**{**fields, **changes}).signed(key)
+        self.uplink.told.append(Sent(str(len(self.uplink.told) + 1), control.model_dump_json().encode()))
+
+    def coordinate(self) -> None:
+        """Read what came up, as a coordinator does: verify, apply once, in order; acknowledge receipts."""
+        heard = self.heartbeat()
+        if heard is not None and heard.nonce != self.answered:
+            self.answered = heard.nonce
+            self.beat()
+        while self.read < len(self.uplink.sent):
+            envelope = parse_envelope(self.uplink.sent[self.read])
+            self.read += 1
+            if envelope.payloadType == Receipt.payload_type():
+                self._take_receipt(open_as(Receipt, envelope, self.known).predicate, envelope)
+            elif envelope.payloadType == Inventory.payload_type():
+                self.inventories.append(open_as(Inventory, envelope, self.known))
+            else:
+                self._take_event(open_as(Event, envelope, self.known))
+
+    def _take_event(self, event: Event) -> None:
+        key = (str(event.identity), event.seq)
+        assert self.events.get(key, event) == event, "one number, two events"
+        self.events[key] = event
+        name = str(event.identity)
+        while (name, self.cursors.get(name, 0) + 1) in self.events and name in self.cursors:
+            self.cursors[name] += 1
+            if isinstance(self.events[(name, self.cursors[name])].body, Refused | Revoked):
+                del self.cursors[name]
+
+    def _take_receipt(self, claims: Claims, envelope: Any) -> None:
+        name = str(claims.identity)
+        if envelope.digest() not in self.receipts.setdefault(name, set()):
+            self.order_of_receipts.append(claims)
+        self.receipts[name].add(envelope.digest())
+        self.claims[name] = claims
+        if self.acknowledges:
+            signed = COORDINATOR.countersign(envelope).signatures[-1]
+            self.tell(
+                Acknowledge(identity=claims.identity, receipt=envelope.digest(), countersignature=signed)
+            )
+            self.cursors.pop(name, None)
+
+    def offer_again(self) -> None:
+        """Push the same bytes again while nothing was heard of them, as the coordinator does."""
+        for name, (when, claimed) in self.offered.items():
+            if self.cursors.get(name) == 0 and self.clock.boot_ms() - when >= 10_000:
+                self.offered[name] = (self.clock.boot_ms(), claimed)
+                if claimed not in self.uplink.queue:
+                    self.uplink.queue.append(claimed)
+
+    def bodies(self, one: AttemptId | None = None) -> list[Any]:
+        """What was said of an attempt, in order."""
+        name = str(one or identity())
+        return [event.body for key, event in sorted(self.events.items()) if key[0] == name]
+
+
 @dataclass
-class Stage:
+class Stage(Coordinator):
     """One node and its coordinator. All fields but `agent` outlive a crash of the node agent."""
 
     script: Callable[[AttemptId], Script] = lambda _: Script()
@@ -97,20 +204,11 @@ class Stage:
     shelf: MemoryShelf = field(default_factory=MemoryShelf)
     depot: MemoryDepot = field(default_factory=MemoryDepot)
     uplink: MemoryUplink = field(default_factory=MemoryUplink)
-    epoch: int = 1
-    acknowledges: bool = True
 
     def __post_init__(self) -> None:
+        super().__init__(self.clock, self.uplink, NODE.public)
         self.host = MemoryHost(self.clock, self.script)
-        self.beats, self.controls, self.read = 0, 0, 0
-        self.cursors: dict[str, int] = {}
-        self.events: dict[tuple[str, int], Event] = {}
-        self.receipts: dict[str, set[str]] = {}
-        self.claims: dict[str, Claims] = {}
-        self.order_of_receipts: list[Claims] = []
-        self.inventories: list[Inventory] = []
-        self.offered: dict[str, tuple[int, Claimed]] = {}
-        self.crashes, self.answered = 0, ""
+        self.crashes = 0
         self.agent = self.start()
 
     def start(self) -> NodeAgent:
@@ -144,93 +242,6 @@ class Stage:
                 slots=self.slots,
             )
         )
-
-    # -- the coordinator's side
-
-    def now(self) -> FleetTime:
-        return FleetTime(epoch=self.epoch, ms=self.clock.ms + AHEAD)
-
-    def beat(self, **changes: Any) -> None:
-        """The next beat; it answers the newest heartbeat."""
-        self.beats += 1
-        heard = self.heartbeat()
-        fields: dict[str, Any] = {
-            "fleet": FLEET,
-            "node": TAG,
-            "seq": self.beats,
-            "time": self.now(),
-            "answers": None if heard is None else heard.nonce,
-            "cursors": dict(self.cursors),
-            "control_seq": self.controls,
-        }
-        self.uplink.pulse = Beat(**{**fields, **changes}).signed(COORDINATOR).model_dump_json().encode()
-
-    def heartbeat(self) -> Heartbeat | None:
-        if self.uplink.heartbeat is None:
-            return None
-        return open_as(Heartbeat, parse_envelope(self.uplink.heartbeat), {NODE.public.keyid: NODE.public})
-
-    def push(self, order: Order, key: SigningKey = COORDINATOR) -> str:
-        """Offer an order; its fence is open here until it is answered."""
-        envelope = order.signed(key).model_dump_json()
-        self.uplink.queue.append(Claimed(keys.job_id(TAG, order.identity), envelope.encode()))
-        self.offered[str(order.identity)] = (self.clock.ms, self.uplink.queue[-1])
-        self.cursors.setdefault(str(order.identity), 0)
-        return envelope
-
-    def tell(self, body: ControlBody, key: SigningKey = COORDINATOR, **changes: Any) -> None:
-        self.controls += 1
-        fields = {"fleet": FLEET, "node": TAG, "seq": self.controls, "at": self.now(), "body": body}
-        control = Control(**{**fields, **changes}).signed(key)
-        self.uplink.told.append(Sent(str(len(self.uplink.told) + 1), control.model_dump_json().encode()))
-
-    def coordinate(self) -> None:
-        """Read what came up, as a coordinator does: verify, apply once, in order; acknowledge receipts."""
-        heard = self.heartbeat()
-        if heard is not None and heard.nonce != self.answered:
-            self.answered = heard.nonce
-            self.beat()
-        while self.read < len(self.uplink.sent):
-            envelope = parse_envelope(self.uplink.sent[self.read])
-            self.read += 1
-            known = {NODE.public.keyid: NODE.public}
-            if envelope.payloadType == Receipt.payload_type():
-                self._take_receipt(open_as(Receipt, envelope, known).predicate, envelope)
-            elif envelope.payloadType == Inventory.payload_type():
-                self.inventories.append(open_as(Inventory, envelope, known))
-            else:
-                self._take_event(open_as(Event, envelope, known))
-
-    def _take_event(self, event: Event) -> None:
-        key = (str(event.identity), event.seq)
-        assert self.events.get(key, event) == event, "one number, two events"
-        self.events[key] = event
-        name = str(event.identity)
-        while (name, self.cursors.get(name, 0) + 1) in self.events and name in self.cursors:
-            self.cursors[name] += 1
-            if isinstance(self.events[(name, self.cursors[name])].body, Refused | Revoked):
-                del self.cursors[name]
-
-    def _take_receipt(self, claims: Claims, envelope: Any) -> None:
-        name = str(claims.identity)
-        if envelope.digest() not in self.receipts.setdefault(name, set()):
-            self.order_of_receipts.append(claims)
-        self.receipts[name].add(envelope.digest())
-        self.claims[name] = claims
-        if self.acknowledges:
-            signed = COORDINATOR.countersign(envelope).signatures[-1]
-            self.tell(
-                Acknowledge(identity=claims.identity, receipt=envelope.digest(), countersignature=signed)
-            )
-            self.cursors.pop(name, None)
-
-    def offer_again(self) -> None:
-        """Push the same bytes again while nothing was heard of them, as the coordinator does."""
-        for name, (when, claimed) in self.offered.items():
-            if self.cursors.get(name) == 0 and self.clock.ms - when >= 10_000:
-                self.offered[name] = (self.clock.ms, claimed)
-                if claimed not in self.uplink.queue:
-                    self.uplink.queue.append(claimed)
 
     # -- time
 
@@ -266,8 +277,3 @@ class Stage:
             return not self.uplink.queue and not self.cursors and not self.journal.live()
 
         self.go(ms, quiet)
-
-    def bodies(self, one: AttemptId | None = None) -> list[Any]:
-        """What was said of an attempt, in order."""
-        name = str(one or identity())
-        return [event.body for key, event in sorted(self.events.items()) if key[0] == name]

@@ -1,0 +1,9 @@
+"""`python -m node_agent`."""
+
+from __future__ import annotations
+
+import sys
+
+from node_agent.cli import main
+
+sys.exit(main())

@@ -1,0 +1,126 @@
+"""Finds out what this machine is: sizes, load, free disk, and which runtimes are ready on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from node_agent import process
+from node_agent.ceiling import Ceiling, read_ceiling
+from node_agent.runtimes.registry import RUNTIMES, Runtime
+from node_agent.wire.clock import Clock
+from node_agent.wire.node import NodeFacts, Problem, RuntimeFact
+from node_agent.wire.policy import Isolation
+
+PROBE_S = 10
+USUAL = ("/usr/local/bin", "/usr/bin", "/bin")
+
+
+def search_path(configured: str | None, environ: Mapping[str, str]) -> str:
+    """PATH of agents: as configured, else our own with the folders where a user's tools usually lie."""
+    if configured:
+        return configured
+    home = environ.get("HOME", "")
+    own = [f"{home}/{name}" for name in (".local/bin", "bin", ".npm-global/bin")] if home else []
+    every = [*environ.get("PATH", "").split(":"), *own, *USUAL]
+    return ":".join(dict.fromkeys(part for part in every if part))
+
+
+class Machine:
+    """The Facts port. Runtimes are probed at the first look, and then in the background now and then."""
+
+    def __init__(
+        self, home: Path, path: str, clock: Clock, disk_reserve: int, probe_every_ms: int = 600_000
+    ) -> None:
+        self._home, self._path, self._clock = home, path, clock
+        self._reserve, self._every = disk_reserve, probe_every_ms
+        self._found: tuple[RuntimeFact, ...] | None = None
+        self._probed = 0
+        self._probing = threading.Lock()
+
+    def boot_id(self) -> str:
+        return process.boot_id()
+
+    def look(self) -> NodeFacts:
+        return NodeFacts(
+            hostname=platform.node(),
+            os=f"{platform.system()} {platform.release()}",
+            arch=platform.machine(),
+            python=platform.python_version(),
+            cpus=os.cpu_count() or 1,
+            memory=_memory(),
+            disk_free=self._free() or 0,
+            load_1m=round(os.getloadavg()[0], 2),
+            isolation=Isolation.NONE,
+            runtimes=self._runtimes(),
+            problems=tuple(self._problems()),
+            wall_ms=self._clock.wall_ms(),
+        )
+
+    def disk_ok(self) -> bool:
+        free = self._free()
+        return free is not None and free >= self._reserve
+
+    def ceiling(self) -> Ceiling:
+        return read_ceiling(self._home / "ceiling.json")
+
+    def version(self, name: str) -> str | None:
+        """Of a runtime, as last found."""
+        return next((one.version for one in self._found or () if one.name == name), None)
+
+    def _free(self) -> int | None:
+        try:
+            seen = os.statvfs(self._home)
+        except OSError:
+            return None
+        return seen.f_bavail * seen.f_frsize
+
+    def _problems(self) -> list[Problem]:
+        told = []
+        if not self.disk_ok():
+            told.append(
+                Problem(what=f"less than {self._reserve >> 20} MB free in {self._home}", fix="free disk")
+            )
+        ceiling = self.ceiling()
+        if ceiling.closed:
+            told.append(Problem(what=ceiling.closed, fix="mend or remove that file"))
+        return told
+
+    def _runtimes(self) -> tuple[RuntimeFact, ...]:
+        if self._found is None:
+            self._probe()
+        elif self._clock.mono_ms() - self._probed >= self._every and not self._probing.locked():
+            threading.Thread(target=self._probe, name="probe", daemon=True).start()
+        return self._found or ()
+
+    def _probe(self) -> None:
+        with self._probing:
+            self._probed = self._clock.mono_ms()
+            self._found = tuple(self._one(runtime) for runtime in RUNTIMES.values())
+
+    def _one(self, runtime: Runtime) -> RuntimeFact:
+        try:
+            return runtime.probe.read([self._run(argv) for argv in runtime.probe.argvs])
+        except Exception as exc:  # one runtime's surprise must not hide the others
+            return RuntimeFact(
+                name=runtime.name, state="unknown_version", fix=f"the probe failed: {exc}"[:300]
+            )
+
+    def _run(self, argv: tuple[str, ...]) -> tuple[int | None, str]:
+        env = {"PATH": self._path, "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8", "NO_COLOR": "1"}
+        try:
+            done = subprocess.run(
+                argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_S, check=False,
+                cwd="/", start_new_session=True,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired):
+            return None, ""
+        return done.returncode, done.stdout.decode("utf-8", "replace")
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,97 @@
+"""Fits the runtimes to the job's port: an order and the node's facts in, a launch and a reader out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent import ports
+from node_agent.ports import ProcessEnd, Spent, StepFailed, Told
+from node_agent.runtimes.base import EndedBy, ExitInfo, Parser, Place, ToolCall
+from node_agent.runtimes.orders import enforced, findings, request_of
+from node_agent.runtimes.registry import Runtime, find
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.order import Order
+from node_agent.wire.policy import Isolation
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a command line depends on. `values`: the node's variables and secrets by name, as now."""
+
+    path: str
+    python: str
+    values: Callable[[], Mapping[str, str]]
+    version: Callable[[str], str | None] = lambda name: None
+    """Of a runtime, as found on this node."""
+    isolation: Isolation = Isolation.NONE
+
+
+class OutputReader:
+    """A runtime's parser as the job's Reader."""
+
+    def __init__(self, parser: Parser) -> None:
+        self._parser = parser
+        self._tools: dict[str, int] = {}
+
+    def feed(self, chunk: bytes) -> None:
+        for activity in self._parser.feed(chunk):
+            if isinstance(activity, ToolCall):
+                self._tools[activity.action.value] = self._tools.get(activity.action.value, 0) + 1
+
+    def spent(self) -> Spent:
+        return Spent(self._parser.usage, dict(self._tools))
+
+    def finish(self, end: ProcessEnd) -> Told:
+        told = self._parser.finish(ExitInfo(end.exit_code, end.signal, EndedBy(end.ended_by)))
+        tools = {action.value: count for action, count in told.tool_calls.items()}
+        return Told(
+            failure=told.failure,
+            reason=told.reason,
+            answer=told.answer,
+            session=told.session,
+            model=told.model,
+            spent=Spent(told.usage, tools or self._tools),
+            findings=findings(told),
+        )
+
+
+class NodeRuntimes:
+    """The Runtimes port over the registry."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+
+    def launch(self, order: Order, work: Path, home: Path) -> ports.Launch:
+        runtime, around = _must_find(order.runtime), self._around
+        place = Place(around.path, around.python, os.geteuid() == 0, around.isolation, self._allowed(order))
+        made = runtime.launch(request_of(order, str(work), str(home)), place)
+        return ports.Launch(
+            argv=made.argv,
+            env=made.env,
+            stdin=made.stdin,
+            files=made.files,
+            enforced=enforced(order, runtime, around.isolation),
+            version=around.version(order.runtime),
+        )
+
+    def reader(self, order: Order) -> OutputReader:
+        return OutputReader(_must_find(order.runtime).parser(request_of(order, "/", "/")))
+
+    def _allowed(self, order: Order) -> dict[str, str]:
+        """The variables that the order allows, as far as there are; a secret that it names must be there."""
+        values = self._around.values()
+        missing = [name for name in order.secrets if name not in values]
+        if missing:
+            words = f"secrets that are not on this node: {', '.join(missing)}"
+            raise StepFailed(FailureKind.MODEL_AUTH, words)
+        return {name: values[name] for name in (*order.env, *order.secrets) if name in values}
+
+
+def _must_find(name: str) -> Runtime:
+    runtime = find(name)
+    if runtime is None:
+        raise StepFailed(FailureKind.RUNTIME_MISSING, f"this node agent knows no runtime {name!r}")
+    return runtime

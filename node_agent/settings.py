@@ -1,0 +1,175 @@
+"""Where everything lies in a node's home, and what its settings say."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from node_agent.durable import create_exclusive, make_folder
+from node_agent.wire.clock import Ids
+from node_agent.wire.model import FleetId, NodeTag, WireModel
+from node_agent.wire.signing import PublicKey, SigningKey
+
+
+class SettingsError(Exception):
+    """The node's home cannot be used; the message says what to do."""
+
+
+class RedisLogin(WireModel):
+    """How this node logs in at the coordinator's Redis. `password_file`: absolute, or below the home."""
+
+    user: str
+    password_file: str
+
+
+class Settings(WireModel):
+    """`node.json`, written at enrolment."""
+
+    fleet: FleetId
+    name: str = Field(min_length=1)
+    tag: NodeTag
+    slots: int = Field(ge=0, le=256)
+    redis: RedisLogin
+    time_factor: float = Field(default=1.0, gt=0, strict=False)
+    disk_reserve: int = Field(default=512 << 20, ge=0)
+    """Bytes of free disk below which no order is accepted."""
+    path: str | None = None
+    """PATH of agents and probes; None: the node agent's own with the usual folders of a user."""
+    warm: bool = True
+    """Fork shims from a template that stays while there is work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folders and files of one fleet on one node."""
+
+    root: Path
+
+    @property
+    def key(self) -> Path:
+        return self.root / "key" / "node.key"
+
+    @property
+    def coordinator(self) -> Path:
+        return self.root / "key" / "coordinator.pub"
+
+    @property
+    def settings(self) -> Path:
+        return self.root / "node.json"
+
+    @property
+    def ceiling(self) -> Path:
+        return self.root / "ceiling.json"
+
+    @property
+    def secrets(self) -> Path:
+        """The owner's file: values by name, for the secrets and variables that orders name."""
+        return self.root / "secrets.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "run" / "agent.lock"
+
+    @property
+    def pid(self) -> Path:
+        return self.root / "run" / "agent.pid"
+
+    @property
+    def links(self) -> Path:
+        return self.root / "s"
+
+    def read_settings(self) -> Settings:
+        """SettingsError names the file and the key."""
+        try:
+            return Settings.model_validate_json(self.settings.read_bytes())
+        except OSError as exc:
+            raise SettingsError(f"{self.settings} cannot be read: {exc.strerror}; enrol this node") from exc
+        except ValidationError as exc:
+            first = exc.errors(include_url=False, include_input=False)[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise SettingsError(f"{self.settings}: {key}: {first['msg']}") from exc
+
+    def read_key(self) -> SigningKey:
+        """This node's own key. SettingsError."""
+        try:
+            if self.key.stat().st_mode & 0o077:
+                raise SettingsError(f"{self.key} can be read by others; chmod 600 it")
+            return SigningKey.parse(self.key.read_text())
+        except OSError as exc:
+            raise SettingsError(f"{self.key} cannot be read: {exc.strerror}; run `pancode-node key`") from exc
+        except ValueError as exc:
+            raise SettingsError(f"{self.key} is not a key of ours: {exc}") from exc
+
+    def read_coordinator(self) -> PublicKey:
+        """The only key whose word counts here. SettingsError."""
+        try:
+            return PublicKey.parse(self.coordinator.read_text())
+        except (OSError, ValueError) as exc:
+            raise SettingsError(f"{self.coordinator} cannot be read: {exc}; enrol this node again") from exc
+
+    def make_key(self, ids: Ids) -> PublicKey:
+        """The public half of this node's key; makes one when there is none. Never replaces one."""
+        self.key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.path.lexists(self.key):
+            fresh = SigningKey(bytes.fromhex(ids.token(32)))
+            create_exclusive(self.key, fresh.text().encode() + b"\n")
+        return self.read_key().public
+
+    def make_folders(self) -> None:
+        """Everything that the node agent writes to."""
+        for name in ("run", "journal", "work", "mirrors", "log", "s"):
+            (self.root / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.root / name)
+
+    def read_secrets(self) -> dict[str, str]:
+        """The owner's values by name; none when there is no such file, or it is not what it should be."""
+        try:
+            raw = json.loads(self.secrets.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        whole = isinstance(raw, dict) and all(isinstance(value, str) for value in raw.values())
+        return raw if whole else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The near ends of the tunnel now: unix socket paths, or (host, port)."""
+
+    redis: str | tuple[str, int]
+    depot: str | tuple[str, int]
+
+
+def current_link(links: Path) -> Ends | None:
+    """The newest generation, by `s/current`: one line of JSON, or the name of its folder. None: no link."""
+    try:
+        text = (links / "current").read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    if not text:
+        return None
+    if not text.startswith("{"):
+        folder = links / Path(text).name
+        return Ends(str(folder / "redis.sock"), str(folder / "depot.sock"))
+    try:
+        shape = json.loads(text)
+        return Ends(_end(shape["redis"]), _end(shape["depot"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _end(text: str) -> str | tuple[str, int]:
+    kind, _, rest = text.partition(":")
+    if kind == "unix" and rest.startswith("/"):
+        return rest
+    host, _, port = rest.rpartition(":")
+    if kind != "tcp" or not host:
+        raise ValueError(f"not an end of a tunnel: {text!r}")
+    return host, int(port)

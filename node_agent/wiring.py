@@ -1,0 +1,140 @@
+"""Puts a real node agent together from a node's home; the only place that knows ports and effects alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from node_agent import shim
+from node_agent.agent import NodeAgent
+from node_agent.bus import RedisUplink
+from node_agent.claims import Self
+from node_agent.discovery import Machine, search_path
+from node_agent.fleettime import FleetClock
+from node_agent.follow import Follower
+from node_agent.journal import Journal
+from node_agent.launching import NodeRuntimes, Surroundings
+from node_agent.ports import Uplink
+from node_agent.publish import Speaker
+from node_agent.runner import Runner
+from node_agent.settings import Home, Settings, SettingsError, current_link
+from node_agent.shelf import FileShelf
+from node_agent.tempo import Tempo
+from node_agent.wire.clock import Clock, Ids
+from node_agent.wire.hello import Hello, Verb
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.signing import SigningKey
+from node_agent.workspace.depot_client import DepotClient
+from node_agent.workspace.depot_stream import Address, Door
+from node_agent.workspace.workspaces import Workspaces
+from node_agent.world import World
+
+DISTRIBUTION = "pancode"
+UNKNOWN_VERSION = "0+unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A node agent that is ready to run, and what must be told to end."""
+
+    world: World
+    runner: Runner
+    follower: Follower
+
+
+def version() -> str:
+    """Of this node agent: a bundle says it beside its `lib/`, an installation in its metadata."""
+    bundle = Path(shim.__file__).parents[2] / "bundle.json"
+    try:
+        return str(json.loads(bundle.read_bytes())["version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return UNKNOWN_VERSION
+
+
+def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> Parts:
+    """Everything from disk; nothing is connected yet. `uplink`: another than the real one. SettingsError."""
+    settings, key, coordinator = home.read_settings(), home.read_key(), home.read_coordinator()
+    if key.public.tag != settings.tag:
+        raise SettingsError(
+            f"{home.settings} is for node {settings.tag}, the key here is of {key.public.tag}"
+        )
+    home.make_folders()
+    tempo = Tempo().scaled(settings.time_factor)
+    node = Self(settings.fleet, settings.name, version(), key.public)
+    fleet = FleetClock(0, ids.token(8))
+    path = search_path(settings.path, os.environ)
+    machine = Machine(home.root, path, clock, settings.disk_reserve)
+    runner = Runner(sys.executable, Path(shim.__file__), clock, warm=settings.warm)
+    depot = DepotClient(Door(lambda: _depot_end(home), _Sign(node, key)))
+    around = Surroundings(path, sys.executable, lambda: _values(home), machine.version)
+    journal = Journal(FileShelf(home.journal), Speaker(node, key, clock, fleet), clock)
+    world = World(
+        node=node,
+        key=key,
+        keys={coordinator.keyid: coordinator},
+        journal=journal,
+        runner=runner,
+        workspaces=Workspaces(home.root, depot),
+        depot=depot,
+        runtimes=NodeRuntimes(around),
+        uplink=uplink or _redis(home, settings, clock, ids),
+        facts=machine,
+        fleet=fleet,
+        clock=clock,
+        ids=ids,
+        tempo=tempo,
+        slots=settings.slots,
+    )
+    return Parts(world, runner, Follower(journal, depot))
+
+
+def agent_of(parts: Parts) -> NodeAgent:
+    """With the inline drive: for tests and for one turn at a time."""
+    return NodeAgent(parts.world)
+
+
+def _redis(home: Home, settings: Settings, clock: Clock, ids: Ids) -> RedisUplink:
+    def where() -> str | tuple[str, int] | None:
+        ends = current_link(home.links)
+        return None if ends is None else ends.redis
+
+    def password() -> str:
+        try:
+            return (home.root / settings.redis.password_file).read_text().strip()
+        except OSError:
+            return ""  # it will be refused, and asked for again
+
+    return RedisUplink(settings.tag, where, password, clock, ids)
+
+
+def _depot_end(home: Home) -> Address | None:
+    ends = current_link(home.links)
+    if ends is None:
+        return None
+    return Path(ends.depot) if isinstance(ends.depot, str) else ends.depot
+
+
+@dataclass(frozen=True, slots=True)
+class _Sign:
+    """Signs hellos to the depot, each for one stream."""
+
+    node: Self
+    key: SigningKey
+
+    def __call__(self, nonce: str, verb: Verb, identity: AttemptId) -> bytes:
+        hello = Hello(fleet=self.node.fleet, node=self.node.tag, nonce=nonce, identity=identity, verb=verb)
+        return hello.signed(self.key).model_dump_json().encode()
+
+
+def _values(home: Home) -> Mapping[str, str]:
+    """What an order may name: the node agent's own environment, and the owner's file before it."""
+    return {**os.environ, **home.read_secrets()}

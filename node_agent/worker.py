@@ -1,0 +1,158 @@
+"""The node agent in production: the same turns and the same job, a thread for each attempt that works."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from node_agent.agent import NodeAgent
+from node_agent.follow import Follower
+from node_agent.job import Finished, Job, Turn, Wait
+from node_agent.ports import Journal, LinkDown, Runner
+from node_agent.spool import RunnerError
+from node_agent.wire.clock import Clock
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import HOLDS_SLOT
+
+PUBLISHERS = 4
+"""So many attempts are delivered at once; those that hold slots have a thread each."""
+LEAVE_S = 3.0
+_log = logging.getLogger("pancode.node")
+
+
+class ThreadDrive:
+    """Advances each attempt in a thread of its own while there is something to do; idle ones have none."""
+
+    def __init__(self, job: Job, journal: Journal, runner: Runner, clock: Clock, idle_ms: int) -> None:
+        self._job, self._journal, self._runner, self._clock = job, journal, runner, clock
+        self._idle_ms = idle_ms
+        self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
+        self.said: Callable[[], None] = lambda: None
+        """Called when events may have to go out; may raise LinkDown."""
+        self._lock = threading.Lock()
+        self._due: dict[AttemptId, int] = {}
+        self._busy: dict[AttemptId, threading.Thread] = {}
+        self._woken: set[AttemptId] = set()
+        self._leaving = threading.Event()
+
+    def wake(self, identity: AttemptId) -> None:
+        with self._lock:
+            if identity in self._busy:
+                self._woken.add(identity)
+            else:
+                self._due[identity] = 0
+
+    def run(self) -> int:
+        """A thread for each attempt that is due and has none; of those that only publish, not too many."""
+        now = self._clock.mono_ms()
+        nearest = now + self._idle_ms
+        with self._lock:
+            delivering = 0
+            for entry in self._journal.live():
+                identity, holds = entry.identity, entry.mark in HOLDS_SLOT
+                delivering += identity in self._busy and not holds
+                if identity in self._busy or self._leaving.is_set():
+                    continue
+                due = self._due.get(identity, 0)
+                if due <= now and (holds or delivering < PUBLISHERS):
+                    self._begin(identity)
+                    delivering += not holds
+                else:
+                    nearest = min(nearest, max(due, now + 1))
+        return nearest - now
+
+    def leave(self) -> None:
+        """Let every thread come to a point between two steps, but wait for none longer than a moment."""
+        self._leaving.set()
+        deadline = self._clock.mono_ms() + int(LEAVE_S * 1000)
+        for thread in list(self._busy.values()):
+            thread.join(max(0.0, (deadline - self._clock.mono_ms()) / 1000))
+
+    def _begin(self, identity: AttemptId) -> None:
+        thread = threading.Thread(target=self._carry, args=(identity,), name=str(identity), daemon=True)
+        self._busy[identity] = thread
+        thread.start()
+
+    def _carry(self, identity: AttemptId) -> None:
+        due: int | None = self._clock.mono_ms() + self._idle_ms
+        try:
+            due = self._go_on(identity)
+        except Exception:  # a fault here must cost this attempt a pause, never the node
+            _log.exception("%s: a fault of ours", identity)
+        finally:
+            with self._lock:
+                del self._busy[identity]
+                if due is None:
+                    self._due.pop(identity, None)
+                else:
+                    self._due[identity] = 0 if identity in self._woken else due
+                self._woken.discard(identity)
+
+    def _go_on(self, identity: AttemptId) -> int | None:
+        """Until there is nothing to do but to wait for others; when to look again. None: never."""
+        while not self._leaving.is_set():
+            turn = self._job.advance(identity)
+            self.moved(identity, turn)
+            self._say()
+            if isinstance(turn, Finished):
+                return None
+            if isinstance(turn, Wait):
+                if turn.folder is None:
+                    return self._clock.mono_ms() + turn.ms
+                self._attend(turn)
+        return self._clock.mono_ms() + self._idle_ms
+
+    def _attend(self, turn: Wait) -> None:
+        """Sleep until the phase is over or it is time to look."""
+        try:
+            if turn.folder is not None:
+                self._runner.wait(turn.folder, turn.ms / 1000)
+        except RunnerError:
+            self._leaving.wait(turn.ms / 1000)
+
+    def _say(self) -> None:
+        try:
+            self.said()
+        except LinkDown:
+            return
+
+
+class Worker:
+    """Runs a node agent until it is told to leave. Attempts go on without it: they belong to their shims."""
+
+    def __init__(self, agent: NodeAgent, drive: ThreadDrive, follower: Follower) -> None:
+        self._agent, self._drive, self._follower = agent, drive, follower
+        self._leaving = threading.Event()
+        drive.moved, drive.said = agent.moved, agent.outbox.flush
+
+    def leave(self) -> None:
+        """From a signal handler or another thread: end soon."""
+        self._leaving.set()
+
+    def run(self) -> None:
+        """Turn after turn; only `leave` ends it."""
+        follower = threading.Thread(target=self._follow, name="follow", daemon=True)
+        follower.start()
+        while not self._leaving.is_set():
+            self._turn()
+        self._drive.leave()
+
+    def _turn(self) -> None:
+        tempo, began = self._agent.world.tempo, self._agent.world.clock.mono_ms()
+        try:
+            wait = self._agent.tick()
+            self._agent.world.uplink.hinted(max(1, wait))
+        except Exception:  # whatever Redis or the disk think of: the node must stay
+            _log.exception("a fault in the node agent's turn")
+            self._leaving.wait(tempo.retry_ms / 1000)
+        if not self._agent.linked and self._agent.world.clock.mono_ms() - began < tempo.poll_ms:
+            self._leaving.wait(min(tempo.poll_ms, tempo.retry_ms) / 1000)
+
+    def _follow(self) -> None:
+        pause = self._agent.world.tempo.follow_ms / 1000
+        while not self._leaving.wait(pause):
+            try:
+                self._follower.turn()
+            except Exception:  # only the live view depends on it
+                _log.exception("a fault while following outputs")

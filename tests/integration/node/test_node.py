@@ -1,0 +1,179 @@
+"""A real node agent, real shims, runtimes and git: orders in, signed receipts out, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from node_agent.wire.control import Stop
+from node_agent.wire.event import Progress
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.order import Gate, Limits
+from tests.integration.git.repos import tree_of
+from tests.integration.node.node_world import NodeWorld, processes_of, until
+
+
+def gate(*argv: str) -> tuple[Gate, ...]:
+    return (Gate(name="check", argv=argv),)
+
+
+def test_a_git_run_with_a_gate(world: NodeWorld) -> None:
+    order = world.order(
+        "#!scripted\nwrite new.txt 'hello\\n'\nusage 12 34 0.05\nanswer 'I wrote it'",
+        gates=gate("grep", "-q", "hello", "new.txt"),
+        setup=(("sh", "-c", "echo set up"),),
+    )
+    claims = world.run(order)
+    assert (claims.outcome, claims.reason) == (Outcome.DONE, "done")
+    assert claims.answer == "I wrote it" and claims.usage.cost_usd == Decimal("0.05")
+    assert claims.files_changed == ("new.txt",) and claims.change == "change"
+    assert [gate.exit_code for gate in claims.gates] == [0]
+    assert claims.commit is not None
+    assert world.depot.verify_result(world.taken.repo_id, order.identity, claims.commit).ok
+    files = tree_of(world.depot, world.taken, claims.commit)
+    assert files["new.txt"][1] == b"hello\n" and "f1" in files
+    assert {blob.name for blob in claims.blobs} == {"out", "setup"}
+    assert world.log(order.identity, "setup") == b"set up\n"
+    for blob in claims.blobs:
+        assert len(world.log(order.identity, blob.name)) == blob.size
+    assert not (world.home.root / "work" / str(order.identity)).exists()
+    assert processes_of(order.identity) == []
+
+
+def test_shell_without_a_workspace(world: NodeWorld) -> None:
+    order = world.order("echo out; echo err >&2; exit 3", run="r-shell", runtime="shell")
+    claims = world.run(order)
+    assert (claims.outcome, claims.exit_code) == (Outcome.ERROR, 3)
+    assert (world.log(order.identity), world.log(order.identity, "err")) == (b"out\n", b"err\n")
+    argv = ("printf", "%s|", "a b", "$(id)", "'\n", "-rf", "☃")
+    done = world.run(world.order("", run="r-argv", runtime="shell", argv=argv))
+    assert (
+        done.outcome is Outcome.DONE
+        and world.log(AttemptId.parse("r-argv.1.1")) == "a b|$(id)|'\n|-rf|☃|".encode()
+    )
+
+
+def test_a_failed_gate_and_one_that_cannot_run(world: NodeWorld) -> None:
+    failed = world.run(world.order("#!scripted\nsay hi", run="r-gate1", gates=gate("false")))
+    assert (failed.outcome, failed.failure) == (Outcome.VERIFY_FAILED, FailureKind.GATE_FAILED)
+    broken = world.run(world.order("#!scripted\nsay hi", run="r-gate2", gates=gate("no-such-program")))
+    assert (broken.outcome, broken.failure) == (Outcome.INFRA, FailureKind.GATE_NOT_RUNNABLE)
+    setup = world.run(world.order("#!scripted\nsay hi", run="r-setup", setup=(("false",),)))
+    assert (setup.outcome, setup.failure) == (Outcome.INFRA, FailureKind.SETUP_FAILED)
+
+
+def test_a_read_only_agent_that_writes(world: NodeWorld) -> None:
+    claims = world.run(world.order("#!scripted\nforce write evil.txt x", read_only=True))
+    assert (claims.outcome, claims.failure) == (Outcome.POLICY_VIOLATION, FailureKind.READ_ONLY_BROKEN)
+    assert "evil.txt" in claims.reason
+
+
+def test_limits(world: NodeWorld) -> None:
+    def limits(**changes: int) -> Limits:
+        base: dict[str, Any] = {"wall_ms": 60_000, "idle_ms": 60_000, "output_bytes": 1 << 24}
+        return Limits(**{**base, **changes})
+
+    wall = world.run(world.order("#!scripted\nhang", run="r-wall", limits=limits(wall_ms=500)))
+    assert wall.outcome is Outcome.TIMEOUT
+    idle = world.run(world.order("#!scripted\nsay x\nhang", run="r-idle", limits=limits(idle_ms=500)))
+    assert idle.outcome is Outcome.STALLED
+    flood = world.run(
+        world.order("#!scripted\nflood 3000000\nhang", run="r-flood", limits=limits(output_bytes=1 << 20))
+    )
+    assert flood.failure is FailureKind.OUTPUT_LIMIT
+    spent = "#!scripted\nusage 90 20\nhang"
+    tokens = world.run(world.order(spent, run="r-tokens", limits=limits(tokens=100)))
+    assert (tokens.outcome, tokens.failure) == (Outcome.BUDGET_EXCEEDED, FailureKind.TOKEN_LIMIT)
+
+
+def test_a_stop_of_one_that_ignores_signals_and_forks_away(world: NodeWorld) -> None:
+    task = "#!scripted\nignore INT TERM\nfork 60\nsay started\nhang"
+    order = world.order(task)
+    world.coordinator.push(order)
+    until(lambda: b"started" in world.log(order.identity), why=lambda: world.story(order.identity))
+    assert len(processes_of(order.identity)) >= 2
+    world.coordinator.tell(Stop(identity=order.identity, reason="enough"))
+    claims = world.ended(order.identity)
+    assert (claims.outcome, claims.reason) == (Outcome.INTERRUPTED, "enough")
+    assert processes_of(order.identity) == []
+
+
+def test_two_at_once_and_never_three(world: NodeWorld) -> None:
+    orders = [world.order("#!scripted\nsay x\nsleep 0.5", run=f"r-many{n}") for n in range(5)]
+    for order in orders:
+        world.coordinator.push(order)
+    most = 0
+
+    def all_over() -> bool:
+        nonlocal most
+        most = max(most, sum(bool(processes_of(order.identity)) for order in orders))
+        return len(world.coordinator.claims) == 5
+
+    until(all_over)
+    assert most == 2
+    assert {claims.outcome for claims in world.coordinator.claims.values()} == {Outcome.DONE}
+
+
+def test_the_log_grows_while_it_runs_and_usage_is_told(world: NodeWorld) -> None:
+    order = world.order("#!scripted\nusage 5 6 0.01\nsay one\nsleep 1.5\nsay two", run="r-live")
+    world.coordinator.push(order)
+    until(lambda: b"one" in world.log(order.identity))
+    assert b"two" not in world.log(order.identity)
+    claims = world.ended(order.identity)
+    assert any(isinstance(event.body, Progress) for event in world.coordinator.events.values())
+    assert claims.blobs[0].size == len(world.log(order.identity))
+
+
+def test_the_node_agent_leaves_and_comes_back(world: NodeWorld) -> None:
+    order = world.order("#!scripted\nsay one\nsleep 1\nwrite late.txt x\nanswer done")
+    world.coordinator.push(order)
+    until(lambda: bool(processes_of(order.identity)))
+    world.leave()
+    until(lambda: not processes_of(order.identity))  # it went on, and ended, without us
+    world.start()
+    claims = world.ended(order.identity)
+    assert (claims.outcome, claims.files_changed) == (Outcome.DONE, ("late.txt",))
+    assert len(world.coordinator.receipts[str(order.identity)]) == 1
+
+
+def test_the_shim_is_killed(world: NodeWorld) -> None:
+    order = world.order("#!scripted\nwrite half.txt x\nsay started\nfork 60\nhang")
+    world.coordinator.push(order)
+    until(lambda: b"started" in world.log(order.identity))
+    os.kill(_shim(world.home.journal / str(order.identity)), signal.SIGKILL)
+    claims = world.ended(order.identity)
+    assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.PROCESS_VANISHED)
+    assert claims.files_changed == ("half.txt",) and claims.commit is not None  # what it left is kept
+    assert processes_of(order.identity) == []
+
+
+def _shim(folder: Path) -> int:
+    from node_agent.durable import from_json
+
+    return int(from_json((folder / "work" / "spawned").read_bytes())["pid"])
+
+
+def test_a_link_that_is_cut_while_it_ends(world: NodeWorld) -> None:
+    order = world.order("#!scripted\nsay one\nsleep 0.5\nwrite a.txt x")
+    world.coordinator.push(order)
+    until(lambda: bool(processes_of(order.identity)))
+    world.uplink.down = True
+    (world.home.links / "current").rename(world.home.links / "gone")
+    world.marked(order.identity, "gated")
+    (world.home.links / "gone").rename(world.home.links / "current")
+    world.uplink.down = False
+    claims = world.ended(order.identity)
+    assert claims.outcome is Outcome.DONE and claims.commit is not None
+    assert len(world.coordinator.inventories) >= 2
+
+
+def test_hostile_output_and_an_agent_that_lies(world: NodeWorld) -> None:
+    lie = world.run(world.order("#!scripted\nraw \\x00\\xff{{{\ninvalid\nexit 0", run="r-liar"))
+    assert lie.outcome is Outcome.ERROR  # exit 0 without a terminal event is not done
+    claims = world.run(world.order("#!scripted\nwrite a.txt x\ncommit mine\nwrite rest.txt x\ndelete-git"))
+    assert claims.outcome is Outcome.DONE, claims.reason
+    assert claims.files_changed == ("a.txt", "rest.txt")
