@@ -71,12 +71,15 @@ class RedisUplink:
         self,
         tag: str,
         where: Callable[[], Place | None],
-        password: str,
+        password: str | Callable[[], str],
         clock: Clock,
         ids: Ids,
         tempo: UplinkTempo = UplinkTempo(),
     ) -> None:
-        """`where` is asked at every call: the tunnel's end now, or None while there is no link."""
+        """`where` is asked at every call: the tunnel's end now, or None while there is no link.
+
+        `password` may be a call, which is made again after the password was refused.
+        """
         self._tag = tag
         self._where = where
         self._password = password
@@ -153,10 +156,7 @@ class RedisUplink:
     def close(self) -> None:
         """Closes what is open; everything opens again when used."""
         self._ear.close()
-        with self._lock:
-            line, self._line = self._line, None
-        if line is not None:
-            line.client.close()
+        self._drop_line()
 
     # -- the line -------------------------------------------------------------------------------------------
 
@@ -165,6 +165,8 @@ class RedisUplink:
         try:
             yield self._current()
         except (raised.RedisError, OSError) as exc:
+            if isinstance(exc, raised.AuthenticationError):
+                self._drop_line()
             raise LinkDown(f"Redis: {type(exc).__name__}: {str(exc)[:200]}") from exc
 
     def _current(self) -> _Line:
@@ -178,6 +180,12 @@ class RedisUplink:
                 self._line = self._open(place)
             return self._line
 
+    def _drop_line(self) -> None:
+        with self._lock:
+            line, self._line = self._line, None
+        if line is not None:
+            line.client.close()
+
     def _open(self, place: Place) -> _Line:
         client = self._client(place, self._tempo.answer_s)
         claim, settle, heartbeat = map(client.register_script, (CLAIM, SETTLE, HEARTBEAT))
@@ -190,7 +198,7 @@ class RedisUplink:
         return redis.Redis(
             **target,
             username=f"node-{self._tag}",
-            password=self._password,
+            password=self._password if isinstance(self._password, str) else self._password(),
             socket_timeout=answer_s,
             socket_connect_timeout=min(CONNECT_S, answer_s),
             retry=Retry(NoBackoff(), 0),

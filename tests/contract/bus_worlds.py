@@ -73,7 +73,8 @@ class MemoryWorld:
 
     def state(self, job: str) -> str | None:
         found = self.redis.job(job)
-        return None if found is None else found.state.value
+        ticket = "queued" if job in self.redis.store.tickets else None
+        return ticket if found is None else found.state.value
 
     def tail(self, tag: str) -> bytes | None:
         return self.redis.store.tails.get(tag)

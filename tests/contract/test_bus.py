@@ -133,10 +133,13 @@ def test_tickets_show_exactly_what_was_said_last(world: BusWorld) -> None:
     world.bus.show_tickets([ticket(any_, 3), ticket(gpu, 1), ticket(any_, 2)])
     assert waiting(world, any_) == (keys.ticket_id("r-0003", 1), keys.ticket_id("r-0002", 1))
     assert waiting(world, gpu) == (keys.ticket_id("r-0001", 1),)
+    assert world.state(keys.ticket_id("r-0001", 1)) == "queued"
     world.bus.show_tickets([ticket(any_, 2), ticket(any_, 4), ticket(any_, 3)])
     assert waiting(world, any_) == tuple(keys.ticket_id(f"r-{n:04d}", 1) for n in (2, 4, 3))
     assert [view.name for view in world.bus.queues()] == [keys.node_queue(ONE), any_]
+    assert world.state(keys.ticket_id("r-0001", 1)) is None
     world.bus.show_tickets([])
+    assert world.state(keys.ticket_id("r-0003", 1)) is None
     assert [view.name for view in world.bus.queues()] == [keys.node_queue(ONE)]
     assert waiting(world, keys.node_queue(ONE)) == (keys.job_id(ONE, identity(7)),)
 

@@ -18,10 +18,12 @@ from node_agent.ports import LinkDown
 from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
+from pancode.adapters.redis_bus.bus import RedisBus
+from pancode.adapters.valkey.access import connect
 from pancode.adapters.valkey.process import wait_until
 from pancode.errors import UnavailableError
 from tests.contract.redis_servers import OwnValkey
-from tests.integration.redis.conftest import TAG, Site
+from tests.integration.redis.conftest import PASSWORD, TAG, Site
 from tests.integration.redis.proxies import Link
 
 QUEUE = keys.node_queue(TAG)
@@ -68,6 +70,38 @@ def test_killed_server_comes_back_with_everything(valkey_site: Site) -> None:
     while claim := node.claim():
         claims.append(claim.envelope)
     assert claims == [f"order {number}".encode() for number in range(1, 50)]
+
+
+def test_hints_come_back_with_the_server(site: Site) -> None:
+    node = site.uplink()
+    assert node.hinted(50) is True
+    site.server.stop()
+    begun = CLOCK.mono_ms()
+    while node.hinted(100):
+        pass
+    assert node.hinted(200) is False and CLOCK.mono_ms() - begun >= 200, "it does not wait"
+    site.server.start()
+    site.bus.admit_node(TAG, PASSWORD)  # Debian's, as we start it, keeps no users
+    assert wait_until(CLOCK, 10_000, lambda: node.hinted(100))
+    while node.hinted(100):
+        pass
+    site.bus.send_control(TAG, 1, "control")
+    assert node.hinted(2_000) is True
+
+
+def test_a_frozen_server_is_said_to_be_so(valkey_site: Site) -> None:
+    site, pid = valkey_site, valkey_site.admin.info("server")["process_id"]
+    bus = RedisBus(site.server.access, CLOCK, client_factory=lambda access: connect(access, answer_s=0.3))
+    site.opened.append(bus)
+    bus.push_order(TAG, identity(1), "order")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(UnavailableError) as caught:
+            bus.set_beat(TAG, "beat")
+        assert str(caught.value) == "Redis does not answer."
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert [view.waiting for view in bus.queues()] == [(keys.job_id(TAG, identity(1)),)]
 
 
 def test_a_wiped_server_is_filled_again(site: Site) -> None:
@@ -198,8 +232,8 @@ POISONS: dict[str, dict[str, Any]] = {
     "no data": {"data": None},
     "data that is not compressed": {"data": b"order"},
     "data that is not JSON": {"data": zlib.compress(b"\x80\x05]\x94.")},
-    "cut data": {"data": call("order")[:-5]},
-    "a bomb": {"data": zlib.compress(b"[" * 100_000_000)},
+    "cut data": {"data": call("order")[:-2]},
+    "a bomb": {"data": call("x" * 100_000_000)},
     "deep data": {"data": zlib.compress(b"[" * 500_000)},
     "another function": {"data": call("order", function="os.system")},
     "two arguments": {"data": call("order", "more")},
@@ -251,10 +285,12 @@ def test_a_strange_message_is_handed_on_to_be_dropped(site: Site) -> None:
 def test_a_flooding_node_fills_its_bound_and_no_more(valkey_site: Site) -> None:
     site, node = valkey_site, valkey_site.uplink()
     site.admin.config_set("maxmemory", "8mb")
-    for size in (1_000_000, 10_000, 1_000):
-        with pytest.raises(LinkDown):
-            for _ in range(1_000):
-                node.send("x" * size)
+    with pytest.raises(LinkDown):
+        for _ in range(100):
+            node.send("x" * 1_000_000)
+    assert site.admin.info("memory")["used_memory"] < 12_000_000
+    # What is counted as used swings with the buffers of clients: well below it, the answer is certain.
+    site.admin.config_set("maxmemory", "3mb")
     with pytest.raises(UnavailableError) as caught:
         site.bus.set_beat(TAG, "beat")
     assert "full" in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from node_agent.bus import RedisUplink
+from node_agent.ports import LinkDown
 from node_agent.wire import keys
+from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.identity import AttemptId
 from tests.integration.redis.conftest import OTHER, PASSWORD, TAG, Site
 
@@ -213,6 +217,34 @@ def test_a_renewed_password_replaces_the_old_one(site: Site) -> None:
     with pytest.raises(redis.exceptions.AuthenticationError):
         as_node(site, password="first").ping()
     assert as_node(site, password="second").ping()
+
+
+def test_admitting_again_disturbs_nobody(site: Site) -> None:
+    """The coordinator does so at each start."""
+    node, client = site.uplink(), as_node(site)
+    assert node.hinted(50) and client.ping()
+    ear = node._ear._pubsub
+    site.bus.admit_node(TAG, PASSWORD)
+    site.bus.send_control(TAG, 1, "control")
+    while not node.hinted(2_000):
+        pytest.fail("the ear went deaf")
+    assert node._ear._pubsub is ear and client.ping() and node.claim() is None
+
+
+def test_a_node_that_learns_its_new_password_goes_on(site: Site) -> None:
+    known = ["first"]
+    site.bus.admit_node(TAG, "first")
+    node = RedisUplink(TAG, lambda: site.server.place, lambda: known[0], SystemClock(), SystemIds())
+    site.opened.append(node)
+    assert node.claim() is None
+    site.bus.expel_node(TAG)
+    site.bus.admit_node(TAG, "second")
+    with pytest.raises(LinkDown):
+        [node.claim() for _ in range(2)]
+    known[0] = "second"
+    with contextlib.suppress(LinkDown):
+        node.claim()
+    assert node.claim() is None
 
 
 def test_an_expelled_node_is_cut_off_at_once(site: Site) -> None:
