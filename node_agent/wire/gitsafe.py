@@ -115,7 +115,8 @@ def with_config(env: Mapping[str, str], pairs: Sequence[tuple[str, str]]) -> dic
 
 def stamp_env(name: str, email: str, date_ms: int) -> dict[str, str]:
     """Author and committer of a commit; the same arguments give the same commit id."""
-    date = f"{date_ms // 1000} +0000"
+    # Without the @ git takes a small number for a day or a year.
+    date = f"@{date_ms // 1000} +0000"
     roles = ("AUTHOR", "COMMITTER")
     values = {"NAME": _person(name), "EMAIL": _person(email), "DATE": date}
     return {f"GIT_{role}_{key}": value for role in roles for key, value in values.items()}

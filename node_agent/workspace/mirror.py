@@ -53,6 +53,12 @@ def borrow(path: Path, mirror: Path) -> None:
         (path / "shallow").write_text((mirror / "shallow").read_text())
 
 
+def _drop_locks(path: Path) -> None:
+    """Lock files of a git that was killed would refuse every later one. Only under our own lock."""
+    for lock in (*path.glob("*.lock"), *path.glob("refs/**/*.lock")):
+        lock.unlink(missing_ok=True)
+
+
 class Mirrors:
     """All mirrors of a node. An agent of the same uid can write them: they are checked, and disposable."""
 
@@ -67,6 +73,7 @@ class Mirrors:
             make_bare(path, object_format)
             git = Git(path)
             if git.commit_at(ref) != commit or not git.ask("cat-file", "-e", f"{commit}^{{tree}}").ok:
+                _drop_locks(path)
                 self._transport.fetch(identity, path, ref)
             got = git.commit_at(ref)
         if got != commit:
@@ -88,6 +95,7 @@ class Mirrors:
         path = self._home.mirror(repo_id)
         if path.is_dir():
             with self._locked(repo_id):
+                _drop_locks(path)
                 Git(path).must("update-ref", "-d", snap_ref(run))
 
     def tidy(self, repo_id: str) -> None:

@@ -74,7 +74,8 @@ def build(places: Places, out: Git, snapshot: str, history: History, stamp: Stam
 
 def fresh_index(places: Places, commit: str, index: Path) -> Git:
     """Git over the agent's tree with a new index of `commit`, every file compared by its content."""
-    index.unlink(missing_ok=True)
+    for leftover in (index, index.with_name(f"{index.name}.lock")):
+        leftover.unlink(missing_ok=True)
     git = Git(places.out, places.tree, {"GIT_INDEX_FILE": str(index)})
     git.must("read-tree", commit)
     git.ask("update-index", "-q", "--refresh")

@@ -78,6 +78,20 @@ class Depot:
         finally:
             os.close(file)
 
+    def mend(self) -> None:
+        """Take away what killed processes left. Only at the coordinator's start, before anything uses the depot.
+
+        Lock files of git would refuse every later change; temporary folders only take space.
+        """
+        for leftover in (
+            *self.root.glob(".new-*"),
+            *self.root.glob(".merged-*"),
+            *self.root.glob("*.git/pancode-*"),
+        ):
+            shutil.rmtree(leftover, ignore_errors=True)
+        for lock in (*self.root.glob("*.git/*.lock"), *self.root.glob("*.git/refs/**/*.lock")):
+            lock.unlink(missing_ok=True)
+
     def known_bases(self, repo_id: str) -> tuple[str, ...]:
         """Commits whose whole history the depot holds."""
         listed = self.git(repo_id).text("for-each-ref", "--format=%(objectname)", "refs/pancode/base")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from pancode.adapters.git.depot import Depot
@@ -57,7 +59,7 @@ def serve_git(depot: Depot, hooks: Path, grant: Grant, peer: socket.socket, limi
     try:
         ended = _watch(process, peer, int(limit_s * 1000))
     finally:
-        end_group(process)
+        _ask_to_end(process)
     if not ended:
         return f"git {program} was ended: the peer is gone, or it took longer than {limit_s:g} s"
     return "" if process.returncode == 0 else f"git {program} ended with {process.returncode}"
@@ -82,6 +84,16 @@ def _watch(process: subprocess.Popen[bytes], peer: socket.socket, limit_ms: int)
         return False
     finally:
         os.close(pidfd)
+
+
+def _ask_to_end(process: subprocess.Popen[bytes]) -> None:
+    """A git that is asked takes its lock files and half a pack away; one that is killed leaves them."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_MS / 1000)
+    end_group(process)
 
 
 def _ends_within(pidfd: int, ms: int) -> bool:

@@ -153,3 +153,19 @@ def test_a_depot_that_was_half_made_is_not_seen(depot: Depot) -> None:
     assert depot.ensure("p-123456") == path
     assert not list(depot.root.glob(".new-*"))
     subprocess.run(["git", "-C", str(path), "fsck"], check=True, capture_output=True)
+
+
+def test_what_killed_processes_left_is_mended_at_the_start(repo: Repo, depot: Depot) -> None:
+    taken = snap(repo, depot)
+    path = depot.path(taken.repo_id)
+    for name in ("packed-refs.lock", "refs/pancode/snap/r-aaaa.lock", "shallow.lock"):
+        (path / name).touch()
+    for folder in (depot.root / ".new-x", depot.root / ".merged-x", path / "pancode-index-x"):
+        folder.mkdir()
+        (folder / "file").touch()
+    depot.mend()
+    depot.drop(taken.repo_id, "r-aaaa")
+    assert not [
+        found for found in depot.root.rglob("*") if found.name.startswith((".new", ".merged", "pancode-"))
+    ]
+    assert depot.commit_at(taken.repo_id, "refs/pancode/snap/r-aaaa") is None

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.gitsafe import stamp_env
+from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.land import GateResult, LandReport, LandRequest, LandStatus
+from pancode.adapters.git.land import GateResult, LandReport, LandRequest, LandStatus, land
 from tests.integration.git.desk import Act, Desk, edit_a_line, edit_c, everything
 from tests.integration.git.repos import NOW_MS, Repo, fingerprint, snap
 from tests.integration.git.traps import Traps
@@ -266,3 +267,22 @@ def test_a_hostile_repository_lands_without_running_anything(desk: Desk, tmp_pat
 
     desk.land(request, gates=gates)
     assert traps.sprung() == []
+
+
+def test_landing_in_a_linked_worktree(tmp_path: Path, depot: Depot) -> None:
+    main = Repo(tmp_path / "main")
+    main.write("f", "1\n")
+    main.commit()
+    main.git("worktree", "add", "-q", str(tmp_path / "linked"))
+    linked = Repo(tmp_path / "linked", init=False)
+    taken = snap(linked, depot)
+    git = depot.git(taken.repo_id)
+    blob = git.must("hash-object", "-w", "--stdin", stdin=b"2\n").text()
+    tree = git.must("mktree", stdin=f"100644 blob {blob}\tf\n".encode()).text()
+    signed = git.having(**stamp_env("a", "b@c", NOW_MS))
+    result = signed.must("commit-tree", tree, "-p", taken.snapshot_commit, stdin=b"r").text()
+    report = land(linked.path, depot, LandRequest(taken.repo_id, taken.snapshot_commit, result, {}))
+    assert report.status is LandStatus.LANDED
+    assert (linked.path / "f").read_text() == "2\n"
+    assert (main.path / "f").read_text() == "1\n"
+    assert linked.git("status", "--porcelain") == " M f"

@@ -366,3 +366,24 @@ def test_a_folder_that_became_a_link_arrives_as_a_link(repo: Repo, depot: Depot,
     files, _ = _identical(repo, depot)
     assert files["d"] == ("120000", str(secret).encode())
     assert set(files) == {".gitignore", "d", "f1", "f2", "f3"}
+
+
+def test_odd_places(tmp_path: Path) -> None:
+    place = tmp_path / "a \"b\":c $(d) 'e' \n🙂 -f"
+    repo = simple(place / "project")
+    repo.git("repack", "-adq")
+    repo.write("new", "n")
+    depot = Depot(place / "depots")
+    files, _ = _identical(repo, depot)
+    assert files["new"][1] == b"n"
+
+
+def test_a_split_index_is_read(repo: Repo, depot: Depot) -> None:
+    repo.git("update-index", "--split-index")
+    repo.write("f1", "edited\n")
+    before = fingerprint(repo.common_dir, times=False)
+    files = tree_of(depot, snap(repo, depot))
+    # The one exception: git itself renews the time of the shared half.
+    assert fingerprint(repo.common_dir, times=False) == before
+    assert files["f1"][1] == b"edited\n"
+    assert len(files) == 3

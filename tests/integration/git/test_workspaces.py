@@ -279,3 +279,22 @@ def test_what_the_disk_refuses_is_a_failure_of_the_port(
     (tmp_path / "file").touch()
     with pytest.raises(ports.StepFailed, match="prepare of the workspace"):
         Workspaces(tmp_path / "file", transport).prepare(attempt(), workspace_of(taken))
+
+
+def test_locks_of_a_killed_git_do_not_stop_the_next_one(
+    spaces: Workspaces, taken: Snapshot, tmp_path: Path
+) -> None:
+    spaces.prepare(attempt(), workspace_of(taken))
+    spaces.remove(attempt(), workspace_of(taken))
+    mirror = tmp_path / "node" / "mirrors" / taken.repo_id
+    (mirror / "refs" / "pancode" / "snap").mkdir(parents=True, exist_ok=True)
+    for name in ("refs/pancode/snap/r-aaaa.lock", "packed-refs.lock", "shallow.lock", "config.lock"):
+        (mirror / name).touch()
+    tree = spaces.prepare(attempt(), workspace_of(taken))
+    (tree.parent / "out.git").mkdir()
+    (tree / "new").write_text("n")
+    made = spaces.commit(attempt(), workspace_of(taken), STAMP)
+    for name in ("result.index.lock", "gates.index.lock"):
+        (tree.parent / "out.git" / name).touch()
+    assert spaces.changed_since(attempt(), made.commit or "") == ()
+    assert spaces.commit(attempt(), workspace_of(taken), STAMP) == made
