@@ -14,8 +14,8 @@ from node_agent.intake import Intake, Moment
 from node_agent.inventory import InventoryDuty, inventory_of
 from node_agent.job import Desk, Finished, Job, Turn
 from node_agent.ports import DiskFull, LinkDown
+from node_agent.pruning import prune
 from node_agent.publish import Outbox
-from node_agent.records import prunable, without_the_old
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import NodeFacts, Problem
@@ -39,6 +39,7 @@ class NodeAgent:
         self._after, self.linked = "0", True
         self._next_beat, self._next_facts, self._next_prune = 0, 0, 0
         self._facts: NodeFacts | None = None
+        self._last_beat: bytes | None = None
         self.counts: Counter[str] = Counter()
         """Refused orders by reason, and forged words."""
         moment = Moment(self.now, self.free_slots, self._ready)
@@ -63,11 +64,11 @@ class NodeAgent:
         """All that is said over the link. LinkDown when it is not there."""
         if not self.linked:
             self._link_up()
-        self._listen()
-        self._obey()
-        self._tell_inventory()
-        self._intake.claim()
-        self._beat()
+        for part in (self._listen, self._obey, self._tell_inventory, self._intake.claim, self._beat):
+            try:
+                part()
+            except DiskFull:  # a full disk must not make the node fall silent
+                self.counts["the disk is full"] += 1
 
     def slots(self) -> int:
         """How many attempts may run at once."""
@@ -112,8 +113,6 @@ class NodeAgent:
             talk()
         except LinkDown:
             return False
-        except DiskFull:
-            self.counts["the disk is full"] += 1
         return True
 
     def _link_up(self) -> None:
@@ -123,18 +122,22 @@ class NodeAgent:
         self._beat()
 
     def _listen(self) -> None:
+        self._hear_beat()
+        journal = self.world.journal
+        if journal.node().epoch < self._fleet.epoch_seen:
+            journal.set_node(replace(journal.node(), epoch=self._fleet.epoch_seen))
+
+    def _hear_beat(self) -> None:
         data = self.world.uplink.beat()
-        if data is None:
+        if data is None or data == self._last_beat:
             return
+        self._last_beat = data
         try:
             beat = read_beat(data, self.world.keys, self.world.node.fleet, self.world.node.tag)
         except WireRefusal as refusal:
             self.counts[f"a beat was not believed: {refusal.code}"] += 1
             return
         heard = self._fleet.hear(beat, self.world.clock.boot_ms())
-        if heard.epoch:
-            journal = self.world.journal
-            journal.set_node(replace(journal.node(), epoch=self._fleet.epoch_seen))
         if heard.newer:
             self.outbox.hear(beat.cursors)
 
@@ -187,11 +190,7 @@ class NodeAgent:
         if now < self._next_prune:
             return
         self._next_prune = now + w.tempo.prune_ms
-        state, wall = w.journal.node(), w.clock.wall_ms()
-        for entry in w.journal.entries():
-            if prunable(entry, state.epoch, wall):
-                w.journal.forget(entry.identity)
         try:
-            w.journal.set_node(without_the_old(w.journal.node(), wall))
+            prune(w)
         except DiskFull:
             self.counts["the disk is full"] += 1

@@ -71,6 +71,8 @@ class Controls:
                 state = self._apply(self._open(sent.data), state)
             except WireRefusal as refusal:
                 forged.append(f"a control message was not believed: {refusal}")
+            except (JournalError, KeyError) as exc:  # one that cannot be applied must not hold up the others
+                forged.append(f"a control message could not be applied: {exc}")
             last = sent.entry
         self._journal.set_node(state)
         return Heard(tuple(self._touched), tuple(forged), last)

@@ -75,8 +75,7 @@ class Intake:
                 self._accept(opened)
             case Known():
                 self._outbox.again(identity)
-                if verdict.mark in FINAL:
-                    self._settle_known(identity, verdict.mark)
+                self._answer_known(identity, verdict.mark)
             case Refuse():
                 self._refuse(opened, verdict)
         self._outbox.note(identity)
@@ -113,8 +112,14 @@ class Intake:
         w.uplink.send(self._say(identity, 1, word))
         w.uplink.settle_job(names.job_id(w.node.tag, identity), False, f"{word.why}: {word.detail}")
 
-    def _settle_known(self, identity: AttemptId, mark: Mark) -> None:
+    def _answer_known(self, identity: AttemptId, mark: Mark) -> None:
+        """What is over is said again, with its receipt: a coordinator that asks has perhaps lost it."""
         w = self._world
+        if mark not in FINAL:
+            return
+        sealed = w.journal.receipt(identity)
+        if sealed is not None:
+            w.uplink.send(sealed)
         w.uplink.settle_job(names.job_id(w.node.tag, identity), mark is not Mark.REFUSED, "")
 
     def _view(self, opened: Opened) -> NodeView:

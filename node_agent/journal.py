@@ -79,6 +79,9 @@ class Shelf(Protocol):
     def remove(self, name: str) -> None:
         """With all its files. Unknown: no effect."""
 
+    def drop(self, name: str, files: tuple[str, ...]) -> None:
+        """Delete files of others from its folder. Absent: no effect."""
+
     def folder(self, name: str) -> Path:
         """The entry's own folder."""
 
@@ -184,6 +187,9 @@ class Journal:
         records = self._shelf.read(name) + self._shelf.read_lossy(name)
         found = {int(seq): str(text) for raw in records for seq, text in from_json(raw).get("e", ())}
         return [Spoken(seq, found[seq]) for seq in sorted(found) if seq > above]
+
+    def drop(self, identity: AttemptId, files: tuple[str, ...]) -> None:
+        self._shelf.drop(self._known(identity), files)
 
     def folder(self, identity: AttemptId) -> Path:
         return self._shelf.folder(self._known(identity))

@@ -136,6 +136,9 @@ class Journal(Protocol):
     def folder(self, identity: AttemptId) -> Path:
         """Where the attempt's plans, records and outputs lie; exists while the entry does."""
 
+    def drop(self, identity: AttemptId, files: tuple[str, ...]) -> None:
+        """Delete outputs from its folder that nobody will ask for again. Absent: no effect."""
+
     def node(self) -> NodeState:
         """The node's own state. From memory."""
 

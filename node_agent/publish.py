@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from node_agent.claims import Self
 from node_agent.fleettime import FleetClock
 from node_agent.ports import Journal, Uplink
+from node_agent.records import Entry
 from node_agent.tempo import Tempo
 from node_agent.wire.clock import Clock
 from node_agent.wire.event import Event, EventBody
@@ -60,12 +61,18 @@ class Outbox:
         """Take the coordinator's cursors: what is above one and was sent long enough ago was lost."""
         now = self._clock.mono_ms()
         for name, cursor in cursors.items():
-            entry = self._journal.get(AttemptId.parse(name))
+            entry = self._known(name)
             if entry is None or entry.last_event <= cursor or entry.identity in self._due:
                 continue
             _, when = self._sent.get(entry.identity, (0, None))
             if when is None or now - when >= self._tempo.resend_ms:
                 self.again(entry.identity, cursor)
+
+    def _known(self, name: str) -> Entry | None:
+        try:
+            return self._journal.get(AttemptId.parse(name))
+        except ValueError:
+            return None
 
     def flush(self) -> None:
         """Send all that is due. LinkDown leaves the rest for later."""

@@ -118,6 +118,10 @@ class FileShelf:
             for kind in (MARKS, LOSSY):
                 self._ends.pop((name, kind), None)
 
+    def drop(self, name: str, files: tuple[str, ...]) -> None:
+        for file in files:
+            (self._root / name / file).unlink(missing_ok=True)
+
     def folder(self, name: str) -> Path:
         return self._root / name
 

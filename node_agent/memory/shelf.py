@@ -19,6 +19,8 @@ class MemoryShelf:
         self.state: bytes | None = None
         self.damaged: set[str] = set()
         self.aside: list[str] = []
+        self.dropped: set[str] = set()
+        """Outputs that were let go."""
         self.full = False
         """Nothing more fits, but for what was reserved."""
 
@@ -68,6 +70,9 @@ class MemoryShelf:
         for part in (self.records, self.lossy, self.receipts):
             part.pop(name, None)
         self.damaged.discard(name)
+
+    def drop(self, name: str, files: tuple[str, ...]) -> None:
+        self.dropped.update(f"{name}/{file}" for file in files)
 
     def folder(self, name: str) -> Path:
         return Path("/journal") / name

@@ -86,5 +86,6 @@ def clean_up(case: Case) -> Turn:
         desk.runner.forget(phase)
     if entry.mark is not Mark.REJECTED:
         desk.workspaces.remove(case.identity, case.order.workspace)
+        desk.journal.drop(case.identity, STREAMS)
     desk.journal.write(case.identity, Note(cleaned=True))
     return Finished()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, assert_never
 
 from node_agent.claims import NOTHING_SPENT, clipped, usage_to_json
 from node_agent.plans import OUT
-from node_agent.ports import ProcessEnd, Told
+from node_agent.ports import DiskFull, ProcessEnd, Told
 from node_agent.procedure.desk import Case, Turn, Wait
 from node_agent.records import Note
 from node_agent.spool import Ended, ExitRecord, NotStarted, Running, StepKind, StepRecord, Vanished
@@ -65,19 +66,21 @@ def _running(case: Case) -> Turn:
     if entry.stop is not None:
         end_process(case, case.work, entry.stop.reason)
     if watch.is_news(desk.clock.mono_ms(), desk.tempo.progress_ms):
-        desk.journal.write(case.identity, Note(say=(_progress(watch),), lossy=True))
+        _tell_progress(case, watch)
     return Wait("running", desk.tempo.look_ms if done else 1, case.work)
 
 
-def _progress(watch: Watch) -> Progress:
+def _tell_progress(case: Case, watch: Watch) -> None:
     spent = watch.spent
-    return Progress(
+    body = Progress(
         input_tokens=spent.usage.input_tokens,
         output_tokens=spent.usage.output_tokens,
         cost_usd=spent.usage.cost_usd,
         tool_calls=spent.calls,
         log_bytes=watch.offset,
     )
+    with contextlib.suppress(DiskFull):  # the totals come again, and at the end in the receipt
+        case.desk.journal.write(case.identity, Note(say=(body,), lossy=True))
 
 
 def _ended(case: Case, record: ExitRecord) -> Turn:

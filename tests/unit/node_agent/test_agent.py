@@ -388,6 +388,63 @@ def test_old_entries_are_forgotten_in_a_later_epoch_only() -> None:
     assert stage.journal.last_receipt() is not None
 
 
+def test_a_rejected_attempt_keeps_its_files_until_it_is_old() -> None:
+    stage = Stage()
+    stage.acknowledges = False
+    stage.push(order_of())
+    stage.go(10_000)
+    (digest,) = stage.receipts[NAME]
+    stage.tell(Reject(identity=identity(), receipt=digest, reason="false"))
+    stage.epoch = 2
+    stage.go(10_000)
+    assert NAME in stage.host.trees and stage.shelf.dropped == set()
+    stage.clock.advance(31 * 24 * 3_600_000)
+    stage.go(5_000)
+    assert stage.host.trees == {} and stage.journal.entries() == []
+
+
+def test_outputs_are_let_go_after_the_acknowledgement() -> None:
+    stage = running(Script())
+    assert stage.shelf.dropped == set()
+    stage.settle()
+    assert f"{NAME}/out" in stage.shelf.dropped and stage.host.forgotten
+
+
+def test_a_full_disk_does_not_make_the_node_fall_silent() -> None:
+    stage = running(Script(duration_ms=5_000))
+    stage.shelf.full = True
+    stage.epoch = 2  # must be made durable, and cannot be
+    stage.tell(SetSlots(slots=9))
+    stage.go(30_000)
+    heartbeat = stage.heartbeat()
+    assert heartbeat is not None and heartbeat.seq > 5
+    assert any("disk is full" in problem.what for problem in heartbeat.facts.problems)
+    assert stage.claims[NAME].outcome is Outcome.DONE  # and the work came to its end
+    stage.shelf.full = False
+    stage.go(5_000)
+    assert stage.agent.slots() == 9 and stage.journal.node().epoch == 2
+
+
+def test_a_coordinator_that_lost_a_receipt_gets_it_again() -> None:
+    stage = running(Script())
+    stage.settle()
+    stage.receipts.clear()
+    stage.push(order_of())
+    stage.go(3_000)
+    assert len(stage.receipts[NAME]) == 1
+
+
+def test_a_control_message_that_cannot_be_applied_holds_up_nothing() -> None:
+    stage = running()
+    stage.cursors["not an identity"] = 3
+    stage.tell(Stop(identity=identity(run="r-never"), reason="x"))
+    stage.tell(Stop(identity=identity(), reason="enough"))
+    stage.go(3_000)
+    del stage.cursors["not an identity"]
+    stage.settle()
+    assert stage.claims[NAME].outcome is Outcome.INTERRUPTED
+
+
 def test_interrupting_is_said_at_once() -> None:
     stage = Stage(script=lambda _: Script(duration_ms=600_000, stop_ms=20_000))
     stage.push(order_of(gates=gates("test")))

@@ -1,0 +1,29 @@
+"""Lets go of what has done its duty: entries of past epochs after 30 days, with the files they still have."""
+
+from __future__ import annotations
+
+from node_agent.ports import LinkDown, StepFailed
+from node_agent.records import Entry, prunable, without_the_old
+from node_agent.wire.order import Order
+from node_agent.wire.signing import parse_envelope, parse_message
+from node_agent.world import World
+
+
+def prune(world: World) -> None:
+    """Idempotent. An entry whose files cannot be removed stays for the next time. DiskFull passes through."""
+    journal, wall = world.journal, world.clock.wall_ms()
+    epoch = journal.node().epoch
+    for entry in journal.entries():
+        if prunable(entry, epoch, wall) and _emptied(world, entry):
+            journal.forget(entry.identity)
+    journal.set_node(without_the_old(journal.node(), wall))
+
+
+def _emptied(world: World, entry: Entry) -> bool:
+    """A rejected attempt kept its checkout until now."""
+    try:
+        order = parse_message(Order, parse_envelope(world.journal.order(entry.identity)).body())
+        world.workspaces.remove(entry.identity, order.workspace)
+    except (StepFailed, LinkDown, OSError):
+        return False
+    return True
