@@ -89,18 +89,15 @@ class RedisUplink:
         self._line: _Line | None = None
         self._lock = threading.Lock()
         self._unanswered: str | None = None
+        self._claiming = threading.Lock()
         self._ear = Ear(keys.hint_channel(tag), clock, int(tempo.ping_s * 1000))
 
     # -- jobs -----------------------------------------------------------------------------------------------
 
     def claim(self) -> Claimed | None:
-        with self._doing() as line:
+        with self._claiming, self._doing() as line:
             while True:
-                self._unanswered = self._unanswered or self._ids.token(16)
-                found = line.claim(
-                    args=[keys.node_queue(self._tag), self._tag, self._iso(), self._unanswered]
-                )
-                self._unanswered = None
+                found = self._claim_one(line)
                 if not found:
                     return None
                 job = found[0].decode("utf-8", "replace")
@@ -108,6 +105,13 @@ class RedisUplink:
                     return Claimed(job, envelope_of(*found[1]))
                 except PoisonError as exc:
                     self._settle(line, job, False, f"not an order: {exc}")
+
+    def _claim_one(self, line: _Line) -> Any:
+        """The id of the claim stays the same until an answer has come."""
+        self._unanswered = self._unanswered or self._ids.token(16)
+        found = line.claim(args=[keys.node_queue(self._tag), self._tag, self._iso(), self._unanswered])
+        self._unanswered = None
+        return found
 
     def settle_job(self, job: str, ok: bool, reason: str) -> None:
         with self._doing() as line:

@@ -260,6 +260,38 @@ def test_poison_ends_as_failed_and_the_next_order_comes(site: Site) -> None:
     assert healed is not None and healed.envelope == b"order"
 
 
+def run(claimers: list[threading.Thread], pushers: list[threading.Thread], done: threading.Event) -> None:
+    for thread in claimers + pushers:
+        thread.start()
+    for thread in pushers:
+        thread.join(30)
+    done.set()
+    for thread in claimers:
+        thread.join(30)
+
+
+def test_each_order_is_claimed_once_by_however_many(site: Site) -> None:
+    """Two processes of one node by mistake, each with two threads; the coordinator pushes twice from two."""
+    claimed: list[str] = []
+    done = threading.Event()
+
+    def claim(uplink: RedisUplink) -> None:
+        while (found := uplink.claim()) is not None or not done.is_set():
+            if found is not None:
+                claimed.append(found.job)
+
+    def push(start: int) -> None:
+        for number in range(start, start + 100):
+            site.bus.push_order(TAG, identity(number), "order")
+            site.bus.push_order(TAG, identity(number), "order")
+
+    uplinks = [site.uplink(), site.uplink()]
+    claimers = [threading.Thread(target=claim, args=(uplink,)) for uplink in uplinks * 2]
+    pushers = [threading.Thread(target=push, args=(start,)) for start in (0, 100)]
+    run(claimers, pushers, done)
+    assert sorted(claimed) == [keys.job_id(TAG, identity(number)) for number in range(200)]
+
+
 def test_stray_entries_are_passed_over(site: Site) -> None:
     node, other = site.uplink(), keys.job_id("f0e1d2c3b4", identity(1))
     site.bus.push_order("f0e1d2c3b4", identity(1), "not for us")
