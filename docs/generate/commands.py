@@ -1,0 +1,84 @@
+"""Writes the page of every command: from click's own tree, with each option and example."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import click
+
+from docs.generate.markdown import block, code, page, table, words
+from pancode.cli.lazy import LazyGroup
+from pancode.cli.main import LATER, cli
+
+INTRO = """
+Every command, as `pancode COMMAND -h` prints it. A RUN may be any unambiguous prefix of its id, or `last`.
+Progress and notes go to standard error, the result to standard output; `--json` makes the result, and an
+error, one JSON object. Exit statuses are on [a page of their own](exit-codes.md), the objects of `--json`
+on [another](json.md).
+"""
+
+
+def commands_page() -> str:
+    top = click.Context(cli, info_name="pancode")
+    parts = [words(INTRO), _contents(top)]
+    parts += [part for path, command in walk(cli, top) for part in _one(path, command)]
+    return page("Commands", "`pancode/cli`", *parts, _later())
+
+
+def walk(group: click.Group, context: click.Context) -> Iterator[tuple[click.Context, click.Command]]:
+    """Every command below a group, depth first, in the order of its help."""
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is None or command.hidden:
+            continue
+        inner = click.Context(command, info_name=name, parent=context)
+        yield inner, command
+        if isinstance(command, click.Group):
+            yield from walk(command, inner)
+
+
+def examples(command: click.Command) -> list[str]:
+    """The lines of its help that show how it is called."""
+    lines = (command.epilog or "").replace("\b", "").splitlines()
+    return [line.strip() for line in lines if line.startswith("  ")]
+
+
+def _contents(top: click.Context) -> str:
+    rows = []
+    for name in cli.list_commands(top):
+        command = cli.get_command(top, name)
+        short = command.get_short_help_str(110) if command is not None else ""
+        rows.append((f"[`{name}`](#pancode-{name})", short))
+    return table(("Command", "What for"), rows)
+
+
+def _one(context: click.Context, command: click.Command) -> list[str]:
+    level = "##" if context.parent is not None and context.parent.parent is None else "###"
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    parts = [f"{level} {context.command_path}", block(usage), words((command.help or "").replace("\b", ""))]
+    default = getattr(command, "_default", None)
+    if default is not None:
+        parts.append(f"Without a subcommand: {code(default)}.")
+    later = getattr(command, "_later", {}) if isinstance(command, LazyGroup) else {}
+    if later:
+        parts.append("Not there yet: " + "; ".join(f"{code(n)} ({why})" for n, why in later.items()) + ".")
+    rows = [_option(context, p) for p in command.params if isinstance(p, click.Option) and not p.hidden]
+    if rows:
+        parts.append(table(("Option", "Meaning"), rows))
+    shown = examples(command)
+    return [*parts, block("\n".join(f"$ {line}" for line in shown), "console")] if shown else parts
+
+
+def _option(context: click.Context, option: click.Option) -> tuple[str, str]:
+    record = option.get_help_record(context)
+    spelled, meaning = record if record is not None else ("/".join(option.opts), option.help or "")
+    return code(re.sub(r"\s+", " ", spelled)), meaning
+
+
+def _later() -> str:
+    rows = [(code(f"pancode {name}"), why) for name, why in LATER.items()]
+    text = "These names are promised and answer that they are not there yet (exit status 2)."
+    return f"## Not there yet\n\n{text}\n\n" + table(
+        ("Command", "What it will be, or what does it today"), rows
+    )

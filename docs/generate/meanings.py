@@ -1,0 +1,114 @@
+"""Says in words what each failure, refusal and state means; all else in the tables is read from the code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from node_agent.wire.failure import FailureKind, OrderRefusal
+from node_agent.wire.marks import Mark
+from node_agent.wire.signing import RefusalCode
+from pancode.domain.fleet import NodeState
+from pancode.domain.records import Closed, FenceState, RunState
+
+FAILED: Mapping[FailureKind, str] = {
+    FailureKind.AGENT_FAILED: "the agent's program said so, or ended with an error",
+    FailureKind.NO_ANSWER: "it ended without its final word, or with an empty one, whatever its exit status",
+    FailureKind.TOOL_DENIED: "a tool that it needed was denied",
+    FailureKind.GATE_FAILED: "a verification gate ran and did not pass",
+    FailureKind.NEEDS_PERSON: "it asked for a person's decision",
+    FailureKind.WALL_LIMIT: "it ran for longer than `limits.wall`",
+    FailureKind.IDLE_LIMIT: "it wrote nothing for longer than `limits.idle`",
+    FailureKind.OUTPUT_LIMIT: "it wrote more than `limits.output`",
+    FailureKind.TOKEN_LIMIT: "it used more tokens than `limits.tokens`",
+    FailureKind.USD_LIMIT: "it spent more than the budget of this run",
+    FailureKind.STOPPED: "a person stopped it, or it was given up for another attempt",
+    FailureKind.DRAINED: "its node was drained at once",
+    FailureKind.NODE_LOST: "its node was not heard for the whole deadline",
+    FailureKind.READ_ONLY_BROKEN: "a read-only run changed files",
+    FailureKind.MODEL_AUTH: "the model's server did not accept the login",
+    FailureKind.MODEL_BUSY: "the model's server was overloaded or limited the rate",
+    FailureKind.MODEL_FAILED: "the model's server failed otherwise",
+    FailureKind.RUNTIME_MISSING: "the runtime's program could not be started on the node",
+    FailureKind.RUNTIME_UNREADABLE: "the runtime's output could not be understood",
+    FailureKind.SETUP_FAILED: "a command of `setup` failed or could not be started",
+    FailureKind.GATE_NOT_RUNNABLE: "a gate could not be started, or ended with status 126 or 127",
+    FailureKind.WORKSPACE: "the checkout could not be made or read on the node",
+    FailureKind.DEPOT: "the coordinator's depot refused to give or to take the code",
+    FailureKind.DISK_FULL: "the node's disk was full",
+    FailureKind.PROCESS_VANISHED: "the process and its shim ended without a record",
+    FailureKind.NODE_REBOOTED: "the node was restarted while it ran",
+    FailureKind.RECEIPT_REJECTED: "the receipt was rightly signed, and false",
+    FailureKind.NODE_INTERNAL: "a fault of PanCode's own on the node",
+}
+REFUSED: Mapping[OrderRefusal, str] = {
+    OrderRefusal.BAD_ENVELOPE: "the signature or a field does not hold; counted, nobody is answered",
+    OrderRefusal.WRONG_FLEET: "it is for another fleet; counted, nobody is answered",
+    OrderRefusal.WRONG_NODE: "it is for another node; counted, nobody is answered",
+    OrderRefusal.OLD_EPOCH: "it was signed before a newer start of the coordinator",
+    OrderRefusal.NO_FLEET_TIME: "the node does not know yet what time it is in the fleet",
+    OrderRefusal.TOO_LATE: "its start-by is past",
+    OrderRefusal.OLD_FENCE: "a newer binding of this run is in the journal",
+    OrderRefusal.FENCE_CONFLICT: "the same fence came before with other bytes",
+    OrderRefusal.TOMBSTONED: "this binding was given up",
+    OrderRefusal.STOPPED: "a stop for it came first",
+    OrderRefusal.REVOKED: "the node is no longer of this fleet",
+    OrderRefusal.DRAINING: "the node takes nothing new",
+    OrderRefusal.NO_SLOT: "every slot is taken",
+    OrderRefusal.RUNTIME_MISSING: "the runtime is not ready there",
+    OrderRefusal.CEILING: "it goes beyond what the node's owner allows (`ceiling.json`)",
+    OrderRefusal.DISK_FULL: "less free disk than the node keeps in reserve",
+}
+REFUSED_ENVELOPE: Mapping[RefusalCode, str] = {
+    RefusalCode.MALFORMED: "it is no envelope",
+    RefusalCode.UNSIGNED: "it carries no signature",
+    RefusalCode.UNKNOWN_KEY: "none of its signatures is by a key that is trusted here",
+    RefusalCode.TAMPERED: "a trusted key's signature does not fit the bytes",
+    RefusalCode.WRONG_TYPE: "it is another kind of message than this place takes",
+    RefusalCode.UNKNOWN_VERSION: "its version of the contract is not known here",
+    RefusalCode.UNKNOWN_FIELD: "it has a field that is not in the contract",
+    RefusalCode.INVALID_FIELD: "a field is missing, or its value is outside of what is allowed",
+}
+RUNS: Mapping[RunState, str] = {
+    RunState.PENDING: "waits, with a reason: queued, offered, node busy, paused, budget, next try at T",
+    RunState.RUNNING: "its node has accepted the order",
+    RunState.INTERRUPTING: "an end was asked for and is not confirmed by the node yet",
+    RunState.COLLECTING: "the agent has ended; commit, gates and receipt are under way",
+    RunState.ENDED: "has its outcome",
+}
+FENCES: Mapping[FenceState, str] = {
+    FenceState.OFFERED: "signed and pushed; counts as perhaps running",
+    FenceState.ACCEPTED: "in the node's journal",
+    FenceState.RUNNING: "its process was started",
+    FenceState.CLOSED: "over, see below",
+}
+CLOSED: Mapping[Closed, str] = {
+    Closed.RECEIPT: "a receipt came, accepted or rejected",
+    Closed.REFUSED: "the node refused the order",
+    Closed.REVOKED: "a stop came before anything was started",
+    Closed.NEVER_ACCEPTED: "a journal told after start-by does not name it",
+    Closed.LOST: "the node was silent for the whole deadline",
+}
+MARKS: Mapping[Mark, str] = {
+    Mark.ACCEPTED: "the order is on disk; space for the records of its end is reserved",
+    Mark.PREPARED: "checkout, home and plan are there",
+    Mark.SPAWNED: "the shim has written its exclusive record and started the work",
+    Mark.EXITED: "the work has ended, and how is known",
+    Mark.COMMITTED: "the result commit was made, by the node, from the files",
+    Mark.GATED: "the gates have run on that commit, or there was nothing to judge",
+    Mark.PUSHED: "commit, log and outputs are at the coordinator",
+    Mark.RECEIPTED: "the signed receipt is on disk; from now on it is published until it is answered",
+    Mark.ACKNOWLEDGED: "the coordinator's countersignature was verified; only now is anything deleted",
+    Mark.REJECTED: "the coordinator will never accept the receipt; everything is kept",
+    Mark.REFUSED: "nothing was started, and the coordinator was told",
+}
+NODES: Mapping[NodeState, str] = {
+    NodeState.NEW: "in the inventory, never brought up",
+    NodeState.ONLINE: "heard; may be given work",
+    NodeState.SUSPECT: "not heard for {suspect}, or not yet since the coordinator's start: gets nothing new",
+    NodeState.UNREACHABLE: "not heard for {unreachable}: nothing new is bound; what runs there goes on",
+    NodeState.LOST: "not heard for {lost}: attempts there end as `lost`, until a receipt comes after all",
+    NodeState.DRAINING: "takes nothing new, something still runs",
+    NodeState.DRAINED: "takes nothing new, nothing runs",
+    NodeState.REMOVED: "no longer of the fleet, and proven clean",
+    NodeState.NOT_CLEANED: "no longer of the fleet, and could not be reached: cleaned at the next contact",
+}

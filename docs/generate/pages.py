@@ -1,0 +1,24 @@
+"""Names every generated page and what writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from docs.generate.commands import commands_page
+from docs.generate.messages import messages_page, redis_page
+from docs.generate.settings import settings_page
+from docs.generate.shapes import json_page
+from docs.generate.tables import exit_codes_page, failures_page, states_page
+
+REFERENCE = Path(__file__).resolve().parents[1] / "reference"
+PAGES: Mapping[str, Callable[[], str]] = {
+    "cli.md": commands_page,
+    "configuration.md": settings_page,
+    "exit-codes.md": exit_codes_page,
+    "failures.md": failures_page,
+    "states.md": states_page,
+    "events.md": messages_page,
+    "redis-keys.md": redis_page,
+    "json.md": json_page,
+}

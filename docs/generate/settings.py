@@ -1,0 +1,183 @@
+"""Writes the page of configuration: every key, variable and key of an agent, and reference.yaml itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+from pydantic import BaseModel, BeforeValidator
+
+from docs.generate.markdown import block, code, listed, page, table, words, yes
+from pancode.config import values
+from pancode.config.agents import AgentEntry, LimitsEntry, shipped_text
+from pancode.config.schema import PROJECT_KEYS, Settings
+from pancode.config.variables import PER_DISPATCH, VARIABLES
+
+KINDS = {
+    values.duration_ms: "duration, as `90s`, `15m`, `1h30m`",
+    values.size_bytes: "size, as `64MiB`",
+    values.amount_usd: "USD",
+    values._command: "command: words of a shell, or a list",
+}
+BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+PLACES = (
+    (
+        "PANCODE_HOME",
+        "the coordinator's and your own files; default `~/.pancode`. Two homes are two fleets",
+    ),
+    ("PANCODE_NODE_HOME", "on a node: folder of the node agent; default `~/.pancode-node/<fleet>`"),
+)
+INTRO = """
+Settings come in layers; the later wins, key by key: built in, `/etc/pancode/pancode.yaml`, `pancode.yaml`
+in `PANCODE_HOME`, `pancode.yaml` at the top of the repository (only the keys marked *repository*),
+environment variables, flags. `pancode config show --origin` prints every value with the file and line, or
+variable, that set it.
+
+An unknown key is an error that names its file, line and the nearest right key (exit status 3). PanCode
+never writes these files, except that `pancode init` makes those that are not there. A password in
+`redis.url` is written as `${VARIABLE}`.
+"""
+REPOSITORY = """
+A repository may set only what is marked. It cannot raise a ceiling, choose a runtime, a mode or a safety
+level, or define an agent: whoever can write to a repository is not thereby the owner of the fleet.
+"""
+GIVEN = """
+A run sees of its node's environment what `env` and `secrets` name, and no more; a value in the node owner's
+`secrets.json` goes before one of the node agent's environment. Beside that a run has fixed values, a HOME,
+TMPDIR and PATH of its own, and `PANCODE_ATTEMPT`, its identity as RUN.ATTEMPT.FENCE.
+"""
+COMMAND = """
+A variable of a single command is honoured too for these, above every file and below the command's flags:
+"""
+
+
+def settings_page() -> str:
+    rows = [_setting(path, kind) for path, kind in leaves(Settings)]
+    return page(
+        "Configuration",
+        "`pancode/config`",
+        words(INTRO),
+        "## Keys",
+        table(("Key", "Type", "Default", "Repository", "Variable"), rows),
+        words(REPOSITORY),
+        "## Environment variables",
+        table(("Variable", "Key"), [(code(name), code(path)) for name, (path, _) in VARIABLES.items()]),
+        words(f"{COMMAND} {listed(PER_DISPATCH)}."),
+        table(("Read elsewhere", "Meaning"), [(code(n), text) for n, text in PLACES]),
+        words(GIVEN),
+        "A `PANCODE_` variable that is unknown and close to one of these is named in a warning.",
+        _agents(),
+        "## reference.yaml",
+        "Every setting with its default, as a file that validates:",
+        block(shipped_text("reference.yaml"), "yaml"),
+    )
+
+
+def leaves(part: type[BaseModel], above: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, annotation) of every setting."""
+    for name, hint in get_type_hints(part, include_extras=True).items():
+        if name == "model_config":
+            continue
+        if isinstance(hint, type) and issubclass(hint, BaseModel):
+            yield from leaves(hint, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", hint
+
+
+def kind_of(hint: Any) -> str:
+    """What may be written, in words."""
+    if get_origin(hint) is Annotated:
+        return _annotated(hint)
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join("null" if arm is type(None) else kind_of(arm) for arm in get_args(hint))
+    if get_origin(hint) is Literal:
+        return listed(get_args(hint))
+    if get_origin(hint) is tuple:
+        return f"list of: {kind_of(get_args(hint)[0])}"
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return listed(hint)
+    return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}[hint.__name__]
+
+
+def _annotated(hint: Any) -> str:
+    inner, *marks = get_args(hint)
+    for mark in marks:
+        if isinstance(mark, BeforeValidator) and mark.func in KINDS:
+            return KINDS[mark.func]
+    if any(getattr(mark, "pattern", None) or _pattern(mark) for mark in marks):
+        return "a variable's name" if inner is str else kind_of(inner)
+    return kind_of(inner)
+
+
+def _pattern(mark: Any) -> bool:
+    return any(getattr(m, "pattern", None) for m in getattr(mark, "metadata", ()))
+
+
+def _bounds(part: type[BaseModel], path: str) -> str:
+    *above, name = path.split(".")
+    for step in above:
+        inner = part.model_fields[step].annotation
+        assert isinstance(inner, type) and issubclass(inner, BaseModel)
+        part = inner
+    marks = part.model_fields[name].metadata
+    found = [
+        f"{w} {getattr(m, k)}" for m in marks for k, w in BOUNDS.items() if getattr(m, k, None) is not None
+    ]
+    return f", {' and '.join(found)}" if found and "duration" not in kind_of_field(part, name) else ""
+
+
+def kind_of_field(part: type[BaseModel], name: str) -> str:
+    return kind_of(get_type_hints(part, include_extras=True)[name])
+
+
+def _setting(path: str, hint: Any) -> tuple[str, str, str, str, str]:
+    allowed = path in PROJECT_KEYS or path.split(".")[0] in PROJECT_KEYS
+    variable = next((name for name, (key, _) in VARIABLES.items() if key == path), "")
+    kind = kind_of(hint)
+    bounds = "" if "size" in kind or "USD" in kind else _bounds(Settings, path)
+    return code(path), kind + bounds, code(_default(path)), yes(allowed), code(variable)
+
+
+def _default(path: str) -> str:
+    value: Any = yaml.safe_load(shipped_text("reference.yaml"))
+    for step in path.split("."):
+        value = value[step]
+    return "null" if value is None else str(value)
+
+
+def _agents() -> str:
+    rows = []
+    for name, hint in get_type_hints(AgentEntry, include_extras=True).items():
+        if name != "model_config":
+            rows.append((code(name), _agent_kind(hint), _agent_default(name)))
+    shipped = yaml.safe_load(shipped_text("panagents.yaml"))["agents"]
+    agents = [(code(n), "no" if a["readonly"] else "yes", a["description"]) for n, a in shipped.items()]
+    text = "`panagents.yaml` in `PANCODE_HOME`, below `agents:`, laid over the shipped ones key by key."
+    return "\n\n".join(
+        [
+            "## Agents",
+            text,
+            table(("Key of an agent", "Type", "Default"), rows),
+            "Shipped:",
+            table(("Agent", "Changes files", "What for"), agents),
+        ]
+    )
+
+
+def _agent_kind(hint: Any) -> str:
+    if hint is LimitsEntry:
+        names = [n for n in get_type_hints(LimitsEntry) if n != "model_config"]
+        return f"{listed(names)}, as in `limits`; `usd` is a sum of money"
+    return kind_of(hint)
+
+
+def _agent_default(name: str) -> str:
+    value = AgentEntry.model_fields[name].default
+    if isinstance(value, LimitsEntry) or value is None:
+        return code("null") if value is None else ""
+    if isinstance(value, tuple):
+        return code(f"[{', '.join(value)}]")
+    return code(str(value).lower() if isinstance(value, bool) else value)

@@ -1,0 +1,86 @@
+"""Writes the page of JSON: every object that `--json` and the API answer with, and every route."""
+
+from __future__ import annotations
+
+from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
+
+from docs.generate.markdown import bases, code, page, table, told, words
+from pancode.api.app import VERBS
+from pancode.control import query_shapes
+
+PRINTED = (
+    ("dispatch", "RunDetail", "with `--detach`: [Queued](#queued)"),
+    ("runs", "RunShape", 'as `{"runs": [...]}`'),
+    ("runs show", "RunDetail", ""),
+    ("why", "WhyShape", ""),
+    ("queue ls", "QueuesShape", ""),
+    ("fleet status", "FleetShape", ""),
+    ("receipt ls", "ReceiptRow", 'as `{"receipts": [...]}`'),
+    ("receipt verify", "VerdictShape", ""),
+    ("budget show", "BudgetShape", ""),
+    ("audit", "AuditRow", 'as `{"audit": [...]}`'),
+)
+INTRO = """
+Scripts may rely on what is listed here: later versions only add. Names are snake_case, times ISO 8601 in
+UTC, money decimal strings in USD; a cost that is not known is `null` beside `"cost_source": "unknown"`,
+never zero. An error with `--json` is one object on standard error, see [exit
+statuses](exit-codes.md#errors).
+"""
+API = """
+Every command is a client of these routes, on a unix socket of mode 0600 in the home: `api.sock`. Whoever
+may open the socket is the owner; there is no other login. An error is `application/problem+json` with the
+same fields as above.
+"""
+
+
+def json_page() -> str:
+    shapes = [s for s in vars(query_shapes).values() if is_typeddict(s)]
+    rows = [(code(f"pancode {name} --json"), _link(shape), more) for name, shape, more in PRINTED]
+    parts = [
+        part for shape in shapes for part in (f"### {shape.__name__}", told(shape), _fields(shape)) if part
+    ]
+    routes = [(v.method, code(v.path), ", ".join(code(q) for q in v.query), _body(v)) for v in VERBS]
+    return page(
+        "JSON",
+        "`pancode/control/query_shapes.py` and `pancode/api`",
+        words(INTRO),
+        table(("Command", "Object", ""), rows),
+        "## Objects",
+        *parts,
+        "## Routes",
+        words(API),
+        table(("Method", "Path", "Query", "Body"), routes),
+    )
+
+
+def _body(verb: Any) -> str:
+    fields = verb.body.model_fields
+    return ", ".join(code(name) for name in fields)
+
+
+def _link(name: str) -> str:
+    return f"[{name}](#{name.lower()})"
+
+
+def _fields(shape: type) -> str:
+    above = [getattr(query_shapes, name) for name in bases(shape) if name != "TypedDict"]
+    inherited = {name for base in above for name in get_type_hints(base)}
+    rows = [
+        (code(name), _kind(hint)) for name, hint in get_type_hints(shape).items() if name not in inherited
+    ]
+    return "\n\n".join(
+        [*(f"All of {_link(b.__name__)}, and:" for b in above), table(("Field", "Type"), rows)]
+    )
+
+
+def _kind(hint: Any) -> str:
+    if hint is Any or get_origin(hint) is dict:
+        inner = get_args(hint)[1] if get_args(hint) else Any
+        return "object" if inner is Any else f"object of {_kind(inner)}"
+    if get_origin(hint) is list:
+        return f"list of {_kind(get_args(hint)[0])}"
+    if get_args(hint):
+        return " or ".join("null" if arm is type(None) else _kind(arm) for arm in get_args(hint))
+    if is_typeddict(hint):
+        return _link(hint.__name__)
+    return {"str": "text", "int": "integer", "float": "number", "bool": "boolean"}[hint.__name__]

@@ -1,0 +1,188 @@
+"""Writes the pages of exit statuses, failures and states: the tables that the code decides by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+from docs.generate.markdown import block, code, listed, page, sentence, table, words, yes
+from docs.generate.meanings import CLOSED, FAILED, FENCES, MARKS, NODES, REFUSED, REFUSED_ENVELOPE, RUNS
+from node_agent.wire import marks
+from node_agent.wire.failure import FAILURES, REBINDABLE, OrderRefusal
+from node_agent.wire.signing import RefusalCode
+from pancode import errors
+from pancode.cli.tell import MEANINGS, OUTCOMES
+from pancode.control.core import Rules
+from pancode.domain.fleet import Deadlines, NodeState
+from pancode.domain.lifecycle import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES
+from pancode.domain.records import Closed, FenceState, RunState
+
+S = TypeVar("S", bound=StrEnum)
+
+
+def exit_codes_page() -> str:
+    statuses = [(code(int(status)), text) for status, text in MEANINGS.items()]
+    kinds = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.PancodeError)]
+    tree = [(code(e.code), code(int(e.exit_code)), yes(e.retryable), sentence(e.__doc__)) for e in kinds]
+    outcomes = [(code(name), code(int(status))) for name, status in OUTCOMES.items()]
+    return page(
+        "Exit statuses",
+        "`pancode/errors.py` and `pancode/cli/tell.py`",
+        words(
+            "Below 10 a command says how it went itself; from 10 to 19 it waited for a run and says how "
+            "that ended. `pancode help exit-codes` prints the first table."
+        ),
+        table(("Status", "Meaning"), statuses),
+        "## Outcomes",
+        "The status of a command that waited for a run.",
+        table(("Outcome", "Status"), outcomes),
+        "## Errors",
+        words(
+            "With `--json` an error is one object on standard error: "
+            '`{"error": {"code", "message", "why", "fix", "exit_code"}}`. '
+            "`message` says what happened, `why` how we know, `fix` the command that mends it. These are "
+            "the kinds of errors; a single error may have a finer code, such as `refused_budget` or "
+            "`no_such_command`."
+        ),
+        table(("Code", "Status", "May be tried again", "What happened"), tree),
+    )
+
+
+def failures_page() -> str:
+    rows = [
+        (code(kind), code(rule.outcome), yes(rule.retry), yes(rule.agent), yes(rule.node), FAILED[kind])
+        for kind, rule in FAILURES.items()
+    ]
+    refusals = [(code(why), yes(why in REBINDABLE), REFUSED[why]) for why in OrderRefusal]
+    unbelieved = [(code(why), REFUSED_ENVELOPE[why]) for why in RefusalCode]
+    head = (
+        "Kind",
+        "Outcome",
+        "May be tried again",
+        "Counts against the agent",
+        "Counts for the node",
+        "What happened",
+    )
+    return page(
+        "Failures",
+        "`node_agent/wire/failure.py` and `node_agent/wire/signing.py`",
+        words(
+            "Why an attempt did not end as `done`. This table alone decides whether another attempt may "
+            "follow. What the agent did wrong is tried again only as often as was asked (`--attempts`, "
+            "default 1); what PanCode did wrong (`infra`) once more by itself; a run that was stopped not "
+            "at all. A lost run that only reads is tried elsewhere once, one that writes only with "
+            "`--on-lost retry`. Nothing counts records yet: the two columns say what track records and a "
+            "node's breaker will take."
+        ),
+        table(head, rows),
+        "## Refused orders",
+        words(
+            "A node says no before anything has started. A refused order frees its slot and is not an "
+            "attempt. Where the same attempt may be bound again, that happens by itself, at most "
+            f"{MAX_BINDINGS} times for each attempt; otherwise the run ends as `infra`, or as "
+            "`interrupted` when a stop was the reason."
+        ),
+        table(("Refusal", "Bound again", "What happened"), refusals),
+        "## Envelopes that were not believed",
+        words("Every message is checked before a field of it is read. These are the answers, on both sides."),
+        table(("Code", "What was wrong"), unbelieved),
+    )
+
+
+def states_page() -> str:
+    return page(
+        "States",
+        "`pancode/domain/lifecycle.py`, `pancode/domain/fleet.py` and `node_agent/wire/marks.py`",
+        words(
+            "What a run, a binding of it to a node (a fence), an attempt's journal on its node and a node "
+            "itself can be, and which moves there are. The code refuses every other move."
+        ),
+        "## A run",
+        words(
+            "`ended` has an outcome and is left by one of them only: a run that was `lost` takes the "
+            "outcome of a verified receipt of its newest fence when that comes after all. A waiting run "
+            "always has a reason: `pancode why RUN`."
+        ),
+        diagram(RunState.PENDING, RUN_MOVES, RunState.ENDED),
+        moves(RUN_MOVES, RUNS),
+        "## A fence",
+        words(
+            "One binding of one attempt to one node, from the signed order until the node's own signed "
+            "word closes it. Only the newest fence of a run moves the run; an older one delivers evidence "
+            "and its own cost."
+        ),
+        diagram(FenceState.OFFERED, FENCE_MOVES, FenceState.CLOSED),
+        moves(FENCE_MOVES, FENCES),
+        table(("Closed by", "Meaning"), [(code(how), CLOSED[how]) for how in Closed]),
+        *_journal(),
+        *_nodes(),
+    )
+
+
+def diagram(first: S, table_of: Mapping[S, frozenset[S]], last: S) -> str:
+    """The state table as a picture."""
+    lines = ["stateDiagram-v2", f"    [*] --> {first}"]
+    lines += [f"    {a} --> {b}" for a, targets in table_of.items() for b in _ordered(targets, table_of)]
+    return block("\n".join([*lines, f"    {last} --> [*]"]), "mermaid")
+
+
+def moves(table_of: Mapping[S, frozenset[S]], meaning: Mapping[S, str]) -> str:
+    """The state table as a table."""
+    rows = [(code(a), listed(_ordered(targets, table_of)), meaning[a]) for a, targets in table_of.items()]
+    return table(("State", "May become", "Meaning"), rows)
+
+
+def _ordered(targets: frozenset[S], table_of: Mapping[S, frozenset[S]]) -> list[S]:
+    return [state for state in table_of if state in targets]
+
+
+def _journal() -> list[str]:
+    chain = [f"    {a} --> {b}" for a, b in zip(marks.ORDER, marks.ORDER[1:], strict=False)]
+    lines = ["stateDiagram-v2", "    [*] --> accepted", *chain]
+    lines += [
+        "    accepted --> refused",
+        "    prepared --> refused",
+        "    prepared --> exited",
+        "    accepted --> exited",
+    ]
+    lines += ["    receipted --> rejected", *(f"    {end} --> [*]" for end in sorted(marks.FINAL))]
+    rows = [
+        (code(m), yes(m in marks.HOLDS_SLOT), yes(m in marks.FINAL), yes(m in PUBLISHING), MARKS[m])
+        for m in marks.Mark
+    ]
+    return [
+        "## The journal of an attempt",
+        words(
+            "One list of marks on the node; each is written and fsynced before what follows it begins. A "
+            "node agent that is killed goes on from the newest mark. `exited` follows `accepted` or "
+            "`prepared` directly when nothing could be started."
+        ),
+        block("\n".join(lines), "mermaid"),
+        table(("Mark", "Holds a slot", "Final", "Only publishing", "What is true then"), rows),
+    ]
+
+
+def _nodes() -> list[str]:
+    limits, rules = Deadlines(), Rules()
+    return [
+        "## A node",
+        words(
+            "Decided from the age of the newest beat of the coordinator that the node has echoed, in time "
+            "in which the coordinator itself was awake and could reach its Redis. A gap in its own pulse "
+            f"moves every deadline. The pulse comes every {rules.beat_ms // 1000} s; an ask for work is "
+            f"valid for {limits.ask_ms // 1000} s."
+        ),
+        table(
+            ("State", "Meaning"),
+            [(code(state), NODES[state].format(**_seconds(limits))) for state in NodeState],
+        ),
+    ]
+
+
+def _seconds(limits: Deadlines) -> dict[str, str]:
+    return {
+        "suspect": f"{limits.suspect_ms // 1000} s",
+        "unreachable": f"{limits.unreachable_ms // 60_000} min",
+        "lost": f"{limits.lost_ms // 60_000} min",
+    }

@@ -1,0 +1,68 @@
+"""Holds the generated reference to the code: a page that is not what the code says today is an error."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from docs.generate.commands import examples, walk
+from docs.generate.meanings import CLOSED, FAILED, FENCES, MARKS, NODES, REFUSED, REFUSED_ENVELOPE, RUNS
+from docs.generate.pages import PAGES, REFERENCE
+from docs.generate.settings import leaves
+from node_agent.wire.failure import FailureKind, OrderRefusal
+from node_agent.wire.marks import Mark
+from node_agent.wire.signing import RefusalCode
+from pancode.cli.main import cli
+from pancode.config.schema import Settings
+from pancode.domain.fleet import NodeState
+from pancode.domain.records import Closed, FenceState, RunState
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_what_the_code_says(name: str) -> None:
+    written = (REFERENCE / name).read_text(encoding="utf-8")
+    assert written == PAGES[name](), f"docs/reference/{name} is out of date: make docs"
+
+
+def test_every_page_of_the_reference_is_generated() -> None:
+    assert {page.name for page in REFERENCE.glob("*.md")} == {*PAGES, "README.md"}
+
+
+def test_every_word_of_the_tables_is_explained() -> None:
+    explained = (
+        (FAILED, FailureKind),
+        (REFUSED, OrderRefusal),
+        (REFUSED_ENVELOPE, RefusalCode),
+        (RUNS, RunState),
+        (FENCES, FenceState),
+        (CLOSED, Closed),
+        (MARKS, Mark),
+        (NODES, NodeState),
+    )
+    for meanings, kinds in explained:
+        assert list(meanings) == list(kinds), kinds.__name__
+
+
+def test_every_setting_is_on_the_page() -> None:
+    page = (REFERENCE / "configuration.md").read_text(encoding="utf-8")
+    missing = [path for path, _ in leaves(Settings) if f"| `{path}` |" not in page]
+    assert not missing
+
+
+def _of_the_group(context: click.Context) -> list[str]:
+    """A group's examples, spelled in full, where it means this command without saying so: `runs 5`."""
+    above = context.parent
+    if above is None or getattr(above.command, "_default", None) != context.info_name:
+        return []
+    return [line.replace(above.command_path, context.command_path, 1) for line in examples(above.command)]
+
+
+def test_every_command_has_an_example_that_names_it() -> None:
+    commands = list(walk(cli, click.Context(cli, info_name="pancode")))
+    lacking = []
+    for context, command in commands:
+        shown = [*examples(command), *_of_the_group(context)]
+        mine = [line for line in shown if line.startswith(context.command_path)]
+        if not isinstance(command, click.Group) and not mine:
+            lacking.append(context.command_path)
+    assert len(commands) > 40 and not lacking
