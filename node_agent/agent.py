@@ -138,6 +138,8 @@ class NodeAgent:
             self.counts[f"a beat was not believed: {refusal.code}"] += 1
             return
         heard = self._fleet.hear(beat, self.world.clock.boot_ms())
+        if heard.answered:
+            self._next_beat = 0  # echo it now: until then nobody may give us work
         if heard.newer:
             self.outbox.hear(beat.cursors)
 

@@ -56,6 +56,8 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     last = core.live.heard.get(beat.node)
     if last is not None and not _newer(beat, last.heartbeat):
         return
+    if last is None or last.heartbeat.nonce != beat.nonce:
+        core.live.last_beat_ms = -1  # it waits for its answer: the next beat goes out in this round
     core.live.heard[beat.node] = Heard(beat)
     _catch_up(core, node, beat)
 

@@ -206,7 +206,7 @@ class Fleet:
             store=self.bundles,
             files=lambda key, found: asyncio.to_thread(self._enrol, node.name, key, found),
             link=lambda found: self._link(node.name, found),
-            heartbeat=lambda: self._heard(node.name),
+            heartbeat=lambda fresh: self._heard(node.name, fresh),
             wall_ms=self.parts.clock.wall_ms,
             node_home=Reach.of(node).node_home,
         )
@@ -247,13 +247,14 @@ class Fleet:
         if not state.up:
             raise UnavailableError(f"the tunnel to {name} does not come up", why=state.why)
 
-    async def _heard(self, name: str) -> None:
-        """Until the node agent of this version has echoed a beat sent after now, or 60 s have passed."""
-        after = self.parts.plane.core.now()
+    async def _heard(self, name: str, fresh: bool) -> None:
+        """Until the node agent of this version has echoed a beat (`fresh`: one sent after now), or for 60 s."""
+        core = self.parts.plane.core
+        after = core.now().ms if fresh else core.now().ms - core.rules.deadlines.ask_ms
         loop = asyncio.get_running_loop()
         deadline = loop.time() + 60
         while loop.time() < deadline:
-            if await asyncio.to_thread(self._is_heard, name, after.ms):
+            if await asyncio.to_thread(self._is_heard, name, after):
                 return
             await asyncio.sleep(0.1)
         log = f"the log is log/agent.log in {Reach.of(self._known(name)).installed_home}"

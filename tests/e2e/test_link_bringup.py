@@ -47,7 +47,7 @@ class Half:
         if self.k not in self.it.states:
             await self.it.up(self.k)
 
-    async def heartbeat(self) -> None:
+    async def heartbeat(self, fresh: bool) -> None:
         return None
 
     async def up(self) -> BroughtUp:

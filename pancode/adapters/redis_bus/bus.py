@@ -134,7 +134,10 @@ class RedisBus:
 
     def set_beat(self, tag: str, envelope: str) -> None:
         with self._doing("set_beat") as client:
-            client.set(keys.beat_key(tag), envelope)
+            with client.pipeline(transaction=False) as both:
+                both.set(keys.beat_key(tag), envelope)
+                both.publish(keys.hint_channel(tag), "1")
+                both.execute()
 
     def heartbeat(self, tag: str) -> bytes | None:
         with self._doing("heartbeat") as client:

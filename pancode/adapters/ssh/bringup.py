@@ -44,14 +44,15 @@ class Plan:
     """What a node is to become. The callables belong to the coordinator.
 
     `files(public key, probe)` enrols the key and gives the home's files; `link()` opens the tunnels;
-    `heartbeat()` returns when the node agent is heard, or raises PancodeError.
+    `heartbeat(fresh)` returns when the node agent is heard (`fresh`: the one that was started now), or raises
+    PancodeError.
     """
 
     fleet: str
     store: BundleStore
     files: Callable[[str, NodeProbe], Awaitable[Sequence[HomeFile]]]
     link: Callable[[NodeProbe], Awaitable[None]]
-    heartbeat: Callable[[], Awaitable[None]]
+    heartbeat: Callable[[bool], Awaitable[None]]
     wall_ms: Callable[[], int]
     node_home: str | None = None
 
@@ -163,7 +164,8 @@ async def _install(
     await run.wait(StepName.CONNECT, "tunnels", plan.link(found))
     restart = bool({StepName.BUNDLE, StepName.ENROL, StepName.UNIT} & set(run.changed))
     await run.act(remote, steps.start_step(place, found, python.path, restart))
-    await run.wait(StepName.HEARTBEAT, "the node agent is heard", plan.heartbeat())
+    fresh = StepName.START in run.changed
+    await run.wait(StepName.HEARTBEAT, "the node agent is heard", plan.heartbeat(fresh))
     return key
 
 

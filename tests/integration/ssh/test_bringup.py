@@ -70,7 +70,7 @@ class Fleet:
     async def link(self, found: NodeProbe) -> None:
         return None
 
-    async def heartbeat(self) -> None:
+    async def heartbeat(self, fresh: bool) -> None:
         return None
 
     async def up(self, node: Remote) -> BroughtUp:
