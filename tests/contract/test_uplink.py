@@ -87,7 +87,7 @@ def test_a_cursor_from_before_a_wipe_hides_nothing(world: BusWorld) -> None:
     assert [message.data for message in node.controls("99999999999999-7")] == [b"control 1 again"]
 
 
-def test_a_hint_comes_with_orders_and_controls_only(world: BusWorld) -> None:
+def test_a_hint_comes_with_orders_and_controls_of_ones_own(world: BusWorld) -> None:
     node = world.node(ONE)
     assert node.hinted(world.settle_ms) in (True, False)  # the first one opens the ear
     while node.hinted(0):
@@ -99,7 +99,7 @@ def test_a_hint_comes_with_orders_and_controls_only(world: BusWorld) -> None:
     world.bus.send_control(ONE, 1, "control")
     assert node.hinted(world.settle_ms) is True
     world.bus.send_control(TWO, 1, "control")
-    world.bus.set_beat(ONE, "beat")
+    world.bus.set_beat(TWO, "beat")
     assert node.hinted(0) is False
 
 
