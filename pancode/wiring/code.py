@@ -27,13 +27,13 @@ class DepotCode:
         self._depot = depot
         self._plane = plane
 
-    def diff(self, run: Run, stat: bool) -> str:
+    def diff(self, run: Run, stat: bool) -> bytes:
         repo, snapshot, commit = _commits(run)
         if commit is None:
-            return ""
+            return b""
         if stat:
-            return "".join(_line(s) for s in diff_stat(self._depot, repo, snapshot, commit))
-        return diff_patch(self._depot, repo, snapshot, commit).decode("utf-8", "surrogateescape")
+            return "".join(_line(s) for s in diff_stat(self._depot, repo, snapshot, commit)).encode()
+        return diff_patch(self._depot, repo, snapshot, commit)
 
     def land(self, run: Run, gates: bool) -> dict[str, Any]:
         """Only a run that is done, or whose owner says so by name, changes the user's tree."""

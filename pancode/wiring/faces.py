@@ -123,9 +123,8 @@ class FaceFleet:
         return [_result(result) for result in results]
 
     def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
-        """Node agents cannot be stopped from here yet: without a coordinator they start nothing new."""
-        progress(ProgressLine("fleet", "stop", "note", "node agents stay and wait for their coordinator"))
-        return []
+        results = self._fleet.down(names, _telling(progress), caller.environ.get("SSH_AUTH_SOCK"))
+        return [_result(result) for result in results]
 
     def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
         return _result(self._fleet.remove(name, _telling(progress), caller.environ.get("SSH_AUTH_SOCK")))

@@ -18,6 +18,7 @@ from pancode.adapters.bundle.store import BundleStore
 from pancode.adapters.redis_bus.rights import node_user
 from pancode.adapters.ssh.bringup import BroughtUp, Plan, StepReport, StepState, bring_up
 from pancode.adapters.ssh.bringup import remove as take_out
+from pancode.adapters.ssh.bringup import stop as halt
 from pancode.adapters.ssh.connect import presented_key
 from pancode.adapters.ssh.hostkey import Changed, HostKey, compare
 from pancode.adapters.ssh.link import LinkKind
@@ -248,7 +249,7 @@ class Fleet:
             raise UnavailableError(f"the tunnel to {name} does not come up", why=state.why)
 
     async def _heard(self, name: str, fresh: bool) -> None:
-        """Until the node agent of this version has echoed a beat (`fresh`: one sent after now), or for 60 s."""
+        """Until the node agent of this version has echoed a beat (`fresh`: sent after now); 60 s at most."""
         core = self.parts.plane.core
         after = core.now().ms if fresh else core.now().ms - core.rules.deadlines.ask_ms
         loop = asyncio.get_running_loop()
@@ -266,6 +267,29 @@ class Fleet:
             return False
         beat = view.heard.heartbeat
         return beat.version == __version__ and beat.echo is not None and beat.echo.ms >= after_ms
+
+    def down(self, names: Sequence[str], report: Report, agent_path: str | None = None) -> list[UpResult]:
+        """End the node agents of these nodes (none given: all); their attempts go on and deliver later."""
+        nodes = [self._known(name) for name in names] or self._nodes()
+        ready = [n for n in nodes if Reach.of(n).installed_home is not None]
+        return self.loop.call(self._down_all(ready, report, agent_path))
+
+    async def _down_all(
+        self, nodes: Sequence[Node], report: Report, agent_path: str | None
+    ) -> list[UpResult]:
+        return list(await asyncio.gather(*(self._down_one(n, report, agent_path) for n in nodes)))
+
+    async def _down_one(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
+        loop = asyncio.get_running_loop()
+        began, home = loop.time(), Reach.of(node).node_home
+        said = _for_node(report, node.name)
+        try:
+            ended = await self._with_remote(
+                node.name, agent_path, lambda remote: halt(remote, self.parts.fleet, said, home)
+            )
+        except PancodeError as error:
+            return UpResult(node.name, False, (_problem(error),), (), loop.time() - began)
+        return UpResult(node.name, True, (), ("stopped",) if ended else (), loop.time() - began)
 
     # -- taking out --------------------------------------------------------------------------------
 

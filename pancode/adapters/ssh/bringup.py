@@ -177,6 +177,13 @@ def _with(known: tuple[NodeProblem, ...], name: StepName, error: Exception) -> t
     return (NodeProblem(name, what, fix, Weight.STOP), *known)
 
 
+async def stop(remote: Remote, fleet: str, report: Report, node_home: str | None = None) -> bool:
+    """End the node agent, leave everything else; whether one was running. SshError when it does not end."""
+    run = _Run(report)
+    place = Place.of(fleet, await probe(remote, fleet, node_home))
+    return (await run.act(remote, steps.stop_step(place))).changed
+
+
 async def remove(remote: Remote, fleet: str, report: Report, node_home: str | None = None) -> Removed:
     """Take everything of this fleet off the node, then prove it. SshError when a step fails; repeatable."""
     run = _Run(report)

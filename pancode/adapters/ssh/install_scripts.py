@@ -163,3 +163,13 @@ while [ $# -ge 4 ]; do
 done"""
 )
 """($1 path, $2 sha256, $3 mode in octal, $4 keep|write) and so on; says `need=PATH` for those to be put."""
+
+STOP_AGENT = script(
+    AGENT
+    + r"""
+if ! held "$1"; then say changed no; return 0; fi
+if systemctl --user is-active --quiet "$2" 2>/dev/null; then systemctl --user stop "$2" || exit 77; fi
+halt "$1" || exit 76
+say changed yes"""
+)
+"""$1 node home, $2 unit. Ends the agent alone; its attempts go on."""

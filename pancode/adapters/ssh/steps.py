@@ -174,6 +174,13 @@ def start_step(place: Place, probe: NodeProbe, python: str, restart: bool) -> St
     return Step(StepName.START, "detached process (no user services there)", (act,))
 
 
+def stop_step(place: Place) -> Step:
+    """End the node agent alone: running attempts belong to their shims and go on."""
+    unit = f"pancode-node-{place.fleet}.service"
+    act = Script(scripts.STOP_AGENT, (place.node_home, unit), 60)
+    return Step(StepName.STOP, "the node agent (its attempts go on)", (act,))
+
+
 def install_key_step(line: str, marker: str) -> Step:
     """The fleet key, limited to forwarding and commands, marked so that it can be taken out."""
     act = Script(scripts.ADD_FLEET_KEY, (line, marker), 20)
