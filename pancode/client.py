@@ -141,6 +141,16 @@ class Client:
         """As `get`, for a request that changes something. Never sent twice."""
         return self._json("POST", path, body or {})
 
+    def raw(self, path: str, **query: object) -> bytes:
+        """The answer's bytes as they are."""
+        connection, response = self._send("GET", _with(path, query), None, ANSWER_S)
+        try:
+            data: bytes = _reading(response.read)
+        finally:
+            connection.close()
+        _check(response, data)
+        return data
+
     def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
         """A piece of a stored log."""
         query = {"stream": stream, "attempt": attempt, "offset": offset}

@@ -22,6 +22,13 @@ MAX_BODY = 8 * 1024 * 1024
 """Bytes of a request; the largest task fits several times."""
 
 
+class Answered(JSONResponse):
+    """JSON in ASCII: whatever text a stranger made reaches the reader."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request, parsed: names in the path, the query's words, the body."""
@@ -68,7 +75,7 @@ class Verb:
             if isinstance(answer, Response):
                 return answer
             after = BackgroundTask(desk.poke) if self.pokes else None
-            return JSONResponse(answer, self.status, background=after)
+            return Answered(answer, self.status, background=after)
 
         return Route(self.path, endpoint, methods=[self.method])
 

@@ -11,6 +11,7 @@ from pancode.api.desk import Desk
 from pancode.api.routing import Call, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.control import query, query_log, query_story
+from pancode.control.again import dispatch_again
 from pancode.control.dispatch import Judged, dispatch, dry_run
 from pancode.control.query_receipts import verify
 from pancode.domain.records import Run
@@ -19,7 +20,8 @@ from pancode.domain.resolve import Resolution
 
 def _dispatch(desk: Desk, call: Call) -> Any:
     body: DispatchBody = call.body
-    around = desk.coordinator.around({**body.settings})
+    flags: dict[str, object] = dict(body.settings.items())
+    around = desk.coordinator.around(flags)
     if body.dry_run:
         return _report(dry_run(desk.core, around, body.request(), body.parent))
     done = dispatch(desk.core, around, body.request(), body.parent)
@@ -108,12 +110,14 @@ def _stop(desk: Desk, call: Call) -> Any:
 
 
 def _retry(desk: Desk, call: Call) -> Any:
-    return query.queued(desk.coordinator.plane.retry(_meant(desk, call).id, call.body.by))
+    around = desk.coordinator.around({})
+    done = dispatch_again(desk.core, around, _meant(desk, call), call.body.by)
+    return {**query.queued(done.run), "warnings": list(done.warnings)}
 
 
 def _diff(desk: Desk, call: Call) -> Any:
-    run = _meant(desk, call)
-    return {"run": run.id, "diff": desk.coordinator.code.diff(run, call.flag("stat"))}
+    change = desk.coordinator.code.diff(_meant(desk, call), call.flag("stat"))
+    return Response(change, media_type="application/octet-stream")
 
 
 def _land(desk: Desk, call: Call) -> Any:

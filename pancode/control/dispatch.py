@@ -64,7 +64,8 @@ def dispatch(
         run = _run(core, judged.resolution, run_id, taken)
         enqueue(core, run)
         _tell(core, run, judged.verdicts)
-    warned = [v.words for v in judged.verdicts if v.warning]
+    own = judged.resolution.runtime.own  # its owner knows that nothing holds a program of one's own
+    warned = [v.words for v in judged.verdicts if v.warning and not (own and v.gate == "safety")]
     return Dispatched(run, (*warned, *(taken.warnings if taken is not None else ())))
 
 

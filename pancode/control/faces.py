@@ -116,7 +116,7 @@ class FleetVerbs(Protocol):
 class CodeVerbs(Protocol):
     """The code of runs, in the coordinator's depot. WorkspaceError for all that cannot be done."""
 
-    def diff(self, run: Run, stat: bool) -> str:
+    def diff(self, run: Run, stat: bool) -> bytes:
         """The run's change against its snapshot as a patch, or as a list of files with counts."""
 
     def land(self, run: Run, gates: bool) -> Json:

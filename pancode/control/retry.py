@@ -21,7 +21,7 @@ def retry(core: Core, run_id: str, new_id: str, by: str) -> Run:
         if old.state is not RunState.ENDED:
             raise UsageError(f"{run_id} has not ended", fix=f"pancode runs stop {run_id}")
     if old.outcome is Outcome.LOST:
-        _bury(core, run_id, new_id)
+        bury(core, run_id, new_id)
     fresh = replace(
         old,
         id=new_id,
@@ -45,7 +45,8 @@ def retry(core: Core, run_id: str, new_id: str, by: str) -> Run:
     return enqueue(core, fresh)
 
 
-def _bury(core: Core, run_id: str, new_id: str) -> None:
+def bury(core: Core, run_id: str, new_id: str) -> None:
+    """Give a lost run up for good, wherever it may still be running."""
     with core.ports.ledger.transaction() as tx:
         for fence in tx.find(Fence, {"run": run_id}):
             node = tx.get(Node, fence.node)

@@ -185,4 +185,18 @@ def log_to_stderr() -> None:
         format="%(asctime)sZ %(levelname)s %(name)s: %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S",
     )
-    logging.getLogger("asyncssh").setLevel(logging.WARNING)
+    for chatty in ("asyncssh", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def serve_here(environ: Mapping[str, str], *, quiet: bool) -> None:
+    """The coordinator of this environment's home. `quiet`: nobody is watching, so only the log is told."""
+    root = prepare_home(environ)
+    log_to_stderr()
+
+    def ready() -> None:
+        log.info("serving %s, pid %d", root, os.getpid())
+        if not quiet:
+            sys.stderr.write(f"coordinator on {root}, pid {os.getpid()}; Ctrl-C stops it\n")
+
+    serve(root, lambda: make_real(root, environ), ready=ready)

@@ -1,0 +1,1 @@
+"""The command line: asks, prints, and turns answers into exit statuses. A client of the API."""

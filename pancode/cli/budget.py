@@ -1,0 +1,70 @@
+"""`pancode budget`: the books, the ceilings, and costs that nobody could tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pancode.cli.face import Face, example, json_option, who
+from pancode.cli.lazy import DefaultGroup
+from pancode.cli.params import MONEY
+from pancode.cli.render import count, table, usd
+
+
+@click.group(
+    "budget", cls=DefaultGroup, default="show", epilog=example("pancode budget", "pancode budget set 20")
+)
+def budget() -> None:
+    """No run starts unless what is spent, what is held and its own estimate fit under every ceiling."""
+
+
+@budget.command("show", epilog=example("pancode budget show"))
+@click.option("--all", "everything", is_flag=True, help="Past days too.")
+@json_option
+def show(everything: bool, face: Face) -> None:
+    """Today, and each node and agent."""
+    answer = face.client().get("/v1/budget", all=everything)
+    face.show(answer, lambda: _books(answer))
+
+
+def _books(answer: dict[str, Any]) -> str:
+    rows = [
+        (
+            s["scope"],
+            usd(s["ceiling_usd"]) if s["ceiling_usd"] is not None else "-",
+            usd(s["spent_usd"]),
+            usd(s["held_usd"]),
+            usd(s["remaining_usd"]) if s["remaining_usd"] is not None else "-",
+            f"{s['unknown_runs']} runs" if s["unknown_runs"] else "-",
+            count(s["tokens"]),
+            s["agent_minutes"],
+            "over" if s["over"] else "",
+        )
+        for s in answer["scopes"]
+    ]
+    head = ("SCOPE", "CEILING", "SPENT", "HELD", "LEFT", "UNKNOWN", "TOKENS", "MINUTES", "")
+    return (
+        table(head, rows)
+        + f"{answer['runs']} runs today; the next would hold {usd(answer['estimate_next_usd'])}\n"
+    )
+
+
+@budget.command("set", epilog=example("pancode budget set 20", "pancode budget set 5 --scope node:gpubox"))
+@click.argument("amount", type=MONEY, metavar="USD")
+@click.option("--scope", default="day", help="day (default), node:NAME or agent:NAME.")
+@json_option
+def set_(amount: str, scope: str, face: Face) -> None:
+    """Change a ceiling; what is spent stays spent."""
+    answer = face.client().post("/v1/budget/ceiling", {"by": who(), "scope": scope, "usd": amount})
+    face.show(answer, lambda: _books(answer))
+
+
+@budget.command("settle", epilog=example("pancode budget settle r-7f3k --usd 0.42"))
+@click.argument("run")
+@click.option("--usd", "amount", type=MONEY, required=True, help="What it really cost.")
+@json_option
+def settle(run: str, amount: str, face: Face) -> None:
+    """Say what a run with an unknown cost has cost; its hold is given back."""
+    answer = face.client().post("/v1/budget/settle", {"by": who(), "run": run, "usd": amount})
+    face.show(answer, lambda: f"{answer['run']}  settled at {usd(answer['usd'])}\n")

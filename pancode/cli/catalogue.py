@@ -1,0 +1,113 @@
+"""`pancode agents`, `runtimes`, `modes`, `safety`: what a dispatch can choose from."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from pancode.cli.dispatch import safe_block
+from pancode.cli.face import Face, example, json_option
+from pancode.cli.lazy import DefaultGroup
+from pancode.cli.render import table
+
+_SET_LATER = {"set": "write it into pancode.yaml (see pancode config show), or give the flag"}
+
+
+def _ask(face: Face, what: str, **query: object) -> dict[str, Any]:
+    answer: dict[str, Any] = face.client().get(f"/v1/{what}", cwd=os.getcwd(), **query)
+    return answer
+
+
+@click.group("agents", cls=DefaultGroup, default="ls", epilog=example("pancode agents show reviewer"))
+def agents() -> None:
+    """Agent definitions: shipped ones, and those of your panagents.yaml."""
+
+
+@agents.command("ls")
+@json_option
+def list_agents(face: Face) -> None:
+    """All of them."""
+    answer = _ask(face, "agents")
+    rows = [
+        (a["name"], "read only" if a["read_only"] else "writes", a["runtime"], a["model"], a["description"])
+        for a in answer["agents"]
+    ]
+    face.show(answer, lambda: table(("AGENT", "FILES", "RUNTIME", "MODEL", "WHAT FOR"), rows))
+
+
+@agents.command("show", epilog=example("pancode agents show builder"))
+@click.argument("name")
+@json_option
+def show_agent(name: str, face: Face) -> None:
+    """One definition with its prompt."""
+    answer = _ask(face, "agents", name=name)
+    agent = answer["agents"][0]
+    facts = "".join(f"{k:<13} {v}\n" for k, v in agent.items() if k != "prompt" and v not in (None, [], ""))
+    face.show(agent, lambda: facts + "\n" + safe_block(agent["prompt"]))
+
+
+@click.group("runtimes", cls=DefaultGroup, default="ls", later=_SET_LATER, epilog=example("pancode runtimes"))
+def runtimes() -> None:
+    """The programs that run agents."""
+
+
+@runtimes.command("ls")
+@json_option
+def list_runtimes(face: Face) -> None:
+    """All that PanCode knows, and where they were found."""
+    answer = _ask(face, "runtimes")
+    face.show(answer, lambda: _found(answer))
+
+
+@runtimes.command("show", epilog=example("pancode runtimes show claude"))
+@click.argument("name")
+@json_option
+def show_runtime(name: str, face: Face) -> None:
+    """One runtime, node by node."""
+    answer = _ask(face, "runtimes", name=name)
+    face.show(answer["runtimes"][0], lambda: _found(answer))
+
+
+def _found(answer: dict[str, Any]) -> str:
+    rows = []
+    for runtime in answer["runtimes"]:
+        nodes = runtime["nodes"] or [{"node": None, "version": None, "state": "on no node", "fix": ""}]
+        rows += [(runtime["name"], n["node"], n["version"], n["state"], n["fix"]) for n in nodes]
+    return table(("RUNTIME", "NODE", "VERSION", "STATE", "FIX"), rows)
+
+
+@click.group("modes", cls=DefaultGroup, default="ls", later=_SET_LATER, epilog=example("pancode modes"))
+def modes() -> None:
+    """What you are doing: the outer gate."""
+
+
+@modes.command("ls")
+@json_option
+def list_modes(face: Face) -> None:
+    """All modes; the default is marked."""
+    answer = _ask(face, "modes")
+    rows = [
+        (m["name"], _yes(m["dispatches"]), _yes(m["writes"]), "default" if m["default"] else "")
+        for m in answer["modes"]
+    ]
+    face.show(answer, lambda: table(("MODE", "DISPATCHES", "WRITING AGENTS", ""), rows))
+
+
+@click.group("safety", cls=DefaultGroup, default="ls", later=_SET_LATER, epilog=example("pancode safety"))
+def safety() -> None:
+    """How much a run may do by itself: the inner gate."""
+
+
+@safety.command("ls")
+@json_option
+def list_levels(face: Face) -> None:
+    """All levels; the default is marked."""
+    answer = _ask(face, "safety")
+    rows = [(s["name"], "default" if s["default"] else "", ", ".join(s["allows"])) for s in answer["safety"]]
+    face.show(answer, lambda: table(("SAFETY", "", "ALLOWS"), rows))
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

@@ -1,0 +1,161 @@
+"""`pancode dispatch`: one task, through admission, to a machine; waits for the result unless told not to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pancode.cli.face import Face, example, json_option, who
+from pancode.cli.follow import summary, wait
+from pancode.cli.params import DURATION, MONEY, PAIR
+from pancode.cli.render import safe, table
+from pancode.cli.tell import exit_of
+from pancode.errors import ExitCode
+
+# A variable of this one command counts more than a file and less than a flag.
+_SETTINGS = {
+    "PANCODE_SAFETY": "dispatch.safety",
+    "PANCODE_DEFAULT_AGENT": "dispatch.agent",
+    "PANCODE_WORKER_MODEL": "models.worker",
+    "PANCODE_PER_RUN_BUDGET": "budget.per_run",
+}
+
+
+class _WithArgv(click.Command):
+    """Keeps what comes after `--` apart: an argument list is not a task of several words."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            args, ctx.meta["argv"] = args[:at], args[at + 1 :]
+        return super().parse_args(ctx, args)
+
+
+@click.command(
+    cls=_WithArgv,
+    epilog=example(
+        'pancode dispatch --node gpubox --verify "pytest -q" "add a --json flag to export"',
+        "pancode dispatch --runtime shell -- uname -a",
+    ),
+)
+@click.argument("task", required=False)
+@click.option("--agent", metavar="A", help="Agent definition (default builder; see pancode agents).")
+@click.option("--node", metavar="N", help="Only this machine.")
+@click.option("--require", type=PAIR, multiple=True, help="Only machines with this label; may be repeated.")
+@click.option("--mode", metavar="M", help="admin, plan, build (default) or review.")
+@click.option("--safety", metavar="S", help="suggest, auto-edit (default) or full-auto.")
+@click.option("--model", metavar="M", help="Model, as VENDOR/NAME or as the runtime calls it.")
+@click.option("--runtime", metavar="R", help="Program that runs it; shell runs TASK as a script.")
+@click.option("--workspace", metavar="git|none", help="A snapshot of this repository, or an empty folder.")
+@click.option("--budget", type=MONEY, metavar="USD", help="At most this much for the run.")
+@click.option("--timeout", type=DURATION, metavar="D", help="At most this long, as in 15m.")
+@click.option("--verify", multiple=True, metavar="CMD", help="Gate: must exit 0 afterwards; may be repeated.")
+@click.option("--no-verify", is_flag=True, help="Without the project's gates.")
+@click.option("--priority", type=int, default=0, metavar="P", help="Higher is served first (default 0).")
+@click.option("--attempts", type=int, metavar="N", help="Try a failing run up to N times.")
+@click.option("--on-lost", metavar="ask|retry", help="What happens when the machine is lost.")
+@click.option("--told-only", is_flag=True, help="Accept that rules which cannot be enforced are only told.")
+@click.option("--detach/--wait", default=False, help="Do not wait for the result (default: wait).")
+@click.option("--dry-run", is_flag=True, help="Show the ten gates and what would happen; start nothing.")
+@click.option("--land", is_flag=True, help="Land the change when the run is done.")
+@json_option
+@click.pass_context
+def dispatch(ctx: click.Context, /, face: Face, task: str | None, **given: Any) -> int:
+    """Give TASK to the fleet and wait for its result.
+
+    Ctrl-C detaches: the run goes on. With --runtime shell TASK is a script, and -- ARG ARG... runs exactly
+    that argument list.
+    """
+    body = _body(task, ctx.meta.get("argv"), given)
+    client = face.client()
+    answer = client.post("/v1/runs", body)
+    if given["dry_run"]:
+        face.show(answer, lambda: _plan(answer))
+        return ExitCode.DONE if answer["admitted"] else ExitCode.REFUSED
+    for warning in answer.pop("warnings", []):
+        face.note(f"warning: {safe(warning)}")
+    if given["detach"]:
+        face.show(answer, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
+        return ExitCode.DONE
+    ended = wait(face, client, answer["run"])
+    if ended is None:
+        return ExitCode.DETACHED
+    return _finish(face, client, ended, given["land"])
+
+
+def _finish(face: Face, client: Any, ended: dict[str, Any], land: bool) -> int:
+    """The result, landed first if that was asked for; a landing that fails decides the status."""
+    if land and ended["outcome"] == "done" and ended["commit"]:
+        landed = client.post(f"/v1/runs/{ended['run']}/land", {"by": who()})
+        ended = {**ended, "landed": landed["commit"], "landing": landed}
+        face.note(f"landed: {landed['status']}, {len(landed['files'])} files")
+    detail = client.get(f"/v1/runs/{ended['run']}")
+    answer = safe_block(detail["answer"]) if not face.as_json else ""
+    face.show({**detail, **ended}, lambda: answer + summary(ended))
+    return exit_of(ended["outcome"])
+
+
+def safe_block(text: str) -> str:
+    """Several lines of a stranger's text, each safe to print."""
+    return "".join(f"{safe(line)}\n" for line in text.splitlines())
+
+
+def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
+    """The request: only what was said."""
+    body: dict[str, Any] = {"task": task or "", "by": who(), "cwd": str(Path.cwd()), "land": given["land"]}
+    if argv is not None:
+        body["argv"] = argv
+    for name in (
+        "agent",
+        "node",
+        "mode",
+        "safety",
+        "model",
+        "runtime",
+        "workspace",
+        "budget",
+        "on_lost",
+        "attempts",
+    ):
+        if given[name] is not None:
+            body[name] = given[name]
+    if given["timeout"] is not None:
+        body["timeout_ms"] = given["timeout"]
+    if given["verify"] or given["no_verify"]:
+        body["verify"] = list(given["verify"])
+    body |= {"require": dict(given["require"]), "priority": given["priority"]}
+    body |= {"told_only": given["told_only"], "dry_run": given["dry_run"], **_from_environment()}
+    return body
+
+
+def _from_environment() -> dict[str, Any]:
+    """The caller's own variables, and, inside a run, whose child this is."""
+    said: dict[str, Any] = {}
+    settings = {path: os.environ[name] for name, path in _SETTINGS.items() if os.environ.get(name)}
+    if settings:
+        said["settings"] = settings
+    if os.environ.get("PANCODE_RUN"):
+        depth = os.environ.get("PANCODE_DEPTH", "0")
+        said |= {"parent": os.environ["PANCODE_RUN"], "depth": int(depth) + 1 if depth.isdigit() else 1}
+    return said
+
+
+def _plan(report: dict[str, Any]) -> str:
+    rows = []
+    for gate in report["gates"]:
+        word = "warning" if gate["warning"] else "passed" if gate["passed"] else "refused"
+        rows.append((gate["gate"], word, gate["words"]))
+    text = table(("GATE", "VERDICT", "WORDS"), rows, toned=("VERDICT",))
+    fixes = [f"  fix: {gate['fix']}\n" for gate in report["gates"] if gate["fix"] and not gate["passed"]]
+    nodes = table(("NODE", "READY", "WHY"), [(n["node"], _ready(n), n["why"]) for n in report["nodes"]])
+    verdict = "would be queued" if report["admitted"] else "would be refused"
+    head = f"{verdict}: agent {report['agent']}, runtime {report['runtime']}, "
+    head += f"estimate ${report['estimate_usd']}\n"
+    return head + text + "".join(fixes) + (nodes if report["nodes"] else "no node in the fleet\n")
+
+
+def _ready(node: dict[str, Any]) -> str:
+    return "yes" if node["ready"] else "later" if node["fits"] else "no"

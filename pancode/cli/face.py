@@ -1,0 +1,78 @@
+"""What each command has at hand: the API's client, who the caller is, and where answers go."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from pancode.client import Client, home_of
+from pancode.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+# What bring-up may use of the caller's environment, for that call only.
+_HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_DIR")
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One command's way out. Progress and notes go to standard error, the result to standard output."""
+
+    as_json: bool
+
+    def client(self, *, starts: bool = True) -> Client:
+        return Client(home_of(os.environ), starts=starts)
+
+    def show(self, data: Any, words: Callable[[], str]) -> None:
+        """The result: as JSON, or in words."""
+        sys.stdout.write(json.dumps(data) + "\n" if self.as_json else words())
+        sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """Something beside the result; scripts that asked for JSON are spared."""
+        if not self.as_json:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+    def agreed(self, question: str, otherwise: str) -> bool:
+        """Ask a person; where there is none, UsageError with the option that says it."""
+        if self.as_json or not sys.stdin.isatty():
+            raise UsageError(f"{question} Nobody can be asked here.", fix=otherwise, code="cannot_ask")
+        return click.confirm(question, default=False, err=True)
+
+
+def json_option(command: F) -> F:
+    """`--json`, handed to the command as `face`."""
+
+    def made(ctx: click.Context, param: click.Parameter, value: bool) -> Face:
+        return Face(value)
+
+    option = click.option(
+        "--json",
+        "face",
+        is_flag=True,
+        callback=made,
+        help="The answer as JSON; errors too, on standard error.",
+    )
+    return option(command)
+
+
+def who() -> str:
+    """The person at the keyboard, for the record."""
+    return os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"
+
+
+def caller() -> dict[str, Any]:
+    """Who asks, as the API takes it."""
+    environ = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
+    return {"by": who(), "environ": environ}
+
+
+def example(*lines: str) -> str:
+    """The end of each command's help."""
+    return "\b\nExample" + ("s" if len(lines) > 1 else "") + ":\n  " + "\n  ".join(lines)

@@ -1,0 +1,215 @@
+"""`pancode fleet`: bring machines up, look at them, drain them, take them down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from pancode.cli.face import Face, caller, example, json_option, who
+from pancode.cli.lazy import LazyGroup
+from pancode.cli.render import safe, size, table
+from pancode.client import ApiError, Client, Event, NotRunningError
+from pancode.errors import ExitCode, UnavailableError
+
+_LATER = {"upgrade": "pancode fleet up swaps the node bundle where it is another", "drill": "a chaos test"}
+
+
+@click.group(
+    "fleet", cls=LazyGroup, later=_LATER, epilog=example("pancode fleet up", "pancode fleet status --watch")
+)
+def fleet() -> None:
+    """The machines that work for you."""
+
+
+@fleet.command("up", epilog=example("pancode fleet up", "pancode fleet up gpubox"))
+@click.argument("nodes", nargs=-1)
+@json_option
+def up(nodes: tuple[str, ...], face: Face) -> int:
+    """Start the coordinator if need be; install, start and check node agents; print the readiness table.
+
+    Without NODES all of the inventory, and this machine where there is none. A second time changes nothing.
+    """
+    client = face.client()
+    body = {**caller(), "nodes": list(nodes)}
+    answer = steps(face, client.events("POST", "/v1/fleet/up", body))
+    face.show(answer, lambda: _status(answer) + _troubles(answer["results"]))
+    return _exit(answer["results"])
+
+
+def steps(face: Face, events: Iterator[Event]) -> Any:
+    """Show each step as it happens; the result of the long call."""
+    for event in events:
+        if event.kind == "progress":
+            _step(face, event.data)
+        elif event.kind == "result":
+            return event.data
+    raise UnavailableError(
+        "the coordinator went away in the middle", fix="the same command again: it goes on"
+    )
+
+
+def _step(face: Face, line: dict[str, Any]) -> None:
+    mark = {"started": "...", "done": "ok", "skipped": "ok, as it was", "failed": "FAILED", "note": ""}
+    lasted = f"  {line['seconds']:.1f} s" if line["seconds"] >= 0.1 else ""
+    words = f"  {safe(line['text'])}" if line["text"] else ""
+    face.note(f"  {line['node']:<12} {line['step']:<10} {mark[line['state']]}{lasted}{words}")
+
+
+def _exit(results: list[dict[str, Any]]) -> int:
+    """Some nodes failed: 20; all of them: 6."""
+    failed = [r for r in results if not r["ok"]]
+    if not failed:
+        return ExitCode.DONE
+    return ExitCode.UNAVAILABLE if len(failed) == len(results) else ExitCode.PARTIAL
+
+
+def _troubles(results: list[dict[str, Any]]) -> str:
+    """What bring-up found, with its fix; what the status table says already is not said twice."""
+    lines = []
+    for result in results:
+        for problem in result["problems"]:
+            lines.append(f"  {result['node']}: {safe(problem['what'])}")
+            lines += [f"          fix: {safe(problem['fix'])}"] if problem["fix"] else []
+    return "".join(f"{line}\n" for line in lines)
+
+
+@fleet.command("status", epilog=example("pancode fleet status --watch"))
+@click.option("--watch", is_flag=True, help="Again every 2 s until Ctrl-C.")
+@json_option
+def status(watch: bool, face: Face) -> None:
+    """Coordinator and nodes as they are heard."""
+    client = face.client()
+    while True:
+        answer = client.get("/v1/fleet")
+        if watch and not face.as_json:
+            click.clear()
+        face.show(answer, lambda told=answer: _coordinator(told["coordinator"]) + _status(told))  # type: ignore[misc]
+        if not watch:
+            return
+        time.sleep(2)
+
+
+def _coordinator(told: dict[str, Any]) -> str:
+    said = f"coordinator  pid {told['pid']}  {told['version']}  fleet {told['fleet']}  home {told['home']}\n"
+    said += f"             {told['after_reboot']}\n" if told.get("after_reboot") else ""
+    for word in ("paused", "draining"):
+        if told[word]:
+            said += f"             {word}: {safe(told[word])}\n"
+    return said
+
+
+def _status(answer: dict[str, Any]) -> str:
+    """The readiness table, each problem with its fix below its node."""
+    if not answer["nodes"]:
+        return "no node in the fleet; add one: pancode node add NAME, or pancode fleet up for this machine\n"
+    head = ("NODE", "STATE", "AGENT", "SLOTS", "RUNTIMES", "ISOLATION", "DISK", "CLOCK")
+    lines = table(head, [_row(node) for node in answer["nodes"]], toned=("STATE",)).splitlines()
+    shown = [lines[0]]
+    for line, node in zip(lines[1:], answer["nodes"], strict=True):
+        shown.append(line)
+        for problem in node["problems"]:
+            shown.append(f"        {safe(problem['what'])}")
+            shown += [f"        fix: {safe(problem['fix'])}"] if problem["fix"] else []
+    return "\n".join(shown) + "\n"
+
+
+def _row(node: dict[str, Any]) -> tuple[object, ...]:
+    skew = node["clock_skew_s"]
+    slots = f"{node['slots']['used']}/{node['slots']['total']}"
+    runtimes = ", ".join(_runtime(r) for r in node["runtimes"] if r["state"] != "missing")
+    clock = "-" if skew is None else f"{skew:+.1f} s"
+    return (
+        node["name"],
+        node["state"],
+        node["version"],
+        slots,
+        runtimes,
+        node["isolation"],
+        size(node["disk_free"]),
+        clock,
+    )
+
+
+def _runtime(fact: dict[str, Any]) -> str:
+    version = f" {fact['version']}" if fact["version"] else ""
+    state = "" if fact["state"] == "ok" else f" {fact['state'].replace('_', ' ').upper()}"
+    return f"{fact['name']}{version}{state}"
+
+
+@fleet.command("down", epilog=example("pancode fleet down --now"))
+@click.argument("nodes", nargs=-1)
+@click.option(
+    "--now", is_flag=True, help="Do not ask, although runs are in flight; they go on and deliver later."
+)
+@json_option
+def down(nodes: tuple[str, ...], now: bool, face: Face) -> int:
+    """Stop node agents and the coordinator (with NODES: only those node agents)."""
+    client = face.client(starts=False)
+    try:
+        answer = _down(face, client, nodes, now)
+    except NotRunningError:
+        face.show({"results": [], "stopped": False}, lambda: "no coordinator runs here\n")
+        return ExitCode.DONE
+    face.show(answer, lambda: _troubles(answer["results"]) + ("stopped\n" if answer["stopped"] else ""))
+    return _exit(answer["results"])
+
+
+def _down(face: Face, client: Client, nodes: tuple[str, ...], now: bool) -> dict[str, Any]:
+    body = {**caller(), "nodes": list(nodes), "now": now}
+    try:
+        answer = steps(face, client.events("POST", "/v1/fleet/down", body))
+    except ApiError as error:
+        if error.code != "runs_in_flight" or not face.agreed(
+            f"{error} ({error.why}). Go down?", "pancode fleet down --now"
+        ):
+            raise
+        answer = steps(face, client.events("POST", "/v1/fleet/down", {**body, "now": True}))
+    if not nodes:
+        client.post("/v1/shutdown")
+        wait_gone(client)
+    return {**answer, "stopped": not nodes}
+
+
+def wait_gone(client: Client) -> None:
+    """Until nobody answers on the socket; UnavailableError after 60 s."""
+    for _ in range(600):
+        try:
+            client.get("/v1/ping")
+        except UnavailableError:
+            if not (client.home / "api.sock").exists():
+                return
+        time.sleep(0.1)
+    raise UnavailableError("the coordinator does not end", fix=f"look at {client.home}/run/coordinator.log")
+
+
+@fleet.command("drain", epilog=example("pancode fleet drain gpubox --reason 'new disk'"))
+@click.argument("nodes", nargs=-1)
+@click.option("--reason", required=True, help="Shown to everybody who waits.")
+@json_option
+def drain(nodes: tuple[str, ...], reason: str, face: Face) -> None:
+    """Start nothing new on NODES (none: on the whole fleet); what runs goes on."""
+    answer = face.client().post("/v1/fleet/drain", {"by": who(), "nodes": list(nodes), "reason": reason})
+    face.show(answer, lambda: f"draining {', '.join(answer['nodes']) or 'the fleet'}: {safe(reason)}\n")
+
+
+@fleet.command("resume", epilog=example("pancode fleet resume gpubox"))
+@click.argument("nodes", nargs=-1)
+@json_option
+def resume(nodes: tuple[str, ...], face: Face) -> None:
+    """Take NODES (none: the whole fleet) back into service."""
+    answer = face.client().post("/v1/fleet/resume", {"by": who(), "nodes": list(nodes)})
+    face.show(answer, lambda: f"in service: {', '.join(answer['nodes']) or 'the fleet'}\n")
+
+
+@fleet.command("doctor", epilog=example("pancode fleet doctor"))
+@click.argument("nodes", nargs=-1)
+@json_option
+def doctor(nodes: tuple[str, ...], face: Face) -> int:
+    """Reach every node, mend what bring-up can mend, name the rest with its fix."""
+    answer = face.client().post("/v1/fleet/doctor", {**caller(), "nodes": list(nodes)})
+    rows = [(c["node"], "ok" if c["ok"] else "NO", c["what"], c["fix"]) for c in answer["checks"]]
+    face.show(answer, lambda: table(("NODE", "", "WHAT", "FIX"), rows) if rows else "no node in the fleet\n")
+    return ExitCode.DONE if all(c["ok"] for c in answer["checks"]) else ExitCode.PARTIAL

@@ -1,0 +1,40 @@
+"""`pancode help`: help on a command, and the table of exit statuses."""
+
+from __future__ import annotations
+
+import click
+
+from pancode.cli.face import Face, example, json_option
+from pancode.cli.lazy import unknown
+from pancode.cli.render import table
+from pancode.cli.tell import MEANINGS
+
+TOPICS = ("exit-codes",)
+
+
+@click.command("help", epilog=example("pancode help exit-codes", "pancode help fleet up"))
+@click.argument("topic", nargs=-1)
+@json_option
+@click.pass_context
+def help_command(ctx: click.Context, /, topic: tuple[str, ...], face: Face) -> None:
+    """Help on a command, or the table of exit codes."""
+    if topic == ("exit-codes",):
+        rows = [(int(code), words) for code, words in MEANINGS.items()]
+        data = {"exit_codes": [{"code": int(code), "meaning": words} for code, words in MEANINGS.items()]}
+        face.show(data, lambda: table(("CODE", "MEANING"), rows))
+        return
+    text = _help_of(ctx.find_root(), topic)
+    face.show({"help": text}, lambda: text + "\n")
+
+
+def _help_of(root: click.Context, words: tuple[str, ...]) -> str:
+    """The help of a command, named word by word."""
+    context = root
+    for word in words:
+        group = context.command
+        found = group.get_command(context, word) if isinstance(group, click.Group) else None
+        if found is None:
+            names = group.list_commands(context) if isinstance(group, click.Group) else []
+            raise unknown(word, [*names, *TOPICS], context.command_path)
+        context = click.Context(found, info_name=word, parent=context)
+    return context.get_help()

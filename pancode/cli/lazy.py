@@ -1,0 +1,88 @@
+"""Command groups that load a command's module only when it is asked for, and know the nearest name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from pancode.errors import UsageError
+
+
+class LazyGroup(click.Group):
+    """`table`: name to (module:object below pancode.cli, one line). `later`: names that are not there yet."""
+
+    def __init__(
+        self,
+        *args: Any,
+        table: Mapping[str, tuple[str, str]] | None = None,
+        later: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._table = dict(table or {})
+        self._later = dict(later or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self._table, *sorted(self.commands)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._table:
+            return super().get_command(ctx, cmd_name)
+        module, name = self._table[cmd_name][0].split(":")
+        found: click.Command = getattr(importlib.import_module(f"pancode.cli.{module}"), name)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name in self._later:
+            raise UsageError(
+                f"{ctx.command_path} {name} is not there yet",
+                why=self._later[name],
+                fix=f"what is there: {ctx.command_path} -h",
+                code="not_there_yet",
+            )
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            raise unknown(name, self.list_commands(ctx), ctx.command_path)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, line) for name, (_, line) in self._table.items()]
+        rows += [(name, command.get_short_help_str(90)) for name, command in sorted(self.commands.items())]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+        if self._later:
+            with formatter.section("Not there yet"):
+                formatter.write_text(", ".join(self._later))
+
+
+class DefaultGroup(LazyGroup):
+    """A group that is also a command: without a subcommand's name, `default` is meant.
+
+    `pancode runs`, `pancode runs 5` and `pancode runs --json` list; `pancode runs show RUN` shows.
+    """
+
+    def __init__(self, *args: Any, default: str, numbered: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._default = default
+        self._numbered = numbered
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        first = args[0] if args else ""
+        asks_help = first in ("-h", "--help")
+        if not asks_help and (not first or first.startswith("-") or (self._numbered and first.isdigit())):
+            args = [self._default, *args]
+        return super().parse_args(ctx, args)
+
+
+def unknown(name: str, known: list[str], path: str) -> UsageError:
+    """The error for a command that does not exist."""
+    from pancode.domain.names import nearest
+
+    near = nearest(name, known)
+    fix = f"did you mean {path} {near}?" if near is not None else f"look: {path} -h"
+    return UsageError(f"there is no command {path} {name}", fix=fix, code="no_such_command")

@@ -1,0 +1,111 @@
+"""The command `pancode`: finds the subcommand, loads only that, turns errors into words and a status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from pancode import __version__
+from pancode.cli.lazy import LazyGroup
+from pancode.cli.tell import tell_error
+from pancode.errors import ExitCode, PancodeError, UsageError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("setup:init", "write the user's configuration files, with comments"),
+    "demo": ("setup:demo", "a whole fleet on this machine: up, dispatch, kill, recover, verify"),
+    "fleet": ("fleet:fleet", "bring machines up, look at them, drain them, take them down"),
+    "node": ("node:node", "the inventory of machines: add, ls, show, trust, rm"),
+    "dispatch": ("dispatch:dispatch", "give a task to the fleet and wait for its result"),
+    "runs": ("runs:runs", "the last runs; show, logs, stop, retry, diff, land one"),
+    "why": ("records:why", "every decision about a run, in words"),
+    "queue": ("queue:queue", "what waits where, in order, with the reason"),
+    "receipt": ("receipt:receipt", "the signed proof of what a run did: ls, show, verify, export"),
+    "budget": ("budget:budget", "what may be spent, was spent, is held: show, set, settle"),
+    "audit": ("records:audit", "what happened in the fleet, newest first"),
+    "agents": ("catalogue:agents", "agent definitions"),
+    "runtimes": ("catalogue:runtimes", "the programs that run agents, and where they were found"),
+    "modes": ("catalogue:modes", "what each mode lets a dispatch do"),
+    "safety": ("catalogue:safety", "what each safety level lets a run do"),
+    "config": ("setup:config", "every setting, its value and where that was said"),
+    "doctor": ("setup:doctor", "what is wrong on this machine, each with its fix"),
+    "serve": ("setup:serve", "the coordinator in the foreground"),
+    "help": ("help:help_command", "help on a command, or on exit-codes"),
+}
+"""Name to (module:object in this package, one line)."""
+LATER: dict[str, str] = {
+    "run": "pancode run --headless: dispatch waits and exits with the outcome's code already",
+    "batch": "fan-out of many tasks; dispatch --detach several times does the same today",
+    "chain": "each step gets the step before's output",
+    "race": "several agents, the first that passes the check wins",
+    "cost": "pancode budget show has the sums, pancode runs show RUN the cost of one",
+    "metrics": "figures for dashboards",
+    "workers": "running instances of agents; pancode queue ls shows what runs where",
+    "models": "models that nodes offer",
+    "endpoints": "model servers that nodes offer",
+    "presets": "named sets of settings",
+    "top": "terminal dashboard; pancode fleet status --watch is there",
+    "chat": "Panos, the orchestrator",
+    "up": "Panos' sessions",
+    "down": "Panos' sessions",
+    "sessions": "Panos' sessions",
+    "mcp": "MCP server on stdio",
+}
+"""Names that are promised and not there yet."""
+
+_EPILOG = """\b
+Examples:
+  pancode fleet up
+  pancode dispatch --runtime shell -- uname -a
+  pancode runs show last"""
+
+
+@click.group(
+    "pancode",
+    cls=LazyGroup,
+    table=COMMANDS,
+    later=LATER,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(__version__, "--version", message="pancode %(version)s")
+def cli() -> None:
+    """Your machines, every coding agent, one policy, proof of what happened."""
+
+
+def main() -> NoReturn:
+    """Entry point; never returns."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(args: list[str]) -> int:
+    """One command; its exit status."""
+    try:
+        status = cli.main(args=args, prog_name="pancode", standalone_mode=False)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("\n")
+        return ExitCode.DETACHED
+    except click.ClickException as wrong:
+        return tell_error(_usage(wrong), as_json="--json" in args)
+    except PancodeError as error:
+        return tell_error(error, as_json="--json" in args)
+    except BrokenPipeError:
+        # The reader has gone (`pancode runs | head`): nothing is wrong, and nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    return status if isinstance(status, int) else ExitCode.DONE
+
+
+def _usage(wrong: click.ClickException) -> PancodeError:
+    """click's words in our form, with the nearest right name where click knows one."""
+    fix = ""
+    if isinstance(wrong, click.NoSuchOption) and wrong.possibilities:
+        fix = f"did you mean {' or '.join(sorted(wrong.possibilities))}?"
+    if isinstance(wrong, click.UsageError) and wrong.ctx is not None:
+        fix = f"{fix} look: {wrong.ctx.command_path} -h".strip()
+    message = f"no such option: {wrong.option_name}" if isinstance(wrong, click.NoSuchOption) else ""
+    return UsageError(message or wrong.format_message(), fix=fix)

@@ -1,0 +1,150 @@
+"""`pancode node`: the inventory of machines; the only place where a host key is asked for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from pancode.cli.face import Face, caller, example, json_option
+from pancode.cli.fleet import steps
+from pancode.cli.lazy import LazyGroup
+from pancode.cli.params import PAIR
+from pancode.cli.render import safe, table
+from pancode.client import Client, path_of
+from pancode.errors import ExitCode, UsageError
+
+
+@click.group("node", cls=LazyGroup, epilog=example("pancode node add gpubox", "pancode node ls"))
+def node() -> None:
+    """Machines of the fleet; an alias of your ~/.ssh/config is enough."""
+
+
+@node.command(
+    "add",
+    epilog=example("pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local"),
+)
+@click.argument("name")
+@click.option("--host", help="Address, where NAME is no alias of ~/.ssh/config.")
+@click.option("--user", help="Login there.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port there.")
+@click.option("--identity", type=click.Path(), help="Private key file.")
+@click.option("--label", "labels", type=PAIR, multiple=True, help="For --require; may be repeated.")
+@click.option("--slots", type=click.IntRange(1, 256), help="Runs at once (default: nodes.slots, 4).")
+@click.option("--local", is_flag=True, help="This machine; needs no SSH server.")
+@click.option("--accept-fingerprint", metavar="SHA256:...", help="The host key that you expect.")
+@json_option
+def add(name: str, face: Face, accept_fingerprint: str | None, **given: Any) -> None:
+    """Put a machine into the inventory; shows its host key and asks once."""
+    client = face.client()
+    spec = {k: v for k, v in given.items() if v not in (None, (), False)}
+    spec |= {"name": name, **caller()}
+    if "labels" in spec:
+        spec["labels"] = dict(given["labels"])
+    probed = client.post("/v1/nodes/probe", spec)
+    for warning in probed["warnings"]:
+        face.note(f"warning: {safe(warning)}")
+    fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
+    if fingerprint is not None:
+        spec["fingerprint"] = fingerprint
+    answer = client.post("/v1/nodes", spec)
+    face.show(answer, lambda: f"added {name}; bring it up: pancode fleet up {name}\n")
+
+
+def _accepted(face: Face, questions: list[dict[str, Any]], given: str | None) -> str | None:
+    """The fingerprint that the person agrees to; UsageError for a no."""
+    for question in questions:
+        if given is not None:
+            return given
+        text = safe(question["text"])
+        if not face.agreed(f"{text}. Is it the right one?", f"--accept-fingerprint {question['value']}"):
+            raise UsageError("nothing was added", why="the host key was not accepted", code="not_accepted")
+        return str(question["value"])
+    return given
+
+
+@node.command("ls", epilog=example("pancode node ls"))
+@json_option
+def ls(face: Face) -> None:
+    """All machines."""
+    answer = {"nodes": face.client().get("/v1/fleet")["nodes"]}
+    rows = [
+        (
+            n["name"],
+            n["state"],
+            f"{n['slots']['used']}/{n['slots']['total']}",
+            _labels(n),
+            len(n["problems"]) or "-",
+        )
+        for n in answer["nodes"]
+    ]
+    head = ("NODE", "STATE", "SLOTS", "LABELS", "PROBLEMS")
+    face.show(
+        answer, lambda: table(head, rows, toned=("STATE",)) if rows else "no node; pancode node add NAME\n"
+    )
+
+
+def _labels(told: dict[str, Any]) -> str:
+    return ",".join(f"{k}={v}" for k, v in sorted(told["labels"].items()))
+
+
+@node.command("show", epilog=example("pancode node show gpubox"))
+@click.argument("name")
+@json_option
+def show(name: str, face: Face) -> None:
+    """How a machine is reached, and what it says about itself."""
+    answer = face.client().get(path_of("nodes", name))
+    face.show(answer, lambda: json.dumps(answer, indent=2) + "\n")
+
+
+@node.command("rm", epilog=example("pancode node rm gpubox"))
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def rm(name: str, yes: bool, face: Face) -> int:
+    """Take out every file, process, key and unit that we brought, and prove it.
+
+    A machine that is away is revoked at once and cleaned at its next contact.
+    """
+    client = face.client()
+    client.get(path_of("nodes", name))
+    if not yes and not face.agreed(f"Remove {name} from the fleet, with everything of ours on it?", "--yes"):
+        return ExitCode.DONE
+    answer = _remove(face, client, name)
+    face.show(answer, lambda: _removed(answer))
+    return ExitCode.DONE if answer["ok"] else ExitCode.PARTIAL
+
+
+def _remove(face: Face, client: Client, name: str) -> dict[str, Any]:
+    answer: dict[str, Any] = steps(face, client.events("POST", path_of("nodes", name, "remove"), caller()))
+    return answer
+
+
+def _removed(answer: dict[str, Any]) -> str:
+    if answer["ok"]:
+        return f"{answer['node']} is removed, nothing of ours is left there\n"
+    lines = [f"{answer['node']} is removed, not cleaned"]
+    for problem in answer["problems"]:
+        lines.append(f"  {safe(problem['what'])}")
+        lines += [f"  fix: {safe(problem['fix'])}"] if problem["fix"] else []
+    return "\n".join(lines) + "\n"
+
+
+@node.command("trust", epilog=example("pancode node trust gpubox"))
+@click.argument("name")
+@click.option("--accept-fingerprint", metavar="SHA256:...", help="The host key that you expect.")
+@json_option
+def trust(name: str, accept_fingerprint: str | None, face: Face) -> None:
+    """Pin a host key that has changed, after you have looked why."""
+    client = face.client()
+    client.get(path_of("nodes", name))
+    probed = client.post("/v1/nodes/probe", {"name": name, **caller()})
+    fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
+    if fingerprint is None:
+        face.show(
+            {"node": name, "ok": True, "changed": []}, lambda: f"{name} has the host key that is pinned\n"
+        )
+        return
+    answer = client.post(path_of("nodes", name, "trust"), {**caller(), "fingerprint": fingerprint})
+    face.show(answer, lambda: f"{name}: pinned {fingerprint}; next: pancode fleet up {name}\n")

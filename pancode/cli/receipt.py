@@ -1,0 +1,125 @@
+"""`pancode receipt`: the proof of what a run did, judged here or anywhere else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pancode.cli.face import Face, example, json_option
+from pancode.cli.lazy import DefaultGroup
+from pancode.cli.render import safe, short_time, table, tone
+from pancode.client import ApiError, path_of
+from pancode.errors import ExitCode
+
+_STATUS = {"PASS": ExitCode.DONE, "NOT_FOUND": ExitCode.NOT_FOUND}
+
+
+@click.group("receipt", cls=DefaultGroup, default="ls", epilog=example("pancode receipt verify last"))
+def receipt() -> None:
+    """Signed by the node that ran it, countersigned by the coordinator that accepted it."""
+
+
+@receipt.command("ls", epilog=example("pancode receipt ls"))
+@click.option(
+    "-n", "--number", type=click.IntRange(1, 10_000), default=20, help="Of so many runs (default 20)."
+)
+@json_option
+def ls(number: int, face: Face) -> None:
+    """Receipts of the newest runs."""
+    answer = face.client().get("/v1/receipts", limit=number)
+    face.show(answer, lambda: _listed(answer["receipts"]))
+
+
+def _listed(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "no receipt yet\n"
+    cells = [
+        (
+            r["run"],
+            f"{r['attempt']}.{r['fence']}",
+            r["node"],
+            r["outcome"],
+            r["digest"][:12],
+            _state(r),
+            _at(r),
+        )
+        for r in rows
+    ]
+    return table(
+        ("RUN", "ATTEMPT", "NODE", "OUTCOME", "DIGEST", "STATE", "AT (UTC)"), cells, toned=("OUTCOME",)
+    )
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["rejected"]:
+        return f"rejected: {row['rejected']}"
+    return "orphan" if row["orphan"] else "accepted"
+
+
+def _at(row: dict[str, Any]) -> str:
+    return short_time(row["stored_at"])
+
+
+@receipt.command("show", epilog=example("pancode receipt show last"))
+@click.argument("run")
+@json_option
+def show(run: str, face: Face) -> None:
+    """What the receipt says; whether that is true is told by verify."""
+    answer = face.client().get(path_of("receipts", run))
+    face.show(answer, lambda: json.dumps(answer["statement"], indent=2, ensure_ascii=True) + "\n")
+
+
+@receipt.command(
+    "verify", epilog=example("pancode receipt verify last", "pancode receipt verify r.json --keys k.json")
+)
+@click.argument("run")
+@click.option(
+    "--keys", type=click.Path(exists=True, dir_okay=False), help="Exported public keys: no coordinator."
+)
+@json_option
+def verify(run: str, keys: str | None, face: Face) -> int:
+    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check.
+
+    RUN may be an exported file: then nothing but that file and the --keys is looked at.
+    """
+    answer = _verdict(face, run, keys)
+    face.show(answer, lambda: _judged(answer))
+    return _STATUS.get(answer["verdict"], ExitCode.SIGNATURE)
+
+
+def _verdict(face: Face, run: str, keys: str | None) -> dict[str, Any]:
+    if keys is not None or Path(run).is_file():
+        from pancode.offline.verify import verify_file
+
+        judged = verify_file(Path(run), Path(keys) if keys is not None else None)
+        return {**judged}
+    try:
+        answer: dict[str, Any] = face.client().get(path_of("runs", run, "verify"))
+        return answer
+    except ApiError as error:
+        if error.exit_code is not ExitCode.NOT_FOUND:
+            raise
+        checks = [{"what": "run", "ok": False, "detail": f"{error}. {error.why}".strip()}]
+        return {"run": run, "verdict": "NOT_FOUND", "checks": checks}
+
+
+def _judged(answer: dict[str, Any]) -> str:
+    lines = [
+        f"  {'ok ' if c['ok'] else 'NO '} {safe(c['what'])}: {safe(c['detail'])}" for c in answer["checks"]
+    ]
+    return f"{tone(answer['verdict'])}  {safe(answer['run'])}\n" + "\n".join(lines) + "\n"
+
+
+@receipt.command(
+    "export", epilog=example("pancode receipt export last > r.json", "pancode receipt export > keys.json")
+)
+@click.argument("run", required=False)
+@json_option
+def export(run: str | None, face: Face) -> None:
+    """A receipt with the public keys, as a file to verify anywhere; without RUN the keys alone."""
+    answer = face.client().get("/v1/export", run=run)
+    sys.stdout.write(json.dumps(answer, indent=None if face.as_json else 2) + "\n")

@@ -1,0 +1,55 @@
+"""`pancode why` and `pancode audit`: what was decided, and what happened."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from pancode.cli.face import Face, example, json_option
+from pancode.cli.render import safe, short_time, table
+from pancode.client import path_of
+
+
+@click.command(epilog=example("pancode why last"))
+@click.argument("run")
+@json_option
+def why(run: str, face: Face) -> None:
+    """Each gate, placement, wait, retry and settlement of this run, in words."""
+    answer = face.client().get(path_of("runs", run, "why"))
+    face.show(answer, lambda: _story(answer))
+
+
+def _story(answer: dict[str, Any]) -> str:
+    rows = [
+        (short_time(d["at"]), d["kind"], d["what"], d["verdict"], d["detail"]) for d in answer["decisions"]
+    ]
+    head = ("AT (UTC)", "KIND", "WHAT", "VERDICT", "DETAIL")
+    return f"{answer['run']}  {safe(answer['now'])}\n" + table(head, rows, toned=("VERDICT",))
+
+
+@click.command(epilog=example("pancode audit error", "pancode audit run:last"))
+@click.argument("about", required=False)
+@click.option("-n", "--number", type=click.IntRange(1, 10_000), default=50, help="How many (default 50).")
+@json_option
+def audit(about: str | None, number: int, face: Face) -> None:
+    """What happened, newest first; ABOUT is a domain, info, warning, error, or run:RUN."""
+    answer = face.client().get("/v1/audit", about=about, limit=number)
+    face.show(answer, lambda: _entries(answer["audit"]))
+
+
+def _entries(entries: list[dict[str, Any]]) -> str:
+    if not entries:
+        return "nothing\n"
+    rows = [
+        (short_time(e["at"]), e["level"], e["domain"], e["run"], e["what"], _detail(e["detail"]))
+        for e in entries
+    ]
+    return table(("AT (UTC)", "LEVEL", "DOMAIN", "RUN", "WHAT", "DETAIL"), rows, toned=("LEVEL",))
+
+
+def _detail(detail: dict[str, Any]) -> str:
+    return " ".join(
+        f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in detail.items() if v is not None
+    )

@@ -1,0 +1,238 @@
+"""`pancode runs`: the last runs, and everything that is done with one."""
+
+from __future__ import annotations
+
+import base64
+import sys
+import threading
+from typing import Any
+
+import click
+
+from pancode.cli.dispatch import safe_block
+from pancode.cli.face import Face, example, json_option, who
+from pancode.cli.follow import detached, resumed, summary, wait
+from pancode.cli.lazy import DefaultGroup
+from pancode.cli.render import clip, safe, short_time, table, usd
+from pancode.cli.tell import exit_of
+from pancode.client import Client, path_of
+from pancode.errors import ExitCode
+
+
+@click.group(
+    "runs",
+    cls=DefaultGroup,
+    default="ls",
+    numbered=True,
+    epilog=example("pancode runs 5", "pancode runs show last"),
+)
+def runs() -> None:
+    """The last runs (20, or as many as you say); a RUN may be any unambiguous prefix, or `last`."""
+
+
+@runs.command("ls", epilog=example("pancode runs 50"))
+@click.argument("number", type=click.IntRange(1, 10_000), default=20)
+@json_option
+def ls(number: int, face: Face) -> None:
+    """The newest runs, newest first."""
+    answer = face.client().get("/v1/runs", limit=number)
+    face.show(answer, lambda: _listed(answer["runs"]))
+
+
+def _listed(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return 'no run yet; try: pancode dispatch "..."\n'
+    rows = [
+        (
+            r["run"],
+            r["outcome"] or r["state"],
+            r["node"],
+            r["agent"],
+            r["runtime"],
+            usd(r["usage"]["cost_usd"]) if r["usage"]["cost_usd"] is not None else "-",
+            short_time(r["created_at"]),
+            clip(safe(r["task"]), 60) + "".join(f"  ({note})" for note in r["notes"]),
+        )
+        for r in found
+    ]
+    head = ("RUN", "STATE", "NODE", "AGENT", "RUNTIME", "COST", "AT (UTC)", "TASK")
+    return table(head, rows, toned=("STATE",))
+
+
+@runs.command(epilog=example("pancode runs show last"))
+@click.argument("run")
+@json_option
+def show(run: str, face: Face) -> None:
+    """Everything about one run."""
+    answer = face.client().get(path_of("runs", run))
+    face.show(answer, lambda: _shown(answer))
+
+
+def _shown(run: dict[str, Any]) -> str:
+    keys = ("task", "agent", "model", "mode", "safety", "isolation", "project", "verify", "receipt", "landed")
+    lines = [f"  {key:<10} {safe(_word(run[key]))}" for key in keys if run[key] not in (None, [], "")]
+    lines += [
+        f"  {key:<10} {run[f'{key}_at']}" for key in ("created", "started", "finished") if run[f"{key}_at"]
+    ]
+    lines += [f"  gate       {safe(_gate(gate))}" for gate in run["gates"]]
+    lines += [f"  finding    {safe(text)}" for text in run["findings"]]
+    lines += [f"  file       {safe(name)}" for name in run["files_changed"][:50]]
+    answer = f"\n{safe_block(run['answer'])}" if run["answer"] else ""
+    return summary(run) + "\n".join(lines) + "\n" + answer
+
+
+def _gate(gate: dict[str, Any]) -> str:
+    return f"{gate['name']}: {'passed' if gate['passed'] else 'FAILED'}, exit {gate['exit_code']}"
+
+
+def _word(value: Any) -> str:
+    return ", ".join(str(v) for v in value) if isinstance(value, list) else str(value)
+
+
+@runs.command(epilog=example("pancode runs logs -f last", "pancode runs logs r-7f3k --stream err"))
+@click.argument("run")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended; Ctrl-C detaches.")
+@click.option("--stream", metavar="NAME", help="Only this one (default: out, and err on standard error).")
+@click.option("--attempt", default="", metavar="A.F", help="Attempt and fence, as runs show names them.")
+@click.option("--offset", type=click.IntRange(0), default=0, help="Begin at this byte (needs --stream).")
+@json_option
+def logs(run: str, follow: bool, stream: str | None, attempt: str, offset: int, face: Face) -> int:
+    """A run's output, from the stored log: nothing missing, nothing twice."""
+    client = face.client()
+    name = client.get(path_of("runs", run, "brief"))["run"]
+    sinks = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}
+    if not follow:
+        for one, sink in sinks.items():
+            _copy(face, client, (name, one, attempt), offset if stream else 0, sink)
+        return ExitCode.DONE
+    return _follow(face, client, (name, attempt, offset if stream else 0), sinks)
+
+
+def _copy(face: Face, client: Client, what: tuple[str, str, str], offset: int, sink: Any) -> None:
+    run, stream, attempt = what
+    state = "more"
+    while state == "more":
+        part = client.log(run, stream, attempt, offset)
+        attempt, offset, state = part.attempt, part.next, part.state
+        _emit(face, stream, attempt, offset, part.data, sink)
+
+
+def _emit(face: Face, stream: str, attempt: str, next_: int, data: bytes, sink: Any) -> None:
+    """Bytes as they are; as JSON one object per piece, with where the next one begins."""
+    if not data:
+        return
+    if face.as_json:
+        piece = {"stream": stream, "attempt": attempt, "next": next_, "text": data.decode("utf-8", "replace")}
+        face.show(piece, str)
+        return
+    sink.flush()
+    sink.buffer.write(data)
+    sink.buffer.flush()
+
+
+def _follow(face: Face, client: Client, start: tuple[str, str, int], sinks: dict[str, Any]) -> int:
+    run = start[0]
+    threads = [
+        threading.Thread(target=_stream, args=(face, client, start, stream, sink), daemon=True)
+        for stream, sink in sinks.items()
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.2)
+    except KeyboardInterrupt:
+        return detached(face, run)
+    return exit_of(client.get(path_of("runs", run, "brief"))["outcome"])
+
+
+def _stream(face: Face, client: Client, start: tuple[str, str, int], stream: str, sink: Any) -> None:
+    """One stream to its end; cut off, it goes on at the byte where it was."""
+    run, attempt, offset = start
+    place = {"attempt": attempt, "offset": offset}
+
+    def begin() -> Any:
+        query = {"follow": "1", "stream": stream, **place}
+        return client.events("GET", path_of("runs", run, "log"), query=query)
+
+    for event in resumed(face, begin):
+        if event.kind == "attempt":
+            place.update(attempt=event.data["attempt"], offset=0)
+        elif event.kind == "log":
+            data = base64.b64decode(event.data["b64"])
+            place.update(attempt=event.data["attempt"], offset=event.data["next"])
+            _emit(face, stream, event.data["attempt"], event.data["next"], data, sink)
+
+
+@runs.command(epilog=example("pancode runs stop last --reason 'wrong branch'"))
+@click.argument("run", required=False)
+@click.option("--reason", default="", help="Goes into the run's story.")
+@json_option
+def stop(run: str | None, reason: str, face: Face) -> None:
+    """Ask a run to end (without RUN: the newest one that runs); its node confirms."""
+    client = face.client()
+    meant = run or _running(client)
+    answer = client.post(path_of("runs", meant, "stop"), {"by": who(), "reason": reason})
+    face.show(
+        answer, lambda: f"{answer['run']}  {answer['outcome'] or answer['state']}  {safe(answer['reason'])}\n"
+    )
+
+
+def _running(client: Client) -> str:
+    from pancode.errors import NotFoundError
+
+    for run in client.get("/v1/runs", limit=1000)["runs"]:
+        if run["state"] != "ended":
+            return str(run["run"])
+    raise NotFoundError("no run is under way", fix="pancode runs")
+
+
+@runs.command(epilog=example("pancode runs retry last"))
+@click.argument("run")
+@click.option("--detach/--wait", default=False, help="Do not wait for the result (default: wait).")
+@json_option
+def retry(run: str, detach: bool, face: Face) -> int:
+    """The same work as a new run; a lost one is given up for good."""
+    client = face.client()
+    answer = client.post(path_of("runs", run, "retry"), {"by": who()})
+    for warning in answer.pop("warnings", []):
+        face.note(f"warning: {safe(warning)}")
+    if detach:
+        face.show(answer, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
+        return ExitCode.DONE
+    ended = wait(face, client, answer["run"])
+    if ended is None:
+        return ExitCode.DETACHED
+    face.show(ended, lambda: summary(ended))
+    return exit_of(ended["outcome"])
+
+
+@runs.command(epilog=example("pancode runs diff last | git apply --stat"))
+@click.argument("run")
+@click.option("--stat", is_flag=True, help="Only the files, with counted lines.")
+@json_option
+def diff(run: str, stat: bool, face: Face) -> None:
+    """What a run changed, as a patch that git apply takes."""
+    change = face.client().raw(path_of("runs", run, "diff"), stat=stat)
+    if face.as_json:
+        face.show({"run": run, "diff": change.decode("utf-8", "replace")}, str)
+        return
+    sys.stdout.buffer.write(change)
+    sys.stdout.buffer.flush()
+
+
+@runs.command(epilog=example("pancode runs land last"))
+@click.argument("run")
+@click.option("--no-gates", is_flag=True, help="Do not run the gates again on the merged tree.")
+@json_option
+def land(run: str, no_gates: bool, face: Face) -> None:
+    """Merge a run's change into your tree; on a conflict your files stay byte for byte as they are."""
+    answer = face.client().post(path_of("runs", run, "land"), {"by": who(), "gates": not no_gates})
+    face.show(answer, lambda: _landing(answer))
+
+
+def _landing(report: dict[str, Any]) -> str:
+    mended = f"  first: {safe(report['recovered'])}\n" if report["recovered"] else ""
+    files = "".join(f"  {safe(name)}\n" for name in report["files"])
+    return f"{mended}{report['run']}  {report['status']}, {len(report['files'])} files\n{files}"

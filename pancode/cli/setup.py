@@ -1,0 +1,113 @@
+"""`pancode init`, `demo`, `config`, `doctor`, `serve`: what needs no coordinator, or is one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pancode.cli.face import Face, example, json_option
+from pancode.cli.lazy import LazyGroup
+from pancode.cli.render import safe, table
+from pancode.cli.tell import tell_error
+from pancode.client import home_of, start_coordinator
+from pancode.errors import ExitCode, PancodeError, UsageError
+
+
+@click.command(epilog=example("pancode init"))
+@json_option
+def init(face: Face) -> None:
+    """Write pancode.yaml and panagents.yaml with comments into your home; never overwrites."""
+    from pancode.offline.init import write_files
+
+    answer = write_files(home_of(os.environ))
+    words = "".join(
+        f"{f['path']}  {'written' if f['written'] else 'is there, untouched'}\n" for f in answer["files"]
+    )
+    face.show(answer, lambda: words)
+
+
+@click.command(epilog=example("pancode demo", "pancode demo --keep"))
+@click.option("--keep", is_flag=True, help="Leave the fleet running, for the curious.")
+@json_option
+def demo(keep: bool, face: Face) -> int:
+    """A whole fleet on this machine: no key, no model, no network."""
+    raise UsageError("pancode demo is not there yet", fix="pancode fleet up", code="not_there_yet")
+
+
+@click.group("config", cls=LazyGroup, epilog=example("pancode config show --origin"))
+def config() -> None:
+    """Built in < /etc/pancode < your home < the repository < PANCODE_ variables < flags."""
+
+
+@config.command("show", epilog=example("pancode config show --origin"))
+@click.option("--origin", is_flag=True, help="Where each value was said.")
+@json_option
+def show(origin: bool, face: Face) -> None:
+    """Every setting as it is in this folder."""
+    from pancode.offline.settings import settings_here
+
+    rows, warnings = settings_here(home_of(os.environ), Path.cwd(), os.environ)
+    for warning in warnings:
+        face.note(f"warning: {warning}")
+    cells = [(r["key"], r["value"], *([r["origin"]] if origin else [])) for r in rows]
+    head = ("KEY", "VALUE", *(["ORIGIN"] if origin else []))
+    face.show({"settings": rows}, lambda: table(head, cells))
+
+
+@click.command(epilog=example("pancode doctor"))
+@click.option("--fix", "mend", is_flag=True, help="Not there yet.")
+@json_option
+def doctor(mend: bool, face: Face) -> int:
+    """What is wrong on this machine, each with its fix; nodes: pancode fleet doctor."""
+    from pancode.offline.doctor import examine
+
+    if mend:
+        raise UsageError("pancode doctor --fix is not there yet", fix="pancode doctor", code="not_there_yet")
+    checks = examine(home_of(os.environ), os.environ)
+    rows = [("ok" if c["ok"] else c["level"], c["what"], c["detail"]) for c in checks]
+    face.show(
+        {"checks": checks}, lambda: table(("", "WHAT", "HOW WE KNOW"), rows, toned=("",)) + _fixes(checks)
+    )
+    return (
+        ExitCode.UNAVAILABLE if any(not c["ok"] and c["level"] == "error" for c in checks) else ExitCode.DONE
+    )
+
+
+def _fixes(checks: list[dict[str, Any]]) -> str:
+    return "".join(
+        f"  {safe(c['what'])}\n    fix: {safe(c['fix'])}\n" for c in checks if not c["ok"] and c["fix"]
+    )
+
+
+@click.command(epilog=example("pancode serve", "pancode serve --background"))
+@click.option("--background", is_flag=True, help="Start it in its own session and come back when it answers.")
+@click.option("--child", is_flag=True, hidden=True)
+def serve(background: bool, child: bool) -> int:
+    """The coordinator in the foreground; Ctrl-C stops it cleanly, and runs on nodes go on."""
+    from pancode.offline.sole import AlreadyRunningError, holder_of
+
+    if background:
+        root = home_of(os.environ)
+        before = holder_of(root)
+        start_coordinator(root)
+        now = holder_of(root)
+        words = "already running" if before is not None else "running"
+        sys.stdout.write(f"{words}, pid {now.pid if now is not None else '?'}\n")
+        return ExitCode.DONE
+    from pancode.offline.serve import serve_here
+
+    try:
+        serve_here(os.environ, quiet=child)
+    except AlreadyRunningError as there:
+        if not child:
+            raise
+        sys.stderr.write(f"{there}\n")
+    except PancodeError as error:
+        if child:
+            return tell_error(error, as_json=True)
+        raise
+    return ExitCode.DONE

@@ -1,0 +1,72 @@
+"""How an error reaches a person or a script: words on standard error, or one JSON object there."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from pancode.cli.render import paint
+from pancode.errors import ExitCode, PancodeError, Problem
+
+MEANINGS: dict[ExitCode, str] = {
+    ExitCode.DONE: "done",
+    ExitCode.INTERNAL: "internal error",
+    ExitCode.USAGE: "usage",
+    ExitCode.CONFIG: "configuration",
+    ExitCode.NOT_FOUND: "not found",
+    ExitCode.REFUSED: "refused by admission",
+    ExitCode.UNAVAILABLE: "fleet or queue unavailable",
+    ExitCode.WORKSPACE: "workspace or merge problem",
+    ExitCode.SIGNATURE: "bad signature or protocol (TAMPERED, UNSIGNED, UNKNOWN_KEY)",
+    ExitCode.ERROR: "error: the agent failed",
+    ExitCode.VERIFY_FAILED: "verify_failed: a gate failed",
+    ExitCode.BLOCKED: "blocked: needs a person",
+    ExitCode.TIMEOUT: "timeout",
+    ExitCode.STALLED: "stalled: no output for the idle limit",
+    ExitCode.BUDGET_EXCEEDED: "budget_exceeded",
+    ExitCode.LOST: "lost: the node was not heard for the whole deadline",
+    ExitCode.INFRA: "infra: ours (ssh, disk, login, missing runtime, failed set-up)",
+    ExitCode.POLICY_VIOLATION: "policy_violation",
+    ExitCode.INTERRUPTED: "interrupted: by a person or a drain",
+    ExitCode.PARTIAL: "some of a batch, or some nodes, failed",
+    ExitCode.DETACHED: "Ctrl-C: detached, still running",
+}
+"""The one table of exit statuses."""
+
+OUTCOMES: dict[str, ExitCode] = {
+    code.name.lower(): code for code in ExitCode if code is ExitCode.DONE or 10 <= code < 20
+}
+"""A run's outcome to the status of the command that waited for it."""
+
+
+def exit_of(outcome: str | None) -> int:
+    """The status for an outcome; one that this version does not know is an internal error."""
+    return OUTCOMES.get(outcome or "", ExitCode.INTERNAL)
+
+
+def tell_error(error: PancodeError, *, as_json: bool) -> int:
+    """Say it on standard error; returns the exit status."""
+    problem = error.problem()
+    if as_json:
+        sys.stderr.write(json.dumps({"error": _plain(problem)}) + "\n")
+    else:
+        sys.stderr.write(in_words(problem))
+    return problem.exit_code
+
+
+def in_words(problem: Problem) -> str:
+    """What happened, how we know, what to do."""
+    lines = [f"{paint('error', 'red', sys.stderr)}: {problem.message}"]
+    lines += [f"  why: {problem.why}"] if problem.why else []
+    lines += [f"  fix: {problem.fix}"] if problem.fix else []
+    return "\n".join(lines) + "\n"
+
+
+def _plain(problem: Problem) -> dict[str, object]:
+    return {
+        "code": problem.code,
+        "message": problem.message,
+        "why": problem.why,
+        "fix": problem.fix,
+        "exit_code": problem.exit_code,
+    }

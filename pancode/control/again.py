@@ -1,0 +1,60 @@
+"""`runs retry`: the same request once more, through the same ten gates, on the tree as it is now."""
+
+from __future__ import annotations
+
+import shlex
+from decimal import Decimal
+from typing import Any
+
+from node_agent.wire.failure import Outcome
+from pancode.control.core import Core
+from pancode.control.dispatch import Dispatched, dispatch
+from pancode.control.faces import Surroundings
+from pancode.control.retry import bury
+from pancode.domain.records import Run, RunState
+from pancode.domain.request import DispatchRequest
+from pancode.errors import UsageError
+
+
+def dispatch_again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
+    """A new run; a lost one is given up for good. UsageError while the old one has not ended."""
+    if old.state is not RunState.ENDED:
+        raise UsageError(
+            f"{old.id} has not ended, it is {old.state}", fix=f"pancode runs stop {old.id}", code="not_ended"
+        )
+    done = dispatch(core, around, request_of(old, by))
+    if old.outcome is Outcome.LOST:
+        with core.lock:
+            bury(core, old.id, done.run.id)
+    return done
+
+
+def request_of(run: Run, by: str) -> DispatchRequest:
+    """What was asked for, as far as it decides what is done; the user's configuration may have changed."""
+    limits: dict[str, Any] = run.limits
+    usd = limits.get("usd")
+    gates: list[dict[str, Any]] = list(run.gates)
+    return DispatchRequest(
+        task=run.task,
+        created_by=by,
+        argv=tuple(run.argv) if run.argv is not None else None,
+        agent=run.agent,
+        node=run.node,
+        require=dict(run.require),
+        mode=run.mode,
+        safety=run.safety,
+        model=run.model,
+        runtime=run.runtime,
+        workspace=str(run.workspace.get("kind")),
+        budget=None if usd is None else Decimal(str(usd)),
+        timeout_ms=limits["wall_ms"],
+        verify=tuple(shlex.join(str(word) for word in gate["argv"]) for gate in gates),
+        priority=run.priority,
+        told_only=run.told_only,
+        depth=run.depth,
+        project=run.project,
+        cwd=run.project,
+        on_lost=run.on_lost,
+        max_attempts=run.max_attempts,
+        retry_of=run.id,
+    )

@@ -1,0 +1,20 @@
+"""The settings that count in one folder, with where each was said; needs no coordinator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pancode.config.load import Places, load
+from pancode.config.surroundings import FileSurroundings
+
+
+def settings_here(
+    home: Path, cwd: Path, environ: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """(`{"key", "value", "origin"}` of every setting, what looks odd). ConfigError with file and line."""
+    project = FileSurroundings(home, environ).project_of(str(cwd))
+    loaded = load(Places(home, Path(project) if project is not None else None), environ)
+    rows = [{"key": key, "value": value, "origin": origin} for key, value, origin in loaded.rows()]
+    return rows, loaded.warnings
