@@ -49,8 +49,6 @@ class _Leftovers:
 def build(places: Places, out: Git, snapshot: str, history: History, stamp: Stamp) -> ResultCommit:
     """The commit that holds the files: the agent's own HEAD when that is all, else one more on top of it."""
     index = fresh_index(places, history.tip, places.out / "result.index")
-    if "could not open directory" in index.ask("ls-files", "-z", "-o", "--directory").err:
-        make_readable(places.tree)
     left = _leftovers(places.tree, index)
     tree, odd = _write_tree(places, index, left)
     commit = history.tip
@@ -85,8 +83,16 @@ def fresh_index(places: Places, commit: str, index: Path) -> Git:
 def touched(index: Git) -> tuple[bytes, ...]:
     """Files that differ from the index: changed, deleted, new and not ignored (a folder ends with /)."""
     changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out))
-    others = set(split_nul(index.must("ls-files", "-z", "-o", "--exclude-standard").out))
-    return tuple(sorted(changed | others))
+    return tuple(sorted(changed | set(_others(index))))
+
+
+def _others(index: Git) -> list[bytes]:
+    """New files; a folder that an agent closed is opened, or its files would be silently left out."""
+    seen = index.must("ls-files", "-z", "-o", "--exclude-standard")
+    if "could not open directory" in seen.err:
+        make_readable(index.cwd)
+        seen = index.must("ls-files", "-z", "-o", "--exclude-standard")
+    return split_nul(seen.out)
 
 
 def changed_between(git: Git, old: str, new: str) -> tuple[str, ...]:

@@ -79,16 +79,13 @@ class Depot:
             os.close(file)
 
     def mend(self) -> None:
-        """Take away what killed processes left. Only at the coordinator's start, before anything uses the depot.
+        """Take away what killed processes left. Only at the coordinator's start, before the depot is used.
 
         Lock files of git would refuse every later change; temporary folders only take space.
         """
-        for leftover in (
-            *self.root.glob(".new-*"),
-            *self.root.glob(".merged-*"),
-            *self.root.glob("*.git/pancode-*"),
-        ):
-            shutil.rmtree(leftover, ignore_errors=True)
+        for pattern in (".new-*", ".merged-*", "*.git/pancode-*"):
+            for leftover in self.root.glob(pattern):
+                shutil.rmtree(leftover, ignore_errors=True)
         for lock in (*self.root.glob("*.git/*.lock"), *self.root.glob("*.git/refs/**/*.lock")):
             lock.unlink(missing_ok=True)
 

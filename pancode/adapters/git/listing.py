@@ -51,7 +51,8 @@ def list_tree(project: Project, index: Git, limits: Limits) -> Listing:
     """What would travel. `index` is hardened git on a copy of the user's index. Raises GitRefusal."""
     entries = _entries(index.must("ls-files", "-z", "-s", "-v").out)
     changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out)) | entries.unmerged
-    others = set(split_nul(index.must("ls-files", "-z", "-o", "--exclude-standard").out))
+    found = index.must("ls-files", "-z", "-o", "--exclude-standard")
+    others = set(split_nul(found.out))
     nested = tuple(sorted(n for n in others if n.endswith(b"/")))
     untracked = tuple(sorted(n for n in others if not n.endswith(b"/")))
     untracked = _within_limits(project, changed - entries.links, untracked, limits)
@@ -59,9 +60,8 @@ def list_tree(project: Project, index: Git, limits: Limits) -> Listing:
     names = tuple(sorted((changed | set(untracked)) - entries.links - gone))
     filtered = _refuse_filters(project, index, names)
     dirty = tuple(sorted(changed & entries.links))
-    return Listing(
-        names, tuple(sorted(gone)), untracked, tuple(_warnings(project, entries, nested, filtered, dirty))
-    )
+    told = (*_warnings(project, entries, nested, filtered, dirty), *_closed(found.err))
+    return Listing(names, tuple(sorted(gone)), untracked, told)
 
 
 def _entries(raw: bytes) -> _Entries:
@@ -167,6 +167,12 @@ def _warnings(
         (lfs, "under Git LFS and changed: its raw bytes travel, not a pointer"),
     )
     return [f"{named(names)}: {text}" for names, text in cases if names]
+
+
+def _closed(err: str) -> list[str]:
+    """Folders that git could not look into: nothing is left behind in silence."""
+    lines = (line.partition("could not open directory ")[2] for line in err.splitlines())
+    return [f"{line}: the folder's files do not travel" for line in lines if line]
 
 
 def named(names: Iterable[bytes]) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from node_agent.wire.gitsafe import SAFE_CONFIG, git_env
 from node_agent.wire.identity import AttemptId
@@ -172,3 +175,13 @@ class PathTransport:
         done = subprocess.run(["git", *args], cwd=repository, env=env, check=False, capture_output=True)
         if done.returncode:
             raise from_words(f"git {args[0]}", done.stderr.decode())
+
+
+def unprivileged_git(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Permissions bind git, even where the tests run as root."""
+    folder.mkdir()
+    wrapper, real = folder / "git", shutil.which("git")
+    drop = "setpriv --bounding-set=-dac_override,-dac_read_search" if os.geteuid() == 0 else ""
+    wrapper.write_text(f'#!/bin/sh\nexec {drop} {real} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")

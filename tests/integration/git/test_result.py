@@ -23,6 +23,7 @@ from tests.integration.git.repos import (
     simple,
     snap,
     tree_of,
+    unprivileged_git,
     workspace_of,
 )
 
@@ -285,9 +286,14 @@ def test_what_the_gates_change_is_reported_and_never_committed(bench: Bench) -> 
     assert bench.delivered(made)["f1"] == b"1\n"
 
 
-def test_unreadable_files_are_opened_again(bench: Bench) -> None:
+def test_unreadable_files_are_opened_again(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unprivileged_git(tmp_path / "bin", monkeypatch)
+    bench.agent.write("shut", "t\n").chmod(0)
     path = bench.agent.write("closed/secret", "s\n")
     path.chmod(0)
     path.parent.chmod(0)
     made = bench.commit()
-    assert bench.delivered(made)["closed/secret"] == b"s\n"
+    files = bench.delivered(made)
+    assert (files["closed/secret"], files["shut"]) == (b"s\n", b"t\n")

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.listing import Limits
 from pancode.adapters.git.snapshot import SnapshotOptions, preview, take_snapshot
 from tests.integration.git.repos import NOW_MS, Repo, cloned, fingerprint, simple, snap, sound, tree_of
 
@@ -193,30 +191,6 @@ def test_lfs_pointer_stays_and_changed_file_is_named(repo: Repo, depot: Depot) -
     assert any("m.bin" in text and "LFS" in text for text in warnings)
 
 
-def test_changed_file_under_an_encryption_filter_is_refused(repo: Repo, depot: Depot) -> None:
-    repo.write(".gitattributes", "secret* filter=git-crypt\n")
-    repo.write("secret.key", "cipher")
-    repo.commit()
-    repo.git("config", "filter.git-crypt.clean", "git-crypt clean")
-    assert snap(repo, depot).warnings == ()
-    repo.write("secret.key", "plain text")
-    with pytest.raises(GitRefusal) as caught:
-        snap(repo, depot, "r-bbbb")
-    assert caught.value.paths == ("secret.key",)
-    assert caught.value.fix
-
-
-def test_filter_of_the_users_own_configuration_counts(repo: Repo, depot: Depot, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / ".gitconfig").write_text('[filter "vault"]\n\tclean = vault\n')
-    repo.write(".gitattributes", "*.k filter=vault\n")
-    repo.write("a.k", "plain")
-    options = SnapshotOptions(NOW_MS, environ={"PATH": os.environ["PATH"], "HOME": str(home)})
-    with pytest.raises(GitRefusal, match="filter"):
-        take_snapshot(repo.path, depot, "r-aaaa", options)
-
-
 def test_the_users_global_ignore_file_counts(repo: Repo, depot: Depot, tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / ".config" / "git").mkdir(parents=True)
@@ -247,17 +221,6 @@ def test_submodule_and_nested_repositories(repo: Repo, depot: Depot, tmp_path: P
     assert any("nested/" in text for text in warnings)
 
 
-def test_huge_file_is_refused_by_name(repo: Repo, depot: Depot) -> None:
-    repo.write("big", b"\0" * 3000)
-    options = SnapshotOptions(NOW_MS, Limits(file=2000), {})
-    with pytest.raises(GitRefusal) as caught:
-        take_snapshot(repo.path, depot, "r-aaaa", options)
-    assert caught.value.paths == ("big",)
-    options = SnapshotOptions(NOW_MS, Limits(untracked=2000), {})
-    with pytest.raises(GitRefusal, match="together"):
-        take_snapshot(repo.path, depot, "r-aaaa", options)
-
-
 def test_sha256_repository(tmp_path: Path, depot: Depot) -> None:
     repo = Repo(tmp_path / "s256", object_format="sha256")
     repo.write("a", "1")
@@ -275,35 +238,6 @@ def test_shallow_history_is_marked_in_the_depot(repo: Repo, tmp_path: Path, depo
     assert taken.shallow
     assert (depot.path(taken.repo_id) / "shallow").read_text().split() == [shallow.head]
     sound(depot, taken)
-
-
-def test_partial_clone_refuses_and_names_the_remedy(repo: Repo, tmp_path: Path, depot: Depot) -> None:
-    repo.git("config", "uploadpack.allowFilter", "true")
-    repo.write("f1", "second version\n")
-    repo.commit()
-    partial = cloned(repo, tmp_path / "partial", "--filter=blob:none")
-    with pytest.raises(GitRefusal, match="partial clone") as caught:
-        snap(partial, depot)
-    assert "git fetch --refetch --no-filter" in caught.value.fix
-    partial.git("fetch", "-q", "--refetch", "--no-filter")
-    sound(depot, snap(partial, depot))
-
-
-@pytest.mark.parametrize("shape", ["none", "bare", "elsewhere", "missing"])
-def test_what_is_no_working_tree_is_refused(shape: str, tmp_path: Path, depot: Depot) -> None:
-    place = tmp_path / shape
-    if shape == "bare":
-        cloned(simple(tmp_path / "s", 1), place, "--bare")
-    elif shape == "elsewhere":
-        (tmp_path / "private").mkdir()
-        (tmp_path / "private" / "id_ed25519").write_text("key")
-        Repo(place).git("config", "core.worktree", str(tmp_path / "private"))
-    elif shape == "none":
-        place.mkdir()
-    with pytest.raises(GitRefusal) as caught:
-        snap(Repo(place, init=False), depot)
-    assert caught.value.fix
-    assert not depot.root.exists()
 
 
 def test_inside_a_subfolder_the_whole_tree_is_taken(repo: Repo, depot: Depot) -> None:
