@@ -13,10 +13,9 @@ from pathlib import Path
 from node_agent.wire.clock import Ids
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.depot_git import serve_git, write_hooks
-from pancode.adapters.git.depot_streams import LINE_MAX, BadRequest, Conversation
-from pancode.adapters.git.errors import GitRefusal
+from pancode.adapters.git.depot_streams import LINE_MAX, Conversation
 from pancode.adapters.git.grants import Grant, Refusal
-from pancode.adapters.git.streams import Streams, TornStream
+from pancode.adapters.git.streams import Streams
 
 Authorize = Callable[[bytes, str], Grant | Refusal]
 """(hello line, nonce) -> what the stream may do. Called in the stream's thread; never raises."""
@@ -128,7 +127,8 @@ class DepotServer:
             grant = self._greet(peer)
             if grant is not None:
                 problem = self._stream(peer, grant)
-        except (OSError, ValueError, BadRequest, TornStream, GitRefusal) as exc:
+        except Exception as exc:
+            # Whatever it is, it ends this stream only, and is told.
             problem = f"{type(exc).__name__}: {exc}"
         finally:
             with self._lock:

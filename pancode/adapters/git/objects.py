@@ -48,7 +48,7 @@ def import_base(project: Project, depot: Depot) -> None:
     path, head, known = depot.path(project.repo_id), project.head, depot.known_bases(project.repo_id)
     if head is None or head in known:
         return
-    have = _present(project, known)
+    have = _present(project, known) if _same_cuts(project, path) else []
     revs = "\n".join([head, *(f"^{oid}" for oid in have)]) + "\n"
     # The cut-off points must be there before the commits that lack parents.
     _import_shallow(project, depot)
@@ -56,6 +56,13 @@ def import_base(project: Project, depot: Depot) -> None:
         _pack(reading(project, path), path, revs, "--revs", "--delta-base-offset")
     except GitFailure as exc:
         raise _unreadable(project, exc) from exc
+
+
+def _same_cuts(project: Project, path: Path) -> bool:
+    """Whether the depot's history is cut only where the user's is: else known commits lack ancestors."""
+    cuts = path / "shallow"
+    ours = set(cuts.read_text().split()) if cuts.exists() else set()
+    return ours <= (set(project.shallow_file.read_text().split()) if project.shallow else set())
 
 
 def _present(project: Project, oids: tuple[str, ...]) -> list[str]:

@@ -120,6 +120,17 @@ def test_only_the_granted_ref_can_be_pushed(target: str, world: World, tmp_path:
     assert world.depot.git(world.taken.repo_id).text("for-each-ref") == before
 
 
+def test_the_snapshot_cannot_even_be_moved_forward(world: World, tmp_path: Path) -> None:
+    spaces = Workspaces(tmp_path / "node", world.client)
+    order = workspace_of(world.taken)
+    (spaces.prepare(attempt(), order) / "new").write_text("n")
+    made = spaces.commit(attempt(), order, STAMP)
+    out = tmp_path / "node" / "work" / "r-aaaa.1.1" / "out.git"
+    done = _git_stream(world, "push", out, "push", "DEPOT", f"{made.commit}:refs/pancode/snap/r-aaaa")
+    assert "not granted" in done.stderr
+    assert world.depot.commit_at(world.taken.repo_id, "refs/pancode/snap/r-aaaa") == order.snapshot
+
+
 def test_a_delivered_result_cannot_be_replaced_or_deleted(world: World, tmp_path: Path) -> None:
     clone = tmp_path / "clone.git"
     make_bare(clone, "sha1")

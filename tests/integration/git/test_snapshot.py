@@ -321,3 +321,16 @@ def test_a_split_index_is_read(repo: Repo, depot: Depot) -> None:
     assert fingerprint(repo.common_dir, times=False) == before
     assert files["f1"][1] == b"edited\n"
     assert len(files) == 3
+
+
+def test_history_that_was_cut_and_then_completed(repo: Repo, tmp_path: Path, depot: Depot) -> None:
+    shallow = cloned(repo, tmp_path / "shallow", "--depth", "1")
+    first = snap(shallow, depot)
+    shallow.git("fetch", "-q", "--unshallow")
+    shallow.git("checkout", "-q", "--detach", "HEAD~2")
+    shallow.commit("on an old commit")
+    # The same depot, whatever the root commit says now.
+    depot.path(first.repo_id).rename(depot.path(snap(shallow, Depot(tmp_path / "other")).repo_id))
+    second = snap(shallow, depot, "r-bbbb")
+    sound(depot, second)
+    assert depot.git(second.repo_id).text("rev-list", "--count", str(second.base_commit)) == "2"
