@@ -39,7 +39,8 @@ class Phase:
     boot: str | None = None
     """None until a shim took the folder."""
     began: int = 0
-    stop: tuple[int, str] | None = None
+    stop: int | None = None
+    """When it was asked to end."""
     gone: bool = False
     ended: ExitRecord | None = None
 

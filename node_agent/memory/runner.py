@@ -55,7 +55,8 @@ class MemoryRunner:
         phase.boot, phase.began = self._host.boot, self._host.clock.mono_ms()
         reason = self._host.stops.get(str(folder))
         if reason is not None:
-            phase.ended = self._record(phase, PhaseEnd.STOPPED, reason, ())
+            where = f"before step {plan.steps[0].name}"
+            phase.ended = self._record(phase, PhaseEnd.STOPPED, where, ())
             return
         self._host.spawns.append(str(folder))
 
@@ -78,7 +79,7 @@ class MemoryRunner:
         self._host.stops.setdefault(str(folder), reason)
         phase = self._host.phases.get(str(folder))
         if phase is not None and phase.boot is not None and phase.stop is None:
-            phase.stop = (self._host.clock.mono_ms(), reason)
+            phase.stop = self._host.clock.mono_ms()
 
     def sweep(self, marker: str) -> int:
         return 0
@@ -104,11 +105,10 @@ class MemoryRunner:
         script, now = self._script(phase.plan), self._host.clock.mono_ms()
         gates = phase.plan.phase == GATES
         natural = phase.began + (script.gate_ms if gates else script.duration_ms)
-        stopped = None if phase.stop is None else phase.stop[0] + script.stop_ms
+        stopped = None if phase.stop is None else phase.stop + script.stop_ms
         if stopped is not None and stopped < natural and now >= stopped:
-            phase.ended = self._record(
-                phase, PhaseEnd.STOPPED, phase.stop[1] if phase.stop else "", ("stop",)
-            )
+            where = f"in step {phase.plan.steps[-1].name}"
+            phase.ended = self._record(phase, PhaseEnd.STOPPED, where, ("stop",))
         elif now >= natural:
             phase.ended = self._natural_end(phase, script, gates)
         if phase.ended is not None and not gates:

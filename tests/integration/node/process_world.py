@@ -38,6 +38,7 @@ class ProcessWorld(NodeWorld):
         (self.home.links / "current").write_text(json.dumps(shape))
         self.process: subprocess.Popen[bytes] | None = None
         self._pushed, self._told = 0, 0
+        self._pulse: bytes | None = None
 
     def begin(self) -> None:
         self.server.start()
@@ -85,8 +86,9 @@ class ProcessWorld(NodeWorld):
         for sent in up.told[self._told :]:
             self.bus.send_control(TAG, self._told + 1, sent.data.decode())
             self._told += 1
-        if up.pulse is not None:
+        if up.pulse is not None and up.pulse != self._pulse:
             self.bus.set_beat(TAG, up.pulse.decode())
+            self._pulse = up.pulse
 
     def _up(self) -> None:
         heard = self.bus.heartbeat(TAG)
