@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.clis.install import cache
+from tests.e2e.owner import Owner
 from tests.lab import Lab, missing, own_name, reap
 from tests.lab.lab import Spec
 from tests.lab.state import HostState
@@ -52,3 +58,31 @@ def healed(lab: Lab) -> Iterator[Lab]:
             lab.fault([k], name, on=False)
         if h["sshd"] or not any(s["sshd"] for s in lab.status() if s["name"] == h["name"]):
             lab.sshd([k], "restart", [])
+
+
+@pytest.fixture(scope="session")
+def fleet(lab: Lab, time_factor: float) -> Iterator[Owner]:
+    """One fleet of the lab's three hosts and this machine, driven through the command line.
+
+    node1 and node2 have 4 slots, node3 has 2 and the label rack=b. Every time is scaled by the factor.
+    """
+    root = Path(tempfile.mkdtemp(prefix="pe-"))
+    owner = Owner(root, time_factor)
+    owner.know(lab)
+    try:
+        for k in range(1, HOSTS + 1):
+            name = f"node{k}"
+            more = ["--slots", "2", "--label", "rack=b"] if k == HOSTS else ["--label", "rack=a"]
+            pin = fingerprint(lab.hosts[k]["host_key"])
+            owner.run("node", "add", name, "--accept-fingerprint", pin, *more).ok()
+        owner.run("fleet", "up", timeout_s=180).ok()
+        yield owner
+    finally:
+        owner.down()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def fingerprint(line: str) -> str:
+    """SHA256:... of an OpenSSH public key line, as ssh shows it."""
+    raw = base64.b64decode(line.split()[1])
+    return "SHA256:" + base64.b64encode(hashlib.sha256(raw).digest()).decode().rstrip("=")

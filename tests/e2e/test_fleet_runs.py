@@ -1,0 +1,203 @@
+"""Real hosts, the real command line: up, dispatch, code, logs, receipts, budget, stop, removal."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.owner import Owner, script, until
+from tests.lab import Lab
+
+pytestmark = pytest.mark.slow
+
+
+def test_readiness_shows_every_node_and_a_second_up_changes_nothing(fleet: Owner) -> None:
+    answer = fleet.ask("fleet", "up", timeout_s=120)
+    states = {n["name"]: n["state"] for n in answer["nodes"]}
+    assert {name: states[name] for name in ("node1", "node2", "node3")} == {
+        "node1": "online",
+        "node2": "online",
+        "node3": "online",
+    }
+    assert all(r["ok"] and not r["changed"] for r in answer["results"])
+
+
+def test_a_change_is_made_elsewhere_verified_signed_and_landed(fleet: Owner) -> None:
+    top = fleet.repository("landed")
+    (top / "untracked.txt").write_text("travels too\n")
+    before = fleet.ask("budget", "show")["scopes"][0]
+    task = script(
+        "read untracked.txt", "write made.txt 'by the agent\\n'", "usage 100 20 0.03", "answer 'made it'"
+    )
+    said = fleet.run(
+        *("dispatch", "--runtime", "scripted", "--node", "node1", "--json"),
+        *("--verify", "test -f made.txt", "--budget", "0.50", task),
+        cwd=top,
+    )
+    run = said.ok().json()
+    assert (run["outcome"], run["node"], run["exit_code"]) == ("done", "node1", 0)
+    assert run["files_changed"] == ["made.txt"]
+    assert run["usage"]["cost_usd"] == "0.03" and run["usage"]["cost_source"] == "reported"
+    verdict = fleet.ask("receipt", "verify", run["run"])
+    assert verdict["verdict"] == "PASS", verdict
+    after = fleet.ask("budget", "show")["scopes"][0]
+    moved = {key: Decimal(after[key]) - Decimal(before[key]) for key in ("spent_usd", "held_usd")}
+    assert moved == {"spent_usd": Decimal("0.03"), "held_usd": 0}, "the budget moved by exactly its cost"
+    assert "made.txt" in fleet.run("runs", "diff", run["run"]).ok().out
+    assert not (top / "made.txt").exists()
+    fleet.run("runs", "land", run["run"], cwd=top).ok()
+    assert (top / "made.txt").read_text() == "by the agent\n"
+    assert fleet.git(top, "status", "--porcelain").split() == ["??", "made.txt", "??", "untracked.txt"]
+
+
+def test_placement_by_pin_label_and_pool(fleet: Owner) -> None:
+    for words, where in ((("--node", "node2"), {"node2"}), (("--require", "rack=b"), {"node3"})):
+        said = fleet.ask("dispatch", "--runtime", "shell", "--workspace", "none", *words, "hostname")
+        assert said["node"] in where
+    pooled = fleet.ask("dispatch", "--runtime", "shell", "--workspace", "none", "hostname")
+    out = fleet.run("runs", "logs", pooled["run"]).ok().out
+    if pooled["node"].startswith("node"):
+        assert pooled["node"] in out
+
+
+def test_a_mistyped_node_names_the_nearest_and_runs_nothing(fleet: Owner) -> None:
+    before = len(fleet.ask("runs")["runs"])
+    said = fleet.run("dispatch", "--node", "nod1", "--runtime", "shell", "--json", "true")
+    assert said.code == 4
+    error = json.loads(said.err)["error"]
+    assert "node1" in error["message"] + error["why"] + error["fix"]
+    assert len(fleet.ask("runs")["runs"]) == before
+
+
+def test_what_travels_is_byte_for_byte(fleet: Owner, tmp_path: Path) -> None:
+    odd = 'a\'b "c" $(touch /tmp/pwned) `id` \n-n é😀 \\ %s'
+    said = fleet.run(
+        "dispatch",
+        "--runtime",
+        "shell",
+        "--node",
+        "node1",
+        "--workspace",
+        "none",
+        "--",
+        "printf",
+        "%s|",
+        odd,
+        "-n",
+    )
+    assert said.ok().out.startswith(f"{odd}|-n|".splitlines()[0])
+    logs = fleet.run("runs", "logs", "last").ok().out
+    assert logs == f"{odd}|-n|"
+
+
+def test_odd_file_and_branch_names_survive_both_ways(fleet: Owner) -> None:
+    names = ["-dash", "a b", "quote'\"s", "new\nline", "$(x)", "emoji😀", "dir/ü"]
+    top = fleet.repository("odd", {name: f"{name}\n" for name in names})
+    fleet.git(top, "checkout", "-q", "-b", "feature/ü-$(x)")
+    task = script("append '-dash' 'more\\n'", "write 'made ü' 'x\\n'")
+    run = fleet.ask("dispatch", "--runtime", "scripted", "--node", "node2", task, cwd=top)
+    assert (run["outcome"], sorted(run["files_changed"])) == ("done", ["-dash", "made ü"])
+    fleet.run("runs", "land", run["run"], cwd=top).ok()
+    assert (top / "-dash").read_text() == "-dash\nmore\n"
+    assert (top / "new\nline").read_text() == "new\nline\n"
+
+
+def test_slots_are_kept_and_filled(fleet: Owner) -> None:
+    runs = [
+        fleet.dispatch("--runtime", "shell", "--node", "node3", "--workspace", "none", "sleep 3")
+        for _ in range(5)
+    ]
+    seen: list[int] = []
+
+    def look() -> bool:
+        states = {r["run"]: r["state"] for r in fleet.ask("runs", "20")["runs"]}
+        seen.append(sum(states[run] in ("running", "collecting") for run in runs))
+        return max(seen) == 2
+
+    until(look, "two run at once", 20, lambda: seen)
+    for run in runs:
+        assert fleet.ended(run)["outcome"] == "done"
+    assert max(seen) == 2, "node3 has two slots"
+
+
+def test_stop_while_queued_and_while_running_and_deaf(fleet: Owner) -> None:
+    fleet.run("queue", "pause", "pool.node.node1").ok()
+    try:
+        waiting = fleet.dispatch("--runtime", "shell", "--node", "node1", "--workspace", "none", "true")
+        assert "paused" in fleet.show(waiting)["reason"] or fleet.show(waiting)["state"] == "pending"
+        fleet.run("runs", "stop", waiting).ok()
+        assert fleet.show(waiting)["outcome"] == "interrupted"
+    finally:
+        fleet.run("queue", "resume", "pool.node.node1").ok()
+    task = script("ignore INT TERM", "fork 600", "say up", "sleep 600")
+    deaf = fleet.dispatch("--runtime", "scripted", "--node", "node1", "--workspace", "none", task)
+    fleet.running(deaf)
+    fleet.run("runs", "stop", deaf).ok()
+    ended = fleet.ended(deaf, 40)
+    assert ended["outcome"] == "interrupted"
+    assert fleet.run("runs", "show", deaf).code == 0
+
+
+def test_a_waiting_dispatch_detaches_on_ctrl_c_and_the_run_goes_on(fleet: Owner) -> None:
+    waiting = fleet.begin(
+        "dispatch", "--runtime", "shell", "--node", "node1", "--workspace", "none", "sleep 4; echo over"
+    )
+    until(lambda: fleet.ask("runs", "1")["runs"][0]["state"] == "running", "it runs", 20)
+    waiting.send_signal(2)
+    out, err = waiting.communicate(timeout=20)
+    assert waiting.returncode == 130, (out, err)
+    assert "runs stop" in err
+    run = fleet.ask("runs", "1")["runs"][0]["run"]
+    assert fleet.ended(run)["outcome"] == "done"
+
+
+def test_logs_are_followed_without_gap_or_double(fleet: Owner) -> None:
+    run = fleet.dispatch(
+        *("--runtime", "shell", "--node", "node2", "--workspace", "none"),
+        "for i in 1 2 3 4 5 6 7 8 9 10; do echo line $i; sleep 0.3; done",
+    )
+    followed = fleet.run("runs", "logs", "-f", run, timeout_s=60).ok().out
+    assert followed == "".join(f"line {i}\n" for i in range(1, 11))
+
+
+def test_a_gate_that_fails_is_verify_failed_and_lands_nothing(fleet: Owner) -> None:
+    top = fleet.repository("gated")
+    task = script("write bad.txt 'x\\n'")
+    said = fleet.run(
+        "dispatch", "--runtime", "scripted", "--node", "node1", "--verify", "test -f good.txt", task, cwd=top
+    )
+    assert said.code == 11, said
+    assert fleet.run("runs", "show", "last", "--json").ok().json()["outcome"] == "verify_failed"
+
+
+def test_what_a_bad_agent_does_to_its_checkout_is_salvaged(fleet: Owner) -> None:
+    top = fleet.repository("bad")
+    task = script(
+        "write kept.txt 'kept\\n'", "commit 'by the agent'", "write left.txt 'left\\n'", "delete-git"
+    )
+    run = fleet.ask("dispatch", "--runtime", "scripted", "--node", "node2", task, cwd=top)
+    assert run["outcome"] == "done"
+    assert sorted(run["files_changed"]) == ["kept.txt", "left.txt"]
+
+
+def test_a_lie_is_not_done(fleet: Owner) -> None:
+    said = fleet.run(
+        *("dispatch", "--runtime", "scripted", "--node", "node1", "--workspace", "none"),
+        script("exit 0"),
+    )
+    assert said.code == 10, "exit 0 without a terminal event is an error"
+
+
+def test_rq_itself_shows_the_same_queues(fleet: Owner) -> None:
+    shown = fleet.ask("queue", "ls")["queues"]
+    assert any(q["kind"] == "node" for q in shown)
+
+
+def test_every_run_left_nothing_behind_on_the_hosts(fleet: Owner, lab: Lab) -> None:
+    for k in (1, 2, 3):
+        done: subprocess.CompletedProcess[str] = lab.run(k, "ps -eo args | grep -c '[s]leep 600' || :")
+        assert done.stdout.strip() == "0", lab.run(k, "ps -eo pid,args").stdout
