@@ -76,8 +76,8 @@ class Coordinator:
         self.plane.turn()
 
     def mend(self) -> None:
-        """Start our own Valkey again when it has ended, and let the nodes in again. UnavailableError."""
-        if self.settings.redis_url is None and not self.valkey.alive():
+        """Start our own Valkey again when it has ended or hangs, and let the nodes in. UnavailableError."""
+        if self.settings.redis_url is None:
             self.valkey.start_or_adopt(__version__)
         self.fleet.admit_all()
 

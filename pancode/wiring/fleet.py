@@ -88,11 +88,12 @@ class Fleet:
         self.loop = loop
         self.links = links
         self.bundles = bundles
-        links.on_late_contact = self._late_contact
+        links.on_contact = self._contact
 
     def start(self) -> None:
         """Admit every enrolled node to Redis, and begin to keep its link."""
         self.admit_all()
+        self._tending = self.loop.begin(self.links.tend())
         for node in self._nodes():
             if node.tag is not None and Reach.of(node).installed_home is not None:
                 self.loop.call(self.links.keep(node.name), 30)
@@ -330,11 +331,13 @@ class Fleet:
         self.parts.plane.forget_node(node.name)
         self.parts.home.forget_node(node.name, node.tag)
 
-    def _late_contact(self, name: str) -> None:
-        """A removed node is back: clean it now. Runs in the loop's thread."""
+    def _contact(self, name: str) -> None:
+        """A node is reached: let it into Redis (which may have forgotten it); clean it if it was removed."""
         node = self._node(name)
         if node is not None and node.removed == NodeState.NOT_CLEANED.value:
             self.loop.begin(self._remove(node, lambda _node, _step: None, None))
+        elif node is not None and node.tag is not None:
+            self._admit(node.tag)
 
     # -- the inventory -----------------------------------------------------------------------------
 

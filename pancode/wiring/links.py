@@ -25,6 +25,7 @@ from pancode.errors import PancodeError
 from pancode.wiring.home import Home
 from pancode.wiring.nodes import Reach, login_for
 
+TEND_S = 60
 log = logging.getLogger("pancode.links")
 
 
@@ -49,7 +50,8 @@ class Links:
         self._links: dict[str, Link] = {}
         self._servers: dict[str, LoopbackServer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.on_late_contact: Callable[[str], None] = lambda _name: None
+        self.on_contact: Callable[[str], None] = lambda _name: None
+        """Called, in a thread, when a link came up, and every minute while it is up."""
 
     # -- connections -----------------------------------------------------------------------------
 
@@ -105,6 +107,13 @@ class Links:
         self._links[name].start()
         return self._links[name]
 
+    async def tend(self) -> None:
+        """Once a minute, for every link that is up: what a link-up does. Ends when it is cancelled."""
+        while True:
+            await asyncio.sleep(TEND_S)
+            for name in [name for name, link in self._links.items() if link.state.up]:
+                await asyncio.to_thread(self.on_contact, name)
+
     async def leave(self, name: str) -> None:
         """Keep it no longer; the node agent goes on."""
         link = self._links.pop(name, None)
@@ -142,12 +151,11 @@ class Links:
 
     async def _contact(self, name: str) -> None:
         """A link is up: see that a node agent runs there, or clean up what was removed while it was away."""
-        node = self.settings.node_of(name)
-        if node is None or node.removed is not None:
-            self.on_late_contact(name)
-            return
         try:
-            await self._start_agent(name)
+            await asyncio.to_thread(self.on_contact, name)
+            node = self.settings.node_of(name)
+            if node is not None and node.removed is None:
+                await self._start_agent(name)
         except (PancodeError, ValueError) as exc:
             log.warning("link %s: the node agent could not be looked after: %s", name, exc)
 
