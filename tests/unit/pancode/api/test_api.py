@@ -1,0 +1,383 @@
+"""The API on the real plane in memory: what is asked wrongly, refused, admitted, steered and followed."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.event import Revoked
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.order import Order
+from pancode.api.app import VERBS
+from pancode.domain.records import Balance, Fence, Node, Run, RunState, Setting
+from tests.unit.pancode.api.world import FINGERPRINT, Http, MemoryCoordinator, client_of, events_of
+from tests.unit.pancode.control.world import Desk, Puppet, failed
+
+
+class World:
+    """A coordinator with one node that listens, and its API."""
+
+    def __init__(self, home: Path) -> None:
+        self.desk = Desk()
+        self.node = Puppet(self.desk)
+        self.node.breathe()
+        self.coordinator = MemoryCoordinator(self.desk, home)
+        self.http: Http = client_of(self.coordinator)
+
+    def shell(self, **more: Any) -> dict[str, Any]:
+        return {"task": "true", "runtime": "shell", "workspace": "none", **more}
+
+    def dispatch(self, **more: Any) -> dict[str, Any]:
+        answer = self.http.post("/v1/runs", self.shell(**more))
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    def claim(self) -> Order:
+        order = self.node.claim()
+        assert order is not None
+        return order
+
+    def problem(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        answer = self.http.get(path) if method == "GET" else self.http.post(path, body)
+        assert answer.status_code >= 400
+        assert answer.headers["content-type"] == "application/problem+json"
+        told: dict[str, Any] = answer.json()
+        assert told["status"] == answer.status_code and told["message"] == told["title"]
+        return told
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+# -- wrong questions -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words", "fix"),
+    [
+        ("/v1/runs", {"tsk": "x"}, "unknown key 'tsk'", "task"),
+        ("/v1/runs", {"task": "x", "mode": "bild"}, "mode", "'build'"),
+        ("/v1/runs", {"task": "x", "settings": {"budget.ceiling": "99"}}, "settings", "budget.per_run"),
+        ("/v1/runs", {"task": "x", "priority": "high"}, "priority", ""),
+        ("/v1/budget/ceiling", {"usd": "-1"}, "usd", ""),
+        ("/v1/budget/ceiling", {"usd": "1", "scope": "week"}, "week", "day"),
+        ("/v1/queues/pause", {"queue": "pool.node.n2"}, "pool.node.n2", "pool.node.n1"),
+    ],
+)
+def test_a_wrong_request_is_told_its_path_and_the_nearest_name(
+    world: World, path: str, body: object, words: str, fix: str
+) -> None:
+    told = world.problem("POST", path, body)
+    assert words in told["message"] and fix in told["fix"]
+    assert told["exit_code"] in (2, 4)
+
+
+def test_wrong_paths_parameters_and_bodies(world: World) -> None:
+    assert world.problem("GET", "/v1/rnus")["code"] == "no_such_route"
+    assert world.problem("GET", "/v1/runs?limmit=3")["fix"] == "did you mean limit?"
+    assert world.problem("GET", "/v1/runs?limit=-3")["code"] == "bad_value"
+    assert world.problem("GET", "/v1/runs/r-9999x")["exit_code"] == 4
+
+
+def test_an_unforeseen_failure_is_internal_and_says_where_to_look(world: World) -> None:
+    world.coordinator.around = None  # type: ignore[method-assign, assignment]
+    told = world.problem("GET", "/v1/budget")
+    assert (told["status"], told["exit_code"], told["code"]) == (500, 1, "internal")
+    assert "TypeError" in told["why"] and "coordinator.log" in told["fix"]
+
+
+def test_every_verb_has_its_own_path_and_method() -> None:
+    assert len({(verb.method, verb.path) for verb in VERBS}) == len(VERBS)
+
+
+# -- dispatch --------------------------------------------------------------------------------------
+
+
+def test_dispatch_passes_ten_gates_and_is_bound_at_once(world: World) -> None:
+    queued = world.dispatch()
+    run = queued["run"]
+    why = world.http.get(f"/v1/runs/{run}/why").json()
+    gates = [d["what"] for d in why["decisions"] if d["kind"] == "gate"]
+    assert [g for g in gates if g != "budget"] == (
+        "mode mutation drain recursion task paths safety agent routing".split()
+    )
+    assert world.claim().identity.run == run  # the response's own round has signed and pushed it
+    assert why["now"] == "pending: offered to n1"
+
+
+def test_a_refusal_names_its_gate_and_nothing_is_left(world: World) -> None:
+    told = world.problem("POST", "/v1/runs", world.shell(mode="plan"))
+    assert (told["exit_code"], told["code"], told["status"]) == (5, "refused_mode", 409)
+    assert told["why"] == "gate 1 of 10: mode"
+    assert world.desk.rows(Run) == [] and world.desk.rows(Balance) == []
+    assert world.http.get("/v1/audit", about="admission").json()["audit"][0]["what"] == "refused"
+
+
+def test_an_unknown_node_is_not_found_with_the_nearest_name(world: World) -> None:
+    told = world.problem("POST", "/v1/runs", world.shell(node="n11"))
+    assert told["exit_code"] == 4 and "did you mean n1?" in told["why"]
+    assert world.desk.rows(Run) == []
+
+
+def test_the_ceiling_refuses_with_the_numbers(world: World) -> None:
+    told = world.problem("POST", "/v1/runs", world.shell(budget="10.01"))
+    assert told["exit_code"] == 5 and "ceiling: $10.00" in told["message"]
+    world.desk.check_books()
+
+
+def test_a_dry_run_shows_all_ten_gates_and_changes_nothing(world: World) -> None:
+    answer = world.http.post("/v1/runs", world.shell(dry_run=True, mode="plan")).json()
+    assert [g["gate"] for g in answer["gates"]] == (
+        "mode mutation drain recursion task paths safety budget agent routing".split()
+    )
+    assert answer["admitted"] is False and answer["nodes"][0]["node"] == "n1"
+    assert world.desk.rows(Run) == []
+
+
+def test_settings_of_one_call_count_less_than_its_flags(world: World) -> None:
+    told = world.problem("POST", "/v1/runs", world.shell(settings={"dispatch.safety": "suggest"}))
+    assert told["code"] == "refused_safety"
+    world.dispatch(settings={"dispatch.safety": "suggest"}, safety="auto-edit")
+
+
+def test_a_run_cannot_raise_what_its_parent_has(world: World) -> None:
+    parent = world.dispatch(mode="review", agent="reviewer", told_only=True)["run"]
+    told = world.problem("POST", "/v1/runs", world.shell(parent=parent, depth=1))
+    assert told["exit_code"] == 5 and parent in told["message"]
+
+
+# -- looking ---------------------------------------------------------------------------------------
+
+
+def test_a_prefix_is_enough_while_it_is_unambiguous(world: World) -> None:
+    world.desk.dispatch("r-0001")
+    world.desk.dispatch("r-0012")
+    world.desk.dispatch("r-0123")
+    assert world.http.get("/v1/runs/012/brief").json()["run"] == "r-0123"
+    assert world.http.get("/v1/runs/last/brief").json()["run"] in ("r-0001", "r-0012", "r-0123")
+    told = world.problem("GET", "/v1/runs/r-00/brief")
+    assert told["exit_code"] == 2 and "r-0001, r-0012" in told["why"]
+
+
+def test_a_running_run_of_a_silent_node_is_unknown_not_lost(world: World) -> None:
+    run = world.dispatch()["run"]
+    world.node.start(world.claim())
+    world.desk.turn(200)
+    world.desk.clock.ms += 60_000
+    shown = world.http.get(f"/v1/runs/{run}/brief").json()
+    assert shown["state"] == "running" and "unknown since" in shown["notes"][0] and "n1" in shown["notes"][0]
+
+
+def test_the_fleet_says_since_when_and_what_to_do(world: World) -> None:
+    world.desk.plane.add_node(Node("n2", world.desk.clock.wall_ms(), {}, {"gpu": "24g"}, 3))
+    nodes = {n["name"]: n for n in world.http.get("/v1/fleet").json()["nodes"]}
+    assert nodes["n1"]["state"] == "online" and nodes["n1"]["clock_skew_s"] < -1e9
+    assert ["its clock is" in p["what"] for p in nodes["n1"]["problems"]] == [True]
+    assert nodes["n2"]["state"] == "new" and nodes["n2"]["labels"] == {"gpu": "24g"}
+    assert nodes["n2"]["problems"][0]["fix"] == "pancode fleet up n2"
+    since = nodes["n1"]["since"]
+    world.desk.clock.ms += 1_000
+    assert world.http.get("/v1/fleet").json()["nodes"][0]["since"] == since
+
+
+# -- steering --------------------------------------------------------------------------------------
+
+
+def test_a_paused_queue_says_so_to_those_who_wait(world: World) -> None:
+    world.http.post("/v1/queues/pause", {"queue": "pool.any", "reason": "disk full"})
+    run = world.dispatch()["run"]
+    shown = world.http.get("/v1/queues", name="any").json()["queues"][0]
+    assert shown["paused"] == "disk full" and shown["orders"][0]["run"] == run
+    assert "disk full" in world.http.get(f"/v1/runs/{run}/brief").json()["reason"]
+    world.http.post("/v1/queues/resume", {"queue": "pool.any"})
+    assert world.claim().identity.run == run and world.desk.rows(Setting, name="pause:any") == []
+
+
+@pytest.mark.parametrize("queue", [None, "n1"])
+def test_the_fleet_or_a_node_can_be_paused(world: World, queue: str | None) -> None:
+    world.http.post("/v1/queues/pause", {"queue": queue, "reason": "keys"})
+    run = world.dispatch()["run"]
+    assert world.node.claim() is None
+    assert "keys" in world.http.get(f"/v1/runs/{run}/brief").json()["reason"]
+    world.http.post("/v1/queues/resume", {"queue": queue})
+    assert world.claim().identity.run == run
+
+
+def test_a_waiting_run_is_taken_out_a_running_one_is_not(world: World) -> None:
+    world.http.post("/v1/queues/pause", {})
+    waiting = world.dispatch()["run"]
+    out = world.http.post(f"/v1/queues/runs/{waiting}/remove", {"by": "ana"}).json()
+    assert (out["state"], out["outcome"]) == ("ended", "interrupted")
+    world.http.post("/v1/queues/resume", {})
+    running = world.dispatch()["run"]
+    world.node.start(world.claim())
+    world.desk.turn()
+    told = world.problem("POST", f"/v1/queues/runs/{running}/remove", {})
+    assert told["code"] == "not_waiting" and told["fix"] == f"pancode runs stop {running}"
+
+
+def test_a_stop_waits_for_the_nodes_own_word(world: World) -> None:
+    run = world.dispatch()["run"]
+    world.node.start(world.claim())
+    world.desk.turn()
+    told = world.http.post(f"/v1/runs/{run}/stop", {"by": "ana", "reason": "wrong"}).json()
+    assert told["state"] == "interrupting" and "not confirmed" in told["reason"]
+    assert [c.body.kind for c in world.node.controls()][-1] == "stop"
+
+
+def test_a_drained_fleet_refuses_and_a_resumed_one_takes(world: World) -> None:
+    told = world.http.post("/v1/fleet/drain", {"reason": "new disk"}).json()
+    assert told == {"nodes": ["n1"], "draining": "new disk"}
+    refused = world.problem("POST", "/v1/runs", world.shell())
+    assert refused["code"] == "refused_drain" and "new disk" in refused["message"]
+    world.http.post("/v1/fleet/resume", {})
+    assert world.desk.row(Node, "n1").draining is None
+    world.dispatch()
+
+
+def test_ceilings_and_costs_by_hand(world: World) -> None:
+    shown = world.http.post("/v1/budget/ceiling", {"by": "ana", "usd": "20"}).json()
+    assert shown["scopes"][0]["ceiling_usd"] == "20"
+    node = world.http.post("/v1/budget/ceiling", {"usd": "5", "scope": "node:n1"}).json()
+    assert {"node:n1", "5"} <= {v for s in node["scopes"] for v in s.values() if isinstance(v, str)}
+    run = world.desk.dispatch("r-0009").id
+    told = world.problem("POST", "/v1/budget/settle", {"run": run, "usd": "1"})
+    assert "not unknown" in told["message"]
+
+
+def test_retry_is_admitted_anew(world: World) -> None:
+    run = world.dispatch(verify=["grep -q 'a b' x"], timeout_ms=5_000)["run"]
+    assert world.problem("POST", f"/v1/runs/{run}/retry", {})["code"] == "not_ended"
+    world.http.post(f"/v1/runs/{run}/stop", {})
+    world.node.say(world.claim().identity, _revoked())
+    world.desk.turn()
+    again = world.http.post(f"/v1/runs/{run}/retry", {"by": "ana"}).json()
+    fresh = world.desk.row(Run, again["run"])
+    assert fresh.retry_of == run and fresh.state is RunState.PENDING and fresh.created_by == "ana"
+    assert fresh.gates[0]["argv"] == ["grep", "-q", "a b", "x"] and fresh.limits["wall_ms"] == 5_000
+
+
+def _revoked() -> Any:
+    return Revoked(reason="stopped")
+
+
+# -- following -------------------------------------------------------------------------------------
+
+
+def test_progress_is_told_to_its_end(world: World) -> None:
+    run = world.dispatch()["run"]
+    order = world.claim()
+    world.node.start(order)
+    world.node.deliver(order, exit_code=0)
+    world.desk.turn()
+    events = events_of(world.http.get(f"/v1/runs/{run}/events"))
+    assert events[-1][0] == "run" and events[-1][1]["outcome"] == "done"
+
+
+def test_a_log_is_read_by_offset_without_gap_or_double(world: World) -> None:
+    run = world.dispatch()["run"]
+    order = world.claim()
+    world.node.start(order)
+    whole = bytes(range(256)) * 600
+    world.coordinator.streams.put(order.identity, "out", whole)
+    world.node.deliver(order)
+    world.desk.turn()
+    got, offset, state = b"", 0, "more"
+    while state == "more":
+        piece = world.http.get(f"/v1/runs/{run}/log", offset=str(offset))
+        got += piece.content
+        offset, state = int(piece.headers["Pancode-Next"]), piece.headers["Pancode-State"]
+    assert got == whole and state == "end" and offset == len(whole)
+    events = events_of(world.http.get(f"/v1/runs/{run}/log", offset="100", follow="1"))
+    assert [k for k, _ in events][-1] == "end" and events[-1][1]["complete"] is True
+    rest = b"".join(base64.b64decode(data["b64"]) for kind, data in events if kind == "log")
+    assert rest == whole[100:]
+
+
+def test_a_log_goes_on_with_the_next_attempt(world: World) -> None:
+    run = world.dispatch(attempts=2)["run"]
+    first = world.claim()
+    world.coordinator.streams.put(first.identity, "out", b"first\n")
+    world.node.start(first)
+    world.node.deliver(first, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
+    world.desk.turn()
+    world.desk.turn(world.desk.rules.retry_pause_ms)
+    world.node.breathe()
+    second = world.claim()
+    world.coordinator.streams.put(second.identity, "out", b"second\n")
+    world.node.start(second)
+    world.node.deliver(second)
+    world.desk.turn()
+    kinds = [kind for kind, _ in events_of(world.http.get(f"/v1/runs/{run}/log", attempt="1.1", follow="1"))]
+    assert kinds == ["log", "attempt", "log", "end"]
+    assert world.http.get(f"/v1/runs/{run}/log").content == b"second\n"
+    assert world.desk.row(Fence, run, 2).attempt == 2
+
+
+def test_a_streams_name_cannot_leave_its_folder(world: World) -> None:
+    run = world.dispatch()["run"]
+    world.claim()
+    assert world.problem("GET", f"/v1/runs/{run}/log?stream=../x")["exit_code"] == 2
+
+
+# -- machines --------------------------------------------------------------------------------------
+
+
+def test_bring_up_tells_its_steps_and_who_failed(world: World) -> None:
+    world.desk.plane.add_node(Node("n2", 0, {}, {}, 1))
+    world.coordinator.fleet.sick.add("n2")
+    events = events_of(world.http.post("/v1/fleet/up", {"by": "ana"}))
+    assert [e[1]["state"] for e in events if e[0] == "progress"] == ["started", "done", "started", "failed"]
+    results = {r["node"]: r for r in events[-1][1]["results"]}
+    assert results["n1"]["ok"] and results["n2"]["problems"][0]["fix"] == "install python3"
+    assert {n["name"] for n in events[-1][1]["nodes"]} == {"n1", "n2"}
+
+
+def test_a_machine_is_probed_asked_for_added_and_removed(world: World) -> None:
+    body = {"name": "gpubox", "by": "ana", "environ": {"SSH_AUTH_SOCK": "/s"}, "labels": {"gpu": "24g"}}
+    probed = world.http.post("/v1/nodes/probe", body).json()
+    assert probed["questions"][0]["value"] == FINGERPRINT and probed["warnings"]
+    assert world.coordinator.fleet.callers[0].environ == {"SSH_AUTH_SOCK": "/s"}
+    assert world.problem("POST", "/v1/nodes", body)["code"] == "fingerprint_not_accepted"
+    added = world.http.post("/v1/nodes", {**body, "fingerprint": FINGERPRINT})
+    assert added.status_code == 201 and added.json()["labels"] == {"gpu": "24g"}
+    assert world.problem("POST", "/v1/nodes/gpuboks/remove", {})["why"] == "did you mean gpubox?"
+    kind, result = events_of(world.http.post("/v1/nodes/gpubox/remove", {}))[-1]
+    assert kind == "result" and result["ok"]
+    assert world.problem("GET", "/v1/nodes/gpubox")["exit_code"] == 4
+
+
+def test_down_asks_first_while_runs_are_in_flight(world: World) -> None:
+    run = world.dispatch()["run"]
+    told = world.problem("POST", "/v1/fleet/down", {})
+    assert told["code"] == "runs_in_flight" and run in told["why"]
+    assert events_of(world.http.post("/v1/fleet/down", {"now": True}))[-1][0] == "result"
+    assert world.http.post("/v1/shutdown").json()["stopping"] is True
+    assert world.coordinator.story[-1] == "shutdown"
+
+
+# -- code and catalogue ----------------------------------------------------------------------------
+
+
+def test_a_diff_is_bytes_and_a_landing_is_told(world: World) -> None:
+    run = world.dispatch()["run"]
+    assert world.http.get(f"/v1/runs/{run}/diff").content.endswith(b"\xff\n")
+    assert world.http.post(f"/v1/runs/{run}/land", {}).json()["status"] == "landed"
+
+
+def test_what_there_is_to_choose_from(world: World) -> None:
+    agents = world.http.get("/v1/agents").json()["agents"]
+    assert {"scout", "builder", "red-team"} <= {a["name"] for a in agents}
+    assert world.http.get("/v1/agents", name="dev").json()["agents"][0]["name"] == "builder"
+    assert world.problem("GET", "/v1/agents?name=bulder")["why"] == "did you mean builder?"
+    shell = next(r for r in world.http.get("/v1/runtimes").json()["runtimes"] if r["name"] == "shell")
+    assert shell["nodes"][0]["node"] == "n1"
+    assert [m["name"] for m in world.http.get("/v1/modes").json()["modes"] if m["default"]] == ["build"]
+    levels = {s["name"]: s for s in world.http.get("/v1/safety").json()["safety"]}
+    assert levels["auto-edit"]["default"] and "git_push" not in levels["auto-edit"]["allows"]
+    assert {"key", "value", "origin"} == set(world.http.get("/v1/config").json()["settings"][0])

@@ -1,0 +1,183 @@
+"""A coordinator for faces on memory adapters: the real plane, a fleet that does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+
+from node_agent.wire.identity import AttemptId
+from pancode.api.app import build_app
+from pancode.api.desk import Desk as ApiDesk
+from pancode.config.surroundings import FileSurroundings
+from pancode.control.faces import (
+    Caller,
+    NodeResult,
+    NodeSpec,
+    Probed,
+    Progress,
+    ProgressLine,
+    Question,
+)
+from pancode.control.plane import Plane
+from pancode.domain.records import Node, Run
+from pancode.errors import UsageError, WorkspaceError
+from tests.unit.pancode.control.world import Desk
+
+FINGERPRINT = "SHA256:abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+FACTS = {
+    "pid": 4711,
+    "version": "0.1.0",
+    "home": "/h",
+    "started_at": "2026-11-20T00:00:00.000Z",
+    "after_reboot": "",
+}
+
+
+class MemoryStreams:
+    """Logs by (identity, name)."""
+
+    def __init__(self) -> None:
+        self.bytes: dict[tuple[str, str], bytes] = {}
+
+    def put(self, identity: AttemptId, name: str, data: bytes) -> None:
+        self.bytes[(str(identity), name)] = self.bytes.get((str(identity), name), b"") + data
+
+    def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
+        return len(self.bytes.get((str(identity), name), b"")) == size
+
+    def read(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
+        if "/" in name:
+            raise ValueError(name)
+        return self.bytes.get((str(identity), name), b"")[offset : offset + limit]
+
+    def names(self, identity: AttemptId) -> list[str]:
+        return sorted(name for who, name in self.bytes if who == str(identity))
+
+
+class ToldFleet:
+    """Bring-up as a test wants it; `sick` nodes fail."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.sick: set[str] = set()
+        self.callers: list[Caller] = []
+
+    def probe(self, spec: NodeSpec, caller: Caller) -> Probed:
+        self.callers.append(caller)
+        text = f"{spec.name} has the host key {FINGERPRINT}"
+        return Probed(
+            {"name": spec.name}, (Question("host_key", text, FINGERPRINT),), ("Match is not honoured",)
+        )
+
+    def add(self, spec: NodeSpec, caller: Caller) -> Node:
+        if spec.fingerprint != FINGERPRINT:
+            raise UsageError("not accepted", code="fingerprint_not_accepted")
+        node = Node(spec.name, self.desk.clock.wall_ms(), {}, dict(spec.labels), spec.slots or 4)
+        self.desk.plane.add_node(node)
+        return node
+
+    def up(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
+        with self.desk.ledger.transaction() as tx:
+            known = list(names) or [node.name for node in tx.find(Node)]
+        for name in known:
+            progress(ProgressLine(name, "connect", "started"))
+            progress(ProgressLine(name, "connect", "failed" if name in self.sick else "done", "said", 0.5))
+        sick = ({"what": "no Python", "fix": "install python3"},)
+        return [NodeResult(n, n not in self.sick, sick if n in self.sick else ()) for n in known]
+
+    def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
+        return [NodeResult(name, True) for name in names]
+
+    def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
+        progress(ProgressLine(name, "remove", "done"))
+        self.desk.plane.revoke(name)
+        self.desk.plane.forget_node(name)
+        return NodeResult(name, True, changed=("removed",))
+
+    def trust(self, name: str, fingerprint: str, caller: Caller) -> NodeResult:
+        return NodeResult(name, True, changed=(fingerprint,))
+
+    def doctor(self, names: Sequence[str], caller: Caller) -> list[dict[str, Any]]:
+        return [{"node": "n1", "what": "reached", "ok": True, "fix": ""}]
+
+
+class ToldCode:
+    """diff and land without git."""
+
+    def diff(self, run: Run, stat: bool) -> bytes:
+        return b"--- a\n+++ b\xff\n"
+
+    def land(self, run: Run, gates: bool) -> dict[str, Any]:
+        if run.landed == "conflict":
+            raise WorkspaceError("a conflict in a.txt", why="changed here and by the run", fix="look")
+        told: dict[str, Any] = {"conflicts": [], "gate": None, "recovered": None}
+        return {"status": "landed", "commit": "c" * 40, "files": ["a.txt"], **told}
+
+
+class MemoryCoordinator:
+    """pancode.control.faces.Coordinator on memory."""
+
+    def __init__(self, desk: Desk, home: Path) -> None:
+        self.desk = desk
+        self.home = home
+        self.fleet = ToldFleet(desk)
+        self.code = ToldCode()
+        self.streams = MemoryStreams()
+        self.story: list[str] = []
+
+    @property
+    def plane(self) -> Plane:
+        return self.desk.plane
+
+    def around(self, flags: Mapping[str, object]) -> FileSurroundings:
+        return FileSurroundings(self.home, {}, flags, machine=self.home / "none.yaml")
+
+    def start(self) -> None:
+        self.story.append("start")
+
+    def mend(self) -> str:
+        self.story.append("mend")
+        return ""
+
+    def stop(self, stop_valkey: bool) -> None:
+        self.story.append(f"stop valkey={stop_valkey}")
+
+
+def app_of(coordinator: MemoryCoordinator) -> tuple[Starlette, ApiDesk]:
+    desk = ApiDesk(coordinator, dict(FACTS), lambda: coordinator.story.append("shutdown"))
+    return build_app(desk), desk
+
+
+class Http:
+    """Requests to the application, without a socket; each is answered to its end."""
+
+    def __init__(self, app: Starlette) -> None:
+        self._app = app
+
+    def get(self, path: str, **query: str) -> httpx.Response:
+        return asyncio.run(self._send("GET", path, query, None))
+
+    def post(self, path: str, body: object = None) -> httpx.Response:
+        return asyncio.run(self._send("POST", path, {}, body if body is not None else {}))
+
+    async def _send(self, method: str, path: str, query: dict[str, str], body: object) -> httpx.Response:
+        transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://pancode") as client:
+            return await client.request(method, path, params=query or None, json=body)
+
+
+def client_of(coordinator: MemoryCoordinator) -> Http:
+    return Http(app_of(coordinator)[0])
+
+
+def events_of(answer: httpx.Response) -> list[tuple[str, Any]]:
+    """(kind, data) of a stream of server-sent events."""
+    blocks = [block for block in answer.text.split("\n\n") if "event:" in block]
+    lines = [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
+    return [(line["event"], json.loads(line["data"])) for line in lines]
