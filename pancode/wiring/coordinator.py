@@ -12,6 +12,9 @@ from node_agent.wire.clock import Ids, SystemClock, SystemIds
 from pancode import __version__
 from pancode.adapters.bundle.store import BundleStore
 from pancode.adapters.files import FileArchive
+from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.port import GitDepot
+from pancode.adapters.git.streams import Streams
 from pancode.adapters.redis_bus.bus import RedisBus
 from pancode.adapters.ssh.connect import Timing
 from pancode.adapters.ssh.link import Backoff
@@ -25,7 +28,7 @@ from pancode.control.plane import Plane
 from pancode.domain.records import Node, Setting
 from pancode.errors import ConfigError
 from pancode.ports import Ledger
-from pancode.wiring.depot import DeskDepot, depot_server
+from pancode.wiring.depot import depot_server
 from pancode.wiring.fleet import Fleet, FleetParts
 from pancode.wiring.home import Home
 from pancode.wiring.links import Links, LinkSettings
@@ -55,17 +58,20 @@ class Coordinator:
         self.ledger: Ledger = SqlLedger(home.ledger)
         self._access = self._redis()
         self.bus = RedisBus(self._access, self._clock)
-        self.depot = DeskDepot(home, self._clock)
+        self.depot = GitDepot(Depot(home.depots), Streams(home.root), self._clock)
         self.key = home.signing_key(self._ids)
         self.fleet_id = _fleet_id(self.ledger, self._clock.wall_ms(), self._ids)
         self.plane = self._plane()
         self._depot_socket = _socket_path(home.root, "depot.sock")
-        self._server = depot_server(self._depot_socket, self.depot, self.plane.core, self._ids)
+        self._server = depot_server(
+            self._depot_socket, self.depot.depot, self.depot.streams, self.plane.core, self._ids
+        )
         self.loop = LoopThread("ssh")
         self.fleet = self._fleet(Path(environ.get("HOME") or Path.home()))
 
     def start(self) -> None:
-        """Begin the epoch, then let nodes in."""
+        """Clear up after a killed one, begin the epoch, then let nodes in."""
+        self.depot.depot.mend()
         self.plane.start()
         self._server.start()
         self.fleet.start()

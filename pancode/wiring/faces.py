@@ -50,7 +50,7 @@ class FaceCoordinator:
         self._around = FileSurroundings(self._root, self._environ)
         self.plane: Plane = inner.plane
         self.fleet = FaceFleet(inner.fleet)
-        self.code = DepotCode(inner.depot.git, inner.plane)
+        self.code = DepotCode(inner.depot.depot, inner.plane)
         self.streams = FaceStreams(inner.depot.streams)
 
     def around(self, flags: Mapping[str, object]) -> FileSurroundings:

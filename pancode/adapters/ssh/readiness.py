@@ -8,7 +8,8 @@ from enum import StrEnum
 from pancode.adapters.bundle.platform import MACHINES, MINORS, OLDEST_GLIBC, NodePlatform
 from pancode.adapters.ssh.probe import HomeState, LibcKind, NodeProbe, Python
 
-OLDEST_GIT = (2, 28)
+OLDEST_GIT = (2, 31)
+"""Older ones ignore settings from the environment, and with them our hardening."""
 NEEDED_DISK = 160 << 20
 """Bytes free in the home folder of a fresh node: the archive, the unpacked bundle, the journal."""
 KEPT_DISK = 48 << 20
@@ -111,7 +112,7 @@ def _programs(probe: NodeProbe) -> list[NodeProblem]:
         out.append(NodeProblem("git", "git is missing", "install git there, e.g. `apt install git`"))
     elif probe.git < OLDEST_GIT:
         version = ".".join(map(str, probe.git))
-        out.append(NodeProblem("git", f"git {version} is too old", "install git 2.28 or newer"))
+        out.append(NodeProblem("git", f"git {version} is too old", "install git 2.31 or newer"))
     return out
 
 
