@@ -11,6 +11,7 @@ from node_agent.wire.policy import Mode, Safety
 from pancode.config.values import Commands, Duration, Money, Names, Size
 from pancode.domain.agents import DEFAULT_AGENT
 from pancode.domain.request import Defaults, Project
+from pancode.errors import ConfigError
 
 MINUTE_MS = 60_000
 
@@ -70,6 +71,13 @@ class Redis(Part):
     url: str | None = Field(default=None, pattern=r"^(redis|rediss|unix)://")
 
 
+class Allow(Part):
+    """What a repository may ask of the nodes, beyond its own files. Only the owner says so."""
+
+    env: Names = ()
+    secrets: Names = ()
+
+
 class Timing(Part):
     """When silence means what, and how often things are said. `factor` scales all of them."""
 
@@ -95,6 +103,7 @@ class Settings(Part):
     models: Models = Models()
     nodes: Nodes = Nodes()
     redis: Redis = Redis()
+    allow: Allow = Allow()
     timing: Timing = Timing()
     setup: Commands = ()
     verify: Commands = ()
@@ -120,8 +129,21 @@ class Settings(Part):
         )
 
     def project(self) -> Project:
-        """The repository's own part, as resolution takes it."""
+        """The repository's own part, as resolution takes it. ConfigError for a name that was not allowed."""
+        self._check_allowed("env", self.env, self.allow.env)
+        self._check_allowed("secrets", self.secrets, self.allow.secrets)
         return Project(setup=self.setup, verify=self.verify, env=self.env, secrets=self.secrets)
+
+    def _check_allowed(self, key: str, asked: Names, allowed: Names) -> None:
+        """A repository is a stranger: its set-up and gates run with what it asks for."""
+        refused = [name for name in asked if name not in allowed]
+        if refused:
+            raise ConfigError(
+                f"the repository asks for {key} that its owner was not asked about: {', '.join(refused)}",
+                why=f"allow.{key} in your own pancode.yaml does not name them",
+                fix=f"if you trust this repository with them, add to pancode.yaml in PANCODE_HOME: "
+                f"allow: {{{key}: [{', '.join((*allowed, *refused))}]}}",
+            )
 
 
 OWN_OF_PROJECT = ("setup", "verify", "env", "secrets")

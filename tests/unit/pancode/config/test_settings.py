@@ -113,7 +113,8 @@ verify:
 env: [LANG]
 secrets: [API_KEY]
 dispatch: {agent: scout, on_lost: retry, max_attempts: 2}
-"""
+""",
+        user="allow: {env: [LANG], secrets: [API_KEY]}",
     )
     assert found.settings.project() == Project(
         setup=(("npm", "ci"), ("sh", "-euc", "make | tee log")),
@@ -152,7 +153,7 @@ def test_a_repository_may_not_set_what_is_the_owners(loaded: Load, places: Place
     [
         ("budget:\n  cieling: 5", "pancode.yaml:2: unknown key budget.cieling", "did you mean ceiling?"),
         ("bugdet:\n  ceiling: 5", "pancode.yaml:1: unknown key bugdet", "did you mean budget?"),
-        ("zzz: 1", "unknown key zzz", "known are budget, dispatch"),
+        ("zzz: 1", "unknown key zzz", "known are allow, budget, dispatch"),
         ("nodes:\n  slots: many", "pancode.yaml:2: nodes.slots: 'many' does not fit", "correct nodes.slots"),
         ("nodes:\n  slots: '4'", "nodes.slots: '4' does not fit", "correct"),
         ("nodes:\n  slots: true", "nodes.slots: True does not fit", "correct"),

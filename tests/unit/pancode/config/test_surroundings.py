@@ -105,3 +105,23 @@ def test_paths_of_a_task(around: FileSurroundings, tmp_path: Path, shop: Path) -
         PathFact("./out.py", os.path.realpath(tmp_path / "shop-old" / "b.py"), False, True),
     )
     assert around.paths("read /etc/passwd", str(shop), None) == ()
+
+
+def test_a_repository_gets_no_secret_that_its_owner_did_not_allow(tmp_path: Path) -> None:
+    home, project = tmp_path / "home", tmp_path / "project"
+    home.mkdir()
+    project.mkdir()
+    (project / "pancode.yaml").write_text("secrets: [API_KEY, DB]\n")
+    around = FileSurroundings(home, {}, machine=tmp_path / "none")
+    with pytest.raises(ConfigError, match="API_KEY, DB") as refused:
+        around.project(str(project))
+    assert "allow: {secrets: [API_KEY, DB]}" in refused.value.fix
+    (home / "pancode.yaml").write_text("allow: {secrets: [API_KEY, DB]}\n")
+    assert around.project(str(project)).secrets == ("API_KEY", "DB")
+
+
+def test_a_repository_cannot_allow_itself_anything(tmp_path: Path) -> None:
+    (tmp_path / "pancode.yaml").write_text("allow: {secrets: [API_KEY]}\n")
+    around = FileSurroundings(tmp_path / "home", {}, machine=tmp_path / "none")
+    with pytest.raises(ConfigError, match="allow"):
+        around.project(str(tmp_path))
