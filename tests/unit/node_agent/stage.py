@@ -35,6 +35,7 @@ from node_agent.wire import keys
 from node_agent.wire.clock import Clock, FleetTime
 from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody
 from node_agent.wire.event import Event, Refused, Revoked
+from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import Inventory
@@ -116,7 +117,7 @@ class Coordinator:
             "time": self.now(),
             "answers": None if heard is None else heard.nonce,
             "cursors": dict(self.cursors),
-            "control_seq": self.controls,
+            "control_floor": 0,
         }
         self.uplink.pulse = Beat(**{**fields, **changes}).signed(COORDINATOR).model_dump_json().encode()
 
@@ -277,3 +278,21 @@ class Stage(Coordinator):
             return not self.uplink.queue and not self.cursors and not self.journal.live()
 
         self.go(ms, quiet)
+
+
+LONG = Script(duration_ms=600_000)
+
+
+def running(script: Script = LONG) -> Stage:
+    stage = Stage(script=lambda _: script)
+    stage.push(order_of())
+    assert stage.go(20_000, lambda: len(stage.host.spawns) == 1)
+    return stage
+
+
+def why(stage: Stage, one: str = f"{RUN}.1.1") -> list[OrderRefusal]:
+    return [
+        event.body.why
+        for key, event in sorted(stage.events.items())
+        if key[0] == one and isinstance(event.body, Refused)
+    ]
