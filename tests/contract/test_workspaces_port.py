@@ -1,0 +1,173 @@
+"""What the job relies on of workspaces and of the depot, in memory and with real git over a real socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from node_agent.memory import (
+    MemoryClock,
+    MemoryDepot,
+    MemoryDepotLink,
+    MemoryHost,
+    MemoryRunner,
+    MemoryWorkspaces,
+    Script,
+)
+from node_agent.ports import DepotLink, LinkDown, Stamp, StepFailed, Workspaces
+from node_agent.spool import Plan, Step, StepKind
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.order import Workspace
+from node_agent.workspace.workspaces import Workspaces as GitWorkspaces
+from pancode.adapters.git.depot import Depot
+from tests.integration.git.depot_world import World
+from tests.integration.git.repos import workspace_of
+
+ONE = AttemptId.parse("r-aaaa.1.1")
+STAMP = Stamp("did it", 1_790_000_000_000)
+NONE = Workspace(kind="none")
+
+
+@dataclass
+class Room:
+    """Both ports, and a hand on the far end and on the files."""
+
+    spaces: Workspaces
+    link: DepotLink
+    git: Workspace
+    outputs: Path
+    work: Callable[[], None]
+    """An agent changes a.txt in the checkout and writes 5 bytes of output."""
+    cut: Callable[[bool], None]
+    arrived: Callable[[], str | None]
+    """The commit at the attempt's ref in the depot."""
+
+
+@pytest.fixture(params=["memory", "git"])
+def room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Room]:
+    yield from _in_memory() if request.param == "memory" else _for_real(tmp_path)
+
+
+def _in_memory() -> Iterator[Room]:
+    host, depot = MemoryHost(MemoryClock(), _five_bytes), MemoryDepot()
+    runner = MemoryRunner(host)
+    git = Workspace(kind="git", repo="repo-1", base="a" * 40, snapshot="a" * 40)
+    outputs = Path("/j")
+
+    def work() -> None:
+        step = Step("agent", StepKind.AGENT, ("x",), "/j/out", "/j/out")
+        runner.start(outputs / "work", Plan(str(ONE), "work", str(ONE), "/", {}, (step,)))
+        host.trees[str(ONE)] = True
+
+    def cut(down: bool) -> None:
+        depot.down = down
+
+    spaces, link = MemoryWorkspaces(host, depot), MemoryDepotLink(depot, runner)
+    yield Room(spaces, link, git, outputs, work, cut, lambda: depot.commits.get(str(ONE)))
+
+
+def _five_bytes(identity: AttemptId) -> Script:
+    return Script(output=b"five\n")
+
+
+def _for_real(tmp_path: Path) -> Iterator[Room]:
+    world = World(tmp_path, Depot(tmp_path / "depots"))
+    world.server.start()
+    spaces = GitWorkspaces(tmp_path / "n", world.client)
+    away = world.socket.with_suffix(".away")
+
+    def work() -> None:
+        (spaces.tree(ONE) / "a.txt").write_text("changed\n")
+        (tmp_path / "out").write_bytes(b"five\n")
+
+    def cut(down: bool) -> None:
+        (world.socket if down else away).rename(away if down else world.socket)
+
+    def arrived() -> str | None:
+        return world.depot.result_at(world.taken.repo_id, ONE)
+
+    yield Room(spaces, world.client, workspace_of(world.taken), tmp_path, work, cut, arrived)
+    world.server.stop()
+
+
+def test_prepare_is_repeatable(room: Room) -> None:
+    first = room.spaces.prepare(ONE, room.git)
+    assert room.spaces.prepare(ONE, room.git) == first
+    assert room.spaces.list() == (ONE,)
+    home = room.spaces.home(ONE, {"a/b": b"x"})
+    assert room.spaces.home(ONE, {"a/b": b"x", "c": b"y"}) == home
+    assert first not in home.parents and home not in first.parents
+
+
+def test_a_cut_link_is_a_link_that_is_down(room: Room) -> None:
+    room.cut(True)
+    with pytest.raises(LinkDown):
+        room.spaces.prepare(ONE, room.git)
+    room.cut(False)
+    room.spaces.prepare(ONE, room.git)
+    room.cut(True)
+    room.spaces.prepare(ONE, room.git)  # what is there needs no link
+    room.work()
+    made = room.spaces.commit(ONE, room.git, STAMP)
+    assert made.commit is not None
+    with pytest.raises(LinkDown):
+        room.spaces.push(ONE, room.git, made.commit)
+    with pytest.raises(LinkDown):
+        room.link.upload(ONE, "out", room.outputs / "out")
+    room.cut(False)
+    room.spaces.push(ONE, room.git, made.commit)
+    assert room.arrived() == made.commit
+
+
+def test_the_same_files_make_the_same_commit(room: Room) -> None:
+    room.spaces.prepare(ONE, room.git)
+    room.work()
+    first = room.spaces.commit(ONE, room.git, STAMP)
+    assert first.kind == "change" and first.files_changed == ("a.txt",)
+    assert room.spaces.commit(ONE, room.git, STAMP) == first
+    assert first.commit is not None
+    assert room.spaces.changed_since(ONE, first.commit) == ()
+    for _ in range(2):
+        room.spaces.push(ONE, room.git, first.commit)
+    assert room.arrived() == first.commit
+
+
+def test_nothing_done_is_said(room: Room) -> None:
+    room.spaces.prepare(ONE, room.git)
+    made = room.spaces.commit(ONE, room.git, STAMP)
+    assert (made.kind, made.commit) == ("empty", None)
+
+
+def test_no_workspace(room: Room) -> None:
+    room.cut(True)  # it needs no depot
+    room.spaces.prepare(ONE, NONE)
+    assert room.spaces.commit(ONE, NONE, STAMP).kind == "none"
+    room.spaces.remove(ONE, NONE)
+    room.cut(False)
+
+
+def test_commit_of_what_is_not_there(room: Room) -> None:
+    with pytest.raises(StepFailed) as failed:
+        room.spaces.commit(ONE, room.git, STAMP)
+    assert failed.value.kind is FailureKind.WORKSPACE
+
+
+def test_remove_is_repeatable(room: Room) -> None:
+    room.spaces.prepare(ONE, room.git)
+    room.spaces.home(ONE, {})
+    for _ in range(2):
+        room.spaces.remove(ONE, room.git)
+    assert room.spaces.list() == ()
+
+
+def test_an_upload_is_whole_and_repeatable(room: Room) -> None:
+    room.spaces.prepare(ONE, room.git)
+    room.work()
+    room.link.follow(ONE, "out", room.outputs / "out")
+    first = room.link.upload(ONE, "out", room.outputs / "out")
+    assert (first.name, first.size) == ("out", 5)
+    assert room.link.upload(ONE, "out", room.outputs / "out") == first
