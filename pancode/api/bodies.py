@@ -119,6 +119,7 @@ class SpecBody(CallerBody):
     labels: dict[str, str] = Field(default_factory=dict)
     slots: int | None = Field(default=None, ge=1, le=256)
     fingerprint: str | None = None
+    fleet_key: bool = False
     local: bool = False
     local_home: str | None = None
 

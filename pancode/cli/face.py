@@ -39,9 +39,13 @@ class Face:
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
 
+    def can_ask(self) -> bool:
+        """Whether somebody sits there."""
+        return not self.as_json and sys.stdin.isatty()
+
     def agreed(self, question: str, otherwise: str) -> bool:
         """Ask a person; where there is none, UsageError with the option that says it."""
-        if self.as_json or not sys.stdin.isatty():
+        if not self.can_ask():
             raise UsageError(f"{question} Nobody can be asked here.", fix=otherwise, code="cannot_ask")
         return click.confirm(question, default=False, err=True)
 

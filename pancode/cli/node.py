@@ -34,8 +34,13 @@ def node() -> None:
 @click.option("--slots", type=click.IntRange(1, 256), help="Runs at once (default: nodes.slots, 4).")
 @click.option("--local", is_flag=True, help="This machine; needs no SSH server.")
 @click.option("--accept-fingerprint", metavar="SHA256:...", help="The host key that you expect.")
+@click.option(
+    "--fleet-key/--no-fleet-key",
+    default=None,
+    help="Put the fleet's own SSH key there (forwarding and our commands), for links while you are away.",
+)
 @json_option
-def add(name: str, face: Face, accept_fingerprint: str | None, **given: Any) -> None:
+def add(name: str, face: Face, accept_fingerprint: str | None, fleet_key: bool | None, **given: Any) -> None:
     """Put a machine into the inventory; shows its host key and asks once."""
     client = face.client()
     spec = {k: v for k, v in given.items() if v not in (None, (), False)}
@@ -48,8 +53,19 @@ def add(name: str, face: Face, accept_fingerprint: str | None, **given: Any) -> 
     fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
     if fingerprint is not None:
         spec["fingerprint"] = fingerprint
+    if not spec.get("local"):
+        spec["fleet_key"] = _wants_key(face, name) if fleet_key is None else fleet_key
     answer = client.post("/v1/nodes", spec)
     face.show(answer, lambda: f"added {name}; bring it up: pancode fleet up {name}\n")
+
+
+def _wants_key(face: Face, name: str) -> bool:
+    """Offered once, where somebody can be asked; a script says --fleet-key."""
+    if not face.can_ask():
+        return False
+    return face.agreed(
+        f"Put a key of this fleet on {name}, so that its link comes back while you are away?", "--fleet-key"
+    )
 
 
 def _accepted(face: Face, questions: list[dict[str, Any]], given: str | None) -> str | None:

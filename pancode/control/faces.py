@@ -40,6 +40,8 @@ class NodeSpec:
     slots: int | None = None
     fingerprint: str | None = None
     """The host key that the person has seen and accepted; None: not asked yet."""
+    fleet_key: bool = False
+    """Put the fleet's own key there, so that the link comes back while nobody is there."""
     local: bool = False
     """This machine, without a system sshd. `local_home`: another HOME for it (demo)."""
     local_home: str | None = None

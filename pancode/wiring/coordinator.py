@@ -28,10 +28,11 @@ from pancode.control.plane import Plane
 from pancode.domain.records import Node, Setting
 from pancode.errors import ConfigError
 from pancode.ports import Ledger
+from pancode.wiring.bringup import FleetParts
 from pancode.wiring.depot import depot_server
-from pancode.wiring.fleet import Fleet, FleetParts
+from pancode.wiring.fleet import Fleet
 from pancode.wiring.home import Home
-from pancode.wiring.links import Links, LinkSettings
+from pancode.wiring.links import TEND_S, Links, LinkSettings
 from pancode.wiring.loop import LoopThread
 
 PATH_LIMIT = 104
@@ -111,7 +112,10 @@ class Coordinator:
     def _fleet(self, user_home: Path) -> Fleet:
         ends = Ends(redis=self._redis_socket(), depot=self._depot_socket)
         timing, backoff = _paces(self.settings.time_factor)
-        settings = LinkSettings(self.fleet_id, self.home, user_home, ends, timing, backoff, self._node_of)
+        tend_s = max(1.0, TEND_S * self.settings.time_factor)
+        settings = LinkSettings(
+            self.fleet_id, self.home, user_home, ends, timing, backoff, self._node_of, tend_s
+        )
         parts = FleetParts(
             plane=self.plane,
             bus=self.bus,

@@ -27,9 +27,10 @@ from pancode.control.plane import Plane
 from pancode.domain.fleet import Deadlines
 from pancode.domain.records import Node
 from pancode.errors import RefusedError, UsageError
+from pancode.wiring.bringup import UpResult
 from pancode.wiring.code import DepotCode
 from pancode.wiring.coordinator import Coordinator, CoordinatorSettings, build
-from pancode.wiring.fleet import Fleet, Found, UpResult
+from pancode.wiring.fleet import Fleet, Found
 from pancode.wiring.home import Home
 
 _STATES: dict[StepState, Literal["started", "done", "failed", "skipped", "note"]] = {
@@ -116,7 +117,7 @@ class FaceFleet:
         found = self._look(spec, caller)
         if not found.known:
             _check_accepted(found, spec.fingerprint)
-        return self._fleet.add(found, spec.labels, spec.slots)
+        return self._fleet.add(found, spec.labels, spec.slots, spec.fleet_key)
 
     def up(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
         results = self._fleet.up(names, _telling(progress), caller.environ.get("SSH_AUTH_SOCK"))

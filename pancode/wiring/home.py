@@ -89,6 +89,10 @@ class Home:
         folder = f"key/loopback/{name}"
         return LoopbackKeys(self._once(f"{folder}.host", make_key), self._once(f"{folder}.client", make_key))
 
+    def fleet_key(self) -> str:
+        """The private SSH key of the fleet, for nodes whose owner agreed to it; made at its first use."""
+        return self._once("key/fleet.ssh", make_key)
+
     def forget_node(self, name: str, tag: str | None) -> None:
         """Remove what was kept for a node that is gone."""
         for path in (f"key/nodes/{tag}.redis", f"key/loopback/{name}.host", f"key/loopback/{name}.client"):

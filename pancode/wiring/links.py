@@ -25,7 +25,7 @@ from pancode.errors import PancodeError
 from pancode.wiring.home import Home
 from pancode.wiring.nodes import Reach, login_for
 
-TEND_S = 60
+TEND_S = 60.0
 log = logging.getLogger("pancode.links")
 
 
@@ -40,6 +40,7 @@ class LinkSettings:
     timing: Timing
     backoff: Backoff
     node_of: Callable[[str], Node | None]
+    tend_s: float = TEND_S
 
 
 class Links:
@@ -52,6 +53,8 @@ class Links:
         self._tasks: set[asyncio.Task[None]] = set()
         self.on_contact: Callable[[str], None] = lambda _name: None
         """Called, in a thread, when a link came up, and every minute while it is up."""
+        self.silent: Callable[[str], bool] = lambda _name: False
+        """Called in a thread: whether the node is not heard although it should be."""
 
     # -- connections -----------------------------------------------------------------------------
 
@@ -82,6 +85,8 @@ class Links:
         reach = await self.reach(name)
         server = self._servers.get(name)
         own = (server.node.keys.client,) if server is not None else ()
+        if reach.fleet_key:
+            own = (*own, self.settings.home.fleet_key())
         target = replace(reach.target, agent_path=agent_path) if agent_path else reach.target
         login = login_for(reach, own, self.settings.user_home)
         return await open_session(target, reach.pins, login, self.settings.timing)
@@ -108,11 +113,17 @@ class Links:
         return self._links[name]
 
     async def tend(self) -> None:
-        """Once a minute, for every link that is up: what a link-up does. Ends when it is cancelled."""
+        """Once a minute, for every link that is up: let the node in, and start an agent that has died.
+
+        Ends when it is cancelled. Where there is a service manager it is the quicker one.
+        """
         while True:
-            await asyncio.sleep(TEND_S)
+            await asyncio.sleep(self.settings.tend_s)
             for name in [name for name, link in self._links.items() if link.state.up]:
-                await asyncio.to_thread(self.on_contact, name)
+                if await asyncio.to_thread(self.silent, name):
+                    await self._contact(name)
+                else:
+                    await asyncio.to_thread(self.on_contact, name)
 
     async def leave(self, name: str) -> None:
         """Keep it no longer; the node agent goes on."""
@@ -154,7 +165,7 @@ class Links:
         try:
             await asyncio.to_thread(self.on_contact, name)
             node = self.settings.node_of(name)
-            if node is not None and node.removed is None:
+            if node is not None and node.removed is None and not Reach.of(node).halted:
                 await self._start_agent(name)
         except (PancodeError, ValueError) as exc:
             log.warning("link %s: the node agent could not be looked after: %s", name, exc)

@@ -27,6 +27,10 @@ class Reach:
     uid: int | None = None
     installed_home: str | None = None
     """The node home as the probe found it; None before the first bring-up."""
+    fleet_key: bool = False
+    """The owner wants our own key there, so that the link comes back while nobody is there."""
+    halted: bool = False
+    """A person took its node agent down: only a person starts it again."""
 
     def data(self) -> dict[str, object]:
         return {
@@ -37,6 +41,8 @@ class Reach:
             "node_home": self.node_home,
             "uid": self.uid,
             "installed_home": self.installed_home,
+            "fleet_key": self.fleet_key,
+            "halted": self.halted,
         }
 
     @classmethod
@@ -51,6 +57,8 @@ class Reach:
             node_home=data.get("node_home"),
             uid=data.get("uid"),
             installed_home=data.get("installed_home"),
+            fleet_key=bool(data.get("fleet_key", False)),
+            halted=bool(data.get("halted")),
         )
 
 

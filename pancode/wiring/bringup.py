@@ -1,0 +1,241 @@
+"""What happens to one machine over SSH: brought up, halted, taken out. Lives in the event loop's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from node_agent.wire.clock import Clock, Ids
+from node_agent.wire.signing import PublicKey
+from pancode import __version__
+from pancode.adapters.bundle.store import BundleStore
+from pancode.adapters.redis_bus.rights import node_user
+from pancode.adapters.ssh import steps
+from pancode.adapters.ssh.bringup import BroughtUp, Plan, StepReport, StepState, bring_up
+from pancode.adapters.ssh.bringup import remove as take_out
+from pancode.adapters.ssh.bringup import stop as halt
+from pancode.adapters.ssh.fleetkey import authorized_line, marker
+from pancode.adapters.ssh.link import LinkKind
+from pancode.adapters.ssh.perform import perform
+from pancode.adapters.ssh.probe import NodeProbe
+from pancode.adapters.ssh.remote import Remote
+from pancode.adapters.ssh.steps import HomeFile, StepName
+from pancode.control.plane import Plane
+from pancode.domain.fleet import NodeState
+from pancode.domain.records import Node
+from pancode.errors import PancodeError, UnavailableError
+from pancode.ports import Bus
+from pancode.wiring.home import Home
+from pancode.wiring.links import Links
+from pancode.wiring.nodes import Reach
+
+Report = Callable[[str, StepReport], None]
+"""(node, step): progress of a bring-up or removal."""
+HEARD_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class UpResult:
+    """How one node's bring-up, halt or removal ended."""
+
+    node: str
+    ok: bool
+    problems: tuple[Mapping[str, str], ...] = ()
+    changed: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FleetParts:
+    """What the fleet is made of."""
+
+    plane: Plane
+    bus: Bus
+    home: Home
+    clock: Clock
+    ids: Ids
+    fleet: str
+    key: PublicKey
+    slots: int
+    time_factor: float
+    user_home: Path
+
+
+class BringUp:
+    """One node at a time; several at once are several calls. Never raises for what is wrong with a node."""
+
+    def __init__(self, parts: FleetParts, links: Links, bundles: BundleStore) -> None:
+        self.parts = parts
+        self.links = links
+        self.bundles = bundles
+
+    async def up(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
+        """Install, start and hear it; its link is kept from then on."""
+        loop = asyncio.get_running_loop()
+        began, said = loop.time(), _for_node(report, node.name)
+        said(StepReport(StepName.CONNECT, StepState.RUNNING, "connect"))
+
+        async def work(remote: Remote) -> BroughtUp:
+            out = await bring_up(remote, self._plan(node), said)
+            if out.ok and Reach.of(node).fleet_key:
+                await self._install_key(remote, out)
+            return out
+
+        try:
+            out = await self._with_remote(node.name, agent_path, work)
+        except PancodeError as error:
+            said(StepReport(StepName.CONNECT, StepState.FAILED, str(error), loop.time() - began))
+            return UpResult(node.name, False, (_problem(error),), (), loop.time() - began)
+        problems = tuple({"what": p.what, "fix": p.fix, "weight": p.weight.value} for p in out.problems)
+        return UpResult(node.name, out.ok, problems, tuple(out.changed), loop.time() - began)
+
+    async def down(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
+        """End its node agent; attempts go on."""
+        loop = asyncio.get_running_loop()
+        began, home = loop.time(), Reach.of(node).node_home
+        said = _for_node(report, node.name)
+        try:
+            ended = await self._with_remote(
+                node.name, agent_path, lambda remote: halt(remote, self.parts.fleet, said, home)
+            )
+        except PancodeError as error:
+            return UpResult(node.name, False, (_problem(error),), (), loop.time() - began)
+        return UpResult(node.name, True, (), ("stopped",) if ended else (), loop.time() - began)
+
+    async def remove(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
+        """Take out all that we brought and prove it; one that is away keeps its link, to be cleaned later."""
+        loop = asyncio.get_running_loop()
+        began, reach = loop.time(), Reach.of(node)
+        try:
+            await self.links.leave(node.name)
+            session = await self.links.dial(node.name, agent_path)
+            try:
+                said = _for_node(report, node.name)
+                removed = await take_out(Remote(session), self.parts.fleet, said, reach.node_home)
+            finally:
+                await session.close()
+        except PancodeError as error:
+            if reach.installed_home is not None:
+                await self.links.keep(node.name)
+            problem = {**_problem(error), "fix": "nothing: it is cleaned when it is back"}
+            return UpResult(node.name, False, (problem,), (), loop.time() - began)
+        if removed.left:
+            left = {"what": f"left there: {', '.join(removed.left)}", "fix": f"pancode node rm {node.name}"}
+            return UpResult(node.name, False, (left,), (), loop.time() - began)
+        await asyncio.to_thread(self._forget, node)
+        return UpResult(node.name, True, (), ("removed",) if removed.changed else (), loop.time() - began)
+
+    def admit(self, tag: str) -> str:
+        """Let the node into Redis as its own user; returns its password. Idempotent."""
+        password = self.parts.home.node_password(tag, self.parts.ids)
+        self.parts.bus.admit_node(tag, password)
+        return password
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    async def _with_remote(
+        self, name: str, agent_path: str | None, work: Callable[[Remote], Coroutine[Any, Any, Any]]
+    ) -> Any:
+        """Over the live link when there is one, else over a connection for this call alone."""
+        live = self.links.remote(name)
+        if live is not None:
+            return await work(live)
+        session = await self.links.dial(name, agent_path)
+        try:
+            return await work(Remote(session))
+        finally:
+            await session.close()
+
+    def _plan(self, node: Node) -> Plan:
+        return Plan(
+            fleet=self.parts.fleet,
+            store=self.bundles,
+            files=lambda key, found: asyncio.to_thread(self._enrol, node.name, key, found),
+            link=lambda found: self._link(node.name, found),
+            heartbeat=lambda fresh: self._heard(node.name, fresh),
+            wall_ms=self.parts.clock.wall_ms,
+            node_home=Reach.of(node).node_home,
+        )
+
+    def _enrol(self, name: str, key: str, found: NodeProbe) -> list[HomeFile]:
+        """Believe the node's key, let it into Redis, and say what its home is to hold."""
+        node = self.parts.plane.enrol(name, key)
+        tag = node.tag or ""
+
+        def settle(row: Node) -> Node:
+            home, uid = found.node_home, found.uid
+            reach = replace(Reach.of(row), installed_home=home, uid=uid, halted=False)
+            return replace(row, target=reach.data())
+
+        self.parts.plane.change_node(name, settle)
+        password = self.admit(tag)
+        settings = {
+            "fleet": self.parts.fleet,
+            "name": name,
+            "tag": tag,
+            "slots": node.slots,
+            "redis": {"user": node_user(tag), "password_file": "key/redis.password"},
+            "time_factor": self.parts.time_factor,
+        }
+        return [
+            HomeFile("key/coordinator.pub", f"{self.parts.key.text()}\n".encode()),
+            HomeFile("key/redis.password", f"{password}\n".encode()),
+            HomeFile("node.json", (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode()),
+        ]
+
+    async def _install_key(self, remote: Remote, out: BroughtUp) -> None:
+        """The fleet key, for links that must come back while nobody is there."""
+        if out.probe is None:
+            return
+        private = asyncssh.import_private_key(self.parts.home.fleet_key())
+        public = private.export_public_key("openssh").decode()
+        line = authorized_line(" ".join(public.split()[:2]), self.parts.fleet)
+        await perform(remote, steps.install_key_step(line, marker(self.parts.fleet)))
+
+    async def _link(self, name: str, found: NodeProbe) -> None:
+        link = await self.links.keep(name, found)
+        state = await link.wait((LinkKind.UP, LinkKind.STOPPED), 30)
+        if not state.up:
+            raise UnavailableError(f"the tunnel to {name} does not come up", why=state.why)
+
+    async def _heard(self, name: str, fresh: bool) -> None:
+        """Until the node agent of this version has echoed a beat (`fresh`: sent after now)."""
+        core = self.parts.plane.core
+        after = core.now().ms if fresh else core.now().ms - core.rules.deadlines.ask_ms
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + HEARD_S
+        while loop.time() < deadline:
+            if await asyncio.to_thread(self._is_heard, name, after):
+                return
+            await asyncio.sleep(0.1)
+        why = f"the node agent was started; its log is in the node's home, log/agent.out on {name}"
+        raise UnavailableError(f"no heartbeat came within {HEARD_S} s", why=why)
+
+    def _is_heard(self, name: str, after_ms: int) -> bool:
+        view = self.parts.plane.view(name)
+        if view.state in (NodeState.NEW, NodeState.SUSPECT) or view.heard is None:
+            return False
+        beat = view.heard.heartbeat
+        return beat.version == __version__ and beat.echo is not None and beat.echo.ms >= after_ms
+
+    def _forget(self, node: Node) -> None:
+        self.parts.plane.forget_node(node.name)
+        self.parts.home.forget_node(node.name, node.tag)
+
+
+def _for_node(report: Report, name: str) -> Callable[[StepReport], None]:
+    def say(step: StepReport) -> None:
+        report(name, step)
+
+    return say
+
+
+def _problem(error: PancodeError) -> dict[str, str]:
+    what = f"{error}: {error.why}" if error.why else str(error)
+    return {"what": what, "fix": error.fix, "weight": "stop"}
