@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -23,6 +24,8 @@ from node_agent.worker import ThreadDrive, Worker
 
 OK, FAILED, BAD_SETTINGS, HELD = 0, 1, 78, 73
 """Exit statuses; 73: another node agent holds this home (a service manager must not start it again)."""
+
+HOLD_TRIES, HOLD_PAUSE_S = 20, 0.05
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,14 +118,19 @@ def _work(home: Home) -> None:
 
 
 def _hold(home: Home) -> int | None:
-    """The lock of this home, held as long as this process lives; None when another has it."""
+    """The lock of this home, held as long as this process lives; None when another agent has it.
+
+    Whoever looks whether it is held takes it for a moment: that must not keep an agent from starting.
+    """
     fd = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    return fd
+    for _ in range(HOLD_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        except BlockingIOError:
+            time.sleep(HOLD_PAUSE_S)
+    os.close(fd)
+    return None
 
 
 def _home(args: argparse.Namespace) -> Home:

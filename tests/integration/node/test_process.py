@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from node_agent.cli import _hold
+from node_agent.settings import Home
 from node_agent.wire.failure import Outcome
 from node_agent.wire.signing import PublicKey
 from tests.integration.git.repos import tree_of
@@ -57,6 +62,7 @@ def test_stopped_cleanly_while_something_runs(world: ProcessWorld) -> None:
     assert world.ended(order.identity).outcome is Outcome.DONE
 
 
+@pytest.mark.slow
 def test_a_second_one_is_turned_away(world: ProcessWorld) -> None:
     until(world.home.pid.exists)
     done = cli(world.home.root, "run")
@@ -65,6 +71,19 @@ def test_a_second_one_is_turned_away(world: ProcessWorld) -> None:
     seen = json.loads(cli(world.home.root, "status", "--json").stdout)
     assert world.process is not None
     assert (seen["running"], seen["pid"], seen["linked"]) == (True, world.process.pid, True)
+
+
+def test_looking_does_not_keep_it_from_starting(tmp_path: Path) -> None:
+    """Whoever asks whether a home is held takes its lock for a moment, as `status` and the bring-up do."""
+    home = Home(tmp_path)
+    (tmp_path / "run").mkdir()
+    for tries in range(30):
+        with home.lock.open("a") as looking:
+            fcntl.flock(looking, fcntl.LOCK_SH)
+            threading.Timer(0.02 * (tries % 4), looking.close).start()
+            held = _hold(home)
+            assert held is not None
+            os.close(held)
 
 
 def test_redis_is_killed_and_comes_back(world: ProcessWorld) -> None:
@@ -78,6 +97,7 @@ def test_redis_is_killed_and_comes_back(world: ProcessWorld) -> None:
     assert world.ended(order.identity, 60).outcome is Outcome.DONE
 
 
+@pytest.mark.slow
 def test_remove_ends_everything(world: ProcessWorld) -> None:
     order = world.order("#!scripted\nignore INT TERM\nfork 60\nhang")
     world.coordinator.push(order)
