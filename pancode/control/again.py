@@ -6,11 +6,9 @@ import shlex
 from decimal import Decimal
 from typing import Any
 
-from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
 from pancode.control.dispatch import Dispatched, dispatch
 from pancode.control.faces import Surroundings
-from pancode.control.retry import bury
 from pancode.domain.records import Run, RunState
 from pancode.domain.request import DispatchRequest
 from pancode.errors import UsageError
@@ -22,11 +20,7 @@ def dispatch_again(core: Core, around: Surroundings, old: Run, by: str) -> Dispa
         raise UsageError(
             f"{old.id} has not ended, it is {old.state}", fix=f"pancode runs stop {old.id}", code="not_ended"
         )
-    done = dispatch(core, around, request_of(old, by))
-    if old.outcome is Outcome.LOST:
-        with core.lock:
-            bury(core, old.id, done.run.id)
-    return done
+    return dispatch(core, around, request_of(old, by))
 
 
 def request_of(run: Run, by: str) -> DispatchRequest:

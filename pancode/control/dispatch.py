@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from pancode.control.core import Core
-from pancode.control.enqueue import enqueue
+from pancode.control.enqueue import admit
 from pancode.control.faces import Surroundings
+from pancode.control.retry import bury
 from pancode.domain import books
 from pancode.domain.admission import Verdict, first_refused, judge, refusal
 from pancode.domain.records import Balance, Run, RunState, Setting
@@ -62,8 +63,7 @@ def dispatch(
     with core.lock:
         judged = _admit(core, around, asked)
         run = _run(core, judged.resolution, run_id, taken)
-        enqueue(core, run)
-        _tell(core, run, judged.verdicts)
+        _commit(core, run, judged.verdicts)
     own = judged.resolution.runtime.own  # its owner knows that nothing holds a program of one's own
     warned = [v.words for v in judged.verdicts if v.warning and not (own and v.gate == "safety")]
     return Dispatched(run, (*warned, *(taken.warnings if taken is not None else ())))
@@ -170,8 +170,13 @@ def _run(core: Core, resolution: Resolution, run_id: str, taken: SnapshotTaken |
     return resolution.run(run_id, core.wall_ms(), core.ports.ids.token(8), workspace)
 
 
-def _tell(core: Core, run: Run, verdicts: tuple[Verdict, ...]) -> None:
+def _commit(core: Core, run: Run, verdicts: tuple[Verdict, ...]) -> None:
+    """The gates' words, the hold, the run, and what it replaces: all of it or nothing."""
     with core.ports.ledger.transaction() as tx:
         for verdict in verdicts:
             word = "warning" if verdict.warning else "passed"
             core.tell(tx, run.id, "gate", verdict.gate, word, verdict.words)
+        admit(core, tx, run)
+        old = tx.get(Run, run.retry_of) if run.retry_of is not None else None
+        if old is not None:
+            bury(core, tx, old, run.id)

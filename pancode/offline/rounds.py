@@ -12,6 +12,7 @@ from pancode.errors import PancodeError, UnavailableError
 log = logging.getLogger("pancode.rounds")
 
 LISTEN_MS = 1_000
+LOOK_MS = 5_000
 BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -24,6 +25,7 @@ class Rounds:
         self._thread = threading.Thread(target=self._go, name="rounds", daemon=True)
         beat_ms = desk.core.rules.beat_ms
         self._wait_ms = max(20, min(LISTEN_MS, beat_ms // 4))
+        self._looked_ms = desk.core.ports.clock.mono_ms()
 
     def start(self) -> None:
         self._thread.start()
@@ -44,6 +46,7 @@ class Rounds:
                 failures += 1
 
     def _round(self) -> None:
+        self._look_after_redis()
         plane = self._desk.coordinator.plane
         heard = plane.listen(self._wait_ms)
         if plane.turn() or heard:
@@ -53,13 +56,20 @@ class Rounds:
         if isinstance(error, UnavailableError):
             if failures == 0:
                 log.warning("%s (%s)", error, error.why)
-            self._mend()
+            self._mend(failed=True)
         else:
             log.error("a round failed", exc_info=error)
         self._stopping.wait(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
 
-    def _mend(self) -> None:
+    def _look_after_redis(self) -> None:
+        """A fleet without nodes never speaks to Redis, and should find it alive when it does."""
+        now = self._desk.core.ports.clock.mono_ms()
+        if now - self._looked_ms >= LOOK_MS:
+            self._looked_ms = now
+            self._mend(failed=False)
+
+    def _mend(self, *, failed: bool) -> None:
         with suppress(PancodeError):
-            done = self._desk.coordinator.mend()
+            done = self._desk.coordinator.mend(failed)
             if done:
                 log.warning("%s", done)

@@ -61,10 +61,12 @@ class FaceCoordinator:
     def start(self) -> None:
         self._inner.start()
 
-    def mend(self) -> str:
-        before = self._inner.valkey.alive()
+    def mend(self, failed: bool) -> str:
+        alive = self._inner.settings.redis_url is not None or self._inner.valkey.alive()
+        if alive and not failed:
+            return ""
         self._inner.mend()
-        return "" if before else "our own Redis had ended and was started again"
+        return "" if alive else "our own Redis had ended and was started again"
 
     def stop(self, stop_valkey: bool) -> None:
         self._inner.stop(stop_valkey)

@@ -141,8 +141,8 @@ class MemoryCoordinator:
     def start(self) -> None:
         self.story.append("start")
 
-    def mend(self) -> str:
-        self.story.append("mend")
+    def mend(self, failed: bool) -> str:
+        self.story.append(f"mend {failed}")
         return ""
 
     def stop(self, stop_valkey: bool) -> None:

@@ -1,0 +1,142 @@
+"""A coordinator on memory adapters behind the real API on a socket, with a node that works in a thread."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from node_agent.wire.clock import SystemClock
+from node_agent.wire.event import Revoked
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.order import Order
+from node_agent.wire.receipt import Blob
+from node_agent.wire.signing import SigningKey
+from pancode.adapters.memory_bus import MemoryRedis
+from pancode.adapters.memory_ledger import MemoryLedger
+from pancode.control.core import Rules
+from pancode.offline.serve import serve
+from tests.unit.pancode.api.world import MemoryCoordinator
+from tests.unit.pancode.control.world import CountingIds, Desk, HonestDepot, ListArchive, Puppet, failed
+
+FACTOR = 0.05
+OUTCOMES: dict[str, dict[str, Any]] = {
+    "error": failed(FailureKind.AGENT_FAILED, Outcome.ERROR),
+    "verify_failed": failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED),
+    "blocked": failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED),
+    "timeout": failed(FailureKind.WALL_LIMIT, Outcome.TIMEOUT),
+    "stalled": failed(FailureKind.IDLE_LIMIT, Outcome.STALLED),
+    "budget_exceeded": failed(FailureKind.USD_LIMIT, Outcome.BUDGET_EXCEEDED),
+    "infra": failed(FailureKind.SETUP_FAILED, Outcome.INFRA),
+    "policy_violation": failed(FailureKind.READ_ONLY_BROKEN, Outcome.POLICY_VIOLATION),
+}
+
+
+class RealClock:
+    """The machine's clocks, with the field that the puppet reads."""
+
+    def __init__(self) -> None:
+        self._clock = SystemClock()
+
+    @property
+    def ms(self) -> int:
+        return self._clock.boot_ms()
+
+    def wall_ms(self) -> int:
+        return self._clock.wall_ms()
+
+    def boot_ms(self) -> int:
+        return self._clock.boot_ms()
+
+    def mono_ms(self) -> int:
+        return self._clock.mono_ms()
+
+
+class LiveDesk(Desk):
+    """The coordinator's core in real time, its waits scaled down."""
+
+    def __init__(self) -> None:
+        self.clock = RealClock()  # type: ignore[assignment]
+        self.redis = MemoryRedis(self.clock.boot_ms)
+        self.ledger = MemoryLedger(strict=True)
+        self.depot = HonestDepot()
+        self.archive = ListArchive()
+        self.ids = CountingIds()
+        self.key = SigningKey(b"c" * 32)
+        self.rules = Rules().scaled(FACTOR)
+        self.restart()
+
+
+class Worker(threading.Thread):
+    """A node that does what the task says: an outcome's name, `slow N` lines, `hang` until it is stopped."""
+
+    def __init__(self, coordinator: MemoryCoordinator, desk: Desk, puppet: Puppet) -> None:
+        super().__init__(name="worker", daemon=True)
+        self.coordinator, self.desk, self.puppet = coordinator, desk, puppet
+        self.stopped: set[str] = set()
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(0.02):
+            self._breathe()
+            order = self.puppet.claim()
+            if order is not None:
+                self._work(order)
+
+    def _breathe(self) -> None:
+        if self.puppet.beat() is not None:
+            self.puppet.heartbeat()
+            self.puppet.inventory()
+        for control in self.puppet.controls():
+            if control.body.kind == "stop":
+                self.stopped.add(control.body.identity.run)
+
+    def _work(self, order: Order) -> None:
+        run = order.identity.run
+        if run in self.stopped:
+            self.puppet.say(order.identity, Revoked(reason="stopped"))
+            return
+        self.puppet.open = [order.identity]
+        self.puppet.start(order)
+        text = self._lines(order)
+        task = order.task.split()[0] if order.task else "true"
+        ended = OUTCOMES.get(task, {})
+        if run in self.stopped:
+            ended = failed(FailureKind.STOPPED, Outcome.INTERRUPTED)
+        self.puppet.open = []
+        blobs = (Blob(name="out", size=len(text), sha256="0" * 64),)
+        self.puppet.deliver(order, blobs=blobs, exit_code=1 if ended else 0, **ended)
+
+    def _lines(self, order: Order) -> bytes:
+        words = order.task.split()
+        lines = int(words[1]) if words[:1] == ["slow"] else 10_000 if words[:1] == ["hang"] else 1
+        text = b""
+        for number in range(lines):
+            piece = f"line {number} \u00e9\n".encode()
+            self.coordinator.streams.put(order.identity, "out", piece)
+            text += piece
+            if lines > 1:
+                time.sleep(0.02)
+                self._breathe()
+            if order.identity.run in self.stopped:
+                break
+        return text
+
+
+def main() -> None:
+    """`python -m tests.integration.faces.world HOME`: serve that home until a signal comes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("home", type=Path)
+    home: Path = parser.parse_args().home
+    desk = LiveDesk()
+    coordinator = MemoryCoordinator(desk, home)
+    worker = Worker(coordinator, desk, Puppet(desk, slots=1))
+    worker.start()
+    serve(home, lambda: coordinator)
+    worker.over.set()
+
+
+if __name__ == "__main__":
+    main()

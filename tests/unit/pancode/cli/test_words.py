@@ -1,0 +1,149 @@
+"""How the command line reads values and shows answers, without a coordinator."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+import pytest
+
+from node_agent.wire.failure import Outcome
+from pancode.cli import main as entry
+from pancode.cli.params import DURATION, MONEY, PAIR
+from pancode.cli.render import clip, count, safe, short_time, size, table, took, usd, width
+from pancode.cli.tell import MEANINGS, OUTCOMES, exit_of
+from pancode.errors import ExitCode
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [("90s", 90_000), ("1h30m", 5_400_000), ("1.5s", 1_500), ("250ms", 250), ("1 d", 86_400_000)],
+)
+def test_durations(text: str, ms: int) -> None:
+    assert DURATION.convert(text, None, None) == ms
+
+
+@pytest.mark.parametrize("text", ["90", "s", "-1s", "1y", "1h x", ""])
+def test_what_is_no_duration_shows_the_form(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="15m"):
+        DURATION.convert(text, None, None)
+
+
+def test_money_and_pairs() -> None:
+    assert MONEY.convert("$0.75", None, None) == "0.75"
+    assert PAIR.convert("gpu=a=b", None, None) == ("gpu", "a=b")
+    for kind, wrong in ((MONEY, "1e5"), (MONEY, "-1"), (MONEY, "NaN"), (PAIR, "gpu"), (PAIR, "=x")):
+        with pytest.raises(click.BadParameter):
+            kind.convert(wrong, None, None)
+
+
+def test_a_strangers_text_cannot_steer_the_terminal() -> None:
+    assert safe("a\x1b[31mred\x1b[0m\nb\u202egnp") == "a\\x1b[31mred\\x1b[0m b\\x202egnp"
+    assert safe("naïve 日本 🙂") == "naïve 日本 🙂"
+
+
+def test_tables_line_up_whatever_is_in_them() -> None:
+    text = table(("A", "B"), [("日本", "x"), ("abcdef", None), ("é", "y")])
+    assert [width(line.split("  ")[0]) for line in text.splitlines()[1:2]] == [4]
+    columns = [line.rindex(line.split()[-1]) for line in text.splitlines() if "日" not in line]
+    assert len(set(columns)) == 1 and "-" in text
+    assert clip("abcdefghij", 8) == "abcde..." and clip("日本語日本語", 8) == "日本..."
+
+
+def test_numbers_as_a_person_reads_them() -> None:
+    assert (count(3_100), count(12), count(2.5e6)) == ("3.1 k", "12", "2.5 M")
+    assert (size(88_000_000_000), size(512), size(None)) == ("82 G", "512 B", "-")
+    assert (took(12), took(3_723), took(90_000)) == ("00:12", "01:02:03", "1d 01:00:00")
+    assert (usd("9.5"), usd("0.00125"), usd("10"), usd(None)) == ("$9.50", "$0.00125", "$10.00", "unknown")
+    assert short_time("2026-11-20T08:20:24.123Z") == "11-20 08:20:24"
+
+
+def test_every_outcome_has_its_status_and_every_status_its_meaning() -> None:
+    ends = {outcome.value for outcome in Outcome} - {"superseded"}
+    assert set(OUTCOMES) == ends and exit_of("done") == 0 and exit_of("lost") == 16
+    assert exit_of("unheard of") == exit_of(None) == ExitCode.INTERNAL
+    assert set(MEANINGS) == set(ExitCode)
+
+
+def _walk(group: click.Group, context: click.Context) -> list[tuple[str, click.Command]]:
+    found: list[tuple[str, click.Command]] = []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        inner = click.Context(command, info_name=name, parent=context)
+        found.append((inner.command_path, command))
+        if isinstance(command, click.Group):
+            found += _walk(command, inner)
+    return found
+
+
+ROOT = click.Context(entry.cli, info_name="pancode", help_option_names=["-h", "--help"])
+ALL = _walk(entry.cli, ROOT)
+
+
+@pytest.mark.parametrize(("path", "command"), ALL, ids=[path for path, _ in ALL])
+def test_every_command_has_help_and_a_way_to_ask_for_json(path: str, command: click.Command) -> None:
+    assert command.help, path
+    silent = isinstance(command, click.Group) or path == "pancode serve"
+    assert silent or any("--json" in p.opts for p in command.params), f"{path} has no --json"
+
+
+@pytest.mark.parametrize("path", [path for path, c in ALL if path.count(" ") == 1])
+def test_every_command_of_the_first_level_shows_an_example(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run([*path.split()[1:], "-h"]) == 0
+    assert "Example" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", entry.LATER)
+def test_a_promised_name_says_that_it_is_not_there_yet(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run([name, "x"]) == ExitCode.USAGE
+    told = capsys.readouterr().err
+    assert "is not there yet" in told and "fix:" in told
+
+
+PROMISED = (
+    "demo init fleet node dispatch batch chain race run runs why queue receipt budget cost metrics audit "
+    "agents runtimes workers models endpoints presets modes safety serve top chat up down sessions mcp doctor"
+).split()
+
+
+def test_every_name_of_the_product_is_known() -> None:
+    assert set(PROMISED) <= {*entry.COMMANDS, *entry.LATER}
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["rusn"], "did you mean pancode runs?"),
+        (["runs", "shwo", "x"], "did you mean pancode runs show?"),
+        (["runs", "--jsno"], "--json"),
+        (["dispatch", "--nod", "x", "t"], "--node"),
+        (["help", "exit-code"], "exit-codes"),
+        (["queue", "move", "x"], "not there yet"),
+    ],
+)
+def test_a_mistyped_name_is_usage_with_the_nearest_one(
+    args: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run(args) == ExitCode.USAGE
+    assert words in capsys.readouterr().err
+
+
+def test_an_error_is_one_object_where_json_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["runs", "shwo", "--json"]) == ExitCode.USAGE
+    told: dict[str, Any] = json.loads(capsys.readouterr().err)
+    assert set(told["error"]) == {"code", "message", "why", "fix", "exit_code"}
+    assert told["error"]["exit_code"] == 2 and told["error"]["code"] == "no_such_command"
+
+
+def test_the_table_of_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["help", "exit-codes", "--json"]) == 0
+    codes = {row["code"] for row in json.loads(capsys.readouterr().out)["exit_codes"]}
+    assert codes == {int(code) for code in ExitCode}
+
+
+def test_the_first_level_is_loaded_only_when_it_is_asked_for() -> None:
+    assert not entry.cli.commands and len(entry.COMMANDS) > 15

@@ -1,0 +1,58 @@
+"""The client's own rules: where the home is, what a path may hold, how a problem becomes an error."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pancode.client import ApiError, Client, NotRunningError, home_of, path_of, reachable
+from pancode.client import _start_failed as start_failed
+from pancode.errors import ExitCode, PancodeError, UnavailableError
+
+
+def test_the_home_is_the_variables_or_the_users() -> None:
+    assert home_of({"PANCODE_HOME": "/x/y", "HOME": "/h"}) == Path("/x/y")
+    assert home_of({"HOME": "/h"}) == Path("/h/.pancode")
+    assert home_of({"PANCODE_HOME": "here"}).is_absolute()
+
+
+def test_what_a_person_typed_is_one_part_of_a_path() -> None:
+    assert path_of("runs", "../x?y#z %", "log") == "/v1/runs/..%2Fx%3Fy%23z%20%25/log"
+
+
+def test_a_long_home_is_reached_through_its_open_folder(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    with reachable(deep, "api.sock") as path:
+        assert len(path) < 100 and os.path.realpath(path) == str(deep / "api.sock")
+    with reachable(Path("/short"), "api.sock") as path:
+        assert path == "/short/api.sock"
+
+
+def test_a_problem_is_an_error_with_its_status() -> None:
+    error = ApiError({"code": "refused_mode", "message": "no", "why": "w", "fix": "f", "exit_code": 5})
+    assert error.problem() == PancodeError("no", why="w", fix="f", code="refused_mode").problem().__class__(
+        "refused_mode", "no", "w", "f", 5, False
+    )
+    assert ApiError({"exit_code": 77}).exit_code is ExitCode.INTERNAL
+    assert str(ApiError({}))
+
+
+def test_without_a_coordinator_and_without_starting_one(tmp_path: Path) -> None:
+    with pytest.raises(NotRunningError) as told:
+        Client(tmp_path, starts=False).get("/v1/runs")
+    assert told.value.exit_code is ExitCode.UNAVAILABLE and told.value.fix == "pancode fleet up"
+
+
+def test_a_failed_start_tells_the_coordinators_own_error(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    problem = {"error": {"code": "config", "message": "bad key", "why": "", "fix": "x", "exit_code": 3}}
+    log.write_text("old\n" + "2026 INFO x\n" + json.dumps(problem) + "\n")
+    error = start_failed(log, 4, 3)
+    assert (str(error), error.exit_code) == ("bad key", ExitCode.CONFIG)
+    log.write_text("Traceback\nBoom\n")
+    other = start_failed(log, 0, 1)
+    assert isinstance(other, UnavailableError) and "Boom" in other.why and str(log) in other.fix
