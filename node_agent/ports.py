@@ -232,6 +232,9 @@ class Workspaces(Protocol):
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
         """Take checkout and home away. Idempotent."""
 
+    def forget(self, identity: AttemptId, workspace: Workspace) -> None:
+        """Let go of what `salvage` kept. Idempotent."""
+
     def list(self) -> tuple[AttemptId, ...]:
         """Attempts that still have files."""
 

@@ -20,10 +20,11 @@ def prune(world: World) -> None:
 
 
 def _emptied(world: World, entry: Entry) -> bool:
-    """A rejected attempt kept its checkout until now."""
+    """A rejected attempt kept its checkout until now, one that could not deliver what was put aside of it."""
     try:
         order = parse_message(Order, parse_envelope(world.journal.order(entry.identity)).body())
         world.workspaces.remove(entry.identity, order.workspace)
+        world.workspaces.forget(entry.identity, order.workspace)
     except (StepFailed, LinkDown, OSError):
         return False
     return True

@@ -84,6 +84,9 @@ class MemoryWorkspaces:
         self._host.trees.pop(str(identity), None)
         self._host.homes.pop(str(identity), None)
 
+    def forget(self, identity: AttemptId, workspace: Workspace) -> None:
+        self._host.salvaged = [name for name in self._host.salvaged if name != str(identity)]
+
     def list(self) -> tuple[AttemptId, ...]:
         return tuple(AttemptId.parse(name) for name in self._host.trees)
 

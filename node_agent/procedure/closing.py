@@ -37,7 +37,7 @@ def commit(case: Case) -> Turn:
     try:
         result = case.desk.workspaces.commit(case.identity, case.order.workspace, case.stamp)
     except StepFailed as failed:
-        return _not_committed(case, fault or Fault(failed.kind, str(failed)), str(failed))
+        return _not_committed(case, fault or Fault(failed.kind, str(failed)), failed)
     names, left_out = clipped(result.files_changed)
     findings, _ = clipped(result.warnings)
     if left_out:
@@ -52,11 +52,21 @@ def _judged(case: Case, result: Result, fault: Fault | None) -> Fault | None:
     return change_fault(read_only, result.kind, result.files_changed, fault)
 
 
-def _not_committed(case: Case, fault: Fault, why: str) -> Turn:
-    kept = case.desk.workspaces.salvage(case.identity, case.order.workspace, case.stamp)
-    findings = [f"no result commit could be made: {why}"[:1000], *kept]
+def _not_committed(case: Case, fault: Fault, failed: StepFailed) -> Turn:
+    """What it left is put aside, unless that is what filled the disk: then it goes with the checkout."""
+    full = failed.kind is FailureKind.DISK_FULL
+    kept = ("its files are not kept: the disk is full",) if full else salvaged(case)
+    findings = [f"no result commit could be made: {failed}"[:1000], *kept]
     words = [Finding(level="error", text=text) for text in findings]
     return case.mark(Mark.COMMITTED, fault, {"kind": "none", "findings": findings}, *words)
+
+
+def salvaged(case: Case) -> tuple[str, ...]:
+    """Keep what can be kept; where, or why not, in words for a person."""
+    try:
+        return case.desk.workspaces.salvage(case.identity, case.order.workspace, case.stamp)
+    except (StepFailed, OSError) as failed:
+        return (f"what it left could not be put aside: {failed}"[:1000],)
 
 
 def gate(case: Case) -> Turn:

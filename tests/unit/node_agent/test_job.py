@@ -204,6 +204,7 @@ def test_dead_shims_at_every_call() -> None:
     assert seen == {"done", "infra"}
 
 
+@pytest.mark.slow
 def test_a_full_disk_at_every_call() -> None:
     """The end comes out whatever the disk does: done, ours, or refused before anything began."""
 
