@@ -1,0 +1,208 @@
+"""What the job relies on of a runner, on memory and on real shims."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from node_agent import shim
+from node_agent.memory import MemoryClock, MemoryHost, MemoryRunner, Script
+from node_agent.ports import Runner
+from node_agent.runner import Runner as ShimRunner
+from node_agent.spool import (
+    Ended,
+    EndedBy,
+    ExitRecord,
+    Grace,
+    NotStarted,
+    PhaseEnd,
+    Plan,
+    RunnerError,
+    Running,
+    Step,
+    StepKind,
+    Vanished,
+)
+from node_agent.wire.clock import SystemClock
+from node_agent.wire.identity import AttemptId
+
+MARKER = "r-contract.1.1"
+LONG_S = 30
+
+
+@dataclass
+class World:
+    """A runner, a folder, and a way to let time pass."""
+
+    runner: Runner
+    folder: Path
+    cwd: Path
+    let_pass: Callable[[int], None]
+    kill: Callable[[], None]
+    scripts: list[Script] = field(default_factory=list)
+
+    def plan(self, *codes: int, seconds: float = 0.05, kind: StepKind = StepKind.AGENT) -> Plan:
+        """Steps with these exit codes; only the first takes its time."""
+        self.scripts[:] = [
+            Script(
+                duration_ms=int(seconds * 1000),
+                gate_ms=int(seconds * 1000),
+                exit_code=codes[-1],
+                gate_codes=codes,
+                setup_code=codes[0],
+            )
+        ]
+        steps = tuple(self._step(n, code, seconds if n == 0 else 0, kind) for n, code in enumerate(codes))
+        phase = "gates" if kind is StepKind.GATE else "work"
+        return Plan(
+            MARKER,
+            phase,
+            MARKER,
+            str(self.cwd),
+            {"PATH": "/usr/bin:/bin"},
+            steps,
+            grace=Grace(200, 200),
+            go_on=kind is StepKind.GATE,
+        )
+
+    def _step(self, number: int, code: int, seconds: float, kind: StepKind) -> Step:
+        argv = ("sh", "-c", f"echo ran >> {self.cwd}/ran; sleep {seconds}; exit {code}")
+        out = str(self.folder.parent / "out")
+        return Step(f"s{number}", kind, argv, out, out)
+
+    def end(self) -> ExitRecord:
+        """Once it is over."""
+        for _ in range(400):
+            if isinstance(seen := self.runner.wait(self.folder, 0.1), Ended):
+                return seen.record
+            self.let_pass(100)
+        raise AssertionError("it did not end")
+
+
+@pytest.fixture(params=["memory", "shims"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    if request.param == "memory":
+        clock, scripts = MemoryClock(), list[Script]()
+        host = MemoryHost(clock, lambda identity: scripts[-1])
+        runner = MemoryRunner(host)
+        yield World(runner, Path("/j/work"), tmp_path, clock.advance, host.kill_shims, scripts)
+        return
+    (tmp_path / "j").mkdir()
+    real = ShimRunner(sys.executable, Path(shim.__file__), SystemClock())
+    folder = tmp_path / "j" / "work"
+    yield World(real, folder, tmp_path, lambda ms: None, lambda: _kill(real, folder))
+    real.sweep(MARKER)
+
+
+def _kill(runner: ShimRunner, folder: Path) -> None:
+    seen = runner.look(folder)
+    assert isinstance(seen, Running)
+    os.kill(seen.shim, signal.SIGKILL)
+    for _ in range(100):
+        if not isinstance(runner.look(folder), Running):
+            return
+        time.sleep(0.02)
+
+
+def test_nothing_was_started(world: World) -> None:
+    assert world.runner.look(world.folder) == NotStarted()
+    assert world.runner.planned(world.folder) is None
+    assert world.runner.tail(world.folder.parent / "out", 0, 10) == b""
+
+
+def test_a_whole_phase(world: World) -> None:
+    plan = world.plan(0)
+    world.runner.prepare(world.folder, plan)
+    assert world.runner.look(world.folder) == NotStarted()
+    assert world.runner.planned(world.folder) == plan
+    world.runner.start(world.folder, plan)
+    record = world.end()
+    assert record.ended is PhaseEnd.DONE and [step.exit_code for step in record.steps] == [0]
+    assert record.steps[0].ended_by is EndedBy.NONE and record.id == MARKER
+    assert world.runner.look(world.folder) == Ended(record)  # the same answer ever after
+
+
+def test_it_starts_once_however_often_it_is_asked(world: World) -> None:
+    plan = world.plan(0, seconds=0.3)
+    for _ in range(3):
+        world.runner.start(world.folder, plan)
+    first = world.end()
+    world.runner.start(world.folder, plan)
+    assert world.end() == first
+    ran = world.cwd / "ran"
+    assert not ran.exists() or ran.read_text() == "ran\n"
+
+
+def test_another_plan_for_the_folder_is_refused(world: World) -> None:
+    world.runner.prepare(world.folder, world.plan(0))
+    with pytest.raises(RunnerError):
+        world.runner.prepare(world.folder, world.plan(1))
+
+
+def test_set_up_that_fails_ends_the_phase(world: World) -> None:
+    plan = world.plan(3, 0, kind=StepKind.SETUP)
+    world.runner.start(world.folder, plan)
+    record = world.end()
+    assert record.ended is PhaseEnd.FAILED and [step.exit_code for step in record.steps] == [3]
+
+
+def test_gates_go_on_after_one_that_fails(world: World) -> None:
+    plan = world.plan(0, 3, 0, kind=StepKind.GATE)
+    world.runner.start(world.folder, plan)
+    record = world.end()
+    assert record.ended is PhaseEnd.FAILED and [step.exit_code for step in record.steps] == [0, 3, 0]
+
+
+def test_a_stop_before_the_start(world: World) -> None:
+    plan = world.plan(0)
+    world.runner.prepare(world.folder, plan)
+    world.runner.stop(world.folder, "no more")
+    world.runner.stop(world.folder, "second thoughts")
+    assert world.runner.look(world.folder) == NotStarted()
+    world.runner.start(world.folder, plan)
+    record = world.end()
+    assert record.ended is PhaseEnd.STOPPED and record.steps == () and record.reason == "before step s0"
+    assert not (world.cwd / "ran").exists()
+
+
+def test_a_stop_while_it_runs(world: World) -> None:
+    plan = world.plan(0, seconds=LONG_S)
+    world.runner.start(world.folder, plan)
+    assert isinstance(world.runner.look(world.folder), Running)
+    world.runner.stop(world.folder, "enough")
+    record = world.end()
+    assert record.ended is PhaseEnd.STOPPED and record.reason == "in step s0"
+    assert record.steps[-1].ended_by is EndedBy.STOP
+
+
+def test_a_shim_that_is_gone(world: World) -> None:
+    plan = world.plan(0, seconds=LONG_S)
+    world.runner.start(world.folder, plan)
+    world.kill()
+    seen = world.runner.look(world.folder)
+    assert isinstance(seen, Vanished) and not seen.rebooted
+    world.runner.sweep(MARKER)
+    world.runner.start(world.folder, plan)  # it had its one start
+    assert isinstance(world.runner.look(world.folder), Vanished)
+    assert world.runner.sweep(MARKER) == 0
+
+
+def test_a_plan_that_is_forgotten(world: World) -> None:
+    plan = world.plan(0)
+    world.runner.start(world.folder, plan)
+    world.end()
+    world.runner.forget(world.folder)
+    world.runner.forget(world.folder)
+    assert world.runner.planned(world.folder) is None
+    world.runner.forget(world.folder.parent / "gates")  # there never was one
+
+
+def test_markers_are_identities() -> None:
+    assert str(AttemptId.parse(MARKER)) == MARKER

@@ -1,0 +1,75 @@
+"""Orders become launches, outputs become what a job understands; only what the order allows is passed on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from node_agent.launching import NodeRuntimes, Surroundings
+from node_agent.ports import ProcessEnd, StepFailed
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.policy import Enforcement
+from tests.unit.node_agent.stage import order_of
+
+VALUES = {"ANTHROPIC_API_KEY": "k", "SSH_AUTH_SOCK": "/s", "LANG": "xx", "HOME": "/root", "TOKEN": "t"}
+RUNTIMES = NodeRuntimes(Surroundings("/usr/bin", "/usr/bin/python3", lambda: VALUES, lambda name: "9.9"))
+WORK, HOME = Path("/w"), Path("/h")
+
+
+def test_only_what_the_order_names_is_passed_on() -> None:
+    bare = RUNTIMES.launch(order_of(), WORK, HOME)
+    assert not {"ANTHROPIC_API_KEY", "SSH_AUTH_SOCK", "TOKEN"} & set(bare.env)
+    named = RUNTIMES.launch(
+        order_of(env=("ANTHROPIC_API_KEY", "NOT_THERE", "HOME"), secrets=("TOKEN",)), WORK, HOME
+    )
+    assert (named.env["ANTHROPIC_API_KEY"], named.env["TOKEN"], named.env["HOME"]) == ("k", "t", "/h")
+    assert "NOT_THERE" not in named.env and named.version == "9.9"
+
+
+def test_a_secret_that_is_not_here() -> None:
+    with pytest.raises(StepFailed, match="MISSING") as failed:
+        RUNTIMES.launch(order_of(secrets=("MISSING", "TOKEN")), WORK, HOME)
+    assert failed.value.kind is FailureKind.MODEL_AUTH
+
+
+def test_a_runtime_that_nobody_knows() -> None:
+    for call in (
+        lambda: RUNTIMES.launch(order_of(runtime="x"), WORK, HOME),
+        lambda: RUNTIMES.reader(order_of(runtime="x")),
+    ):
+        with pytest.raises(StepFailed) as failed:
+            call()
+        assert failed.value.kind is FailureKind.RUNTIME_MISSING
+
+
+def test_who_holds_the_rule_is_said() -> None:
+    launch = RUNTIMES.launch(order_of(read_only=True), WORK, HOME)
+    assert [(one.rule, one.how) for one in launch.enforced] == [("read-only", Enforcement.RUNTIME)]
+
+
+def test_a_reader_counts_and_concludes() -> None:
+    reader = RUNTIMES.reader(order_of())
+    events = [
+        {"type": "start", "session": "s1", "model": "m"},
+        {"type": "tool", "name": "write", "action": "file_write", "detail": "a", "ok": True},
+        {"type": "usage", "input_tokens": 5, "cached_tokens": 0, "output_tokens": 7, "cost_usd": "0.2"},
+    ]
+    data = b"".join(json.dumps(event).encode() + b"\n" for event in events)
+    for byte in data:
+        reader.feed(bytes([byte]))
+    spent = reader.spent()
+    assert (spent.usage.output_tokens, spent.tool_calls, spent.calls) == (7, {"file_write": 1}, 1)
+    reader.feed(
+        json.dumps({"type": "result", "status": "success", "text": "ok", "turns": 1}).encode() + b"\n"
+    )
+    told = reader.finish(ProcessEnd(0, None, "none"))
+    assert (told.failure, told.answer, told.session) == (None, "ok", "s1")
+    assert told.spent.tool_calls == {"file_write": 1}
+
+
+def test_silence_is_not_success() -> None:
+    assert RUNTIMES.reader(order_of()).finish(ProcessEnd(0, None, "none")).failure is not None
+    stopped = RUNTIMES.reader(order_of()).finish(ProcessEnd(None, 9, "stop"))
+    assert stopped.failure is FailureKind.STOPPED
