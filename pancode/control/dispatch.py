@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -18,6 +19,7 @@ from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
 from pancode.errors import NotFoundError
 from pancode.ports import SnapshotTaken, Transaction
 
+Worker = tuple[str, str | None]
 HISTORY = 200
 """Runs that the estimate looks back on."""
 
@@ -45,18 +47,19 @@ class _Asked:
     request: DispatchRequest
     parent: str | None
     paths: tuple[PathFact, ...]
+    history: History
 
 
 def dry_run(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None) -> Judged:
     """All ten verdicts, nothing changed. PancodeError for what cannot even be resolved."""
-    return _judge(core, around, _ask(around, request, parent))
+    return _judge(core, around, _ask(core, around, request, parent))
 
 
 def dispatch(
     core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None
 ) -> Dispatched:
     """Queue the run, or raise the first gate's refusal. The snapshot is taken while nothing is held up."""
-    asked = _ask(around, request, parent)
+    asked = _ask(core, around, request, parent)
     judged = _admit(core, around, asked)
     run_id = _new_id(core)
     taken = _snapshot(core, judged.resolution, run_id)
@@ -69,24 +72,48 @@ def dispatch(
     return Dispatched(run, (*warned, *(taken.warnings if taken is not None else ())))
 
 
-def catalogue(core: Core, around: Surroundings, project: str | None) -> Catalogue:
+class History(Mapping[Worker, Decimal]):
+    """Average USD of the newest settled runs by (agent, model); read once, and only when it is asked for."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._known: dict[Worker, Decimal] | None = None
+
+    def __getitem__(self, key: Worker) -> Decimal:
+        return self._read()[key]
+
+    def __iter__(self) -> Iterator[Worker]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def _read(self) -> dict[Worker, Decimal]:
+        if self._known is None:
+            with self._core.ports.ledger.transaction() as tx:
+                self._known = _history(tx)
+        return self._known
+
+
+def _catalogue(core: Core, around: Surroundings, asked: _Asked) -> Catalogue:
     """What there is to choose from now."""
+    project = asked.request.project
     with core.ports.ledger.transaction() as tx:
         nodes = tuple(core.views(tx))
-        history = _history(tx)
     return Catalogue(
         agents=around.agents(project),
         nodes=nodes,
         defaults=around.defaults(project),
         project=around.project(project),
-        history=history,
+        history=asked.history,
     )
 
 
-def _ask(around: Surroundings, request: DispatchRequest, parent: str | None) -> _Asked:
+def _ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None) -> _Asked:
     if request.project is None and request.cwd is not None and request.workspace != "none":
         request = replace(request, project=around.project_of(request.cwd))
-    return _Asked(request, parent, around.paths(request.task, request.cwd, request.project))
+    paths = around.paths(request.task, request.cwd, request.project)
+    return _Asked(request, parent, paths, History(core))
 
 
 def _admit(core: Core, around: Surroundings, asked: _Asked) -> Judged:
@@ -101,7 +128,7 @@ def _admit(core: Core, around: Surroundings, asked: _Asked) -> Judged:
 
 
 def _judge(core: Core, around: Surroundings, asked: _Asked) -> Judged:
-    resolved = resolve(asked.request, catalogue(core, around, asked.request.project))
+    resolved = resolve(asked.request, _catalogue(core, around, asked))
     if isinstance(resolved, Unresolved):
         raise resolved.error
     return Judged(resolved, judge(resolved, _view(core, around, resolved, asked)))
@@ -129,9 +156,8 @@ def _parent(tx: Transaction, run_id: str | None) -> Parent | None:
     return Parent(run.id, run.mode, run.safety, run.read_only)
 
 
-def _history(tx: Transaction) -> dict[tuple[str, str | None], Decimal]:
-    """Average USD of the newest settled runs, by agent and model."""
-    costs: dict[tuple[str, str | None], list[Decimal]] = {}
+def _history(tx: Transaction) -> dict[Worker, Decimal]:
+    costs: dict[Worker, list[Decimal]] = {}
     ended = tx.find(Run, {"state": RunState.ENDED}, order="created_ms", descending=True, limit=HISTORY)
     for run in ended:
         usage = run.result.get("usage")

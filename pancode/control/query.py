@@ -9,7 +9,7 @@ from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
 from pancode.control.query_shapes import Json, Queued, RunDetail, RunShape, UsageShape
 from pancode.domain.fleet import NodeState
-from pancode.domain.names import pick_run
+from pancode.domain.names import LAST, pick_run
 from pancode.domain.records import Attempt, Fence, FenceState, Node, Run, RunState
 from pancode.ports import Transaction
 
@@ -38,11 +38,17 @@ def find_run(tx: Transaction, text: str) -> Run:
     exact = tx.get(Run, text)
     if exact is not None:
         return exact
+    if text == LAST:
+        newest_run = tx.find(Run, order="created_ms", descending=True, limit=1)
+        return newest_run[0] if newest_run else _picked(tx, text, [])
     prefix = text if text.startswith("r-") else f"r-{text}"
-    ids = [str(key[0]) for key in tx.starting(Run, prefix, 20)] if text and text != "last" else []
-    if text not in ids:
-        newest = tx.find(Run, order="created_ms", descending=True, limit=_NEAR if not ids else 0)
-        ids = [*ids, *(run.id for run in newest)]
+    ids = [str(key[0]) for key in tx.starting(Run, prefix, 20)] if text else []
+    if not ids:  # only the nearest name is still looked for
+        ids = [run.id for run in tx.find(Run, order="created_ms", descending=True, limit=_NEAR)]
+    return _picked(tx, text, ids)
+
+
+def _picked(tx: Transaction, text: str, ids: list[str]) -> Run:
     found = tx.get(Run, pick_run(text, ids))
     assert found is not None  # its id was read in this very transaction
     return found
