@@ -74,7 +74,7 @@ class FileShelf:
         self._set_end(name, LOSSY, offset + HEADER + len(record))
 
     def read(self, name: str) -> list[bytes]:
-        return _frames(self._root / name / MARKS)[0]
+        return _frames(self._root / name / MARKS, self._ends.get((name, MARKS)))[0]
 
     def is_damaged(self, name: str) -> bool:
         records, end = _frames(self._root / name / MARKS)
@@ -82,7 +82,7 @@ class FileShelf:
         return begun or _is_damaged(self._root / name / MARKS, end)
 
     def read_lossy(self, name: str) -> list[bytes]:
-        return _frames(self._root / name / LOSSY)[0]
+        return _frames(self._root / name / LOSSY, self._ends.get((name, LOSSY)))[0]
 
     def put_receipt(self, name: str, receipt: bytes) -> None:
         path = self._root / name / RECEIPT
@@ -152,10 +152,11 @@ class FileShelf:
         return folder / f"{name}.{number}"
 
 
-def _frames(path: Path) -> tuple[list[bytes], int]:
-    """The good records from the start, and where they end."""
+def _frames(path: Path, known_end: int | None = None) -> tuple[list[bytes], int]:
+    """The good records from the start, and where they end; behind a known end there is only reserved space."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(-1 if known_end is None else known_end)
     except FileNotFoundError:
         return [], 0
     records, offset = [], 0
