@@ -153,7 +153,7 @@ class FileShelf:
 
 
 def _frames(path: Path, known_end: int | None = None) -> tuple[list[bytes], int]:
-    """The good records from the start, and where they end; behind a known end there is only reserved space."""
+    """The good records from the start, and where they end. Behind a known end is only reserved space."""
     try:
         with path.open("rb") as file:
             data = file.read(-1 if known_end is None else known_end)
