@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pancode.cli.follow import summary, wait
 from pancode.cli.params import DURATION, MONEY, PAIR
 from pancode.cli.render import safe, table
 from pancode.cli.tell import exit_of
+from pancode.client import Client
 from pancode.errors import ExitCode
 
 # A variable of this one command counts more than a file and less than a flag.
@@ -71,7 +73,7 @@ def dispatch(ctx: click.Context, /, face: Face, task: str | None, **given: Any) 
     """
     body = _body(task, ctx.meta.get("argv"), given)
     client = face.client()
-    answer = client.post("/v1/runs", body)
+    answer = _post(client, body)
     if given["dry_run"]:
         face.show(answer, lambda: _plan(answer))
         return ExitCode.DONE if answer["admitted"] else ExitCode.REFUSED
@@ -86,7 +88,16 @@ def dispatch(ctx: click.Context, /, face: Face, task: str | None, **given: Any) 
     return _finish(face, client, ended, given["land"])
 
 
-def _finish(face: Face, client: Any, ended: dict[str, Any], land: bool) -> int:
+def _post(client: Client, body: dict[str, Any]) -> Any:
+    """Admission and snapshot; Ctrl-C here leaves a question that only the list of runs answers."""
+    try:
+        return client.post("/v1/runs", body)
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted before the answer came; whether it was queued: pancode runs\n")
+        raise
+
+
+def _finish(face: Face, client: Client, ended: dict[str, Any], land: bool) -> int:
     """The result, landed first if that was asked for; a landing that fails decides the status."""
     if land and ended["outcome"] == "done" and ended["commit"]:
         landed = client.post(f"/v1/runs/{ended['run']}/land", {"by": who()})

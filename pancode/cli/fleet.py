@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from pancode import __version__
 from pancode.cli.face import Face, caller, example, json_option, who
 from pancode.cli.lazy import LazyGroup
 from pancode.cli.render import safe, size, table
@@ -95,6 +96,10 @@ def status(watch: bool, face: Face) -> None:
 def _coordinator(told: dict[str, Any]) -> str:
     said = f"coordinator  pid {told['pid']}  {told['version']}  fleet {told['fleet']}  home {told['home']}\n"
     said += f"             {told['after_reboot']}\n" if told.get("after_reboot") else ""
+    if told["version"] != __version__:
+        said += (
+            f"             this command is {__version__}; change over: pancode fleet down, pancode fleet up\n"
+        )
     for word in ("paused", "draining"):
         if told[word]:
             said += f"             {word}: {safe(told[word])}\n"

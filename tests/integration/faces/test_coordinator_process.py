@@ -81,6 +81,24 @@ def test_a_killed_coordinator_is_followed_by_the_next_command(desk: Shell) -> No
     assert desk("fleet", "status", "--json").data["coordinator"]["epoch"] == 2
 
 
+def test_who_waits_outlives_a_killed_coordinator(desk: Shell) -> None:
+    """The one who waits says that the coordinator is away, starts it again, and goes on waiting."""
+    assert desk("node", "add", "here", "--local").status == 0
+    waiting = desk.begin("dispatch", "--runtime", "shell", "--workspace", "none", "--json", "true")
+    until(lambda: bool(desk("runs", "--json").data["runs"]), "the run waits")
+    first = _holder(desk)
+    os.kill(first.pid, signal.SIGKILL)
+    until(lambda: _another(desk, first), "the next coordinator")
+    assert desk("queue", "rm", "last", "--reason", "enough").status == 0
+    out, err = waiting.communicate(timeout=2 * PATIENCE_S)
+    assert (waiting.returncode, json.loads(out)["outcome"]) == (19, "interrupted"), err
+
+
+def _another(desk: Shell, first: Holder) -> bool:
+    now = holder_of(desk.home)
+    return now is not None and now.pid != first.pid
+
+
 def test_a_clean_stop_leaves_nothing_running(desk: Shell) -> None:
     assert desk("serve", "--background").status == 0
     assert _processes(str(desk.home / "valkey"))

@@ -1,0 +1,107 @@
+"""What is looked at on this machine, and who holds a home, on folders alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pancode.config.load import Places, load
+from pancode.offline.doctor import examine
+from pancode.offline.init import write_files
+from pancode.offline.sole import AlreadyRunningError, Holder, Sole, holder_of
+
+
+def _checks(home: Path) -> dict[str, dict[str, Any]]:
+    return {check["what"]: check for check in examine(home, {"HOME": str(home.parent)})}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def test_a_fresh_machine_is_told_nothing_but_what_to_expect(tmp_path: Path) -> None:
+    checks = _checks(tmp_path / "none")
+    assert [c["what"] for c in checks.values() if not c["ok"]] == []
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_open_home_and_an_open_key_are_errors_with_their_fix(home: Path) -> None:
+    key = home / "key/coordinator.key"
+    key.parent.mkdir()
+    key.write_text("x")
+    key.chmod(0o644)
+    home.chmod(0o755)
+    checks = _checks(home)
+    assert checks["home"]["fix"] == f"chmod 700 {home}" and checks["home"]["level"] == "error"
+    assert checks["key"]["fix"] == f"chmod 600 {key}"
+
+
+def test_a_lost_key_is_told_as_long_as_there_is_a_ledger(home: Path) -> None:
+    (home / "ledger.db").write_text("")
+    assert "restore" in _checks(home)["key"]["fix"]
+
+
+def test_the_key_has_a_backup_when_its_owner_says_so(home: Path) -> None:
+    key = home / "key/coordinator.key"
+    key.parent.mkdir()
+    key.write_text("x")
+    key.chmod(0o600)
+    assert _checks(home)["key backup"]["level"] == "warning"
+    (home / "key/BACKED-UP").touch()
+    assert _checks(home)["key backup"]["ok"]
+    os.utime(key, (2**31, 2**31))
+    assert not _checks(home)["key backup"]["ok"]
+
+
+def test_one_holder_and_the_next_one_after_it(home: Path) -> None:
+    first, second = Sole(home), Sole(home)
+    first.take()
+    with pytest.raises(AlreadyRunningError, match=f"pid {os.getpid()}"):
+        second.take()
+    assert holder_of(home) == Holder.me()
+    first.leave()
+    first.leave()
+    assert holder_of(home) is None
+    second.take()
+    second.leave()
+
+
+@pytest.mark.parametrize("change", [{"boot": "another"}, {"started": "1"}, {"pid": 2**22 + 1}])
+def test_what_an_old_pid_file_names_is_nobody(home: Path, change: dict[str, Any]) -> None:
+    """A pid that was given to another process, or another boot, holds nothing."""
+    (home / "run").mkdir()
+    (home / "run/coordinator.pid").write_text(json.dumps(asdict(replace(Holder.me(), **change))))
+    assert holder_of(home) is None
+    sole = Sole(home)
+    sole.take()
+    assert holder_of(home) == Holder.me()
+    sole.leave()
+
+
+def test_a_torn_pid_file_is_nobody(home: Path) -> None:
+    (home / "run").mkdir()
+    (home / "run/coordinator.pid").write_text('{"boot": "x"')
+    assert holder_of(home) is None
+
+
+def test_the_written_files_change_nothing_until_they_are_edited(home: Path) -> None:
+    before = load(Places(home), {}).settings
+    assert all(file["written"] for file in write_files(home)["files"])
+    assert load(Places(home), {}).settings == before
+    assert sorted(p.name for p in home.iterdir()) == ["panagents.yaml", "pancode.yaml"]
+    text = (
+        (home / "pancode.yaml")
+        .read_text()
+        .replace("#   ceiling: 10", "  ceiling: 3")
+        .replace("# budget:", "budget:")
+    )
+    (home / "pancode.yaml").write_text(text)
+    assert load(Places(home), {}).settings.budget.ceiling == 3
