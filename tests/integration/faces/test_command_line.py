@@ -12,6 +12,8 @@ import pytest
 from tests.integration.faces.conftest import PATIENCE_S, Served, Shell, until
 from tests.integration.faces.world import OUTCOMES
 
+pytestmark = pytest.mark.slow
+
 SHELL = ("--runtime", "shell", "--workspace", "none")
 STATUS = {
     "done": 0, "error": 10, "verify_failed": 11, "blocked": 12, "timeout": 13, "stalled": 14,
@@ -25,7 +27,6 @@ def _interrupt(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
-@pytest.mark.slow
 def test_a_waiting_dispatch_ends_with_its_runs_outcome(served: Served, pancode: Shell) -> None:
     assert set(OUTCOMES) | {"done"} == set(STATUS)
     for outcome, status in STATUS.items():
@@ -107,7 +108,6 @@ def test_stop_ends_it_and_the_one_who_waits_is_told(served: Served, pancode: She
     assert any(d["kind"] == "stop" and d["detail"] == "enough" for d in why)
 
 
-@pytest.mark.slow
 def test_logs_are_followed_live_and_whole(served: Served, pancode: Shell) -> None:
     pancode("dispatch", *SHELL, "--detach", "slow 60")
     follower = pancode.begin("runs", "logs", "-f", "last")
@@ -121,7 +121,6 @@ def test_logs_are_followed_live_and_whole(served: Served, pancode: Shell) -> Non
     assert "".join(p["text"] for p in pieces).encode() == whole and pieces[-1]["next"] == len(whole)
 
 
-@pytest.mark.slow
 def test_a_follower_outlives_a_frozen_coordinator(served: Served, pancode: Shell) -> None:
     assert served.process is not None
     pancode("dispatch", *SHELL, "--detach", "slow 80")
