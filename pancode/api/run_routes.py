@@ -23,7 +23,10 @@ def _dispatch(desk: Desk, call: Call) -> Any:
     flags: dict[str, object] = dict(body.settings.items())
     around = desk.coordinator.around(flags)
     if body.dry_run:
-        return _report(dry_run(desk.core, around, body.request(), body.parent))
+        judged = dry_run(desk.core, around, body.request(), body.parent)
+        project = judged.resolution.project
+        taken = desk.coordinator.code.preview(project) if project is not None else None
+        return {**_report(judged), "snapshot": taken}
     done = dispatch(desk.core, around, body.request(), body.parent)
     return {**query.queued(done.run), "warnings": list(done.warnings)}
 

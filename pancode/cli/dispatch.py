@@ -17,6 +17,7 @@ from pancode.cli.tell import exit_of
 from pancode.client import Client
 from pancode.errors import ExitCode
 
+_SAID = ("agent", "node", "mode", "safety", "model", "runtime", "workspace", "budget", "on_lost", "attempts")
 # A variable of this one command counts more than a file and less than a flag.
 _SETTINGS = {
     "PANCODE_SAFETY": "dispatch.safety",
@@ -102,7 +103,7 @@ def _finish(face: Face, client: Client, ended: dict[str, Any], land: bool) -> in
     if land and ended["outcome"] == "done" and ended["commit"]:
         landed = client.post(f"/v1/runs/{ended['run']}/land", {"by": who()})
         ended = {**ended, "landed": landed["commit"], "landing": landed}
-        face.note(f"landed: {landed['status']}, {len(landed['files'])} files")
+        face.note(f"  {landed['status']}: {', '.join(map(safe, landed['files'][:8])) or 'no file'}")
     detail = client.get(f"/v1/runs/{ended['run']}")
     answer = safe_block(detail["answer"]) if not face.as_json else ""
     face.show({**detail, **ended}, lambda: answer + summary(ended))
@@ -119,18 +120,7 @@ def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> di
     body: dict[str, Any] = {"task": task or "", "by": who(), "cwd": str(Path.cwd()), "land": given["land"]}
     if argv is not None:
         body["argv"] = argv
-    for name in (
-        "agent",
-        "node",
-        "mode",
-        "safety",
-        "model",
-        "runtime",
-        "workspace",
-        "budget",
-        "on_lost",
-        "attempts",
-    ):
+    for name in _SAID:
         if given[name] is not None:
             body[name] = given[name]
     if given["timeout"] is not None:
@@ -165,7 +155,23 @@ def _plan(report: dict[str, Any]) -> str:
     verdict = "would be queued" if report["admitted"] else "would be refused"
     head = f"{verdict}: agent {report['agent']}, runtime {report['runtime']}, "
     head += f"estimate ${report['estimate_usd']}\n"
-    return head + text + "".join(fixes) + (nodes if report["nodes"] else "no node in the fleet\n")
+    listed = nodes if report["nodes"] else "no node in the fleet\n"
+    return head + text + "".join(fixes) + listed + _travels(report)
+
+
+def _travels(report: dict[str, Any]) -> str:
+    """What would leave this machine."""
+    lines = [f"network: {report['network']}"]
+    lines += [f"secrets: {', '.join(report['secrets'])}"] if report["secrets"] else []
+    taken = report["snapshot"]
+    if taken is not None:
+        lines.append(f"snapshot of {report['project']}: {len(taken['changed'])} changed files")
+        lines += [f"untracked, would travel: {safe(name)}" for name in taken["untracked"][:20]]
+        lines += (
+            [f"and {len(taken['untracked']) - 20} more untracked"] if len(taken["untracked"]) > 20 else []
+        )
+        lines += [f"warning: {safe(text)}" for text in taken["warnings"]]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _ready(node: dict[str, Any]) -> str:

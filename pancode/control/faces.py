@@ -118,6 +118,9 @@ class FleetVerbs(Protocol):
 class CodeVerbs(Protocol):
     """The code of runs, in the coordinator's depot. WorkspaceError for all that cannot be done."""
 
+    def preview(self, project: str) -> Json:
+        """What a snapshot would take: `{"branch", "head", "changed", "untracked", "warnings"}`."""
+
     def diff(self, run: Run, stat: bool) -> bytes:
         """The run's change against its snapshot as a patch, or as a list of files with counts."""
 
@@ -175,8 +178,11 @@ class Coordinator(Protocol):
     def start(self) -> None:
         """Redis, depot server, links, a new epoch. UnavailableError, ConfigError with the fix."""
 
-    def mend(self) -> str:
-        """While Redis cannot be used: start our own again if it died. Says what was done, or nothing."""
+    def mend(self, failed: bool) -> str:
+        """Start our own Redis again if it died; `failed`: it cannot be used, so let the nodes in anew too.
+
+        Says what was done, or nothing. UnavailableError when it cannot be mended now.
+        """
 
     def stop(self, stop_valkey: bool) -> None:
         """The coordinator's last word, then links, then (if asked) our own Valkey. Idempotent."""

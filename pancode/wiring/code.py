@@ -12,6 +12,7 @@ from typing import Any
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.diff import FileStat, diff_patch, diff_stat
 from pancode.adapters.git.land import GateResult, LandRequest, LandStatus, land
+from pancode.adapters.git.snapshot import SnapshotOptions, preview
 from pancode.control.landed import landed
 from pancode.control.plane import Plane
 from pancode.domain.records import Run, RunState
@@ -26,6 +27,11 @@ class DepotCode:
     def __init__(self, depot: Depot, plane: Plane) -> None:
         self._depot = depot
         self._plane = plane
+
+    def preview(self, project: str) -> dict[str, Any]:
+        seen = preview(Path(project), SnapshotOptions(0, environ=dict(os.environ)))
+        told = {"branch": seen.branch, "head": seen.head, "warnings": list(seen.warnings)}
+        return {**told, "changed": list(seen.changed), "untracked": list(seen.untracked)}
 
     def diff(self, run: Run, stat: bool) -> bytes:
         repo, snapshot, commit = _commits(run)

@@ -136,7 +136,15 @@ def test_a_dry_run_shows_all_ten_gates_and_changes_nothing(world: World) -> None
         "mode mutation drain recursion task paths safety budget agent routing".split()
     )
     assert answer["admitted"] is False and answer["nodes"][0]["node"] == "n1"
-    assert world.desk.rows(Run) == []
+    assert answer["snapshot"] is None and world.desk.rows(Run) == []
+
+
+def test_a_dry_run_names_the_files_that_would_travel(world: World, tmp_path: Path) -> None:
+    (tmp_path / "repo/.git").mkdir(parents=True)
+    body = {"task": "true", "runtime": "shell", "cwd": str(tmp_path / "repo"), "dry_run": True}
+    answer = world.http.post("/v1/runs", body).json()
+    assert answer["workspace"] == "git" and answer["project"] == str(tmp_path / "repo")
+    assert answer["snapshot"]["untracked"] == ["secret.env"] and answer["admitted"] is True
 
 
 def test_settings_of_one_call_count_less_than_its_flags(world: World) -> None:

@@ -110,6 +110,10 @@ class ToldFleet:
 class ToldCode:
     """diff and land without git."""
 
+    def preview(self, project: str) -> dict[str, Any]:
+        taken = {"changed": ["a.txt"], "untracked": ["secret.env"], "warnings": ["b.bin is large"]}
+        return {"branch": "main", "head": "c" * 40, **taken}
+
     def diff(self, run: Run, stat: bool) -> bytes:
         return b"--- a\n+++ b\xff\n"
 
