@@ -232,7 +232,10 @@ def start_coordinator(home: Path) -> None:
     begin = log.stat().st_size if log.exists() else 0
     child = _spawn(home, log)
     for look in range(int(START_S / LOOK_S)):
-        if _answers(home):
+        pid = _answering(home)
+        if pid is not None:
+            if pid != child.pid:
+                child.terminate()  # one that is still starting must not come up after that one has gone
             return
         code = child.poll()
         if code not in (None, 0):
@@ -264,13 +267,15 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _answers(home: Path) -> bool:
+def _answering(home: Path) -> int | None:
+    """Pid of the coordinator that answers; None when none does."""
     connection = _Connection(home, 5)
     try:
         connection.request("GET", "/v1/ping")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException, UnavailableError):
-        return False
+        told = json.loads(connection.getresponse().read())
+        return int(told["pid"])
+    except (OSError, http.client.HTTPException, UnavailableError, ValueError, KeyError):
+        return None
     finally:
         connection.close()
 
