@@ -146,11 +146,11 @@ class Owner:
 
     def coordinator_pid(self) -> int | None:
         try:
-            words = (self.fleet_home / "run/coordinator.pid").read_text().split()
-            os.kill(int(words[0]), 0)
-        except (OSError, ValueError, IndexError):
+            pid = int(json.loads((self.fleet_home / "run/coordinator.pid").read_text())["pid"])
+            os.kill(pid, 0)
+        except (OSError, ValueError, KeyError):
             return None
-        return int(words[0])
+        return pid
 
 
 def until(

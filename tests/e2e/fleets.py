@@ -1,0 +1,52 @@
+"""Fleets of a test's own on the lab's hosts, beside the session's: other paces, other Redis, own faults."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.e2e.conftest import fingerprint
+from tests.e2e.owner import Owner
+from tests.lab import Lab
+
+IMPATIENT = {"suspect": "20s", "unreachable": "40s", "lost": "80s", "ask": "15s"}
+"""Silence that means something soon: `lost` after 8 s with the factor of 0.1."""
+
+
+@contextmanager
+def own_fleet(
+    lab: Lab,
+    hosts: Sequence[int],
+    factor: float = 0.1,
+    timing: Mapping[str, str] | None = None,
+    extra: Mapping[str, str] | None = None,
+) -> Iterator[Owner]:
+    """An owner with these hosts in the inventory, not yet brought up; everything ended afterwards."""
+    root = Path(tempfile.mkdtemp(prefix="pf-"))
+    owner = Owner(root, factor, extra)
+    owner.know(lab)
+    owner.fleet_home.mkdir(mode=0o700)
+    if timing:
+        (owner.fleet_home / "pancode.yaml").write_text(json.dumps({"timing": dict(timing)}))
+    try:
+        for k in hosts:
+            add(owner, lab, k)
+        yield owner
+    finally:
+        owner.down()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def add(owner: Owner, lab: Lab, k: int, *words: str) -> None:
+    """`node add` of host k, whose key is known to be right."""
+    pin = fingerprint(lab.hosts[k]["host_key"])
+    owner.run("node", "add", f"node{k}", "--accept-fingerprint", pin, *words).ok()
+
+
+def up(owner: Owner, *hosts: int) -> None:
+    """`fleet up` of these hosts and nothing else."""
+    owner.run("fleet", "up", *(f"node{k}" for k in hosts), timeout_s=180).ok()

@@ -1,0 +1,212 @@
+"""Ground truth by the back door: a host's journal and processes, the coordinator's own Redis."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from node_agent.durable import from_json
+from node_agent.records import Entry, folded, opened
+from node_agent.shelf import FileShelf
+from node_agent.wire.signing import Envelope, SigningKey, parse_envelope
+from pancode.adapters.valkey.access import COORDINATOR
+from tests.e2e.owner import Owner, until
+from tests.lab import Lab
+
+SLICE_S = 0.002
+
+
+class Ground:
+    """What really is on host k for one fleet, seen from outside and without SSH."""
+
+    def __init__(self, owner: Owner, lab: Lab, k: int) -> None:
+        self.owner, self.lab, self.k = owner, lab, k
+        self.name = f"node{k}"
+        self.fleet = str(owner.ask("fleet", "status")["coordinator"]["fleet"])
+        self.inside = f"/home/ops/.pancode-node/{self.fleet}"
+        self.home = Path(lab.path(k, "disk", "home", ".pancode-node", self.fleet))
+
+    @property
+    def tag(self) -> str:
+        return str(self.owner.ask("node", "show", self.name)["tag"])
+
+    # -- journal
+
+    def entries(self, run: str) -> list[Entry]:
+        """The journal's entries of a run, by fence."""
+        shelf = FileShelf(self.home / "journal")
+        found = [_entry(shelf, name) for name in shelf.names() if name.startswith(f"{run}.")]
+        return sorted((e for e in found if e is not None), key=lambda e: e.identity.fence)
+
+    def mark(self, run: str) -> str | None:
+        """The newest mark of the run's newest fence here."""
+        found = self.entries(run)
+        return found[-1].mark.value if found else None
+
+    def cleaned(self, run: str) -> bool:
+        """Whether all that this host knows of the run was acknowledged and put away."""
+        found = self.entries(run)
+        return bool(found) and all(e.cleaned for e in found)
+
+    def reached(self, run: str, mark: str, timeout_s: float = 30) -> None:
+        until(lambda: any(mark in e.marks for e in self.entries(run)), f"{run} is {mark}", timeout_s)
+
+    # -- processes, by their numbers as this machine counts
+
+    def processes(self) -> Iterator[tuple[int, list[str]]]:
+        """(pid, argument list) of everything that runs on the host."""
+        space = self.lab.hosts[self.k]["pidns"]
+        for entry in os.listdir("/proc"):
+            if not entry.isdecimal():
+                continue
+            with suppress(OSError):
+                if os.stat(f"/proc/{entry}/ns/pid").st_ino == space:
+                    words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")[:-1]
+                    yield int(entry), [w.decode("utf-8", "replace") for w in words]
+
+    def running(self, *words: str) -> list[int]:
+        """Processes of the host whose argument list holds each of these texts somewhere."""
+        return [pid for pid, argv in self.processes() if all(any(w in a for a in argv) for w in words)]
+
+    def agent(self) -> int | None:
+        """The node agent of this fleet."""
+        found = [
+            pid
+            for pid, argv in self.processes()
+            if argv[-3:] == ["run", "--home", self.inside] and argv[-4].endswith("start.py")
+        ]
+        return found[0] if found else None
+
+    def kill_shim(self, run: str) -> None:
+        """-9 to what watches over the newest attempt of the run, by the number that it wrote down itself."""
+        newest = self.entries(run)[-1].identity
+        record = from_json((self.home / "journal" / str(newest) / "work" / "spawned").read_bytes())
+        self.shell(f"kill -9 {int(record['pid'])}")
+
+    def kill_agent(self) -> None:
+        """-9, at once."""
+        pid = self.agent()
+        assert pid is not None, f"no node agent on {self.name}"
+        os.kill(pid, signal.SIGKILL)
+
+    def kill_at(self, mark: str, known: set[str], timeout_s: float = 30) -> str:
+        """-9 in the moment in which an entry that is not `known` has that mark; its newest mark then.
+
+        The agent is let run in slices of 2 ms and looked at while it stands still, so that no mark is missed.
+        """
+        pid = self.agent()
+        assert pid is not None, f"no node agent on {self.name}"
+        deadline = time.monotonic() + timeout_s
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            for entry in self.fresh(known):
+                if mark in entry.marks:
+                    os.kill(pid, signal.SIGKILL)
+                    return entry.mark.value
+            os.kill(pid, signal.SIGCONT)
+            assert time.monotonic() < deadline, f"never {mark}"
+            time.sleep(SLICE_S)
+
+    def names(self) -> set[str]:
+        """All entries of the journal."""
+        return set(FileShelf(self.home / "journal").names())
+
+    def fresh(self, known: set[str]) -> list[Entry]:
+        shelf = FileShelf(self.home / "journal")
+        found = [_entry(shelf, name) for name in self.names() - known]
+        return [entry for entry in found if entry is not None]
+
+    def shell(self, text: str) -> str:
+        """As root inside the host."""
+        return self.lab.run(self.k, text).stdout
+
+
+def _entry(shelf: FileShelf, name: str) -> Entry | None:
+    """As the files say; None while it is being made."""
+    records = [from_json(raw) for raw in shelf.read(name)]
+    if not records:
+        return None
+    entry = opened(records[0])
+    for record in records[1:]:
+        entry = folded(entry, record)
+    return entry
+
+
+# -- the coordinator's side
+
+
+def redis_of(owner: Owner) -> redis.Redis:
+    """The coordinator's Redis with the coordinator's own rights: what an intruder on the desk would have."""
+    folder = owner.fleet_home / "valkey"
+    return redis.Redis(
+        unix_socket_path=str(folder / "valkey.sock"),
+        username=COORDINATOR,
+        password=(folder / "coordinator.password").read_text().strip(),
+        socket_timeout=10,
+    )
+
+
+@contextmanager
+def redis_open(owner: Owner) -> Iterator[Any]:
+    with closing(redis_of(owner)) as client:
+        yield client
+
+
+def valkey_pid(owner: Owner) -> int:
+    """The embedded server, by the lock that it holds."""
+    with redis_open(owner) as client:
+        return int(client.info("server")["process_id"])
+
+
+def coordinator_key(owner: Owner) -> SigningKey:
+    """For looking only: what the fleet's orders are signed with."""
+    return SigningKey.parse((owner.fleet_home / "key/coordinator.key").read_text())
+
+
+def coordinator_pid(owner: Owner) -> int:
+    """Of the process that answers now."""
+    return int(owner.ask("fleet", "status")["coordinator"]["pid"])
+
+
+def kill_coordinator(owner: Owner, number: int = signal.SIGKILL) -> int:
+    """At once; returns when it is gone (for SIGKILL)."""
+    pid = coordinator_pid(owner)
+    os.kill(pid, number)
+    if number == signal.SIGKILL:
+        until(lambda: _gone(pid), f"coordinator {pid} is gone", 10)
+    return pid
+
+
+def _gone(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
+def audited(owner: Owner, domain: str = "trust") -> list[dict[str, Any]]:
+    """What is on record of that domain, newest first."""
+    found: list[dict[str, Any]] = owner.ask("audit", domain, "-n", "1000")["audit"]
+    return found
+
+
+def raised(owner: Owner, holds: Callable[[dict[str, Any]], bool], what: str, timeout_s: float = 15) -> None:
+    """Wait until such an entry is on record."""
+    until(lambda: any(holds(e) for e in audited(owner)), f"audit: {what}", timeout_s, lambda: audited(owner))
+
+
+def money(owner: Owner) -> tuple[str, str]:
+    """(spent, held) of today."""
+    day = owner.ask("budget", "show")["scopes"][0]
+    return day["spent_usd"], day["held_usd"]
+
+
+def payload(envelope: str | bytes) -> tuple[Envelope, bytes]:
+    found = parse_envelope(envelope)
+    return found, found.body()
