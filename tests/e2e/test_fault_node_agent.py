@@ -1,0 +1,79 @@
+"""The node agent is killed at each mark of the journal, and the shim while it works; nothing is lost."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from node_agent.wire.marks import Mark
+from tests.e2e.ground import Ground, money
+from tests.e2e.owner import Owner, script, until
+from tests.lab import Lab
+
+pytestmark = pytest.mark.slow
+
+ROUNDS = (
+    (Mark.ACCEPTED, Mark.PREPARED, Mark.SPAWNED),
+    (Mark.EXITED, Mark.COMMITTED, Mark.GATED),
+    (Mark.PUSHED, Mark.RECEIPTED, Mark.ACKNOWLEDGED),
+)
+"""One mark for each host at a time."""
+
+
+def _killed(fleet: Owner, lab: Lab, k: int, mark: Mark) -> tuple[str, dict[str, Any], str]:
+    """(run, how it ended, the newest mark when the agent died)."""
+    host = Ground(fleet, lab, k)
+    once = f"/tmp/once-{mark}"  # outside the checkout, so that a second start would show
+    task = script(f"append {once} x", "write made.txt 'y\\n'", "usage 10 5 0.01", "sleep 0.5")
+    known = host.names()
+    words = ("--runtime", "scripted", "--node", host.name, "--verify", "test -f made.txt", "--json", task)
+    asked = fleet.begin("dispatch", "--detach", *words, cwd=fleet.home / "killed")
+    died_at = host.kill_at(mark.value, known)
+    run = str(json.loads(asked.communicate(timeout=30)[0])["run"])
+    ended = fleet.ended(run, 60)
+    until(lambda: host.cleaned(run), f"{run} is put away on {host.name}", 40)
+    assert host.shell(f"cat {once}; rm -f {once}") == "x", "the agent ran exactly once"
+    return run, ended, died_at
+
+
+@pytest.mark.parametrize("marks", ROUNDS, ids=lambda marks: "-".join(marks))
+def test_killed_at_each_mark_it_is_started_again_and_delivers_once(
+    fleet: Owner, lab: Lab, marks: tuple[Mark, ...]
+) -> None:
+    if not (fleet.home / "killed").exists():
+        fleet.repository("killed")
+    before = money(fleet)
+    with ThreadPoolExecutor(3) as pool:
+        jobs = [pool.submit(_killed, fleet, lab, k, mark) for k, mark in enumerate(marks, 1)]
+        results = [job.result() for job in jobs]
+    for mark, (run, ended, died_at) in zip(marks, results, strict=True):
+        assert died_at == mark, "caught in the very moment"
+        assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, 1), (mark, ended)
+        assert (ended["files_changed"], ended["exit_code"]) == (["made.txt"], 0)
+        assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
+    spent = round(float(money(fleet)[0]) - float(before[0]), 4)
+    assert (spent, money(fleet)[1]) == (0.03, before[1]), "each cost was booked once"
+
+
+def test_a_killed_shim_is_infra_and_the_work_is_tried_once_more(fleet: Owner, lab: Lab) -> None:
+    host = Ground(fleet, lab, 2)
+    run = fleet.dispatch(
+        *("--runtime", "scripted", "--node", host.name, "--workspace", "none"),
+        script("fork 300", "await /tmp/shim-was-killed 2", "answer ok"),
+    )
+    fleet.running(run)
+    until(lambda: host.running("sleep", "300"), "the agent runs")
+    host.kill_shim(run)
+    host.shell("touch /tmp/shim-was-killed")
+    ended = fleet.ended(run, 60)
+    host.shell("rm -f /tmp/shim-was-killed")
+    assert (ended["outcome"], ended["attempt"]) == ("done", 2), ended
+    first = next(a for a in ended["attempts"] if a["attempt"] == 1)
+    assert first["outcome"] == "infra", first
+    story = fleet.ask("why", run)["decisions"]
+    assert any(d["kind"] == "retry" for d in story), story
+    assert not host.running("sleep", "300"), "what the dead shim left was swept"
+    assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
