@@ -1,0 +1,84 @@
+"""All of it through the command line, on this machine alone: up, work, proof, landing, stop, removal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pancode.offline.sole import holder_of
+from tests.integration.faces.conftest import PATIENCE_S, Shell, until
+
+LONG_S = 120.0
+
+
+@pytest.fixture
+def fleet(pancode: Shell, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    """This machine as the only node, its waits scaled down; taken out again."""
+    monkeypatch.setenv("PANCODE_TIME_FACTOR", "0.2")
+    up = pancode("fleet", "up", "--json", timeout_s=LONG_S)
+    assert up.status == 0, up.err + up.out
+    (node,) = up.data["nodes"]
+    assert node["state"] == "online" and {"shell", "scripted"} <= {r["name"] for r in node["runtimes"]}
+    yield pancode
+    removed = pancode("node", "rm", node["name"], "--yes", timeout_s=LONG_S)
+    down = pancode("fleet", "down", "--now")
+    assert (removed.status, down.status) == (0, 0), removed.err + removed.out
+    assert "nothing of ours is left there" in removed.out
+    assert not (Path(os.environ["HOME"]) / ".pancode-node").exists()
+    assert holder_of(pancode.home) is None
+
+
+def _git(folder: Path, *args: str) -> str:
+    done = subprocess.run(["git", *args], cwd=folder, capture_output=True, check=True, text=True)
+    return done.stdout
+
+
+def _repository(folder: Path) -> None:
+    _git(folder, "init", "-q")
+    (folder / "a.txt").write_text("one\n")
+    _git(folder, "add", "a.txt")
+    _git(folder, "-c", "user.name=n", "-c", "user.email=n@example.org", "commit", "-qm", "one")
+    (folder / "draft.txt").write_text("not committed\n")
+
+
+@pytest.mark.slow
+def test_first_ten_minutes_on_one_machine(fleet: Shell) -> None:
+    """Over 30 s on a loaded machine: it makes the node bundle, and runs four times through every part."""
+    _repository(fleet.cwd)
+    said = fleet(
+        "dispatch", "--runtime", "shell", "--verify", "grep -q two a.txt", "--json",
+        "echo two >> a.txt; cat draft.txt; echo oops >&2", timeout_s=LONG_S,
+    )  # fmt: skip
+    assert said.status == 0, said.err
+    assert (said.data["outcome"], said.data["files_changed"], said.data["notes"]) == ("done", ["a.txt"], [])
+    assert [g["exit_code"] for g in said.data["gates"]] == [0]
+    logs = fleet("runs", "logs", "last")
+    assert (logs.out, logs.err) == ("not committed\n", "oops\n")
+    assert "+two" in fleet("runs", "diff", "last").out
+    assert (fleet.cwd / "a.txt").read_text() == "one\n"
+    assert fleet("runs", "land", "last").status == 0
+    assert (fleet.cwd / "a.txt").read_text() == "one\ntwo\n"
+    verdict = fleet("receipt", "verify", "last", "--json").data
+    assert verdict["verdict"] == "PASS" and any("commit" in c["what"] for c in verdict["checks"])
+    assert fleet("runs", "show", "last", "--json").data["landed"] == said.data["commit"]
+
+    failed = fleet("dispatch", "--runtime", "shell", "--verify", "false", "true", timeout_s=LONG_S)
+    assert failed.status == 11
+    again = fleet("runs", "retry", "last", "--json", timeout_s=LONG_S)
+    assert again.status == 11 and again.data["retry_of"] is not None
+
+    waiting = fleet.begin(
+        "dispatch", "--runtime", "shell", "--workspace", "none", "--json", "--", "sleep", "600"
+    )
+    until(lambda: fleet("runs", "1", "--json").data["runs"][0]["started_at"] is not None, "it runs")
+    assert fleet("runs", "stop", "--reason", "enough").status == 0
+    out, err = waiting.communicate(timeout=2 * PATIENCE_S)
+    assert (waiting.returncode, json.loads(out)["outcome"]) == (19, "interrupted"), err
+    books = fleet("budget", "--json").data
+    assert all(scope["held_usd"] == "0" or float(scope["held_usd"]) == 0 for scope in books["scopes"])
+    assert fleet("fleet", "up", "--json", timeout_s=LONG_S).status == 0
