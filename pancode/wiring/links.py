@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import logging
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,6 +76,8 @@ class Links:
             keys = self.settings.home.loopback_keys(name)
             home = Path(reach.local_home) if reach.local_home else self.settings.user_home
             environ = {k: os.environ[k] for k in ("PATH", "LANG", "XDG_RUNTIME_DIR") if k in os.environ}
+            # Our own Python, wherever it lies: for that one a node bundle needs no network.
+            environ["PANCODE_PYTHON_BIN"] = f"{sys.base_prefix}/bin"
             server = LoopbackServer(LoopbackNode(name, getpass.getuser(), home, keys, environ))
             await server.start()
             self._servers[name] = server

@@ -46,7 +46,8 @@ say wall_ms "$(date +%s%3N)"; say boot_id "$(boot)"; say session "$(session)"
 say cpus "$(getconf _NPROCESSORS_ONLN 2>/dev/null)"
 say memory_kb "$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo 2>/dev/null)"
 for q in python3.13 python3.12 python3.11 python3; do
-  for d in $(command -v "$q") "$HOME"/.pyenv/versions/3.1[123]*/bin/"$q" \
+  for d in $(command -v "$q") "${PANCODE_PYTHON_BIN:-/nowhere}/$q" \
+    "$HOME"/.pyenv/versions/3.1[123]*/bin/"$q" \
     "$HOME"/.local/share/uv/python/cpython-3.1[123]*/bin/"$q" /opt/python*/bin/"$q"; do
     if [ -x "$d" ]; then
       say python "$("$d" -I -S -c 'import sys
