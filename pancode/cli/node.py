@@ -33,6 +33,7 @@ def node() -> None:
 @click.option("--label", "labels", type=PAIR, multiple=True, help="For --require; may be repeated.")
 @click.option("--slots", type=click.IntRange(1, 256), help="Runs at once (default: nodes.slots, 4).")
 @click.option("--local", is_flag=True, help="This machine; needs no SSH server.")
+@click.option("--local-home", type=click.Path(), help="With --local: another HOME for it.")
 @click.option("--accept-fingerprint", metavar="SHA256:...", help="The host key that you expect.")
 @click.option(
     "--fleet-key/--no-fleet-key",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,36 @@ def init(face: Face) -> None:
     face.show(answer, lambda: words)
 
 
-@click.command(epilog=example("pancode demo", "pancode demo --keep"))
+@click.command(epilog=example("pancode demo", "pancode demo --keep", "pancode demo --remove"))
 @click.option("--keep", is_flag=True, help="Leave the fleet running, for the curious.")
+@click.option("--remove", is_flag=True, help="Take away what --keep has left.")
 @json_option
-def demo(keep: bool, face: Face) -> int:
-    """A whole fleet on this machine: no key, no model, no network."""
-    raise UsageError("pancode demo is not there yet", fix="pancode fleet up", code="not_there_yet")
+def demo(keep: bool, remove: bool, face: Face) -> int:
+    """A whole fleet on this machine, under a minute: no root, no key, no model, no network.
+
+    Two machines over SSH, four runs, a node agent killed in the middle of one, receipts verified, a change
+    landed, the books balanced, everything taken away. Exit code 0 only if every check held.
+    """
+    from pancode.offline import demo as offline
+
+    if remove:
+        count = offline.remove(os.environ, write=_narrator(face))
+        face.show({"removed": count}, lambda: "" if count else "no demo is left here\n")
+        return ExitCode.DONE
+    told = offline.play(os.environ, keep=keep, write=_narrator(face))
+    face.show(told, lambda: "")
+    return ExitCode.DONE if told["ok"] else ExitCode.INTERNAL
+
+
+def _narrator(face: Face) -> Callable[[str], None]:
+    """The story is the result: on standard output, and with --json nowhere but in the answer."""
+
+    def write(text: str) -> None:
+        if not face.as_json:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    return write
 
 
 @click.group("config", cls=LazyGroup, epilog=example("pancode config show --origin"))

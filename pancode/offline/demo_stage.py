@@ -1,0 +1,232 @@
+"""Where the demo plays: one folder with a fleet of its own, and the way to take all of it away again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Thread
+
+from node_agent.wire.clock import Clock, Ids, SystemIds
+from pancode.client import Client, path_of
+from pancode.errors import PancodeError, UnavailableError
+from pancode.offline.sole import Holder, holder_of
+
+PREFIX = "pancode-demo-"
+NODES = ("alder", "birch")
+FACTOR = 0.1
+"""What the product's waits and deadlines are multiplied by."""
+LOOK_S = 0.05
+COMMAND_S = 120
+# Not the fleet's business: settings of another fleet, the user's keys, session bus and git configuration.
+_DROPPED = ("PANCODE_", "GIT_", "XDG_", "SSH_", "DBUS_")
+_SETTINGS = f"timing: {{factor: {FACTOR}}}\nredis: {{url: null}}\n"
+_LONGEST = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def both(self) -> str:
+        return self.err + self.out
+
+
+class Stage:
+    """One demo's folder: `desk` is the coordinator's home, and each node has a home beside it."""
+
+    def __init__(self, root: Path, environ: Mapping[str, str], clock: Clock) -> None:
+        self.root = root
+        self.home = root / "desk"
+        self.project = root / "project"
+        self.client = Client(self.home, starts=False)
+        self._clock = clock
+        kept = {name: value for name, value in environ.items() if not name.startswith(_DROPPED)}
+        own = {"HOME": str(root / "home"), "PANCODE_HOME": str(self.home), "GIT_CONFIG_NOSYSTEM": "1"}
+        self.environ = {**kept, **own, "NO_COLOR": "1"}
+
+    def furnish(self, files: Mapping[str, str], keep: bool) -> None:
+        """The folders, the fleet's settings, and the project as a git repository with one commit."""
+        for folder in (self.root, self.root / "home", self.home, self.project):
+            folder.mkdir(mode=0o700)
+        note = {**asdict(Holder.me()), "keep": keep}
+        (self.root / "demo.json").write_text(json.dumps(note) + "\n")
+        (self.home / "pancode.yaml").write_text(_SETTINGS)
+        for name, text in files.items():
+            (self.project / name).write_text(text)
+        for words in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-q", "-m", "first")):
+            self.git(*words)
+
+    # -- commands ------------------------------------------------------------------------------------
+
+    def pancode(self, *words: str) -> Done:
+        """The command line, as its own process in the project. UnavailableError when it takes too long."""
+        return self._run([sys.executable, "-m", "pancode", *words])
+
+    def git(self, *words: str) -> str:
+        """git in the project; UnavailableError with its words when it fails."""
+        who = ("-c", "user.name=demo", "-c", "user.email=demo@localhost")
+        done = self._run(["git", *who, *words])
+        if done.code != 0:
+            raise UnavailableError(f"git {words[0]} failed", why=done.err.strip()[-300:], fix="look at git")
+        return done.out
+
+    def run(self, command: list[str]) -> Done:
+        """Any program, in the project."""
+        return self._run(command)
+
+    def _run(self, argv: list[str]) -> Done:
+        try:
+            done = subprocess.run(
+                argv,
+                cwd=self.project,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=COMMAND_S,
+                check=False,
+            )
+        except FileNotFoundError as exc:
+            raise UnavailableError(f"{argv[0]} is not there", why=str(exc), fix="pancode doctor") from exc
+        except subprocess.TimeoutExpired as exc:
+            raise UnavailableError(
+                f"{' '.join(argv[1:4])} did not end in {COMMAND_S} s",
+                why="this machine is very busy, or something hangs",
+                fix="pancode demo --keep, then look at its coordinator's log",
+            ) from exc
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def until(self, holds: Callable[[], bool], seconds: float) -> bool:
+        """Whether it held within that time."""
+        deadline = self._clock.mono_ms() + seconds * 1000
+        while not holds():
+            if self._clock.mono_ms() > deadline:
+                return False
+            time.sleep(LOOK_S)
+        return True
+
+    # -- what runs -------------------------------------------------------------------------------------
+
+    def node_home(self, node: str) -> Path:
+        """The node's home once it is brought up."""
+        return next((self.root / node / ".pancode-node").glob("f-*"))
+
+    def agent_pid(self, node: str) -> int:
+        """Of the node agent that runs there."""
+        return int((self.node_home(node) / "run/agent.pid").read_text().split()[0])
+
+    def processes(self, place: Path | None = None) -> dict[int, str]:
+        """Pids and command lines of live processes with their HOME in that place (none: in the demo).
+
+        Everything that a fleet starts has it there, and nothing does that a person starts to look.
+        """
+        mark = b"\0HOME=" + os.fsencode(place or self.root) + b"/"
+        found = {pid: _words(pid) for pid in _pids() if mark in _environ(pid)}
+        return {pid: words for pid, words in found.items() if words}
+
+    # -- the end -----------------------------------------------------------------------------------------
+
+    def take_down(self) -> list[str]:
+        """Remove each node as `pancode node rm` does, and end the coordinator; what could not be done."""
+        said: list[str] = []
+        if holder_of(self.home) is None:
+            return said
+        threads = [Thread(target=self._remove, args=(node, said)) for node in NODES]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        try:
+            self.client.post(path_of("shutdown"))
+        except PancodeError as error:
+            said.append(f"the coordinator: {error}")
+        self.until(lambda: not self.processes(), 20)
+        return said
+
+    def _remove(self, node: str, said: list[str]) -> None:
+        try:
+            events = self.client.events("POST", path_of("nodes", node, "remove"), {"by": "demo"})
+            results = [event.data for event in events if event.kind == "result"]
+        except PancodeError as error:
+            said.append(f"{node}: {error}")
+            return
+        said += [f"{node}: {problem['what']}" for result in results for problem in result["problems"]]
+
+    def sweep(self) -> list[str]:
+        """End whatever still runs, and delete the folder. What had to be ended, in words."""
+        ended = []
+        for _ in range(100):
+            left = self.processes()
+            if not left:
+                break
+            ended += [words for words in left.values() if words not in ended]
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(LOOK_S)
+        shutil.rmtree(self.root, ignore_errors=True)
+        return ended
+
+
+def new_stage(environ: Mapping[str, str], clock: Clock, ids: Ids | None = None) -> Stage:
+    """For a folder that is not there yet; its path is short, since sockets lie in it."""
+    place = tempfile.gettempdir()
+    short = place if len(place) < _LONGEST else "/tmp"
+    return Stage(Path(short) / f"{PREFIX}{(ids or SystemIds()).short(6)}", environ, clock)
+
+
+def others(environ: Mapping[str, str], clock: Clock, *, kept: bool) -> list[Stage]:
+    """Demos of this user that nobody plays any more; `kept`: also those that were to stay."""
+    found = []
+    for place in {tempfile.gettempdir(), "/tmp"}:
+        for root in sorted(Path(place).glob(f"{PREFIX}*")):
+            if _abandoned(root, kept):
+                found.append(Stage(root, environ, clock))
+    return found
+
+
+def _abandoned(root: Path, kept: bool) -> bool:
+    try:
+        if root.is_symlink() or root.stat().st_uid != os.getuid():
+            return False
+        note = json.loads((root / "demo.json").read_text())
+        stays = bool(note.pop("keep"))
+        return not Holder(**note).alive() and (kept or not stays)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _environ(pid: int) -> bytes:
+    """Each variable between zeros, a slash at its end. What cannot be read is another user's."""
+    with suppress(OSError):
+        return b"\0" + Path(f"/proc/{pid}/environ").read_bytes().replace(b"\0", b"/\0")
+    return b""
+
+
+def _words(pid: int) -> str:
+    """The command line; empty for a process that is gone or waits to be reaped."""
+    with suppress(OSError):
+        return (
+            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        )
+    return ""

@@ -1,0 +1,140 @@
+"""`pancode demo` from the outside: a fresh HOME, no network, Ctrl-C, --keep; nothing may be left behind.
+
+Each takes up to a minute, since the demo really brings up a fleet and loses a node agent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.owner import PATH, until
+
+pytestmark = pytest.mark.slow
+
+COMMAND = [sys.executable, "-m", "pancode", "demo"]
+OFFLINE = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+"""Runs a command where there is no network but this machine's own loopback."""
+
+
+@pytest.fixture
+def fresh() -> Iterator[dict[str, str]]:
+    """The environment of somebody who has just cloned this; its temporary folder is the test's own."""
+    root = Path(tempfile.mkdtemp(prefix="pd-"))
+    for name in ("home", "tmp"):
+        (root / name).mkdir()
+    try:
+        yield {"HOME": str(root / "home"), "TMPDIR": str(root / "tmp"), "PATH": PATH, "LANG": "C.UTF-8"}
+    finally:
+        subprocess.run([*COMMAND, "--remove"], env={"PATH": PATH, "TMPDIR": str(root / "tmp")}, timeout=60)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def no_network() -> list[str]:
+    """The way into a place without a network, where this machine lets us make one."""
+    there = os.geteuid() == 0 and shutil.which("unshare") and shutil.which("ip")
+    return OFFLINE if there and subprocess.run([*OFFLINE, "true"]).returncode == 0 else []
+
+
+def left_in(env: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Files and processes of a demo that are still there."""
+    files = [str(path) for name in ("HOME", "TMPDIR") for path in Path(env[name]).iterdir()]
+    mark = f"HOME={env['TMPDIR']}/".encode()
+    alive = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                if mark in (folder / "environ").read_bytes():
+                    alive.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:
+                continue
+    return files, [words for words in alive if words]
+
+
+def test_it_shows_all_without_a_network_and_leaves_nothing(fresh: dict[str, str]) -> None:
+    argv = [*no_network(), *COMMAND]
+    done = subprocess.run(argv, env=fresh, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "checks held, all of them" in done.stdout
+    assert "\n   NO " not in done.stdout
+    for shown in ("kill -9", "suspect", "verify_failed", "PASS", "TAMPERED", "landed", "is gone"):
+        assert shown in done.stdout, shown
+    assert left_in(fresh) == ([], [])
+
+
+@pytest.mark.parametrize("said", ["fleet up", "ok   the node agent of birch is dead"])
+def test_ctrl_c_takes_everything_away(fresh: dict[str, str], said: str) -> None:
+    demo = subprocess.Popen(
+        COMMAND,
+        env=fresh,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert demo.stdout is not None
+    try:
+        told = ""
+        for line in demo.stdout:
+            told += line
+            if said in line:
+                break
+        os.killpg(demo.pid, signal.SIGINT)  # as a terminal does: every process of the command gets it
+        told += demo.stdout.read()
+        assert demo.wait(60) == 130, told
+        assert "Taking everything away" in told and "\n   NO " not in told
+    finally:
+        if demo.poll() is None:
+            demo.kill()
+            demo.wait(10)
+        demo.stdout.close()
+    until(lambda: left_in(fresh) == ([], []), "nothing is left", 10, lambda: left_in(fresh))
+
+
+def test_keep_leaves_a_fleet_that_works_and_remove_takes_it_away(fresh: dict[str, str]) -> None:
+    done = subprocess.run(
+        [*COMMAND, "--keep", "--json"], env=fresh, capture_output=True, text=True, timeout=240
+    )
+    told = json.loads(done.stdout)
+    assert done.returncode == 0 and told["ok"], told
+    assert len(told["checks"]) >= 18 and all(check["ok"] for check in told["checks"])
+    home = {**fresh, "PANCODE_HOME": f"{told['kept']}/desk"}
+
+    def pancode(*words: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "pancode", *words]
+        return subprocess.run(argv, env=home, capture_output=True, text=True, timeout=60)
+
+    states = {n["name"]: n["state"] for n in json.loads(pancode("fleet", "status", "--json").stdout)["nodes"]}
+    assert states == {"alder": "online", "birch": "online"}
+    hello = pancode("dispatch", "--runtime", "shell", "--workspace", "none", "--", "echo", "still here")
+    assert hello.returncode == 0 and "still here" in hello.stdout, hello
+    removed = pancode("demo", "--remove", "--json")
+    assert json.loads(removed.stdout) == {"removed": 1}, removed
+    assert left_in(fresh) == ([], [])
+    assert json.loads(pancode("demo", "--remove", "--json").stdout) == {"removed": 0}
+
+
+def test_what_a_killed_demo_has_left_is_taken_away_by_the_next(fresh: dict[str, str]) -> None:
+    demo = subprocess.Popen(COMMAND, env=fresh, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if "fleet up" in line:
+            break
+    time.sleep(1)
+    demo.kill()
+    demo.wait(10)
+    demo.stdout.close()
+    assert left_in(fresh) != ([], [])
+    done = subprocess.run([*COMMAND, "--remove"], env=fresh, capture_output=True, text=True, timeout=60)
+    assert "left by an earlier demo" in done.stdout
+    until(lambda: left_in(fresh) == ([], []), "nothing is left", 10, lambda: left_in(fresh))
