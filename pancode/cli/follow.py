@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -20,14 +21,12 @@ TRIES = 60
 def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
     """The run at its end; None when the person has detached."""
     try:
-        told = ""
+        line = _Line(face)
         for shape in changes(face, client, run):
-            line = _progress(shape)
-            if line != told:
-                face.note(line)
-            told = line
             if shape["state"] == "ended":
+                line.end()
                 return shape
+            line.show(_stage(shape), _progress(shape))
     except KeyboardInterrupt:
         pass
     detached(face, run)
@@ -76,15 +75,57 @@ def _last(event: Event) -> bool:
     return event.kind == "end" or (event.kind == "run" and event.data["state"] == "ended")
 
 
+class _Line:
+    """Progress: a new line for each stage; on a terminal what grows within one is written over."""
+
+    def __init__(self, face: Face) -> None:
+        self._face = face
+        self._over = not face.as_json and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._stage = self._shown = ""
+
+    def show(self, stage: str, text: str) -> None:
+        if self._over and text != self._shown:
+            before = "\r\x1b[K" if stage == self._stage else "\n" if self._stage else ""
+            sys.stderr.write(before + text)
+            sys.stderr.flush()
+        elif stage != self._stage:
+            self._face.note(text)
+        self._stage, self._shown = stage, text
+
+    def end(self) -> None:
+        if self._over and self._stage:
+            sys.stderr.write("\n")
+
+
+_STAGES = {
+    "offered": "placed on",
+    "accepted": "preparing on",
+    "prepared": "preparing on",
+    "spawned": "running on",
+    "exited": "verifying on",
+    "committed": "verifying on",
+    "gated": "delivering from",
+    "pushed": "delivering from",
+}
+"""A node's mark, by which the journal names where the run is, as a person would say it."""
+
+
+def _stage(shape: dict[str, Any]) -> str:
+    """Where the run is, in few words; a wait or trouble in the words of its reason."""
+    attempt = f"attempt {shape['attempt']}: " if shape["attempt"] > 1 else ""
+    notes = "".join(f"  ({safe(note)})" for note in shape["notes"])
+    mark, _, rest = safe(shape["reason"]).partition(" ")
+    words = _STAGES.get(mark)
+    if words is not None and rest:
+        return f"{attempt}{words} {rest.split()[-1]}{notes}"
+    return f"{attempt}{safe(shape['reason']) or shape['state']}{notes}"
+
+
 def _progress(shape: dict[str, Any]) -> str:
-    where = f" on {shape['node']}" if shape["node"] and shape["state"] != "pending" else ""
     usage = shape["usage"]
     tokens = usage["input_tokens"] + usage["output_tokens"]
     spent = f"  {count(tokens)} tokens" if tokens else ""
-    what = shape["outcome"] or shape["state"]
-    notes = "".join(f"  ({note})" for note in shape["notes"])
-    reason = f"  {safe(shape['reason'])}" if shape["reason"] else ""
-    return f"  {shape['run']}  attempt {shape['attempt']}  {what}{where}{reason}{spent}{notes}"
+    return f"  {shape['run']}  {_stage(shape)}{spent}"
 
 
 def summary(shape: dict[str, Any]) -> str:
@@ -92,7 +133,9 @@ def summary(shape: dict[str, Any]) -> str:
     from pancode.cli.render import tone, usd
 
     notes = f" ({', '.join(shape['notes'])})" if shape["notes"] else ""
-    lines = [f"{shape['run']}  {tone(shape['outcome'] or shape['state'])}{notes}  {safe(shape['reason'])}"]
+    state = shape["outcome"] or shape["state"]
+    reason = safe(shape["reason"]).removeprefix(state).lstrip(" ,:")
+    lines = [f"{shape['run']}  {tone(state)}{notes}{f'  {reason}' if reason else ''}"]
     lines.append(f"  on {shape['node'] or '-'}, {shape['runtime']}, {_lasted(shape)}, {_cost(shape, usd)}")
     if shape["commit"]:
         files = len(shape["files_changed"])
@@ -112,4 +155,5 @@ def _lasted(shape: dict[str, Any]) -> str:
     if shape["started_at"] is None or shape["finished_at"] is None:
         return "never started"
     start, end = (datetime.fromisoformat(shape[k]) for k in ("started_at", "finished_at"))
-    return took(max(0.0, (end - start).total_seconds()))
+    seconds = max(0.0, (end - start).total_seconds())
+    return took(seconds) if seconds >= 10 else f"{seconds:.1f} s"

@@ -235,4 +235,5 @@ def land(run: str, no_gates: bool, face: Face) -> None:
 def _landing(report: dict[str, Any]) -> str:
     mended = f"  first: {safe(report['recovered'])}\n" if report["recovered"] else ""
     files = "".join(f"  {safe(name)}\n" for name in report["files"])
-    return f"{mended}{report['run']}  {report['status']}, {len(report['files'])} files\n{files}"
+    count = len(report["files"])
+    return f"{mended}{report['run']}  {report['status']}, {count} file{'s' if count != 1 else ''}\n{files}"

@@ -1,4 +1,4 @@
-"""Gate 4: how deep runs may start runs."""
+"""Gate 4: how deep runs may start runs; what a person dispatches is level 1."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ NAME = "recursion"
 
 
 def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
-    depth = resolution.request.depth
-    if depth >= view.max_depth:
+    level = resolution.request.depth + 1
+    if level > view.max_depth:
         return refused(
             NAME,
-            f"Dispatch blocked: depth {depth} is not below the limit of {view.max_depth}",
+            f"Dispatch blocked: level {level} of runs that start runs, the limit is {view.max_depth}",
             "let the parent do it itself, or raise dispatch.max_depth (PANCODE_DISPATCH_MAX_DEPTH)",
         )
-    return passed(NAME, f"depth {depth} of at most {view.max_depth - 1}")
+    return passed(NAME, f"level {level} of at most {view.max_depth}")
