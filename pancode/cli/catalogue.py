@@ -25,7 +25,7 @@ def agents() -> None:
     """Agent definitions: shipped ones, and those of your panagents.yaml."""
 
 
-@agents.command("ls")
+@agents.command("ls", epilog=example("pancode agents"))
 @json_option
 def list_agents(face: Face) -> None:
     """All of them."""
@@ -53,7 +53,7 @@ def runtimes() -> None:
     """The programs that run agents."""
 
 
-@runtimes.command("ls")
+@runtimes.command("ls", epilog=example("pancode runtimes"))
 @json_option
 def list_runtimes(face: Face) -> None:
     """All that PanCode knows, and where they were found."""
@@ -83,7 +83,7 @@ def modes() -> None:
     """What you are doing: the outer gate."""
 
 
-@modes.command("ls")
+@modes.command("ls", epilog=example("pancode modes"))
 @json_option
 def list_modes(face: Face) -> None:
     """All modes; the default is marked."""
@@ -100,7 +100,7 @@ def safety() -> None:
     """How much a run may do by itself: the inner gate."""
 
 
-@safety.command("ls")
+@safety.command("ls", epilog=example("pancode safety"))
 @json_option
 def list_levels(face: Face) -> None:
     """All levels; the default is marked."""
