@@ -18,7 +18,7 @@ from pancode.adapters.git.streams import Streams
 from pancode.adapters.redis_bus.bus import RedisBus
 from pancode.adapters.ssh.connect import Timing
 from pancode.adapters.ssh.link import Backoff
-from pancode.adapters.ssh.tunnel import Ends
+from pancode.adapters.ssh.tunnel import End, Ends
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.adapters.valkey.access import RedisAccess
 from pancode.adapters.valkey.embedded import EmbeddedValkey
@@ -110,7 +110,7 @@ class Coordinator:
         return Plane(ports, self.key, self.fleet_id, rules)
 
     def _fleet(self, user_home: Path) -> Fleet:
-        ends = Ends(redis=self._redis_socket(), depot=self._depot_socket)
+        ends = Ends(redis=redis_end(self._access), depot=self._depot_socket)
         timing, backoff = _paces(self.settings.time_factor)
         tend_s = max(1.0, TEND_S * self.settings.time_factor)
         settings = LinkSettings(
@@ -130,15 +130,6 @@ class Coordinator:
         )
         return Fleet(parts, self.loop, Links(settings), BundleStore(self.home.bundles))
 
-    def _redis_socket(self) -> Path:
-        if self._access.socket is None:
-            raise ConfigError(
-                "an external Redis must be reached by its unix socket for now",
-                why=f"nodes are led to {self._access.place} through a socket on this machine",
-                fix="set PANCODE_REDIS_URL to unix:///path/to/redis.sock, or unset it",
-            )
-        return Path(self._access.socket)
-
     def _node_of(self, name: str) -> Node | None:
         with self.ledger.transaction() as tx:
             return tx.get(Node, name)
@@ -148,6 +139,25 @@ def build(home: Home, settings: CoordinatorSettings, environ: Mapping[str, str])
     """A coordinator on this home; the caller holds the home's lock."""
     home.prepare()
     return Coordinator(home, settings, environ)
+
+
+def redis_end(access: RedisAccess) -> End:
+    """Where tunnels lead to. ConfigError for what a node could not use through one."""
+    if access.db != 0:
+        raise ConfigError(
+            f"{access.origin} names database {access.db}",
+            why="nodes use database 0 of the Redis that they are led to",
+            fix="leave the number out, and give PanCode a Redis of its own",
+        )
+    if access.socket is not None:
+        return Path(access.socket)
+    if access.tls:
+        raise ConfigError(
+            f"{access.origin} asks for TLS, which nodes do not speak through their tunnels yet",
+            why=f"{access.place} is reached through this machine",
+            fix="use redis:// on a trusted network, a unix socket, or a TLS tunnel of your own on 127.0.0.1",
+        )
+    return access.host, access.port
 
 
 def _paces(factor: float) -> tuple[Timing, Backoff]:

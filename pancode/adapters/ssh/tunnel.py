@@ -20,14 +20,18 @@ _NAMES = ("redis", "depot")
 _LONGEST = "/XXXXXXXX/redis.sock"
 
 
+End = Path | tuple[str, int]
+"""A unix socket, or host and port, as the coordinator reaches it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """The coordinator's sockets that the node is to reach."""
+    """What the node is to reach on the coordinator's side; Redis may be somebody else's, on another host."""
 
-    redis: Path
+    redis: End
     depot: Path
 
-    def of(self, name: str) -> Path:
+    def of(self, name: str) -> End:
         return self.redis if name == "redis" else self.depot
 
 
@@ -94,12 +98,21 @@ async def open_generation(remote: Remote, where: Folders, ends: Ends) -> Generat
     return generation
 
 
-async def _forward(conn: asyncssh.SSHClientConnection, path: str, end: Path) -> str:
+async def _forward(conn: asyncssh.SSHClientConnection, path: str, end: End) -> str:
     """A unix socket on the node; a loopback port where its server forbids those; else ConnectError."""
     with translated():
         try:
-            await conn.forward_remote_path(path, str(end))
+            if isinstance(end, Path):
+                await conn.forward_remote_path(path, str(end))
+            else:
+                await conn.forward_remote_path_to_port(path, *end)
         except asyncssh.ChannelListenError:
-            listener = await conn.forward_remote_port_to_path("127.0.0.1", 0, str(end))
-            return f"tcp:127.0.0.1:{listener.get_port()}"
+            port = await _forward_port(conn, end)
+            return f"tcp:127.0.0.1:{port}"
     return f"unix:{path}"
+
+
+async def _forward_port(conn: asyncssh.SSHClientConnection, end: End) -> int:
+    if isinstance(end, Path):
+        return (await conn.forward_remote_port_to_path("127.0.0.1", 0, str(end))).get_port()
+    return (await conn.forward_remote_port("127.0.0.1", 0, *end)).get_port()
