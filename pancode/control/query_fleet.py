@@ -38,7 +38,12 @@ def fleet(core: Core, since: Since, coordinator: Json) -> FleetShape:
         nodes = [_node(core, tx, view, since) for view in views]
         told = {name: tx.get(Setting, name) for name in ("paused", "draining")}
     own = {name: str(setting.value) if setting is not None else None for name, setting in told.items()}
-    known: Json = {"fleet": core.fleet, "epoch": core.epoch, **own, "refused_envelopes": dict(core.live.refusals)}
+    known: Json = {
+        "fleet": core.fleet,
+        "epoch": core.epoch,
+        **own,
+        "refused_envelopes": dict(core.live.refusals),
+    }
     return {"coordinator": {**coordinator, **known}, "nodes": nodes}
 
 
