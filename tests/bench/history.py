@@ -1,0 +1,108 @@
+"""Row g: admission and `runs` with a thousand and with a hundred thousand runs in the ledger."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable
+
+from tests.bench.figures import Goal, Row, percentile
+from tests.bench.ours import NO_OP, Api, OurFleet
+
+SMALL, LARGE = 1_000, 100_000
+_KEYED = {
+    "runs": "id",
+    "attempts": "run",
+    "fences": "run",
+    "decisions": "run",
+    "entries": "run",
+    "receipts": "run",
+}
+_UNIQUE = {"entries": "id", "receipts": "digest"}
+
+
+def history(tell: Callable[[str], None], rounds: int) -> list[Row]:
+    """Two coordinators, one with each ledger, asked in turn."""
+    with OurFleet() as small, OurFleet() as large:
+        for fleet, count in ((small, SMALL), (large, LARGE)):
+            _grow(fleet, count)
+        samples = {name: ([], []) for name in ("admission", "runs")}  # type: dict[str, tuple[list[float], list[float]]]
+        apis = (small.api(), large.api())
+        for _ in range(rounds):
+            for place, api in enumerate(apis):
+                samples["runs"][place].append(_timed(lambda api=api: api.call("GET", "/v1/runs?limit=20")))  # type: ignore[misc]
+                samples["admission"][place].append(_admit(api))
+    rows = []
+    for name, (few, many) in samples.items():
+        values = (percentile(many, 0.99), percentile(few, 0.99))
+        tell(f"g {name}: p99 {values[0]:.1f} ms with {LARGE}, {values[1]:.1f} ms with {SMALL}")
+        limit = (
+            "Every query goes by an index; what grows is the depth of the trees and the page cache's misses."
+        )
+        rows.append(
+            Row(
+                f"g {name}",
+                f"{name}, p99, {LARGE} runs against {SMALL}",
+                "ms",
+                *values,
+                f"the same with {SMALL} runs",
+                Goal(most=1.2),
+                limit,
+            )
+        )
+    return rows
+
+
+def _admit(api: Api) -> float:
+    """A dispatch that is really held and queued; the fleet is paused, so nothing binds it. Then a stop."""
+    found: list[str] = []
+    took = _timed(lambda: found.append(api.dispatch(NO_OP)))
+    api.call("POST", f"/v1/runs/{found[0]}/stop", {"reason": "measured"})
+    return took
+
+
+def _timed(act: Callable[[], object]) -> float:
+    began = time.monotonic()
+    act()
+    return (time.monotonic() - began) * 1000
+
+
+def _grow(fleet: OurFleet, count: int) -> None:
+    """Copies of runs that were really executed, under ids of their own, until there are so many."""
+    api = fleet.api()
+    fleet.burst(4, NO_OP)
+    api.call("POST", "/v1/queues/pause", {"reason": "bench"})
+    database = sqlite3.connect(fleet.owner.fleet_home / "ledger.db", timeout=60, isolation_level=None)
+    run = database.execute("select id from runs where state = 'ended' limit 1").fetchone()[0]
+    database.execute("begin immediate")
+    database.execute(
+        "create temp table n as with recursive c(x) as "
+        "(select 1 union all select x + 1 from c where x < ?) select x from c",
+        (count,),
+    )
+    for table, key in _KEYED.items():
+        database.execute(_copy(database, table, key), (run,))
+    database.execute("drop table n")
+    database.execute("commit")
+    database.close()
+    have = fleet.settled()
+    assert have >= count, f"{have} of {count} runs"
+    answer = json.loads(api.call("GET", "/v1/runs?limit=3"))
+    assert len(answer["runs"]) == 3
+
+
+def _copy(database: sqlite3.Connection, table: str, key: str) -> str:
+    columns = [row[1] for row in database.execute(f"pragma table_info({table})")]
+    picked = []
+    for name in columns:
+        if name == key:
+            picked.append("'r-' || printf('%07d', n.x)")
+        elif name == _UNIQUE.get(table):
+            picked.append(f"t.\"{name}\" || '-' || n.x")
+        elif name == "created_ms":
+            picked.append(f't."{name}" - n.x * 1000')
+        else:
+            picked.append(f't."{name}"')
+    names = ", ".join(f'"{name}"' for name in columns)
+    return f'insert into {table} ({names}) select {", ".join(picked)} from n, {table} t where t."{key}" = ?'

@@ -1,0 +1,140 @@
+"""Row e: what a fleet costs that has nothing to do."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench.figures import Goal, Row, median
+from tests.bench.ours import NO_OP, OurFleet
+from tests.bench.peer import RqWorkers
+from tests.bench.processes import memory_mb, own_cpu_ms, tree
+
+NODES = 10
+PEER = "one stock `rq worker`, idle"
+SETTLE_S = 70
+"""The shim template goes after a minute without work."""
+
+
+def idle(tell: Callable[[str], None], seconds: float) -> list[Row]:
+    """Node agent and shim beside an idle worker, then a coordinator with ten nodes."""
+    with OurFleet() as ours:
+        shim = _shim(ours)
+        agent = ours.node_pids()[0]
+        with tempfile.TemporaryDirectory(prefix="pb-peer-") as folder, RqWorkers(Path(folder), 1) as peer:
+            ours.burst(4, NO_OP)
+            peer.burst(4, NO_OP)
+            time.sleep(SETTLE_S)
+            one = _share(agent, seconds)
+            mine, theirs = memory_mb(agent), memory_mb(peer.worker_pids[0])
+        tell(f"e: agent {mine} MB, worker {theirs} MB, {one:.3f} % of a core; shim {shim:.1f} MB")
+        for number in range(2, NODES + 1):
+            home = str(ours.root / f"n{number}")
+            ours.api().call("POST", "/v1/nodes", {"name": f"n{number}", "local": True, "local_home": home})
+        ours.owner.run("fleet", "up", timeout_s=300).ok()
+        time.sleep(15)
+        ten = _share(ours.coordinator_pid, seconds)
+        heard = sum(node["state"] == "online" for node in ours.owner.nodes().values())
+        tell(f"e: coordinator with {heard} nodes {ten:.3f} % of a core")
+        return [*_memory(mine, theirs), *_shares(shim, one, ten, heard)]
+
+
+def _shim(ours: OurFleet) -> float:
+    """RSS of a shim whose program sleeps, in MB."""
+    api, agent = ours.api(), ours.node_pids()[0]
+    run = api.dispatch(["/bin/sleep", "600"])
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        brief = json.loads(api.call("GET", f"/v1/runs/{run}/brief"))
+        found = [pid for pid in _shims(ours) if pid != agent]
+        if brief["state"] == "running" and found:
+            time.sleep(1)
+            rss = median([memory_mb(pid)[0] for pid in found])
+            api.call("POST", f"/v1/runs/{run}/stop", {"reason": "measured"})
+            return rss
+        time.sleep(0.1)
+    raise TimeoutError("no shim is seen")
+
+
+def _shims(ours: OurFleet) -> list[int]:
+    """Parents of the sleeping program."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")[:2]
+            environ = (entry / "environ").read_bytes() if words == [b"/bin/sleep", b"600"] else b""
+        except OSError:
+            continue
+        if str(ours.root).encode() in environ:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            found.append(parent)
+    return found
+
+
+def _share(pid: int, seconds: float) -> float:
+    """Percent of one core over that time."""
+    before = own_cpu_ms(pid)
+    time.sleep(seconds)
+    return (own_cpu_ms(pid) - before) / (seconds * 1000) * 100
+
+
+def _memory(mine: tuple[float, float], theirs: tuple[float, float]) -> list[Row]:
+    limit = "pydantic and cryptography are most of it; the worker has RQ and redis only."
+    return [
+        Row(
+            f"e {name}",
+            f"idle node agent with 4 slots, {name}",
+            "MB",
+            mine[i],
+            theirs[i],
+            PEER,
+            Goal(most=1.7),
+            limit,
+        )
+        for i, name in enumerate(("RSS", "PSS"))
+    ]
+
+
+def _shares(shim: float, one: float, ten: float, heard: int) -> list[Row]:
+    """Bounds that are absolute: the peer's column is the bound."""
+    most = Goal(most=1.0)
+    return [
+        Row(
+            "e shim",
+            "a shim, RSS",
+            "MB",
+            shim,
+            12,
+            "the bound of 12 MB",
+            most,
+            "An interpreter and its own imports.",
+        ),
+        Row(
+            "e cpu",
+            "idle node agent",
+            "%",
+            one,
+            0.2,
+            "the bound of 0.2 % of a core",
+            most,
+            "Heartbeat, looks at beat and controls, the hint's ping.",
+        ),
+        Row(
+            "e desk",
+            f"idle coordinator, {heard} loopback nodes, each with its own node agent",
+            "%",
+            ten,
+            1.0,
+            "the bound of 1 % of a core",
+            most,
+            "Heartbeats verified, beats signed, SSH keepalives, the round.",
+        ),
+    ]
+
+
+def children(pid: int) -> int:
+    """How many processes it has below it."""
+    return len(tree(pid)) - 1
