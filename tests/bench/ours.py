@@ -27,9 +27,13 @@ class Api:
     def __init__(self, home: Path) -> None:
         self._path = str(home / "api.sock")
         self._connection = http.client.HTTPConnection("pancode", timeout=120)
+        self._used = 0.0
 
     def call(self, method: str, path: str, body: object = None) -> bytes:
         """The answer's bytes; RuntimeError for a refusal."""
+        if time.monotonic() - self._used > 3:  # an idle connection is closed by the server after 5 s
+            self._connection.close()
+        self._used = time.monotonic()
         if self._connection.sock is None:
             self._connection.sock = socket.socket(socket.AF_UNIX)
             self._connection.sock.connect(self._path)

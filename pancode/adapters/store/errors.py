@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,6 +25,8 @@ def translated(place: str) -> Iterator[None]:
         yield
     except DBAPIError as exc:
         raise meaning(place, exc.orig) from exc
+    except sqlite3.Error as exc:
+        raise meaning(place, exc) from exc
     except SQLAlchemyError as exc:
         raise PancodeError(f"the ledger at {place} cannot be used", why=str(exc)) from exc
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -10,10 +11,11 @@ from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
 
+from pancode.adapters.store.cache import RowCache
 from pancode.adapters.store.engine import engine_for, sqlite_url
 from pancode.adapters.store.errors import translated
 from pancode.adapters.store.migrate import History, bring_up_to_date
-from pancode.adapters.store.statements import Statements
+from pancode.adapters.store.statements import Prepared, Statements
 from pancode.domain.records import ALL, Record
 from pancode.errors import ConflictError, UnavailableError
 
@@ -43,7 +45,10 @@ class SqlLedger:
         except BaseException:
             self._engine.dispose()
             raise
-        self._statements = {kind: Statements(kind, self._engine.dialect.name) for kind in ALL}
+        self._statements = {kind: Statements(kind, self._engine.dialect) for kind in ALL}
+        # Nobody else writes SQLite while we run, and `data_version` says it when somebody does; of another
+        # database nothing is known between two transactions.
+        self._cache = RowCache() if self._engine.dialect.name == "sqlite" else None
 
     def transaction(self) -> AbstractContextManager[SqlTransaction]:
         """Commits on leaving, rolls back on any exception. RuntimeError inside another one of this thread."""
@@ -57,10 +62,15 @@ class SqlLedger:
             if self._connection is None:
                 raise UnavailableError("the ledger is closed")
             self._owner = threading.get_ident()
-            transaction = SqlTransaction(self._connection, self._statements)
+            transaction = SqlTransaction(self._connection, self._statements, self._cache)
             try:
                 with translated(self._place), self._connection.begin():
+                    transaction.begin()
                     yield transaction
+            except BaseException:
+                if self._cache is not None:
+                    self._cache.clear()
+                raise
             finally:
                 transaction.end()
                 self._owner = None
@@ -75,16 +85,37 @@ class SqlLedger:
 
 
 class SqlTransaction:
-    """A pancode.ports.Transaction on an open connection."""
+    """A pancode.ports.Transaction on an open connection.
 
-    def __init__(self, connection: Connection, statements: Mapping[type[Record], Statements]) -> None:
+    On SQLite statements go to the driver as compiled, and rows that are known are not decoded again: a
+    coordinator asks for the same few rows hundreds of times a second.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        statements: Mapping[type[Record], Statements],
+        cache: RowCache | None = None,
+    ) -> None:
         self._connection: Connection | None = connection
         self._statements = statements
+        self._cache = cache
+        self._driver: sqlite3.Connection | None = None
+
+    def begin(self) -> None:
+        """Once, when the database's own transaction has begun."""
+        if self._cache is not None and self._connection is not None:
+            self._driver = cast("sqlite3.Connection", self._connection.connection.driver_connection)
+            self._cache.check(self._driver.execute("PRAGMA data_version").fetchone()[0])
 
     def get(self, kind: type[R], *key: str | int) -> R | None:
         sql = self._statements[kind]
-        row = self._run(sql.get, sql.key(key)).first()
-        return None if row is None else cast("R", sql.shape.from_row(row))
+        values = sql.key(key)
+        known = self._cache.get(kind, key) if self._cache is not None and self._open else None
+        if known is None:
+            row = self._run(sql.get, values).fetchone()
+            known = None if row is None else self._learn(sql, row)
+        return cast("R | None", known)
 
     def find(
         self,
@@ -97,32 +128,53 @@ class SqlTransaction:
     ) -> list[R]:
         sql = self._statements[kind]
         sql.shape.check_find(where or {}, order, limit)
-        rows = self._run(sql.find(where or {}, order, descending, limit))
-        return [cast("R", sql.shape.from_row(row)) for row in rows]
+        found = self._run(*sql.find(where or {}, (order, descending), limit, self._cache is not None))
+        if self._cache is None:
+            return [cast("R", sql.shape.from_row(row)) for row in found]
+        return [cast("R", self.get(kind, *key)) for key in found.fetchall()]
 
     def starting(self, kind: type[Record], prefix: str, limit: int) -> list[tuple[str | int, ...]]:
-        rows = self._run(self._statements[kind].starting(prefix, limit))
-        return [tuple(row) for row in rows]
+        return [tuple(row) for row in self._run(*self._statements[kind].starting(prefix, limit))]
 
     def insert(self, record: Record) -> None:
         sql = self._statements[type(record)]
         if self._run(sql.insert, sql.shape.to_row(record)).rowcount == 0:
             key = ".".join(map(str, sql.key_of(record)))
             raise ConflictError(f"{sql.shape.name} {key} is there already")
+        self._forget(sql, sql.key_of(record))
 
     def put(self, record: Record) -> None:
         sql = self._statements[type(record)]
         self._run(sql.put, sql.shape.to_row(record))
+        self._forget(sql, sql.key_of(record))
 
     def delete(self, kind: type[Record], *key: str | int) -> None:
         sql = self._statements[kind]
         self._run(sql.delete, sql.key(key))
+        self._forget(sql, key)
 
     def end(self) -> None:
         """A transaction that is kept beyond its block can do nothing any more."""
         self._connection = None
 
-    def _run(self, statement: Any, parameters: Mapping[str, Any] | None = None) -> Any:
+    @property
+    def _open(self) -> bool:
+        return self._connection is not None
+
+    def _learn(self, sql: Statements, row: tuple[Any, ...]) -> Record:
+        record: Record = sql.shape.from_row(row)
+        if self._cache is not None:
+            self._cache.put(sql.key_of(record), record)
+        return record
+
+    def _forget(self, sql: Statements, key: tuple[Any, ...]) -> None:
+        """What is read next is what the database made of it, not what we were handed."""
+        if self._cache is not None:
+            self._cache.drop(sql.shape.record, key)
+
+    def _run(self, prepared: Prepared, values: Mapping[str, Any]) -> Any:
         if self._connection is None:
             raise RuntimeError("this ledger transaction has ended")
-        return self._connection.execute(statement, parameters)
+        if self._driver is not None:
+            return self._driver.execute(prepared.sql, prepared.row(values))
+        return self._connection.execute(prepared.statement, values)

@@ -152,13 +152,12 @@ def _money(value: Decimal) -> str:
     return format(value, "f")
 
 
-def _dump(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+_dump: Convert = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def _json_decoder(hint: Any) -> Convert:
     shape = _tupled(hint)
-    return json.loads if shape is None else lambda text: shape(json.loads(text))
+    return json.loads if shape is None else lambda text: () if text == "[]" else shape(json.loads(text))
 
 
 def _tupled(hint: Any) -> Convert | None:

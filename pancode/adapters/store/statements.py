@@ -1,38 +1,64 @@
-"""The SQL of one kind of record, each statement built once."""
+"""The SQL of one kind of record, each statement built and compiled once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
-from sqlalchemy import Delete, Select, and_, bindparam, delete, select
+from sqlalchemy import Dialect, and_, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import Insert
 
 from pancode.adapters.store.shape import RecordShape, key_getter, shape_of
 from pancode.adapters.store.tables import TABLES
 from pancode.domain.records import Record
 
 _INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_LAST = "\U0010ffff"
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A statement, and the same as text with the names of its question marks in their order."""
+
+    statement: Any
+    sql: str
+    names: tuple[str, ...]
+    fixed: Mapping[str, Any]
+    """Parameters that the dialect itself added."""
+
+    def row(self, values: Values) -> list[Any]:
+        """The values in the order of the question marks."""
+        return [values[name] if name in values else self.fixed[name] for name in self.names]
+
+
+def prepare(statement: Any, dialect: Dialect) -> Prepared:
+    compiled = statement.compile(dialect=dialect)
+    fixed = {name: value for name, value in compiled.params.items() if value is not None}
+    return Prepared(statement, str(compiled), tuple(compiled.positiontup or ()), fixed)
 
 
 class Statements:
-    """get, insert, put and delete as constants; find by its parameters. Raises nothing."""
+    """get, insert, put and delete as constants; searches by what they ask for. Raises nothing."""
 
-    def __init__(self, kind: type[Record], dialect: str) -> None:
+    def __init__(self, kind: type[Record], dialect: Dialect) -> None:
         self.shape: RecordShape = shape_of(kind)
         self.key_of = key_getter(self.shape)
+        self._dialect = dialect
         self._table = TABLES[kind]
         self._keys = [self._table.c[name] for name in self.shape.key]
         self._names = tuple(f"k{number}" for number in range(len(self._keys)))
         match = and_(*(c == bindparam(n) for c, n in zip(self._keys, self._names, strict=True)))
-        self.get: Select[Any] = select(self._table).where(match)
-        self.delete: Delete = delete(self._table).where(match)
+        self.get = prepare(select(self._table).where(match), dialect)
+        self.delete = prepare(delete(self._table).where(match), dialect)
         # Both dialects spell it alike; their classes have no common parent that says so.
-        new: Any = _INSERT[dialect](self._table)
-        self.insert: Insert = new.on_conflict_do_nothing(index_elements=self._keys)
+        new: Any = _INSERT[dialect.name](self._table)
+        self.insert = prepare(new.on_conflict_do_nothing(index_elements=self._keys), dialect)
         changed = {c.name: new.excluded[c.name] for c in self._table.c if not c.primary_key}
-        self.put: Insert = new.on_conflict_do_update(index_elements=self._keys, set_=changed)
+        self.put = prepare(new.on_conflict_do_update(index_elements=self._keys, set_=changed), dialect)
+        self._found: dict[tuple[Any, ...], Prepared] = {}
 
     def key(self, key: tuple[str | int, ...]) -> dict[str, str | int]:
         """Parameters of `get` and `delete`; ValueError for a key of another length."""
@@ -40,23 +66,38 @@ class Statements:
             raise ValueError(f"{self.shape.record.__name__} has the key {self.shape.key}")
         return dict(zip(self._names, key, strict=True))
 
-    def starting(self, prefix: str, limit: int) -> Select[Any]:
+    def starting(self, prefix: str, limit: int) -> tuple[Prepared, Values]:
         """Keys from `prefix` to the last text that starts with it: a range of the key's own index."""
-        first = self._keys[0]
-        query = select(*self._keys).where(first >= prefix, first < prefix + "\U0010ffff")
-        return query.order_by(*self._keys).limit(limit)
+        if ("starting",) not in self._found:
+            first = self._keys[0]
+            query = select(*self._keys).where(first >= bindparam("low"), first < bindparam("high"))
+            ordered = query.order_by(*self._keys).limit(bindparam("most"))
+            self._found[("starting",)] = prepare(ordered, self._dialect)
+        return self._found[("starting",)], {"low": prefix, "high": prefix + _LAST, "most": limit}
 
     def find(
-        self, where: Mapping[str, object], order: str | None, descending: bool, limit: int | None
-    ) -> Select[Any]:
-        """Rows in order; rows that are equal by `order` in the order of their keys."""
-        query = select(self._table)
+        self, where: Values, order: tuple[str | None, bool], limit: int | None, keys_only: bool
+    ) -> tuple[Prepared, Values]:
+        """Rows (or their keys) in order; rows that are equal by `order` in the order of their keys."""
+        form = (tuple((n, v is None) for n, v in where.items()), order, limit is None, keys_only)
+        if form not in self._found:
+            query = self._search(where, order, limit is not None, keys_only)
+            self._found[form] = prepare(query, self._dialect)
+        values = {f"w_{name}": _plain(value) for name, value in where.items() if value is not None}
+        return self._found[form], values if limit is None else {**values, "most": limit}
+
+    def _search(self, where: Values, order: tuple[str | None, bool], limited: bool, keys_only: bool) -> Any:
+        query: Any = select(*self._keys) if keys_only else select(self._table)
         for name, value in where.items():
             column = self._table.c[name]
-            query = query.where(column.is_(None) if value is None else column == value)
-        by = [self._table.c[order]] if order is not None else []
-        if descending:
+            query = query.where(column.is_(None) if value is None else column == bindparam(f"w_{name}"))
+        by = [self._table.c[order[0]]] if order[0] is not None else []
+        if order[1]:
             query = query.order_by(*[c.desc().nulls_last() for c in by], *[c.desc() for c in self._keys])
         else:
             query = query.order_by(*[c.asc().nulls_first() for c in by], *self._keys)
-        return query if limit is None else query.limit(limit)
+        return query.limit(bindparam("most")) if limited else query
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value

@@ -232,3 +232,26 @@ def test_two_openings_at_once_make_one_schema(path: Path) -> None:
     ledger = SqlLedger(path)
     assert all(setting(ledger, f"s{number}") for number in range(3))
     ledger.close()
+
+
+def test_rows_at_hand_are_those_of_the_database(path: Path) -> None:
+    """What another connection wrote, and what was rolled back, is seen at the next look."""
+    ledger = SqlLedger(path)
+    with ledger.transaction() as tx:
+        tx.put(Setting("epoch", 1, 1, "ana"))
+    assert setting(ledger) == setting(ledger) == Setting("epoch", 1, 1, "ana")
+    with pytest.raises(ZeroDivisionError), ledger.transaction() as tx:
+        tx.put(Setting("epoch", 2, 2, "ana"))
+        assert tx.get(Setting, "epoch") == Setting("epoch", 2, 2, "ana")
+        assert tx.find(Setting) == [Setting("epoch", 2, 2, "ana")]
+        raise ZeroDivisionError
+    assert setting(ledger) == Setting("epoch", 1, 1, "ana")
+    stranger = sqlite3.connect(path)
+    stranger.execute("UPDATE settings SET changed_by = 'stranger'")
+    stranger.commit()
+    stranger.close()
+    assert setting(ledger) == Setting("epoch", 1, 1, "stranger")
+    with ledger.transaction() as tx:
+        tx.delete(Setting, "epoch")
+        assert tx.get(Setting, "epoch") is None and tx.find(Setting) == []
+    ledger.close()
