@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 import pytest
 
@@ -16,6 +18,9 @@ from pancode.cli.main import cli
 from pancode.config.schema import Settings
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import Closed, FenceState, RunState
+from tests.architecture.sources import ROOT
+
+TEST_NAME = re.compile(r"`([a-z0-9_/]+\.py)::(test_\w+)")
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -66,3 +71,16 @@ def test_every_command_has_an_example_that_names_it() -> None:
         if not isinstance(command, click.Group) and not mine:
             lacking.append(context.command_path)
     assert len(commands) > 40 and not lacking
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    """What is promised in the documents stands beside the test that shows it."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    named = {name for page in pages for name in TEST_NAME.findall(page.read_text(encoding="utf-8"))}
+    gone = [f"{file}::{test}" for file, test in sorted(named) if not _is_there(file, test)]
+    assert len(named) > 80 and not gone
+
+
+def _is_there(file: str, test: str) -> bool:
+    path = ROOT / "tests" / file
+    return path.is_file() and re.search(rf"def {test}\b", path.read_text(encoding="utf-8")) is not None
