@@ -96,10 +96,10 @@ class Ground:
         assert pid is not None, f"no node agent on {self.name}"
         os.kill(pid, signal.SIGKILL)
 
-    def kill_at(self, mark: str, known: set[str], timeout_s: float = 30) -> str:
-        """-9 in the moment in which an entry that is not `known` has that mark; its newest mark then.
+    def stop_at(self, mark: str, known: set[str], timeout_s: float = 30) -> tuple[int, Entry]:
+        """The agent stands still (SIGSTOP) as soon as an entry that is not `known` has that mark.
 
-        The agent is let run in slices of 2 ms and looked at while it stands still, so that no mark is missed.
+        It is let run in slices of 2 ms and looked at while it stands still, so that no mark is missed.
         """
         pid = self.agent()
         assert pid is not None, f"no node agent on {self.name}"
@@ -108,11 +108,16 @@ class Ground:
             os.kill(pid, signal.SIGSTOP)
             for entry in self.fresh(known):
                 if mark in entry.marks:
-                    os.kill(pid, signal.SIGKILL)
-                    return entry.mark.value
+                    return pid, entry
             os.kill(pid, signal.SIGCONT)
             assert time.monotonic() < deadline, f"never {mark}"
             time.sleep(SLICE_S)
+
+    def kill_at(self, mark: str, known: set[str], timeout_s: float = 30) -> str:
+        """-9 in the moment in which an entry that is not `known` has that mark; its newest mark then."""
+        pid, entry = self.stop_at(mark, known, timeout_s)
+        os.kill(pid, signal.SIGKILL)
+        return entry.mark.value
 
     def names(self) -> set[str]:
         """All entries of the journal."""
@@ -123,9 +128,18 @@ class Ground:
         found = [_entry(shelf, name) for name in self.names() - known]
         return [entry for entry in found if entry is not None]
 
+    def let_go(self, name: str) -> None:
+        """End the wait of `held(name)`."""
+        self.shell(f"touch /tmp/{name}")
+
     def shell(self, text: str) -> str:
         """As root inside the host."""
         return self.lab.run(self.k, text).stdout
+
+
+def held(name: str) -> str:
+    """A line of a shell task that waits until it is let go: a busy machine changes nothing."""
+    return f"until [ -e /tmp/{name} ]; do sleep 0.1; done; rm -f /tmp/{name}"
 
 
 def _entry(shelf: FileShelf, name: str) -> Entry | None:
