@@ -141,6 +141,7 @@ class NodeAgent:
         if heard.answered:
             self._next_beat = 0  # echo it now: until then nobody may give us work
         if heard.newer:
+            self._controls.settle(beat.control_floor)
             self.outbox.hear(beat.cursors)
 
     def _obey(self) -> None:

@@ -61,20 +61,32 @@ class Controls:
         self._node, self._keys, self._journal = node, keys, journal
         self._clock, self._resend = clock, resend
         self._touched: list[AttemptId] = []
+        self._ahead: set[int] = set()
+        """Applied, but something below is missing. A restart forgets them and reads them again."""
+
+    def settle(self, floor: int) -> None:
+        """The coordinator says that nothing up to this number is still to come."""
+        state = self._journal.node()
+        if floor > state.control_seq:
+            self._journal.set_node(_counted(replace(state, control_seq=floor), self._ahead))
 
     def take(self, messages: Sequence[Sent]) -> Heard:
         """In order. DiskFull passes through: what was applied so far is applied again then, without harm."""
         self._touched, forged, last = [], [], None
-        state = self._journal.node()
+        state, ahead = self._journal.node(), set(self._ahead)
         for sent in messages:
             try:
-                state = self._apply(self._open(sent.data), state)
+                control = self._open(sent.data)
+                news = control.seq > state.control_seq and control.seq not in ahead
+                ahead.add(control.seq)  # also when it cannot be applied: it would not be better the next time
+                state = self._apply(control, state, news)
             except WireRefusal as refusal:
                 forged.append(f"a control message was not believed: {refusal}")
             except (JournalError, KeyError) as exc:  # one that cannot be applied must not hold up the others
                 forged.append(f"a control message could not be applied: {exc}")
             last = sent.entry
-        self._journal.set_node(state)
+        self._journal.set_node(_counted(state, ahead))
+        self._ahead = {seq for seq in ahead if seq > self._journal.node().control_seq}
         return Heard(tuple(self._touched), tuple(forged), last)
 
     def _open(self, data: bytes) -> Control:
@@ -83,9 +95,9 @@ class Controls:
             raise _not_ours(control)
         return control
 
-    def _apply(self, control: Control, state: NodeState) -> NodeState:
-        """Facts about one attempt hold in whatever order they come; settings only if they are news."""
-        body, news = control.body, control.seq > state.control_seq
+    def _apply(self, control: Control, state: NodeState, news: bool) -> NodeState:
+        """Facts about one attempt hold in any order; of settings only the newest of its kind counts."""
+        body = control.body
         match body:
             case Stop():
                 state = self._stop(control, body, state)
@@ -100,10 +112,11 @@ class Controls:
                     self._resend(body.identity)
                     self._touched.append(body.identity)
             case SetSlots() | Drain() | Revoke():
-                state = _settled(body, state) if news else state
+                newest = news and control.seq > state.latest.get(body.kind, 0)
+                state = _settled(body, control.seq, state) if newest else state
             case _:
                 assert_never(body)
-        return replace(state, control_seq=max(state.control_seq, control.seq))
+        return state
 
     def _stop(self, control: Control, body: Stop, state: NodeState) -> NodeState:
         entry = self._journal.get(body.identity)
@@ -163,7 +176,16 @@ class Controls:
         self._touched.append(identity)
 
 
-def _settled(body: SetSlots | Drain | Revoke, state: NodeState) -> NodeState:
+def _counted(state: NodeState, ahead: set[int]) -> NodeState:
+    """The count goes on over what is there without a gap: not to pass a lost number is to ask for it."""
+    seq = state.control_seq
+    while seq + 1 in ahead:
+        seq += 1
+    return replace(state, control_seq=seq)
+
+
+def _settled(body: SetSlots | Drain | Revoke, seq: int, state: NodeState) -> NodeState:
+    state = replace(state, latest={**state.latest, body.kind: seq})
     match body:
         case SetSlots():
             return replace(state, slots=body.slots)

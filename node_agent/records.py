@@ -105,6 +105,9 @@ class NodeState:
 
     epoch: int = 0
     control_seq: int = 0
+    """Every control message up to this number was applied, or is dealt with: none is missing below."""
+    latest: Mapping[str, int] = field(default_factory=dict)
+    """By kind of setting: the number of the newest message that was applied."""
     slots: int | None = None
     draining: bool = False
     revoked: bool = False
@@ -206,6 +209,7 @@ def state_to_json(state: NodeState) -> dict[str, Any]:
     return {
         "epoch": state.epoch,
         "control_seq": state.control_seq,
+        "latest": dict(state.latest),
         "slots": state.slots,
         "draining": state.draining,
         "revoked": state.revoked,
@@ -222,6 +226,7 @@ def state_from_json(raw: Data) -> NodeState:
     return NodeState(
         epoch=int(raw["epoch"]),
         control_seq=int(raw["control_seq"]),
+        latest={str(kind): int(seq) for kind, seq in raw.get("latest", {}).items()},
         slots=None if raw["slots"] is None else int(raw["slots"]),
         draining=bool(raw["draining"]),
         revoked=bool(raw["revoked"]),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from node_agent.claims import Now, claims_of
 from node_agent.plans import STREAMS
 from node_agent.ports import StepFailed
+from node_agent.procedure.closing import salvaged
 from node_agent.procedure.desk import Case, Finished, Progressed, Turn, Wait
 from node_agent.records import Note
 from node_agent.verdict import Fault
@@ -28,7 +30,7 @@ def push(case: Case) -> Turn:
         except StepFailed as failed:
             fault = fault or Fault(failed.kind, f"the result was not taken: {failed}")
             findings = [f"the depot did not take {commit}: {failed}"[:1000]]
-            findings += case.desk.workspaces.salvage(case.identity, case.order.workspace, case.stamp)
+            findings += salvaged(case)
     blobs, lost = upload(case)
     findings += lost
     data: dict[str, Any] = {"blobs": blobs, "delivered": delivered, "findings": findings}
@@ -63,7 +65,7 @@ def publish(case: Case) -> Turn:
     """receipted → the coordinator's answer, which `control` marks. Sent again, ever more rarely."""
     desk, now = case.desk, case.desk.clock.mono_ms()
     if case.resend:
-        upload(case)
+        _send_again(case)
         case.resend, case.sent_ms, case.backoff_ms = False, None, desk.tempo.publish_first_ms
     if case.sent_ms is None or now - case.sent_ms >= case.backoff_ms:
         receipt = desk.journal.receipt(case.identity)
@@ -74,6 +76,16 @@ def publish(case: Case) -> Turn:
             case.backoff_ms = min(case.backoff_ms * 2, desk.tempo.publish_most_ms)
         case.sent_ms = now
     return Wait("the receipt is not acknowledged yet", max(1, case.sent_ms + case.backoff_ms - now))
+
+
+def _send_again(case: Case) -> None:
+    """Everything that the receipt names, the commit too: the coordinator did not find it whole."""
+    data = case.entry.data
+    commit = data.get(Mark.COMMITTED, {}).get("commit")
+    if commit is not None and data.get(Mark.PUSHED, {}).get("delivered"):
+        with contextlib.suppress(StepFailed):  # the receipt stands; the coordinator judges what it has
+            case.desk.workspaces.push(case.identity, case.order.workspace, commit)
+    upload(case)
 
 
 def clean_up(case: Case) -> Turn:

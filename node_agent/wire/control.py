@@ -105,5 +105,5 @@ class Beat(Message):
     """The newest nonce of the node that was seen."""
     cursors: dict[str, Count]
     """Highest applied event number by attempt identity, for the fences that are open."""
-    control_seq: Count
-    """The highest control message that was issued: a node that has seen less asks by saying so."""
+    control_floor: Count
+    """Every control message up to this number is dealt with: none of them is still to come."""

@@ -38,6 +38,8 @@ def push_offers(core: Core) -> None:
     now, boot = core.now(), core.ports.clock.boot_ms()
     with core.ports.ledger.transaction() as tx:
         offered = tx.find(Fence, {"state": FenceState.OFFERED})
+    keys = {str(identity_of(fence)) for fence in offered}
+    core.live.pushed_ms = {key: ms for key, ms in core.live.pushed_ms.items() if key in keys}
     for fence in offered:
         key = str(identity_of(fence))
         last = core.live.pushed_ms.get(key)
@@ -64,10 +66,28 @@ def show_tickets(core: Core) -> None:
 def _waiting(core: Core, tx: Transaction) -> list[Run]:
     """Pending runs without an open fence whose time has come, in serving order."""
     bound = {f.run for f in open_fences(tx)}
-    now = core.wall_ms()
     runs = tx.find(Run, {"state": RunState.PENDING})
-    due = [r for r in runs if r.id not in bound and (r.retry_at_ms is None or r.retry_at_ms <= now)]
+    due = [r for r in runs if r.id not in bound and _is_due(core, r) and not _may_still_run(core, tx, r)]
     return in_order(due)
+
+
+def _is_due(core: Core, run: Run) -> bool:
+    """Its pause is over; one that seems longer than any pause of ours is a wall clock that was set back."""
+    if run.retry_at_ms is None:
+        return True
+    left = run.retry_at_ms - core.wall_ms()
+    return left <= 0 or left > max(core.rules.refused_pause_ms, core.rules.retry_pause_ms)
+
+
+def _may_still_run(core: Core, tx: Transaction, run: Run) -> bool:
+    """An attempt of it that a restored ledger does not know is on some node: it was told to end."""
+    if not core.live.strays.get(run.id) or run.read_only or run.on_lost == "retry":
+        return False
+    why = "an attempt that this ledger does not know is still being ended"
+    if run.reason != why:
+        tx.put(replace(run, reason=why))
+        core.tell(tx, run.id, "wait", "placement", "waits", why)
+    return True
 
 
 def _granted(core: Core, tx: Transaction, run: Run) -> bool:
@@ -109,7 +129,7 @@ def _sign(core: Core, tx: Transaction, placed: Placed) -> None:
     run, node = placed.run, placed.node.node
     if node.tag is None:
         raise UnavailableError(f"node {node.name} is not enrolled")
-    number = run.fence + 1
+    number = max(run.fence, core.live.floors.get(run.id, 0)) + 1
     start_by = core.now().plus(core.rules.start_by_ms)
     envelope = order_for(run, core.fleet, node.tag, number, (core.wall_ms(), start_by)).signed(core.key)
     tx.insert(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
@@ -12,7 +13,7 @@ from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.control import Control, ControlBody
 from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.domain import books
-from pancode.domain.fleet import Deadlines, Heard, NodeView, Watch, view
+from pancode.domain.fleet import Deadlines, Heard, NodeView, Watch, awake_since, view
 from pancode.domain.records import (
     Attempt,
     Audit,
@@ -27,6 +28,9 @@ from pancode.domain.records import (
     Setting,
 )
 from pancode.ports import Archive, Bus, Depot, Ledger, Transaction
+
+NUMBERS_IN_AN_EPOCH = 1_000_000
+"""Control messages are numbered above those of all earlier epochs: a restored ledger reuses no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,24 @@ class Live:
     heard: dict[str, Heard] = field(default_factory=dict)
     raw: dict[str, bytes] = field(default_factory=dict)
     """The heartbeat envelope as last seen, so that the same bytes are not verified again."""
-    inventories: dict[str, str] = field(default_factory=dict)
-    """Nonce of the newest inventory by tag; kept apart, as it may come before the heartbeat."""
+    inventories: dict[str, tuple[FleetTime, str]] = field(default_factory=dict)
+    """Moment and nonce of the newest inventory by tag; kept apart, as it may come before the heartbeat."""
+    first_epoch: int = 0
+    """The epoch in which this life began; echoes of all its epochs are of our own boot clock."""
+    echoed_ms: dict[str, int] = field(default_factory=dict)
+    """By tag: our boot clock at the newest of our beats that the node has echoed."""
+    met: set[str] = field(default_factory=set)
+    """Tags of nodes that have echoed a beat of ours in the epoch in force."""
+    beats: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
+    """Our boot clock at each of the latest beats of the epoch in force."""
+    doubted: dict[str, int] = field(default_factory=dict)
+    """By identity: our boot clock when the node's journal first did not know an attempt it had accepted."""
+    strays: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By run and tag: the highest fence on that node that this ledger does not know (it was restored)."""
+    floors: dict[str, int] = field(default_factory=dict)
+    """By run: the highest fence that some node's journal names and this ledger does not know."""
+    asked: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By receipt: our boot clock when bytes were first asked for again, and how often since."""
     beat_seq: int = 0
     last_beat_ms: int = -1
     pushed_ms: dict[str, int] = field(default_factory=dict)
@@ -105,12 +125,21 @@ class Core:
     def wall_ms(self) -> int:
         return self.ports.clock.wall_ms()
 
-    def raise_epoch(self, above: int, tx: Transaction) -> None:
-        """A new epoch, durable before anything is signed in it."""
+    def raise_epoch(self, above: int, tx: Transaction) -> int:
+        """Write down a new epoch; `enter` it when that is durable: nothing is signed in it before."""
         stored = tx.get(Setting, "epoch")
         last = stored.value if stored is not None and isinstance(stored.value, int) else 0
-        self.epoch = max(last, above, self.epoch) + 1
-        tx.put(Setting("epoch", self.epoch, self.wall_ms(), "coordinator"))
+        epoch = max(last, above, self.epoch) + 1
+        tx.put(Setting("epoch", epoch, self.wall_ms(), "coordinator"))
+        return epoch
+
+    def enter(self, epoch: int) -> None:
+        """From now on everything is signed in this epoch."""
+        self.epoch = epoch
+        self.live.first_epoch = self.live.first_epoch or self.epoch
+        self.live.met.clear()
+        self.live.beats.clear()
+        self.live.last_beat_ms = -1
 
     def stamp(self) -> books.Stamp:
         return books.Stamp(self.wall_ms(), lambda: self.ports.ids.token(12))
@@ -120,8 +149,10 @@ class Core:
     def view_of(self, node: Node) -> NodeView:
         """The node as decisions see it now."""
         heard = self.live.heard.get(node.tag) if node.tag else None
-        if heard is not None:
-            heard = replace(heard, inventoried=self.live.inventories.get(node.tag or "", ""))
+        if heard is not None and node.tag is not None:
+            told = self.live.inventories.get(node.tag)
+            echoed = self.live.echoed_ms.get(node.tag)
+            heard = replace(heard, inventoried=told[1] if told else "", echo_ms=echoed)
         return view(node, heard, self.now(), self.live.watch, self.rules.deadlines)
 
     def views(self, tx: Transaction) -> list[NodeView]:
@@ -178,12 +209,18 @@ class Core:
         current = tx.get(Node, node.name)
         if current is None or current.tag is None:
             return 0
-        seq = current.control_seq + 1
+        stored = tx.get(Setting, "epoch")
+        epoch = stored.value if stored is not None and isinstance(stored.value, int) else self.epoch
+        seq = max(current.control_seq, epoch * NUMBERS_IN_AN_EPOCH) + 1
         tx.put(replace(current, control_seq=seq))
         message = Control(fleet=self.fleet, node=current.tag, seq=seq, at=self.now(), body=body)
         text = message.signed(self.key).model_dump_json()
         tx.insert(ControlMessage(current.tag, seq, text, self.ports.clock.boot_ms()))
         return seq
+
+    def silent_since(self, since_ms: int) -> int:
+        """Waking milliseconds since that moment of our boot clock."""
+        return awake_since(since_ms, self.ports.clock.boot_ms(), self.live.watch.gaps)
 
     def keys_of(self, node: Node) -> dict[str, PublicKey]:
         """The enrolled key by key id; empty when there is none."""

@@ -36,6 +36,7 @@ def enrol(core: Core, name: str, public_key: str) -> Node:
             return node
         if node.tag is not None:
             core.audit(tx, "trust", "warning", "node key replaced", node=name, old=node.tag, new=key.tag)
+            _part_with(core, tx, node, f"the key of {name} was replaced: nothing signed before is believed")
         else:
             core.audit(tx, "trust", "info", "node key enrolled", node=name, tag=key.tag)
         enrolled = replace(node, tag=key.tag, public_key=key.text(), control_seq=0, epoch_seen=0)
@@ -82,15 +83,20 @@ def forget(core: Core, name: str) -> None:
     """It was cleaned and that was proven: its open fences are given up, its key is no longer believed."""
     with core.ports.ledger.transaction() as tx:
         node = _known(tx, name)
-        for fence in open_fences(tx, node=name):
-            lose(core, tx, fence, f"{name} was removed from the fleet")
-        for message in tx.find(ControlMessage, {"tag": node.tag or ""}):
-            tx.delete(ControlMessage, message.tag, message.seq)
+        _part_with(core, tx, node, f"{name} was removed from the fleet")
         tx.put(replace(node, removed=NodeState.REMOVED.value))
         core.audit(tx, "fleet", "info", "node removed", node=name)
     if node.tag is not None:
         core.live.heard.pop(node.tag, None)
         core.ports.bus.expel_node(node.tag)
+
+
+def _part_with(core: Core, tx: Transaction, node: Node, why: str) -> None:
+    """This key's word is no longer taken: what only it could have ended is given up."""
+    for fence in open_fences(tx, node=node.name):
+        lose(core, tx, fence, why)
+    for message in tx.find(ControlMessage, {"tag": node.tag or ""}):
+        tx.delete(ControlMessage, message.tag, message.seq)
 
 
 def _known(tx: Transaction, name: str) -> Node:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from node_agent.wire.signing import SigningKey
-from pancode.control import bind, inbound, inventory, money, pulse
+from pancode.control import bind, heard, inbound, inventory, money, pulse
 from pancode.control.core import Core, Ports, Rules
 from pancode.control.enqueue import enqueue
 from pancode.control.retry import retry
@@ -25,10 +25,12 @@ class Plane:
 
     def start(self) -> None:
         """Begin a new epoch; nothing is signed before."""
-        with self.core.lock, self.core.ports.ledger.transaction() as tx:
-            seen = max((n.epoch_seen for n in tx.find(Node)), default=0)
-            self.core.raise_epoch(seen, tx)
-            self.core.audit(tx, "fleet", "info", "coordinator started", epoch=self.core.epoch)
+        with self.core.lock:
+            with self.core.ports.ledger.transaction() as tx:
+                seen = max((n.epoch_seen for n in tx.find(Node)), default=0)
+                epoch = self.core.raise_epoch(seen, tx)
+                self.core.audit(tx, "fleet", "info", "coordinator started", epoch=epoch)
+            self.core.enter(epoch)
 
     def listen(self, wait_ms: int) -> bool:
         """Wait, without holding anything up, until a node has written or the time is over."""
@@ -43,7 +45,7 @@ class Plane:
         """
         with self.core.lock:
             try:
-                inbound.hear(self.core)
+                heard.hear(self.core)
                 taken = inbound.take_in(self.core, 500)
             except UnavailableError:
                 pulse.look(self.core, reached=False)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.control.core import Core, open_fences
 from pancode.control.settle import again, known_cost
 from pancode.domain import books
-from pancode.domain.fleet import NodeState
 from pancode.domain.lifecycle import close_fence, end_attempt, end_run
 from pancode.domain.orders import identity_of
 from pancode.domain.records import Attempt, Closed, ControlMessage, Entry, Fence, Node, Run
@@ -34,21 +34,26 @@ def beat(core: Core) -> None:
         nodes = [n for n in tx.find(Node) if n.tag is not None and n.removed != "removed"]
         cursors = {str(identity_of(f)): f.cursor for f in open_fences(tx)}
         owners = {str(identity_of(f)): f.tag for f in open_fences(tx)}
+        waiting = tx.find(ControlMessage)
+    time = core.now()
+    core.live.beats.append(time.ms)
     for node in nodes:
         mine = {key: cursor for key, cursor in cursors.items() if owners[key] == node.tag}
-        core.ports.bus.set_beat(node.tag or "", _signed_beat(core, node, mine))
+        lowest = min((m.seq for m in waiting if m.tag == node.tag), default=node.control_seq + 1)
+        core.ports.bus.set_beat(node.tag or "", _signed_beat(core, node, mine, (time, lowest - 1)))
 
 
-def _signed_beat(core: Core, node: Node, cursors: dict[str, int]) -> str:
+def _signed_beat(core: Core, node: Node, cursors: dict[str, int], now: tuple[FleetTime, int]) -> str:
+    """`now`: the time, and the number up to which every control message is dealt with."""
     heard = core.live.heard.get(node.tag or "")
     message = Beat(
         fleet=core.fleet,
         node=node.tag or "",
         seq=core.live.beat_seq,
-        time=core.now(),
+        time=now[0],
         answers=heard.heartbeat.nonce if heard else None,
         cursors=cursors,
-        control_seq=node.control_seq,
+        control_floor=now[1],
     )
     return message.signed(core.key).model_dump_json()
 
@@ -77,7 +82,7 @@ def give_up_lost(core: Core) -> None:
         fences = open_fences(tx)
         if not fences:
             return
-        lost = {v.node.name for v in core.views(tx) if v.state is NodeState.LOST}
+        lost = {v.node.name for v in core.views(tx) if v.given_up}
         for fence in fences:
             if fence.node in lost:
                 lose(core, tx, fence, f"{fence.node} was not heard for the whole deadline")

@@ -27,13 +27,17 @@ from pancode.domain.settlement import Evidence, Judged, Ruling, judge_evidence, 
 from pancode.ports import Transaction
 
 ANSWER_AGAIN_MS = 5_000
+MOST_ASKS = 5
+"""Bytes are asked for again so often at least, and for the lost deadline, before the receipt is rejected."""
+GIVEN_UP = "given_up_for"
+"""In a lost run's result: the run that replaced it. What comes later is evidence and cost."""
 
 
 def settle(core: Core, node: Node, envelope: Envelope, claims: Claims) -> None:
     """Deal with a rightly signed receipt of this node. Repeating it changes nothing."""
     digest = envelope.digest()
     if claims.fleet != core.fleet or claims.node != node.tag:
-        _alarm(core, claims, f"signed by {node.name} for {claims.fleet} {claims.node}")
+        _alarm(core, node, f"signed by {node.name} for {claims.fleet} {claims.node}")
         return
     with core.ports.ledger.transaction() as tx:
         judged = _judge(tx, claims, digest)
@@ -47,7 +51,7 @@ def settle(core: Core, node: Node, envelope: Envelope, claims: Claims) -> None:
         case Ruling.AGAIN:
             _answer_again(core, node, claims, digest)
         case Ruling.RESEND:
-            _ask_again(core, node, claims, digest, judged)
+            _ask_again(core, node, envelope, claims, judged)
         case Ruling.REJECT:
             _reject(core, node, envelope, claims, judged.reason)
 
@@ -126,17 +130,24 @@ def _book_usage(core: Core, tx: Transaction, claims: Claims, fence: Fence) -> No
     entries = tx.find(Entry, {"run": fence.run})
     account = books.Account(fence.run, fence.attempt, fence.fence)
     spent = spent_of(claims)
-    if fence.closed is Closed.LOST:
-        if spent.usd is not None:
-            core.book(tx, books.settle_unknown(entries, account, spent.usd, core.stamp()))
-        return
+    if spent.usd is not None:  # it stood as unknown, as lost or as rejected
+        core.book(tx, books.settle_unknown(entries, account, spent.usd, core.stamp()))
     core.book(tx, books.settle(entries, account, spent, core.stamp()))
+
+
+def never_ran(core: Core, tx: Transaction, fence: Fence, node: str) -> None:
+    """A lost order was never started, says its node: nothing was spent, the standing hold goes back."""
+    entries = tx.find(Entry, {"run": fence.run})
+    account = books.Account(fence.run, fence.attempt, fence.fence)
+    core.book(tx, books.settle_unknown(entries, account, Decimal(0), core.stamp()))
+    core.tell(tx, fence.run, "settle", node, "never started", "the lost order was not started there")
 
 
 def _conclude(core: Core, tx: Transaction, trio: Trio, claims: Claims, digest: str) -> None:
     """The attempt takes the receipt's outcome; the run takes it when this is its newest fence."""
     run, attempt = trio.run, trio.attempt
-    wins = trio.newest and (run.outcome is None or run.outcome is Outcome.LOST)
+    lost = run.outcome is Outcome.LOST and GIVEN_UP not in run.result
+    wins = trio.newest and (run.outcome is None or lost)
     outcome = claims.outcome if wins else Outcome.SUPERSEDED
     ended = end_attempt(attempt, outcome, claims.failure, claims.reason, core.wall_ms())
     usage = claims.usage.model_dump(mode="json")
@@ -145,14 +156,29 @@ def _conclude(core: Core, tx: Transaction, trio: Trio, claims: Claims, digest: s
     core.tell(tx, run.id, "settle", f"receipt from {claims.node_name}", verdict, claims.reason)
     if not wins:
         return
-    if retry_after(run, claims.failure, trio.fence.fence) and run.outcome is None:
-        again(core, tx, run, claims.reason)
-        return
+    if run.outcome is None and retry_after(replace(run, attempt=attempt.attempt), claims.failure, run.fence):
+        if run.attempt == attempt.attempt:
+            again(core, tx, run, claims.reason)
+        return  # it was lost, and the next attempt waits already
+    run = _withdraw_next(core, tx, run, attempt)
     won = replace(ended, outcome=claims.outcome)
     result = {**result_of(claims), "receipt": digest, "node": trio.fence.node}
     started = claims.started_wall_ms if claims.started_wall_ms is not None else run.started_ms
     finished = end_run(run, won, result, core.wall_ms())
     tx.put(replace(finished, exit_code=claims.exit_code, started_ms=started))
+
+
+def _withdraw_next(core: Core, tx: Transaction, run: Run, attempt: Attempt) -> Run:
+    """An attempt that was lost has come to its end before the next one was bound: that one is not needed."""
+    if run.attempt == attempt.attempt or run.outcome is not None:
+        return run
+    queued = tx.get(Attempt, run.id, run.attempt)
+    if queued is not None:
+        why = "the attempt before it was heard of after all"
+        tx.put(end_attempt(queued, Outcome.SUPERSEDED, None, why, core.wall_ms()))
+        account = books.Account(run.id, run.attempt)
+        core.book(tx, books.release(tx.find(Entry, {"run": run.id}), account, core.stamp(), why))
+    return replace(run, attempt=attempt.attempt)
 
 
 def result_of(claims: Claims) -> dict[str, object]:
@@ -183,6 +209,7 @@ def _orphan(core: Core, node: Node, envelope: Envelope, claims: Claims) -> None:
     with core.ports.ledger.transaction() as tx:
         tx.put(replace(_stored(claims, digest, text, core.wall_ms(), node), orphan=True))
         core.audit(tx, "receipt", "warning", "orphan receipt archived", claims.identity.run, node=node.name)
+        core.live.strays.get(claims.identity.run, {}).pop(node.tag or "", None)
         answer = _acknowledge(core, countersigned, claims.identity, digest)
         core.issue(tx, node, answer.model_copy(update={"orphan": True}))
 
@@ -199,9 +226,17 @@ def _answer_again(core: Core, node: Node, claims: Claims, digest: str) -> None:
             core.issue(tx, node, answer.model_copy(update={"orphan": stored.orphan}))
 
 
-def _ask_again(core: Core, node: Node, claims: Claims, digest: str, judged: Judged) -> None:
+def _ask_again(core: Core, node: Node, envelope: Envelope, claims: Claims, judged: Judged) -> None:
+    """Bytes are missing: ask, and give the receipt up when they do not come although the node does."""
+    digest = envelope.digest()
     if not _due(core, f"resend:{digest}"):
         return
+    first, asks = core.live.asked.get(digest, (core.ports.clock.boot_ms(), 0))
+    if asks >= MOST_ASKS and core.silent_since(first) >= core.rules.deadlines.lost_ms:
+        core.live.asked.pop(digest)
+        _reject(core, node, envelope, claims, f"asked for {asks} times: {judged.reason}")
+        return
+    core.live.asked[digest] = (first, asks + 1)
     with core.ports.ledger.transaction() as tx:
         core.issue(tx, node, Resend(identity=claims.identity, receipt=digest, missing=judged.missing))
         core.tell(tx, claims.identity.run, "settle", node.name, "asked again", judged.reason)
@@ -219,6 +254,8 @@ def _due(core: Core, key: str) -> bool:
 def _reject(core: Core, node: Node, envelope: Envelope, claims: Claims, reason: str) -> None:
     """Rightly signed and false: never accepted. An open fence ends as `infra`, its cost unknown."""
     digest = envelope.digest()
+    if not _due(core, f"reject:{digest}"):
+        return
     with core.ports.ledger.transaction() as tx:
         stored = _stored(claims, digest, envelope.model_dump_json(), core.wall_ms(), node)
         if tx.get(StoredReceipt, digest) is None:
@@ -247,9 +284,12 @@ def _close_rejected(core: Core, tx: Transaction, node: Node, claims: Claims, rea
         tx.put(end_run(run, ended, {"node": node.name}, core.wall_ms()))
 
 
-def _alarm(core: Core, claims: Claims, why: str) -> None:
-    with core.ports.ledger.transaction() as tx:
-        core.audit(tx, "trust", "error", "foreign receipt dropped", claims.identity.run, why=why)
+def _alarm(core: Core, node: Node, why: str) -> None:
+    key = f"{node.name}:receipt:foreign"
+    core.live.refusals[key] = core.live.refusals.get(key, 0) + 1
+    if core.live.refusals[key] == 1:
+        with core.ports.ledger.transaction() as tx:
+            core.audit(tx, "trust", "error", "foreign receipt dropped", node=node.name, why=why)
 
 
 def known_cost(usage: dict[str, object]) -> Decimal | None:

@@ -21,8 +21,8 @@ def stop(core: Core, run_id: str, reason: str) -> Run:
         run = tx.get(Run, run_id)
         if run is None:
             raise NotFoundError(f"no run {run_id}", fix="pancode runs")
+        _stop_lost(core, tx, run, reason)
         if run.state is RunState.ENDED:
-            _stop_lost(core, tx, run, reason)
             return run
         fences = open_fences(tx, run=run_id)
         core.tell(tx, run_id, "stop", "stop", "asked", reason)
@@ -56,9 +56,7 @@ def _end_waiting(core: Core, tx: Transaction, run: Run, reason: str) -> Run:
 
 
 def _stop_lost(core: Core, tx: Transaction, run: Run, reason: str) -> None:
-    """`lost, still running on X` can be stopped: the word waits for the node."""
-    if run.outcome is not Outcome.LOST:
-        return
+    """`lost, still running on X` can be stopped, also beside a later attempt: the word waits for the node."""
     for fence in tx.find(Fence, {"run": run.id}):
         if fence.closed == "lost" and fence.receipt is None and fence.stop_seq == 0:
             tx.put(replace(fence, stop_seq=_send(core, tx, fence, reason)))

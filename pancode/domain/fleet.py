@@ -55,6 +55,12 @@ class Heard:
     heartbeat: Heartbeat
     inventoried: str = ""
     """Nonce of the link-up for which an inventory has come."""
+    echo_ms: int | None = None
+    """Our boot clock at the newest of our beats that the node has echoed in this life of the coordinator.
+
+    It outlives a heartbeat without an echo (a node agent that starts anew) and a change of the epoch:
+    who was heard a moment ago is not silent because of either.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,8 @@ class NodeView:
     heard: Heard | None
     asks: bool
     """Whether its ask is still valid: work may be bound to it."""
+    given_up: bool = False
+    """Silent for the whole deadline, whatever state its owner has put it in: what it had is lost."""
 
 
 def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
@@ -80,11 +88,14 @@ def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
 
 
 def silence(heard: Heard | None, now: FleetTime, started_ms: int, gaps: Sequence[Gap]) -> tuple[int, bool]:
-    """(waking milliseconds without a word, whether anything was heard in this epoch)."""
+    """(waking milliseconds without a word, whether anything was heard since the coordinator started)."""
     echo = heard.heartbeat.echo if heard else None
-    if echo is None or echo.epoch != now.epoch:
+    last = heard.echo_ms if heard else None
+    if last is None and echo is not None and echo.epoch == now.epoch:
+        last = echo.ms
+    if last is None:
         return awake_since(started_ms, now.ms, gaps), False
-    return awake_since(min(echo.ms, now.ms), now.ms, gaps), True
+    return awake_since(min(last, now.ms), now.ms, gaps), True
 
 
 def state_of(node: Node, silent_ms: int, ever: bool, busy: bool, limits: Deadlines) -> NodeState:
@@ -130,7 +141,9 @@ def view(node: Node, heard: Heard | None, now: FleetTime, watch: Watch, limits: 
     silent_ms, ever = silence(heard, now, watch.started_ms, watch.gaps)
     busy = bool(heard and heard.heartbeat.ask.open)
     state = state_of(node, silent_ms, ever, busy, limits)
-    fresh = ever and silent_ms <= limits.ask_ms and heard is not None
+    echo = heard.heartbeat.echo if heard else None
+    fresh = ever and silent_ms <= limits.ask_ms and echo is not None and echo.epoch == now.epoch
     inventoried = heard is not None and heard.inventoried == heard.heartbeat.nonce
     asks = fresh and inventoried and state is NodeState.ONLINE and node.paused is None
-    return NodeView(node, state, silent_ms if ever else None, heard, asks)
+    given_up = node.tag is not None and silent_ms >= limits.lost_ms
+    return NodeView(node, state, silent_ms if ever else None, heard, asks, given_up)

@@ -19,7 +19,7 @@ RUN_MOVES: dict[RunState, frozenset[RunState]] = {
     RunState.RUNNING: frozenset(
         {RunState.PENDING, RunState.INTERRUPTING, RunState.COLLECTING, RunState.ENDED}
     ),
-    # Back to pending: the node interrupted it for a limit, nobody asked for a stop, and it may be tried again.
+    # Back to pending: the node interrupted it for a limit, nobody asked for a stop, it may be tried again.
     RunState.INTERRUPTING: frozenset({RunState.PENDING, RunState.COLLECTING, RunState.ENDED}),
     RunState.COLLECTING: frozenset({RunState.PENDING, RunState.INTERRUPTING, RunState.ENDED}),
     RunState.ENDED: frozenset({RunState.ENDED}),
@@ -34,6 +34,9 @@ FENCE_MOVES: dict[FenceState, frozenset[FenceState]] = {
 }
 """The fence's state table. `closed` to `closed`: a lost fence whose receipt came after all."""
 
+_RANK = {mark.value: number for number, mark in enumerate(MARKS)}
+_REBIND = frozenset({*REBINDABLE, OrderRefusal.REVOKED})
+"""A node that is taken out of the fleet refuses what it was offered last; another one may take it."""
 PUBLISHING = frozenset({Mark.GATED, Mark.PUSHED, Mark.RECEIPTED, Mark.ACKNOWLEDGED, Mark.REJECTED})
 _COLLECTING = frozenset({Mark.EXITED, Mark.COMMITTED, *PUBLISHING})
 
@@ -101,7 +104,8 @@ def holds_slot(fence: Fence) -> bool:
 
 
 def _marked(trio: Trio, body: Marked, wall_ms: int) -> Moved:
-    if trio.fence.mark and MARKS.index(body.mark) <= MARKS.index(Mark(trio.fence.mark)):
+    rank = _RANK.get(body.mark)  # `refused` and `rejected` are told by their own events, never as a mark
+    if rank is None or rank <= _RANK.get(trio.fence.mark, -1):
         return Moved(trio)
     state = FenceState.ACCEPTED if body.mark in (Mark.ACCEPTED, Mark.PREPARED) else FenceState.RUNNING
     fence = replace(trio.fence, mark=body.mark.value, state=state)
@@ -141,7 +145,7 @@ def _refused(trio: Trio, body: Refused, wall_ms: int) -> Moved:
         return moved
     if trio.run.stop_asked is not None or body.why in (OrderRefusal.STOPPED, OrderRefusal.TOMBSTONED):
         return _ended(moved, FailureKind.STOPPED, trio.run.stop_asked or story, wall_ms)
-    if body.why in REBINDABLE and fence.fence < MAX_BINDINGS * trio.run.attempt:
+    if body.why in _REBIND and fence.fence < MAX_BINDINGS * trio.run.attempt:
         return replace(moved, trio=replace(moved.trio, run=back_to_queue(trio.run, story)))
     kind = (
         FailureKind.RUNTIME_MISSING if body.why is OrderRefusal.RUNTIME_MISSING else FailureKind.NODE_INTERNAL

@@ -47,6 +47,8 @@ def judge_identity(claims: Claims, digest: str, run: Run | None, fence: Fence | 
         return Judged(Ruling.AGAIN)
     if fence.receipt is not None:
         return Judged(Ruling.REJECT, "another receipt of this fence was accepted before")
+    if claims.order != fence.digest and claims.epoch != fence.start_by_epoch:
+        return Judged(Ruling.ORPHAN, "of an order that this ledger does not know (it was restored)")
     lie = _first_lie(claims, run, fence)
     return Judged(Ruling.REJECT, lie) if lie else None
 

@@ -23,7 +23,7 @@ def beat(seq: int, ms: int, answers: str | None = "n1", epoch: int = 1, **change
         time=FleetTime(epoch=epoch, ms=ms),
         answers=answers,
         cursors={},
-        control_seq=0,
+        control_floor=0,
     )
 
 

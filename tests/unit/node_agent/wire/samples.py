@@ -123,7 +123,7 @@ def samples() -> dict[str, Message]:
         "receipt": receipt(),
         "control": Control(fleet=FLEET, node=TAG, seq=5, at=AT, body=stop),
         "beat": Beat(
-            fleet=FLEET, node=TAG, seq=6, time=AT, answers="n", cursors={str(WHO): 2}, control_seq=5
+            fleet=FLEET, node=TAG, seq=6, time=AT, answers="n", cursors={str(WHO): 2}, control_floor=5
         ),
         "event": Event(fleet=FLEET, node=TAG, identity=WHO, seq=1, wall_ms=4, at=AT, body=usage),
         "heartbeat": Heartbeat(

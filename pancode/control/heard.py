@@ -1,0 +1,119 @@
+"""What heartbeats say: who was heard, in which epoch, and who has seen more than this ledger knows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from node_agent.wire.control import Control, Drain, SetSlots
+from node_agent.wire.heartbeat import Heartbeat
+from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
+from pancode.control.core import Core
+from pancode.domain.fleet import Heard, NodeState
+from pancode.domain.records import ControlMessage, Node
+from pancode.ports import Transaction
+
+
+def hear(core: Core) -> None:
+    """Look at every node's newest heartbeat."""
+    for tag, node in enrolled(core).items():
+        data = core.ports.bus.heartbeat(tag)
+        if data is not None and core.live.raw.get(tag) != data:
+            core.live.raw[tag] = data
+            try:
+                beat = open_as(Heartbeat, parse_envelope(data), core.keys_of(node))
+            except WireRefusal as refusal:
+                raise_alarm(core, node, "heartbeat", refusal.code, refusal.detail)
+                continue
+            _heartbeat(core, node, beat)
+
+
+def enrolled(core: Core) -> dict[str, Node]:
+    """Nodes whose words count, by tag."""
+    with core.ports.ledger.transaction() as tx:
+        return {n.tag: n for n in tx.find(Node) if n.tag is not None and n.removed != "removed"}
+
+
+def raise_alarm(core: Core, node: Node, what: str, code: str, why: str) -> None:
+    """Dropped, counted, and put on record once for each node and reason until the next start."""
+    key = f"{node.name}:{what}:{code}"
+    count = core.live.refusals.get(key, 0) + 1
+    core.live.refusals[key] = count
+    if count == 1:
+        with core.ports.ledger.transaction() as tx:
+            core.audit(tx, "trust", "error", f"{what} refused", node=node.name, code=code, why=why)
+
+
+def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
+    """A believed heartbeat: newer than the last one of the same node, of this fleet."""
+    if beat.fleet != core.fleet or beat.node != node.tag:
+        return
+    last = core.live.heard.get(beat.node)
+    if last is not None and not _newer(beat, last.heartbeat):
+        return
+    if last is None or last.heartbeat.nonce != beat.nonce:
+        core.live.last_beat_ms = -1  # it waits for its answer: the next beat goes out in this round
+    core.live.heard[beat.node] = Heard(beat)
+    _note_echo(core, beat)
+    _catch_up(core, node, beat)
+
+
+def _newer(beat: Heartbeat, last: Heartbeat) -> bool:
+    """By the echo of our own beats first: a node's session that is over cannot echo what we said after it."""
+    if beat.session == last.session:
+        return beat.seq > last.seq
+    if beat.echo is None:
+        return last.echo is None or beat.boot_id != last.boot_id or beat.boot_ms > last.boot_ms
+    return last.echo is None or not beat.echo.is_past(last.echo)
+
+
+def _note_echo(core: Core, beat: Heartbeat) -> None:
+    """When the node was last heard, on our own boot clock: only beats of this life count."""
+    echo, live, boot = beat.echo, core.live, core.ports.clock.boot_ms()
+    if echo is None or not live.first_epoch <= echo.epoch <= core.epoch or echo.ms > boot:
+        return
+    if echo.epoch == core.epoch:
+        if echo.ms not in live.beats:
+            return  # not one of ours: a beat of another coordinator life that had the same epoch
+        live.met.add(beat.node)
+    live.echoed_ms[beat.node] = max(echo.ms, live.echoed_ms.get(beat.node, 0))
+
+
+def _catch_up(core: Core, node: Node, beat: Heartbeat) -> None:
+    """A node that has seen more than this ledger knows (it was restored): never reuse epochs or numbers."""
+    reused = beat.epoch_seen == core.epoch and beat.node not in core.live.met
+    behind = beat.epoch_seen > core.epoch or reused
+    if not behind and beat.control_seen <= node.control_seq and beat.epoch_seen <= node.epoch_seen:
+        return
+    epoch = core.epoch
+    with core.ports.ledger.transaction() as tx:
+        if behind:
+            epoch = core.raise_epoch(beat.epoch_seen, tx)
+            core.audit(tx, "fleet", "warning", "epoch raised above what a node has seen", node=node.name)
+        _remember(tx, node.name, beat)
+        for other in tx.find(Node) if behind else [node]:
+            if behind or beat.control_seen > node.control_seq:
+                _say_anew(core, tx, other)
+    if behind:
+        core.enter(epoch)
+
+
+def _remember(tx: Transaction, name: str, beat: Heartbeat) -> None:
+    node = tx.get(Node, name)
+    if node is not None:
+        seen = max(node.epoch_seen, beat.epoch_seen)
+        tx.put(replace(node, epoch_seen=seen, control_seq=max(node.control_seq, beat.control_seen)))
+
+
+def _say_anew(core: Core, tx: Transaction, node: Node) -> None:
+    """The numbers of what waits were used before: it is numbered anew, after the node's standing settings."""
+    if node.tag is None or node.removed == NodeState.REMOVED:
+        return
+    tag = node.tag
+    waiting = tx.find(ControlMessage, {"tag": tag})
+    for message in waiting:
+        tx.delete(ControlMessage, tag, message.seq)
+    core.issue(tx, node, SetSlots(slots=node.slots))
+    core.issue(tx, node, Drain(on=node.draining is not None, reason=node.draining or ""))
+    for message in waiting:
+        core.issue(tx, node, parse_message(Control, parse_envelope(message.envelope).body()).body)
+    core.audit(tx, "fleet", "warning", "the node has heard more than this ledger knows", node=node.name)

@@ -1,0 +1,42 @@
+"""Loads what a word is about, and writes what it has changed, with the story and the holds that go back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from node_agent.wire.identity import AttemptId
+from pancode.control.core import Core
+from pancode.control.settle import free_holds
+from pancode.domain.lifecycle import Moved, Trio
+from pancode.domain.records import Attempt, Fence, Run
+from pancode.ports import Transaction
+
+
+def load(tx: Transaction, identity: AttemptId) -> Trio | None:
+    """Run, attempt and fence of an identity, None unless all three are here and agree."""
+    run = tx.get(Run, identity.run)
+    attempt = tx.get(Attempt, identity.run, identity.attempt)
+    fence = tx.get(Fence, identity.run, identity.fence)
+    if run is None or attempt is None or fence is None or fence.attempt != identity.attempt:
+        return None
+    return Trio(run, attempt, fence)
+
+
+def save(core: Core, tx: Transaction, before: Trio, moved: Moved) -> None:
+    """Write what has changed, tell the story, give back what a freed fence held."""
+    after = moved.trio
+    for old, new in ((before.run, after.run), (before.attempt, after.attempt), (before.fence, after.fence)):
+        if new != old:
+            tx.put(new)
+    if moved.story:
+        core.tell(tx, after.run.id, "node", after.fence.node, moved.verdict, moved.story)
+    if not moved.free:
+        return
+    core.live.closed_any = True
+    if after.attempt.outcome is not None and before.attempt.outcome is None:
+        free_holds(core, tx, after.fence, moved.story, None)
+    else:
+        pause = core.wall_ms() + core.rules.refused_pause_ms
+        free_holds(core, tx, after.fence, moved.story, after.fence.node)
+        if after.run.outcome is None and moved.verdict == "refused":
+            tx.put(replace(after.run, retry_at_ms=pause))
