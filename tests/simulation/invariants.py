@@ -1,4 +1,4 @@
-"""What must be true after every step, and what must be true once faults have stopped."""
+"""What must be true after every step. Each invariant is one method; its docstring is its name."""
 
 from __future__ import annotations
 
@@ -6,139 +6,240 @@ from collections import Counter
 from decimal import Decimal
 
 from node_agent.wire.failure import Outcome
-from node_agent.wire.marks import FINAL
+from node_agent.wire.marks import Mark
 from pancode.domain import books
+from pancode.domain.lifecycle import holds_slot
 from pancode.domain.records import (
-    Attempt,
     Balance,
+    Closed,
     Entry,
     EntryKind,
     Fence,
     FenceState,
+    Node,
     Run,
     RunState,
+    Setting,
     StoredReceipt,
 )
-from tests.simulation.machines import RULES, Desk, Machine
+from pancode.ports import Transaction
+from tests.simulation.truth import claims_in
+from tests.simulation.world import World
+
+SLACK_MS = 35_000
+"""Echo, heartbeat and turn are each a few seconds old when they are looked at."""
 
 
 class Broken(AssertionError):
     """An invariant does not hold; the message says which and where."""
 
 
+def must(holds: bool, what: str) -> None:
+    if not holds:
+        raise Broken(what)
+
+
 class Invariants:
     """Keeps what it has seen, to tell a change that must never be."""
 
-    def __init__(self, desk: Desk, machines: list[Machine]) -> None:
-        self.desk, self.machines = desk, machines
+    def __init__(self, world: World) -> None:
+        self.world, self.desk, self.truth = world, world.desk, world.truth
+        self.ceiling = world.desk.rules.ceiling_usd
+        self._accepted: dict[str, tuple[str, str]] = {}
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """The ledger is another one (a backup): what it said before binds it no longer."""
         self._outcomes: dict[str, Outcome] = {}
-        self.ceiling = RULES.ceiling_usd
+        self._winners: dict[str, int] = {}
+        self._fences: dict[tuple[str, int], Fence] = {}
+        self._stored: set[str] = set()
         self._entries = 0
         self._running: dict[str, Balance] = {}
 
     def after_step(self) -> None:
         with self.desk.seen() as tx:
-            self._runs(tx.find(Run))
-            self._books(tx.find(Entry), tx.find(Balance))
-            self._kept({(r.run, r.fence) for r in tx.find(StoredReceipt)}, tx.find(Run))
-        self._processes()
+            runs, fences = tx.find(Run), tx.find(Fence)
+            self.each_wait_has_a_reason(runs)
+            self.an_outcome_is_left_by_lost_only(runs)
+            self.an_older_fence_never_replaces_a_newer_result(tx, runs)
+            self.ceiling = self._ceiling(tx)
+            self.books_balance(tx.find(Entry), tx.find(Balance))
+            receipts = tx.find(StoredReceipt)
+            self.accepted_means_true_and_there(tx, receipts)
+            self.nothing_is_deleted_before_it_is_acknowledged({(r.run, r.fence) for r in receipts})
+            self._new_and_closed(tx, fences, {r.id: r for r in runs})
+            self.never_more_orders_than_slots(tx, fences)
+        self.processes_keep_the_rules({r.id: r for r in runs})
+        self.an_identity_names_one_order()
 
     # -- runs -----------------------------------------------------------------------------------
 
-    def _runs(self, runs: list[Run]) -> None:
+    def each_wait_has_a_reason(self, runs: list[Run]) -> None:
+        """A run that has not ended says why; an ended one says how."""
         for run in runs:
-            if run.state is not RunState.ENDED:
-                self._must(bool(run.reason), f"{run.id} waits without a reason")
-                self._must(run.outcome is None, f"{run.id} is {run.state} with outcome {run.outcome}")
-                continue
-            self._must(run.outcome is not None, f"{run.id} has ended without an outcome")
-            before = self._outcomes.get(run.id)
-            same = before in (None, run.outcome, Outcome.LOST)
-            self._must(same, f"{run.id} was {before}, then {run.outcome}")
+            if run.state is RunState.ENDED:
+                must(run.outcome is not None, f"{run.id} has ended without an outcome")
+            else:
+                must(bool(run.reason), f"{run.id} waits without a reason")
+                must(run.outcome is None, f"{run.id} is {run.state} with outcome {run.outcome}")
+
+    def an_outcome_is_left_by_lost_only(self, runs: list[Run]) -> None:
+        """A terminal outcome is never left, but `lost` may be replaced, once, unless it was given up."""
+        for run in runs:
+            before, given_up = self._outcomes.get(run.id), run.id in self.truth.given_up
+            same = before in (None, run.outcome) or (before is Outcome.LOST and not given_up)
+            must(same, f"{run.id} was {before}, then {run.outcome} (given up: {given_up})")
             if run.outcome is not None:
                 self._outcomes[run.id] = run.outcome
 
+    def an_older_fence_never_replaces_a_newer_result(self, tx: Transaction, runs: list[Run]) -> None:
+        """The result of a run comes from its newest fence at that time, and only from a newer one after."""
+        for run in runs:
+            digest = run.result.get("receipt")
+            stored = tx.get(StoredReceipt, str(digest)) if digest is not None else None
+            if stored is None or self._winners.get(run.id) == stored.fence:
+                continue
+            must(stored.fence == run.fence, f"{run.id}: fence {stored.fence} won, the newest is {run.fence}")
+            must(stored.fence > self._winners.get(run.id, 0), f"{run.id}: an older fence won after a newer")
+            self._winners[run.id] = stored.fence
+
+    # -- fences ---------------------------------------------------------------------------------
+
+    def _new_and_closed(self, tx: Transaction, fences: list[Fence], runs: dict[str, Run]) -> None:
+        for fence in fences:
+            before = self._fences.get((fence.run, fence.fence))
+            if before is None:
+                self.bound_only_when_nothing_older_may_run(fence, runs[fence.run])
+                self.bound_only_to_a_node_that_is_heard(fence)
+                self.a_stop_is_never_followed_by_a_new_order(fence)
+            lost = fence.closed is Closed.LOST and (before is None or before.closed is None)
+            if lost and fence.fence == runs[fence.run].fence:
+                self.lost_only_after_the_waking_deadline(fence)
+            if before is None or before is not fence:
+                self._fences[(fence.run, fence.fence)] = fence
+
+    def bound_only_when_nothing_older_may_run(self, fence: Fence, run: Run) -> None:
+        """No second order of a run while an older one may still run, unless it only reads or it was asked."""
+        older = [f for key, f in self._fences.items() if key[0] == fence.run and f.fence < fence.fence]
+        for other in older:
+            must(other.state is FenceState.CLOSED, f"{fence.run}: fence {fence.fence} beside {other.fence}")
+            asked = run.read_only or run.on_lost == "retry"
+            may_run = other.closed is Closed.LOST and other.receipt is None
+            must(asked or not may_run, f"{fence.run} writes, is lost, and was bound again unasked")
+
+    def bound_only_to_a_node_that_is_heard(self, fence: Fence) -> None:
+        """Nothing is offered to a node that has been silent for longer than an ask is valid."""
+        away, ask = self.truth.away_ms[fence.node], self.desk.rules.deadlines.ask_ms
+        must(away <= ask + 6_000, f"{fence.run} was bound to {fence.node}, silent for {away} ms")
+
+    def a_stop_is_never_followed_by_a_new_order(self, fence: Fence) -> None:
+        """Once a person has asked for the end, nothing of that run is signed any more."""
+        top = self.truth.stops.get(fence.run)
+        must(top is None or fence.fence <= top, f"{fence.run}: fence {fence.fence} was signed after a stop")
+
+    def lost_only_after_the_waking_deadline(self, fence: Fence) -> None:
+        """Lost means: unheard for the whole deadline, on the time in which somebody listened."""
+        machine = next(m for m in self.world.machines if m.name == fence.node)
+        if fence.node in self.truth.trusted or fence.tag != machine.tag or machine.disks > 1:
+            return
+        if fence.run in self.truth.restored:
+            return
+        silent, due = self.truth.silent_ms[fence.node], self.desk.rules.deadlines.lost_ms
+        must(silent >= due - SLACK_MS, f"{fence.run}: {fence.node} was lost after {silent} ms of silence")
+
+    def never_more_orders_than_slots(self, tx: Transaction, fences: list[Fence]) -> None:
+        """What is bound and may hold a slot fits into the node, by the ledger alone."""
+        open_ = Counter(f.node for f in fences if f.state is not FenceState.CLOSED and holds_slot(f))
+        for name, count in open_.items():
+            node, machine = tx.get(Node, name), next(m for m in self.world.machines if m.name == name)
+            most = max(machine.most_slots, node.slots if node else 0)
+            must(count <= most, f"{name} has {count} orders on {most} slots")
+
+    def an_identity_names_one_order(self) -> None:
+        """(run, attempt, fence) stands for one order everywhere; for a node an epoch is of one life."""
+        for machine in self.world.machines:
+            lives: dict[int, int] = {}
+            for entry in machine.journal.entries():
+                if entry.mark is Mark.REFUSED:
+                    continue
+                name, known = str(entry.identity), (entry.digest, machine.name)
+                must(self._accepted.setdefault(name, known)[0] == entry.digest, f"{name} names two orders")
+                life = self.truth.lives.get(entry.digest)
+                if life is not None:
+                    first = lives.setdefault(entry.epoch, life)
+                    must(first == life, f"epoch {entry.epoch} was used in lives {first} and {life}")
+
     # -- money ----------------------------------------------------------------------------------
 
-    def _books(self, entries: list[Entry], balances: list[Balance]) -> None:
-        """Sum of entries = balance; no hold was ever granted over the ceiling."""
+    def _ceiling(self, tx: Transaction) -> Decimal:
+        wished = tx.get(Setting, "ceiling:day")
+        return self.desk.rules.ceiling_usd if wished is None else Decimal(str(wished.value))
+
+    def books_balance(self, entries: list[Entry], balances: list[Balance]) -> None:
+        """Sum of entries = balance; no hold was ever granted over the ceiling; nothing negative is held."""
         for entry in entries[self._entries :]:
             now = books.apply(self._running.get(entry.scope, Balance(entry.scope)), entry)
             self._running[entry.scope] = now
             if entry.kind is EntryKind.HOLD and entry.scope.startswith("day:") and entry.usd:
                 over = now.spent_usd + now.held_usd > self.ceiling
-                self._must(not over, f"{entry.run}: a hold over the ceiling: {now}")
+                must(not over, f"{entry.run}: a hold over the ceiling {self.ceiling}: {now}")
         self._entries = len(entries)
         for balance in balances:
-            self._must(balance == self._running[balance.scope], f"books: {balance} {self._running}")
-            self._must(balance.held_usd >= 0, f"{balance.scope}: less than nothing is held")
+            must(balance == self._running[balance.scope], f"books: {balance} {self._running}")
+            must(balance.held_usd >= 0, f"{balance.scope}: less than nothing is held")
 
-    # -- processes ------------------------------------------------------------------------------
+    # -- machines -------------------------------------------------------------------------------
 
-    def _processes(self) -> None:
-        """Ground truth: what really runs on the machines now."""
+    def processes_keep_the_rules(self, runs: dict[str, Run]) -> None:
+        """Ground truth: slots, no second start, nothing refused or stopped before its start ever starts."""
         everywhere: Counter[str] = Counter()
-        for machine in self.machines:
+        for machine in self.world.machines:
             alive = {who for who, _ in machine.alive()}
-            self._must(
-                len(alive) <= machine.slots, f"{machine.name} runs {len(alive)} on {machine.slots} slots"
-            )
+            most = machine.most_slots
+            must(len(alive) <= most, f"{machine.name} runs {len(alive)} on {most} slots")
             everywhere.update({who.run for who in alive})
             twice = [folder for folder, n in Counter(machine.host.spawns).items() if n > 1]
-            self._must(not twice, f"{machine.name} started twice: {twice}")
+            must(not twice, f"{machine.name} started twice: {twice}")
+            self._refused_never_started(machine.name)
         for run_id, count in everywhere.items():
-            if count > 1:
-                self._may_be_twice(run_id)
+            run = runs.get(run_id)
+            asked = run is None or run.read_only or run.on_lost == "retry" or run_id in self.truth.restored
+            must(count == 1 or asked, f"{run_id} writes and runs in two places")
 
-    def _may_be_twice(self, run_id: str) -> None:
-        with self.desk.seen() as tx:
-            run = tx.get(Run, run_id)
-        asked = run is not None and (run.read_only or run.on_lost == "retry")
-        self._must(asked, f"{run_id} writes and runs in two places")
+    def _refused_never_started(self, name: str) -> None:
+        machine = next(m for m in self.world.machines if m.name == name)
+        if not machine.host.spawns:
+            return
+        started = {folder.split("/")[-2] for folder in machine.host.spawns if folder.endswith("/work")}
+        refused = {str(e.identity) for e in machine.journal.entries() if e.mark is Mark.REFUSED}
+        must(not started & refused, f"{name} refused and started {started & refused}")
+        stopped = started & self.truth.held
+        must(not stopped, f"{name} started {stopped} after it had read their stop")
 
-    # -- evidence -------------------------------------------------------------------------------
-
-    def _kept(self, receipts: set[tuple[str, int]], runs: list[Run]) -> None:
-        """Nothing is deleted on a node before the coordinator has its receipt on record."""
-        for machine in self.machines:
+    def nothing_is_deleted_before_it_is_acknowledged(self, receipts: set[tuple[str, int]]) -> None:
+        """A checkout goes only when the coordinator has the receipt on record."""
+        if self.truth.restored:
+            return
+        for machine in self.world.machines:
             started = {folder.split("/")[-2] for folder in machine.host.spawns}
             for name in started - set(machine.host.trees):
                 run, _, fence = name.split(".")
-                self._must((run, int(fence)) in receipts, f"{machine.name} deleted {name} unacknowledged")
+                must((run, int(fence)) in receipts, f"{machine.name} deleted {name} unacknowledged")
 
-    # -- the end --------------------------------------------------------------------------------
-
-    def at_the_end(self) -> None:
-        """Faults have stopped, nothing is paused, every deadline has passed."""
-        with self.desk.seen() as tx:
-            for run in tx.find(Run):
-                self._must(run.state is RunState.ENDED, f"{run.id} never ended: {run.state} ({run.reason})")
-            self._settled(tx.find(Fence), tx.find(Attempt))
-            self._no_hold_left(tx.find(Balance))
-        for machine in self.machines:
-            for entry in machine.journal.entries():
-                self._must(entry.mark in FINAL, f"{machine.name}: {entry.identity} is only {entry.mark}")
-            self._must(not machine.alive(), f"{machine.name} still runs {machine.alive()}")
-            self._must(not machine.host.trees, f"{machine.name} keeps {machine.host.trees}")
-        self._no_phantoms()
-
-    def _settled(self, fences: list[Fence], attempts: list[Attempt]) -> None:
-        for fence in fences:
-            closed = fence.state is FenceState.CLOSED
-            self._must(closed, f"fence {fence.run}.{fence.attempt}.{fence.fence} is {fence.state}")
-        winners = Counter(a.run for a in attempts if a.outcome is Outcome.DONE)
-        self._must(all(n == 1 for n in winners.values()), f"more than one attempt won: {winners}")
-
-    def _no_hold_left(self, balances: list[Balance]) -> None:
-        for balance in balances:
-            if balance.unknown_runs == 0:
-                self._must(balance.held_usd == Decimal(0), f"{balance.scope} still holds {balance.held_usd}")
-
-    def _no_phantoms(self) -> None:
-        for queue in self.desk.redis.bus().queues():
-            left = [*queue.waiting, *queue.started]
-            self._must(not left, f"queue {queue.name} still shows {left}")
-
-    def _must(self, holds: bool, what: str) -> None:
-        if not holds:
-            raise Broken(what)
+    def accepted_means_true_and_there(self, tx: Transaction, receipts: list[StoredReceipt]) -> None:
+        """It is of what was ordered, was complete when it was accepted, and is the only one of its fence."""
+        for stored in receipts:
+            if stored.digest in self._stored or stored.rejected is not None or stored.orphan:
+                continue
+            self._stored.add(stored.digest)
+            there = self.truth.evidence.get(stored.envelope)
+            must(there is True, f"{stored.run}: accepted without its evidence ({there})")
+            claims = claims_in(stored.envelope)
+            run, fence = tx.get(Run, stored.run), tx.get(Fence, stored.run, stored.fence)
+            must(run is not None and fence is not None, f"{stored.run}: a receipt of nothing was accepted")
+            said = (claims["node"], claims["order"], claims["runtime"])
+            due = (fence.tag, fence.digest, run.runtime) if run and fence else None
+            must(said == due, f"{stored.run}: accepted {said}, ordered was {due}")
+        accepted = Counter((r.run, r.fence) for r in receipts if r.rejected is None and not r.orphan)
+        must(all(n == 1 for n in accepted.values()), f"two receipts of one fence: {accepted}")

@@ -1,0 +1,169 @@
+"""The coordinator's simulated machine: ledger, archive and depot outlive the process."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+from node_agent.memory import CountingIds, Crash, MemoryClock, MemoryDepot, Tripping, Tripwire
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.signing import SigningKey
+from pancode.adapters.memory_bus import MemoryRedis
+from pancode.adapters.memory_ledger import MemoryLedger
+from pancode.control.core import Ports, Rules
+from pancode.control.plane import Plane
+from pancode.domain.fleet import Deadlines
+from pancode.domain.records import ALL, Record
+from pancode.errors import PancodeError, UnavailableError
+from pancode.ports import SnapshotTaken, Transaction
+
+FLEET = "f-simulation"
+RULES = Rules(
+    ceiling_usd=Decimal(4),
+    deadlines=Deadlines(ask_ms=15_000, suspect_ms=30_000, unreachable_ms=60_000, lost_ms=120_000),
+    start_by_ms=40_000,
+)
+Rows = dict[type[Record], list[Record]]
+
+
+class SimDepot:
+    """pancode.ports.Depot over what the nodes have delivered."""
+
+    def __init__(self, arrived: MemoryDepot) -> None:
+        self.arrived = arrived
+
+    def snapshot(self, project: str, run: str) -> SnapshotTaken:
+        return SnapshotTaken(
+            "repo-1", None, hashlib.sha1(run.encode(), usedforsecurity=False).hexdigest(), "sha1"
+        )
+
+    def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
+        return self.arrived.commits.get(str(identity)) == commit
+
+    def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
+        data = self.arrived.blobs.get((str(identity), name))
+        return data is not None and len(data) == size and hashlib.sha256(data).hexdigest() == sha256
+
+
+class SimArchive:
+    """Receipts as archived."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+
+    def store(self, identity: AttemptId, envelope: str) -> None:
+        digest = hashlib.sha256(envelope.encode()).hexdigest()
+        self.kept[f"{identity}/{digest}"] = envelope
+
+
+class Desk:
+    """The coordinator's machine. `lives` counts its starts; `rules` are those of this schedule."""
+
+    def __init__(self, redis: MemoryRedis, arrived: MemoryDepot, clock: MemoryClock, key: Any = None) -> None:
+        self.redis, self.clock = redis, clock
+        self.wire = Tripwire()
+        self.ledger = MemoryLedger(
+            before_commit=lambda: self.wire.pass_by("before commit"),
+            after_commit=lambda: self.wire.pass_by("after commit"),
+        )
+        self.archive, self.depot, self.ids = SimArchive(), SimDepot(arrived), CountingIds()
+        self.key: SigningKey = key or SigningKey(b"c" * 32)
+        self.rules = RULES
+        self.plane: Plane | None = None
+        self.frozen = False
+        self.lives = 0
+
+    @property
+    def awake(self) -> Plane | None:
+        """The plane, when a person who calls now gets an answer."""
+        return None if self.frozen else self.plane
+
+    def start(self) -> None:
+        """A new coordinator process. It may die while it starts."""
+        self.lives += 1
+        ports = Ports(
+            self.ledger,
+            Tripping(self.redis.bus(), self.wire, "bus"),
+            self.depot,
+            Tripping(self.archive, self.wire, "archive"),
+            self.clock,
+            self.ids,
+        )
+        plane = Plane(ports, self.key, FLEET, self.rules)
+        self.plane = plane
+        self.guarded(plane.start)
+
+    def turn(self) -> bool:
+        """One turn; whether it came to its end."""
+        if self.plane is None or self.frozen:
+            return False
+        return self.guarded(self.plane.turn) is not None
+
+    def guarded(self, work: Callable[[], Any]) -> Any:
+        """Do it; a crash ends the process. None: it was not done to its end."""
+        try:
+            return work()
+        except Crash:
+            self.plane = None
+            self.wire.at = None
+        except UnavailableError:
+            pass
+        return None
+
+    def ask(self, verb: Callable[[Plane], Any]) -> bool:
+        """A verb that a person calls; its refusal is an answer. Whether it was done."""
+        plane = self.awake
+        if plane is None:
+            return False
+
+        def call() -> bool:
+            try:
+                verb(plane)
+            except PancodeError:
+                return False
+            return True
+
+        return bool(self.guarded(call))
+
+    def crash_in(self, calls: int) -> None:
+        """Die at the `calls`-th moment between calls from now on."""
+        self.wire.at = self.wire.count + calls
+
+    def kill(self) -> None:
+        self.plane, self.wire.at = None, None
+
+    def reboot(self) -> None:
+        """The coordinator's machine: its boot clock begins anew, the wall clock goes on."""
+        self.kill()
+        wall = self.clock.wall_ms()
+        self.clock.ms = 45_000
+        self.clock.wall = wall - self.clock.ms
+
+    @contextmanager
+    def seen(self) -> Iterator[Transaction]:
+        """The ledger as an onlooker sees it: nothing crashes because somebody looks."""
+        at, count = self.wire.at, self.wire.count
+        self.wire.at = None
+        try:
+            with self.ledger.transaction() as tx:
+                yield tx
+        finally:
+            self.wire.at, self.wire.count = at, count
+
+    def backup(self) -> Rows:
+        """The whole ledger as it is now."""
+        with self.seen() as tx:
+            return {kind: tx.find(kind) for kind in ALL}
+
+    def restore(self, rows: Rows) -> None:
+        """Put a backup in the place of the ledger. No process may run on it."""
+        assert self.plane is None
+        with self.seen() as tx:
+            for kind in ALL:
+                for record in tx.find(kind):
+                    tx.delete(kind, *(getattr(record, name) for name in kind.TABLE.key))
+                for record in rows[kind]:
+                    tx.insert(record)

@@ -1,0 +1,208 @@
+"""What must be true once faults have stopped and every deadline has passed; and that reasons are true."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+
+from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.marks import FINAL, Mark
+from pancode.control.core import open_fences
+from pancode.domain import books
+from pancode.domain.records import (
+    Attempt,
+    Balance,
+    ControlMessage,
+    Entry,
+    EntryKind,
+    Fence,
+    FenceState,
+    Node,
+    Run,
+    RunState,
+    Setting,
+    StoredReceipt,
+)
+from pancode.ports import Transaction
+from tests.simulation.invariants import must
+from tests.simulation.machines import Machine
+from tests.simulation.truth import claims_in
+from tests.simulation.world import World
+
+
+def at_the_end(world: World) -> None:
+    """Every invariant of the end."""
+    with world.desk.seen() as tx:
+        every_run_has_ended(tx)
+        at_most_one_attempt_won(tx, world)
+        every_fence_is_closed(tx)
+        no_hold_is_left(tx)
+        what_was_spent_is_booked(tx)
+        only_what_never_came_is_rejected(tx, world)
+        every_word_was_heard(tx, world)
+        for machine in world.machines:
+            if not machine.gone:
+                the_node_is_at_rest(tx, machine)
+    if world.kind.name == "calm":
+        nothing_went_wrong_by_itself(world)
+    no_job_is_a_phantom(world)
+
+
+def every_run_has_ended(tx: Transaction) -> None:
+    """Each accepted run is in exactly one terminal outcome."""
+    for run in tx.find(Run):
+        must(run.state is RunState.ENDED, f"{run.id} never ended: {run.state} ({run.reason})")
+
+
+def at_most_one_attempt_won(tx: Transaction, world: World) -> None:
+    """One winner for a run; and for a run that was given up, none beside the new one."""
+    winners = Counter(a.run for a in tx.find(Attempt) if a.outcome is Outcome.DONE)
+    must(all(n == 1 for n in winners.values()), f"more than one attempt won: {winners}")
+    for run_id in world.truth.given_up:
+        run = tx.get(Run, run_id)
+        must(run is None or run.outcome is Outcome.LOST, f"{run_id} was given up, then {run and run.outcome}")
+
+
+def every_fence_is_closed(tx: Transaction) -> None:
+    """No order stays open, no attempt without an outcome."""
+    for fence in tx.find(Fence):
+        closed = fence.state is FenceState.CLOSED
+        must(closed, f"fence {fence.run}.{fence.attempt}.{fence.fence} is {fence.state}")
+    for attempt in tx.find(Attempt):
+        must(attempt.outcome is not None, f"attempt {attempt.run}.{attempt.attempt} has no outcome")
+
+
+def no_hold_is_left(tx: Transaction) -> None:
+    """What nobody can still spend is not held."""
+    for balance in tx.find(Balance):
+        if balance.unknown_runs == 0:
+            must(balance.held_usd == Decimal(0), f"{balance.scope} still holds {balance.held_usd}")
+
+
+def what_was_spent_is_booked(tx: Transaction) -> None:
+    """The cost that an accepted receipt swears to is what its attempt has in the books of the day."""
+    spends = (EntryKind.SPEND, EntryKind.CORRECT)
+    for stored in tx.find(StoredReceipt):
+        cost = claims_in(stored.envelope)["usage"]["cost_usd"]
+        if stored.orphan or stored.rejected is not None or cost is None:
+            continue
+        entries = [e for e in tx.find(Entry, {"run": stored.run}) if e.attempt == stored.attempt]
+        booked = sum((e.usd for e in entries if e.kind in spends and e.scope.startswith("day:")), Decimal(0))
+        must(booked == Decimal(cost), f"{stored.run}.{stored.attempt} cost {cost}, booked is {booked}")
+
+
+def only_what_never_came_is_rejected(tx: Transaction, world: World) -> None:
+    """Bytes that were lost are asked for and sent again; a receipt is rejected when they never come."""
+    for attempt in tx.find(Attempt) if world.kind.name == "depot" else ():
+        rejected = attempt.failure is FailureKind.RECEIPT_REJECTED
+        kept = not any(s.startswith(f"{attempt.run}.{attempt.attempt}.") for s in world.swallowed)
+        must(not (rejected and kept), f"{attempt.run}: rejected, although it could have been sent again")
+
+
+def every_word_was_heard(tx: Transaction, world: World) -> None:
+    """No control message to a living node is still on its way."""
+    tags = {machine.tag for machine in world.machines if not machine.gone}
+    left = [(m.tag, m.seq) for m in tx.find(ControlMessage) if m.tag in tags]
+    must(not left, f"controls that were never heard: {left}")
+    for node in tx.find(Node):
+        machine = next(m for m in world.machines if m.name == node.name)
+        if not machine.gone and node.removed is None:
+            same = machine.journal.node().draining == (node.draining is not None)
+            must(same, f"{node.name}: the ledger says draining {node.draining!r}, the node does not agree")
+
+
+def the_node_is_at_rest(tx: Transaction, machine: Machine) -> None:
+    """Every attempt is final and answered as the ledger says; nothing runs; no checkout is left behind."""
+    rejected = set()
+    for entry in machine.journal.entries():
+        must(entry.mark in FINAL, f"{machine.name}: {entry.identity} is only {entry.mark}")
+        if entry.mark is Mark.ACKNOWLEDGED:
+            must(
+                entry.receipt is not None, f"{machine.name}: {entry.identity} acknowledged without a receipt"
+            )
+        if entry.mark is Mark.REJECTED:
+            rejected.add(str(entry.identity))
+            stored = tx.get(StoredReceipt, entry.receipt or "")
+            must(
+                stored is not None and stored.rejected is not None,
+                f"{entry.identity} rejected, not on record",
+            )
+    must(not machine.alive(), f"{machine.name} still runs {machine.alive()}")
+    left = set(machine.host.trees) - rejected
+    must(not left, f"{machine.name} keeps {left}")
+
+
+def nothing_went_wrong_by_itself(world: World) -> None:
+    """Without a fault there is no refusal but for a stop, a drain or fewer slots, and nothing is lost."""
+    fine = {OrderRefusal.STOPPED, OrderRefusal.DRAINING}
+    with world.desk.seen() as tx:
+        for run in tx.find(Run):
+            must(run.outcome is not Outcome.LOST, f"{run.id} was lost in calm weather")
+    for machine in world.machines:
+        for entry in machine.journal.entries():
+            why = str(entry.data.get(Mark.REFUSED, {}).get("why", "")).partition(":")[0]
+            shrunk = machine.slots < machine.most_slots
+            bad = why in {w.value for w in OrderRefusal} - fine and not shrunk
+            must(not bad, f"{machine.name} refused {entry.identity} in calm weather: {why}")
+        counted = {k for k in machine.agent.counts if k.startswith("refused: ")} if machine.agent else set()
+        allowed = {f"refused: {w}" for w in fine}
+        must(counted <= allowed or machine.slots < machine.most_slots, f"{machine.name}: {counted}")
+
+
+def no_job_is_a_phantom(world: World) -> None:
+    """What Redis shows is what there is."""
+    gone = {machine.tag for machine in world.machines if machine.gone}
+    for queue in world.desk.redis.bus().queues():
+        left = [*queue.waiting, *queue.started]
+        mine = queue.name.removeprefix("node.") not in gone
+        must(not left or not mine, f"queue {queue.name} still shows {left}")
+
+
+def reasons_are_true(world: World) -> None:
+    """A wait names a cause that is there: pause, drain, ceiling, a node that could really not be heard."""
+    if not world.truth.turned:
+        return
+    with world.desk.seen() as tx:
+        bound = {f.run for f in open_fences(tx)}
+        for run in tx.find(Run, {"state": RunState.PENDING}):
+            due = run.retry_at_ms is None or run.retry_at_ms <= world.clock.wall_ms()
+            if run.id not in bound and due:
+                _true_reason(world, tx, run)
+
+
+def _true_reason(world: World, tx: Transaction, run: Run) -> None:
+    why = run.reason
+    if why.startswith("the fleet is paused"):
+        must(tx.get(Setting, "paused") is not None, f"{run.id} says {why}")
+    elif why.startswith("Dispatch blocked"):
+        must(not _fits(world, tx, run), f"{run.id} waits for money that is there: {why}")
+    else:
+        for part in why.split("; "):
+            _true_of_node(world, tx, run, part)
+
+
+def _fits(world: World, tx: Transaction, run: Run) -> bool:
+    assert world.desk.plane is not None
+    core = world.desk.plane.core
+    for scope in (books.day_scope(world.clock.wall_ms(), core.tz), books.agent_scope(run.agent)):
+        balance, ceiling = tx.get(Balance, scope) or Balance(scope), core.ceiling(tx, scope)
+        if ceiling is not None and balance.spent_usd + balance.held_usd + run.estimate_usd > ceiling:
+            return False
+    return True
+
+
+def _true_of_node(world: World, tx: Transaction, run: Run, part: str) -> None:
+    name, _, said = part.partition(" ")
+    machine = next((m for m in world.machines if m.name == name), None)
+    node = tx.get(Node, name)
+    if machine is None or node is None:
+        return
+    if said.startswith("is draining"):
+        must(node.draining is not None, f"{run.id} says {part}")
+    elif said in ("is suspect", "is unreachable", "is lost"):
+        contact = world.truth.contact_ms[name]
+        must(contact < 40_000, f"{run.id} says {part} after {contact} ms of contact")
+    elif said == "has not asked for work yet":
+        fresh = world.truth.contact_ms[name] < 30_000
+        must(fresh or world.kind.name != "calm", f"{run.id} says {part} in calm weather")
+    must(said != "is free", f"{run.id} waits although {part}")

@@ -1,0 +1,201 @@
+"""Who means harm: somebody who can write to Redis, and a node that lies with its own key."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.control import Beat
+from node_agent.wire.event import Event, Finding, Marked, Refused
+from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.heartbeat import Heartbeat
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import Mark
+from node_agent.wire.order import Order
+from node_agent.wire.receipt import Receipt
+from node_agent.wire.signing import Envelope, Message, SigningKey, WireRefusal, parse_envelope, parse_message
+from pancode.domain.records import Fence
+from tests.simulation.desk import FLEET
+from tests.simulation.machines import Machine
+from tests.simulation.world import World
+
+FORGERIES = ("altered", "forged", "rubbish", "forged order", "forged heartbeat", "forged beat")
+"""Nothing of it may be believed by anybody: with and without them all goes the same way."""
+REPLAYS = ("replayed", "foreign order", "old heartbeat", "other fleet")
+
+
+def enemy(w: World) -> None:
+    """Whatever he does, he may only delay and deny."""
+    machine, what = w.machine(), w.random.choice((*FORGERIES, *REPLAYS))
+    card = w.random.random()
+    w.say(f"enemy: {what} at {machine.name}")
+    if w.redis.down or (w.quiet_enemy and what in FORGERIES):
+        return
+    if what in ("altered", "forged", "rubbish", "replayed"):
+        if w.channel.seen:
+            stream, tag, data = w.channel.seen[int(card * len(w.channel.seen))]
+            w.channel.inject(w.redis, stream, tag, spoil(what, data, w.stranger()))
+    elif what in ("foreign order", "forged order", "other fleet"):
+        _order(w, machine, what, card)
+    elif what == "forged beat":
+        _beat(w, machine)
+    else:
+        _heartbeat(w, machine, what, card)
+
+
+def spoil(what: str, data: bytes, stranger: SigningKey) -> bytes:
+    """A message as an enemy would put it back."""
+    if what == "replayed":
+        return data
+    if what == "rubbish":
+        return data[: len(data) // 2]
+    envelope = parse_envelope(data)
+    if what == "forged":
+        return stranger.sign(envelope.payloadType, envelope.body()).model_dump_json().encode()
+    body = envelope.body().replace(b"done", b"lost").replace(b'"seq":1', b'"seq":2')
+    changed = base64.b64encode(body + b" ").decode()
+    return envelope.model_copy(update={"payload": changed}).model_dump_json().encode()
+
+
+def _order(w: World, machine: Machine, what: str, card: float) -> None:
+    """An order that was signed for some fence, some node, some time ago, under a new job id."""
+    with w.desk.seen() as tx:
+        fences = tx.find(Fence)
+    if not fences:
+        return
+    fence = fences[int(card * len(fences))]
+    identity = AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence + 500)
+    envelope = parse_envelope(fence.order)
+    order = parse_message(Order, envelope.body()).model_copy(
+        update={"node": machine.tag, "identity": identity}
+    )
+    text = fence.order
+    if what == "forged order":
+        text = order.signed(w.stranger()).model_dump_json()
+    elif what == "other fleet":
+        text = order.model_copy(update={"fleet": "f-neighbours"}).signed(w.desk.key).model_dump_json()
+    w.redis.bus().push_order(machine.tag, identity, text)
+
+
+def _beat(w: World, machine: Machine) -> None:
+    now = FleetTime(epoch=90_000, ms=1)
+    beat = Beat(fleet=FLEET, node=machine.tag, seq=90_000, time=now, cursors={}, control_floor=0)
+    kept = w.redis.store.beats.get(machine.tag)
+    w.redis.store.beats[machine.tag] = beat.signed(w.stranger()).model_dump_json().encode()
+    w.after_this_step.append(lambda: _put_back(w.redis.store.beats, machine.tag, kept))
+
+
+def _heartbeat(w: World, machine: Machine, what: str, card: float) -> None:
+    old, store = w.channel.heartbeats.get(machine.tag), w.redis.store.heartbeats
+    if not old:
+        return
+    kept = store.get(machine.tag)
+    data = old[int(card * len(old))]
+    if what == "old heartbeat":
+        store[machine.tag] = data
+        return
+    body = parse_message(Heartbeat, parse_envelope(data).body())
+    lie = body.model_copy(update={"seq": body.seq + 1_000, "epoch_seen": 70_000, "session": "forged"})
+    store[machine.tag] = lie.signed(w.stranger()).model_dump_json().encode()
+    w.after_this_step.append(lambda: _put_back(store, machine.tag, kept, lie))
+
+
+def _put_back(store: dict[str, bytes], tag: str, kept: bytes | None, lie: Heartbeat | None = None) -> None:
+    """He denies for a moment only, so that the twin without him goes the same way."""
+    del lie
+    if kept is not None:
+        store[tag] = kept
+
+
+# -- a node that lies ----------------------------------------------------------------------------
+
+LIES = (
+    "marks",
+    "epoch",
+    "numbers",
+    "foreign event",
+    "foreign receipt",
+    "false receipt",
+    "late number",
+    "findings",
+)
+
+
+def hostile(w: World) -> None:
+    """Rightly signed and wrong. It may spoil its own work, never another's, nor the coordinator."""
+    machine, what = w.machine(), w.random.choice(LIES)
+    w.say(f"{machine.name} lies: {what}")
+    with w.desk.seen() as tx:
+        fences = tx.find(Fence)
+    own = [f for f in fences if f.tag == machine.tag]
+    others = [f for f in fences if f.tag != machine.tag]
+    if what in ("epoch", "numbers"):
+        _false_heartbeat(w, machine, what)
+    elif what in ("foreign receipt", "false receipt"):
+        _false_receipt(w, machine, what, own)
+    elif what == "foreign event" and others:
+        fence = w.random.choice(others)
+        body: Any = w.random.choice(
+            (Refused(why=OrderRefusal.NO_SLOT, detail="lie"), Marked(mark=Mark.EXITED))
+        )
+        _event(w, machine, fence, fence.cursor + 1, body)
+    elif own:
+        fence = w.random.choice(own)
+        mark: Any = Marked(mark=w.random.choice((Mark.REFUSED, Mark.REJECTED)))
+        body = mark if what == "marks" else Finding(level="error", text="x")
+        _event(w, machine, fence, fence.cursor + (900 if what == "late number" else 1), body)
+
+
+def _send(w: World, machine: Machine, message: Message) -> None:
+    if not w.redis.down:
+        data = message.signed(machine.key).model_dump_json().encode()
+        w.channel.inject(w.redis, "up", machine.tag, data)
+
+
+def _event(w: World, machine: Machine, fence: Fence, seq: int, body: Any) -> None:
+    identity = AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
+    wall = machine.clock.wall_ms()
+    _send(
+        w, machine, Event(fleet=FLEET, node=machine.tag, identity=identity, seq=seq, wall_ms=wall, body=body)
+    )
+
+
+def _false_heartbeat(w: World, machine: Machine, what: str) -> None:
+    old = w.channel.heartbeats.get(machine.tag)
+    if not old or w.redis.down:
+        return
+    body = parse_message(Heartbeat, parse_envelope(old[-1]).body())
+    big = body.epoch_seen + w.random.choice((3, 100)) if what == "epoch" else body.epoch_seen
+    seen = body.control_seen + 50 if what == "numbers" else body.control_seen
+    lie = body.model_copy(update={"seq": body.seq + 1, "epoch_seen": big, "control_seen": seen})
+    w.redis.store.heartbeats[machine.tag] = lie.signed(machine.key).model_dump_json().encode()
+
+
+def _false_receipt(w: World, machine: Machine, what: str, own: list[Fence]) -> None:
+    """Another's receipt under this key; or one for its own open order that says what was never ordered."""
+    told = [r for r in (_receipt(d) for s, t, d in w.channel.seen if s == "up") if r is not None]
+    open_ = [f for f in own if f.closed is None]
+    if not told or (what == "false receipt" and not open_):
+        return
+    receipt = w.random.choice(told)
+    changes: dict[str, Any] = {"node": w.random.choice((machine.tag, receipt.predicate.node))}
+    if what == "false receipt":
+        fence = w.random.choice(open_)
+        who = AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
+        changes = {"identity": who, "order": fence.digest, "node": machine.tag, "runtime": "other"}
+        changes |= {"commit": None, "blobs": (), "change": "none", "snapshot": _snapshot(fence)}
+    claims = receipt.predicate.model_copy(update=changes)
+    _send(w, machine, receipt.model_copy(update={"predicate": claims}))
+
+
+def _snapshot(fence: Fence) -> str | None:
+    return parse_message(Order, parse_envelope(fence.order).body()).workspace.snapshot
+
+
+def _receipt(data: bytes) -> Receipt | None:
+    try:
+        envelope: Envelope = parse_envelope(data)
+        return parse_message(Receipt, envelope.body()) if "in-toto" in envelope.payloadType else None
+    except WireRefusal:
+        return None

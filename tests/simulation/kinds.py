@@ -1,0 +1,184 @@
+"""The classes of schedules: which faults, how often, and at what pace. M3's scenarios are named in `doc`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+QUICK = (0, 100, 500, 1_000, 3_000)
+SLOW = (2_000, 4_000, 5_000, 6_000)
+WORK = {"dispatch": 10, "stop": 2, "nothing": 8}
+ENDLESS = 36_000_000
+"""Longer than any schedule: such a process ends only because somebody ends it."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`acts`: how often each act is chosen, besides WORK. `tempo`: settings of the node that differ."""
+
+    name: str
+    doc: str
+    acts: Mapping[str, int]
+    steps: int = 45
+    paces: tuple[int, ...] = QUICK
+    nodes: tuple[int, ...] = (1, 2, 2, 3)
+    durations: tuple[int, ...] = (0, 500, 3_000, 20_000, 90_000)
+    most_runs: int = 12
+    tempo: Mapping[str, int] = field(default_factory=dict)
+    careless: tuple[str, ...] = ("ask", "ask", "retry")
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "calm",
+            "happy path; pinned, pooled, labelled; never over the slots; stop while queued and running",
+            {"stop": 2, "drain": 1, "pause": 1, "resize": 1},
+            durations=(0, 500, 3_000, 20_000, ENDLESS),
+        ),
+        Kind(
+            "quick",
+            "a little of everything at the pace of seconds",
+            {
+                "stop": 1,
+                "retry": 1,
+                "crash_node": 4,
+                "crash_coordinator": 3,
+                "cut": 3,
+                "mend": 4,
+                "power": 2,
+                "freeze_node": 1,
+                "sleep_coordinator": 2,
+                "redis_away": 2,
+                "wipe": 1,
+                "noise": 2,
+                "drain": 1,
+                "pause": 1,
+                "disk_full": 1,
+                "kill_shims": 1,
+                "enemy": 3,
+            },
+        ),
+        Kind(
+            "slow",
+            "host frozen, off, cut for longer than every deadline: suspect, unreachable, lost, heard again",
+            {
+                "cut": 4,
+                "freeze_node": 2,
+                "silence": 5,
+                "mend": 3,
+                "retry": 3,
+                "stop": 2,
+                "crash_coordinator": 1,
+                "power": 1,
+                "restart_node": 2,
+                "wipe": 1,
+            },
+            steps=60,
+            paces=SLOW,
+            nodes=(2, 2, 3),
+            durations=(3_000, 20_000, 90_000, 400_000, ENDLESS),
+            careless=("ask", "ask", "retry", "retry"),
+        ),
+        Kind(
+            "cuts",
+            "link cut during a run, for a moment and for long; messages lost, doubled, late",
+            {"cut": 8, "mend": 8, "noise": 4, "redis_away": 2, "stop": 2, "drain": 1},
+        ),
+        Kind(
+            "crashes",
+            "node agent -9 at each mark, shim -9, coordinator -9 around every write",
+            {"crash_node": 12, "crash_coordinator": 12, "kill_shims": 2, "power": 2, "stop": 2},
+        ),
+        Kind(
+            "enemy",
+            "somebody who writes to Redis: altered, forged, replayed, foreign words of every kind",
+            {"enemy": 14, "cut": 2, "mend": 2, "stop": 1, "restart_node": 1, "silence": 1},
+        ),
+        Kind(
+            "hostile",
+            "a node that lies with its own key: impossible marks, epochs, numbers, receipts of others",
+            {"hostile": 10, "cut": 1, "mend": 2, "stop": 1, "crash_coordinator": 1},
+            nodes=(2, 3),
+        ),
+        Kind(
+            "races",
+            "two nodes, short work, an inventory every two seconds, old fences delivered late",
+            {
+                "noise": 5,
+                "cut": 5,
+                "mend": 5,
+                "silence": 1,
+                "restart_node": 2,
+                "crash_coordinator": 2,
+                "stop": 2,
+            },
+            nodes=(2,),
+            tempo={"inventory_ms": 2_000},
+            durations=(500, 3_000, 20_000, 90_000),
+            careless=("ask", "retry", "retry"),
+        ),
+        Kind(
+            "restored",
+            "a backup of the ledger is put back: no epoch, fence or number twice; orphans are archived",
+            {"backup": 5, "restore": 4, "cut": 2, "mend": 3, "stop": 2, "drain": 1, "crash_coordinator": 1},
+            steps=55,
+            durations=(500, 3_000, 20_000, 90_000),
+        ),
+        Kind(
+            "disks",
+            "a node's disk full, lost, replaced; its key replaced",
+            {"disk_full": 5, "lose_disk": 3, "mend": 5, "crash_node": 2, "stop": 2, "cut": 1},
+            durations=(500, 3_000, 20_000, 90_000, ENDLESS),
+        ),
+        Kind(
+            "depot",
+            "delivered bytes are gone before settlement, for a while or for good",
+            {"lose_bytes": 8, "swallow": 2, "cut": 2, "mend": 3, "crash_node": 2, "crash_coordinator": 2},
+        ),
+        Kind(
+            "clocks",
+            "machines reboot, wall clocks jump, midnight passes",
+            {"power": 4, "reboot_coordinator": 4, "wall": 4, "cut": 1, "mend": 2, "stop": 1, "kill_shims": 2},
+        ),
+        Kind(
+            "money",
+            "ten dispatches racing for the last dollar; attempts that wait for the budget",
+            {"dispatch": 12, "ceiling": 2, "crash_coordinator": 4, "kill_shims": 4, "stop": 3, "silence": 1},
+            most_runs=20,
+        ),
+        Kind(
+            "removal",
+            "node rm with the node there and with the node away; runs that were on it",
+            {"revoke": 2, "forget": 2, "vanish": 1, "cut": 3, "mend": 3, "stop": 1, "crash_coordinator": 1},
+            nodes=(2, 3),
+        ),
+        Kind(
+            "redis",
+            "Valkey killed and back, wiped",
+            {"redis_away": 6, "wipe": 6, "mend": 4, "restart_node": 3, "stop": 3, "noise": 2, "silence": 1},
+            durations=(500, 3_000, 20_000, 90_000, ENDLESS),
+        ),
+        Kind(
+            "sleeper",
+            "the coordinator is frozen for longer than every deadline and thawed: nothing is lost by that",
+            {
+                "sleep_coordinator": 7,
+                "cut": 3,
+                "mend": 4,
+                "freeze_node": 1,
+                "restart_node": 1,
+                "crash_coordinator": 1,
+            },
+            durations=(3_000, 90_000, 90_000, 400_000),
+            paces=(500, 2_000, 5_000),
+        ),
+    )
+}
+NAMES = tuple(KINDS)
+
+
+def kind_of(seed: int) -> Kind:
+    """Every class in turn."""
+    return KINDS[NAMES[seed % len(NAMES)]]

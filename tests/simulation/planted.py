@@ -1,0 +1,179 @@
+"""Bugs planted on purpose, one rule taken away each: the simulation must see every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from node_agent import accept, control, job
+from node_agent.procedure import delivering
+from node_agent.records import NodeState
+from node_agent.wire import signing
+from node_agent.wire.marks import Mark
+from pancode.control import bind, heard, inventory, journals, moved, pulse, retry, settle
+from pancode.domain import books, fleet, lifecycle, placement, settlement
+from pancode.domain.fleet import Watch
+from pancode.domain.lifecycle import Trio
+from pancode.domain.settlement import Judged, Ruling
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True)
+class Bug:
+    """`kind`: the class of schedules in which it must show within `seeds` seeds."""
+
+    name: str
+    kind: str
+    plant: Plant
+    seeds: int = 25
+
+
+def _to(target: Any, name: str, value: Any) -> Plant:
+    return lambda patch: patch.setattr(target, name, value)
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """What is left of a rule that was taken away."""
+
+
+class _Past:
+    def is_past(self, now: Any) -> bool:
+        return True
+
+
+def _skip_gaps(state: NodeState, ahead: set[int]) -> NodeState:
+    return replace(state, control_seq=max({state.control_seq, *ahead}))
+
+
+def _forget_stop(trio: Trio, wall_ms: int) -> Any:
+    return _never_accepted(replace(trio, run=replace(trio.run, stop_asked=None)), wall_ms)
+
+
+_never_accepted = lifecycle.never_accepted
+
+
+def _accept_without_archive(patch: pytest.MonkeyPatch) -> None:
+    accepted = settle._accept
+
+    def hasty(core: Any, *rest: Any) -> None:
+        ports, core.ports = core.ports, replace(core.ports, archive=_NoArchive())
+        try:
+            accepted(core, *rest)
+        finally:
+            core.ports = ports
+
+    patch.setattr(settle, "_accept", hasty)
+
+
+class _NoArchive:
+    def store(self, identity: Any, envelope: str) -> None:
+        return
+
+
+def _believe_everything(patch: pytest.MonkeyPatch) -> None:
+    def verify(envelope: Any, keys: Any) -> Any:
+        return next(iter(keys.values()))
+
+    patch.setattr(signing, "verify", verify)
+
+
+def _silent_in_a_new_epoch(view: Any, now: Any, started: int, gaps: Any) -> tuple[int, bool]:
+    echo = view.heartbeat.echo if view else None
+    if echo is None or echo.epoch != now.epoch:
+        return fleet.awake_since(started, now.ms, gaps), False
+    return fleet.awake_since(min(echo.ms, now.ms), now.ms, gaps), True
+
+
+def _heard_is_heard(core: Any, beat: Any) -> None:
+    core.live.met.add(beat.node)
+    core.live.echoed_ms[beat.node] = core.ports.clock.boot_ms()
+
+
+def _lost_by_state(patch: pytest.MonkeyPatch) -> None:
+    made = fleet.view
+
+    def view(*args: Any) -> Any:
+        seen = made(*args)
+        return replace(seen, given_up=seen.state is fleet.NodeState.LOST)
+
+    patch.setattr("pancode.control.core.view", view)
+
+
+def _upload_only(case: Any) -> None:
+    delivering.upload(case)
+
+
+def _retry_at_wall_time(core: Any, run: Any) -> bool:
+    return run.retry_at_ms is None or run.retry_at_ms <= core.wall_ms()
+
+
+BUGS = (
+    Bug("the binder does not count slots", "calm", _to(bind, "_free", lambda view, taken: 5)),
+    Bug(
+        "an offer is freed before its start-by", "races", _to(journals, "start_by_of", lambda fence: _Past())
+    ),
+    Bug("a hold always fits", "money", _to(books, "fits", lambda *_: True)),
+    Bug("a lost writer is run again unasked", "slow", _to(pulse, "retry_after_lost", lambda run: True)),
+    Bug(
+        "sleep of the coordinator counts as silence",
+        "sleeper",
+        _to(Watch, "looked", lambda self, now, tolerance, reached: replace(self, last_ms=now)),
+    ),
+    Bug(
+        "evidence is not looked at", "depot", _to(settle, "judge_evidence", lambda *_: Judged(Ruling.ACCEPT))
+    ),
+    Bug("holds do not go back", "cuts", _to(moved, "free_holds", _nothing), 60),
+    Bug("a node skips control numbers that were lost", "cuts", _to(control, "_counted", _skip_gaps), 80),
+    Bug(
+        "a stop is forgotten when the order is freed",
+        "races",
+        _to(journals, "never_accepted", _forget_stop),
+        80,
+    ),
+    Bug("any fence may win", "slow", _to(Trio, "newest", property(lambda self: True))),
+    Bug("signatures are not checked", "enemy", _believe_everything),
+    Bug("claims are not compared with the order", "hostile", _to(settlement, "_first_lie", lambda *_: "")),
+    Bug("accepted before it was archived", "calm", _accept_without_archive),
+    Bug(
+        "a node cleans up before it is answered",
+        "cuts",
+        lambda patch: patch.setitem(job.PROCEDURE, Mark.RECEIPTED, delivering.clean_up),
+    ),
+    Bug("a run that is given up is not buried", "slow", _to(retry, "Tombstone", None), 60),
+    Bug("an epoch that a node has seen is used again", "restored", _to(heard, "_catch_up", _nothing)),
+    Bug(
+        "fences unknown to a restored ledger are used again",
+        "restored",
+        _to(journals, "_strange", _nothing),
+        60,
+    ),
+    Bug("a node starts what comes too late", "races", _to(accept, "_not_now", lambda *_: None), 60),
+    Bug("a node starts what was stopped before", "cuts", _to(accept, "_never", lambda *_: None), 80),
+    Bug("a lost commit is not sent again", "depot", _to(delivering, "_send_again", _upload_only)),
+    Bug("what was lost is never settled", "slow", _to(books, "settle_unknown", lambda *_: [])),
+    Bug(
+        "a pause lasts until the wall clock comes back",
+        "clocks",
+        _to(bind, "_is_due", _retry_at_wall_time),
+        60,
+    ),
+    Bug("a new epoch makes everybody silent", "hostile", _to(fleet, "silence", _silent_in_a_new_epoch), 80),
+    Bug("an old heartbeat is as good as a new one", "enemy", _to(heard, "_note_echo", _heard_is_heard), 80),
+    Bug("nothing is lost on a node that was taken out", "removal", _lost_by_state, 60),
+    Bug(
+        "the next attempt stays when the lost one comes back",
+        "slow",
+        _to(settle, "_withdraw_next", lambda c, t, run, a: run),
+    ),
+    Bug("a replaced key leaves its orders open", "disks", _to(inventory, "_part_with", _nothing)),
+    Bug("a journal that forgot is waited for for ever", "disks", _to(journals, "_doubt", _nothing)),
+    Bug(
+        "a wait names a cause that is not there",
+        "calm",
+        _to(placement, "_not_now", lambda v, f: f"{v.node.name} is draining: x"),
+    ),
+)

@@ -1,0 +1,20 @@
+"""Green may mean blind: each planted bug must break an invariant in a few schedules of its class."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.invariants import Broken
+from tests.simulation.planted import BUGS, Bug
+from tests.simulation.schedule import Schedule
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.replace(" ", "-"))
+def test_a_planted_bug_is_seen(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
+    bug.plant(monkeypatch)
+    for seed in range(bug.seeds):
+        try:
+            Schedule(seed, bug.kind).run()
+        except Broken:
+            return
+    pytest.fail(f"{bug.seeds} schedules of class {bug.kind} did not see it: {bug.name}")

@@ -1,0 +1,226 @@
+"""What people do: dispatch, stop, retry, drain, pause, change slots and ceilings, take nodes out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from node_agent.memory import Script
+from node_agent.wire.failure import Outcome
+from node_agent.wire.policy import Mode, Safety
+from pancode.domain.records import Fence, FenceState, Node, Run, RunState
+from tests.simulation.kinds import ENDLESS
+from tests.simulation.machines import Machine
+from tests.simulation.world import World
+
+
+def dispatch(w: World) -> None:
+    plane = w.desk.awake
+    if plane is None or w.number >= w.kind.most_runs:
+        return
+    w.number += 1
+    run_id = f"r-s{w.number:04d}"
+    run, script = a_run(w, run_id), a_script(w)
+    for machine in w.machines:
+        machine.scripts[run_id] = script
+    w.say(f"dispatch {run_id} on {run.node} ro={run.read_only} lost={run.on_lost} {script.duration_ms} ms")
+    w.runs.append(run_id)
+    if not w.desk.ask(lambda p: p.enqueue(run)):
+        w.say(f"{run_id} was not queued")
+
+
+def a_script(w: World) -> Script:
+    r = w.random
+    cost = r.choice(("0.01", "0.30", "1.50"))
+    answer = f'{{"answer": "did it", "in": 10, "out": 5, "usd": "{cost}"}}\n'
+    return Script(
+        duration_ms=r.choice(w.kind.durations),
+        exit_code=r.choice((0, 0, 0, 0, 1)),
+        output=r.choice((answer, answer, answer, "", '{"answer": "x"}\n')).encode(),
+        kind=r.choice(("change", "change", "empty")),
+        stop_ms=r.choice((0, 1_000, 30_000)),
+        setup_code=r.choice((0, 0, 0, 0, 1)),
+        gate_codes=(r.choice((0, 0, 0, 1, 127)),),
+        gate_ms=r.choice((0, 100, 5_000)),
+        commit_fails=r.random() < 0.03,
+        start_fails=r.random() < 0.03,
+    )
+
+
+def a_run(w: World, run_id: str) -> Run:
+    r = w.random
+    git = r.random() < 0.6
+    snapshot = w.desk.depot.snapshot("p", run_id).snapshot
+    workspace: dict[str, object] = {"kind": "git", "repo": "repo-1", "base": None, "snapshot": snapshot}
+    fields: dict[str, Any] = {
+        "id": run_id,
+        "created_ms": w.clock.wall_ms(),
+        "created_by": "sim",
+        "task": "work",
+        "argv": None,
+        "agent": r.choice(("builder", "scout")),
+        "prompt": "",
+        "tools": (),
+        "read_only": r.random() < 0.25,
+        "runtime": "scripted",
+        "model": None,
+        "mode": Mode.BUILD,
+        "safety": Safety.AUTO_EDIT,
+        "told_only": False,
+        "node": r.choice((None, None, w.machine().name)),
+        "require": r.choice(({}, {}, {}, {"name": w.machine().name})),
+        "priority": r.choice((0, 0, 5)),
+        "project": None,
+        "workspace": workspace if git else {"kind": "none"},
+        "setup": (("setup",),) if r.random() < 0.2 else (),
+        "gates": ({"name": "verify", "argv": ["check"]},) if r.random() < 0.5 else (),
+        "limits": {"wall_ms": 3_600_000, "idle_ms": 600_000, "output_bytes": 1 << 20, "usd": "1.00"},
+        "env": (),
+        "secrets": (),
+        "depth": 0,
+        "estimate_usd": Decimal(r.choice(("0", "0.20", "0.75"))),
+        "on_lost": r.choice(w.kind.careless),
+        "max_attempts": r.choice((1, 1, 2)),
+        "trace": "t",
+    }
+    return Run(**fields)
+
+
+def stop(w: World) -> None:
+    if w.runs:
+        stop_run(w, w.random.choice(w.runs))
+
+
+def stop_run(w: World, run_id: str) -> None:
+    """Taken down as a wish only when it got an answer: a caller who got none asks again."""
+    w.say(f"stop {run_id}")
+    if w.desk.ask(lambda p: p.stop(run_id, "by the simulation")):
+        with w.desk.seen() as tx:
+            run = tx.get(Run, run_id)
+        if run is not None and run.stop_asked is not None:
+            w.truth.asked_to_stop(run_id)
+
+
+def retry(w: World) -> None:
+    if not w.runs or w.number >= w.kind.most_runs:
+        return
+    run_id = w.random.choice(w.runs)
+    with w.desk.seen() as tx:
+        lost = [r.id for r in tx.find(Run, {"state": RunState.ENDED}) if r.outcome is Outcome.LOST]
+    if lost and w.random.random() < 0.8:
+        run_id = w.random.choice(lost)
+    w.say(f"retry {run_id}")
+    made: list[Run] = []
+    if w.desk.ask(lambda p: made.append(p.retry(run_id, "sim"))):
+        w.number += 1
+        for machine in w.machines:
+            machine.scripts[made[0].id] = replace(machine.scripts[run_id], duration_ms=500)
+        w.runs.append(made[0].id)
+        if run_id in lost:
+            w.truth.given_up.add(run_id)
+
+
+def drain(w: World) -> None:
+    machine, reason = w.machine(), w.random.choice((None, "sim"))
+    w.say(f"drain {machine.name} {reason}")
+    w.desk.ask(lambda p: p.drain(machine.name, reason, "sim"))
+
+
+def pause(w: World) -> None:
+    value = w.random.choice((None, "sim"))
+    w.say(f"pause {value}")
+    w.desk.ask(lambda p: p.put_setting("paused", value, "sim"))
+
+
+def resize(w: World) -> None:
+    machine, slots = w.machine(), w.random.choice((1, 2, 3))
+    w.say(f"{machine.name} gets {slots} slots")
+    machine.most_slots = max(machine.most_slots, slots)
+    if w.desk.ask(lambda p: p.change_node(machine.name, lambda n: replace(n, slots=slots))):
+        machine.slots = min(machine.slots, slots)
+
+
+def ceiling(w: World) -> None:
+    usd = Decimal(w.random.choice(("2", "4", "6")))
+    w.say(f"ceiling {usd}")
+    w.desk.ask(lambda p: p.set_ceiling("day", usd, "sim"))
+
+
+# -- nodes leave ---------------------------------------------------------------------------------
+
+
+def revoke(w: World) -> None:
+    """`node rm`, first half: at once, whether the node is there or not."""
+    machine = w.machine()
+    w.say(f"revoke {machine.name}")
+    w.desk.ask(lambda p: p.revoke(machine.name))
+
+
+def forget(w: World) -> None:
+    """`node rm`, second half: it was cleaned, which was proven."""
+    machine = w.machine()
+    if machine.gone or w.desk.awake is None:
+        return
+    w.say(f"{machine.name} is cleaned and forgotten")
+    w.desk.ask(lambda p: p.revoke(machine.name))
+    take_away(w, machine)
+    w.desk.ask(lambda p: p.forget_node(machine.name))
+
+
+def vanish(w: World) -> None:
+    """`node rm` of a machine that never comes back."""
+    machine = w.machine()
+    w.say(f"{machine.name} vanishes")
+    take_away(w, machine)
+    w.desk.ask(lambda p: p.revoke(machine.name))
+
+
+def take_away(w: World, machine: Machine) -> None:
+    machine.power_cut()
+    machine.gone = True
+    w.truth.trusted.add(machine.name)
+
+
+# -- the end of faults ---------------------------------------------------------------------------
+
+
+def wind_up(w: World) -> None:
+    """What people do in the end: nothing is paused, there is money, what cannot end is stopped, once."""
+    plane = w.desk.plane
+    assert plane is not None
+    for machine in w.machines:
+        if not machine.gone:
+            w.desk.ask(lambda p, name=machine.name: p.drain(name, None, "sim"))  # type: ignore[misc]
+    plane.put_setting("paused", None, "sim")
+    plane.set_ceiling("day", Decimal(1_000), "sim")
+    with w.desk.seen() as tx:
+        may_run = [r for r in tx.find(Run) if r.state is not RunState.ENDED or r.outcome is Outcome.LOST]
+    for machine in w.machines:
+        if machine.gone:
+            w.desk.ask(lambda p, name=machine.name: p.revoke(name))  # type: ignore[misc]
+    for run in may_run:
+        endless = any(m.scripts.get(run.id, Script()).duration_ms >= ENDLESS for m in w.machines)
+        done_with = run.id in w.truth.stops or run.id in w.truth.given_up
+        if endless and not done_with:
+            stop_run(w, run.id)
+
+
+def stop_homeless(w: World) -> None:
+    """What waits for nodes that have left the fleet waits for ever, and says so, until somebody ends it."""
+    with w.desk.seen() as tx:
+        bound = {f.run for f in tx.find(Fence) if f.state is not FenceState.CLOSED}
+        nodes = tx.find(Node)
+        waiting = [r for r in tx.find(Run, {"state": RunState.PENDING}) if r.id not in bound]
+    for run in waiting:
+        if not _has_home(run, nodes):
+            stop_run(w, run.id)
+
+
+def _has_home(run: Run, nodes: list[Node]) -> bool:
+    """Whether a node that is still of the fleet could take it."""
+    staying = [n for n in nodes if n.removed is None]
+    return any(
+        run.node in (None, n.name) and all(n.labels.get(k) == v for k, v in run.require.items())
+        for n in staying
+    )

@@ -1,0 +1,124 @@
+"""One simulated fleet under one seed: its machines, its clocks, what was done to it, and the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random  # noqa: TID251 - seeded, which is the point
+
+from node_agent.memory import MemoryClock, MemoryDepot
+from node_agent.wire.signing import SigningKey
+from pancode.adapters.memory_bus import MemoryRedis
+from tests.simulation.channel import Channel
+from tests.simulation.desk import Desk, Rows
+from tests.simulation.kinds import Kind
+from tests.simulation.machines import TEMPO, Machine
+from tests.simulation.truth import Truth
+
+
+class World:
+    """What acts act on."""
+
+    def __init__(self, seed: int, kind: Kind) -> None:
+        self.kind, self.random = kind, Random(seed)
+        self.clock, self.server = MemoryClock(ms=10_000_000), MemoryClock(ms=10_000_000)
+        self.swallowed: set[str] = set()
+        self.arrived = MemoryDepot()
+        self.channel = Channel(Random(seed + 1))
+        self.redis = MemoryRedis(self.server.boot_ms)
+        self.redis.carry = self.channel.carry
+        self.desk = Desk(self.redis, self.arrived, self.clock)
+        count = self.random.choice(kind.nodes)
+        self.machines = [
+            Machine(f"n{i}", self.redis, self.arrived, self.random.choice((1, 2, 3))) for i in range(count)
+        ]
+        for machine in self.machines:
+            machine.tempo = replace(TEMPO, **kind.tempo)
+        self.truth = Truth(self.desk, self.machines)
+        self.unenrolled: set[str] = set()
+        self.runs: list[str] = []
+        self.backups: list[Rows] = []
+        self.story: list[str] = []
+        self.number = 0
+        self.after_this_step: list[Callable[[], None]] = []
+        self.quiet_enemy = False
+        """The enemy draws his cards and plays none that only a believer would notice (see test_twins)."""
+
+    # -- time ------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        self.desk.start()
+        for machine in self.machines:
+            if self.desk.plane is not None:
+                self.desk.plane.add_node(machine.row({"name": machine.name, "half": machine.name}))
+            self.start(machine)
+        for _ in range(4):
+            self.step(1_000)
+
+    def start(self, machine: Machine) -> None:
+        keys = {self.desk.key.public.keyid: self.desk.key.public}
+        machine.start(keys)
+
+    def step(self, ms: int) -> None:
+        """Time passes, then everybody who can acts, in an order that the seed decides."""
+        self.pass_time(ms)
+        turned = False
+
+        def desk() -> None:
+            nonlocal turned
+            turned = self.desk.turn()
+
+        actors: list[Callable[[], None]] = [desk, *(m.tick for m in self.machines)]
+        self.random.shuffle(actors)
+        for act in actors:
+            act()
+        for mend in self.after_this_step:
+            mend()
+        self.after_this_step.clear()
+        for identity in self.swallowed:
+            self.lose(identity)
+        self.channel.note_heartbeats(self.redis)
+        self.truth.after_step(ms, turned)
+        self._restarts()
+
+    def pass_time(self, ms: int) -> None:
+        for clock in (self.clock, self.server, *(m.clock for m in self.machines)):
+            clock.advance(ms)
+
+    def lose(self, identity: str) -> None:
+        """The depot no longer has anything of this attempt."""
+        self.arrived.commits.pop(identity, None)
+        for key in [key for key in self.arrived.blobs if key[0] == identity]:
+            del self.arrived.blobs[key]
+
+    def _restarts(self) -> None:
+        """What died comes back after a while, as its supervisor would see to it."""
+        for name in sorted(self.unenrolled) if self.desk.awake is not None else ():
+            self.unenrolled.discard(name)
+            self.enrol(next(m for m in self.machines if m.name == name))
+        if self.desk.plane is None and self.random.random() < 0.4:
+            self.say("coordinator starts")
+            self.desk.start()
+        for machine in self.machines:
+            if machine.agent is None and not machine.gone and self.random.random() < 0.4:
+                self.say(f"{machine.name} starts")
+                self.start(machine)
+
+    def enrol(self, machine: Machine) -> None:
+        """A person has the node's new key enrolled, as soon as the coordinator answers."""
+        if not self.desk.ask(lambda plane: plane.enrol(machine.name, machine.key.public.text())):
+            self.unenrolled.add(machine.name)
+
+    def ledger_is_another(self) -> None:
+        """A backup was put back."""
+
+    # -- for acts --------------------------------------------------------------------------------
+
+    def machine(self) -> Machine:
+        return self.random.choice(self.machines)
+
+    def say(self, what: str) -> None:
+        self.story.append(f"{self.server.ms}: {what}")
+
+    def stranger(self) -> SigningKey:
+        return SigningKey(b"x" * 32)
