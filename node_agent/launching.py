@@ -9,12 +9,15 @@ from pathlib import Path
 
 from node_agent import ports
 from node_agent.ports import ProcessEnd, Spent, StepFailed, Told
-from node_agent.runtimes.base import EndedBy, ExitInfo, Parser, Place, ToolCall
+from node_agent.runtimes.base import EndedBy, ExitInfo, Parser, Place, ToolCall, clip
 from node_agent.runtimes.orders import enforced, findings, request_of
 from node_agent.runtimes.registry import Runtime, find
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
+
+NAME_CHARS = 200
+"""Of what a program calls its session or model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,8 @@ class OutputReader:
             failure=told.failure,
             reason=told.reason,
             answer=told.answer,
-            session=told.session,
-            model=told.model,
+            session=_name(told.session),
+            model=_name(told.model),
             spent=Spent(told.usage, tools or self._tools),
             findings=findings(told),
         )
@@ -88,6 +91,11 @@ class NodeRuntimes:
             words = f"secrets that are not on this node: {', '.join(missing)}"
             raise StepFailed(FailureKind.MODEL_AUTH, words)
         return {name: values[name] for name in (*order.env, *order.secrets) if name in values}
+
+
+def _name(text: str | None) -> str | None:
+    """A name that a program gave: as much of it as a receipt may carry, which has a bound."""
+    return None if text is None else clip(text, NAME_CHARS)
 
 
 def _must_find(name: str) -> Runtime:

@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+from node_agent.wire.model import MOST
+
+MOST_AT_ONCE, MOST_USD = 10**12, 10**9
+"""A larger count or sum in one message of a program is a lie."""
 LINE_CAP = 16 << 20
 """A longer line is dropped as a whole; real programs were seen to write lines of 270 KB."""
 
@@ -67,13 +71,22 @@ def _loads(data: bytes) -> dict[str, Any] | None:
 
 
 def text_of(value: Any, default: str = "") -> str:
-    """The value if it is a string: programs send null or numbers where text is documented."""
-    return value if isinstance(value, str) else default
+    """The value if it is a string: programs send null or numbers where text is documented.
+
+    Half a surrogate pair, which JSON can spell and UTF-8 cannot, becomes `?`.
+    """
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else default
 
 
 def count_of(value: Any) -> int:
-    """The value if it is a whole number that a count can be, else 0."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+    """The value if it is a whole number that a count can be, else 0: what an agent says may be any number."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and 0 <= value <= MOST_AT_ONCE else 0
+
+
+def total_of(*counts: int) -> int:
+    """Their sum, as far as the wire can carry it."""
+    return min(sum(counts), MOST)
 
 
 def dict_of(value: Any) -> dict[str, Any]:
@@ -98,6 +111,6 @@ def usd_of(value: Any) -> Decimal | None:
         exact = amount.quantize(Decimal("1e-9"))
     except ArithmeticError:
         return None
-    if not amount.is_finite() or amount < 0:
+    if not amount.is_finite() or not 0 <= amount <= MOST_USD:
         return None
     return Decimal(format(exact.normalize(), "f"))

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from node_agent.wire.model import RunId, WireModel
 
-_SPELLED = re.compile(r"^(r-[a-z0-9]{4,24})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,8})$")
+_SPELLED = re.compile(r"(r-[a-z0-9]{4,24})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,8})")
 
 
 class AttemptId(WireModel):
@@ -24,7 +24,7 @@ class AttemptId(WireModel):
     @classmethod
     def parse(cls, text: str) -> AttemptId:
         """From its spelling `RUN.ATTEMPT.FENCE`; ValueError for anything else."""
-        match = _SPELLED.match(text)
+        match = _SPELLED.fullmatch(text)
         if match is None:
             raise ValueError(f"not an attempt's identity: {text!r}")
         return cls(run=match[1], attempt=int(match[2]), fence=int(match[3]))

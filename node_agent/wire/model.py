@@ -20,17 +20,25 @@ class WireModel(BaseModel):
 
 
 def canonical_json(value: Any) -> bytes:
-    """Canonical bytes of plain JSON data; refuses NaN and infinities (ValueError)."""
+    """Canonical bytes of plain JSON data; refuses NaN and infinities (ValueError).
+
+    Half a surrogate pair (a model's torn emoji) is signed as `?`: as such it is not UTF-8, and no one would
+    ever believe the message that quotes it.
+    """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "surrogatepass")
+    return text.encode("utf-8", "replace")
 
 
 def _plain(value: Decimal) -> str:
     return format(value, "f")
 
 
-Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), PlainSerializer(_plain, return_type=str)]
-"""Money in US dollars, a decimal string on the wire."""
+Usd = Annotated[
+    Decimal,
+    Field(ge=0, allow_inf_nan=False, max_digits=27, decimal_places=12),
+    PlainSerializer(_plain, return_type=str),
+]
+"""Money in US dollars, a decimal string on the wire; sums of it are exact in Decimal's 28 digits."""
 RunId = Annotated[str, Field(pattern=r"^r-[a-z0-9]{4,24}$")]
 FleetId = Annotated[str, Field(pattern=r"^f-[a-z0-9]{4,24}$")]
 NodeTag = Annotated[str, Field(pattern=r"^[0-9a-f]{10}$")]
@@ -40,5 +48,7 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 CommitId = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 RepoId = Annotated[str, Field(pattern=r"^[a-z0-9-]{4,80}$")]
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
-Count = Annotated[int, Field(ge=0)]
-Millis = Annotated[int, Field(ge=0)]
+MOST = 2**53 - 1
+"""No number on the wire is larger: every reader of JSON, and every column, holds it."""
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Millis = Annotated[int, Field(ge=0, le=MOST)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Mapping
@@ -63,7 +62,7 @@ class Envelope(WireModel):
         """The payload's bytes; WireRefusal(MALFORMED) when it is not base64."""
         try:
             return base64.b64decode(self.payload, validate=True)
-        except binascii.Error as exc:
+        except ValueError as exc:  # binascii.Error is one; what is not ASCII is a plain one
             raise WireRefusal(RefusalCode.MALFORMED, "payload is not base64") from exc
 
     def digest(self) -> str:
@@ -214,7 +213,7 @@ def parse_message(kind: type[M], body: bytes) -> M:
     """Unverified bytes to a message: version first, then every field."""
     try:
         raw = json.loads(body)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise WireRefusal(RefusalCode.MALFORMED, "payload is not JSON") from exc
     if not isinstance(raw, dict) or raw.get("v") != WIRE_VERSION:
         found = raw.get("v") if isinstance(raw, dict) else None
@@ -230,11 +229,14 @@ def parse_message(kind: type[M], body: bytes) -> M:
 def _unbase64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:
         return b""
+
+
+_MOST_PATH = 200
 
 
 def _first(exc: ValidationError) -> str:
     error = exc.errors(include_url=False, include_input=False)[0]
-    path = ".".join(str(p) for p in error["loc"])
+    path = ".".join(str(p) for p in error["loc"])[:_MOST_PATH]  # names of fields are the sender's own
     return f"{path}: {error['msg']}" if path else str(error["msg"])

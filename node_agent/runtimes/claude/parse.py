@@ -24,7 +24,7 @@ from node_agent.runtimes.base import (
     how_it_ended,
 )
 from node_agent.runtimes.claude.tools import action_of, detail_of, is_denied
-from node_agent.runtimes.lines import JsonLines, count_of, dict_of, list_of, text_of, usd_of
+from node_agent.runtimes.lines import JsonLines, count_of, dict_of, list_of, text_of, total_of, usd_of
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
@@ -229,9 +229,9 @@ class _LiveTokens:
         if number == self._last_id or message.get("model") == "<synthetic>":
             return False
         self._last_id = number
-        self.input += _uncached(tokens)
-        self.cached += count_of(tokens.get("cache_read_input_tokens"))
-        self.output += count_of(tokens.get("output_tokens"))
+        self.input = total_of(self.input, _uncached(tokens))
+        self.cached = total_of(self.cached, count_of(tokens.get("cache_read_input_tokens")))
+        self.output = total_of(self.output, count_of(tokens.get("output_tokens")))
         self.turns += 1
         return True
 

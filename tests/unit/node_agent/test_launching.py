@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.launching import NodeRuntimes, Surroundings
+from node_agent.launching import NAME_CHARS, NodeRuntimes, Surroundings
 from node_agent.ports import ProcessEnd, StepFailed
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import Enforcement
@@ -73,3 +73,12 @@ def test_silence_is_not_success() -> None:
     assert RUNTIMES.reader(order_of()).finish(ProcessEnd(0, None, "none")).failure is not None
     stopped = RUNTIMES.reader(order_of()).finish(ProcessEnd(None, 9, "stop"))
     assert stopped.failure is FailureKind.STOPPED
+
+
+def test_names_that_a_program_gives_are_cut_to_what_a_receipt_carries() -> None:
+    reader = RUNTIMES.reader(order_of())
+    start = {"type": "start", "session": "s" * 3_000_000, "model": "m\ud800" * 1_000_000}
+    reader.feed(json.dumps(start).encode() + b"\n")
+    told = reader.finish(ProcessEnd(0, None, "none"))
+    assert len(told.session or "") == len(told.model or "") == NAME_CHARS
+    assert "\ud800" not in (told.model or "")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.runtimes.lines import JsonLines, count_of, usd_of
+from node_agent.runtimes.lines import JsonLines, count_of, text_of, total_of, usd_of
+from node_agent.wire.model import MOST
 
 OBJECTS = [{"a": 1}, {"text": "é\u2028 ünï"}, {"n": {"deep": [1, 2]}}]
 STREAM = b"\n".join(
@@ -87,3 +88,23 @@ def test_dollars(value: object, usd: Decimal | None) -> None:
 )
 def test_counts(value: object, count: int) -> None:
     assert count_of(value) == count
+
+
+@pytest.mark.parametrize("value", [10**12 + 1, 10**4000, -1, True, 1.5, "1", None])
+def test_what_is_no_count(value: object) -> None:
+    assert count_of(value) == 0
+
+
+def test_a_sum_stays_within_what_the_wire_carries() -> None:
+    assert total_of(MOST, 10**12) == MOST
+    assert total_of(2, 3) == 5
+
+
+@pytest.mark.parametrize("value", [10**9 + 1, "1e999999999", "-1", "NaN", 10**4000])
+def test_what_is_no_sum_of_money(value: object) -> None:
+    assert usd_of(value) is None
+
+
+def test_text_can_always_be_written_as_utf_8() -> None:
+    said = json.loads('"torn \\ud83d emoji, whole \\ud83d\\ude00"')
+    assert text_of(said) == "torn ? emoji, whole \U0001f600"

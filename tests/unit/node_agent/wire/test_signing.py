@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node_agent.wire.event import Event, Finding
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
@@ -22,7 +23,7 @@ from node_agent.wire.signing import (
     open_as,
     parse_envelope,
 )
-from tests.unit.node_agent.wire.samples import KEY, order, samples
+from tests.unit.node_agent.wire.samples import FLEET, KEY, TAG, WHO, order, samples
 
 KEYS = {KEY.public.keyid: KEY.public}
 OTHER = SigningKey(b"o" * 32)
@@ -129,7 +130,7 @@ def test_keys_survive_their_text(seed: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "r-abcd", "r-abcd.1", "r-abcd.0.1", "r-abcd.1.01", "x-abcd.1.1", "r-a/.1.1"]
+    "text", ["", "r-abcd", "r-abcd.1", "r-abcd.0.1", "r-abcd.1.01", "x-abcd.1.1", "r-a/.1.1", "r-abcd.1.1\n"]
 )
 def test_what_is_no_identity(text: str) -> None:
     with pytest.raises(ValueError, match="not an attempt's identity"):
@@ -140,3 +141,45 @@ def test_identity_survives_its_spelling() -> None:
     who = AttemptId(run="r-7f3k2q", attempt=12, fence=340)
     assert AttemptId.parse(str(who)) == who
     assert who.ref == "refs/pancode/r-7f3k2q/12.340"
+
+
+@pytest.mark.parametrize("payload", ["é", "=", "a b", "\x00"])
+def test_a_payload_that_is_not_base64(payload: str) -> None:
+    assert refused(order().signed(KEY).model_copy(update={"payload": payload})) is RefusalCode.MALFORMED
+
+
+def test_a_signature_that_is_not_base64() -> None:
+    envelope = order().signed(KEY)
+    odd = envelope.signatures[0].model_copy(update={"sig": "é"})
+    assert refused(envelope.model_copy(update={"signatures": (odd,)})) is RefusalCode.TAMPERED
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"v":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"])
+def test_signed_and_nested_without_end(body: bytes) -> None:
+    assert refused(KEY.sign(Order.payload_type(), body)) is RefusalCode.MALFORMED
+
+
+@pytest.mark.parametrize(
+    "usd", ["1E+9999999", "1E-9999999", "1E+9999999999999999", "9" * 100_000, "NaN", "-1"]
+)
+def test_money_that_would_fill_the_memory_when_written_out(usd: str) -> None:
+    limits = json.loads(order().canonical())["limits"]
+    assert refused(resigned({"limits": {**limits, "usd": usd}})) is RefusalCode.INVALID_FIELD
+
+
+@pytest.mark.parametrize("number", [2**53, 10**30])
+def test_a_number_that_no_column_holds(number: int) -> None:
+    assert refused(resigned({"issued_wall_ms": number})) is RefusalCode.INVALID_FIELD
+
+
+def test_half_a_surrogate_pair_does_not_make_a_message_that_nobody_believes() -> None:
+    body = Finding(level="info", text="torn \ud83d emoji\x00\x1b[31m")
+    said = Event(fleet=FLEET, node=TAG, identity=WHO, seq=1, wall_ms=4, body=body)
+    read = open_as(Event, said.signed(KEY), KEYS)
+    assert isinstance(read.body, Finding) and read.body.text == "torn ? emoji\x00\x1b[31m"
+
+
+def test_a_refusal_does_not_repeat_all_that_was_sent() -> None:
+    with pytest.raises(WireRefusal) as caught:
+        open_as(Order, resigned({"x" * 100_000: 1}), KEYS)
+    assert len(caught.value.detail) < 500
