@@ -151,11 +151,20 @@ class DepotServer:
             and not self._parts.depot.path(answer.repo_id).is_dir()
         ):
             answer = Refusal(f"the depot has no repository {answer.repo_id}")
+        if isinstance(answer, Grant) and answer.verb != "fetch" and not self._has_room():
+            answer = Refusal("the coordinator's disk is full", retry=True)
         if isinstance(answer, Refusal):
             peer.sendall(_line({"ok": False, "why": answer.why, "retry": answer.retry}))
             return None
         peer.sendall(_line({"ok": True}))
         return answer
+
+    def _has_room(self) -> bool:
+        try:
+            self._parts.streams.must_have_room(0)
+        except OSError:
+            return False
+        return True
 
     def _stream(self, peer: socket.socket, grant: Grant) -> str:
         if grant.verb in ("fetch", "push"):

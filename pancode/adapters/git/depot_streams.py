@@ -68,8 +68,9 @@ class Conversation:
         stored = self.streams.size(self.grant.identity, name)
         if offset > stored:
             raise StreamRefused(f"gap: {stored} bytes are stored, {offset} was offered", stored)
-        if offset + length > self.grant.max_bytes:
+        if self.streams.others(self.grant.identity, name) + offset + length > self.grant.max_bytes:
             raise StreamRefused(f"larger than the {self.grant.max_bytes} bytes granted", stored)
+        self.streams.must_have_room(offset + length - stored)
         self._say({"ok": True, "go": True})
         size = self.streams.append(self.grant.identity, name, offset, length, self.file.read)
         return {"ok": True, "size": size}
@@ -79,6 +80,8 @@ class Conversation:
         if length > self.grant.max_bytes:
             raise StreamRefused(f"larger than the {self.grant.max_bytes} bytes granted", 0)
         wanted = not _holds(self.streams, sha256)
+        if wanted:
+            self.streams.must_have_room(length)
         self._say({"ok": True, "go": wanted})
         if wanted:
             self.streams.store(sha256, length, self.file.read)
@@ -95,7 +98,7 @@ def read_line(file: BufferedRWPair) -> Ask | None:
         return None
     try:
         asked = json.loads(line)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise BadRequest("not a line of JSON") from exc
     if not line.endswith(b"\n") or not isinstance(asked, dict):
         raise BadRequest("not one JSON object on one line")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -9,12 +10,17 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from node_agent.wire.gitrefs import checked_stream
 from node_agent.wire.identity import AttemptId
 
 CHUNK = 1 << 18
+MOST_LOGS = 64
+"""Files of one attempt; nodes have a handful."""
+KEEP_FREE = 256 << 20
+"""Bytes of disk that no node may take from us: ledger and receipts are written there, too."""
 Read = Callable[[int], bytes]
 """Up to so many bytes of what the node sends; empty at its end."""
 
@@ -36,6 +42,7 @@ class Streams:
     """`<home>/logs/<run>/<attempt>.<fence>/<name>` and `<home>/artifacts/<first two digits>/<sha256>`."""
 
     home: Path
+    keep_free: int = KEEP_FREE
 
     def log(self, identity: AttemptId, name: str) -> Path:
         """Where a log lies; ValueError for a name that is not one plain file name."""
@@ -53,6 +60,23 @@ class Streams:
             return self.log(identity, name).stat().st_size
         except FileNotFoundError:
             return 0
+
+    def others(self, identity: AttemptId, name: str) -> int:
+        """Bytes in all other logs of the attempt; StreamRefused when there is no place for one more."""
+        folder = self.log(identity, name).parent
+        with suppress(FileNotFoundError):
+            sizes = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in os.scandir(folder)}
+            if name not in sizes and len(sizes) >= MOST_LOGS:
+                raise StreamRefused(f"{len(sizes)} logs are stored, that is the most", 0)
+            return sum(size for other, size in sizes.items() if other != name)
+        return 0
+
+    def must_have_room(self, length: int) -> None:
+        """OSError ENOSPC, as on a full disk, when storing that much would leave less than `keep_free`."""
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state = os.statvfs(self.home)
+        if state.f_bavail * state.f_frsize < length + self.keep_free:
+            raise OSError(errno.ENOSPC, f"less than {self.keep_free} bytes would be left free")
 
     def append(self, identity: AttemptId, name: str, offset: int, length: int, read: Read) -> int:
         """Store `length` bytes at `offset` and give the new size; durable when it returns.
@@ -82,7 +106,7 @@ class Streams:
     def digest(self, identity: AttemptId, name: str) -> tuple[int, str]:
         """Size and SHA-256 of a stored log; (0, that of nothing) when there is none."""
         path = self.log(identity, name)
-        return digest_of(path) if path.is_file() else (0, hashlib.sha256().hexdigest())
+        return _known_digest(path) if path.is_file() else (0, hashlib.sha256().hexdigest())
 
     def holds(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
         """Whether that log, or an artifact of that digest, is here and whole."""
@@ -90,7 +114,7 @@ class Streams:
             if self.size(identity, name) == size and self.digest(identity, name) == (size, sha256):
                 return size > 0 or self.log(identity, name).is_file()
             path = self.artifact(sha256)
-            return path.is_file() and digest_of(path) == (size, sha256)
+            return path.is_file() and _known_digest(path) == (size, sha256)
         return False
 
     def store(self, sha256: str, length: int, read: Read) -> None:
@@ -146,6 +170,17 @@ def _chunks(length: int, read: Read) -> Iterator[bytes]:
             raise TornStream(f"{left} of {length} bytes did not come")
         left -= len(chunk)
         yield chunk
+
+
+def _known_digest(path: Path) -> tuple[int, str]:
+    """As `digest_of`, read once: a node may have us look at the same gigabyte with every receipt it sends."""
+    state = path.stat()
+    return _digest_once(path, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _digest_once(path: Path, inode: int, size: int, changed_ns: int) -> tuple[int, str]:
+    return digest_of(path)
 
 
 def digest_of(path: Path) -> tuple[int, str]:

@@ -13,7 +13,9 @@ import pytest
 from node_agent import ports
 from node_agent.ports import LinkDown, StepFailed
 from node_agent.workspace.depot_stream import ask, read_line, send
-from tests.integration.git.depot_world import World, until
+from pancode.adapters.git.depot_server import DepotParts, DepotServer
+from pancode.adapters.git.streams import MOST_LOGS, Streams
+from tests.integration.git.depot_world import CountingIds, World, until
 from tests.integration.git.repos import attempt
 
 
@@ -144,3 +146,55 @@ def test_a_link_is_not_uploaded(world: World, tmp_path: Path) -> None:
     (tmp_path / "out").symlink_to(tmp_path / "secret")
     with pytest.raises(StepFailed, match="cannot be read"):
         world.client.upload(attempt(), "out", tmp_path / "out")
+
+
+def test_all_logs_of_an_attempt_share_its_bound(world: World) -> None:
+    world.max_bytes = 10
+    peer = world.client._door.open("log", attempt())
+    assert _append(peer, 0, b"123456")["ok"] is True
+    asked = {"op": "append", "name": "err", "offset": 0, "length": 5}
+    send(peer, json.dumps(asked).encode() + b"\n")
+    assert read_line(peer)["ok"] is False
+    assert _append(peer, 6, b"7890") == {"ok": True, "size": 10}
+    peer.close()
+
+
+def test_an_attempt_has_only_so_many_logs(world: World) -> None:
+    folder = world.streams.log(attempt(), "out").parent
+    folder.mkdir(parents=True)
+    for number in range(MOST_LOGS):
+        (folder / f"log{number}").touch()
+    peer = world.client._door.open("log", attempt())
+    assert "most" in str(_append(peer, 0, b"x")["why"])
+    peer.close()
+    assert len(list(folder.iterdir())) == MOST_LOGS
+
+
+def test_a_node_cannot_take_the_last_of_our_disk(world: World, tmp_path: Path) -> None:
+    world.server.stop()
+    parts = DepotParts(
+        world.depot, Streams(world.home, keep_free=1 << 60), world.authorize, CountingIds(), world.ends.append
+    )
+    server = DepotServer(world.socket, parts)
+    server.start()
+    try:
+        log = tmp_path / "out"
+        log.write_bytes(b"x")
+        with pytest.raises(LinkDown, match="disk is full"):
+            world.client.upload(attempt(), "out", log)
+        world.client._door.open("fetch", attempt()).close()
+    finally:
+        server.stop()
+    with pytest.raises(OSError, match="would be left free"):
+        Streams(world.home, keep_free=1 << 60).must_have_room(1)
+
+
+def test_the_same_bytes_are_read_once_and_changed_ones_again(world: World, tmp_path: Path) -> None:
+    log = tmp_path / "out"
+    log.write_bytes(b"one")
+    blob = world.client.upload(attempt(), "out", log)
+    assert world.streams.holds(attempt(), "out", blob.size, blob.sha256)
+    stored = world.streams.log(attempt(), "out")
+    stored.write_bytes(b"two")
+    os.utime(stored, ns=(1, 1))
+    assert not world.streams.holds(attempt(), "out", blob.size, blob.sha256)
