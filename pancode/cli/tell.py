@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from pancode.cli.render import paint
+from pancode.cli.render import paint, safe
 from pancode.errors import ExitCode, PancodeError, Problem
 
 MEANINGS: dict[ExitCode, str] = {
@@ -55,10 +55,10 @@ def tell_error(error: PancodeError, *, as_json: bool) -> int:
 
 
 def in_words(problem: Problem) -> str:
-    """What happened, how we know, what to do."""
-    lines = [f"{paint('error', 'red', sys.stderr)}: {problem.message}"]
-    lines += [f"  why: {problem.why}"] if problem.why else []
-    lines += [f"  fix: {problem.fix}"] if problem.fix else []
+    """What happened, how we know, what to do. A machine or a repository may have had a say in the words."""
+    lines = [f"{paint('error', 'red', sys.stderr)}: {safe(problem.message)}"]
+    lines += [f"  why: {safe(problem.why)}"] if problem.why else []
+    lines += [f"  fix: {safe(problem.fix)}"] if problem.fix else []
     return "\n".join(lines) + "\n"
 
 

@@ -39,8 +39,11 @@ def size_bytes(value: object) -> int:
     return round(Decimal(match[1]) * _BYTES[match[2]])
 
 
+MOST_USD = 10**9
+
+
 def amount_usd(value: object) -> Decimal:
-    """`0.75`, `$10` or a number to USD, at least 0; ValueError otherwise."""
+    """`0.75`, `$10` or a number to USD, at least 0, to a billionth; ValueError otherwise."""
     try:
         if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
             raise ValueError
@@ -49,7 +52,9 @@ def amount_usd(value: object) -> Decimal:
         raise ValueError(f"{value!r} is no amount of USD, write one like 0.75") from None
     if not amount.is_finite() or amount < 0:
         raise ValueError(f"{value!r} is no amount of USD: it must be 0 or more")
-    return amount
+    if amount > MOST_USD:
+        raise ValueError(f"{value!r} is no amount of USD: it must be {MOST_USD} or less")
+    return amount if int(amount.as_tuple().exponent) >= -9 else amount.quantize(Decimal("1e-9"))
 
 
 def _listed(value: object) -> object:

@@ -182,6 +182,11 @@ def _check_node(request: DispatchRequest, catalogue: Catalogue) -> None:
         raise not_found("node", request.node, names, "pancode node ls")
 
 
+def _is_amount(usd: Decimal) -> bool:
+    """An amount that an order can carry: a billion at most, to a billionth."""
+    return usd.is_finite() and 0 <= usd <= 10**9 and int(usd.as_tuple().exponent) >= -9
+
+
 def _check_numbers(request: DispatchRequest) -> None:
     asked: dict[str, int | Decimal | None] = {
         "--timeout": request.timeout_ms,
@@ -190,7 +195,7 @@ def _check_numbers(request: DispatchRequest) -> None:
     for flag, value in asked.items():
         if value is not None and value <= 0:
             raise UsageError(f"{flag} must be more than 0", fix=f"leave {flag} out for the default")
-    if request.budget is not None and (not request.budget.is_finite() or request.budget < 0):
+    if request.budget is not None and not _is_amount(request.budget):
         raise UsageError("--budget must be an amount of USD, 0 or more", fix="--budget 0.75")
     if request.on_lost not in (None, *ON_LOST):
         raise UsageError(

@@ -12,8 +12,8 @@ from node_agent.wire.failure import Outcome
 from pancode.cli import main as entry
 from pancode.cli.params import DURATION, MONEY, PAIR
 from pancode.cli.render import clip, count, safe, short_time, size, table, took, usd, width
-from pancode.cli.tell import MEANINGS, OUTCOMES, exit_of
-from pancode.errors import ExitCode
+from pancode.cli.tell import MEANINGS, OUTCOMES, exit_of, in_words
+from pancode.errors import ExitCode, PancodeError
 
 
 @pytest.mark.parametrize(
@@ -146,3 +146,10 @@ def test_the_table_of_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_first_level_is_loaded_only_when_it_is_asked_for() -> None:
     assert not entry.cli.commands and len(entry.COMMANDS) > 15
+
+
+def test_an_error_that_quotes_a_machine_cannot_steer_the_terminal() -> None:
+    said = "exit 1: \x1b]0;owned\x07\x1b[2J\nerror: forged"
+    words = in_words(PancodeError(f"failed {said}", why=said, fix=said).problem())
+    assert "\x1b" not in words and "\x07" not in words
+    assert len(words.splitlines()) == 3

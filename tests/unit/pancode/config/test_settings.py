@@ -11,6 +11,7 @@ import pytest
 from node_agent.wire.policy import Mode, Safety
 from pancode.config.load import Loaded, Places, load
 from pancode.config.schema import Settings
+from pancode.config.values import amount_usd
 from pancode.domain.request import Defaults, Project
 from pancode.errors import ConfigError, ExitCode
 
@@ -314,3 +315,15 @@ def test_a_password_is_never_in_a_file_and_never_shown(loaded: Load) -> None:
 
 def test_modes_come_as_words(loaded: Load) -> None:
     assert loaded(user="dispatch: {mode: review}").settings.dispatch.mode is Mode.REVIEW
+
+
+@pytest.mark.parametrize("text", ["1E+999999", "1000000001", "-1", "NaN", "sNaN", "many"])
+def test_what_is_no_amount_of_money(text: str) -> None:
+    with pytest.raises(ValueError, match="no amount of USD"):
+        amount_usd(text)
+
+
+def test_money_is_kept_to_a_billionth() -> None:
+    assert str(amount_usd("0.75")) == "0.75"
+    assert amount_usd(0.1 + 0.2) == Decimal("0.3")
+    assert amount_usd("1E-999999") == 0

@@ -126,6 +126,8 @@ def test_outside_a_repository_the_workspace_is_none() -> None:
         ({"max_attempts": -1}, UsageError, "--attempts must be more than 0", 2),
         ({"budget": Decimal(-1)}, UsageError, "--budget", 2),
         ({"budget": Decimal("NaN")}, UsageError, "--budget", 2),
+        ({"budget": Decimal("1E+999999")}, UsageError, "--budget", 2),
+        ({"budget": Decimal("1E-10")}, UsageError, "--budget", 2),
         ({"on_lost": "never"}, UsageError, "--on-lost 'never'", 2),
         ({"workspace": "svn"}, UsageError, "--workspace 'svn'", 2),
         ({"workspace": "git", "project": None}, UsageError, "is in no git repository", 2),
