@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 from pancode.api.desk import Desk
@@ -19,8 +20,10 @@ BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 class Rounds:
     """Started once, stopped once. What goes wrong in a round is logged, mended and tried again."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, held: Callable[[], bool] = lambda: True) -> None:
+        """`held`: whether the home is still ours; when it is not, the process is told to end."""
         self._desk = desk
+        self._held = held
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._go, name="rounds", daemon=True)
         beat_ms = desk.core.rules.beat_ms
@@ -38,6 +41,10 @@ class Rounds:
     def _go(self) -> None:
         failures = 0
         while not self._stopping.is_set():
+            if not self._held():
+                log.error("the home was removed or replaced under this coordinator: it ends")
+                self._desk.shutdown()
+                return
             try:
                 self._round()
                 failures = 0

@@ -46,7 +46,7 @@ class Serving:
         sole = Sole(self._root)
         sole.take()
         try:
-            self._serve(self._make(), ready)
+            self._serve(self._make(), ready, sole.held)
         finally:
             (self._root / SOCKET).unlink(missing_ok=True)
             sole.leave()
@@ -58,12 +58,12 @@ class Serving:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
 
-    def _serve(self, coordinator: Coordinator, ready: Callable[[], None]) -> None:
+    def _serve(self, coordinator: Coordinator, ready: Callable[[], None], held: Callable[[], bool]) -> None:
         """Start in order, wait, stop in the opposite order: nobody new, no new round, last word, Valkey."""
         try:
             coordinator.start()
             desk = Desk(coordinator, self._facts(), self._stop.set)
-            rounds, api = Rounds(desk), _Api(self._root, desk)
+            rounds, api = Rounds(desk, held), _Api(self._root, desk)
             rounds.start()
             try:
                 api.start()
@@ -136,13 +136,11 @@ def listen(root: Path) -> socket.socket:
     """The API's socket, for its owner alone. An old file of that name is nobody's: we hold the lock."""
     (root / SOCKET).unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        with reachable(root, SOCKET) as path:
-            made.bind(path)
-    finally:
-        os.umask(before)
-    made.listen(128)
+    # Not by the umask, which all threads share: a folder that another one made would be one nobody can enter.
+    with reachable(root, SOCKET) as path:
+        made.bind(path)
+    (root / SOCKET).chmod(0o600)
+    made.listen(128)  # nobody can connect before
     return made
 
 

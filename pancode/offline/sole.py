@@ -57,6 +57,16 @@ class Sole:
         self._handle = handle
         self._write(Holder.me())
 
+    def held(self) -> bool:
+        """Whether the lock that we hold is still the one in the home; not when the home was removed."""
+        if self._handle is None:
+            return False
+        try:
+            there, ours = os.stat(self._root / LOCK), os.fstat(self._handle)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
     def leave(self) -> None:
         """Idempotent."""
         if self._handle is not None:

@@ -71,6 +71,7 @@ class EmbeddedValkey:
         self._tempo = tempo
         self._patience_ms = patience_ms
         self._child: _Server | None = None
+        self._known: ServerRecord | None = None
 
     def start_or_adopt(self, version: str) -> Running:
         """A server of this version that answers us. Idempotent. UnavailableError has the end of its log."""
@@ -83,6 +84,9 @@ class EmbeddedValkey:
 
     def stop(self) -> None:
         """The server has ended when this returns; nothing happens when none runs."""
+        if not self._layout.folder.is_dir():
+            self._end_homeless()
+            return
         with self._alone():
             self._end_old()
 
@@ -102,6 +106,7 @@ class EmbeddedValkey:
         access = self._access()
         if record.socket != access.socket or not self._answers(access):
             return None
+        self._known = record
         return Running(access, record.pid, adopted=True)
 
     def _answers(self, access: RedisAccess) -> bool:
@@ -130,6 +135,19 @@ class EmbeddedValkey:
                 "a server that we have no record of, and that does not listen, holds server.lock"
             )
         self._sweep()
+
+    def _end_homeless(self) -> None:
+        """Our folder was taken away, and with it all that names the server: end the one that we remember."""
+        record = self._known
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if record is not None and record.alive():
+                record.signal(number)
+                wait_until(self._clock, self._patience_ms, lambda: not self._lives(record))
+
+    def _lives(self, record: ServerRecord) -> bool:
+        if self._child is not None:
+            self._child.poll()
+        return record.alive()
 
     def _shut_down(self, socket: str) -> None:
         access = replace(self._access(), socket=socket)
@@ -184,9 +202,8 @@ class EmbeddedValkey:
         self._child = child
         socket = str(self._layout.socket)
         started = start_of(child.pid)
-        write_record(
-            self._layout.record, ServerRecord(boot_id(), child.pid, started, self._stamp(version), socket)
-        )
+        self._known = ServerRecord(boot_id(), child.pid, started, self._stamp(version), socket)
+        write_record(self._layout.record, self._known)
         self._wait_ready(child, offset)
         return child.pid
 

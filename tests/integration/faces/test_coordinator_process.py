@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 from collections.abc import Iterator
@@ -108,6 +109,15 @@ def test_a_clean_stop_leaves_nothing_running(desk: Shell) -> None:
     assert not (desk.home / "api.sock").exists() and not (desk.home / "run/coordinator.pid").exists()
     assert not _processes(str(desk.home / "valkey"))
     assert "Traceback" not in (desk.home / "run/coordinator.log").read_text()
+
+
+def test_it_ends_when_its_home_is_taken_away(desk: Shell) -> None:
+    desk("fleet", "status")
+    pid = _holder(desk).pid
+    shutil.rmtree(desk.home)
+    until(lambda: not Path(f"/proc/{pid}").exists(), "the coordinator has ended")
+    until(lambda: not _processes(str(desk.home)), "its Redis has ended too")
+    desk.home.mkdir(mode=0o700)
 
 
 def test_its_own_redis_is_started_again_when_it_dies(desk: Shell) -> None:
