@@ -92,19 +92,23 @@ class TransferFailed(SshError):
 _REFUSED_LOGIN = "run `ssh` to this host once by hand, or give a key with --identity"
 
 
+_START_SSHD = "start the SSH server there (systemctl start ssh), or give its port with --port"
+_WAKE = "see that it is switched on and on this network, then the same command again"
+
+
 def _oserror(error: OSError) -> ConnectError:
     text = str(error)
     if isinstance(error, TimeoutError):
-        return ConnectError(LinkFault.SILENT, "the node did not answer in time", why=text)
+        return ConnectError(LinkFault.SILENT, "the node did not answer in time", why=text, fix=_WAKE)
     if isinstance(error, ConnectionRefusedError):
-        return ConnectError(
-            LinkFault.REFUSED, "the node refused the connection: no SSH server there", why=text
-        )
+        message = "the node refused the connection: no SSH server there"
+        return ConnectError(LinkFault.REFUSED, message, why=text, fix=_START_SSHD)
     if isinstance(error, ConnectionError):
-        return ConnectError(LinkFault.LOST, "the connection was cut", why=text)
+        return ConnectError(LinkFault.LOST, "the connection was cut", why=text, fix=_WAKE)
     if type(error).__name__ == "gaierror":
-        return ConnectError(LinkFault.NAME_UNKNOWN, "the host's name is not known here", why=text)
-    return ConnectError(LinkFault.UNREACHABLE, "the node cannot be reached", why=text)
+        fix = "check HostName in ~/.ssh/config, or give the address with --host"
+        return ConnectError(LinkFault.NAME_UNKNOWN, "the host's name is not known here", why=text, fix=fix)
+    return ConnectError(LinkFault.UNREACHABLE, "the node cannot be reached", why=text, fix=_WAKE)
 
 
 def classify(error: BaseException) -> ConnectError:

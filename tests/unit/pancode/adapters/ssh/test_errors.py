@@ -42,3 +42,17 @@ def test_translated_keeps_the_cause() -> None:
     with pytest.raises(ConnectError) as caught, translated():
         raise TimeoutError
     assert isinstance(caught.value.__cause__, TimeoutError)
+
+
+NETWORK = (
+    TimeoutError(),
+    ConnectionRefusedError(),
+    ConnectionResetError(),
+    socket.gaierror(-2, ""),
+    OSError(113, ""),
+)
+
+
+@pytest.mark.parametrize("error", NETWORK, ids=lambda v: type(v).__name__)
+def test_what_a_person_can_mend_says_how(error: OSError) -> None:
+    assert classify(error).fix
