@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import FailureKind, Outcome
@@ -102,7 +102,7 @@ class Claims(WireModel):
     answer: str = ""
     """The agent's final text, clipped to 4,000 characters."""
     findings: tuple[str, ...] = ()
-    blobs: tuple[Blob, ...]
+    blobs: tuple[Blob, ...] = Field(max_length=64)
     last_event: Count
     """Number of this attempt's last event: the events before it are complete when it was applied."""
     previous: Digest | None = None
@@ -126,6 +126,13 @@ class Receipt(Message):
 
     model_config = ConfigDict(populate_by_name=True)
 
+    @model_validator(mode="after")
+    def _about_what_it_claims(self) -> Receipt:
+        """Other readers of in-toto look at the subjects, which nobody has compared with the depot."""
+        if self.subject != _subjects(self.predicate):
+            raise ValueError("the subjects are not the commit and the blobs of the claims")
+        return self
+
     @classmethod
     def payload_type(cls) -> str:
         return "application/vnd.in-toto+json"
@@ -133,9 +140,13 @@ class Receipt(Message):
 
 def receipt_of(claims: Claims) -> Receipt:
     """The statement whose subjects are the commit and the blobs that the claims name."""
+    return Receipt(subject=_subjects(claims), predicate=claims)
+
+
+def _subjects(claims: Claims) -> tuple[Subject, ...]:
     subjects = [Subject(name=b.name, digest={"sha256": b.sha256}) for b in claims.blobs]
     if claims.commit is not None:
         subjects.insert(0, Subject(name=claims.identity.ref, digest={"gitCommit": claims.commit}))
     if not subjects:
         subjects.append(Subject(name=str(claims.identity), digest={"sha256": claims.order}))
-    return Receipt(subject=tuple(subjects), predicate=claims)
+    return tuple(subjects)

@@ -88,6 +88,8 @@ class Live:
     """By run and tag: the highest fence on that node that this ledger does not know (it was restored)."""
     floors: dict[str, int] = field(default_factory=dict)
     """By run: the highest fence that some node's journal names and this ledger does not know."""
+    raised: dict[str, int] = field(default_factory=dict)
+    """By tag: how often that node had the epoch raised."""
     asked: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By receipt: our boot clock when bytes were first asked for again, and how often since."""
     beat_seq: int = 0

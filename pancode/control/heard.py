@@ -7,10 +7,15 @@ from dataclasses import replace
 from node_agent.wire.control import Control, Drain, SetSlots
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
-from pancode.control.core import Core
+from pancode.control.core import NUMBERS_IN_AN_EPOCH, Core
 from pancode.domain.fleet import Heard, NodeState
 from pancode.domain.records import ControlMessage, Node
 from pancode.ports import Transaction
+
+EPOCHS_AHEAD = 10_000
+"""A node cannot have seen more coordinator starts than that beyond a ledger that was restored."""
+MOST_RAISES = 5
+"""So often one node may have us raise the epoch, each of which makes void what is offered to every other."""
 
 
 def hear(core: Core) -> None:
@@ -24,7 +29,10 @@ def hear(core: Core) -> None:
             except WireRefusal as refusal:
                 raise_alarm(core, node, "heartbeat", refusal.code, refusal.detail)
                 continue
-            _heartbeat(core, node, beat)
+            try:
+                _heartbeat(core, node, beat)
+            except (ValueError, KeyError, ArithmeticError) as exc:  # it must not silence all the others
+                raise_alarm(core, node, "heartbeat", type(exc).__name__, str(exc))
 
 
 def enrolled(core: Core) -> dict[str, Node]:
@@ -47,6 +55,10 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     """A believed heartbeat: newer than the last one of the same node, of this fleet."""
     if beat.fleet != core.fleet or beat.node != node.tag:
         return
+    if not _possible(core, beat):
+        said = f"it claims epoch {beat.epoch_seen} and control message {beat.control_seen}"
+        raise_alarm(core, node, "heartbeat", "impossible", said)
+        return
     last = core.live.heard.get(beat.node)
     if last is not None and not _newer(beat, last.heartbeat):
         return
@@ -55,6 +67,17 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     core.live.heard[beat.node] = Heard(beat)
     _note_echo(core, beat)
     _catch_up(core, node, beat)
+
+
+def _possible(core: Core, beat: Heartbeat) -> bool:
+    """Whether a coordinator of this fleet can have told the node what it says it has seen."""
+    epoch = max(core.epoch, beat.epoch_seen)
+    raised = core.live.raised.get(beat.node, 0)
+    return (
+        epoch <= core.epoch + EPOCHS_AHEAD
+        and beat.control_seen < (epoch + 1) * NUMBERS_IN_AN_EPOCH
+        and (epoch == core.epoch or raised < MOST_RAISES)
+    )
 
 
 def _newer(beat: Heartbeat, last: Heartbeat) -> bool:
@@ -94,6 +117,7 @@ def _catch_up(core: Core, node: Node, beat: Heartbeat) -> None:
             if behind or beat.control_seen > node.control_seq:
                 _say_anew(core, tx, other)
     if behind:
+        core.live.raised[beat.node] = core.live.raised.get(beat.node, 0) + 1
         core.enter(epoch)
 
 
