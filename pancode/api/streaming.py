@@ -92,8 +92,11 @@ async def log_events(desk: Desk, call: Call) -> AsyncIterator[str]:
             await desk.bell.wait(seen, LOOK_S)
 
 
-async def steps(desk: Desk, work: Callable[[Progress], Any]) -> AsyncIterator[str]:
-    """`progress` for each step while `work` runs in its own thread, then `result` or `problem`."""
+async def steps(desk: Desk, work: Callable[[Progress], Any], quiet_s: float = QUIET_S) -> AsyncIterator[str]:
+    """`progress` for each step while `work` runs in its own thread, then `result` or `problem`.
+
+    A step may be long (a bundle on its way over a slow line): a comment says that we are still here.
+    """
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[ProgressLine | None] = asyncio.Queue()
 
@@ -107,7 +110,14 @@ async def steps(desk: Desk, work: Callable[[Progress], Any]) -> AsyncIterator[st
             loop.call_soon_threadsafe(lines.put_nowait, None)
 
     task = asyncio.create_task(run_in_threadpool(run))
-    while (line := await lines.get()) is not None:
+    while True:
+        try:
+            line = await asyncio.wait_for(lines.get(), quiet_s)
+        except TimeoutError:
+            yield ": still here\n\n"
+            continue
+        if line is None:
+            break
         yield event("progress", asdict(line))
     try:
         yield event("result", await task)

@@ -1,0 +1,35 @@
+"""A long call says that it is still there, so that a slow step is no dead coordinator."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+from pancode.api.desk import Desk
+from pancode.api.streaming import steps
+from pancode.control.faces import Progress, ProgressLine
+from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
+from tests.unit.pancode.control.world import Desk as MemoryDesk
+
+
+def test_a_step_that_takes_long_is_not_silent(tmp_path: Path) -> None:
+    desk = Desk(MemoryCoordinator(MemoryDesk(), tmp_path), FACTS, lambda: None)
+    going_on = threading.Event()
+
+    def work(progress: Progress) -> dict[str, bool]:
+        progress(ProgressLine("n1", "bundle", "started", "a slow line", 0.0))
+        assert going_on.wait(20)
+        return {"ok": True}
+
+    async def go() -> list[str]:
+        said = []
+        async for text in steps(desk, work, quiet_s=0.01):
+            said.append(text)
+            if text.startswith(":"):
+                going_on.set()
+        return said
+
+    said = asyncio.run(go())
+    assert "event: progress" in said[0] and "event: result" in said[-1]
+    assert said[1].startswith(": still here"), said
