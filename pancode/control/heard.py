@@ -66,6 +66,7 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
         core.live.last_beat_ms = -1  # it waits for its answer: the next beat goes out in this round
     core.live.heard[beat.node] = Heard(beat)
     _note_echo(core, beat)
+    _note_forgeries(core, node, beat)
     _catch_up(core, node, beat)
 
 
@@ -78,6 +79,15 @@ def _possible(core: Core, beat: Heartbeat) -> bool:
         and beat.control_seen < (epoch + 1) * NUMBERS_IN_AN_EPOCH
         and (epoch == core.epoch or raised < MOST_RAISES)
     )
+
+
+def _note_forgeries(core: Core, node: Node, beat: Heartbeat) -> None:
+    """What the node would not believe was put there by somebody else: on record once for each kind."""
+    for problem in beat.facts.problems:
+        words = problem.what.rpartition(" (")[0]  # without how often
+        kind, _, why = words.rpartition(": ")
+        if "not believed" in kind:
+            raise_alarm(core, node, "what was sent to the node", kind, why)
 
 
 def _newer(beat: Heartbeat, last: Heartbeat) -> bool:

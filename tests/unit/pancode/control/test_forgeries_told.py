@@ -1,0 +1,36 @@
+"""What a node would not believe was put there by somebody: it comes on record, once for each kind."""
+
+from __future__ import annotations
+
+from node_agent.wire.node import Problem
+from pancode.domain.records import Audit
+from tests.unit.pancode.control.world import Desk, Puppet, facts
+
+FORGED = (
+    "an order was not believed: bad_envelope: unknown_key: signed by {}, which is not enrolled ({} times)"
+)
+
+
+def _raised(desk: Desk) -> list[Audit]:
+    return [row for row in desk.rows(Audit, domain="trust") if "sent to the node" in row.what]
+
+
+def test_it_is_on_record_once_for_each_kind_whatever_an_enemy_varies() -> None:
+    desk = Desk()
+    node = Puppet(desk)
+    node.breathe()
+    assert _raised(desk) == []
+    for number in range(1, 4):
+        told = Problem(what=FORGED.format(f"key{number}", number))
+        other = Problem(what="less than 512 MB free in /h", fix="free disk")
+        node.heartbeat(facts=facts().model_copy(update={"problems": (told, other)}))
+        desk.turn()
+    (row,) = _raised(desk)
+    assert (row.level, row.detail["node"]) == ("error", "n1")
+    assert "unknown_key" in str(row.detail["code"]) and "key1" in str(row.detail["why"])
+    stop = Problem(
+        what="a control message was not believed: tampered: the signature of 12 does not fit (1 times)"
+    )
+    node.heartbeat(facts=facts().model_copy(update={"problems": (stop,)}))
+    desk.turn()
+    assert len(_raised(desk)) == 2
