@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,13 +33,28 @@ def own_fleet(
     owner.fleet_home.mkdir(mode=0o700)
     if timing:
         (owner.fleet_home / "pancode.yaml").write_text(json.dumps({"timing": dict(timing)}))
+    kept = _kept()
+    if kept.is_dir():
+        shutil.copytree(kept, owner.fleet_home / "bundles")
     try:
         for k in hosts:
             add(owner, lab, k)
         yield owner
     finally:
+        keep_bundles(owner)
         owner.down()
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _kept() -> Path:
+    return Path(os.environ["HOME"]) / "node-bundles"  # the test session's own HOME
+
+
+def keep_bundles(owner: Owner) -> None:
+    """What one fleet fetched and packed for nodes, the next one of this session need not."""
+    made = owner.fleet_home / "bundles"
+    if made.is_dir() and not _kept().exists():
+        shutil.copytree(made, _kept())
 
 
 def add(owner: Owner, lab: Lab, k: int, *words: str) -> None:
