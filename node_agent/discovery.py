@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
+import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from node_agent import process
@@ -17,6 +19,7 @@ from node_agent.wire.node import NodeFacts, Problem, RuntimeFact
 from node_agent.wire.policy import Isolation
 
 PROBE_S = 10
+PROBE_EVERY_MS = 600_000
 USUAL = ("/usr/local/bin", "/usr/bin", "/bin")
 
 
@@ -31,13 +34,23 @@ def search_path(configured: str | None, environ: Mapping[str, str]) -> str:
 
 
 class Machine:
-    """The Facts port. Runtimes are probed at the first look, and then in the background now and then."""
+    """The Facts port. Runtimes are probed at the first look, and then in the background now and then.
+
+    They are also probed when one of their programs has come or gone, or what logs one in has changed.
+    `values`: the node's variables and secrets by name, as now.
+    """
 
     def __init__(
-        self, home: Path, path: str, clock: Clock, disk_reserve: int, probe_every_ms: int = 600_000
+        self,
+        home: Path,
+        path: str,
+        clock: Clock,
+        disk_reserve: int,
+        values: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._home, self._path, self._clock = home, path, clock
-        self._reserve, self._every = disk_reserve, probe_every_ms
+        self._reserve, self._values = disk_reserve, values
+        self._seen: object = None
         self._found: tuple[RuntimeFact, ...] | None = None
         self._probed = 0
         self._probing = threading.Lock()
@@ -91,11 +104,27 @@ class Machine:
         return told
 
     def _runtimes(self) -> tuple[RuntimeFact, ...]:
+        seen = self._surroundings()
         if self._found is None:
+            self._seen = seen
             self._probe()
-        elif self._clock.mono_ms() - self._probed >= self._every and not self._probing.locked():
+        elif (self._due() or seen != self._seen) and not self._probing.locked():
+            self._seen = seen
             threading.Thread(target=self._probe, name="probe", daemon=True).start()
         return self._found or ()
+
+    def _due(self) -> bool:
+        return self._clock.mono_ms() - self._probed >= PROBE_EVERY_MS
+
+    def _surroundings(self) -> object:
+        """What a probe's answer hangs on, as far as it can be seen without asking the programs."""
+        programs = {argv[0] for runtime in RUNTIMES.values() for argv in runtime.probe.argvs}
+        found = {name: shutil.which(name, path=self._path) for name in programs}
+        return found, {runtime.name: self._logins(runtime) for runtime in RUNTIMES.values()}
+
+    def _logins(self, runtime: Runtime) -> dict[str, str]:
+        values = self._values()
+        return {name: values[name] for name in runtime.credentials if name in values}
 
     def _probe(self) -> None:
         with self._probing:
@@ -104,22 +133,26 @@ class Machine:
 
     def _one(self, runtime: Runtime) -> RuntimeFact:
         try:
-            return runtime.probe.read([self._run(argv) for argv in runtime.probe.argvs])
+            with tempfile.TemporaryDirectory(prefix="pancode-probe-", ignore_cleanup_errors=True) as home:
+                env = {"PATH": self._path, "HOME": home, "LANG": "C.UTF-8", "NO_COLOR": "1"}
+                env |= self._logins(runtime)
+                return runtime.probe.read([_run(argv, env) for argv in runtime.probe.argvs])
         except Exception as exc:  # one runtime's surprise must not hide the others
             return RuntimeFact(
                 name=runtime.name, state="unknown_version", fix=f"the probe failed: {exc}"[:300]
             )
 
-    def _run(self, argv: tuple[str, ...]) -> tuple[int | None, str]:
-        env = {"PATH": self._path, "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8", "NO_COLOR": "1"}
-        try:
-            done = subprocess.run(
-                argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_S, check=False,
-                cwd="/", start_new_session=True,
-            )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired):
-            return None, ""
-        return done.returncode, done.stdout.decode("utf-8", "replace")
+
+def _run(argv: tuple[str, ...], env: Mapping[str, str]) -> tuple[int | None, str]:
+    """As a run has it: with a HOME of its own, so that only what a run will have logs it in."""
+    try:
+        done = subprocess.run(
+            argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_S, check=False,
+            cwd="/", start_new_session=True,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None, ""
+    return done.returncode, done.stdout.decode("utf-8", "replace")
 
 
 def _memory() -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from node_agent import ports
 from node_agent.ports import ProcessEnd, Spent, StepFailed, Told
+from node_agent.process import AGENT_ONLY
 from node_agent.runtimes.base import EndedBy, ExitInfo, Parser, Place, ToolCall, clip
 from node_agent.runtimes.orders import enforced, findings, request_of
 from node_agent.runtimes.registry import Runtime, find
@@ -69,11 +70,14 @@ class NodeRuntimes:
 
     def launch(self, order: Order, work: Path, home: Path) -> ports.Launch:
         runtime, around = _must_find(order.runtime), self._around
-        place = Place(around.path, around.python, os.geteuid() == 0, around.isolation, self._allowed(order))
+        allowed = self._allowed(order)
+        logins = self._logins(runtime, allowed)
+        own = {**allowed, **logins}
+        place = Place(around.path, around.python, os.geteuid() == 0, around.isolation, own)
         made = runtime.launch(request_of(order, str(work), str(home)), place)
         return ports.Launch(
             argv=made.argv,
-            env=made.env,
+            env={**made.env, AGENT_ONLY: " ".join(logins)} if logins else made.env,
             stdin=made.stdin,
             files=made.files,
             enforced=enforced(order, runtime, around.isolation),
@@ -91,6 +95,11 @@ class NodeRuntimes:
             words = f"secrets that are not on this node: {', '.join(missing)}"
             raise StepFailed(FailureKind.MODEL_AUTH, words)
         return {name: values[name] for name in (*order.env, *order.secrets) if name in values}
+
+    def _logins(self, runtime: Runtime, allowed: Mapping[str, str]) -> dict[str, str]:
+        """What logs this runtime in on this node: for its own process, not for what a repository names."""
+        values = self._around.values()
+        return {n: values[n] for n in runtime.credentials if n in values and n not in allowed}
 
 
 def _name(text: str | None) -> str | None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # without `enum`, which costs 4 ms at each start
 
+AGENT_ONLY = "PANCODE_AGENT_ONLY"
+"""In a plan's environment: names of the variables that set-up and gates do not get. No program sees it."""
 MARKER = "PANCODE_ATTEMPT"
 """The environment variable that every process of an attempt inherits."""
 

@@ -231,10 +231,16 @@ class Step:
                 raise CannotStart(what, path, exc) from exc
         return files
 
+    def _environment(self) -> dict[str, str]:
+        """Of this step: what is for the agent alone is for no other program."""
+        env = dict(self.plan["env"])
+        own = env.pop(process.AGENT_ONLY, "").split()
+        return env if self.spec["kind"] == "agent" else {k: v for k, v in env.items() if k not in own}
+
     def _execute(self) -> int:
         """A failed exec is an error of its own here, so that 127 stays the agent's own exit code."""
         argv = [_bytes(arg) for arg in self.spec["argv"]]
-        env = {_bytes(name): _bytes(value) for name, value in self.plan["env"].items()}
+        env = {_bytes(name): _bytes(value) for name, value in self._environment().items()}
         env[process.MARKER.encode()] = _bytes(self.plan["marker"])
         failed: OSError = FileNotFoundError(errno.ENOENT, "not found")
         for path in _candidates(argv[0], env):

@@ -72,7 +72,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
     node = Self(settings.fleet, settings.name, version(), key.public)
     fleet = FleetClock(0, ids.token(8))
     path = search_path(settings.path, os.environ)
-    machine = Machine(home.root, path, clock, settings.disk_reserve)
+    machine = Machine(home.root, path, clock, settings.disk_reserve, lambda: _values(home))
     runner = Runner(sys.executable, Path(shim.__file__), clock, warm=settings.warm)
     depot = DepotClient(Door(lambda: _depot_end(home), _Sign(node, key)))
     around = Surroundings(path, sys.executable, lambda: _values(home), machine.version)

@@ -24,7 +24,7 @@ from node_agent.runtimes.shell.parse import ShellParser
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """One runtime. `credentials`: variables of the node that log it in, passed when the order allows them."""
+    """One runtime. `credentials`: variables of the node that log it in, for the agent's process alone."""
 
     name: str
     capabilities: Capabilities

@@ -43,7 +43,8 @@ def _judge(view: NodeView, pin: str | None, require: Mapping[str, str], runtime:
     isolation = view.heard.heartbeat.facts.isolation
     fact = next((r for r in view.heard.heartbeat.facts.runtimes if r.name == runtime), None)
     if fact is None or fact.state != "ok":
-        return Candidate(name, False, False, _without(fact, runtime), fact.fix if fact else "", isolation)
+        fix = f"on {name}: {fact.fix}" if fact and fact.fix else ""
+        return Candidate(name, False, False, _without(fact, runtime), fix, isolation)
     waits = _not_now(view)
     return Candidate(name, True, not waits, waits or "can take it", "", isolation)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.process import AGENT_ONLY
 from node_agent.runner import Runner
 from node_agent.spool import EndedBy, ExecError, NotStarted, PhaseEnd, RunnerError, StepKind
 from node_agent.wire.clock import SystemClock
@@ -235,3 +236,12 @@ def test_a_missing_interpreter_is_an_error(phases: Phases, tmp_path: Path, warm:
         assert phases.runner.look(folder) == NotStarted()
     phases.runner.start(folder, plan)
     assert phases.finish(folder).ended is PhaseEnd.DONE
+
+
+@pytest.mark.parametrize("kind", list(StepKind))
+def test_what_is_for_the_agent_alone_is_for_no_other_program(phases: Phases, kind: StepKind) -> None:
+    env = {"PATH": "/usr/bin:/bin", "KEY": "k", "URL": "u", "OPEN": "o", AGENT_ONLY: "KEY URL"}
+    step, base = phases.one("env", kind=kind, env=env)
+    names = {line.partition("=")[0] for line in (base / "out0").read_text().splitlines()}
+    own = {"KEY", "URL"} if kind is StepKind.AGENT else set()
+    assert step.ok and names & {"KEY", "URL", "OPEN", AGENT_ONLY} == {"OPEN", *own}

@@ -87,7 +87,10 @@ def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
     version = found[1]
     if _logged_in(login):
         return RuntimeFact(name="claude", version=version, state="ok")
-    fix = "claude setup-token, then give the run CLAUDE_CODE_OAUTH_TOKEN (or ANTHROPIC_API_KEY)"
+    fix = (
+        "put ANTHROPIC_API_KEY, or CLAUDE_CODE_OAUTH_TOKEN as `claude setup-token` prints it, "
+        'into ~/.pancode-node/*/secrets.json: {"ANTHROPIC_API_KEY": "..."}'
+    )
     return RuntimeFact(name="claude", version=version, state="not_logged_in", fix=fix)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,35 @@ def test_a_ceiling_that_cannot_be_read(tmp_path: Path) -> None:
 )
 def test_search_path(configured: str | None, environ: dict[str, str], expected: str) -> None:
     assert search_path(configured, environ) == expected
+
+
+LOGGED_IN = """#!/bin/sh
+if [ "$1" = --version ]; then echo "9.9.9 (Claude Code)"; exit 0; fi
+if [ -n "$ANTHROPIC_API_KEY" ] || [ -e "$HOME/.claude.json" ]; then echo '{"loggedIn": true}'; else exit 1; fi
+"""
+
+
+def test_a_program_that_comes_and_a_key_that_is_given_are_seen_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".claude.json").write_text("{}")
+    values: dict[str, str] = {}
+    path = f"{tmp_path}:/usr/bin:/bin"
+    here = Machine(tmp_path, path, SystemClock(), 0, lambda: dict(values))
+
+    def soon(state: str) -> bool:
+        for _ in range(100):
+            if {one.name: one.state for one in here.look().runtimes}["claude"] == state:
+                return True
+            time.sleep(0.05)
+        return False
+
+    assert soon("missing")
+    (tmp_path / "claude").write_text(LOGGED_IN)
+    (tmp_path / "claude").chmod(0o755)
+    assert soon("not_logged_in"), "the user's own login is not there for a run, which has a HOME of its own"
+    values["ANTHROPIC_API_KEY"] = "k"
+    assert soon("ok")
+    values.clear()
+    assert soon("not_logged_in")

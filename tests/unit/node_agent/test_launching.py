@@ -9,6 +9,7 @@ import pytest
 
 from node_agent.launching import NAME_CHARS, NodeRuntimes, Surroundings
 from node_agent.ports import ProcessEnd, StepFailed
+from node_agent.process import AGENT_ONLY
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import Enforcement
 from tests.unit.node_agent.stage import order_of
@@ -82,3 +83,11 @@ def test_names_that_a_program_gives_are_cut_to_what_a_receipt_carries() -> None:
     told = reader.finish(ProcessEnd(0, None, "none"))
     assert len(told.session or "") == len(told.model or "") == NAME_CHARS
     assert "\ud800" not in (told.model or "")
+
+
+def test_what_logs_a_runtime_in_is_for_its_own_process() -> None:
+    claude = RUNTIMES.launch(order_of(runtime="claude"), WORK, HOME)
+    assert claude.env["ANTHROPIC_API_KEY"] == "k" and claude.env[AGENT_ONLY] == "ANTHROPIC_API_KEY"
+    asked = RUNTIMES.launch(order_of(runtime="claude", env=("ANTHROPIC_API_KEY",)), WORK, HOME)
+    assert asked.env["ANTHROPIC_API_KEY"] == "k" and AGENT_ONLY not in asked.env
+    assert AGENT_ONLY not in RUNTIMES.launch(order_of(), WORK, HOME).env
