@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.diff import FileStat, diff_patch, diff_stat
-from pancode.adapters.git.land import GateResult, LandRequest, LandStatus, land
+from pancode.adapters.git.land import LandRequest, LandStatus, land
+from pancode.adapters.git.landing_gates import gate_env, run_gates
 from pancode.adapters.git.snapshot import SnapshotOptions, preview
 from pancode.control.landed import landed
 from pancode.control.plane import Plane
@@ -48,8 +48,12 @@ class DepotCode:
             raise WorkspaceError(f"{run.id} changed nothing", why=f"it ended {run.outcome}: {run.reason}")
         request = LandRequest(repo, snapshot, commit, dict(os.environ))
         asked = [[str(w) for w in _words(g)] for g in run.gates] if gates else []
+        env = gate_env(os.environ, run.env)
         report = land(
-            Path(run.project), self._depot, request, (lambda p: _gates(p, asked)) if asked else None
+            Path(run.project),
+            self._depot,
+            request,
+            (lambda folder: run_gates(folder, asked, env, GATE_S)) if asked else None,
         )
         if report.status is LandStatus.LANDED:
             landed(self._plane.core, run.id, commit, len(report.files))
@@ -72,21 +76,6 @@ def _commits(run: Run) -> tuple[str, str, str | None]:
 def _words(gate: dict[str, object]) -> Sequence[object]:
     argv = gate.get("argv")
     return argv if isinstance(argv, list | tuple) else ()
-
-
-def _gates(folder: Path, gates: Sequence[Sequence[str]]) -> GateResult:
-    """Each gate in the merged tree, on this machine; the first that fails decides."""
-    for argv in gates:
-        try:
-            done = subprocess.run(
-                argv, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=GATE_S, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired) as exc:
-            return GateResult(False, f"{' '.join(argv)}: {exc}")
-        if done.returncode != 0:
-            tail = (done.stdout + done.stderr)[-2000:].decode("utf-8", "replace").strip()
-            return GateResult(False, f"{' '.join(argv)}: exit {done.returncode}: {tail}")
-    return GateResult(True, "; ".join(" ".join(argv) for argv in gates))
 
 
 def _refused(run: Run, status: LandStatus, report: dict[str, Any]) -> WorkspaceError:
