@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,18 +35,27 @@ class Document:
 def read_document(path: Path) -> Document | None:
     """None when there is no such file; ConfigError with file:line for one that cannot be read or parsed."""
     try:
-        raw = path.read_bytes()
+        raw = _bytes_of(path)
     except FileNotFoundError:
         return None
     except OSError as exc:
         raise ConfigError(f"{path} cannot be read", why=str(exc), fix=f"ls -l {path}") from exc
     if len(raw) > MOST_BYTES:
-        raise ConfigError(f"{path} is too large", why=f"{len(raw)} bytes, at most {MOST_BYTES} are read")
+        raise ConfigError(f"{path} is too large", why=f"at most {MOST_BYTES} bytes are read")
     try:
         return parse_document(raw.decode(), str(path))
     except UnicodeDecodeError as exc:
         line = raw[: exc.start].count(b"\n") + 1
         raise ConfigError(f"{path}:{line}: not UTF-8", why=str(exc), fix="save it as UTF-8") from exc
+
+
+def _bytes_of(path: Path) -> bytes:
+    """At most one byte too many. A repository's file may be a link to a device or pipe without end."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file", str(path))
+        return file.read(MOST_BYTES + 1)
 
 
 def parse_document(text: str, place: str) -> Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.policy import Mode, Safety
+from pancode.config.documents import MOST_BYTES, read_document
 from pancode.config.load import Loaded, Places, load
 from pancode.config.schema import Settings
 from pancode.config.values import amount_usd
@@ -327,3 +329,20 @@ def test_money_is_kept_to_a_billionth() -> None:
     assert str(amount_usd("0.75")) == "0.75"
     assert amount_usd(0.1 + 0.2) == Decimal("0.3")
     assert amount_usd("1E-999999") == 0
+
+
+def test_a_file_of_a_repository_that_is_a_device_a_pipe_or_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "pancode.yaml"
+    path.symlink_to("/dev/zero")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_document(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_document(path)
+    path.unlink()
+    path.write_bytes(b"#" * (MOST_BYTES + 1))
+    with pytest.raises(ConfigError, match="too large"):
+        read_document(path)
+    path.unlink()
+    assert read_document(path) is None
