@@ -1,0 +1,212 @@
+"""The real Claude Code on real hosts, from the command line; its model is scripted, on their own loopback.
+
+Each test starts the real program once or twice, which takes it some seconds on a busy machine.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clis.install import CannotInstall, ensure
+from tests.e2e.owner import Owner, until
+from tests.fakemodel import preset
+from tests.lab import Lab
+
+pytestmark = pytest.mark.slow
+
+NODES = (1, 2)
+PORT = 18099
+KEY = "sk-of-the-owner"
+MODEL = "claude-sonnet-4-5"
+COST = Decimal("0.01278")
+"""What three answers of the script `edit` cost at the list price of MODEL, as the program itself reckons."""
+ROOT = Path(__file__).resolve().parents[2]
+WRITES = {"call": {"name": "Write", "arguments": {"file_path": "${cwd}/forbidden.txt", "content": "x\n"}}}
+DONE = {"text": "Done: everything is written."}
+
+
+def on_host(lab: Lab, k: int, script: str, stdin: str = "") -> str:
+    """A shell script as the hosts' own user, as if typed there."""
+    argv = [*lab.enter(k), "env", "HOME=/home/ops", "/bin/sh", "-c", script]
+    done = subprocess.run(argv, input=stdin, text=True, capture_output=True, check=True)
+    return done.stdout
+
+
+def runtime_of(fleet: Owner, k: int) -> dict[str, Any]:
+    found = [r for r in fleet.nodes()[f"node{k}"]["runtimes"] if r["name"] == "claude"]
+    return found[0] if found else {}
+
+
+def await_state(fleet: Owner, k: int, state: str) -> None:
+    def seen() -> dict[str, Any]:
+        return runtime_of(fleet, k)
+
+    until(lambda: seen().get("state") == state, f"claude of node{k} is {state}", 60, seen)
+
+
+def give_secrets(lab: Lab, k: int, values: dict[str, str]) -> None:
+    """As docs/howto/claude.md says it: the owner writes one file on the machine."""
+    on_host(lab, k, "cd ~/.pancode-node/f-* && umask 077 && cat > secrets.json", json.dumps(values))
+
+
+@pytest.fixture(scope="module")
+def claude(fleet: Owner, lab: Lab) -> Iterator[Owner]:
+    """The fleet, with the program on the PATH of two hosts and the owner's key in a file on each."""
+    try:
+        program = ensure("claude") / "claude"
+    except CannotInstall as exc:
+        pytest.skip(f"the real claude cannot be installed here: {exc}")
+    for k in NODES:
+        on_host(lab, k, f"mkdir -p ~/.local/bin && ln -sfn {program} ~/.local/bin/claude")
+    try:
+        for k in NODES:
+            await_state(fleet, k, "not_logged_in")
+        yield fleet
+    finally:
+        for k in NODES:
+            on_host(lab, k, "rm -f ~/.local/bin/claude ~/.pancode-node/f-*/secrets.json")
+
+
+@pytest.fixture
+def logged_in(claude: Owner, lab: Lab) -> Owner:
+    for k in NODES:
+        give_secrets(lab, k, {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{PORT}"})
+    for k in NODES:
+        await_state(claude, k, "ok")
+    return claude
+
+
+@contextmanager
+def model_on(lab: Lab, k: int, script: dict[str, Any]) -> Iterator[Path]:
+    """The scripted model server on host k's own loopback; gives its log, one JSON object per request."""
+    with tempfile.TemporaryDirectory(prefix="pm-") as folder:
+        told, log = Path(folder) / "script.json", Path(folder) / "log"
+        told.write_text(json.dumps(script))
+        inside = ["ip", "netns", "exec", lab.link(k)]
+        argv = [*inside, sys.executable, "-m", "tests.fakemodel", "--port", str(PORT), "--script", str(told)]
+        argv += ["--log", str(log)]
+        with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                assert server.stdout is not None and server.stdout.readline().strip() == str(PORT)
+                yield log
+            finally:
+                server.terminate()
+
+
+def requests_in(log: Path) -> list[dict[str, Any]]:
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [told for told in map(json.loads, lines) if "wire" in told]
+
+
+def books(fleet: Owner) -> dict[str, Decimal]:
+    day = fleet.ask("budget", "show")["scopes"][0]
+    return {key: Decimal(day[key]) for key in ("spent_usd", "held_usd")}
+
+
+def project(fleet: Owner, name: str) -> Path:
+    return fleet.repository(name, {"notes.txt": "alpha\nbeta\ngamma\n"})
+
+
+def test_a_program_that_is_not_logged_in_is_named_with_its_fix(claude: Owner, lab: Lab) -> None:
+    node = claude.nodes()["node1"]
+    assert any("secrets.json" in problem["fix"] for problem in node["problems"]), node["problems"]
+    shown = claude.run("fleet", "status").ok().out
+    assert "claude 2.1.328 NOT LOGGED IN" in shown and "secrets.json" in shown
+    said = claude.run("dispatch", "--node", "node1", "--workspace", "none", "--json", "say hello")
+    error = json.loads(said.err)["error"]
+    assert said.code == 5
+    assert "node1 runtime claude is not logged in" in error["message"]
+    assert "node1" in error["fix"] and "secrets.json" in error["fix"]
+
+
+@pytest.mark.parametrize("k", NODES)
+def test_an_edit_is_made_verified_signed_paid_and_landed(logged_in: Owner, lab: Lab, k: int) -> None:
+    fleet, top = logged_in, project(logged_in, f"edited{k}")
+    before = books(fleet)
+    unseen = "sh -c 'test -z \"$ANTHROPIC_API_KEY\"'"
+    words = (
+        "--node",
+        f"node{k}",
+        "--model",
+        MODEL,
+        "--budget",
+        "0.50",
+        "--verify",
+        "grep -qx BETA notes.txt",
+    )
+    with model_on(lab, k, preset("edit")) as log:
+        task = 'change beta in notes.txt; it\'s "quoted" $(id) 😀'
+        said = fleet.run("dispatch", *words, "--verify", unseen, "--json", task, cwd=top, timeout_s=180)
+        asked = requests_in(log)
+    run = said.ok().json()
+    assert (run["outcome"], run["node"], run["runtime"]) == ("done", f"node{k}", "claude")
+    assert run["files_changed"] == ["notes.txt"]
+    assert [gate["passed"] for gate in run["gates"]] == [True, True], "gates pass, and do not see the key"
+    assert {told["auth"] for told in asked} == {"x-api-key"} and task in asked[0]["prompt_tail"]
+    assert (run["usage"]["cost_usd"], run["usage"]["cost_source"]) == (str(COST), "reported")
+    after = books(fleet)
+    moved = {key: after[key] - before[key] for key in after}
+    assert moved == {"spent_usd": COST, "held_usd": 0}, "the budget moved by exactly its cost"
+    verdict = fleet.ask("receipt", "verify", run["run"])
+    assert verdict["verdict"] == "PASS", verdict
+    fleet.run("runs", "land", run["run"], cwd=top).ok()
+    assert (top / "notes.txt").read_text() == "alpha\nBETA\ngamma\n"
+    secret = on_host(lab, k, f"grep -rlF {KEY} ~/.pancode-node/f-*/journal ~/.pancode-node/f-*/log || :")
+    assert secret == "", "the owner's key stays in the owner's file"
+
+
+def test_a_read_only_agent_cannot_write_and_is_not_believed(logged_in: Owner, lab: Lab) -> None:
+    fleet, top = logged_in, project(logged_in, "readonly")
+    with model_on(lab, 1, {"turns": [WRITES, DONE]}):
+        words = ("--node", "node1", "--agent", "scout", "--model", MODEL, "--json", "write forbidden.txt")
+        said = fleet.run("dispatch", *words, cwd=top, timeout_s=120)
+    run = said.json()
+    assert (said.code, run["outcome"]) == (10, "error"), run
+    assert "denied" in run["reason"] and run["files_changed"] == [], run
+    assert any(finding.startswith("denied: Write") for finding in run["findings"]), run["findings"]
+    assert fleet.ask("receipt", "verify", run["run"])["verdict"] == "PASS"
+
+
+def test_a_key_that_is_refused_is_no_fault_of_the_agent(logged_in: Owner, lab: Lab) -> None:
+    before = books(logged_in)
+    with model_on(lab, 2, preset("401")):
+        words = ("--node", "node2", "--workspace", "none", "--model", MODEL, "--json", "say hello")
+        said = logged_in.run("dispatch", *words, timeout_s=120)
+    run = said.json()
+    assert (said.code, run["outcome"]) == (17, "infra"), run
+    assert "API key" in run["reason"], run["reason"]
+    assert books(logged_in) == before, "nothing was spent, nothing stays held"
+
+
+def test_a_model_that_does_not_answer_is_waited_for_until_it_is_stopped(logged_in: Owner, lab: Lab) -> None:
+    fleet = logged_in
+    with model_on(lab, 1, preset("stall")):
+        words = ("--node", "node1", "--workspace", "none", "--model", MODEL, "say hello")
+        run = fleet.dispatch(*words)
+        up = lambda: '"subtype":"init"' in fleet.run("runs", "logs", run).out  # noqa: E731
+        until(up, "the program is up", 60, lambda: fleet.show(run))
+        fleet.run("runs", "stop", run, "--reason", "it hangs").ok()
+        ended = fleet.ended(run)
+    assert (ended["outcome"], "it hangs" in ended["reason"]) == ("interrupted", True), ended
+    left = on_host(lab, 1, "ps -eo args | grep -c '[c]laude -p' || :").strip()
+    assert left == "0"
+    assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
+
+
+def test_a_model_that_is_silent_for_the_idle_limit_is_stalled(logged_in: Owner, lab: Lab) -> None:
+    fleet, top = logged_in, project(logged_in, "idle")
+    (top / "pancode.yaml").write_text("limits: {idle: 12s}\n")
+    with model_on(lab, 2, preset("stall")):
+        words = ("--node", "node2", "--model", MODEL, "--json", "say hello")
+        said = fleet.run("dispatch", *words, cwd=top, timeout_s=120)
+    assert (said.code, said.json()["outcome"]) == (14, "stalled"), said
