@@ -177,12 +177,13 @@ class RedisBus:
             self._save_users(client)
 
     def expel_node(self, tag: str) -> None:
-        named, patterns = node_keys(tag)
+        known, patterns = node_keys(tag)
+        named: list[str | bytes] = [*known]
         with self._doing("expel_node") as client:
             client.execute_command("ACL", "DELUSER", node_user(tag))
             self._save_users(client)
             for pattern in patterns:
-                named += [key.decode() for key in client.scan_iter(match=pattern, count=1000)]
+                named += client.scan_iter(match=pattern, count=1000)  # bytes: a node chose their names
             with client.pipeline(transaction=False) as pipe:
                 pipe.delete(*named)
                 pipe.srem("rq:workers", f"rq:worker:{tag}")

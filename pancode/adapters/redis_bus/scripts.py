@@ -10,10 +10,16 @@ local tm = redis.call('TIME')
 local now = tonumber(tm[1]) + tonumber(tm[2]) / 1e6
 """
 
-# Takes a job out of everything that says it runs.
+# Takes a job out of everything that says it runs. A node may write these keys: one that is of another type
+# than RQ's would end the script with an error, and with it the round for every other node.
 _UNSTART = """
+local function must_be(key, kind)
+  local found = redis.call('TYPE', key).ok
+  if found ~= 'none' and found ~= kind then redis.call('DEL', key) end
+end
 local function unstart(queue, id)
-  for _, execution in ipairs(redis.call('ZRANGE', 'rq:executions:' .. id, 0, -1)) do
+  must_be('rq:executions:' .. id, 'zset')
+  for _, execution in ipairs(redis.call('ZRANGE', 'rq:executions:' .. id, 0, 999)) do
     redis.call('ZREM', 'rq:wip:' .. queue, id .. ':' .. execution)
     redis.call('DEL', 'rq:execution:' .. id .. ':' .. execution)
   end
@@ -27,6 +33,7 @@ PUSH = (
     + """
 local queue, id, lease, channel = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local job, list = 'rq:job:' .. id, 'rq:queue:' .. queue
+must_be(job, 'hash')
 local listed = redis.call('LPOS', list, id)
 if not listed then
   -- Claimed or closed a moment ago: its word is on the way. Longer ago and not heard of: it may be tried
@@ -56,6 +63,8 @@ local ttl, keep, worker = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local job = 'rq:job:' .. id
 redis.call('LREM', 'rq:queue:' .. queue, 0, id)
 unstart(queue, id)
+must_be(job, 'hash')
+must_be('rq:worker:' .. worker, 'hash')
 if redis.call('EXISTS', job) == 0 then return 0 end
 local ran = redis.call('HGET', job, 'status') == 'started'
 if ran and redis.call('EXISTS', 'rq:worker:' .. worker) == 1 then

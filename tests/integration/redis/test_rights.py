@@ -262,3 +262,37 @@ def test_admitted_nodes_outlive_a_restart(valkey_site: Site) -> None:
     valkey_site.server.stop()
     valkey_site.server.start()
     assert as_node(valkey_site).ping()
+
+
+@pytest.mark.parametrize("kind", ["job", "executions", "results", "worker", "all"])
+def test_keys_that_a_node_has_spoilt_stop_nobody(kind: str, site: Site) -> None:
+    site.uplink()
+    node = as_node(site)
+    names = {k: f"rq:{k}:{keys.job_id(TAG, MINE)}" for k in ("job", "executions", "results")}
+    names["worker"] = f"rq:worker:{TAG}"
+    for name, key in names.items():
+        if kind in (name, "all"):
+            spoil = ("ZADD", key, 1, "x") if name == "results" else ("XADD", key, "*", "e", "x")
+            node.execute_command(*spoil)
+    site.bus.push_order(TAG, MINE, "{}")
+    claimed = site.uplink().claim()
+    assert claimed is not None and claimed.envelope == b"{}"
+    if kind in ("worker", "all"):
+        node.execute_command("DEL", names["worker"])
+        node.execute_command("XADD", names["worker"], "*", "e", "x")
+    node.execute_command("DEL", names["executions"])
+    node.execute_command("XADD", names["executions"], "*", "e", "x")
+    site.bus.close_job(TAG, MINE, True, "done")
+    assert site.admin.hget(names["job"], "status") == b"finished"
+    site.bus.push_order(TAG, MINE, "{}")
+
+
+def test_a_node_that_gave_its_keys_odd_names_can_be_expelled(site: Site) -> None:
+    site.uplink()
+    node = as_node(site)
+    odd = b"rq:job:" + TAG.encode() + b"_\xff\n*"
+    node.execute_command("HSET", odd, "a", "b")
+    site.bus.expel_node(TAG)
+    assert site.admin.exists(odd) == 0
+    with pytest.raises(redis.RedisError):
+        as_node(site).ping()
