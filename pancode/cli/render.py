@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -36,6 +37,22 @@ def tone(word: str) -> str:
 def safe(text: str) -> str:
     """One line that cannot steer the terminal: control characters are shown, not obeyed."""
     return "".join(_shown(c) for c in text)
+
+
+_STEERS = re.compile(rb"\xc2[\x80-\x9f]|^[\x80-\x9f]|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def harmless(data: bytes, stream: TextIO) -> bytes:
+    """A stranger's output as it is, but for a terminal: there its control characters are shown, not obeyed.
+
+    Pieces may be cut anywhere, so what begins one could be the second half of a control character.
+    """
+    if not stream.isatty():
+        return data
+    return _STEERS.sub(lambda found: b"<%s>" % found[0].hex(" ").encode(), _LINES.sub(b"\n", data))
+
+
+_LINES = re.compile(rb"\r+\n?")
 
 
 def _shown(char: str) -> str:

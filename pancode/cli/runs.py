@@ -13,7 +13,7 @@ from pancode.cli.dispatch import safe_block
 from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.follow import detached, resumed, summary, wait
 from pancode.cli.lazy import DefaultGroup
-from pancode.cli.render import clip, safe, short_time, table, usd
+from pancode.cli.render import clip, harmless, safe, short_time, table, usd
 from pancode.cli.tell import exit_of
 from pancode.client import Client, path_of
 from pancode.errors import ExitCode
@@ -126,7 +126,7 @@ def _emit(face: Face, stream: str, attempt: str, next_: int, data: bytes, sink: 
         face.show(piece, str)
         return
     sink.flush()
-    sink.buffer.write(data)
+    sink.buffer.write(harmless(data, sink))
     sink.buffer.flush()
 
 
@@ -218,7 +218,7 @@ def diff(run: str, stat: bool, face: Face) -> None:
     if face.as_json:
         face.show({"run": run, "diff": change.decode("utf-8", "replace")}, str)
         return
-    sys.stdout.buffer.write(change)
+    sys.stdout.buffer.write(harmless(change, sys.stdout))
     sys.stdout.buffer.flush()
 
 

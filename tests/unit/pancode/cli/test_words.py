@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from node_agent.wire.failure import Outcome
 from pancode.cli import main as entry
 from pancode.cli.params import DURATION, MONEY, PAIR
-from pancode.cli.render import clip, count, safe, short_time, size, table, took, usd, width
+from pancode.cli.render import clip, count, harmless, safe, short_time, size, table, took, usd, width
 from pancode.cli.tell import MEANINGS, OUTCOMES, exit_of, in_words
 from pancode.errors import ExitCode, PancodeError
 
@@ -153,3 +154,17 @@ def test_an_error_that_quotes_a_machine_cannot_steer_the_terminal() -> None:
     words = in_words(PancodeError(f"failed {said}", why=said, fix=said).problem())
     assert "\x1b" not in words and "\x07" not in words
     assert len(words.splitlines()) == 3
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_output_of_a_run_cannot_steer_the_terminal() -> None:
+    data = "a\x1b]0;owned\x07\x1b[2J\x9b2J\r50%\r\nnaïve 日本\tdone\x00\x7f\n".encode()
+    told = harmless(data, Terminal()).decode()
+    assert not any(c in told for c in "\x1b\x07\x9b\x00\x7f\r")
+    assert told.endswith("50%\nnaïve 日本\tdone<00><7f>\n") and "<1b>]0;owned<07>" in told
+    assert harmless(b"\x9b2J", Terminal()) == b"<9b>2J"
+    assert harmless(data, io.StringIO()) == data
