@@ -73,22 +73,36 @@ def every_fence_is_closed(tx: Transaction) -> None:
 
 
 def no_hold_is_left(tx: Transaction) -> None:
-    """What nobody can still spend is not held."""
-    for balance in tx.find(Balance):
-        if balance.unknown_runs == 0:
-            must(balance.held_usd == Decimal(0), f"{balance.scope} still holds {balance.held_usd}")
+    """What nobody can still spend is not held: by attempt and scope, but for a cost that is unknown."""
+    held: Counter[tuple[str, int, str]] = Counter()
+    unknown = set()
+    for entry in tx.find(Entry):
+        key = (entry.run, entry.attempt, entry.scope)
+        held[key] += {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}.get(entry.kind, 0) * int(entry.usd * 100)
+        if entry.kind is EntryKind.UNKNOWN:
+            unknown.add(key)
+    known = {(s.run, s.attempt) for s in tx.find(StoredReceipt) if _known_cost(s) is not None}
+    for key, cents in held.items():
+        must(cents == 0 or (key in unknown and key[:2] not in known), f"{key} still holds {cents} cents")
 
 
 def what_was_spent_is_booked(tx: Transaction) -> None:
     """The cost that an accepted receipt swears to is what its attempt has in the books of the day."""
     spends = (EntryKind.SPEND, EntryKind.CORRECT)
     for stored in tx.find(StoredReceipt):
-        cost = claims_in(stored.envelope)["usage"]["cost_usd"]
-        if stored.orphan or stored.rejected is not None or cost is None:
+        cost = _known_cost(stored)
+        if cost is None:
             continue
         entries = [e for e in tx.find(Entry, {"run": stored.run}) if e.attempt == stored.attempt]
         booked = sum((e.usd for e in entries if e.kind in spends and e.scope.startswith("day:")), Decimal(0))
-        must(booked == Decimal(cost), f"{stored.run}.{stored.attempt} cost {cost}, booked is {booked}")
+        must(booked == cost, f"{stored.run}.{stored.attempt} cost {cost}, booked is {booked}")
+
+
+def _known_cost(stored: StoredReceipt) -> Decimal | None:
+    """What an accepted receipt swears to have spent."""
+    cost = claims_in(stored.envelope)["usage"]["cost_usd"]
+    counts = not stored.orphan and stored.rejected is None and cost is not None
+    return Decimal(cost) if counts else None
 
 
 def only_what_never_came_is_rejected(tx: Transaction, world: World) -> None:

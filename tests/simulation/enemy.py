@@ -20,14 +20,15 @@ from tests.simulation.desk import FLEET
 from tests.simulation.machines import Machine
 from tests.simulation.world import World
 
-FORGERIES = ("altered", "forged", "rubbish", "forged order", "forged heartbeat", "forged beat")
+FORGERIES = ("altered", "forged", "rubbish", "forged order")
 """Nothing of it may be believed by anybody: with and without them all goes the same way."""
-REPLAYS = ("replayed", "foreign order", "old heartbeat", "other fleet")
+DENIALS = ("forged heartbeat", "forged beat", "replayed", "foreign order", "old heartbeat", "other fleet")
+"""What stands in the place of an honest word, or is one at the wrong time: it delays, no more."""
 
 
 def enemy(w: World) -> None:
     """Whatever he does, he may only delay and deny."""
-    machine, what = w.machine(), w.random.choice((*FORGERIES, *REPLAYS))
+    machine, what = w.machine(), w.random.choice((*FORGERIES, *DENIALS))
     card = w.random.random()
     w.say(f"enemy: {what} at {machine.name}")
     if w.redis.down or (w.quiet_enemy and what in FORGERIES):
@@ -106,6 +107,25 @@ def _put_back(store: dict[str, bytes], tag: str, kept: bytes | None, lie: Heartb
     del lie
     if kept is not None:
         store[tag] = kept
+
+
+def withhold(w: World) -> None:
+    """The newest heartbeat of a node is kept back and shown when the node has long been silent."""
+    machine, store = w.machine(), w.redis.store.heartbeats
+    w.say(f"enemy: withholds a heartbeat of {machine.name}")
+    before = store.get(machine.tag)
+    w.pass_time(5_000)
+    machine.tick()
+    kept = store.get(machine.tag)
+    if before is None or kept is None or kept == before:
+        return
+    store[machine.tag] = before
+    machine.cut(True)
+    for _ in range(6):
+        w.step(5_000)
+    w.redis.store.heartbeats[machine.tag] = kept
+    for _ in range(3):
+        w.step(1_000)
 
 
 # -- a node that lies ----------------------------------------------------------------------------

@@ -46,8 +46,10 @@ def mend(w: World) -> None:
 
 
 def silence(w: World) -> None:
-    """A node is cut off for about as long as the last deadline, while the rest goes on."""
-    machine, ms = w.machine(), w.random.choice((50_000, 100_000, 140_000, 200_000))
+    """A node (rather a busy one) is cut off for about the last deadline, while the rest goes on."""
+    busy = [machine for machine in w.machines if machine.alive()]
+    machine = w.random.choice(busy) if busy else w.machine()
+    ms = w.random.choice((50_000, 100_000, 140_000, 140_000, 200_000))
     w.say(f"{machine.name} is silent for {ms} ms")
     machine.cut(True)
     for _ in range(ms // 5_000):

@@ -214,7 +214,7 @@ class Invariants:
         started = {folder.split("/")[-2] for folder in machine.host.spawns if folder.endswith("/work")}
         refused = {str(e.identity) for e in machine.journal.entries() if e.mark is Mark.REFUSED}
         must(not started & refused, f"{name} refused and started {started & refused}")
-        stopped = started & self.truth.held
+        stopped = started & {*self.truth.held, *machine.journal.node().stops}
         must(not stopped, f"{name} started {stopped} after it had read their stop")
 
     def nothing_is_deleted_before_it_is_acknowledged(self, receipts: set[tuple[str, int]]) -> None:

@@ -75,16 +75,23 @@ KINDS: dict[str, Kind] = {
                 "restart_node": 2,
                 "wipe": 1,
             },
-            steps=60,
+            steps=40,
             paces=SLOW,
             nodes=(2, 2, 3),
-            durations=(3_000, 20_000, 90_000, 400_000, ENDLESS),
+            durations=(3_000, 90_000, 200_000, ENDLESS),
             careless=("ask", "ask", "retry", "retry"),
         ),
         Kind(
             "cuts",
             "link cut during a run, for a moment and for long; messages lost, doubled, late",
-            {"cut": 8, "mend": 8, "noise": 4, "redis_away": 2, "stop": 2, "drain": 1},
+            {"cut": 8, "mend": 8, "noise": 6, "redis_away": 2, "stop": 5, "drain": 4},
+            durations=(500, 3_000, 20_000, 90_000, ENDLESS),
+        ),
+        Kind(
+            "words",
+            "stop while queued, running, ignoring SIGTERM; words of the coordinator lost, doubled, late",
+            {"noise": 8, "stop": 10, "drain": 6, "wipe": 1},
+            durations=(3_000, ENDLESS, ENDLESS),
         ),
         Kind(
             "crashes",
@@ -94,13 +101,14 @@ KINDS: dict[str, Kind] = {
         Kind(
             "enemy",
             "somebody who writes to Redis: altered, forged, replayed, foreign words of every kind",
-            {"enemy": 14, "cut": 2, "mend": 2, "stop": 1, "restart_node": 1, "silence": 1},
+            {"enemy": 14, "cut": 2, "mend": 2, "stop": 1, "restart_node": 1, "withhold": 2},
         ),
         Kind(
             "hostile",
             "a node that lies with its own key: impossible marks, epochs, numbers, receipts of others",
             {"hostile": 10, "cut": 1, "mend": 2, "stop": 1, "crash_coordinator": 1},
             nodes=(2, 3),
+            paces=(1_000, 3_000, 5_000),
         ),
         Kind(
             "races",

@@ -12,7 +12,7 @@ from tests.simulation.schedule import Schedule
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.replace(" ", "-"))
 def test_a_planted_bug_is_seen(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     bug.plant(monkeypatch)
-    for seed in range(bug.seeds):
+    for seed in range(bug.first, bug.first + bug.seeds):
         try:
             Schedule(seed, bug.kind).run()
         except Broken:

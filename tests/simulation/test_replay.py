@@ -17,7 +17,7 @@ def test_a_seed_replays_exactly(kind: str) -> None:
     assert first.digest() == second.digest() != other.digest()
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(24))
 def test_forged_words_change_nothing(seed: int) -> None:
     """The same schedule with and without every forged, altered and unreadable message: the same ledger."""
     attacked, quiet = Schedule(seed, "enemy"), Schedule(seed, "enemy")

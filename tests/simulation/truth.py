@@ -77,8 +77,6 @@ class Truth:
         for entry in machine.journal.live():
             if entry.stop is not None:
                 self._unstarted(machine, str(entry.identity))
-        for identity in machine.journal.node().stops:
-            self._unstarted(machine, identity)
 
     def _unstarted(self, machine: Machine, identity: str) -> None:
         if f"/journal/{identity}/work" not in machine.host.spawns:
