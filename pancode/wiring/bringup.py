@@ -198,11 +198,12 @@ class BringUp:
         line = authorized_line(" ".join(public.split()[:2]), self.parts.fleet)
         await perform(remote, steps.install_key_step(line, marker(self.parts.fleet)))
 
-    async def _link(self, name: str, found: NodeProbe) -> None:
+    async def _link(self, name: str, found: NodeProbe) -> bool:
         link = await self.links.keep(name, found)
         state = await link.wait((LinkKind.UP, LinkKind.STOPPED), 30)
         if not state.up:
             raise UnavailableError(f"the tunnel to {name} does not come up", why=state.why)
+        return await self.links.mend(name)
 
     async def _heard(self, name: str, fresh: bool) -> None:
         """Until the node agent of this version has echoed a beat (`fresh`: sent after now)."""

@@ -116,17 +116,37 @@ class Links:
         return self._links[name]
 
     async def tend(self) -> None:
-        """Once a minute, for every link that is up: let the node in, and start an agent that has died.
+        """Once a minute, for every link that is up: see that its tunnels are there, let the node in, and
+        start an agent that has died. Where there is a service manager it is the quicker one.
 
-        Ends when it is cancelled. Where there is a service manager it is the quicker one.
+        Ends when it is cancelled.
         """
         while True:
             await asyncio.sleep(self.settings.tend_s)
-            for name in [name for name, link in self._links.items() if link.state.up]:
-                if await asyncio.to_thread(self.silent, name):
-                    await self._contact(name)
-                else:
-                    await asyncio.to_thread(self.on_contact, name)
+            up = [name for name, link in self._links.items() if link.state.up]
+            for error in await asyncio.gather(*(self._tend(name) for name in up), return_exceptions=True):
+                if isinstance(error, Exception):
+                    log.error("tending a link failed", exc_info=error)
+
+    async def _tend(self, name: str) -> None:
+        try:
+            if await self.mend(name):
+                return  # which is a link that came up, and is looked after as one
+        except PancodeError as exc:
+            log.warning("link %s: its tunnels could not be looked after: %s", name, exc)
+            return
+        if await asyncio.to_thread(self.silent, name):
+            await self._contact(name)
+        else:
+            await asyncio.to_thread(self.on_contact, name)
+
+    async def mend(self, name: str) -> bool:
+        """Open the tunnels of a link anew when the node has lost its end; whether it had. ConnectError."""
+        link = self._links.get(name)
+        missing = await link.mend() if link is not None and link.state.up else ()
+        if missing:
+            log.warning("link %s: opened anew, the node had lost %s", name, ", ".join(missing))
+        return bool(missing)
 
     async def leave(self, name: str) -> None:
         """Keep it no longer; the node agent goes on."""

@@ -43,9 +43,10 @@ class Half:
     async def files(self, key: str, found: NodeProbe) -> list[HomeFile]:
         return [HomeFile("node.json", b"{}"), HomeFile("key/coordinator.pub", b"pub", 0o644)]
 
-    async def link(self, found: NodeProbe) -> None:
+    async def link(self, found: NodeProbe) -> bool:
         if self.k not in self.it.states:
             await self.it.up(self.k)
+        return False
 
     async def heartbeat(self, fresh: bool) -> None:
         return None

@@ -43,7 +43,8 @@ Report = Callable[[StepReport], None]
 class Plan:
     """What a node is to become. The callables belong to the coordinator.
 
-    `files(public key, probe)` enrols the key and gives the home's files; `link()` opens the tunnels;
+    `files(public key, probe)` enrols the key and gives the home's files; `link()` opens the tunnels
+    and says whether those that it had were gone on the node;
     `heartbeat(fresh)` returns when the node agent is heard (`fresh`: the one that was started now), or raises
     PancodeError.
     """
@@ -51,7 +52,7 @@ class Plan:
     fleet: str
     store: BundleStore
     files: Callable[[str, NodeProbe], Awaitable[Sequence[HomeFile]]]
-    link: Callable[[NodeProbe], Awaitable[None]]
+    link: Callable[[NodeProbe], Awaitable[bool]]
     heartbeat: Callable[[bool], Awaitable[None]]
     wall_ms: Callable[[], int]
     node_home: str | None = None
@@ -107,10 +108,10 @@ class _Run:
         self.end(StepState.CHANGED if done.changed else StepState.SAME)
         return done
 
-    async def wait(self, name: StepName, says: str, what: Awaitable[None]) -> None:
+    async def wait(self, name: StepName, says: str, what: Awaitable[bool | None]) -> None:
+        """Until it is so; True: it had to be mended."""
         self.begin(name, says)
-        await what
-        self.end(StepState.SAME)
+        self.end(StepState.CHANGED if await what else StepState.SAME)
 
 
 class _Stopped(Exception):

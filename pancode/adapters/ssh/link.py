@@ -12,7 +12,7 @@ from pathlib import Path
 from pancode.adapters.ssh.connect import Session
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost, classify
 from pancode.adapters.ssh.remote import OUTPUT_LIMIT, Completed, Remote
-from pancode.adapters.ssh.tunnel import Ends, Folders, Generation, open_generation
+from pancode.adapters.ssh.tunnel import Ends, Folders, Generation, Tunnels
 
 
 class LinkKind(StrEnum):
@@ -82,6 +82,8 @@ class Link:
         self.state = LinkState(LinkKind.CONNECTING)
         self._dial, self._changed, self._backoff = dial, changed, backoff or Backoff()
         self._remote: Remote | None = None
+        self._tunnels: Tunnels | None = None
+        self._mending = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._edge = asyncio.Condition()
         self._poke = asyncio.Event()
@@ -113,6 +115,27 @@ class Link:
         except TimeoutError:
             pass
         return self.state
+
+    async def mend(self) -> tuple[str, ...]:
+        """See that the node still has its end of the tunnels, and open them anew if not.
+
+        What was missing there. ConnectError, and the connection is dialled anew, when that does not help.
+        """
+        async with self._mending:
+            remote, tunnels, generation = self.remote(), self._tunnels, self.state.generation
+            if tunnels is None or generation is None:
+                raise LinkLost(f"the link to {self.name} is {self.state.kind}")
+            try:
+                missing = await tunnels.missing(generation)
+                fresh = await tunnels.open() if missing else generation
+            except ConnectError:
+                await asyncio.shield(remote.session.close())
+                raise
+            if missing:
+                if self._remote is not remote:
+                    raise LinkLost("the connection ended while its tunnels were opened anew")
+                await self._become(LinkState(LinkKind.UP, fresh))
+            return missing
 
     async def run(
         self, argv: Sequence[str], timeout_s: float, stdin: bytes = b"", limit: int = OUTPUT_LIMIT
@@ -153,12 +176,12 @@ class Link:
         try:
             session = await self._dial()
             remote = Remote(session)
-            generation = await open_generation(remote, self.where, self.ends)
-            return await self._live(session, remote, generation)
+            self._tunnels = Tunnels(remote, self.where, self.ends)
+            return await self._live(session, remote, await self._tunnels.open())
         except Exception as error:  # whatever it is, a link must never die unseen
             return classify(error)
         finally:
-            self._remote = None
+            self._remote = self._tunnels = None
             if session is not None:
                 await asyncio.shield(session.close())
 

@@ -126,6 +126,17 @@ say published yes"""
 """$1 folder of the pointer, $2 the generation's folder, $3 the pointer's text. Then older generations go."""
 
 
+CHECK_LINK = script(
+    r"""
+if [ "$(cat "$1" 2>/dev/null)" != "$2" ]; then say gone "$1"; fi
+shift 2
+for f in "$@"; do
+  if [ ! -S "$f" ]; then say gone "$f"; fi
+done"""
+)
+"""$1 the pointer's file, $2 the text that it should hold, $3... the sockets. Says what is `gone`."""
+
+
 def spoken(text: str) -> list[tuple[str, str]]:
     """The key=value lines between the last begin mark and the first end mark after it.
 

@@ -11,7 +11,7 @@ import asyncssh
 
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, translated
 from pancode.adapters.ssh.remote import Completed, Remote
-from pancode.adapters.ssh.scripts import OPEN_LINK, PUBLISH_LINK, spoken
+from pancode.adapters.ssh.scripts import CHECK_LINK, OPEN_LINK, PUBLISH_LINK, spoken
 
 PATH_LIMIT = 104
 """Bytes of a socket path, the closing zero included (the smaller one of the systems' limits)."""
@@ -53,8 +53,13 @@ class Generation:
     depot: str
 
     @property
+    def sockets(self) -> tuple[str, ...]:
+        """Paths on the node."""
+        return tuple(a.removeprefix("unix:") for a in (self.redis, self.depot) if a.startswith("unix:"))
+
+    @property
     def mode(self) -> str:
-        return "unix" if self.redis.startswith("unix:") and self.depot.startswith("unix:") else "tcp"
+        return "unix" if len(self.sockets) == len(_NAMES) else "tcp"
 
     def pointer(self) -> str:
         """The text of `s/current`, by which the node agent finds the newest generation: one line of JSON."""
@@ -87,32 +92,54 @@ def _checked(done: Completed) -> dict[str, str]:
     )
 
 
-async def open_generation(remote: Remote, where: Folders, ends: Ends) -> Generation:
-    """End stale sessions, make the folder, open both forwards, then point to them. Raises ConnectError."""
-    said = _checked(await remote.script(OPEN_LINK, [where.pointer, where.sockets], SCRIPT_TIMEOUT_S))
-    folder = said["folder"]
-    addresses = {name: await _forward(remote.conn, f"{folder}/{name}.sock", ends.of(name)) for name in _NAMES}
-    generation = Generation(folder.rsplit("/", 1)[1], folder, addresses["redis"], addresses["depot"])
-    text = generation.pointer()
-    _checked(await remote.script(PUBLISH_LINK, [where.pointer, folder, text], SCRIPT_TIMEOUT_S))
-    return generation
+class Tunnels:
+    """The live generation on one connection: opened, checked, opened anew when the node's end of it is gone.
+
+    All methods raise ConnectError.
+    """
+
+    def __init__(self, remote: Remote, where: Folders, ends: Ends) -> None:
+        self._remote, self._where, self._ends = remote, where, ends
+        self._listeners: list[asyncssh.SSHListener] = []
+
+    async def open(self) -> Generation:
+        """End stale sessions, make the folder, open both forwards, then point to them; older ones go."""
+        before, self._listeners = self._listeners, []
+        for listener in before:  # what was connected through them stays connected
+            listener.close()
+        where = [self._where.pointer, self._where.sockets]
+        folder = _checked(await self._remote.script(OPEN_LINK, where, SCRIPT_TIMEOUT_S))["folder"]
+        to = {name: await self._forward(f"{folder}/{name}.sock", self._ends.of(name)) for name in _NAMES}
+        generation = Generation(folder.rsplit("/", 1)[1], folder, to["redis"], to["depot"])
+        args = [self._where.pointer, folder, generation.pointer()]
+        _checked(await self._remote.script(PUBLISH_LINK, args, SCRIPT_TIMEOUT_S))
+        return generation
+
+    async def missing(self, generation: Generation) -> tuple[str, ...]:
+        """Files of this generation that the node no longer has, or has otherwise; one command."""
+        args = [f"{self._where.pointer}/current", generation.pointer(), *generation.sockets]
+        done = await self._remote.script(CHECK_LINK, args, SCRIPT_TIMEOUT_S)
+        _checked(done)
+        return tuple(value for key, value in spoken(done.text) if key == "gone")
+
+    async def _forward(self, path: str, end: End) -> str:
+        """A unix socket on the node; a loopback port where its server forbids those; else ConnectError."""
+        conn = self._remote.conn
+        with translated():
+            try:
+                if isinstance(end, Path):
+                    listener = await conn.forward_remote_path(path, str(end))
+                else:
+                    listener = await conn.forward_remote_path_to_port(path, *end)
+            except asyncssh.ChannelListenError:
+                listener = await _forward_port(conn, end)
+                self._listeners.append(listener)
+                return f"tcp:127.0.0.1:{listener.get_port()}"
+        self._listeners.append(listener)
+        return f"unix:{path}"
 
 
-async def _forward(conn: asyncssh.SSHClientConnection, path: str, end: End) -> str:
-    """A unix socket on the node; a loopback port where its server forbids those; else ConnectError."""
-    with translated():
-        try:
-            if isinstance(end, Path):
-                await conn.forward_remote_path(path, str(end))
-            else:
-                await conn.forward_remote_path_to_port(path, *end)
-        except asyncssh.ChannelListenError:
-            port = await _forward_port(conn, end)
-            return f"tcp:127.0.0.1:{port}"
-    return f"unix:{path}"
-
-
-async def _forward_port(conn: asyncssh.SSHClientConnection, end: End) -> int:
+async def _forward_port(conn: asyncssh.SSHClientConnection, end: End) -> asyncssh.SSHListener:
     if isinstance(end, Path):
-        return (await conn.forward_remote_port_to_path("127.0.0.1", 0, str(end))).get_port()
-    return (await conn.forward_remote_port("127.0.0.1", 0, *end)).get_port()
+        return await conn.forward_remote_port_to_path("127.0.0.1", 0, str(end))
+    return await conn.forward_remote_port("127.0.0.1", 0, *end)

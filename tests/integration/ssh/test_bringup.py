@@ -67,8 +67,8 @@ class Fleet:
             HomeFile("ceiling.json", b"{}", keep=True),
         ]
 
-    async def link(self, found: NodeProbe) -> None:
-        return None
+    async def link(self, found: NodeProbe) -> bool:
+        return False
 
     async def heartbeat(self, fresh: bool) -> None:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import asyncssh
 import pytest
 
 from pancode.adapters.ssh.connect import Session
-from pancode.adapters.ssh.errors import LinkFault, LinkLost
+from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.adapters.ssh.link import LinkKind
 from pancode.adapters.ssh.loopback import LoopbackKeys, make_key
 from pancode.adapters.ssh.tunnel import Generation
@@ -240,6 +241,7 @@ def test_a_folder_planted_as_a_link_is_not_used(tmp_path: Path) -> None:
 def test_the_ends_own_end_is_passed_on(tmp_path: Path) -> None:
     async def go() -> None:
         async with world(tmp_path) as it:
+            assert isinstance(it.ends.redis, Path)
             it.ends.redis.unlink()
             link = it.link()
             link.start()
@@ -271,6 +273,75 @@ def test_anything_unforeseen_is_retried_and_never_silent(tmp_path: Path) -> None
             ]
             await link.close()
             await link.close()
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("gone", ["s", "s/current", "s/*/depot.sock", "../n"])
+def test_what_the_node_has_lost_of_the_tunnels_is_opened_anew(tmp_path: Path, gone: str) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as it:
+            link = it.link()
+            link.start()
+            first = (await link.wait(UP, 5)).generation
+            assert first is not None and await link.mend() == ()
+            kept, writer = await asyncio.open_unix_connection(first.redis.removeprefix("unix:"))
+            for path in list((it.home / "n").glob(gone)):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            missing = await link.mend()
+            assert missing and all(path.startswith(str(it.home / "n/s/")) for path in missing)
+            now = generation(it)
+            assert now.name != first.name and it.dials == 1
+            assert await talk(now.redis, b"again") == b"AGAIN" and await talk(now.depot, b"x") == b"X"
+            writer.write(b"still")
+            assert await kept.readexactly(5) == b"STILL", "who was connected stays connected"
+            writer.close()
+            said = json.loads((Path(it.where.pointer) / "current").read_text())
+            assert said == {"generation": now.name, "redis": now.redis, "depot": now.depot}
+            assert await link.mend() == ()
+            await link.close()
+
+    asyncio.run(go())
+
+
+def test_without_unix_forwarding_a_lost_pointer_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as it:
+            monkeypatch.setattr(
+                "pancode.adapters.ssh.loopback._Server.unix_server_requested", lambda s, p: False
+            )
+            link = it.link()
+            link.start()
+            first = (await link.wait(UP, 5)).generation
+            shutil.rmtree(it.where.pointer)
+            assert await link.mend() != ()
+            now = generation(it)
+            assert now.mode == "tcp" and await talk(now.redis, b"a") == b"A"
+            assert first is not None and await refused(first.redis), "the old port is given back"
+            await link.close()
+
+    asyncio.run(go())
+
+
+def test_tunnels_that_cannot_be_opened_anew_are_dialled_until_they_can(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as it:
+            link = it.link()
+            link.start()
+            await link.wait(UP, 5)
+            shutil.rmtree(it.home / "n")
+            it.home.joinpath("n").write_text("a file where our folder should be")
+            with pytest.raises(ConnectError) as caught:
+                await link.mend()
+            assert caught.value.fault is LinkFault.HOME_UNUSABLE
+            await link.wait([LinkKind.DOWN], 5)
+            it.home.joinpath("n").unlink()
+            assert (await link.wait(UP, 5)).up and await talk(generation(it).depot, b"b") == b"B"
+            with pytest.raises(LinkLost):
+                await link.close()
+                await link.mend()
 
     asyncio.run(go())
 
