@@ -10,8 +10,8 @@ from pancode.domain import books
 from pancode.domain.fleet import NodeView
 from pancode.domain.lifecycle import holds_slot
 from pancode.domain.orders import identity_of, may_push, order_for
-from pancode.domain.placement import Placed, Standing, choose, in_order, pool_of
-from pancode.domain.records import Attempt, Fence, FenceState, Node, Run, RunState, Setting
+from pancode.domain.placement import Placed, Standing, Waits, choose, in_order, pool_of
+from pancode.domain.records import Attempt, Balance, Fence, FenceState, Node, Run, RunState, Setting
 from pancode.errors import UnavailableError
 from pancode.ports import Ticket, Transaction
 
@@ -24,6 +24,8 @@ def bind(core: Core) -> int:
             return 0
         placed = 0
         for decision in choose(waiting, _standing(core, tx)):
+            if isinstance(decision, Placed):
+                decision = _affordable(core, tx, decision)
             if isinstance(decision, Placed):
                 _sign(core, tx, decision)
                 placed += 1
@@ -101,6 +103,17 @@ def _granted(core: Core, tx: Transaction, run: Run) -> bool:
         tx.put(replace(run, reason=refused))
         core.tell(tx, run.id, "wait", "budget", "waits", refused)
     return False
+
+
+def _affordable(core: Core, tx: Transaction, placed: Placed) -> Placed | Waits:
+    """The node's own ceiling is judged where its hold is made: at the binding."""
+    scope = books.node_scope(placed.node.node.name)
+    ceiling, balance = core.ceiling(tx, scope), tx.get(Balance, scope) or Balance(scope)
+    attempt = tx.get(Attempt, placed.run.id, placed.run.attempt)
+    due = attempt.held_usd if attempt is not None else books.ZERO
+    if books.fits(balance, ceiling, due):
+        return placed
+    return Waits(placed.run, f"{scope}: {books.refusal(balance, ceiling, due)}")
 
 
 def _standing(core: Core, tx: Transaction) -> Standing:

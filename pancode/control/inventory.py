@@ -34,6 +34,7 @@ def enrol(core: Core, name: str, public_key: str) -> Node:
         node = _known(tx, name)
         if node.public_key == key.text():
             return node
+        _refuse_twin(tx, node, key)
         if node.tag is not None:
             core.audit(tx, "trust", "warning", "node key replaced", node=name, old=node.tag, new=key.tag)
             _part_with(core, tx, node, f"the key of {name} was replaced: nothing signed before is believed")
@@ -42,6 +43,18 @@ def enrol(core: Core, name: str, public_key: str) -> Node:
         enrolled = replace(node, tag=key.tag, public_key=key.text(), control_seq=0, epoch_seen=0)
         tx.put(enrolled)
         return enrolled
+
+
+def _refuse_twin(tx: Transaction, node: Node, key: PublicKey) -> None:
+    """One machine has one name: under two, removing the one would end the other."""
+    for other in tx.find(Node, {"tag": key.tag}):
+        if other.name != node.name and other.removed != NodeState.REMOVED:
+            raise ConflictError(
+                f"{node.name} is the same machine and login as {other.name}",
+                why=f"the node home there holds the key of {other.name} ({key.tag})",
+                fix=f"pancode node rm {node.name} --yes (it leaves {other.name} as it is)",
+                code="same_machine",
+            )
 
 
 def change(core: Core, name: str, edit: Callable[[Node], Node]) -> Node:

@@ -33,7 +33,7 @@ def settle_by_hand(core: Core, run_id: str, usd: Decimal, by: str) -> int:
         entries = tx.find(Entry, {"run": run_id})
         for attempt in tx.find(Attempt, {"run": run_id}):
             account = books.Account(run_id, attempt.attempt)
-            made = books.settle_unknown(entries, account, usd, core.stamp())
+            made = books.settle_unknown(entries, account, books.Spent(usd, source="settled"), core.stamp())
             if made:
                 core.book(tx, made)
                 usage = {**attempt.usage, "cost_usd": f"{usd:f}", "cost_source": "settled"}

@@ -29,18 +29,18 @@ from pancode.ports import Transaction
 ANSWER_AGAIN_MS = 5_000
 MOST_ASKS = 5
 """Bytes are asked for again so often at least, and for the lost deadline, before the receipt is rejected."""
+_NOTHING = books.Spent(Decimal(0), source="settled")
 GIVEN_UP = "given_up_for"
 """In a lost run's result: the run that replaced it. What comes later is evidence and cost."""
 
 
 def settle(core: Core, node: Node, envelope: Envelope, claims: Claims) -> None:
     """Deal with a rightly signed receipt of this node. Repeating it changes nothing."""
-    digest = envelope.digest()
     if claims.fleet != core.fleet or claims.node != node.tag:
         _alarm(core, node, f"signed by {node.name} for {claims.fleet} {claims.node}")
         return
     with core.ports.ledger.transaction() as tx:
-        judged = _judge(tx, claims, digest)
+        judged = _judge(tx, claims, envelope.digest())
     if judged is None:
         judged = judge_evidence(_evidence(core, claims), claims)
     match judged.ruling:
@@ -49,7 +49,7 @@ def settle(core: Core, node: Node, envelope: Envelope, claims: Claims) -> None:
         case Ruling.ORPHAN:
             _orphan(core, node, envelope, claims)
         case Ruling.AGAIN:
-            _answer_again(core, node, claims, digest)
+            _answer_again(core, node, claims, envelope.digest())
         case Ruling.RESEND:
             _ask_again(core, node, envelope, claims, judged)
         case Ruling.REJECT:
@@ -131,7 +131,7 @@ def _book_usage(core: Core, tx: Transaction, claims: Claims, fence: Fence) -> No
     account = books.Account(fence.run, fence.attempt, fence.fence)
     spent = spent_of(claims)
     if spent.usd is not None:  # it stood as unknown, as lost or as rejected
-        core.book(tx, books.settle_unknown(entries, account, spent.usd, core.stamp()))
+        core.book(tx, books.settle_unknown(entries, account, spent, core.stamp()))
     core.book(tx, books.settle(entries, account, spent, core.stamp()))
 
 
@@ -139,7 +139,7 @@ def never_ran(core: Core, tx: Transaction, fence: Fence, node: str) -> None:
     """A lost order was never started, says its node: nothing was spent, the standing hold goes back."""
     entries = tx.find(Entry, {"run": fence.run})
     account = books.Account(fence.run, fence.attempt, fence.fence)
-    core.book(tx, books.settle_unknown(entries, account, Decimal(0), core.stamp()))
+    core.book(tx, books.settle_unknown(entries, account, _NOTHING, core.stamp()))
     core.tell(tx, fence.run, "settle", node, "never started", "the lost order was not started there")
 
 

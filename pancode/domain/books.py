@@ -13,6 +13,7 @@ from pancode.domain.records import Balance, Entry, EntryKind
 ZERO = Decimal(0)
 NewId = Callable[[], str]
 _SIGN = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
+_SPENDS = (EntryKind.SPEND, EntryKind.CORRECT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +111,28 @@ def lose(entries: Sequence[Entry], account: Account, known: Spent, stamp: Stamp)
     return made
 
 
-def settle_unknown(entries: Sequence[Entry], account: Account, usd: Decimal, stamp: Stamp) -> list[Entry]:
-    """A person or a late receipt says what an unknown attempt cost: the standing hold is replaced."""
+def settle_unknown(entries: Sequence[Entry], account: Account, spent: Spent, stamp: Stamp) -> list[Entry]:
+    """A person or a late receipt says what an unknown attempt consumed: the standing hold is replaced.
+
+    Only what was not booked before is booked now. `spent.usd` must be known.
+    """
+    if spent.usd is None:
+        raise ValueError("an unknown cost settles nothing")
     made: list[Entry] = []
     sums = _sums(entries, account.attempt)
     for scope in _unknown_scopes(entries, account.attempt):
         back = _entry(EntryKind.RELEASE, scope, account, sums.get(scope, ZERO), stamp)
         made.append(replace(back, source="unknown"))
-        spent = sum((e.usd for e in entries if _is_spend(e, scope, account.attempt)), ZERO)
-        kind = EntryKind.CORRECT if spent else EntryKind.SPEND
-        made.append(_entry(kind, scope, account, usd - spent, stamp, Spent(usd, source="settled")))
+        mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
+        booked = sum((e.usd for e in mine if e.kind in _SPENDS), ZERO)
+        rest = replace(
+            spent,
+            tokens=max(0, spent.tokens - sum(e.tokens for e in mine)),
+            agent_ms=max(0, spent.agent_ms - sum(e.agent_ms for e in mine)),
+        )
+        kind = EntryKind.CORRECT if booked else EntryKind.SPEND
+        made.append(_entry(kind, scope, account, spent.usd - booked, stamp, rest))
     return made
-
-
-def _is_spend(entry: Entry, scope: str, attempt: int) -> bool:
-    spends = entry.kind in (EntryKind.SPEND, EntryKind.CORRECT)
-    return spends and entry.scope == scope and entry.attempt == attempt
 
 
 def apply(balance: Balance, entry: Entry) -> Balance:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -71,6 +72,7 @@ def _first_lie(claims: Claims, run: Run, fence: Fence) -> str:
         "attempt": (claims.identity.attempt, fence.attempt),
         "runtime": (claims.runtime, run.runtime),
         "agent": (claims.agent, run.agent),
+        "base": (claims.base, run.workspace.get("base")),
         "snapshot": (claims.snapshot, run.workspace.get("snapshot")),
         "mode": (claims.mode, run.mode),
         "safety": (claims.safety, run.safety),
@@ -78,7 +80,15 @@ def _first_lie(claims: Claims, run: Run, fence: Fence) -> str:
     for what, (claimed, due) in ordered.items():
         if claimed != due:
             return f"{what} is {claimed!r}, the order said {due!r}"
+    ran = [[gate.name, list(gate.argv)] for gate in claims.gates]
+    asked = [[gate["name"], list(_words(gate["argv"]))] for gate in run.gates]
+    if ran != asked[: len(ran)]:
+        return f"gates are {ran!r}, the order said {asked!r}"
     return _inconsistent(claims, run)
+
+
+def _words(argv: object) -> Sequence[object]:
+    return argv if isinstance(argv, list | tuple) else ()
 
 
 def _inconsistent(claims: Claims, run: Run) -> str:

@@ -97,7 +97,7 @@ class Books(RuleBasedStateMachine):
     @rule(usd=CENTS, data=st.data())
     def learn(self, usd: Decimal, data: st.DataObject) -> None:
         account = self._take(self.unknown, data)
-        self.book(books.settle_unknown(self.of(account), account, usd, self.stamp()))
+        self.book(books.settle_unknown(self.of(account), account, Spent(usd), self.stamp()))
         self.actual[account.run] = usd
 
     def _take(self, accounts: list[Account], data: st.DataObject) -> Account:
@@ -174,7 +174,7 @@ def test_settling_twice_changes_nothing_more() -> None:
     entries += books.settle(entries, account, Spent(Decimal("0.5")), stamp())
     assert books.settle(entries, account, Spent(Decimal("0.5")), stamp()) == []
     assert books.release(entries, account, stamp(), "x") == []
-    assert books.settle_unknown(entries, account, Decimal(3), stamp()) == []
+    assert books.settle_unknown(entries, account, Spent(Decimal(3)), stamp()) == []
 
 
 def test_attempts_of_a_run_are_held_apart_and_counted_once() -> None:
