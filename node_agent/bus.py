@@ -123,9 +123,10 @@ class RedisUplink:
 
     # -- messages -------------------------------------------------------------------------------------------
 
-    def send(self, envelope: str) -> None:
+    def send(self, *envelopes: str) -> None:
         with self._doing() as line, line.client.pipeline(transaction=False) as pipe:
-            pipe.xadd(keys.up_stream(self._tag), {"e": envelope}, maxlen=UP_CAP, approximate=True)
+            for envelope in envelopes:
+                pipe.xadd(keys.up_stream(self._tag), {"e": envelope}, maxlen=UP_CAP, approximate=True)
             pipe.publish(keys.UP_HINT, self._tag)
             pipe.execute()
 

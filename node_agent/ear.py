@@ -84,7 +84,10 @@ class Ear:
             now = self._clock.mono_ms()
             if message is not None:
                 self._answered_ms = now
-                return bool(message["type"] == "message")
+                heard = bool(message["type"] == "message")
+                while heard and self._pubsub.get_message(timeout=0) is not None:
+                    pass  # hints say no more than that there is something: one look answers them all
+                return heard
             self._keep_alive(now)
         except (raised.RedisError, OSError, ValueError):
             self.close()

@@ -53,8 +53,11 @@ class Uplink(Protocol):
     def settle_job(self, job: str, ok: bool, reason: str) -> None:
         """The job is `finished` or `failed` in RQ's own registries. Unknown job: no effect."""
 
-    def send(self, envelope: str) -> None:
-        """Append an event, receipt or inventory to the up stream, and hint."""
+    def send(self, *envelopes: str) -> None:
+        """Append events, receipts or inventories to the up stream, in this order, and hint once.
+
+        After a LinkDown some of them may have arrived, never a later one without those before it.
+        """
 
     def set_heartbeat(self, envelope: str) -> None:
         """Replace this node's heartbeat; also RQ's own worker registration, so that its tools show us."""
@@ -167,6 +170,9 @@ class Runner(Protocol):
     def forget(self, folder: Path) -> None:
         """Take the values of the plan's environment off the disk; nothing starts from it again."""
 
+    def shorten(self, folder: Path, wall_ms: int) -> Plan | None:
+        """Give a prepared phase another wall limit, before its start. Its plan; None when there is none."""
+
     def start(self, folder: Path, plan: Plan) -> None:
         """Returns once a shim has taken the folder, now or earlier."""
 
@@ -217,16 +223,28 @@ class Workspaces(Protocol):
     def home(self, identity: AttemptId, files: Mapping[str, bytes]) -> Path:
         """A home folder of its own, outside the checkout, with these files (relative names)."""
 
-    def commit(self, identity: AttemptId, workspace: Workspace, stamp: Stamp) -> Result:
-        """The result, rebuilt from the files. Only while no process of the attempt lives."""
+    def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
+        """Take down how set-up left the files, and name that. Only while no process of the attempt lives."""
 
-    def changed_since(self, identity: AttemptId, commit: str) -> tuple[str, ...]:
-        """Files that differ from that commit."""
+    def commit(
+        self, identity: AttemptId, workspace: Workspace, stamp: Stamp, baseline: str | None = None
+    ) -> Result:
+        """The result, rebuilt from the files. Only while no process of the attempt lives.
+
+        With a baseline, a file that is as set-up left it counts as it is in the snapshot.
+        """
+
+    def changed_since(
+        self, identity: AttemptId, commit: str, baseline: str | None = None
+    ) -> tuple[str, ...]:
+        """Files that differ from that commit, but for those that are as set-up left them."""
 
     def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
         """Deliver the commit to the attempt's own ref."""
 
-    def salvage(self, identity: AttemptId, workspace: Workspace, stamp: Stamp) -> tuple[str, ...]:
+    def salvage(
+        self, identity: AttemptId, workspace: Workspace, stamp: Stamp, baseline: str | None = None
+    ) -> tuple[str, ...]:
         """Keep what lies there, without delivering it; says where, for a person."""
 
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:

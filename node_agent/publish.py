@@ -7,13 +7,16 @@ from collections.abc import Mapping
 
 from node_agent.claims import Self
 from node_agent.fleettime import FleetClock
-from node_agent.ports import Journal, Uplink
+from node_agent.ports import Journal, Spoken, Uplink
 from node_agent.records import Entry
 from node_agent.tempo import Tempo
 from node_agent.wire.clock import Clock
 from node_agent.wire.event import Event, EventBody
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
+
+AT_ONCE = 100
+"""Envelopes in one call."""
 
 
 class Speaker:
@@ -75,24 +78,30 @@ class Outbox:
             return None
 
     def flush(self) -> None:
-        """Send all that is due. LinkDown leaves the rest for later."""
+        """Send all that is due, at once. LinkDown leaves it for later, when some of it may come twice."""
         with self._lock:
-            for identity in list(self._due):
+            due = list(self._due)
+            for identity in due:
                 self._due.pop(identity, None)  # before reading: a note that comes meanwhile must not be lost
-                try:
-                    self._send(identity)
-                except BaseException:
-                    self._due[identity] = None
-                    raise
+            try:
+                self._send([(identity, self._unsent(identity)) for identity in due])
+            except BaseException:
+                self._due.update(dict.fromkeys(due))
+                raise
 
-    def _send(self, identity: AttemptId) -> None:
+    def _unsent(self, identity: AttemptId) -> list[Spoken]:
         entry = self._journal.get(identity)
         sent, _ = self._sent.get(identity, (0, 0))
         if entry is None or entry.last_event <= sent:
-            return
-        for event in self._journal.events(identity, sent):
-            self._uplink.send(event.envelope)
-            self._sent[identity] = (event.seq, self._clock.mono_ms())
+            return []
+        return self._journal.events(identity, sent)
+
+    def _send(self, unsent: list[tuple[AttemptId, list[Spoken]]]) -> None:
+        envelopes = [event.envelope for _, events in unsent for event in events]
+        for start in range(0, len(envelopes), AT_ONCE):
+            self._uplink.send(*envelopes[start : start + AT_ONCE])
+        now = self._clock.mono_ms()
+        self._sent.update({identity: (events[-1].seq, now) for identity, events in unsent if events})
 
     def forget(self, identity: AttemptId) -> None:
         """The attempt is closed."""

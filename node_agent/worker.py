@@ -8,16 +8,18 @@ from collections.abc import Callable
 
 from node_agent.agent import NodeAgent
 from node_agent.follow import Follower
-from node_agent.job import Finished, Job, Turn, Wait
+from node_agent.job import Finished, Job, Progressed, Turn, Wait
 from node_agent.ports import Journal, LinkDown, Runner
 from node_agent.spool import RunnerError
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.marks import HOLDS_SLOT
+from node_agent.wire.marks import HOLDS_SLOT, Mark
 
 PUBLISHERS = 4
 """So many attempts are delivered at once; those that hold slots have a thread each."""
 LEAVE_S = 3.0
+GATHER_S = 0.004
+"""Events that are said within this time go out together."""
 _log = logging.getLogger("pancode.node")
 
 
@@ -29,7 +31,9 @@ class ThreadDrive:
         self._idle_ms = idle_ms
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
         self.said: Callable[[], None] = lambda: None
-        """Called when events may have to go out; may raise LinkDown."""
+        """Called when events must have gone out before the next step; may raise LinkDown."""
+        self.murmured: Callable[[], None] = lambda: None
+        """Called when events may have to go out soon."""
         self._lock = threading.Lock()
         self._due: dict[AttemptId, int] = {}
         self._busy: dict[AttemptId, threading.Thread] = {}
@@ -94,6 +98,9 @@ class ThreadDrive:
         while not self._leaving.is_set():
             turn = self._job.advance(identity)
             self.moved(identity, turn)
+            if isinstance(turn, Progressed) and not self._is_sealed(identity):
+                self.murmured()
+                continue
             self._say()
             if isinstance(turn, Finished):
                 return None
@@ -102,6 +109,11 @@ class ThreadDrive:
                     return self._clock.mono_ms() + turn.ms
                 self._attend(turn)
         return self._clock.mono_ms() + self._idle_ms
+
+    def _is_sealed(self, identity: AttemptId) -> bool:
+        """The next step sends the receipt: the events before it go first."""
+        entry = self._journal.get(identity)
+        return entry is None or entry.mark is Mark.RECEIPTED
 
     def _attend(self, turn: Wait) -> None:
         """Sleep until the phase is over or it is time to look."""
@@ -124,7 +136,8 @@ class Worker:
     def __init__(self, agent: NodeAgent, drive: ThreadDrive, follower: Follower) -> None:
         self._agent, self._drive, self._follower = agent, drive, follower
         self._leaving = threading.Event()
-        drive.moved, drive.said = agent.moved, agent.outbox.flush
+        self._murmur = threading.Event()
+        drive.moved, drive.said, drive.murmured = agent.moved, agent.outbox.flush, self._murmur.set
 
     def leave(self) -> None:
         """From a signal handler or another thread: end soon."""
@@ -132,11 +145,12 @@ class Worker:
 
     def run(self) -> None:
         """Turn after turn; only `leave` ends it."""
-        follower = threading.Thread(target=self._follow, name="follow", daemon=True)
-        follower.start()
+        for name, work in (("follow", self._follow), ("speak", self._speak)):
+            threading.Thread(target=work, name=name, daemon=True).start()
         while not self._leaving.is_set():
             self._turn()
         self._drive.leave()
+        self._murmur.set()
 
     def _turn(self) -> None:
         tempo, began = self._agent.world.tempo, self._agent.world.clock.mono_ms()
@@ -148,6 +162,17 @@ class Worker:
             self._leaving.wait(tempo.retry_ms / 1000)
         if not self._agent.linked and self._agent.world.clock.mono_ms() - began < tempo.poll_ms:
             self._leaving.wait(min(tempo.poll_ms, tempo.retry_ms) / 1000)
+
+    def _speak(self) -> None:
+        """Events of steps that follow each other at once go out together, while the steps go on."""
+        while self._murmur.wait() and not self._leaving.wait(GATHER_S):
+            self._murmur.clear()
+            try:
+                self._agent.outbox.flush()
+            except LinkDown:
+                continue  # they stay due: the next turn sends them
+            except Exception:
+                _log.exception("a fault while sending events")
 
     def _follow(self) -> None:
         pause = self._agent.world.tempo.follow_ms / 1000

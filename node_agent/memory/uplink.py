@@ -32,9 +32,9 @@ class MemoryUplink:
         self._reach()
         self.settled[job] = (ok, reason)
 
-    def send(self, envelope: str) -> None:
+    def send(self, *envelopes: str) -> None:
         self._reach()
-        self.sent.append(envelope)
+        self.sent += envelopes
 
     def set_heartbeat(self, envelope: str) -> None:
         self._reach()

@@ -79,6 +79,14 @@ def test_controls_come_oldest_first_behind_a_cursor(world: BusWorld) -> None:
     assert [message.data for message in node.controls(sent[-1].entry)] == [b"control 4"]
 
 
+def test_what_is_sent_at_once_arrives_in_order(world: BusWorld) -> None:
+    node = world.node(ONE)
+    node.send("first", "second", "third")
+    node.send("fourth")
+    arrived = [message.data for message in world.bus.read_up([ONE], 10, 0)]
+    assert arrived == [b"first", b"second", b"third", b"fourth"]
+
+
 def test_a_cursor_from_before_a_wipe_hides_nothing(world: BusWorld) -> None:
     node = world.node(ONE)
     world.bus.send_control(ONE, 1, "control 1")
