@@ -47,6 +47,25 @@ class Bell:
                 self._waiting.discard(mine)
 
 
+class Nudges:
+    """Turns that are asked for while one has not begun yet are that one: it will see every change."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting = False
+
+    def take(self) -> bool:
+        """Whether the caller has to make the turn; then it calls `begun` under the plane's lock."""
+        with self._lock:
+            first, self._waiting = not self._waiting, True
+            return first
+
+    def begun(self) -> None:
+        """What is changed from now on needs another turn."""
+        with self._lock:
+            self._waiting = False
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """Handed to every route. `facts`: pid, version, home, since ... of this process."""
@@ -57,13 +76,18 @@ class Desk:
     bell: Bell = field(default_factory=Bell)
     since: Since = field(default_factory=Since)
     closing: threading.Event = field(default_factory=threading.Event)
+    nudges: Nudges = field(default_factory=Nudges)
 
     @property
     def core(self) -> Core:
         return self.coordinator.plane.core
 
     def poke(self) -> None:
-        """Act on a change now instead of at the next round."""
-        with suppress(UnavailableError):  # the loop tells, and mends
-            self.coordinator.plane.turn()
+        """Act on a change now instead of at the next round; changes of one moment share a turn."""
+        if not self.nudges.take():
+            return
+        with self.core.lock:
+            self.nudges.begun()
+            with suppress(UnavailableError):  # the loop tells, and mends
+                self.coordinator.plane.turn()
         self.bell.ring()
