@@ -33,6 +33,10 @@ NUMBERS_IN_AN_EPOCH = 1_000_000
 """Control messages are numbered above those of all earlier epochs: a restored ledger reuses no number."""
 
 
+MOST_TOLD, TOLD_CHARS = 5_000, 4_000
+"""Of a run's story: how many entries nodes may add to, and how long each may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The world, as handed in by wiring."""
@@ -194,7 +198,9 @@ class Core:
         """Add to the run's story (`pancode why`)."""
         last = tx.find(Decision, {"run": run}, order="number", descending=True, limit=1)
         number = last[0].number + 1 if last else 1
-        tx.insert(Decision(run, number, self.wall_ms(), kind, what, verdict, detail))
+        if kind == "node" and number > MOST_TOLD:
+            return  # a node can say as much as it likes, and the ledger is for all
+        tx.insert(Decision(run, number, self.wall_ms(), kind, what, verdict, detail[:TOLD_CHARS]))
 
     def audit(
         self, tx: Transaction, domain: str, level: str, what: str, run: str | None = None, **detail: object

@@ -36,8 +36,8 @@ def authorize(core: Core, line: bytes, nonce: str) -> Allowed | Denied:
     except WireRefusal as refusal:
         return Denied(f"hello refused: {refusal}")
     with core.ports.ledger.transaction() as tx:
-        node = next(iter(tx.find(Node, {"tag": claimed.node})), None)
-        if node is None or node.removed == "removed":
+        node = next((n for n in tx.find(Node, {"tag": claimed.node}) if n.removed != "removed"), None)
+        if node is None:
             return Denied("no such node is enrolled")
         return _judge(core, tx, node, envelope, nonce)
 

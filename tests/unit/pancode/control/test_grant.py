@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
 from pancode.control.grant import Allowed, Denied, authorize
+from pancode.domain.records import Node
 from tests.unit.pancode.control.world import FLEET, Desk, Puppet
 
 WORKSPACE = {"kind": "git", "repo": "demo-1234", "base": None, "snapshot": "a" * 40}
@@ -83,3 +86,15 @@ def test_without_a_repository_there_is_no_git(desk: Desk) -> None:
     assert order is not None
     assert isinstance(authorize(desk.plane.core, hello(node, order.identity, "push"), "n"), Denied)
     assert isinstance(authorize(desk.plane.core, hello(node, order.identity, "log"), "n"), Allowed)
+
+
+def test_a_machine_that_was_removed_and_came_back_under_another_name(desk: Desk) -> None:
+    node = Puppet(desk, "zz")
+    who = bound(desk, node)
+    with desk.ledger.transaction() as tx:
+        known = tx.get(Node, "zz")
+        assert known is not None
+        tx.put(replace(known, name="aa", removed="removed"))
+    assert isinstance(authorize(desk.plane.core, hello(node, who, "log"), "n"), Allowed)
+    desk.plane.forget_node("zz")
+    assert isinstance(authorize(desk.plane.core, hello(node, who, "log"), "n"), Denied)

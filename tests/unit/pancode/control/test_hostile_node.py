@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.event import Event, Refused
+from node_agent.wire.event import Event, Finding, Refused
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
@@ -16,8 +16,9 @@ from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import WireRefusal, open_as
+from pancode.control.core import MOST_TOLD, TOLD_CHARS
 from pancode.control.heard import MOST_RAISES
-from pancode.domain.records import Audit, Run, RunState, StoredReceipt
+from pancode.domain.records import Audit, Decision, Run, RunState, StoredReceipt
 from tests.unit.pancode.control.world import Desk, Puppet
 
 NESTED = b'{"v":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -153,4 +154,27 @@ def test_what_a_liar_says_of_costs_stays_a_number() -> None:
         fleet.desk.turn()
     assert fleet.desk.rows(StoredReceipt) == []
     fleet.desk.check_books()
+    fleet.still_works()
+
+
+def test_a_node_that_never_stops_talking_does_not_fill_the_ledger() -> None:
+    fleet = Fleet()
+    due = taken(fleet)
+    fleet.liar.start(due)
+    fleet.desk.turn()
+    for _ in range(3):
+        fleet.liar.say(due.identity, Finding(level="info", text="x" * 1_000_000))
+    fleet.desk.turn()
+    told = fleet.desk.rows(Decision, run=due.identity.run)
+    assert max(len(one.detail) for one in told) == TOLD_CHARS
+    core = fleet.desk.plane.core
+    with core.ports.ledger.transaction() as tx:
+        tx.insert(Decision(due.identity.run, MOST_TOLD, 0, "node", "n", "v", ""))
+    for _ in range(3):
+        fleet.liar.say(due.identity, Finding(level="info", text="one more"))
+    fleet.desk.turn()
+    fleet.liar.deliver(due)
+    fleet.desk.turn()
+    kinds = [one.kind for one in fleet.desk.rows(Decision, run=due.identity.run) if one.number > MOST_TOLD]
+    assert kinds == ["settle"]
     fleet.still_works()
