@@ -17,7 +17,7 @@ from pathlib import Path
 
 from docs.runner.blocks import Block, Command, missing
 
-LIMIT_S = 90
+LIMIT_S = 180
 ANSWER = re.compile(r"\[y/N\]: (\w+)$")
 # After a command: its folder and its variables, for the next one.
 _WRAP = """cd "$(cat {cwd})" && . {env}

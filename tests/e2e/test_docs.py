@@ -14,6 +14,7 @@ import pytest
 from docs.runner.blocks import blocks
 from docs.runner.shell import Terminal
 from tests.architecture.sources import ROOT
+from tests.lab import Lab
 
 GUIDES = [*sorted((ROOT / "docs/tutorial").glob("*.md")), *sorted((ROOT / "docs/howto").glob("*.md"))]
 PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -33,7 +34,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def terminal(bundles: Path) -> Iterator[Terminal]:
     """A person's shell in an empty home; afterwards nothing of it is left."""
-    root = Path(tempfile.mkdtemp(prefix="pd-"))
+    root = Path(tempfile.mkdtemp(prefix="pg-"))
     home = root / "home"
     (home / ".pancode").mkdir(mode=0o700, parents=True)
     shutil.copytree(bundles, home / ".pancode/bundles")
@@ -53,3 +54,13 @@ def terminal(bundles: Path) -> Iterator[Terminal]:
 @pytest.mark.parametrize("page", _of("local"), ids=lambda page: page.stem)
 def test_a_page_for_one_machine(page: Path, terminal: Terminal) -> None:
     assert terminal.run_page(page.name, blocks(page), "local") > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", _of("hosts"), ids=lambda page: page.stem)
+def test_a_page_for_two_machines(page: Path, terminal: Terminal, healed: Lab) -> None:
+    """`gpubox` is the first host of the lab, an alias of the person's own SSH configuration."""
+    ssh = terminal.home / ".ssh"
+    ssh.mkdir(mode=0o700)
+    (ssh / "config").write_text(healed.render("ssh_config").replace("Host node1 ", "Host gpubox node1 "))
+    assert terminal.run_page(page.name, blocks(page), "hosts") > 0
