@@ -27,6 +27,8 @@ SOCKET = "api.sock"
 START_S = 60.0
 LOOK_S = 0.05
 ANSWER_S = 120.0
+LAND_S = 4 * 3600.0
+"""A landing runs the gates again, each of which may take an hour."""
 STREAM_S = 45.0
 """A stream that is silent this long is cut: the coordinator speaks at least every 10 s."""
 _LONGEST = 100
@@ -137,9 +139,9 @@ class Client:
         """The answer as plain JSON; ApiError for a refusal of any kind."""
         return self._json("GET", _with(path, query), None)
 
-    def post(self, path: str, body: Json | None = None) -> Any:
+    def post(self, path: str, body: Json | None = None, wait_s: float = ANSWER_S) -> Any:
         """As `get`, for a request that changes something. Never sent twice."""
-        return self._json("POST", path, body or {})
+        return self._json("POST", path, body or {}, wait_s)
 
     def raw(self, path: str, **query: object) -> bytes:
         """The answer's bytes as they are."""
@@ -176,8 +178,8 @@ class Client:
         finally:
             connection.close()
 
-    def _json(self, method: str, path: str, body: Json | None) -> Any:
-        connection, response = self._send(method, path, body, ANSWER_S)
+    def _json(self, method: str, path: str, body: Json | None, wait_s: float = ANSWER_S) -> Any:
+        connection, response = self._send(method, path, body, wait_s)
         try:
             data = _reading(response.read)
         finally:

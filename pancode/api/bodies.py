@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Literal, TypeVar
@@ -88,6 +89,8 @@ class SettleBody(Body):
 class LandBody(Body):
     by: str = "api"
     gates: bool = True
+    anyway: bool = False
+    """Also what did not end as `done`."""
 
 
 class CallerBody(Body):
@@ -148,7 +151,19 @@ def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
         near = nearest(str(error["loc"][-1]), names)
         fix = f"did you mean {near}?" if near is not None else f"it knows {', '.join(names)}"
         return UsageError(f"the request has the unknown key {path!r}", fix=fix, code="unknown_key")
+    if error["type"] == "enum":
+        return _not_one_of(path, exc.errors(include_url=False)[0])
     return UsageError(f"{path or 'the request'}: {error['msg']}", fix=_hint(error), code="bad_value")
+
+
+def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:
+    """A word that is none of those that may stand there, with the nearest of them."""
+    word, known = str(error["input"]), re.findall(r"'([^']*)'", error["ctx"]["expected"])
+    near = nearest(word, known)
+    why = f"did you mean {near}?" if near is not None else ""
+    return UsageError(
+        f"there is no {path} {word!r}", why=why, fix=f"one of {', '.join(known)}", code="bad_value"
+    )
 
 
 def _hint(error: Mapping[str, Any]) -> str:

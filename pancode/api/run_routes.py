@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from node_agent.wire.failure import Outcome
 from pancode.api.bodies import DispatchBody, LandBody, ReasonBody
 from pancode.api.desk import Desk
 from pancode.api.routing import Call, Verb
@@ -16,6 +17,7 @@ from pancode.control.dispatch import Judged, dispatch, dry_run
 from pancode.control.query_receipts import verify
 from pancode.domain.records import Run
 from pancode.domain.resolve import Resolution
+from pancode.errors import WorkspaceError
 
 
 def _dispatch(desk: Desk, call: Call) -> Any:
@@ -126,6 +128,13 @@ def _diff(desk: Desk, call: Call) -> Any:
 def _land(desk: Desk, call: Call) -> Any:
     body: LandBody = call.body
     run = _meant(desk, call)
+    if run.outcome not in (None, Outcome.DONE) and not body.anyway:
+        raise WorkspaceError(
+            f"{run.id} did not end well: {run.outcome}",
+            why=run.reason,
+            fix=f"look: pancode runs diff {run.id}; then: pancode runs land --anyway {run.id}",
+            code="not_done",
+        )
     return {"run": run.id, **desk.coordinator.code.land(run, body.gates)}
 
 

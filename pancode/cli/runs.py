@@ -15,7 +15,7 @@ from pancode.cli.follow import detached, resumed, summary, wait
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import clip, harmless, safe, short_time, table, usd
 from pancode.cli.tell import exit_of
-from pancode.client import Client, path_of
+from pancode.client import LAND_S, Client, path_of
 from pancode.errors import ExitCode
 
 
@@ -225,10 +225,12 @@ def diff(run: str, stat: bool, face: Face) -> None:
 @runs.command(epilog=example("pancode runs land last"))
 @click.argument("run")
 @click.option("--no-gates", is_flag=True, help="Do not run the gates again on the merged tree.")
+@click.option("--anyway", is_flag=True, help="Also the change of a run that did not end as done.")
 @json_option
-def land(run: str, no_gates: bool, face: Face) -> None:
+def land(run: str, no_gates: bool, anyway: bool, face: Face) -> None:
     """Merge a run's change into your tree; on a conflict your files stay byte for byte as they are."""
-    answer = face.client().post(path_of("runs", run, "land"), {"by": who(), "gates": not no_gates})
+    body = {"by": who(), "gates": not no_gates, "anyway": anyway}
+    answer = face.client().post(path_of("runs", run, "land"), body, wait_s=LAND_S)
     face.show(answer, lambda: _landing(answer))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from node_agent.wire.failure import Outcome
@@ -85,14 +86,25 @@ def queued(run: Run) -> Queued:
 
 
 def usage_of(usage: dict[str, Any]) -> UsageShape:
-    """Usage as kept in the ledger; what a node has not said yet is 0 tokens at an unknown cost."""
+    """Usage as kept in the ledger; what a node has not said yet is 0 tokens at an unknown cost.
+
+    Without a receipt there is no source: an amount reported on the way is shown, a zero says nothing.
+    """
     cost = usage.get("cost_usd")
+    source = str(usage.get("cost_source") or ("reported" if cost and Decimal(str(cost)) else "unknown"))
     return {
         "input_tokens": int(usage.get("input_tokens") or 0),
         "output_tokens": int(usage.get("output_tokens") or 0),
-        "cost_usd": None if cost is None else str(cost),
-        "cost_source": str(usage.get("cost_source") or ("reported" if cost is not None else "unknown")),
+        "cost_usd": None if cost is None or source == "unknown" else str(cost),
+        "cost_source": source,
     }
+
+
+def _unless_lost(run: Run, usage: dict[str, Any]) -> dict[str, Any]:
+    """What a lost attempt cost in the end nobody knows, whatever it had reported before."""
+    if run.outcome is Outcome.LOST and usage.get("cost_source") is None:
+        return {**usage, "cost_usd": None}
+    return usage
 
 
 def newest_fence(tx: Transaction, run: Run) -> Fence | None:
@@ -120,7 +132,7 @@ def _shape(core: Core, tx: Transaction, run: Run) -> RunShape:
         "commit": result.get("commit"),
         "files_changed": list(result.get("files_changed") or ()),
         "receipt": result.get("receipt"),
-        "usage": usage_of(usage or {}),
+        "usage": usage_of(_unless_lost(run, usage or {})),
         "notes": _notes(core, tx, run, fence),
         "created_at": at(run.created_ms),
         "started_at": iso(run.started_ms),

@@ -37,6 +37,8 @@ class Rounds:
         """Returns when the current round has ended."""
         self._stopping.set()
         self._thread.join(30)
+        with suppress(PancodeError):
+            self._desk.coordinator.plane.turn()  # the last word: what was asked just now still goes out
 
     def _go(self) -> None:
         failures = 0

@@ -378,6 +378,14 @@ def test_a_diff_is_bytes_and_a_landing_is_told(world: World) -> None:
     assert world.http.post(f"/v1/runs/{run}/land", {}).json()["status"] == "landed"
 
 
+def test_what_did_not_end_well_lands_only_anyway(world: World) -> None:
+    run = world.dispatch()["run"]
+    world.http.post(f"/v1/runs/{run}/stop", {})
+    told = world.problem("POST", f"/v1/runs/{run}/land", {})
+    assert told["code"] == "not_done" and "--anyway" in told["fix"] and told["exit_code"] == 7
+    assert world.http.post(f"/v1/runs/{run}/land", {"anyway": True}).json()["status"] == "landed"
+
+
 def test_what_there_is_to_choose_from(world: World) -> None:
     agents = world.http.get("/v1/agents").json()["agents"]
     assert {"scout", "builder", "red-team"} <= {a["name"] for a in agents}
