@@ -144,6 +144,10 @@ class Owner:
         if pid is not None:
             os.kill(pid, 9)
 
+    def log(self) -> str:
+        """The end of the coordinator's own log, for a failure to tell."""
+        return (self.fleet_home / "run/coordinator.log").read_text()[-3000:]
+
     def coordinator_pid(self) -> int | None:
         try:
             pid = int(json.loads((self.fleet_home / "run/coordinator.pid").read_text())["pid"])

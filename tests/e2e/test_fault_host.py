@@ -1,0 +1,68 @@
+"""A host is frozen, powered off and booted, and lost for good: what its runs then are, and who delivers."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.e2e.fleets import own_fleet, up
+from tests.e2e.ground import Ground
+from tests.e2e.owner import Owner, script, until
+from tests.lab import Lab
+
+pytestmark = pytest.mark.slow
+
+
+def test_frozen_for_longer_than_the_keepalive_and_thawed(fleet: Owner, healed: Lab) -> None:
+    task = "for i in $(seq 1 8); do echo line $i; sleep 0.5; done"
+    run = fleet.dispatch("--runtime", "shell", "--node", "node2", "--workspace", "none", task)
+    fleet.running(run)
+    healed.freeze([2])
+    until(lambda: fleet.state("node2") == "suspect", "node2 is missed", 30)
+    healed.thaw([2])
+    ended = fleet.ended(run, 60)
+    assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, 1), ended
+    assert fleet.run("runs", "logs", run).ok().out == "".join(f"line {i}\n" for i in range(1, 9))
+
+
+def test_powered_off_and_booted_the_agent_is_started_at_contact(fleet: Owner, healed: Lab) -> None:
+    """The attempt that the power took is `infra`; the work is tried once more, from what was salvaged on."""
+    host = Ground(fleet, healed, 2)
+    top = fleet.repository("powered")
+    task = script("write half.txt 'x\\n'", "await /tmp/power-was-off 3")
+    run = fleet.dispatch("--runtime", "scripted", "--node", "node2", task, cwd=top)
+    fleet.running(run)
+    healed.poweroff([2])
+    until(lambda: fleet.state("node2") == "suspect", "node2 is missed", 30)
+    shown = fleet.show(run)
+    assert shown["outcome"] is None, "silence is not an end"
+    healed.boot([2])
+    host.shell("touch /tmp/power-was-off")
+    ended = fleet.ended(run, 60)
+    assert (ended["outcome"], ended["attempt"]) == ("done", 2), ended
+    first = next(a for a in ended["attempts"] if a["attempt"] == 1)
+    assert first["outcome"] == "infra", first
+    assert fleet.state("node2") == "online"
+    assert host.agent() is not None
+
+
+def test_one_without_sshd_at_up_does_not_stop_the_others(healed: Lab) -> None:
+    with own_fleet(healed, [1, 2, 3]) as owner:
+        healed.sshd([2], "stop")
+        said = owner.run("fleet", "up", "node1", "node2", "node3", "--json", timeout_s=120)
+        assert said.code == 20, said
+        answer = said.json()
+        assert {r["node"]: r["ok"] for r in answer["results"]} == {
+            "node1": True,
+            "node2": False,
+            "node3": True,
+        }
+        (problem,) = next(r for r in answer["results"] if r["node"] == "node2")["problems"]
+        assert problem["what"] and problem["fix"], problem
+        began = time.monotonic()
+        assert owner.run("fleet", "up", "node2").code == 6, "all of them failed"
+        assert time.monotonic() - began < 30
+        healed.sshd([2], "start")
+        up(owner, 2)
+        assert owner.state("node2") == "online"
