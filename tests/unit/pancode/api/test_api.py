@@ -380,7 +380,8 @@ def test_a_diff_is_bytes_and_a_landing_is_told(world: World) -> None:
 
 def test_what_did_not_end_well_lands_only_anyway(world: World) -> None:
     run = world.dispatch()["run"]
-    world.http.post(f"/v1/runs/{run}/stop", {})
+    world.node.deliver(world.claim(), **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
+    world.desk.turn()
     told = world.problem("POST", f"/v1/runs/{run}/land", {})
     assert told["code"] == "not_done" and "--anyway" in told["fix"] and told["exit_code"] == 7
     assert world.http.post(f"/v1/runs/{run}/land", {"anyway": True}).json()["status"] == "landed"
