@@ -170,7 +170,7 @@ BUGS = (
         "restored",
         _to(journals, "_strange", _nothing),
         25,
-        8,
+        36,
     ),
     Bug("a node takes orders that are for others", "enemy", _to(intake, "judge", _anybodys_order), 60),
     Bug("a node starts what was stopped before", "cuts", _to(accept, "_never", lambda *_: None), 80),
