@@ -109,6 +109,8 @@ NODES: Mapping[NodeState, str] = {
     NodeState.LOST: "not heard for {lost}: attempts there end as `lost`, until a receipt comes after all",
     NodeState.DRAINING: "takes nothing new, something still runs",
     NodeState.DRAINED: "takes nothing new, nothing runs",
+    NodeState.HALTED: "its owner took its node agent down (`pancode fleet down NODE`): gets nothing new; "
+    "what runs there goes on and is not lost",
     NodeState.REMOVED: "no longer of the fleet, and proven clean",
     NodeState.NOT_CLEANED: "no longer of the fleet, and could not be reached: cleaned at the next contact",
 }

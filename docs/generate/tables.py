@@ -171,7 +171,9 @@ def _nodes() -> list[str]:
             "Decided from the age of the newest beat of the coordinator that the node has echoed, in time "
             "in which the coordinator itself was awake and could reach its Redis. A gap in its own pulse "
             f"moves every deadline. The pulse comes every {rules.beat_ms // 1000} s; an ask for work is "
-            f"valid for {limits.ask_ms // 1000} s."
+            f"valid for {limits.ask_ms // 1000} s. The time until `lost` stands still also while the "
+            "coordinator does not try to reach that node: it is halted, or its link stopped at something "
+            "that only a person can mend (a changed host key, a refused login)."
         ),
         table(
             ("State", "Meaning"),

@@ -15,7 +15,9 @@ _BAD = {
     "error", "verify_failed", "infra", "lost", "timeout", "stalled", "policy_violation", "budget_exceeded",
     "TAMPERED", "UNSIGNED", "UNKNOWN_KEY", "NOT_FOUND", "unreachable", "refused",
 }  # fmt: skip
-_WARN = {"blocked", "interrupted", "suspect", "draining", "drained", "interrupting", "new", "warning"}
+_WARN = {
+    "blocked", "interrupted", "suspect", "draining", "drained", "halted", "interrupting", "new", "warning",
+}  # fmt: skip
 
 
 def paint(text: str, colour: str, stream: TextIO | None = None) -> str:

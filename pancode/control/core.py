@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from decimal import Decimal
@@ -13,7 +13,7 @@ from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.control import Control, ControlBody
 from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.domain import books
-from pancode.domain.fleet import Deadlines, Heard, NodeView, Watch, awake_since, view
+from pancode.domain.fleet import REACHED, Deadlines, Heard, NodeView, Reaching, Watch, awake_since, view
 from pancode.domain.records import (
     Attempt,
     Audit,
@@ -74,6 +74,8 @@ class Live:
 
     watch: Watch
     heard: dict[str, Heard] = field(default_factory=dict)
+    reaching: dict[str, Reaching] = field(default_factory=dict)
+    """By node, as the links' own thread says it; a node that is not named is tried."""
     raw: dict[str, bytes] = field(default_factory=dict)
     """The heartbeat envelope as last seen, so that the same bytes are not verified again."""
     inventories: dict[str, tuple[FleetTime, str]] = field(default_factory=dict)
@@ -120,6 +122,7 @@ class Core:
         self.fleet = fleet
         self.rules = rules
         self.lock = threading.RLock()
+        self._reaching_lock = threading.Lock()
         self.epoch = 0
         start = ports.clock.boot_ms()
         self.live = Live(Watch(started_ms=start, last_ms=start))
@@ -159,7 +162,18 @@ class Core:
             told = self.live.inventories.get(node.tag)
             echoed = self.live.echoed_ms.get(node.tag)
             heard = replace(heard, inventoried=told[1] if told else "", echo_ms=echoed)
-        return view(node, heard, self.now(), self.live.watch, self.rules.deadlines)
+        watch, limits = self.live.watch, self.rules.deadlines
+        return view(node, heard, self.now(), watch, limits, self.reaching(node.name))
+
+    def reaching(self, name: str) -> Reaching:
+        """Whether we try to reach that node."""
+        return self.live.reaching.get(name, REACHED)
+
+    def note_reaching(self, name: str, edit: Callable[[Reaching], Reaching]) -> None:
+        """Something about it changed; never waits for a round, as the links' own thread says it."""
+        with self._reaching_lock:
+            known = self.reaching(name)
+            self.live.reaching[name] = known.became(edit(known), self.ports.clock.boot_ms())
 
     def views(self, tx: Transaction) -> list[NodeView]:
         return [self.view_of(node) for node in tx.find(Node)]

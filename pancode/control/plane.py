@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 from node_agent.wire.signing import SigningKey
@@ -97,6 +98,17 @@ class Plane:
         """Change a machine's labels, slots, pause or way to reach it."""
         with self.core.lock:
             return inventory.change(self.core, name, edit)
+
+    def put_link(self, name: str, trying: bool, why: str = "", fix: str = "") -> None:
+        """Whether we try to reach a machine: while we do not, nothing that it has is given up as lost.
+
+        Waits for no round, and may be said again.
+        """
+        self.core.note_reaching(name, lambda r: replace(r, trying=trying, why=why, fix=fix))
+
+    def put_halted(self, name: str, halted: bool) -> None:
+        """Whether a person took its node agent down. As `put_link`; not kept over a restart."""
+        self.core.note_reaching(name, lambda r: replace(r, halted=halted))
 
     def drain(self, name: str, reason: str | None, by: str) -> Node:
         """Start nothing new on a machine, or take it back (reason None)."""

@@ -6,7 +6,7 @@ from node_agent.wire.heartbeat import Heartbeat
 from pancode.control.core import Core, open_fences
 from pancode.control.query import at
 from pancode.control.query_shapes import FleetShape, Json, NodeShape
-from pancode.domain.fleet import NodeState, NodeView
+from pancode.domain.fleet import NodeState, NodeView, Reaching
 from pancode.domain.lifecycle import holds_slot
 from pancode.domain.names import not_found
 from pancode.domain.records import Node, Setting
@@ -92,7 +92,7 @@ def _node(core: Core, tx: Transaction, view: NodeView, since: Since) -> NodeShap
         "clock_skew_s": skew,
         "disk_free": facts.disk_free if facts is not None else None,
         "isolation": facts.isolation.value if facts is not None else None,
-        "problems": _problems(view, beat, skew),
+        "problems": _problems(view, core.reaching(view.node.name), skew),
     }
 
 
@@ -123,8 +123,9 @@ def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
     return told
 
 
-def _problems(view: NodeView, beat: Heartbeat | None, skew: float | None) -> list[Json]:
-    found = _state_problem(view)
+def _problems(view: NodeView, reaching: Reaching, skew: float | None) -> list[Json]:
+    beat = view.heard.heartbeat if view.heard is not None else None
+    found = _state_problem(view, reaching)
     if beat is not None:
         found += [{"what": p.what, "fix": p.fix} for p in beat.facts.problems]
         runtimes = [r for r in beat.facts.runtimes if r.state in ("not_logged_in", "unknown_version")]
@@ -135,8 +136,10 @@ def _problems(view: NodeView, beat: Heartbeat | None, skew: float | None) -> lis
     return found
 
 
-def _state_problem(view: NodeView) -> list[Json]:
+def _state_problem(view: NodeView, reaching: Reaching) -> list[Json]:
     name = view.node.name
+    if view.state in _SILENT and not reaching.trying and reaching.why:
+        return [{"what": f"{name} is {view.state}: {reaching.why}", "fix": reaching.fix}]
     if view.state in (NodeState.NEW, *_SILENT):
         words = "was never brought up" if view.state is NodeState.NEW else f"is {view.state}"
         return [{"what": f"{name} {words}", "fix": f"pancode fleet up {name}"}]

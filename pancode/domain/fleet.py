@@ -21,16 +21,56 @@ class NodeState(StrEnum):
     LOST = "lost"
     DRAINING = "draining"
     DRAINED = "drained"
+    HALTED = "halted"
     REMOVED = "removed"
     NOT_CLEANED = "removed, not cleaned"
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A time in which the coordinator slept, was frozen or could not reach its own Redis."""
+    """A time in which the coordinator slept, was frozen, could not reach its own Redis, or did not try."""
 
     start_ms: int
     length_ms: int
+
+    @property
+    def end_ms(self) -> int:
+        return self.start_ms + self.length_ms
+
+
+KEPT_MS = 86_400_000
+"""Gaps that ended longer ago than this are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reaching:
+    """Whether we try to reach one node, and when we did not: its silence of that time gives nothing up."""
+
+    trying: bool = True
+    """False: its link is stopped, which only a person can mend (a changed host key, a refused login)."""
+    halted: bool = False
+    """A person took its node agent down; only a person starts it again."""
+    why: str = ""
+    fix: str = ""
+    since_ms: int = 0
+    """Of the gap that is still open."""
+    past: tuple[Gap, ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        return self.halted or not self.trying
+
+    def became(self, after: Reaching, now_ms: int) -> Reaching:
+        """`after` says what is so from now on."""
+        if after.idle == self.idle:
+            return after
+        if after.idle:
+            return replace(after, since_ms=now_ms)
+        return replace(after, past=tuple(g for g in self.gaps(now_ms) if now_ms - g.end_ms < KEPT_MS))
+
+    def gaps(self, now_ms: int) -> tuple[Gap, ...]:
+        """All of them, the one that is still open included."""
+        return (*self.past, Gap(self.since_ms, now_ms - self.since_ms)) if self.idle else self.past
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +119,12 @@ class NodeView:
 
 
 def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
-    """Milliseconds from `since_ms` to `now_ms` in which the coordinator was awake and looking."""
-    lost = 0
-    for gap in gaps:
-        start, end = max(gap.start_ms, since_ms), min(gap.start_ms + gap.length_ms, now_ms)
-        lost += max(0, end - start)
-    return max(0, now_ms - since_ms - lost)
+    """Milliseconds from `since_ms` to `now_ms` outside of the gaps, which may overlap."""
+    waking, at = 0, since_ms
+    for gap in sorted(gaps, key=lambda g: g.start_ms):
+        waking += max(0, min(gap.start_ms, now_ms) - at)
+        at = max(at, gap.end_ms)
+    return waking + max(0, now_ms - at)
 
 
 def silence(heard: Heard | None, now: FleetTime, started_ms: int, gaps: Sequence[Gap]) -> tuple[int, bool]:
@@ -99,13 +139,11 @@ def silence(heard: Heard | None, now: FleetTime, started_ms: int, gaps: Sequence
 
 
 def state_of(node: Node, silent_ms: int, ever: bool, busy: bool, limits: Deadlines) -> NodeState:
-    """The one state that is shown; the owner's settings show only while the node is heard."""
+    """The one state that is shown, but for `halted` and `lost`; a drain shows only while it is heard."""
     if node.removed is not None:
         return NodeState.REMOVED if node.removed == NodeState.REMOVED else NodeState.NOT_CLEANED
     if node.tag is None:
         return NodeState.NEW
-    if silent_ms >= limits.lost_ms:
-        return NodeState.LOST
     if silent_ms >= limits.unreachable_ms:
         return NodeState.UNREACHABLE
     if not ever or silent_ms >= limits.suspect_ms:
@@ -113,6 +151,10 @@ def state_of(node: Node, silent_ms: int, ever: bool, busy: bool, limits: Deadlin
     if node.draining is not None:
         return NodeState.DRAINING if busy else NodeState.DRAINED
     return NodeState.ONLINE
+
+
+REACHED = Reaching()
+_SETTLED = (NodeState.NEW, NodeState.REMOVED, NodeState.NOT_CLEANED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,22 +170,34 @@ class Watch:
         pause = now_ms - self.last_ms
         if reached and pause <= tolerance_ms:
             return replace(self, last_ms=now_ms)
-        kept = tuple(g for g in self.gaps if now_ms - g.start_ms < 86_400_000)
+        kept = tuple(g for g in self.gaps if now_ms - g.end_ms < KEPT_MS)
         gap = Gap(self.last_ms, pause)
-        if kept and kept[-1].start_ms + kept[-1].length_ms == gap.start_ms:
+        if kept and kept[-1].end_ms == gap.start_ms:
             gap = Gap(kept[-1].start_ms, kept[-1].length_ms + pause)
             kept = kept[:-1]
         return replace(self, last_ms=now_ms, gaps=(*kept, gap))
 
 
-def view(node: Node, heard: Heard | None, now: FleetTime, watch: Watch, limits: Deadlines) -> NodeView:
+def view(
+    node: Node,
+    heard: Heard | None,
+    now: FleetTime,
+    watch: Watch,
+    limits: Deadlines,
+    reaching: Reaching = REACHED,
+) -> NodeView:
     """Everything that is decided about one node from one moment's facts."""
     silent_ms, ever = silence(heard, now, watch.started_ms, watch.gaps)
+    # What is bound next asks how long nothing was heard; what is given up, how long nothing could be heard.
+    missed_ms, _ = silence(heard, now, watch.started_ms, (*watch.gaps, *reaching.gaps(now.ms)))
     busy = bool(heard and heard.heartbeat.ask.open)
     state = state_of(node, silent_ms, ever, busy, limits)
+    if state not in _SETTLED:
+        state = NodeState.LOST if missed_ms >= limits.lost_ms else state
+        state = NodeState.HALTED if reaching.halted else state
     echo = heard.heartbeat.echo if heard else None
     fresh = ever and silent_ms <= limits.ask_ms and echo is not None and echo.epoch == now.epoch
     inventoried = heard is not None and heard.inventoried == heard.heartbeat.nonce
     asks = fresh and inventoried and state is NodeState.ONLINE and node.paused is None
-    given_up = node.tag is not None and silent_ms >= limits.lost_ms
+    given_up = node.tag is not None and missed_ms >= limits.lost_ms
     return NodeView(node, state, silent_ms if ever else None, heard, asks, given_up)

@@ -125,6 +125,8 @@ def _not_now(view: NodeView, free: Mapping[str, int]) -> str:
         return f"{name} is paused: {view.node.paused}"
     if view.node.draining is not None:
         return f"{name} is draining: {view.node.draining}"
+    if view.state is NodeState.HALTED:
+        return f"{name} is halted (pancode fleet up {name})"
     if view.state is not NodeState.ONLINE:
         return f"{name} is {view.state}"
     if not view.asks:

@@ -178,6 +178,7 @@ class BringUp:
         settings = {
             "fleet": self.parts.fleet,
             "name": name,
+        self.parts.plane.put_halted(name, False)
             "tag": tag,
             "slots": node.slots,
             "redis": {"user": node_user(tag), "password_file": "key/redis.password"},

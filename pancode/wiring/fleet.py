@@ -15,6 +15,7 @@ from pancode.adapters.ssh.connect import presented_key
 from pancode.adapters.ssh.errors import ConnectError, LinkFault
 from pancode.adapters.ssh.hostkey import Changed, HostKey, compare
 from pancode.adapters.ssh.knownhosts import known_key
+from pancode.adapters.ssh.link import LinkKind, LinkState
 from pancode.adapters.ssh.target import Overrides, Places, Target, resolve
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import Node
@@ -53,13 +54,16 @@ class Fleet:
         self._bringup = BringUp(parts, links, bundles)
         links.on_contact = self._contact
         links.silent = self._silent
+        links.on_state = self._tried
 
     def start(self) -> None:
         """Admit every enrolled node to Redis, and begin to keep its link."""
         self.admit_all()
         self._tending = self.loop.begin(self.links.tend())
         for node in self._nodes():
-            if node.tag is not None and Reach.of(node).installed_home is not None:
+            reach = Reach.of(node)
+            self.parts.plane.put_halted(node.name, reach.halted)
+            if node.tag is not None and reach.installed_home is not None:
                 self.loop.call(self.links.keep(node.name), 30)
 
     def admit_all(self) -> None:
@@ -109,6 +113,8 @@ class Fleet:
         """Pin the key that the host presents now, after a person has looked; its link starts anew."""
 
         def pin(node: Node) -> Node:
+        self.parts.plane.put_link(name, trying=True)  # whatever was said of an earlier one of that name
+        self.parts.plane.put_halted(name, False)
             reach = Reach.of(node)
             pins = {**reach.pins, **found.hops, found.target.endpoint: found.host_key}
             return replace(node, target=replace(reach, target=found.target, pins=pins).data())
@@ -139,6 +145,7 @@ class Fleet:
         """Take out all that we brought and prove it; a node that is away is revoked and cleaned later."""
         node = self._known(name)
         self.parts.plane.revoke(name)
+            self.parts.plane.put_halted(node.name, True)
         return self.loop.call(self._bringup.remove(node, report, agent_path))
 
     def _each(
@@ -172,6 +179,12 @@ class Fleet:
         return node is not None and node.tag is not None and self.parts.plane.view(name).state in _QUIET
 
     def _nodes(self) -> list[Node]:
+    def _tried(self, name: str, state: LinkState) -> None:
+        """A link that waits for a person, or that is not kept, tries nothing."""
+        trying = state.kind not in (LinkKind.STOPPED, LinkKind.CLOSED)
+        fix = state.error.fix if state.error is not None else ""
+        self.parts.plane.put_link(name, trying, "" if trying else state.why, fix)
+
         with self.parts.plane.core.ports.ledger.transaction() as tx:
             return [n for n in tx.find(Node) if n.removed != NodeState.REMOVED.value]
 

@@ -56,6 +56,8 @@ class Links:
         """Called, in a thread, when a link came up, and every minute while it is up."""
         self.silent: Callable[[str], bool] = lambda _name: False
         """Called in a thread: whether the node is not heard although it should be."""
+        self.on_state: Callable[[str, LinkState], None] = lambda _name, _state: None
+        """Called in the event loop's thread for each new state of a link; must not block."""
 
     # -- connections -----------------------------------------------------------------------------
 
@@ -174,6 +176,7 @@ class Links:
 
     def _changed(self, name: str, state: LinkState) -> None:
         log.info("link %s: %s %s", name, state.kind, state.why)
+        self.on_state(name, state)
         if state.kind is LinkKind.UP:
             task = asyncio.get_running_loop().create_task(self._contact(name))
             self._tasks.add(task)
