@@ -6,8 +6,9 @@ again after a lost answer gives the same job and not a second one.
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +21,7 @@ from redis.retry import Retry
 from node_agent.ear import Ear
 from node_agent.ports import Claimed, LinkDown, Sent
 from node_agent.rqworker import (
-    CLAIM,
-    HEARTBEAT,
     KEEP_CLOSED_S,
-    SETTLE,
     NodeWorker,
     PoisonError,
     envelope_of,
@@ -32,6 +30,7 @@ from node_agent.rqworker import (
 )
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock, Ids
+from node_agent.wire.scripts import CLAIM, HEARTBEAT, SETTLE
 
 Place = str | tuple[str, int]
 """Path of a unix socket, or host and port."""
@@ -50,6 +49,17 @@ class UplinkTempo:
 
     answer_s: float = ANSWER_S
     ping_s: float = 5.0
+
+
+class _Script:
+    """A script that the coordinator has loaded; NoScriptError until it has (the server was restarted)."""
+
+    def __init__(self, client: Any, text: str) -> None:
+        self._client = client
+        self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    def __call__(self, *, args: Sequence[Any]) -> Any:
+        return self._client.evalsha(self._digest, 0, *args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +203,7 @@ class RedisUplink:
 
     def _open(self, place: Place) -> _Line:
         client = self._client(place, self._tempo.answer_s)
-        claim, settle, heartbeat = map(client.register_script, (CLAIM, SETTLE, HEARTBEAT))
+        claim, settle, heartbeat = (_Script(client, text) for text in (CLAIM, SETTLE, HEARTBEAT))
         return _Line(place, client, claim, settle, heartbeat, NodeWorker(self._tag, client, self._clock))
 
     def _client(self, place: Place, answer_s: float) -> Any:

@@ -14,6 +14,7 @@ from redis import exceptions as raised
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.scripts import OF_NODES
 from pancode.adapters.redis_bus import scripts
 from pancode.adapters.redis_bus.fair import take_fairly
 from pancode.adapters.redis_bus.jobs import iso, order_job, result_entry, ticket_job
@@ -133,11 +134,10 @@ class RedisBus:
             pipe.execute()
 
     def set_beat(self, tag: str, envelope: str) -> None:
-        with self._doing("set_beat") as client:
-            with client.pipeline(transaction=False) as both:
-                both.set(keys.beat_key(tag), envelope)
-                both.publish(keys.hint_channel(tag), "1")
-                both.execute()
+        with self._doing("set_beat") as client, client.pipeline(transaction=False) as both:
+            both.set(keys.beat_key(tag), envelope)
+            both.publish(keys.hint_channel(tag), "1")
+            both.execute()
 
     def heartbeat(self, tag: str) -> bytes | None:
         with self._doing("heartbeat") as client:
@@ -173,6 +173,8 @@ class RedisBus:
 
     def admit_node(self, tag: str, password: str) -> None:
         with self._doing("admit_node") as client:
+            for text in OF_NODES:
+                client.script_load(text)
             client.execute_command("ACL", "SETUSER", node_user(tag), *node_rules(tag, password))
             self._save_users(client)
 

@@ -7,7 +7,7 @@ import hashlib
 from node_agent.wire import keys
 
 CONNECTION = "auth hello ping"
-SCRIPTS = "evalsha script|load time"
+SCRIPTS = "evalsha time"
 JOB_COMMANDS = "hset hget hmget hdel hincrby exists del expire zadd zrem zrange xadd"
 JOB_KEYS = ("job", "execution", "executions", "results")
 

@@ -63,6 +63,7 @@ def test_killed_server_comes_back_with_everything(valkey_site: Site) -> None:
     with pytest.raises(LinkDown):
         node.claim()
     site.server.start()
+    site.bus.admit_node(TAG, PASSWORD)  # as `mend` does: the scripts of nodes are gone with the process
     assert len(site.bus.read_up([TAG], 100, 0)) == 50
     assert len(node.controls("0")) == 50
     assert site.bus.heartbeat(TAG) == b"heart"
