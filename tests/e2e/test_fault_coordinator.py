@@ -1,4 +1,4 @@
-"""The coordinator is killed during a run, around the enqueue, at settlement; frozen: nothing is lost."""
+"""The coordinator is killed during a run, around the enqueue, at settlement: nothing is lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from decimal import Decimal
 
 import pytest
 
-from tests.e2e.fleets import IMPATIENT, own_fleet, up
 from tests.e2e.ground import Ground, coordinator_pid, kill_coordinator, money
 from tests.e2e.owner import Owner, until
 from tests.lab import Lab
@@ -81,23 +80,3 @@ def test_killed_at_settlement(fleet: Owner, lab: Lab) -> None:
         assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
         until(lambda run=run: host.cleaned(run), f"{run} is acknowledged ({ms} ms)", 40)  # type: ignore[misc]
     assert Decimal(money(fleet)[1]) == 0, "no hold is left"
-
-
-def test_frozen_for_longer_than_every_deadline_nothing_is_declared_lost(lab: Lab) -> None:
-    with own_fleet(lab, [1, 2], timing=IMPATIENT) as owner:
-        up(owner, 1, 2)
-        short, long = (
-            owner.dispatch("--runtime", "shell", "--node", node, "--workspace", "none", f"sleep {s}; echo ok")
-            for node, s in (("node1", 4), ("node2", 16))
-        )
-        for run in (short, long):
-            owner.running(run)
-        pid = kill_coordinator(owner, signal.SIGSTOP)
-        time.sleep(12)  # `lost` is 8 s here
-        os.kill(pid, signal.SIGCONT)
-        for run in (short, long):
-            ended = owner.ended(run, 60)
-            assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, 1), ended
-            story = owner.ask("why", run)["decisions"]
-            assert not [d for d in story if d["verdict"] == "lost"], story
-        assert {n["state"] for n in owner.nodes().values()} == {"online"}
