@@ -184,7 +184,12 @@ KINDS: dict[str, Kind] = {
         ),
     )
 }
-NAMES = tuple(KINDS)
+NOT_YET = "restored"
+"""A ledger put back from a backup: about one schedule in sixty still has an identity that names two orders.
+
+The cure is known (an epoch that is kept outside the ledger) and not built. By hand: `Schedule(seed, NOT_YET)`.
+"""
+NAMES = tuple(name for name in KINDS if name != NOT_YET)
 
 
 def kind_of(seed: int) -> Kind:
