@@ -187,7 +187,7 @@ KINDS: dict[str, Kind] = {
 NOT_YET = "restored"
 """A ledger put back from a backup: about one schedule in sixty still has an identity that names two orders.
 
-The cure is known (an epoch that is kept outside the ledger) and not built. By hand: `Schedule(seed, NOT_YET)`.
+The cure is known (an epoch that is kept outside the ledger), not built. By hand: `Schedule(seed, NOT_YET)`.
 """
 NAMES = tuple(name for name in KINDS if name != NOT_YET)
 
