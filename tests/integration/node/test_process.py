@@ -21,7 +21,8 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.signing import PublicKey
 from tests.integration.git.repos import tree_of
 from tests.integration.node.node_world import processes_of, until
-from tests.integration.node.process_world import ProcessWorld, cli
+from tests.integration.node.process_world import PASSWORD, ProcessWorld, cli
+from tests.unit.node_agent.stage import TAG
 
 MARKS = "accepted prepared spawned exited committed gated pushed receipted".split()
 
@@ -94,6 +95,7 @@ def test_redis_is_killed_and_comes_back(world: ProcessWorld) -> None:
     world.reached(order.identity, "exited")
     assert world.process is not None and world.process.poll() is None
     world.valkey.start()
+    world.bus.admit_node(TAG, PASSWORD)  # as the coordinator does when it mends its Redis
     assert world.ended(order.identity, 60).outcome is Outcome.DONE
 
 
