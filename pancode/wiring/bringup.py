@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from pancode.wiring.home import Home
 from pancode.wiring.links import Links
 from pancode.wiring.nodes import Reach
 
+log = logging.getLogger("pancode.bringup")
 Report = Callable[[str, StepReport], None]
 """(node, step): progress of a bring-up or removal."""
 HEARD_S = 60
@@ -91,7 +93,7 @@ class BringUp:
             out = await self._with_remote(node.name, agent_path, work)
         except PancodeError as error:
             said(StepReport(StepName.CONNECT, StepState.FAILED, str(error), loop.time() - began))
-            return UpResult(node.name, False, (_problem(error),), (), loop.time() - began)
+            return UpResult(node.name, False, (problem_of(error),), (), loop.time() - began)
         problems = tuple({"what": p.what, "fix": p.fix, "weight": p.weight.value} for p in out.problems)
         return UpResult(node.name, out.ok, problems, tuple(out.changed), loop.time() - began)
 
@@ -105,7 +107,7 @@ class BringUp:
                 node.name, agent_path, lambda remote: halt(remote, self.parts.fleet, said, home)
             )
         except PancodeError as error:
-            return UpResult(node.name, False, (_problem(error),), (), loop.time() - began)
+            return UpResult(node.name, False, (problem_of(error),), (), loop.time() - began)
         return UpResult(node.name, True, (), ("stopped",) if ended else (), loop.time() - began)
 
     async def remove(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
@@ -120,10 +122,10 @@ class BringUp:
                 removed = await take_out(Remote(session), self.parts.fleet, said, reach.node_home)
             finally:
                 await session.close()
-        except PancodeError as error:
+        except Exception as error:
             if reach.installed_home is not None:
                 await self.links.keep(node.name)
-            problem = {**_problem(error), "fix": "nothing: it is cleaned when it is back"}
+            problem = {**problem_of(error), "fix": "nothing: it is cleaned when it is back"}
             return UpResult(node.name, False, (problem,), (), loop.time() - began)
         if removed.left:
             left = {"what": f"left there: {', '.join(removed.left)}", "fix": f"pancode node rm {node.name}"}
@@ -174,11 +176,11 @@ class BringUp:
             return replace(row, target=reach.data())
 
         self.parts.plane.change_node(name, settle)
+        self.parts.plane.put_halted(name, False)
         password = self.admit(tag)
         settings = {
             "fleet": self.parts.fleet,
             "name": name,
-        self.parts.plane.put_halted(name, False)
             "tag": tag,
             "slots": node.slots,
             "redis": {"user": node_user(tag), "password_file": "key/redis.password"},
@@ -238,6 +240,11 @@ def _for_node(report: Report, name: str) -> Callable[[StepReport], None]:
     return say
 
 
-def _problem(error: PancodeError) -> dict[str, str]:
+def problem_of(error: Exception) -> dict[str, str]:
+    """As `fleet up` shows it; what nobody foresaw is logged whole."""
+    if not isinstance(error, PancodeError):
+        log.error("a node's own failure", exc_info=error)
+        what = f"{type(error).__name__}: {error}"
+        return {"what": what, "fix": "an error of PanCode itself: see run/coordinator.log", "weight": "stop"}
     what = f"{error}: {error.why}" if error.why else str(error)
     return {"what": what, "fix": error.fix, "weight": "stop"}

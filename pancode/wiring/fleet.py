@@ -20,7 +20,7 @@ from pancode.adapters.ssh.target import Overrides, Places, Target, resolve
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import Node
 from pancode.errors import NotFoundError
-from pancode.wiring.bringup import BringUp, FleetParts, Report, UpResult
+from pancode.wiring.bringup import BringUp, FleetParts, Report, UpResult, problem_of
 from pancode.wiring.links import Links
 from pancode.wiring.loop import LoopThread
 from pancode.wiring.nodes import Reach, login_for
@@ -51,6 +51,7 @@ class Fleet:
         self.parts = parts
         self.loop = loop
         self.links = links
+        self._cleaned_ms: dict[str, int] = {}
         self._bringup = BringUp(parts, links, bundles)
         links.on_contact = self._contact
         links.silent = self._silent
@@ -107,14 +108,14 @@ class Fleet:
         count = self.parts.slots if slots is None else slots
         node = Node(name, self.parts.clock.wall_ms(), reach.data(), dict(labels), count)
         self.parts.plane.add_node(node)
+        self.parts.plane.put_link(name, trying=True)  # whatever was said of an earlier one of that name
+        self.parts.plane.put_halted(name, False)
         return node
 
     def trust(self, found: Found) -> None:
         """Pin the key that the host presents now, after a person has looked; its link starts anew."""
 
         def pin(node: Node) -> Node:
-        self.parts.plane.put_link(name, trying=True)  # whatever was said of an earlier one of that name
-        self.parts.plane.put_halted(name, False)
             reach = Reach.of(node)
             pins = {**reach.pins, **found.hops, found.target.endpoint: found.host_key}
             return replace(node, target=replace(reach, target=found.target, pins=pins).data())
@@ -137,24 +138,38 @@ class Fleet:
         """End the node agents of these nodes (none given: all); their attempts go on and deliver later."""
         nodes = [self._known(name) for name in names] or self._nodes()
         ready = [n for n in nodes if Reach.of(n).installed_home is not None]
-        for node in ready:
-            self.parts.plane.change_node(node.name, _halt)
-        return self._each(self._bringup.down, ready, report, agent_path)
+        return self._each(self._down, ready, report, agent_path)
 
     def remove(self, name: str, report: Report, agent_path: str | None = None) -> UpResult:
         """Take out all that we brought and prove it; a node that is away is revoked and cleaned later."""
         node = self._known(name)
         self.parts.plane.revoke(name)
-            self.parts.plane.put_halted(node.name, True)
-        return self.loop.call(self._bringup.remove(node, report, agent_path))
+        (result,) = self._each(self._bringup.remove, [node], report, agent_path)
+        return result
 
     def _each(
         self, work: One, nodes: Sequence[Node], report: Report, agent_path: str | None
     ) -> list[UpResult]:
+        """All at once; what goes wrong with one, whatever it is, is that one's result."""
+
+        async def one(node: Node) -> UpResult:
+            try:
+                return await work(node, report, agent_path)
+            except Exception as error:
+                return UpResult(node.name, False, (problem_of(error),))
+
         async def together() -> list[UpResult]:
-            return list(await asyncio.gather(*(work(node, report, agent_path) for node in nodes)))
+            return list(await asyncio.gather(*(one(node) for node in nodes)))
 
         return self.loop.call(together())
+
+    async def _down(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
+        def halt() -> None:
+            self.parts.plane.change_node(node.name, _halt)
+            self.parts.plane.put_halted(node.name, True)
+
+        await asyncio.to_thread(halt)
+        return await self._bringup.down(node, report, agent_path)
 
     def _include_this_machine(self) -> None:
         """A fleet begins with the machine it is started on; once its owner took it out, it stays out."""
@@ -169,9 +184,25 @@ class Fleet:
         """A node is reached: let it into Redis (which may have forgotten it); clean it if it was removed."""
         node = self._node(name)
         if node is not None and node.removed == NodeState.NOT_CLEANED.value:
-            self.loop.begin(self._bringup.remove(node, lambda _node, _step: None, None))
+            if self._may_clean(name):
+                self.loop.begin(self._bringup.remove(node, lambda _node, _step: None, None))
         elif node is not None and node.tag is not None:
             self._bringup.admit(node.tag)
+
+    def _may_clean(self, name: str) -> bool:
+        """Each try ends the link and dials anew, which is a contact: one in the time of a tending will do."""
+        now = self.parts.clock.mono_ms()
+        last = self._cleaned_ms.get(name)
+        if last is not None and now - last < self.links.settings.tend_s * 1000:
+            return False
+        self._cleaned_ms[name] = now
+        return True
+
+    def _tried(self, name: str, state: LinkState) -> None:
+        """A link that waits for a person, or that is not kept, tries nothing."""
+        trying = state.kind not in (LinkKind.STOPPED, LinkKind.CLOSED)
+        fix = state.error.fix if state.error is not None else ""
+        self.parts.plane.put_link(name, trying, "" if trying else state.why, fix)
 
     def _silent(self, name: str) -> bool:
         """Whether nothing was heard of the node for so long that its agent may have died."""
@@ -179,12 +210,6 @@ class Fleet:
         return node is not None and node.tag is not None and self.parts.plane.view(name).state in _QUIET
 
     def _nodes(self) -> list[Node]:
-    def _tried(self, name: str, state: LinkState) -> None:
-        """A link that waits for a person, or that is not kept, tries nothing."""
-        trying = state.kind not in (LinkKind.STOPPED, LinkKind.CLOSED)
-        fix = state.error.fix if state.error is not None else ""
-        self.parts.plane.put_link(name, trying, "" if trying else state.why, fix)
-
         with self.parts.plane.core.ports.ledger.transaction() as tx:
             return [n for n in tx.find(Node) if n.removed != NodeState.REMOVED.value]
 

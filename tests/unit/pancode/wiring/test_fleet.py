@@ -1,0 +1,106 @@
+"""What goes wrong with one node is that node's result; the others go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from node_agent.wire.signing import SigningKey
+from pancode.adapters.ssh.errors import ConnectError, LinkFault
+from pancode.adapters.ssh.link import LinkKind, LinkState
+from pancode.adapters.ssh.target import Target
+from pancode.domain.fleet import NodeState
+from pancode.domain.records import Node
+from pancode.wiring.bringup import Report, UpResult
+from pancode.wiring.fleet import Fleet
+from pancode.wiring.loop import LoopThread
+from pancode.wiring.nodes import Reach
+from tests.unit.pancode.control.world import Desk
+
+
+class Hands:
+    """Bring-up of which nothing but its end is real; `bad` ends in a way that nobody foresaw."""
+
+    def __init__(self) -> None:
+        self.did: list[tuple[str, str]] = []
+
+    async def up(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
+        return self._end("up", node)
+
+    async def down(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
+        return self._end("down", node)
+
+    async def remove(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
+        return self._end("remove", node)
+
+    def _end(self, verb: str, node: Node) -> UpResult:
+        if node.name == "bad":
+            raise KeyError("no such thing")
+        self.did.append((verb, node.name))
+        return UpResult(node.name, True)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def fleet(desk: Desk) -> Iterator[Fleet]:
+    parts: Any = SimpleNamespace(plane=desk.plane, clock=desk.clock)
+    links: Any = SimpleNamespace(settings=SimpleNamespace(tend_s=60))
+    bundles: Any = None
+    loop = LoopThread("test")
+    made = Fleet(parts, loop, links, bundles)
+    made._bringup = Hands()  # type: ignore[assignment]
+    for name in ("a", "bad", "c"):
+        reach = Reach(Target(name, "h", 22, "u"), installed_home="/n", uid=1)
+        desk.plane.add_node(Node(name, 0, reach.data(), {}, 1))
+        desk.plane.enrol(name, SigningKey(name.encode().ljust(32, b"k")).public.text())
+    yield made
+    loop.stop()
+
+
+@pytest.mark.parametrize("verb", ["up", "down"])
+def test_an_unforeseen_error_of_one_node_is_its_result(fleet: Fleet, verb: str) -> None:
+    results = getattr(fleet, verb)(["a", "bad", "c"], lambda node, step: None)
+    assert [(r.node, r.ok) for r in results] == [("a", True), ("bad", False), ("c", True)]
+    (problem,) = results[1].problems
+    assert problem["what"] == "KeyError: 'no such thing'" and "coordinator.log" in problem["fix"]
+
+
+def test_a_removal_that_goes_wrong_is_told_and_not_forgotten(fleet: Fleet, desk: Desk) -> None:
+    result = fleet.remove("bad", lambda node, step: None)
+    assert not result.ok and result.problems
+    assert desk.plane.view("bad").state is NodeState.NOT_CLEANED
+
+
+def test_what_cannot_be_cleaned_is_tried_again_once_a_minute(fleet: Fleet, desk: Desk) -> None:
+    hands: Any = fleet._bringup
+    desk.plane.revoke("c")
+    for ms in (0, 1_000, 58_000, 2_000, 500):
+        desk.clock.ms += ms
+        fleet.links.on_contact("c")
+    fleet.loop.stop()
+    assert hands.did == [("remove", "c"), ("remove", "c")]
+
+
+def test_down_halts_each_also_the_one_that_fails(fleet: Fleet, desk: Desk) -> None:
+    fleet.down([], lambda node, step: None)
+    assert {desk.plane.view(name).state for name in ("a", "bad", "c")} == {NodeState.HALTED}
+    assert all(Reach.of(desk.row(Node, name)).halted for name in ("a", "bad", "c"))
+
+
+def test_a_stopped_link_is_not_tried_and_says_why(fleet: Fleet, desk: Desk) -> None:
+    changed = ConnectError(LinkFault.HOST_KEY_CHANGED, "the host key of a has changed", fix="look")
+    told = desk.plane.core.reaching
+    tell = fleet.links.on_state
+    tell("a", LinkState(LinkKind.STOPPED, error=changed))
+    assert (told("a").trying, told("a").why, told("a").fix) == (False, changed.message, "look")
+    for kind, trying in ((LinkKind.UP, True), (LinkKind.CLOSED, False), (LinkKind.DOWN, True)):
+        tell("a", LinkState(kind))
+        assert told("a").trying is trying
+    assert told("c").trying
