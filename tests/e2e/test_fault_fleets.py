@@ -1,0 +1,118 @@
+"""Two fleets on one machine and one node; down with runs in flight and up again; drained; upgraded."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import node_agent
+import pancode
+from tests.e2e.fleets import own_fleet, up
+from tests.e2e.ground import Ground, held
+from tests.e2e.owner import Owner, until
+from tests.lab import Lab
+
+pytestmark = pytest.mark.slow
+
+NONE = ("--runtime", "shell", "--workspace", "none")
+
+
+def test_two_fleets_on_one_machine_and_one_node_know_nothing_of_each_other(fleet: Owner, healed: Lab) -> None:
+    with own_fleet(healed, [1]) as owner:
+        owner.run("fleet", "up", timeout_s=180).ok()  # this machine, too, as in the other fleet
+        here, there = Ground(owner, healed, 1), Ground(fleet, healed, 1)
+        assert here.fleet != there.fleet and here.tag != there.tag and here.agent() != there.agent()
+        desk = next(name for name in owner.nodes() if name != "node1")
+        pairs = [(who, node) for who in (owner, fleet) for node in ("node1", desk)]
+        runs = [who.dispatch(*NONE, "--node", node, "sleep 1; pwd") for who, node in pairs]
+        places = set()
+        for (who, _), run in zip(pairs, runs, strict=True):
+            assert who.ended(run)["outcome"] == "done"
+            places.add(who.run("runs", "logs", run).ok().out)
+        assert len(places) == 4, places
+        mine, theirs = ({r["run"] for r in who.ask("runs", "50")["runs"]} for who in (owner, fleet))
+        assert not mine & theirs
+        agent = there.agent()
+        owner.run("fleet", "down", "--now").ok()
+        assert here.agent() is None and there.agent() == agent
+    assert fleet.ask("dispatch", *NONE, "--node", "node1", "true")["outcome"] == "done"
+
+
+def test_down_with_runs_in_flight_asks_and_up_delivers(healed: Lab) -> None:
+    with own_fleet(healed, [1, 2]) as owner:
+        up(owner, 1, 2)
+        task = f"echo a; {held('down')}; echo b"
+        runs = [owner.dispatch(*NONE, "--node", f"node{k}", task) for k in (1, 2)]
+        for run in runs:
+            owner.running(run)
+        hosts = [Ground(owner, healed, k) for k in (1, 2)]
+        refused = owner.run("fleet", "down")
+        assert refused.code != 0 and "in flight" in refused.out + refused.err, refused
+        assert all(host.agent() for host in hosts)
+        owner.run("fleet", "down", "--now").ok()
+        until(lambda: not any(host.agent() for host in hosts), "the node agents are gone", 15)
+        assert owner.nodes()["node1"]["state"] != "online", "looking starts the coordinator, not the nodes"
+        assert not any(host.agent() for host in hosts)
+        for host in hosts:
+            host.let_go("down")
+        up(owner, 1, 2)
+        for run, host in zip(runs, hosts, strict=True):
+            ended = owner.ended(run, 60)
+            assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, 1), ended
+            assert owner.run("runs", "logs", run).ok().out == "a\nb\n"
+            until(lambda run=run, host=host: host.cleaned(run), "acknowledged", 30)  # type: ignore[misc]
+
+
+def test_a_drained_node_ends_what_it_has_and_takes_nothing_until_resumed(fleet: Owner, healed: Lab) -> None:
+    first = fleet.dispatch(*NONE, "--node", "node2", "sleep 2; echo first")
+    fleet.running(first)
+    fleet.run("fleet", "drain", "node2", "--reason", "new disk").ok()
+    try:
+        assert fleet.state("node2") == "draining"
+        second = fleet.dispatch(*NONE, "--node", "node2", "echo second")
+        assert fleet.ended(first)["outcome"] == "done"
+        until(lambda: fleet.state("node2") == "drained", "nothing runs there", 20)
+        assert fleet.show(second)["state"] == "pending"
+        assert "new disk" in fleet.show(second)["reason"], fleet.show(second)
+    finally:
+        fleet.run("fleet", "resume", "node2").ok()
+    assert fleet.ended(second)["outcome"] == "done"
+
+
+def test_an_upgrade_swaps_the_bundle_and_running_attempts_go_on(healed: Lab, tmp_path: Path) -> None:
+    """The next release is a copy of the sources with another version, run by its own command line."""
+    for package in (pancode, node_agent):
+        source = Path(package.__file__ or "").parent
+        shutil.copytree(source, tmp_path / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    beside = Path(pancode.__file__ or "").parents[1] / "requirements"
+    if beside.is_dir():  # the locked list of what a node needs; an installed package carries it inside
+        shutil.copytree(beside, tmp_path / "requirements")
+    version = tmp_path / "pancode" / "__init__.py"
+    version.write_text(version.read_text().replace(pancode.__version__, "99.0.0"))
+    (tmp_path / "node_agent" / "next_release.py").write_text('"""New in this release."""\n')
+    with own_fleet(healed, [1]) as owner:
+        up(owner, 1)
+        host = Ground(owner, healed, 1)
+        task = f"echo before; {held('upgraded')}; echo after"
+        run = owner.dispatch(*NONE, "--node", "node1", task)
+        owner.running(run)
+        old, bundle = host.agent(), host.shell(f"readlink {host.inside}/current")
+        assert owner.nodes()["node1"]["version"] == pancode.__version__
+        owner.run("fleet", "down", "--now").ok()
+        owner.env["PYTHONPATH"] = str(tmp_path)
+        assert "99.0.0" in owner.run("--version").ok().out
+        answer = owner.ask("fleet", "up", "node1", timeout_s=120)
+        assert {"bundle", "start"} <= set(answer["results"][0]["changed"]), answer["results"]
+        assert owner.nodes()["node1"]["version"] == "99.0.0"
+        assert host.shell(f"readlink {host.inside}/current") != bundle
+        assert host.agent() not in (None, old)
+        assert owner.show(run)["outcome"] is None, "it still runs, under the old shim"
+        host.let_go("upgraded")
+        ended = owner.ended(run, 60)
+        assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, 1), ended
+        assert owner.run("runs", "logs", run).ok().out == "before\nafter\n"
+        assert owner.ask("receipt", "verify", run)["verdict"] == "PASS"
+        again = owner.ask("fleet", "up", "node1", timeout_s=120)
+        assert again["results"][0]["changed"] == [], "a second up changes nothing"
