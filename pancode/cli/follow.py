@@ -140,6 +140,8 @@ def summary(shape: dict[str, Any]) -> str:
     if shape["commit"]:
         files = len(shape["files_changed"])
         lines.append(f"  commit {shape['commit'][:12]}, {files} file{'s' if files != 1 else ''} changed")
+    if shape["outcome"] not in (None, "done"):
+        lines.append(f"  look: pancode runs logs {shape['run']}   why: pancode why {shape['run']}")
     return "\n".join(lines) + "\n"
 
 

@@ -86,6 +86,9 @@ def run(args: list[str]) -> int:
         status = cli.main(args=args, prog_name="pancode", standalone_mode=False)
     except click.exceptions.Exit as end:
         return end.exit_code
+    except click.exceptions.NoArgsIsHelpError as bare:
+        sys.stdout.write(f"{bare.format_message()}\n")
+        return ExitCode.USAGE
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("\n")
         return ExitCode.DETACHED

@@ -68,7 +68,8 @@ def dispatch(
         run = _run(core, judged.resolution, run_id, taken)
         _commit(core, run, judged.verdicts)
     own = judged.resolution.runtime.own  # its owner knows that nothing holds a program of one's own
-    warned = [v.words for v in judged.verdicts if v.warning and not (own and v.gate == "safety")]
+    seen = [v for v in judged.verdicts if v.warning and not (own and v.gate == "safety")]
+    warned = [f"{v.words} (fix: {v.fix})" if v.fix else v.words for v in seen]
     return Dispatched(run, (*warned, *(taken.warnings if taken is not None else ())))
 
 

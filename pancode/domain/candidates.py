@@ -43,10 +43,10 @@ def _judge(view: NodeView, pin: str | None, require: Mapping[str, str], runtime:
     isolation = view.heard.heartbeat.facts.isolation
     fact = next((r for r in view.heard.heartbeat.facts.runtimes if r.name == runtime), None)
     if fact is None or fact.state != "ok":
-        fix = f"on {name}: {fact.fix}" if fact and fact.fix else ""
+        fix = "pancode runtimes" if fact is None else f"on {name}: {fact.fix}" if fact.fix else ""
         return Candidate(name, False, False, _without(fact, runtime), fix, isolation)
-    waits = _not_now(view)
-    return Candidate(name, True, not waits, waits or "can take it", "", isolation)
+    waits, fix = _not_now(view)
+    return Candidate(name, True, not waits, waits or "can take it", fix, isolation)
 
 
 def _without(fact: RuntimeFact | None, runtime: str) -> str:
@@ -56,11 +56,13 @@ def _without(fact: RuntimeFact | None, runtime: str) -> str:
     return f"runtime {runtime} {state[fact.state]}"
 
 
-def _not_now(view: NodeView) -> str:
+def _not_now(view: NodeView) -> tuple[str, str]:
+    """Why a node that fits takes nothing at the moment, and what would help; empty when it does."""
+    name = view.node.name
     if view.node.paused is not None:
-        return f"is paused: {view.node.paused}"
+        return f"is paused: {view.node.paused}", f"pancode queue resume {name}"
     if view.node.draining is not None:
-        return f"is draining: {view.node.draining}"
+        return f"is draining: {view.node.draining}", f"pancode fleet resume {name}"
     if view.state is not NodeState.ONLINE:
-        return f"is {view.state}"
-    return "" if view.asks else "has not asked for work yet"
+        return f"is {view.state}", f"pancode fleet up {name}"
+    return ("", "") if view.asks else ("has not asked for work yet", "")

@@ -215,7 +215,11 @@ def _workspace(request: DispatchRequest) -> str:
         )
     workspace = asked or ("git" if request.project is not None else "none")
     if request.land and workspace == "none":
-        raise UsageError("--land needs a git workspace", why="without one there is nothing to land on")
+        raise UsageError(
+            "--land needs a git workspace",
+            why="without one there is nothing to land on",
+            fix="go into the repository, or leave --land out",
+        )
     return workspace
 
 

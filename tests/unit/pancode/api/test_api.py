@@ -61,7 +61,7 @@ def world(tmp_path: Path) -> World:
     ("path", "body", "words", "fix"),
     [
         ("/v1/runs", {"tsk": "x"}, "unknown key 'tsk'", "task"),
-        ("/v1/runs", {"task": "x", "mode": "bild"}, "mode", "'build'"),
+        ("/v1/runs", {"task": "x", "mode": "bild"}, "mode", "admin, plan, build, review"),
         ("/v1/runs", {"task": "x", "settings": {"budget.ceiling": "99"}}, "settings", "budget.per_run"),
         ("/v1/runs", {"task": "x", "priority": "high"}, "priority", ""),
         ("/v1/budget/ceiling", {"usd": "-1"}, "usd", ""),
