@@ -17,7 +17,8 @@ from pancode.errors import RefusedError
 
 
 def _status(desk: Desk, call: Call) -> Any:
-    return query_fleet.fleet(desk.core, desk.since, desk.facts)
+    facts = {**desk.facts, "after_reboot": desk.coordinator.after_reboot()}
+    return query_fleet.fleet(desk.core, desk.since, facts)
 
 
 def _node(desk: Desk, call: Call) -> Any:

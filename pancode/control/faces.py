@@ -175,6 +175,12 @@ class Coordinator(Protocol):
     def around(self, flags: Mapping[str, object]) -> Surroundings:
         """Configuration and folders of the user; `flags`: settings of this call alone, by dotted path."""
 
+    def after_reboot(self) -> str:
+        """How it comes back after a reboot, in words."""
+
+    def stay_down(self) -> None:
+        """Nothing starts it again by itself; for one that was told to end, or whose home is gone."""
+
     def start(self) -> None:
         """Redis, depot server, links, a new epoch. UnavailableError, ConfigError with the fix."""
 

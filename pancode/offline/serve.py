@@ -40,6 +40,7 @@ class Serving:
         self._make = make
         self._clock = clock
         self._stop = threading.Event()
+        self._for_good = False
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """AlreadyRunningError, ConfigError, UnavailableError with the fix. `ready`: called when it serves."""
@@ -58,11 +59,16 @@ class Serving:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
 
+    def end(self) -> None:
+        """As `stop`, and nothing is to start it again by itself: it was told so, or its home is gone."""
+        self._for_good = True
+        self._stop.set()
+
     def _serve(self, coordinator: Coordinator, ready: Callable[[], None], held: Callable[[], bool]) -> None:
         """Start in order, wait, stop in the opposite order: nobody new, no new round, last word, Valkey."""
         try:
             coordinator.start()
-            desk = Desk(coordinator, self._facts(), self._stop.set)
+            desk = Desk(coordinator, self._facts(), self.end)
             rounds, api = Rounds(desk, held), _Api(self._root, desk)
             rounds.start()
             try:
@@ -77,6 +83,8 @@ class Serving:
                 rounds.stop()
         finally:
             coordinator.stop(stop_valkey=True)
+            if self._for_good:
+                coordinator.stay_down()
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -84,7 +92,6 @@ class Serving:
             "version": __version__,
             "home": str(self._root),
             "started_at": at(self._clock.wall_ms()),
-            "after_reboot": "not restarted after reboot",
         }
 
 

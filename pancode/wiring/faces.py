@@ -10,6 +10,7 @@ from node_agent.wire.identity import AttemptId
 from pancode.adapters.git.streams import Streams
 from pancode.adapters.ssh.bringup import StepReport, StepState
 from pancode.adapters.ssh.target import Overrides
+from pancode.adapters.systemd.service import UserService
 from pancode.config.load import Places, load
 from pancode.config.schema import Settings
 from pancode.config.surroundings import FileSurroundings
@@ -32,6 +33,7 @@ from pancode.wiring.code import DepotCode
 from pancode.wiring.coordinator import Coordinator, CoordinatorSettings, build
 from pancode.wiring.fleet import Fleet, Found
 from pancode.wiring.home import Home
+from pancode.wiring.service import service_of
 
 _STATES: dict[StepState, Literal["started", "done", "failed", "skipped", "note"]] = {
     StepState.RUNNING: "started",
@@ -44,19 +46,26 @@ _STATES: dict[StepState, Literal["started", "done", "failed", "skipped", "note"]
 class FaceCoordinator:
     """pancode.control.faces.Coordinator for production."""
 
-    def __init__(self, inner: Coordinator, environ: Mapping[str, str]) -> None:
+    def __init__(self, inner: Coordinator, environ: Mapping[str, str], service: UserService) -> None:
         self._inner = inner
+        self._service = service
         self._environ = dict(environ)
         self._root = inner.home.root
         self._around = FileSurroundings(self._root, self._environ)
         self.plane: Plane = inner.plane
-        self.fleet = FaceFleet(inner.fleet)
+        self.fleet = FaceFleet(inner.fleet, service)
         self.code = DepotCode(inner.depot.depot, inner.plane)
         self.streams = FaceStreams(inner.depot.streams)
 
     def around(self, flags: Mapping[str, object]) -> FileSurroundings:
         """Settings of one call are read for that call; without any, files are read when they change."""
         return FileSurroundings(self._root, self._environ, flags) if flags else self._around
+
+    def after_reboot(self) -> str:
+        return self._service.told()
+
+    def stay_down(self) -> None:
+        self._service.remove()
 
     def start(self) -> None:
         self._inner.start()
@@ -99,8 +108,9 @@ class FaceStreams:
 class FaceFleet:
     """pancode.control.faces.FleetVerbs on wiring's fleet."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, service: UserService) -> None:
         self._fleet = fleet
+        self._service = service
 
     def probe(self, spec: NodeSpec, caller: Caller) -> Probed:
         if spec.local:
@@ -122,6 +132,7 @@ class FaceFleet:
         return self._fleet.add(found, spec.labels, spec.slots, spec.fleet_key)
 
     def up(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
+        self._service.install()
         results = self._fleet.up(names, _telling(progress), caller.environ.get("SSH_AUTH_SOCK"))
         return [_result(result) for result in results]
 
@@ -155,7 +166,8 @@ class FaceFleet:
 def build_for_faces(root: Path, environ: Mapping[str, str]) -> FaceCoordinator:
     """The coordinator of this home, by its settings. ConfigError names file and key."""
     settings = load(Places(root), environ).settings
-    return FaceCoordinator(build(Home(root), coordinator_settings(settings), environ), environ)
+    service = service_of(root, settings.redis.url, environ)
+    return FaceCoordinator(build(Home(root), coordinator_settings(settings), environ), environ, service)
 
 
 def coordinator_settings(settings: Settings) -> CoordinatorSettings:

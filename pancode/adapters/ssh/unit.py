@@ -24,9 +24,9 @@ class Unit:
     def text(self) -> str:
         """KillMode=process: stopping or upgrading the node agent leaves the running attempts alone."""
         return UNIT.format(
-            fleet=_literal(self.fleet),
+            fleet=literal(self.fleet),
             command=" ".join(quoted(word) for word in self.argv),
-            folder=_literal(self.node_home),
+            folder=literal(self.node_home),
         )
 
 
@@ -54,12 +54,12 @@ WantedBy=default.target
 """
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Without specifiers: systemd expands `%`."""
     return text.replace("%", "%%")
 
 
 def quoted(word: str) -> str:
     """One argument of ExecStart: no specifier, no variable, no splitting."""
-    text = _literal(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    text = literal(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
     return f'"{text}"'

@@ -35,7 +35,6 @@ FACTS = {
     "version": "0.1.0",
     "home": "/h",
     "started_at": "2026-11-20T00:00:00.000Z",
-    "after_reboot": "",
 }
 
 
@@ -141,6 +140,12 @@ class MemoryCoordinator:
 
     def around(self, flags: Mapping[str, object]) -> FileSurroundings:
         return FileSurroundings(self.home, {}, flags, machine=self.home / "none.yaml")
+
+    def after_reboot(self) -> str:
+        return "restarted by the test"
+
+    def stay_down(self) -> None:
+        self.story.append("stays down")
 
     def start(self) -> None:
         self.story.append("start")

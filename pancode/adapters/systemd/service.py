@@ -1,0 +1,138 @@
+"""Installs and removes the coordinator's user service, and says how the coordinator comes back."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from pancode.adapters.files import write_durable
+from pancode.adapters.systemd.unit import CoordinatorUnit
+
+TIMEOUT_S = 10.0
+ANSWERS = ("running", "degraded", "starting")
+NOT_RESTARTED = "not restarted after reboot"
+_VOLATILE = ("/dev/shm", "/run")
+
+
+class UserService:
+    """One home's service. Nothing here raises for what systemd does: the answer says it in words.
+
+    `never`: why this coordinator must not be started by a service, if so.
+    """
+
+    def __init__(
+        self, unit: CoordinatorUnit, user_home: Path, environ: Mapping[str, str], never: str = ""
+    ) -> None:
+        self._unit = unit
+        self._path = user_home / ".config/systemd/user" / unit.name
+        self._environ = {**environ, "XDG_RUNTIME_DIR": _runtime_folder(environ)}
+        self._never = never or _volatile(unit.home, environ)
+        self._told: str | None = None
+
+    def told(self) -> str:
+        """How the coordinator comes back after a reboot; looked up once, and after each change."""
+        if self._told is None:
+            self._told = self._look()
+        return self._told
+
+    def install(self) -> str:
+        """Enabled, not started: it takes over at the next boot. Idempotent; says what `told` says."""
+        self._told = self._install()
+        return self._told
+
+    def remove(self) -> None:
+        """It starts nothing any more. What it runs now is left to end by itself. Idempotent."""
+        self._told = None
+        if not self._path.exists():
+            return
+        self._systemctl("disable", self._unit.name)
+        for link in self._path.parent.glob(f"*.wants/{self._unit.name}"):  # where nobody answered
+            link.unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
+        self._systemctl("daemon-reload")
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _install(self) -> str:
+        if self._never:
+            self.remove()
+            return f"{NOT_RESTARTED}: {self._never}"
+        _, state = self._systemctl("is-system-running")
+        if state not in ANSWERS:
+            return NOT_RESTARTED
+        try:
+            self._write()
+        except (OSError, ValueError) as error:
+            return f"{NOT_RESTARTED}: its user service cannot be written: {error}"
+        if self._enabled():
+            return self._look()
+        for words in (("daemon-reload",), ("enable", self._unit.name)):
+            status, said = self._systemctl(*words)
+            if status != 0:
+                return f"{NOT_RESTARTED}: systemctl --user {' '.join(words)} failed: {said or status}"
+        return self._look()
+
+    def _write(self) -> None:
+        text = self._unit.text()
+        try:
+            if self._path.read_text() == text:
+                return
+        except FileNotFoundError:
+            pass
+        write_durable(self._path, text.encode())
+        self._systemctl("daemon-reload")
+
+    def _look(self) -> str:
+        if self._never or not self._path.exists() or not self._enabled():
+            return f"{NOT_RESTARTED}: {self._never}" if self._never else NOT_RESTARTED
+        own = self._environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
+        runs = "runs as" if own else "from then on it is"
+        if self._lingers():
+            return f"restarted at boot; {runs} the user service {self._unit.name}"
+        return (
+            f"restarted at your next login (at boot after `loginctl enable-linger`); "
+            f"{runs} the user service {self._unit.name}"
+        )
+
+    def _enabled(self) -> bool:
+        return self._systemctl("is-enabled", self._unit.name) == (0, "enabled")
+
+    def _lingers(self) -> bool:
+        words = ("loginctl", "show-user", getpass.getuser(), "-p", "Linger")
+        return self._run(words) == (0, "Linger=yes")
+
+    def _systemctl(self, *words: str) -> tuple[int, str]:
+        return self._run(("systemctl", "--user", *words))
+
+    def _run(self, argv: tuple[str, ...]) -> tuple[int, str]:
+        """(exit status, the first line that it said); 127 where there is no such program."""
+        try:
+            done = subprocess.run(
+                argv,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return 127, str(error)
+        said = (done.stdout.strip() or done.stderr.strip()).splitlines()
+        return done.returncode, said[0] if said else ""
+
+
+def _runtime_folder(environ: Mapping[str, str]) -> str:
+    """Where the user's manager listens; a shell without a login session (su, cron) does not know."""
+    return environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+
+
+def _volatile(home: Path, environ: Mapping[str, str]) -> str:
+    folders = (environ.get("TMPDIR") or "/tmp", *_VOLATILE)
+    if any(home.is_relative_to(folder) for folder in folders):
+        return f"{home} is in a temporary folder"
+    return ""

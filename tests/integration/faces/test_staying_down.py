@@ -1,0 +1,52 @@
+"""A coordinator that was told to end is started again by nobody; one that a signal ends may be."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from node_agent.wire.clock import SystemClock
+from pancode.client import Client
+from pancode.offline.serve import Serving
+from tests.integration.faces.conftest import PATIENCE_S
+from tests.integration.faces.world import LiveDesk
+from tests.unit.pancode.api.world import MemoryCoordinator
+
+
+def _asked(serving: Serving, home: Path) -> None:
+    client = Client(home, starts=False)
+    assert client.get("/v1/fleet")["coordinator"]["after_reboot"] == "restarted by the test"
+    client.post("/v1/shutdown")
+
+
+def _home_gone(serving: Serving, home: Path) -> None:
+    shutil.rmtree(home)
+
+
+def _signal(serving: Serving, home: Path) -> None:
+    serving.stop()
+
+
+@pytest.mark.parametrize(
+    ("end", "stays_down"), [(_asked, True), (_home_gone, True), (_signal, False)], ids=lambda v: str(v)[:16]
+)
+def test_who_is_told_to_end_stays_down(
+    tmp_path: Path, end: Callable[[Serving, Path], None], stays_down: bool
+) -> None:
+    home = tmp_path / "h"
+    home.mkdir(mode=0o700)
+    coordinator = MemoryCoordinator(LiveDesk(), home)
+    serving = Serving(home, lambda: coordinator, SystemClock())
+    ready = threading.Event()
+    thread = threading.Thread(target=serving.run, args=(ready.set,), daemon=True)
+    thread.start()
+    assert ready.wait(PATIENCE_S)
+    end(serving, home)
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    told = [said for said in coordinator.story if not said.startswith("mend")]
+    assert told == ["start", "stop valkey=True", *(["stays down"] if stays_down else [])]
