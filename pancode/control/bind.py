@@ -15,6 +15,10 @@ from pancode.domain.records import Attempt, Balance, Fence, FenceState, Node, Ru
 from pancode.errors import UnavailableError
 from pancode.ports import Ticket, Transaction
 
+MANY_TICKETS = 20
+SHOW_MS = 500
+"""Tickets are only shown: a list of more than so many is written anew at most so often."""
+
 
 def bind(core: Core) -> int:
     """Bind what can be bound now; returns how many orders were signed. Pushing them is a separate step."""
@@ -52,7 +56,10 @@ def push_offers(core: Core) -> None:
 
 
 def show_tickets(core: Core) -> None:
-    """Make the pool queues show what waits; only when that has changed."""
+    """Make the pool queues show what waits; only when that has changed, and a long list not at every turn."""
+    boot, shown = core.ports.clock.boot_ms(), core.live.tickets
+    if isinstance(shown, tuple) and len(shown) > MANY_TICKETS and boot - core.live.shown_ms < SHOW_MS:
+        return
     with core.ports.ledger.transaction() as tx:
         open_runs = {f.run for f in open_fences(tx)}
         runs = [r for r in tx.find(Run, {"state": RunState.PENDING}) if r.id not in open_runs]
@@ -62,7 +69,7 @@ def show_tickets(core: Core) -> None:
     )
     if tickets != core.live.tickets:
         core.ports.bus.show_tickets(tickets)
-        core.live.tickets = tickets
+        core.live.tickets, core.live.shown_ms = tickets, boot
 
 
 def _waiting(core: Core, tx: Transaction) -> list[Run]:
@@ -123,17 +130,20 @@ def _standing(core: Core, tx: Transaction) -> Standing:
     queues = {
         s.name.removeprefix("pause:"): str(s.value) for s in tx.find(Setting) if s.name.startswith("pause:")
     }
-    free = {v.node.name: _free(v, taken) for v in views}
+    free = {v.node.name: _free(v, taken, core.live.freed.get(v.node.tag or "", set())) for v in views}
     return Standing(tuple(views), free, str(paused.value) if paused else None, queues)
 
 
-def _free(view: NodeView, taken: list[Fence]) -> int:
-    """Slots of the node less the fences that may occupy one, by our count and by the node's own."""
+def _free(view: NodeView, taken: list[Fence], freed: set[str]) -> int:
+    """Slots of the node less the fences that may occupy one, by our count and by the node's own.
+
+    A heartbeat is seconds old: what the node has sworn to have ended since then (`freed`) is not taken back.
+    """
     if view.heard is None:
         return 0
     ask = view.heard.heartbeat.ask
     ours = {str(identity_of(f)) for f in taken if f.node == view.node.name and holds_slot(f)}
-    theirs = {str(i) for i in ask.open}
+    theirs = {str(i) for i in ask.open} - freed
     return min(ask.slots, view.node.slots) - len(ours | theirs)
 
 

@@ -103,6 +103,10 @@ class Live:
     pushed_ms: dict[str, int] = field(default_factory=dict)
     sent_ms: dict[str, int] = field(default_factory=dict)
     tickets: object = None
+    shown_ms: int = 0
+    """When the tickets were shown last."""
+    freed: dict[str, set[str]] = field(default_factory=dict)
+    """By tag: attempts whose end the node has sworn to since its last heartbeat."""
     closed_any: bool = False
     """A fence was closed since the last tidying."""
     tidied_ms: int = 0

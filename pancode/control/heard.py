@@ -65,6 +65,7 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     if last is None or last.heartbeat.nonce != beat.nonce:
         core.live.last_beat_ms = -1  # it waits for its answer: the next beat goes out in this round
     core.live.heard[beat.node] = Heard(beat)
+    core.live.freed.pop(beat.node, None)
     _note_echo(core, beat)
     _note_forgeries(core, node, beat)
     _catch_up(core, node, beat)

@@ -8,6 +8,7 @@ from node_agent.wire.identity import AttemptId
 from pancode.control.core import Core
 from pancode.control.settle import free_holds
 from pancode.domain.lifecycle import Moved, Trio
+from pancode.domain.orders import identity_of
 from pancode.domain.records import Attempt, Fence, Run
 from pancode.ports import Transaction
 
@@ -33,6 +34,7 @@ def save(core: Core, tx: Transaction, before: Trio, moved: Moved) -> None:
     if not moved.free:
         return
     core.live.closed_any = True
+    core.live.freed.setdefault(after.fence.tag, set()).add(str(identity_of(after.fence)))
     if after.attempt.outcome is not None and before.attempt.outcome is None:
         free_holds(core, tx, after.fence, moved.story, None)
     else:

@@ -104,6 +104,7 @@ def _accept(core: Core, node: Node, envelope: Envelope, claims: Claims) -> None:
         closed = replace(close_fence(fence, Closed.RECEIPT, core.wall_ms()), receipt=digest)
         tx.put(closed)
         core.live.closed_any = True
+        core.live.freed.setdefault(closed.tag, set()).add(str(claims.identity))
         _conclude(core, tx, replace(trio, fence=closed), claims, digest)
         core.issue(tx, node, _acknowledge(core, countersigned, claims.identity, digest))
 

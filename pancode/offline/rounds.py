@@ -14,6 +14,7 @@ log = logging.getLogger("pancode.rounds")
 
 LISTEN_MS = 1_000
 LOOK_MS = 5_000
+BUSY_MS, GATHER_S = 20, 0.004
 BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -28,6 +29,7 @@ class Rounds:
         self._thread = threading.Thread(target=self._go, name="rounds", daemon=True)
         beat_ms = desk.core.rules.beat_ms
         self._wait_ms = max(20, min(LISTEN_MS, beat_ms // 4))
+        self._ended_ms = 0
         self._looked_ms = desk.core.ports.clock.mono_ms()
 
     def start(self) -> None:
@@ -58,8 +60,12 @@ class Rounds:
         self._look_after_redis()
         plane = self._desk.coordinator.plane
         heard = plane.listen(self._wait_ms)
+        now = self._desk.core.ports.clock.mono_ms()
+        if heard and now - self._ended_ms < BUSY_MS:  # one word follows the other: take in some at once
+            self._stopping.wait(GATHER_S)
         if plane.turn() or heard:
             self._desk.bell.ring()
+        self._ended_ms = self._desk.core.ports.clock.mono_ms()
 
     def _failed(self, error: Exception, failures: int) -> None:
         if isinstance(error, UnavailableError):

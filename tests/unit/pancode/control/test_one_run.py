@@ -92,6 +92,21 @@ def test_a_slot_that_the_node_names_is_taken_even_if_we_forgot_it(desk: Desk) ->
     assert node.claim() is not None
 
 
+def test_a_slot_is_free_again_with_the_receipt_not_with_the_next_heartbeat(desk: Desk) -> None:
+    node = Puppet(desk, slots=1)
+    node.breathe()
+    desk.dispatch()
+    desk.turn()
+    order = node.claim()
+    assert order is not None
+    node.open = [order.identity]
+    node.breathe()
+    node.deliver(order)
+    desk.dispatch("r-0002")
+    desk.turn()
+    assert node.claim() is not None
+
+
 def test_the_last_dollar_is_held_once() -> None:
     desk = Desk(ceiling="1.00")
     desk.dispatch("r-0001")
