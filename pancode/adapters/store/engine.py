@@ -12,6 +12,8 @@ from sqlalchemy.pool import StaticPool
 
 from pancode.errors import ConfigError
 
+BEGIN = "BEGIN IMMEDIATE"
+
 
 def sqlite_url(path: Path) -> str:
     """The URL of a ledger in a file."""
@@ -57,4 +59,4 @@ def _on_connect(connection: Any, _record: object) -> None:
 
 def _on_begin(connection: Connection) -> None:
     # The write lock at the start: what was read cannot be overtaken before it is written back.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql(BEGIN)

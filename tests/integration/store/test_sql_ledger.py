@@ -105,8 +105,8 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(path: Path) -> None:
     keep(path)
     ledger = SqlLedger(path)
     with ledger.transaction() as tx:
-        pages = tx._connection.exec_driver_sql("PRAGMA page_count").scalar()  # type: ignore[union-attr]
-        tx._connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")  # type: ignore[union-attr]
+        pages = tx._driver.execute("PRAGMA page_count").fetchone()[0]  # type: ignore[union-attr]
+        tx._driver.execute(f"PRAGMA max_page_count={pages}")  # type: ignore[union-attr]
     with pytest.raises(UnavailableError, match="full") as caught, ledger.transaction() as tx:
         tx.put(Setting("epoch", 2, 1, "ana"))
         for number in range(200):
