@@ -53,6 +53,7 @@ def terminal(bundles: Path) -> Iterator[Terminal]:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", _of("local"), ids=lambda page: page.stem)
 def test_a_page_for_one_machine(page: Path, terminal: Terminal) -> None:
+    """A page brings a fleet up, some twice, and waits for runs that sleep: over 30 s on a busy machine."""
     assert terminal.run_page(page.name, blocks(page), "local") > 0
 
 
