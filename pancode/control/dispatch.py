@@ -60,13 +60,20 @@ def dispatch(
 ) -> Dispatched:
     """Queue the run, or raise the first gate's refusal. The snapshot is taken while nothing is held up."""
     asked = _ask(core, around, request, parent)
-    judged = _admit(core, around, asked)
-    run_id = _new_id(core)
-    taken = _snapshot(core, judged.resolution, run_id)
     with core.lock:
         judged = _admit(core, around, asked)
-        run = _run(core, judged.resolution, run_id, taken)
-        _commit(core, run, judged.verdicts)
+        run_id = _new_id(core)
+        if judged.resolution.project is None:
+            return _queued(core, judged, run_id, None)
+    taken = _snapshot(core, judged.resolution, run_id)
+    with core.lock:  # judged again: a snapshot may take long
+        return _queued(core, _admit(core, around, asked), run_id, taken)
+
+
+def _queued(core: Core, judged: Judged, run_id: str, taken: SnapshotTaken | None) -> Dispatched:
+    """Committed under the lock under which the gates were asked."""
+    run = _run(core, judged.resolution, run_id, taken)
+    _commit(core, run, judged.verdicts)
     own = judged.resolution.runtime.own  # its owner knows that nothing holds a program of one's own
     seen = [v for v in judged.verdicts if v.warning and not (own and v.gate == "safety")]
     warned = [f"{v.words} (fix: {v.fix})" if v.fix else v.words for v in seen]
