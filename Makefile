@@ -10,7 +10,7 @@ STAMP := .venv/.setup
 
 # Suites that share nothing but the CPU run side by side; those with real servers and clocks run one after another.
 PARALLEL := $(wildcard tests/unit tests/contract tests/simulation)
-SERIAL := $(wildcard tests/integration tests/e2e)
+SERIAL := $(wildcard tests/integration tests/clis tests/e2e)
 
 .PHONY: help setup system demo test check format lint types contracts rules fix unit contract integration e2e simulation bench docs lock clean
 
@@ -73,8 +73,9 @@ e2e: setup system ## tests/e2e: real SSH hosts, driven through the command line
 bench: setup system ## ratios against peers, in one run
 	$(BIN)/python -m tests.bench
 
-docs: setup ## check every link of the documents
-	$(PYTEST) -q tests/architecture/test_documents.py
+docs: setup ## write the reference pages from the code, check every link and command of the documents
+	$(BIN)/python -m docs.generate
+	$(PYTEST) -q tests/architecture/test_documents.py tests/architecture/test_reference.py tests/architecture/test_docs_run.py
 
 lock: ## write requirements/*.txt again (UPGRADE=1 for the newest)
 	@.ci/lock
