@@ -18,6 +18,8 @@ from node_agent.wire.marks import HOLDS_SLOT, Mark
 PUBLISHERS = 4
 """So many attempts are delivered at once; those that hold slots have a thread each."""
 LEAVE_S = 3.0
+CROWDED_MS = 20
+"""How soon those that found all publishers busy are looked at again."""
 GATHER_S = 0.004
 """Events that are said within this time go out together."""
 _log = logging.getLogger("pancode.node")
@@ -63,7 +65,7 @@ class ThreadDrive:
                     self._begin(identity)
                     delivering += not holds
                 else:
-                    nearest = min(nearest, max(due, now + 1))
+                    nearest = min(nearest, due if due > now else now + CROWDED_MS)
         return nearest - now
 
     def leave(self) -> None:
