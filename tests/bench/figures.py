@@ -105,7 +105,7 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
-def page(rows: Sequence[Row], steps: str, settings: str) -> str:
+def page(rows: Sequence[Row], steps: str, settings: str, failed: Sequence[str] = ()) -> str:
     """The page of the reference: what was measured, where, against what, and what limits it."""
     cells = ["| " + " | ".join(HEAD) + " |", "|" + " --- |" * len(HEAD)]
     cells += ["| " + " | ".join(row.cells()) + " |" for row in rows]
@@ -122,6 +122,8 @@ def page(rows: Sequence[Row], steps: str, settings: str) -> str:
             "",
             *cells,
             "",
+            *[f"Not measured in this run: {words}" for words in failed],
+            *([""] if failed else []),
             "## Against what, and what limits it",
             "",
             *limits,

@@ -14,7 +14,7 @@ from tests.e2e.conftest import fingerprint
 from tests.lab import Lab, missing, own_name, reap
 
 HOSTS = 3
-_STEP = re.compile(r"^\s+(\S+)\s+(\S+)\s+ok.*?(?:(\d+\.\d)\s+s)?\s")
+_STEP = re.compile(r"^\s+(\S+)\s+(\S+)\s+ok(?:, as it was)?(?:\s+(\d+\.\d) s)?\s")
 
 
 def remote(tell: Callable[[str], None], singles: int) -> tuple[list[Row], str]:
