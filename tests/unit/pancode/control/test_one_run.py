@@ -9,15 +9,13 @@ import pytest
 from node_agent.wire.control import Acknowledge, Reject, Resend, Stop
 from node_agent.wire.event import Marked, Progress, Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
-from node_agent.wire.keys import job_id
 from node_agent.wire.marks import Mark
 from node_agent.wire.receipt import Blob, Usage
 from node_agent.wire.signing import SigningKey
-from pancode.adapters.memory_bus import JobState
 from pancode.domain.fleet import NodeState
-from pancode.domain.records import Audit, Balance, Closed, Decision, Fence, Node, Run, RunState
+from pancode.domain.records import Audit, Balance, Closed, Fence, Node, Run, RunState
 from pancode.errors import RefusedError
-from tests.unit.pancode.control.world import Desk, Puppet, entry_of, failed
+from tests.unit.pancode.control.world import Desk, Puppet, failed
 
 
 @pytest.fixture
@@ -366,49 +364,3 @@ def test_a_lost_reader_is_tried_elsewhere_and_the_older_fence_never_wins(desk: D
     assert (run.outcome, run.result["node"]) == (Outcome.DONE, "n2")
     assert day(desk).spent_usd == Decimal("0.20")
     desk.check_books()
-
-
-def test_a_restarted_coordinator_offers_nothing_twice(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
-    desk.restart()
-    node.journal = [entry_of(order)]
-    node.breathe()
-    assert node.claim() is None
-    node.start(order)
-    node.deliver(order)
-    node.breathe()
-    assert desk.row(Run, "r-0001").outcome is Outcome.DONE
-
-
-def test_every_decision_is_told(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
-    node.deliver(order)
-    desk.turn()
-    kinds = [d.kind for d in desk.rows(Decision, run="r-0001")]
-    assert kinds == ["gate", "placement", "settle"]
-
-
-def test_no_phantom_stays_in_redis(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    for number in (1, 2):
-        desk.dispatch(f"r-000{number}")
-    desk.turn()
-    first, second = node.claim(), node.claim()
-    assert first is not None and second is not None
-    node.deliver(first)
-    node.say(second.identity, Refused(why=OrderRefusal.STOPPED, detail="x"))
-    desk.turn()
-    jobs = {name: desk.redis.job(job_id(node.tag, o.identity)) for name, o in (("a", first), ("b", second))}
-    states = {name: job.state for name, job in jobs.items() if job is not None}
-    assert states == {"a": JobState.FINISHED, "b": JobState.FAILED}

@@ -1,0 +1,63 @@
+"""A coordinator that starts again, what `why` tells, and what Redis shows in the end."""
+
+from __future__ import annotations
+
+import pytest
+
+from node_agent.wire.event import Refused
+from node_agent.wire.failure import OrderRefusal, Outcome
+from node_agent.wire.keys import job_id
+from pancode.adapters.memory_bus import JobState
+from pancode.domain.records import Decision, Run
+from tests.unit.pancode.control.world import Desk, Puppet, entry_of
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_a_restarted_coordinator_offers_nothing_twice(desk: Desk) -> None:
+    node = Puppet(desk)
+    node.breathe()
+    desk.dispatch()
+    desk.turn()
+    order = node.claim()
+    assert order is not None
+    desk.restart()
+    node.journal = [entry_of(order)]
+    node.breathe()
+    assert node.claim() is None
+    node.start(order)
+    node.deliver(order)
+    node.breathe()
+    assert desk.row(Run, "r-0001").outcome is Outcome.DONE
+
+
+def test_every_decision_is_told(desk: Desk) -> None:
+    node = Puppet(desk)
+    node.breathe()
+    desk.dispatch()
+    desk.turn()
+    order = node.claim()
+    assert order is not None
+    node.deliver(order)
+    desk.turn()
+    kinds = [d.kind for d in desk.rows(Decision, run="r-0001")]
+    assert kinds == ["gate", "placement", "settle"]
+
+
+def test_no_phantom_stays_in_redis(desk: Desk) -> None:
+    node = Puppet(desk)
+    node.breathe()
+    for number in (1, 2):
+        desk.dispatch(f"r-000{number}")
+    desk.turn()
+    first, second = node.claim(), node.claim()
+    assert first is not None and second is not None
+    node.deliver(first)
+    node.say(second.identity, Refused(why=OrderRefusal.STOPPED, detail="x"))
+    desk.turn()
+    jobs = {name: desk.redis.job(job_id(node.tag, o.identity)) for name, o in (("a", first), ("b", second))}
+    states = {name: job.state for name, job in jobs.items() if job is not None}
+    assert states == {"a": JobState.FINISHED, "b": JobState.FAILED}
