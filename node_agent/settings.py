@@ -165,6 +165,25 @@ def current_link(links: Path) -> Ends | None:
         return None
 
 
+class LinkFile:
+    """`current_link`, read again only when the file was replaced: it is asked for at every word to Redis."""
+
+    def __init__(self, links: Path) -> None:
+        self._links = links
+        self._known: tuple[tuple[int, int, int], Ends | None] | None = None
+
+    def ends(self) -> Ends | None:
+        try:
+            state = os.stat(self._links / "current")
+        except OSError:
+            return None
+        seen = (state.st_ino, state.st_mtime_ns, state.st_size)
+        known = self._known
+        if known is None or known[0] != seen:
+            known = self._known = (seen, current_link(self._links))
+        return known[1]
+
+
 def _end(text: str) -> str | tuple[str, int]:
     kind, _, rest = text.partition(":")
     if kind == "unix" and rest.startswith("/"):

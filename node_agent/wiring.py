@@ -22,7 +22,7 @@ from node_agent.launching import NodeRuntimes, Surroundings
 from node_agent.ports import Uplink
 from node_agent.publish import Speaker
 from node_agent.runner import Runner
-from node_agent.settings import Home, Settings, SettingsError, current_link
+from node_agent.settings import Home, LinkFile, Settings, SettingsError, current_link
 from node_agent.shelf import FileShelf
 from node_agent.tempo import Tempo
 from node_agent.wire.clock import Clock, Ids
@@ -103,8 +103,10 @@ def agent_of(parts: Parts) -> NodeAgent:
 
 
 def _redis(home: Home, settings: Settings, clock: Clock, ids: Ids) -> RedisUplink:
+    link = LinkFile(home.links)
+
     def where() -> str | tuple[str, int] | None:
-        ends = current_link(home.links)
+        ends = link.ends()
         return None if ends is None else ends.redis
 
     def password() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.settings import Ends, Home, SettingsError, current_link
+from node_agent.settings import Ends, Home, LinkFile, SettingsError, current_link
 from node_agent.wire.clock import SystemIds
 
 
@@ -80,3 +80,15 @@ def test_secrets(tmp_path: Path) -> None:
         assert home.read_secrets() == {}
     home.secrets.write_text(json.dumps({"A": "x"}))
     assert home.read_secrets() == {"A": "x"}
+
+
+def test_a_link_file_that_is_replaced_is_read_again(tmp_path: Path) -> None:
+    link = LinkFile(tmp_path)
+    assert link.ends() is None
+    for generation in ("g1", "g2"):
+        (tmp_path / "new").write_text(generation)
+        (tmp_path / "new").replace(tmp_path / "current")
+        expected = Ends(str(tmp_path / generation / "redis.sock"), str(tmp_path / generation / "depot.sock"))
+        assert link.ends() == link.ends() == expected
+    (tmp_path / "current").unlink()
+    assert link.ends() is None
