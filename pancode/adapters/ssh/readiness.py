@@ -138,8 +138,6 @@ def _notes(probe: NodeProbe, now_ms: int | None) -> list[NodeProblem]:
     if probe.wall_ms is not None and now_ms is not None and abs(probe.wall_ms - now_ms) > LARGEST_SKEW_MS:
         skew = (probe.wall_ms - now_ms) / 1000
         out.append(_note("clock", f"its clock is off by {skew:+.0f} s", "turn on time synchronisation there"))
-    if probe.tool("bwrap") is None:
-        out.append(_note("isolation", "no sandbox (bubblewrap is missing)", "install bubblewrap there"))
     if not probe.services_usable:
         text = "no systemd user services: the node agent is started again at the next contact after a reboot"
         out.append(_note("services", text, ""))

@@ -75,7 +75,6 @@ def test_what_stops_it(change: dict[str, object], code: str, words: str) -> None
     ("change", "code"),
     [
         ({"wall_ms": 2_000_000}, "clock"),
-        ({"tools": TOOLS[:-1]}, "isolation"),
         ({"user_services": "missing"}, "services"),
         ({"linger": False}, "linger"),
     ],
