@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from pancode.adapters.ssh.steps import HomeFile, StepName
 from pancode.control.plane import Plane
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import Node
-from pancode.errors import PancodeError, UnavailableError
+from pancode.errors import ConflictError, PancodeError, UnavailableError
 from pancode.ports import Bus
 from pancode.wiring.home import Home
 from pancode.wiring.links import Links
@@ -114,6 +114,9 @@ class BringUp:
         """Take out all that we brought and prove it; one that is away keeps its link, to be cleaned later."""
         loop = asyncio.get_running_loop()
         began, reach = loop.time(), Reach.of(node)
+        if reach.is_twin:
+            await asyncio.to_thread(self._forget, node)
+            return UpResult(node.name, True, (), ("removed",), loop.time() - began)
         try:
             await self.links.leave(node.name)
             session = await self.links.dial(node.name, agent_path)
@@ -155,26 +158,34 @@ class BringUp:
             await session.close()
 
     def _plan(self, node: Node) -> Plan:
+        probed: list[int] = []
+
+        def wall_ms() -> int:
+            """Asked for right after the probe, whose own clock is compared with it."""
+            probed.append(self.parts.clock.wall_ms())
+            return probed[-1]
+
         return Plan(
             fleet=self.parts.fleet,
             store=self.bundles,
-            files=lambda key, found: asyncio.to_thread(self._enrol, node.name, key, found),
+            files=lambda key, found: asyncio.to_thread(self._enrol, node.name, key, found, probed),
             link=lambda found: self._link(node.name, found),
             heartbeat=lambda fresh: self._heard(node.name, fresh),
-            wall_ms=self.parts.clock.wall_ms,
+            wall_ms=wall_ms,
             node_home=Reach.of(node).node_home,
         )
 
-    def _enrol(self, name: str, key: str, found: NodeProbe) -> list[HomeFile]:
+    def _enrol(self, name: str, key: str, found: NodeProbe, probed: Sequence[int]) -> list[HomeFile]:
         """Believe the node's key, let it into Redis, and say what its home is to hold."""
-        node = self.parts.plane.enrol(name, key)
-        tag = node.tag or ""
+        skew = found.wall_ms - probed[0] if found.wall_ms is not None and probed else None
 
         def settle(row: Node) -> Node:
             home, uid = found.node_home, found.uid
             reach = replace(Reach.of(row), installed_home=home, uid=uid, halted=False)
-            return replace(row, target=reach.data())
+            return replace(row, target=reach.data(), facts={**row.facts, "clock_skew_ms": skew})
 
+        node = self._believe(name, key)
+        tag = node.tag or ""
         self.parts.plane.change_node(name, settle)
         self.parts.plane.put_halted(name, False)
         password = self.admit(tag)
@@ -192,6 +203,17 @@ class BringUp:
             HomeFile("node.json", (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode()),
         ]
 
+    def _believe(self, name: str, key: str) -> Node:
+        """Enrol the key; ConflictError, remembered, when the machine is in the fleet under another name."""
+        try:
+            return self.parts.plane.enrol(name, key)
+        except ConflictError as twin:
+            if twin.code == "same_machine":
+                self.parts.plane.change_node(
+                    name, lambda row: replace(row, target=replace(Reach.of(row), is_twin=True).data())
+                )
+            raise
+
     async def _install_key(self, remote: Remote, out: BroughtUp) -> None:
         """The fleet key, for links that must come back while nobody is there."""
         if out.probe is None:
@@ -203,6 +225,7 @@ class BringUp:
 
     async def _link(self, name: str, found: NodeProbe) -> bool:
         link = await self.links.keep(name, found)
+        link.poke()  # what it waited for may be mended by now
         state = await link.wait((LinkKind.UP, LinkKind.STOPPED), 30)
         if not state.up:
             raise UnavailableError(f"the tunnel to {name} does not come up", why=state.why)

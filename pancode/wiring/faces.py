@@ -125,7 +125,7 @@ class FaceFleet:
     def add(self, spec: NodeSpec, caller: Caller) -> Node:
         if spec.local:
             home = Path(spec.local_home) if spec.local_home is not None else None
-            return self._fleet.add_local(spec.name, home, spec.slots)
+            return self._fleet.add_local(spec.name, home, spec.slots, spec.labels)
         found = self._look(spec, caller)
         if not found.known:
             _check_accepted(found, spec.fingerprint)

@@ -98,11 +98,17 @@ class Fleet:
         pins = {**found.hops, found.target.endpoint: found.host_key}
         return self._add(found.name, Reach(found.target, pins, fleet_key=fleet_key), labels, slots)
 
-    def add_local(self, name: str, home: Path | None = None, slots: int | None = None) -> Node:
+    def add_local(
+        self,
+        name: str,
+        home: Path | None = None,
+        slots: int | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Node:
         """This machine as a node, through our own SSH server. `home`: another HOME for it (demo)."""
         target = Target(name, "127.0.0.1", 0, "")
         reach = Reach(target, local=True, local_home=str(home) if home else None)
-        return self._add(name, reach, {"local": "true"}, slots)
+        return self._add(name, reach, {"local": "true", **(labels or {})}, slots)
 
     def _add(self, name: str, reach: Reach, labels: Mapping[str, str], slots: int | None) -> Node:
         count = self.parts.slots if slots is None else slots

@@ -27,6 +27,8 @@ class Reach:
     uid: int | None = None
     installed_home: str | None = None
     """The node home as the probe found it; None before the first bring-up."""
+    is_twin: bool = False
+    """It turned out to be in the fleet under another name: nothing there belongs to this one."""
     fleet_key: bool = False
     """The owner wants our own key there, so that the link comes back while nobody is there."""
     halted: bool = False
@@ -41,6 +43,7 @@ class Reach:
             "node_home": self.node_home,
             "uid": self.uid,
             "installed_home": self.installed_home,
+            "is_twin": self.is_twin,
             "fleet_key": self.fleet_key,
             "halted": self.halted,
         }
@@ -57,6 +60,7 @@ class Reach:
             node_home=data.get("node_home"),
             uid=data.get("uid"),
             installed_home=data.get("installed_home"),
+            is_twin=bool(data.get("is_twin", False)),
             fleet_key=bool(data.get("fleet_key", False)),
             halted=bool(data.get("halted")),
         )
