@@ -85,8 +85,9 @@ class Ear:
             if message is not None:
                 self._answered_ms = now
                 heard = bool(message["type"] == "message")
-                while heard and self._pubsub.get_message(timeout=0) is not None:
-                    pass  # hints say no more than that there is something: one look answers them all
+                more = heard  # hints only say that there is something: one look answers all of them
+                while more:
+                    more = self._pubsub.get_message(timeout=0) is not None
                 return heard
             self._keep_alive(now)
         except (raised.RedisError, OSError, ValueError):
