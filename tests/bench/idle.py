@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.bench.figures import Goal, Row, median
 from tests.bench.ours import NO_OP, OurFleet
 from tests.bench.peer import RqWorkers
-from tests.bench.processes import memory_mb, own_cpu_ms, tree
+from tests.bench.processes import memory_mb, own_cpu_ms
 
 NODES = 10
 PEER = "one stock `rq worker`, idle"
@@ -82,7 +82,7 @@ def _share(pid: int, seconds: float) -> float:
 
 
 def _memory(mine: tuple[float, float], theirs: tuple[float, float]) -> list[Row]:
-    limit = "pydantic and cryptography are most of it; the worker has RQ and redis only."
+    limit = "pydantic and cryptography come on top of what the worker loads too: RQ and redis."
     return [
         Row(
             f"e {name}",
@@ -133,8 +133,3 @@ def _shares(shim: float, one: float, ten: float, heard: int) -> list[Row]:
             "Heartbeats verified, beats signed, SSH keepalives, the round.",
         ),
     ]
-
-
-def children(pid: int) -> int:
-    """How many processes it has below it."""
-    return len(tree(pid)) - 1

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from tests.e2e.owner import Owner
 
@@ -131,8 +131,3 @@ def _post(api: Api, count: int, argv: list[str]) -> None:
 
 def _shares(count: int, parts: int) -> list[int]:
     return [count // parts + (i < count % parts) for i in range(parts)]
-
-
-def show(value: Any) -> str:
-    """Plain JSON, for messages."""
-    return json.dumps(value, default=str)

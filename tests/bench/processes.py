@@ -29,21 +29,3 @@ def memory_mb(pid: int) -> tuple[float, float]:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     kb = {line.split(":")[0]: int(line.split()[1]) for line in lines}
     return kb["Rss"] / 1024, kb["Pss"] / 1024
-
-
-def tree(pid: int) -> list[int]:
-    """The process and all its descendants now."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            children.setdefault(parent, []).append(int(entry.name))
-    found, open_ = [], [pid]
-    while open_:
-        one = open_.pop()
-        found.append(one)
-        open_ += children.get(one, [])
-    return found
