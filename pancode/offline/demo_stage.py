@@ -134,11 +134,18 @@ class Stage:
     def processes(self, place: Path | None = None) -> dict[int, str]:
         """Pids and command lines of live processes with their HOME in that place (none: in the demo).
 
-        Everything that a fleet starts has it there, and nothing does that a person starts to look.
+        Everything that a fleet starts has it there, and nothing does that a person starts to look. Redis
+        writes its title over its environment, so it is known by the socket that it names there.
         """
-        mark = b"\0HOME=" + os.fsencode(place or self.root) + b"/"
-        found = {pid: _words(pid) for pid in _pids() if mark in _environ(pid)}
-        return {pid: words for pid, words in found.items() if words}
+        where = os.fsencode(place or self.root) + b"/"
+        found = {}
+        for pid in _pids():
+            words = _words(pid)
+            if words and (
+                b"\0HOME=" + where in _environ(pid) or b"unixsocket:" + where in os.fsencode(words)
+            ):
+                found[pid] = words
+        return found
 
     # -- the end -----------------------------------------------------------------------------------------
 

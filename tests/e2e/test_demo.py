@@ -54,8 +54,9 @@ def left_in(env: dict[str, str]) -> tuple[list[str], list[str]]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                if mark in (folder / "environ").read_bytes():
-                    alive.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if env["TMPDIR"] in words or mark in (folder / "environ").read_bytes():
+                    alive.append(words)
             except OSError:
                 continue
     return files, [words for words in alive if words]
