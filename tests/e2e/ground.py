@@ -20,7 +20,7 @@ from pancode.adapters.valkey.access import COORDINATOR
 from tests.e2e.owner import Owner, until
 from tests.lab import Lab
 
-SLICE_S = 0.002
+SLICE_S = 0.0005
 
 
 class Ground:
@@ -99,7 +99,7 @@ class Ground:
     def stop_at(self, mark: str, known: set[str], timeout_s: float = 30) -> tuple[int, Entry]:
         """The agent stands still (SIGSTOP) as soon as an entry that is not `known` has that mark.
 
-        It is let run in slices of 2 ms and looked at while it stands still, so that no mark is missed.
+        It is let run in slices of half a millisecond, and looked at while it stands still.
         """
         pid = self.agent()
         assert pid is not None, f"no node agent on {self.name}"

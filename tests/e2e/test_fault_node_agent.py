@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -21,6 +24,29 @@ ROUNDS = (
     (Mark.PUSHED, Mark.RECEIPTED, Mark.ACKNOWLEDGED),
 )
 """One mark for each host at a time."""
+
+
+TRIES = 4
+"""Where the next mark follows within a moment, a busy machine may need more than one."""
+
+
+@pytest.fixture
+def nimble() -> Iterator[None]:
+    """Three watchers in three threads: none may keep the others from looking for 5 ms."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.0002)
+    yield
+    sys.setswitchinterval(before)
+
+
+def _caught(fleet: Owner, lab: Lab, k: int, mark: Mark) -> list[tuple[str, dict[str, Any], str]]:
+    """Runs, until one agent was killed in the very moment; the last one was."""
+    found = []
+    for _ in range(TRIES):
+        found.append(_killed(fleet, lab, k, mark))
+        if found[-1][2] == mark:
+            break
+    return found
 
 
 def _killed(fleet: Owner, lab: Lab, k: int, mark: Mark) -> tuple[str, dict[str, Any], str]:
@@ -41,21 +67,24 @@ def _killed(fleet: Owner, lab: Lab, k: int, mark: Mark) -> tuple[str, dict[str, 
 
 @pytest.mark.parametrize("marks", ROUNDS, ids=lambda marks: "-".join(marks))
 def test_killed_at_each_mark_it_is_started_again_and_delivers_once(
-    fleet: Owner, lab: Lab, marks: tuple[Mark, ...]
+    fleet: Owner, lab: Lab, nimble: None, marks: tuple[Mark, ...]
 ) -> None:
     if not (fleet.home / "killed").exists():
         fleet.repository("killed")
     before = money(fleet)
     with ThreadPoolExecutor(3) as pool:
-        jobs = [pool.submit(_killed, fleet, lab, k, mark) for k, mark in enumerate(marks, 1)]
+        jobs = [pool.submit(_caught, fleet, lab, k, mark) for k, mark in enumerate(marks, 1)]
         results = [job.result() for job in jobs]
-    for mark, (run, ended, died_at) in zip(marks, results, strict=True):
-        assert died_at == mark, "caught in the very moment"
-        assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, 1), (mark, ended)
-        assert (ended["files_changed"], ended["exit_code"]) == (["made.txt"], 0)
-        assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
-    spent = round(float(money(fleet)[0]) - float(before[0]), 4)
-    assert (spent, money(fleet)[1]) == (0.03, before[1]), "each cost was booked once"
+    for mark, found in zip(marks, results, strict=True):
+        assert found[-1][2] == mark, f"caught in the very moment: {[died_at for _, _, died_at in found]}"
+        for run, ended, _ in found:
+            assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, 1), (mark, ended)
+            assert (ended["files_changed"], ended["exit_code"]) == (["made.txt"], 0)
+            assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
+    spent, held = money(fleet)
+    cost = Decimal("0.01") * sum(len(found) for found in results)
+    moved = (Decimal(spent) - Decimal(before[0]), Decimal(held))
+    assert moved == (cost, Decimal(before[1])), "each cost was booked once"
 
 
 def test_a_killed_shim_is_infra_and_the_work_is_tried_once_more(fleet: Owner, lab: Lab) -> None:
