@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ OK, FAILED, BAD_SETTINGS, HELD = 0, 1, 78, 73
 """Exit statuses; 73: another node agent holds this home (a service manager must not start it again)."""
 
 HOLD_TRIES, HOLD_PAUSE_S = 20, 0.05
+LOOK_S = 2.0
+"""How often the node agent looks whether its home is still there."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,9 +63,10 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     write_atomic(home.pid, f"{os.getpid()}\n".encode())
     try:
-        _work(home)
+        _work(home, lock)
     finally:
-        home.pid.unlink(missing_ok=True)
+        if _is_ours(home, lock):
+            home.pid.unlink(missing_ok=True)
         os.close(lock)
     return OK
 
@@ -97,7 +101,7 @@ def remove(args: argparse.Namespace) -> int:
     return OK if not done.left else FAILED
 
 
-def _work(home: Home) -> None:
+def _work(home: Home, lock: int) -> None:
     parts = wiring.build(home, SystemClock(), SystemIds())
     world = parts.world
     drives: list[ThreadDrive] = []
@@ -112,9 +116,26 @@ def _work(home: Home) -> None:
     worker = Worker(agent, drives[0], parts.follower)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.leave())
+    threading.Thread(target=_watch, args=(home, lock, worker.leave), name="home", daemon=True).start()
     logging.getLogger("pancode.node").info("node %s of %s", world.node.name, world.node.fleet)
     worker.run()
     parts.runner.close()
+
+
+def _watch(home: Home, lock: int, leave: Callable[[], None]) -> None:
+    """End with the home: one that was removed, or made anew for another agent, is no longer written to."""
+    while _is_ours(home, lock):
+        time.sleep(LOOK_S)
+    logging.getLogger("pancode.node").error("%s was removed or replaced: the node agent ends", home.root)
+    leave()
+
+
+def _is_ours(home: Home, lock: int) -> bool:
+    """Whether the lock that we hold is still the one in the home."""
+    try:
+        return os.path.samestat(os.stat(home.lock), os.fstat(lock))
+    except OSError:
+        return False
 
 
 def _hold(home: Home) -> int | None:

@@ -65,6 +65,8 @@ class Coordinator:
     def link(self, k: int, login: Login | None = None, target: Target | None = None) -> Link:
         """Started; its states are in `states[k]`, its pin is the key that the host has now."""
         self.states[k] = []
+        if self.lab.hosts[k]["state"] == "up":  # which bring-up does before it asks for a link
+            self.shell(k, f"mkdir -p {NODE_HOME} && chown ops: {NODE_HOME} {NODE_HOME}/.. || :")
         pins, goal = self.pins(*self.lab.hosts), target or self.target(k)
 
         async def dial() -> Session:

@@ -92,8 +92,8 @@ if [ -f "$h/run/agent.pid" ]; then say agent_pid "$(head -n 1 "$h/run/agent.pid"
 
 OPEN_LINK = script(
     r"""
-for d in "$1" "$2"; do
-  mkdir -p "$d" || exit 71
+for d in "$1" "$2"; do # never the node home itself: one that a link made would be nobody's
+  [ -d "$d" ] || mkdir "$d" || exit 71
   if [ -L "$d" ] || [ ! -O "$d" ]; then echo "$d is not ours" >&2; exit 72; fi
   chmod 700 "$d" || exit 71
 done

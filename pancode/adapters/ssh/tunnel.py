@@ -88,7 +88,7 @@ def _checked(done: Completed) -> dict[str, str]:
         LinkFault.HOME_UNUSABLE,
         "the node's home folder cannot hold our sockets",
         why=why,
-        fix="check that it is writable, not full, and owned by the login user",
+        fix="check that it is there (else: pancode fleet up), writable, not full, and the login user's own",
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,39 @@ def test_first_ten_minutes_on_one_machine(fleet: Shell) -> None:
     books = fleet("budget", "--json").data
     assert all(scope["held_usd"] == "0" or float(scope["held_usd"]) == 0 for scope in books["scopes"])
     assert fleet("fleet", "up", "--json", timeout_s=LONG_S).status == 0
+
+
+def _agents() -> list[int]:
+    """Node agents of this test's own home."""
+    home, found = f"{os.environ['HOME']}/.pancode-node/", []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                if "run" in words and any(word.startswith(home) for word in words):
+                    found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.slow
+def test_what_somebody_removed_on_the_node_is_put_back(fleet: Shell) -> None:
+    """Over 30 s on a loaded machine: it makes the node bundle, and brings the node up three times."""
+    node = fleet("node", "ls", "--json").data["nodes"][0]["name"]
+    (nodes,) = (Path(os.environ["HOME"]) / ".pancode-node").iterdir()
+    shutil.rmtree(nodes / "s")
+    work = ("dispatch", "--runtime", "shell", "--workspace", "none", "--json", "true")
+    assert fleet(*work, timeout_s=LONG_S).data["outcome"] == "done", "the link heals by itself"
+
+    assert fleet("fleet", "down", node).status == 0
+    (halted,) = fleet("fleet", "status", "--json").data["nodes"]
+    assert (halted["state"], halted["problems"]) == ("halted", [])
+    shutil.rmtree(nodes)
+    up = fleet("fleet", "up", "--json", timeout_s=LONG_S)
+    assert (up.status, up.data["nodes"][0]["state"]) == (0, "online"), up.err
+    assert fleet(*work, timeout_s=LONG_S).data["outcome"] == "done"
+
+    shutil.rmtree(nodes)
+    up = fleet("fleet", "up", "--json", timeout_s=LONG_S)
+    assert (up.status, up.data["nodes"][0]["state"]) == (0, "online"), up.err
+    assert fleet(*work, timeout_s=LONG_S).data["outcome"] == "done"
+    until(lambda: len(_agents()) == 1, "the one whose home was removed has ended")

@@ -209,13 +209,13 @@ def test_without_any_forwarding_it_says_so_and_heals(tmp_path: Path, monkeypatch
 def test_a_home_that_is_not_ours_is_named(tmp_path: Path) -> None:
     async def go() -> None:
         async with world(tmp_path) as it:
-            it.home.joinpath("n").write_text("a file where our folder should be")
+            it.home.joinpath("n/s").write_text("a file where our folder should be")
             link = it.link()
             link.start()
             state = await link.wait([LinkKind.DOWN], 5)
             assert state.error is not None and state.error.fault is LinkFault.HOME_UNUSABLE
-            assert "n" in state.error.why
-            it.home.joinpath("n").unlink()
+            assert "n/s" in state.error.why
+            it.home.joinpath("n/s").unlink()
             link.poke()
             assert (await link.wait(UP, 5)).up
             await link.close()
@@ -227,7 +227,6 @@ def test_a_folder_planted_as_a_link_is_not_used(tmp_path: Path) -> None:
     async def go() -> None:
         async with world(tmp_path) as it:
             (tmp_path / "elsewhere").mkdir()
-            (it.home / "n").mkdir()
             (it.home / "n/s").symlink_to(tmp_path / "elsewhere")
             link = it.link()
             link.start()
@@ -277,7 +276,7 @@ def test_anything_unforeseen_is_retried_and_never_silent(tmp_path: Path) -> None
     asyncio.run(go())
 
 
-@pytest.mark.parametrize("gone", ["s", "s/current", "s/*/depot.sock", "../n"])
+@pytest.mark.parametrize("gone", ["s", "s/current", "s/*/depot.sock", "s/*"])
 def test_what_the_node_has_lost_of_the_tunnels_is_opened_anew(tmp_path: Path, gone: str) -> None:
     async def go() -> None:
         async with world(tmp_path) as it:
@@ -332,12 +331,12 @@ def test_tunnels_that_cannot_be_opened_anew_are_dialled_until_they_can(tmp_path:
             link.start()
             await link.wait(UP, 5)
             shutil.rmtree(it.home / "n")
-            it.home.joinpath("n").write_text("a file where our folder should be")
             with pytest.raises(ConnectError) as caught:
                 await link.mend()
             assert caught.value.fault is LinkFault.HOME_UNUSABLE
             await link.wait([LinkKind.DOWN], 5)
-            it.home.joinpath("n").unlink()
+            assert not (it.home / "n").exists(), "a link makes no home: it would be nobody's"
+            (it.home / "n").mkdir(mode=0o700)
             assert (await link.wait(UP, 5)).up and await talk(generation(it).depot, b"b") == b"B"
             with pytest.raises(LinkLost):
                 await link.close()

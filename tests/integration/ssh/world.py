@@ -88,6 +88,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
     """Everything up; everything down again."""
     server = LoopbackServer(LoopbackNode("desk", "me", folder / "h", KEYS))
     await server.start()
+    (folder / "h/n").mkdir(mode=0o700, parents=True, exist_ok=True)
     ends = Ends(folder / "r.sock", folder / "d.sock")
     listeners = [await asyncio.start_unix_server(echo, str(p)) for p in (ends.redis, ends.depot)]
     it = World(folder, server, ends, {server.target.endpoint: server.host_key})
