@@ -226,7 +226,6 @@ class BringUp:
     async def _link(self, name: str, found: NodeProbe) -> bool:
         link = await self.links.keep(name, found)
         link.poke()  # what it waited for may be mended by now
-        link.poke()  # what it waited for may be mended by now
         state = await link.wait((LinkKind.UP, LinkKind.STOPPED), 30)
         if not state.up:
             raise UnavailableError(f"the tunnel to {name} does not come up", why=state.why)

@@ -10,7 +10,7 @@ from node_agent.wire.identity import AttemptId
 from pancode.adapters.git.streams import Streams
 from pancode.adapters.ssh.bringup import StepReport, StepState
 from pancode.adapters.ssh.target import Overrides
-from pancode.adapters.systemd.service import UserService
+from pancode.adapters.systemd.user_unit import UserService
 from pancode.config.load import Places, load
 from pancode.config.schema import Settings
 from pancode.config.surroundings import FileSurroundings
@@ -33,7 +33,7 @@ from pancode.wiring.code import DepotCode
 from pancode.wiring.coordinator import Coordinator, CoordinatorSettings, build
 from pancode.wiring.fleet import Fleet, Found
 from pancode.wiring.home import Home
-from pancode.wiring.service import service_of
+from pancode.wiring.reboot import service_of
 
 _STATES: dict[StepState, Literal["started", "done", "failed", "skipped", "note"]] = {
     StepState.RUNNING: "started",

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.systemd.service import UserService
 from pancode.adapters.systemd.unit import CoordinatorUnit
-from pancode.wiring.service import service_of
+from pancode.adapters.systemd.user_unit import UserService
+from pancode.wiring.reboot import service_of
 
 SYSTEMCTL = r"""#!/bin/sh
 echo "$*" >> "$HOME/calls"

@@ -17,11 +17,13 @@ from node_agent.wire.policy import Safety
 from tests.unit.node_agent.stage import RUN, Stage, gates, identity, order_of
 
 NAME = str(identity())
-WORK, GATES = f"/journal/{NAME}/work", f"/journal/{NAME}/gates"
+SETUP, WORK, GATES = (f"/journal/{NAME}/{phase}" for phase in ("set-up", "work", "gates"))
+WITH_SETUP = Script(setup_ms=700, setup_files=("venv.cfg",))
 
 
 def gated() -> Order:
-    return order_of(gates=gates("test"))
+    """Every phase that an attempt can have."""
+    return order_of(setup=(("make", "env"),), gates=gates("test"))
 
 
 def run(script: Script, **changes: object) -> Stage:
@@ -33,10 +35,11 @@ def run(script: Script, **changes: object) -> Stage:
 
 def points() -> int:
     """How many moments a whole run has."""
-    clean = Stage()
+    clean = Stage(script=lambda _: WITH_SETUP)
     clean.push(gated())
     clean.settle()
     assert clean.claims[NAME].outcome is Outcome.DONE
+    assert clean.claims[NAME].files_changed == ("a.txt",)
     return clean.wire.count
 
 
@@ -44,7 +47,7 @@ def at_every_point(action: Callable[[Stage], None]) -> Iterator[tuple[str, Stage
     """A run for every moment of a whole run, in which `action` happened just then; not settled yet."""
     for at in range(1, points() + 1):
         wire = Tripwire(at)
-        stage = Stage(wire=wire)
+        stage = Stage(script=lambda _: WITH_SETUP, wire=wire)
         wire.action = lambda stage=stage: action(stage)  # type: ignore[misc]
         stage.push(gated())
         assert stage.go(30_000, lambda wire=wire, at=at: wire.count >= at), at  # type: ignore[misc]
@@ -80,12 +83,64 @@ def test_a_whole_run() -> None:
     assert claims.last_event == max(seq for name, seq in stage.events if name == NAME)
     assert stage.uplink.settled[f"{stage.agent.world.node.tag}_{RUN}_1_1"] == (True, "")
     assert stage.host.trees == {} and stage.host.homes == {}
-    assert stage.host.spawns == [WORK, GATES]
+    assert stage.host.spawns == [SETUP, WORK, GATES]
+
+
+def test_what_set_up_leaves_is_not_the_agents() -> None:
+    claims = run(WITH_SETUP, setup=(("make", "env"),)).claims[NAME]
+    assert (claims.change, claims.files_changed) == ("change", ("a.txt",))
+    quiet = Script(kind="empty", setup_files=("venv.cfg",))
+    claims = run(quiet, setup=(("make", "env"),), read_only=True).claims[NAME]
+    assert (claims.outcome, claims.change, claims.commit) == (Outcome.DONE, "empty", None)
+    guilty = run(WITH_SETUP, setup=(("make", "env"),), read_only=True).claims[NAME]
+    assert guilty.reason == "a read-only agent changed: a.txt"
+
+
+def test_a_run_without_set_up_has_no_phase_for_it() -> None:
+    stage = run(Script(), gates=gates("test"))
+    assert stage.host.spawns == [WORK, GATES] and SETUP not in stage.host.phases
+    assert not [call for call in stage.wire.passed if "baseline" in call or "shorten" in call]
+
+
+def test_set_up_that_does_not_end_well() -> None:
+    """The agent is not started; what set-up left half done is nobody's change."""
+    failed = run(Script(setup_code=1, setup_files=("half",)), setup=(("make",),), read_only=True)
+    claims = failed.claims[NAME]
+    assert (claims.failure, claims.change, claims.commit) == (FailureKind.SETUP_FAILED, "empty", None)
+    assert failed.host.spawns == [SETUP]
+    stage = Stage(script=lambda _: Script(setup_ms=60_000))
+    stage.push(gated())
+    stage.go(5_000)
+    stage.host.kill_shims()
+    stage.settle()
+    claims = stage.claims[NAME]
+    assert (claims.failure, claims.usage.cost_source) == (FailureKind.PROCESS_VANISHED, "local")
+    assert stage.host.spawns == [SETUP]
+
+
+@pytest.mark.parametrize(
+    ("script", "spawned", "words"),
+    [
+        (Script(setup_ms=9_000), [SETUP], "it ran for longer than its limit (in setup 1)"),
+        (Script(setup_ms=3_000, duration_ms=3_000), [SETUP, WORK], "it ran for longer than its limit"),
+        (
+            Script(setup_ms=1_000, duration_ms=2_000, gate_ms=2_500),
+            [SETUP, WORK, GATES],
+            "it ran for longer than its limit (in gate test)",
+        ),
+    ],
+)
+def test_the_wall_limit_is_for_the_whole_attempt(script: Script, spawned: list[str], words: str) -> None:
+    limits = Limits(wall_ms=5_000, idle_ms=600_000, output_bytes=1 << 20)
+    stage = run(script, setup=(("make", "env"),), gates=gates("test"), limits=limits)
+    claims = stage.claims[NAME]
+    assert (claims.outcome, claims.failure) == (Outcome.TIMEOUT, FailureKind.WALL_LIMIT)
+    assert (claims.reason, stage.host.spawns) == (words, spawned)
 
 
 def test_a_crash_at_every_call() -> None:
     """Before and after each port call: one receipt, the right one, and nothing started twice."""
-    clean = run(Script(), gates=gates("test"))
+    clean = run(WITH_SETUP, setup=(("make", "env"),), gates=gates("test"))
     for where, stage in at_every_point(lambda stage: _die()):
         stage.settle()
         assert stage.crashes == 1, where

@@ -17,6 +17,7 @@ from node_agent.verdict import (
     fault_to_json,
     gate_fault,
     over_limit,
+    setup_fault,
     vanished_fault,
     verdict,
     work_fault,
@@ -68,11 +69,6 @@ DONE, FAILED = Told(None, ""), Told(K.AGENT_FAILED, "exit 1")
         (record(step(ended_by=EndedBy.STOP)), DONE, StopNote(StopKind.USD, ""), K.USD_LIMIT),
         (record(step(ended_by=EndedBy.STOP)), DONE, StopNote(StopKind.TOMBSTONE, ""), K.STOPPED),
         (record(ended=PhaseEnd.STOPPED, reason="before"), None, None, K.STOPPED),
-        (record(step(StepKind.SETUP), ended=PhaseEnd.STOPPED), None, STOP, K.STOPPED),
-        (record(step(StepKind.SETUP, 1), ended=PhaseEnd.FAILED), None, None, K.SETUP_FAILED),
-        (record(step(StepKind.SETUP, 127), ended=PhaseEnd.FAILED), None, None, K.SETUP_FAILED),
-        (record(step(StepKind.SETUP, None, ended_by=EndedBy.WALL)), None, None, K.WALL_LIMIT),
-        (error("exec", "ENOENT", StepKind.SETUP), None, None, K.SETUP_FAILED),
         (error("exec", "ENOENT"), None, None, K.RUNTIME_MISSING),
         (error("cwd", "ENOENT"), None, None, K.NODE_INTERNAL),
         (error("stdout", "ENOSPC"), None, None, K.DISK_FULL),
@@ -81,6 +77,28 @@ DONE, FAILED = Told(None, ""), Told(K.AGENT_FAILED, "exit 1")
 )
 def test_work(ended: ExitRecord, told: Told | None, stop: StopNote | None, kind: K | None) -> None:
     fault = work_fault(ended, told, stop)
+    assert (fault.kind if fault else None) == kind
+
+
+@pytest.mark.parametrize(
+    ("ended", "stop", "kind"),
+    [
+        (record(step(StepKind.SETUP)), None, None),
+        (record(step(StepKind.SETUP)), STOP, None),  # it came too late for set-up; the agent does not start
+        (record(step(StepKind.SETUP), ended=PhaseEnd.STOPPED), STOP, K.STOPPED),
+        (record(step(StepKind.SETUP), ended=PhaseEnd.STOPPED), None, K.STOPPED),
+        (record(ended=PhaseEnd.STOPPED, reason="before"), STOP, K.STOPPED),
+        (record(step(StepKind.SETUP, 1), ended=PhaseEnd.FAILED), None, K.SETUP_FAILED),
+        (record(step(StepKind.SETUP, 127), ended=PhaseEnd.FAILED), None, K.SETUP_FAILED),
+        (record(step(StepKind.SETUP, None, ended_by=EndedBy.WALL)), None, K.WALL_LIMIT),
+        (record(step(StepKind.SETUP, None, ended_by=EndedBy.IDLE)), None, K.IDLE_LIMIT),
+        (error("exec", "ENOENT", StepKind.SETUP), None, K.SETUP_FAILED),
+        (error("stdout", "ENOSPC", StepKind.SETUP), None, K.DISK_FULL),
+        (record(step(StepKind.SETUP), ended=PhaseEnd.ERROR, reason="OSError"), None, K.NODE_INTERNAL),
+    ],
+)
+def test_setup(ended: ExitRecord, stop: StopNote | None, kind: K | None) -> None:
+    fault = setup_fault(ended, stop)
     assert (fault.kind if fault else None) == kind
 
 
@@ -136,6 +154,16 @@ def gate(passed: bool, code: int | None, signal: int | None = None) -> GateResul
 def test_gates(ended: PhaseEnd, gates: list[GateResult], kind: K | None) -> None:
     fault = gate_fault(record(ended=ended), gates, STOP)
     assert (fault.kind if fault else None) == kind
+
+
+def test_a_gate_that_the_wall_limit_ended() -> None:
+    """Out of time is no verdict on the code; a gate that failed by itself before is one."""
+    cut = step(StepKind.GATE, None, index=1, ended_by=EndedBy.WALL)
+    ended = record(step(StepKind.GATE), cut, ended=PhaseEnd.FAILED)
+    fault = gate_fault(ended, [gate(True, 0), gate(False, None, 9)], None)
+    assert fault == Fault(K.WALL_LIMIT, "it ran for longer than its limit (in gate g)")
+    fault = gate_fault(ended, [gate(False, 1), gate(False, None, 9)], None)
+    assert fault is not None and fault.kind is K.GATE_FAILED
 
 
 def test_every_failure_kind_has_its_outcome() -> None:

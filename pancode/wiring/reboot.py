@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pancode.adapters.systemd.service import UserService
 from pancode.adapters.systemd.unit import CoordinatorUnit
+from pancode.adapters.systemd.user_unit import UserService
 from pancode.config.variables import VARIABLES
 
 
