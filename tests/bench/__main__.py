@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.bench.remote import remote
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "performance.md"
 ROWS = "abcdefg"
+_QUICK = "quick run: few rounds, and a p99 of 60 samples is the worst of them"
 
 
 def main(argv: list[str]) -> int:
@@ -49,7 +51,8 @@ def main(argv: list[str]) -> int:
     rows.sort(key=lambda row: row.key)
     print(table(rows))
     if not args.no_page and wanted == set(ROWS):
-        told = "quick run" if quick else "full run"
+        told = _QUICK if quick else "full run"
+        told += f"; load average {os.getloadavg()[2]:.1f} over the last 15 minutes, the bench itself included"
         PAGE.write_text(page(rows, "".join(steps), told, failed), encoding="utf-8")
         _tell(f"written: {PAGE}")
     return 1 if failed else 0

@@ -82,7 +82,10 @@ def _share(pid: int, seconds: float) -> float:
 
 
 def _memory(mine: tuple[float, float], theirs: tuple[float, float]) -> list[Row]:
-    limit = "pydantic and cryptography come on top of what the worker loads too: RQ and redis."
+    limit = (
+        "RQ's worker class and redis as in the peer, with pydantic and cryptography beside them; "
+        "not taken apart yet."
+    )
     return [
         Row(
             f"e {name}",
