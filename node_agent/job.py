@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from node_agent.plans import WORK
+from node_agent.plans import GATES
 from node_agent.ports import DiskFull, LinkDown
 from node_agent.procedure.closing import commit, gate
 from node_agent.procedure.delivering import clean_up, publish, push, seal
 from node_agent.procedure.desk import Case, Desk, Finished, Progressed, Turn, Wait
+from node_agent.procedure.setting_up import attend
 from node_agent.procedure.starting import prepare, spawn
 from node_agent.procedure.working import follow
 from node_agent.records import Entry
@@ -23,7 +24,7 @@ __all__ = ["Desk", "Finished", "Job", "Progressed", "Turn", "Wait"]
 PROCEDURE: dict[Mark, Callable[[Case], Turn]] = {
     Mark.ACCEPTED: prepare,
     Mark.PREPARED: spawn,
-    Mark.SPAWNED: follow,
+    Mark.SPAWNED: attend,
     Mark.EXITED: commit,
     Mark.COMMITTED: gate,
     Mark.GATED: push,
@@ -107,8 +108,8 @@ class Job:
 
     def _give_up(self, case: Case, mark: Mark, fault: Fault) -> Turn:
         runner = self._desk.runner
-        for phase in (case.work, case.gates):  # nothing of it may start or go on behind our back
-            if mark is not Mark.ACCEPTED and (phase.name == WORK or mark is Mark.COMMITTED):
+        for phase in (*case.before_gates, case.gates):  # nothing of it may start or go on behind our back
+            if mark is not Mark.ACCEPTED and (phase.name != GATES or mark is Mark.COMMITTED):
                 runner.stop(phase, fault.reason)
         runner.sweep(str(case.identity))
         left: dict[Mark, dict[str, Any]] = {Mark.EXITED: {"kind": "none"}, Mark.GATED: {"blobs": []}}

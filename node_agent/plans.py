@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from node_agent.ports import Launch
-from node_agent.spool import Grace, Limits, Plan, Step, StepKind
+from node_agent.process import AGENT_ONLY
+from node_agent.spool import ExitRecord, Grace, Limits, Plan, Step, StepKind
 from node_agent.tempo import Tempo
 from node_agent.wire.order import Order
 
-WORK, GATES = "work", "gates"
+SETUP, WORK, GATES = "set-up", "work", "gates"
+"""The phases of an attempt, each in a folder of that name with a shim of its own."""
 OUT, ERR, SETUP_LOG, GATES_LOG = "out", "err", "setup", "gates.log"
 STREAMS = (OUT, ERR, SETUP_LOG, GATES_LOG)
 """Outputs in an attempt's folder, by the names under which the depot gets them."""
 STDIN = ".task"
 """In the run's home: what the agent reads as its standard input."""
+LEAST_WALL_MS = 1_000
+"""A phase that begins while there is any time left gets at least this."""
 
 
 def work_plan(order: Order, launch: Launch, work: Path, home: Path, folder: Path, tempo: Tempo) -> Plan:
-    """Set-up steps, then the agent."""
-    marker, log = str(order.identity), str(folder / SETUP_LOG)
-    steps = [
-        Step(f"setup {number}", StepKind.SETUP, argv, log, log) for number, argv in enumerate(order.setup, 1)
-    ]
+    """The agent, alone."""
+    marker = str(order.identity)
     stdin = None if launch.stdin is None else str(home / STDIN)
     agent = Step("agent", StepKind.AGENT, launch.argv, str(folder / OUT), str(folder / ERR), stdin)
     return Plan(
@@ -31,13 +34,26 @@ def work_plan(order: Order, launch: Launch, work: Path, home: Path, folder: Path
         marker=marker,
         cwd=str(work),
         env=dict(launch.env),
-        steps=(*steps, agent),
-        limits=_limits(order),
+        steps=(agent,),
+        limits=_limits(order, order.limits.wall_ms),
         grace=Grace(tempo.grace_int_ms, tempo.grace_term_ms),
     )
 
 
-def gates_plan(order: Order, work: Plan, folder: Path, tempo: Tempo) -> Plan:
+def setup_plan(order: Order, work: Plan, folder: Path) -> Plan:
+    """What the repository wants run before the agent, in the agent's checkout and environment."""
+    log = str(folder / SETUP_LOG)
+    steps = tuple(Step(f"setup {n}", StepKind.SETUP, argv, log, log) for n, argv in enumerate(order.setup, 1))
+    return replace(work, phase=SETUP, steps=steps, env=_without_logins(work.env))
+
+
+def time_left(order: Order, before: Iterable[ExitRecord]) -> int:
+    """Milliseconds of the attempt's wall limit that the phases before have left; 0: none."""
+    left = order.limits.wall_ms - sum(one.ended_mono_ms - one.began_mono_ms for one in before)
+    return max(left, LEAST_WALL_MS) if left > 0 else 0
+
+
+def gates_plan(order: Order, work: Plan, folder: Path, tempo: Tempo, wall_ms: int) -> Plan:
     """Every gate, one after the other, in the checkout and environment of the agent."""
     log = str(folder / GATES_LOG)
     return Plan(
@@ -45,12 +61,18 @@ def gates_plan(order: Order, work: Plan, folder: Path, tempo: Tempo) -> Plan:
         phase=GATES,
         marker=str(order.identity),
         cwd=work.cwd,
-        env=work.env,
+        env=_without_logins(work.env),
         steps=tuple(Step(_step_name(n), StepKind.GATE, g.argv, log, log) for n, g in enumerate(order.gates)),
-        limits=_limits(order),
+        limits=_limits(order, wall_ms),
         grace=Grace(tempo.grace_int_ms, tempo.grace_term_ms),
         go_on=True,
     )
+
+
+def _without_logins(env: Mapping[str, str]) -> dict[str, str]:
+    """What logs the agent in is for no other program: not in its environment, not in its plan on disk."""
+    own = {AGENT_ONLY, *env.get(AGENT_ONLY, "").split()}
+    return {name: value for name, value in env.items() if name not in own}
 
 
 def _step_name(number: int) -> str:
@@ -58,5 +80,5 @@ def _step_name(number: int) -> str:
     return f"gate {number + 1}"
 
 
-def _limits(order: Order) -> Limits:
-    return Limits(order.limits.wall_ms, order.limits.idle_ms, order.limits.output_bytes)
+def _limits(order: Order, wall_ms: int) -> Limits:
+    return Limits(wall_ms, order.limits.idle_ms, order.limits.output_bytes)

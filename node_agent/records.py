@@ -53,6 +53,8 @@ class Note:
     say: tuple[EventBody, ...] = ()
     """Events that belong to it; the journal numbers and signs them."""
     stop: StopNote | None = None
+    baseline: str | None = None
+    """How the workspace names what set-up left; once it is written, set-up is over and well."""
     cleaned: bool = False
     lossy: bool = False
     """Only events, and they may be dropped when the disk is full."""
@@ -76,6 +78,8 @@ class Entry:
     """Digest of the receipt's envelope."""
     chain: int = 0
     """The receipt's number among all of this node."""
+    baseline: str | None = None
+    """What set-up left, as the workspace names it; None while there is none, or no set-up."""
     cleaned: bool = False
     damaged: bool = False
     """Part of its records was lost: what they said of processes cannot be relied on."""
@@ -136,6 +140,8 @@ def record_of(note: Note, events: Sequence[tuple[int, str]], wall_ms: int) -> di
         record |= {"m": note.mark.value, "d": dict(note.data)}
     if note.stop is not None:
         record["s"] = [note.stop.kind.value, note.stop.reason]
+    if note.baseline is not None:
+        record["b"] = note.baseline
     if note.cleaned:
         record["c"] = True
     if events:
@@ -171,6 +177,8 @@ def folded(entry: Entry, record: Data) -> Entry:
         entry = replace(entry, receipt=record["r"], chain=int(record["n"]))
     if "s" in record and entry.stop is None:
         entry = replace(entry, stop=StopNote(StopKind(record["s"][0]), record["s"][1]))
+    if "b" in record:
+        entry = replace(entry, baseline=str(record["b"]))
     if record.get("c"):
         entry = replace(entry, cleaned=True, data={})
     if record.get("x"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent import process
-from node_agent.plans import GATES, WORK
+from node_agent.plans import GATES, SETUP, WORK
 from node_agent.runner import Runner
 from node_agent.settings import Home
 from node_agent.shelf import FileShelf
@@ -38,8 +38,8 @@ def end_all(home: Home, runner: Runner, wait_s: float = SLOW_S) -> Removed:
     return Removed(tuple(dict.fromkeys(phase.parent.name for phase in running)), left)
 
 
-def _phases(home: Home, name: str) -> tuple[Path, Path]:
-    return home.journal / name / WORK, home.journal / name / GATES
+def _phases(home: Home, name: str) -> tuple[Path, ...]:
+    return tuple(home.journal / name / phase for phase in (SETUP, WORK, GATES))
 
 
 def _runs(runner: Runner, phase: Path) -> bool:

@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,19 @@ class Runner:
             write_atomic(folder / PLAN, to_json(plan.without_secrets()))
         except OSError:  # no room to write it anew
             (folder / PLAN).unlink(missing_ok=True)
+
+    def shorten(self, folder: Path, wall_ms: int) -> Plan | None:
+        """Give a prepared phase another wall limit, before its start; its plan. Raises RunnerError."""
+        plan = self.planned(folder)
+        if plan is None:
+            return None
+        shorter = replace(plan, limits=replace(plan.limits, wall_ms=wall_ms))
+        try:
+            if shorter != plan:
+                write_atomic(folder / PLAN, shorter.to_json())
+        except OSError as exc:
+            raise _translated(f"cannot prepare {folder}", exc) from exc
+        return shorter
 
     def start(self, folder: Path, plan: Plan) -> None:
         """Returns once a shim has taken the folder, now or earlier. Raises RunnerError when none could."""

@@ -70,7 +70,7 @@ def vanished_fault(seen: Vanished, stop: StopNote | None) -> Fault:
 
 
 def work_fault(record: ExitRecord, told: Told | None, stop: StopNote | None) -> Fault | None:
-    """What went wrong in the work phase: set-up, limits, stop, the agent. None: the agent did its work."""
+    """What went wrong in the work phase: limits, stop, the agent. None: the agent did its work."""
     last = record.steps[-1] if record.steps else None
     if record.ended is PhaseEnd.ERROR:
         return Fault(FailureKind.NODE_INTERNAL, record.reason)
@@ -78,13 +78,19 @@ def work_fault(record: ExitRecord, told: Told | None, stop: StopNote | None) -> 
         return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason)
     if last.ended_by is not EndedBy.NONE or record.ended is PhaseEnd.STOPPED:
         return _ended_by_us(record, last, stop)
-    if last.kind is StepKind.SETUP:
-        return _setup_fault(last)
     if last.exec_error is not None:
         return _exec_fault(last)
     if told is None or told.failure is None:
         return None
     return Fault(told.failure, told.reason)
+
+
+def setup_fault(record: ExitRecord, stop: StopNote | None) -> Fault | None:
+    """What went wrong in set-up. None: the agent may begin."""
+    fault = work_fault(record, None, stop)
+    if fault is not None or record.ended is PhaseEnd.DONE:
+        return fault
+    return Fault(FailureKind.SETUP_FAILED, _how(record.steps[-1]))
 
 
 def _ended_by_us(record: ExitRecord, last: StepRecord, stop: StopNote | None) -> Fault:
@@ -93,12 +99,6 @@ def _ended_by_us(record: ExitRecord, last: StepRecord, stop: StopNote | None) ->
         where = f" (in {last.name})" if last.kind is StepKind.SETUP else ""
         return Fault(kind, words + where)
     return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason or "stopped")
-
-
-def _setup_fault(last: StepRecord) -> Fault | None:
-    if last.ok:
-        return Fault(FailureKind.NODE_INTERNAL, f"nothing ran after {last.name}")
-    return _exec_fault(last) if last.exec_error else Fault(FailureKind.SETUP_FAILED, _how(last))
 
 
 def _exec_fault(last: StepRecord) -> Fault:
@@ -140,11 +140,14 @@ def gate_fault(record: ExitRecord, gates: Sequence[GateResult], stop: StopNote |
             return Fault(FailureKind.GATE_NOT_RUNNABLE, f"gate {gate.name} cannot be started: {gate.argv[0]}")
         if gate.exit_code in NOT_RUNNABLE:
             return Fault(FailureKind.GATE_NOT_RUNNABLE, f"gate {gate.name}: exit {gate.exit_code}")
-    failed = [gate for gate in gates if not gate.passed]
-    if not failed:
+    number, failed = next(((n, gate) for n, gate in enumerate(gates) if not gate.passed), (0, None))
+    if failed is None:
         return None
-    ended = f"signal {failed[0].signal}" if failed[0].signal is not None else f"exit {failed[0].exit_code}"
-    return Fault(FailureKind.GATE_FAILED, f"gate {failed[0].name}: {ended}")
+    if any(step.index == number and step.ended_by is EndedBy.WALL for step in record.steps):
+        kind, words = _LIMITS[EndedBy.WALL]
+        return Fault(kind, f"{words} (in gate {failed.name})")
+    ended = f"signal {failed.signal}" if failed.signal is not None else f"exit {failed.exit_code}"
+    return Fault(FailureKind.GATE_FAILED, f"gate {failed.name}: {ended}")
 
 
 def verdict(fault: Fault | None, change: str) -> Verdict:

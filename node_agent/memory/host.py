@@ -26,6 +26,9 @@ class Script:
     stop_ms: int = 0
     """How long it takes to die when asked."""
     setup_code: int = 0
+    setup_ms: int = 0
+    setup_files: tuple[str, ...] = ()
+    """What set-up leaves in the checkout, and git does not ignore."""
     gate_codes: tuple[int, ...] = ()
     """Exit statuses of the gates, in order; 0 for those not named."""
     gate_ms: int = 100
@@ -56,6 +59,10 @@ class MemoryHost:
     stops: dict[str, str] = field(default_factory=dict)
     trees: dict[str, bool] = field(default_factory=dict)
     """Checkout by attempt; True once an agent worked in it."""
+    set_up: set[str] = field(default_factory=set)
+    """Attempts whose checkout has what set-up leaves."""
+    baselines: dict[str, str] = field(default_factory=dict)
+    """What was taken down of them, by attempt."""
     homes: dict[str, dict[str, bytes]] = field(default_factory=dict)
     spawns: list[str] = field(default_factory=list)
     """Every start of anything, by folder: what must never hold one twice."""

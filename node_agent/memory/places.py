@@ -54,20 +54,40 @@ class MemoryWorkspaces:
         self._host.homes.setdefault(str(identity), {}).update(files)
         return Path("/homes") / str(identity)
 
-    def commit(self, identity: AttemptId, workspace: Workspace, stamp: Stamp) -> Result:
+    def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
+        if workspace.kind == "none":
+            return "none"
+        if str(identity) not in self._host.trees:
+            raise StepFailed(FailureKind.WORKSPACE, "the checkout is gone")
+        if self._host.full:
+            raise StepFailed(FailureKind.DISK_FULL, "the disk is full")
+        left = f"{identity} {self._left(identity)}".encode()
+        self._host.baselines[str(identity)] = hashlib.sha256(left).hexdigest()
+        return self._host.baselines[str(identity)]
+
+    def _left(self, identity: AttemptId) -> tuple[str, ...]:
+        """What set-up left."""
+        return self._host.script(identity).setup_files if str(identity) in self._host.set_up else ()
+
+    def commit(
+        self, identity: AttemptId, workspace: Workspace, stamp: Stamp, baseline: str | None = None
+    ) -> Result:
         if workspace.kind == "none":
             return Result("none")
         worked, script = self._host.trees.get(str(identity)), self._host.script(identity)
         if worked is None or script.commit_fails:
             raise StepFailed(FailureKind.WORKSPACE, "the checkout is gone")
-        if not worked or script.kind == "empty":
+        if baseline not in (None, self._host.baselines.get(str(identity))):
+            raise StepFailed(FailureKind.WORKSPACE, "what set-up left is not as it was taken down")
+        left = self._left(identity) if baseline is None else ()
+        if not left and (not worked or script.kind == "empty"):
             return Result("empty")
         text = f"{identity} {workspace.snapshot} {stamp.message} {stamp.date_ms}".encode()
         commit = hashlib.sha1(text, usedforsecurity=False).hexdigest()
-        files = script.files if script.kind == "change" else ()
+        files = (*left, *(script.files if worked and script.kind == "change" else ()))
         return Result("change" if files else "no_change", commit, files)
 
-    def changed_since(self, identity: AttemptId, commit: str) -> tuple[str, ...]:
+    def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
         return ()
 
     def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
@@ -76,12 +96,16 @@ class MemoryWorkspaces:
             raise StepFailed(FailureKind.DEPOT, "larger than allowed")
         self._depot.commits[str(identity)] = commit
 
-    def salvage(self, identity: AttemptId, workspace: Workspace, stamp: Stamp) -> tuple[str, ...]:
+    def salvage(
+        self, identity: AttemptId, workspace: Workspace, stamp: Stamp, baseline: str | None = None
+    ) -> tuple[str, ...]:
         self._host.salvaged.append(str(identity))
         return (f"kept as salvage/{identity}",)
 
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
         self._host.trees.pop(str(identity), None)
+        self._host.set_up.discard(str(identity))
+        self._host.baselines.pop(str(identity), None)
         self._host.homes.pop(str(identity), None)
 
     def forget(self, identity: AttemptId, workspace: Workspace) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from node_agent.memory.host import MemoryHost, Phase, Script
-from node_agent.plans import GATES, GATES_LOG, OUT
+from node_agent.plans import GATES, GATES_LOG, OUT, SETUP
 from node_agent.spool import (
     Ended,
     EndedBy,
@@ -43,6 +44,16 @@ class MemoryRunner:
 
     def forget(self, folder: Path) -> None:
         self._host.forgotten.add(str(folder))
+
+    def shorten(self, folder: Path, wall_ms: int) -> Plan | None:
+        plan = self.planned(folder)
+        if plan is None:
+            return None
+        if self._host.full:
+            raise RunnerError("the disk is full", disk_full=True)
+        phase = self._host.phases[str(folder)]
+        phase.plan = replace(plan, limits=replace(plan.limits, wall_ms=wall_ms))
+        return phase.plan
 
     def start(self, folder: Path, plan: Plan) -> None:
         phase = self._host.phases.get(str(folder))
@@ -102,20 +113,30 @@ class MemoryRunner:
         """What became of a live phase by now."""
         if phase.gone or phase.boot != self._host.boot:
             return
-        script, now = self._script(phase.plan), self._host.clock.mono_ms()
-        gates = phase.plan.phase == GATES
-        natural = phase.began + (script.gate_ms if gates else script.duration_ms)
+        script, now, plan = self._script(phase.plan), self._host.clock.mono_ms(), phase.plan
+        lasts = {GATES: script.gate_ms, SETUP: script.setup_ms}
+        natural = phase.began + lasts.get(plan.phase, script.duration_ms)
         stopped = None if phase.stop is None else phase.stop + script.stop_ms
+        wall = None if plan.limits.wall_ms is None else phase.began + plan.limits.wall_ms
+        where = f"in step {plan.steps[-1].name}"
         if stopped is not None and stopped < natural and now >= stopped:
-            where = f"in step {phase.plan.steps[-1].name}"
             phase.ended = self._record(phase, PhaseEnd.STOPPED, where, ("stop",))
+        elif wall is not None and wall < natural and now >= wall:
+            phase.ended = self._record(phase, PhaseEnd.FAILED, where, ("wall",))
         elif now >= natural:
-            phase.ended = self._natural_end(phase, script, gates)
-        if phase.ended is not None and not gates:
-            self._host.trees[phase.plan.marker] = True
+            phase.ended = self._natural_end(phase, script)
+        if phase.ended is not None:
+            self._leave_files(plan)
 
-    def _natural_end(self, phase: Phase, script: Script, gates: bool) -> ExitRecord:
+    def _leave_files(self, plan: Plan) -> None:
+        if plan.phase == SETUP:
+            self._host.set_up.add(plan.marker)
+        elif plan.phase != GATES:
+            self._host.trees[plan.marker] = True
+
+    def _natural_end(self, phase: Phase, script: Script) -> ExitRecord:
         codes: list[int | None] = []
+        gates = phase.plan.phase == GATES
         for number, step in enumerate(phase.plan.steps):
             if gates:
                 code: int | None = (*script.gate_codes, *([0] * 64))[number]
@@ -151,7 +172,8 @@ class MemoryRunner:
 
 
 def _step(number: int, phase: Phase, code: Any, signal: int | None, now: int) -> StepRecord:
-    stopped = code == "stop"
+    ended = EndedBy(code) if isinstance(code, str) else EndedBy.NONE
+    stopped = ended is not EndedBy.NONE
     spec = phase.plan.steps[number if not stopped else -1]
     return StepRecord(
         index=number if not stopped else len(phase.plan.steps) - 1,
@@ -162,7 +184,7 @@ def _step(number: int, phase: Phase, code: Any, signal: int | None, now: int) ->
         exit_code=None if stopped else code,
         signal=2 if stopped else signal,
         exec_error=None,
-        ended_by=EndedBy.STOP if stopped else EndedBy.NONE,
+        ended_by=ended,
         began_wall_ms=phase.began,
         began_mono_ms=phase.began,
         ended_wall_ms=now,

@@ -34,8 +34,13 @@ def commit(case: Case) -> Turn:
     fault = case.fault
     if Mark.PREPARED not in case.entry.data and not case.entry.damaged:
         return case.mark(Mark.COMMITTED, fault, {"kind": "none"})
+    if case.order.setup and case.entry.baseline is None and not case.entry.damaged:
+        kind = "empty" if case.order.workspace.kind == "git" else "none"
+        return case.mark(Mark.COMMITTED, fault, {"kind": kind})  # the agent never ran: nothing is its own
     try:
-        result = case.desk.workspaces.commit(case.identity, case.order.workspace, case.stamp)
+        result = case.desk.workspaces.commit(
+            case.identity, case.order.workspace, case.stamp, case.entry.baseline
+        )
     except StepFailed as failed:
         return _not_committed(case, fault or Fault(failed.kind, str(failed)), failed)
     names, left_out = clipped(result.files_changed)
@@ -64,7 +69,9 @@ def _not_committed(case: Case, fault: Fault, failed: StepFailed) -> Turn:
 def salvaged(case: Case) -> tuple[str, ...]:
     """Keep what can be kept; where, or why not, in words for a person."""
     try:
-        return case.desk.workspaces.salvage(case.identity, case.order.workspace, case.stamp)
+        return case.desk.workspaces.salvage(
+            case.identity, case.order.workspace, case.stamp, case.entry.baseline
+        )
     except (StepFailed, OSError) as failed:
         return (f"what it left could not be put aside: {failed}"[:1000],)
 
@@ -95,9 +102,13 @@ def _start_gates(case: Case) -> Turn:
     work = case.desk.runner.planned(case.work)
     if work is None:
         return case.mark(Mark.GATED, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
+    left = case.time_left()
+    if left == 0:
+        return case.mark(Mark.GATED, Fault(FailureKind.WALL_LIMIT, "no time was left for the gates"))
     plan = case.desk.runner.planned(case.gates)
+    plan = plan or gates_plan(case.order, work, case.folder, case.desk.tempo, left)
     try:
-        case.desk.runner.start(case.gates, plan or gates_plan(case.order, work, case.folder, case.desk.tempo))
+        case.desk.runner.start(case.gates, plan)
     except RunnerError as failed:
         case.desk.runner.stop(case.gates, "the start failed")
         return case.mark(Mark.GATED, runner_fault(failed))
@@ -118,7 +129,7 @@ def _changed_by_gates(case: Case) -> list[str]:
     if commit is None or committed["kind"] == "none":
         return []
     try:
-        names, more = clipped(case.desk.workspaces.changed_since(case.identity, commit))
+        names, more = clipped(case.desk.workspaces.changed_since(case.identity, commit, case.entry.baseline))
     except StepFailed as failed:
         return [f"what the gates changed could not be found out: {failed}"[:1000]]
     tail = f" and {more} more" if more else ""

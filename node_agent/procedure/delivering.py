@@ -94,7 +94,7 @@ def clean_up(case: Case) -> Turn:
     ok = entry.mark is not Mark.REFUSED
     why = str(entry.data.get(entry.mark, {}).get("why", ""))
     desk.uplink.settle_job(keys.job_id(desk.node.tag, case.identity), ok, why)
-    for phase in (case.work, case.gates):
+    for phase in (*case.before_gates, case.gates):
         desk.runner.forget(phase)
     if entry.mark is not Mark.REJECTED:
         desk.workspaces.remove(case.identity, case.order.workspace)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.claims import Self
-from node_agent.plans import GATES, WORK
+from node_agent.plans import GATES, SETUP, WORK, time_left
 from node_agent.ports import DepotLink, Journal, Runner, Runtimes, Stamp, Uplink, Workspaces
 from node_agent.records import Entry, Note, StopKind, StopNote
+from node_agent.spool import Ended, ExitRecord
 from node_agent.tempo import Tempo
 from node_agent.verdict import Fault, fault_from_json, fault_to_json
 from node_agent.watch import Watch
@@ -25,7 +26,7 @@ from node_agent.wire.signing import SigningKey, parse_envelope, parse_message
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """A mark was written: there may be more to do at once."""
+    """A step was taken: there may be more to do at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +92,31 @@ class Case:
         return self.desk.journal.folder(self.identity)
 
     @property
+    def setup(self) -> Path:
+        return self.folder / SETUP
+
+    @property
     def work(self) -> Path:
         return self.folder / WORK
 
     @property
     def gates(self) -> Path:
         return self.folder / GATES
+
+    @property
+    def before_gates(self) -> tuple[Path, ...]:
+        """The phases before the gates, in order: without set-up there is no folder for it either."""
+        return (self.setup, self.work) if self.order.setup else (self.work,)
+
+    def record(self, phase: Path) -> ExitRecord | None:
+        """How a phase ended; None while it has not."""
+        seen = self.desk.runner.look(phase)
+        return seen.record if isinstance(seen, Ended) else None
+
+    def time_left(self) -> int:
+        """Milliseconds of the wall limit that the phases which are over have left; 0: none."""
+        records = [self.record(phase) for phase in self.before_gates]
+        return time_left(self.order, [record for record in records if record is not None])
 
     @property
     def stamp(self) -> Stamp:

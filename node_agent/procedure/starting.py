@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node_agent.plans import STDIN, work_plan
+from node_agent.plans import STDIN, setup_plan, work_plan
 from node_agent.ports import Launch, LinkDown, StepFailed
 from node_agent.procedure.desk import Case, Progressed, Turn, Wait
 from node_agent.records import Note
@@ -21,6 +21,8 @@ def prepare(case: Case) -> Turn:
     try:
         plan, launch = _lay_out(case)
         case.desk.runner.prepare(case.work, plan)
+        if case.order.setup:
+            case.desk.runner.prepare(case.setup, setup_plan(case.order, plan, case.folder))
     except LinkDown:
         return unstarted(case, after_wait=True) or Wait(
             "the depot cannot be reached", case.desk.tempo.retry_ms
@@ -34,17 +36,17 @@ def prepare(case: Case) -> Turn:
 
 
 def spawn(case: Case) -> Turn:
-    """prepared → spawned. The shim's own exclusive record is what keeps the work from starting twice."""
-    runner = case.desk.runner
-    if isinstance(runner.look(case.work), NotStarted):
+    """prepared → spawned. The shim's own exclusive record is what keeps a phase from starting twice."""
+    runner, first = case.desk.runner, case.before_gates[0]
+    if isinstance(runner.look(first), NotStarted):
         held = unstarted(case)
         if held is not None:
             return held
-        plan = runner.planned(case.work)
+        plan = runner.planned(first)
         if plan is None:
             return case.mark(Mark.EXITED, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
         try:
-            runner.start(case.work, plan)
+            runner.start(first, plan)
         except RunnerError as failed:
             return _not_spawned(case, failed)
     return case.mark(Mark.SPAWNED, None)
@@ -71,8 +73,9 @@ def unstarted(case: Case, after_wait: bool = False) -> Turn | None:
 def _withdraw(case: Case, word: EventBody, why: str) -> Turn:
     """The stop lies there before we look again: a shim that wakes only now finds it and executes nothing."""
     if case.entry.mark is Mark.PREPARED:
-        case.desk.runner.stop(case.work, why)
-        if not isinstance(case.desk.runner.look(case.work), NotStarted):
+        first = case.before_gates[0]
+        case.desk.runner.stop(first, why)
+        if not isinstance(case.desk.runner.look(first), NotStarted):
             return case.mark(Mark.SPAWNED, None)
     case.desk.journal.write(case.identity, Note(mark=Mark.REFUSED, data={"why": why}, say=(word,)))
     return Progressed()
@@ -91,8 +94,9 @@ def _lay_out(case: Case) -> tuple[Plan, Launch]:
 
 def _not_spawned(case: Case, failed: RunnerError) -> Turn:
     """The start failed, but a slow shim may still come: the stop keeps it from executing anything."""
-    case.desk.runner.stop(case.work, "the start failed")
-    if not isinstance(case.desk.runner.look(case.work), NotStarted):
+    first = case.before_gates[0]
+    case.desk.runner.stop(first, "the start failed")
+    if not isinstance(case.desk.runner.look(first), NotStarted):
         return case.mark(Mark.SPAWNED, None)
     return case.mark(Mark.EXITED, runner_fault(failed))
 

@@ -88,11 +88,13 @@ def _ended(case: Case, record: ExitRecord) -> Turn:
     ran = agent is not None and agent.exec_error is None
     told = watch_of(case).finish(case.desk.runner, _end_of(agent)) if agent is not None and ran else None
     fault = work_fault(record, told, case.entry.stop)
-    data: dict[str, Any] = {"began": record.began_wall_ms, "ended": record.ended_wall_ms}
+    before = case.record(case.setup) if case.order.setup else None
+    data: dict[str, Any] = {"began": (before or record).began_wall_ms, "ended": record.ended_wall_ms}
     if agent is not None:
         data |= {"code": agent.exit_code, "signal": agent.signal}
-    if record.swept:
-        data["findings"] = [f"{record.swept} processes were left behind and killed"]
+    swept = record.swept + (before.swept if before is not None else 0)
+    if swept:
+        data["findings"] = [f"{swept} processes were left behind and killed"]
     return case.mark(Mark.EXITED, fault, _with_told(data, told, agent))
 
 
@@ -126,6 +128,7 @@ def _gone(case: Case, fault: Fault) -> Turn:
 
 def _abandon(case: Case) -> Turn:
     """The journal lost records of this attempt: end whatever runs of it, keep what it left."""
-    case.desk.runner.stop(case.work, "the node's journal of this attempt was damaged")
+    for phase in case.before_gates:
+        case.desk.runner.stop(phase, "the node's journal of this attempt was damaged")
     fault = Fault(FailureKind.NODE_INTERNAL, "the node's journal of this attempt was damaged")
     return _gone(case, fault)

@@ -37,6 +37,11 @@ class Places:
         return self.folder / "out.git"
 
     @property
+    def baseline(self) -> Path:
+        """How set-up left the tree."""
+        return self.folder / "baseline.json"
+
+    @property
     def home(self) -> Path:
         """The agent's HOME."""
         return self.folder / "home"

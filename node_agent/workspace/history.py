@@ -22,10 +22,13 @@ class History:
     warning: str | None = None
 
 
-def adopt(places: Places, out: Git, snapshot: str) -> History:
-    """Copy the agent's history into `out`, every object checked. Never fails: the files remain without it."""
-    head, warning = _head(places.git)
-    if head is None or head == snapshot:
+def adopt(places: Places, out: Git, snapshot: str, began_at: str | None = None) -> History:
+    """Copy the agent's history into `out`, every object checked. Never fails: the files remain without it.
+
+    `began_at`: where set-up left the repository; there, too, the agent has made no commit.
+    """
+    head, warning = head_of(places.git)
+    if head is None or head in (snapshot, began_at):
         return History(snapshot, True, warning)
     try:
         _copy(places, out, head, snapshot)
@@ -35,7 +38,7 @@ def adopt(places: Places, out: Git, snapshot: str) -> History:
     return History(head, based, None if based else "the agent rewrote history: kept as a second parent")
 
 
-def _head(git_dir: Path) -> tuple[str | None, str | None]:
+def head_of(git_dir: Path) -> tuple[str | None, str | None]:
     if not real_folder(git_dir):
         return None, "the agent deleted its repository: the result is built from its files"
     done = Git(git_dir).ask("rev-parse", "-q", "--verify", "HEAD^{commit}")

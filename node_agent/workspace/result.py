@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from node_agent.ports import Result, Stamp
 from node_agent.wire.gitsafe import join_nul, parents, parse_raw_diff, shown, split_nul, stamp_env
+from node_agent.workspace.baseline import Baseline, Entry, as_set_up, changes_of, restored
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.folders import Places, make_readable
 from node_agent.workspace.gitrun import Git
-from node_agent.workspace.history import History
+from node_agent.workspace.history import History, head_of
 
 MAX_FILE = 100 << 20
 """Bytes; a larger new or changed file stays out of the result and is named."""
@@ -21,6 +22,7 @@ AUTHOR = ("PanCode", "result@pancode.invalid")
 """Author of the commit that holds what an agent left uncommitted."""
 MAX_LISTED = 200
 """So many ignored files are named."""
+_UPDATE = ("update-index", "-z", "--add", "--remove", "--replace")
 _IGNORE_PROGRAM_ATTRIBUTES = "* !filter !working-tree-encoding !ident -text\n"
 
 
@@ -46,11 +48,18 @@ class _Leftovers:
     links: tuple[bytes, ...]
 
 
-def build(places: Places, out: Git, snapshot: str, history: History, stamp: Stamp) -> ResultCommit:
-    """The commit that holds the files: the agent's own HEAD when that is all, else one more on top of it."""
+def build(
+    places: Places, out: Git, snapshot: str, history: History, stamp: Stamp, before: Baseline | None = None
+) -> ResultCommit:
+    """The commit that holds the files: the agent's own HEAD when that is all, else one more on top of it.
+
+    `before`: what set-up left, which is none of the agent's.
+    """
     index = fresh_index(places, history.tip, places.out / "result.index")
     left = _leftovers(places.tree, index)
-    tree, odd = _write_tree(places, index, left)
+    odd = _stage(places, index, left)
+    blocked = _without_set_up(index, before) if before is not None else None
+    tree = index.must("write-tree").text()
     commit = history.tip
     if tree != _tree_of(out, commit) or not history.based:
         parents = (history.tip,) if history.based else (snapshot, history.tip)
@@ -66,8 +75,50 @@ def build(places: Places, out: Git, snapshot: str, history: History, stamp: Stam
         files_changed=changed_between(out, snapshot, commit),
         ignored=tuple(map(shown, ignored[:MAX_LISTED])),
         nested=tuple(map(shown, left.nested)),
-        warnings=tuple(text for text in (history.warning, odd, *_told(left), *unseen) if text),
+        warnings=tuple(text for text in (history.warning, odd, blocked, *_told(left), *unseen) if text),
     )
+
+
+def survey(places: Places, snapshot: str) -> Baseline:
+    """How the files differ from the snapshot now, large ones too. Stores no content of them."""
+    index = fresh_index(places, snapshot, places.out / "baseline.index")
+    left = _leftovers(places.tree, index)
+    every = replace(left, names=(*left.names, *left.large), large=())
+    _stage(places, index, every, "--info-only")
+    raw = index.must("diff-index", "--cached", "-z", "--raw", "--no-renames", "--no-abbrev", snapshot).out
+    head, _ = head_of(places.git)
+    return Baseline(head, changes_of(list(parse_raw_diff(raw))), frozenset(left.nested))
+
+
+def changed_after(index: Git, before: Baseline | None) -> tuple[bytes, ...]:
+    """Files that differ from the index, but for those that are as set-up left them."""
+    names = touched(index)
+    if before is None:
+        return names
+    of_set_up = [name for name in names if name in before.changes]
+    index.ask(*_UPDATE, "--info-only", "--stdin", stdin=join_nul(of_set_up))  # else they count as changed
+    same = as_set_up(before, _entries(index)) | before.nested
+    return tuple(name for name in names if name not in same)
+
+
+def _without_set_up(index: Git, before: Baseline) -> str | None:
+    """Put back what only set-up has changed; words on what could not be."""
+    back = restored(before, _entries(index))
+    gone = [path for path, entry in back.entries.items() if entry is None]
+    lines = [f"{entry[0]} {entry[1]}\t".encode() + path for path, entry in back.entries.items() if entry]
+    index.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(gone))
+    index.must("update-index", "-z", "--index-info", stdin=join_nul(lines))
+    if not back.blocked:
+        return None
+    names = ", ".join(map(shown, back.blocked[:10]))
+    return f"{names}: changed by set-up, and in the result, as files of the agent are in the way"
+
+
+def _entries(index: Git) -> dict[bytes, Entry]:
+    """Every file of the index."""
+    lines = (line.split(b"\t", 1) for line in split_nul(index.must("ls-files", "-z", "-s").out))
+    pairs = ((path, head.decode("ascii").split()) for head, path in lines)
+    return {path: (mode, oid) for path, (mode, oid, _) in pairs}
 
 
 def fresh_index(places: Places, commit: str, index: Path) -> Git:
@@ -133,23 +184,23 @@ def _size(tree: Path, name: bytes) -> int:
     return seen.st_size if stat.S_ISREG(seen.st_mode) else 0
 
 
-def _write_tree(places: Places, index: Git, left: _Leftovers) -> tuple[str, str | None]:
+def _stage(places: Places, index: Git, left: _Leftovers, *flags: str) -> str | None:
     """Hash the leftovers; files or attributes that an agent made unreadable do not stop it."""
-    options, names = ("-z", "--add", "--remove", "--replace", "--stdin"), join_nul(left.names)
+    options, names = (*_UPDATE, *flags, "--stdin"), join_nul(left.names)
     warning = None
     index.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(left.gone))
-    if not index.ask("update-index", *options, stdin=names).ok:
+    if not index.ask(*options, stdin=names).ok:
         make_readable(places.tree)
         attributes = places.out / "info" / "attributes"
-        done = index.ask("update-index", *options, stdin=names)
+        done = index.ask(*options, stdin=names)
         if not done.ok:
             warning = (
                 f"attributes of the tree could not be honoured, files are taken as they are: {done.err}"[:500]
             )
             attributes.parent.mkdir(exist_ok=True)
             attributes.write_text(_IGNORE_PROGRAM_ATTRIBUTES)
-            index.must("update-index", *options, stdin=names)
-    return index.must("write-tree").text(), warning
+            index.must(*options, stdin=names)
+    return warning
 
 
 def _tree_of(git: Git, commit: str) -> str:

@@ -11,13 +11,21 @@ from node_agent.wire.gitrefs import salvage_ref
 from node_agent.wire.gitsafe import shown
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
+from node_agent.workspace.baseline import NO_WORKSPACE, Baseline, kept, taken_down
 from node_agent.workspace.checkout import Checkouts
 from node_agent.workspace.errors import WorkspaceFailure, translated
 from node_agent.workspace.folders import Home, Places, erase, must_be_folder, write_below
 from node_agent.workspace.gitrun import Git
 from node_agent.workspace.history import adopt
 from node_agent.workspace.mirror import Mirrors, Transport, borrow, make_bare, reset_config
-from node_agent.workspace.result import ResultCommit, build, fresh_index, must_be_commit, touched
+from node_agent.workspace.result import (
+    ResultCommit,
+    build,
+    changed_after,
+    fresh_index,
+    must_be_commit,
+    survey,
+)
 
 _NOTHING = ResultCommit("none")
 
@@ -57,8 +65,23 @@ class Workspaces:
         """The agent's own repository, outside its tree (for a sandbox to bind read-only)."""
         return self._home.places(identity).git
 
+    @translated("baseline of the workspace")
+    def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
+        """Take down how set-up left the files; a name that only the same files and repository have."""
+        if workspace.kind == "none":
+            return NO_WORKSPACE
+        places, snapshot = self._home.places(identity), _snapshot(workspace)
+        must_be_folder(places.tree)
+        must_be_commit(self._fresh_out(places, workspace), snapshot)
+        return kept(survey(places, snapshot), places.baseline)
+
+    def _taken_down(self, identity: AttemptId, baseline: str | None) -> Baseline | None:
+        return None if baseline is None else taken_down(self._home.places(identity).baseline, baseline)
+
     @translated("commit of the workspace")
-    def commit(self, identity: AttemptId, workspace: Workspace, stamp: Stamp) -> ResultCommit:
+    def commit(
+        self, identity: AttemptId, workspace: Workspace, stamp: Stamp, baseline: str | None = None
+    ) -> ResultCommit:
         """The result commit, rebuilt from the files; runs no hook or filter. Same files, stamp: same id."""
         if workspace.kind == "none":
             return _NOTHING
@@ -66,7 +89,9 @@ class Workspaces:
         must_be_folder(places.tree)
         out = self._fresh_out(places, workspace)
         must_be_commit(out, snapshot)
-        made = build(places, out, snapshot, adopt(places, out, snapshot), stamp)
+        before = self._taken_down(identity, baseline)
+        history = adopt(places, out, snapshot, before.head if before is not None else None)
+        made = build(places, out, snapshot, history, stamp, before)
         out.must("update-ref", identity.ref, made.commit or snapshot)
         return made
 
@@ -78,11 +103,12 @@ class Workspaces:
         return Git(places.out)
 
     @translated("changed_since of the workspace")
-    def changed_since(self, identity: AttemptId, commit: str) -> tuple[str, ...]:
+    def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
         """Files that differ from the result commit: what the gates changed. Compared by content."""
         places = self._home.places(identity)
         must_be_folder(places.tree)
-        return tuple(map(shown, touched(fresh_index(places, commit, places.out / "gates.index"))))
+        index = fresh_index(places, commit, places.out / "gates.index")
+        return tuple(map(shown, changed_after(index, self._taken_down(identity, baseline))))
 
     @translated("push of the workspace")
     def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
@@ -94,7 +120,9 @@ class Workspaces:
         self._transport.push(identity, out, commit)
 
     @translated("salvage of the workspace")
-    def salvage(self, identity: AttemptId, workspace: Workspace, stamp: Stamp) -> tuple[str, ...]:
+    def salvage(
+        self, identity: AttemptId, workspace: Workspace, stamp: Stamp, baseline: str | None = None
+    ) -> tuple[str, ...]:
         """Keep what an attempt that will not deliver has left: a commit in the mirror, else a folder aside.
 
         Says where, for a person; nothing when there is nothing to keep. `forget` lets go of it.
@@ -103,7 +131,7 @@ class Workspaces:
         if not os.path.lexists(places.folder):
             return ()
         try:
-            made = self.commit(identity, workspace, stamp)
+            made = self.commit(identity, workspace, stamp, baseline)
             if made.commit is not None:
                 return (self._keep(identity, workspace, made.commit),)
         except WorkspaceFailure as failure:

@@ -43,6 +43,8 @@ class Room:
     work: Callable[[], None]
     """An agent changes a.txt in the checkout and writes 5 bytes of output."""
     cut: Callable[[bool], None]
+    set_up: Callable[[], None]
+    """Set-up leaves venv.cfg in the checkout."""
     arrived: Callable[[], str | None]
     """The commit at the attempt's ref in the depot."""
 
@@ -67,11 +69,15 @@ def _in_memory() -> Iterator[Room]:
         depot.down = down
 
     spaces, link = MemoryWorkspaces(host, depot), MemoryDepotLink(depot, runner)
-    yield Room(spaces, link, git, outputs, work, cut, lambda: depot.commits.get(str(ONE)))
+
+    def set_up() -> None:
+        host.set_up.add(str(ONE))
+
+    yield Room(spaces, link, git, outputs, work, cut, set_up, lambda: depot.commits.get(str(ONE)))
 
 
 def _five_bytes(identity: AttemptId) -> Script:
-    return Script(output=b"five\n")
+    return Script(output=b"five\n", setup_files=("venv.cfg",))
 
 
 def _for_real(tmp_path: Path) -> Iterator[Room]:
@@ -90,7 +96,10 @@ def _for_real(tmp_path: Path) -> Iterator[Room]:
     def arrived() -> str | None:
         return world.depot.result_at(world.taken.repo_id, ONE)
 
-    yield Room(spaces, world.client, workspace_of(world.taken), tmp_path, work, cut, arrived)
+    def set_up() -> None:
+        (spaces.tree(ONE) / "venv.cfg").write_text("home = /x\n")
+
+    yield Room(spaces, world.client, workspace_of(world.taken), tmp_path, work, cut, set_up, arrived)
     world.server.stop()
 
 
@@ -142,10 +151,27 @@ def test_nothing_done_is_said(room: Room) -> None:
     assert (made.kind, made.commit) == ("empty", None)
 
 
+def test_what_set_up_left_is_not_in_the_result(room: Room) -> None:
+    room.spaces.prepare(ONE, room.git)
+    room.set_up()
+    baseline = room.spaces.baseline(ONE, room.git)
+    assert room.spaces.baseline(ONE, room.git) == baseline
+    assert room.spaces.commit(ONE, room.git, STAMP, baseline).kind == "empty"
+    room.work()
+    made = room.spaces.commit(ONE, room.git, STAMP, baseline)
+    assert made.files_changed == ("a.txt",) and made.commit is not None
+    assert room.spaces.changed_since(ONE, made.commit, baseline) == ()
+    assert room.spaces.commit(ONE, room.git, STAMP).files_changed != ("a.txt",)  # else it would be there
+    with pytest.raises(StepFailed):
+        room.spaces.commit(ONE, room.git, STAMP, "0" * 64)
+
+
 def test_no_workspace(room: Room) -> None:
     room.cut(True)  # it needs no depot
     room.spaces.prepare(ONE, NONE)
+    baseline = room.spaces.baseline(ONE, NONE)
     assert room.spaces.commit(ONE, NONE, STAMP).kind == "none"
+    assert room.spaces.commit(ONE, NONE, STAMP, baseline).kind == "none"
     room.spaces.remove(ONE, NONE)
     room.cut(False)
 

@@ -25,7 +25,7 @@ def test_a_git_run_with_a_gate(world: NodeWorld) -> None:
     order = world.order(
         "#!scripted\nwrite new.txt 'hello\\n'\nusage 12 34 0.05\nanswer 'I wrote it'",
         gates=gate("grep", "-q", "hello", "new.txt"),
-        setup=(("sh", "-c", "echo set up"),),
+        setup=(("sh", "-c", "echo set up; echo home > venv.cfg; echo patched > f1"),),
     )
     claims = world.run(order)
     assert (claims.outcome, claims.reason) == (Outcome.DONE, "done")
@@ -35,7 +35,8 @@ def test_a_git_run_with_a_gate(world: NodeWorld) -> None:
     assert claims.commit is not None
     assert world.depot.verify_result(world.taken.repo_id, order.identity, claims.commit).ok
     files = tree_of(world.depot, world.taken, claims.commit)
-    assert files["new.txt"][1] == b"hello\n" and "f1" in files
+    assert files["new.txt"][1] == b"hello\n" and files["f1"][1] == b"1\n" and "venv.cfg" not in files
+    assert not any("gates changed" in text for text in claims.findings)
     assert {blob.name for blob in claims.blobs} == {"out", "setup"}
     assert world.log(order.identity, "setup") == b"set up\n"
     for blob in claims.blobs:
@@ -70,6 +71,28 @@ def test_a_read_only_agent_that_writes(world: NodeWorld) -> None:
     claims = world.run(world.order("#!scripted\nforce write evil.txt x", read_only=True))
     assert (claims.outcome, claims.failure) == (Outcome.POLICY_VIOLATION, FailureKind.READ_ONLY_BROKEN)
     assert "evil.txt" in claims.reason
+
+
+def test_a_read_only_agent_behind_a_set_up_that_writes(world: NodeWorld) -> None:
+    order = world.order(
+        "#!scripted\nread venv.cfg\nanswer ok", read_only=True, setup=(("touch", "venv.cfg"),)
+    )
+    claims = world.run(order)
+    assert (claims.outcome, claims.change, claims.commit) == (Outcome.DONE, "empty", None)
+
+
+def test_the_wall_limit_is_for_all_phases(world: NodeWorld) -> None:
+    limits = Limits(wall_ms=3_000, idle_ms=60_000, output_bytes=1 << 20)
+    slow = (("sleep", "1"),)
+    order = world.order(
+        "sleep 1", run="r-late", runtime="shell", setup=slow, gates=gate("sleep", "9"), limits=limits
+    )
+    claims = world.run(order)
+    assert (claims.outcome, claims.reason) == (
+        Outcome.TIMEOUT,
+        "it ran for longer than its limit (in gate check)",
+    )
+    assert claims.gates[0].duration_ms < 2_500
 
 
 def test_limits(world: NodeWorld) -> None:

@@ -1,0 +1,95 @@
+"""From `spawned` to the agent's start: follows set-up, has its files taken down, starts the agent once."""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+from node_agent.claims import NOTHING_SPENT, usage_to_json
+from node_agent.ports import StepFailed
+from node_agent.procedure.desk import Case, Progressed, Turn, Wait
+from node_agent.procedure.starting import runner_fault
+from node_agent.procedure.working import end_process, follow
+from node_agent.records import Note
+from node_agent.spool import Ended, ExitRecord, NotStarted, RunnerError, Running, Vanished
+from node_agent.verdict import Fault, setup_fault, stop_fault, vanished_fault
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.marks import Mark
+
+
+def attend(case: Case) -> Turn:
+    """spawned → exited: set-up if there is one, then the agent. The baseline says that set-up is over."""
+    if not case.order.setup or case.entry.damaged:
+        return follow(case)
+    if case.entry.baseline is None:
+        return _setting_up(case)
+    if isinstance(case.desk.runner.look(case.work), NotStarted):
+        return _start_agent(case)
+    return follow(case)
+
+
+def _setting_up(case: Case) -> Turn:
+    seen, stop = case.desk.runner.look(case.setup), case.entry.stop
+    match seen:
+        case Running():
+            if stop is not None:
+                end_process(case, case.setup, stop.reason)
+            return Wait("set-up is running", case.desk.tempo.look_ms, case.setup)
+        case Ended(record):
+            return _set_up(case, record)
+        case Vanished():
+            return _gone(case, vanished_fault(seen, stop))
+        case NotStarted():
+            return _gone(case, Fault(FailureKind.PROCESS_VANISHED, "the record of its process is gone"))
+        case _:
+            assert_never(seen)
+
+
+def _set_up(case: Case, record: ExitRecord) -> Turn:
+    fault = setup_fault(record, case.entry.stop)
+    if fault is not None:
+        return _never_ran(case, fault)
+    try:
+        baseline = case.desk.workspaces.baseline(case.identity, case.order.workspace)
+    except StepFailed as failed:
+        return _never_ran(case, Fault(failed.kind, str(failed)))
+    case.desk.journal.write(case.identity, Note(baseline=baseline))
+    return Progressed()
+
+
+def _start_agent(case: Case) -> Turn:
+    """Its own exclusive record keeps it from starting twice, as every phase's does."""
+    stop, left = case.entry.stop, case.time_left()
+    if stop is not None:
+        return _withhold(case, stop_fault(stop))
+    if left == 0:
+        return _withhold(case, Fault(FailureKind.WALL_LIMIT, "set-up took all of its time"))
+    try:
+        plan = case.desk.runner.shorten(case.work, left)
+        if plan is None:
+            return _never_ran(case, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
+        case.desk.runner.start(case.work, plan)
+    except RunnerError as failed:
+        return _withhold(case, runner_fault(failed))
+    return Progressed()
+
+
+def _withhold(case: Case, fault: Fault) -> Turn:
+    """The stop lies there before we look again: a shim that wakes only now finds it and executes nothing."""
+    case.desk.runner.stop(case.work, fault.reason)
+    if not isinstance(case.desk.runner.look(case.work), NotStarted):
+        return Progressed()  # it had been started
+    return _never_ran(case, fault)
+
+
+def _gone(case: Case, fault: Fault) -> Turn:
+    swept = case.desk.runner.sweep(str(case.identity))
+    return _never_ran(case, fault, [f"{swept} processes were left behind and killed"] if swept else [])
+
+
+def _never_ran(case: Case, fault: Fault, findings: list[str] | None = None) -> Turn:
+    """The agent never ran, so its cost is known."""
+    data: dict[str, Any] = {"usage": usage_to_json(NOTHING_SPENT), "findings": findings or []}
+    record = case.record(case.setup)
+    if record is not None:
+        data |= {"began": record.began_wall_ms, "ended": record.ended_wall_ms}
+    return case.mark(Mark.EXITED, fault, data)
