@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from node_agent.ports import Launch
-from node_agent.process import AGENT_ONLY
-from node_agent.spool import ExitRecord, Grace, Limits, Plan, Step, StepKind
+from node_agent.spool import AGENT_ONLY, ExitRecord, Grace, Limits, Plan, Step, StepKind
 from node_agent.tempo import Tempo
 from node_agent.wire.order import Order
 

@@ -1,0 +1,58 @@
+"""What each phase of an attempt is given: its steps, its time, its environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from node_agent import process
+from node_agent.plans import GATES, SETUP, WORK, gates_plan, setup_plan, time_left, work_plan
+from node_agent.ports import Launch
+from node_agent.spool import AGENT_ONLY, ExitRecord, PhaseEnd, StepKind
+from node_agent.tempo import Tempo
+from node_agent.wire.order import Limits
+from tests.unit.node_agent.stage import gates, order_of
+
+FOLDER = Path("/j")
+LIMITS = Limits(wall_ms=10_000, idle_ms=7, output_bytes=8)
+ORDER = order_of(setup=(("make", "env"), ("npm", "ci")), gates=gates("test"), limits=LIMITS)
+ENV = {"PATH": "/bin", "KEY": "k", "DATABASE": "d", AGENT_ONLY: "KEY"}
+PLAN = work_plan(ORDER, Launch(("agent",), ENV), Path("/w"), Path("/h"), FOLDER, Tempo())
+
+
+def test_each_phase_has_its_own_steps() -> None:
+    before = setup_plan(ORDER, PLAN, FOLDER)
+    after = gates_plan(ORDER, PLAN, FOLDER, Tempo(), 4_000)
+    assert [(plan.phase, [s.kind for s in plan.steps]) for plan in (before, PLAN, after)] == [
+        (SETUP, [StepKind.SETUP, StepKind.SETUP]),
+        (WORK, [StepKind.AGENT]),
+        (GATES, [StepKind.GATE]),
+    ]
+    assert [plan.limits.wall_ms for plan in (before, PLAN, after)] == [10_000, 10_000, 4_000]
+    assert all((plan.limits.idle_ms, plan.limits.output_bytes) == (7, 8) for plan in (before, PLAN, after))
+
+
+def test_what_logs_the_agent_in_is_in_no_other_plan() -> None:
+    """A secret that the repository named, and its owner allowed, stays."""
+    assert AGENT_ONLY == process.AGENT_ONLY
+    assert PLAN.env == ENV
+    for plan in (setup_plan(ORDER, PLAN, FOLDER), gates_plan(ORDER, PLAN, FOLDER, Tempo(), 1)):
+        assert plan.env == {"PATH": "/bin", "DATABASE": "d"}
+
+
+@pytest.mark.parametrize(
+    ("used", "left"),
+    [
+        ((), 10_000),
+        ((3_000,), 7_000),
+        ((3_000, 6_500), 1_000),
+        ((9_999,), 1_000),
+        ((10_000,), 0),
+        ((20_000,), 0),
+    ],
+)
+def test_time_left(used: tuple[int, ...], left: int) -> None:
+    """A little is rounded up to what a phase needs at least; nothing stays nothing."""
+    ended = [ExitRecord("i", "p", "b", PhaseEnd.DONE, "", True, 0, 0, 0, 500, 0, 500 + ms, ()) for ms in used]
+    assert time_left(ORDER, ended) == left
