@@ -60,6 +60,8 @@ Dial = Callable[[], Awaitable[Session]]
 """Opens a connection; read anew for each try, so that new keys and pins are used."""
 Changed = Callable[[LinkState], None]
 
+CLOSE_AGAIN_S = 10.0
+"""A closing that was not heeded is asked for again; longer than a connection takes to close."""
 _SLOW = frozenset({LinkFault.FORWARDING_REFUSED, LinkFault.HOME_UNUSABLE})
 
 
@@ -101,9 +103,10 @@ class Link:
 
     async def close(self) -> None:
         """End the link and its connection; the node agent and its runs go on. Idempotent."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        task = self._task
+        while task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=CLOSE_AGAIN_S)
         if self.state.kind is not LinkKind.CLOSED:
             await self._become(LinkState(LinkKind.CLOSED))
 
@@ -186,6 +189,9 @@ class Link:
                 await asyncio.shield(session.close())
 
     async def _live(self, session: Session, remote: Remote, generation: Generation) -> ConnectError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # asyncssh, while it connects, may swallow that (measured)
+            raise asyncio.CancelledError
         loop = asyncio.get_running_loop()
         began, self._remote = loop.time(), remote
         await self._become(LinkState(LinkKind.UP, generation))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -355,5 +356,28 @@ def test_closing_while_it_dials_leaves_nothing(tmp_path: Path) -> None:
                 await link.close()
             await asyncio.sleep(0.1)
             assert it.server._live == set()
+
+    asyncio.run(go())
+
+
+def test_closing_is_heeded_though_the_library_swallows_it(tmp_path: Path) -> None:
+    """As asyncssh does at one point of connecting."""
+
+    async def go() -> None:
+        async with world(tmp_path) as it:
+            inside = asyncio.Event()
+
+            async def dial() -> Session:
+                session = await it.dial()
+                with contextlib.suppress(asyncio.CancelledError):
+                    inside.set()
+                    await asyncio.sleep(30)
+                return session
+
+            link = it.link(dial)
+            link.start()
+            await inside.wait()
+            await asyncio.wait_for(link.close(), 5)
+            assert [s.kind for s in it.states] == [LinkKind.CLOSED]
 
     asyncio.run(go())
