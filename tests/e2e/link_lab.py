@@ -65,8 +65,8 @@ class Coordinator:
     def link(self, k: int, login: Login | None = None, target: Target | None = None) -> Link:
         """Started; its states are in `states[k]`, its pin is the key that the host has now."""
         self.states[k] = []
-        if self.lab.hosts[k]["state"] == "up":  # which bring-up does before it asks for a link
-            self.shell(k, f"mkdir -p {NODE_HOME} && chown ops: {NODE_HOME} {NODE_HOME}/.. || :")
+        if self.lab.hosts[k]["state"] == "up":
+            self.make_home(k)
         pins, goal = self.pins(*self.lab.hosts), target or self.target(k)
 
         async def dial() -> Session:
@@ -92,6 +92,10 @@ class Coordinator:
             yield Remote(session)
         finally:
             await session.close()
+
+    def make_home(self, k: int) -> None:
+        """As bring-up does before it asks for a link."""
+        self.shell(k, f"mkdir -p {NODE_HOME} && chown ops: {NODE_HOME} {NODE_HOME}/.. || :")
 
     def sessions(self, k: int) -> int:
         """SSH sessions of the login user that live on the host."""

@@ -27,6 +27,22 @@ def test_three_hosts_at_once_and_bytes_both_ways(lab: Lab, tmp_path: Path) -> No
     asyncio.run(go())
 
 
+def test_tunnels_whose_files_were_removed_are_opened_anew_on_the_same_session(
+    healed: Lab, tmp_path: Path
+) -> None:
+    async def go() -> None:
+        async with coordinator(healed, tmp_path) as it:
+            (link,) = await it.up(1)
+            for gone in ("s", "s/current", "s/*/redis.sock"):
+                before = generation(link).name
+                await it.back_door(1, f"rm -rf {NODE_HOME}/{gone}")
+                assert await link.mend() != () and await link.mend() == ()
+                assert generation(link).name != before and await passes(link)
+            assert (it.dials, [s.kind for s in it.states[1]]) == (1, [LinkKind.UP] * 4)
+
+    asyncio.run(go())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["silent", "unplug"])
 def test_a_cut_link_comes_back_and_its_stale_session_is_ended(healed: Lab, tmp_path: Path, how: str) -> None:

@@ -69,6 +69,7 @@ def test_what_is_wrong_is_named_with_its_fix(
 def test_a_home_that_turns_read_only(healed: Lab, tmp_path: Path) -> None:
     async def go() -> None:
         async with coordinator(healed, tmp_path) as it:
+            it.make_home(2)
             await asyncio.to_thread(healed.fault, [2], "readonly-home")
             link = it.link(2)
             state = await link.wait(DOWN, 10)
