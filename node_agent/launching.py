@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node_agent import ports
 from node_agent.ports import ProcessEnd, Spent, StepFailed, Told
 from node_agent.process import AGENT_ONLY
 from node_agent.runtimes.base import EndedBy, ExitInfo, Parser, Place, ToolCall, clip
-from node_agent.runtimes.orders import enforced, findings, request_of
+from node_agent.runtimes.orders import enforced, findings, request_of, with_guide
 from node_agent.runtimes.registry import Runtime, find
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import Order
@@ -68,13 +68,16 @@ class NodeRuntimes:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
 
-    def launch(self, order: Order, work: Path, home: Path) -> ports.Launch:
+    def launch(self, order: Order, work: Path, home: Path, guide: str = "") -> ports.Launch:
         runtime, around = _must_find(order.runtime), self._around
         allowed = self._allowed(order)
         logins = self._logins(runtime, allowed)
         own = {**allowed, **logins}
         place = Place(around.path, around.python, os.geteuid() == 0, around.isolation, own)
-        made = runtime.launch(request_of(order, str(work), str(home)), place)
+        request = request_of(order, str(work), str(home))
+        if runtime.capabilities.prompted:
+            request = replace(request, prompt=with_guide(request.prompt, guide))
+        made = runtime.launch(request, place)
         return ports.Launch(
             argv=made.argv,
             env={**made.env, AGENT_ONLY: " ".join(logins)} if logins else made.env,
@@ -82,6 +85,7 @@ class NodeRuntimes:
             files=made.files,
             enforced=enforced(order, runtime, around.isolation),
             version=around.version(order.runtime),
+            prompt=request.prompt,
         )
 
     def reader(self, order: Order) -> OutputReader:

@@ -210,6 +210,14 @@ class Result:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """What a repository says to agents, perhaps clipped or not readable: then a finding says so."""
+
+    text: str
+    findings: tuple[str, ...] = ()
+
+
 class Workspaces(Protocol):
     """The files that an attempt works on. Raises LinkDown or StepFailed (WORKSPACE, DISK_FULL, DEPOT).
 
@@ -223,6 +231,9 @@ class Workspaces(Protocol):
     def home(self, identity: AttemptId, files: Mapping[str, bytes]) -> Path:
         """A home folder of its own, outside the checkout, with these files (relative names)."""
 
+    def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
+        """What the repository says to agents; None when it says nothing. Before anything of the run ran."""
+
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
         """Take down how set-up left the files, and name that. Only while no process of the attempt lives."""
 
@@ -234,9 +245,7 @@ class Workspaces(Protocol):
         With a baseline, a file that is as set-up left it counts as it is in the snapshot.
         """
 
-    def changed_since(
-        self, identity: AttemptId, commit: str, baseline: str | None = None
-    ) -> tuple[str, ...]:
+    def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
         """Files that differ from that commit, but for those that are as set-up left them."""
 
     def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
@@ -277,6 +286,8 @@ class Launch:
     files: Mapping[str, bytes] = field(default_factory=dict)
     enforced: tuple[Enforced, ...] = ()
     version: str | None = None
+    prompt: str = ""
+    """The instructions that it is given beside its task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,8 +341,8 @@ class Reader(Protocol):
 class Runtimes(Protocol):
     """The programs that run agents. Pure; StepFailed(RUNTIME_MISSING) for one that is not there."""
 
-    def launch(self, order: Order, work: Path, home: Path) -> Launch:
-        """How to start it."""
+    def launch(self, order: Order, work: Path, home: Path, guide: str = "") -> Launch:
+        """How to start it. `guide`: what the repository says to agents."""
 
     def reader(self, order: Order) -> Reader:
         """A fresh reader of its output."""

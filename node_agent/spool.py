@@ -15,7 +15,7 @@ from typing import Any, Self
 MAX_STEPS = 64
 MAX_NAME = 64
 AGENT_ONLY = "PANCODE_AGENT_ONLY"
-"""In a plan's environment, as `process.AGENT_ONLY`, which the shim imports: names that no other phase gets."""
+"""In a plan's environment, as `process.AGENT_ONLY` for the shim: names that no other phase gets."""
 
 
 class SpoolError(ValueError):

@@ -68,6 +68,8 @@ class MemoryHost:
     """Every start of anything, by folder: what must never hold one twice."""
     forgotten: set[str] = field(default_factory=set)
     """Phases whose plan was taken back."""
+    guide: str | None = None
+    """What every repository here says to agents."""
     salvaged: list[str] = field(default_factory=list)
     full: bool = False
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from node_agent.memory.host import MemoryHost
 from node_agent.memory.runner import MemoryRunner
 from node_agent.ports import (
+    Guide,
     LinkDown,
     Result,
     Stamp,
@@ -53,6 +54,10 @@ class MemoryWorkspaces:
     def home(self, identity: AttemptId, files: Mapping[str, bytes]) -> Path:
         self._host.homes.setdefault(str(identity), {}).update(files)
         return Path("/homes") / str(identity)
+
+    def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
+        said = self._host.guide
+        return None if said is None or workspace.kind == "none" else Guide(said)
 
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
         if workspace.kind == "none":

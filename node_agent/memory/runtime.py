@@ -66,8 +66,9 @@ class LineReader:
 class MemoryRuntimes:
     """The Runtimes port with one runtime that prints what a LineReader reads."""
 
-    def launch(self, order: Order, work: Path, home: Path) -> Launch:
-        return Launch(argv=("double", order.task or "-"), env={"HOME": str(home)}, stdin=order.task.encode())
+    def launch(self, order: Order, work: Path, home: Path, guide: str = "") -> Launch:
+        argv, env = ("double", order.task or "-"), {"HOME": str(home)}
+        return Launch(argv, env, stdin=order.task.encode(), prompt=order.agent.prompt + guide)
 
     def reader(self, order: Order) -> LineReader:
         return LineReader()

@@ -141,7 +141,13 @@ class Case:
         return Progressed()
 
     def prompt_digest(self) -> str:
-        return hashlib.sha256(self.order.agent.prompt.encode("utf-8", "surrogatepass")).hexdigest()
+        """Of all instructions that the agent was given; of the order's, when it was given none."""
+        given = self.entry.data.get(Mark.PREPARED, {}).get("prompt")
+        return digest_of(self.order.agent.prompt) if given is None else str(given)
+
+
+def digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def is_interrupt(stop: StopNote | None) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from node_agent.plans import STDIN, setup_plan, work_plan
-from node_agent.ports import Launch, LinkDown, StepFailed
-from node_agent.procedure.desk import Case, Progressed, Turn, Wait
+from node_agent.ports import Guide, Launch, LinkDown, StepFailed
+from node_agent.procedure.desk import Case, Progressed, Turn, Wait, digest_of
 from node_agent.records import Note
 from node_agent.spool import NotStarted, Plan, RunnerError
 from node_agent.verdict import Fault
@@ -19,7 +19,7 @@ def prepare(case: Case) -> Turn:
     if held is not None:
         return held
     try:
-        plan, launch = _lay_out(case)
+        plan, launch, findings = _lay_out(case)
         case.desk.runner.prepare(case.work, plan)
         if case.order.setup:
             case.desk.runner.prepare(case.setup, setup_plan(case.order, plan, case.folder))
@@ -32,7 +32,8 @@ def prepare(case: Case) -> Turn:
     except RunnerError as failed:
         return case.mark(Mark.EXITED, runner_fault(failed))
     enforced = [[one.rule, one.how.value] for one in launch.enforced]
-    return case.mark(Mark.PREPARED, None, {"enforced": enforced, "version": launch.version})
+    data = {"enforced": enforced, "version": launch.version, "prompt": digest_of(launch.prompt)}
+    return case.mark(Mark.PREPARED, None, {**data, "findings": list(findings)})
 
 
 def spawn(case: Case) -> Turn:
@@ -81,15 +82,17 @@ def _withdraw(case: Case, word: EventBody, why: str) -> Turn:
     return Progressed()
 
 
-def _lay_out(case: Case) -> tuple[Plan, Launch]:
+def _lay_out(case: Case) -> tuple[Plan, Launch, tuple[str, ...]]:
     desk, order = case.desk, case.order
     work = desk.workspaces.prepare(case.identity, order.workspace)
     home = desk.workspaces.home(case.identity, {})
-    launch = desk.runtimes.launch(order, work, home)
+    guide = desk.workspaces.guide(case.identity, order.workspace) or Guide("")
+    launch = desk.runtimes.launch(order, work, home, guide.text)
     stdin = {} if launch.stdin is None else {STDIN: launch.stdin}
     desk.workspaces.home(case.identity, {**launch.files, **stdin})
     planned = desk.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
-    return planned or work_plan(order, launch, work, home, case.folder, desk.tempo), launch
+    plan = planned or work_plan(order, launch, work, home, case.folder, desk.tempo)
+    return plan, launch, guide.findings
 
 
 def _not_spawned(case: Case, failed: RunnerError) -> Turn:

@@ -200,6 +200,8 @@ class Capabilities:
     turn_limit: bool = False
     budget_limit: bool = False
     needs_model: bool = False
+    prompted: bool = False
+    """Takes instructions beside its task, and so what the repository says to agents."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ _ALL = (
             turn_limit=True,
             budget_limit=True,
             needs_model=True,
+            prompted=True,
         ),
         claude_command.launch,
         _claude_parser,
@@ -68,7 +69,14 @@ _ALL = (
     ),
     Runtime(
         "scripted",
-        Capabilities(stream=True, usage=True, cost=True, read_only_enforced=True, budget_limit=True),
+        Capabilities(
+            stream=True,
+            usage=True,
+            cost=True,
+            read_only_enforced=True,
+            budget_limit=True,
+            prompted=True,
+        ),
         scripted_command.launch,
         _scripted_parser,
         scripted_command.enforcement,

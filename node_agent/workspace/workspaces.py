@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from node_agent.ports import Stamp
+from node_agent.ports import Guide, Stamp
 from node_agent.wire.gitrefs import salvage_ref
 from node_agent.wire.gitsafe import shown
 from node_agent.wire.identity import AttemptId
@@ -16,6 +16,7 @@ from node_agent.workspace.checkout import Checkouts
 from node_agent.workspace.errors import WorkspaceFailure, translated
 from node_agent.workspace.folders import Home, Places, erase, must_be_folder, write_below
 from node_agent.workspace.gitrun import Git
+from node_agent.workspace.guide import read_guide
 from node_agent.workspace.history import adopt
 from node_agent.workspace.mirror import Mirrors, Transport, borrow, make_bare, reset_config
 from node_agent.workspace.result import (
@@ -56,6 +57,11 @@ class Workspaces:
         for name, data in files.items():
             write_below(home, name, data)
         return home
+
+    @translated("guide of the workspace")
+    def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
+        """AGENTS.md of the checkout, as it was dispatched: nothing of the run has run yet."""
+        return None if workspace.kind == "none" else read_guide(self.tree(identity))
 
     def tree(self, identity: AttemptId) -> Path:
         """Where the agent works and the gates run."""

@@ -9,6 +9,7 @@ from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, P
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
+PROMPT = "prompt.md"
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "program.py")
 
 
@@ -21,8 +22,12 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
         argv += ["--model", request.model]
     if request.limits.usd is not None:
         argv += ["--max-usd", format(request.limits.usd, "f")]
+    files = dict(BASE_FILES)
+    if request.prompt:
+        files[PROMPT] = request.prompt.encode("utf-8", "surrogateescape")
+        argv += ["--prompt", f"{request.home}/{PROMPT}"]
     stdin = request.task.encode("utf-8", "surrogateescape")
-    return Launch(tuple(argv), base_env(request, place), stdin, BASE_FILES)
+    return Launch(tuple(argv), base_env(request, place), stdin, files)
 
 
 def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:

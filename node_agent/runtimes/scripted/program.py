@@ -1,7 +1,7 @@
 r"""The double itself: does, act by act, what its task says, and reports it as JSON lines.
 
-Started as `python3 -I -S program.py [--read-only] [--model M] [--max-usd X]` in the workspace, the task on
-standard input. Standard library only, so that it runs wherever Python does.
+Started as `python3 -I -S program.py [--read-only] [--model M] [--max-usd X] [--prompt FILE]` in the
+workspace, the task on standard input. Standard library only, so that it runs wherever Python does.
 
 The task is one of
   prose      any other text: appends one line to NOTES.md (with --read-only it only looks) and says so
@@ -15,7 +15,8 @@ In TEXT, OLD and NEW of a line, `\n` and `\t` are a newline and a tab.
 
 Acts that only tell:
   say TEXT · answer TEXT (the final text) · usage IN OUT [USD|unknown] [CACHED] (added up) · read PATH
-  env (the names) · tick N [SECONDS] (says `tick 1` to `tick N`) · claim TOOL PATH (a call that never was)
+  env (the names) · prompt (its instructions) · tick N [SECONDS] (says `tick 1` to `tick N`)
+  claim TOOL PATH (a call that never was)
   deny TOOL · raw TEXT (no JSON) · invalid (half an object) · stderr TEXT · flood BYTES [stderr] (lines of x)
 
 Acts of time and process:
@@ -154,7 +155,21 @@ SHELL = "shell"
 ACTIONS = {"delete": "file_delete", "delete-git": "file_delete", "commit": SHELL, "git": SHELL}
 ACTING = ("write", "append", "replace", "delete", "mkdir", "link", "delete-git", "commit", "git", "fill")
 TELLING = (
-    *("say", "answer", "usage", "read", "env", "tick", "claim", "deny", "raw", "invalid", "stderr", "flood"),
+    *(
+        "say",
+        "answer",
+        "usage",
+        "read",
+        "env",
+        "prompt",
+        "tick",
+        "claim",
+        "deny",
+        "raw",
+        "invalid",
+        "stderr",
+        "flood",
+    ),
     *("sleep", "await", "hang", "ignore", "fork", "fork-bare", "kill"),
     *("fail", "ask", "exit", "finish", "lie", "try", "force"),
 )
@@ -230,6 +245,12 @@ class Double:
 
     def do_env(self) -> None:
         self.do_say(" ".join(sorted(os.environ)))
+
+    def do_prompt(self) -> None:
+        path = option(sys.argv, "--prompt")
+        if path is not None:
+            with open(path, encoding="utf-8", errors="replace") as f:
+                self.do_say(f.read())
 
     def do_tick(self, count: str, seconds: str = "0") -> None:
         for i in range(1, int(count) + 1):

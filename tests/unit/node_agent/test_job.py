@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -94,6 +95,15 @@ def test_what_set_up_leaves_is_not_the_agents() -> None:
     assert (claims.outcome, claims.change, claims.commit) == (Outcome.DONE, "empty", None)
     guilty = run(WITH_SETUP, setup=(("make", "env"),), read_only=True).claims[NAME]
     assert guilty.reason == "a read-only agent changed: a.txt"
+
+
+def test_the_receipt_has_the_digest_of_all_instructions() -> None:
+    stage = Stage()
+    stage.host.guide = "Use tabs."
+    stage.push(gated())
+    stage.settle()
+    assert stage.claims[NAME].prompt_digest == hashlib.sha256(b"Build.Use tabs.").hexdigest()
+    assert run(Script()).claims[NAME].prompt_digest == hashlib.sha256(b"Build.").hexdigest()
 
 
 def test_a_run_without_set_up_has_no_phase_for_it() -> None:
