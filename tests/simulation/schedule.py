@@ -13,7 +13,8 @@ from tests.simulation.kinds import KINDS, WORK, kind_of
 from tests.simulation.world import World
 
 SETTLE_STEPS = 700
-QUIET_STEPS = 16
+QUIET_MS = 70_000
+"""Long enough for what is tidied once a minute."""
 Act = Callable[[World], None]
 
 
@@ -83,12 +84,13 @@ class Schedule(World):
 
     def _settle(self) -> None:
         """Small steps at first, then the pace of the beat, until all is at its end and quiet."""
-        quiet = 0
+        quiet_ms = 0
         for number in range(SETTLE_STEPS):
             work.stop_homeless(self)
-            self.step(1_000 if number < 10 else 5_000)
-            quiet = quiet + 1 if self._at_rest() else 0
-            if quiet >= QUIET_STEPS:
+            ms = 1_000 if number < 10 else 5_000
+            self.step(ms)
+            quiet_ms = quiet_ms + ms if self._at_rest() else 0
+            if quiet_ms >= QUIET_MS:
                 return
 
     def _at_rest(self) -> bool:

@@ -71,9 +71,10 @@ class Truth:
 
     def _listen(self, machine: Machine, ms: int, turned: bool, counted: int) -> None:
         name = machine.name
-        self.contact_ms[name] = self.contact_ms[name] + ms if turned and machine.reaches else 0
+        reached = turned and machine.reaches
+        self.contact_ms[name] = self.contact_ms[name] + ms if reached else 0
         self.silent_ms[name] += counted
-        self.away_ms[name] = 0 if self.contact_ms[name] else self.away_ms[name] + counted
+        self.away_ms[name] = 0 if reached else self.away_ms[name] + counted
         if self.contact_ms[name] >= HEARD_MS:
             self.silent_ms[name] = 0
             self.met.add(name)
