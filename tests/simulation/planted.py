@@ -13,7 +13,7 @@ from node_agent.procedure import delivering
 from node_agent.records import NodeState
 from node_agent.wire import signing
 from node_agent.wire.marks import Mark
-from pancode.control import bind, heard, inventory, journals, moved, pulse, retry, settle
+from pancode.control import bind, heard, inventory, journals, moved, pulse, settle
 from pancode.domain import books, fleet, lifecycle, placement, settlement
 from pancode.domain.fleet import Watch
 from pancode.domain.lifecycle import Trio
@@ -113,10 +113,6 @@ def _retry_at_wall_time(core: Any, run: Any) -> bool:
     return run.retry_at_ms is None or run.retry_at_ms <= core.wall_ms()
 
 
-def _bury_in_words(core: Any, tx: Any, run: Any, new_id: str) -> None:
-    tx.put(replace(run, result={**run.result, settle.GIVEN_UP: new_id}))
-
-
 _judge = accept.judge
 
 
@@ -163,7 +159,6 @@ BUGS = (
         "cuts",
         lambda patch: patch.setitem(job.PROCEDURE, Mark.RECEIPTED, delivering.clean_up),
     ),
-    Bug("a run that is given up is not buried", "slow", _to(retry, "bury", _bury_in_words), 60),
     Bug("an epoch that a node has seen is used again", "restored", _to(heard, "_catch_up", _nothing)),
     Bug(
         "fences unknown to a restored ledger are used again",
