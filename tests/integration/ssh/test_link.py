@@ -210,8 +210,8 @@ def test_without_any_forwarding_it_says_so_and_heals(tmp_path: Path, monkeypatch
 def test_a_home_that_is_not_ours_is_named(tmp_path: Path) -> None:
     async def go() -> None:
         async with world(tmp_path) as it:
-            it.home.joinpath("n/s").write_text("a file where our folder should be")
             link = it.link()
+            it.home.joinpath("n/s").write_text("a file where our folder should be")
             link.start()
             state = await link.wait([LinkKind.DOWN], 5)
             assert state.error is not None and state.error.fault is LinkFault.HOME_UNUSABLE
@@ -228,8 +228,8 @@ def test_a_folder_planted_as_a_link_is_not_used(tmp_path: Path) -> None:
     async def go() -> None:
         async with world(tmp_path) as it:
             (tmp_path / "elsewhere").mkdir()
-            (it.home / "n/s").symlink_to(tmp_path / "elsewhere")
             link = it.link()
+            (it.home / "n/s").symlink_to(tmp_path / "elsewhere")
             link.start()
             assert "not ours" in (await link.wait([LinkKind.DOWN], 5)).why
             assert os.listdir(tmp_path / "elsewhere") == []

@@ -57,6 +57,8 @@ class World:
         return await open_session(self.server.target, self.pins, self.server.login, TIMING)
 
     def link(self, dial: Callable[[], Awaitable[Session]] | None = None) -> Link:
+        # A bring-up makes the node's home; a link never does.
+        (self.home / "n").mkdir(mode=0o700, exist_ok=True)
         return Link("desk", dial or self.dial, self.where, self.ends, self.states.append, QUICK)
 
     async def restart(self, keys: LoopbackKeys = KEYS) -> None:
@@ -88,7 +90,6 @@ async def world(folder: Path) -> AsyncIterator[World]:
     """Everything up; everything down again."""
     server = LoopbackServer(LoopbackNode("desk", "me", folder / "h", KEYS))
     await server.start()
-    (folder / "h/n").mkdir(mode=0o700, parents=True, exist_ok=True)
     ends = Ends(folder / "r.sock", folder / "d.sock")
     listeners = [await asyncio.start_unix_server(echo, str(p)) for p in (ends.redis, ends.depot)]
     it = World(folder, server, ends, {server.target.endpoint: server.host_key})
