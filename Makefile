@@ -10,7 +10,7 @@ STAMP := .venv/.setup
 
 # Suites that share nothing but the CPU run side by side; those with real servers and clocks run one after another.
 PARALLEL := $(wildcard tests/unit tests/contract tests/simulation)
-SERIAL := $(wildcard tests/integration tests/clis tests/e2e)
+SERIAL := $(wildcard tests/integration tests/clis)
 
 .PHONY: help setup system demo test check format lint types contracts rules fix unit contract integration e2e simulation bench docs lock clean
 
@@ -32,6 +32,7 @@ demo: setup ## a whole fleet on this machine: up, dispatch, kill, recover, verif
 test: setup system check ## everything: check, then all suites
 	$(PYTEST) -n 2 $(PARALLEL)
 	$(PYTEST) $(SERIAL)
+	@.ci/e2e
 
 # Separate targets, so that `make -k check` shows everything that is wrong at once.
 check: format lint types contracts rules ## format, lint, types, import contracts, architecture tests
@@ -68,7 +69,7 @@ integration: setup system ## tests/integration: real Valkey, RQ, git, SSH in thi
 	$(PYTEST) tests/integration
 
 e2e: setup system ## tests/e2e: real SSH hosts, driven through the command line
-	$(PYTEST) tests/e2e
+	@.ci/e2e
 
 bench: setup system ## ratios against peers, in one run
 	$(BIN)/python -m tests.bench
