@@ -11,7 +11,7 @@ from node_agent.wire.receipt import Receipt, Subject, Usage
 from node_agent.wire.signing import parse_message
 from pancode.domain.records import Audit, Balance, Node, Run
 from pancode.errors import ConflictError
-from tests.unit.pancode.control.world import Desk, Puppet
+from tests.unit.pancode.control.world import Desk, Puppet, offered
 
 
 @pytest.fixture
@@ -24,12 +24,7 @@ def day(desk: Desk) -> Balance:
 
 
 def test_a_receipt_about_another_commit_is_not_believed(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
+    node, order = offered(desk)
     receipt = parse_message(Receipt, node.receipt(order).body())
     foreign = Subject(name="refs/heads/main", digest={"gitCommit": "f" * 40})
     lying = receipt.model_copy(update={"subject": (foreign,)})
@@ -62,12 +57,7 @@ def test_a_machine_has_one_name(desk: Desk) -> None:
 
 
 def test_a_late_receipt_books_tokens_and_minutes_too(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
+    node, order = offered(desk)
     node.start(order)
     for _ in range(100):
         desk.turn(10_000)

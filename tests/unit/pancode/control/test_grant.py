@@ -11,7 +11,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
 from pancode.control.grant import Allowed, Denied, authorize
 from pancode.domain.records import Node
-from tests.unit.pancode.control.world import FLEET, Desk, Puppet
+from tests.unit.pancode.control.world import FLEET, Desk, Puppet, offered
 
 WORKSPACE = {"kind": "git", "repo": "demo-1234", "base": None, "snapshot": "a" * 40}
 
@@ -78,12 +78,7 @@ def test_a_lost_fence_may_still_deliver_but_not_read(desk: Desk) -> None:
 
 
 def test_without_a_repository_there_is_no_git(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
+    node, order = offered(desk)
     assert isinstance(authorize(desk.plane.core, hello(node, order.identity, "push"), "n"), Denied)
     assert isinstance(authorize(desk.plane.core, hello(node, order.identity, "log"), "n"), Allowed)
 

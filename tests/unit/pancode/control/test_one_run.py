@@ -15,7 +15,7 @@ from node_agent.wire.signing import SigningKey
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import Audit, Balance, Closed, Fence, Node, Run, RunState
 from pancode.errors import RefusedError
-from tests.unit.pancode.control.world import Desk, Puppet, failed
+from tests.unit.pancode.control.world import Desk, Puppet, failed, offered
 
 
 @pytest.fixture
@@ -115,12 +115,7 @@ def test_the_last_dollar_is_held_once() -> None:
 
 
 def test_an_unknown_cost_leaves_the_hold_standing(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
+    node, order = offered(desk)
     node.deliver(order, usage=Usage())
     desk.turn()
     assert (day(desk).held_usd, day(desk).unknown_runs) == (Decimal("0.75"), 1)
@@ -138,12 +133,7 @@ def test_an_unknown_cost_leaves_the_hold_standing(desk: Desk) -> None:
     ],
 )
 def test_a_false_receipt_is_rejected(desk: Desk, changes: dict[str, object], why: str) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
+    node, order = offered(desk)
     node.deliver(order, **changes)
     desk.turn()
     run = desk.row(Run, "r-0001")
@@ -156,12 +146,7 @@ def test_a_false_receipt_is_rejected(desk: Desk, changes: dict[str, object], why
 
 
 def test_missing_bytes_are_asked_for_and_then_accepted(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
+    node, order = offered(desk)
     desk.depot.missing_blobs = {"out"}
     blob = Blob(name="out", size=1, sha256="0" * 64)
     node.deliver(order, blobs=(blob,))
@@ -175,12 +160,7 @@ def test_missing_bytes_are_asked_for_and_then_accepted(desk: Desk) -> None:
 
 
 def test_the_same_receipt_twice_is_settled_once_and_answered_again(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
+    node, order = offered(desk)
     envelope = node.deliver(order)
     desk.turn()
     node.uplink.send(envelope.model_dump_json())
@@ -190,12 +170,7 @@ def test_the_same_receipt_twice_is_settled_once_and_answered_again(desk: Desk) -
 
 
 def test_another_receipt_for_the_same_fence_is_refused(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
+    node, order = offered(desk)
     node.deliver(order)
     desk.turn()
     node.deliver(order, reason="another story")
@@ -206,12 +181,7 @@ def test_another_receipt_for_the_same_fence_is_refused(desk: Desk) -> None:
 
 
 def test_forged_words_change_nothing(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
+    node, order = offered(desk)
     stranger = SigningKey(b"x" * 32)
     node.say(order.identity, Marked(mark=Mark.ACCEPTED), key=stranger)
     node.uplink.send(node.receipt(order).model_copy(update={"signatures": ()}).model_dump_json())
@@ -224,12 +194,7 @@ def test_forged_words_change_nothing(desk: Desk) -> None:
 
 
 def test_events_are_applied_in_order_once(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
+    node, order = offered(desk)
     node.events[str(order.identity)] = 1
     node.say(order.identity, Marked(mark=Mark.PREPARED))
     desk.turn()
@@ -243,12 +208,7 @@ def test_events_are_applied_in_order_once(desk: Desk) -> None:
 
 
 def test_a_refused_order_is_bound_again_with_a_new_fence(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
+    node, order = offered(desk)
     node.say(order.identity, Refused(why=OrderRefusal.TOO_LATE, detail="slow"))
     desk.turn()
     assert desk.row(Fence, "r-0001", 1).closed is Closed.REFUSED
@@ -260,12 +220,7 @@ def test_a_refused_order_is_bound_again_with_a_new_fence(desk: Desk) -> None:
 
 
 def test_a_missing_runtime_on_the_node_ends_the_run_as_infra(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
+    node, order = offered(desk)
     node.say(order.identity, Refused(why=OrderRefusal.RUNTIME_MISSING, detail="no shell"))
     desk.turn()
     assert desk.row(Run, "r-0001").outcome is Outcome.INFRA
@@ -281,12 +236,7 @@ def test_stop_while_waiting_is_over_at_once(desk: Desk) -> None:
 
 
 def test_stop_while_running_waits_for_the_node(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
+    node, order = offered(desk)
     node.start(order)
     desk.turn()
     stopped = desk.plane.stop("r-0001", "enough")
@@ -314,12 +264,7 @@ def test_an_offer_that_was_never_taken_is_freed_by_the_inventory_only(desk: Desk
 
 
 def test_a_silent_node_is_lost_only_after_waking_time(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
+    node, order = offered(desk)
     node.start(order)
     desk.turn()
     desk.turn(3_600_000)

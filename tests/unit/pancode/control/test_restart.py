@@ -9,7 +9,7 @@ from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.keys import job_id
 from pancode.adapters.memory_bus import JobState
 from pancode.domain.records import Decision, Run
-from tests.unit.pancode.control.world import Desk, Puppet, entry_of
+from tests.unit.pancode.control.world import Desk, Puppet, entry_of, offered
 
 
 @pytest.fixture
@@ -18,12 +18,7 @@ def desk() -> Desk:
 
 
 def test_a_restarted_coordinator_offers_nothing_twice(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
+    node, order = offered(desk)
     desk.restart()
     node.journal = [entry_of(order)]
     node.breathe()
@@ -35,12 +30,7 @@ def test_a_restarted_coordinator_offers_nothing_twice(desk: Desk) -> None:
 
 
 def test_every_decision_is_told(desk: Desk) -> None:
-    node = Puppet(desk)
-    node.breathe()
-    desk.dispatch()
-    desk.turn()
-    order = node.claim()
-    assert order is not None
+    node, order = offered(desk)
     node.deliver(order)
     desk.turn()
     kinds = [d.kind for d in desk.rows(Decision, run="r-0001")]

@@ -321,3 +321,14 @@ def facts() -> NodeFacts:
 
 def entry_of(order: Order, mark: Mark = Mark.ACCEPTED) -> JournalEntry:
     return JournalEntry(identity=order.identity, order="0" * 64, mark=mark, last_event=0)
+
+
+def offered(desk: Desk) -> tuple[Puppet, Order]:
+    """A node that has taken the order of the desk's first run."""
+    node = Puppet(desk)
+    node.breathe()
+    desk.dispatch()
+    desk.turn()
+    order = node.claim()
+    assert order is not None
+    return node, order
