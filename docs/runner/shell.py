@@ -66,7 +66,8 @@ class Terminal:
         shown = re.sub(rf"\b{re.escape(self.here)}\b", "desk", printed)
         where = f"{page}:{command.line}: $ {command.text}"
         if status != command.status:
-            raise PageFailed(f"{where}\nexit {status}, the page says {command.status}\n{printed}")
+            _, files = self._say(f'ls -l --full-time "$(cat {shlex.quote(f"{self.root}/cwd")})"')
+            raise PageFailed(f"{where}\nexit {status}, the page says {command.status}\n{printed}\n{files}")
         lacks = missing(command.expected, shown)
         if lacks is not None:
             raise PageFailed(f"{where}\nthe page shows\n  {lacks}\nand it printed\n{shown}")

@@ -66,12 +66,13 @@ def test_down_with_runs_in_flight_asks_and_up_delivers(healed: Lab) -> None:
 
 
 def test_a_drained_node_ends_what_it_has_and_takes_nothing_until_resumed(fleet: Owner, healed: Lab) -> None:
-    first = fleet.dispatch(*NONE, "--node", "node2", "sleep 2; echo first")
+    first = fleet.dispatch(*NONE, "--node", "node2", f"{held('drained')}; echo first")
     fleet.running(first)
     fleet.run("fleet", "drain", "node2", "--reason", "new disk").ok()
     try:
         assert fleet.state("node2") == "draining"
         second = fleet.dispatch(*NONE, "--node", "node2", "echo second")
+        Ground(fleet, healed, 2).let_go("drained")
         assert fleet.ended(first)["outcome"] == "done"
         until(lambda: fleet.state("node2") == "drained", "nothing runs there", 20)
         assert fleet.show(second)["state"] == "pending"

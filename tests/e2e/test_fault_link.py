@@ -8,25 +8,27 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.ground import Ground
+from tests.e2e.ground import Ground, held
 from tests.e2e.owner import Owner, until
 from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
 
-TICKS = "for i in $(seq 1 16); do echo line $i; sleep 0.5; done"
-LOG = "".join(f"line {i}\n" for i in range(1, 17))
+TASK = f"echo before; {held('cut')}; echo meanwhile; {held('mended')}; echo after"
+LOG = "before\nmeanwhile\nafter\n"
 
 
 def _cut(fleet: Owner, lab: Lab, k: int, cut: Callable[[], None], mend: Callable[[], None]) -> None:
-    """Cut after the first lines, for longer than the keepalive; `mend` after the node was missed."""
+    """Cut after the first line, for longer than the keepalive; `mend` after the node was missed."""
     host = Ground(fleet, lab, k)
-    run = fleet.dispatch("--runtime", "shell", "--node", host.name, "--workspace", "none", TICKS)
+    run = fleet.dispatch("--runtime", "shell", "--node", host.name, "--workspace", "none", TASK)
     fleet.running(run)
     cut()
     until(lambda: fleet.state(host.name) == "suspect", f"{host.name} is missed", 30)
     shown = fleet.show(run)
     assert shown["outcome"] is None and shown["state"] == "running", shown
+    host.let_go("cut")
+    host.let_go("mended")
     host.reached(run, "exited", 30)
     assert fleet.show(run)["outcome"] is None, "nobody can know it yet"
     mend()
@@ -55,13 +57,16 @@ def test_cut_in_silence_unplugged_and_with_sshd_gone(fleet: Owner, healed: Lab) 
 
 
 def test_a_follower_sees_every_line_once_across_a_short_cut(fleet: Owner, healed: Lab) -> None:
-    run = fleet.dispatch("--runtime", "shell", "--node", "node1", "--workspace", "none", TICKS)
+    host = Ground(fleet, healed, 1)
+    run = fleet.dispatch("--runtime", "shell", "--node", "node1", "--workspace", "none", TASK)
     fleet.running(run)
     follower = fleet.begin("runs", "logs", "-f", run)
     time.sleep(1)
     healed.drop([1])
+    host.let_go("cut")
     time.sleep(3)
     healed.heal([1])
+    host.let_go("mended")
     out, err = follower.communicate(timeout=60)
     assert (out, follower.returncode) == (LOG, 0), err
 

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.e2e.ground import Ground, redis_open, valkey_pid
+from tests.e2e.ground import Ground, held, redis_open, valkey_pid
 from tests.e2e.owner import Owner, until
 from tests.lab import Lab
 
@@ -20,7 +20,7 @@ def _work(fleet: Owner, lab: Lab, name: str) -> tuple[Ground, list[str]]:
     runs = [
         fleet.dispatch(
             *("--runtime", "shell", "--node", "node3", "--workspace", "none"),
-            f"echo x >> /tmp/{name}-{number}; echo begun; sleep 3; echo ended",
+            f"echo x >> /tmp/{name}-{number}; echo begun; {held(f'{name}-go-{number}')}; echo ended",
         )
         for number in range(4)
     ]
@@ -29,6 +29,8 @@ def _work(fleet: Owner, lab: Lab, name: str) -> tuple[Ground, list[str]]:
 
 
 def _all_once(fleet: Owner, host: Ground, name: str, runs: list[str]) -> None:
+    for number in range(len(runs)):
+        host.let_go(f"{name}-go-{number}")
     for number, run in enumerate(runs):
         ended = fleet.ended(run, 60)
         assert (ended["outcome"], ended["attempt"]) == ("done", 1), ended

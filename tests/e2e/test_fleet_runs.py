@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.ground import Ground, held
 from tests.e2e.owner import Owner, script, until
 from tests.lab import Lab
 
@@ -142,15 +143,15 @@ def test_stop_while_queued_and_while_running_and_deaf(fleet: Owner) -> None:
     assert fleet.run("runs", "show", deaf).code == 0
 
 
-def test_a_waiting_dispatch_detaches_on_ctrl_c_and_the_run_goes_on(fleet: Owner) -> None:
-    waiting = fleet.begin(
-        "dispatch", "--runtime", "shell", "--node", "node1", "--workspace", "none", "sleep 4; echo over"
-    )
+def test_a_waiting_dispatch_detaches_on_ctrl_c_and_the_run_goes_on(fleet: Owner, lab: Lab) -> None:
+    task = f"{held('detached')}; echo over"
+    waiting = fleet.begin("dispatch", "--runtime", "shell", "--node", "node1", "--workspace", "none", task)
     until(lambda: fleet.ask("runs", "1")["runs"][0]["state"] == "running", "it runs", 20)
     waiting.send_signal(2)
     out, err = waiting.communicate(timeout=20)
     assert waiting.returncode == 130, (out, err)
     assert "runs stop" in err
+    Ground(fleet, lab, 1).let_go("detached")
     run = fleet.ask("runs", "1")["runs"][0]["run"]
     assert fleet.ended(run)["outcome"] == "done"
 
