@@ -6,6 +6,7 @@ import json
 import signal
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -81,13 +82,14 @@ def test_what_cannot_be_done_says_why_and_how(
         assert as_json.error["exit_code"] == status
 
 
-def test_ctrl_c_detaches_and_the_run_goes_on(served: Served, pancode: Shell) -> None:
-    waiting = pancode.begin("dispatch", *SHELL, "slow 100")
+def test_ctrl_c_detaches_and_the_run_goes_on(served: Served, pancode: Shell, tmp_path: Path) -> None:
+    waiting = pancode.begin("dispatch", *SHELL, f"held {tmp_path}/go")
     until(lambda: _state(pancode) == "running", "the run runs")
     status, out, err = _interrupt(waiting)
     assert (status, out) == (130, "")
     assert "detached" in err and "pancode runs logs -f" in err and "pancode runs stop" in err
     assert _state(pancode) == "running"
+    (tmp_path / "go").touch()
     assert pancode("runs", "logs", "-f", "last").status == 0
     assert pancode("runs", "show", "last", "--json").data["outcome"] == "done"
 
@@ -121,18 +123,21 @@ def test_logs_are_followed_live_and_whole(served: Served, pancode: Shell) -> Non
     assert "".join(p["text"] for p in pieces).encode() == whole and pieces[-1]["next"] == len(whole)
 
 
-def test_a_follower_outlives_a_frozen_coordinator(served: Served, pancode: Shell) -> None:
+def test_a_follower_outlives_a_frozen_coordinator(served: Served, pancode: Shell, tmp_path: Path) -> None:
     assert served.process is not None
-    pancode("dispatch", *SHELL, "--detach", "slow 80")
+    pancode("dispatch", *SHELL, "--detach", f"held {tmp_path}/go")
     follower = pancode.begin("runs", "logs", "-f", "last")
     until(lambda: _state(pancode) == "running", "the run runs")
     served.process.send_signal(signal.SIGSTOP)
     with pytest.raises(subprocess.TimeoutExpired):
         follower.wait(1)
     served.process.send_signal(signal.SIGCONT)
+    (tmp_path / "go").touch()
     out, err = follower.communicate(timeout=PATIENCE_S)
     assert follower.returncode == 0, err
-    assert out == "".join(f"line {n} é\n" for n in range(80)).encode()
+    lines = out.decode().splitlines()
+    assert len(lines) > 1 and lines == [f"line {n} é" for n in range(len(lines))]
+    assert pancode("runs", "logs", "last").out.encode() == out
 
 
 def test_steering_through_the_command_line(served: Served, pancode: Shell) -> None:

@@ -70,7 +70,8 @@ class LiveDesk(Desk):
 
 
 class Worker(threading.Thread):
-    """A node that does what the task says: an outcome's name, `slow N` lines, `hang` until it is stopped."""
+    """A node that does what the task says: an outcome's name, `slow N` lines, `hang` until it is stopped,
+    `held FILE` until that file is there."""
 
     def __init__(self, coordinator: MemoryCoordinator, desk: Desk, puppet: Puppet) -> None:
         super().__init__(name="worker", daemon=True)
@@ -111,7 +112,8 @@ class Worker(threading.Thread):
 
     def _lines(self, order: Order) -> bytes:
         words = order.task.split()
-        lines = int(words[1]) if words[:1] == ["slow"] else 10_000 if words[:1] == ["hang"] else 1
+        endless = words[:1] in (["hang"], ["held"])
+        lines = int(words[1]) if words[:1] == ["slow"] else 10_000 if endless else 1
         text = b""
         for number in range(lines):
             piece = f"line {number} \u00e9\n".encode()
@@ -120,7 +122,7 @@ class Worker(threading.Thread):
             if lines > 1:
                 time.sleep(0.02)
                 self._breathe()
-            if order.identity.run in self.stopped:
+            if order.identity.run in self.stopped or (words[:1] == ["held"] and Path(words[1]).exists()):
                 break
         return text
 
