@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import time
+from contextlib import nullcontext
 from decimal import Decimal
 
 import pytest
 
 from tests.e2e.ground import Ground, coordinator_pid, held, kill_coordinator, money
 from tests.e2e.owner import Owner, until
+from tests.e2e.writes import Written, kill_desk_at, writes_held
 from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
@@ -36,34 +37,35 @@ def test_killed_during_a_run(fleet: Owner, lab: Lab) -> None:
         assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_killed_around_the_enqueue(fleet: Owner, lab: Lab, seed: int) -> None:
-    """Two moments for each seed, spread over a dispatch from its start to after its answer."""
+TRIES = 12
+
+
+@pytest.mark.parametrize("wanted", [Written.ADMITTED, Written.SIGNED, Written.PUSHED, Written.ACCEPTED])
+def test_killed_at_each_write_around_the_enqueue(fleet: Owner, lab: Lab, wanted: Written) -> None:
+    """A moment that was passed between two looks is tried again; each of those runs is judged as well."""
     host = Ground(fleet, lab, 1)
-    dice = random.Random(seed)
     spent, _ = money(fleet)
-    for number in range(2):
-        known = {r["run"] for r in fleet.ask("runs", "50")["runs"]}
-        pid = coordinator_pid(fleet)
-        once = f"/tmp/enqueued-{seed}-{number}"
-        asked = fleet.begin(
-            *("dispatch", "--detach", "--json", "--runtime", "shell", "--node", "node1"),
-            *("--workspace", "none", f"echo x >> {once}"),
-        )
-        time.sleep(dice.uniform(0.1, 0.6))
-        os.kill(pid, signal.SIGKILL)
-        out, err = asked.communicate(timeout=60)
-        fresh = [r["run"] for r in fleet.ask("runs", "50")["runs"] if r["run"] not in known]
-        assert len(fresh) <= 1, fresh
-        if asked.returncode == 0:
-            assert fresh and fresh[0] in out, "what was promised is there"
-        else:
-            assert "error" in err, err
-        for run in fresh:
-            ended = fleet.ended(run, 60)
-            assert ended["outcome"] == "done", ended
-        assert host.shell(f"cat {once} 2>/dev/null") == "x\n" * len(fresh), "each ran once"
-    assert money(fleet) == (spent, "0.00") or Decimal(money(fleet)[1]) == 0, "no hold is left"
+    seen: list[Written] = []
+    while wanted not in seen:
+        assert len(seen) < TRIES, f"never caught at {wanted.name}: {seen}"
+        seen.append(_killed_at(fleet, host, wanted, f"/tmp/enqueued-{wanted}-{len(seen)}"))
+    assert tuple(map(Decimal, money(fleet))) == (Decimal(spent), Decimal(0)), "no hold is left"
+
+
+def _killed_at(fleet: Owner, host: Ground, wanted: Written, once: str) -> Written:
+    """One dispatch; the coordinator is killed at that write of it; the run ends as if nothing had been."""
+    known = {r["run"] for r in fleet.ask("runs", "1000")["runs"]}
+    words = ("--runtime", "shell", "--node", host.name, "--workspace", "none", f"echo x >> {once}")
+    with writes_held(fleet) if wanted is Written.SIGNED else nullcontext():
+        asked = fleet.begin("dispatch", "--detach", "--json", *words)
+        caught = kill_desk_at(fleet, wanted, known)
+    out, err = asked.communicate(timeout=60)
+    (run,) = [r["run"] for r in fleet.ask("runs", "1000")["runs"] if r["run"] not in known]
+    assert (run in out) if asked.returncode == 0 else ("error" in err), (out, err)
+    ended = fleet.ended(run, 60)
+    assert (ended["outcome"], ended["attempt"]) == ("done", 1), (caught, ended)
+    assert host.shell(f"cat {once}") == "x\n", f"{run} ran once, killed when {caught.name}"
+    return caught
 
 
 def test_killed_at_settlement(fleet: Owner, lab: Lab) -> None:

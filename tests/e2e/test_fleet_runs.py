@@ -107,22 +107,29 @@ def test_odd_file_and_branch_names_survive_both_ways(fleet: Owner) -> None:
     assert (top / "new\nline").read_text() == "new\nline\n"
 
 
-def test_slots_are_kept_and_filled(fleet: Owner) -> None:
-    runs = [
-        fleet.dispatch("--runtime", "shell", "--node", "node3", "--workspace", "none", "sleep 3")
-        for _ in range(5)
-    ]
-    seen: list[int] = []
+@pytest.mark.parametrize(("k", "slots"), [(1, 4), (3, 2)])
+def test_slots_are_filled_and_never_more(fleet: Owner, lab: Lab, k: int, slots: int) -> None:
+    """Judged on the host: each run that works has a mark there until it is let go."""
+    host, count = Ground(fleet, lab, k), slots + 2
+    names = [f"slot-{slots}-{number}" for number in range(count)]
+    words = ("--runtime", "shell", "--node", host.name, "--workspace", "none")
+    runs = [fleet.dispatch(*words, f"touch /tmp/at-{n}; {held(n)}; rm /tmp/at-{n}") for n in names]
 
-    def look() -> bool:
-        states = {r["run"]: r["state"] for r in fleet.ask("runs", "20")["runs"]}
-        seen.append(sum(states[run] in ("running", "collecting") for run in runs))
-        return max(seen) == 2
+    def work() -> list[str]:
+        return host.shell(f"cd /tmp; ls -d at-slot-{slots}-* 2>/dev/null || :").split()
 
-    until(look, "two run at once", 20, lambda: seen)
+    until(lambda: len(work()) == slots, f"{slots} run at once", 30, work)
+    shown = [fleet.show(run) for run in runs]
+    states = [run["state"] for run in shown]
+    assert (states.count("pending"), len(work())) == (2, slots), states
+    assert all("slot" in run["reason"] for run in shown if run["state"] == "pending"), shown
+    for over, name in enumerate(names, start=1):
+        host.let_go(name)
+        until(lambda name=name: f"at-{name}" not in work(), f"{name} is over", 30)  # type: ignore[misc]
+        left = min(slots, count - over)
+        until(lambda left=left: len(work()) == left, f"{left} run", 30, work)  # type: ignore[misc]
     for run in runs:
         assert fleet.ended(run)["outcome"] == "done"
-    assert max(seen) == 2, "node3 has two slots"
 
 
 def test_stop_while_queued_and_while_running_and_deaf(fleet: Owner) -> None:

@@ -1,0 +1,80 @@
+"""How far a run has come, by the coordinator's own writes, seen while the coordinator stands still."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from enum import IntEnum
+from typing import Any
+
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.keys import job_id
+from tests.e2e.ground import SLICE_S, coordinator_pid, redis_open
+from tests.e2e.owner import Owner
+
+HELD_MS = 60_000
+
+
+class Written(IntEnum):
+    """The writes around the enqueue, in their order."""
+
+    NOTHING = 0
+    ADMITTED = 1
+    SIGNED = 2
+    PUSHED = 3
+    ACCEPTED = 4
+    ENDED = 5
+
+
+def kill_desk_at(owner: Owner, wanted: Written, known: set[str], timeout_s: float = 30) -> Written:
+    """-9 to the coordinator when a run that is not `known` has come so far, or further; how far it was.
+
+    It is let run in slices of half a millisecond: a write may still be passed between two looks.
+    """
+    pid, deadline = coordinator_pid(owner), time.monotonic() + timeout_s
+    with redis_open(owner) as client:
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            there = written(owner, client, known)
+            if there >= wanted or time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                assert there >= wanted, f"never {wanted.name}: {there.name}"
+                return there
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(SLICE_S)
+
+
+@contextmanager
+def writes_held(owner: Owner) -> Iterator[None]:
+    """Redis answers no write meanwhile; one whose sender dies before the end is never made."""
+    with redis_open(owner) as client:
+        client.client_pause(HELD_MS, all=False)
+        try:
+            yield
+        finally:
+            client.client_unpause()
+
+
+def written(owner: Owner, client: Any, known: set[str]) -> Written:
+    """Of the newest run that is not `known`, as the ledger and Redis have it."""
+    ledger = f"file:{owner.fleet_home / 'ledger.db'}?mode=ro"
+    with closing(sqlite3.connect(ledger, uri=True, timeout=10)) as db:
+        runs = [run for run in db.execute("select id, outcome from runs") if run[0] not in known]
+        if not runs:
+            return Written.NOTHING
+        (run, outcome), *_ = runs
+        if outcome is not None:
+            return Written.ENDED
+        what = "select tag, attempt, fence, state from fences where run = ? order by fence desc"
+        fence = db.execute(what, (run,)).fetchone()
+    if fence is None:
+        return Written.ADMITTED
+    tag, attempt, number, state = fence
+    if state != "offered":
+        return Written.ACCEPTED
+    job = job_id(tag, AttemptId(run=run, attempt=attempt, fence=number))
+    return Written.PUSHED if client.exists(f"rq:job:{job}") else Written.SIGNED
