@@ -22,6 +22,10 @@ HOSTS = 3
 HOME_MB = 1024  # homes are a tmpfs of this size, so that `disk-full` is possible
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("bare_hosts") is None)
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A session's own lab; on a machine that cannot hold one the tests skip, but never in CI."""
@@ -47,6 +51,7 @@ def host(lab: Lab) -> Callable[[int], HostState]:
 @pytest.fixture
 def healed(lab: Lab) -> Iterator[Lab]:
     """The lab for a test that makes faults: afterwards every host is up, linked and as before."""
+    keys = {k: lab.host_key(k) for k in lab.hosts}
     yield lab
     for k, h in lab.hosts.items():
         if h["state"] == "frozen":
@@ -58,6 +63,8 @@ def healed(lab: Lab) -> Iterator[Lab]:
             lab.fault([k], name, on=False)
         if h["sshd"] or not any(s["sshd"] for s in lab.status() if s["name"] == h["name"]):
             lab.sshd([k], "restart", [])
+        if lab.host_key(k) != keys[k]:
+            lab.rekey([k], trust=True, key=keys[k])  # other fleets know it by the old one
 
 
 @pytest.fixture(scope="session")

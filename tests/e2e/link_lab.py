@@ -122,7 +122,9 @@ async def coordinator(lab: Lab, folder: Path) -> AsyncIterator[Coordinator]:
         await asyncio.gather(*(link.close() for link in it.links))
         for k, host in lab.hosts.items():
             if host["state"] == "up" and "readonly-home" not in host["faults"]:
-                await it.back_door(k, "rm -rf /home/ops/.pancode-node")
+                await it.back_door(
+                    k, f"rm -rf {NODE_HOME}; rmdir --ignore-fail-on-non-empty /home/ops/.pancode-node || :"
+                )
         for listener in listeners:
             listener.close()
             await listener.wait_closed()

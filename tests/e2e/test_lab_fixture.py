@@ -5,8 +5,12 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 
+import pytest
+
 from tests.lab import Lab
 from tests.lab.state import HostState
+
+pytestmark = pytest.mark.bare_hosts
 
 
 def test_three_hosts_answer_ssh(lab: Lab, host: Callable[[int], HostState]) -> None:

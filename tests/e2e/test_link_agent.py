@@ -16,6 +16,8 @@ from tests.e2e.link_lab import NODE_HOME, coordinator
 from tests.e2e.test_link_bringup import LISTING, Half
 from tests.lab import Lab
 
+pytestmark = pytest.mark.bare_hosts
+
 COORDINATOR = SigningKey(b"c" * 32).public
 
 

@@ -20,6 +20,8 @@ from pancode.adapters.ssh.steps import HomeFile, StepName
 from tests.e2e.link_lab import NODE_HOME, Coordinator, coordinator, passes
 from tests.lab import Lab
 
+pytestmark = pytest.mark.bare_hosts
+
 STAND_IN = Path(__file__).parents[1] / "integration/ssh/stand_in.py"
 LISTING = "cd /home/ops && find . | LC_ALL=C sort"
 

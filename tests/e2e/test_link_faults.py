@@ -12,6 +12,8 @@ from pancode.adapters.ssh.link import LinkKind
 from tests.e2e.link_lab import DOWN, NODE_HOME, STOPPED, UP, coordinator, generation, passes
 from tests.lab import Lab
 
+pytestmark = pytest.mark.bare_hosts
+
 
 def test_three_hosts_at_once_and_bytes_both_ways(lab: Lab, tmp_path: Path) -> None:
     async def go() -> None:

@@ -23,6 +23,8 @@ from pancode.adapters.ssh.target import Overrides, Places, resolve
 from tests.e2e.link_lab import DOWN, STOPPED, TIMING, UP, coordinator, generation, passes
 from tests.lab import Lab
 
+pytestmark = pytest.mark.bare_hosts
+
 
 def test_without_unix_forwarding_the_tunnels_use_loopback(healed: Lab, tmp_path: Path) -> None:
     healed.sshd([1], "restart", ["AllowStreamLocalForwarding no"])

@@ -132,19 +132,31 @@ class Faults(Reports):
         os.replace(conf + ".try", conf)
         self.hosts[k]["sshd"] = lines
 
-    def rekey(self, ks: Hosts, trust: bool = False) -> None:
-        """A new host key; the lab's known_hosts keeps the old one unless `trust`."""
+    def host_key(self, k: int) -> bytes:
+        """The private key that host k proves itself with."""
+        with open(self._key_file(k), "rb") as f:
+            return f.read()
+
+    def rekey(self, ks: Hosts, trust: bool = False, key: bytes | None = None) -> None:
+        """Another host key (None: a new one); the lab's known_hosts keeps the old one unless `trust`."""
         for k in ks:
-            self._make_key(k)
+            self._make_key(k, key)
         self._write_files(known_hosts=trust)
         self.sshd(ks, "restart")
 
-    def _make_key(self, k: int) -> None:
-        f = self.path(k, "ssh", "ssh_host_ed25519_key")
+    def _key_file(self, k: int) -> str:
+        return self.path(k, "ssh", "ssh_host_ed25519_key")
+
+    def _make_key(self, k: int, key: bytes | None = None) -> None:
+        f = self._key_file(k)
         for old in (f, f + ".pub"):
             if os.path.exists(old):
                 os.unlink(old)
-        sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"node{k}", "-f", f)
+        if key is None:
+            sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"node{k}", "-f", f)
+        else:
+            write(f, key.decode(), 0o600)
+            write(f + ".pub", sh("ssh-keygen", "-y", "-f", f).stdout, 0o644)
         with open(f + ".pub") as pub:
             self.hosts[k]["host_key"] = " ".join(pub.read().split()[:2])
 
