@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,9 +52,7 @@ def test_one_run_through_debians_redis(healed: Lab, kind: str) -> None:
         run = owner.ask("dispatch", "--runtime", "scripted", "--node", "node2", task, cwd=top)
         assert (run["outcome"], run["files_changed"]) == ("done", ["made.txt"])
         assert owner.ask("receipt", "verify", run["run"])["verdict"] == "PASS"
-        began = time.monotonic()
         assert owner.ask("fleet", "up", "node1", "node2", timeout_s=120)["results"][0]["changed"] == []
-        assert time.monotonic() - began < 20
 
 
 def test_an_address_that_nodes_could_not_use_is_refused_with_the_fix(healed: Lab) -> None:

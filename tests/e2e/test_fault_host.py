@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.e2e.fleets import own_fleet, up
@@ -61,9 +59,7 @@ def test_one_without_sshd_at_up_does_not_stop_the_others(healed: Lab) -> None:
         }
         (problem,) = next(r for r in answer["results"] if r["node"] == "node2")["problems"]
         assert problem["what"] and problem["fix"], problem
-        began = time.monotonic()
         assert owner.run("fleet", "up", "node2").code == 6, "all of them failed"
-        assert time.monotonic() - began < 30
         healed.sshd([2], "start")
         up(owner, 2)
         assert owner.state("node2") == "online"
