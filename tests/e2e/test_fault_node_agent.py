@@ -26,7 +26,7 @@ ROUNDS = (
 """One mark for each host at a time."""
 
 
-TRIES = 4
+TRIES = 12
 """Where the next mark follows within a moment, a busy machine may need more than one."""
 
 
