@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pancode.control.core import Core
 from pancode.domain import books
 from pancode.domain.records import Run
@@ -22,6 +24,7 @@ def admit(core: Core, tx: Transaction, run: Run) -> Run:
         raise RefusedError(
             refused, why="the ceiling of this scope has no room", fix="pancode budget show", code="budget"
         )
-    tx.insert(run)
+    admitted = replace(run, epoch=core.epoch)
+    tx.insert(admitted)
     core.tell(tx, run.id, "gate", "budget", "held", f"${run.estimate_usd:.2f}")
-    return run
+    return admitted

@@ -25,13 +25,16 @@ class Plane:
         self.core = Core(ports, key, fleet, rules)
 
     def start(self) -> None:
-        """Begin a new epoch; nothing is signed before."""
+        """Begin a new epoch, in which every node hears its settings again; nothing is signed before."""
         with self.core.lock:
             with self.core.ports.ledger.transaction() as tx:
                 seen = max((n.epoch_seen for n in tx.find(Node)), default=0)
                 epoch = self.core.raise_epoch(seen, tx)
                 self.core.audit(tx, "fleet", "info", "coordinator started", epoch=epoch)
             self.core.enter(epoch)
+            with self.core.ports.ledger.transaction() as tx:
+                for node in tx.find(Node):
+                    heard.say_settings(self.core, tx, node)
 
     def listen(self, wait_ms: int) -> bool:
         """Wait, without holding anything up, until a node has written or the time is over."""

@@ -11,6 +11,10 @@ from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
 from node_agent.wire.policy import compile_policy
 from pancode.domain.records import Fence, Run
 
+NUMBERS_IN_AN_EPOCH = 1_000_000
+"""Control messages, and fences of runs that are older than the epoch, are numbered above those of all earlier
+epochs: whatever a restored ledger has forgotten, it uses none of those numbers again."""
+
 
 def limits_of(data: dict[str, Any]) -> Limits:
     """Limits as kept in the ledger (plain JSON) to their wire form."""
@@ -59,6 +63,11 @@ def _gate(data: dict[str, Any]) -> Gate:
 
 def identity_of(fence: Fence) -> AttemptId:
     return AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
+
+
+def bindings_of(fence: Fence) -> int:
+    """How often the run was bound in that epoch, this one included: fences count from one in each."""
+    return fence.fence % NUMBERS_IN_AN_EPOCH
 
 
 def start_by_of(fence: Fence) -> FleetTime:
