@@ -9,7 +9,6 @@ from decimal import Decimal
 from pancode.control.core import Core
 from pancode.control.enqueue import admit
 from pancode.control.faces import Surroundings
-from pancode.control.retry import bury
 from pancode.domain import books
 from pancode.domain.admission import Verdict, first_refused, judge, refusal
 from pancode.domain.records import Balance, Run, RunState, Setting
@@ -211,6 +210,3 @@ def _commit(core: Core, run: Run, verdicts: tuple[Verdict, ...]) -> None:
             word = "warning" if verdict.warning else "passed"
             core.tell(tx, run.id, "gate", verdict.gate, word, verdict.words)
         admit(core, tx, run)
-        old = tx.get(Run, run.retry_of) if run.retry_of is not None else None
-        if old is not None:
-            bury(core, tx, old, run.id)

@@ -10,7 +10,6 @@ from node_agent.wire.signing import SigningKey
 from pancode.control import bind, heard, inbound, inventory, money, pulse
 from pancode.control.core import Core, Ports, Rules
 from pancode.control.enqueue import enqueue
-from pancode.control.retry import retry
 from pancode.control.stop import stop
 from pancode.control.tidy import tidy
 from pancode.domain.fleet import NodeView
@@ -73,7 +72,10 @@ class Plane:
             return self.core.view_of(node)
 
     def enqueue(self, run: Run) -> Run:
-        """Hold the budget and queue an admitted run, atomically; RefusedError when a ceiling has no room."""
+        """Hold the budget, queue an admitted run, give up the lost one that it replaces: all or nothing.
+
+        RefusedError when a ceiling has no room.
+        """
         with self.core.lock:
             return enqueue(self.core, run)
 
@@ -81,11 +83,6 @@ class Plane:
         """Ask for the end of a run."""
         with self.core.lock:
             return stop(self.core, run, reason)
-
-    def retry(self, run: str, by: str) -> Run:
-        """A new run of the same work."""
-        with self.core.lock:
-            return retry(self.core, run, f"r-{self.core.ports.ids.short(6)}", by)
 
     def add_node(self, node: Node) -> None:
         """Put a machine into the inventory."""
