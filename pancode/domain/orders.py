@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.identity import AttemptId
+from node_agent.wire.identity import LAST_ATTEMPT, AttemptId
+from node_agent.wire.model import MOST
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
 from node_agent.wire.policy import compile_policy
+from node_agent.wire.signing import Envelope, Signature
 from pancode.domain.records import Fence, Run
 
 NUMBERS_IN_AN_EPOCH = 1_000_000
@@ -55,6 +59,18 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         depth=run.depth,
         trace=run.trace,
     )
+
+
+def size_of(run: Run) -> int:
+    """Bytes of the run's signed order at most, whichever node, attempt and fence it will be for."""
+    longest = FleetTime(epoch=MOST, ms=MOST)
+    order = order_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'x'}", 10 * "f", MOST, (MOST, longest))
+    envelope = Envelope(
+        payloadType=Order.payload_type(),
+        payload=base64.b64encode(order.canonical()).decode(),
+        signatures=(Signature(keyid=64 * "f", sig=88 * "x"),),
+    )
+    return len(envelope.model_dump_json())
 
 
 def _gate(data: dict[str, Any]) -> Gate:
