@@ -99,6 +99,11 @@ class Plane:
         with self.core.lock:
             return inventory.change(self.core, name, edit)
 
+    def adjust_node(self, name: str, wanted: inventory.Wanted, by: str) -> Node:
+        """Change the slots and labels that `node add` has said; NotFoundError, UsageError."""
+        with self.core.lock:
+            return inventory.adjust(self.core, name, wanted, by)
+
     def put_link(self, name: str, trying: bool, why: str = "", fix: str = "") -> None:
         """Whether we try to reach a machine: while we do not, nothing that it has is given up as lost.
 
