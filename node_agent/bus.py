@@ -38,8 +38,6 @@ Place = str | tuple[str, int]
 ANSWER_S = 10.0
 CONNECT_S = 5.0
 UP_CAP = 20_000
-TAIL_CAP = 64 * 1024
-TAIL_S = 3600
 CONTROLS = 500
 
 
@@ -160,10 +158,6 @@ class RedisUplink:
                 # Redis lost its data, and its clock went back: a cursor from before must hide nothing.
                 found = line.client.xrange(stream, count=CONTROLS)
         return [Sent(entry.decode(), fields.get(b"e", b"")) for entry, fields in found]
-
-    def set_tail(self, text: bytes) -> None:
-        with self._doing() as line:
-            line.client.set(keys.tail_key(self._tag), text[-TAIL_CAP:], ex=TAIL_S)
 
     def hinted(self, wait_ms: int) -> bool:
         return self._ear.heard(self._place(), self._client, wait_ms)

@@ -16,6 +16,8 @@ SETUP, WORK, GATES = "set-up", "work", "gates"
 OUT, ERR, SETUP_LOG, GATES_LOG = "out", "err", "setup", "gates.log"
 STREAMS = (OUT, ERR, SETUP_LOG, GATES_LOG)
 """Outputs in an attempt's folder, by the names under which the depot gets them."""
+RUN, DEPTH = "PANCODE_RUN", "PANCODE_DEPTH"
+"""Variables of every phase; a value from elsewhere never takes their place."""
 STDIN = ".task"
 """In the run's home: what the agent reads as its standard input."""
 LEAST_WALL_MS = 1_000
@@ -32,11 +34,16 @@ def work_plan(order: Order, launch: Launch, work: Path, home: Path, folder: Path
         phase=WORK,
         marker=marker,
         cwd=str(work),
-        env=dict(launch.env),
+        env={**launch.env, **_who_runs(order)},
         steps=(agent,),
         limits=_limits(order, order.limits.wall_ms),
         grace=Grace(tempo.grace_int_ms, tempo.grace_term_ms),
     )
+
+
+def _who_runs(order: Order) -> dict[str, str]:
+    """For a program that dispatches from inside a run: whose child the new one is, and how deep."""
+    return {RUN: order.identity.run, DEPTH: str(order.depth)}
 
 
 def setup_plan(order: Order, work: Plan, folder: Path) -> Plan:

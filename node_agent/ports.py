@@ -68,9 +68,6 @@ class Uplink(Protocol):
     def controls(self, after: str) -> list[Sent]:
         """Control messages behind that stream entry (`0` for all that are there), oldest first."""
 
-    def set_tail(self, text: bytes) -> None:
-        """Capped live tail for people who watch; lossy."""
-
     def hinted(self, wait_ms: int) -> bool:
         """Waits for a hint or the time, whichever is first; True for a hint. Never raises LinkDown."""
 

@@ -150,6 +150,16 @@ class Depot(Protocol):
         """Whether that log or artifact is on disk, complete to its digest."""
 
 
+class Epochs(Protocol):
+    """The newest epoch that was begun, kept where no backup of the ledger puts an older one back."""
+
+    def last(self) -> int | None:
+        """None when it is not known: nothing was kept yet, it was lost, or it is the copy of another disk."""
+
+    def keep(self, epoch: int) -> None:
+        """Durable when it returns. UnavailableError on a full disk: the epoch is not begun then."""
+
+
 class Archive(Protocol):
     """Where countersigned receipts are kept as files, besides the ledger."""
 

@@ -169,7 +169,6 @@ def redis_page() -> str:
         (code(keys.down_stream("TAG")), "stream", "coordinator", "node", told(keys.down_stream)),
         (code(keys.heartbeat_key("TAG")), "string", "node", "coordinator", told(keys.heartbeat_key)),
         (code(keys.beat_key("TAG")), "string", "coordinator", "node", told(keys.beat_key)),
-        (code(keys.tail_key("TAG")), "string", "node", "coordinator", told(keys.tail_key)),
         (code(keys.hint_channel("TAG")), "channel", "coordinator", "node", told(keys.hint_channel)),
         (code(keys.UP_HINT), "channel", "node", "coordinator", "Pub/sub: a node has written something."),
     ]

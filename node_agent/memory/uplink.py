@@ -22,7 +22,6 @@ class MemoryUplink:
     heartbeat: str | None = None
     pulse: bytes | None = None
     told: list[Sent] = field(default_factory=list)
-    watched: bytes = b""
 
     def claim(self) -> Claimed | None:
         self._reach()
@@ -47,10 +46,6 @@ class MemoryUplink:
     def controls(self, after: str) -> list[Sent]:
         self._reach()
         return [one for one in self.told if int(one.entry) > int(after)]
-
-    def set_tail(self, text: bytes) -> None:
-        self._reach()
-        self.watched = text
 
     def hinted(self, wait_ms: int) -> bool:
         return False

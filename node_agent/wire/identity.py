@@ -6,17 +6,18 @@ import re
 
 from pydantic import Field
 
-from node_agent.wire.model import RunId, WireModel
+from node_agent.wire.model import MOST, RunId, WireModel
 
-_SPELLED = re.compile(r"(r-[a-z0-9]{4,24})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,8})")
+_SPELLED = re.compile(r"(r-[a-z0-9]{4,24})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,15})")
+LAST_ATTEMPT = 999_999_999
 
 
 class AttemptId(WireModel):
-    """(run, attempt, fence). The fence only grows within a run."""
+    """(run, attempt, fence). The fence only grows within a run, by one or to where a later epoch's begin."""
 
     run: RunId
-    attempt: int = Field(ge=1, le=999_999_999)
-    fence: int = Field(ge=1, le=999_999_999)
+    attempt: int = Field(ge=1, le=LAST_ATTEMPT)
+    fence: int = Field(ge=1, le=MOST)
 
     def __str__(self) -> str:
         return f"{self.run}.{self.attempt}.{self.fence}"

@@ -63,11 +63,6 @@ def beat_key(tag: str) -> str:
     return f"pancode:beat:{tag}"
 
 
-def tail_key(tag: str) -> str:
-    """Capped live tail of a node's running attempts (lossy; the stored log is the record)."""
-    return f"pancode:tail:{tag}"
-
-
 def hint_channel(tag: str) -> str:
     """Pub/sub: "look now"; never more than a hint."""
     return f"pancode:hint:{tag}"

@@ -8,6 +8,9 @@ from pathlib import Path
 from node_agent.wire.identity import AttemptId
 from pancode.errors import UnavailableError
 
+COPIED_S = 10
+"""Our own write of a file and its renaming are not further apart, on a slow disk either."""
+
 
 class FileArchive:
     """Countersigned receipts as `<root>/<run>/<attempt>.<fence>.json`: readable without the ledger."""
@@ -26,6 +29,35 @@ class FileArchive:
 
     def path(self, identity: AttemptId) -> Path:
         return self.root / identity.run / f"{identity.attempt}.{identity.fence}.json"
+
+
+class FileEpochs:
+    """A small file beside the ledger, which a backup leaves out.
+
+    One that a backup put back after all is told by its times: what restores a file sets back when it was
+    written, never when it was last touched.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def last(self) -> int | None:
+        """The epoch; None for a file that is missing, damaged or copied here."""
+        try:
+            epoch, state = int(self.path.read_text()), self.path.stat()
+        except (OSError, ValueError):
+            return None
+        copied = abs(state.st_ctime - state.st_mtime) > COPIED_S
+        return None if copied or epoch < 1 else epoch
+
+    def keep(self, epoch: int) -> None:
+        """The file, whole and durable."""
+        try:
+            write_durable(self.path, f"{epoch}\n".encode())
+        except OSError as exc:
+            raise UnavailableError(
+                "the new epoch could not be kept", why=str(exc), fix="free disk space; nothing is lost"
+            ) from exc
 
 
 def write_durable(path: Path, data: bytes) -> None:

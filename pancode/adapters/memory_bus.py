@@ -20,7 +20,6 @@ from pancode.ports import QueueView, Ticket, UpMessage
 
 UP_CAP = 20_000
 DOWN_CAP = 1_000
-TAIL_CAP = 64 * 1024
 CLAIM_LEASE_MS = 30_000
 
 
@@ -96,7 +95,6 @@ class _Store:
     down: dict[str, list[Entry]] = field(default_factory=dict)
     beats: dict[str, bytes] = field(default_factory=dict)
     heartbeats: dict[str, bytes] = field(default_factory=dict)
-    tails: dict[str, bytes] = field(default_factory=dict)
 
 
 def _no_wait(_ms: int) -> None:
@@ -257,7 +255,7 @@ class MemoryBus(_End):
             store.queues.pop(keys.node_queue(tag), None)
             for streams in (store.up, store.down):
                 streams.pop(tag, None)
-            for values in (store.beats, store.heartbeats, store.tails):
+            for values in (store.beats, store.heartbeats):
                 values.pop(tag, None)
 
     def queues(self) -> list[QueueView]:
@@ -332,10 +330,6 @@ class MemoryUplink(_End):
             if entries and entries[-1][0] < cursor:
                 cursor = (0, 0)  # wiped, and its clock went back: a stale cursor must hide nothing
             return [self._shapes.sent(_spell(entry), data) for entry, data in entries if entry > cursor]
-
-    def set_tail(self, text: bytes) -> None:
-        with self._call("set_tail", self._tag):
-            self._redis.store.tails[self._tag] = text[-TAIL_CAP:]
 
     def hinted(self, wait_ms: int) -> bool:
         if not self._heard():

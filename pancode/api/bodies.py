@@ -127,6 +127,15 @@ class SpecBody(CallerBody):
     local_home: str | None = None
 
 
+class SetBody(Body):
+    """What is to be changed; `slots` None: as they are."""
+
+    by: str = "api"
+    slots: int | None = Field(default=None, ge=1, le=256)
+    labels: dict[str, str] = Field(default_factory=dict)
+    unlabel: tuple[str, ...] = ()
+
+
 class TrustBody(CallerBody):
     fingerprint: str
 

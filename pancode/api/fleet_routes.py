@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from pancode.api.bodies import CallerBody, DrainBody, NodesBody, ShutdownBody, SpecBody, TrustBody
+from pancode.api.bodies import CallerBody, DrainBody, NodesBody, SetBody, ShutdownBody, SpecBody, TrustBody
 from pancode.api.desk import Desk
 from pancode.api.routing import Call, Verb
 from pancode.api.streaming import sse, steps
 from pancode.control import query_fleet
 from pancode.control.core import open_fences
 from pancode.control.faces import Caller, NodeSpec, Progress
+from pancode.control.inventory import Wanted
 from pancode.domain.records import Node
-from pancode.errors import RefusedError
+from pancode.errors import RefusedError, UsageError
 
 
 def _status(desk: Desk, call: Call) -> Any:
@@ -118,6 +119,16 @@ def _add(desk: Desk, call: Call) -> Any:
     return query_fleet.node(desk.core, desk.since, node.name)
 
 
+def _set(desk: Desk, call: Call) -> Any:
+    body: SetBody = call.body
+    name = call.path["node"]
+    _check_names(desk, (name,))
+    if body.slots is None and not body.labels and not body.unlabel:
+        raise UsageError("nothing is to be changed", fix="give --slots, --label or --unlabel")
+    desk.coordinator.plane.adjust_node(name, Wanted(body.slots, body.labels, body.unlabel), body.by)
+    return query_fleet.node(desk.core, desk.since, name)
+
+
 def _remove(desk: Desk, call: Call) -> Any:
     body: CallerBody = call.body
     name = call.path["node"]
@@ -159,6 +170,7 @@ FLEET_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/nodes/{node}", _node),
     Verb("POST", "/v1/nodes/probe", _probe, SpecBody),
     Verb("POST", "/v1/nodes", _add, SpecBody, status=201),
+    Verb("POST", "/v1/nodes/{node}/set", _set, SetBody, pokes=True),
     Verb("POST", "/v1/nodes/{node}/remove", _remove, CallerBody),
     Verb("POST", "/v1/nodes/{node}/trust", _trust, TrustBody),
     Verb("POST", "/v1/shutdown", _shutdown, ShutdownBody),

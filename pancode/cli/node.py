@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pancode.cli.face import Face, caller, example, json_option
+from pancode.cli.face import Face, caller, example, json_option, who
 from pancode.cli.fleet import steps
 from pancode.cli.lazy import LazyGroup
 from pancode.cli.params import PAIR
@@ -113,6 +113,30 @@ def show(name: str, face: Face) -> None:
     """How a machine is reached, and what it says about itself."""
     answer = face.client().get(path_of("nodes", name))
     face.show(answer, lambda: json.dumps(answer, indent=2) + "\n")
+
+
+@node.command("set", epilog=example("pancode node set gpubox --slots 2 --label gpu=24g --unlabel ssd"))
+@click.argument("name")
+@click.option("--slots", type=click.IntRange(1, 256), help="Runs at once.")
+@click.option("--label", "labels", type=PAIR, multiple=True, help="Set or replace; may be repeated.")
+@click.option("--unlabel", metavar="KEY", multiple=True, help="Take a label away; may be repeated.")
+@json_option
+def set_(
+    name: str,
+    slots: int | None,
+    labels: tuple[tuple[str, str], ...],
+    unlabel: tuple[str, ...],
+    face: Face,
+) -> None:
+    """Change a machine's slots and labels, at once.
+
+    What runs or was offered stays where it is. A machine that is away hears of its slots when it is back;
+    fewer are heeded at once.
+    """
+    wanted = {"slots": slots, "labels": dict(labels), "unlabel": list(unlabel), "by": who()}
+    answer = face.client().post(path_of("nodes", name, "set"), wanted)
+    count = answer["slots"]["total"]
+    face.show(answer, lambda: f"{name}: {count} slots, labels {safe(_labels(answer)) or '-'}\n")
 
 
 @node.command("rm", epilog=example("pancode node rm gpubox"))

@@ -152,7 +152,7 @@ def _sign(core: Core, tx: Transaction, placed: Placed) -> None:
     run, node = placed.run, placed.node.node
     if node.tag is None:
         raise UnavailableError(f"node {node.name} is not enrolled")
-    number = max(run.fence, core.live.floors.get(run.id, 0)) + 1
+    number = max(core.highest_fence(run), core.live.floors.get(run.id, 0)) + 1
     start_by = core.now().plus(core.rules.start_by_ms)
     envelope = order_for(run, core.fleet, node.tag, number, (core.wall_ms(), start_by)).signed(core.key)
     tx.insert(

@@ -14,6 +14,7 @@ from node_agent.wire.control import Control, ControlBody
 from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.domain import books
 from pancode.domain.fleet import REACHED, Deadlines, Heard, NodeView, Reaching, Watch, awake_since, view
+from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
 from pancode.domain.records import (
     Attempt,
     Audit,
@@ -27,11 +28,10 @@ from pancode.domain.records import (
     Run,
     Setting,
 )
-from pancode.ports import Archive, Bus, Depot, Ledger, Transaction
+from pancode.ports import Archive, Bus, Depot, Epochs, Ledger, Transaction
 
-NUMBERS_IN_AN_EPOCH = 1_000_000
-"""Control messages are numbered above those of all earlier epochs: a restored ledger reuses no number."""
-
+FIRST_START_MS = 1_767_225_600_000
+"""2026-01-01: no coordinator was started before."""
 
 MOST_TOLD, TOLD_CHARS = 5_000, 4_000
 """Of a run's story: how many entries nodes may add to, and how long each may be."""
@@ -45,6 +45,7 @@ class Ports:
     bus: Bus
     depot: Depot
     archive: Archive
+    epochs: Epochs
     clock: Clock
     ids: Ids
 
@@ -139,20 +140,36 @@ class Core:
         return self.ports.clock.wall_ms()
 
     def raise_epoch(self, above: int, tx: Transaction) -> int:
-        """Write down a new epoch; `enter` it when that is durable: nothing is signed in it before."""
-        stored = tx.get(Setting, "epoch")
+        """Write down a new epoch; `enter` it when that is durable: nothing is signed in it before.
+
+        Where nobody remembers the last one but the ledger, which may be an old copy, the clock says how many
+        there can have been.
+        """
+        stored, kept = tx.get(Setting, "epoch"), self.ports.epochs.last()
         last = stored.value if stored is not None and isinstance(stored.value, int) else 0
-        epoch = max(last, above, self.epoch) + 1
+        if stored is not None and kept is None:
+            last = max(last, self.most_epochs())
+        epoch = max(last, kept or 0, above, self.epoch) + 1
         tx.put(Setting("epoch", epoch, self.wall_ms(), "coordinator"))
         return epoch
 
+    def most_epochs(self) -> int:
+        """So many seconds PanCode is old: no coordinator starts more often for long."""
+        return max(0, self.wall_ms() - FIRST_START_MS) // 1_000
+
     def enter(self, epoch: int) -> None:
-        """From now on everything is signed in this epoch."""
+        """From now on everything is signed in this epoch, which no ledger of the past makes us repeat."""
+        self.ports.epochs.keep(epoch)
         self.epoch = epoch
         self.live.first_epoch = self.live.first_epoch or self.epoch
         self.live.met.clear()
         self.live.beats.clear()
         self.live.last_beat_ms = -1
+
+    def highest_fence(self, run: Run) -> int:
+        """Up to it every number may have been signed, also by a life that this ledger has forgotten."""
+        forgotten = 0 if run.epoch == self.epoch else self.epoch * NUMBERS_IN_AN_EPOCH
+        return max(run.fence, forgotten)
 
     def stamp(self) -> books.Stamp:
         return books.Stamp(self.wall_ms(), lambda: self.ports.ids.token(12))

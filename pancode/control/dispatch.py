@@ -9,7 +9,6 @@ from decimal import Decimal
 from pancode.control.core import Core
 from pancode.control.enqueue import admit
 from pancode.control.faces import Surroundings
-from pancode.control.retry import bury
 from pancode.domain import books
 from pancode.domain.admission import Verdict, first_refused, judge, refusal
 from pancode.domain.records import Balance, Run, RunState, Setting
@@ -45,7 +44,7 @@ class _Asked:
     """A request with the parts of the world that do not change while it is judged."""
 
     request: DispatchRequest
-    parent: str | None
+    parent: Parent | None
     paths: tuple[PathFact, ...]
     history: History
 
@@ -120,8 +119,12 @@ def _catalogue(core: Core, around: Surroundings, asked: _Asked) -> Catalogue:
 def _ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None) -> _Asked:
     if request.project is None and request.cwd is not None and request.workspace != "none":
         request = replace(request, project=around.project_of(request.cwd))
+    with core.ports.ledger.transaction() as tx:
+        above = _parent(tx, parent)
+    if above is not None:  # what the caller says of its depth may only add to what is on record
+        request = replace(request, depth=max(request.depth, above.depth + 1))
     paths = around.paths(request.task, request.cwd, request.project)
-    return _Asked(request, parent, paths, History(core))
+    return _Asked(request, above, paths, History(core))
 
 
 def _admit(core: Core, around: Surroundings, asked: _Asked) -> Judged:
@@ -151,7 +154,7 @@ def _view(core: Core, around: Surroundings, resolution: Resolution, asked: _Aske
             max_depth=around.max_depth(),
             draining=str(draining.value) if draining is not None else None,
             paths=asked.paths,
-            parent=_parent(tx, asked.parent),
+            parent=asked.parent,
         )
 
 
@@ -161,7 +164,7 @@ def _parent(tx: Transaction, run_id: str | None) -> Parent | None:
     run = tx.get(Run, run_id)
     if run is None:
         raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
-    return Parent(run.id, run.mode, run.safety, run.read_only)
+    return Parent(run.id, run.mode, run.safety, run.read_only, run.depth)
 
 
 def _history(tx: Transaction) -> dict[Worker, Decimal]:
@@ -211,6 +214,3 @@ def _commit(core: Core, run: Run, verdicts: tuple[Verdict, ...]) -> None:
             word = "warning" if verdict.warning else "passed"
             core.tell(tx, run.id, "gate", verdict.gate, word, verdict.words)
         admit(core, tx, run)
-        old = tx.get(Run, run.retry_of) if run.retry_of is not None else None
-        if old is not None:
-            bury(core, tx, old, run.id)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from node_agent.wire.control import Control, Drain, SetSlots
+from node_agent.wire.control import Control, ControlBody, Drain, SetSlots
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
-from pancode.control.core import NUMBERS_IN_AN_EPOCH, Core
+from pancode.control.core import Core
 from pancode.domain.fleet import Heard, NodeState
+from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
 from pancode.domain.records import ControlMessage, Node
 from pancode.ports import Transaction
 
 EPOCHS_AHEAD = 10_000
-"""A node cannot have seen more coordinator starts than that beyond a ledger that was restored."""
+"""A node cannot have seen more coordinator starts beyond our own, or beyond those that time has allowed."""
 MOST_RAISES = 5
 """So often one node may have us raise the epoch, each of which makes void what is offered to every other."""
 
@@ -76,7 +77,7 @@ def _possible(core: Core, beat: Heartbeat) -> bool:
     epoch = max(core.epoch, beat.epoch_seen)
     raised = core.live.raised.get(beat.node, 0)
     return (
-        epoch <= core.epoch + EPOCHS_AHEAD
+        epoch <= max(core.epoch, core.most_epochs()) + EPOCHS_AHEAD
         and beat.control_seen < (epoch + 1) * NUMBERS_IN_AN_EPOCH
         and (epoch == core.epoch or raised < MOST_RAISES)
     )
@@ -143,12 +144,30 @@ def _say_anew(core: Core, tx: Transaction, node: Node) -> None:
     """The numbers of what waits were used before: it is numbered anew, after the node's standing settings."""
     if node.tag is None or node.removed == NodeState.REMOVED:
         return
-    tag = node.tag
-    waiting = tx.find(ControlMessage, {"tag": tag})
+    waiting = tx.find(ControlMessage, {"tag": node.tag})
     for message in waiting:
-        tx.delete(ControlMessage, tag, message.seq)
+        tx.delete(ControlMessage, node.tag, message.seq)
+    say_settings(core, tx, node)
+    for message in waiting:
+        body = _body_of(message)
+        if not isinstance(body, SetSlots | Drain):
+            core.issue(tx, node, body)
+    core.audit(tx, "fleet", "warning", "the node has heard more than this ledger knows", node=node.name)
+
+
+def say_settings(core: Core, tx: Transaction, node: Node) -> None:
+    """The node's standing settings under new numbers, in the place of what waits of them.
+
+    Said at each start: a restored ledger does not know what the node was told since.
+    """
+    if node.tag is None or node.removed == NodeState.REMOVED:
+        return
+    for message in tx.find(ControlMessage, {"tag": node.tag}):
+        if isinstance(_body_of(message), SetSlots | Drain):
+            tx.delete(ControlMessage, node.tag, message.seq)
     core.issue(tx, node, SetSlots(slots=node.slots))
     core.issue(tx, node, Drain(on=node.draining is not None, reason=node.draining or ""))
-    for message in waiting:
-        core.issue(tx, node, parse_message(Control, parse_envelope(message.envelope).body()).body)
-    core.audit(tx, "fleet", "warning", "the node has heard more than this ledger knows", node=node.name)
+
+
+def _body_of(message: ControlMessage) -> ControlBody:
+    return parse_message(Control, parse_envelope(message.envelope).body()).body

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from node_agent.wire.control import Drain, Revoke, SetSlots
 from node_agent.wire.signing import PublicKey
 from pancode.control.core import Core, open_fences
 from pancode.control.pulse import lose
 from pancode.domain.fleet import NodeState
+from pancode.domain.names import not_found
 from pancode.domain.records import ControlMessage, Node
-from pancode.errors import ConflictError, NotFoundError
+from pancode.errors import ConflictError, NotFoundError, UsageError
 from pancode.ports import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A change of what `node add` has said. `slots` None: as they are."""
+
+    slots: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    unlabel: tuple[str, ...] = ()
 
 
 def add(core: Core, node: Node) -> None:
@@ -61,11 +71,33 @@ def change(core: Core, name: str, edit: Callable[[Node], Node]) -> Node:
     """Change a machine's own settings; a new number of slots is told to it."""
     with core.ports.ledger.transaction() as tx:
         node = _known(tx, name)
-        changed = edit(node)
-        tx.put(changed)
-        if changed.slots != node.slots:
-            core.issue(tx, changed, SetSlots(slots=changed.slots))
-        return changed
+        return _changed(core, tx, node, edit(node))
+
+
+def adjust(core: Core, name: str, wanted: Wanted, by: str) -> Node:
+    """What its owner wants of it from now on; what is bound already stays where it is.
+
+    NotFoundError for a label that it has not, UsageError for one that is to come and go at once.
+    """
+    both = sorted(set(wanted.labels) & set(wanted.unlabel))
+    if both:
+        raise UsageError(f"label {both[0]} is to be set and taken away", fix="leave one of the two out")
+    with core.ports.ledger.transaction() as tx:
+        node = _known(tx, name)
+        for label in wanted.unlabel:
+            if label not in node.labels:
+                raise not_found("label", label, node.labels, f"pancode node show {name}")
+        labels = {k: v for k, v in node.labels.items() if k not in wanted.unlabel} | dict(wanted.labels)
+        slots = node.slots if wanted.slots is None else wanted.slots
+        core.audit(tx, "fleet", "info", "node set", node=name, by=by, slots=slots, labels=labels)
+        return _changed(core, tx, node, replace(node, labels=labels, slots=slots))
+
+
+def _changed(core: Core, tx: Transaction, node: Node, changed: Node) -> Node:
+    tx.put(changed)
+    if changed.slots != node.slots:
+        core.issue(tx, changed, SetSlots(slots=changed.slots))
+    return changed
 
 
 def drain(core: Core, name: str, reason: str | None, by: str) -> Node:

@@ -17,8 +17,8 @@ from pancode.domain.records import Fence, FenceState, Node, Run, RunState
 from pancode.ports import Transaction
 
 _ANSWERED = (Mark.ACKNOWLEDGED, Mark.REJECTED)
-FENCES_AHEAD, LAST_FENCE = 100_000, 500_000_000
-"""No ledger was restored from so long ago; what a node names beyond it would leave a run without numbers."""
+FENCES_AHEAD = 100_000
+"""What a node names beyond it was never signed, and would leave the run without numbers."""
 _FORGOTTEN = "the node's journal no longer knows this attempt"
 
 
@@ -77,7 +77,7 @@ def _strange(core: Core, tx: Transaction, node: Node, entry: JournalEntry, stray
     fence = tx.get(Fence, entry.identity.run, number)
     if run is None or (fence is not None and fence.digest == entry.order):
         return
-    if number > min(run.fence + FENCES_AHEAD, LAST_FENCE):
+    if number > core.highest_fence(run) + FENCES_AHEAD:
         raise ValueError(f"{entry.identity}: the newest fence of that run is {run.fence}")
     core.live.floors[run.id] = max(number, core.live.floors.get(run.id, 0))
     if entry.mark in FINAL or run.state is RunState.ENDED:

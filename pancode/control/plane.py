@@ -10,7 +10,6 @@ from node_agent.wire.signing import SigningKey
 from pancode.control import bind, heard, inbound, inventory, money, pulse
 from pancode.control.core import Core, Ports, Rules
 from pancode.control.enqueue import enqueue
-from pancode.control.retry import retry
 from pancode.control.stop import stop
 from pancode.control.tidy import tidy
 from pancode.domain.fleet import NodeView
@@ -25,13 +24,16 @@ class Plane:
         self.core = Core(ports, key, fleet, rules)
 
     def start(self) -> None:
-        """Begin a new epoch; nothing is signed before."""
+        """Begin a new epoch, in which every node hears its settings again; nothing is signed before."""
         with self.core.lock:
             with self.core.ports.ledger.transaction() as tx:
                 seen = max((n.epoch_seen for n in tx.find(Node)), default=0)
                 epoch = self.core.raise_epoch(seen, tx)
                 self.core.audit(tx, "fleet", "info", "coordinator started", epoch=epoch)
             self.core.enter(epoch)
+            with self.core.ports.ledger.transaction() as tx:
+                for node in tx.find(Node):
+                    heard.say_settings(self.core, tx, node)
 
     def listen(self, wait_ms: int) -> bool:
         """Wait, without holding anything up, until a node has written or the time is over."""
@@ -70,7 +72,10 @@ class Plane:
             return self.core.view_of(node)
 
     def enqueue(self, run: Run) -> Run:
-        """Hold the budget and queue an admitted run, atomically; RefusedError when a ceiling has no room."""
+        """Hold the budget, queue an admitted run, give up the lost one that it replaces: all or nothing.
+
+        RefusedError when a ceiling has no room.
+        """
         with self.core.lock:
             return enqueue(self.core, run)
 
@@ -78,11 +83,6 @@ class Plane:
         """Ask for the end of a run."""
         with self.core.lock:
             return stop(self.core, run, reason)
-
-    def retry(self, run: str, by: str) -> Run:
-        """A new run of the same work."""
-        with self.core.lock:
-            return retry(self.core, run, f"r-{self.core.ports.ids.short(6)}", by)
 
     def add_node(self, node: Node) -> None:
         """Put a machine into the inventory."""
@@ -98,6 +98,11 @@ class Plane:
         """Change a machine's labels, slots, pause or way to reach it."""
         with self.core.lock:
             return inventory.change(self.core, name, edit)
+
+    def adjust_node(self, name: str, wanted: inventory.Wanted, by: str) -> Node:
+        """Change the slots and labels that `node add` has said; NotFoundError, UsageError."""
+        with self.core.lock:
+            return inventory.adjust(self.core, name, wanted, by)
 
     def put_link(self, name: str, trying: bool, why: str = "", fix: str = "") -> None:
         """Whether we try to reach a machine: while we do not, nothing that it has is given up as lost.

@@ -9,10 +9,11 @@ from node_agent.wire.event import EventBody, Finding, Interrupting, Marked, Prog
 from node_agent.wire.failure import FAILURES, REBINDABLE, FailureKind, OrderRefusal, Outcome
 from node_agent.wire.marks import ORDER as MARKS
 from node_agent.wire.marks import Mark
+from pancode.domain.orders import bindings_of
 from pancode.domain.records import Attempt, Closed, Fence, FenceState, Run, RunState
 
 MAX_BINDINGS = 12
-"""Fences of one attempt that may come back refused before the run is given up as `infra`."""
+"""Fences of one attempt that may come back refused in one epoch before the run is given up as `infra`."""
 
 RUN_MOVES: dict[RunState, frozenset[RunState]] = {
     RunState.PENDING: frozenset({RunState.RUNNING, RunState.INTERRUPTING, RunState.ENDED}),
@@ -145,7 +146,7 @@ def _refused(trio: Trio, body: Refused, wall_ms: int) -> Moved:
         return moved
     if trio.run.stop_asked is not None or body.why in (OrderRefusal.STOPPED, OrderRefusal.TOMBSTONED):
         return _ended(moved, FailureKind.STOPPED, trio.run.stop_asked or story, wall_ms)
-    if body.why in _REBIND and fence.fence < MAX_BINDINGS * trio.run.attempt:
+    if body.why in _REBIND and bindings_of(fence) < MAX_BINDINGS * trio.run.attempt:
         return replace(moved, trio=replace(moved.trio, run=back_to_queue(trio.run, story)))
     kind = (
         FailureKind.RUNTIME_MISSING if body.why is OrderRefusal.RUNTIME_MISSING else FailureKind.NODE_INTERNAL
@@ -172,7 +173,7 @@ def never_accepted(trio: Trio, wall_ms: int) -> Moved:
         return moved
     if trio.run.stop_asked is not None:
         return _ended(moved, FailureKind.STOPPED, trio.run.stop_asked, wall_ms)
-    if fence.fence >= MAX_BINDINGS * trio.run.attempt:
+    if bindings_of(fence) >= MAX_BINDINGS * trio.run.attempt:
         return _ended(moved, FailureKind.NODE_INTERNAL, story, wall_ms)
     return replace(moved, trio=replace(moved.trio, run=back_to_queue(trio.run, story)))
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.identity import AttemptId
+from node_agent.wire.identity import LAST_ATTEMPT, AttemptId
+from node_agent.wire.model import MOST
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
 from node_agent.wire.policy import compile_policy
+from node_agent.wire.signing import Envelope, Signature
 from pancode.domain.records import Fence, Run
+
+NUMBERS_IN_AN_EPOCH = 1_000_000
+"""Control messages, and fences of runs that are older than the epoch, are numbered above those of all earlier
+epochs: whatever a restored ledger has forgotten, it uses none of those numbers again."""
 
 
 def limits_of(data: dict[str, Any]) -> Limits:
@@ -53,12 +61,29 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
     )
 
 
+def size_of(run: Run) -> int:
+    """Bytes of the run's signed order at most, whichever node, attempt and fence it will be for."""
+    longest = FleetTime(epoch=MOST, ms=MOST)
+    order = order_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'x'}", 10 * "f", MOST, (MOST, longest))
+    envelope = Envelope(
+        payloadType=Order.payload_type(),
+        payload=base64.b64encode(order.canonical()).decode(),
+        signatures=(Signature(keyid=64 * "f", sig=88 * "x"),),
+    )
+    return len(envelope.model_dump_json())
+
+
 def _gate(data: dict[str, Any]) -> Gate:
     return Gate(name=data["name"], argv=tuple(data["argv"]))
 
 
 def identity_of(fence: Fence) -> AttemptId:
     return AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
+
+
+def bindings_of(fence: Fence) -> int:
+    """How often the run was bound in that epoch, this one included: fences count from one in each."""
+    return fence.fence % NUMBERS_IN_AN_EPOCH
 
 
 def start_by_of(fence: Fence) -> FleetTime:

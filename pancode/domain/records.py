@@ -141,6 +141,8 @@ class Run(Record):
     """`ask` (default) or `retry`."""
     max_attempts: int
     trace: str
+    epoch: int = 0
+    """In which it was admitted: what a later epoch signs for it is numbered apart."""
     state: RunState = RunState.PENDING
     reason: str = "queued"
     attempt: int = 1

@@ -35,6 +35,7 @@ class Parent:
     mode: Mode
     safety: Safety
     read_only: bool
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from node_agent.wire.clock import Ids, SystemClock, SystemIds
 from pancode import __version__
 from pancode.adapters.bundle.store import BundleStore
-from pancode.adapters.files import FileArchive
+from pancode.adapters.files import FileArchive, FileEpochs
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.port import GitDepot
 from pancode.adapters.git.streams import Streams
@@ -105,7 +105,8 @@ class Coordinator:
 
     def _plane(self) -> Plane:
         archive = FileArchive(self.home.receipts)
-        ports = Ports(self.ledger, self.bus, self.depot, archive, self._clock, self._ids)
+        epochs = FileEpochs(self.home.epoch)
+        ports = Ports(self.ledger, self.bus, self.depot, archive, epochs, self._clock, self._ids)
         rules = self.settings.rules.scaled(self.settings.time_factor)
         return Plane(ports, self.key, self.fleet_id, rules)
 

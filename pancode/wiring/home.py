@@ -31,6 +31,11 @@ class Home:
         return self.root / "ledger.db"
 
     @property
+    def epoch(self) -> Path:
+        """The one file that no backup may put back."""
+        return self.root / "epoch"
+
+    @property
     def depots(self) -> Path:
         return self.root / "depots"
 

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from node_agent.bus import RedisUplink
 from node_agent.ports import LinkDown
-from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.adapters.memory_bus import MemoryLinkDown, MemoryRedis
 from pancode.adapters.redis_bus.bus import BusTempo, RedisBus
@@ -40,8 +39,6 @@ class BusWorld(Protocol):
 
     def state(self, job: str) -> str | None:
         """What RQ says of the job."""
-
-    def tail(self, tag: str) -> bytes | None: ...
 
     def set_down(self, down: bool) -> None:
         """The server is away for everybody, or back."""
@@ -75,9 +72,6 @@ class MemoryWorld:
         found = self.redis.job(job)
         ticket = "queued" if job in self.redis.store.tickets else None
         return ticket if found is None else found.state.value
-
-    def tail(self, tag: str) -> bytes | None:
-        return self.redis.store.tails.get(tag)
 
     def set_down(self, down: bool) -> None:
         self.redis.down = down
@@ -125,10 +119,6 @@ class ServerWorld:
     def state(self, job: str) -> str | None:
         found: Any = self.admin.hget(f"rq:job:{job}", "status")
         return None if found is None else found.decode()
-
-    def tail(self, tag: str) -> bytes | None:
-        found: Any = self.admin.get(keys.tail_key(tag))
-        return found
 
     def set_down(self, down: bool) -> None:
         (self.server.stop if down else self.server.start)()

@@ -111,13 +111,6 @@ def test_a_hint_comes_with_orders_and_controls_of_ones_own(world: BusWorld) -> N
     assert node.hinted(0) is False
 
 
-def test_the_tail_is_capped(world: BusWorld) -> None:
-    world.node(ONE).set_tail(b"a" * 300_000 + b"\xff\x00end")
-    tail = world.tail(ONE)
-    assert tail is not None
-    assert len(tail) <= 64 * 1024 and tail.endswith(b"a\xff\x00end")
-
-
 def test_a_link_that_is_down_says_so_and_comes_back(world: BusWorld) -> None:
     node = world.node(ONE)
     assert node.claim() is None
@@ -128,7 +121,6 @@ def test_a_link_that_is_down_says_so_and_comes_back(world: BusWorld) -> None:
         lambda: node.controls("0"),
         lambda: node.send("event"),
         lambda: node.set_heartbeat("heart"),
-        lambda: node.set_tail(b"tail"),
         lambda: node.settle_job(keys.job_id(ONE, ORDER), True, ""),
     ]
     for call in calls:

@@ -12,6 +12,7 @@ from node_agent.memory import CountingIds, Crash, MemoryClock, MemoryDepot, Trip
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
 from pancode.adapters.memory_bus import MemoryRedis
+from pancode.adapters.memory_epochs import MemoryEpochs
 from pancode.adapters.memory_ledger import MemoryLedger
 from pancode.control.core import Ports, Rules
 from pancode.control.plane import Plane
@@ -70,6 +71,7 @@ class Desk:
             after_commit=lambda: self.wire.pass_by("after commit"),
         )
         self.archive, self.depot, self.ids = SimArchive(), SimDepot(arrived), CountingIds()
+        self.epochs = MemoryEpochs()
         self.key: SigningKey = key or SigningKey(b"c" * 32)
         self.rules = RULES
         self.plane: Plane | None = None
@@ -89,6 +91,7 @@ class Desk:
             Tripping(self.redis.bus(), self.wire, "bus"),
             self.depot,
             Tripping(self.archive, self.wire, "archive"),
+            Tripping(self.epochs, self.wire, "epochs"),
             self.clock,
             self.ids,
         )

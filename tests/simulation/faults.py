@@ -162,7 +162,7 @@ def backup(w: World) -> None:
 
 
 def restore(w: World) -> None:
-    """The coordinator's disk dies; a backup of the ledger is put back. Depot and archive are whole."""
+    """The coordinator's ledger or whole disk dies; a backup is put back. Depot and archive are whole."""
     if not w.backups:
         return
     number = w.random.randrange(len(w.backups))
@@ -172,6 +172,9 @@ def restore(w: World) -> None:
     w.desk.kill()
     w.pass_time(w.random.choice((137, 5_311, 33_000)))
     w.desk.restore(w.backups[number])
+    if w.random.random() < 0.4:
+        w.say("what was kept beside the ledger is lost as well")
+        w.desk.epochs.lose()
     w.truth.backup_put_back(under_way)
     w.ledger_is_another()
     with w.desk.seen() as tx:

@@ -45,7 +45,7 @@ class Invariants:
     def __init__(self, world: World) -> None:
         self.world, self.desk, self.truth = world, world.desk, world.truth
         self.ceiling = world.desk.rules.ceiling_usd
-        self._accepted: dict[str, tuple[str, str]] = {}
+        self._accepted: dict[str, str] = {}
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -163,12 +163,9 @@ class Invariants:
             for entry in machine.journal.entries():
                 if entry.mark is Mark.REFUSED:
                     continue
-                name, known = str(entry.identity), (entry.digest, machine.name)
-                first = self._accepted.setdefault(name, known)
-                # Of an order that it has forgotten a restored ledger learns only from the node that has it.
-                told = first[1] in self.truth.met_at.get(entry.digest, frozenset())
-                excused = entry.identity.run in self.truth.restored and not told
-                must(first[0] == entry.digest or excused, f"{name} names two orders")
+                name = str(entry.identity)
+                first = self._accepted.setdefault(name, entry.digest)
+                must(first == entry.digest, f"{name} names two orders")
                 life = self.truth.lives.get(entry.digest)
                 if life is not None:
                     begun = lives.setdefault(entry.epoch, life)

@@ -13,7 +13,9 @@ from node_agent.procedure import delivering
 from node_agent.records import NodeState
 from node_agent.wire import signing
 from node_agent.wire.marks import Mark
+from pancode.adapters.memory_epochs import MemoryEpochs
 from pancode.control import bind, heard, inventory, journals, moved, pulse, settle
+from pancode.control.core import Core
 from pancode.domain import books, fleet, lifecycle, placement, settlement
 from pancode.domain.fleet import Watch
 from pancode.domain.lifecycle import Trio
@@ -74,6 +76,11 @@ def _accept_without_archive(patch: pytest.MonkeyPatch) -> None:
 class _NoArchive:
     def store(self, identity: Any, envelope: str) -> None:
         return
+
+
+def _ask_only_the_ledger(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(MemoryEpochs, "last", lambda epochs: 0)
+    patch.setattr(heard, "_catch_up", _nothing)
 
 
 def _believe_everything(patch: pytest.MonkeyPatch) -> None:
@@ -159,13 +166,11 @@ BUGS = (
         "cuts",
         lambda patch: patch.setitem(job.PROCEDURE, Mark.RECEIPTED, delivering.clean_up),
     ),
-    Bug("an epoch that a node has seen is used again", "restored", _to(heard, "_catch_up", _nothing)),
+    Bug("only the ledger knows of epochs", "restored", _ask_only_the_ledger),
     Bug(
-        "fences unknown to a restored ledger are used again",
+        "a restored ledger goes on with the numbers that it remembers",
         "restored",
-        _to(journals, "_strange", _nothing),
-        25,
-        36,
+        _to(Core, "highest_fence", lambda core, run: run.fence),
     ),
     Bug("a node takes orders that are for others", "enemy", _to(intake, "judge", _anybodys_order), 60),
     Bug("a node starts what was stopped before", "cuts", _to(accept, "_never", lambda *_: None), 80),

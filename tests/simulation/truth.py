@@ -34,10 +34,6 @@ class Truth:
         """Nodes of which a person has said that what ran there is over."""
         self.lives: dict[str, int] = {}
         """Digest of an order, and the coordinator's life in which it was signed."""
-        self.met: set[str] = set()
-        """Nodes that were heard since the ledger is the one it is."""
-        self.met_at: dict[str, frozenset[str]] = {}
-        """Digest of an order, and who had been heard when it was signed."""
         self.top: dict[str, int] = {}
         self.restored: set[str] = set()
         """Runs that were under way when a backup was put back."""
@@ -77,7 +73,6 @@ class Truth:
         self.away_ms[name] = 0 if reached else self.away_ms[name] + counted
         if self.contact_ms[name] >= HEARD_MS:
             self.silent_ms[name] = 0
-            self.met.add(name)
 
     def _hold(self, machine: Machine) -> None:
         for entry in machine.journal.live():
@@ -92,7 +87,6 @@ class Truth:
         with self.desk.seen() as tx:
             for fence in tx.find(Fence):
                 self.lives.setdefault(fence.digest, self._life)
-                self.met_at.setdefault(fence.digest, frozenset(self.met))
                 self.top[fence.run] = max(self.top.get(fence.run, 0), fence.fence)
 
     def asked_to_stop(self, run: str) -> None:
@@ -101,7 +95,6 @@ class Truth:
     def backup_put_back(self, under_way: set[str]) -> None:
         """The ledger has forgotten: wishes of people and what was bound since are no longer its duty."""
         self.restored |= under_way
-        self.met.clear()
         self.stops.clear()
         self.given_up.clear()
         self.top.clear()

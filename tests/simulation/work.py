@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -111,14 +111,30 @@ def retry(w: World) -> None:
     if lost and w.random.random() < 0.8:
         run_id = w.random.choice(lost)
     w.say(f"retry {run_id}")
-    made: list[Run] = []
-    if w.desk.ask(lambda p: made.append(p.retry(run_id, "sim"))):
-        w.number += 1
-        for machine in w.machines:
-            machine.scripts[made[0].id] = replace(machine.scripts[run_id], duration_ms=500)
-        w.runs.append(made[0].id)
-        if run_id in lost:
-            w.truth.given_up.add(run_id)
+    fresh = a_retry(w, run_id)
+    if fresh is None:
+        return
+    w.number += 1
+    for machine in w.machines:
+        machine.scripts[fresh.id] = replace(machine.scripts[run_id], duration_ms=500)
+    w.desk.ask(lambda p: p.enqueue(fresh))
+    with w.desk.seen() as tx:
+        queued = tx.get(Run, fresh.id) is not None
+    if queued:
+        w.runs.append(fresh.id)
+    if queued and run_id in lost:
+        w.truth.given_up.add(run_id)
+
+
+def a_retry(w: World, run_id: str) -> Run | None:
+    """The same request once more, as the gates let it pass; None while the old one has not ended."""
+    with w.desk.seen() as tx:
+        old = tx.get(Run, run_id)
+    if old is None or old.state is not RunState.ENDED:
+        return None
+    asked = {f.name: getattr(old, f.name) for f in fields(Run) if f.default is f.default_factory is MISSING}
+    new = {"id": f"r-again{w.number:04d}", "created_ms": w.clock.wall_ms(), "created_by": "sim"}
+    return Run(**{**asked, **new}, retry_of=old.id)
 
 
 def drain(w: World) -> None:

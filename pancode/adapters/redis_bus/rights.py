@@ -44,7 +44,7 @@ def _selectors(tag: str) -> list[str]:
         _selector("xadd", f"~{keys.up_stream(tag)}"),
         _selector("xrange xrevrange", f"%R~{keys.down_stream(tag)}"),
         _selector("get", f"%R~{keys.beat_key(tag)}"),
-        _selector("set", f"~{keys.heartbeat_key(tag)} ~{keys.tail_key(tag)}"),
+        _selector("set", f"~{keys.heartbeat_key(tag)}"),
         _selector("publish", f"&{keys.UP_HINT}"),
     ]
 
@@ -70,6 +70,5 @@ def node_keys(tag: str) -> tuple[list[str], list[str]]:
         keys.down_stream(tag),
         keys.beat_key(tag),
         keys.heartbeat_key(tag),
-        keys.tail_key(tag),
     ]
     return named, [f"rq:{kind}:{keys.job_prefix(tag)}*" for kind in JOB_KEYS]

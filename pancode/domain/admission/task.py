@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from node_agent.wire.model import MOST
 from node_agent.wire.order import MAX_TASK_BYTES
+from node_agent.wire.signing import MAX_ENVELOPE_BYTES
 from pancode.domain.admission.gate import Verdict, passed, refused
+from pancode.domain.orders import size_of
 from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView
 
 NAME = "task"
+_LARGEST_WORKSPACE: dict[str, object] = {
+    "kind": "git",
+    "repo": 80 * "x",
+    "base": 64 * "f",
+    "snapshot": 64 * "f",
+    "object_format": "sha256",
+}
 
 
 def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
     argv, task = resolution.request.argv, resolution.request.task
-    if argv is not None:
-        return _command(argv)
+    verdict = _command(argv) if argv is not None else _task(task)
+    return _carried(resolution, verdict) if verdict.passed else verdict
+
+
+def _task(task: str) -> Verdict:
     if not task.strip():
         return refused(
             NAME, "Dispatch blocked: the task is empty", 'say what is to be done: pancode dispatch "..."'
@@ -31,6 +44,19 @@ def _command(argv: tuple[str, ...]) -> Verdict:
     if problem:
         return refused(NAME, f"Dispatch blocked: the argument list {problem}", "pass the material as a file")
     return passed(NAME, f"an argument list of {len(argv)} words")
+
+
+def _carried(resolution: Resolution, verdict: Verdict) -> Verdict:
+    """A node refuses a larger order unread, so that nobody would ever hear of it again."""
+    size = size_of(resolution.run(f"r-{24 * 'x'}", MOST, 64 * "x", _LARGEST_WORKSPACE))
+    if size <= MAX_ENVELOPE_BYTES:
+        return verdict
+    return refused(
+        NAME,
+        f"Dispatch blocked: the order would have {size} bytes, at most {MAX_ENVELOPE_BYTES} are carried",
+        "put the material in files of the repository: the task, the agent's prompt, the commands of --verify "
+        "and setup travel in the order",
+    )
 
 
 def _unfit(text: str) -> str:

@@ -156,6 +156,18 @@ def test_steering_through_the_command_line(served: Served, pancode: Shell) -> No
     assert "resume" in pancode("audit", "fleet").out
 
 
+def test_a_machine_is_changed_after_it_was_added(served: Served, pancode: Shell) -> None:
+    said = pancode("node", "set", "n1", "--slots", "3", "--label", "gpu=24g")
+    assert said.status == 0 and "n1: 3 slots" in said.out and "gpu=24g" in said.out
+    shown = pancode("node", "show", "n1", "--json").data
+    assert shown["slots"]["total"] == 3 and shown["labels"]["gpu"] == "24g"
+    assert pancode("dispatch", *SHELL, "--require", "gpu=24g", "--json", "true").data["outcome"] == "done"
+    assert "gpu" not in pancode("node", "set", "n1", "--unlabel", "gpu", "--json").data["labels"]
+    assert pancode("node", "set", "n1", "--unlabel", "gpu").status == 4
+    assert pancode("node", "set", "n1").status == 2
+    assert "node set" in pancode("audit", "fleet").out
+
+
 def test_receipts_prove_it_here_and_without_a_coordinator(served: Served, pancode: Shell) -> None:
     pancode("dispatch", *SHELL, "true")
     assert pancode("receipt", "verify", "last", "--json").data["verdict"] == "PASS"

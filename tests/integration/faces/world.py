@@ -15,6 +15,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import Blob
 from node_agent.wire.signing import SigningKey
 from pancode.adapters.memory_bus import MemoryRedis
+from pancode.adapters.memory_epochs import MemoryEpochs
 from pancode.adapters.memory_ledger import MemoryLedger
 from pancode.control.core import Rules
 from pancode.offline.serve import serve
@@ -62,7 +63,7 @@ class LiveDesk(Desk):
         self.redis = MemoryRedis(self.clock.boot_ms)
         self.ledger = MemoryLedger(strict=True)
         self.depot = HonestDepot()
-        self.archive = ListArchive()
+        self.archive, self.epochs = ListArchive(), MemoryEpochs()
         self.ids = CountingIds()
         self.key = SigningKey(b"c" * 32)
         self.rules = Rules().scaled(FACTOR)

@@ -46,6 +46,15 @@ def test_a_git_run_with_a_gate(world: NodeWorld) -> None:
     assert processes_of(order.identity) == []
 
 
+def test_set_up_agent_and_gates_are_told_whose_they_are(world: NodeWorld) -> None:
+    words = 'echo "$PANCODE_RUN $PANCODE_DEPTH $PANCODE_ATTEMPT"'
+    told = ("sh", "-c", words)
+    order = world.order(words, runtime="shell", depth=1, setup=(told,), gates=gate(*told))
+    assert world.run(order).outcome is Outcome.DONE
+    said = f"{order.identity.run} 1 {order.identity}\n".encode()
+    assert [world.log(order.identity, name) for name in ("setup", "out", "gates.log")] == 3 * [said]
+
+
 def test_shell_without_a_workspace(world: NodeWorld) -> None:
     order = world.order("echo out; echo err >&2; exit 3", run="r-shell", runtime="shell")
     claims = world.run(order)

@@ -50,7 +50,7 @@ DENIED: list[tuple[Any, ...]] = [
     ("XRANGE", keys.down_stream(OTHER), "-", "+"),
     ("GET", keys.beat_key(OTHER)),
     ("SET", keys.heartbeat_key(OTHER), "x"),
-    ("SET", keys.tail_key(OTHER), "x"),
+    ("SET", "pancode:elsewhere", "x"),
     ("PUBLISH", keys.hint_channel(OTHER), "1"),
     ("SUBSCRIBE", keys.hint_channel(OTHER)),
     ("PUBLISH", f"rq:pubsub:{OTHER}", "{}"),
@@ -184,7 +184,6 @@ def test_a_node_needs_nothing_that_it_has_not(site: Site) -> None:
     node.set_heartbeat("heart")
     assert node.beat() == b"beat"
     assert [sent.data for sent in node.controls("0")] == [b"control"]
-    node.set_tail(b"tail")
     site.bus.send_control(TAG, 2, "control")
     assert node.hinted(2_000)
     assert site.admin.acl_log() == []

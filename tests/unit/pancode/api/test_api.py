@@ -10,43 +10,10 @@ import pytest
 
 from node_agent.wire.event import Revoked
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Order
 from pancode.api.app import VERBS
 from pancode.domain.records import Balance, Fence, Node, Run, RunState, Setting
-from tests.unit.pancode.api.world import FINGERPRINT, Http, MemoryCoordinator, client_of, events_of
-from tests.unit.pancode.control.world import Desk, Puppet, failed
-
-
-class World:
-    """A coordinator with one node that listens, and its API."""
-
-    def __init__(self, home: Path) -> None:
-        self.desk = Desk()
-        self.node = Puppet(self.desk)
-        self.node.breathe()
-        self.coordinator = MemoryCoordinator(self.desk, home)
-        self.http: Http = client_of(self.coordinator)
-
-    def shell(self, **more: Any) -> dict[str, Any]:
-        return {"task": "true", "runtime": "shell", "workspace": "none", **more}
-
-    def dispatch(self, **more: Any) -> dict[str, Any]:
-        answer = self.http.post("/v1/runs", self.shell(**more))
-        assert answer.status_code == 201, answer.text
-        return dict(answer.json())
-
-    def claim(self) -> Order:
-        order = self.node.claim()
-        assert order is not None
-        return order
-
-    def problem(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        answer = self.http.get(path) if method == "GET" else self.http.post(path, body)
-        assert answer.status_code >= 400
-        assert answer.headers["content-type"] == "application/problem+json"
-        told: dict[str, Any] = answer.json()
-        assert told["status"] == answer.status_code and told["message"] == told["title"]
-        return told
+from tests.unit.pancode.api.world import FINGERPRINT, World, events_of
+from tests.unit.pancode.control.world import failed
 
 
 @pytest.fixture
@@ -124,12 +91,6 @@ def test_an_unknown_node_is_not_found_with_the_nearest_name(world: World) -> Non
     assert world.desk.rows(Run) == []
 
 
-def test_the_ceiling_refuses_with_the_numbers(world: World) -> None:
-    told = world.problem("POST", "/v1/runs", world.shell(budget="10.01"))
-    assert told["exit_code"] == 5 and "ceiling: $10.00" in told["message"]
-    world.desk.check_books()
-
-
 def test_a_dry_run_shows_all_ten_gates_and_changes_nothing(world: World) -> None:
     answer = world.http.post("/v1/runs", world.shell(dry_run=True, mode="plan")).json()
     assert [g["gate"] for g in answer["gates"]] == (
@@ -151,12 +112,6 @@ def test_settings_of_one_call_count_less_than_its_flags(world: World) -> None:
     told = world.problem("POST", "/v1/runs", world.shell(settings={"dispatch.safety": "suggest"}))
     assert told["code"] == "refused_safety"
     world.dispatch(settings={"dispatch.safety": "suggest"}, safety="auto-edit")
-
-
-def test_a_run_cannot_raise_what_its_parent_has(world: World) -> None:
-    parent = world.dispatch(mode="review", agent="reviewer", told_only=True)["run"]
-    told = world.problem("POST", "/v1/runs", world.shell(parent=parent, depth=1))
-    assert told["exit_code"] == 5 and parent in told["message"]
 
 
 # -- looking ---------------------------------------------------------------------------------------

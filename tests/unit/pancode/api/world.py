@@ -12,6 +12,7 @@ import httpx
 from starlette.applications import Starlette
 
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.order import Order
 from pancode.api.app import build_app
 from pancode.api.desk import Desk as ApiDesk
 from pancode.config.surroundings import FileSurroundings
@@ -27,7 +28,7 @@ from pancode.control.faces import (
 from pancode.control.plane import Plane
 from pancode.domain.records import Node, Run
 from pancode.errors import UsageError, WorkspaceError
-from tests.unit.pancode.control.world import Desk
+from tests.unit.pancode.control.world import Desk, Puppet
 
 FINGERPRINT = "SHA256:abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 FACTS = {
@@ -190,3 +191,35 @@ def events_of(answer: httpx.Response) -> list[tuple[str, Any]]:
     blocks = [block for block in answer.text.split("\n\n") if "event:" in block]
     lines = [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
     return [(line["event"], json.loads(line["data"])) for line in lines]
+
+
+class World:
+    """A coordinator with one node that listens, and its API."""
+
+    def __init__(self, home: Path) -> None:
+        self.desk = Desk()
+        self.node = Puppet(self.desk)
+        self.node.breathe()
+        self.coordinator = MemoryCoordinator(self.desk, home)
+        self.http: Http = client_of(self.coordinator)
+
+    def shell(self, **more: Any) -> dict[str, Any]:
+        return {"task": "true", "runtime": "shell", "workspace": "none", **more}
+
+    def dispatch(self, **more: Any) -> dict[str, Any]:
+        answer = self.http.post("/v1/runs", self.shell(**more))
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    def claim(self) -> Order:
+        order = self.node.claim()
+        assert order is not None
+        return order
+
+    def problem(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        answer = self.http.get(path) if method == "GET" else self.http.post(path, body)
+        assert answer.status_code >= 400
+        assert answer.headers["content-type"] == "application/problem+json"
+        told: dict[str, Any] = answer.json()
+        assert told["status"] == answer.status_code and told["message"] == told["title"]
+        return told

@@ -19,6 +19,7 @@ from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import Claims, Usage, receipt_of
 from node_agent.wire.signing import Envelope, SigningKey, open_as, parse_envelope
 from pancode.adapters.memory_bus import MemoryRedis
+from pancode.adapters.memory_epochs import MemoryEpochs
 from pancode.adapters.memory_ledger import MemoryLedger
 from pancode.control.core import Ports, Rules
 from pancode.control.plane import Plane
@@ -95,7 +96,7 @@ class Desk:
         self.redis = MemoryRedis(self.clock.boot_ms)
         self.ledger = MemoryLedger(strict=True)
         self.depot = HonestDepot()
-        self.archive = ListArchive()
+        self.archive, self.epochs = ListArchive(), MemoryEpochs()
         self.ids = CountingIds()
         self.key = SigningKey(b"c" * 32)
         self.rules = Rules(ceiling_usd=Decimal(ceiling))
@@ -103,7 +104,8 @@ class Desk:
 
     def restart(self) -> None:
         """A new coordinator process on the same ledger and Redis."""
-        ports = Ports(self.ledger, self.redis.bus(), self.depot, self.archive, self.clock, self.ids)
+        bus = self.redis.bus()
+        ports = Ports(self.ledger, bus, self.depot, self.archive, self.epochs, self.clock, self.ids)
         self.plane = Plane(ports, self.key, FLEET, self.rules)
         self.plane.start()
 

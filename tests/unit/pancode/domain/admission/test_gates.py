@@ -8,9 +8,15 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.identity import LAST_ATTEMPT
+from node_agent.wire.model import MOST
+from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.policy import Isolation, Mode, Safety
-from pancode.domain.admission import NAMES, Verdict, first_refused, judge, refusal
+from node_agent.wire.signing import MAX_ENVELOPE_BYTES, SigningKey
+from pancode.domain.admission import NAMES, Verdict, first_refused, judge, refusal, task
 from pancode.domain.fleet import NodeState
+from pancode.domain.orders import order_for, size_of
 from pancode.domain.records import Balance
 from pancode.domain.request import Defaults
 from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
@@ -250,3 +256,38 @@ def test_the_model_of_the_fleet_counts_for_routing() -> None:
     settings = {"defaults": Defaults(model="ollama/qwen3:8b")}
     assert not gate("routing", settings=settings).passed
     assert gate("routing", settings=settings, runtime="shell").passed
+
+
+def signed_size(script: str) -> int:
+    """Bytes of the largest order that a node could be sent for this script, as it is really signed."""
+    run = resolved(runtime="shell", task=script).run(f"r-{24 * 'b'}", MOST, 64 * "t", {"kind": "none"})
+    longest = FleetTime(epoch=MOST, ms=MOST)
+    order = order_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'f'}", 10 * "a", MOST, (MOST, longest))
+    return len(order.signed(SigningKey(bytes(32))).model_dump_json())
+
+
+def script_of(size: int) -> str:
+    """A script, small as such, whose order has just this size: a control character is six in JSON."""
+    task = "#" + (MAX_ENVELOPE_BYTES * 3 // 4 // 6 - 2_000) * "\x01"
+    while signed_size(task) < size:
+        task += "x" * max(1, (size - signed_size(task)) * 3 // 4 - 8)
+    return task
+
+
+def test_an_order_that_no_node_would_read_is_refused_before_it_is_made() -> None:
+    spare = 400  # what a git workspace would take besides, which the gate counts in
+    small = script_of(MAX_ENVELOPE_BYTES - spare)
+    assert len(small) < MAX_TASK_BYTES and gate("task", runtime="shell", task=small).passed
+    large = script_of(MAX_ENVELOPE_BYTES + 1)
+    verdict = gate("task", runtime="shell", task=large)
+    assert not verdict.passed and f"at most {MAX_ENVELOPE_BYTES} are carried" in verdict.words
+    error = refusal(verdict)
+    assert (error.exit_code, error.code) == (ExitCode.REFUSED, "refused_task") and error.why and error.fix
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_the_bound_of_an_order_to_the_byte(over: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = resolved(runtime="shell", task="true", verify=("make check",))
+    run = asked.run(f"r-{24 * 'x'}", MOST, 64 * "x", task._LARGEST_WORKSPACE)
+    monkeypatch.setattr(task, "MAX_ENVELOPE_BYTES", size_of(run) - over)
+    assert task.judge(asked, VIEW).passed is (over == 0)

@@ -1,0 +1,54 @@
+"""What the API refuses to queue, and what a run that starts a run may hand on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pancode.domain.records import Entry, Run
+from tests.unit.pancode.api.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_the_ceiling_refuses_with_the_numbers(world: World) -> None:
+    told = world.problem("POST", "/v1/runs", world.shell(budget="10.01"))
+    assert told["exit_code"] == 5 and "ceiling: $10.00" in told["message"]
+    world.desk.check_books()
+
+
+def test_an_order_that_is_too_large_holds_nothing(world: World) -> None:
+    told = world.problem("POST", "/v1/runs", world.shell(task="# " + 900_000 * "\x01"))
+    assert (told["exit_code"], told["code"]) == (5, "refused_task") and "files" in told["fix"]
+    assert world.desk.rows(Run) == [] and world.desk.rows(Entry) == []
+
+
+def test_a_run_cannot_raise_what_its_parent_has(world: World) -> None:
+    parent = world.dispatch(mode="review", agent="reviewer", told_only=True)["run"]
+    told = world.problem("POST", "/v1/runs", world.shell(parent=parent, depth=1))
+    assert told["exit_code"] == 5 and parent in told["message"]
+
+
+@pytest.mark.parametrize("said", [{}, {"depth": 0}, {"depth": 1}])
+def test_how_deep_a_run_is_is_on_record_whatever_it_says(world: World, said: dict[str, int]) -> None:
+    """The limit is 2: a person's run may start one, which may start no other."""
+    parent = world.dispatch()["run"]
+    child = world.dispatch(parent=parent, **said)["run"]
+    assert world.desk.row(Run, child).depth == 1
+    told = world.problem("POST", "/v1/runs", world.shell(parent=child, **said))
+    assert (told["exit_code"], told["code"]) == (5, "refused_recursion")
+    assert "level 3" in told["message"] and "PANCODE_DISPATCH_MAX_DEPTH" in told["fix"]
+
+
+def test_a_run_that_says_to_be_deeper_is_believed(world: World) -> None:
+    parent = world.dispatch()["run"]
+    told = world.problem("POST", "/v1/runs", world.shell(parent=parent, depth=2))
+    assert told["code"] == "refused_recursion"
+
+
+def test_a_parent_that_is_not_on_record_is_not_found(world: World) -> None:
+    assert world.problem("POST", "/v1/runs", world.shell(parent="r-2345"))["exit_code"] == 4
