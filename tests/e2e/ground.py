@@ -129,8 +129,8 @@ class Ground:
         return [entry for entry in found if entry is not None]
 
     def let_go(self, name: str) -> None:
-        """End the wait of `held(name)`."""
-        self.shell(f"touch /tmp/{name}; chown ops /tmp/{name}")
+        """End the wait of `held(name)`, by a file that is the task's own at once: it has to remove it."""
+        self.shell(f"touch /tmp/.{name}; chown ops /tmp/.{name}; mv /tmp/.{name} /tmp/{name}")
 
     def shell(self, text: str) -> str:
         """As root inside the host."""
