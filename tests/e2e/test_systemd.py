@@ -23,6 +23,7 @@ from tests.lab.lab import Spec
 pytestmark = pytest.mark.slow
 
 NONE = ("--runtime", "shell", "--workspace", "none", "--node", "node1")
+ESCAPE = "cd /; setsid -f env -i sleep {} </dev/null >/dev/null 2>&1"
 LEFT = """cd /home/ops && find . -printf '%y %p\\n' | sort; cat .ssh/authorized_keys
 find /tmp /var/tmp /dev/shm -user ops | sort; find /run/user -name 'pancode*' | sort
 find /sys/fs/cgroup -name "pancode*" | sort
@@ -54,6 +55,11 @@ class LiveHost(Ground):
         """The control group of a process, by the number that this machine has for it."""
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
         return next(line for line in lines if line.startswith("0::")).rpartition("/")[2]
+
+    def scopes(self) -> list[str]:
+        """The scopes of attempts."""
+        words = ("list-units", "--all", "--plain", "--no-legend", f"pancode-{self.fleet}:*.scope")
+        return self.told("systemctl", "--user", *words).splitlines()
 
     def is_unit(self) -> bool:
         pid = self.agent()
@@ -157,16 +163,95 @@ def test_an_upgrade_restarts_the_unit_and_a_running_attempt_goes_on(
     assert owner.run("runs", "logs", run).ok().out == "before\nafter\n"
 
 
+def test_each_attempt_has_a_scope_of_its_own(owner: Owner, host: LiveHost) -> None:
+    runs = [owner.dispatch(*NONE, f"setsid sleep 62{n} & {held(f'scope{n}')}") for n in (0, 1)]
+    for run in runs:
+        owner.running(run)
+    until(lambda: host.running("sleep", "620") and host.running("sleep", "621"), "both forked")
+    names = [{host.group(pid) for pid in host.running("sleep", f"62{n}")} for n in (0, 1)]
+    assert [len(one) for one in names] == [1, 1] and names[0] != names[1], names
+    assert all(host.fleet in name and name.endswith(".scope") for one in names for name in one), names
+    host.told("systemctl", "--user", "stop", host.unit)
+    assert host.shows("ActiveState") == "inactive" and host.running("sleep", "620")
+    host.told("systemctl", "--user", "start", host.unit)
+    host.let_go("scope0")
+    assert owner.ended(runs[0])["outcome"] == "done"
+    assert not host.running("sleep", "620"), "nothing of a step outlives it"
+    host.let_go("scope1")
+    assert owner.ended(runs[1])["outcome"] == "done"
+    until(lambda: host.scopes() == [], "the scopes went with what was in them")
+
+
+def test_what_a_dead_shim_left_is_found_by_its_scope_alone(owner: Owner, host: LiveHost) -> None:
+    """No marker, no parent of ours: another session, an emptied environment, the shim killed."""
+    once = "if [ -e /tmp/again ]; then rm -f /tmp/again; exit 0; fi; touch /tmp/again"
+    run = owner.dispatch(*NONE, f"{once}; {ESCAPE.format(630)}; sleep 300")
+    owner.running(run)
+    until(lambda: host.running("sleep", "630"), "it forked away")
+    host.kill_shim(run)
+    ended = owner.ended(run)
+    assert (ended["outcome"], ended["attempt"]) == ("done", 2), ended
+    assert not host.running("sleep", "630") and host.scopes() == []
+
+
+def test_an_attempt_that_ends_with_its_manager_is_ours_and_tried_again(
+    owner: Owner, live: Lab, host: LiveHost
+) -> None:
+    """At a shutdown, or a logout without linger: nobody asked for a stop, and the agent did not fail."""
+    once = "if [ -e /tmp/after ]; then rm -f /tmp/after; exit 0; fi; touch /tmp/after"
+    run = owner.dispatch(*NONE, f"{once}; trap 'exit 5' TERM; sleep 300 & wait")
+    owner.running(run)
+    until(lambda: host.running("sleep", "300") and host.scopes(), "it runs in its scope")
+    live.run(1, f"systemctl restart user@{live.hosts[1]['uid']}.service")
+    ended = owner.ended(run)
+    assert (ended["outcome"], ended["attempt"]) == ("done", 2), ended
+    first = next(a for a in ended["attempts"] if a["attempt"] == 1)
+    assert first["outcome"] == "infra", first
+    assert not host.running("sleep", "300")
+
+
+def test_without_linger_it_ends_with_the_last_login_and_comes_with_the_next(
+    owner: Owner, live: Lab, host: LiveHost
+) -> None:
+    live.run(1, "loginctl disable-linger ops")
+    try:
+        told = owner.ask("fleet", "up", "node1")["results"][0]["problems"]
+        assert any("end with the last login" in problem["what"] for problem in told), told
+        kill_coordinator(owner)
+        until(lambda: host.agent() is None, "the user's manager has ended with the last session", 60)
+        assert owner.ask("dispatch", *NONE, "true")["outcome"] == "done"
+        assert host.is_unit()
+    finally:
+        live.run(1, "loginctl enable-linger ops")
+
+
+def test_without_an_answer_from_systemd_the_run_goes_on_and_the_node_says_so(
+    owner: Owner, live: Lab, host: LiveHost
+) -> None:
+    live.run(1, "mount --bind /bin/false /usr/bin/systemd-run")
+    try:
+        run = owner.dispatch(*NONE, "cat /proc/self/cgroup")
+        assert owner.ended(run)["outcome"] == "done"
+        assert host.unit in owner.run("runs", "logs", run).ok().out
+        until(lambda: "no scope" in str(owner.ask("node", "show", "node1")["problems"]), "it is told")
+    finally:
+        live.run(1, "umount /usr/bin/systemd-run")
+    host.told("systemctl", "--user", "restart", host.unit)
+    until(lambda: owner.ask("node", "show", "node1")["problems"] == [], "it is well again", 60)
+
+
 def test_removal_takes_out_the_unit_and_what_runs(
     owner: Owner, live: Lab, host: LiveHost, before: str
 ) -> None:
-    run = owner.dispatch(*NONE, "setsid -f env -i sleep 611 </dev/null >/dev/null 2>&1; sleep 610")
+    run = owner.dispatch(*NONE, f"{ESCAPE.format(611)}; sleep 610")
     owner.running(run)
     until(lambda: host.running("sleep", "611"), "it forked away")
+    host.told("systemctl", "--user", "stop", host.unit)  # so that nobody else sweeps after the shim
+    host.kill_shim(run)
     unit = host.unit
     said = owner.run("node", "rm", "node1", "--yes", timeout_s=180).ok()
     assert "nothing of ours is left" in said.out
     assert host.told("systemctl", "--user", "list-units", "--all", "--no-legend", "pancode*") == ""
     assert host.told("systemctl", "--user", "list-unit-files", "--no-legend", unit) == ""
-    assert live.run(1, LEFT).stdout == before
+    until(lambda: live.run(1, LEFT).stdout == before, "all is gone", 15, lambda: live.run(1, LEFT).stdout)
     assert not host.running("sleep", "61")
