@@ -37,7 +37,7 @@ class Machine:
     """The Facts port. Runtimes are probed at the first look, and then in the background now and then.
 
     They are also probed when one of their programs has come or gone, or what logs one in has changed.
-    `values`: the node's variables and secrets by name, as now.
+    `values`: the node's variables and secrets by name, as now. `troubles`: what others of us found wrong.
     """
 
     def __init__(
@@ -47,9 +47,10 @@ class Machine:
         clock: Clock,
         disk_reserve: int,
         values: Callable[[], Mapping[str, str]] = dict,
+        troubles: Callable[[], tuple[Problem, ...]] = tuple,
     ) -> None:
         self._home, self._path, self._clock = home, path, clock
-        self._reserve, self._values = disk_reserve, values
+        self._reserve, self._values, self._troubles = disk_reserve, values, troubles
         self._seen: object = None
         self._found: tuple[RuntimeFact, ...] | None = None
         self._probed = 0
@@ -93,7 +94,7 @@ class Machine:
         return seen.f_bavail * seen.f_frsize
 
     def _problems(self) -> list[Problem]:
-        told = []
+        told = list(self._troubles())
         if not self.disk_ok():
             told.append(
                 Problem(what=f"less than {self._reserve >> 20} MB free in {self._home}", fix="free disk")

@@ -10,7 +10,7 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 else:
     import _signal as signal  # without `enum`, which costs 4 ms at each start
 
@@ -18,6 +18,8 @@ AGENT_ONLY = "PANCODE_AGENT_ONLY"
 """In a plan's environment: names of the variables that set-up and gates do not get. No program sees it."""
 MARKER = "PANCODE_ATTEMPT"
 """The environment variable that every process of an attempt inherits."""
+SCOPE = "PANCODE_SCOPE"
+"""In a shim's own environment: the name of the systemd scope that was made for it. No program sees it."""
 
 Proc = tuple[int, int]
 """(pid, start time in clock ticks since boot): what the kernel never gives to two processes of one boot."""
@@ -87,15 +89,41 @@ def become_reaper() -> bool:
     return done == 0
 
 
-def members(marker: str, root: int = 0, since: int = 0) -> list[Proc]:
-    """Live processes that carry the marker or descend from `root`, with all descendants of both.
+def folder_of(lines: bytes) -> str:
+    """The folder of a control group, from what /proc/PID/cgroup says; empty where there is no version 2."""
+    for line in lines.splitlines():
+        if line.startswith(b"0::/"):
+            return "/sys/fs/cgroup" + os.fsdecode(line[3:])
+    return ""
 
-    `since`: processes started before this tick cannot belong and are not looked at closely.
-    This process itself is never named.
+
+def control_group() -> str:
+    """The folder of our own; empty where there is none, or none that can be looked into."""
+    try:
+        folder = folder_of(_read("/proc/self/cgroup"))
+    except OSError:
+        return ""
+    return folder if os.access(f"{folder}/cgroup.procs", os.R_OK) else ""
+
+
+def own_scope() -> str:
+    """The control group that was made for this process and what it starts; empty when there is none."""
+    name = os.environ.get(SCOPE)
+    folder = control_group() if name else ""
+    return folder if name and folder.endswith(f"/{name}") else ""
+
+
+def members(marker: str, root: int = 0, since: int = 0, groups: Sequence[str] = ()) -> list[Proc]:
+    """Live processes that carry the marker, descend from `root` or are in one of the control groups.
+
+    With all descendants of these. `since`: processes started before this tick cannot carry it and are not
+    looked at closely. This process itself is never named.
     """
     found = {entry.pid: entry for entry in _processes()}
     needle = f"{MARKER}={marker}".encode()
     ours = {pid for pid, entry in found.items() if entry.start >= since and _carries(pid, needle)}
+    for folder in groups:
+        ours |= (_inside(folder) & found.keys()) - {os.getpid()}
     ours.add(root or -1)
     while more := {pid for pid, entry in found.items() if entry.ppid in ours and pid not in ours}:
         ours |= more
@@ -129,6 +157,17 @@ def _pidfd(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except (OSError, AttributeError):
         return None
+
+
+def _inside(folder: str) -> set[int]:
+    """The pids in a control group and in those below it."""
+    pids: set[int] = set()
+    for at, _, _ in os.walk(folder):
+        try:
+            pids.update(int(word) for word in _read(f"{at}/cgroup.procs").split())
+        except OSError:  # it is gone
+            continue
+    return pids
 
 
 def _processes() -> Iterator[Stat]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent import process
 from node_agent.plans import GATES, SETUP, WORK
 from node_agent.runner import Runner
 from node_agent.settings import Home
@@ -34,7 +33,7 @@ def end_all(home: Home, runner: Runner, wait_s: float = SLOW_S) -> Removed:
         runner.wait(phase, wait_s)
     for name in names:
         _sweep(runner, name)
-    left = tuple((name, pid) for name in names for pid, _ in process.members(name))
+    left = tuple((name, pid) for name in names for pid, _ in runner.members(name))
     return Removed(tuple(dict.fromkeys(phase.parent.name for phase in running)), left)
 
 

@@ -14,11 +14,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from node_agent import process
 from node_agent.durable import create_exclusive, make_folder, read_framed, to_json, write_atomic
+from node_agent.scopes import Scope
 from node_agent.shim import EXIT, PLAN, SPAWNED, START_BYTES, STEP_BYTES, STEPS, STOP, reserve
 from node_agent.spool import (
     Ended,
@@ -37,11 +39,14 @@ from node_agent.spool import (
 from node_agent.template import Template
 
 if TYPE_CHECKING:
+    from node_agent.scopes import Scopes
     from node_agent.wire.clock import Clock
 
 LAUNCH_MS = 30_000  # a loaded machine may take seconds to start an interpreter
+SCOPE_MS = 15_000  # then without a scope
 SWEEP_MS = 10_000
 POLL_MS = 50
+NO_SCOPE = Scope((), {})
 LOG = "shim.log"  # what the shim said on stderr: empty unless it failed
 _DISK = (errno.ENOSPC, errno.EDQUOT)
 _DEFAULTS = tuple(
@@ -52,8 +57,14 @@ _DEFAULTS = tuple(
 class Runner:
     """Effects on shims. Thread-safe; every method may be called again with the same arguments."""
 
-    def __init__(self, python: str, shim: Path, clock: Clock, warm: bool = False) -> None:
-        """`warm`: fork shims from a template that stays while there is work (11 MB, a third of the time)."""
+    def __init__(
+        self, python: str, shim: Path, clock: Clock, warm: bool = False, scopes: Scopes | None = None
+    ) -> None:
+        """`warm`: fork shims from a template that stays while there is work (11 MB, a third of the time).
+
+        `scopes`: each shim gets one, then it is no fork of the template.
+        """
+        self._scopes = scopes
         self._python, self._shim, self._clock = python, shim, clock
         self._mine: set[int] = set()  # our children, not yet reaped
         self._lock = threading.Lock()
@@ -116,18 +127,11 @@ class Runner:
         if (folder / SPAWNED).exists():
             return
         self.prepare(folder, plan)
-        try:
-            proc, ready = self._launch(folder)
-        except OSError as exc:
-            raise _translated(f"cannot start {self._python}", exc) from exc
-        try:
-            said = _heard(ready)
-        finally:
-            os.close(ready)
-        if not said:
-            self._put_down(proc)  # it must not come to life after we have said that it did not start
+        if self._in_scope(folder, plan):
+            return
+        said = self._begin(folder, self._launch)
         if not (folder / SPAWNED).exists():
-            raise _failed(folder, said or f"process {proc[0]} said nothing")
+            raise _failed(folder, said or "it said nothing")
 
     def look(self, folder: Path) -> Look:
         """What the folder and the process table say now. Raises RunnerError for an unreadable record."""
@@ -176,7 +180,7 @@ class Runner:
         deadline = self._clock.mono_ms() + SWEEP_MS
         clear = 0
         while clear < 2:  # twice: a child between fork and exec does not carry the marker yet
-            targets = process.members(marker)
+            targets = self.members(marker)
             clear = 0 if targets else clear + 1
             struck.update(proc for proc in targets if process.signal_exact(proc, signal.SIGKILL))
             if self._clock.mono_ms() > deadline:
@@ -184,9 +188,46 @@ class Runner:
             time.sleep(0.01)
         return len(struck)
 
+    def members(self, marker: str) -> list[process.Proc]:
+        """What is alive of an attempt: what carries its marker, and all that is in a scope of its own."""
+        return process.members(marker, groups=self._scopes.folders(marker) if self._scopes else ())
+
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes of a file from `offset`; empty if absent or at its end. Raises OSError."""
         return _read(path, offset, limit) or b""
+
+    def _in_scope(self, folder: Path, plan: Plan) -> bool:
+        """Whether a shim took the folder in a scope. False: none was made, and nothing was started."""
+        scope = self._scopes.scope(plan.marker, plan.phase) if self._scopes else None
+        if self._scopes is None or scope is None:
+            return False
+        try:
+            said = self._begin(folder, lambda at: _with_pipe(at, partial(self._cold, scope=scope)), SCOPE_MS)
+        except RunnerError as exc:  # systemd-run is not there any more, or there is no room for either way
+            self._scopes.failed(str(exc))
+            return False
+        if (folder / SPAWNED).exists():
+            self._scopes.made()
+            return True
+        if not said:  # else it was the shim that spoke: it will say the same again
+            self._scopes.failed(_log(folder) or "systemd-run said nothing")
+        return False
+
+    def _begin(
+        self, folder: Path, launch: Callable[[Path], tuple[process.Proc, int]], patience_ms: int = LAUNCH_MS
+    ) -> str:
+        """What the process said that was to become a shim; nothing when it died or took too long."""
+        try:
+            proc, ready = launch(folder)
+        except OSError as exc:
+            raise _translated("cannot start a shim", exc) from exc
+        try:
+            said = _heard(ready, patience_ms)
+        finally:
+            os.close(ready)
+        if not said:
+            self._put_down(proc)  # it must not come to life after we have said that it did not start
+        return said
 
     def _launch(self, folder: Path) -> tuple[process.Proc, int]:
         """(the shim, the pipe on which it reports)."""
@@ -196,11 +237,12 @@ class Runner:
                 return _with_pipe(folder, self._template.fork)
         return _with_pipe(folder, self._cold)
 
-    def _cold(self, folder: str, files: tuple[int, int, int]) -> process.Proc:
+    def _cold(self, folder: str, files: tuple[int, int, int], scope: Scope = NO_SCOPE) -> process.Proc:
+        argv = [*scope.words, self._python, "-I", "-S", str(self._shim), folder]
         pid = os.posix_spawn(
-            self._python,
-            [self._python, "-I", "-S", str(self._shim), folder],
-            {"LANG": "C.UTF-8"},
+            argv[0],
+            argv,
+            {"LANG": "C.UTF-8", **scope.env},
             file_actions=[(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(files)],
             setsigmask=(),
             setsigdef=_DEFAULTS,
@@ -239,17 +281,21 @@ def _with_pipe(
             os.close(fd)
 
 
-def _heard(ready: int) -> str:
+def _heard(ready: int, ms: int) -> str:
     """`spawned`, or what the shim could not do, or nothing when it died or took too long."""
     poll = select.poll()
     poll.register(ready, select.POLLIN)
-    return os.read(ready, 1024).decode("utf-8", "replace") if poll.poll(LAUNCH_MS) else ""
+    return os.read(ready, 1024).decode("utf-8", "replace") if poll.poll(ms) else ""
 
 
 def _failed(folder: Path, said: str) -> RunnerError:
-    log = (_read(folder / LOG) or b"").decode("utf-8", "replace")[-500:]  # an interpreter's own words, if any
-    why = f"{said.strip()} {log.strip()}".strip()
+    why = f"{said.strip()} {_log(folder)}".strip()
     return RunnerError(f"the shim did not start in {folder}: {why}", f"[Errno {errno.ENOSPC}]" in said)
+
+
+def _log(folder: Path) -> str:
+    """An interpreter's own words, or systemd's, if any."""
+    return (_read(folder / LOG) or b"").decode("utf-8", "replace")[-500:].strip()
 
 
 def _look(folder: Path) -> Look:

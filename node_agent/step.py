@@ -49,6 +49,8 @@ class Keeper:
         self.cpu_ms, self.max_rss_kb = 0.0, 0
         self._stop_file = f"{folder}/{STOP_FILE}"
         self._terminated = False
+        scope = process.own_scope()
+        self._groups = (scope,) if scope else ()
         own = process.stat(os.getpid())
         self._since = own.start if own else 0
 
@@ -78,11 +80,11 @@ class Keeper:
             self.max_rss_kb = max(self.max_rss_kb, usage.ru_maxrss)
 
     def empty(self, thorough: bool = False) -> bool:
-        """Without children a reaper's tree is empty; `thorough` also asks who else carries the marker."""
+        """Without children a reaper's tree is empty; `thorough` asks for marker and scope, too."""
         return not self.reap() and ((self.reaper and not thorough) or not self.members())
 
     def members(self) -> list[process.Proc]:
-        return process.members(self.marker, root=os.getpid(), since=self._since)
+        return process.members(self.marker, os.getpid(), self._since, self._groups)
 
     def strike(self, number: int, leader: int) -> None:
         """Signal the leader's whole group at once, then each that left it; wake those that stand still."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from node_agent import shim
+from node_agent import scopes, shim
 from node_agent.agent import NodeAgent
 from node_agent.bus import RedisUplink
 from node_agent.claims import Self
@@ -28,6 +28,7 @@ from node_agent.tempo import Tempo
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.node import Problem
 from node_agent.wire.signing import SigningKey
 from node_agent.workspace.depot_client import DepotClient
 from node_agent.workspace.depot_stream import Address, Door
@@ -72,8 +73,11 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
     node = Self(settings.fleet, settings.name, version(), key.public)
     fleet = FleetClock(0, ids.token(8))
     path = search_path(settings.path, os.environ)
-    machine = Machine(home.root, path, clock, settings.disk_reserve, lambda: _values(home))
-    runner = Runner(sys.executable, Path(shim.__file__), clock, warm=settings.warm)
+    groups = scopes.here(settings.fleet, os.environ, clock)
+    runner = Runner(sys.executable, Path(shim.__file__), clock, settings.warm, groups)
+    machine = Machine(
+        home.root, path, clock, settings.disk_reserve, lambda: _values(home), lambda: _scope_trouble(groups)
+    )
     depot = DepotClient(Door(lambda: _depot_end(home), _Sign(node, key)))
     around = Surroundings(path, sys.executable, lambda: _values(home), machine.version)
     journal = Journal(FileShelf(home.journal), Speaker(node, key, clock, fleet), clock)
@@ -135,6 +139,11 @@ class _Sign:
     def __call__(self, nonce: str, verb: Verb, identity: AttemptId) -> bytes:
         hello = Hello(fleet=self.node.fleet, node=self.node.tag, nonce=nonce, identity=identity, verb=verb)
         return hello.signed(self.key).model_dump_json().encode()
+
+
+def _scope_trouble(groups: scopes.Scopes | None) -> tuple[Problem, ...]:
+    trouble = groups.trouble if groups else ""
+    return (Problem(what=trouble, fix=scopes.FIX),) if trouble else ()
 
 
 def _values(home: Home) -> Mapping[str, str]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import node_agent
+import pancode
 from tests.e2e.conftest import fingerprint
 from tests.e2e.owner import Owner
 from tests.lab import Lab
@@ -66,3 +68,17 @@ def add(owner: Owner, lab: Lab, k: int, *words: str) -> None:
 def up(owner: Owner, *hosts: int) -> None:
     """`fleet up` of these hosts and nothing else."""
     owner.run("fleet", "up", *(f"node{k}" for k in hosts), timeout_s=180).ok()
+
+
+def next_release(folder: Path) -> str:
+    """Its version: a copy of the sources in `folder`, for PYTHONPATH, run by its own command line."""
+    for package in (pancode, node_agent):
+        source = Path(package.__file__ or "").parent
+        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    beside = Path(pancode.__file__ or "").parents[1] / "requirements"
+    if beside.is_dir():  # the locked list of what a node needs; an installed package carries it inside
+        shutil.copytree(beside, folder / "requirements")
+    version = folder / "pancode" / "__init__.py"
+    version.write_text(version.read_text().replace(pancode.__version__, "99.0.0"))
+    (folder / "node_agent" / "next_release.py").write_text('"""New in this release."""\n')
+    return "99.0.0"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-import node_agent
 import pancode
-from tests.e2e.fleets import own_fleet, up
+from tests.e2e.fleets import next_release, own_fleet, up
 from tests.e2e.ground import Ground, held
 from tests.e2e.owner import Owner, until
 from tests.lab import Lab
@@ -83,16 +81,7 @@ def test_a_drained_node_ends_what_it_has_and_takes_nothing_until_resumed(fleet: 
 
 
 def test_an_upgrade_swaps_the_bundle_and_running_attempts_go_on(healed: Lab, tmp_path: Path) -> None:
-    """The next release is a copy of the sources with another version, run by its own command line."""
-    for package in (pancode, node_agent):
-        source = Path(package.__file__ or "").parent
-        shutil.copytree(source, tmp_path / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-    beside = Path(pancode.__file__ or "").parents[1] / "requirements"
-    if beside.is_dir():  # the locked list of what a node needs; an installed package carries it inside
-        shutil.copytree(beside, tmp_path / "requirements")
-    version = tmp_path / "pancode" / "__init__.py"
-    version.write_text(version.read_text().replace(pancode.__version__, "99.0.0"))
-    (tmp_path / "node_agent" / "next_release.py").write_text('"""New in this release."""\n')
+    newer = next_release(tmp_path)
     with own_fleet(healed, [1]) as owner:
         up(owner, 1)
         host = Ground(owner, healed, 1)
@@ -103,10 +92,10 @@ def test_an_upgrade_swaps_the_bundle_and_running_attempts_go_on(healed: Lab, tmp
         assert owner.nodes()["node1"]["version"] == pancode.__version__
         owner.run("fleet", "down", "--now").ok()
         owner.env["PYTHONPATH"] = str(tmp_path)
-        assert "99.0.0" in owner.run("--version").ok().out
+        assert newer in owner.run("--version").ok().out
         answer = owner.ask("fleet", "up", "node1", timeout_s=120)
         assert {"bundle", "start"} <= set(answer["results"][0]["changed"]), answer["results"]
-        assert owner.nodes()["node1"]["version"] == "99.0.0"
+        assert owner.nodes()["node1"]["version"] == newer
         assert host.shell(f"readlink {host.inside}/current") != bundle
         assert host.agent() not in (None, old)
         assert owner.show(run)["outcome"] is None, "it still runs, under the old shim"

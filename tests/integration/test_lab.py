@@ -13,11 +13,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab import Fail, Lab, missing, own_name, reap
+from tests.lab import Fail, Lab, missing, own_name, reap, systemd
 from tests.lab.lab import Spec
 
 ON_CI = os.environ.get("CI") == "true"
 LACKS = missing()
+LACKS_SYSTEMD = systemd.why_not()
 pytestmark = [
     pytest.mark.slow,
     # In CI nothing is skipped: there a machine that cannot hold the hosts is a failure.
@@ -190,6 +191,36 @@ def test_down_works_from_the_kernels_state_when_the_files_are_lost() -> None:
     assert left(name) == []
     for child in lab._children:
         child.wait(10)
+
+
+def groups(name: str) -> list[str]:
+    """The lab's control groups, wherever this machine shows its own."""
+    script = 'mount -t cgroup2 none /mnt && ls -d "/mnt/pancode-lab-$1-"* 2>/dev/null'
+    return subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, "sh", name], text=True, capture_output=True
+    ).stdout.split()
+
+
+@pytest.mark.skipif(bool(LACKS_SYSTEMD), reason=LACKS_SYSTEMD)
+def test_a_host_with_a_live_systemd_boots_twice_and_leaves_nothing() -> None:
+    asked = "tail -1 /proc/self/cgroup; systemctl --user is-system-running --wait; loginctl list-users"
+    name = own_name("n")
+    with Lab(name, owned=True).up(2, Spec(systemd=True), replace=True) as lab:
+        for _ in range(2):
+            group, state, _, user = ssh(lab, 1, asked).stdout.split("\n")[:4]
+            assert group.startswith("0::/user.slice/user-21001.slice/session-"), group
+            assert (state, user.split()[1]) == ("running", "ops")
+            lab.poweroff([1])
+            lab.boot([1])
+        assert ssh(lab, 1, "systemd-run --user --scope --quiet tail -1 /proc/self/cgroup").stdout.count(
+            ".scope"
+        )
+        assert "Read-only" in lab.run(1, "echo 1 > /proc/sys/kernel/printk").stderr, (
+            "the kernel is the machine's"
+        )
+        lab.sshd([1], "restart")
+        assert len(groups(name)) == 2
+    assert left(name) == groups(name) == []
 
 
 def test_a_lab_whose_owner_was_killed_is_reaped() -> None:

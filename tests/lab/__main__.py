@@ -48,6 +48,7 @@ def _add_lab_verbs(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         p.add_argument(
             "--share", action="append", default=[], help="a path of this machine the hosts may read"
         )
+        p.add_argument("--systemd", action="store_true", help="a live systemd as PID 1 of each host")
         p.add_argument("--replace", action="store_true", help="down a lab of this name first")
     sub.add_parser("down", help="remove everything of the lab")
     sub.add_parser("status", help="one line of JSON per host")
@@ -99,7 +100,7 @@ def hosts(text: str, have: list[int]) -> list[int]:
 def start(lab: Lab, a: Args) -> None:
     t = time.monotonic()
     with lab.locked():
-        lab.up(a.n, Spec(a.user, a.shell, a.home_mb, tuple(a.share)), replace=a.replace)
+        lab.up(a.n, Spec(a.user, a.shell, a.home_mb, tuple(a.share), a.systemd), replace=a.replace)
     print(f"lab: {a.n} hosts up in {time.monotonic() - t:.1f} s", file=sys.stderr)
 
 

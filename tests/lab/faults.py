@@ -125,7 +125,7 @@ class Faults(Reports):
 
     def _configure(self, k: int, lines: list[str]) -> None:
         conf = self.path(k, "ssh", "sshd_config")
-        write(conf + ".try", host.sshd_config(self.state["user"], lines), 0o600)
+        write(conf + ".try", host.sshd_config(self.state["user"], lines, self.state["systemd"]), 0o600)
         p = self.run(k, "$(command -v sshd || echo /usr/sbin/sshd) -t -f /etc/ssh/sshd_config.try")
         if p.returncode:
             raise Fail(f"node{k}: sshd refuses these settings: {p.stderr.strip()}")

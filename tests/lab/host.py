@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from shlex import quote as q
 
+from . import systemd
 from .system import read, which, write
 
 ETC = (
@@ -42,19 +43,21 @@ BASE_CONFIG = (
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The one user of a host; the same name on all hosts of a lab."""
+    """The one user of a host; the same name on all hosts of a lab. `systemd`: it is PID 1 there."""
 
     user: str
     uid: int
     shell: str
+    systemd: bool = False
 
     @property
     def home(self) -> str:
         return f"/home/{self.user}"
 
 
-def sshd_config(user: str, extra: Sequence[str] = ()) -> str:
-    """The settings; each line of `extra` replaces the line with the same keyword."""
+def sshd_config(user: str, extra: Sequence[str] = (), pam: bool = False) -> str:
+    """The settings; each line of `extra` replaces that with the same keyword. `pam`: logins are sessions."""
+    extra = [*extra, "UsePAM yes"] if pam else extra
     given = {x.split()[0].lower() for x in extra}
     base = [*BASE_CONFIG, "AllowUsers " + user]
     return "\n".join([*extra, *(x for x in base if x.split()[0].lower() not in given)]) + "\n"
@@ -76,17 +79,21 @@ def write_etc(d: str, name: str, who: Account, others: Sequence[tuple[str, str]]
 
 def init_script(d: str, name: str, who: Account, share: Sequence[str], faults: Sequence[str]) -> str:
     """PID 1.  Builds a private root that shows the machine's programs and nothing else of it."""
+    loop = [
+        "while :; do                                # keep sshd running unless /run/no-sshd exists",
+        "  if [ -e /run/no-sshd ]; then sleep 0.05; continue; fi",
+        f"  {which('sshd')} -D -e -f /etc/ssh/sshd_config & echo $! > /run/sshd.pid; wait $!; sleep 0.05",
+        "done",
+    ]
     lines = [
         *_root(d, who),
+        *(systemd.root_lines(d, who.user) if who.systemd else ()),
         *(f"mkdir -p .{q(s)}; mount --rbind {q(s)} .{q(s)}; mount -o remount,bind,ro .{q(s)}" for s in share),
         "pivot_root . old; cd /; umount -l /old; rmdir /old",
         f"echo {q(name)} > /proc/sys/kernel/hostname; ip link set lo up || :",
         "set +e",
         *(line for f in faults for line in fault_lines(f, who.home, on=True)),
-        "while :; do                                # keep sshd running unless /run/no-sshd exists",
-        "  if [ -e /run/no-sshd ]; then sleep 0.05; continue; fi",
-        f"  {which('sshd')} -D -e -f /etc/ssh/sshd_config & echo $! > /run/sshd.pid; wait $!; sleep 0.05",
-        "done",
+        *(systemd.start_lines(loop) if who.systemd else loop),
     ]
     return "\n".join(lines) + "\n"
 
@@ -114,7 +121,7 @@ def _root(d: str, who: Account) -> list[str]:
         f"for e in {ETC}; do",
         "  if [ -d /etc/$e ] && [ ! -L /etc/$e ]; then mkdir etc/$e; mount --bind /etc/$e etc/$e",
         "  elif [ -e /etc/$e ]; then cp -P /etc/$e etc/; fi; done",
-        f"cp {q(d)}/etc/* etc/; ln -s /proc/self/mounts etc/mtab",
+        f"cp -r {q(d)}/etc/* etc/; ln -s /proc/self/mounts etc/mtab",
         f"mkdir etc/ssh; mount --bind {q(d)}/ssh etc/ssh",
         f"mount --bind {q(d)}/disk/home .{who.home}",
     ]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from . import host
+from . import host, systemd
 from .faults import Faults
 from .state import PREFIX, Hosts, HostState
 from .system import (
@@ -40,12 +40,16 @@ DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What the hosts are like.  home_mb: homes are a tmpfs of this size; share: paths they may read."""
+    """What the hosts are like.  home_mb: homes are a tmpfs of this size; share: paths they may read.
+
+    systemd: PID 1 is a live one, the user lingers, and each SSH login is a session of its own.
+    """
 
     user: str = "ops"
     shell: str = "/bin/bash"
     home_mb: int = 0
     share: tuple[str, ...] = ()
+    systemd: bool = False
 
 
 def own_name(prefix: str = "e") -> str:
@@ -89,7 +93,8 @@ class Lab(Faults):
     # ---- up
     def up(self, n: int, spec: Spec | None = None, replace: bool = False) -> Self:
         """Start n hosts and wait until each sshd answers; on any failure nothing is left."""
-        require()
+        spec = spec or Spec()
+        require(systemd.lacks() if spec.systemd else [])
         if not 1 <= n <= 100:
             raise Fail("N must be 1..100")
         if os.path.exists(f"{self.dir}/state.json") and not replace:
@@ -97,7 +102,7 @@ class Lab(Faults):
         self.down()  # leftovers of a lab of this name
         os.makedirs(self.dir, 0o700)
         with self._all_or_nothing(n):
-            self._make(n, spec or Spec())
+            self._make(n, spec)
             self.boot(list(self.hosts))
         return self
 
@@ -128,6 +133,7 @@ class Lab(Faults):
             "shell": spec.shell,
             "share": [os.path.abspath(s) for s in spec.share],
             "home_mb": spec.home_mb,
+            "systemd": spec.systemd,
             "owner": [os.getpid(), started(os.getpid())] if self._owned else None,
             "hosts": {str(k): _fresh(k, str(net[10 + k])) for k in range(1, n + 1)},
         }
@@ -187,20 +193,27 @@ class Lab(Faults):
 
     def _write_inside(self, k: int) -> None:
         h, st, d = self.hosts[k], self.state, self.path(k)
-        who = host.Account(st["user"], h["uid"], st["shell"])
+        who = host.Account(st["user"], h["uid"], st["shell"], st["systemd"])
         peers = [(o["addr"], o["name"]) for o in self.hosts.values() if o is not h]
         host.write_etc(d + "/etc", h["name"], who, [(st["coordinator"], "coordinator"), *peers])
-        write(d + "/ssh/sshd_config", host.sshd_config(st["user"], h["sshd"]), 0o600)
+        write(d + "/ssh/sshd_config", host.sshd_config(st["user"], h["sshd"], st["systemd"]), 0o600)
+        if st["systemd"]:
+            systemd.write_etc(d + "/etc", h["name"])
+            write(d + "/boot.sh", systemd.boot_script(d, self._group(k)))
         write(d + "/init.sh", host.init_script(d, h["name"], who, st["share"], h["faults"]))
 
+    def _group(self, k: int) -> str:
+        """The control group of a host with a systemd of its own."""
+        return f"{PREFIX}{self.link(k)}"
+
     def _start_init(self, k: int) -> None:
-        d = self.path(k)
+        d, first = self.path(k), "/boot.sh" if self.state["systemd"] else "/init.sh"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(d + "/pid")
         argv = [which("ip"), "netns", "exec", self.link(k), which("unshare"), "-m", "-u", "-i", "-p"]
         with open(d + "/boot.log", "ab") as log:
             p = subprocess.Popen(
-                [*argv, "--fork", "--kill-child", "sh", d + "/init.sh"],
+                [*argv, "--fork", "--kill-child", "sh", d + first],
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -263,6 +276,7 @@ class Lab(Faults):
         nets = [n for n in _listdir("/run/netns") if mine.match(n)]
         _end_namespaces(nets)
         self._remove_links(mine, nets)
+        systemd.remove_groups(f"{PREFIX}{self.name}-")
         for line in read("/proc/self/mountinfo").splitlines():
             if line.split()[4].startswith(self.dir + "/"):
                 sh("umount", "-l", line.split()[4])

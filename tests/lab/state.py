@@ -43,6 +43,7 @@ class LabState(TypedDict):
     shell: str
     share: list[str]
     home_mb: int
+    systemd: bool
     owner: list[int] | None
     hosts: dict[str, HostState]
 

@@ -59,9 +59,9 @@ def missing() -> list[str]:
     return out
 
 
-def require() -> None:
-    """Raise Unsupported unless this machine can hold test hosts."""
-    if lacks := missing():
+def require(more: list[str]) -> None:
+    """Raise Unsupported unless this machine can hold test hosts; `more`: what it lacks for special ones."""
+    if lacks := missing() + more:
         raise Unsupported("this machine lacks: " + "; ".join(lacks))
 
 

@@ -121,7 +121,7 @@ START_UNIT = script(
     + r"""
 c=no
 if [ "$(loginctl show-user "$(id -un)" -p Linger 2>/dev/null)" = Linger=no ]; then
-  if loginctl --no-ask-password enable-linger 2>/dev/null; then
+  if timeout 5 loginctl --no-ask-password enable-linger 2>/dev/null; then
     : > "$1/.linger"; say linger enabled; c=yes
   fi
 fi

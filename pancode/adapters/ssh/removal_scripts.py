@@ -20,6 +20,9 @@ below() { # whether it is one of this script's own children
   while [ "${b:-1}" -gt 1 ]; do if [ "$b" = $$ ]; then return 0; fi; b=$(above "$b"); done
   [ ! -d "/proc/$1" ]
 }
+scopes() { # of this fleet's attempts, whatever runs in them
+  timeout 20 systemctl --user list-units --plain --no-legend "pancode-$1:*.scope" 2>/dev/null | cut -d' ' -f1
+}
 mine() { # pids of this user whose command, folder or environment is of this home, whoever started them
   # not this script's own line, and not what a person at a terminal does there
   r=$(cd "$1" 2>/dev/null && pwd -P); r=${r:-$1}
@@ -56,6 +59,15 @@ while :; do
   done
   sleep 0.1; n=$((n+1))
 done
+# What left its tree and its environment is still in the control group where it began.
+if command -v systemctl >/dev/null 2>&1; then
+  timeout 20 systemctl --user kill --signal=KILL "$3" >/dev/null 2>&1
+fi
+n=0
+while [ -n "$(scopes "$2")" ] && [ $n -lt 50 ]; do
+  c=yes; timeout 20 systemctl --user kill --signal=KILL "pancode-$2:*.scope" 2>/dev/null
+  sleep 0.1; n=$((n+1))
+done
 say changed $c"""
 )
 """$1 node home, $2 fleet, $3 unit, $4 sockets' folder."""
@@ -79,7 +91,7 @@ if [ -f "$f" ] && grep -qE -- " $5\$" "$f"; then
 fi
 if [ -e "$1" ]; then
   ours "$1" "$2" || exit 72
-  if [ -e "$1/.linger" ]; then loginctl --no-ask-password disable-linger 2>/dev/null; fi
+  if [ -e "$1/.linger" ]; then timeout 5 loginctl --no-ask-password disable-linger 2>/dev/null; fi
   case $4 in "$1"/*) ;; /tmp/pancode-*) if [ -O "$4" ] && [ ! -L "$4" ]; then rm -rf "$4"; fi;; esac
   chmod -R u+rwX "$1" 2>/dev/null
   for e in "$1"/* "$1"/.[!.]*; do if [ "$e" != "$1/.pancode-node" ]; then rm -rf "$e"; fi; done
@@ -110,6 +122,7 @@ for e in "$HOME"/.pancode-probe.*; do if [ -e "$e" ]; then say left "file $e"; f
 for q in $(mine "$1"); do
   say left "process $q $(tr '\0' ' ' < "/proc/$q/cmdline" 2>/dev/null | cut -c 1-200)"
 done
+for s in $(scopes "$2"); do say left "scope $s"; done
 say looked yes"""
 )
 """As REMOVE_ALL; says `left=KIND WHAT` for each thing of ours that is still there."""
