@@ -36,7 +36,7 @@ FAULTS = (
 SILENT = ("TimeoutError",)
 
 
-def connect(addr: str, timeout: float = 1.0) -> str:
+def connect(addr: str, timeout: float = 3.0) -> str:
     """banner | closed | the error's name or text."""
     try:
         with socket.create_connection((addr, 22), timeout) as s:
