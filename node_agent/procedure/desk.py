@@ -58,6 +58,8 @@ class Desk:
     depot: DepotLink
     runtimes: Runtimes
     uplink: Uplink
+    deliver: Callable[[str], None]
+    """Sends a receipt, behind all events that are due. LinkDown."""
     clock: Clock
     tempo: Tempo
     now: Callable[[], FleetTime | None]
