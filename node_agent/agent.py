@@ -71,7 +71,7 @@ class NodeAgent:
         news = self.world.uplink.news(self._after, wanted)
         listen, obey = partial(self._listen, news.beat), partial(self._obey, news.controls)
         take = partial(self._intake.take, news.claimed, wanted)
-        for part in (listen, obey, take, self._tell_inventory, self._beat):
+        for part in (listen, obey, self._tell_inventory, take, self._beat):
             try:
                 part()
             except DiskFull:  # a full disk must not make the node fall silent
