@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from node_agent.control import Controls
 from node_agent.drive import Drive, InlineDrive
@@ -13,7 +14,7 @@ from node_agent.heartbeat import Pulse, holding
 from node_agent.intake import Intake, Moment
 from node_agent.inventory import InventoryDuty, inventory_of
 from node_agent.job import Desk, Finished, Job, Turn
-from node_agent.ports import DiskFull, LinkDown
+from node_agent.ports import DiskFull, LinkDown, Sent
 from node_agent.pruning import prune
 from node_agent.publish import Outbox
 from node_agent.wire.clock import FleetTime
@@ -30,8 +31,10 @@ class NodeAgent:
         self.world, self._fleet = world, world.fleet
         self.session = world.ids.token(8)
         self._fleet.believe(world.journal.node().epoch)
-        self.job = Job(self._desk())
         self.outbox = Outbox(world.journal, world.uplink, world.clock, world.tempo)
+        self.say: Callable[[], None] = self.outbox.flush
+        """Called in each turn; may raise LinkDown."""
+        self.job = Job(self._desk())
         self.drive: Drive = drive(self.job) if drive else self._inline()
         self._controls = Controls(world.node, world.keys, world.journal, world.clock, self.job.resend)
         self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet)
@@ -56,7 +59,7 @@ class NodeAgent:
         self.linked = self._try(self.converse)
         ms = self.drive.run()
         if self.linked:
-            self.linked = self._try(self.outbox.flush)
+            self.linked = self._try(self.say)
         self._prune()
         return min(ms, self.world.tempo.poll_ms)
 
@@ -64,7 +67,11 @@ class NodeAgent:
         """All that is said over the link. LinkDown when it is not there."""
         if not self.linked:
             self._link_up()
-        for part in (self._listen, self._obey, self._tell_inventory, self._intake.claim, self._beat):
+        wanted = self._intake.wants_one()
+        news = self.world.uplink.news(self._after, wanted)
+        listen, obey = partial(self._listen, news.beat), partial(self._obey, news.controls)
+        take = partial(self._intake.take, news.claimed, wanted)
+        for part in (listen, obey, self._tell_inventory, take, self._beat):
             try:
                 part()
             except DiskFull:  # a full disk must not make the node fall silent
@@ -91,6 +98,7 @@ class NodeAgent:
             depot=w.depot,
             runtimes=w.runtimes,
             uplink=w.uplink,
+            deliver=self.outbox.deliver,
             clock=w.clock,
             tempo=w.tempo,
             now=self.now,
@@ -121,14 +129,13 @@ class NodeAgent:
         self._after, self._next_beat = "0", 0
         self._beat()
 
-    def _listen(self) -> None:
-        self._hear_beat()
+    def _listen(self, beat: bytes | None) -> None:
+        self._hear_beat(beat)
         journal = self.world.journal
         if journal.node().epoch < self._fleet.epoch_seen:
             journal.set_node(replace(journal.node(), epoch=self._fleet.epoch_seen))
 
-    def _hear_beat(self) -> None:
-        data = self.world.uplink.beat()
+    def _hear_beat(self, data: bytes | None) -> None:
         if data is None or data == self._last_beat:
             return
         self._last_beat = data
@@ -144,8 +151,7 @@ class NodeAgent:
             self._controls.settle(beat.control_floor)
             self.outbox.hear(beat.cursors)
 
-    def _obey(self) -> None:
-        sent = self.world.uplink.controls(self._after)
+    def _obey(self, sent: list[Sent]) -> None:
         if not sent:
             return
         heard = self._controls.take(sent)

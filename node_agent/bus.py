@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from node_agent.ear import Ear
-from node_agent.ports import Claimed, LinkDown, Sent
+from node_agent.ports import Claimed, LinkDown, News, Sent
 from node_agent.rqworker import (
     KEEP_CLOSED_S,
     NodeWorker,
@@ -58,6 +58,10 @@ class _Script:
 
     def __call__(self, *, args: Sequence[Any]) -> Any:
         return self._client.evalsha(self._digest, 0, *args)
+
+    def put(self, pipe: Any, args: Sequence[Any]) -> None:
+        """As one of the commands of a pipeline."""
+        pipe.evalsha(self._digest, 0, *args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +108,28 @@ class RedisUplink:
 
     def claim(self) -> Claimed | None:
         with self._claiming, self._doing() as line:
-            while True:
-                found = self._claim_one(line)
-                if not found:
-                    return None
-                job = found[0].decode("utf-8", "replace")
-                try:
-                    return Claimed(job, envelope_of(*found[1]))
-                except PoisonError as exc:
-                    self._settle(line, job, False, f"not an order: {exc}")
+            return self._claim(line)
 
-    def _claim_one(self, line: _Line) -> Any:
+    def _claim(self, line: _Line) -> Claimed | None:
+        found = line.claim(args=self._claim_args())
+        self._unanswered = None
+        return self._opened(line, found)
+
+    def _claim_args(self) -> list[Any]:
         """The id of the claim stays the same until an answer has come."""
         self._unanswered = self._unanswered or self._ids.token(16)
-        found = line.claim(args=[keys.node_queue(self._tag), self._tag, self._iso(), self._unanswered])
-        self._unanswered = None
-        return found
+        return [keys.node_queue(self._tag), self._tag, self._iso(), self._unanswered]
+
+    def _opened(self, line: _Line, found: Any) -> Claimed | None:
+        """What was claimed, or what comes after it, when it is not an order."""
+        if not found:
+            return None
+        job = found[0].decode("utf-8", "replace")
+        try:
+            return Claimed(job, envelope_of(*found[1]))
+        except PoisonError as exc:
+            self._settle(line, job, False, f"not an order: {exc}")
+            return self._claim(line)
 
     def settle_job(self, job: str, ok: bool, reason: str) -> None:
         with self._doing() as line:
@@ -142,22 +152,22 @@ class RedisUplink:
         with self._doing() as line:
             line.heartbeat(args=line.worker.heartbeat_args(envelope))
 
-    def beat(self) -> bytes | None:
-        with self._doing() as line:
-            found: bytes | None = line.client.get(keys.beat_key(self._tag))
-            return found
-
-    def controls(self, after: str) -> list[Sent]:
+    def news(self, after: str, claim: bool = False) -> News:
         stream = keys.down_stream(self._tag)
-        with self._doing() as line:
+        with self._claiming, self._doing() as line:
             with line.client.pipeline(transaction=False) as pipe:
+                pipe.get(keys.beat_key(self._tag))
                 pipe.xrevrange(stream, count=1)
                 pipe.xrange(stream, min=f"({after}", count=CONTROLS)
-                newest, found = pipe.execute()
+                if claim:
+                    line.claim.put(pipe, self._claim_args())
+                beat, newest, found, *claimed = pipe.execute()
+            self._unanswered = None if claimed else self._unanswered
             if newest and _order(newest[0][0].decode()) < _order(after):
                 # Redis lost its data, and its clock went back: a cursor from before must hide nothing.
                 found = line.client.xrange(stream, count=CONTROLS)
-        return [Sent(entry.decode(), fields.get(b"e", b"")) for entry, fields in found]
+            order = self._opened(line, claimed[0]) if claimed else None
+        return News(beat, [Sent(entry.decode(), fields.get(b"e", b"")) for entry, fields in found], order)
 
     def hinted(self, wait_ms: int) -> bool:
         return self._ear.heard(self._place(), self._client, wait_ms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import gc
 import json
 import logging
 import os
@@ -27,6 +28,8 @@ OK, FAILED, BAD_SETTINGS, HELD = 0, 1, 78, 73
 """Exit statuses; 73: another node agent holds this home (a service manager must not start it again)."""
 
 HOLD_TRIES, HOLD_PAUSE_S = 20, 0.05
+SWITCH_S = 0.0005
+"""Who wants the interpreter for a moment between two waits waits no longer for another thread's work."""
 LOOK_S = 2.0
 """How often the node agent looks whether its home is still there."""
 
@@ -102,6 +105,8 @@ def remove(args: argparse.Namespace) -> int:
 
 
 def _work(home: Home, lock: int) -> None:
+    gc.freeze()
+    sys.setswitchinterval(SWITCH_S)
     parts = wiring.build(home, SystemClock(), SystemIds())
     world = parts.world
     drives: list[ThreadDrive] = []

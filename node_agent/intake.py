@@ -43,16 +43,21 @@ class Intake:
         self._counts = counts
         self._say = Speaker(world.node, world.key, world.clock, world.fleet)
 
-    def claim(self) -> None:
-        """Take orders while there are slots; while draining, also to refuse them. LinkDown passes through."""
-        for _ in range(MOST_CLAIMS):
-            state = self._world.journal.node()
-            if self._now() is None or not (self._free_slots() > 0 or state.draining or state.revoked):
-                return
+    def wants_one(self) -> bool:
+        """Whether an order should be claimed: there is a slot; while draining, also to refuse it."""
+        state = self._world.journal.node()
+        return self._now() is not None and (self._free_slots() > 0 or state.draining or state.revoked)
+
+    def take(self, claimed: Claimed | None, asked: bool) -> None:
+        """What was claimed with the news (if it was asked for), and more while it is wanted. LinkDown."""
+        taken = 0
+        if claimed is None and not asked and self.wants_one():  # since the news there is time, or a slot
             claimed = self._world.uplink.claim()
-            if claimed is None:
-                return
+        while claimed is not None:
             self._receive(claimed)
+            taken += 1
+            more = taken < MOST_CLAIMS and self.wants_one()
+            claimed = self._world.uplink.claim() if more else None
 
     def _receive(self, claimed: Claimed) -> None:
         opened = open_order(claimed.envelope, self._world.keys)

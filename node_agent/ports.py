@@ -41,6 +41,15 @@ class Sent:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """The coordinator's newest beat, its control messages, and an order if one was asked for and there."""
+
+    beat: bytes | None
+    controls: list[Sent]
+    claimed: Claimed | None = None
+
+
 class Uplink(Protocol):
     """Redis as a node sees it, through its own tunnel. Never blocks longer than its socket timeout (10 s).
 
@@ -62,11 +71,12 @@ class Uplink(Protocol):
     def set_heartbeat(self, envelope: str) -> None:
         """Replace this node's heartbeat; also RQ's own worker registration, so that its tools show us."""
 
-    def beat(self) -> bytes | None:
-        """The coordinator's newest beat for this node."""
+    def news(self, after: str, claim: bool = False) -> News:
+        """What there is for this node, in one round trip.
 
-    def controls(self, after: str) -> list[Sent]:
-        """Control messages behind that stream entry (`0` for all that are there), oldest first."""
+        Control messages: those behind that stream entry (`0` for all that are there), oldest first.
+        `claim`: also an order, as `claim` does it, and after all else.
+        """
 
     def hinted(self, wait_ms: int) -> bool:
         """Waits for a hint or the time, whichever is first; True for a hint. Never raises LinkDown."""

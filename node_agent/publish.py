@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from node_agent.claims import Self
 from node_agent.fleettime import FleetClock
@@ -38,6 +39,13 @@ class Speaker:
         return event.signed(self._key).model_dump_json()
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Posted:
+    """A receipt that waits to be sent, and is itself alone."""
+
+    receipt: str
+
+
 class Outbox:
     """What of the journal's events is still to be sent. Holds nothing that a restart would miss:
 
@@ -49,6 +57,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._due: dict[AttemptId, None] = {}
         self._sent: dict[AttemptId, tuple[int, int]] = {}  # the last number sent, and when
+        self._posted: list[Posted] = []
 
     def note(self, identity: AttemptId) -> None:
         """There may be new events of this attempt."""
@@ -77,17 +86,46 @@ class Outbox:
         except ValueError:
             return None
 
+    @property
+    def posted(self) -> tuple[str, ...]:
+        """Receipts that are being sent, or wait for it."""
+        return tuple(one.receipt for one in self._posted)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there may be something to send."""
+        return bool(self._due)
+
     def flush(self) -> None:
         """Send all that is due, at once. LinkDown leaves it for later, when some of it may come twice."""
         with self._lock:
-            due = list(self._due)
-            for identity in due:
-                self._due.pop(identity, None)  # before reading: a note that comes meanwhile must not be lost
+            self._flush()
+
+    def deliver(self, receipt: str) -> None:
+        """Send a receipt behind the events that are due; those of several threads go together. LinkDown."""
+        mine = Posted(receipt)
+        self._posted.append(mine)
+        with self._lock:
+            if mine not in self._posted:
+                return  # it went out with another's while we waited
             try:
-                self._send([(identity, self._unsent(identity)) for identity in due])
-            except BaseException:
-                self._due.update(dict.fromkeys(due))
-                raise
+                self._flush()
+            finally:
+                if mine in self._posted:
+                    self._posted.remove(mine)
+
+    def _flush(self) -> None:
+        posted = list(self._posted)  # first: the events before a receipt were noted before it was posted
+        due = list(self._due)
+        for identity in due:
+            self._due.pop(identity, None)  # before reading: a note that comes meanwhile must not be lost
+        try:
+            self._send([(identity, self._unsent(identity)) for identity in due], [p.receipt for p in posted])
+        except BaseException:
+            self._due.update(dict.fromkeys(due))
+            raise
+        for one in posted:
+            self._posted.remove(one)
 
     def _unsent(self, identity: AttemptId) -> list[Spoken]:
         entry = self._journal.get(identity)
@@ -96,8 +134,8 @@ class Outbox:
             return []
         return self._journal.events(identity, sent)
 
-    def _send(self, unsent: list[tuple[AttemptId, list[Spoken]]]) -> None:
-        envelopes = [event.envelope for _, events in unsent for event in events]
+    def _send(self, unsent: list[tuple[AttemptId, list[Spoken]]], receipts: list[str]) -> None:
+        envelopes = [*(event.envelope for _, events in unsent for event in events), *receipts]
         for start in range(0, len(envelopes), AT_ONCE):
             self._uplink.send(*envelopes[start : start + AT_ONCE])
         now = self._clock.mono_ms()

@@ -50,6 +50,8 @@ class Note:
 
     mark: Mark | None = None
     data: Data = field(default_factory=dict)
+    passed: tuple[tuple[Mark, Data], ...] = ()
+    """Marks before this one that are written with it, since there was nothing to do between them."""
     say: tuple[EventBody, ...] = ()
     """Events that belong to it; the journal numbers and signs them."""
     stop: StopNote | None = None
@@ -138,6 +140,8 @@ def record_of(note: Note, events: Sequence[tuple[int, str]], wall_ms: int) -> di
     record: dict[str, Any] = {"w": wall_ms}
     if note.mark is not None:
         record |= {"m": note.mark.value, "d": dict(note.data)}
+    if note.passed:
+        record["p"] = [[mark.value, dict(data)] for mark, data in note.passed]
     if note.stop is not None:
         record["s"] = [note.stop.kind.value, note.stop.reason]
     if note.baseline is not None:
@@ -171,8 +175,9 @@ def opened(record: Data) -> Entry:
 def folded(entry: Entry, record: Data) -> Entry:
     """The entry after one more record."""
     if "m" in record:
-        mark = Mark(record["m"])
-        entry = replace(entry, mark=mark, data={**entry.data, mark: record["d"]}, wall_ms=int(record["w"]))
+        marks = {Mark(name): data for name, data in (*record.get("p", ()), (record["m"], record["d"]))}
+        data = {**entry.data, **marks}
+        entry = replace(entry, mark=Mark(record["m"]), data=data, wall_ms=int(record["w"]))
     if "r" in record:
         entry = replace(entry, receipt=record["r"], chain=int(record["n"]))
     if "s" in record and entry.stop is None:

@@ -8,20 +8,20 @@ from collections.abc import Callable
 
 from node_agent.agent import NodeAgent
 from node_agent.follow import Follower
-from node_agent.job import Finished, Job, Progressed, Turn, Wait
+from node_agent.job import Finished, Job, Turn, Wait
 from node_agent.ports import Journal, LinkDown, Runner
 from node_agent.spool import RunnerError
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.marks import HOLDS_SLOT, Mark
+from node_agent.wire.marks import HOLDS_SLOT
 
 PUBLISHERS = 4
 """So many attempts are delivered at once; those that hold slots have a thread each."""
 LEAVE_S = 3.0
 CROWDED_MS = 20
 """How soon those that found all publishers busy are looked at again."""
-GATHER_S = 0.004
-"""Events that are said within this time go out together."""
+GATHER_S, PATIENCE_S = 0.004, 0.05
+"""Events that are said within the first go out together; within the second, when no slot depends on them."""
 _log = logging.getLogger("pancode.node")
 
 
@@ -32,10 +32,8 @@ class ThreadDrive:
         self._job, self._journal, self._runner, self._clock = job, journal, runner, clock
         self._idle_ms = idle_ms
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
-        self.said: Callable[[], None] = lambda: None
-        """Called when events must have gone out before the next step; may raise LinkDown."""
-        self.murmured: Callable[[], None] = lambda: None
-        """Called when events may have to go out soon."""
+        self.murmured: Callable[[bool], None] = lambda soon: None
+        """Called when events have to go out; `soon`: a slot is free, so that others wait for the word."""
         self._lock = threading.Lock()
         self._due: dict[AttemptId, int] = {}
         self._busy: dict[AttemptId, threading.Thread] = {}
@@ -46,8 +44,10 @@ class ThreadDrive:
         with self._lock:
             if identity in self._busy:
                 self._woken.add(identity)
-            else:
-                self._due[identity] = 0
+                return
+            self._due[identity] = 0
+            if self._holds_slot(identity) and not self._leaving.is_set():
+                self._begin(identity)  # work is not kept waiting for the rest of the turn
 
     def run(self) -> int:
         """A thread for each attempt that is due and has none; of those that only publish, not too many."""
@@ -100,10 +100,7 @@ class ThreadDrive:
         while not self._leaving.is_set():
             turn = self._job.advance(identity)
             self.moved(identity, turn)
-            if isinstance(turn, Progressed) and not self._is_sealed(identity):
-                self.murmured()
-                continue
-            self._say()
+            self.murmured(not self._holds_slot(identity))
             if isinstance(turn, Finished):
                 return None
             if isinstance(turn, Wait):
@@ -112,10 +109,9 @@ class ThreadDrive:
                 self._attend(turn)
         return self._clock.mono_ms() + self._idle_ms
 
-    def _is_sealed(self, identity: AttemptId) -> bool:
-        """The next step sends the receipt: the events before it go first."""
+    def _holds_slot(self, identity: AttemptId) -> bool:
         entry = self._journal.get(identity)
-        return entry is None or entry.mark is Mark.RECEIPTED
+        return entry is not None and entry.mark in HOLDS_SLOT
 
     def _attend(self, turn: Wait) -> None:
         """Sleep until the phase is over or it is time to look."""
@@ -125,12 +121,6 @@ class ThreadDrive:
         except RunnerError:
             self._leaving.wait(turn.ms / 1000)
 
-    def _say(self) -> None:
-        try:
-            self.said()
-        except LinkDown:
-            return
-
 
 class Worker:
     """Runs a node agent until it is told to leave. Attempts go on without it: they belong to their shims."""
@@ -138,8 +128,9 @@ class Worker:
     def __init__(self, agent: NodeAgent, drive: ThreadDrive, follower: Follower) -> None:
         self._agent, self._drive, self._follower = agent, drive, follower
         self._leaving = threading.Event()
-        self._murmur = threading.Event()
-        drive.moved, drive.said, drive.murmured = agent.moved, agent.outbox.flush, self._murmur.set
+        self._murmur, self._soon = threading.Event(), threading.Event()
+        drive.moved, drive.murmured = agent.moved, self._mutter
+        agent.say = lambda: self._mutter(False)
 
     def leave(self) -> None:
         """From a signal handler or another thread: end soon."""
@@ -152,6 +143,7 @@ class Worker:
         while not self._leaving.is_set():
             self._turn()
         self._drive.leave()
+        self._soon.set()
         self._murmur.set()
 
     def _turn(self) -> None:
@@ -165,9 +157,20 @@ class Worker:
         if not self._agent.linked and self._agent.world.clock.mono_ms() - began < tempo.poll_ms:
             self._leaving.wait(min(tempo.poll_ms, tempo.retry_ms) / 1000)
 
+    def _mutter(self, soon: bool) -> None:
+        """What there is to say is said by the thread that speaks: neither orders nor work wait for it."""
+        if self._agent.outbox.is_due:
+            if soon:
+                self._soon.set()
+            self._murmur.set()
+
     def _speak(self) -> None:
         """Events of steps that follow each other at once go out together, while the steps go on."""
-        while self._murmur.wait() and not self._leaving.wait(GATHER_S):
+        while self._murmur.wait():
+            self._soon.wait(PATIENCE_S)
+            if self._leaving.wait(GATHER_S):
+                return
+            self._soon.clear()
             self._murmur.clear()
             try:
                 self._agent.outbox.flush()

@@ -91,14 +91,17 @@ class Bus(Protocol):
     def show_tickets(self, tickets: Iterable[Ticket]) -> None:
         """Make the pool queues show exactly these, in this order."""
 
-    def send_control(self, tag: str, seq: int, envelope: str) -> None:
-        """Append to the node's control stream (capped) and hint. Sending again is harmless."""
+    def send_controls(self, tag: str, messages: Sequence[tuple[int, str]]) -> None:
+        """Append (number, envelope) to the node's control stream (capped) in this order, and hint once.
+
+        Sending again is harmless. After an UnavailableError some of them may be there.
+        """
 
     def set_beat(self, tag: str, envelope: str) -> None:
         """Replace the coordinator's beat for this node."""
 
-    def heartbeat(self, tag: str) -> bytes | None:
-        """The node's newest heartbeat envelope, as found."""
+    def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
+        """The newest heartbeat envelope of each of these nodes that has one, as found."""
 
     def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:
         """Oldest messages of these nodes not dropped yet; waits at most `wait_ms` when there are none."""

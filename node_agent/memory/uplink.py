@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from node_agent.ports import (
     Claimed,
     LinkDown,
+    News,
     Sent,
 )
 
@@ -39,13 +40,10 @@ class MemoryUplink:
         self._reach()
         self.heartbeat = envelope
 
-    def beat(self) -> bytes | None:
+    def news(self, after: str, claim: bool = False) -> News:
         self._reach()
-        return self.pulse
-
-    def controls(self, after: str) -> list[Sent]:
-        self._reach()
-        return [one for one in self.told if int(one.entry) > int(after)]
+        told = [one for one in self.told if int(one.entry) > int(after)]
+        return News(self.pulse, told, self.claim() if claim else None)
 
     def hinted(self, wait_ms: int) -> bool:
         return False

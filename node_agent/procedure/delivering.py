@@ -71,7 +71,7 @@ def publish(case: Case) -> Turn:
         receipt = desk.journal.receipt(case.identity)
         if receipt is None:
             return Wait("the sealed receipt cannot be read", desk.tempo.publish_most_ms)
-        desk.uplink.send(receipt)
+        desk.deliver(receipt)
         if case.sent_ms is not None:
             case.backoff_ms = min(case.backoff_ms * 2, desk.tempo.publish_most_ms)
         case.sent_ms = now
@@ -91,9 +91,10 @@ def _send_again(case: Case) -> None:
 def clean_up(case: Case) -> Turn:
     """A final mark → nothing left to do. Only now may anything of the attempt be taken away."""
     entry, desk = case.entry, case.desk
-    ok = entry.mark is not Mark.REFUSED
     why = str(entry.data.get(entry.mark, {}).get("why", ""))
-    desk.uplink.settle_job(keys.job_id(desk.node.tag, case.identity), ok, why)
+    if entry.mark is not Mark.ACKNOWLEDGED or why:  # who acknowledged it has closed its job, but an orphan's
+        ok = entry.mark is not Mark.REFUSED
+        desk.uplink.settle_job(keys.job_id(desk.node.tag, case.identity), ok, why)
     for phase in (*case.before_gates, case.gates):
         desk.runner.forget(phase)
     if entry.mark is not Mark.REJECTED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from node_agent.claims import Self
 from node_agent.plans import GATES, SETUP, WORK, time_left
 from node_agent.ports import DepotLink, Journal, Runner, Runtimes, Stamp, Uplink, Workspaces
-from node_agent.records import Entry, Note, StopKind, StopNote
+from node_agent.records import Data, Entry, Note, StopKind, StopNote
 from node_agent.spool import Ended, ExitRecord
 from node_agent.tempo import Tempo
 from node_agent.verdict import Fault, fault_from_json, fault_to_json
@@ -58,6 +58,8 @@ class Desk:
     depot: DepotLink
     runtimes: Runtimes
     uplink: Uplink
+    deliver: Callable[[str], None]
+    """Sends a receipt, behind all events that are due. LinkDown."""
     clock: Clock
     tempo: Tempo
     now: Callable[[], FleetTime | None]
@@ -134,11 +136,24 @@ class Case:
     def mark(
         self, mark: Mark, fault: Fault | None, data: Mapping[str, Any] | None = None, *say: EventBody
     ) -> Progressed:
-        """The next mark, with the fault that is carried on, and the event that tells it."""
-        left = {**(data or {}), "fault": fault_to_json(fault)}
-        body = Marked(mark=mark, detail="" if fault is None else f"{fault.kind}: {fault.reason}"[:500])
-        self.desk.journal.write(self.identity, Note(mark=mark, data=left, say=(*say, body)))
+        """The next mark, with the fault that is carried on, and the event that tells it.
+
+        Marks behind it before which there is nothing to do are written in the same record.
+        """
+        left = [(mark, data or {}), *self._onward(mark, fault)]
+        *passed, (last, its_data) = [(m, {**d, "fault": fault_to_json(fault)}) for m, d in left]
+        told = "" if fault is None else f"{fault.kind}: {fault.reason}"[:500]
+        words = (*say, *(Marked(mark=each, detail=told) for each, _ in left))
+        self.desk.journal.write(self.identity, Note(last, its_data, tuple(passed), words))
         return Progressed()
+
+    def _onward(self, mark: Mark, fault: Fault | None) -> Iterator[tuple[Mark, Data]]:
+        """What `closing` would do without a look at anything: no workspace to commit, no gates to run."""
+        if mark is Mark.EXITED and self.order.workspace.kind == "none":
+            mark = Mark.COMMITTED
+            yield mark, {"kind": "none"}
+        if mark is Mark.COMMITTED and (fault is not None or not self.order.gates):
+            yield Mark.GATED, {}
 
     def prompt_digest(self) -> str:
         """Of all instructions that the agent was given; of the order's, when it was given none."""

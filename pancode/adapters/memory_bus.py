@@ -72,12 +72,22 @@ class MemorySent:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryNews:
+    """The node port's `News`, where the caller hands in none."""
+
+    beat: bytes | None
+    controls: list[Any]
+    claimed: Any
+
+
+@dataclass(frozen=True, slots=True)
 class NodeShapes:
-    """The node port's own classes: `NodeShapes(LinkDown, Claimed, Sent)` of `node_agent.ports`."""
+    """The node port's own classes: `NodeShapes(LinkDown, Claimed, Sent, News)` of `node_agent.ports`."""
 
     link_down: type[Exception] = MemoryLinkDown
     claimed: Callable[[str, bytes], Any] = MemoryClaimed
     sent: Callable[[str, bytes], Any] = MemorySent
+    news: Callable[[bytes | None, list[Any], Any], Any] = MemoryNews
 
 
 SHAPES = NodeShapes()
@@ -212,18 +222,19 @@ class MemoryBus(_End):
             for job, ticket in store.tickets.items():
                 store.queues.setdefault(ticket.queue, []).append(job)
 
-    def send_control(self, tag: str, seq: int, envelope: str) -> None:
-        with self._call("send_control", tag):
-            self._redis.append("down", tag, envelope.encode())
-            self._redis.hints.add(tag)
+    def send_controls(self, tag: str, messages: Sequence[tuple[int, str]]) -> None:
+        for _, envelope in messages:  # each may be the last one that arrives
+            with self._call("send_controls", tag):
+                self._redis.append("down", tag, envelope.encode())
+                self._redis.hints.add(tag)
 
     def set_beat(self, tag: str, envelope: str) -> None:
         with self._call("set_beat", tag):
             self._redis.store.beats[tag] = envelope.encode()
 
-    def heartbeat(self, tag: str) -> bytes | None:
-        with self._call("heartbeat", tag):
-            return self._redis.store.heartbeats.get(tag)
+    def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
+        with self._call("heartbeats", ""):
+            return {tag: data for tag in tags if (data := self._redis.store.heartbeats.get(tag)) is not None}
 
     def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:
         if wait_ms > 0 and not any(self._redis.store.up.get(tag) for tag in tags):
@@ -320,16 +331,14 @@ class MemoryUplink(_End):
         with self._call("set_heartbeat", self._tag):
             self._redis.store.heartbeats[self._tag] = envelope.encode()
 
-    def beat(self) -> bytes | None:
-        with self._call("beat", self._tag):
-            return self._redis.store.beats.get(self._tag)
-
-    def controls(self, after: str) -> list[Any]:
-        with self._call("controls", self._tag):
+    def news(self, after: str, claim: bool = False) -> Any:
+        with self._call("news", self._tag):
+            beat = self._redis.store.beats.get(self._tag)
             entries, cursor = self._redis.store.down.get(self._tag, []), _parse(after)
             if entries and entries[-1][0] < cursor:
                 cursor = (0, 0)  # wiped, and its clock went back: a stale cursor must hide nothing
-            return [self._shapes.sent(_spell(entry), data) for entry, data in entries if entry > cursor]
+            sent = [self._shapes.sent(_spell(entry), data) for entry, data in entries if entry > cursor]
+        return self._shapes.news(beat, sent, self.claim() if claim else None)
 
     def hinted(self, wait_ms: int) -> bool:
         if not self._heard():

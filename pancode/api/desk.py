@@ -89,5 +89,5 @@ class Desk:
         with self.core.lock:
             self.nudges.begun()
             with suppress(UnavailableError):  # the loop tells, and mends
-                self.coordinator.plane.turn()
+                self.coordinator.plane.act()
         self.bell.ring()

@@ -21,9 +21,10 @@ MOST_RAISES = 5
 
 def hear(core: Core) -> None:
     """Look at every node's newest heartbeat."""
-    for tag, node in enrolled(core).items():
-        data = core.ports.bus.heartbeat(tag)
-        if data is not None and core.live.raw.get(tag) != data:
+    nodes = enrolled(core)
+    for tag, data in core.ports.bus.heartbeats(list(nodes)).items():
+        node = nodes[tag]
+        if core.live.raw.get(tag) != data:
             core.live.raw[tag] = data
             try:
                 beat = open_as(Heartbeat, parse_envelope(data), core.keys_of(node))

@@ -55,13 +55,18 @@ class Plane:
                 raise
             pulse.look(self.core, reached=True)
             pulse.give_up_lost(self.core)
+            self.act()
+            pulse.beat(self.core)
+            tidy(self.core)
+            return taken
+
+    def act(self) -> None:
+        """Decide and speak: the part of a round that acts on a change of ours. UnavailableError as `turn`."""
+        with self.core.lock:
             bind.bind(self.core)
             bind.push_offers(self.core)
             pulse.flush_controls(self.core)
-            pulse.beat(self.core)
             bind.show_tickets(self.core)
-            tidy(self.core)
-            return taken
 
     def view(self, name: str) -> NodeView:
         """A machine as decisions see it now; NotFoundError."""

@@ -61,19 +61,24 @@ def _signed_beat(core: Core, node: Node, cursors: dict[str, int], now: tuple[Fle
 def flush_controls(core: Core) -> None:
     """Send what a node has not yet said that it saw; forget what it has."""
     boot = core.ports.clock.boot_ms()
+    due: dict[str, list[ControlMessage]] = {}
     with core.ports.ledger.transaction() as tx:
         for message in tx.find(ControlMessage):
             heard = core.live.heard.get(message.tag)
             if heard is not None and heard.heartbeat.control_seen >= message.seq:
                 tx.delete(ControlMessage, message.tag, message.seq)
-                core.live.sent_ms.pop(f"control:{message.tag}:{message.seq}", None)
-        pending = tx.find(ControlMessage)
-    for message in pending:
-        key = f"control:{message.tag}:{message.seq}"
-        last = core.live.sent_ms.get(key)
-        if last is None or boot - last >= core.rules.control_again_ms:
-            core.ports.bus.send_control(message.tag, message.seq, message.envelope)
-            core.live.sent_ms[key] = boot
+                core.live.sent_ms.pop(_sent_key(message), None)
+                continue
+            last = core.live.sent_ms.get(_sent_key(message))
+            if last is None or boot - last >= core.rules.control_again_ms:
+                due.setdefault(message.tag, []).append(message)
+    for tag, messages in due.items():
+        core.ports.bus.send_controls(tag, [(m.seq, m.envelope) for m in messages])
+        core.live.sent_ms.update({_sent_key(m): boot for m in messages})
+
+
+def _sent_key(message: ControlMessage) -> str:
+    return f"control:{message.tag}:{message.seq}"
 
 
 def give_up_lost(core: Core) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -30,6 +31,8 @@ log = logging.getLogger("pancode.serve")
 
 Make = Callable[[], Coordinator]
 _STARTED_S = 30.0
+_SWITCH_S = 0.0005
+"""SSH, a round and the API share the interpreter: a word on its way through a tunnel waits for no round."""
 
 
 class Serving:
@@ -68,6 +71,8 @@ class Serving:
         """Start in order, wait, stop in the opposite order: nobody new, no new round, last word, Valkey."""
         try:
             coordinator.start()
+            gc.freeze()  # what is there now stays: no collection has to go through it
+            sys.setswitchinterval(_SWITCH_S)
             desk = Desk(coordinator, self._facts(), self.end)
             rounds, api = Rounds(desk, held), _Api(self._root, desk)
             rounds.start()

@@ -175,14 +175,14 @@ def test_a_loud_node_does_not_crowd_out_a_quiet_one(world: BusWorld) -> None:
 
 def test_a_node_reads_its_beat_and_the_coordinator_its_heartbeat(world: BusWorld) -> None:
     node = world.node(ONE)
-    assert node.beat() is None and world.bus.heartbeat(ONE) is None
+    assert node.news("0").beat is None and world.bus.heartbeats([ONE]) == {}
     world.bus.set_beat(ONE, "beat 1")
     world.bus.set_beat(ONE, "beat 2")
     node.set_heartbeat("heart 1")
     node.set_heartbeat("heart 2")
-    assert node.beat() == b"beat 2"
-    assert world.bus.heartbeat(ONE) == b"heart 2"
-    assert world.node(TWO).beat() is None and world.bus.heartbeat(TWO) is None
+    assert node.news("0").beat == b"beat 2"
+    assert world.bus.heartbeats([ONE]) == {ONE: b"heart 2"}
+    assert world.node(TWO).news("0").beat is None and world.bus.heartbeats([TWO]) == {}
 
 
 def test_an_expelled_node_is_out_and_leaves_nothing(world: BusWorld) -> None:
@@ -197,13 +197,13 @@ def test_an_expelled_node_is_out_and_leaves_nothing(world: BusWorld) -> None:
     world.bus.expel_node(ONE)
     with pytest.raises(world.link_down):
         node.claim()
-    assert world.bus.heartbeat(ONE) is None
+    assert world.bus.heartbeats([ONE]) == {}
     assert world.bus.read_up([ONE], 10, 0) == []
     assert [view.name for view in world.bus.queues()] == [keys.node_queue(TWO)]
     assert other.claim() is not None
     world.bus.expel_node(ONE)
     back = world.node(ONE)
-    assert back.claim() is None and back.beat() is None
+    assert back.claim() is None and back.news("0").beat is None
 
 
 def test_nothing_works_and_nothing_hangs_while_redis_is_away(world: BusWorld) -> None:
@@ -213,9 +213,9 @@ def test_nothing_works_and_nothing_hangs_while_redis_is_away(world: BusWorld) ->
         lambda: world.bus.push_order(ONE, identity(1), "order"),
         lambda: world.bus.close_job(ONE, identity(1), True, ""),
         lambda: world.bus.show_tickets([]),
-        lambda: world.bus.send_control(ONE, 1, "control"),
+        lambda: world.bus.send_controls(ONE, [(1, "control")]),
         lambda: world.bus.set_beat(ONE, "beat"),
-        lambda: world.bus.heartbeat(ONE),
+        lambda: world.bus.heartbeats([ONE]).get(ONE),
         lambda: world.bus.read_up([ONE], 10, 50),
         lambda: world.bus.drop_up([UpMessage(ONE, "1-1", b"")]),
         lambda: world.bus.queues(),

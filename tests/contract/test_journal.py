@@ -47,6 +47,19 @@ def accept(journal: Journal, one: AttemptId | None = None, **changes: Any) -> At
     return order.identity
 
 
+def test_marks_without_work_between_them_are_one_record(reopen: Open, shelf: Callable[[], Shelf]) -> None:
+    journal = reopen()
+    one = accept(journal)
+    passed = ((Mark.EXITED, {"code": 0}), (Mark.COMMITTED, {"kind": "none"}))
+    said = tuple(Marked(mark=mark) for mark in (Mark.EXITED, Mark.COMMITTED, Mark.GATED))
+    journal.write(one, Note(mark=Mark.GATED, data={"x": 1}, passed=passed, say=said))
+    entry = reopen().get(one)
+    assert entry is not None and entry == journal.get(one)
+    assert (entry.mark, entry.last_event) == (Mark.GATED, 4)
+    assert [dict(entry.data[mark]) for mark, _ in passed] == [data for _, data in passed]
+    assert len(shelf().read(str(one))) == 2
+
+
 def test_every_mark_is_there_after_a_restart(reopen: Open) -> None:
     journal = reopen()
     one = accept(journal)

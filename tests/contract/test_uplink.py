@@ -65,18 +65,31 @@ def test_a_node_cannot_settle_the_job_of_another(world: BusWorld) -> None:
     assert world.state(claim.job) == "started"
 
 
+def test_an_order_comes_with_the_news_when_it_is_asked_for(world: BusWorld) -> None:
+    node = world.node(ONE)
+    world.bus.set_beat(ONE, "beat")
+    world.bus.send_controls(ONE, [(1, "control")])
+    assert node.news("0", True).claimed is None
+    world.bus.push_order(ONE, ORDER, "order")
+    assert node.news("0").claimed is None
+    news = node.news("0", True)
+    assert (news.beat, [sent.data for sent in news.controls]) == (b"beat", [b"control"])
+    assert (news.claimed.job, news.claimed.envelope) == (keys.job_id(ONE, ORDER), b"order")
+    assert node.news("0", True).claimed is None and node.claim() is None
+
+
 def test_controls_come_oldest_first_behind_a_cursor(world: BusWorld) -> None:
     node = world.node(ONE)
-    assert node.controls("0") == []
+    assert node.news("0").controls == []
     for seq in (1, 2, 3):
-        world.bus.send_control(ONE, seq, f"control {seq}")
-    world.bus.send_control(TWO, 1, "for two")
-    sent = node.controls("0")
+        world.bus.send_controls(ONE, [(seq, f"control {seq}")])
+    world.bus.send_controls(TWO, [(1, "for two")])
+    sent = node.news("0").controls
     assert [message.data for message in sent] == [b"control 1", b"control 2", b"control 3"]
-    assert [message.data for message in node.controls(sent[0].entry)] == [b"control 2", b"control 3"]
-    assert node.controls(sent[-1].entry) == []
-    world.bus.send_control(ONE, 4, "control 4")
-    assert [message.data for message in node.controls(sent[-1].entry)] == [b"control 4"]
+    assert [message.data for message in node.news(sent[0].entry).controls] == [b"control 2", b"control 3"]
+    assert node.news(sent[-1].entry).controls == []
+    world.bus.send_controls(ONE, [(4, "control 4")])
+    assert [message.data for message in node.news(sent[-1].entry).controls] == [b"control 4"]
 
 
 def test_what_is_sent_at_once_arrives_in_order(world: BusWorld) -> None:
@@ -89,10 +102,10 @@ def test_what_is_sent_at_once_arrives_in_order(world: BusWorld) -> None:
 
 def test_a_cursor_from_before_a_wipe_hides_nothing(world: BusWorld) -> None:
     node = world.node(ONE)
-    world.bus.send_control(ONE, 1, "control 1")
+    world.bus.send_controls(ONE, [(1, "control 1")])
     world.wipe()
-    world.bus.send_control(ONE, 1, "control 1 again")
-    assert [message.data for message in node.controls("99999999999999-7")] == [b"control 1 again"]
+    world.bus.send_controls(ONE, [(1, "control 1 again")])
+    assert [message.data for message in node.news("99999999999999-7").controls] == [b"control 1 again"]
 
 
 def test_a_hint_comes_with_orders_and_controls_of_ones_own(world: BusWorld) -> None:
@@ -104,9 +117,9 @@ def test_a_hint_comes_with_orders_and_controls_of_ones_own(world: BusWorld) -> N
     world.bus.push_order(ONE, ORDER, "order")
     assert node.hinted(world.settle_ms) is True
     assert node.hinted(0) is False
-    world.bus.send_control(ONE, 1, "control")
+    world.bus.send_controls(ONE, [(1, "control")])
     assert node.hinted(world.settle_ms) is True
-    world.bus.send_control(TWO, 1, "control")
+    world.bus.send_controls(TWO, [(1, "control")])
     world.bus.set_beat(TWO, "beat")
     assert node.hinted(0) is False
 
@@ -117,8 +130,7 @@ def test_a_link_that_is_down_says_so_and_comes_back(world: BusWorld) -> None:
     world.cut(ONE, True)
     calls = [
         node.claim,
-        node.beat,
-        lambda: node.controls("0"),
+        lambda: node.news("0"),
         lambda: node.send("event"),
         lambda: node.set_heartbeat("heart"),
         lambda: node.settle_job(keys.job_id(ONE, ORDER), True, ""),

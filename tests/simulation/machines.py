@@ -25,7 +25,7 @@ from node_agent.memory import (
     Tripping,
     Tripwire,
 )
-from node_agent.ports import Claimed, LinkDown, Sent
+from node_agent.ports import Claimed, LinkDown, News, Sent
 from node_agent.publish import Speaker
 from node_agent.spool import Running
 from node_agent.tempo import Tempo
@@ -36,7 +36,7 @@ from pancode.adapters.memory_bus import MemoryRedis, NodeShapes
 from pancode.domain.records import Node
 from tests.simulation.desk import FLEET
 
-SHAPES = NodeShapes(LinkDown, Claimed, Sent)
+SHAPES = NodeShapes(LinkDown, Claimed, Sent, News)
 TEMPO = Tempo(inventory_ms=60_000, publish_most_ms=20_000)
 
 

@@ -126,10 +126,11 @@ class RedisBus:
 
     # -- messages -------------------------------------------------------------------------------------------
 
-    def send_control(self, tag: str, seq: int, envelope: str) -> None:
-        with self._doing("send_control") as client, client.pipeline(transaction=False) as pipe:
-            entry = {"e": envelope, "seq": seq}
-            pipe.xadd(keys.down_stream(tag), entry, maxlen=self._tempo.down_cap, approximate=False)
+    def send_controls(self, tag: str, messages: Sequence[tuple[int, str]]) -> None:
+        with self._doing("send_controls") as client, client.pipeline(transaction=False) as pipe:
+            for seq, envelope in messages:
+                entry = {"e": envelope, "seq": seq}
+                pipe.xadd(keys.down_stream(tag), entry, maxlen=self._tempo.down_cap, approximate=False)
             pipe.publish(keys.hint_channel(tag), "1")
             pipe.execute()
 
@@ -139,11 +140,15 @@ class RedisBus:
             both.publish(keys.hint_channel(tag), "1")
             both.execute()
 
-    def heartbeat(self, tag: str) -> bytes | None:
-        with self._doing("heartbeat") as client:
-            # A node writes this: what is longer than any heartbeat is cut, and its signature will not hold.
-            found: bytes = client.getrange(keys.heartbeat_key(tag), 0, HEARTBEAT_CAP)
-        return found or None
+    def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
+        if not tags:
+            return {}
+        with self._doing("heartbeats") as client, client.pipeline(transaction=False) as pipe:
+            for tag in tags:
+                # A node writes this: what is longer than any heartbeat is cut, and is not believed.
+                pipe.getrange(keys.heartbeat_key(tag), 0, HEARTBEAT_CAP)
+            found = pipe.execute()
+        return {tag: data for tag, data in zip(tags, found, strict=True) if data}
 
     def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:
         if not tags or limit < 1:

@@ -84,14 +84,14 @@ class ProcessWorld(NodeWorld):
             self.bus.push_order(TAG, one, claimed.envelope.decode())
             self._pushed += 1
         for sent in up.told[self._told :]:
-            self.bus.send_control(TAG, self._told + 1, sent.data.decode())
+            self.bus.send_controls(TAG, [(self._told + 1, sent.data.decode())])
             self._told += 1
         if up.pulse is not None and up.pulse != self._pulse:
             self.bus.set_beat(TAG, up.pulse.decode())
             self._pulse = up.pulse
 
     def _up(self) -> None:
-        heard = self.bus.heartbeat(TAG)
+        heard = self.bus.heartbeats([TAG]).get(TAG)
         self.uplink.heartbeat = None if heard is None else heard.decode()
         messages = self.bus.read_up([TAG], 100, 1)
         self.uplink.sent.extend(message.data.decode() for message in messages)

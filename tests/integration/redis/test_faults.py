@@ -51,7 +51,7 @@ def test_killed_server_comes_back_with_everything(valkey_site: Site) -> None:
     site, node = valkey_site, valkey_site.uplink()
     for number in range(50):
         site.bus.push_order(TAG, identity(number), f"order {number}")
-        site.bus.send_control(TAG, number, f"control {number}")
+        site.bus.send_controls(TAG, [(number, f"control {number}")])
         node.send(f"event {number}")
     assert node.claim() is not None
     node.set_heartbeat("heart")
@@ -65,8 +65,8 @@ def test_killed_server_comes_back_with_everything(valkey_site: Site) -> None:
     site.server.start()
     site.bus.admit_node(TAG, PASSWORD)  # as `mend` does: the scripts of nodes are gone with the process
     assert len(site.bus.read_up([TAG], 100, 0)) == 50
-    assert len(node.controls("0")) == 50
-    assert site.bus.heartbeat(TAG) == b"heart"
+    assert len(node.news("0").controls) == 50
+    assert site.bus.heartbeats([TAG]) == {TAG: b"heart"}
     claims = []
     while claim := node.claim():
         claims.append(claim.envelope)
@@ -86,7 +86,7 @@ def test_hints_come_back_with_the_server(site: Site) -> None:
     assert wait_until(CLOCK, 10_000, lambda: node.hinted(100))
     while node.hinted(100):
         pass
-    site.bus.send_control(TAG, 1, "control")
+    site.bus.send_controls(TAG, [(1, "control")])
     assert node.hinted(2_000) is True
 
 
@@ -114,7 +114,7 @@ def test_a_wiped_server_is_filled_again(site: Site) -> None:
     node.settle_job(claim.job, True, "")
     node.set_heartbeat("heart")
     node.send("receipt")
-    assert site.bus.heartbeat(TAG) == b"heart"
+    assert site.bus.heartbeats([TAG]) == {TAG: b"heart"}
     assert [message.data for message in site.bus.read_up([TAG], 5, 0)] == [b"receipt"]
     assert site.admin.smembers("rq:workers") == {f"rq:worker:{TAG}".encode()}
     assert not list(site.admin.scan_iter(match="rq:job:*")), "a settled job came back to life"
@@ -167,7 +167,7 @@ def test_a_half_open_link_is_noticed_and_replaced(valkey_site: Site, link: Link)
     assert wait_until(CLOCK, 10_000, lambda: node.hinted(100)), "it stayed deaf"
     while node.hinted(100):
         pass
-    site.bus.send_control(TAG, 1, "control")
+    site.bus.send_controls(TAG, [(1, "control")])
     assert node.hinted(2_000) is True
 
 
@@ -180,7 +180,7 @@ def test_an_ear_gone_deaf_is_noticed_without_any_command(valkey_site: Site, link
     assert CLOCK.mono_ms() - begun >= 300
     while node.hinted(100):
         pass
-    site.bus.send_control(TAG, 1, "control")
+    site.bus.send_controls(TAG, [(1, "control")])
     assert node.hinted(2_000) is True
 
 

@@ -150,8 +150,8 @@ def fill(site: Site) -> None:
     site.bus.push_order(OTHER, THEIRS, "order")
     site.bus.set_beat(TAG, "beat")
     site.bus.set_beat(OTHER, "beat")
-    site.bus.send_control(TAG, 1, "control")
-    site.bus.send_control(OTHER, 1, "control")
+    site.bus.send_controls(TAG, [(1, "control")])
+    site.bus.send_controls(OTHER, [(1, "control")])
     site.admin.rpush(POOL, "ticket_r-0001_1")
 
 
@@ -182,9 +182,9 @@ def test_a_node_needs_nothing_that_it_has_not(site: Site) -> None:
     node.settle_job(again.job, False, "no")
     node.send("event")
     node.set_heartbeat("heart")
-    assert node.beat() == b"beat"
-    assert [sent.data for sent in node.controls("0")] == [b"control"]
-    site.bus.send_control(TAG, 2, "control")
+    assert node.news("0").beat == b"beat"
+    assert [sent.data for sent in node.news("0").controls] == [b"control"]
+    site.bus.send_controls(TAG, [(2, "control")])
     assert node.hinted(2_000)
     assert site.admin.acl_log() == []
 
@@ -229,7 +229,7 @@ def test_admitting_again_disturbs_nobody(site: Site) -> None:
     assert node.hinted(50) and client.ping()
     ear = node._ear._pubsub
     site.bus.admit_node(TAG, PASSWORD)
-    site.bus.send_control(TAG, 1, "control")
+    site.bus.send_controls(TAG, [(1, "control")])
     while not node.hinted(2_000):
         pytest.fail("the ear went deaf")
     assert node._ear._pubsub is ear and client.ping() and node.claim() is None

@@ -27,6 +27,7 @@ NAME = str(identity())
 def test_slots_by_the_coordinator() -> None:
     stage = running()
     stage.tell(SetSlots(slots=0))
+    stage.agent.tick()
     stage.push(order_of(identity=identity(run="r-other")))
     stage.go(10_000)
     assert len(stage.uplink.queue) == 1 and len(stage.journal.live()) == 1  # nobody running is ended

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from node_agent.durable import from_json
 from node_agent.memory import Crash, Script, Tripwire
 from node_agent.wire.control import Stop
 from node_agent.wire.event import Interrupting, Marked, Refused, Revoked
@@ -14,7 +15,7 @@ from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import Limits, Order, Workspace
 from node_agent.wire.policy import Safety
-from tests.unit.node_agent.stage import RUN, Stage, gates, identity, order_of
+from tests.unit.node_agent.stage import Stage, gates, identity, order_of
 
 NAME = str(identity())
 SETUP, WORK, GATES = (f"/journal/{NAME}/{phase}" for phase in ("set-up", "work", "gates"))
@@ -81,9 +82,19 @@ def test_a_whole_run() -> None:
     marks = [body.mark for body in stage.bodies() if isinstance(body, Marked)]
     assert marks == [Mark(m) for m in "accepted prepared spawned exited committed gated pushed".split()]
     assert claims.last_event == max(seq for name, seq in stage.events if name == NAME)
-    assert stage.uplink.settled[f"{stage.agent.world.node.tag}_{RUN}_1_1"] == (True, "")
+    assert stage.uplink.settled == {}, "the coordinator closes the job when it acknowledges"
     assert stage.host.trees == {} and stage.host.homes == {}
     assert stage.host.spawns == [SETUP, WORK, GATES]
+
+
+def test_steps_without_work_are_told_and_not_each_written() -> None:
+    stage = run(Script(), workspace=Workspace(kind="none"))
+    marks = [body.mark for body in stage.bodies() if isinstance(body, Marked)]
+    assert marks == [Mark(m) for m in "accepted prepared spawned exited committed gated pushed".split()]
+    written = [from_json(raw) for raw in stage.shelf.read(NAME)]
+    (end,) = [record for record in written if record.get("m") == Mark.GATED.value]
+    assert [mark for mark, _ in end["p"]] == ["exited", "committed"]
+    assert stage.claims[NAME].outcome is Outcome.DONE and stage.claims[NAME].change == "none"
 
 
 def test_what_set_up_leaves_is_not_the_agents() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from node_agent.ports import Claimed, LinkDown, Sent, Uplink
+from node_agent.ports import Claimed, LinkDown, News, Sent, Uplink
 from node_agent.wire.identity import AttemptId
 from pancode.adapters.memory_bus import DOWN_CAP, Fault, MemoryBus, MemoryLinkDown, MemoryRedis, NodeShapes
 from pancode.errors import UnavailableError
@@ -53,7 +53,7 @@ def test_a_call_whose_answer_was_lost_was_done() -> None:
 def test_a_claim_whose_answer_was_lost_is_answered_by_the_next_one() -> None:
     redis, bus = store()
     bus.push_order(TAG, ORDER, "order")
-    node: Uplink = redis.uplink(TAG, NodeShapes(LinkDown, Claimed, Sent))
+    node: Uplink = redis.uplink(TAG, NodeShapes(LinkDown, Claimed, Sent, News))
     redis.fault = at("claim", Fault.AFTER)
     with pytest.raises(LinkDown):
         node.claim()
@@ -102,8 +102,8 @@ def test_one_node_can_be_cut_off_alone() -> None:
     bus.admit_node("f0e1d2c3b4", "secret")
     redis.cut.add(TAG)
     with pytest.raises(MemoryLinkDown):
-        redis.uplink(TAG).beat()
-    assert redis.uplink("f0e1d2c3b4").beat() is None
+        redis.uplink(TAG).news("0")
+    assert redis.uplink("f0e1d2c3b4").news("0").beat is None
     bus.set_beat(TAG, "beat")
 
 
@@ -115,7 +115,7 @@ def test_waiting_is_what_the_simulation_makes_of_it() -> None:
     node = redis.uplink(TAG)
     assert bus.read_up([TAG], 1, 250) == []
     assert node.hinted(100) is False
-    redis.wait = lambda _ms: bus.send_control(TAG, 1, "control")
+    redis.wait = lambda _ms: bus.send_controls(TAG, [(1, "control")])
     assert node.hinted(100) is True
     node.send("event")
     assert len(bus.read_up([TAG], 1, 999)) == 1
@@ -125,6 +125,6 @@ def test_waiting_is_what_the_simulation_makes_of_it() -> None:
 def test_a_full_stream_loses_its_oldest() -> None:
     redis, bus = store()
     for number in range(DOWN_CAP + 3):
-        bus.send_control(TAG, number, str(number))
-    sent = redis.uplink(TAG).controls("0")
+        bus.send_controls(TAG, [(number, str(number))])
+    sent = redis.uplink(TAG).news("0").controls
     assert len(sent) == DOWN_CAP and sent[0].data == b"3"

@@ -184,7 +184,7 @@ class Puppet:
         )
 
     def beat(self) -> Beat | None:
-        data = self.uplink.beat()
+        data = self.uplink.news("0").beat
         keys = {self.desk.key.public.keyid: self.desk.key.public}
         return open_as(Beat, parse_envelope(data), keys) if data else None
 
@@ -294,7 +294,7 @@ class Puppet:
     def controls(self) -> list[Control]:
         """New control messages, each once, in order."""
         keys = {self.desk.key.public.keyid: self.desk.key.public}
-        found = [open_as(Control, parse_envelope(s.data), keys) for s in self.uplink.controls("0")]
+        found = [open_as(Control, parse_envelope(s.data), keys) for s in self.uplink.news("0").controls]
         fresh = {c.seq: c for c in found if c.seq > self.control_seen}
         if fresh:
             self.control_seen = max(fresh)
