@@ -196,6 +196,13 @@ def _true_reason(world: World, tx: Transaction, run: Run) -> None:
             _true_of_node(world, tx, run, part)
 
 
+def _barely_silent(world: World, node: Node) -> bool:
+    """Two beats of five seconds, each seen a step of three late, are a little more than an ask is valid."""
+    assert world.desk.plane is not None
+    silent = world.desk.plane.core.view_of(node).silent_ms or 0
+    return silent <= world.desk.rules.deadlines.ask_ms + max(world.kind.paces)
+
+
 def _fits(world: World, tx: Transaction, run: Run) -> bool:
     assert world.desk.plane is not None
     core = world.desk.plane.core
@@ -219,5 +226,6 @@ def _true_of_node(world: World, tx: Transaction, run: Run, part: str) -> None:
         must(contact < 40_000, f"{run.id} says {part} after {contact} ms of contact")
     elif said == "has not asked for work yet":
         fresh = world.truth.contact_ms[name] < 30_000
-        must(fresh or world.kind.name != "calm", f"{run.id} says {part} in calm weather")
+        calm = world.kind.name == "calm" and not fresh
+        must(not calm or _barely_silent(world, node), f"{run.id} says {part} in calm weather")
     must(said != "is free", f"{run.id} waits although {part}")
