@@ -21,9 +21,10 @@ from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.hello import Hello
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import Inventory
+from node_agent.wire.model import WireModel
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
-from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Envelope, Message, WireModel
+from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Envelope, Message
 from pancode.adapters.redis_bus.rights import node_rules
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests/contract/golden/wire"
@@ -141,7 +142,8 @@ def _inner_models() -> list[type[BaseModel]]:
                     found[inner] = None
                     visit(inner)
 
-    for message in (Envelope, *MESSAGES):
+    every: tuple[type[BaseModel], ...] = (Envelope, *MESSAGES)
+    for message in every:
         visit(message)
     return list(found)
 
