@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from node_agent.wire.clock import FleetTime
+from node_agent.wire.folders import Folders
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import (
     CommitId,
@@ -85,6 +86,8 @@ class Order(Message):
     policy: Policy
     workspace: Workspace
     setup: tuple[Argv, ...] = ()
+    cache: Folders = ()
+    """Folders that `setup` makes and the node may keep for later attempts, below the checkout's top."""
     gates: tuple[Gate, ...] = ()
     limits: Limits
     env: tuple[str, ...] = ()

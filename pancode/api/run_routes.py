@@ -57,6 +57,7 @@ def _plan(resolution: Resolution) -> dict[str, Any]:
         "workspace": resolution.workspace,
         "project": resolution.project,
         "setup": [list(argv) for argv in resolution.setup],
+        "cache": list(resolution.cache),
         "verify": [list(argv) for argv in resolution.gates],
         "limits": resolution.limits.plain(),
         "nodes": nodes,

@@ -36,7 +36,7 @@ def _told(kind: type[BaseModel], errors: list[ErrorDetails], origin: Callable[[s
             f"{place}: unknown key {path}", why=f"{group or 'the file'} has no {key}{others}", fix=fix
         )
     said = error["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(error["input"], dict | list) else f" {error['input']!r}"
+    shown = "" if isinstance(error["input"], dict | list | tuple) else f" {error['input']!r}"
     return ConfigError(f"{place}: {path}:{shown} does not fit", why=f"{said}{others}", fix=f"correct {path}")
 
 

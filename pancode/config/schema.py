@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from node_agent.wire.policy import Mode, Safety
-from pancode.config.values import Commands, Duration, Money, Names, Size
+from pancode.config.values import Commands, Duration, FolderNames, Money, Names, Size
 from pancode.domain.agents import DEFAULT_AGENT
 from pancode.domain.request import Defaults, Project
 from pancode.errors import ConfigError
@@ -95,7 +95,7 @@ class Timing(Part):
 
 
 class Settings(Part):
-    """All settings. The last four are a repository's own."""
+    """All settings. The last five are a repository's own."""
 
     budget: Budget = Budget()
     dispatch: Dispatch = Dispatch()
@@ -106,6 +106,7 @@ class Settings(Part):
     allow: Allow = Allow()
     timing: Timing = Timing()
     setup: Commands = ()
+    cache: FolderNames = ()
     verify: Commands = ()
     env: Names = ()
     secrets: Names = ()
@@ -132,7 +133,9 @@ class Settings(Part):
         """The repository's own part, as resolution takes it. ConfigError for a name that was not allowed."""
         self._check_allowed("env", self.env, self.allow.env)
         self._check_allowed("secrets", self.secrets, self.allow.secrets)
-        return Project(setup=self.setup, verify=self.verify, env=self.env, secrets=self.secrets)
+        return Project(
+            setup=self.setup, cache=self.cache, verify=self.verify, env=self.env, secrets=self.secrets
+        )
 
     def _check_allowed(self, key: str, asked: Names, allowed: Names) -> None:
         """A repository is a stranger: its set-up and gates run with what it asks for."""
@@ -146,7 +149,7 @@ class Settings(Part):
             )
 
 
-OWN_OF_PROJECT = ("setup", "verify", "env", "secrets")
+OWN_OF_PROJECT = ("setup", "cache", "verify", "env", "secrets")
 PROJECT_KEYS = (
     *OWN_OF_PROJECT,
     "dispatch.agent",

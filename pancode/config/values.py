@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from node_agent.wire.folders import Folders
 from pancode.domain.words import split_words
 from pancode.errors import UsageError
 
@@ -84,3 +85,4 @@ Command = Annotated[
     tuple[Annotated[str, Field(min_length=0)], ...], BeforeValidator(_command), Field(min_length=1)
 ]
 Commands = Annotated[tuple[Command, ...], BeforeValidator(_listed)]
+FolderNames = Annotated[Folders, BeforeValidator(_listed)]

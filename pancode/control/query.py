@@ -188,6 +188,7 @@ def _details(run: Run) -> Json:
         "project": run.project,
         "workspace": dict(run.workspace),
         "setup": [list(argv) for argv in run.setup],
+        "cache": list(run.cache),
         "verify": [str(gate["name"]) for gate in run.gates],
         "gates": list(result.get("gates") or ()),
         "limits": dict(run.limits),

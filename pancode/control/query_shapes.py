@@ -54,6 +54,7 @@ class RunDetail(RunShape):
     project: str | None
     workspace: Json
     setup: list[list[str]]
+    cache: list[str]
     verify: list[str]
     gates: list[Json]
     limits: Json

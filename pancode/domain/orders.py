@@ -52,6 +52,7 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         policy=compile_policy(run.safety, run.read_only, run.told_only),
         workspace=Workspace.model_validate(run.workspace),
         setup=tuple(tuple(argv) for argv in run.setup),
+        cache=tuple(run.cache),
         gates=tuple(_gate(g) for g in run.gates),
         limits=limits_of(run.limits),
         env=tuple(run.env),

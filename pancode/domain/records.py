@@ -131,6 +131,7 @@ class Run(Record):
     workspace: dict[str, object]
     """Wire form of node_agent.wire.order.Workspace."""
     setup: tuple[tuple[str, ...], ...]
+    cache: tuple[str, ...]
     gates: tuple[dict[str, object], ...]
     limits: dict[str, object]
     env: tuple[str, ...]

@@ -70,6 +70,8 @@ class Project:
     """What the repository's own pancode.yaml says. Commands are argument lists."""
 
     setup: tuple[tuple[str, ...], ...] = ()
+    cache: tuple[str, ...] = ()
+    """Folders that `setup` makes, for the node to keep."""
     verify: tuple[tuple[str, ...], ...] = ()
     env: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()

@@ -55,6 +55,7 @@ class Resolution:
     prompt: str
     limits: RunLimits
     setup: tuple[tuple[str, ...], ...]
+    cache: tuple[str, ...]
     gates: tuple[tuple[str, ...], ...]
     workspace: str
     candidates: tuple[Candidate, ...]
@@ -92,6 +93,7 @@ class Resolution:
             project=self.project,
             workspace=workspace,
             setup=self.setup,
+            cache=self.cache,
             gates=tuple({"name": " ".join(argv), "argv": list(argv)} for argv in self.gates),
             limits=self.limits.plain(),
             env=self.env,
@@ -156,6 +158,7 @@ def _put_together(
         prompt="" if runtime.own else compile_prompt(agent, mode, safety),
         limits=limits,
         setup=project.setup if workspace == "git" else (),
+        cache=project.cache if workspace == "git" else (),
         gates=gates,
         workspace=workspace,
         candidates=candidates(catalogue.nodes, request.node, request.require, runtime.name),

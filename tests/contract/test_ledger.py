@@ -56,6 +56,7 @@ RUN = Run(
     project="/home/ana/shop",
     workspace={"kind": "git", "base": None, "nested": [1, {"a": True}]},
     setup=(("npm", "ci"), ("make",)),
+    cache=("node_modules", "web/node_modules"),
     gates=({"name": "pytest -q", "argv": ["pytest", "-q"]},),
     limits={"wall_ms": 1, "usd": "0.75"},
     env=(),

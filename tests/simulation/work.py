@@ -74,6 +74,7 @@ def a_run(w: World, run_id: str) -> Run:
         "project": None,
         "workspace": workspace if git else {"kind": "none"},
         "setup": (("setup",),) if r.random() < 0.2 else (),
+        "cache": ("node_modules",),
         "gates": ({"name": "verify", "argv": ["check"]},) if r.random() < 0.5 else (),
         "limits": {"wall_ms": 3_600_000, "idle_ms": 600_000, "output_bytes": 1 << 20, "usd": "1.00"},
         "env": (),

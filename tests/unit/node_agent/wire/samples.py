@@ -44,6 +44,7 @@ def order() -> Order:
         policy=compile_policy(Safety.AUTO_EDIT, read_only=False),
         workspace=Workspace(kind="git", repo="demo-1234", base="a" * 40, snapshot="b" * 40),
         setup=(("make", "setup"),),
+        cache=("node_modules",),
         gates=(Gate(name="verify", argv=("pytest", "-q")),),
         limits=Limits(wall_ms=60_000, idle_ms=30_000, output_bytes=1_000, tokens=10, usd=Decimal("0.75")),
         env=("LANG",),

@@ -111,6 +111,7 @@ def test_the_project_speaks_for_itself(loaded: Load) -> None:
     found = loaded(
         project="""
 setup: [npm ci, [sh, -euc, "make | tee log"]]
+cache: [node_modules, web/.venv]
 verify:
   - pytest -q -k 'not slow'
 env: [LANG]
@@ -121,6 +122,7 @@ dispatch: {agent: scout, on_lost: retry, max_attempts: 2}
     )
     assert found.settings.project() == Project(
         setup=(("npm", "ci"), ("sh", "-euc", "make | tee log")),
+        cache=("node_modules", "web/.venv"),
         verify=(("pytest", "-q", "-k", "not slow"),),
         env=("LANG",),
         secrets=("API_KEY",),
@@ -156,7 +158,7 @@ def test_a_repository_may_not_set_what_is_the_owners(loaded: Load, places: Place
     [
         ("budget:\n  cieling: 5", "pancode.yaml:2: unknown key budget.cieling", "did you mean ceiling?"),
         ("bugdet:\n  ceiling: 5", "pancode.yaml:1: unknown key bugdet", "did you mean budget?"),
-        ("zzz: 1", "unknown key zzz", "known are allow, budget, dispatch"),
+        ("zzz: 1", "unknown key zzz", "known are allow, budget, cache, dispatch"),
         ("nodes:\n  slots: many", "pancode.yaml:2: nodes.slots: 'many' does not fit", "correct nodes.slots"),
         ("nodes:\n  slots: '4'", "nodes.slots: '4' does not fit", "correct"),
         ("nodes:\n  slots: true", "nodes.slots: True does not fit", "correct"),
@@ -180,6 +182,8 @@ def test_a_repository_may_not_set_what_is_the_owners(loaded: Load, places: Place
         ("verify: make", "verify: 'make' does not fit", "correct"),
         ("verify: [[]]", "verify.0: does not fit", "correct"),
         ("setup:\n  - [npm, 1]", "pancode.yaml:2: setup.0.1: 1 does not fit", "correct"),
+        ("cache:\n  - lib\n  - ../lib", "pancode.yaml:3: cache.1: '../lib' does not fit", "correct cache.1"),
+        ("cache: [a, a/b]", "pancode.yaml:1: cache: does not fit", "correct cache"),
         ("env: ['A B']", "env.0: 'A B' does not fit", "correct"),
         ("redis: {url: 'http://x'}", "redis.url: 'http://x' does not fit", "correct"),
         (

@@ -153,6 +153,7 @@ def a_run(run: str, wall_ms: int, usd: Decimal, **changes: Any) -> Run:
         "project": None,
         "workspace": {"kind": "none"},
         "setup": (),
+        "cache": (),
         "gates": (),
         "limits": {"wall_ms": 60_000, "idle_ms": 60_000, "output_bytes": 1_000_000},
         "env": (),

@@ -96,7 +96,9 @@ def test_the_estimate(options: dict[str, Any], estimate: str) -> None:
 
 
 def test_gates_and_setup_of_the_project_and_of_the_request() -> None:
-    project = Project(setup=(("npm", "ci"),), verify=(("make", "check"),), env=("LANG",), secrets=("KEY",))
+    project = Project(
+        setup=(("npm", "ci"),), cache=("lib",), verify=(("make", "check"),), env=("LANG",), secrets=("KEY",)
+    )
     settings = {"project": project}
     assert resolved(settings=settings).gates == (("make", "check"),)
     assert resolved(settings=settings, verify=("pytest -q", "ruff check .")).gates == (
@@ -105,8 +107,9 @@ def test_gates_and_setup_of_the_project_and_of_the_request() -> None:
     )
     assert resolved(settings=settings, verify=()).gates == ()
     none = resolved(settings=settings, workspace="none")
-    assert (none.gates, none.setup, none.project) == ((), (), None)
-    assert resolved(settings=settings).setup == (("npm", "ci"),)
+    assert (none.gates, none.setup, none.cache, none.project) == ((), (), (), None)
+    found = resolved(settings=settings)
+    assert (found.setup, found.cache) == ((("npm", "ci"),), ("lib",))
 
 
 def test_outside_a_repository_the_workspace_is_none() -> None:

@@ -1,0 +1,36 @@
+"""Decides which folders of a checkout a repository may name: relative, plainly written, inside, apart."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+MAX_FOLDERS, MAX_LENGTH = 16, 200
+
+
+def checked_folder(text: str) -> str:
+    """The name of a folder below the checkout's top; ValueError that says what is wrong with it."""
+    if not text.isprintable() or not 0 < len(text) <= MAX_LENGTH:
+        raise ValueError(f"a folder's name has 1 to {MAX_LENGTH} printable characters")
+    parts = text.split("/")
+    if parts[0] == "" or parts[0] == "~":
+        raise ValueError(f"{text!r} is not below the repository's top: write it as in `node_modules`")
+    if not {"", ".", ".."}.isdisjoint(parts):
+        raise ValueError(f"{text!r} is not written plainly: no `.`, no `..`, no / twice or at the end")
+    if ".git" in (part.lower() for part in parts):
+        raise ValueError(f"{text!r} is git's own")
+    return text
+
+
+def _apart(folders: tuple[str, ...]) -> tuple[str, ...]:
+    for one, other in combinations(sorted(folders), 2):
+        if one == other or other.startswith(one + "/"):
+            raise ValueError(f"{other!r} is named twice, as {one!r} is named too")
+    return folders
+
+
+Folder = Annotated[str, AfterValidator(checked_folder)]
+Folders = Annotated[tuple[Folder, ...], Field(max_length=MAX_FOLDERS), AfterValidator(_apart)]
+"""Folders that do not lie in one another."""

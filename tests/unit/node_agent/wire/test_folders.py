@@ -1,0 +1,48 @@
+"""Folders that a repository names: below its top, plainly written, apart from one another."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from node_agent.accept import Refuse, open_order
+from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.folders import MAX_FOLDERS, Folders, checked_folder
+from tests.unit.node_agent.wire.samples import KEY, order
+
+FOLDERS: TypeAdapter[tuple[str, ...]] = TypeAdapter(Folders)
+
+
+@pytest.mark.parametrize(
+    "name", ["node_modules", ".venv", "web/node_modules", "a b", "…", "..a", "git", ".gitx"]
+)
+def test_plain_names(name: str) -> None:
+    assert checked_folder(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "/", "/etc", "a/", "a//b", "./a", "a/..", "../a", "a/../b", "a/./b", "~", "~/a"]
+    + [".git", ".GIT/hooks", "a/.git", "a\nb", "a\0b", "\udcff", "x" * 201],
+)
+def test_what_is_none(name: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        checked_folder(name)
+
+
+@pytest.mark.parametrize("cache", [("../x",), ("/etc",), (".git/hooks",), ("a", "a/b")])
+def test_an_order_that_names_another_is_refused_by_the_node(cache: tuple[str, ...]) -> None:
+    """However well it is signed."""
+    envelope = order().model_copy(update={"cache": cache}).signed(KEY)
+    refused = open_order(envelope.model_dump_json().encode(), {KEY.public.keyid: KEY.public})
+    assert isinstance(refused, Refuse) and refused.why is OrderRefusal.BAD_ENVELOPE
+    assert "cache" in refused.detail
+
+
+def test_folders_lie_apart() -> None:
+    assert FOLDERS.validate_python(("ab", "a", "b/c", "b/d")) == ("ab", "a", "b/c", "b/d")
+    for together in (("a", "a"), ("a/b", "a"), ("a", "b", "a/b/c")):
+        with pytest.raises(ValidationError, match="named twice"):
+            FOLDERS.validate_python(together)
+    with pytest.raises(ValidationError):
+        FOLDERS.validate_python(tuple(map(str, range(MAX_FOLDERS + 1))))
