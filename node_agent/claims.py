@@ -94,10 +94,11 @@ def claims_of(node: Self, order: Order, entry: Entry, prompt_digest: str, now: N
 
 
 def findings_of(entry: Entry) -> tuple[str, ...]:
-    """What every step found, in the order of the marks, each once."""
+    """What every step found, in the order of the marks, and then what lay between them, each once."""
     seen: dict[str, None] = {}
     for left in entry.data.values():
         seen.update(dict.fromkeys(left.get("findings", ())))
+    seen.update(dict.fromkeys(entry.findings))
     return tuple(seen)
 
 

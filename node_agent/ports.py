@@ -225,6 +225,15 @@ class Guide:
     findings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """`key`: what set-up's folders are kept under; None when they are not. `restored`: they lie there now."""
+
+    key: str | None
+    restored: bool = False
+    findings: tuple[str, ...] = ()
+
+
 class Workspaces(Protocol):
     """The files that an attempt works on. Raises LinkDown or StepFailed (WORKSPACE, DISK_FULL, DEPOT).
 
@@ -240,6 +249,21 @@ class Workspaces(Protocol):
 
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
         """What the repository says to agents; None when it says nothing. Before anything of the run ran."""
+
+    def put_back(self, order: Order, log: Path) -> PutBack:
+        """Copy what an earlier set-up of the same making left, and say so in the log; or nothing lies there.
+
+        Before anything of the attempt ran; may be repeated until then.
+        """
+
+    def keep(self, order: Order, key: str) -> tuple[str, ...]:
+        """Keep copies of set-up's folders for later attempts. Why not, in words for a person; () when kept.
+
+        After a set-up that ended well, while no process of the attempt lives. Raises nothing.
+        """
+
+    def trim(self, now_ms: int) -> None:
+        """Let go of what was kept and not used for long, and of what crashes left. `now_ms`: wall clock."""
 
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
         """Take down how set-up left the files, and name that. Only while no process of the attempt lives."""

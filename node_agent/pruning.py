@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from node_agent.ports import LinkDown, StepFailed
 from node_agent.records import Entry, prunable, without_the_old
 from node_agent.wire.order import Order
@@ -16,6 +18,8 @@ def prune(world: World) -> None:
     for entry in journal.entries():
         if prunable(entry, epoch, wall) and _emptied(world, entry):
             journal.forget(entry.identity)
+    with suppress(OSError, StepFailed):
+        world.workspaces.trim(wall)
     journal.set_node(without_the_old(journal.node(), wall))
 
 

@@ -57,6 +57,8 @@ class Note:
     stop: StopNote | None = None
     baseline: str | None = None
     """How the workspace names what set-up left; once it is written, set-up is over and well."""
+    findings: tuple[str, ...] = ()
+    """For the receipt, where there is no mark to hold them."""
     cleaned: bool = False
     lossy: bool = False
     """Only events, and they may be dropped when the disk is full."""
@@ -82,6 +84,8 @@ class Entry:
     """The receipt's number among all of this node."""
     baseline: str | None = None
     """What set-up left, as the workspace names it; None while there is none, or no set-up."""
+    findings: tuple[str, ...] = ()
+    """What was found between two marks."""
     cleaned: bool = False
     damaged: bool = False
     """Part of its records was lost: what they said of processes cannot be relied on."""
@@ -146,6 +150,8 @@ def record_of(note: Note, events: Sequence[tuple[int, str]], wall_ms: int) -> di
         record["s"] = [note.stop.kind.value, note.stop.reason]
     if note.baseline is not None:
         record["b"] = note.baseline
+    if note.findings:
+        record["f"] = list(note.findings)
     if note.cleaned:
         record["c"] = True
     if events:
@@ -184,6 +190,8 @@ def folded(entry: Entry, record: Data) -> Entry:
         entry = replace(entry, stop=StopNote(StopKind(record["s"][0]), record["s"][1]))
     if "b" in record:
         entry = replace(entry, baseline=str(record["b"]))
+    if "f" in record:
+        entry = replace(entry, findings=(*entry.findings, *record["f"]))
     if record.get("c"):
         entry = replace(entry, cleaned=True, data={})
     if record.get("x"):

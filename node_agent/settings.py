@@ -125,7 +125,7 @@ class Home:
 
     def make_folders(self) -> None:
         """Everything that the node agent writes to."""
-        for name in ("run", "journal", "work", "mirrors", "log", "s"):
+        for name in ("run", "journal", "work", "mirrors", "cache", "log", "s"):
             (self.root / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             make_folder(self.root / name)
 

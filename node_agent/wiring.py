@@ -32,6 +32,7 @@ from node_agent.wire.node import Problem
 from node_agent.wire.signing import SigningKey
 from node_agent.workspace.depot_client import DepotClient
 from node_agent.workspace.depot_stream import Address, Door
+from node_agent.workspace.recipe import machine as machine_name
 from node_agent.workspace.workspaces import Workspaces
 from node_agent.world import World
 
@@ -87,7 +88,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
         keys={coordinator.keyid: coordinator},
         journal=journal,
         runner=runner,
-        workspaces=Workspaces(home.root, depot),
+        workspaces=Workspaces(home.root, depot, settings.disk_reserve, machine_name()),
         depot=depot,
         runtimes=NodeRuntimes(around),
         uplink=uplink or _redis(home, settings, clock, ids),

@@ -61,6 +61,12 @@ class MemoryHost:
     """Checkout by attempt; True once an agent worked in it."""
     set_up: set[str] = field(default_factory=set)
     """Attempts whose checkout has what set-up leaves."""
+    lockfile: str | None = "1"
+    """What every repository here has as its lockfile."""
+    cache: dict[str, int] = field(default_factory=dict)
+    """Keys of kept set-ups, and when each was used last."""
+    logs: dict[str, bytes] = field(default_factory=dict)
+    """What was written to set-up's logs, by path."""
     baselines: dict[str, str] = field(default_factory=dict)
     """What was taken down of them, by attempt."""
     homes: dict[str, dict[str, bytes]] = field(default_factory=dict)

@@ -12,14 +12,17 @@ from node_agent.memory.runner import MemoryRunner
 from node_agent.ports import (
     Guide,
     LinkDown,
+    PutBack,
     Result,
     Stamp,
     StepFailed,
 )
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Workspace
+from node_agent.wire.order import Order, Workspace
 from node_agent.wire.receipt import Blob
+
+MOST_ENTRIES, IDLE_MS = 8, 14 * 24 * 3_600_000
 
 
 @dataclass(slots=True)
@@ -58,6 +61,34 @@ class MemoryWorkspaces:
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
         said = self._host.guide
         return None if said is None or workspace.kind == "none" else Guide(said)
+
+    def put_back(self, order: Order, log: Path) -> PutBack:
+        host, name = self._host, str(order.identity)
+        host.set_up.discard(name)
+        host.logs.pop(str(log), None)
+        if order.workspace.kind == "none" or host.lockfile is None:
+            return PutBack(None, findings=("nothing of set-up is cached: there is no lockfile",))
+        recipe = repr((order.workspace.repo, order.setup, order.cache, host.lockfile))
+        key = hashlib.sha256(recipe.encode()).hexdigest()
+        if key not in host.cache or host.full:
+            return PutBack(key)
+        host.cache[key] = host.clock.wall_ms()
+        host.set_up.add(name)
+        host.logs[str(log)] = f"set-up was not run: put back (key {key})\n".encode()
+        return PutBack(key, restored=True)
+
+    def keep(self, order: Order, key: str) -> tuple[str, ...]:
+        if self._host.full:
+            return ("what set-up made is not kept for later attempts: the disk is full",)
+        self._host.cache.setdefault(key, self._host.clock.wall_ms())
+        return ()
+
+    def trim(self, now_ms: int) -> None:
+        oldest_first = sorted(self._host.cache, key=self._host.cache.__getitem__)
+        for key in oldest_first:
+            many = len(self._host.cache) > MOST_ENTRIES
+            if many or self._host.full or now_ms - self._host.cache[key] > IDLE_MS:
+                del self._host.cache[key]
 
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
         if workspace.kind == "none":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.memory.host import MemoryHost, Phase, Script
-from node_agent.plans import GATES, GATES_LOG, OUT, SETUP
+from node_agent.plans import GATES, GATES_LOG, OUT, SETUP, SETUP_LOG
 from node_agent.spool import (
     Ended,
     EndedBy,
@@ -98,10 +98,12 @@ class MemoryRunner:
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
         phase = self._host.phases.get(str(path.parent / "work"))
         if phase is None or phase.boot is None or path.name != OUT:
-            return self._gates_log(path)[offset : offset + limit]
+            return self._other_log(path)[offset : offset + limit]
         return self._script(phase.plan).output[offset : offset + limit]
 
-    def _gates_log(self, path: Path) -> bytes:
+    def _other_log(self, path: Path) -> bytes:
+        if path.name == SETUP_LOG:
+            return self._host.logs.get(str(path), b"")
         phase = self._host.phases.get(str(path.parent / GATES))
         ran = phase is not None and phase.boot is not None and path.name == GATES_LOG
         return b"gates ran\n" if ran else b""

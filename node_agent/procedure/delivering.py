@@ -95,7 +95,7 @@ def clean_up(case: Case) -> Turn:
     if entry.mark is not Mark.ACKNOWLEDGED or why:  # who acknowledged it has closed its job, but an orphan's
         ok = entry.mark is not Mark.REFUSED
         desk.uplink.settle_job(keys.job_id(desk.node.tag, case.identity), ok, why)
-    for phase in (*case.before_gates, case.gates):
+    for phase in case.phases:
         desk.runner.forget(phase)
     if entry.mark is not Mark.REJECTED:
         desk.workspaces.remove(case.identity, case.order.workspace)

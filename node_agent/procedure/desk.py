@@ -107,8 +107,14 @@ class Case:
 
     @property
     def before_gates(self) -> tuple[Path, ...]:
-        """The phases before the gates, in order: without set-up there is no folder for it either."""
-        return (self.setup, self.work) if self.order.setup else (self.work,)
+        """The phases before the gates, in order; set-up is none when there is none, or none is needed."""
+        restored = self.entry.data.get(Mark.PREPARED, {}).get("restored", False)
+        return (self.setup, self.work) if self.order.setup and not restored else (self.work,)
+
+    @property
+    def phases(self) -> tuple[Path, ...]:
+        """Every phase that may have a folder."""
+        return (self.setup, self.work, self.gates)
 
     def record(self, phase: Path) -> ExitRecord | None:
         """How a phase ended; None while it has not."""
@@ -134,7 +140,12 @@ class Case:
         return fault_from_json(self.entry.data.get(self.entry.mark, {}))
 
     def mark(
-        self, mark: Mark, fault: Fault | None, data: Mapping[str, Any] | None = None, *say: EventBody
+        self,
+        mark: Mark,
+        fault: Fault | None,
+        data: Mapping[str, Any] | None = None,
+        *say: EventBody,
+        baseline: str | None = None,
     ) -> Progressed:
         """The next mark, with the fault that is carried on, and the event that tells it.
 
@@ -144,7 +155,8 @@ class Case:
         *passed, (last, its_data) = [(m, {**d, "fault": fault_to_json(fault)}) for m, d in left]
         told = "" if fault is None else f"{fault.kind}: {fault.reason}"[:500]
         words = (*say, *(Marked(mark=each, detail=told) for each, _ in left))
-        self.desk.journal.write(self.identity, Note(last, its_data, tuple(passed), words))
+        note = Note(last, its_data, tuple(passed), words, baseline=baseline)
+        self.desk.journal.write(self.identity, note)
         return Progressed()
 
     def _onward(self, mark: Mark, fault: Fault | None) -> Iterator[tuple[Mark, Data]]:

@@ -49,11 +49,18 @@ def _set_up(case: Case, record: ExitRecord) -> Turn:
     if fault is not None:
         return _never_ran(case, fault)
     try:
+        kept = _kept(case)
         baseline = case.desk.workspaces.baseline(case.identity, case.order.workspace)
     except StepFailed as failed:
         return _never_ran(case, Fault(failed.kind, str(failed)))
-    case.desk.journal.write(case.identity, Note(baseline=baseline))
+    case.desk.journal.write(case.identity, Note(baseline=baseline, findings=kept))
     return Progressed()
+
+
+def _kept(case: Case) -> tuple[str, ...]:
+    """Before the agent can lay its hands on them. The key is of before set-up, which may change lockfiles."""
+    key = case.entry.data.get(Mark.PREPARED, {}).get("cache")
+    return () if key is None else case.desk.workspaces.keep(case.order, key)
 
 
 def _start_agent(case: Case) -> Turn:

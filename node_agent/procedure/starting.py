@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from node_agent.plans import STDIN, setup_plan, work_plan
-from node_agent.ports import Guide, Launch, LinkDown, StepFailed
+from typing import Any
+
+from node_agent.plans import SETUP_LOG, STDIN, setup_plan, work_plan
+from node_agent.ports import Guide, Launch, LinkDown, PutBack, StepFailed
 from node_agent.procedure.desk import Case, Progressed, Turn, Wait, digest_of
 from node_agent.records import Note
 from node_agent.spool import NotStarted, Plan, RunnerError
@@ -21,8 +23,7 @@ def prepare(case: Case) -> Turn:
     try:
         plan, launch, findings = _lay_out(case)
         case.desk.runner.prepare(case.work, plan)
-        if case.order.setup:
-            case.desk.runner.prepare(case.setup, setup_plan(case.order, plan, case.folder))
+        ready, baseline = _set_up(case, plan)
     except LinkDown:
         return unstarted(case, after_wait=True) or Wait(
             "the depot cannot be reached", case.desk.tempo.retry_ms
@@ -32,8 +33,27 @@ def prepare(case: Case) -> Turn:
     except RunnerError as failed:
         return case.mark(Mark.EXITED, runner_fault(failed))
     enforced = [[one.rule, one.how.value] for one in launch.enforced]
-    data = {"enforced": enforced, "version": launch.version, "prompt": digest_of(launch.prompt)}
-    return case.mark(Mark.PREPARED, None, {**data, "findings": list(findings)})
+    data: dict[str, Any] = {
+        "enforced": enforced,
+        "version": launch.version,
+        "prompt": digest_of(launch.prompt),
+        "cache": ready.key,
+        "restored": ready.restored,
+        "findings": [*findings, *ready.findings],
+    }
+    return case.mark(Mark.PREPARED, None, data, baseline=baseline)
+
+
+def _set_up(case: Case, work: Plan) -> tuple[PutBack, str | None]:
+    """What set-up would make is put back and taken down as if it had just ended; or its phase is prepared."""
+    desk, order = case.desk, case.order
+    cached = order.setup and order.cache
+    ready = desk.workspaces.put_back(order, case.folder / SETUP_LOG) if cached else PutBack(None)
+    if ready.restored:
+        return ready, desk.workspaces.baseline(case.identity, order.workspace)
+    if order.setup:
+        desk.runner.prepare(case.setup, setup_plan(order, work, case.folder))
+    return ready, None
 
 
 def spawn(case: Case) -> Turn:

@@ -63,6 +63,11 @@ class Home:
     def mirror(self, repo_id: str) -> Path:
         return self.root / "mirrors" / checked_repo(repo_id)
 
+    @property
+    def cache(self) -> Path:
+        """What set-ups made, kept for later attempts."""
+        return self.root / "cache"
+
     def salvage(self, identity: AttemptId) -> Path:
         return self.root / "salvage" / str(identity)
 

@@ -6,12 +6,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from node_agent.ports import Guide, Stamp
+from node_agent.ports import Guide, PutBack, Stamp
 from node_agent.wire.gitrefs import salvage_ref
 from node_agent.wire.gitsafe import shown
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Workspace
+from node_agent.wire.order import Order, Workspace
 from node_agent.workspace.baseline import NO_WORKSPACE, Baseline, kept, taken_down
+from node_agent.workspace.cache import Cache
 from node_agent.workspace.checkout import Checkouts
 from node_agent.workspace.errors import WorkspaceFailure, translated
 from node_agent.workspace.folders import Home, Places, erase, must_be_folder, write_below
@@ -27,19 +28,24 @@ from node_agent.workspace.result import (
     must_be_commit,
     survey,
 )
+from node_agent.workspace.set_up import SetUps
 
 _NOTHING = ResultCommit("none")
 
 
 class Workspaces:
-    """All workspaces under a node's home (`<home>/{mirrors,work,salvage}`).
+    """All workspaces under a node's home (`<home>/{mirrors,work,salvage,cache}`).
 
     Every method may be called again after a crash at any point. Calls for different attempts may run at once;
     for one attempt its job calls them one after the other, and only while no process of the agent is alive.
     """
 
-    def __init__(self, home: Path, transport: Transport) -> None:
+    def __init__(
+        self, home: Path, transport: Transport, disk_reserve: int = 0, machine: str = "this"
+    ) -> None:
         self._home = Home(home)
+        self._cache = Cache(self._home.cache, disk_reserve)
+        self._set_ups = SetUps(self._home, self._cache, machine)
         self._transport = transport
         self._mirrors = Mirrors(self._home, transport)
         self._checkouts = Checkouts(self._home, self._mirrors)
@@ -70,6 +76,19 @@ class Workspaces:
     def git_dir(self, identity: AttemptId) -> Path:
         """The agent's own repository, outside its tree (for a sandbox to bind read-only)."""
         return self._home.places(identity).git
+
+    @translated("putting back what set-up made")
+    def put_back(self, order: Order, log: Path) -> PutBack:
+        """Copy what an earlier set-up of the same making left, and say so in the log."""
+        return self._set_ups.put_back(order, log)
+
+    def keep(self, order: Order, key: str) -> tuple[str, ...]:
+        """Keep copies of set-up's folders; why not, in words. Raises nothing."""
+        return self._set_ups.keep(order, key)
+
+    def trim(self, now_ms: int) -> None:
+        """Let go of kept folders that were not used for long, and of what crashes left. Idempotent."""
+        self._cache.trim(now_ms)
 
     @translated("baseline of the workspace")
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:

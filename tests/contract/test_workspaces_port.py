@@ -21,11 +21,12 @@ from node_agent.ports import DepotLink, LinkDown, Stamp, StepFailed, Workspaces
 from node_agent.spool import Plan, Step, StepKind
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Workspace
+from node_agent.wire.order import Order, Workspace
 from node_agent.workspace.workspaces import Workspaces as GitWorkspaces
 from pancode.adapters.git.depot import Depot
 from tests.integration.git.depot_world import World
-from tests.integration.git.repos import workspace_of
+from tests.integration.git.repos import snap, workspace_of
+from tests.unit.node_agent.stage import order_of
 
 ONE = AttemptId.parse("r-aaaa.1.1")
 STAMP = Stamp("did it", 1_790_000_000_000)
@@ -47,6 +48,10 @@ class Room:
     """Set-up leaves venv.cfg in the checkout."""
     arrived: Callable[[], str | None]
     """The commit at the attempt's ref in the depot."""
+    lock: Callable[[str], Workspace]
+    """Another lockfile in the repository, and the workspace of a snapshot with it."""
+    log: Callable[[AttemptId], bytes]
+    """What set-up's log of an attempt says."""
 
 
 @pytest.fixture(params=["memory", "git"])
@@ -73,7 +78,17 @@ def _in_memory() -> Iterator[Room]:
     def set_up() -> None:
         host.set_up.add(str(ONE))
 
-    yield Room(spaces, link, git, outputs, work, cut, set_up, lambda: depot.commits.get(str(ONE)))
+    def lock(text: str) -> Workspace:
+        host.lockfile = text
+        return git
+
+    def log(identity: AttemptId) -> bytes:
+        return host.logs.get(str(outputs / str(identity)), b"")
+
+    def arrived() -> str | None:
+        return depot.commits.get(str(ONE))
+
+    yield Room(spaces, link, git, outputs, work, cut, set_up, arrived, lock, log)
 
 
 def _five_bytes(identity: AttemptId) -> Script:
@@ -98,8 +113,19 @@ def _for_real(tmp_path: Path) -> Iterator[Room]:
 
     def set_up() -> None:
         (spaces.tree(ONE) / "venv.cfg").write_text("home = /x\n")
+        (spaces.tree(ONE) / "lib").mkdir(exist_ok=True)
+        (spaces.tree(ONE) / "lib" / "a").write_text("made\n")
 
-    yield Room(spaces, world.client, workspace_of(world.taken), tmp_path, work, cut, set_up, arrived)
+    def lock(text: str) -> Workspace:
+        world.repo.write("uv.lock", text)
+        return workspace_of(snap(world.repo, world.depot))
+
+    def log(identity: AttemptId) -> bytes:
+        path = tmp_path / str(identity)
+        return path.read_bytes() if path.exists() else b""
+
+    git = workspace_of(world.taken)
+    yield Room(spaces, world.client, git, tmp_path, work, cut, set_up, arrived, lock, log)
     world.server.stop()
 
 
@@ -164,6 +190,49 @@ def test_what_set_up_left_is_not_in_the_result(room: Room) -> None:
     assert room.spaces.commit(ONE, room.git, STAMP).files_changed != ("a.txt",)  # else it would be there
     with pytest.raises(StepFailed):
         room.spaces.commit(ONE, room.git, STAMP, "0" * 64)
+
+
+def _order(who: AttemptId, workspace: Workspace) -> Order:
+    return order_of(identity=who, workspace=workspace, setup=(("make",),), cache=("lib",))
+
+
+def test_what_set_up_made_is_put_back_under_its_key(room: Room) -> None:
+    one = _order(ONE, room.lock("1"))
+    room.spaces.prepare(ONE, one.workspace)
+    first = room.spaces.put_back(one, room.outputs / str(ONE))
+    assert first.key is not None and (first.restored, first.findings, room.log(ONE)) == (False, (), b"")
+    assert room.spaces.put_back(one, room.outputs / str(ONE)) == first
+    room.set_up()
+    for _ in range(2):
+        assert room.spaces.keep(one, first.key) == ()
+    room.spaces.remove(ONE, one.workspace)
+    room.spaces.prepare(ONE, one.workspace)
+    for _ in range(2):
+        back = room.spaces.put_back(one, room.outputs / str(ONE))
+        assert (back.key, back.restored, back.findings) == (first.key, True, ())
+        assert first.key.encode() in room.log(ONE)
+    baseline = room.spaces.baseline(ONE, one.workspace)
+    assert room.spaces.commit(ONE, one.workspace, STAMP, baseline).kind == "empty"
+    room.spaces.trim(1_790_000_000_000 + (30 << 32))  # some years later
+    gone = room.spaces.put_back(one, room.outputs / str(ONE))
+    assert (gone.key, gone.restored, room.log(ONE)) == (first.key, False, b"")
+
+
+def test_another_lockfile_is_another_key(room: Room) -> None:
+    keys = set()
+    for text in ("1", "2"):
+        order = _order(ONE, room.lock(text))
+        room.spaces.prepare(ONE, order.workspace)
+        keys.add(room.spaces.put_back(order, room.outputs / str(ONE)).key)
+        room.spaces.remove(ONE, order.workspace)
+    assert len(keys) == 2 and None not in keys
+
+
+def test_nothing_is_kept_without_a_repository(room: Room) -> None:
+    room.spaces.prepare(ONE, NONE)
+    back = room.spaces.put_back(_order(ONE, NONE), room.outputs / str(ONE))
+    assert (back.key, back.restored) == (None, False)
+    assert back.findings[0].startswith("nothing of set-up is cached")
 
 
 def test_no_workspace(room: Room) -> None:

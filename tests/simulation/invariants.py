@@ -23,6 +23,7 @@ from pancode.domain.records import (
     StoredReceipt,
 )
 from pancode.ports import Transaction
+from tests.simulation.machines import Machine
 from tests.simulation.truth import claims_in
 from tests.simulation.world import World
 
@@ -203,10 +204,23 @@ class Invariants:
             twice = [folder for folder, n in Counter(machine.host.spawns).items() if n > 1]
             must(not twice, f"{machine.name} started twice: {twice}")
             self._refused_never_started(machine.name)
+            self._set_up_before_it_started(machine, runs)
         for run_id, count in everywhere.items():
             run = runs.get(run_id)
             asked = run is None or run.read_only or run.on_lost == "retry" or run_id in self.truth.restored
             must(count == 1 or asked, f"{run_id} writes and runs in two places")
+
+    def _set_up_before_it_started(self, machine: Machine, runs: dict[str, Run]) -> None:
+        """An agent starts where set-up ended, or where what it makes was put back, and never with both."""
+        for name in {folder.split("/")[-2] for folder in machine.host.spawns if folder.endswith("/work")}:
+            run = runs.get(name.split(".")[0])
+            if run is None or not run.setup or name not in machine.host.trees:
+                continue
+            must(name in machine.host.set_up, f"{machine.name} started {name} without its set-up")
+            ran, log = f"/journal/{name}/set-up" in machine.host.spawns, f"/journal/{name}/setup"
+            must(
+                ran != (log in machine.host.logs), f"{name}: set-up ran: {ran}, and was put back, or neither"
+            )
 
     def _refused_never_started(self, name: str) -> None:
         machine = next(m for m in self.world.machines if m.name == name)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from node_agent import accept, control, intake, job
-from node_agent.procedure import delivering
+from node_agent.plans import setup_plan
+from node_agent.procedure import delivering, starting
 from node_agent.records import NodeState
 from node_agent.wire import signing
 from node_agent.wire.marks import Mark
@@ -127,6 +128,19 @@ def _anybodys_order(opened: Any, view: Any) -> Any:
     return _judge(opened, replace(view, node=opened.order.node, fleet=opened.order.fleet))
 
 
+def _set_up_all_the_same(patch: pytest.MonkeyPatch) -> None:
+    put_back = starting._set_up
+
+    def forgetful(case: Any, work: Any) -> Any:
+        ready, _ = put_back(case, work)
+        if not ready.restored:
+            return ready, None
+        case.desk.runner.prepare(case.setup, setup_plan(case.order, work, case.folder))
+        return replace(ready, restored=False), None
+
+    patch.setattr(starting, "_set_up", forgetful)
+
+
 BUGS = (
     Bug("the binder does not count slots", "calm", _to(bind, "_free", lambda view, taken: 5)),
     Bug(
@@ -142,6 +156,7 @@ BUGS = (
     Bug(
         "evidence is not looked at", "depot", _to(settle, "judge_evidence", lambda *_: Judged(Ruling.ACCEPT))
     ),
+    Bug("set-up runs over what was put back", "calm", _set_up_all_the_same),
     Bug("holds do not go back", "cuts", _to(moved, "free_holds", _nothing), 60),
     Bug("a node skips control numbers that were lost", "words", _to(control, "_counted", _skip_gaps), 40),
     Bug(

@@ -46,7 +46,7 @@ else
   printf '%s\n' "$2" > "$1/.pancode-node" || exit 71; c=yes
 fi
 chmod 700 "$1" || exit 71
-for d in bundles key run s log journal mirrors work; do
+for d in bundles key run s log journal mirrors work cache; do
   if [ ! -d "$1/$d" ]; then mkdir "$1/$d" || exit 71; c=yes; fi
 done
 say changed $c"""

@@ -24,7 +24,7 @@ WITH_SETUP = Script(setup_ms=700, setup_files=("venv.cfg",))
 
 def gated() -> Order:
     """Every phase that an attempt can have."""
-    return order_of(setup=(("make", "env"),), gates=gates("test"))
+    return order_of(setup=(("make", "env"),), cache=("lib",), gates=gates("test"))
 
 
 def run(script: Script, **changes: object) -> Stage:
@@ -160,7 +160,7 @@ def test_the_wall_limit_is_for_the_whole_attempt(script: Script, spawned: list[s
 
 def test_a_crash_at_every_call() -> None:
     """Before and after each port call: one receipt, the right one, and nothing started twice."""
-    clean = run(WITH_SETUP, setup=(("make", "env"),), gates=gates("test"))
+    clean = run(WITH_SETUP, setup=(("make", "env"),), cache=("lib",), gates=gates("test"))
     for where, stage in at_every_point(lambda stage: _die()):
         stage.settle()
         assert stage.crashes == 1, where

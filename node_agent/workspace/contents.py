@@ -1,0 +1,80 @@
+"""Looks a folder over before it is kept: what it holds, how large it is, what in it would break elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_BLOCK = 4096
+_HEAD, _WHOLE = 2 << 10, 64 << 10
+_POINTERS = (b".pth", b".egg-link")
+_POINTER_NAMES = (b"direct_url.json", b"activate")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """`digest`: of names, modes, sizes, times and targets of links. `bound`: the first file, in words, that
+    names the place `home`, so that a copy of it elsewhere would not work; None for none."""
+
+    digest: str
+    size: int
+    bound: str | None = None
+
+
+def contents_of(folder: Path, home: bytes | None = None) -> Contents:
+    """Follows no link. OSError for what cannot be read, ValueError for what is no file, folder or link."""
+    seen, size, bound = hashlib.sha256(), 0, None
+    for path, state in _below(os.fsencode(folder)):
+        name = path[len(os.fsencode(folder)) + 1 :]
+        target = os.readlink(path) if stat.S_ISLNK(state.st_mode) else b""
+        seen.update(b"%d %s\0%s\0" % (len(name), name, target) + _traits(name, state))
+        size += state.st_size + _BLOCK
+        if home is not None and bound is None and _names(path, state, target, home):
+            bound = os.fsdecode(name)
+    return Contents(seen.hexdigest(), size, bound)
+
+
+def _below(folder: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
+    """Everything in it, in an order that depends on the names alone."""
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        state = entry.stat(follow_symlinks=False)
+        yield entry.path, state
+        if stat.S_ISDIR(state.st_mode):
+            yield from _below(entry.path)
+
+
+def _traits(name: bytes, state: os.stat_result) -> bytes:
+    """What a faithful copy has in common with it."""
+    mode = state.st_mode
+    if stat.S_ISLNK(mode):
+        return b"link;"
+    if stat.S_ISDIR(mode):
+        return b"%o;" % mode
+    if stat.S_ISREG(mode):
+        return b"%o %d %d;" % (mode, state.st_size, state.st_mtime_ns)
+    raise ValueError(f"{os.fsdecode(name)} is no file, folder or link")
+
+
+def _names(path: bytes, state: os.stat_result, target: bytes, home: bytes) -> bool:
+    """The ways that tools have of writing down where they were installed: links, `#!`, path files."""
+    if target or not stat.S_ISREG(state.st_mode):
+        return home in target
+    name = os.path.basename(path)
+    if name.endswith(_POINTERS) or name in _POINTER_NAMES:
+        return home in _start(path, _WHOLE)
+    if not state.st_mode & 0o111:
+        return False
+    head = _start(path, _HEAD)  # an installer gives a path too long for `#!` to `exec` in the second line
+    return head.startswith(b"#!") and any(home in line for line in head.split(b"\n")[:2])
+
+
+def _start(path: bytes, most: int) -> bytes:
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        return file.read(most)

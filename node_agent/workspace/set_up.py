@@ -1,0 +1,115 @@
+"""Puts back what an earlier set-up made, or keeps what this one made: between a checkout and the cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from node_agent.ports import PutBack, StepFailed
+from node_agent.wire.order import Order
+from node_agent.workspace.cache import Cache, Kept
+from node_agent.workspace.contents import Contents, contents_of
+from node_agent.workspace.errors import WorkspaceFailure
+from node_agent.workspace.folders import Home, Places, erase, real_folder
+from node_agent.workspace.gitrun import Git
+from node_agent.workspace.recipe import NotCached, key_of
+
+_RELOCATE = (
+    "a virtual environment can be made to move (`uv venv --relocatable`, tools started as `python -m NAME`, "
+    "and nothing of the repository itself installed into it)"
+)
+
+
+class SetUps:
+    """Repeatable at any point: what a crash left half put back is taken away and done again."""
+
+    def __init__(self, home: Home, cache: Cache, machine: str) -> None:
+        self._home, self._cache, self._machine = home, cache, machine
+
+    def put_back(self, order: Order, log: Path) -> PutBack:
+        """Before anything of the attempt ran. The log is written when something was put back."""
+        places = self._home.places(order.identity)
+        log.unlink(missing_ok=True)
+        try:
+            _must_be_set_ups_alone(order, places)
+            _clear(
+                places.tree, order.cache
+            )  # of a try that a crash cut short: the snapshot has nothing there
+            key = key_of(order, places.tree, self._machine)
+        except NotCached as why:
+            return PutBack(None, findings=(f"nothing of set-up is cached: {why}",))
+        try:
+            kept = self._cache.fetch(key, order.cache, lambda copies: _move(copies, places.tree))
+        except OSError as exc:
+            _clear(places.tree, order.cache)
+            return PutBack(key, findings=(f"what set-up made before could not be put back: {exc}"[:1000],))
+        if kept is None:
+            return PutBack(key)
+        log.write_text(_told(kept, key))
+        return PutBack(key, restored=True)
+
+    def keep(self, order: Order, key: str) -> tuple[str, ...]:
+        """After a set-up that ended well, while no process of the attempt lives. Why not, in words."""
+        if self._cache.has(key):
+            return ()
+        try:
+            self._keep(order, key)
+        except (NotCached, StepFailed, OSError, ValueError) as why:
+            return (f"what set-up made is not kept for later attempts: {why}"[:1000],)
+        return ()
+
+    def _keep(self, order: Order, key: str) -> None:
+        places = self._home.places(order.identity)
+        mark = os.fsencode(f"/{order.identity}/{places.tree.name}")
+        found = {name: _looked_over(places.tree, name, mark) for name in order.cache}
+        if not self._cache.has_room(sum(seen.size for _, seen in found.values())):
+            raise NotCached("the disk's reserve would be touched")
+        self._cache.put(key, str(order.identity), found)
+
+
+def _must_be_set_ups_alone(order: Order, places: Places) -> None:
+    if order.workspace.kind == "none":
+        raise NotCached("there is no repository")
+    for name in order.cache:
+        _must_lie_inside(places.tree, name)
+    listing = ("ls-tree", "--full-tree", "--name-only", "--", str(order.workspace.snapshot))
+    theirs = Git(places.git).text(*listing, *order.cache)
+    if theirs:
+        raise NotCached(f"{theirs.splitlines()[0]} is in the repository, and so not set-up's alone")
+
+
+def _clear(tree: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        erase(tree / name)
+
+
+def _move(copies: Mapping[str, Path], tree: Path) -> None:
+    for name, copy in copies.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        os.rename(copy, tree / name)
+
+
+def _looked_over(tree: Path, name: str, mark: bytes) -> tuple[Path, Contents]:
+    _must_lie_inside(tree, name)
+    if not real_folder(tree / name):
+        raise NotCached(f"set-up made no folder {name}")
+    seen = contents_of(tree / name, mark)
+    if seen.bound is not None:
+        raise NotCached(f"{name}/{seen.bound} names the checkout's own path; {_RELOCATE}")
+    return tree / name, seen
+
+
+def _must_lie_inside(tree: Path, name: str) -> None:
+    """No link on the way leads out of the checkout."""
+    for above in (tree / name).parents:
+        if above == tree:
+            return
+        if os.path.lexists(above) and not real_folder(above):
+            raise NotCached(f"{above.relative_to(tree)} is no folder")
+    raise WorkspaceFailure(f"{name} does not lie in the checkout")
+
+
+def _told(kept: Kept, key: str) -> str:
+    names = ", ".join(kept.folders)
+    return f"set-up was not run: {names} put back as attempt {kept.maker} left them (key {key})\n"

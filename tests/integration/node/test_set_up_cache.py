@@ -1,0 +1,164 @@
+"""Set-up runs once and is put back afterwards: a real node agent, real git, real processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.order import Gate, Order
+from node_agent.wire.receipt import Claims
+from tests.integration.git.repos import snap, tree_of, workspace_of
+from tests.integration.node.node_world import NodeWorld
+
+MAKE = (
+    "echo ran >> {count}; mkdir -p lib/bin vendor/x; "
+    "echo made > lib/a; ln -s ../a lib/bin; echo v > vendor/x/b"
+)
+USE = "#!scripted\nread lib/a\nread vendor/x/b\nwrite new.txt 'hello\\n'\nanswer ok"
+
+
+class Shop:
+    """A repository whose set-up counts how often it really ran, in a file outside of every checkout."""
+
+    def __init__(self, world: NodeWorld, count: Path) -> None:
+        self.world, self.count = world, count
+        self.more: tuple[str, ...] = ()
+        world.repo.write(".gitignore", "lib/\n")
+        self.lock("1")
+
+    def lock(self, text: str, name: str = "package-lock.json") -> None:
+        self.world.repo.write(name, text + "\n")
+        self.world.repo.commit()
+
+    def ran(self) -> int:
+        return len(self.count.read_text().splitlines()) if self.count.exists() else 0
+
+    def entries(self) -> list[Path]:
+        return sorted((self.world.home.root / "cache").iterdir())
+
+    def order(self, run: str, task: str = USE, make: str = MAKE, **changes: Any) -> Order:
+        self.world.taken = snap(self.world.repo, self.world.depot, run)
+        base = {
+            "workspace": workspace_of(self.world.taken),
+            "setup": (("sh", "-euc", make.format(count=self.count)),),
+            "cache": ("lib", "vendor/x", *self.more),
+        }
+        return self.world.order(task, run=run, **{**base, **changes})
+
+    def run(self, run: str, **more: Any) -> Claims:
+        return self.world.run(self.order(run, **more))
+
+    def log(self, run: str) -> str:
+        return self.world.log(AttemptId.parse(f"{run}.1.1"), "setup").decode()
+
+
+@pytest.fixture
+def shop(world: NodeWorld, tmp_path: Path) -> Shop:
+    return Shop(world, tmp_path / "count")
+
+
+def _is_right(shop: Shop, claims: Claims) -> None:
+    assert (claims.outcome, claims.answer, claims.files_changed) == (Outcome.DONE, "ok", ("new.txt",))
+    assert claims.commit is not None
+    files = tree_of(shop.world.depot, shop.world.taken, claims.commit)
+    assert files["new.txt"][1] == b"hello\n" and not any(name.startswith("vendor") for name in files)
+
+
+def test_it_runs_once_and_is_put_back_afterwards(shop: Shop) -> None:
+    first = shop.run("r-first")
+    _is_right(shop, first)
+    assert shop.ran() == 1 and len(shop.entries()) == 1 and first.findings == ()
+    gate = (Gate(name="there", argv=("sh", "-euc", 'test "$(cat lib/bin/a vendor/x/b)" = "made\nv"')),)
+    second = shop.run("r-again", gates=gate)
+    _is_right(shop, second)
+    assert shop.ran() == 1 and second.gates[0].passed and second.findings == ()
+    key = shop.entries()[0].name
+    assert shop.log("r-again") == (
+        f"set-up was not run: lib, vendor/x put back as attempt r-first.1.1 left them (key {key})\n"
+    )
+    shop.lock("2")
+    _is_right(shop, shop.run("r-locked"))
+    assert shop.ran() == 2 and len(shop.entries()) == 2
+    assert (shop.world.home.root / "cache").stat().st_mode & 0o777 == 0o700
+
+
+def test_an_agent_that_changes_what_was_put_back_changes_no_kept_copy(shop: Shop) -> None:
+    shop.run("r-first")
+    places = ("lib/a", "vendor/x/b", "lib/more")
+    spoil = "\n".join(["#!scripted", *(f"force write {place} poison" for place in places), "answer ok"])
+    for run in ("r-spoil1", "r-spoil2"):
+        claims = shop.run(run, task=spoil)
+        assert claims.outcome is Outcome.DONE
+        assert claims.files_changed == ("vendor/x/b",)  # git ignores lib/; what it does not is the agent's
+    entry = shop.entries()[0]
+    assert (entry / "0" / "a").read_text() == "made\n" and (entry / "1" / "b").read_text() == "v\n"
+    assert not (entry / "0" / "more").exists()
+    gate = (Gate(name="clean", argv=("grep", "-qx", "made", "lib/a")),)
+    assert shop.run("r-after", gates=gate).outcome is Outcome.DONE and shop.ran() == 1
+
+
+def test_set_up_that_fails_is_not_kept(shop: Shop) -> None:
+    for run in ("r-fail1", "r-fail2"):
+        claims = shop.run(run, make=MAKE + "; false")
+        assert claims.failure is FailureKind.SETUP_FAILED
+    assert shop.ran() == 2 and shop.entries() == []
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (MAKE + "; rm -r lib", "set-up made no folder lib"),
+        (MAKE + "; rm -r lib; ln -s vendor lib", "set-up made no folder lib"),
+        (
+            MAKE + '; printf "#!$PWD/lib/bin/python\\n" > lib/bin/pip; chmod 755 lib/bin/pip',
+            "lib/bin/pip names the checkout's own path; a virtual environment can be made to move (`uv venv",
+        ),
+        (MAKE + "; rm -r vendor; ln -s /etc vendor", "vendor is no folder"),
+        (MAKE + "; mkfifo lib/pipe", "pipe is no file, folder or link"),
+    ],
+)
+def test_what_cannot_be_kept_is_said_and_costs_nothing(shop: Shop, make: str, words: str) -> None:
+    for run in ("r-odd1", "r-odd2"):
+        claims = shop.run(run, make=make, task="#!scripted\nanswer ok")
+        assert (claims.outcome, claims.change) == (Outcome.DONE, "empty")
+        (said,) = (text for text in claims.findings if "ignored by git" not in text)
+        assert said.startswith(f"what set-up made is not kept for later attempts: {words}")
+    assert shop.ran() == 2 and shop.entries() == []
+
+
+def test_nothing_is_cached_without_a_lockfile_or_where_the_repository_has_files(shop: Shop) -> None:
+    shop.world.repo.write("vendor/x/theirs", "t\n")
+    shop.world.repo.commit()
+    claims = shop.run("r-theirs")
+    assert claims.findings[0].startswith("nothing of set-up is cached: vendor/x is in the repository")
+    shop.world.repo.git("rm", "-q", "-r", "vendor", "package-lock.json")
+    shop.world.repo.commit()
+    claims = shop.run("r-nolock")
+    assert claims.findings[0].startswith(
+        "nothing of set-up is cached: the repository's top folder has no lock"
+    )
+    assert shop.ran() == 2 and shop.entries() == []
+
+
+def test_names_that_look_like_options(shop: Shop) -> None:
+    shop.more = ("-d", "--name-only", "a *[b")
+    make = MAKE + "; mkdir -- -d --name-only 'a *[b'; echo x > ./-d/x"
+    gate = (Gate(name="there", argv=("test", "-f", "./-d/x")),)
+    for run in ("r-odd1", "r-odd2"):
+        assert shop.run(run, make=make, gates=gate).outcome is Outcome.DONE
+    assert shop.ran() == 1
+
+
+def test_a_set_up_that_writes_the_lockfile_and_a_damaged_entry(shop: Shop) -> None:
+    """The key is of the lockfile as it was dispatched; what is damaged is made anew."""
+    make = MAKE + "; echo rewritten > package-lock.json"
+    for run in ("r-first", "r-again"):
+        assert shop.run(run, make=make, task="#!scripted\nanswer ok").change == "empty"
+    assert shop.ran() == 1
+    (shop.entries()[0] / "0" / "a").write_text("damaged")
+    assert shop.run("r-anew", make=make).outcome is Outcome.DONE
+    assert shop.ran() == 2 and (shop.entries()[0] / "0" / "a").read_text() == "made\n"
