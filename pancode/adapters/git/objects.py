@@ -82,17 +82,28 @@ def _pack(git: Git, path: Path, stdin: str, *options: str) -> None:
 def import_missing(project: Project, depot: Depot, tree: str) -> None:
     """Blobs that are staged, but neither committed nor in a file: only they can still be missing."""
     path = depot.path(project.repo_id)
+    git = Git(path, safe_env() | {"GIT_DIR": str(path)})
     seen = ["rev-list", "--objects", "--missing=print", tree, *([f"^{project.head}"] if project.head else [])]
-    lines = (
-        Git(path, safe_env() | {"GIT_DIR": str(path)}).must(*seen).out.decode("utf-8", "replace").splitlines()
-    )
-    missing = [line[1:] for line in lines if line.startswith("?")]
+    told = git.must(*seen).out.decode("utf-8", "replace").splitlines()
+    missing = _really_missing(git, [line[1:] for line in told if line.startswith("?")])
     if not missing:
         return
     try:
         _pack(reading(project, path), path, "\n".join(missing) + "\n")
     except GitFailure as exc:
         raise _unreadable(project, exc) from exc
+
+
+def _really_missing(git: Git, named: list[str]) -> list[str]:
+    """`rev-list` does not look again for what a collection has just moved into a pack; `cat-file` does."""
+    if not named:
+        return []
+    answers = git.must(
+        "cat-file", "--batch-check", stdin="".join(f"{oid}\n" for oid in named).encode()
+    ).text()
+    return [
+        oid for oid, answer in zip(named, answers.splitlines(), strict=True) if answer.endswith(" missing")
+    ]
 
 
 def _unreadable(project: Project, exc: GitFailure) -> GitRefusal:
