@@ -13,7 +13,8 @@ from pathlib import Path
 
 from node_agent import process
 from node_agent.ceiling import Ceiling, read_ceiling
-from node_agent.runtimes.registry import RUNTIMES, Runtime
+from node_agent.runtimes.base import Runtime
+from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.clock import Clock
 from node_agent.wire.node import NodeFacts, Problem, RuntimeFact
 from node_agent.wire.policy import Isolation

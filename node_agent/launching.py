@@ -10,9 +10,9 @@ from pathlib import Path
 from node_agent import ports
 from node_agent.ports import ProcessEnd, Spent, StepFailed, Told
 from node_agent.process import AGENT_ONLY
-from node_agent.runtimes.base import EndedBy, ExitInfo, Parser, Place, ToolCall, clip
+from node_agent.runtimes.base import EndedBy, ExitInfo, Parser, Place, Runtime, ToolCall, clip
 from node_agent.runtimes.orders import enforced, findings, request_of, with_guide
-from node_agent.runtimes.registry import Runtime, find
+from node_agent.runtimes.registry import find
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation

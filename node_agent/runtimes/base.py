@@ -21,15 +21,15 @@ from node_agent.wire.receipt import Usage
 ANSWER_CHARS = 4000
 REASON_CHARS = 500
 NOTHING = Usage(cost_usd=Decimal(0), cost_source="local")
-"""The usage of a program that calls no model."""
+"""The usage of a program that calls no model, or whose model server took no request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """A session to go on with, and what it had cost before this attempt."""
+    """A session to go on with, and what all its runs before this attempt had used."""
 
     session: str
-    cost_before: Decimal
+    before: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,3 +274,16 @@ def how_it_ended(end: ExitInfo) -> str:
 Launcher = Callable[[LaunchRequest, Place], Launch]
 ParserFactory = Callable[[LaunchRequest], Parser]
 Enforcer = Callable[[Mode, Safety, bool, Isolation], Enforcement]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """One runtime. `credentials`: variables of the node that log it in, for the agent's process alone."""
+
+    name: str
+    capabilities: Capabilities
+    launch: Launcher
+    parser: ParserFactory
+    enforcement: Enforcer
+    probe: Probe
+    credentials: tuple[str, ...] = ()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from node_agent.runtimes.base import LaunchRequest, Resume, Verdict, may_write
-from node_agent.runtimes.registry import Runtime
+from node_agent.runtimes.base import LaunchRequest, Resume, Runtime, Verdict, may_write
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import Enforced

@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.clis.install import CannotInstall, ensure
+from tests.clis.launched import Bench, Cli
+from tests.fakemodel import FakeModel
+from tests.fakemodel.state import Log
+
+MakeBench = Callable[[Cli, dict], tuple[Bench, FakeModel]]
 
 
-@pytest.fixture(scope="session")
-def claude_bin() -> Path:
-    """The folder that holds `claude`; a machine that cannot have it skips, and says why."""
+def path_of(program: str) -> str:
+    """A PATH with the program on it; a machine that cannot have it skips, and says why."""
     try:
-        return ensure("claude")
+        return f"{ensure(program)}{os.pathsep}{os.defpath}"
     except CannotInstall as exc:
-        pytest.skip(f"the real claude cannot be installed here: {exc}")
+        pytest.skip(f"the real {program} cannot be installed here: {exc}")
 
 
 @pytest.fixture(scope="session")
-def claude_path(claude_bin: Path) -> str:
-    """A PATH with `claude` on it."""
-    return f"{claude_bin}{os.pathsep}{os.defpath}"
+def claude_path() -> str:
+    return path_of("claude")
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
+    """A bench for a program and the model server behind it, for a script; bodies are kept in `d`."""
+    servers: list[FakeModel] = []
+
+    def make(cli: Cli, script: dict) -> tuple[Bench, FakeModel]:
+        log = Log(dump_dir=str(tmp_path / "d"))
+        model = FakeModel({"cwd": str(tmp_path / "b" / "work"), **script}, log=log)
+        servers.append(model.start())
+        return Bench(cli, tmp_path / "b", path_of(cli.runtime), model.url), model
+
+    yield make
+    for server in servers:
+        server.stop()

@@ -36,7 +36,14 @@ class Package:
         return self.folder / "node_modules" / ".bin"
 
 
-PACKAGES = {"claude": Package("@anthropic-ai/claude-code", "2.1.328", "claude")}
+PACKAGES = {
+    package.program: package
+    for package in (
+        Package("@anthropic-ai/claude-code", "2.1.328", "claude"),
+        Package("@openai/codex", "0.169.0", "codex"),
+        Package("opencode-ai", "1.18.33", "opencode"),
+    )
+}
 
 
 class CannotInstall(Exception):

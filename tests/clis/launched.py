@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -16,13 +19,35 @@ from node_agent.wire.order import Limits
 from node_agent.wire.policy import Isolation, Mode, Safety
 
 LIMITS = Limits(wall_ms=60_000, idle_ms=60_000, output_bytes=1 << 26)
-MODEL = "claude-sonnet-4-5"
+
+
+@dataclass(frozen=True)
+class Cli:
+    """One real program: its runtime, a model that it knows, and what points it at a model server."""
+
+    runtime: str
+    model: str
+    env: Callable[[str], Mapping[str, str]]
+
+
+def _anthropic(url: str) -> Mapping[str, str]:
+    return {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "k", "CLAUDE_CODE_MAX_RETRIES": "1"}
+
+
+def _openai(url: str) -> Mapping[str, str]:
+    return {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "k-of-the-owner"}
+
+
+CLAUDE = Cli("claude", "claude-sonnet-4-5", _anthropic)
+CODEX = Cli("codex", "gpt-5.5", _openai)
+OPENCODE = Cli("opencode", "fake-coder", _openai)
 
 
 @dataclass
 class Bench:
     """A workspace with one commit, a folder outside of it, and a home for the run, all below `root`."""
 
+    cli: Cli
     root: Path
     path: str
     url: str
@@ -70,16 +95,13 @@ class Bench:
             workspace=f"{self.seen or self.root}/work",
             home=f"{self.seen or self.root}/home",
             limits=limits,
-            model=MODEL,
+            model=self.cli.model,
             resume=resume,
         )
 
-    def env(self) -> Mapping[str, str]:
-        return {"ANTHROPIC_BASE_URL": self.url, "ANTHROPIC_API_KEY": "k", "CLAUDE_CODE_MAX_RETRIES": "1"}
-
     def start(self, request: LaunchRequest) -> subprocess.Popen[bytes]:
-        place = Place(self.path, "python3", self.is_root, Isolation.NONE, self.env())
-        made = RUNTIMES["claude"].launch(request, place)
+        place = Place(self.path, "python3", self.is_root, Isolation.NONE, self.cli.env(self.url))
+        made = RUNTIMES[self.cli.runtime].launch(request, place)
         for name, data in {**made.files, "stdin": made.stdin}.items():
             (self.home / name).parent.mkdir(parents=True, exist_ok=True)
             (self.home / name).write_bytes(data)
@@ -92,18 +114,43 @@ class Bench:
         ):
             return subprocess.Popen(argv, stdin=stdin, stdout=out, stderr=err, start_new_session=True)
 
-    def run(self, request: LaunchRequest) -> Verdict:
+    @contextmanager
+    def started(self, request: LaunchRequest) -> Iterator[subprocess.Popen[bytes]]:
+        """The program at work; its group is ended with the block."""
         process = self.start(request)
         try:
-            return self.verdict(request, process.wait(60))
+            yield process
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(10)
 
+    def run(self, request: LaunchRequest) -> Verdict:
+        with self.started(request) as process:
+            return self.verdict(request, process.wait(60))
+
     def verdict(self, request: LaunchRequest, status: int, ended_by: EndedBy = EndedBy.NONE) -> Verdict:
-        parser = RUNTIMES["claude"].parser(request)
+        parser = RUNTIMES[self.cli.runtime].parser(request)
         parser.feed((self.home / "out").read_bytes())
         if status < 0:
             return parser.finish(ExitInfo(signal=-status, ended_by=ended_by))
         return parser.finish(ExitInfo(status=status, ended_by=ended_by))
+
+
+def runs(command: str) -> list[int]:
+    """The processes with exactly this argument list."""
+    wanted = command.replace(" ", "\0").encode() + b"\0"
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == wanted:
+                found.append(int(path.parent.name))
+    return found
+
+
+def await_file(path: Path, size: int = 1) -> None:
+    for _ in range(600):
+        if path.exists() and path.stat().st_size >= size:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not grow to {size} bytes")

@@ -9,8 +9,9 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,9 @@ from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import ActionClass as A
 from node_agent.wire.policy import Safety
-from tests.clis.launched import Bench
+from tests.clis.conftest import MakeBench
+from tests.clis.launched import CLAUDE, Bench
 from tests.fakemodel import FakeModel, preset
-from tests.fakemodel.state import Log
 
 pytestmark = pytest.mark.slow
 
@@ -33,27 +34,15 @@ WRITES = [
     {"call": {"name": "Bash", "arguments": {"command": "echo x > shell.txt", "description": "p"}}},
 ]
 
-MakeBench = Callable[[dict], tuple[Bench, FakeModel]]
+OneBench = Callable[[dict], tuple[Bench, FakeModel]]
 
 
 @pytest.fixture
-def bench(tmp_path: Path, claude_path: str) -> Iterator[MakeBench]:
-    """A bench and the model server behind it, for a script."""
-    servers: list[FakeModel] = []
-
-    def make(script: dict) -> tuple[Bench, FakeModel]:
-        model = FakeModel(
-            {"cwd": str(tmp_path / "b" / "work"), **script}, log=Log(dump_dir=str(tmp_path / "d"))
-        )
-        servers.append(model.start())
-        return Bench(tmp_path / "b", claude_path, model.url), model
-
-    yield make
-    for server in servers:
-        server.stop()
+def bench(make_bench: MakeBench) -> OneBench:
+    return partial(make_bench, CLAUDE)
 
 
-def test_a_text_answer_is_done_with_its_usage_and_cost(bench: MakeBench) -> None:
+def test_a_text_answer_is_done_with_its_usage_and_cost(bench: OneBench) -> None:
     b, _ = bench(preset("text"))
     verdict = b.run(b.request(safety=Safety.SUGGEST))
     assert (verdict.failure, verdict.answer) == (None, "Hello from the model.")
@@ -63,7 +52,7 @@ def test_a_text_answer_is_done_with_its_usage_and_cost(bench: MakeBench) -> None
     assert verdict.session and verdict.version == "2.1.328"
 
 
-def test_an_edit_is_made_and_task_and_prompt_reach_the_model(bench: MakeBench, tmp_path: Path) -> None:
+def test_an_edit_is_made_and_task_and_prompt_reach_the_model(bench: OneBench, tmp_path: Path) -> None:
     b, model = bench(preset("edit"))
     verdict = b.run(b.request(task="/help with $(id) and 'quotes' 😀"))
     assert verdict.failure is None, verdict.reason
@@ -80,7 +69,7 @@ def test_an_edit_is_made_and_task_and_prompt_reach_the_model(bench: MakeBench, t
 
 @pytest.mark.parametrize(("safety", "read_only"), [(Safety.AUTO_EDIT, True), (Safety.SUGGEST, False)])
 def test_read_only_stops_write_and_shell_and_the_claim_is_not_believed(
-    bench: MakeBench, safety: Safety, read_only: bool
+    bench: OneBench, safety: Safety, read_only: bool
 ) -> None:
     b, _ = bench({"turns": [*WRITES, DONE]})
     verdict = b.run(b.request(safety=safety, read_only=read_only))
@@ -90,7 +79,7 @@ def test_read_only_stops_write_and_shell_and_the_claim_is_not_believed(
 
 
 @pytest.mark.parametrize("where", ["outside", ".git"])
-def test_auto_edit_stays_in_the_workspace_and_out_of_its_repository(bench: MakeBench, where: str) -> None:
+def test_auto_edit_stays_in_the_workspace_and_out_of_its_repository(bench: OneBench, where: str) -> None:
     target = "${cwd}/.git/hooks/post-commit" if where == ".git" else "${cwd}/../outside/x"
     call = {"name": "Write", "arguments": {"file_path": target, "content": "x"}}
     b, _ = bench({"turns": [{"call": call}, DONE]})
@@ -101,7 +90,7 @@ def test_auto_edit_stays_in_the_workspace_and_out_of_its_repository(bench: MakeB
     assert not (b.work / ".git/hooks/post-commit").exists()
 
 
-def test_a_denied_tool_is_forgiven_when_the_work_goes_on(bench: MakeBench) -> None:
+def test_a_denied_tool_is_forgiven_when_the_work_goes_on(bench: OneBench) -> None:
     read = {"tool": "read", "args": {"path": "${cwd}/notes.txt"}}
     b, _ = bench({"turns": [WRITES[1], read, DONE]})
     verdict = b.run(b.request())
@@ -109,7 +98,7 @@ def test_a_denied_tool_is_forgiven_when_the_work_goes_on(bench: MakeBench) -> No
     assert [d.tool for d in verdict.denials] == ["Bash"]
 
 
-def test_full_auto_runs_a_shell_command_also_as_root(bench: MakeBench) -> None:
+def test_full_auto_runs_a_shell_command_also_as_root(bench: OneBench) -> None:
     b, _ = bench({"turns": [WRITES[1], DONE]})
     verdict = b.run(b.request(safety=Safety.FULL_AUTO))
     assert verdict.failure is None, verdict.reason
@@ -127,7 +116,7 @@ def test_full_auto_runs_a_shell_command_also_as_root(bench: MakeBench) -> None:
         ("refuse", F.AGENT_FAILED),
     ],
 )
-def test_a_model_server_that_fails_is_told_apart(bench: MakeBench, name: str, failure: F) -> None:
+def test_a_model_server_that_fails_is_told_apart(bench: OneBench, name: str, failure: F) -> None:
     b, _ = bench(preset(name))
     verdict = b.run(b.request(safety=Safety.SUGGEST))
     assert verdict.failure is failure, verdict.reason
@@ -136,26 +125,21 @@ def test_a_model_server_that_fails_is_told_apart(bench: MakeBench, name: str, fa
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
 def test_a_stalled_run_ends_on_a_signal_and_is_never_done(
-    bench: MakeBench, number: signal.Signals, status: int
+    bench: OneBench, number: signal.Signals, status: int
 ) -> None:
     b, model = bench(preset("stall"))
     request = b.request()
-    process = b.start(request)
-    try:
+    with b.started(request) as process:
         assert model.wait_until_asked(30)  # and it will not be answered
         os.killpg(process.pid, number)
         assert process.wait(15) == status
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
     # On an early SIGINT it may still write a result, which says error; on a later one it writes none.
     assert b.verdict(request, status).failure in (F.NO_ANSWER, F.AGENT_FAILED)
     assert b.verdict(request, status, EndedBy.STOP).failure is F.STOPPED
     assert b.verdict(request, status, EndedBy.IDLE).outcome is Outcome.STALLED
 
 
-def test_the_runs_budget_ends_it(bench: MakeBench) -> None:
+def test_the_runs_budget_ends_it(bench: OneBench) -> None:
     turn = {"tool": "read", "args": {"path": "${cwd}/notes.txt"}, "usage": {"input": 100_000, "output": 10}}
     b, _ = bench({"turns": [turn]})
     verdict = b.run(b.request(usd="0.50"))
@@ -163,11 +147,11 @@ def test_the_runs_budget_ends_it(bench: MakeBench) -> None:
     assert verdict.usage.cost_usd == Decimal("0.6003")
 
 
-def test_a_resumed_session_goes_on_and_costs_only_what_it_adds(bench: MakeBench) -> None:
+def test_a_resumed_session_goes_on_and_costs_only_what_it_adds(bench: OneBench) -> None:
     b, model = bench(preset("text"))
     first = b.run(b.request(task="first words"))
     assert first.session and first.usage.cost_usd
-    second = b.run(b.request(task="second", resume=Resume(first.session, first.usage.cost_usd)))
+    second = b.run(b.request(task="second", resume=Resume(first.session, first.usage)))
     assert second.failure is None, second.reason
     assert second.session == first.session
     assert second.usage.cost_usd == first.usage.cost_usd

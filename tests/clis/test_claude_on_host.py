@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import Safety
 from tests.clis.install import cache
-from tests.clis.launched import Bench
+from tests.clis.launched import CLAUDE, Bench
 from tests.fakemodel import FakeModel, preset
 from tests.lab import Lab, missing, own_name
 from tests.lab.lab import Spec
@@ -29,7 +29,7 @@ WRITE = {"call": {"name": "Bash", "arguments": {"command": "id -un > who.txt", "
 def bench_on(lab: Lab, path: str, url: str) -> Bench:
     """A bench in the home of host 1, owned by its user."""
     root = Path(lab.path(1, "disk", "home", "b"))
-    bench = Bench(root, path, url, is_root=False, prefix=tuple(lab.enter(1)), seen=SEEN)
+    bench = Bench(CLAUDE, root, path, url, is_root=False, prefix=tuple(lab.enter(1)), seen=SEEN)
     (bench.home / "claude").mkdir()
     (bench.home / "tmp").mkdir()
     uid = lab.hosts[1]["uid"]

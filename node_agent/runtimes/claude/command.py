@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, Probe, base_env, may_write
+from node_agent.runtimes.probing import Program
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
+PROGRAM = Program(
+    "claude",
+    "@anthropic-ai/claude-code",
+    version=r"(\d+\.\d+\.\d+)\b",
+    known="2.1.",
+    login="put ANTHROPIC_API_KEY, or CLAUDE_CODE_OAUTH_TOKEN as `claude setup-token` prints it, "
+    'into ~/.pancode-node/*/secrets.json: {"ANTHROPIC_API_KEY": "..."}',
+)
 CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_BASE_URL")
 """Variables that log the program in or point it at a model server; a run sees those that its order names."""
 
@@ -77,21 +85,8 @@ def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolatio
 
 def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
     """From `--version` and `auth status`."""
-    (status, said), (_, login) = [*results, (None, ""), (None, "")][:2]
-    if status != 0:
-        fix = "npm install -g @anthropic-ai/claude-code"
-        return RuntimeFact(name="claude", state="missing", fix=fix)
-    found = re.match(r"(\d+\.\d+\.\d+)\b", said.strip())
-    if not found:
-        return RuntimeFact(name="claude", state="unknown_version", fix="claude update")
-    version = found[1]
-    if _logged_in(login):
-        return RuntimeFact(name="claude", version=version, state="ok")
-    fix = (
-        "put ANTHROPIC_API_KEY, or CLAUDE_CODE_OAUTH_TOKEN as `claude setup-token` prints it, "
-        'into ~/.pancode-node/*/secrets.json: {"ANTHROPIC_API_KEY": "..."}'
-    )
-    return RuntimeFact(name="claude", version=version, state="not_logged_in", fix=fix)
+    version, (_, login) = [*results, (None, ""), (None, "")][:2]
+    return PROGRAM.fact(version, _logged_in(login))
 
 
 def _logged_in(said: str) -> bool:

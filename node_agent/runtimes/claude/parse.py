@@ -12,7 +12,7 @@ from node_agent.runtimes.base import (
     Activity,
     Denial,
     ExitInfo,
-    Resume,
+    LaunchRequest,
     Retrying,
     Said,
     SessionStarted,
@@ -25,22 +25,13 @@ from node_agent.runtimes.base import (
 )
 from node_agent.runtimes.claude.tools import action_of, detail_of, is_denied
 from node_agent.runtimes.lines import JsonLines, count_of, dict_of, list_of, text_of, total_of, usd_of
+from node_agent.runtimes.outcome import MAX_DENIALS, by_status, without_end
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
 
-MAX_DENIALS = 100
 MAX_CALLS_OPEN = 1000
 
-_BY_STATUS = {
-    400: FailureKind.AGENT_FAILED,
-    413: FailureKind.AGENT_FAILED,
-    401: FailureKind.MODEL_AUTH,
-    403: FailureKind.MODEL_AUTH,
-    429: FailureKind.MODEL_BUSY,
-    503: FailureKind.MODEL_BUSY,
-    529: FailureKind.MODEL_BUSY,
-}
 _BY_SUBTYPE = {
     "error_max_turns": FailureKind.AGENT_FAILED,
     "error_max_budget_usd": FailureKind.USD_LIMIT,
@@ -50,9 +41,9 @@ _BY_SUBTYPE = {
 class ClaudeParser:
     """One attempt's `--output-format stream-json`. The last `result` event is the terminal one."""
 
-    def __init__(self, resume: Resume | None = None) -> None:
+    def __init__(self, request: LaunchRequest) -> None:
         self._lines = JsonLines()
-        self._cost_before = resume.cost_before if resume else Decimal(0)
+        self._cost_before = (request.resume and request.resume.before.cost_usd) or Decimal(0)
         self._session: str | None = None
         self._model: str | None = None
         self._version: str | None = None
@@ -151,7 +142,8 @@ class ClaudeParser:
         if ours := ended_for_us(end):
             return ours
         if self._result is None:
-            return self._no_result(end)
+            known = self._lines.unreadable != self._lines.lines
+            return without_end(end, self._lines, known, "a result event")
         if failed := _failed(self._result):
             return failed
         if end.status != 0:
@@ -161,13 +153,6 @@ class ClaudeParser:
         if last := self._denied_last:
             return FailureKind.TOOL_DENIED, f"its last call, {last.tool}, was denied and no other followed"
         return None, "success"
-
-    def _no_result(self, end: ExitInfo) -> tuple[FailureKind, str]:
-        if end.status in (126, 127) and not self._lines.lines:
-            return FailureKind.RUNTIME_MISSING, f"{how_it_ended(end)} without any output"
-        if self._lines.unreadable == self._lines.lines:
-            return FailureKind.RUNTIME_UNREADABLE, f"{how_it_ended(end)} without one readable event"
-        return FailureKind.NO_ANSWER, f"{how_it_ended(end)} without a result event"
 
 
 def _failed(result: dict[str, Any]) -> tuple[FailureKind, str] | None:
@@ -184,7 +169,7 @@ def _failed(result: dict[str, Any]) -> tuple[FailureKind, str] | None:
 
 def _kind_of(result: dict[str, Any], status: int, words: str) -> FailureKind:
     if status:
-        return _BY_STATUS.get(status, FailureKind.MODEL_FAILED)
+        return by_status(status)
     if words.startswith(("Not logged in", "Invalid API key")):
         return FailureKind.MODEL_AUTH
     if result.get("stop_reason") != "refusal" and result.get("terminal_reason") == "api_error":

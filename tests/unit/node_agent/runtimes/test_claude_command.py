@@ -9,6 +9,7 @@ import pytest
 from node_agent.runtimes.base import Resume
 from node_agent.runtimes.claude.command import enforcement, launch, read_probe
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+from node_agent.wire.receipt import Usage
 from tests.unit.node_agent.runtimes.asked import LIMITS, PLACE, ask, place
 
 HEAD = ("claude", "-p", "--output-format", "stream-json", "--verbose", "--model", "m")
@@ -40,7 +41,7 @@ def test_mode_level_and_agent_become_flags(
 
 def test_limits_resume_and_prompt_become_flags_and_files() -> None:
     limits = LIMITS.model_copy(update={"usd": Decimal("0.50")})
-    resume = Resume("s-1", Decimal(1))
+    resume = Resume("s-1", Usage())
     made = launch(ask(prompt="be kind", limits=limits, resume=resume), PLACE)
     assert made.argv[-6:] == (
         *("--append-system-prompt-file", "/node/homes/r/prompt.md"),

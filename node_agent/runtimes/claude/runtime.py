@@ -1,0 +1,27 @@
+"""What the runtime `claude` can do, and its parts."""
+
+from __future__ import annotations
+
+from node_agent.runtimes.base import Capabilities, Runtime
+from node_agent.runtimes.claude import command
+from node_agent.runtimes.claude.parse import ClaudeParser
+
+RUNTIME = Runtime(
+    "claude",
+    Capabilities(
+        stream=True,
+        usage=True,
+        cost=True,
+        resume=True,
+        read_only_enforced=True,
+        turn_limit=True,
+        budget_limit=True,
+        needs_model=True,
+        prompted=True,
+    ),
+    command.launch,
+    ClaudeParser,
+    command.enforcement,
+    command.PROBE,
+    command.CREDENTIALS,
+)

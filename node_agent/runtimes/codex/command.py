@@ -1,0 +1,89 @@
+"""Starts the Codex CLI headless: flags, environment and files as measured with version 0.169.0."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, Probe, base_env
+from node_agent.runtimes.probing import Program, any_given
+from node_agent.wire.node import RuntimeFact
+from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+
+KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
+CREDENTIALS = (KEY, URL)
+"""Variables that log the program in or point it at a model server; one without a key needs only its URL."""
+VENDOR = "https://api.openai.com/v1"
+PROGRAM = Program(
+    "codex",
+    "@openai/codex",
+    version=r"codex-cli (\d+\.\d+\.\d+)\b",
+    known="0.169.",
+    login='put OPENAI_API_KEY into ~/.pancode-node/*/secrets.json: {"OPENAI_API_KEY": "..."}; for a server '
+    "that speaks the Responses wire put OPENAI_BASE_URL there",
+)
+PROMPT = "codex/AGENTS.md"
+"""What it takes as its user's standing instructions."""
+HEAD = "Task:\n"
+"""A first line of our own, as for every program that reads its task from standard input."""
+
+
+def launch(request: LaunchRequest, place: Place) -> Launch:
+    """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
+    files = {**BASE_FILES, "codex/.keep": b""}
+    if request.prompt:
+        files[PROMPT] = request.prompt.encode("utf-8", "surrogateescape")
+    env = {**base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
+    stdin = f"{HEAD}{request.task}\n".encode("utf-8", "surrogateescape")
+    return Launch(_argv(request, env.get(URL), KEY in env), env, stdin, files)
+
+
+def _argv(request: LaunchRequest, url: str | None, key: bool) -> tuple[str, ...]:
+    argv = ["codex", "exec", "--json", "--skip-git-repo-check", "--ignore-user-config", "--ignore-rules"]
+    if request.model:
+        argv += ["-m", request.model]
+    argv += ["-s", "workspace-write" if request.may_write else "read-only"]
+    network = request.may_write and request.safety is Safety.FULL_AUTO
+    for name, value in {**_provider(url or VENDOR, key), **_settings(network)}.items():
+        argv += ["-c", f"{name}={json.dumps(value)}"]  # a JSON text, number or truth value is one of TOML too
+    if request.resume:
+        argv += ["resume", request.resume.session]
+    return (*argv, "-")
+
+
+def _provider(url: str, key: bool) -> dict[str, object]:
+    """A model server of our own naming, so that vendor's and others' are reached in one measured way."""
+    values: dict[str, object] = {"name": "pancode", "base_url": url, "wire_api": "responses"}
+    if key:
+        values["env_key"] = KEY
+    # Left alone it asks 30 times in 25 s.
+    values |= {"request_max_retries": 1, "stream_max_retries": 3, "supports_websockets": False}
+    return {"model_provider": "pancode", **{f"model_providers.pancode.{k}": v for k, v in values.items()}}
+
+
+def _settings(network: bool) -> dict[str, object]:
+    return {
+        "approval_policy": "never",
+        "check_for_update_on_startup": False,
+        "analytics.enabled": False,
+        "sandbox_workspace_write.network_access": network,
+        "sandbox_workspace_write.exclude_slash_tmp": True,
+        # Takes variables named like keys out of what its shell sees; the model's own is among them.
+        "shell_environment_policy.ignore_default_excludes": False,
+        # AGENTS.md of the repository comes with the prompt, marked as material.
+        "project_doc_max_bytes": 0,
+    }
+
+
+def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
+    """Its own operating system sandbox bounds every level (measured with a hostile model)."""
+    return Enforcement.SANDBOX if isolation is Isolation.SANDBOX else Enforcement.RUNTIME
+
+
+def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
+    """From `--version`, and whether a key or a server is given."""
+    version, (given, _) = [*results, (None, ""), (None, "")][:2]
+    return PROGRAM.fact(version, given == 0)
+
+
+PROBE = Probe((("codex", "--version"), any_given(CREDENTIALS)), read_probe)

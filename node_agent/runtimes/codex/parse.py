@@ -1,0 +1,169 @@
+"""Reads the Codex CLI's JSON stream: what it does, what it uses, and whether it did its work.
+
+A patch or a write that its sandbox stopped leaves no event: the model is told, the stream is not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from node_agent.runtimes.base import (
+    NOTHING,
+    REASON_CHARS,
+    Activity,
+    Denial,
+    ExitInfo,
+    LaunchRequest,
+    Retrying,
+    Said,
+    SessionStarted,
+    UsageGrew,
+    Verdict,
+    clip,
+    ended_for_us,
+    how_it_ended,
+)
+from node_agent.runtimes.codex.tools import call_of
+from node_agent.runtimes.lines import JsonLines, count_of, dict_of, text_of
+from node_agent.runtimes.outcome import MAX_DENIALS, REFUSED, by_status, without_end
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.policy import ActionClass
+from node_agent.wire.receipt import Usage
+
+MAX_ITEMS_OPEN = 1000
+_STATUS = re.compile(r"(?:unexpected status|last status:) (\d{3})\b")
+_BY_WORDS = (
+    ("Missing environment variable", FailureKind.MODEL_AUTH),
+    ("hit your usage limit", FailureKind.MODEL_BUSY),
+    ("content_filter", FailureKind.AGENT_FAILED),
+    ("context window", FailureKind.AGENT_FAILED),
+)
+
+
+class CodexParser:
+    """One attempt's `exec --json`. The last `turn.completed` or `turn.failed` event is the terminal one."""
+
+    def __init__(self, request: LaunchRequest) -> None:
+        self._lines = JsonLines()
+        self._before = request.resume.before if request.resume else Usage()
+        self._model = request.model
+        self._session: str | None = None
+        self._known = self._answered = False
+        self._answer = ""
+        self._open: set[str] = set()
+        self._calls: Counter[ActionClass] = Counter()
+        self._denials: list[Denial] = []
+        self._denied_last: Denial | None = None
+        self._end: dict[str, Any] | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """Known at the end of the turn only: the stream says nothing of it before."""
+        return Usage() if self._end is None else _usage(dict_of(self._end.get("usage")), self._before)
+
+    def feed(self, chunk: bytes) -> list[Activity]:
+        return [a for event in self._lines.feed(chunk) for a in self._event(event)]
+
+    def finish(self, end: ExitInfo) -> Verdict:
+        for event in self._lines.end():
+            for _ in self._event(event):
+                pass
+        failure, reason = self._judge(end)
+        return Verdict(
+            failure,
+            clip(reason, REASON_CHARS),
+            clip(self._answer),
+            NOTHING if failure in REFUSED and not self._answered else self.usage,
+            self._session,
+            self._model,
+            tool_calls=dict(self._calls),
+            denials=tuple(self._denials),
+        )
+
+    # ---- events
+    def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
+        match kind := event.get("type"):
+            case "thread.started":
+                self._session = text_of(event.get("thread_id")) or None
+                yield SessionStarted(self._session, self._model)
+            case "item.started" | "item.completed":
+                yield from self._item(dict_of(event.get("item")), kind == "item.completed")
+            case "error":  # followed by another try, or by the end of the turn
+                words = text_of(event.get("message"))
+                yield Retrying(_status(words), clip(words, REASON_CHARS))
+            case "turn.completed" | "turn.failed":
+                self._end = event
+                yield UsageGrew(self.usage)
+            case "turn.started":
+                self._end = None
+            case _:
+                return
+        self._known = True
+
+    def _item(self, item: dict[str, Any], completed: bool) -> Iterator[Activity]:
+        if item.get("type") == "agent_message" and completed and (text := text_of(item.get("text"))):
+            self._answered, self._answer = True, clip(text)
+            yield Said(text)
+        call, number = call_of(item), text_of(item.get("id"))
+        if call is None:
+            return
+        self._answered = True
+        if number not in self._open:
+            self._calls[call.action] += 1
+            yield call
+        if not completed:
+            if len(self._open) < MAX_ITEMS_OPEN:
+                self._open.add(number)
+            return
+        self._open.discard(number)
+        self._denied_last = None
+        if item.get("status") == "declined":
+            self._denied_last = Denial(call.tool, call.action, "declined")
+            self._denials = [*self._denials, self._denied_last][:MAX_DENIALS]
+            yield self._denied_last
+
+    # ---- the outcome, in this order and no other
+    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := ended_for_us(end):
+            return ours
+        if self._end is None:
+            return without_end(end, self._lines, self._known, "the end of its turn")
+        if self._end.get("type") == "turn.failed":
+            words = text_of(dict_of(self._end.get("error")).get("message"), "an error without words")
+            return _kind(words), words
+        if end.status != 0:
+            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a turn that was completed"
+        if "output_tokens" not in dict_of(self._end.get("usage")):
+            return FailureKind.RUNTIME_UNREADABLE, "the end of its turn does not tell what it used"
+        if not self._answer.strip():
+            return FailureKind.NO_ANSWER, "the answer is empty"
+        if last := self._denied_last:
+            return FailureKind.TOOL_DENIED, f"its last call, {last.tool}, was denied and no other followed"
+        return None, "success"
+
+
+def _status(words: str) -> int | None:
+    found = _STATUS.search(words)
+    return int(found[1]) if found else None
+
+
+def _kind(words: str) -> FailureKind:
+    """All that `turn.failed` gives is a sentence; what it does not tell apart is the model server's."""
+    if status := _status(words):
+        return by_status(status)
+    return next((kind for part, kind in _BY_WORDS if part in words), FailureKind.MODEL_FAILED)
+
+
+def _usage(tokens: dict[str, Any], before: Usage) -> Usage:
+    """The numbers are of the whole session; its input includes what came from the cache."""
+    cached = count_of(tokens.get("cached_input_tokens"))
+    fresh = count_of(tokens.get("input_tokens")) - cached
+    return Usage(
+        input_tokens=max(fresh - before.input_tokens, 0),
+        cached_tokens=max(cached - before.cached_tokens, 0),
+        output_tokens=max(count_of(tokens.get("output_tokens")) - before.output_tokens, 0),
+        turns=1,
+    )

@@ -1,0 +1,24 @@
+"""What the runtime `codex` can do, and its parts."""
+
+from __future__ import annotations
+
+from node_agent.runtimes.base import Capabilities, Runtime
+from node_agent.runtimes.codex import command
+from node_agent.runtimes.codex.parse import CodexParser
+
+RUNTIME = Runtime(
+    "codex",
+    Capabilities(
+        stream=True,
+        usage=True,
+        resume=True,
+        read_only_enforced=True,
+        needs_model=True,
+        prompted=True,
+    ),
+    command.launch,
+    CodexParser,
+    command.enforcement,
+    command.PROBE,
+    command.CREDENTIALS,
+)

@@ -1,0 +1,46 @@
+"""Names what an item of Codex's stream does; a shell command is looked at."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from node_agent.runtimes.actions import shell_action
+from node_agent.runtimes.base import ToolCall, clip
+from node_agent.runtimes.lines import dict_of, list_of, text_of
+from node_agent.wire.policy import ActionClass
+
+DETAIL_CHARS = 200
+_PLAIN = {
+    "mcp_tool_call": (ActionClass.UNKNOWN, "tool"),
+    "web_search": (ActionClass.NETWORK, "query"),
+    "collab_tool_call": (ActionClass.DISPATCH, "tool"),
+}
+
+
+def call_of(item: dict[str, Any]) -> ToolCall | None:
+    """The tool call that the item is; None for messages, reasoning, lists and warnings."""
+    match kind := text_of(item.get("type")):
+        case "command_execution":
+            command = _inner(text_of(item.get("command")))
+            return ToolCall(kind, shell_action(command), clip(command, DETAIL_CHARS))
+        case "file_change":
+            changes = [dict_of(change) for change in list_of(item.get("changes"))]
+            paths = ", ".join(text_of(change.get("path")) for change in changes)
+            deletes = any(change.get("kind") == "delete" for change in changes)
+            action = ActionClass.FILE_DELETE if deletes else ActionClass.FILE_WRITE
+            return ToolCall(kind, action, clip(paths, DETAIL_CHARS))
+    if kind not in _PLAIN:
+        return None
+    action, detail = _PLAIN[kind]
+    return ToolCall(kind, action, clip(text_of(item.get(detail)), DETAIL_CHARS))
+
+
+def _inner(command: str) -> str:
+    """The script inside `/bin/bash -lc '...'`, which is how every command is told."""
+    try:
+        words = shlex.split(command[:10_000])
+    except ValueError:
+        return command
+    wrapped = len(words) == 3 and words[1] in ("-c", "-lc") and words[0].endswith("sh")
+    return words[2] if wrapped else command
