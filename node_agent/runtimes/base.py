@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
+from node_agent.runtimes.probing import Program
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Limits
@@ -278,7 +279,10 @@ Enforcer = Callable[[Mode, Safety, bool, Isolation], Enforcement]
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """One runtime. `credentials`: variables of the node that log it in, for the agent's process alone."""
+    """One runtime. `credentials`: variables of the node that log it in, for the agent's process alone.
+
+    `program`: the agent program that it starts, where that is one of a vendor's.
+    """
 
     name: str
     capabilities: Capabilities
@@ -287,3 +291,4 @@ class Runtime:
     enforcement: Enforcer
     probe: Probe
     credentials: tuple[str, ...] = ()
+    program: Program | None = None

@@ -148,9 +148,10 @@ def runs(command: str) -> list[int]:
     return found
 
 
-def await_file(path: Path, size: int = 1) -> None:
+def await_file(path: Path, size: int = 1, holds: bytes = b"") -> None:
+    """Until it has grown to that size and has these bytes in it."""
     for _ in range(600):
-        if path.exists() and path.stat().st_size >= size:
+        if path.exists() and path.stat().st_size >= size and holds in path.read_bytes():
             return
         time.sleep(0.05)
     raise AssertionError(f"{path} did not grow to {size} bytes")

@@ -137,6 +137,7 @@ def test_ended_at_work_it_leaves_no_child_and_is_never_done(bench: OneBench) -> 
     request = b.request()
     with b.started(request) as process:
         await_file(b.work / "begun")
+        await_file(b.home / "out", holds=b"item.started")
         assert runs(long)
         os.killpg(process.pid, signal.SIGTERM)
         status = process.wait(15)

@@ -24,4 +24,5 @@ RUNTIME = Runtime(
     command.enforcement,
     command.PROBE,
     command.CREDENTIALS,
+    command.PROGRAM,
 )

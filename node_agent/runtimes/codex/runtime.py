@@ -21,4 +21,5 @@ RUNTIME = Runtime(
     command.enforcement,
     command.PROBE,
     command.CREDENTIALS,
+    command.PROGRAM,
 )

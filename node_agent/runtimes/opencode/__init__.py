@@ -1,0 +1,3 @@
+"""The runtime `opencode`: OpenCode, headless, with any model server that speaks OpenAI's chat wire."""
+
+from __future__ import annotations

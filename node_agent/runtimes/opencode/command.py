@@ -1,0 +1,117 @@
+"""Starts OpenCode headless: flags, environment and settings as measured with version 1.18.33."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, Probe, base_env, may_write
+from node_agent.runtimes.probing import Program, any_given
+from node_agent.wire.node import RuntimeFact
+from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+
+KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
+CREDENTIALS = (KEY, URL)
+"""Variables that log the program in or point it at a model server; one without a key needs only its URL."""
+VENDOR = "https://api.openai.com/v1"
+PROGRAM = Program(
+    "opencode",
+    "opencode-ai",
+    version=r"(\d+\.\d+\.\d+)\b",
+    known="1.18.",
+    login="put OPENAI_BASE_URL of a server with OpenAI's chat wire, and OPENAI_API_KEY if it wants one, "
+    'into ~/.pancode-node/*/secrets.json: {"OPENAI_BASE_URL": "..."}',
+)
+PROMPT = "prompt.md"
+HEAD = "Task:\n"
+"""A first line of our own, as for every program that reads its task from standard input."""
+
+# What is not named is denied, never asked for: an "ask" would end the run there, with exit status 0.
+_READ: dict[str, Any] = {"*": "deny", "read": "allow", "grep": "allow", "glob": "allow", "list": "allow"}
+_EDIT = {**_READ, "edit": {"*": "allow", ".git/*": "deny", ".git/**": "deny"}}
+_RULES = {Safety.SUGGEST: _READ, Safety.AUTO_EDIT: _EDIT, Safety.FULL_AUTO: {**_EDIT, "bash": "allow"}}
+_QUIET = dict.fromkeys(
+    (
+        "OPENCODE_DISABLE_AUTOUPDATE",
+        "OPENCODE_DISABLE_MODELS_FETCH",
+        "OPENCODE_DISABLE_LSP_DOWNLOAD",
+        "OPENCODE_DISABLE_DEFAULT_PLUGINS",
+        "OPENCODE_DISABLE_PROJECT_CONFIG",  # nor AGENTS.md, which comes with the prompt
+    ),
+    "1",
+)
+
+
+# Without these it fetches that package from npm at every start, although --pure uses none.
+_LOCK = {"packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}
+_INSTALLED = {
+    "config/opencode/node_modules/.keep": b"",
+    "config/opencode/package-lock.json": json.dumps(_LOCK).encode(),
+}
+_FOLDERS = ("config", "data", "state", "cache")
+
+
+def launch(request: LaunchRequest, place: Place) -> Launch:
+    """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
+    files = {**BASE_FILES, **_INSTALLED}
+    if request.prompt:
+        files[PROMPT] = request.prompt.encode("utf-8", "surrogateescape")
+    stdin = f"{HEAD}{request.task}\n".encode("utf-8", "surrogateescape")
+    model = f"pancode/{request.model or 'default'}"
+    # Without a title it asks the model for one, which no event tells.
+    argv = ["opencode", "run", "--format", "json", "--pure", "--model", model, "--title", "pancode"]
+    if request.resume:
+        argv += ["--session", request.resume.session]
+    return Launch(tuple(argv), _env(request, place, model), stdin, files)
+
+
+def _env(request: LaunchRequest, place: Place, model: str) -> dict[str, str]:
+    own = base_env(request, place)
+    folders = {f"XDG_{part.upper()}_HOME": f"{request.home}/{part}" for part in _FOLDERS}
+    return {**own, **_QUIET, **folders, "OPENCODE_CONFIG_CONTENT": json.dumps(_settings(request, own, model))}
+
+
+def _settings(request: LaunchRequest, env: Mapping[str, str], model: str) -> dict[str, Any]:
+    return {
+        "autoupdate": False,
+        "share": "disabled",
+        "permission": _RULES[request.safety if request.may_write else Safety.SUGGEST],
+        "model": model,
+        "small_model": model,
+        "enabled_providers": ["pancode"],
+        "provider": {"pancode": _provider(model.partition("/")[2], env)},
+        **({"instructions": [f"{request.home}/{PROMPT}"]} if request.prompt else {}),
+    }
+
+
+def _provider(model: str, env: Mapping[str, str]) -> dict[str, Any]:
+    """It reads key and server from its environment: these settings are seen by set-up and gates as well."""
+    options = {"baseURL": f"{{env:{URL}}}" if URL in env else VENDOR}
+    if KEY in env:
+        options["apiKey"] = f"{{env:{KEY}}}"
+    limit = {"context": 131072, "output": 8192}
+    return {
+        "npm": "@ai-sdk/openai-compatible",  # part of the program, nothing is downloaded
+        "name": "pancode",
+        "options": options,
+        "models": {model: {"name": model, "tool_call": True, "limit": limit}},
+    }
+
+
+def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
+    """Its permissions hold read-only and auto-edit (tried with a hostile model); full-auto needs a wall."""
+    if isolation is Isolation.SANDBOX:
+        return Enforcement.SANDBOX
+    if may_write(mode, safety, read_only) and safety is Safety.FULL_AUTO:
+        return Enforcement.TOLD_ONLY
+    return Enforcement.RUNTIME
+
+
+def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
+    """From `--version`, and whether a key or a server is given."""
+    version, (given, _) = [*results, (None, ""), (None, "")][:2]
+    return PROGRAM.fact(version, given == 0)
+
+
+PROBE = Probe((("opencode", "--version"), any_given(CREDENTIALS)), read_probe)

@@ -1,0 +1,184 @@
+"""Reads OpenCode's JSON stream: what it does, what it uses, and whether it did its work.
+
+It has no event for its end: a run that finished is one whose last step finished with the reason "stop".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from node_agent.runtimes.actions import shell_action
+from node_agent.runtimes.base import (
+    NOTHING,
+    REASON_CHARS,
+    Activity,
+    Denial,
+    ExitInfo,
+    LaunchRequest,
+    Said,
+    SessionStarted,
+    ToolCall,
+    UsageGrew,
+    Verdict,
+    clip,
+    ended_for_us,
+    how_it_ended,
+)
+from node_agent.runtimes.lines import JsonLines, count_of, dict_of, text_of, total_of, usd_of
+from node_agent.runtimes.outcome import MAX_DENIALS, REFUSED, by_status, without_end
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.policy import ActionClass
+from node_agent.wire.receipt import Usage
+
+_ACTIONS = {
+    **dict.fromkeys(("read", "grep", "glob", "list", "todowrite", "todoread"), ActionClass.FILE_READ),
+    **dict.fromkeys(("edit", "write", "patch", "apply_patch"), ActionClass.FILE_WRITE),
+    **dict.fromkeys(("webfetch", "websearch"), ActionClass.NETWORK),
+    "task": ActionClass.DISPATCH,
+}
+_DETAILS = ("filePath", "command", "pattern", "path", "url", "description")
+_DENIED = (
+    "Model tried to call unavailable tool",
+    "The user has specified a rule which prevents",
+    "rejected permission",
+)
+_BY_NAME = {
+    "ProviderAuthError": FailureKind.MODEL_AUTH,
+    "ContentFilterError": FailureKind.AGENT_FAILED,
+    "ContextOverflowError": FailureKind.AGENT_FAILED,
+    "MessageOutputLengthError": FailureKind.AGENT_FAILED,
+}
+_BY_REASON = {"length": FailureKind.AGENT_FAILED, "unknown": FailureKind.MODEL_FAILED}
+"""Reasons of a last step; "unknown" is an answer that was no answer, "tool-calls" an end in the middle."""
+DETAIL_CHARS = 200
+
+
+class OpencodeParser:
+    """One attempt's `run --format json`. A `step_finish` or `error` that no step follows ends it."""
+
+    def __init__(self, request: LaunchRequest) -> None:
+        self._lines = JsonLines()
+        self._model = request.model
+        self._session: str | None = None
+        self._answer = ""
+        self._answered = self._told = False
+        self._usage = Usage()
+        self._calls: Counter[ActionClass] = Counter()
+        self._denials: list[Denial] = []
+        self._denied_last: Denial | None = None
+        self._end: dict[str, Any] | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """The steps that finished so far."""
+        return self._usage
+
+    def feed(self, chunk: bytes) -> list[Activity]:
+        return [a for event in self._lines.feed(chunk) for a in self._event(event)]
+
+    def finish(self, end: ExitInfo) -> Verdict:
+        for event in self._lines.end():
+            for _ in self._event(event):
+                pass
+        failure, reason = self._judge(end)
+        return Verdict(
+            failure,
+            clip(reason, REASON_CHARS),
+            clip(self._answer),
+            NOTHING if failure in REFUSED and not self._answered else self._usage,
+            self._session,
+            self._model,
+            tool_calls=dict(self._calls),
+            denials=tuple(self._denials),
+        )
+
+    # ---- events
+    def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
+        if self._session is None and (session := text_of(event.get("sessionID"))):
+            self._session = session
+            yield SessionStarted(session, self._model)
+        part = dict_of(event.get("part"))
+        match event.get("type"):
+            case "step_start":
+                self._answered, self._end = True, None
+            case "text":
+                if text := text_of(part.get("text")):
+                    self._answer = clip(text)
+                    yield Said(text)
+            case "tool_use":
+                yield from self._used(text_of(part.get("tool"), "?"), dict_of(part.get("state")))
+            case "step_finish":
+                self._end = event
+                self._told = self._add(dict_of(part.get("tokens")), usd_of(part.get("cost")))
+                yield UsageGrew(self._usage)
+            case "error":
+                self._end = event
+
+    def _used(self, tool: str, state: dict[str, Any]) -> Iterator[Activity]:
+        """A call is told when it is over."""
+        given = dict_of(state.get("input"))
+        action = _ACTIONS.get(tool, ActionClass.UNKNOWN)
+        if tool == "bash":
+            action = shell_action(text_of(given.get("command")))
+        self._calls[action] += 1
+        detail = next((clip(v, DETAIL_CHARS) for k in _DETAILS if (v := text_of(given.get(k)))), "")
+        yield ToolCall(tool, action, detail)
+        self._denied_last = None
+        why = text_of(state.get("error"))
+        if state.get("status") == "error" and any(words in why for words in _DENIED):
+            self._denied_last = Denial(tool, action, clip(why, DETAIL_CHARS))
+            self._denials = [*self._denials, self._denied_last][:MAX_DENIALS]
+            yield self._denied_last
+
+    def _add(self, tokens: dict[str, Any], cost: Decimal | None) -> bool:
+        """Count one step; whether it told what it used. A price of 0 means that it knows no price."""
+        cache, was = dict_of(tokens.get("cache")), self._usage
+        fresh, wrote = count_of(tokens.get("input")), count_of(cache.get("write"))
+        said, thought = count_of(tokens.get("output")), count_of(tokens.get("reasoning"))
+        usd = (was.cost_usd or Decimal(0)) + (cost or Decimal(0))
+        self._usage = Usage(
+            input_tokens=total_of(was.input_tokens, fresh, wrote),
+            cached_tokens=total_of(was.cached_tokens, count_of(cache.get("read"))),
+            output_tokens=total_of(was.output_tokens, said, thought),
+            cost_usd=usd or None,
+            cost_source="reported" if usd else "unknown",
+            turns=was.turns + 1,
+        )
+        return "output" in tokens
+
+    # ---- the outcome, in this order and no other
+    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := ended_for_us(end):
+            return ours
+        if self._end is None:
+            return without_end(end, self._lines, self._session is not None, "the end of its last step")
+        if self._end.get("type") == "error":
+            return _failed(dict_of(self._end.get("error")))
+        reason = text_of(dict_of(self._end.get("part")).get("reason"), "none")
+        if reason != "stop":
+            words = f"{how_it_ended(end)}, its last step ended with the reason {reason!r}"
+            return _BY_REASON.get(reason, FailureKind.NO_ANSWER), words
+        if end.status != 0:
+            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a last step that was finished"
+        if not self._told:
+            return FailureKind.RUNTIME_UNREADABLE, "its last step does not tell what it used"
+        return self._worth()
+
+    def _worth(self) -> tuple[FailureKind | None, str]:
+        if not self._answer.strip():
+            return FailureKind.NO_ANSWER, "the answer is empty"
+        if last := self._denied_last:
+            return FailureKind.TOOL_DENIED, f"its last call, {last.tool}, was denied and no other followed"
+        return None, "success"
+
+
+def _failed(error: dict[str, Any]) -> tuple[FailureKind, str]:
+    """What an error event says; one without a status got no answer from a model server."""
+    data, name = dict_of(error.get("data")), text_of(error.get("name"), "an error without a name")
+    words = f"{name}: {text_of(data.get('message'))}".rstrip(": ")
+    if status := count_of(data.get("statusCode")):
+        return by_status(status), f"{words} ({status})"
+    return _BY_NAME.get(name, FailureKind.MODEL_FAILED), words

@@ -1,0 +1,25 @@
+"""What the runtime `opencode` can do, and its parts."""
+
+from __future__ import annotations
+
+from node_agent.runtimes.base import Capabilities, Runtime
+from node_agent.runtimes.opencode import command
+from node_agent.runtimes.opencode.parse import OpencodeParser
+
+RUNTIME = Runtime(
+    "opencode",
+    Capabilities(
+        stream=True,
+        usage=True,
+        resume=True,
+        read_only_enforced=True,
+        needs_model=True,
+        prompted=True,
+    ),
+    command.launch,
+    OpencodeParser,
+    command.enforcement,
+    command.PROBE,
+    command.CREDENTIALS,
+    command.PROGRAM,
+)

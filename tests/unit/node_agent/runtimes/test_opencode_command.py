@@ -1,0 +1,109 @@
+"""The runtime `opencode`: its settings are the measured ones, and no user text is on its command line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from node_agent.runtimes.base import Launch, Resume
+from node_agent.runtimes.opencode.command import enforcement, launch, read_probe
+from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+from node_agent.wire.receipt import Usage
+from tests.unit.node_agent.runtimes.asked import PLACE, ask, place
+
+READ = {"*": "deny", "read": "allow", "grep": "allow", "glob": "allow", "list": "allow"}
+EDIT = {**READ, "edit": {"*": "allow", ".git/*": "deny", ".git/**": "deny"}}
+FULL = {**EDIT, "bash": "allow"}
+
+
+def settings(made: Launch) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(made.env["OPENCODE_CONFIG_CONTENT"])
+    return told
+
+
+@pytest.mark.parametrize(
+    ("mode", "safety", "read_only", "rules"),
+    [
+        (Mode.BUILD, Safety.AUTO_EDIT, False, EDIT),
+        (Mode.BUILD, Safety.FULL_AUTO, False, FULL),
+        (Mode.BUILD, Safety.AUTO_EDIT, True, READ),
+        (Mode.BUILD, Safety.SUGGEST, False, READ),
+        (Mode.BUILD, Safety.FULL_AUTO, True, READ),
+        (Mode.PLAN, Safety.FULL_AUTO, False, READ),
+        (Mode.REVIEW, Safety.AUTO_EDIT, False, READ),
+        (Mode.ADMIN, Safety.AUTO_EDIT, False, READ),
+    ],
+)
+def test_mode_level_and_agent_become_permissions(
+    mode: Mode, safety: Safety, read_only: bool, rules: dict[str, object]
+) -> None:
+    made = launch(ask(mode=mode, safety=safety, read_only=read_only, model="m"), PLACE)
+    permission = settings(made)["permission"]
+    assert permission == rules
+    assert list(permission)[0] == "*", "later rules win, so this one must come first"
+    assert made.argv[:5] == ("opencode", "run", "--format", "json", "--pure")
+    assert made.argv[5:] == ("--model", "pancode/m", "--title", "pancode")
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        ({"OPENAI_API_KEY": "k"}, {"baseURL": "https://api.openai.com/v1", "apiKey": "{env:OPENAI_API_KEY}"}),
+        ({"OPENAI_BASE_URL": "http://h/v1"}, {"baseURL": "{env:OPENAI_BASE_URL}"}),
+        (
+            {"OPENAI_BASE_URL": "http://h/v1", "OPENAI_API_KEY": "k"},
+            {"baseURL": "{env:OPENAI_BASE_URL}", "apiKey": "{env:OPENAI_API_KEY}"},
+        ),
+    ],
+)
+def test_the_settings_name_key_and_server_but_do_not_hold_them(
+    given: dict[str, str], options: dict[str, str]
+) -> None:
+    made = launch(ask(model="vendor/m"), place(env=given))
+    provider = settings(made)["provider"]["pancode"]
+    assert provider["options"] == options
+    assert list(provider["models"]) == ["vendor/m"] and "pancode/vendor/m" in made.argv
+    assert {name: made.env[name] for name in given} == given
+
+
+def test_resume_and_prompt_become_words_and_files() -> None:
+    made = launch(ask(prompt="be kind", resume=Resume("s-1", Usage())), PLACE)
+    assert made.argv[-2:] == ("--session", "s-1")
+    assert made.files["prompt.md"] == b"be kind"
+    assert settings(made)["instructions"] == ["/node/homes/r/prompt.md"]
+    assert made.env["XDG_DATA_HOME"] == "/node/homes/r/data"
+    assert "instructions" not in settings(launch(ask(), PLACE))
+
+
+@pytest.mark.parametrize("task", ["/help", "--version", "", "a\n\nb", "$(id) 'q' \"r\" 😀", "\udcff"])
+def test_the_task_is_on_standard_input_behind_a_line_of_ours(task: str) -> None:
+    made = launch(ask(task=task, prompt=task), PLACE)
+    assert made.stdin == b"Task:\n" + task.encode("utf-8", "surrogateescape") + b"\n"
+    assert task == "" or task not in made.argv
+
+
+def test_full_auto_is_told_only_without_a_wall() -> None:
+    def grade(safety: Safety, isolation: Isolation = Isolation.NONE) -> Enforcement:
+        return enforcement(Mode.BUILD, safety, False, isolation)
+
+    assert grade(Safety.SUGGEST) is grade(Safety.AUTO_EDIT) is Enforcement.RUNTIME
+    assert grade(Safety.FULL_AUTO) is Enforcement.TOLD_ONLY
+    assert grade(Safety.FULL_AUTO, Isolation.SANDBOX) is Enforcement.SANDBOX
+
+
+@pytest.mark.parametrize(
+    ("results", "state", "version", "fix"),
+    [
+        ([(None, ""), (0, "")], "missing", None, "npm install -g opencode-ai"),
+        ([(0, "huh"), (0, "")], "unknown_version", None, "npm install -g opencode-ai@latest"),
+        ([(0, "1.18.33\n"), (1, "")], "not_logged_in", "1.18.33", "OPENAI_BASE_URL"),
+        ([(0, "1.18.33\n"), (0, "")], "ok", "1.18.33", ""),
+        ([(0, "2.0.0\n"), (0, "")], "ok", "2.0.0", "measured with 1.18.x"),
+    ],
+)
+def test_probe(results: list[tuple[int | None, str]], state: str, version: str | None, fix: str) -> None:
+    fact = read_probe(results)
+    assert (fact.state, fact.version) == (state, version)
+    assert fix in fact.fix and bool(fact.fix) is bool(fix)
