@@ -7,6 +7,7 @@ from pathlib import Path
 
 from docs.generate.commands import commands_page
 from docs.generate.messages import messages_page, redis_page
+from docs.generate.runtimes import runtimes_page
 from docs.generate.settings import settings_page
 from docs.generate.shapes import json_page
 from docs.generate.tables import exit_codes_page, failures_page, states_page
@@ -18,6 +19,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "exit-codes.md": exit_codes_page,
     "failures.md": failures_page,
     "states.md": states_page,
+    "runtimes.md": runtimes_page,
     "events.md": messages_page,
     "redis-keys.md": redis_page,
     "json.md": json_page,

@@ -1,0 +1,66 @@
+"""Writes the page of runtimes: what each does by itself, and which rule it holds without a wall around it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from docs.generate.markdown import code, listed, page, table, words, yes
+from node_agent.runtimes.base import Capabilities, Runtime
+from node_agent.runtimes.registry import RUNTIMES
+from node_agent.wire.policy import Isolation, Mode, Safety
+
+TOLD = {
+    "stream": "Live events",
+    "usage": "Tokens",
+    "cost": "Price",
+    "resume": "Resumes",
+    "turn_limit": "Limit of turns",
+    "budget_limit": "Limit of money",
+    "prompted": "Takes instructions",
+}
+LEFT_OUT = {"needs_model", "read_only_enforced"}
+RULES = (("read-only", Safety.AUTO_EDIT, True), *((level.value, level, False) for level in Safety))
+
+
+def runtimes_page() -> str:
+    every = list(RUNTIMES.values())
+    shown = [name for name in (field.name for field in fields(Capabilities)) if name not in LEFT_OUT]
+    can = [(code(r.name), *(yes(getattr(r.capabilities, name)) for name in shown)) for r in every]
+    return page(
+        "Runtimes",
+        "`node_agent/runtimes/`",
+        words("The programs that run agents. `pancode runtimes` says where each is ready, and what helps."),
+        "## Programs",
+        words(
+            "Another version than the measured one runs, with a warning in `pancode runtimes`. The variables "
+            "are taken from `secrets.json` of the node; only the agent's process sees them."
+        ),
+        table(("Runtime", "npm package", "Measured with", "Variables"), [_program(r) for r in every]),
+        "## What each tells and does by itself",
+        words(
+            "Where a price is missing, the cost of a run is unknown, and what was held for it stays until "
+            "`pancode budget settle`. Limits of time, silence and output are kept by the node for all; one "
+            "of tokens or money as far as the program tells them while it works."
+        ),
+        table(("Runtime", *(TOLD[name] for name in shown)), can),
+        "## Who holds a rule",
+        words(
+            "On a node without a sandbox. `told only` means that nothing but the agent's good will holds the "
+            "rule: such a dispatch is refused, unless you say `--told-only`."
+        ),
+        table(("Runtime", *(name for name, _, _ in RULES)), [_held(r) for r in every]),
+    )
+
+
+def _program(runtime: Runtime) -> tuple[str, ...]:
+    program = runtime.program
+    if program is None:
+        return code(runtime.name), "part of PanCode", "", ""
+    return code(runtime.name), code(program.package), f"{program.known}x", listed(runtime.credentials)
+
+
+def _held(runtime: Runtime) -> tuple[str, ...]:
+    grades = (
+        runtime.enforcement(Mode.BUILD, level, read_only, Isolation.NONE) for _, level, read_only in RULES
+    )
+    return code(runtime.name), *(grade.value for grade in grades)
