@@ -121,6 +121,18 @@ def test_ends_that_no_transcript_shows(events: bytes, status: int, failure: F | 
     assert judged(events, status).failure is failure
 
 
+NO_BWRAP = "bwrap: Creating new namespace failed: max_*_namespaces exceeded (ENOSPC)\n"
+
+
+def test_a_sandbox_that_cannot_start_is_the_nodes_fault() -> None:
+    """As the real program does it without user namespaces: nothing ran, and the model says done."""
+    call = item("command_execution", aggregated_output=NO_BWRAP, exit_code=1, status="failed")
+    told = judged(call + item("file_change", status="failed") + SAID + END)
+    assert told.failure is F.RUNTIME_MISSING and "Creating new namespace failed" in told.reason
+    worked = item("command_execution", aggregated_output="x", exit_code=0, status="completed")
+    assert judged(call + worked + SAID + END).failure is None
+
+
 def test_a_stream_in_a_dialect_that_nobody_knows_is_unreadable() -> None:
     told = feed("codex", line(kind="session") + line(msg={"type": "task_complete"}), ExitInfo(status=0))
     assert told.failure is F.RUNTIME_UNREADABLE

@@ -51,8 +51,8 @@ class CodexParser:
         self._before = request.resume.before if request.resume else Usage()
         self._model = request.model
         self._session: str | None = None
-        self._known = self._answered = False
-        self._answer = ""
+        self._known = self._answered = self._ran = False
+        self._answer = self._no_sandbox = ""
         self._open: set[str] = set()
         self._calls: Counter[ActionClass] = Counter()
         self._denials: list[Denial] = []
@@ -107,23 +107,34 @@ class CodexParser:
         if item.get("type") == "agent_message" and completed and (text := text_of(item.get("text"))):
             self._answered, self._answer = True, clip(text)
             yield Said(text)
-        call, number = call_of(item), text_of(item.get("id"))
-        if call is None:
-            return
-        self._answered = True
-        if number not in self._open:
+        number = text_of(item.get("id"))
+        if not (completed and number in self._open):
+            call = call_of(item)
+            if call is None:
+                return
+            self._answered = True
             self._calls[call.action] += 1
             yield call
-        if not completed:
-            if len(self._open) < MAX_ITEMS_OPEN:
-                self._open.add(number)
-            return
-        self._open.discard(number)
+        if completed:
+            self._open.discard(number)
+            yield from self._over(item)
+        elif len(self._open) < MAX_ITEMS_OPEN:
+            self._open.add(number)
+
+    def _over(self, item: dict[str, Any]) -> Iterator[Denial]:
+        self._note_sandbox(item)
         self._denied_last = None
-        if item.get("status") == "declined":
+        if item.get("status") == "declined" and (call := call_of(item)):
             self._denied_last = Denial(call.tool, call.action, "declined")
             self._denials = [*self._denials, self._denied_last][:MAX_DENIALS]
             yield self._denied_last
+
+    def _note_sandbox(self, item: dict[str, Any]) -> None:
+        """Where its sandbox cannot start, nothing runs, and the model says what it likes."""
+        self._ran = self._ran or item.get("status") == "completed"
+        said = text_of(item.get("aggregated_output"))
+        if item.get("status") == "failed" and said.startswith("bwrap: "):
+            self._no_sandbox = said.strip()
 
     # ---- the outcome, in this order and no other
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
@@ -138,6 +149,11 @@ class CodexParser:
             return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a turn that was completed"
         if "output_tokens" not in dict_of(self._end.get("usage")):
             return FailureKind.RUNTIME_UNREADABLE, "the end of its turn does not tell what it used"
+        return self._worth()
+
+    def _worth(self) -> tuple[FailureKind | None, str]:
+        if self._no_sandbox and not self._ran:
+            return FailureKind.RUNTIME_MISSING, f"its sandbox cannot start on this node: {self._no_sandbox}"
         if not self._answer.strip():
             return FailureKind.NO_ANSWER, "the answer is empty"
         if last := self._denied_last:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from typing import Any
 
 from node_agent.runtimes.actions import shell_action
@@ -11,6 +11,7 @@ from node_agent.runtimes.lines import dict_of, list_of, text_of
 from node_agent.wire.policy import ActionClass
 
 DETAIL_CHARS = 200
+_WRAPPED = re.compile(r"""\S*sh -l?c (?:(?P<mark>['"])(?P<quoted>.*)(?P=mark)|(?P<bare>\S+))$""", re.DOTALL)
 _PLAIN = {
     "mcp_tool_call": (ActionClass.UNKNOWN, "tool"),
     "web_search": (ActionClass.NETWORK, "query"),
@@ -38,9 +39,5 @@ def call_of(item: dict[str, Any]) -> ToolCall | None:
 
 def _inner(command: str) -> str:
     """The script inside `/bin/bash -lc '...'`, which is how every command is told."""
-    try:
-        words = shlex.split(command[:10_000])
-    except ValueError:
-        return command
-    wrapped = len(words) == 3 and words[1] in ("-c", "-lc") and words[0].endswith("sh")
-    return words[2] if wrapped else command
+    wrapped = _WRAPPED.match(command)
+    return (wrapped["quoted"] or wrapped["bare"]) if wrapped else command
