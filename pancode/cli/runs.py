@@ -230,7 +230,12 @@ def diff(run: str, stat: bool, face: Face) -> None:
 def land(run: str, no_gates: bool, anyway: bool, face: Face) -> None:
     """Merge a run's change into your tree; on a conflict your files stay byte for byte as they are."""
     body = {"by": who(), "gates": not no_gates, "anyway": anyway}
-    answer = face.client().post(path_of("runs", run, "land"), body, wait_s=LAND_S)
+    try:
+        answer = face.client().post(path_of("runs", run, "land"), body, wait_s=LAND_S)
+    except KeyboardInterrupt:
+        words = "the landing goes on and may still write into your tree"
+        face.note(f"\ndetached; {words}.  look: pancode why {run}")
+        raise
     face.show(answer, lambda: _landing(answer))
 
 
