@@ -16,7 +16,7 @@ from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import clip, harmless, safe, short_time, table, usd
 from pancode.cli.tell import exit_of
 from pancode.client import LAND_S, Client, path_of
-from pancode.errors import ExitCode
+from pancode.errors import ExitCode, UsageError
 
 
 @click.group(
@@ -97,6 +97,10 @@ def _word(value: Any) -> str:
 @click.option("--offset", type=click.IntRange(0), default=0, help="Begin at this byte (needs --stream).")
 @json_option
 def logs(run: str, follow: bool, stream: str | None, attempt: str, offset: int, face: Face) -> int:
+    if offset and not stream:
+        raise UsageError(
+            "--offset counts in one stream", fix=f"pancode runs logs {run} --stream out --offset {offset}"
+        )
     """A run's output, from the stored log: nothing missing, nothing twice."""
     client = face.client()
     name = client.get(path_of("runs", run, "brief"))["run"]

@@ -290,6 +290,12 @@ def test_a_streams_name_cannot_leave_its_folder(world: World) -> None:
 
 # -- machines --------------------------------------------------------------------------------------
 
+def test_a_stream_that_no_node_has_is_an_error_and_not_an_empty_one(world: World) -> None:
+    run = world.dispatch()["run"]
+    told = world.problem("GET", f"/v1/runs/{run}/log?stream=gates")
+    assert told["exit_code"] == 2 and "gates.log" in told["fix"]
+
+
 
 def test_bring_up_tells_its_steps_and_who_failed(world: World) -> None:
     world.desk.plane.add_node(Node("n2", 0, {}, {}, 1))

@@ -45,6 +45,21 @@ def test_who_detaches_from_a_bring_up_is_told_that_it_goes_on(capsys: pytest.Cap
     assert "the coordinator goes on with it" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("dispatch", "--priority", "1001", "x"), "-1000<=x<=1000"),
+        (("dispatch", "--attempts", "11", "x"), "1<=x<=10"),
+        (("runs", "logs", "last", "--offset", "3"), "--stream out --offset 3"),
+    ],
+)
+def test_a_number_that_nothing_takes_is_refused_with_its_range(
+    args: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run(list(args)) == ExitCode.USAGE
+    assert words in capsys.readouterr().err
+
+
 def test_money_and_pairs() -> None:
     assert MONEY.convert("$0.75", None, None) == "0.75"
     assert PAIR.convert("gpu=a=b", None, None) == ("gpu", "a=b")
