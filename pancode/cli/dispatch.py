@@ -112,7 +112,8 @@ def _finish(face: Face, client: Client, ended: dict[str, Any], land: bool) -> in
         face.note(f"  {landed['status']}: {', '.join(map(safe, landed['files'][:8])) or 'no file'}")
     detail = client.get(f"/v1/runs/{ended['run']}")
     answer = safe_block(detail["answer"]) if not face.as_json else ""
-    face.show({**detail, **ended}, lambda: answer + summary(ended))
+    whole = {**detail, **ended}
+    face.show(whole, lambda: answer + summary(whole))
     return exit_of(ended["outcome"])
 
 

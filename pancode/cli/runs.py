@@ -75,7 +75,6 @@ def _shown(run: dict[str, Any]) -> str:
         f"  {key:<10} {run[f'{key}_at']}" for key in ("created", "started", "finished") if run[f"{key}_at"]
     ]
     lines += [f"  gate       {safe(_gate(gate))}" for gate in run["gates"]]
-    lines += [f"  finding    {safe(text)}" for text in run["findings"]]
     lines += [f"  file       {safe(name)}" for name in run["files_changed"][:50]]
     answer = f"\n{safe_block(run['answer'])}" if run["answer"] else ""
     return summary(run) + "\n".join(lines) + "\n" + answer
@@ -97,11 +96,11 @@ def _word(value: Any) -> str:
 @click.option("--offset", type=click.IntRange(0), default=0, help="Begin at this byte (needs --stream).")
 @json_option
 def logs(run: str, follow: bool, stream: str | None, attempt: str, offset: int, face: Face) -> int:
+    """A run's output, from the stored log: nothing missing, nothing twice."""
     if offset and not stream:
         raise UsageError(
             "--offset counts in one stream", fix=f"pancode runs logs {run} --stream out --offset {offset}"
         )
-    """A run's output, from the stored log: nothing missing, nothing twice."""
     client = face.client()
     name = client.get(path_of("runs", run, "brief"))["run"]
     sinks = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}
@@ -208,7 +207,8 @@ def retry(run: str, detach: bool, face: Face) -> int:
     ended = wait(face, client, answer["run"])
     if ended is None:
         return ExitCode.DETACHED
-    face.show(ended, lambda: summary(ended))
+    findings = client.get(path_of("runs", ended["run"]))["findings"]
+    face.show(ended, lambda: summary({**ended, "findings": findings}))
     return exit_of(ended["outcome"])
 
 
