@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from pancode import __version__
-from pancode.errors import ExitCode, PancodeError, UnavailableError
+from pancode.errors import ConfigError, ExitCode, PancodeError, UnavailableError
 
 if TYPE_CHECKING:
     import subprocess
@@ -226,8 +226,13 @@ def start_coordinator(home: Path) -> None:
 
     UnavailableError, or the error that the coordinator itself told.
     """
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (home / "run").mkdir(mode=0o700, exist_ok=True)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / "run").mkdir(mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(
+            f"{home} cannot be used", why=str(exc), fix="set PANCODE_HOME to a folder of your own"
+        ) from exc
     log = home / "run/coordinator.log"
     if log.exists() and log.stat().st_size > _LOG_CAP:
         log.replace(log.with_suffix(".log.1"))

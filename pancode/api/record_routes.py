@@ -72,7 +72,7 @@ def _take_out(desk: Desk, call: Call) -> Any:
     if run.state is not RunState.PENDING:
         raise UsageError(
             f"{run.id} does not wait, it is {run.state}",
-            fix=f"pancode runs stop {run.id}",
+            fix=f"pancode runs {'show' if run.state is RunState.ENDED else 'stop'} {run.id}",
             code="not_waiting",
         )
     body: ReasonBody = call.body

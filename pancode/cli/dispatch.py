@@ -57,8 +57,14 @@ class _WithArgv(click.Command):
 @click.option("--timeout", type=DURATION, metavar="D", help="At most this long, as in 15m.")
 @click.option("--verify", multiple=True, metavar="CMD", help="Gate: must exit 0 afterwards; may be repeated.")
 @click.option("--no-verify", is_flag=True, help="Without the project's gates.")
-@click.option("--priority", type=int, default=0, metavar="P", help="Higher is served first (default 0).")
-@click.option("--attempts", type=int, metavar="N", help="Try a failing run up to N times.")
+@click.option(
+    "--priority",
+    type=click.IntRange(-1000, 1000),
+    default=0,
+    metavar="P",
+    help="Higher is served first (default 0).",
+)
+@click.option("--attempts", type=click.IntRange(1, 10), metavar="N", help="Try a failing run up to N times.")
 @click.option("--on-lost", metavar="ask|retry", help="What happens when the machine is lost.")
 @click.option("--told-only", is_flag=True, help="Accept that rules which cannot be enforced are only told.")
 @click.option("--detach/--wait", default=False, help="Do not wait for the result (default: wait).")
@@ -106,7 +112,8 @@ def _finish(face: Face, client: Client, ended: dict[str, Any], land: bool) -> in
         face.note(f"  {landed['status']}: {', '.join(map(safe, landed['files'][:8])) or 'no file'}")
     detail = client.get(f"/v1/runs/{ended['run']}")
     answer = safe_block(detail["answer"]) if not face.as_json else ""
-    face.show({**detail, **ended}, lambda: answer + summary(ended))
+    whole = {**detail, **ended}
+    face.show(whole, lambda: answer + summary(whole))
     return exit_of(ended["outcome"])
 
 

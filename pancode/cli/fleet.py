@@ -42,11 +42,15 @@ def up(nodes: tuple[str, ...], face: Face) -> int:
 
 def steps(face: Face, events: Iterator[Event]) -> Any:
     """Show each step as it happens; the result of the long call."""
-    for event in events:
-        if event.kind == "progress":
-            _step(face, event.data)
-        elif event.kind == "result":
-            return event.data
+    try:
+        for event in events:
+            if event.kind == "progress":
+                _step(face, event.data)
+            elif event.kind == "result":
+                return event.data
+    except KeyboardInterrupt:
+        face.note("\ndetached; the coordinator goes on with it.  look: pancode fleet status")
+        raise
     raise UnavailableError(
         "the coordinator went away in the middle", fix="the same command again: it goes on"
     )

@@ -129,7 +129,7 @@ def _progress(shape: dict[str, Any]) -> str:
 
 
 def summary(shape: dict[str, Any]) -> str:
-    """A finished run in a few lines."""
+    """A finished run in a few lines; what was found on the way (a file left behind) is never left out."""
     from pancode.cli.render import tone, usd
 
     notes = f" ({', '.join(shape['notes'])})" if shape["notes"] else ""
@@ -140,6 +140,7 @@ def summary(shape: dict[str, Any]) -> str:
     if shape["commit"]:
         files = len(shape["files_changed"])
         lines.append(f"  commit {shape['commit'][:12]}, {files} file{'s' if files != 1 else ''} changed")
+    lines += [f"  finding    {safe(text)}" for text in shape["findings"]]
     if shape["outcome"] not in (None, "done"):
         lines.append(f"  look: pancode runs logs {shape['run']}   why: pancode why {shape['run']}")
     return "\n".join(lines) + "\n"

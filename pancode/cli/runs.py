@@ -16,7 +16,7 @@ from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import clip, harmless, safe, short_time, table, usd
 from pancode.cli.tell import exit_of
 from pancode.client import LAND_S, Client, path_of
-from pancode.errors import ExitCode
+from pancode.errors import ExitCode, UsageError
 
 
 @click.group(
@@ -75,7 +75,6 @@ def _shown(run: dict[str, Any]) -> str:
         f"  {key:<10} {run[f'{key}_at']}" for key in ("created", "started", "finished") if run[f"{key}_at"]
     ]
     lines += [f"  gate       {safe(_gate(gate))}" for gate in run["gates"]]
-    lines += [f"  finding    {safe(text)}" for text in run["findings"]]
     lines += [f"  file       {safe(name)}" for name in run["files_changed"][:50]]
     answer = f"\n{safe_block(run['answer'])}" if run["answer"] else ""
     return summary(run) + "\n".join(lines) + "\n" + answer
@@ -98,6 +97,10 @@ def _word(value: Any) -> str:
 @json_option
 def logs(run: str, follow: bool, stream: str | None, attempt: str, offset: int, face: Face) -> int:
     """A run's output, from the stored log: nothing missing, nothing twice."""
+    if offset and not stream:
+        raise UsageError(
+            "--offset counts in one stream", fix=f"pancode runs logs {run} --stream out --offset {offset}"
+        )
     client = face.client()
     name = client.get(path_of("runs", run, "brief"))["run"]
     sinks = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}
@@ -204,7 +207,8 @@ def retry(run: str, detach: bool, face: Face) -> int:
     ended = wait(face, client, answer["run"])
     if ended is None:
         return ExitCode.DETACHED
-    face.show(ended, lambda: summary(ended))
+    findings = client.get(path_of("runs", ended["run"]))["findings"]
+    face.show(ended, lambda: summary({**ended, "findings": findings}))
     return exit_of(ended["outcome"])
 
 
@@ -230,7 +234,12 @@ def diff(run: str, stat: bool, face: Face) -> None:
 def land(run: str, no_gates: bool, anyway: bool, face: Face) -> None:
     """Merge a run's change into your tree; on a conflict your files stay byte for byte as they are."""
     body = {"by": who(), "gates": not no_gates, "anyway": anyway}
-    answer = face.client().post(path_of("runs", run, "land"), body, wait_s=LAND_S)
+    try:
+        answer = face.client().post(path_of("runs", run, "land"), body, wait_s=LAND_S)
+    except KeyboardInterrupt:
+        words = "the landing goes on and may still write into your tree"
+        face.note(f"\ndetached; {words}.  look: pancode why {run}")
+        raise
     face.show(answer, lambda: _landing(answer))
 
 

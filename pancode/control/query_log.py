@@ -15,6 +15,8 @@ from pancode.errors import UsageError
 
 PIECE = 64 * 1024
 OUT = "out"
+STREAMS = (OUT, "err", "setup", "gates.log")
+"""Every stream that a node uploads; another name would read as an empty one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,11 @@ class LogPlace:
         text = query.get("offset", "0")
         if not text.isascii() or not text.isdigit() or len(text) > 15:
             raise UsageError(f"offset must be a number of bytes, not {text!r}", code="bad_value")
-        return cls(query.get("stream", OUT), query.get("attempt", ""), int(text))
+        stream = query.get("stream", OUT)
+        if stream not in STREAMS:
+            fix = f"one of: {', '.join(STREAMS)}"
+            raise UsageError(f"not a stream's name: {stream!r}", fix=fix, code="bad_value")
+        return cls(stream, query.get("attempt", ""), int(text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def _judge(view: NodeView, pin: str | None, require: Mapping[str, str], runtime:
         return Candidate(name, False, False, view.node.removed, f"pancode node add {name}")
     for key, value in require.items():
         if view.node.labels.get(key) != value:
-            return Candidate(name, False, False, f"has no label {key}={value}")
+            return Candidate(name, False, False, f"has no label {key}={value}", "pancode node ls")
     if view.heard is None:
         return Candidate(name, True, False, "was not heard yet", "pancode fleet up " + name)
     isolation = view.heard.heartbeat.facts.isolation

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pancode.adapters.bundle.store import BundleStore
+from pancode.adapters.ssh.bringup import StepReport, StepState
 from pancode.adapters.ssh.connect import presented_key
 from pancode.adapters.ssh.errors import ConnectError, LinkFault
 from pancode.adapters.ssh.hostkey import Changed, HostKey, compare
 from pancode.adapters.ssh.knownhosts import known_key
 from pancode.adapters.ssh.link import LinkKind, LinkState
+from pancode.adapters.ssh.steps import StepName
 from pancode.adapters.ssh.target import Overrides, Places, Target, resolve
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import Node
@@ -52,6 +54,7 @@ class Fleet:
         self.loop = loop
         self.links = links
         self._cleaned_ms: dict[str, int] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
         self._bringup = BringUp(parts, links, bundles)
         links.on_contact = self._contact
         links.silent = self._silent
@@ -156,11 +159,20 @@ class Fleet:
     def _each(
         self, work: One, nodes: Sequence[Node], report: Report, agent_path: str | None
     ) -> list[UpResult]:
-        """All at once; what goes wrong with one, whatever it is, is that one's result."""
+        """All at once, but on one machine one command after the other; what goes wrong is that one's result.
+
+        A command goes on here when who gave it has detached: the next one would meet it half-way.
+        """
 
         async def one(node: Node) -> UpResult:
+            turn = self._turns.setdefault(node.name, asyncio.Lock())
+            if turn.locked():
+                words = "another command is at work on it: waiting"
+                report(node.name, StepReport(StepName.CONNECT, StepState.RUNNING, words))
             try:
-                return await work(node, report, agent_path)
+                async with turn:
+                    now = await asyncio.to_thread(self._known, node.name)
+                    return await work(now, report, agent_path)
             except Exception as error:
                 return UpResult(node.name, False, (problem_of(error),))
 

@@ -13,6 +13,9 @@ from pancode.adapters.files import write_durable
 from pancode.adapters.ssh.loopback import LoopbackKeys, make_key
 from pancode.errors import ConfigError
 
+_IGNORED = b"*\n!pancode.yaml\n!panagents.yaml\n"
+"""For git: where the home lies in a repository (dotfiles), a snapshot of it must not carry our keys away."""
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -72,6 +75,9 @@ class Home:
             )
         if state.st_mode & 0o077:
             self.root.chmod(0o700)
+        ignored = self.root / ".gitignore"
+        if not os.path.lexists(ignored):
+            write_durable(ignored, _IGNORED)
 
     def signing_key(self, ids: Ids) -> SigningKey:
         """The coordinator's own key; made at the first start, never replaced."""

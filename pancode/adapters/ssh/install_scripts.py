@@ -46,6 +46,8 @@ else
   printf '%s\n' "$2" > "$1/.pancode-node" || exit 71; c=yes
 fi
 chmod 700 "$1" || exit 71
+# A login's home may be a repository (dotfiles): its snapshot must not carry our keys away.
+if [ ! -e "$1/.gitignore" ]; then echo '*' > "$1/.gitignore" || exit 71; c=yes; fi
 for d in bundles key run s log journal mirrors work cache; do
   if [ ! -d "$1/$d" ]; then mkdir "$1/$d" || exit 71; c=yes; fi
 done

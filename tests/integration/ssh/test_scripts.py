@@ -47,3 +47,22 @@ def test_scripts_are_whole_before_they_start_and_read_nothing_else(name: str, sh
     assert (done.returncode, done.stderr) == (0, "")
     cut = subprocess.run([shell, "-s"], input=text[:-20], capture_output=True, text=True, check=False)
     assert scripts.BEGIN not in cut.stdout
+
+
+def test_a_node_home_in_a_repository_is_not_seen_by_git(tmp_path: Path) -> None:
+    """A login's home may be a repository (dotfiles): a snapshot of it must not carry the node's key."""
+    home = tmp_path / ".pancode-node/f-1"
+    for changed in ("yes", "no"):
+        made = subprocess.run(
+            ["sh", "-s", str(home), "f-1"],
+            input=install_scripts.MAKE_HOME,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert f"changed={changed}" in made.stdout
+    (home / "key/node.key").write_text("secret")
+    git = ["git", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    seen = subprocess.run([*git, "ls-files", "-o", "--exclude-standard"], check=True, capture_output=True)
+    assert seen.stdout == b""

@@ -176,6 +176,8 @@ def test_a_waiting_run_is_taken_out_a_running_one_is_not(world: World) -> None:
     waiting = world.dispatch()["run"]
     out = world.http.post(f"/v1/queues/runs/{waiting}/remove", {"by": "ana"}).json()
     assert (out["state"], out["outcome"]) == ("ended", "interrupted")
+    again = world.problem("POST", f"/v1/queues/runs/{waiting}/remove", {})
+    assert again["fix"] == f"pancode runs show {waiting}", "nothing is left to be stopped"
     world.http.post("/v1/queues/resume", {})
     running = world.dispatch()["run"]
     world.node.start(world.claim())
@@ -286,6 +288,12 @@ def test_a_streams_name_cannot_leave_its_folder(world: World) -> None:
     run = world.dispatch()["run"]
     world.claim()
     assert world.problem("GET", f"/v1/runs/{run}/log?stream=../x")["exit_code"] == 2
+
+
+def test_a_stream_that_no_node_has_is_an_error_and_not_an_empty_one(world: World) -> None:
+    run = world.dispatch()["run"]
+    told = world.problem("GET", f"/v1/runs/{run}/log?stream=gates")
+    assert told["exit_code"] == 2 and "gates.log" in told["fix"]
 
 
 # -- machines --------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -11,9 +12,13 @@ import pytest
 
 from node_agent.wire.failure import Outcome
 from pancode.cli import main as entry
+from pancode.cli.face import Face
+from pancode.cli.fleet import steps
+from pancode.cli.follow import summary
 from pancode.cli.params import DURATION, MONEY, PAIR
 from pancode.cli.render import clip, count, harmless, safe, short_time, size, table, took, usd, width
 from pancode.cli.tell import MEANINGS, OUTCOMES, exit_of, in_words
+from pancode.client import Event
 from pancode.errors import ExitCode, PancodeError
 
 
@@ -29,6 +34,49 @@ def test_durations(text: str, ms: int) -> None:
 def test_what_is_no_duration_shows_the_form(text: str) -> None:
     with pytest.raises(click.BadParameter, match="15m"):
         DURATION.convert(text, None, None)
+
+
+def test_what_was_left_behind_is_in_the_summary() -> None:
+    shape = {
+        "run": "r-1",
+        "outcome": "done",
+        "state": "ended",
+        "notes": ["no change"],
+        "reason": "done, nothing changed",
+        "node": "desk",
+        "runtime": "shell",
+        "commit": None,
+        "started_at": None,
+        "finished_at": None,
+        "usage": {"cost_usd": "0", "cost_source": "local"},
+        "findings": ["huge: larger than 100 MB, not in the result"],
+    }
+    assert "  finding    huge: larger than 100 MB, not in the result\n" in summary(shape)
+
+
+def test_who_detaches_from_a_bring_up_is_told_that_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    def cut() -> Iterator[Event]:
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        steps(Face(as_json=False), cut())
+    assert "the coordinator goes on with it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("dispatch", "--priority", "1001", "x"), "-1000<=x<=1000"),
+        (("dispatch", "--attempts", "11", "x"), "1<=x<=10"),
+        (("runs", "logs", "last", "--offset", "3"), "--stream out --offset 3"),
+    ],
+)
+def test_a_number_that_nothing_takes_is_refused_with_its_range(
+    args: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run(list(args)) == ExitCode.USAGE
+    assert words in capsys.readouterr().err
 
 
 def test_money_and_pairs() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pancode.client import ApiError, Client, NotRunningError, home_of, path_of, reachable
 from pancode.client import _start_failed as start_failed
-from pancode.errors import ExitCode, PancodeError, UnavailableError
+from pancode.errors import ConfigError, ExitCode, PancodeError, UnavailableError
 
 
 def test_the_home_is_the_variables_or_the_users() -> None:
@@ -45,6 +45,12 @@ def test_without_a_coordinator_and_without_starting_one(tmp_path: Path) -> None:
     with pytest.raises(NotRunningError) as told:
         Client(tmp_path, starts=False).get("/v1/runs")
     assert told.value.exit_code is ExitCode.UNAVAILABLE and told.value.fix == "pancode fleet up"
+
+
+def test_a_home_that_cannot_be_made_is_told_and_no_traceback() -> None:
+    with pytest.raises(ConfigError, match="cannot be used") as told:
+        Client(Path("/proc/there-is-none")).get("/v1/runs")
+    assert told.value.fix
 
 
 def test_a_failed_start_tells_the_coordinators_own_error(tmp_path: Path) -> None:

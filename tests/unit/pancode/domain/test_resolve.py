@@ -184,6 +184,7 @@ def test_every_node_is_a_candidate_with_its_reason() -> None:
         ("h", True, False, "is paused: lunch"),
         ("i", False, False, "removed, not cleaned"),
     ]
+    assert found[1].fix == "pancode node ls", "where labels are shown"
     assert found[3].fix == "on d: fix claude"
     assert [c.name for c in resolved(*nodes, node="b").candidates if c.fits] == ["b"]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,6 +72,24 @@ def test_an_unforeseen_error_of_one_node_is_its_result(fleet: Fleet, verb: str) 
     assert [(r.node, r.ok) for r in results] == [("a", True), ("bad", False), ("c", True)]
     (problem,) = results[1].problems
     assert problem["what"] == "KeyError: 'no such thing'" and "coordinator.log" in problem["fix"]
+
+
+def test_two_commands_on_one_machine_go_one_after_the_other(fleet: Fleet) -> None:
+    """Who gave the first one may have pressed Ctrl-C: the second must not meet it half-way."""
+    inside, most, told = 0, 0, []
+
+    async def slow(node: Node, report: Report, agent_path: str | None) -> UpResult:
+        nonlocal inside, most
+        inside, most = inside + 1, max(most, inside + 1)
+        await asyncio.sleep(0.05)
+        inside -= 1
+        return UpResult(node.name, True)
+
+    fleet._bringup.up = slow  # type: ignore[method-assign]
+    with ThreadPoolExecutor() as pool:
+        calls = [pool.submit(fleet.up, ["a"], lambda node, step: told.append(step.says)) for _ in "12"]
+        assert all(call.result()[0].ok for call in calls)
+    assert most == 1 and told == ["another command is at work on it: waiting"]
 
 
 def test_a_removal_that_goes_wrong_is_told_and_not_forgotten(fleet: Fleet, desk: Desk) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,18 @@ def test_others_cannot_look_in(home: Home) -> None:
     home.root.chmod(0o755)
     home.prepare()
     assert stat.S_IMODE(home.root.stat().st_mode) == 0o700
+
+
+def test_git_does_not_see_our_files_but_the_users_own(home: Home) -> None:
+    """A login's home may be a repository: a snapshot of it must not carry the keys to a node."""
+    home.signing_key(CountingIds())
+    (home.root / "pancode.yaml").write_text("")
+    git = ["git", "-C", str(home.root.parent)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    seen = subprocess.run(
+        [*git, "ls-files", "-o", "--exclude-standard"], check=True, capture_output=True, text=True
+    )
+    assert seen.stdout == "a b/pancode.yaml\n"
 
 
 def test_a_home_that_cannot_be_made_is_a_configuration_error(tmp_path: Path) -> None:
