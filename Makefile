@@ -8,9 +8,9 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 STAMP := .venv/.setup
 
-# Suites that share nothing but the CPU run side by side; those with real servers and clocks run one after another.
-PARALLEL := $(wildcard tests/unit tests/contract tests/simulation)
-SERIAL := $(wildcard tests/integration tests/clis)
+# Tests that share nothing but the CPU run side by side; those with real servers do so file by file.
+LIGHT := tests/unit tests/contract tests/simulation
+HEAVY := tests/integration tests/clis
 
 .PHONY: help setup system demo test check format lint types contracts rules fix unit contract integration e2e simulation bench docs lock clean
 
@@ -30,8 +30,8 @@ demo: setup ## a whole fleet on this machine: up, dispatch, kill, recover, verif
 	@$(BIN)/pancode demo
 
 test: setup system check ## everything: check, then all suites
-	$(PYTEST) -n 2 $(PARALLEL)
-	$(PYTEST) $(SERIAL)
+	$(PYTEST) -n 2 $(LIGHT)
+	$(PYTEST) -n 2 --dist loadfile $(HEAVY)
 	@.ci/e2e
 
 # Separate targets, so that `make -k check` shows everything that is wrong at once.
@@ -66,7 +66,7 @@ simulation: setup ## tests/simulation: control plane and node under one seeded s
 	$(PYTEST) -n 2 tests/simulation
 
 integration: setup system ## tests/integration: real Valkey, RQ, git, SSH in this process
-	$(PYTEST) tests/integration
+	$(PYTEST) -n 2 --dist loadfile tests/integration
 
 e2e: setup system ## tests/e2e: real SSH hosts, driven through the command line
 	@.ci/e2e
