@@ -56,11 +56,11 @@ class Coordinator:
         self.settings = settings
         self._clock, self._ids = SystemClock(), SystemIds()
         self.valkey = EmbeddedValkey(home.valkey, self._clock, self._ids)
+        self.key = home.signing_key(self._ids)
         self.ledger: Ledger = SqlLedger(home.ledger)
-        self._access = self._redis()
+        self._access = self._redis()  # what a bad key or ledger keeps from starting leaves no Valkey behind
         self.bus = RedisBus(self._access, self._clock)
         self.depot = GitDepot(Depot(home.depots), Streams(home.root), self._clock)
-        self.key = home.signing_key(self._ids)
         self.fleet_id = _fleet_id(self.ledger, self._clock.wall_ms(), self._ids)
         self.plane = self._plane()
         self._depot_socket = _socket_path(home.root, "depot.sock")

@@ -144,6 +144,17 @@ def test_what_keeps_it_from_starting_is_told_by_the_command(desk: Shell) -> None
     assert desk("runs").status == 0
 
 
+def test_a_start_that_a_damaged_key_prevents_leaves_no_process(desk: Shell) -> None:
+    desk("runs")
+    desk("fleet", "down", "--now")
+    key = desk.home / "key/coordinator.key"
+    good = key.read_text()
+    key.write_text("rubbish")
+    assert desk("runs").status == 3
+    assert not _processes(str(desk.home))
+    key.write_text(good)
+
+
 def test_a_home_with_a_long_path_works(desk: Shell) -> None:
     deep = desk.home / ("d" * 60) / ("e" * 60)
     there = Shell(deep, desk.cwd)
