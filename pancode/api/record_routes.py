@@ -101,6 +101,8 @@ def _ceiling(desk: Desk, call: Call) -> Any:
     if kind == "node":
         with desk.core.ports.ledger.transaction() as tx:
             query_fleet.known_node(tx, name)
+    if kind == "agent":
+        find_agent(desk.coordinator.around({}).agents(None), name)
     desk.coordinator.plane.set_ceiling(body.scope, body.usd, body.by)
     return _budget(desk, call)
 

@@ -26,7 +26,7 @@ from pancode.adapters.valkey.external import check_external
 from pancode.control.core import Ports, Rules
 from pancode.control.plane import Plane
 from pancode.domain.records import Node, Setting
-from pancode.errors import ConfigError
+from pancode.errors import ConfigError, UnavailableError
 from pancode.ports import Ledger
 from pancode.wiring.bringup import FleetParts
 from pancode.wiring.depot import depot_server
@@ -36,6 +36,13 @@ from pancode.wiring.links import TEND_S, Links, LinkSettings
 from pancode.wiring.loop import LoopThread
 
 PATH_LIMIT = 104
+
+
+class LedgerLostError(UnavailableError):
+    """The ledger is gone, and what lies beside it is not."""
+
+    code = "ledger_lost"
+    retryable = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +65,10 @@ class Coordinator:
         self.valkey = EmbeddedValkey(home.valkey, self._clock, self._ids)
         self.key = home.signing_key(self._ids)
         self.ledger: Ledger = SqlLedger(home.ledger)
+        self.fleet_id = _fleet_id(self.ledger, home, self._clock.wall_ms(), self._ids)
         self._access = self._redis()  # what a bad key or ledger keeps from starting leaves no Valkey behind
         self.bus = RedisBus(self._access, self._clock)
         self.depot = GitDepot(Depot(home.depots), Streams(home.root), self._clock)
-        self.fleet_id = _fleet_id(self.ledger, self._clock.wall_ms(), self._ids)
         self.plane = self._plane()
         self._depot_socket = _socket_path(home.root, "depot.sock")
         self._server = depot_server(
@@ -169,12 +176,18 @@ def _paces(factor: float) -> tuple[Timing, Backoff]:
     return timing, Backoff(last_s=last, refused_s=max(1.0, again.refused_s * factor))
 
 
-def _fleet_id(ledger: Ledger, wall_ms: int, ids: Ids) -> str:
-    """Made with the first ledger, kept for ever."""
+def _fleet_id(ledger: Ledger, home: Home, wall_ms: int, ids: Ids) -> str:
+    """Made with the first ledger, kept for ever. An empty ledger where a fleet has lived is a lost one."""
     with ledger.transaction() as tx:
         known = tx.get(Setting, "fleet")
         if known is not None:
             return str(known.value)
+        if home.epoch.exists():
+            raise LedgerLostError(
+                f"the ledger at {home.ledger} is empty, and a fleet has lived here",
+                why=f"{home.epoch} is there; a new ledger knows nothing of its machines, runs and books",
+                fix=f"put a copy of ledger.db back; to begin anew: mv {home.root} {home.root}.old",
+            )
         fleet = f"f-{ids.short(6)}"
         tx.put(Setting("fleet", fleet, wall_ms, "coordinator"))
         return fleet

@@ -11,6 +11,12 @@ _SHOWN = 5
 
 
 def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
+    if resolution.project is None and resolution.request.workspace is None:
+        return warned(
+            NAME,
+            "no repository here: the run gets an empty folder",
+            "go into the repository; --workspace none says that an empty folder is meant",
+        )
     if resolution.project is None:
         return passed(NAME, "no project: the run gets an empty folder")
     if resolution.runtime.own:

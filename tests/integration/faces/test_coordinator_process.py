@@ -155,6 +155,19 @@ def test_a_start_that_a_damaged_key_prevents_leaves_no_process(desk: Shell) -> N
     key.write_text(good)
 
 
+def test_a_lost_ledger_is_not_taken_for_a_new_fleet(desk: Shell) -> None:
+    desk("runs")
+    desk("fleet", "down", "--now")
+    ledger, kept = desk.home / "ledger.db", desk.home / "kept.db"
+    ledger.rename(kept)
+    said = desk("runs", "--json")
+    assert (said.status, said.error["code"]) == (6, "ledger_lost")
+    assert str(ledger) in said.error["message"] and "ledger.db back" in said.error["fix"]
+    assert not _processes(str(desk.home))
+    kept.rename(ledger)
+    assert desk("runs").status == 0
+
+
 def test_a_home_with_a_long_path_works(desk: Shell) -> None:
     deep = desk.home / ("d" * 60) / ("e" * 60)
     there = Shell(deep, desk.cwd)

@@ -33,6 +33,7 @@ def world(tmp_path: Path) -> World:
         ("/v1/runs", {"task": "x", "priority": "high"}, "priority", ""),
         ("/v1/budget/ceiling", {"usd": "-1"}, "usd", ""),
         ("/v1/budget/ceiling", {"usd": "1", "scope": "week"}, "week", "day"),
+        ("/v1/budget/ceiling", {"usd": "1", "scope": "agent:bulider"}, "bulider", "builder"),
         ("/v1/queues/pause", {"queue": "pool.node.n2"}, "pool.node.n2", "pool.node.n1"),
     ],
 )

@@ -187,6 +187,12 @@ def test_paths_outside_are_refused_and_missing_ones_are_a_warning() -> None:
     assert gate("paths", replace(VIEW, paths=(outside,)), workspace="none").passed
 
 
+def test_an_empty_folder_that_nobody_asked_for_is_a_warning() -> None:
+    lost = gate("paths", project=None)
+    assert lost.passed and lost.warning and "empty folder" in lost.words and "--workspace none" in lost.fix
+    assert not gate("paths", project=None, workspace="none").warning
+
+
 def test_the_budgets_refusal_has_the_numbers() -> None:
     day = ScopeView(Balance("day:2026-11-20", spent_usd=Decimal("9.50")), Decimal(10))
     verdict = gate("budget", AdmissionView((day,)))
