@@ -35,9 +35,20 @@ def _told(kind: type[BaseModel], errors: list[ErrorDetails], origin: Callable[[s
         return ConfigError(
             f"{place}: unknown key {path}", why=f"{group or 'the file'} has no {key}{others}", fix=fix
         )
-    said = error["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(error["input"], dict | list | tuple) else f" {error['input']!r}"
-    return ConfigError(f"{place}: {path}:{shown} does not fit", why=f"{said}{others}", fix=f"correct {path}")
+    said, fix = _shape(kind, error, path)
+    return ConfigError(f"{place}: {path}:{shown} does not fit", why=f"{said}{others}", fix=fix)
+
+
+def _shape(kind: type[BaseModel], error: ErrorDetails, path: str) -> tuple[str, str]:
+    """(why, fix), in a person's words where a value stands in the place of a list or of keys."""
+    match error["type"]:
+        case "tuple_type" | "list_type":
+            return "a list is expected here", f"write {path.rpartition('.')[2]}: [{error['input']!r}]"
+        case "model_type" | "model_attributes_type":
+            known = _keys(kind, (*error["loc"], ""))
+            return "keys with values are expected below it", f"known are {', '.join(known)}"
+    return error["msg"].removeprefix("Value error, "), f"correct {path}"
 
 
 def _is_branch(part: object) -> bool:

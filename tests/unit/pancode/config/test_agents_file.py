@@ -114,7 +114,7 @@ def test_the_shipped_scout_takes_the_scouts_model(tmp_path: Path) -> None:
         ("agents:\n  x: {limits: {wall: 5}}", "agents.x.limits.wall: 5 does not fit", "correct"),
         ("agents:\n  x: {model: 'a/${NOPE}'}", "names ${NOPE}, which is not set", ""),
         ("agents: [x]", "agents: does not fit", "correct"),
-        ("agents:\n  x: {tools: read}", "agents.x.tools: 'read' does not fit", "correct"),
+        ("agents:\n  x: {tools: read}", "agents.x.tools: 'read' does not fit", "write tools: ['read']"),
     ],
 )
 def test_what_is_wrong_is_told(tmp_path: Path, text: str, words: str, fix: str) -> None:
