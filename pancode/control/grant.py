@@ -1,14 +1,17 @@
-"""Which depot stream a node may open: judged from its signed hello and the ledger, never from Redis."""
+"""Which depot stream a node may open: judged from its signed hello and the ledger, never from Redis.
+
+And what a run waits for meanwhile.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import Envelope, WireRefusal, open_as, parse_envelope, parse_message
 from pancode.control.core import Core
-from pancode.domain.records import Fence, FenceState, Node, Run
+from pancode.domain.records import Fence, FenceState, Node, Run, RunState
 from pancode.ports import Transaction
 
 
@@ -66,3 +69,13 @@ def _by_verb(hello: Hello, run: Run, fence: Fence) -> Allowed | Denied:
     if hello.verb == "fetch" and fence.state is FenceState.CLOSED:
         return Denied(f"{hello.identity} is closed")
     return Allowed(hello.verb, hello.identity, str(run.workspace.get("repo")) if git else "")
+
+
+def note_wait(core: Core, run_id: str, why: str) -> None:
+    """A run's result cannot be taken in now: that is its reason until something happens, told once."""
+    with core.lock, core.ports.ledger.transaction() as tx:
+        run = tx.get(Run, run_id)
+        if run is None or run.state is RunState.ENDED or run.reason == why:
+            return
+        tx.put(replace(run, reason=why))
+        core.tell(tx, run.id, "wait", "depot", "waits", why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 from node_agent.wire.clock import Ids
@@ -11,7 +12,8 @@ from pancode.adapters.git.depot_server import DepotParts, DepotServer, StreamEnd
 from pancode.adapters.git.grants import Grant, Refusal, grant_for
 from pancode.adapters.git.streams import Streams
 from pancode.control.core import Core
-from pancode.control.grant import Denied, authorize
+from pancode.control.grant import Denied, authorize, note_wait
+from pancode.errors import UnavailableError
 
 log = logging.getLogger("pancode.depot")
 
@@ -30,4 +32,9 @@ def depot_server(path: Path, depot: Depot, streams: Streams, core: Core, ids: Id
         if end.problem:
             log.warning("depot stream %s: %s", end.grant.identity if end.grant else "?", end.problem)
 
-    return DepotServer(path, DepotParts(depot, streams, judge, ids, ended))
+    def held_up(grant: Grant, why: str) -> None:
+        log.warning("depot: %s: %s", grant.identity, why)
+        with suppress(UnavailableError):  # the ledger's disk may be the same
+            note_wait(core, grant.identity.run, why)
+
+    return DepotServer(path, DepotParts(depot, streams, judge, ids, ended, held_up))

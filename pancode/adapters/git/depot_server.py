@@ -17,6 +17,7 @@ from pancode.adapters.git.depot_streams import LINE_MAX, Conversation
 from pancode.adapters.git.grants import Grant, Refusal
 from pancode.adapters.git.streams import Streams
 
+FULL = "the coordinator's disk is full: free some there, the node tries again by itself"
 Authorize = Callable[[bytes, str], Grant | Refusal]
 """(hello line, nonce) -> what the stream may do. Called in the stream's thread; never raises."""
 
@@ -48,6 +49,8 @@ class DepotParts:
     authorize: Authorize
     ids: Ids
     ended: Callable[[StreamEnd], None] = lambda end: None
+    held_up: Callable[[Grant, str], None] = lambda grant, why: None
+    """What was granted is refused for now, and comes again."""
 
 
 class DepotServer:
@@ -152,7 +155,8 @@ class DepotServer:
         ):
             answer = Refusal(f"the depot has no repository {answer.repo_id}")
         if isinstance(answer, Grant) and answer.verb != "fetch" and not self._has_room():
-            answer = Refusal("the coordinator's disk is full", retry=True)
+            self._parts.held_up(answer, FULL)
+            answer = Refusal(FULL, retry=True)
         if isinstance(answer, Refusal):
             peer.sendall(_line({"ok": False, "why": answer.why, "retry": answer.retry}))
             return None

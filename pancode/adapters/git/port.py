@@ -27,7 +27,11 @@ class GitDepot:
     environ: Mapping[str, str] | None = None
 
     def snapshot(self, project: str, run: str) -> SnapshotTaken:
-        """Take a snapshot of the tree around `project`. GitRefusal (a WorkspaceError) names paths and fix."""
+        """Take a snapshot of the tree around `project`. GitRefusal (a WorkspaceError) names paths and fix.
+
+        Refused, too, while the disk is so full that no result could be taken in.
+        """
+        self._must_have_room()
         options = SnapshotOptions(self.clock.wall_ms(), self.limits, self.environ)
         taken = take_snapshot(Path(project), self.depot, run, options)
         return SnapshotTaken(
@@ -38,6 +42,17 @@ class GitDepot:
             untracked=taken.untracked,
             warnings=taken.warnings,
         )
+
+    def _must_have_room(self) -> None:
+        """No work is sent out whose result could not be taken in."""
+        try:
+            self.streams.must_have_room(0)
+        except OSError as exc:
+            raise GitRefusal(
+                "the coordinator's disk is full",
+                why=str(exc),
+                fix="free disk space there, then: pancode doctor",
+            ) from exc
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
         """Whether the fence's ref is there, is this commit, is whole and stands on the run's snapshot."""

@@ -13,7 +13,7 @@ import pytest
 from node_agent import ports
 from node_agent.ports import LinkDown, StepFailed
 from node_agent.workspace.depot_stream import ask, read_line, send
-from pancode.adapters.git.depot_server import DepotParts, DepotServer
+from pancode.adapters.git.depot_server import FULL, DepotParts, DepotServer
 from pancode.adapters.git.streams import MOST_LOGS, Streams
 from tests.integration.git.depot_world import CountingIds, World, until
 from tests.integration.git.repos import attempt
@@ -172,8 +172,14 @@ def test_an_attempt_has_only_so_many_logs(world: World) -> None:
 
 def test_a_node_cannot_take_the_last_of_our_disk(world: World, tmp_path: Path) -> None:
     world.server.stop()
+    told: list[tuple[str, str]] = []
     parts = DepotParts(
-        world.depot, Streams(world.home, keep_free=1 << 60), world.authorize, CountingIds(), world.ends.append
+        world.depot,
+        Streams(world.home, keep_free=1 << 60),
+        world.authorize,
+        CountingIds(),
+        world.ends.append,
+        lambda grant, why: told.append((grant.identity.run, why)),
     )
     server = DepotServer(world.socket, parts)
     server.start()
@@ -182,7 +188,9 @@ def test_a_node_cannot_take_the_last_of_our_disk(world: World, tmp_path: Path) -
         log.write_bytes(b"x")
         with pytest.raises(LinkDown, match="disk is full"):
             world.client.upload(attempt(), "out", log)
+        assert told == [(attempt().run, FULL)]
         world.client._door.open("fetch", attempt()).close()
+        assert len(told) == 1, "what takes nothing of it is not held up"
     finally:
         server.stop()
     with pytest.raises(OSError, match="would be left free"):

@@ -60,3 +60,12 @@ def test_a_refusal_is_a_workspace_error(repo: Repo, depot: Depot, tmp_path: Path
         port.snapshot(str(repo.path), "r-aaaa")
     assert caught.value.problem().exit_code == 7
     assert caught.value.problem().fix
+
+
+def test_no_work_goes_out_whose_result_could_not_be_taken_in(
+    repo: Repo, depot: Depot, tmp_path: Path
+) -> None:
+    port = GitDepot(depot, Streams(tmp_path, keep_free=1 << 60), StoppedClock(), environ={})
+    with pytest.raises(WorkspaceError, match="disk is full") as caught:
+        port.snapshot(str(repo.path), "r-aaaa")
+    assert "pancode doctor" in caught.value.fix

@@ -214,7 +214,7 @@ def test_a_link_that_is_cut_while_it_ends(world: NodeWorld) -> None:
     world.uplink.down = False
     claims = world.ended(order.identity)
     assert claims.outcome is Outcome.DONE and claims.commit is not None
-    assert len(world.coordinator.inventories) >= 2
+    until(lambda: len(world.coordinator.inventories) >= 2)
 
 
 def test_hostile_output_and_an_agent_that_lies(world: NodeWorld) -> None:

@@ -9,8 +9,8 @@ import pytest
 from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
-from pancode.control.grant import Allowed, Denied, authorize
-from pancode.domain.records import Node
+from pancode.control.grant import Allowed, Denied, authorize, note_wait
+from pancode.domain.records import Decision, Node, Run
 from tests.unit.pancode.control.world import FLEET, Desk, Puppet, offered
 
 WORKSPACE = {"kind": "git", "repo": "demo-1234", "base": None, "snapshot": "a" * 40}
@@ -93,3 +93,16 @@ def test_a_machine_that_was_removed_and_came_back_under_another_name(desk: Desk)
     assert isinstance(authorize(desk.plane.core, hello(node, who, "log"), "n"), Allowed)
     desk.plane.forget_node("zz")
     assert isinstance(authorize(desk.plane.core, hello(node, who, "log"), "n"), Denied)
+
+
+def test_what_a_result_waits_for_is_the_runs_reason_and_is_told_once(desk: Desk) -> None:
+    node = Puppet(desk)
+    who = bound(desk, node)
+    for _ in range(3):
+        note_wait(desk.plane.core, who.run, "no room")
+    note_wait(desk.plane.core, "r-none", "no room")
+    with desk.ledger.transaction() as tx:
+        run = tx.get(Run, who.run)
+        told = [d for d in tx.find(Decision, {"run": who.run}) if d.what == "depot"]
+    assert run is not None and run.reason == "no room"
+    assert [(d.verdict, d.detail) for d in told] == [("waits", "no room")]
