@@ -30,9 +30,9 @@ demo: setup ## a whole fleet on this machine: up, dispatch, kill, recover, verif
 	@$(BIN)/pancode demo
 
 test: setup system check ## everything: check, then all suites
-	$(PYTEST) -n 2 $(LIGHT)
-	$(PYTEST) -n 2 --dist loadfile $(HEAVY)
-	@.ci/e2e
+	@.ci/tests -n 2 $(LIGHT)
+	@.ci/tests -n 2 --dist loadfile $(HEAVY)
+	@.ci/tests tests/e2e
 
 # Separate targets, so that `make -k check` shows everything that is wrong at once.
 check: format lint types contracts rules ## format, lint, types, import contracts, architecture tests
@@ -69,7 +69,7 @@ integration: setup system ## tests/integration: real Valkey, RQ, git, SSH in thi
 	$(PYTEST) -n 2 --dist loadfile tests/integration
 
 e2e: setup system ## tests/e2e: real SSH hosts, driven through the command line
-	@.ci/e2e
+	@.ci/tests tests/e2e
 
 bench: setup system ## ratios against peers, in one run
 	$(BIN)/python -m tests.bench
