@@ -149,7 +149,9 @@ def rm(name: str, yes: bool, face: Face) -> int:
     A machine that is away is revoked at once and cleaned at its next contact.
     """
     client = face.client()
-    client.get(path_of("nodes", name))
+    busy = client.get(path_of("nodes", name))["slots"]["used"]
+    if busy:
+        face.note(f"{busy} in flight there: what runs is killed, and ends as lost")
     if not yes and not face.agreed(f"Remove {name} from the fleet, with everything of ours on it?", "--yes"):
         return ExitCode.DONE
     answer = _remove(face, client, name)
