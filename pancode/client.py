@@ -136,8 +136,14 @@ class Client:
         self.server_version = __version__
 
     def get(self, path: str, **query: object) -> Any:
-        """The answer as plain JSON; ApiError for a refusal of any kind."""
-        return self._json("GET", _with(path, query), None)
+        """The answer as plain JSON; ApiError for a refusal of any kind.
+
+        Asked once more when it is cut off: the socket of a coordinator that dies still takes a question.
+        """
+        try:
+            return self._json("GET", _with(path, query), None)
+        except StreamCutError:
+            return self._json("GET", _with(path, query), None)
 
     def post(self, path: str, body: Json | None = None, wait_s: float = ANSWER_S) -> Any:
         """As `get`, for a request that changes something. Never sent twice."""

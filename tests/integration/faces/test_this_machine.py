@@ -77,7 +77,7 @@ def test_first_ten_minutes_on_one_machine(fleet: Shell) -> None:
     waiting = fleet.begin(
         "dispatch", "--runtime", "shell", "--workspace", "none", "--json", "--", "sleep", "600"
     )
-    until(lambda: fleet("runs", "1", "--json").data["runs"][0]["started_at"] is not None, "it runs")
+    until(lambda: fleet("runs", "1", "--json").data["runs"][0]["state"] == "running", "it runs")
     assert fleet("runs", "stop", "--reason", "enough").status == 0
     out, err = waiting.communicate(timeout=2 * PATIENCE_S)
     assert (waiting.returncode, json.loads(out)["outcome"]) == (19, "interrupted"), err
