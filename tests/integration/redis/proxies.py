@@ -42,6 +42,10 @@ class Link:
         return self._needle is None
 
     def close(self) -> None:
+        # Closing alone does not wake who sits in accept: a call that the kernel begins again would then take
+        # the connections of whatever has that number by now.
+        _shut(self._listener)
+        self._threads[0].join(5)
         self._listener.close()
         for one in self._open:
             _shut(one)
@@ -56,7 +60,12 @@ class Link:
             except OSError:
                 return
             far = socket.socket(socket.AF_UNIX if isinstance(self._server, str) else socket.AF_INET)
-            far.connect(self._server)
+            try:
+                far.connect(self._server)
+            except OSError:  # the server is gone: so is this connection
+                near.close()
+                far.close()
+                continue
             self._open += [near, far]
             if self._refuse:
                 self._silent.update((near, far))
