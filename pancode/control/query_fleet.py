@@ -82,7 +82,7 @@ def _node(core: Core, tx: Transaction, view: NodeView, since: Since) -> NodeShap
     skew = _skew(core, view, beat)
     return {
         "name": view.node.name,
-        "state": view.state.value,
+        "state": _shown(view.state, used).value,
         "since": _since(core, view, since),
         "slots": {"used": used, "total": view.node.slots},
         "runtimes": [r.model_dump(mode="json") for r in facts.runtimes] if facts is not None else [],
@@ -94,6 +94,11 @@ def _node(core: Core, tx: Transaction, view: NodeView, since: Since) -> NodeShap
         "isolation": facts.isolation.value if facts is not None else None,
         "problems": _problems(view, core.reaching(view.node.name), skew),
     }
+
+
+def _shown(state: NodeState, used: int) -> NodeState:
+    """A heartbeat may be from before a run that has begun since: by our own books it is not drained yet."""
+    return NodeState.DRAINING if state is NodeState.DRAINED and used else state
 
 
 def _since(core: Core, view: NodeView, since: Since) -> str:

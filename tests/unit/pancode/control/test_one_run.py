@@ -12,6 +12,7 @@ from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.marks import Mark
 from node_agent.wire.receipt import Blob, Usage
 from node_agent.wire.signing import SigningKey
+from pancode.control import query_fleet
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import Audit, Balance, Closed, Fence, Node, Run, RunState
 from pancode.errors import RefusedError
@@ -309,3 +310,23 @@ def test_a_lost_reader_is_tried_elsewhere_and_the_older_fence_never_wins(desk: D
     assert (run.outcome, run.result["node"]) == (Outcome.DONE, "n2")
     assert day(desk).spent_usd == Decimal("0.20")
     desk.check_books()
+
+
+def test_a_node_is_not_drained_while_it_has_a_run_that_its_heartbeat_does_not_know_yet(desk: Desk) -> None:
+    node = Puppet(desk)
+    node.breathe()
+    desk.dispatch(node=node.name)
+    desk.turn()
+    order = node.claim()
+    assert order is not None
+    node.start(order)
+    desk.turn()
+    desk.plane.drain(node.name, "new disk", "ana")
+
+    def state() -> str:
+        return query_fleet.fleet(desk.plane.core, query_fleet.Since(), {})["nodes"][0]["state"]
+
+    assert state() == "draining"
+    node.deliver(order)
+    desk.turn()
+    assert state() == "drained"
