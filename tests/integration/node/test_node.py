@@ -43,7 +43,7 @@ def test_a_git_run_with_a_gate(world: NodeWorld) -> None:
     for blob in claims.blobs:
         assert len(world.log(order.identity, blob.name)) == blob.size
     assert not (world.home.root / "work" / str(order.identity)).exists()
-    assert processes_of(order.identity) == []
+    until(lambda: processes_of(order.identity) == [])  # the last shim leaves a moment after its record
 
 
 def test_set_up_agent_and_gates_are_told_whose_they_are(world: NodeWorld) -> None:
@@ -145,7 +145,7 @@ def test_a_stop_of_one_that_ignores_signals_and_forks_away(world: NodeWorld) -> 
     world.coordinator.tell(Stop(identity=order.identity, reason="enough"))
     claims = world.ended(order.identity)
     assert (claims.outcome, claims.reason) == (Outcome.INTERRUPTED, "enough")
-    assert processes_of(order.identity) == []
+    until(lambda: processes_of(order.identity) == [])  # the last shim leaves a moment after its record
 
 
 def test_two_at_once_and_never_three(world: NodeWorld) -> None:
@@ -194,7 +194,7 @@ def test_the_shim_is_killed(world: NodeWorld) -> None:
     claims = world.ended(order.identity)
     assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.PROCESS_VANISHED)
     assert claims.files_changed == ("half.txt",) and claims.commit is not None  # what it left is kept
-    assert processes_of(order.identity) == []
+    until(lambda: processes_of(order.identity) == [])  # the last shim leaves a moment after its record
 
 
 def _shim(folder: Path) -> int:
