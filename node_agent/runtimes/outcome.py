@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from node_agent.runtimes.base import ExitInfo, how_it_ended
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from node_agent.runtimes.base import (
+    NOTHING,
+    REASON_CHARS,
+    Activity,
+    Denial,
+    ExitInfo,
+    Verdict,
+    clip,
+    how_it_ended,
+)
 from node_agent.runtimes.lines import JsonLines
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.policy import ActionClass
+from node_agent.wire.receipt import Usage
 
 MAX_DENIALS = 100
 
@@ -17,13 +33,17 @@ _BY_STATUS = {
     503: FailureKind.MODEL_BUSY,
     529: FailureKind.MODEL_BUSY,
 }
-REFUSED = frozenset({FailureKind.MODEL_AUTH, FailureKind.MODEL_BUSY})
-"""The model server took no request: if it answered nothing before, nothing was used."""
+_REFUSED = frozenset({FailureKind.MODEL_AUTH, FailureKind.MODEL_BUSY})
 
 
 def by_status(status: int) -> FailureKind:
     """What the HTTP status of a model server that ended the run means."""
     return _BY_STATUS.get(status, FailureKind.MODEL_FAILED)
+
+
+def spent(failure: FailureKind | None, answered: bool, usage: Usage) -> Usage:
+    """Nothing, where the model server took no request and had answered none before; else what was told."""
+    return NOTHING if failure in _REFUSED and not answered else usage
 
 
 def without_end(end: ExitInfo, lines: JsonLines, known: bool, what: str) -> tuple[FailureKind, str]:
@@ -36,3 +56,73 @@ def without_end(end: ExitInfo, lines: JsonLines, known: bool, what: str) -> tupl
     if not known:
         return FailureKind.RUNTIME_UNREADABLE, f"{how_it_ended(end)} without one readable event"
     return FailureKind.NO_ANSWER, f"{how_it_ended(end)} without {what}"
+
+
+class EventParser(ABC):
+    """A `Parser`: feeding, denials, the verdict put together. What an event means is each program's own."""
+
+    def __init__(self, model: str | None = None) -> None:
+        self._lines = JsonLines()
+        self._session: str | None = None
+        self._model = model
+        self._version: str | None = None
+        self._calls: Counter[ActionClass] = Counter()
+        self._denials: list[Denial] = []
+        self._denied_last: Denial | None = None
+        """Set back to None by the program's own part where the agent found another way."""
+
+    @property
+    @abstractmethod
+    def usage(self) -> Usage:
+        """As `Parser.usage`."""
+
+    @abstractmethod
+    def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
+        """What one event tells; it is used up."""
+
+    @abstractmethod
+    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
+        """The outcome and why, after the last event."""
+
+    @abstractmethod
+    def _said(self) -> str:
+        """The answer, after the last event."""
+
+    def _spent(self, failure: FailureKind | None) -> Usage:
+        """What the verdict books."""
+        return self.usage
+
+    def feed(self, chunk: bytes) -> list[Activity]:
+        return [a for event in self._lines.feed(chunk) for a in self._event(event)]
+
+    def finish(self, end: ExitInfo) -> Verdict:
+        for event in self._lines.end():
+            for _ in self._event(event):
+                pass
+        failure, reason = self._judge(end)
+        return Verdict(
+            failure,
+            clip(reason, REASON_CHARS),
+            clip(self._said()),
+            self._spent(failure),
+            self._session,
+            self._model,
+            self._version,
+            dict(self._calls),
+            tuple(self._denials),
+        )
+
+    def _denied(self, denial: Denial) -> Denial:
+        """Keep the first so many, and that this was the last call so far."""
+        self._denied_last = denial
+        if len(self._denials) < MAX_DENIALS:
+            self._denials.append(denial)
+        return denial
+
+    def _worth(self, answer: str) -> tuple[FailureKind | None, str]:
+        """What an end that claims success is worth."""
+        if not answer.strip():
+            return FailureKind.NO_ANSWER, "the answer is empty"
+        if last := self._denied_last:
+            return FailureKind.TOOL_DENIED, f"its last call, {last.tool}, was denied and no other followed"
+        return None, "success"

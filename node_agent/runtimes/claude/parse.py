@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 from node_agent.runtimes.base import (
-    REASON_CHARS,
     Activity,
     Denial,
     ExitInfo,
@@ -18,14 +16,13 @@ from node_agent.runtimes.base import (
     SessionStarted,
     ToolCall,
     UsageGrew,
-    Verdict,
     clip,
     ended_for_us,
     how_it_ended,
 )
 from node_agent.runtimes.claude.tools import action_of, detail_of, is_denied
-from node_agent.runtimes.lines import JsonLines, count_of, dict_of, list_of, text_of, total_of, usd_of
-from node_agent.runtimes.outcome import MAX_DENIALS, by_status, without_end
+from node_agent.runtimes.lines import count_of, dict_of, list_of, text_of, total_of, usd_of
+from node_agent.runtimes.outcome import EventParser, by_status, without_end
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
@@ -38,19 +35,13 @@ _BY_SUBTYPE = {
 }
 
 
-class ClaudeParser:
+class ClaudeParser(EventParser):
     """One attempt's `--output-format stream-json`. The last `result` event is the terminal one."""
 
     def __init__(self, request: LaunchRequest) -> None:
-        self._lines = JsonLines()
+        super().__init__()
         self._cost_before = (request.resume and request.resume.before.cost_usd) or Decimal(0)
-        self._session: str | None = None
-        self._model: str | None = None
-        self._version: str | None = None
-        self._calls: Counter[ActionClass] = Counter()
         self._open: dict[str, ToolCall] = {}
-        self._denials: list[Denial] = []
-        self._denied_last: Denial | None = None
         self._tokens = _LiveTokens()
         self._result: dict[str, Any] | None = None
 
@@ -59,26 +50,8 @@ class ClaudeParser:
         """From the result event; before it, from the messages so far, whose output counts are too low."""
         return self._tokens.usage() if self._result is None else _final_usage(self._result, self._cost_before)
 
-    def feed(self, chunk: bytes) -> list[Activity]:
-        return [a for event in self._lines.feed(chunk) for a in self._event(event)]
-
-    def finish(self, end: ExitInfo) -> Verdict:
-        for event in self._lines.end():
-            for _ in self._event(event):
-                pass
-        failure, reason = self._judge(end)
-        answer = text_of(self._result.get("result")) if self._result else self._tokens.last_text
-        return Verdict(
-            failure,
-            clip(reason, REASON_CHARS),
-            clip(answer),
-            self.usage,
-            self._session,
-            self._model,
-            self._version,
-            dict(self._calls),
-            tuple(self._denials),
-        )
+    def _said(self) -> str:
+        return text_of(self._result.get("result")) if self._result else self._tokens.last_text
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
@@ -131,11 +104,7 @@ class ClaudeParser:
             if not is_denied(block, meta.get(number, {})):
                 self._denied_last = None  # it found another way
                 continue
-            denial = Denial(call.tool, call.action, clip(text_of(block.get("content")), 200))
-            self._denied_last = denial
-            if len(self._denials) < MAX_DENIALS:
-                self._denials.append(denial)
-            yield denial
+            yield self._denied(Denial(call.tool, call.action, clip(text_of(block.get("content")), 200)))
 
     # ---- the outcome, in this order and no other
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
@@ -148,11 +117,7 @@ class ClaudeParser:
             return failed
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result that said success"
-        if not text_of(self._result.get("result")).strip():
-            return FailureKind.NO_ANSWER, "the answer is empty"
-        if last := self._denied_last:
-            return FailureKind.TOOL_DENIED, f"its last call, {last.tool}, was denied and no other followed"
-        return None, "success"
+        return self._worth(text_of(self._result.get("result")))
 
 
 def _failed(result: dict[str, Any]) -> tuple[FailureKind, str] | None:

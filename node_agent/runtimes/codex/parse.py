@@ -6,12 +6,10 @@ A patch or a write that its sandbox stopped leaves no event: the model is told, 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from node_agent.runtimes.base import (
-    NOTHING,
     REASON_CHARS,
     Activity,
     Denial,
@@ -21,16 +19,14 @@ from node_agent.runtimes.base import (
     Said,
     SessionStarted,
     UsageGrew,
-    Verdict,
     clip,
     ended_for_us,
     how_it_ended,
 )
 from node_agent.runtimes.codex.tools import call_of
-from node_agent.runtimes.lines import JsonLines, count_of, dict_of, text_of
-from node_agent.runtimes.outcome import MAX_DENIALS, REFUSED, by_status, without_end
+from node_agent.runtimes.lines import count_of, dict_of, text_of
+from node_agent.runtimes.outcome import EventParser, by_status, spent, without_end
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
 
 MAX_ITEMS_OPEN = 1000
@@ -43,20 +39,15 @@ _BY_WORDS = (
 )
 
 
-class CodexParser:
+class CodexParser(EventParser):
     """One attempt's `exec --json`. The last `turn.completed` or `turn.failed` event is the terminal one."""
 
     def __init__(self, request: LaunchRequest) -> None:
-        self._lines = JsonLines()
+        super().__init__(request.model)
         self._before = request.resume.before if request.resume else Usage()
-        self._model = request.model
-        self._session: str | None = None
         self._known = self._answered = self._ran = False
         self._answer = self._no_sandbox = ""
         self._open: set[str] = set()
-        self._calls: Counter[ActionClass] = Counter()
-        self._denials: list[Denial] = []
-        self._denied_last: Denial | None = None
         self._end: dict[str, Any] | None = None
 
     @property
@@ -64,24 +55,11 @@ class CodexParser:
         """Known at the end of the turn only: the stream says nothing of it before."""
         return Usage() if self._end is None else _usage(dict_of(self._end.get("usage")), self._before)
 
-    def feed(self, chunk: bytes) -> list[Activity]:
-        return [a for event in self._lines.feed(chunk) for a in self._event(event)]
+    def _said(self) -> str:
+        return self._answer
 
-    def finish(self, end: ExitInfo) -> Verdict:
-        for event in self._lines.end():
-            for _ in self._event(event):
-                pass
-        failure, reason = self._judge(end)
-        return Verdict(
-            failure,
-            clip(reason, REASON_CHARS),
-            clip(self._answer),
-            NOTHING if failure in REFUSED and not self._answered else self.usage,
-            self._session,
-            self._model,
-            tool_calls=dict(self._calls),
-            denials=tuple(self._denials),
-        )
+    def _spent(self, failure: FailureKind | None) -> Usage:
+        return spent(failure, self._answered, self.usage)
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
@@ -125,9 +103,7 @@ class CodexParser:
         self._note_sandbox(item)
         self._denied_last = None
         if item.get("status") == "declined" and (call := call_of(item)):
-            self._denied_last = Denial(call.tool, call.action, "declined")
-            self._denials = [*self._denials, self._denied_last][:MAX_DENIALS]
-            yield self._denied_last
+            yield self._denied(Denial(call.tool, call.action, "declined"))
 
     def _note_sandbox(self, item: dict[str, Any]) -> None:
         """Where its sandbox cannot start, nothing runs, and the model says what it likes."""
@@ -149,16 +125,9 @@ class CodexParser:
             return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a turn that was completed"
         if "output_tokens" not in dict_of(self._end.get("usage")):
             return FailureKind.RUNTIME_UNREADABLE, "the end of its turn does not tell what it used"
-        return self._worth()
-
-    def _worth(self) -> tuple[FailureKind | None, str]:
         if self._no_sandbox and not self._ran:
             return FailureKind.RUNTIME_MISSING, f"its sandbox cannot start on this node: {self._no_sandbox}"
-        if not self._answer.strip():
-            return FailureKind.NO_ANSWER, "the answer is empty"
-        if last := self._denied_last:
-            return FailureKind.TOOL_DENIED, f"its last call, {last.tool}, was denied and no other followed"
-        return None, "success"
+        return self._worth(self._answer)
 
 
 def _status(words: str) -> int | None:

@@ -5,15 +5,12 @@ It has no event for its end: a run that finished is one whose last step finished
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 from node_agent.runtimes.actions import shell_action
 from node_agent.runtimes.base import (
-    NOTHING,
-    REASON_CHARS,
     Activity,
     Denial,
     ExitInfo,
@@ -22,13 +19,12 @@ from node_agent.runtimes.base import (
     SessionStarted,
     ToolCall,
     UsageGrew,
-    Verdict,
     clip,
     ended_for_us,
     how_it_ended,
 )
-from node_agent.runtimes.lines import JsonLines, count_of, dict_of, text_of, total_of, usd_of
-from node_agent.runtimes.outcome import MAX_DENIALS, REFUSED, by_status, without_end
+from node_agent.runtimes.lines import count_of, dict_of, text_of, total_of, usd_of
+from node_agent.runtimes.outcome import EventParser, by_status, spent, without_end
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
@@ -56,19 +52,14 @@ _BY_REASON = {"length": FailureKind.AGENT_FAILED, "unknown": FailureKind.MODEL_F
 DETAIL_CHARS = 200
 
 
-class OpencodeParser:
+class OpencodeParser(EventParser):
     """One attempt's `run --format json`. A `step_finish` or `error` that no step follows ends it."""
 
     def __init__(self, request: LaunchRequest) -> None:
-        self._lines = JsonLines()
-        self._model = request.model
-        self._session: str | None = None
+        super().__init__(request.model)
         self._answer = ""
         self._answered = self._told = False
         self._usage = Usage()
-        self._calls: Counter[ActionClass] = Counter()
-        self._denials: list[Denial] = []
-        self._denied_last: Denial | None = None
         self._end: dict[str, Any] | None = None
 
     @property
@@ -76,24 +67,11 @@ class OpencodeParser:
         """The steps that finished so far."""
         return self._usage
 
-    def feed(self, chunk: bytes) -> list[Activity]:
-        return [a for event in self._lines.feed(chunk) for a in self._event(event)]
+    def _said(self) -> str:
+        return self._answer
 
-    def finish(self, end: ExitInfo) -> Verdict:
-        for event in self._lines.end():
-            for _ in self._event(event):
-                pass
-        failure, reason = self._judge(end)
-        return Verdict(
-            failure,
-            clip(reason, REASON_CHARS),
-            clip(self._answer),
-            NOTHING if failure in REFUSED and not self._answered else self._usage,
-            self._session,
-            self._model,
-            tool_calls=dict(self._calls),
-            denials=tuple(self._denials),
-        )
+    def _spent(self, failure: FailureKind | None) -> Usage:
+        return spent(failure, self._answered, self.usage)
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
@@ -129,9 +107,7 @@ class OpencodeParser:
         self._denied_last = None
         why = text_of(state.get("error"))
         if state.get("status") == "error" and any(words in why for words in _DENIED):
-            self._denied_last = Denial(tool, action, clip(why, DETAIL_CHARS))
-            self._denials = [*self._denials, self._denied_last][:MAX_DENIALS]
-            yield self._denied_last
+            yield self._denied(Denial(tool, action, clip(why, DETAIL_CHARS)))
 
     def _add(self, tokens: dict[str, Any], cost: Decimal | None) -> bool:
         """Count one step; whether it told what it used. A price of 0 means that it knows no price."""
@@ -165,14 +141,7 @@ class OpencodeParser:
             return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a last step that was finished"
         if not self._told:
             return FailureKind.RUNTIME_UNREADABLE, "its last step does not tell what it used"
-        return self._worth()
-
-    def _worth(self) -> tuple[FailureKind | None, str]:
-        if not self._answer.strip():
-            return FailureKind.NO_ANSWER, "the answer is empty"
-        if last := self._denied_last:
-            return FailureKind.TOOL_DENIED, f"its last call, {last.tool}, was denied and no other followed"
-        return None, "success"
+        return self._worth(self._answer)
 
 
 def _failed(error: dict[str, Any]) -> tuple[FailureKind, str]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from node_agent.runtimes.base import (
     NOTHING,
-    REASON_CHARS,
     Activity,
     Denial,
     ExitInfo,
@@ -16,17 +14,16 @@ from node_agent.runtimes.base import (
     SessionStarted,
     ToolCall,
     UsageGrew,
-    Verdict,
     clip,
     ended_for_us,
     how_it_ended,
 )
-from node_agent.runtimes.lines import JsonLines, count_of, text_of, usd_of
+from node_agent.runtimes.lines import count_of, text_of, usd_of
+from node_agent.runtimes.outcome import EventParser
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
 
-MAX_DENIALS = 100
 _BY_STATUS = {
     "error": FailureKind.AGENT_FAILED,
     "blocked": FailureKind.NEEDS_PERSON,
@@ -34,16 +31,11 @@ _BY_STATUS = {
 }
 
 
-class ScriptedParser:
+class ScriptedParser(EventParser):
     """One attempt of the double; the last `result` event is the terminal one."""
 
     def __init__(self) -> None:
-        self._lines = JsonLines()
-        self._session: str | None = None
-        self._model: str | None = None
-        self._calls: Counter[ActionClass] = Counter()
-        self._denials: list[Denial] = []
-        self._denied_last: Denial | None = None
+        super().__init__()
         self._usage = NOTHING
         self._result: dict[str, Any] | None = None
 
@@ -52,26 +44,12 @@ class ScriptedParser:
         """Nothing until the double claims some: it calls no model."""
         return self._usage
 
-    def feed(self, chunk: bytes) -> list[Activity]:
-        return [a for event in self._lines.feed(chunk) for a in self._event(event)]
+    def _said(self) -> str:
+        return text_of((self._result or {}).get("text"))
 
-    def finish(self, end: ExitInfo) -> Verdict:
-        for event in self._lines.end():
-            list(self._event(event))
-        failure, reason = self._judge(end)
-        result = self._result or {}
-        usage = self._usage.model_copy(update={"turns": count_of(result.get("turns"))})
-        return Verdict(
-            failure,
-            clip(reason, REASON_CHARS),
-            clip(text_of(result.get("text"))),
-            usage,
-            self._session,
-            self._model,
-            None,
-            dict(self._calls),
-            tuple(self._denials),
-        )
+    def _spent(self, failure: FailureKind | None) -> Usage:
+        turns = count_of((self._result or {}).get("turns"))
+        return self._usage.model_copy(update={"turns": turns})
 
     def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
         match event.get("type"):
@@ -96,10 +74,7 @@ class ScriptedParser:
         if event["type"] == "tool":
             self._denied_last = None
             return ToolCall(name, action, detail)
-        self._denied_last = denial = Denial(name, action, detail)
-        if len(self._denials) < MAX_DENIALS:
-            self._denials.append(denial)
-        return denial
+        return self._denied(Denial(name, action, detail))
 
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
         if ours := ended_for_us(end):
@@ -113,11 +88,7 @@ class ScriptedParser:
             return _BY_STATUS.get(text_of(status), FailureKind.AGENT_FAILED), text or "an error without words"
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result that said success"
-        if not text.strip():
-            return FailureKind.NO_ANSWER, "the answer is empty"
-        if last := self._denied_last:
-            return FailureKind.TOOL_DENIED, f"its last call, {last.tool}, was denied and no other followed"
-        return None, "success"
+        return self._worth(text)
 
 
 def _usage(event: dict[str, Any]) -> Usage:
