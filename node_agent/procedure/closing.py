@@ -77,9 +77,9 @@ def salvaged(case: Case) -> tuple[str, ...]:
 
 
 def gate(case: Case) -> Turn:
-    """committed → gated. Gates only judge what looks like success; each phase of them is started once."""
+    """committed → gated. Each phase of the gates is started once."""
     fault, stop = case.fault, case.entry.stop
-    if fault is not None or not case.order.gates:
+    if not case.is_gated(fault):
         return case.mark(Mark.GATED, fault)
     seen = case.desk.runner.look(case.gates)
     match seen:

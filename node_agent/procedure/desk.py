@@ -164,8 +164,12 @@ class Case:
         if mark is Mark.EXITED and self.order.workspace.kind == "none":
             mark = Mark.COMMITTED
             yield mark, {"kind": "none"}
-        if mark is Mark.COMMITTED and (fault is not None or not self.order.gates):
+        if mark is Mark.COMMITTED and not self.is_gated(fault):
             yield Mark.GATED, {}
+
+    def is_gated(self, fault: Fault | None) -> bool:
+        """Whether gates are to judge it: only what looks like success, and when the order has any."""
+        return fault is None and bool(self.order.gates)
 
     def prompt_digest(self) -> str:
         """Of all instructions that the agent was given; of the order's, when it was given none."""

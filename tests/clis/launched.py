@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from node_agent.runtimes.base import EndedBy, ExitInfo, LaunchRequest, Place, Resume, Verdict
+from node_agent.runtimes.base import EndedBy, ExitInfo, LaunchRequest, Place, Probe, Resume, Verdict
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.order import Limits
 from node_agent.wire.policy import Isolation, Mode, Safety
@@ -155,3 +155,10 @@ def await_file(path: Path, size: int = 1, holds: bytes = b"") -> None:
             return
         time.sleep(0.05)
     raise AssertionError(f"{path} did not grow to {size} bytes")
+
+
+def answers(probe: Probe, path: str, home: Path, **env: str) -> list[tuple[int | None, str]]:
+    """What the program says to each command of its probe, in an empty home."""
+    own = {"PATH": path, "HOME": str(home), **env}
+    done = (subprocess.run(argv, env=own, capture_output=True, text=True) for argv in probe.argvs)
+    return [(p.returncode, p.stdout) for p in done]

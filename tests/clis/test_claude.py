@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
@@ -23,7 +22,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import ActionClass as A
 from node_agent.wire.policy import Safety
 from tests.clis.conftest import MakeBench
-from tests.clis.launched import CLAUDE, Bench
+from tests.clis.launched import CLAUDE, Bench, answers
 from tests.fakemodel import FakeModel, preset
 
 pytestmark = pytest.mark.slow
@@ -160,11 +159,7 @@ def test_a_resumed_session_goes_on_and_costs_only_what_it_adds(bench: OneBench) 
 
 
 def test_the_probe_sees_version_and_login(claude_path: str, tmp_path: Path) -> None:
-    def probed(**env: str) -> list[tuple[int | None, str]]:
-        own = {"PATH": claude_path, "HOME": str(tmp_path), **env}
-        runs = (subprocess.run(argv, env=own, capture_output=True, text=True) for argv in PROBE.argvs)
-        return [(p.returncode, p.stdout) for p in runs]
-
+    probed = partial(answers, PROBE, claude_path, tmp_path)
     fact = PROBE.read(probed())
     assert (fact.version, fact.state) == ("2.1.328", "not_logged_in")
     assert PROBE.read(probed(ANTHROPIC_API_KEY="k")).state == "ok"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import ActionClass as A
 from node_agent.wire.policy import Safety
 from tests.clis.conftest import MakeBench, path_of
-from tests.clis.launched import CODEX, Bench, await_file, runs
+from tests.clis.launched import CODEX, Bench, answers, await_file, runs
 from tests.fakemodel import FakeModel, preset
 
 pytestmark = pytest.mark.slow
@@ -173,11 +172,7 @@ def test_a_resumed_session_goes_on_and_uses_only_what_it_adds(bench: OneBench, t
 
 
 def test_the_probe_sees_version_and_login(tmp_path: Path) -> None:
-    def probed(**env: str) -> list[tuple[int | None, str]]:
-        own = {"PATH": path_of("codex"), "HOME": str(tmp_path), **env}
-        runs = (subprocess.run(argv, env=own, capture_output=True, text=True) for argv in PROBE.argvs)
-        return [(p.returncode, p.stdout) for p in runs]
-
+    probed = partial(answers, PROBE, path_of("codex"), tmp_path)
     fact = PROBE.read(probed())
     assert (fact.version, fact.state) == ("0.169.0", "not_logged_in")
     assert PROBE.read(probed(OPENAI_API_KEY="k")).state == "ok"
