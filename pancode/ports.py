@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from node_agent.wire.identity import AttemptId
+from pancode.domain.quota import Kept
 from pancode.domain.records import Record
 
 R = TypeVar("R", bound=Record)
@@ -114,6 +115,12 @@ class Bus(Protocol):
 
     def expel_node(self, tag: str) -> None:
         """Remove the node's user (its connections are cut) and its keys."""
+
+    def used(self) -> int:
+        """Bytes that the whole server holds now; one cheap question."""
+
+    def weigh(self) -> dict[str, Kept]:
+        """What each node keeps, by tag: looks at every key, so not often. Works on a full server."""
 
     def queues(self) -> list[QueueView]:
         """All our RQ queues as they are in Redis."""

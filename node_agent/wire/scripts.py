@@ -80,11 +80,11 @@ redis.call('SET', place, envelope)
 redis.call('HSET', key, unpack(ARGV, 6))
 redis.call('HSET', key, 'state', redis.call('ZCARD', 'rq:wip:' .. queue) > 0 and 'busy' or 'idle')
 redis.call('EXPIRE', key, ttl)
-redis.call('SADD', 'rq:workers', key)
-redis.call('SADD', 'rq:workers:' .. queue, key)
 return 1
 """
-"""ARGV: queue, worker key, seconds, heartbeat key, heartbeat, fields of the worker. Also after a wipe."""
+"""ARGV: queue, worker key, seconds, heartbeat key, heartbeat, fields of the worker. Also after a wipe.
+
+The sets by which RQ finds its workers are the coordinator's to write."""
 
 OF_NODES: tuple[str, ...] = (CLAIM, SETTLE, HEARTBEAT)
 """All that a node may call."""

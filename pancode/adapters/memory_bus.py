@@ -14,7 +14,9 @@ from typing import Any
 
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
+from pancode.adapters.memory_weighing import weighed
 from pancode.adapters.redis_bus.fair import take_fairly
+from pancode.domain.quota import Kept
 from pancode.errors import UnavailableError
 from pancode.ports import QueueView, Ticket, UpMessage
 
@@ -268,6 +270,19 @@ class MemoryBus(_End):
                 streams.pop(tag, None)
             for values in (store.beats, store.heartbeats):
                 values.pop(tag, None)
+
+    def used(self) -> int:
+        with self._call("used", ""):
+            return sum(kept.size for kept in self._weighed().values())
+
+    def weigh(self) -> dict[str, Kept]:
+        with self._call("weigh", ""):
+            return self._weighed()
+
+    def _weighed(self) -> dict[str, Kept]:
+        store = self._redis.store
+        jobs = [(name, len(job.envelope) + len(job.reason)) for name, job in store.jobs.items()]
+        return weighed(store.up, store.heartbeats, jobs)
 
     def queues(self) -> list[QueueView]:
         with self._call("queues", ""):

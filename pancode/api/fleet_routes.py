@@ -82,7 +82,10 @@ def _resume(desk: Desk, call: Call) -> Any:
     _check_names(desk, body.nodes)
     if not body.nodes:
         desk.coordinator.plane.put_setting("paused", None, body.by)
-    return _set_drain(desk, body, None)
+    answer = _set_drain(desk, body, None)
+    freed = [name for name in body.nodes if desk.coordinator.plane.release(name, body.by)]
+    desk.coordinator.fleet.let_in(freed)
+    return {**answer, "let_in": freed}
 
 
 def _set_drain(desk: Desk, body: DrainBody, reason: str | None) -> Any:

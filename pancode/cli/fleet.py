@@ -208,9 +208,10 @@ def drain(nodes: tuple[str, ...], reason: str, face: Face) -> None:
 @click.argument("nodes", nargs=-1)
 @json_option
 def resume(nodes: tuple[str, ...], face: Face) -> None:
-    """Take NODES (none: the whole fleet) back into service."""
+    """Take NODES (none: the whole fleet) back into service; named ones out of quarantine, too."""
     answer = face.client().post("/v1/fleet/resume", {"by": who(), "nodes": list(nodes)})
-    face.show(answer, lambda: f"in service: {', '.join(answer['nodes']) or 'the fleet'}\n")
+    again = "".join(f"{name} is out of quarantine\n" for name in answer["let_in"])
+    face.show(answer, lambda: f"{again}in service: {', '.join(answer['nodes']) or 'the fleet'}\n")
 
 
 @fleet.command("doctor", epilog=example("pancode fleet doctor"))

@@ -60,9 +60,10 @@ class Models(Part):
 
 
 class Nodes(Part):
-    """What a new node is given."""
+    """What a new node is given, and what each may keep in Redis."""
 
     slots: int = Field(default=4, ge=1, le=256)
+    redis_quota: Annotated[Size, Field(ge=2**20)] = 64 * 2**20
 
 
 class Redis(Part):

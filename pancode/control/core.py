@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from decimal import Decimal
+from typing import Any
 
 from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.control import Control, ControlBody
@@ -62,11 +63,15 @@ class Rules:
     control_again_ms: int = 10_000
     refused_pause_ms: int = 5_000
     retry_pause_ms: int = 10_000
+    quota_look_ms: int = 1_000
+    node_quota: int = 64 * 2**20
+    """Bytes that one node may keep in Redis."""
 
     def scaled(self, factor: float) -> Rules:
         """All times times one factor (tests)."""
-        ms = {n: max(1, int(getattr(self, n) * factor)) for n in self.__slots__ if n.endswith("_ms")}
-        return Rules(ceiling_usd=self.ceiling_usd, deadlines=self.deadlines.scaled(factor), **ms)
+        times = [name for name in self.__slots__ if name.endswith("_ms")]
+        ms: dict[str, Any] = {name: max(1, int(getattr(self, name) * factor)) for name in times}
+        return replace(self, deadlines=self.deadlines.scaled(factor), **ms)
 
 
 @dataclass
@@ -108,6 +113,12 @@ class Live:
     """When the tickets were shown last."""
     freed: dict[str, set[str]] = field(default_factory=dict)
     """By tag: attempts whose end the node has sworn to since its last heartbeat."""
+    quota_ms: int = -1
+    """When it was last asked how full Redis is."""
+    weighed_used: int = 0
+    """How much Redis held when all was weighed last, or less when it has held less since."""
+    shut_out: set[str] = field(default_factory=set)
+    """Tags of quarantined nodes that were expelled from Redis in this life."""
     closed_any: bool = False
     """A fence was closed since the last tidying."""
     tidied_ms: int = 0

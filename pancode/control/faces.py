@@ -108,6 +108,9 @@ class FleetVerbs(Protocol):
     def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
         """Take out all that we brought and prove it; away: revoked now, cleaned at next contact."""
 
+    def let_in(self, names: Sequence[str]) -> None:
+        """Give these their users in Redis again, after `Plane.release`."""
+
     def trust(self, name: str, fingerprint: str, caller: Caller) -> NodeResult:
         """Pin the changed host key that the person has checked, and enrol the node's key again."""
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from node_agent.wire.signing import SigningKey
-from pancode.control import bind, heard, inbound, inventory, money, pulse
+from pancode.control import bind, heard, inbound, inventory, money, pulse, quota
 from pancode.control.core import Core, Ports, Rules
 from pancode.control.enqueue import enqueue
 from pancode.control.stop import stop
@@ -48,6 +48,7 @@ class Plane:
         """
         with self.core.lock:
             try:
+                quota.enforce(self.core)
                 heard.hear(self.core)
                 taken = inbound.take_in(self.core, 500)
             except UnavailableError:
@@ -124,6 +125,16 @@ class Plane:
         """Start nothing new on a machine, or take it back (reason None)."""
         with self.core.lock:
             return inventory.drain(self.core, name, reason, by)
+
+    def let_in(self, tag: str, password: str) -> None:
+        """Its own user in Redis; RefusedError while it is quarantined."""
+        with self.core.lock:
+            quota.let_in(self.core, tag, password)
+
+    def release(self, name: str, by: str) -> bool:
+        """End a machine's quarantine; whether it was in one."""
+        with self.core.lock:
+            return quota.release(self.core, name, by)
 
     def revoke(self, name: str) -> Node:
         """Bind nothing more to a machine, for good."""

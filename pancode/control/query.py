@@ -162,7 +162,8 @@ def _unknown(core: Core, tx: Transaction, fence: Fence) -> list[str]:
     if view is None or view.state in _HEARD:
         return []
     since = at(core.wall_ms() - view.silent_ms) if view.silent_ms is not None else "the coordinator's start"
-    return [f"unknown since {since}: {fence.node} is {view.state}"]
+    why = f": {view.node.quarantined}" if view.node.quarantined is not None else ""
+    return [f"unknown since {since}: {fence.node} is {view.state}{why}"]
 
 
 def _still_running(core: Core, tx: Transaction, run: Run) -> list[str]:

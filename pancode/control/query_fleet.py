@@ -62,6 +62,7 @@ def node(core: Core, since: Since, name: str) -> Json:
         "added_at": at(found.added_ms),
         "draining": found.draining,
         "paused": found.paused,
+        "quarantined": found.quarantined,
         "facts": {**found.facts, **facts},
     }
 
@@ -143,6 +144,9 @@ def _problems(view: NodeView, reaching: Reaching, skew: float | None) -> list[Js
 
 def _state_problem(view: NodeView, reaching: Reaching) -> list[Json]:
     name = view.node.name
+    if view.state is NodeState.QUARANTINED:
+        what = f"{name} is quarantined: {view.node.quarantined}"
+        return [{"what": what, "fix": f"look at what runs there, then: pancode fleet resume {name}"}]
     if view.state in _SILENT and not reaching.trying and reaching.why:
         return [{"what": f"{name} is {view.state}: {reaching.why}", "fix": reaching.fix}]
     if view.state in (NodeState.NEW, *_SILENT):

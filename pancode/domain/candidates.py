@@ -59,6 +59,8 @@ def _without(fact: RuntimeFact | None, runtime: str) -> str:
 def _not_now(view: NodeView) -> tuple[str, str]:
     """Why a node that fits takes nothing at the moment, and what would help; empty when it does."""
     name = view.node.name
+    if view.node.quarantined is not None:
+        return f"is quarantined: {view.node.quarantined}", f"pancode fleet resume {name}"
     if view.node.paused is not None:
         return f"is paused: {view.node.paused}", f"pancode queue resume {name}"
     if view.node.draining is not None:

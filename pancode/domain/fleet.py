@@ -22,6 +22,7 @@ class NodeState(StrEnum):
     DRAINING = "draining"
     DRAINED = "drained"
     HALTED = "halted"
+    QUARANTINED = "quarantined"
     REMOVED = "removed"
     NOT_CLEANED = "removed, not cleaned"
 
@@ -50,6 +51,8 @@ class Reaching:
     """False: its link is stopped, which only a person can mend (a changed host key, a refused login)."""
     halted: bool = False
     """A person took its node agent down; only a person starts it again."""
+    shut_out: bool = False
+    """It was shut out of Redis for filling it; only a person lets it in again."""
     why: str = ""
     fix: str = ""
     since_ms: int = 0
@@ -58,7 +61,7 @@ class Reaching:
 
     @property
     def idle(self) -> bool:
-        return self.halted or not self.trying
+        return self.halted or self.shut_out or not self.trying
 
     def became(self, after: Reaching, now_ms: int) -> Reaching:
         """`after` says what is so from now on."""
@@ -195,6 +198,7 @@ def view(
     if state not in _SETTLED:
         state = NodeState.LOST if missed_ms >= limits.lost_ms else state
         state = NodeState.HALTED if reaching.halted else state
+        state = NodeState.QUARANTINED if node.quarantined is not None else state
     echo = heard.heartbeat.echo if heard else None
     fresh = ever and silent_ms <= limits.ask_ms and echo is not None and echo.epoch == now.epoch
     inventoried = heard is not None and heard.inventoried == heard.heartbeat.nonce

@@ -121,6 +121,8 @@ def _nowhere(run: Run, nodes: Sequence[NodeView]) -> str:
 
 def _not_now(view: NodeView, free: Mapping[str, int]) -> str:
     name = view.node.name
+    if view.node.quarantined is not None:
+        return f"{name} is quarantined: {view.node.quarantined}"
     if view.node.paused is not None:
         return f"{name} is paused: {view.node.paused}"
     if view.node.draining is not None:

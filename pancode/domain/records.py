@@ -96,6 +96,8 @@ class Node(Record):
     draining: str | None = None
     """The reason of a drain, None when it takes work."""
     paused: str | None = None
+    quarantined: str | None = None
+    """Why it is shut out of Redis, None when it is not."""
     removed: str | None = None
     """None; `removed` or `removed, not cleaned`."""
     control_seq: int = 0

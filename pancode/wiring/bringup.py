@@ -31,7 +31,6 @@ from pancode.control.plane import Plane
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import Node
 from pancode.errors import ConflictError, PancodeError, UnavailableError
-from pancode.ports import Bus
 from pancode.wiring.home import Home
 from pancode.wiring.links import Links
 from pancode.wiring.nodes import Reach
@@ -58,7 +57,6 @@ class FleetParts:
     """What the fleet is made of."""
 
     plane: Plane
-    bus: Bus
     home: Home
     clock: Clock
     ids: Ids
@@ -137,9 +135,9 @@ class BringUp:
         return UpResult(node.name, True, (), ("removed",) if removed.changed else (), loop.time() - began)
 
     def admit(self, tag: str) -> str:
-        """Let the node into Redis as its own user; returns its password. Idempotent."""
+        """Let the node into Redis as its own user; returns its password. RefusedError in quarantine."""
         password = self.parts.home.node_password(tag, self.parts.ids)
-        self.parts.bus.admit_node(tag, password)
+        self.parts.plane.let_in(tag, password)
         return password
 
     # -- inside ----------------------------------------------------------------------------------

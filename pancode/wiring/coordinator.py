@@ -17,8 +17,9 @@ from pancode.adapters.git.port import GitDepot
 from pancode.adapters.git.streams import Streams
 from pancode.adapters.redis_bus.bus import RedisBus
 from pancode.adapters.ssh.connect import Timing
+from pancode.adapters.ssh.door import End
 from pancode.adapters.ssh.link import Backoff
-from pancode.adapters.ssh.tunnel import End, Ends
+from pancode.adapters.ssh.tunnel import Ends
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.adapters.valkey.access import RedisAccess
 from pancode.adapters.valkey.embedded import EmbeddedValkey
@@ -126,7 +127,6 @@ class Coordinator:
         )
         parts = FleetParts(
             plane=self.plane,
-            bus=self.bus,
             home=self.home,
             clock=self._clock,
             ids=self._ids,

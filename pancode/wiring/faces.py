@@ -143,6 +143,9 @@ class FaceFleet:
     def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
         return _result(self._fleet.remove(name, _telling(progress), caller.environ.get("SSH_AUTH_SOCK")))
 
+    def let_in(self, names: Sequence[str]) -> None:
+        self._fleet.let_in(names)
+
     def trust(self, name: str, fingerprint: str, caller: Caller) -> NodeResult:
         found = self._look(NodeSpec(name), caller)
         _check_accepted(found, fingerprint)
@@ -193,6 +196,7 @@ def rules_of(settings: Settings) -> Rules:
         control_again_ms=timing.control_again,
         refused_pause_ms=timing.refused_pause,
         retry_pause_ms=timing.retry_pause,
+        node_quota=settings.nodes.redis_quota,
     )
 
 

@@ -71,9 +71,9 @@ class Fleet:
                 self.loop.call(self.links.keep(node.name), 30)
 
     def admit_all(self) -> None:
-        """Every enrolled node has its Redis user again (a new or emptied server has none)."""
+        """Every enrolled node has its Redis user again (a new server has none), but in quarantine."""
         for node in self._nodes():
-            if node.tag is not None:
+            if node.tag is not None and node.quarantined is None:
                 self._bringup.admit(node.tag)
 
     def stop(self) -> None:
@@ -120,6 +120,13 @@ class Fleet:
         self.parts.plane.put_link(name, trying=True)  # whatever was said of an earlier one of that name
         self.parts.plane.put_halted(name, False)
         return node
+
+    def let_in(self, names: Sequence[str]) -> None:
+        """These have their Redis users now, and not only at the next look after their links."""
+        for name in names:
+            node = self._known(name)
+            if node.tag is not None and node.removed is None:
+                self._bringup.admit(node.tag)
 
     def trust(self, found: Found) -> None:
         """Pin the key that the host presents now, after a person has looked; its link starts anew."""
@@ -204,7 +211,7 @@ class Fleet:
         if node is not None and node.removed == NodeState.NOT_CLEANED.value:
             if self._may_clean(name):
                 self.loop.begin(self._bringup.remove(node, lambda _node, _step: None, None))
-        elif node is not None and node.tag is not None:
+        elif node is not None and node.tag is not None and node.quarantined is None:
             self._bringup.admit(node.tag)
 
     def _may_clean(self, name: str) -> bool:

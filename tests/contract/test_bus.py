@@ -229,3 +229,16 @@ def test_nothing_works_and_nothing_hangs_while_redis_is_away(world: BusWorld) ->
     world.set_down(False)
     world.bus.push_order(ONE, identity(1), "order")
     assert world.node(ONE).claim() is not None
+
+
+def test_what_a_node_keeps_is_weighed_and_gone_when_it_is_expelled(world: BusWorld) -> None:
+    loud, quiet = world.node(ONE), world.node(TWO)
+    for _ in range(20):
+        loud.send("x" * 10_000)
+    loud.set_heartbeat("heart")
+    quiet.send("x")
+    kept = world.bus.weigh()
+    assert 200_000 <= kept[ONE].size < 600_000 and kept[ONE].keys >= 2
+    assert kept[TWO].size < 100_000 and world.bus.used() >= 200_000
+    world.bus.expel_node(ONE)
+    assert ONE not in world.bus.weigh()

@@ -17,10 +17,12 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.scripts import OF_NODES
 from pancode.adapters.redis_bus import scripts
 from pancode.adapters.redis_bus.fair import take_fairly
-from pancode.adapters.redis_bus.jobs import iso, order_job, result_entry, ticket_job
-from pancode.adapters.redis_bus.rights import node_keys, node_rules, node_user
+from pancode.adapters.redis_bus.jobs import CLOSED_CALL, iso, order_job, result_entry, ticket_job
+from pancode.adapters.redis_bus.rights import node_keys, node_rules, node_user, worker_key
+from pancode.adapters.redis_bus.weighing import weighed
 from pancode.adapters.valkey.access import RedisAccess, connect
 from pancode.adapters.valkey.faults import translated
+from pancode.domain.quota import Kept
 from pancode.ports import QueueView, Ticket, UpMessage
 
 POOL_PREFIX = keys.pool_queue("")
@@ -92,7 +94,7 @@ class RedisBus:
 
     def close_job(self, tag: str, identity: AttemptId, ok: bool, reason: str) -> None:
         head = [keys.node_queue(tag), keys.job_id(tag, identity), "finished" if ok else "failed"]
-        kept = [self._tempo.keep_closed_s, self._tempo.keep_closed, tag]
+        kept = [self._tempo.keep_closed_s, self._tempo.keep_closed, tag, CLOSED_CALL]
         with self._doing("close_job"):
             self._close(args=[*head, iso(self._clock.wall_ms()), *kept, *_flat(result_entry(ok, reason))])
 
@@ -138,6 +140,9 @@ class RedisBus:
         with self._doing("set_beat") as client, client.pipeline(transaction=False) as both:
             both.set(keys.beat_key(tag), envelope)
             both.publish(keys.hint_channel(tag), "1")
+            # RQ's tools find workers by these two sets, which are everybody's: no node may write them.
+            both.sadd("rq:workers", worker_key(tag))
+            both.sadd(f"rq:workers:{keys.node_queue(tag)}", worker_key(tag))
             both.execute()
 
     def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
@@ -184,18 +189,25 @@ class RedisBus:
             self._save_users(client)
 
     def expel_node(self, tag: str) -> None:
-        known, patterns = node_keys(tag)
-        named: list[str | bytes] = [*known]
+        named, patterns = node_keys(tag)
         with self._doing("expel_node") as client:
             client.execute_command("ACL", "DELUSER", node_user(tag))
             self._save_users(client)
+            client.unlink(*named)
             for pattern in patterns:
-                named += client.scan_iter(match=pattern, count=1000)  # bytes: a node chose their names
+                _unlink_all(client, pattern)
             with client.pipeline(transaction=False) as pipe:
-                pipe.delete(*named)
-                pipe.srem("rq:workers", f"rq:worker:{tag}")
+                pipe.srem("rq:workers", worker_key(tag))
                 pipe.srem("rq:queues", QUEUE_KEY + keys.node_queue(tag))
                 pipe.execute()
+
+    def used(self) -> int:
+        with self._doing("used") as client:
+            return int(client.info("memory")["used_memory"])
+
+    def weigh(self) -> dict[str, Kept]:
+        with self._doing("weigh") as client:
+            return weighed(client)
 
     def _save_users(self, client: Any) -> None:
         try:
@@ -204,6 +216,17 @@ class RedisBus:
             # A server that is not ours may keep no file of users; nodes are admitted again at each bring-up.
             if "ACL file" not in str(exc):
                 raise
+
+
+def _unlink_all(client: Any, pattern: str) -> None:
+    """In steps, and freed beside the server's work: a node chose how many there are, and their names."""
+    cursor = 0
+    while True:
+        cursor, found = client.scan(cursor, match=pattern, count=1000)
+        if found:
+            client.unlink(*found)
+        if cursor == 0:
+            return
 
 
 def _block(wait_ms: int) -> int | None:

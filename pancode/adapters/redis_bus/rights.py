@@ -6,15 +6,21 @@ import hashlib
 
 from node_agent.wire import keys
 
-CONNECTION = "auth hello ping"
+CONNECTION = "auth ping"
 SCRIPTS = "evalsha time"
 JOB_COMMANDS = "hset hget hmget hdel hincrby exists del expire zadd zrem zrange xadd"
 JOB_KEYS = ("job", "execution", "executions", "results")
+USER_PREFIX = "node-"
 
 
 def node_user(tag: str) -> str:
     """The name of a node's Redis user."""
-    return f"node-{tag}"
+    return f"{USER_PREFIX}{tag}"
+
+
+def worker_key(tag: str) -> str:
+    """The hash by which RQ's tools know a node."""
+    return f"rq:worker:{tag}"
 
 
 def node_rules(tag: str, password: str) -> list[str]:
@@ -25,8 +31,8 @@ def node_rules(tag: str, password: str) -> list[str]:
         "on",
         "#" + hashlib.sha256(password.encode()).hexdigest(),
         *jobs,
-        f"~rq:worker:{tag}",
-        f"~rq:worker:{tag}:*",
+        f"~{worker_key(tag)}",
+        f"~rq:worker:{tag}:claim",
         f"&{keys.hint_channel(tag)}",
         *_allow(f"{CONNECTION} {SCRIPTS} {JOB_COMMANDS} subscribe unsubscribe"),
         *_selectors(tag),
@@ -39,7 +45,6 @@ def _selectors(tag: str) -> list[str]:
     registries = " ".join(f"~rq:{kind}:{queue}" for kind in ("wip", "finished", "failed"))
     return [
         _selector("lpop lrem", f"~rq:queue:{queue}"),
-        _selector("sadd", f"~rq:workers ~rq:workers:{queue}"),
         _selector("zadd zrem zcard", registries),
         _selector("xadd", f"~{keys.up_stream(tag)}"),
         _selector("xrange xrevrange", f"%R~{keys.down_stream(tag)}"),
@@ -63,8 +68,8 @@ def node_keys(tag: str) -> tuple[list[str], list[str]]:
     named = [
         f"rq:queue:{queue}",
         f"rq:workers:{queue}",
-        f"rq:worker:{tag}",
-        f"rq:worker:{tag}:claim",
+        worker_key(tag),
+        f"{worker_key(tag)}:claim",
         *(f"rq:{kind}:{queue}" for kind in ("wip", "finished", "failed")),
         keys.up_stream(tag),
         keys.down_stream(tag),

@@ -66,6 +66,7 @@ unstart(queue, id)
 must_be(job, 'hash')
 must_be('rq:worker:' .. worker, 'hash')
 if redis.call('EXISTS', job) == 0 then return 0 end
+if redis.call('HSTRLEN', job, 'data') > 4096 then redis.call('HSET', job, 'data', ARGV[8]) end
 local ran = redis.call('HGET', job, 'status') == 'started'
 if ran and redis.call('EXISTS', 'rq:worker:' .. worker) == 1 then
   local count = status == 'finished' and 'successful_job_count' or 'failed_job_count'
@@ -79,7 +80,7 @@ redis.call('ZREM', 'rq:failed:' .. queue, id)
 redis.call('ZADD', registry, now + ttl, id)
 local results = 'rq:results:' .. id
 redis.call('DEL', results)
-redis.call('XADD', results, '*', unpack(ARGV, 8))
+redis.call('XADD', results, '*', unpack(ARGV, 9))
 redis.call('EXPIRE', results, ttl)
 redis.call('ZREMRANGEBYSCORE', registry, '-inf', now)
 local surplus = redis.call('ZCARD', registry) - keep
@@ -92,7 +93,8 @@ end
 return 1
 """
 )
-"""ARGV: queue, job id, finished|failed, time, seconds to keep, number to keep, worker, fields of result."""
+"""ARGV: queue, job id, finished|failed, time, seconds to keep, number to keep, worker, what stands
+for the call from now on when it is large, fields of result."""
 
 TICKETS = """
 local known, shown = 'pancode:tickets', {}

@@ -6,9 +6,11 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
+from pancode.adapters.ssh.door import Door, End
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, translated
 from pancode.adapters.ssh.remote import Completed, Remote
 from pancode.adapters.ssh.scripts import CHECK_LINK, OPEN_LINK, PUBLISH_LINK, spoken
@@ -18,10 +20,6 @@ PATH_LIMIT = 104
 SCRIPT_TIMEOUT_S = 15
 _NAMES = ("redis", "depot")
 _LONGEST = "/XXXXXXXX/redis.sock"
-
-
-End = Path | tuple[str, int]
-"""A unix socket, or host and port, as the coordinator reaches it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,9 @@ class Tunnels:
     """
 
     def __init__(self, remote: Remote, where: Folders, ends: Ends) -> None:
-        self._remote, self._where, self._ends = remote, where, ends
+        self._remote, self._where = remote, where
+        # One of each for all generations: what is open through an older one still counts.
+        self._doors = {name: Door(ends.of(name)) for name in _NAMES}
         self._listeners: list[asyncssh.SSHListener] = []
 
     async def open(self) -> Generation:
@@ -109,7 +109,7 @@ class Tunnels:
             listener.close()
         where = [self._where.pointer, self._where.sockets]
         folder = _checked(await self._remote.script(OPEN_LINK, where, SCRIPT_TIMEOUT_S))["folder"]
-        to = {name: await self._forward(f"{folder}/{name}.sock", self._ends.of(name)) for name in _NAMES}
+        to = {name: await self._forward(f"{folder}/{name}.sock", self._doors[name]) for name in _NAMES}
         generation = Generation(folder.rsplit("/", 1)[1], folder, to["redis"], to["depot"])
         args = [self._where.pointer, folder, generation.pointer()]
         _checked(await self._remote.script(PUBLISH_LINK, args, SCRIPT_TIMEOUT_S))
@@ -122,24 +122,20 @@ class Tunnels:
         _checked(done)
         return tuple(value for key, value in spoken(done.text) if key == "gone")
 
-    async def _forward(self, path: str, end: End) -> str:
+    async def _forward(self, path: str, door: Door) -> str:
         """A unix socket on the node; a loopback port where its server forbids those; else ConnectError."""
         conn = self._remote.conn
         with translated():
             try:
-                if isinstance(end, Path):
-                    listener = await conn.forward_remote_path(path, str(end))
-                else:
-                    listener = await conn.forward_remote_path_to_port(path, *end)
+                listener = await conn.create_unix_server(lambda: _entered(door), path)
             except asyncssh.ChannelListenError:
-                listener = await _forward_port(conn, end)
+                listener = await conn.create_server(lambda _host, _port: _entered(door), "127.0.0.1", 0)
                 self._listeners.append(listener)
                 return f"tcp:127.0.0.1:{listener.get_port()}"
         self._listeners.append(listener)
         return f"unix:{path}"
 
 
-async def _forward_port(conn: asyncssh.SSHClientConnection, end: End) -> asyncssh.SSHListener:
-    if isinstance(end, Path):
-        return await conn.forward_remote_port_to_path("127.0.0.1", 0, str(end))
-    return await conn.forward_remote_port("127.0.0.1", 0, *end)
+def _entered(door: Door) -> Any:
+    """What asyncssh takes for a session is any forwarder, which its types do not know."""
+    return door.enter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import redis
@@ -110,5 +111,13 @@ def connect(access: RedisAccess, *, answer_s: float = ANSWER_S) -> redis.Redis:
         retry=Retry(NoBackoff(), 0),
         protocol=2,
         driver_info=None,  # spares two commands that Redis 7.0 does not know
+        redis_connect_func=_spared if access.user == COORDINATOR else None,  # type: ignore[arg-type]
     )
     return client
+
+
+def _spared(connection: Any) -> None:
+    """Our own server cuts connections that hold much when there are too many: never one of ours."""
+    connection.on_connect()
+    connection.send_command("CLIENT", "NO-EVICT", "ON")
+    connection.read_response()

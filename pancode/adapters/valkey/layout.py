@@ -28,6 +28,9 @@ appendonly yes
 appendfsync everysec
 # A node that floods the bus fills this and no more; writes are then refused, and nothing is thrown away.
 maxmemory-policy noeviction
+# Many connections with much in their buffers: the largest are cut, never those of the coordinator.
+maxmemory-clients 64mb
+client-query-buffer-limit 32mb
 """
 
 

@@ -114,6 +114,7 @@ def test_a_wiped_server_is_filled_again(site: Site) -> None:
     node.settle_job(claim.job, True, "")
     node.set_heartbeat("heart")
     node.send("receipt")
+    site.bus.set_beat(TAG, "beat")
     assert site.bus.heartbeats([TAG]) == {TAG: b"heart"}
     assert [message.data for message in site.bus.read_up([TAG], 5, 0)] == [b"receipt"]
     assert site.admin.smembers("rq:workers") == {f"rq:worker:{TAG}".encode()}

@@ -67,6 +67,7 @@ class ToldFleet:
         self.desk = desk
         self.sick: set[str] = set()
         self.callers: list[Caller] = []
+        self.told: list[tuple[str, tuple[str, ...]]] = []
 
     def probe(self, spec: NodeSpec, caller: Caller) -> Probed:
         self.callers.append(caller)
@@ -99,6 +100,9 @@ class ToldFleet:
         self.desk.plane.revoke(name)
         self.desk.plane.forget_node(name)
         return NodeResult(name, True, changed=("removed",))
+
+    def let_in(self, names: Sequence[str]) -> None:
+        self.told.append(("let_in", tuple(names)))
 
     def trust(self, name: str, fingerprint: str, caller: Caller) -> NodeResult:
         return NodeResult(name, True, changed=(fingerprint,))

@@ -163,7 +163,7 @@ def test_a_repository_may_not_set_what_is_the_owners(loaded: Load, places: Place
         ("nodes:\n  slots: '4'", "nodes.slots: '4' does not fit", "correct"),
         ("nodes:\n  slots: true", "nodes.slots: True does not fit", "correct"),
         ("nodes: {slots: 0}", "nodes.slots: 0 does not fit", "correct"),
-        ("nodes: 4", "pancode.yaml:1: nodes: 4 does not fit", "known are slots"),
+        ("nodes: 4", "pancode.yaml:1: nodes: 4 does not fit", "known are redis_quota, slots"),
         ("budget: {ceiling: lots}", "budget.ceiling: 'lots' does not fit", "correct"),
         ("budget: {ceiling: -1}", "budget.ceiling: -1 does not fit", "correct"),
         ("budget: {ceiling: .nan}", "budget.ceiling: nan does not fit", "correct"),

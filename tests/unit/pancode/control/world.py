@@ -91,9 +91,10 @@ class ListArchive:
 class Desk:
     """The coordinator under test with its world."""
 
-    def __init__(self, ceiling: str = "10") -> None:
+    def __init__(self, ceiling: str = "10", redis: Any = None) -> None:
+        """`redis`: another store than memory, with the same two ends."""
         self.clock = FakeClock()
-        self.redis = MemoryRedis(self.clock.boot_ms)
+        self.redis = redis or MemoryRedis(self.clock.boot_ms)
         self.ledger = MemoryLedger(strict=True)
         self.depot = HonestDepot()
         self.archive, self.epochs = ListArchive(), MemoryEpochs()

@@ -22,7 +22,8 @@ TABLES = (
         "name",
         "tag",
         "name:text added_ms:int target:text labels:text slots:int tag:text? public_key:text? "
-        "draining:text? paused:text? removed:text? control_seq:int epoch_seen:int facts:text",
+        "draining:text? paused:text? quarantined:text? removed:text? control_seq:int epoch_seen:int "
+        "facts:text",
     ),
     (
         "runs",

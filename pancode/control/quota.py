@@ -1,0 +1,94 @@
+"""Holds each node to what it may keep in Redis: one that fills it for all others is shut out of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pancode.control.core import Core, open_fences
+from pancode.control.heard import enrolled
+from pancode.domain.quota import NOTHING, too_much, worth_weighing
+from pancode.domain.records import Fence, FenceState, Node, Run, RunState
+from pancode.errors import NotFoundError, RefusedError
+from pancode.ports import Transaction
+
+
+def enforce(core: Core) -> None:
+    """One cheap question each second; all keys are weighed only when the server has filled up.
+
+    It writes nothing that a full Redis would refuse.
+    """
+    boot, live = core.ports.clock.boot_ms(), core.live
+    if live.quota_ms >= 0 and boot - live.quota_ms < core.rules.quota_look_ms:
+        return
+    live.quota_ms = boot
+    _keep_out(core)
+    used, quota = core.ports.bus.used(), core.rules.node_quota
+    live.weighed_used = min(live.weighed_used, used)
+    if worth_weighing(used, live.weighed_used, quota):
+        _weigh(core, quota)
+        live.weighed_used = core.ports.bus.used()
+
+
+def _weigh(core: Core, quota: int) -> None:
+    kept, nodes = core.ports.bus.weigh(), enrolled(core)
+    for tag, node in nodes.items():
+        with core.ports.ledger.transaction() as tx:
+            fences = open_fences(tx, tag=tag)
+            owed = sum(len(fence.order) for fence in fences)
+            why = too_much(kept.get(tag, NOTHING), quota, owed)
+            if why and node.quarantined is None:
+                _shut_out(core, tx, node, fences, why)
+        if why:
+            core.live.shut_out.discard(tag)
+    _keep_out(core)
+
+
+def _shut_out(core: Core, tx: Transaction, node: Node, fences: list[Fence], why: str) -> None:
+    """On record first; what it has in flight goes on there, and is told why nothing is heard of it."""
+    tx.put(replace(node, quarantined=why))
+    core.audit(tx, "trust", "error", "node quarantined", node=node.name, why=why)
+    words = f"{node.name} is quarantined: {why}"
+    for fence in fences:
+        core.tell(tx, fence.run, "node", node.name, "quarantined", words)
+        run = tx.get(Run, fence.run)
+        if run is not None and run.state is RunState.PENDING and fence.state is FenceState.OFFERED:
+            tx.put(replace(run, reason=f"offered to {node.name}, which is quarantined: {why}"))
+
+
+def _keep_out(core: Core) -> None:
+    """Whoever is quarantined has no user in Redis and no keys, also after a restart of either side."""
+    for tag, node in enrolled(core).items():
+        if node.quarantined is not None and tag not in core.live.shut_out:
+            core.ports.bus.expel_node(tag)
+            core.live.shut_out.add(tag)
+            core.live.heard.pop(tag, None)
+            core.live.raw.pop(tag, None)
+            core.note_reaching(node.name, lambda r: replace(r, shut_out=True))
+
+
+def let_in(core: Core, tag: str, password: str) -> None:
+    """The node's own Redis user, made or renewed; RefusedError while it is quarantined."""
+    node = enrolled(core).get(tag)
+    if node is None:
+        raise NotFoundError(f"no node with the key {tag} in the fleet", fix="pancode node ls")
+    if node.quarantined is not None:
+        raise RefusedError(
+            f"{node.name} is quarantined",
+            why=node.quarantined,
+            fix=f"pancode fleet resume {node.name}",
+            code="quarantined",
+        )
+    core.ports.bus.admit_node(tag, password)
+
+
+def release(core: Core, name: str, by: str) -> bool:
+    """A person lets it in again, who has looked at it; whether it was quarantined. `let_in` comes after."""
+    with core.ports.ledger.transaction() as tx:
+        node = tx.get(Node, name)
+        if node is None or node.quarantined is None:
+            return False
+        tx.put(replace(node, quarantined=None))
+        core.audit(tx, "trust", "info", "node let in again", node=name, by=by, why=node.quarantined)
+    core.live.shut_out.discard(node.tag or "")
+    core.note_reaching(name, lambda r: replace(r, shut_out=False))
+    return True

@@ -1,0 +1,38 @@
+"""Whether a node keeps more in Redis than it may, and when that is worth a look at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What one node keeps in Redis: in keys that it may write, and in its connections."""
+
+    size: int = 0
+    keys: int = 0
+    connected: int = 0
+    """Bytes of `size` that are buffers and names of its connections."""
+
+
+NOTHING = Kept()
+
+
+def worth_weighing(used: int, seen: int, quota: int) -> bool:
+    """Weighing looks at every key, so only where the whole server holds as much as one node may keep, and
+    has grown since the last weighing (`seen`) by a part of that.
+    """
+    return used >= quota and used - seen >= quota // 4
+
+
+def too_much(kept: Kept, quota: int, owed: int) -> str:
+    """In words what is too much; empty when it is not. `owed`: bytes of orders that we put there."""
+    if kept.size <= quota + owed:
+        return ""
+    keys = f"{kept.keys} {'key' if kept.keys == 1 else 'keys'}"
+    where = f"{keys} and its connections" if kept.connected > kept.size // 2 else keys
+    return f"it kept {_mib(kept.size)} in Redis ({where}), and may keep {_mib(quota)} (nodes.redis_quota)"
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"

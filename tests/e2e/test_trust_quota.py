@@ -1,0 +1,76 @@
+"""A node that fills Redis through its own tunnel is shut out, named, and let in again by one command."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.e2e.ground import Ground, audited, held, redis_open
+from tests.e2e.owner import Owner, until
+from tests.lab import Lab
+
+pytestmark = pytest.mark.slow
+
+FLOOD = """import json, sys
+home, tag = sys.argv[1:]
+sys.path.insert(0, home + "/current/lib")
+import redis
+where = json.load(open(home + "/s/current"))["redis"].partition(":")[2]
+settings = json.load(open(home + "/node.json"))["redis"]
+password = open(home + "/" + settings["password_file"]).read().strip()
+client = redis.Redis(unix_socket_path=where, username=settings["user"], password=password, driver_info=None)
+piece, sent = b"x" * 2**20, 0
+try:
+    while sent < 2_000:
+        client.execute_command("HSET", f"rq:job:{tag}_{sent}", "a", piece)
+        client.execute_command("XADD", f"pancode:up:{tag}", "*", "e", piece)
+        sent += 2
+    print("never stopped")
+except redis.exceptions.RedisError as e:
+    print("stopped after", sent, type(e).__name__)
+"""
+
+
+def test_a_node_that_floods_redis_is_quarantined_and_the_others_go_on(fleet: Owner, lab: Lab) -> None:
+    one = Ground(fleet, lab, 1)
+    running = fleet.dispatch("--node", "node1", "--runtime", "shell", "--workspace", "none", held("quota"))
+    fleet.running(running)
+    done = subprocess.run(
+        [*lab.enter(1), "/usr/bin/python3", "-I", "-S", "-c", FLOOD, one.inside, one.tag],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    try:
+        assert done.stdout.startswith("stopped after"), done.stdout + done.stderr
+        until(lambda: fleet.state("node1") == "quarantined", "node1 is quarantined", 20, fleet.nodes)
+        _is_told(fleet, running)
+        with redis_open(fleet) as client:
+            assert client.info("memory")["used_memory"] < 64 * 2**20, "what it had put there is gone"
+        other = fleet.dispatch("--node", "node2", "--runtime", "shell", "--workspace", "none", "echo fine")
+        assert fleet.ended(other)["outcome"] == "done"
+        up = fleet.run("fleet", "up", "node1")
+        assert up.code == 6 and "quarantined" in up.out and "pancode fleet resume node1" in up.out, up
+        assert fleet.show(running)["outcome"] is None
+    finally:
+        said = fleet.run("fleet", "resume", "node1").ok().out
+        one.let_go("quota")
+    assert said == "node1 is out of quarantine\nin service: node1\n"
+    until(lambda: fleet.state("node1") == "online", "node1 is online", 30, fleet.nodes)
+    assert fleet.ended(running)["outcome"] == "done", "it ran on, and delivered"
+    assert fleet.run("receipt", "verify", running).ok().out.startswith("PASS")
+
+
+def _is_told(fleet: Owner, running: str) -> None:
+    """In the table, by doctor, in the run's own words and in the audit, each with the way out."""
+    status = fleet.run("fleet", "status").ok().out
+    assert "node1 is quarantined: it kept" in status and "(nodes.redis_quota)" in status
+    assert "pancode fleet resume node1" in status
+    doctor = fleet.run("fleet", "doctor", "node1")
+    assert doctor.code == 20 and "quarantined" in doctor.out and "pancode fleet resume node1" in doctor.out
+    shown = fleet.show(running)
+    assert shown["state"] == "running" and "node1 is quarantined: it kept" in shown["notes"][0]
+    assert "quarantined" in fleet.run("why", running).ok().out
+    assert any(e["what"] == "node quarantined" for e in audited(fleet))

@@ -1,0 +1,175 @@
+"""A node that fills Redis is shut out of it; what runs there goes on, and so do the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import Outcome
+from node_agent.wire.order import Order
+from pancode.adapters.memory_bus import MemoryLinkDown
+from pancode.control import query, query_fleet, query_story
+from pancode.domain.fleet import NodeState
+from pancode.domain.records import Audit, Fence, FenceState, Node, Run, RunState
+from pancode.errors import RefusedError
+from tests.unit.pancode.control.world import Desk, Puppet
+
+QUOTA = 50_000
+HOUR = 3_600_000
+
+
+class Fleet:
+    """A node that floods, an honest one, and little room for each."""
+
+    def __init__(self) -> None:
+        self.desk = Desk()
+        self.desk.rules = replace(self.desk.rules, node_quota=QUOTA)
+        self.desk.restart()
+        self.bad, self.good = Puppet(self.desk, "bad"), Puppet(self.desk, "good")
+        self.breathe()
+
+    def breathe(self) -> None:
+        for node in (self.bad, self.good):
+            node.breathe()
+
+    def running_on_bad(self, run: str = "r-0001") -> Order:
+        self.desk.dispatch(run, node="bad")
+        self.bad.breathe()
+        due = self.bad.claim()
+        assert due is not None
+        self.bad.start(due)
+        self.desk.turn()
+        return due
+
+    def flood(self) -> None:
+        for _ in range(600):  # more than one round takes in
+            self.bad.uplink.send("x" * 1_000)
+        self.desk.turn()
+
+    def node(self, name: str = "bad") -> Node:
+        found: Node = self.desk.row(Node, name)
+        return found
+
+    def shown(self, name: str = "bad") -> dict[str, Any]:
+        return query_fleet.node(self.desk.plane.core, query_fleet.Since(), name)
+
+    def let_in(self) -> None:
+        assert self.desk.plane.release("bad", "me")
+        self.desk.plane.let_in(self.bad.tag, "password")
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return Fleet()
+
+
+def test_who_keeps_little_is_left_alone(fleet: Fleet) -> None:
+    for _ in range(40):
+        fleet.bad.uplink.send("x" * 1_000)
+    fleet.desk.turn()
+    assert fleet.node().quarantined is None
+
+
+def test_it_is_shut_out_named_and_on_record(fleet: Fleet) -> None:
+    fleet.flood()
+    why = fleet.node().quarantined
+    assert why is not None and "may keep 0 MiB (nodes.redis_quota)" in why
+    with pytest.raises(MemoryLinkDown):
+        fleet.bad.uplink.send("more")
+    assert fleet.desk.redis.store.up.get(fleet.bad.tag) is None, "its messages are gone"
+    (entry,) = [a for a in fleet.desk.rows(Audit) if a.what == "node quarantined"]
+    assert (entry.domain, entry.level, entry.detail["node"]) == ("trust", "error", "bad")
+    shown = fleet.shown()
+    assert shown["state"] == "quarantined" and shown["quarantined"] == why
+    assert shown["problems"] == [
+        {
+            "what": f"bad is quarantined: {why}",
+            "fix": "look at what runs there, then: pancode fleet resume bad",
+        }
+    ]
+
+
+def test_the_others_go_on(fleet: Fleet) -> None:
+    fleet.flood()
+    fleet.desk.dispatch("r-good")
+    for _ in range(3):
+        fleet.good.breathe()
+    due = fleet.good.claim()
+    assert due is not None
+    fleet.good.start(due)
+    fleet.good.deliver(due)
+    fleet.desk.turn()
+    assert fleet.desk.row(Run, "r-good").outcome is Outcome.DONE
+
+
+def test_work_for_it_waits_with_the_reason_and_the_command(fleet: Fleet) -> None:
+    fleet.flood()
+    fleet.desk.dispatch("r-0009", node="bad")
+    fleet.good.breathe()
+    run = fleet.desk.row(Run, "r-0009")
+    assert run.state is RunState.PENDING and run.reason.startswith("bad is quarantined: it kept")
+
+
+def test_a_run_in_flight_says_why_and_is_never_given_up(fleet: Fleet) -> None:
+    due = fleet.running_on_bad()
+    fleet.flood()
+    for _ in range(50):
+        fleet.desk.turn(HOUR)
+    run = query.brief(fleet.desk.plane.core, "r-0001")
+    assert run["state"] == "running"
+    assert "bad is quarantined: it kept" in run["notes"][0]
+    told = query_story.why(fleet.desk.plane.core, "r-0001")["decisions"]
+    assert any(d["verdict"] == "quarantined" for d in told)
+    fleet.let_in()
+    fleet.bad.breathe()
+    fleet.bad.deliver(due)
+    fleet.bad.breathe()
+    assert fleet.desk.row(Run, "r-0001").outcome is Outcome.DONE, "it delivers when it is let in"
+    assert fleet.shown()["state"] == "online"
+
+
+def test_an_order_that_was_only_offered_says_so(fleet: Fleet) -> None:
+    fleet.desk.dispatch("r-0002", node="bad")
+    fleet.bad.breathe()
+    assert fleet.desk.row(Run, "r-0002").reason == "offered to bad"
+    fleet.flood()
+    assert fleet.desk.row(Run, "r-0002").reason.startswith("offered to bad, which is quarantined: it kept")
+    assert [f.state for f in fleet.desk.rows(Fence)] == [FenceState.OFFERED]
+
+
+def test_nothing_but_a_person_lets_it_in(fleet: Fleet) -> None:
+    fleet.flood()
+    with pytest.raises(RefusedError) as caught:
+        fleet.desk.plane.let_in(fleet.bad.tag, "password")
+    assert caught.value.fix == "pancode fleet resume bad"
+    fleet.desk.plane.drain("bad", None, "me")  # `fleet resume` without a name does this to every node
+    assert fleet.node().quarantined is not None
+    fleet.desk.redis.bus().admit_node(fleet.bad.tag, "password")  # a Redis with an older file of users
+    fleet.desk.restart()
+    fleet.desk.turn()
+    assert fleet.bad.tag not in fleet.desk.redis.admitted
+    assert fleet.desk.plane.view("bad").state is NodeState.QUARANTINED
+
+
+def test_who_floods_again_is_shut_out_again(fleet: Fleet) -> None:
+    fleet.flood()
+    fleet.let_in()
+    assert fleet.desk.plane.release("bad", "me") is False
+    fleet.flood()
+    assert fleet.node().quarantined is not None and fleet.bad.tag not in fleet.desk.redis.admitted
+
+
+def test_one_that_is_let_in_behind_our_back_is_found(fleet: Fleet) -> None:
+    fleet.flood()
+    fleet.desk.redis.bus().admit_node(fleet.bad.tag, "password")
+    fleet.flood()
+    assert fleet.bad.tag not in fleet.desk.redis.admitted
+
+
+def test_no_orders_of_ours_are_held_against_it(fleet: Fleet) -> None:
+    fleet.desk.dispatch("r-0003", node="bad", task="x" * (2 * QUOTA))
+    fleet.bad.breathe()
+    fleet.desk.turn()
+    assert fleet.node().quarantined is None
