@@ -13,8 +13,10 @@ from pancode.errors import PancodeError, UnavailableError
 log = logging.getLogger("pancode.rounds")
 
 LISTEN_MS = 1_000
+ALONE_MS = 200
+"""Between two rounds of a fleet without nodes, where there is nobody to listen to."""
 LOOK_MS = 5_000
-BUSY_MS, GATHER_S = 20, 0.004
+BUSY_MS, GATHER_MS = 20, 4
 BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -58,14 +60,16 @@ class Rounds:
 
     def _round(self) -> None:
         self._look_after_redis()
-        plane = self._desk.coordinator.plane
+        plane, clock = self._desk.coordinator.plane, self._desk.core.ports.clock
+        began = clock.mono_ms()
         heard = plane.listen(self._wait_ms)
-        now = self._desk.core.ports.clock.mono_ms()
-        if heard and now - self._ended_ms < BUSY_MS:  # one word follows the other: take in some at once
-            self._stopping.wait(GATHER_S)
+        now = clock.mono_ms()
+        pause = pause_ms(heard, now - began, self._wait_ms, now - self._ended_ms)
+        if pause > 0:
+            self._stopping.wait(pause / 1000)
         if plane.turn() or heard:
             self._desk.bell.ring()
-        self._ended_ms = self._desk.core.ports.clock.mono_ms()
+        self._ended_ms = clock.mono_ms()
 
     def _failed(self, error: Exception, failures: int) -> None:
         if isinstance(error, UnavailableError):
@@ -88,3 +92,10 @@ class Rounds:
             done = self._desk.coordinator.mend(failed)
             if done:
                 log.warning("%s", done)
+
+
+def pause_ms(heard: bool, listened_ms: int, wait_ms: int, ended_ms: int) -> int:
+    """How long the next round is put off, after listening for so long and when the last one ended then."""
+    if heard:  # where one word follows the other, some are taken in at once
+        return GATHER_MS if ended_ms < BUSY_MS else 0
+    return min(ALONE_MS, max(0, wait_ms - listened_ms))  # without nodes there was nobody to listen to

@@ -110,7 +110,7 @@ class Links:
                 name,
                 lambda: self.dial(name),
                 folders(home, uid),
-                self.settings.ends,
+                replace(self.settings.ends, near=reach.local),
                 lambda state: self._changed(name, state),
                 self.settings.backoff,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ class Ends:
 
     redis: End
     depot: Path
+    near: bool = False
+    """The node is this very machine: a unix socket is shown where the forward would be, without one."""
 
     def of(self, name: str) -> End:
         return self.redis if name == "redis" else self.depot
@@ -97,7 +100,7 @@ class Tunnels:
     """
 
     def __init__(self, remote: Remote, where: Folders, ends: Ends) -> None:
-        self._remote, self._where = remote, where
+        self._remote, self._where, self._ends = remote, where, ends
         # One of each for all generations: what is open through an older one still counts.
         self._doors = {name: Door(ends.of(name)) for name in _NAMES}
         self._listeners: list[asyncssh.SSHListener] = []
@@ -109,7 +112,7 @@ class Tunnels:
             listener.close()
         where = [self._where.pointer, self._where.sockets]
         folder = _checked(await self._remote.script(OPEN_LINK, where, SCRIPT_TIMEOUT_S))["folder"]
-        to = {name: await self._forward(f"{folder}/{name}.sock", self._doors[name]) for name in _NAMES}
+        to = {name: await self._lead(f"{folder}/{name}.sock", name) for name in _NAMES}
         generation = Generation(folder.rsplit("/", 1)[1], folder, to["redis"], to["depot"])
         args = [self._where.pointer, folder, generation.pointer()]
         _checked(await self._remote.script(PUBLISH_LINK, args, SCRIPT_TIMEOUT_S))
@@ -121,6 +124,15 @@ class Tunnels:
         done = await self._remote.script(CHECK_LINK, args, SCRIPT_TIMEOUT_S)
         _checked(done)
         return tuple(value for key, value in spoken(done.text) if key == "gone")
+
+    async def _lead(self, path: str, name: str) -> str:
+        """What is at `path` on the node leads to an end: by a forward, or by its name where both are here."""
+        end = self._ends.of(name)
+        if not self._ends.near or not isinstance(end, Path):
+            return await self._forward(path, self._doors[name])
+        with translated():
+            os.symlink(end, path)
+        return f"unix:{path}"
 
     async def _forward(self, path: str, door: Door) -> str:
         """A unix socket on the node; a loopback port where its server forbids those; else ConnectError."""

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import asyncssh
@@ -248,6 +249,21 @@ def test_the_ends_own_end_is_passed_on(tmp_path: Path) -> None:
             await link.wait(UP, 5)
             assert await refused(generation(it).redis)
             assert await talk(generation(it).depot, b"x") == b"X"
+            await link.close()
+
+    asyncio.run(go())
+
+
+def test_this_machine_is_led_to_the_sockets_themselves(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as it:
+            it.ends = replace(it.ends, near=True)
+            link = it.link()
+            link.start()
+            await link.wait(UP, 5)
+            shown = [Path(path).readlink() for path in generation(it).sockets]
+            assert shown == [it.ends.redis, it.ends.depot]
+            assert await talk(generation(it).redis, b"x") == b"X" and await link.mend() == ()
             await link.close()
 
     asyncio.run(go())
