@@ -18,9 +18,9 @@ def task_of(request: LaunchRequest) -> bytes:
     return f"{HEAD}{request.task}\n".encode("utf-8", "surrogateescape")
 
 
-def prompt_in(name: str, request: LaunchRequest) -> dict[str, bytes]:
-    """The agent's instructions as a file of that name, if it has any."""
-    return {name: request.prompt.encode("utf-8", "surrogateescape")} if request.prompt else {}
+def prompt_in(name: str, request: LaunchRequest, front: str = "") -> dict[str, bytes]:
+    """The agent's instructions as a file of that name behind a front of ours, if it has any."""
+    return {name: f"{front}{request.prompt}".encode("utf-8", "surrogateescape")} if request.prompt else {}
 
 
 def held_but_full_auto(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:

@@ -20,7 +20,7 @@ SHARED = {"base", "lines", "actions", "outcome", "probing", "starting"}
 
 
 def test_the_runtimes_of_today() -> None:
-    assert sorted(RUNTIMES) == ["claude", "codex", "gemini", "opencode", "scripted", "shell"]
+    assert sorted(RUNTIMES) == ["claude", "codex", "copilot", "gemini", "opencode", "scripted", "shell"]
     assert find("claude") is RUNTIMES["claude"]
     assert find("cluade") is None
 
