@@ -35,7 +35,7 @@ RUNTIMES: dict[str, RuntimeKind] = {
         RuntimeKind("codex", holds=_ALL_BUT_OPEN | {Safety.FULL_AUTO.value}, provider="openai"),
         RuntimeKind("gemini", holds=_ALL_BUT_OPEN, provider="google"),
         RuntimeKind("opencode", holds=_ALL_BUT_OPEN, needs_model=True),
-        RuntimeKind("copilot", holds=frozenset({READ_ONLY})),
+        RuntimeKind("copilot", holds=_ALL_BUT_OPEN, needs_model=True),
         RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True),
         RuntimeKind("native", holds=_ALL_BUT_OPEN, needs_model=True),
     )

@@ -42,6 +42,9 @@ PACKAGES = {
         Package("@anthropic-ai/claude-code", "2.1.328", "claude"),
         Package("@openai/codex", "0.169.0", "codex"),
         Package("opencode-ai", "1.18.33", "opencode"),
+        Package("@google/gemini-cli", "0.61.0", "gemini"),
+        Package("@github/copilot", "1.0.102", "copilot"),
+        Package("@qwen-code/qwen-code", "0.15.10", "qwen"),
     )
 }
 

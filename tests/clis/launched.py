@@ -38,8 +38,18 @@ def _openai(url: str) -> Mapping[str, str]:
     return {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "k-of-the-owner"}
 
 
+def _google(url: str) -> Mapping[str, str]:
+    return {"GOOGLE_GEMINI_BASE_URL": url, "GEMINI_API_KEY": "k-of-the-owner"}
+
+
+def _provider(url: str) -> Mapping[str, str]:
+    return {"COPILOT_PROVIDER_BASE_URL": f"{url}/v1", "COPILOT_PROVIDER_API_KEY": "k-of-the-owner"}
+
+
 CLAUDE = Cli("claude", "claude-sonnet-4-5", _anthropic)
 CODEX = Cli("codex", "gpt-5.5", _openai)
+COPILOT = Cli("copilot", "fake-coder", _provider)
+GEMINI = Cli("gemini", "gemini-2.5-pro", _google)
 OPENCODE = Cli("opencode", "fake-coder", _openai)
 
 

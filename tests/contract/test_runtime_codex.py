@@ -17,8 +17,9 @@ from node_agent.runtimes.base import (
     ToolCall,
     Verdict,
 )
-from node_agent.runtimes.codex.command import HEAD, launch
+from node_agent.runtimes.codex.command import launch
 from node_agent.runtimes.codex.parse import CodexParser
+from node_agent.runtimes.starting import HEAD
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.policy import ActionClass as A
 from node_agent.wire.receipt import Usage

@@ -18,8 +18,9 @@ from node_agent.runtimes.base import (
     UsageGrew,
     Verdict,
 )
-from node_agent.runtimes.opencode.command import HEAD, launch
+from node_agent.runtimes.opencode.command import launch
 from node_agent.runtimes.opencode.parse import OpencodeParser
+from node_agent.runtimes.starting import HEAD
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.policy import ActionClass as A
 from node_agent.wire.receipt import Usage

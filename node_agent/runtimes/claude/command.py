@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, Probe, base_env, may_write
+from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, Probe, base_env
 from node_agent.runtimes.probing import Program
+from node_agent.runtimes.starting import prompt_in, task_of
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+from node_agent.wire.policy import Safety
 
 PROGRAM = Program(
     "claude",
@@ -22,8 +23,6 @@ CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_T
 """Variables that log the program in or point it at a model server; a run sees those that its order names."""
 
 PROMPT = "prompt.md"
-HEAD = "Task:\n"
-"""A first line of our own: a task that starts with a slash would be taken for a command of the program."""
 
 _READ = "Read,Grep,Glob"
 _WRITE = _READ + ",Edit,Write"
@@ -38,11 +37,8 @@ _RULES = {
 
 def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
-    files = {**BASE_FILES, "claude/.keep": b""}
-    if request.prompt:
-        files[PROMPT] = request.prompt.encode("utf-8", "surrogateescape")
-    stdin = f"{HEAD}{request.task}\n".encode("utf-8", "surrogateescape")
-    return Launch(_argv(request), _env(request, place), stdin, files)
+    files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request)}
+    return Launch(_argv(request), _env(request, place), task_of(request), files)
 
 
 def _argv(request: LaunchRequest) -> tuple[str, ...]:
@@ -72,15 +68,6 @@ def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
     if place.is_root and request.may_write and request.safety is Safety.FULL_AUTO:
         env["IS_SANDBOX"] = "1"  # as root it refuses bypassPermissions otherwise
     return env
-
-
-def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """Its flags hold read-only and auto-edit (measured with a hostile model); full-auto needs a wall."""
-    if isolation is Isolation.SANDBOX:
-        return Enforcement.SANDBOX
-    if may_write(mode, safety, read_only) and safety is Safety.FULL_AUTO:
-        return Enforcement.TOLD_ONLY
-    return Enforcement.RUNTIME
 
 
 def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:

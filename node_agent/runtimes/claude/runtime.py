@@ -5,6 +5,7 @@ from __future__ import annotations
 from node_agent.runtimes.base import Capabilities, Runtime
 from node_agent.runtimes.claude import command
 from node_agent.runtimes.claude.parse import ClaudeParser
+from node_agent.runtimes.starting import held_but_full_auto
 
 RUNTIME = Runtime(
     "claude",
@@ -21,7 +22,7 @@ RUNTIME = Runtime(
     ),
     command.launch,
     ClaudeParser,
-    command.enforcement,
+    held_but_full_auto,
     command.PROBE,
     command.CREDENTIALS,
     command.PROGRAM,

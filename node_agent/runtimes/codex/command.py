@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
-from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, Probe, base_env
-from node_agent.runtimes.probing import Program, any_given
-from node_agent.wire.node import RuntimeFact
+from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
+from node_agent.runtimes.probing import Program
+from node_agent.runtimes.starting import keyed, prompt_in, task_of
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
 KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
@@ -24,18 +23,13 @@ PROGRAM = Program(
 )
 PROMPT = "codex/AGENTS.md"
 """What it takes as its user's standing instructions."""
-HEAD = "Task:\n"
-"""A first line of our own, as for every program that reads its task from standard input."""
 
 
 def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
-    files = {**BASE_FILES, "codex/.keep": b""}
-    if request.prompt:
-        files[PROMPT] = request.prompt.encode("utf-8", "surrogateescape")
+    files = {**BASE_FILES, "codex/.keep": b"", **prompt_in(PROMPT, request)}
     env = {**base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
-    stdin = f"{HEAD}{request.task}\n".encode("utf-8", "surrogateescape")
-    return Launch(_argv(request, env.get(URL), KEY in env), env, stdin, files)
+    return Launch(_argv(request, env.get(URL), KEY in env), env, task_of(request), files)
 
 
 def _argv(request: LaunchRequest, url: str | None, key: bool) -> tuple[str, ...]:
@@ -80,10 +74,4 @@ def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolatio
     return Enforcement.SANDBOX if isolation is Isolation.SANDBOX else Enforcement.RUNTIME
 
 
-def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
-    """From `--version`, and whether a key or a server is given."""
-    version, (given, _) = [*results, (None, ""), (None, "")][:2]
-    return PROGRAM.fact(version, given == 0)
-
-
-PROBE = Probe((("codex", "--version"), any_given(CREDENTIALS)), read_probe)
+PROBE = keyed(PROGRAM, CREDENTIALS)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, Probe, base_env, may_write
-from node_agent.runtimes.probing import Program, any_given
-from node_agent.wire.node import RuntimeFact
-from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
+from node_agent.runtimes.probing import Program
+from node_agent.runtimes.starting import keyed, prompt_in, task_of
+from node_agent.wire.policy import Safety
 
 KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 CREDENTIALS = (KEY, URL)
@@ -24,8 +24,6 @@ PROGRAM = Program(
     'into ~/.pancode-node/*/secrets.json: {"OPENAI_BASE_URL": "..."}',
 )
 PROMPT = "prompt.md"
-HEAD = "Task:\n"
-"""A first line of our own, as for every program that reads its task from standard input."""
 
 # What is not named is denied, never asked for: an "ask" would end the run there, with exit status 0.
 _READ: dict[str, Any] = {"*": "deny", "read": "allow", "grep": "allow", "glob": "allow", "list": "allow"}
@@ -54,16 +52,13 @@ _FOLDERS = ("config", "data", "state", "cache")
 
 def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
-    files = {**BASE_FILES, **_INSTALLED}
-    if request.prompt:
-        files[PROMPT] = request.prompt.encode("utf-8", "surrogateescape")
-    stdin = f"{HEAD}{request.task}\n".encode("utf-8", "surrogateescape")
+    files = {**BASE_FILES, **_INSTALLED, **prompt_in(PROMPT, request)}
     model = f"pancode/{request.model or 'default'}"
     # Without a title it asks the model for one, which no event tells.
     argv = ["opencode", "run", "--format", "json", "--pure", "--model", model, "--title", "pancode"]
     if request.resume:
         argv += ["--session", request.resume.session]
-    return Launch(tuple(argv), _env(request, place, model), stdin, files)
+    return Launch(tuple(argv), _env(request, place, model), task_of(request), files)
 
 
 def _env(request: LaunchRequest, place: Place, model: str) -> dict[str, str]:
@@ -99,19 +94,4 @@ def _provider(model: str, env: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """Its permissions hold read-only and auto-edit (tried with a hostile model); full-auto needs a wall."""
-    if isolation is Isolation.SANDBOX:
-        return Enforcement.SANDBOX
-    if may_write(mode, safety, read_only) and safety is Safety.FULL_AUTO:
-        return Enforcement.TOLD_ONLY
-    return Enforcement.RUNTIME
-
-
-def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
-    """From `--version`, and whether a key or a server is given."""
-    version, (given, _) = [*results, (None, ""), (None, "")][:2]
-    return PROGRAM.fact(version, given == 0)
-
-
-PROBE = Probe((("opencode", "--version"), any_given(CREDENTIALS)), read_probe)
+PROBE = keyed(PROGRAM, CREDENTIALS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from node_agent.runtimes.base import Capabilities, Runtime
 from node_agent.runtimes.opencode import command
 from node_agent.runtimes.opencode.parse import OpencodeParser
+from node_agent.runtimes.starting import held_but_full_auto
 
 RUNTIME = Runtime(
     "opencode",
@@ -18,7 +19,7 @@ RUNTIME = Runtime(
     ),
     command.launch,
     OpencodeParser,
-    command.enforcement,
+    held_but_full_auto,
     command.PROBE,
     command.CREDENTIALS,
     command.PROGRAM,

@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 
 from node_agent.runtimes.base import Resume
-from node_agent.runtimes.claude.command import enforcement, launch, read_probe
+from node_agent.runtimes.claude.command import launch, read_probe
+from node_agent.runtimes.starting import held_but_full_auto
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage
 from tests.unit.node_agent.runtimes.asked import LIMITS, PLACE, ask, place
@@ -76,7 +77,7 @@ def test_only_full_auto_as_root_says_that_it_is_in_a_sandbox() -> None:
 
 def test_full_auto_is_told_only_without_a_wall() -> None:
     def grade(safety: Safety, isolation: Isolation = Isolation.NONE) -> Enforcement:
-        return enforcement(Mode.BUILD, safety, False, isolation)
+        return held_but_full_auto(Mode.BUILD, safety, False, isolation)
 
     assert grade(Safety.SUGGEST) is grade(Safety.AUTO_EDIT) is Enforcement.RUNTIME
     assert grade(Safety.FULL_AUTO) is Enforcement.TOLD_ONLY

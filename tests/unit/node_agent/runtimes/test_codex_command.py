@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from node_agent.runtimes.base import Resume
-from node_agent.runtimes.codex.command import enforcement, launch, read_probe
+from node_agent.runtimes.codex.command import PROBE, enforcement, launch
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage
 from tests.unit.node_agent.runtimes.asked import PLACE, ask, place
@@ -101,6 +101,6 @@ def test_every_level_is_held_by_its_own_sandbox_or_ours(safety: Safety) -> None:
     ],
 )
 def test_probe(results: list[tuple[int | None, str]], state: str, version: str | None, fix: str) -> None:
-    fact = read_probe(results)
+    fact = PROBE.read(results)
     assert (fact.state, fact.version) == (state, version)
     assert fix in fact.fix and bool(fact.fix) is bool(fix)

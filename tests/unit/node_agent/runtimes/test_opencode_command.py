@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from node_agent.runtimes.base import Launch, Resume
-from node_agent.runtimes.opencode.command import enforcement, launch, read_probe
+from node_agent.runtimes.opencode.command import PROBE, launch
+from node_agent.runtimes.starting import held_but_full_auto
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage
 from tests.unit.node_agent.runtimes.asked import PLACE, ask, place
@@ -86,7 +87,7 @@ def test_the_task_is_on_standard_input_behind_a_line_of_ours(task: str) -> None:
 
 def test_full_auto_is_told_only_without_a_wall() -> None:
     def grade(safety: Safety, isolation: Isolation = Isolation.NONE) -> Enforcement:
-        return enforcement(Mode.BUILD, safety, False, isolation)
+        return held_but_full_auto(Mode.BUILD, safety, False, isolation)
 
     assert grade(Safety.SUGGEST) is grade(Safety.AUTO_EDIT) is Enforcement.RUNTIME
     assert grade(Safety.FULL_AUTO) is Enforcement.TOLD_ONLY
@@ -104,6 +105,6 @@ def test_full_auto_is_told_only_without_a_wall() -> None:
     ],
 )
 def test_probe(results: list[tuple[int | None, str]], state: str, version: str | None, fix: str) -> None:
-    fact = read_probe(results)
+    fact = PROBE.read(results)
     assert (fact.state, fact.version) == (state, version)
     assert fix in fact.fix and bool(fact.fix) is bool(fix)

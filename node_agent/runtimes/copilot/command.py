@@ -1,0 +1,93 @@
+"""Starts the Copilot CLI headless: flags, environment and files as measured with version 1.0.102."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
+from node_agent.runtimes.probing import Program
+from node_agent.runtimes.starting import keyed, prompt_in, task_of
+from node_agent.wire.policy import Safety
+
+KEY, URL = "COPILOT_PROVIDER_API_KEY", "COPILOT_PROVIDER_BASE_URL"
+CREDENTIALS = (KEY, URL)
+"""Variables that point it at a model server; one without a key needs only its URL."""
+VENDOR = "https://api.openai.com/v1"
+PROGRAM = Program(
+    "copilot",
+    "@github/copilot",
+    version=r"(?:GitHub Copilot CLI )?(\d+\.\d+\.\d+)\b",
+    known="1.0.",
+    login="put COPILOT_PROVIDER_BASE_URL of a server with OpenAI's chat wire, and "
+    "COPILOT_PROVIDER_API_KEY if it wants one, into ~/.pancode-node/*/secrets.json: "
+    '{"COPILOT_PROVIDER_BASE_URL": "..."}',
+)
+PROMPT = "copilot/agents/pancode.agent.md"
+"""An agent of its user's, which is not one of the instructions that a repository can give it."""
+_FRONT = "---\nname: pancode\ndescription: The agent of this run\n---\n"
+
+REPORT = "usage.json"
+# What it used is not in its stream but in a file that it writes at its end: this puts the file behind the
+# stream, as one line. Signals go to the whole group, and what a kill leaves out is told as such.
+_WITH_REPORT = (
+    'report="$1"; shift; "$@"; status=$?; '
+    'test -s "$report" && echo && tr -d "\\n" < "$report" && echo; exit $status'
+)
+
+_HEADLESS = (
+    *("copilot", "--output-format", "json", "--no-color", "--no-auto-update", "--no-ask-user"),
+    *("--disable-builtin-mcps", "--no-custom-instructions", "--no-remote", "--log-level", "none"),
+    *("--disallow-temp-dir", "--allow-all-tools"),
+)
+_READ = "view,grep,glob"
+_EDIT = f"{_READ},create,edit,str_replace_editor,apply_patch"
+_OPEN = f"{_EDIT},bash,write_bash,read_bash,stop_bash,list_bash,update_todo"
+# What is available is named at every level: else skills and sub-agents of the repository are offered, too.
+# The rules for `.git` hold by every way to it, links too, but not for a shell.
+_RULES = {
+    Safety.SUGGEST: (
+        "--deny-tool=write",
+        "--deny-tool=shell",
+        "--deny-tool=url",
+        f"--available-tools={_READ}",
+    ),
+    Safety.AUTO_EDIT: ("--deny-tool=shell", "--deny-tool=url", f"--available-tools={_EDIT}"),
+    Safety.FULL_AUTO: (f"--available-tools={_OPEN}",),
+}
+_OWN_REPOSITORY = ("--deny-tool=write(.git)", "--deny-tool=write(.git/**)")
+
+
+def launch(request: LaunchRequest, place: Place) -> Launch:
+    """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
+    files = {**BASE_FILES, "copilot/.keep": b"", **prompt_in(PROMPT, request, _FRONT)}
+    report = f"{request.home}/{REPORT}"
+    argv = [*("sh", "-c", _WITH_REPORT, "sh", report), *_HEADLESS, "--usage-output-file", report]
+    argv += _RULES[request.safety if request.may_write else Safety.SUGGEST]
+    if request.may_write:
+        argv += _OWN_REPOSITORY
+    if request.prompt:
+        argv += ["--agent", "pancode"]
+    if request.resume:
+        argv.append(f"--resume={request.resume.session}")
+    return Launch(tuple(argv), _env(request, place), task_of(request), files)
+
+
+def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
+    own = base_env(request, place)
+    return {
+        **own,
+        **model_server(own),
+        "COPILOT_MODEL": request.model or "default",
+        "COPILOT_OFFLINE": "true",
+        "COPILOT_AUTO_UPDATE": "false",
+        "COPILOT_HOME": f"{request.home}/copilot",
+    }
+
+
+def model_server(env: Mapping[str, str]) -> dict[str, str]:
+    """Where it finds its model. It blots its key out of all that it says, so a stand-in must be no word."""
+    given = {name: env[name] for name in CREDENTIALS if name in env}
+    return {URL: VENDOR, **given, "COPILOT_PROVIDER_WIRE_API": "completions"}
+
+
+PROBE = keyed(PROGRAM, CREDENTIALS)

@@ -1,0 +1,160 @@
+"""Reads the Copilot CLI's JSON stream, and behind it the report of its usage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from node_agent.runtimes.base import (
+    REASON_CHARS,
+    Activity,
+    Denial,
+    ExitInfo,
+    LaunchRequest,
+    Retrying,
+    Said,
+    SessionStarted,
+    ToolCall,
+    UsageGrew,
+    clip,
+    ended_for_us,
+    how_it_ended,
+)
+from node_agent.runtimes.copilot.tools import DETAIL_CHARS, call_of, is_denied
+from node_agent.runtimes.lines import count_of, dict_of, text_of, total_of
+from node_agent.runtimes.outcome import EventParser, by_status, spent, without_end
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.policy import ActionClass
+from node_agent.wire.receipt import Usage
+
+MAX_CALLS_OPEN = 1000
+_BY_TYPE = {
+    "authentication": FailureKind.MODEL_AUTH,
+    "authorization": FailureKind.MODEL_AUTH,
+    "rate_limit": FailureKind.MODEL_BUSY,
+    "quota": FailureKind.MODEL_BUSY,
+    "context_limit": FailureKind.AGENT_FAILED,
+}
+
+
+class CopilotParser(EventParser):
+    """One attempt's `--output-format json`. `result` is the terminal event, and its report must follow."""
+
+    def __init__(self, request: LaunchRequest) -> None:
+        super().__init__(request.model)
+        self._before = request.resume.before if request.resume else Usage()
+        self._known = self._answered = False
+        self._turns = 0
+        self._answer = ""
+        self._open: dict[str, ToolCall] = {}
+        self._error: dict[str, Any] | None = None
+        self._end: dict[str, Any] | None = None
+        self._report: Usage | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """The model's turns as they come; tokens from the report."""
+        return self._report or Usage(turns=self._turns)
+
+    def _said(self) -> str:
+        return self._answer
+
+    def _spent(self, failure: FailureKind | None) -> Usage:
+        return spent(failure, self._answered, self.usage)
+
+    # ---- events
+    def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
+        data = dict_of(event.get("data"))
+        match event.get("type"):
+            case "assistant.message":
+                yield from self._message(data)
+            case "tool.execution_start":
+                yield self._called(data)
+            case "tool.execution_complete":
+                yield from self._over(data)
+            case "model.call_failure":
+                words = clip(text_of(data.get("errorMessage"), "unknown"), REASON_CHARS)
+                yield Retrying(count_of(data.get("statusCode")) or None, words)
+            case "session.tools_updated":
+                self._model = text_of(data.get("model")) or self._model
+                yield SessionStarted(self._session, self._model)
+            case "session.error":
+                self._error = data
+            case "result":
+                self._end = event
+                self._session = text_of(event.get("sessionId")) or self._session
+            case _:
+                yield from self._reported(event)
+                return
+        self._known = True
+
+    def _reported(self, event: dict[str, Any]) -> Iterator[UsageGrew]:
+        """The line behind the stream; it has no type."""
+        if "type" not in event and "modelMetrics" in event:
+            self._report = _usage(dict_of(event.get("modelMetrics")), self._before, self._turns)
+            yield UsageGrew(self._report)
+
+    def _message(self, data: dict[str, Any]) -> Iterator[Activity]:
+        """A whole answer of the model; the pieces that came before are left out."""
+        self._answered, self._error, self._end, self._report = True, None, None, None
+        self._turns += 1
+        self._model = text_of(data.get("model")) or self._model
+        text = text_of(data.get("content"))
+        self._answer = clip(text)
+        if text:
+            yield Said(text)
+        yield UsageGrew(self.usage)
+
+    def _called(self, data: dict[str, Any]) -> ToolCall:
+        call = call_of(text_of(data.get("toolName"), "?"), dict_of(data.get("arguments")))
+        self._calls[call.action] += 1
+        if len(self._open) < MAX_CALLS_OPEN:
+            self._open[text_of(data.get("toolCallId"))] = call
+        return call
+
+    def _over(self, data: dict[str, Any]) -> Iterator[Denial]:
+        self._denied_last = None
+        call = self._open.pop(text_of(data.get("toolCallId")), ToolCall("?", ActionClass.UNKNOWN))
+        error = dict_of(data.get("error"))
+        if data.get("success") is False and is_denied(error):
+            why = clip(text_of(error.get("message")), DETAIL_CHARS)
+            yield self._denied(Denial(call.tool, call.action, why))
+
+    # ---- the outcome, in this order and no other
+    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := ended_for_us(end):
+            return ours
+        if self._end is None:
+            return without_end(end, self._lines, self._known, "a result event")
+        if self._error is not None:
+            return _failed(self._error)
+        if self._end.get("exitCode") != 0:
+            return FailureKind.AGENT_FAILED, f"its result says exit {self._end.get('exitCode')!r}"
+        if end.status != 0:
+            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result that said success"
+        if self._report is None:
+            return FailureKind.RUNTIME_UNREADABLE, "it left no report of what it used"
+        return self._worth(self._answer)
+
+
+def _failed(error: dict[str, Any]) -> tuple[FailureKind, str]:
+    """What an error says that nothing followed; one without a status got no whole answer from its server."""
+    words = text_of(error.get("message"), "an error without words")
+    if status := count_of(error.get("statusCode")):
+        return by_status(status), words
+    return _BY_TYPE.get(text_of(error.get("errorType")), FailureKind.MODEL_FAILED), words
+
+
+def _usage(models: dict[str, Any], before: Usage, turns: int) -> Usage:
+    """The numbers are of the whole session; their input includes what came from the cache."""
+    spent_on = [dict_of(dict_of(model).get("usage")) for model in models.values()]
+    asked, cached, said = (
+        total_of(*(count_of(one.get(name)) for one in spent_on))
+        for name in ("inputTokens", "cacheReadTokens", "outputTokens")
+    )
+    return Usage(
+        input_tokens=max(asked - cached - before.input_tokens, 0),
+        cached_tokens=max(cached - before.cached_tokens, 0),
+        output_tokens=max(said - before.output_tokens, 0),
+        turns=turns,
+    )

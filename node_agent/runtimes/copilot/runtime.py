@@ -1,0 +1,26 @@
+"""What the runtime `copilot` can do, and its parts."""
+
+from __future__ import annotations
+
+from node_agent.runtimes.base import Capabilities, Runtime
+from node_agent.runtimes.copilot import command
+from node_agent.runtimes.copilot.parse import CopilotParser
+from node_agent.runtimes.starting import held_but_full_auto
+
+RUNTIME = Runtime(
+    "copilot",
+    Capabilities(
+        stream=True,
+        usage=True,
+        resume=True,
+        read_only_enforced=True,
+        needs_model=True,
+        prompted=True,
+    ),
+    command.launch,
+    CopilotParser,
+    held_but_full_auto,
+    command.PROBE,
+    command.CREDENTIALS,
+    command.PROGRAM,
+)

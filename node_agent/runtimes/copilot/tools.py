@@ -1,0 +1,36 @@
+"""Names what a tool call of the Copilot CLI does; a shell command is looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from node_agent.runtimes.actions import shell_action
+from node_agent.runtimes.base import ToolCall, clip
+from node_agent.runtimes.lines import text_of
+from node_agent.wire.policy import ActionClass
+
+DETAIL_CHARS = 200
+_ACTIONS = {
+    **dict.fromkeys(("view", "grep", "glob", "update_todo", "skill"), ActionClass.FILE_READ),
+    **dict.fromkeys(("create", "edit", "str_replace_editor", "apply_patch"), ActionClass.FILE_WRITE),
+    **dict.fromkeys(("read_bash", "list_bash", "stop_bash", "write_bash"), ActionClass.SHELL),
+    "web_fetch": ActionClass.NETWORK,
+    "task": ActionClass.DISPATCH,
+}
+_DETAILS = ("path", "command", "pattern", "url", "input")
+_MISSING = ("Tool '", "' does not exist.")
+
+
+def call_of(tool: str, given: dict[str, Any]) -> ToolCall:
+    """The call, with the path or command that says most of it."""
+    action = _ACTIONS.get(tool, ActionClass.UNKNOWN)
+    if tool == "bash":
+        action = shell_action(text_of(given.get("command")))
+    detail = next((clip(v, DETAIL_CHARS) for k in _DETAILS if (v := text_of(given.get(k)))), "")
+    return ToolCall(tool, action, detail)
+
+
+def is_denied(error: dict[str, Any]) -> bool:
+    """Whether a failed call was not let through; a tool that is not available is one that was taken away."""
+    words, (head, tail) = text_of(error.get("message")), _MISSING
+    return error.get("code") == "denied" or (words.startswith(head) and words.endswith(tail))

@@ -1,0 +1,3 @@
+"""The runtime `gemini`: Google's Gemini CLI, headless."""
+
+from __future__ import annotations

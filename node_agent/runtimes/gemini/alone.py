@@ -1,0 +1,44 @@
+"""Keeps the Gemini CLI from what the node's user and the repository would tell it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+GUARD = "guard.cjs"
+# Its search for `.gemini/.env` goes from the checkout up to the root of the disk, through the home of the
+# node's user, and no setting stops it; none stops it from reading GEMINI.md of the repository either.
+_GUARD = b"""\
+const fs = require("fs");
+const home = `${process.env.GEMINI_CLI_HOME}/`;
+const hidden = (path, name) => `${path}`.endsWith(name) && !`${path}`.startsWith(home);
+const { existsSync } = fs, { access } = fs.promises;
+fs.existsSync = (path) => !hidden(path, "/.gemini/.env") && existsSync(path);
+fs.promises.access = async (path, mode) => {
+  if (hidden(path, "/GEMINI.md")) throw Object.assign(new Error("ENOENT"), { code: "ENOENT" });
+  return access(path, mode);
+};
+require("module").syncBuiltinESMExports();
+delete process.env.NODE_OPTIONS;
+"""
+
+# Folder trust stays on and is skipped by a flag: so no settings of the repository, and with them no servers,
+# hooks or commands, are merged into these. Trust that is off would be trust in everything.
+_SETTINGS = {
+    "security": {
+        "auth": {"selectedType": "gemini-api-key"},
+        "folderTrust": {"enabled": True},
+        "environmentVariableRedaction": {"enabled": True, "blocked": ["GEMINI_API_KEY"]},
+    },
+    "privacy": {"usageStatisticsEnabled": False},
+    # Left alone it asks again for more than 100 s; this is once more, after some seconds.
+    "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False, "maxAttempts": 2},
+    "telemetry": {"enabled": False},
+    "context": {"memoryBoundaryMarkers": []},
+    "advanced": {"ignoreLocalEnv": True},
+    "hooksConfig": {"enabled": False},
+    "skills": {"enabled": False},
+}
+
+
+ALONE: Mapping[str, bytes] = {".gemini/settings.json": json.dumps(_SETTINGS).encode(), GUARD: _GUARD}

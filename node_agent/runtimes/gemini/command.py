@@ -1,0 +1,76 @@
+"""Starts the Gemini CLI headless: flags, environment and files as measured with version 0.61.0."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
+from node_agent.runtimes.gemini.alone import ALONE, GUARD
+from node_agent.runtimes.probing import Program
+from node_agent.runtimes.starting import keyed, prompt_in, task_of
+from node_agent.wire.policy import Safety
+
+KEY, URL = "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"
+CREDENTIALS = (KEY, URL)
+"""Variables that log the program in or point it at a model server; one without a key needs only its URL."""
+PROGRAM = Program(
+    "gemini",
+    "@google/gemini-cli",
+    version=r"(\d+\.\d+\.\d+)\b",
+    known="0.61.",
+    login='put GEMINI_API_KEY into ~/.pancode-node/*/secrets.json: {"GEMINI_API_KEY": "..."}',
+)
+PROMPT = ".gemini/GEMINI.md"
+"""What it takes as its user's standing instructions."""
+POLICY = "policy.toml"
+
+_NETWORK = ("web_fetch", "google_web_search")
+_EDIT = ("replace", "write_file")
+# Out of its plan mode a model lets itself, and is then under no rule at all.
+_DOORS = ("exit_plan_mode", "enter_plan_mode")
+_RULES = {
+    Safety.SUGGEST: ("plan", ("run_shell_command", *_EDIT, *_DOORS, *_NETWORK)),
+    Safety.AUTO_EDIT: ("auto_edit", ("run_shell_command", *_NETWORK)),
+    Safety.FULL_AUTO: ("yolo", ()),
+}
+
+
+def launch(request: LaunchRequest, place: Place) -> Launch:
+    """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
+    mode, denied = _RULES[request.safety if request.may_write else Safety.SUGGEST]
+    files = {**BASE_FILES, **prompt_in(PROMPT, request), **ALONE}
+    argv = ["gemini", "-o", "stream-json"]
+    if request.model:
+        argv += ["-m", request.model]
+    argv += ["--approval-mode", mode, "--skip-trust", "--extensions", "none"]
+    if denied:
+        argv += ["--admin-policy", f"{request.home}/{POLICY}"]
+        files[POLICY] = "\n".join(map(_deny, denied)).encode()
+    if request.resume:
+        argv += ["--resume", request.resume.session]
+    return Launch(tuple(argv), _env(request, place), task_of(request), files)
+
+
+def _deny(tool: str) -> str:
+    return f'[[rule]]\ntoolName = "{tool}"\ndecision = "deny"\npriority = 900\n'
+
+
+def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
+    own = base_env(request, place)
+    return {
+        **own,
+        **model_server(own),
+        "GEMINI_CLI_HOME": request.home,
+        "GEMINI_TELEMETRY_ENABLED": "false",
+        "GEMINI_CLI_NO_RELAUNCH": "true",
+        "NODE_OPTIONS": f"--require={json.dumps(f'{request.home}/{GUARD}')}",
+    }
+
+
+def model_server(env: Mapping[str, str]) -> dict[str, str]:
+    """Where it finds its model and what it says there; it refuses to start without any key."""
+    return {name: env[name] for name in CREDENTIALS if name in env} | {KEY: env.get(KEY, "none")}
+
+
+PROBE = keyed(PROGRAM, CREDENTIALS)

@@ -1,0 +1,156 @@
+"""Reads the Gemini CLI's JSON stream: what it does, what it uses, and whether it did its work.
+
+What it used is told at its end only. That a model refused is told only where it left no text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from node_agent.runtimes.base import (
+    ANSWER_CHARS,
+    Activity,
+    Denial,
+    ExitInfo,
+    LaunchRequest,
+    Said,
+    SessionStarted,
+    ToolCall,
+    UsageGrew,
+    clip,
+    ended_for_us,
+    how_it_ended,
+)
+from node_agent.runtimes.gemini.tools import DETAIL_CHARS, call_of
+from node_agent.runtimes.lines import count_of, dict_of, text_of
+from node_agent.runtimes.outcome import EventParser, by_status, spent, without_end
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.policy import ActionClass
+from node_agent.wire.receipt import Usage
+
+MAX_CALLS_OPEN = 1000
+_DENIED = frozenset({"tool_not_registered", "policy_violation", "permission_denied", "path_not_in_workspace"})
+_STATUS = re.compile(r'"code":\s*(\d{3})\b')
+_NO_LOGIN = 41
+"""Its exit status, without any output, where nothing logs it in."""
+
+
+class GeminiParser(EventParser):
+    """One attempt's `-o stream-json`. The last `result` event is the terminal one."""
+
+    def __init__(self, request: LaunchRequest) -> None:
+        super().__init__(request.model)
+        self._known = self._answered = False
+        self._asked = True
+        self._turns = 0
+        self._answer = self._trouble = ""
+        self._open: dict[str, ToolCall] = {}
+        self._end: dict[str, Any] | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """The model's turns as they come; tokens at the end."""
+        stats = dict_of(self._end.get("stats")) if self._end else {}
+        return _usage(stats, self._turns)
+
+    def _said(self) -> str:
+        return clip(self._answer)
+
+    def _spent(self, failure: FailureKind | None) -> Usage:
+        return spent(failure, self._answered, self.usage)
+
+    # ---- events
+    def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
+        match event.get("type"):
+            case "message":
+                yield from self._message(event)
+            case "tool_use":
+                yield self._called(event)
+            case "tool_result":
+                yield from self._over(event)
+            case "init":
+                self._session = text_of(event.get("session_id")) or None
+                self._model = text_of(event.get("model")) or self._model
+                yield SessionStarted(self._session, self._model)
+            case "error":
+                self._trouble = clip(text_of(event.get("message"), "an error without words"), DETAIL_CHARS)
+            case "result":
+                self._end = event
+                yield UsageGrew(self.usage)
+            case _:
+                return
+        self._known = True
+
+    def _message(self, event: dict[str, Any]) -> Iterator[Said]:
+        """Its first message is the task as it read it."""
+        text = text_of(event.get("content"))
+        if event.get("role") == "assistant" and text:
+            self._turn()
+            self._answer += text
+            if len(self._answer) > 2 * ANSWER_CHARS:
+                self._answer = clip(self._answer)
+            yield Said(text)
+
+    def _turn(self) -> None:
+        """What comes first from the model, after the task or after its tools' results, is its next turn."""
+        self._turns += self._asked
+        self._asked, self._answered, self._end = False, True, None
+
+    def _called(self, event: dict[str, Any]) -> ToolCall:
+        self._turn()
+        call = call_of(text_of(event.get("tool_name"), "?"), dict_of(event.get("parameters")))
+        self._calls[call.action] += 1
+        if len(self._open) < MAX_CALLS_OPEN:
+            self._open[text_of(event.get("tool_id"))] = call
+        return call
+
+    def _over(self, event: dict[str, Any]) -> Iterator[Denial]:
+        self._asked, self._answer, self._trouble, self._denied_last = True, "", "", None
+        call = self._open.pop(text_of(event.get("tool_id")), ToolCall("?", ActionClass.UNKNOWN))
+        error = dict_of(event.get("error"))
+        if event.get("status") == "error" and error.get("type") in _DENIED:
+            yield self._denied(
+                Denial(call.tool, call.action, clip(text_of(error.get("message")), DETAIL_CHARS))
+            )
+
+    # ---- the outcome, in this order and no other
+    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := ended_for_us(end):
+            return ours
+        if self._end is None:
+            if end.status == _NO_LOGIN:
+                return FailureKind.MODEL_AUTH, f"exit {_NO_LOGIN}: no key logs it in"
+            return without_end(end, self._lines, self._known, "a result event")
+        if self._end.get("status") != "success":
+            words = text_of(dict_of(self._end.get("error")).get("message"), "an error without words")
+            return _kind(words, end), words
+        if end.status != 0:
+            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result that said success"
+        if "output_tokens" not in dict_of(self._end.get("stats")):
+            return FailureKind.RUNTIME_UNREADABLE, "its result does not tell what it used"
+        if self._trouble:  # as where it found itself in a loop, which it calls a success
+            return FailureKind.AGENT_FAILED, self._trouble
+        return self._worth(self._answer)
+
+
+def _kind(words: str, end: ExitInfo) -> FailureKind:
+    """The model server's status is in the words, or is the exit status, which keeps only its lowest byte."""
+    if found := _STATUS.search(words):
+        return by_status(int(found[1]))
+    if end.status is not None and 400 - 256 <= end.status < 256:
+        return by_status(end.status + 256)
+    return FailureKind.MODEL_FAILED if words.startswith("[API Error") else FailureKind.AGENT_FAILED
+
+
+def _usage(stats: dict[str, Any], turns: int) -> Usage:
+    """Its output leaves out what the model thought, which is paid for; the total has it."""
+    asked, cached = count_of(stats.get("input_tokens")), count_of(stats.get("cached"))
+    thought = count_of(stats.get("total_tokens")) - asked
+    return Usage(
+        input_tokens=max(asked - cached, 0),
+        cached_tokens=cached,
+        output_tokens=max(thought, count_of(stats.get("output_tokens"))),
+        turns=turns,
+    )

@@ -1,0 +1,26 @@
+"""What the runtime `gemini` can do, and its parts."""
+
+from __future__ import annotations
+
+from node_agent.runtimes.base import Capabilities, Runtime
+from node_agent.runtimes.gemini import command
+from node_agent.runtimes.gemini.parse import GeminiParser
+from node_agent.runtimes.starting import held_but_full_auto
+
+RUNTIME = Runtime(
+    "gemini",
+    Capabilities(
+        stream=True,
+        usage=True,
+        resume=True,
+        read_only_enforced=True,
+        turn_limit=True,
+        prompted=True,
+    ),
+    command.launch,
+    GeminiParser,
+    held_but_full_auto,
+    command.PROBE,
+    command.CREDENTIALS,
+    command.PROGRAM,
+)

@@ -1,0 +1,42 @@
+"""What launches have in common: the task's way in, the rules that flags hold, the probe by key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from node_agent.runtimes.base import LaunchRequest, Probe, may_write
+from node_agent.runtimes.probing import Program, Said, any_given
+from node_agent.wire.node import RuntimeFact
+from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+
+HEAD = "Task:\n"
+"""A first line of our own: some programs take a task that starts with a slash for a command of theirs."""
+
+
+def task_of(request: LaunchRequest) -> bytes:
+    """The task as standard input: no text of a user is ever on a command line."""
+    return f"{HEAD}{request.task}\n".encode("utf-8", "surrogateescape")
+
+
+def prompt_in(name: str, request: LaunchRequest, front: str = "") -> dict[str, bytes]:
+    """The agent's instructions as a file of that name behind a front of ours, if it has any."""
+    return {name: f"{front}{request.prompt}".encode("utf-8", "surrogateescape")} if request.prompt else {}
+
+
+def held_but_full_auto(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
+    """The grades of a program whose flags hold read-only and auto-edit, and whose shell needs a wall."""
+    if isolation is Isolation.SANDBOX:
+        return Enforcement.SANDBOX
+    if may_write(mode, safety, read_only) and safety is Safety.FULL_AUTO:
+        return Enforcement.TOLD_ONLY
+    return Enforcement.RUNTIME
+
+
+def keyed(program: Program, credentials: Sequence[str]) -> Probe:
+    """The probe of a program that one of these variables logs in: `--version`, and whether one is given."""
+
+    def read(results: Sequence[Said]) -> RuntimeFact:
+        version, (given, _) = [*results, (None, ""), (None, "")][:2]
+        return program.fact(version, given == 0)
+
+    return Probe(((program.name, "--version"), any_given(credentials)), read)

@@ -1,0 +1,99 @@
+"""The runtime `gemini`: its flags are the measured ones, and no user text is on its command line."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+
+import pytest
+
+from node_agent.runtimes.base import Launch, Resume
+from node_agent.runtimes.gemini.command import PROBE, launch
+from node_agent.wire.policy import Mode, Safety
+from node_agent.wire.receipt import Usage
+from tests.unit.node_agent.runtimes.asked import PLACE, ask, place
+
+NETWORK = {"web_fetch", "google_web_search"}
+EDIT = {"run_shell_command"} | NETWORK
+READ = EDIT | {"replace", "write_file", "enter_plan_mode", "exit_plan_mode"}
+
+
+def denied(made: Launch) -> set[str]:
+    rules = tomllib.loads(made.files.get("policy.toml", b"").decode()).get("rule", [])
+    assert all(rule["decision"] == "deny" and rule["priority"] == 900 for rule in rules)
+    return {rule["toolName"] for rule in rules}
+
+
+@pytest.mark.parametrize(
+    ("mode", "safety", "read_only", "flag", "tools"),
+    [
+        (Mode.BUILD, Safety.AUTO_EDIT, False, "auto_edit", EDIT),
+        (Mode.BUILD, Safety.FULL_AUTO, False, "yolo", set()),
+        (Mode.BUILD, Safety.AUTO_EDIT, True, "plan", READ),
+        (Mode.BUILD, Safety.SUGGEST, False, "plan", READ),
+        (Mode.BUILD, Safety.FULL_AUTO, True, "plan", READ),
+        (Mode.PLAN, Safety.FULL_AUTO, False, "plan", READ),
+        (Mode.REVIEW, Safety.AUTO_EDIT, False, "plan", READ),
+    ],
+)
+def test_mode_level_and_agent_become_a_mode_and_denied_tools(
+    mode: Mode, safety: Safety, read_only: bool, flag: str, tools: set[str]
+) -> None:
+    made = launch(ask(mode=mode, safety=safety, read_only=read_only, model="m"), PLACE)
+    assert made.argv[:7] == ("gemini", "-o", "stream-json", "-m", "m", "--approval-mode", flag)
+    assert denied(made) == tools
+    policy = ("--admin-policy", "/node/homes/r/policy.toml") if tools else ()
+    assert made.argv[7:] == ("--skip-trust", "--extensions", "none", *policy)
+
+
+def test_without_a_model_it_takes_its_own() -> None:
+    assert "-m" not in launch(ask(), PLACE).argv
+
+
+def test_it_is_kept_alone_in_a_home_of_its_own() -> None:
+    made = launch(ask(home="/a b/r"), PLACE)
+    assert made.env["GEMINI_CLI_HOME"] == made.env["HOME"] == "/a b/r"
+    assert made.env["NODE_OPTIONS"] == '--require="/a b/r/guard.cjs"'
+    settings = json.loads(made.files[".gemini/settings.json"])
+    assert settings["security"]["folderTrust"] == {"enabled": True}
+    assert settings["hooksConfig"] == settings["skills"] == {"enabled": False}
+    assert settings["advanced"] == {"ignoreLocalEnv": True}
+
+
+def test_key_and_server_are_in_its_environment_and_nowhere_else() -> None:
+    given = {"GEMINI_API_KEY": "k-of-the-owner", "GOOGLE_GEMINI_BASE_URL": "http://h:1"}
+    made = launch(ask(), place(env=given))
+    assert {name: made.env[name] for name in given} == given
+    assert b"k-of-the-owner" not in b"".join(made.files.values()) and "k-of" not in " ".join(made.argv)
+    keyless = launch(ask(), place(env={"GOOGLE_GEMINI_BASE_URL": "http://h:1"}))
+    assert keyless.env["GEMINI_API_KEY"] == "none", "it does not start without one"
+
+
+def test_resume_and_prompt_become_words_and_files() -> None:
+    made = launch(ask(prompt="be kind", resume=Resume("s-1", Usage())), PLACE)
+    assert made.argv[-2:] == ("--resume", "s-1")
+    assert made.files[".gemini/GEMINI.md"] == b"be kind"
+    assert ".gemini/GEMINI.md" not in launch(ask(), PLACE).files
+
+
+@pytest.mark.parametrize("task", ["/help", "--version", "", "a\n\nb", "$(id) 'q' \"r\" 😀", "\udcff"])
+def test_the_task_is_on_standard_input_behind_a_line_of_ours(task: str) -> None:
+    made = launch(ask(task=task, prompt=task), PLACE)
+    assert made.stdin == b"Task:\n" + task.encode("utf-8", "surrogateescape") + b"\n"
+    assert task == "" or task not in made.argv
+
+
+@pytest.mark.parametrize(
+    ("results", "state", "version", "fix"),
+    [
+        ([(None, ""), (0, "")], "missing", None, "npm install -g @google/gemini-cli"),
+        ([(0, "huh"), (0, "")], "unknown_version", None, "npm install -g @google/gemini-cli@latest"),
+        ([(0, "0.61.0\n"), (1, "")], "not_logged_in", "0.61.0", "GEMINI_API_KEY"),
+        ([(0, "0.61.0\n"), (0, "")], "ok", "0.61.0", ""),
+        ([(0, "0.70.1\n"), (0, "")], "ok", "0.70.1", "measured with 0.61.x"),
+    ],
+)
+def test_probe(results: list[tuple[int | None, str]], state: str, version: str | None, fix: str) -> None:
+    fact = PROBE.read(results)
+    assert (fact.state, fact.version) == (state, version)
+    assert fix in fact.fix and bool(fact.fix) is bool(fix)
