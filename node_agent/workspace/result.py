@@ -165,8 +165,19 @@ def _leftovers(tree: Path, index: Git) -> _Leftovers:
         gone=gone,
         nested=nested,
         large=large,
-        links=tuple(sorted(links.intersection(names))),
+        links=tuple(sorted(links.intersection(names) | {name for name in links if _is_filled(tree, name)})),
     )
+
+
+def _is_filled(tree: Path, name: bytes) -> bool:
+    """Whether something lies in a submodule's folder, which is empty in a checkout: git looks past it."""
+    folder = os.path.join(os.fsencode(tree), name)
+    if os.path.islink(folder) or not os.path.isdir(folder):
+        return False
+    try:
+        return bool(os.listdir(folder))
+    except OSError:
+        return True  # closed by the agent: there is a reason for that
 
 
 def _beyond_links(tree: Path, names: list[bytes]) -> tuple[bytes, ...]:
@@ -222,7 +233,7 @@ def _told(left: _Leftovers) -> tuple[str | None, ...]:
     cases = (
         (left.large, f"larger than {MAX_FILE >> 20} MB, not in the result"),
         (left.nested, "a repository of its own, not in the result"),
-        (left.links, "a submodule whose change is not in the result"),
+        (left.links, "a submodule: nothing that was done inside it is in the result"),
     )
     return tuple(f"{', '.join(map(shown, names[:10]))}: {text}" for names, text in cases if names)
 

@@ -74,9 +74,12 @@ class QueueBody(ReasonBody):
     queue: str | None = None
 
 
-class CeilingBody(Body):
+class ScopeBody(Body):
     by: str = "api"
     scope: str = "day"
+
+
+class CeilingBody(ScopeBody):
     usd: Decimal = Field(ge=0, allow_inf_nan=False)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from decimal import Decimal
 from typing import Any
 
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
-from pancode.api.bodies import CeilingBody, QueueBody, ReasonBody, SettleBody
+from pancode.api.bodies import CeilingBody, QueueBody, ReasonBody, ScopeBody, SettleBody
 from pancode.api.desk import Desk
 from pancode.api.routing import Call, Verb
 from pancode.control import query, query_fleet, query_money, query_queue, query_receipts, query_story
@@ -84,26 +85,42 @@ def _take_out(desk: Desk, call: Call) -> Any:
 
 
 def _budget(desk: Desk, call: Call) -> Any:
-    estimate = desk.coordinator.around({}).defaults(None).estimate_usd
-    return query_money.budget(desk.core, estimate, call.flag("all"))
+    around = desk.coordinator.around({})
+    said = next(row for row in around.origins(None) if row["key"] == "budget.ceiling")
+    estimate = around.defaults(None).estimate_usd
+    configured = query_money.Configured(Decimal(said["value"]), said["origin"], estimate)
+    return query_money.budget(desk.core, configured, call.flag("all"))
 
 
 def _ceiling(desk: Desk, call: Call) -> Any:
     body: CeilingBody = call.body
-    kind, _, name = body.scope.partition(":")
-    if kind not in ("day", "node", "agent") or (kind == "day") == bool(name):
-        raise UsageError(
-            f"there is no budget scope {body.scope!r}",
-            why="session, month and run scopes are not there yet",
-            fix="day, node:NAME or agent:NAME",
-            code="bad_scope",
-        )
+    kind, name = _budget_scope(body.scope)
     if kind == "node":
         with desk.core.ports.ledger.transaction() as tx:
             query_fleet.known_node(tx, name)
     if kind == "agent":
         find_agent(desk.coordinator.around({}).agents(None), name)
     desk.coordinator.plane.set_ceiling(body.scope, body.usd, body.by)
+    return _budget(desk, call)
+
+
+def _budget_scope(scope: str) -> tuple[str, str]:
+    kind, _, name = scope.partition(":")
+    if kind not in ("day", "node", "agent") or (kind == "day") == bool(name):
+        raise UsageError(
+            f"there is no budget scope {scope!r}",
+            why="session, month and run scopes are not there yet",
+            fix="day, node:NAME or agent:NAME",
+            code="bad_scope",
+        )
+    return kind, name
+
+
+def _unset(desk: Desk, call: Call) -> Any:
+    """A machine or agent that is gone may have left a ceiling: it is not looked for."""
+    body: ScopeBody = call.body
+    _budget_scope(body.scope)
+    desk.coordinator.plane.unset_ceiling(body.scope, body.by)
     return _budget(desk, call)
 
 
@@ -205,6 +222,7 @@ RECORD_VERBS: tuple[Verb, ...] = (
     Verb("POST", "/v1/queues/runs/{run}/remove", _take_out, ReasonBody, pokes=True),
     Verb("GET", "/v1/budget", _budget, query=("all",)),
     Verb("POST", "/v1/budget/ceiling", _ceiling, CeilingBody, pokes=True),
+    Verb("POST", "/v1/budget/ceiling/unset", _unset, ScopeBody, pokes=True),
     Verb("POST", "/v1/budget/settle", _settle, SettleBody, pokes=True),
     Verb("GET", "/v1/receipts", _receipts, query=("limit",)),
     Verb("GET", "/v1/receipts/{run}", _receipt),

@@ -139,6 +139,11 @@ def _land(desk: Desk, call: Call) -> Any:
     return {"run": run.id, **desk.coordinator.code.land(run, body.gates)}
 
 
+def _call_off(desk: Desk, call: Call) -> Any:
+    run = _meant(desk, call)
+    return {"run": run.id, "landings": desk.coordinator.code.call_off(run)}
+
+
 def _verify(desk: Desk, call: Call) -> Any:
     return verify(desk.core, call.path["run"], desk.coordinator.streams)
 
@@ -156,5 +161,6 @@ RUN_VERBS: tuple[Verb, ...] = (
     Verb("POST", "/v1/runs/{run}/retry", _retry, ReasonBody, pokes=True, status=201),
     Verb("GET", "/v1/runs/{run}/diff", _diff, query=("stat",)),
     Verb("POST", "/v1/runs/{run}/land", _land, LandBody),
+    Verb("POST", "/v1/runs/{run}/land/cancel", _call_off, ReasonBody),
     Verb("GET", "/v1/runs/{run}/verify", _verify),
 )

@@ -9,7 +9,7 @@ import click
 from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.params import MONEY
-from pancode.cli.render import count, table, usd
+from pancode.cli.render import count, safe, table, usd
 
 
 @click.group(
@@ -40,14 +40,13 @@ def _books(answer: dict[str, Any]) -> str:
             count(s["tokens"]),
             s["agent_minutes"],
             "over" if s["over"] else "",
+            safe(s["origin"] or "-"),
         )
         for s in answer["scopes"]
     ]
-    head = ("SCOPE", "CEILING", "SPENT", "HELD", "LEFT", "UNKNOWN", "TOKENS", "MINUTES", "")
-    return (
-        table(head, rows)
-        + f"{answer['runs']} runs today; the next would hold {usd(answer['estimate_next_usd'])}\n"
-    )
+    head = ("SCOPE", "CEILING", "SPENT", "HELD", "LEFT", "UNKNOWN", "TOKENS", "MINUTES", "", "CEILING FROM")
+    next_ = f"{answer['runs']} runs today; the next would hold {usd(answer['estimate_next_usd'])}\n"
+    return table(head, rows) + next_ + "".join(f"note: {safe(note)}\n" for note in answer["notes"])
 
 
 @budget.command("set", epilog=example("pancode budget set 20", "pancode budget set 5 --scope node:gpubox"))
@@ -55,8 +54,17 @@ def _books(answer: dict[str, Any]) -> str:
 @click.option("--scope", default="day", help="day (default), node:NAME or agent:NAME.")
 @json_option
 def set_(amount: str, scope: str, face: Face) -> None:
-    """Change a ceiling; what is spent stays spent."""
+    """Change a ceiling; it counts more than any file, until `budget unset`. What is spent stays spent."""
     answer = face.client().post("/v1/budget/ceiling", {"by": who(), "scope": scope, "usd": amount})
+    face.show(answer, lambda: _books(answer))
+
+
+@budget.command("unset", epilog=example("pancode budget unset", "pancode budget unset --scope node:gpubox"))
+@click.option("--scope", default="day", help="day (default), node:NAME or agent:NAME.")
+@json_option
+def unset(scope: str, face: Face) -> None:
+    """Take back what `budget set` has set: the configured ceiling counts again, or none."""
+    answer = face.client().post("/v1/budget/ceiling/unset", {"by": who(), "scope": scope})
     face.show(answer, lambda: _books(answer))
 
 

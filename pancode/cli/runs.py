@@ -12,6 +12,7 @@ import click
 from pancode.cli.dispatch import safe_block
 from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.follow import detached, resumed, summary, wait
+from pancode.cli.landing import call_off, landing
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import clip, harmless, safe, short_time, table, usd
 from pancode.cli.tell import exit_of
@@ -231,20 +232,13 @@ def diff(run: str, stat: bool, face: Face) -> None:
 @click.option("--no-gates", is_flag=True, help="Do not run the gates again on the merged tree.")
 @click.option("--anyway", is_flag=True, help="Also the change of a run that did not end as done.")
 @json_option
-def land(run: str, no_gates: bool, anyway: bool, face: Face) -> None:
-    """Merge a run's change into your tree; on a conflict your files stay byte for byte as they are."""
+def land(run: str, no_gates: bool, anyway: bool, face: Face) -> int:
+    """Merge a run's change into your tree; on a conflict, or Ctrl-C, your files stay as they are."""
     body = {"by": who(), "gates": not no_gates, "anyway": anyway}
     try:
         answer = face.client().post(path_of("runs", run, "land"), body, wait_s=LAND_S)
     except KeyboardInterrupt:
-        words = "the landing goes on and may still write into your tree"
-        face.note(f"\ndetached; {words}.  look: pancode why {run}")
+        call_off(face, run)
         raise
-    face.show(answer, lambda: _landing(answer))
-
-
-def _landing(report: dict[str, Any]) -> str:
-    mended = f"  first: {safe(report['recovered'])}\n" if report["recovered"] else ""
-    files = "".join(f"  {safe(name)}\n" for name in report["files"])
-    count = len(report["files"])
-    return f"{mended}{report['run']}  {report['status']}, {count} file{'s' if count != 1 else ''}\n{files}"
+    face.show(answer, lambda: landing(answer))
+    return ExitCode.INTERRUPTED if answer["status"] == "called off" else ExitCode.DONE

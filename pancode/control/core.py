@@ -221,12 +221,15 @@ class Core:
 
     def ceiling(self, tx: Transaction, scope: str) -> Decimal | None:
         """The ceiling of a scope: set by the owner, else the default for days, else none."""
-        kind = scope.partition(":")[0]
-        for name in (f"ceiling:{scope}", f"ceiling:{kind}"):
-            setting = tx.get(Setting, name)
-            if setting is not None:
-                return Decimal(str(setting.value))
-        return self.rules.ceiling_usd if kind == "day" else None
+        setting = self.ceiling_set(tx, scope)
+        if setting is not None:
+            return Decimal(str(setting.value))
+        return self.rules.ceiling_usd if scope.partition(":")[0] == "day" else None
+
+    def ceiling_set(self, tx: Transaction, scope: str) -> Setting | None:
+        """What its owner has set by hand, which counts more than any file."""
+        names = (f"ceiling:{scope}", f"ceiling:{scope.partition(':')[0]}")
+        return next((found for name in names if (found := tx.get(Setting, name)) is not None), None)
 
     def hold(self, tx: Transaction, run: Run, account: books.Account) -> str | None:
         """Hold the run's estimate for one attempt; a refusal in words when a ceiling would be exceeded."""

@@ -128,7 +128,12 @@ class CodeVerbs(Protocol):
         """The run's change against its snapshot as a patch, or as a list of files with counts."""
 
     def land(self, run: Run, gates: bool) -> Json:
-        """Merge into the user's tree: `{"status", "files", "conflicts", "gate", "recovered"}`."""
+        """Merge into the user's tree: `{"status", "files", "conflicts", "gate", "recovered"}`, and into which
+        `"tree"` and `"branch"`.
+        """
+
+    def call_off(self, run: Run) -> list[Json]:
+        """Ask landings of this run that are under way to end; how each of them did. Empty: there is none."""
 
 
 class Surroundings(Protocol):

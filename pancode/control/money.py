@@ -21,6 +21,16 @@ def set_ceiling(core: Core, scope: str, usd: Decimal, by: str) -> None:
         core.audit(tx, "budget", "info", "ceiling set", scope=scope, old=_text(old), new=f"{usd:f}", by=by)
 
 
+def unset_ceiling(core: Core, scope: str, by: str) -> None:
+    """What was set by hand counts no more: the configured ceiling does, or none. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        found = tx.get(Setting, f"ceiling:{scope}")
+        if found is None:
+            raise NotFoundError(f"no ceiling was set for {scope}", fix="pancode budget show")
+        tx.delete(Setting, found.name)
+        core.audit(tx, "budget", "info", "ceiling unset", scope=scope, old=str(found.value), by=by)
+
+
 def settle_by_hand(core: Core, run_id: str, usd: Decimal, by: str) -> int:
     """Book what a run with an unknown cost really cost; returns how many attempts were settled."""
     if usd < 0:

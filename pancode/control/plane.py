@@ -151,6 +151,11 @@ class Plane:
         with self.core.lock:
             money.set_ceiling(self.core, scope, usd, by)
 
+    def unset_ceiling(self, scope: str, by: str) -> None:
+        """The configured ceiling counts again; NotFoundError when none was set."""
+        with self.core.lock:
+            money.unset_ceiling(self.core, scope, by)
+
     def settle_by_hand(self, run: str, usd: Decimal, by: str) -> int:
         """Book the cost of a run that nobody could tell."""
         with self.core.lock:

@@ -6,7 +6,7 @@ from node_agent.wire.heartbeat import Heartbeat
 from pancode.control.core import Core, open_fences
 from pancode.control.query import at
 from pancode.control.query_shapes import FleetShape, Json, NodeShape
-from pancode.domain.fleet import NodeState, NodeView, Reaching
+from pancode.domain.fleet import NodeState, NodeView, Reaching, skew_within
 from pancode.domain.lifecycle import holds_slot
 from pancode.domain.names import not_found
 from pancode.domain.records import Node, Setting
@@ -114,8 +114,8 @@ def _since(core: Core, view: NodeView, since: Since) -> str:
 def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
     """Node's wall clock less ours, in seconds; None while it is not known.
 
-    Known from bring-up. A heartbeat tells it only to within the age of the beat that it echoes, so what it
-    says counts when it is far off.
+    Known from bring-up. A heartbeat tells it only to within the age of the beat that it echoes, and corrects
+    what cannot be so any more.
     """
     probed = view.node.facts.get("clock_skew_ms")
     told = round(probed / 1000, 1) if isinstance(probed, int) else None
@@ -123,10 +123,7 @@ def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
         return told
     then_ms = core.wall_ms() - (core.now().ms - beat.echo.ms)
     seen = (beat.facts.wall_ms - then_ms) / 1000
-    slack = 3 * core.rules.beat_ms / 1000
-    if seen < -SKEW_S or seen > SKEW_S + slack:
-        return round(seen, 1)
-    return told
+    return skew_within(told, seen - (core.now().ms - beat.echo.ms) / 1000, seen)
 
 
 def _problems(view: NodeView, reaching: Reaching, skew: float | None) -> list[Json]:

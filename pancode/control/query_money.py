@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 
 from pancode.control.core import Core
+from pancode.control.query import at
 from pancode.control.query_shapes import BudgetShape, ScopeShape
 from pancode.domain import books
 from pancode.domain.records import Balance, Setting
@@ -13,8 +15,17 @@ from pancode.ports import Transaction
 CEILING = "ceiling:"
 
 
-def budget(core: Core, estimate: Decimal, everything: bool = False) -> BudgetShape:
-    """Today, then nodes and agents; `everything`: past days too. `estimate`: what the next run would hold."""
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """What the configuration says now: the day's ceiling, where that stands, what the next run would hold."""
+
+    ceiling: Decimal
+    origin: str
+    estimate: Decimal
+
+
+def budget(core: Core, configured: Configured, everything: bool = False) -> BudgetShape:
+    """Today, then nodes and agents; `everything`: past days too."""
     today = books.day_scope(core.wall_ms(), core.tz)
     with core.ports.ledger.transaction() as tx:
         known = {balance.scope: balance for balance in tx.find(Balance)}
@@ -25,9 +36,10 @@ def budget(core: Core, estimate: Decimal, everything: bool = False) -> BudgetSha
         day = known.pop(today, Balance(today))
         past = [s for s in sorted(known) if s.startswith("day:") and everything]
         others = [s for s in sorted(known) if not s.startswith("day:")]
-        scopes = [_scope(core, tx, known[name]) for name in (*others, *reversed(past))]
-        scopes.insert(0, _scope(core, tx, day))
-    return {"scopes": scopes, "estimate_next_usd": usd(estimate), "runs": day.runs}
+        scopes = [_scope(core, tx, known[name], configured) for name in (*others, *reversed(past))]
+        scopes.insert(0, _scope(core, tx, day, configured))
+        notes = _notes(core, tx, configured)
+    return {"scopes": scopes, "estimate_next_usd": usd(configured.estimate), "runs": day.runs, "notes": notes}
 
 
 def usd(amount: Decimal) -> str:
@@ -35,12 +47,31 @@ def usd(amount: Decimal) -> str:
     return f"{amount:f}"
 
 
-def _scope(core: Core, tx: Transaction, balance: Balance) -> ScopeShape:
+def _notes(core: Core, tx: Transaction, configured: Configured) -> list[str]:
+    """A ceiling that somebody wrote into a file and that is not the one in force must not look as if it were."""
+    told = f"{configured.origin} says {usd(configured.ceiling)} USD for a day"
+    if core.ceiling_set(tx, "day:") is not None:
+        same = core.ceiling(tx, "day:") == configured.ceiling
+        return [] if same else [f"{told}; it counts after: pancode budget unset"]
+    if configured.ceiling != core.rules.ceiling_usd:
+        return [f"{told}; it counts after: pancode fleet down, pancode fleet up"]
+    return []
+
+
+def _origin(core: Core, tx: Transaction, scope: str, configured: Configured) -> str | None:
+    setting = core.ceiling_set(tx, scope)
+    if setting is not None:
+        return f"budget set by {setting.changed_by} at {at(setting.changed_ms)}"
+    return configured.origin if scope.startswith("day:") else None
+
+
+def _scope(core: Core, tx: Transaction, balance: Balance, configured: Configured) -> ScopeShape:
     ceiling = core.ceiling(tx, balance.scope)
     used = balance.spent_usd + balance.held_usd
     return {
         "scope": balance.scope,
         "ceiling_usd": None if ceiling is None else usd(ceiling),
+        "origin": _origin(core, tx, balance.scope, configured),
         "spent_usd": usd(balance.spent_usd),
         "held_usd": usd(balance.held_usd),
         "remaining_usd": None if ceiling is None else usd(ceiling - used),

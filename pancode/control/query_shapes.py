@@ -120,6 +120,7 @@ class QueuesShape(TypedDict):
 class ScopeShape(TypedDict):
     scope: str
     ceiling_usd: str | None
+    origin: str | None
     spent_usd: str
     held_usd: str
     remaining_usd: str | None
@@ -130,11 +131,12 @@ class ScopeShape(TypedDict):
 
 
 class BudgetShape(TypedDict):
-    """The books. `runs`: admitted today."""
+    """The books. `runs`: admitted today. `notes`: ceilings that a file names and that do not count now."""
 
     scopes: list[ScopeShape]
     estimate_next_usd: str
     runs: int
+    notes: list[str]
 
 
 class SlotsShape(TypedDict):

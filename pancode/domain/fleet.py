@@ -205,3 +205,18 @@ def view(
     asks = fresh and inventoried and state is NodeState.ONLINE and node.paused is None
     given_up = node.tag is not None and missed_ms >= limits.lost_ms
     return NodeView(node, state, silent_ms if ever else None, heard, asks, given_up)
+
+
+def skew_ms(theirs: int, before: int, after: int) -> int:
+    """How far a clock is off for sure, that was read at some moment between two readings of ours.
+
+    The way there and back is nobody's skew.
+    """
+    return min(max(0, theirs - after), theirs - before)
+
+
+def skew_within(told: float | None, low: float, high: float) -> float | None:
+    """What was told once, corrected by what is known now; None while neither says that it is off."""
+    if told is None and low <= 0 <= high:
+        return None
+    return round(min(max(told or 0.0, low), high), 1)

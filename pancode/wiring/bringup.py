@@ -28,7 +28,7 @@ from pancode.adapters.ssh.probe import NodeProbe
 from pancode.adapters.ssh.remote import Remote
 from pancode.adapters.ssh.steps import HomeFile, StepName
 from pancode.control.plane import Plane
-from pancode.domain.fleet import NodeState
+from pancode.domain.fleet import NodeState, skew_ms
 from pancode.domain.records import Node
 from pancode.errors import ConflictError, PancodeError, UnavailableError
 from pancode.wiring.home import Home
@@ -159,7 +159,7 @@ class BringUp:
         probed: list[int] = []
 
         def wall_ms() -> int:
-            """Asked for right after the probe, whose own clock is compared with it."""
+            """Asked for right before and right after the probe, whose own clock is compared with both."""
             probed.append(self.parts.clock.wall_ms())
             return probed[-1]
 
@@ -175,7 +175,7 @@ class BringUp:
 
     def _enrol(self, name: str, key: str, found: NodeProbe, probed: Sequence[int]) -> list[HomeFile]:
         """Believe the node's key, let it into Redis, and say what its home is to hold."""
-        skew = found.wall_ms - probed[0] if found.wall_ms is not None and probed else None
+        skew = skew_ms(found.wall_ms, *probed[:2]) if found.wall_ms is not None else None
 
         def settle(row: Node) -> Node:
             home, uid = found.node_home, found.uid

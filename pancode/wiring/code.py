@@ -17,8 +17,11 @@ from pancode.control.landed import landed
 from pancode.control.plane import Plane
 from pancode.domain.records import Run, RunState
 from pancode.errors import WorkspaceError
+from pancode.wiring.landings import Landings
 
 GATE_S = 3_600
+OFF_S = 60.0
+"""How long one that is called off may take to end: it is past its gates then, and writes."""
 
 
 class DepotCode:
@@ -27,6 +30,7 @@ class DepotCode:
     def __init__(self, depot: Depot, plane: Plane) -> None:
         self._depot = depot
         self._plane = plane
+        self._landings = Landings()
 
     def preview(self, project: str) -> dict[str, Any]:
         seen = preview(Path(project), SnapshotOptions(0, environ=dict(os.environ)))
@@ -49,17 +53,24 @@ class DepotCode:
         request = LandRequest(repo, snapshot, commit, dict(os.environ))
         asked = [[str(w) for w in _words(g)] for g in run.gates] if gates else []
         env = gate_env(os.environ, run.env)
-        report = land(
-            Path(run.project),
-            self._depot,
-            request,
-            (lambda folder: run_gates(folder, asked, env, GATE_S)) if asked else None,
-        )
+        with self._landings.of(run.id) as landing:
+            off = landing.off.is_set
+            report = land(
+                Path(run.project),
+                self._depot,
+                request,
+                (lambda folder: run_gates(folder, asked, env, GATE_S, off)) if asked else None,
+                called_off=off,
+            )
+            landing.ended = {**asdict(report), "status": report.status.value, "commit": commit}
         if report.status is LandStatus.LANDED:
             landed(self._plane.core, run.id, commit, len(report.files))
         if report.status in (LandStatus.CONFLICT, LandStatus.GATE_FAILED):
             raise _refused(run, report.status, asdict(report))
-        return {**asdict(report), "status": report.status.value, "commit": commit}
+        return landing.ended
+
+    def call_off(self, run: Run) -> list[dict[str, Any]]:
+        return self._landings.call_off(run.id, OFF_S)
 
 
 def _commits(run: Run) -> tuple[str, str, str | None]:

@@ -39,6 +39,7 @@ _STATES: dict[StepState, Literal["started", "done", "failed", "skipped", "note"]
     StepState.RUNNING: "started",
     StepState.CHANGED: "done",
     StepState.SAME: "skipped",
+    StepState.FINE: "done",
     StepState.FAILED: "failed",
 }
 

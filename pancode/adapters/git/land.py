@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from pancode.adapters.git.project import Project, open_project
 from pancode.adapters.git.safe import Git
 from pancode.adapters.git.snapshot import capture, index_copy
 
+LOOK_S = 0.1
+
 
 class LandStatus(StrEnum):
     """How a landing ended. Only `landed` changed the tree."""
@@ -31,6 +34,7 @@ class LandStatus(StrEnum):
     NOTHING = "nothing to land"
     CONFLICT = "conflict"
     GATE_FAILED = "gate failed"
+    CALLED_OFF = "called off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,25 @@ class LandReport:
     conflicts: tuple[Conflict, ...] = ()
     gate: GateResult | None = None
     recovered: str | None = None
+    tree: str = field(default="", compare=False)
+    """The checkout that it was about, and the branch that was out there (None: detached)."""
+    branch: str | None = field(default=None, compare=False)
 
 
 Gates = Callable[[Path], GateResult]
 """Runs the gates in a checkout of the merged tree."""
+
+CalledOff = Callable[[], bool]
+"""Whether the person who asked for it has changed their mind: asked again and again until it is written."""
+
+
+def never() -> bool:
+    """Nobody calls it off."""
+    return False
+
+
+class _CalledOffError(Exception):
+    """Ends a landing before its first write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +100,10 @@ class _Merged:
     ours: Git
 
 
+_Way = tuple[Journal, CalledOff]
+"""How it is written, and whether it still is to be."""
+
+
 @translated("the landing")
 def land(
     project: Path,
@@ -88,6 +111,7 @@ def land(
     request: LandRequest,
     gates: Gates | None = None,
     checkpoint: Checkpoint = lambda name: None,
+    called_off: CalledOff = never,
 ) -> LandReport:
     """Merge the result into the tree around `project` and write what differs, as unstaged edits.
 
@@ -95,24 +119,26 @@ def land(
     every answer but `landed`, and on every error, the tree is byte for byte as it was.
     """
     seen = replace(open_project(project, request.environ), repo_id=request.repo_id)
-    with _alone(seen.top):
-        journal = _journal(seen, checkpoint)
-        recovered = journal.recover()
-        report = _land(seen, depot, request, gates, journal)
-    return replace(report, recovered=recovered)
+    recovered = None
+    try:
+        with _alone(seen.top, called_off):
+            journal = _journal(seen, checkpoint)
+            recovered = journal.recover()
+            report = _land(seen, depot, request, gates, (journal, called_off))
+    except _CalledOffError:
+        report = LandReport(LandStatus.CALLED_OFF)
+    return replace(report, recovered=recovered, tree=str(seen.top), branch=seen.branch)
 
 
 @translated("mending an earlier landing")
 def recover(project: Path, environ: Mapping[str, str] | None = None) -> str | None:
     """Mend what a landing left that was cut off; says what was done, None when there was nothing."""
     seen = open_project(project, environ)
-    with _alone(seen.top):
+    with _alone(seen.top, never):
         return _journal(seen, lambda name: None).recover()
 
 
-def _land(
-    seen: Project, depot: Depot, request: LandRequest, gates: Gates | None, journal: Journal
-) -> LandReport:
+def _land(seen: Project, depot: Depot, request: LandRequest, gates: Gates | None, way: _Way) -> LandReport:
     import_base(seen, depot)
     with index_copy(seen, depot.path(seen.repo_id)) as index:
         ours_tree, _ = capture(seen, depot, index, Limits(skip_large_untracked=True))
@@ -130,27 +156,29 @@ def _land(
         hidden = frozenset(hidden_names(ours.must("ls-files", "-z", "-s", "-v").out))
         if problems := forbidden(seen.top, changes, hidden):
             return _refused(problems)
-        return _gate_and_write(seen, depot, _Merged(merge.tree, changes, ours), gates, journal)
+        return _gate_and_write(seen, depot, _Merged(merge.tree, changes, ours), gates, way)
 
 
 def _gate_and_write(
-    seen: Project, depot: Depot, merged: _Merged, gates: Gates | None, journal: Journal
+    seen: Project, depot: Depot, merged: _Merged, gates: Gates | None, way: _Way
 ) -> LandReport:
     gate = None
     if gates is not None:
         with merged_checkout(depot, seen, merged.tree) as folder:
             gate = gates(folder)
+        _unless_called_off(way[1])
         if not gate.ok:
             return LandReport(LandStatus.GATE_FAILED, gate=gate)
     try:
-        _write(seen, depot, merged, journal)
+        _write(seen, depot, merged, way)
     except TreeChanged as changed:
         path = os.fsencode(changed.path)
         return replace(_refused((Conflict(shown(path), "changed while the landing went on"),)), gate=gate)
     return LandReport(LandStatus.LANDED, tuple(shown(change.path) for change in merged.changes), gate=gate)
 
 
-def _write(seen: Project, depot: Depot, merged: _Merged, journal: Journal) -> None:
+def _write(seen: Project, depot: Depot, merged: _Merged, way: _Way) -> None:
+    journal, called_off = way
     journal.create()
     try:
         names = tuple(change.path for change in merged.changes if change.new_mode != "000000")
@@ -161,6 +189,7 @@ def _write(seen: Project, depot: Depot, merged: _Merged, journal: Journal) -> No
         for change in merged.changes:
             if change.path in edited:
                 raise TreeChanged(os.fsdecode(change.path))
+        _unless_called_off(called_off)  # the last moment: what comes now is done whole
     except Exception:
         journal.recover()
         raise
@@ -179,11 +208,26 @@ def _journal(seen: Project, checkpoint: Checkpoint) -> Journal:
 
 
 @contextmanager
-def _alone(top: Path) -> Iterator[None]:
+def _alone(top: Path, called_off: CalledOff) -> Iterator[None]:
     """The lock is on the folder itself: it leaves no file, and holds for every coordinator here."""
     handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        while not _locked(handle):
+            _unless_called_off(called_off)
+            time.sleep(LOOK_S)
         yield
     finally:
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _unless_called_off(called_off: CalledOff) -> None:
+    if called_off():
+        raise _CalledOffError

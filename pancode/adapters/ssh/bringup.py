@@ -23,6 +23,8 @@ class StepState(StrEnum):
     RUNNING = "running"
     CHANGED = "changed"
     SAME = "same"
+    FINE = "fine"
+    """It was only looked at: there was nothing that could have been so before."""
     FAILED = "failed"
 
 
@@ -111,7 +113,7 @@ class _Run:
     async def wait(self, name: StepName, says: str, what: Awaitable[bool | None]) -> None:
         """Until it is so; True: it had to be mended."""
         self.begin(name, says)
-        self.end(StepState.CHANGED if await what else StepState.SAME)
+        self.end(StepState.CHANGED if await what else StepState.FINE)
 
 
 class _Stopped(Exception):
@@ -124,12 +126,13 @@ async def bring_up(remote: Remote, plan: Plan, report: Report) -> BroughtUp:
     out = BroughtUp(None, ())
     try:
         run.begin(StepName.PROBE, "what is there")
-        found, before = await _probe(remote, plan), plan.wall_ms()
-        known = problems(found, before)
+        plan.wall_ms()
+        found, after = await _probe(remote, plan), plan.wall_ms()
+        known = problems(found, after)
         out = BroughtUp(found, known)
         if stops(known):
             raise _Stopped(stops(known)[0].what)
-        run.end(StepState.SAME)
+        run.end(StepState.FINE)
         bundle, python = await _bundle(plan, found, run)
         key = await _install(remote, plan, found, bundle, python, run)
         return BroughtUp(found, known, key, bundle, tuple(run.changed))

@@ -125,7 +125,11 @@ class ToldCode:
         if run.landed == "conflict":
             raise WorkspaceError("a conflict in a.txt", why="changed here and by the run", fix="look")
         told: dict[str, Any] = {"conflicts": [], "gate": None, "recovered": None}
-        return {"status": "landed", "commit": "c" * 40, "files": ["a.txt"], **told}
+        where = {"tree": "/home/ana/project", "branch": "main"}
+        return {"status": "landed", "commit": "c" * 40, "files": ["a.txt"], **where, **told}
+
+    def call_off(self, run: Run) -> list[dict[str, Any]]:
+        return []
 
 
 class MemoryCoordinator:

@@ -1,0 +1,64 @@
+"""What `runs land` says: what was written into which checkout; and Ctrl-C, which calls it off."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pancode.cli.face import Face, who
+from pancode.cli.render import safe
+from pancode.client import Client, path_of
+from pancode.errors import PancodeError
+
+BEHIND = 5
+"""So often, a fifth of a second apart, a landing is looked for that has only just been asked for."""
+
+
+def landing(report: dict[str, Any]) -> str:
+    """In words; a machine or a repository may have had a say in the names."""
+    mended = f"  first: {safe(report['recovered'])}\n" if report["recovered"] else ""
+    files = "".join(f"  {safe(name)}\n" for name in report["files"])
+    head = f"{report['run']}  {report['status']}"
+    if report["status"] != "landed":
+        return f"{mended}{head}: {safe(report['tree'])} is as it was\n"
+    return f"{mended}{head}: {_where(report)}\n{files}"
+
+
+def _where(report: dict[str, Any]) -> str:
+    """How much was written, into which checkout, and what is left to do there."""
+    count = len(report["files"])
+    branch = f"branch {safe(report['branch'])}" if report["branch"] else "no branch is checked out"
+    return f"{count} file{'s' if count != 1 else ''} in {safe(report['tree'])} ({branch}), not committed"
+
+
+def call_off(face: Face, run: str) -> None:
+    """Ctrl-C: it is called off where that is still possible, and what became of it is said in any case."""
+    face.note("\ncalling the landing off ...")
+    goes_on = f"not called off: it may still write into your tree.  look: pancode why {run}"
+    client = Client(face.client().home, starts=False)
+    try:
+        told = _asked(client, run)
+    except (KeyboardInterrupt, PancodeError):
+        face.note(goes_on)
+        return
+    for one in told or [{"status": "called off"}]:
+        face.note(_called_off(one, goes_on))
+
+
+def _asked(client: Client, run: str) -> list[dict[str, Any]]:
+    for _ in range(BEHIND):  # the question that was cut off may be a moment behind
+        told: list[dict[str, Any]] = client.post(path_of("runs", run, "land", "cancel"), {"by": who()})[
+            "landings"
+        ]
+        if told:
+            return told
+        time.sleep(0.2)
+    return []
+
+
+def _called_off(one: dict[str, Any], goes_on: str) -> str:
+    if one["status"] == "under way":
+        return goes_on
+    if one["status"] == "landed":
+        return f"too late, it had landed: {_where(one)}"
+    return f"{one['status']}: your files are as they were"

@@ -1,0 +1,110 @@
+"""A landing that is called off ends before its first write, or is done whole; nothing is left running."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pancode.adapters.git.land import GateResult, LandReport, LandStatus
+from pancode.adapters.git.landing_gates import gate_env, run_gates
+from pancode.wiring.landings import Landings
+from tests.integration.git.depot_world import until
+from tests.integration.git.desk import Desk, everything
+
+
+def test_before_its_gates_have_passed(desk: Desk) -> None:
+    request, before = desk.result(everything), desk.tree()
+    asked: list[Path] = []
+
+    def gates(folder: Path) -> GateResult:
+        asked.append(folder)
+        return GateResult(True)
+
+    report = desk.land(request, gates=gates, called_off=lambda: bool(asked))
+    assert report.status is LandStatus.CALLED_OFF and report.tree == str(desk.user.path)
+    assert desk.tree() == before
+    assert desk.land(request).status is LandStatus.LANDED, "it can be asked for again"
+
+
+@pytest.mark.parametrize("looks", range(1, 4))
+def test_at_every_look(desk: Desk, looks: int) -> None:
+    """Called off at the first look, the second ...: whole or not at all."""
+    request, before, count = desk.result(everything), desk.tree(), 0
+
+    def called_off() -> bool:
+        nonlocal count
+        count += 1
+        return count >= looks
+
+    report = desk.land(request, gates=lambda folder: GateResult(True), called_off=called_off)
+    if report.status is LandStatus.CALLED_OFF:
+        assert desk.tree() == before and not (desk.user.path / ".git/pancode-land").exists()
+    else:
+        assert looks == 3 and (desk.user.path / "new").read_text() == "n\n"
+
+
+def test_while_it_waits_for_another_one(desk: Desk) -> None:
+    request, off = desk.result(everything), threading.Event()
+    handle = os.open(desk.user.path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    reports: list[LandReport] = []
+    waiting = threading.Thread(target=lambda: reports.append(desk.land(request, called_off=off.is_set)))
+    waiting.start()
+    off.set()
+    waiting.join(10)
+    os.close(handle)
+    assert [report.status for report in reports] == [LandStatus.CALLED_OFF]
+
+
+def test_a_gate_is_ended(tmp_path: Path) -> None:
+    off, began = threading.Event(), time.monotonic()
+    script = ["sh", "-c", "echo $$ > pid; sleep 300 & wait"]
+    done: list[GateResult] = []
+    work = threading.Thread(
+        target=lambda: done.append(run_gates(tmp_path, [script], gate_env(os.environ), 300, off.is_set))
+    )
+    work.start()
+    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip() != "")
+    pid = (tmp_path / "pid").read_text().strip()
+    off.set()
+    work.join(20)
+    assert not done[0].ok and time.monotonic() - began < 60
+    until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_what_is_under_way_is_found_by_its_run() -> None:
+    landings = Landings()
+    assert landings.call_off("r-1", 1) == []
+    begun, ended = threading.Event(), threading.Event()
+
+    def land() -> None:
+        with landings.of("r-1") as landing:
+            begun.set()
+            landing.off.wait(10)
+            landing.ended = {"status": "called off"}
+        ended.set()
+
+    threading.Thread(target=land).start()
+    begun.wait(10)
+    assert landings.call_off("r-2", 1) == []
+    assert landings.call_off("r-1", 10) == [{"status": "called off"}]
+    assert ended.wait(10) and landings.call_off("r-1", 1) == []
+
+
+def test_one_that_does_not_end_in_time_or_fails_is_told_as_such() -> None:
+    landings = Landings()
+    with landings.of("r-1"):
+        assert landings.call_off("r-1", 0.01) == [{"status": "under way"}]
+    told: list[object] = []
+    asking = threading.Thread(target=lambda: told.extend(landings.call_off("r-1", 10)))
+    with pytest.raises(ValueError), landings.of("r-1") as landing:
+        asking.start()
+        landing.off.wait(10)
+        raise ValueError
+    asking.join(10)
+    assert told == [{"status": "failed"}]
