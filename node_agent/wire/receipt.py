@@ -34,6 +34,18 @@ class Usage(WireModel):
     """Time the agent's process ran, not counting sleep of the machine."""
 
 
+class ModelCalls(WireModel):
+    """What went through the node's model gateway.
+
+    `unread`: answers that did not tell their tokens to the end, so that the count is too low.
+    """
+
+    requests: Count = 0
+    failed: Count = 0
+    refused: Count = 0
+    unread: Count = 0
+
+
 class GateResult(WireModel):
     """One verification gate. `exit_code` is None when it could not be run."""
 
@@ -87,6 +99,10 @@ class Claims(WireModel):
     exit_code: int | None = None
     signal: int | None = None
     usage: Usage
+    """The gateway's count where there was one, else what the runtime says."""
+    claimed: Usage | None = None
+    """What the runtime says, where the gateway counted."""
+    calls: ModelCalls | None = None
     session: str | None = None
     tool_calls: dict[str, Count]
     gates: tuple[GateResult, ...]

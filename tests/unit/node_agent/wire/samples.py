@@ -16,7 +16,7 @@ from node_agent.wire.marks import Mark
 from node_agent.wire.node import NodeFacts, Problem, RuntimeFact
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety, compile_policy
-from node_agent.wire.receipt import Blob, Claims, Enforced, GateResult, Usage, receipt_of
+from node_agent.wire.receipt import Blob, Claims, Enforced, GateResult, ModelCalls, Usage, receipt_of
 from node_agent.wire.signing import Message, SigningKey
 
 KEY = SigningKey(b"golden-wire-key-of-32-bytes-long")
@@ -76,7 +76,9 @@ def receipt() -> Message:
         failure=FailureKind.GATE_FAILED,
         reason="verify exited 1",
         exit_code=0,
-        usage=Usage(input_tokens=7, output_tokens=1, cost_usd=Decimal("0.10"), cost_source="reported"),
+        usage=Usage(input_tokens=7, output_tokens=1, cost_usd=Decimal("0.10"), cost_source="metered"),
+        claimed=Usage(input_tokens=6, output_tokens=1, cost_usd=Decimal("0.09"), cost_source="reported"),
+        calls=ModelCalls(requests=2, failed=1, refused=1, unread=1),
         session="s",
         tool_calls={"file_write": 1},
         gates=(GateResult(name="verify", argv=("false",), passed=False, exit_code=1, duration_ms=5),),

@@ -1,0 +1,105 @@
+"""Decides what a run has used, when that is enough, and when to ask a failing server more slowly. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from decimal import Decimal
+from typing import Any
+
+from node_agent.gateway.meter import Reading, Tokens
+from node_agent.gateway.prices import Price
+
+PATIENT = 3
+"""So many failures in a row are passed on as they come; then each next try waits, ever longer."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0
+MOST_FAILURES = 20
+"""From then on the server is asked once in COOL_S; between, its last error is told again."""
+COOL_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """All model calls of one run so far.
+
+    `unread`: answers that did not tell their tokens to the end, so that the sums are too low. `usd` None:
+    some answer had no price. `limit`: which limit refused a call; the first of `words` says so.
+    """
+
+    requests: int = 0
+    failed: int = 0
+    refused: int = 0
+    unread: int = 0
+    tokens: Tokens = Tokens()
+    usd: Decimal | None = Decimal(0)
+    unpriced: str = ""
+    limit: str = ""
+    words: str = ""
+
+    def answered(self, reading: Reading, price: Price | None, model: str) -> Count:
+        """After an answer that the server gave for money."""
+        known = self.usd is not None and price is not None and reading.whole
+        usd = self.usd + price.cost(reading.tokens) if known and self.usd is not None and price else None
+        return replace(
+            self,
+            tokens=self.tokens + reading.tokens,
+            usd=usd,
+            unread=self.unread + (not reading.whole),
+            unpriced=self.unpriced or (model[:200] if price is None else ""),
+        )
+
+    def to_json(self) -> bytes:
+        flat = {**asdict(self), "usd": None if self.usd is None else format(self.usd, "f")}
+        return json.dumps(flat).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Count:
+        """Raises ValueError."""
+        raw: Any = json.loads(data)
+        if not isinstance(raw, dict) or set(raw) != {field.name for field in fields(cls)}:
+            raise ValueError("not a count")
+        try:
+            usd = None if raw["usd"] is None else Decimal(raw["usd"])
+            return cls(**{**raw, "tokens": Tokens(**raw["tokens"]), "usd": usd})
+        except (TypeError, ArithmeticError) as exc:
+            raise ValueError(str(exc)) from exc
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What a run may use; None: no such limit."""
+
+    tokens: int | None = None
+    usd: Decimal | None = None
+    requests: int | None = None
+
+    def reached(self, count: Count) -> tuple[str, str]:
+        """(which limit, in words), or two empty texts. Judged before a call: one that runs is let end."""
+        spent = count.tokens.total
+        if self.tokens is not None and spent >= self.tokens:
+            return "tokens", f"{spent} tokens are used, the limit of this run is {self.tokens}"
+        if self.usd is not None and count.usd is not None and count.usd >= self.usd:
+            return "usd", f"${count.usd:f} is spent, the limit of this run is ${self.usd:f}"
+        if self.requests is not None and count.requests >= self.requests:
+            return "requests", f"{count.requests} model calls were made, the limit of this run"
+        return "", ""
+
+
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """Calls that failed in a row, and when the server was asked last. Times are seconds of any one clock."""
+
+    failures: int = 0
+    asked: float = 0.0
+
+    def after(self, ok: bool, now: float) -> Storm:
+        return Storm(0 if ok else self.failures + 1, now)
+
+    def wait(self) -> float:
+        """Seconds before the next call goes out."""
+        over = self.failures - PATIENT
+        return 0.0 if over < 0 else float(min(FIRST_WAIT_S * 2 ** min(over, 10), LONGEST_WAIT_S))
+
+    def is_cut(self, now: float) -> bool:
+        """Whether the server is not asked this time."""
+        return self.failures >= MOST_FAILURES and now - self.asked < COOL_S

@@ -1,0 +1,170 @@
+"""As much of HTTP/1.1 as a gateway needs: heads, and bodies by length, in chunks or to the end. Strict."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+HEAD_BYTES = 64 << 10
+PIECE = 64 << 10
+BODY_BYTES = 64 << 20
+"""Of a request, which is read whole: the longest that was seen has 2 MB."""
+
+Headers = list[tuple[str, str]]
+
+
+class BadMessage(Exception):
+    """What came is not HTTP, or not a kind of it that leaves no doubt where a body ends."""
+
+
+class Gone(Exception):
+    """The other side hung up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """`start` is the first line; header names are in lower case."""
+
+    start: str
+    headers: Headers = field(default_factory=list)
+
+    def get(self, name: str) -> str:
+        return next((value for key, value in self.headers if key == name), "")
+
+    def joined(self, name: str) -> str:
+        return ", ".join(value for key, value in self.headers if key == name).lower()
+
+    @property
+    def closes(self) -> bool:
+        """Whether the connection is over after this message."""
+        old = "HTTP/1.0" in self.start
+        said = self.joined("connection")
+        return "close" in said or (old and "keep-alive" not in said)
+
+
+class Framing(Enum):
+    """How the end of a body is known, where it is not a number of bytes."""
+
+    CHUNKED = "chunked"
+    TO_THE_END = "to the end"
+
+
+async def read_head(reader: asyncio.StreamReader, before: bytes = b"") -> Head | None:
+    """The next message's; None when the other side has nothing more to say. BadMessage."""
+    try:
+        data = before + await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as exc:
+        if not (before + exc.partial).strip():
+            return None
+        raise BadMessage("the head ends too early") from exc
+    except asyncio.LimitOverrunError as exc:
+        raise BadMessage("the head is too long") from exc
+    except OSError:
+        return None
+    return parse_head(data)
+
+
+def parse_head(data: bytes) -> Head:
+    """BadMessage."""
+    start, *lines = data.lstrip(b"\r\n").decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+    headers: Headers = []
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not name or name != name.strip() or "\n" in value or "\r" in value:
+            raise BadMessage(f"not a header: {line[:80]!r}")
+        headers.append((name.lower(), value.strip()))
+    if len(start.split(" ", 2)) < 2 or "\n" in start:
+        raise BadMessage("the first line is not one of HTTP")
+    return Head(start, headers)
+
+
+def framing_of(head: Head, default: int | Framing) -> int | Framing:
+    """Both ways at once, or two lengths, are how requests are smuggled: BadMessage."""
+    lengths = {value for key, value in head.headers if key == "content-length"}
+    coding = head.joined("transfer-encoding")
+    if coding:
+        if coding != "chunked" or lengths:
+            raise BadMessage("a transfer coding that is not plain chunks")
+        return Framing.CHUNKED
+    if not lengths:
+        return default
+    length = lengths.pop()
+    if lengths or not (length.isascii() and length.isdigit()):
+        raise BadMessage("the length of the body is in doubt")
+    return int(length)
+
+
+async def body_of(reader: asyncio.StreamReader, framing: int | Framing) -> AsyncIterator[bytes]:
+    """The body in pieces, as they come. BadMessage when it ends too early."""
+    if isinstance(framing, int):
+        pieces = _exactly(reader, framing)
+    else:
+        pieces = _chunks(reader) if framing is Framing.CHUNKED else _to_the_end(reader)
+    async for piece in pieces:
+        yield piece
+
+
+async def _to_the_end(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while piece := await reader.read(PIECE):
+        yield piece
+
+
+async def _exactly(reader: asyncio.StreamReader, left: int) -> AsyncIterator[bytes]:
+    while left > 0:
+        piece = await reader.read(min(PIECE, left))
+        if not piece:
+            raise BadMessage("the body ends too early")
+        left -= len(piece)
+        yield piece
+
+
+async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while size := _size(await _line(reader)):
+        async for piece in _exactly(reader, size):
+            yield piece
+        if await _line(reader):
+            raise BadMessage("a chunk is longer than it says")
+    while await _line(reader):  # trailers, of which nobody makes use
+        pass
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return (await reader.readuntil(b"\r\n"))[:-2]
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as exc:
+        raise BadMessage("the body ends too early") from exc
+
+
+def _size(line: bytes) -> int:
+    digits = line.partition(b";")[0].strip()
+    if not digits or len(digits) > 8 or not all(byte in b"0123456789abcdefABCDEF" for byte in digits):
+        raise BadMessage("not the size of a chunk")
+    return int(digits, 16)
+
+
+async def read_whole(reader: asyncio.StreamReader, framing: int | Framing) -> bytes:
+    """A request's body. BadMessage when it is larger than BODY_BYTES."""
+    if isinstance(framing, int) and framing > BODY_BYTES:
+        raise BadMessage("the request is too large")
+    parts, size = [], 0
+    async for piece in body_of(reader, framing):
+        size += len(piece)
+        if size > BODY_BYTES:
+            raise BadMessage("the request is too large")
+        parts.append(piece)
+    return b"".join(parts)
+
+
+def head_bytes(start: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    """As it goes over the line."""
+    lines = [start, *(f"{name}: {value}" for name, value in headers)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
+
+def chunk(piece: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
+LAST_CHUNK = b"0\r\n\r\n"

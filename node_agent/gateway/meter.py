@@ -1,0 +1,233 @@
+"""Reads what a model server's answer says of tokens, on five wires, streamed or plain. Pure, bounded memory.
+
+Standard library only, as all that the gateway's program imports.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Protocol
+
+LINE_BYTES = 8 << 20
+"""A longer line of a stream is not looked at; the longest that was seen has 300 KB."""
+PLAIN_BYTES = 16 << 20
+MOST = 2**53 - 1
+
+
+class Wire(StrEnum):
+    """The dialect of a path."""
+
+    ANTHROPIC = "anthropic"
+    CHAT = "chat"
+    RESPONSES = "responses"
+    GEMINI = "gemini"
+    OLLAMA = "ollama"
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """`input` is what no cache had; `cached` was read from one, `written` into one."""
+
+    input: int = 0
+    cached: int = 0
+    written: int = 0
+    output: int = 0
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(
+            self.input + other.input,
+            self.cached + other.cached,
+            self.written + other.written,
+            self.output + other.output,
+        )
+
+    @property
+    def total(self) -> int:
+        """As limits count: what came out of a cache is not in it."""
+        return self.input + self.written + self.output
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an answer has said so far. `whole`: it said it to its end; `model`: which one answered."""
+
+    tokens: Tokens = Tokens()
+    whole: bool = False
+    model: str = ""
+
+
+class Meter(Protocol):
+    """Takes an answer's bytes, cut anywhere. Never raises."""
+
+    reading: Reading
+
+    def feed(self, chunk: bytes) -> None:
+        """The next bytes."""
+
+    def close(self) -> None:
+        """There are no more."""
+
+
+Reader = Callable[[Reading, dict[str, Any]], Reading]
+
+
+class LineMeter:
+    """For streams: server-sent events (`data: {...}`) and lines of JSON. Most lines are never parsed."""
+
+    def __init__(self, read: Reader, mark: bytes) -> None:
+        self.reading = Reading()
+        self._read, self._mark = read, mark
+        self._rest: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> None:
+        first, *others = chunk.split(b"\n")
+        self._keep(first)
+        for part in others:
+            self._line()
+            self._keep(part)
+
+    def close(self) -> None:
+        self._line()
+
+    def _keep(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size <= LINE_BYTES:
+            self._rest.append(part)
+        else:
+            self._rest.clear()
+
+    def _line(self) -> None:
+        line, self._rest, self._size = b"".join(self._rest), [], 0
+        if self._mark in line:
+            self.reading = _read_with(self._read, self.reading, line.removeprefix(b"data:"))
+
+
+class PlainMeter:
+    """For one JSON value, or a list of them as Gemini streams it without `alt=sse`."""
+
+    def __init__(self, read: Reader) -> None:
+        self.reading = Reading()
+        self._read = read
+        self._data = bytearray()
+
+    def feed(self, chunk: bytes) -> None:
+        if len(self._data) + len(chunk) <= PLAIN_BYTES:
+            self._data += chunk
+        else:  # what was cut is no JSON, so that nothing is read from it
+            del self._data[1:]
+
+    def close(self) -> None:
+        self.reading = _read_with(self._read, self.reading, bytes(self._data))
+
+
+def meter_of(wire: Wire, content_type: str) -> Meter:
+    """The reader of an answer of that type."""
+    read, mark = _READERS[wire]
+    streamed = any(kind in content_type.lower() for kind in ("event-stream", "ndjson", "jsonl"))
+    return LineMeter(read, mark) if streamed else PlainMeter(read)
+
+
+def _read_with(read: Reader, before: Reading, data: bytes) -> Reading:
+    try:
+        value = json.loads(data)
+        for event in value if isinstance(value, list) else [value]:
+            before = read(before, event) if isinstance(event, dict) else before
+    except (ValueError, RecursionError):
+        return before
+    return before
+
+
+def _anthropic(before: Reading, event: dict[str, Any]) -> Reading:
+    """The start of a stream has the input, its last delta the output; both are totals of this answer."""
+    message = _dict(event.get("message")) if event.get("type") == "message_start" else event
+    usage = _dict(message.get("usage"))
+    if not usage:
+        return before
+    was = before.tokens
+    tokens = Tokens(
+        _number(usage, "input_tokens", was.input),
+        _number(usage, "cache_read_input_tokens", was.cached),
+        _number(usage, "cache_creation_input_tokens", was.written),
+        _number(usage, "output_tokens", was.output),
+    )
+    whole = before.whole or event.get("type") in ("message_delta", "message")
+    return Reading(tokens, whole, _model(message, "model") or before.model)
+
+
+def _chat(before: Reading, event: dict[str, Any]) -> Reading:
+    usage = _dict(event.get("usage"))
+    model = _model(event, "model") or before.model
+    if "prompt_tokens" not in usage:
+        return replace(before, model=model)
+    details = _dict(usage.get("prompt_tokens_details"))
+    cached = _number(details, "cached_tokens")
+    fresh = max(_number(usage, "prompt_tokens") - cached, 0)
+    return Reading(Tokens(fresh, cached, 0, _number(usage, "completion_tokens")), True, model)
+
+
+def _responses(before: Reading, event: dict[str, Any]) -> Reading:
+    answer = _dict(event.get("response")) or event
+    usage = _dict(answer.get("usage"))
+    if not usage:
+        return before
+    details = _dict(usage.get("input_tokens_details"))
+    cached = _number(details, "cached_tokens")
+    written = _number(details, "cache_write_tokens")
+    fresh = max(_number(usage, "input_tokens") - cached - written, 0)
+    tokens = Tokens(fresh, cached, written, _number(usage, "output_tokens"))
+    return Reading(tokens, True, _model(answer, "model") or before.model)
+
+
+def _gemini(before: Reading, event: dict[str, Any]) -> Reading:
+    """Every piece has the totals so far; the one that gives a reason to finish is the last that counts."""
+    usage = _dict(event.get("usageMetadata"))
+    if not usage:
+        return before
+    cached = _number(usage, "cachedContentTokenCount")
+    fresh = max(_number(usage, "promptTokenCount") - cached, 0) + _number(usage, "toolUsePromptTokenCount")
+    output = _number(usage, "candidatesTokenCount") + _number(usage, "thoughtsTokenCount")
+    whole = before.whole or _has_finished(event)
+    model = _model(event, "modelVersion") or before.model
+    return Reading(Tokens(fresh, cached, 0, output), whole, model)
+
+
+def _has_finished(event: dict[str, Any]) -> bool:
+    candidates = event.get("candidates")
+    each = candidates if isinstance(candidates, list) else []
+    blocked = "blockReason" in _dict(event.get("promptFeedback"))
+    return blocked or any("finishReason" in _dict(one) for one in each)
+
+
+def _ollama(before: Reading, event: dict[str, Any]) -> Reading:
+    if event.get("done") is not True:
+        return before
+    tokens = Tokens(_number(event, "prompt_eval_count"), 0, 0, _number(event, "eval_count"))
+    return Reading(tokens, True, _model(event, "model"))
+
+
+_READERS: dict[Wire, tuple[Reader, bytes]] = {
+    Wire.ANTHROPIC: (_anthropic, b'"usage"'),
+    Wire.CHAT: (_chat, b'"usage"'),
+    Wire.RESPONSES: (_responses, b'"usage"'),
+    Wire.GEMINI: (_gemini, b'"usageMetadata"'),
+    Wire.OLLAMA: (_ollama, b'"done"'),
+}
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(values: dict[str, Any], name: str, default: int = 0) -> int:
+    value = values.get(name)
+    good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+    return int(value) if good and value is not None else default
+
+
+def _model(values: dict[str, Any], name: str) -> str:
+    value = values.get(name)
+    return value[:200] if isinstance(value, str) else ""

@@ -1,0 +1,213 @@
+"""Opens a gateway for a run before it starts, says how it does, and ends it: the Gateways port."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from node_agent import process
+from node_agent.doors import Door, ModelCount
+from node_agent.durable import make_folder
+from node_agent.gateway import places, program
+from node_agent.gateway.counting import Count
+from node_agent.gateway.prices import price_of
+from node_agent.gateway.spec import Spec
+from node_agent.ports import StepFailed
+from node_agent.runtimes.vendors import Way, way_of
+from node_agent.wire.clock import Ids
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.order import Order
+from node_agent.wire.receipt import ModelCalls, Usage
+
+END_MS = 5_000
+SPARE_S = 600.0
+"""Beyond the wall limit: the graces of a stop, a slow machine."""
+TOKEN_BYTES = 16
+BACKLOG = 128
+_TLS = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""The node's own variables that a gateway needs, to know its certificates by."""
+
+
+class GatewayProcesses:
+    """Real ones. Thread-safe.
+
+    `values`: the node's variables and secrets by name, as now. `prices`: the owner's, by model, in words.
+    """
+
+    def __init__(
+        self,
+        python: str,
+        ids: Ids,
+        values: Callable[[], Mapping[str, str]],
+        prices: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        self._python, self._ids, self._values, self._prices = python, ids, values, prices
+        self._mine: dict[Path, subprocess.Popen[bytes]] = {}
+        self._lock = threading.Lock()
+
+    def open(self, order: Order, folder: Path) -> Door | None:
+        values = self._values()
+        way = way_of(order.runtime, values, (*order.env, *order.secrets), order.model)
+        if way is None:
+            return None
+        given = places.read_door(folder)
+        if given is not None and self.is_alive(folder):
+            return Door(*given)
+        port, token = given or (0, f"pancode-{self._ids.token(TOKEN_BYTES)}")
+        try:
+            return self._start(order, folder, way, Door(port, token), values)
+        except OSError as exc:
+            kind = FailureKind.DISK_FULL if exc.errno == errno.ENOSPC else FailureKind.NODE_INTERNAL
+            raise StepFailed(kind, f"the model gateway cannot be opened: {exc}") from exc
+
+    def is_alive(self, folder: Path) -> bool:
+        return self._running(folder) is not None
+
+    def count(self, folder: Path) -> ModelCount | None:
+        found = places.read_count(folder)
+        return None if found is None else _told(found)
+
+    def close(self, folder: Path) -> None:
+        found = self._running(folder)
+        if found is not None:
+            process.signal_exact(found, signal.SIGTERM)
+            if not _gone(found[0], END_MS):
+                process.signal_exact(found, signal.SIGKILL)
+        self._reap()
+
+    def _running(self, folder: Path) -> process.Proc | None:
+        found = places.running(folder)
+        with self._lock:
+            child = self._mine.get(folder)
+        if found is not None or child is None or child.poll() is not None:
+            return found
+        seen = process.stat(child.pid)  # it has not said yet who it is
+        return None if seen is None else (child.pid, seen.start)
+
+    def _start(self, order: Order, folder: Path, way: Way, door: Door, values: Mapping[str, str]) -> Door:
+        make_folder(folder / places.FOLDER)
+        make_folder(folder / places.GATE)
+        (folder / places.FOLDER / places.RECORD).unlink(missing_ok=True)
+        tcp, unix = _tcp(door.port), _unix(folder / places.GATE / places.SOCKET)
+        with tcp, unix, (folder / places.FOLDER / places.LOG).open("ab") as log:
+            door = Door(tcp.getsockname()[1], door.token)
+            places.write_door(folder, door.port, door.token)
+            spec = self._spec(order, folder, way, door)
+            env = {"LANG": "C.UTF-8", **{name: values[name] for name in _TLS if name in values}}
+            child = self._spawn(env, (tcp, unix), log.fileno())
+            with self._lock:
+                self._mine[folder] = child
+            _tell(child, spec.to_json())
+        return door
+
+    def _spec(self, order: Order, folder: Path, way: Way, door: Door) -> Spec:
+        try:
+            prices = dict(self._prices())
+            for words in prices.values():
+                price_of(words)
+        except ValueError as exc:
+            raise StepFailed(FailureKind.NODE_INTERNAL, f"prices.json of this node: {exc}") from exc
+        limits = order.limits
+        return Spec(
+            upstream=way.upstream,
+            mount=way.mount,
+            header=way.header,
+            key=way.key,
+            token=door.token,
+            folder=str(folder.absolute()),
+            models=way.models,
+            public=way.public,
+            prices=tuple(prices.items()),
+            tokens=limits.tokens,
+            usd=None if limits.usd is None else format(limits.usd, "f"),
+            life_s=limits.wall_ms / 1000 + SPARE_S,
+        )
+
+    def _spawn(
+        self, env: dict[str, str], sockets: tuple[socket.socket, ...], log: int
+    ) -> subprocess.Popen[bytes]:
+        """The sockets listen already: whoever calls before it is up waits, and we need not."""
+        self._reap()
+        at = [sock.fileno() for sock in sockets]
+        argv = [self._python, "-I", "-S", program.__file__, *map(str, at)]
+        return subprocess.Popen(
+            argv, env=env, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd="/",
+            pass_fds=at, start_new_session=True,
+        )  # fmt: skip
+
+    def _reap(self) -> None:
+        with self._lock:
+            self._mine = {at: child for at, child in self._mine.items() if child.poll() is None}
+
+
+def _tell(child: subprocess.Popen[bytes], told: bytes) -> None:
+    if child.stdin is not None:
+        with contextlib.closing(child.stdin) as pipe:
+            pipe.write(told)
+
+
+def _told(count: Count) -> ModelCount:
+    tokens = count.tokens
+    return ModelCount(
+        Usage(
+            input_tokens=tokens.input + tokens.written,
+            cached_tokens=tokens.cached,
+            output_tokens=tokens.output,
+            cost_usd=count.usd,
+            cost_source="unknown" if count.usd is None else "metered",
+        ),
+        ModelCalls(requests=count.requests, failed=count.failed, refused=count.refused, unread=count.unread),
+        count.limit,
+        count.words,
+        count.unpriced,
+    )
+
+
+def _tcp(port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", port))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _unix(path: Path) -> socket.socket:
+    """By way of its folder's descriptor: a socket's own path may have 107 bytes only."""
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sock.bind(f"/proc/self/fd/{folder}/{path.name}")
+        path.chmod(0o600)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.close(folder)
+    return sock
+
+
+def _gone(pid: int, ms: int) -> bool:
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(ms))
+    finally:
+        os.close(fd)

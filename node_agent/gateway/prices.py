@@ -1,0 +1,145 @@
+"""Says what tokens cost: the vendors' public prices, and before them what the node's owner wrote down. Pure.
+
+A model that is not here has no price: its cost is unknown, never zero.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from node_agent.gateway.meter import Tokens
+
+AS_OF = "2026-11"
+MILLION = Decimal(1_000_000)
+_DATED = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2}|latest)$")
+
+# US dollars for a million tokens: input, read from a cache, written into one, output. A second price of the
+# same kind, with `>`, is for requests whose input is longer than that many tokens.
+_PUBLIC = """
+claude-opus-5-5     4     0.2    5      20
+claude-opus-5       5     0.5    6.25   25
+claude-opus-4-8     5     0.5    6.25   25
+claude-opus-4-7     5     0.5    6.25   25
+claude-opus-4-6     5     0.5    6.25   25
+claude-opus-4-5     5     0.5    6.25   25
+claude-opus-4-1     15    1.5    18.75  75
+claude-sonnet-5-5   2     0.1    2.5    10
+claude-sonnet-5     2     0.2    2.5    10
+claude-sonnet-4-6   3     0.3    3.75   15
+claude-sonnet-4-5   3     0.3    3.75   15     > 200000  6    0.6   7.5    22.5
+claude-haiku-5-5    0.1   0.01   0.125  0.5    > 100000  0.5  0.05  0.625  2.5
+claude-haiku-4-5    1     0.1    1.25   5
+gpt-6.1-sol         2     0.1    2.5    10     > 272000  4    0.2   5      15
+gpt-6.1-terra       1     0.05   1.25   5      > 272000  2    0.1   2.5    7.5
+gpt-6-astra         10    1      12.5   50     > 272000  20   2     25     75
+gpt-6-sol           2     0.2    2.5    10     > 272000  4    0.4   5      15
+gpt-6-luna          0.1   0.01   0.125  0.5    > 272000  0.2  0.02  0.25   0.75
+gpt-5.6-sol         4     0.4    5      20     > 272000  8    0.8   10     30
+gpt-5.6-terra       2     0.2    2.5    12     > 272000  4    0.4   5      18
+gpt-5.6-luna        0.2   0.02   0.25   1.2    > 272000  0.4  0.04  0.5    1.8
+gpt-5.5             5     0.5    5      30     > 272000  10   1     10     45
+gpt-5.4             2.5   0.25   2.5    15     > 272000  5    0.5   5      22.5
+gpt-5.4-mini        0.75  0.075  0.75   4.5
+gpt-5.4-nano        0.2   0.02   0.2    1.25
+gpt-5.3             1.75  0.175  1.75   14
+gpt-5.3-codex       1.75  0.175  1.75   14
+gpt-5.2             1.75  0.175  1.75   14
+gpt-5.1             1.25  0.125  1.25   10
+gpt-5               1.25  0.125  1.25   10
+gpt-5-mini          0.25  0.025  0.25   2
+gpt-5-nano          0.05  0.005  0.05   0.4
+gpt-4.1             2     0.5    2      8
+gpt-4.1-mini        0.4   0.1    0.4    1.6
+gpt-4o              2.5   1.25   2.5    10
+gpt-4o-mini         0.15  0.075  0.15   0.6
+o3                  2     0.5    2      8
+o4-mini             1.1   0.275  1.1    4.4
+gemini-3.8-flash        1.5   0.15   1.5   7.5
+gemini-3.7-flash        1.5   0.15   1.5   7.5
+gemini-3.6-flash        1.5   0.15   1.5   7.5
+gemini-3.5-flash        1.5   0.15   1.5   9
+gemini-3.5-flash-lite   0.3   0.03   0.3   2.5
+gemini-3.1-pro-preview  2     0.2    2     12  > 200000  4    0.4   4      18
+gemini-3.1-flash-lite   0.25  0.025  0.25  1.5
+gemini-2.5-pro          1.25  0.125  1.25  10  > 200000  2.5  0.25  2.5    15
+gemini-2.5-flash        0.3   0.03   0.3   2.5
+gemini-2.5-flash-lite   0.1   0.01   0.1   0.4
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """US dollars for a million tokens of each kind."""
+
+    input: Decimal
+    cached: Decimal
+    written: Decimal
+    output: Decimal
+
+    def cost(self, tokens: Tokens) -> Decimal:
+        return (
+            self.input * tokens.input
+            + self.cached * tokens.cached
+            + self.written * tokens.written
+            + self.output * tokens.output
+        ) / MILLION
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """One rate, or another for requests with more input than `above`."""
+
+    rate: Rate
+    above: int | None = None
+    dearer: Rate | None = None
+
+    def cost(self, tokens: Tokens) -> Decimal:
+        asked = tokens.input + tokens.cached + tokens.written
+        dear = self.dearer is not None and self.above is not None and asked > self.above
+        return (self.dearer if dear and self.dearer else self.rate).cost(tokens)
+
+
+class Prices:
+    """`public`: whether the vendors' list counts, as it does at a vendor's own server only."""
+
+    def __init__(self, owner: Mapping[str, Price], public: bool) -> None:
+        self._known = {**(PUBLIC if public else {}), **owner}
+
+    def of(self, *models: str) -> Price | None:
+        """The price of the first of these names that has one, with or without the date at its end."""
+        for model in models:
+            name = model.removeprefix("models/")
+            found = self._known.get(name) or self._known.get(_DATED.sub("", name))
+            if found:
+                return found
+        return None
+
+
+def price_of(words: str) -> Price:
+    """From four numbers, or nine: `2 0.2 2.5 10 > 272000 4 0.4 5 15`. Raises ValueError."""
+    base, _, more = words.partition(">")
+    if not more:
+        return Price(_rate(base))
+    above, _, rest = more.strip().partition(" ")
+    return Price(_rate(base), int(above), _rate(rest))
+
+
+def _rate(words: str) -> Rate:
+    try:
+        numbers = [Decimal(word) for word in words.split()]
+    except ArithmeticError as exc:
+        raise ValueError(f"{words.strip()!r} has what is no number") from exc
+    if len(numbers) != 4 or not all(number.is_finite() and number >= 0 for number in numbers):
+        raise ValueError(f"{words.strip()!r} is not four prices")
+    return Rate(*numbers)
+
+
+def _public() -> dict[str, Price]:
+    rows = (line.split(None, 1) for line in _PUBLIC.strip().splitlines())
+    return {name: price_of(words) for name, words in rows}
+
+
+PUBLIC: Mapping[str, Price] = _public()

@@ -1,0 +1,103 @@
+"""The gateway as a program: `python -I -S program.py FD FD`, listening sockets, its spec on stdin.
+
+Standard library only. It lives as long as its attempt's shims: it ends when the one of the work is gone, when
+none has come for PATIENCE_S, when its time is over, when another gateway has taken its place, or on SIGTERM.
+No restart of the node agent touches it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+if not __package__:
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from node_agent.gateway.counting import Count
+from node_agent.gateway.http import HEAD_BYTES
+from node_agent.gateway.places import COUNT, FOLDER, alive, is_own, replace_file, write_record
+from node_agent.gateway.serving import Gateway
+from node_agent.gateway.spec import Spec
+
+LOOK_S = 0.5
+PATIENCE_S = 300.0
+SPAWNED = "spawned"
+PR_SET_DUMPABLE = 4
+
+
+class Life:
+    """Decides when there is nothing more to serve."""
+
+    def __init__(self, attempt: Path, began: float, life_s: float) -> None:
+        self._attempt, self._idle_since, self._until = attempt, began, began + life_s
+
+    def is_over(self, now: float) -> bool:
+        work = self._attempt / "work" / SPAWNED
+        if now >= self._until or not is_own(self._attempt):
+            return True
+        if work.exists():
+            return alive(work) is None
+        if alive(self._attempt / "setup" / SPAWNED):
+            self._idle_since = now
+        return now - self._idle_since >= PATIENCE_S
+
+
+async def run(spec: Spec, sockets: list[socket.socket]) -> None:
+    """Until its life is over."""
+    attempt = Path(spec.folder)
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    gateway = Gateway(spec, lambda count: save(attempt, count))
+    for sock in sockets:
+        if sock.family == socket.AF_UNIX:
+            await asyncio.start_unix_server(gateway.serve, sock=sock, limit=HEAD_BYTES)
+        else:
+            await asyncio.start_server(gateway.serve, sock=sock, limit=HEAD_BYTES)
+    save(attempt, gateway.count)
+    life = Life(attempt, loop.time(), spec.life_s)
+    while not ended.is_set() and not life.is_over(loop.time()):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), LOOK_S)
+    await gateway.close()
+    if is_own(attempt):
+        save(attempt, gateway.count)
+
+
+def save(attempt: Path, count: Count) -> None:
+    """A full disk costs the news of it, not the run; the next count is as whole as this one."""
+    with contextlib.suppress(OSError):
+        replace_file(attempt / FOLDER / COUNT, count.to_json())
+
+
+def hide() -> None:
+    """No other process of this user may read our memory: the key is in it. Root may."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def main(argv: list[str]) -> int:
+    """Its exit status: 65 for a spec that is none."""
+    hide()
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(ignored, signal.SIG_IGN)
+    sockets = [socket.socket(fileno=int(word)) for word in argv[1:]]
+    try:
+        spec = Spec.from_json(sys.stdin.buffer.read())
+    except ValueError as exc:
+        sys.stderr.write(f"gateway: {exc}\n")
+        return 65
+    write_record(Path(spec.folder))
+    asyncio.run(run(spec, sockets))
+    return 0
+
+
+if __name__ == "__main__":
+    os._exit(main(sys.argv))  # nothing to tear down, and the interpreter takes milliseconds for it

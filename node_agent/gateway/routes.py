@@ -1,0 +1,130 @@
+"""Decides what may be asked through the gateway, on which wire, and in which words it says no. Pure."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from node_agent.gateway.meter import Wire
+
+AUTH = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "cookie"})
+"""Headers that may carry a key: none of the agent's goes on."""
+HOP = frozenset(
+    "connection keep-alive proxy-connection transfer-encoding content-length te trailer upgrade host expect "
+    "accept-encoding".split()
+)
+"""Headers of one connection. Answers are asked for uncompressed: the count is read from them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`counted`: its answer costs tokens."""
+
+    wire: Wire
+    counted: bool
+    model: str = ""
+    """Where the path names it."""
+
+
+class NotAllowed(Exception):
+    """A request that goes nowhere; the message is for the agent."""
+
+
+_POST: tuple[tuple[str, Wire, bool], ...] = (
+    (r"/v1/messages", Wire.ANTHROPIC, True),
+    (r"/v1/messages/count_tokens", Wire.ANTHROPIC, False),
+    (r"/v1/chat/completions", Wire.CHAT, True),
+    (r"/v1/responses", Wire.RESPONSES, True),
+    (r"/v1(?:alpha|beta)?/models/([\w.-]+):(?:streamG|g)enerateContent", Wire.GEMINI, True),
+    (r"/v1(?:alpha|beta)?/models/([\w.-]+):countTokens", Wire.GEMINI, False),
+    (r"/api/(?:chat|generate)", Wire.OLLAMA, True),
+    (r"/api/show", Wire.OLLAMA, False),
+)
+_GET: tuple[tuple[str, Wire, bool], ...] = (
+    (r"/v1/models(?:/[\w.:-]+)?", Wire.CHAT, False),
+    (r"/v1beta/models(?:/([\w.-]+))?", Wire.GEMINI, False),
+    (r"/api/(?:tags|version|ps)", Wire.OLLAMA, False),
+)
+
+
+def route_of(method: str, path: str) -> Route:
+    """For a path as the agent sees it. Raises NotAllowed for all that is not on the list."""
+    for pattern, wire, counted in _POST if method == "POST" else _GET if method == "GET" else ():
+        found = re.fullmatch(pattern, path)
+        if found:
+            return Route(wire, counted, (found[1] or "") if found.groups() else "")
+    raise NotAllowed(f"the model gateway does not pass {method} {path[:100]} on")
+
+
+def wire_of(start: str) -> Wire:
+    """Whose words a refusal is put into, by the first line of whatever was asked."""
+    if "/messages" in start:
+        return Wire.ANTHROPIC
+    if "/v1beta" in start or "enerateContent" in start:
+        return Wire.GEMINI
+    return Wire.OLLAMA if "/api/" in start else Wire.CHAT
+
+
+def split_target(target: str) -> tuple[str, str, str]:
+    """(path, query without a key, the key that was in it). NotAllowed for anything but a path."""
+    if not target.startswith("/") or target.startswith("//"):
+        raise NotAllowed("the model gateway is no proxy for other servers")
+    parts = urlsplit(target)
+    asked = parse_qsl(parts.query, keep_blank_values=True)
+    key = next((value for name, value in asked if name == "key"), "")
+    return parts.path, urlencode([pair for pair in asked if pair[0] != "key"]), key
+
+
+def presented(headers: Mapping[str, str], in_query: str) -> str:
+    """What the agent shows as its key: the placeholder that it was given, when it is one of ours."""
+    given = headers.get("authorization", "")
+    bearer = given[7:].strip() if given[:7].lower() == "bearer " else ""
+    return bearer or headers.get("x-api-key") or headers.get("x-goog-api-key") or in_query
+
+
+def asked_of(route: Route, body: bytes) -> tuple[str, dict[str, Any]]:
+    """(the model, the body as an object). NotAllowed when a counted request has none that can be read."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        if route.counted:
+            raise NotAllowed("the body is not a JSON object")
+        return route.model, {}
+    named = value.get("model")
+    return route.model or (named if isinstance(named, str) else ""), value
+
+
+def check_model(model: str, allowed: Sequence[str]) -> None:
+    """NotAllowed unless there is no list, or one of its patterns fits."""
+    if allowed and not any(fnmatch.fnmatchcase(model, pattern) for pattern in allowed):
+        raise NotAllowed(f"this run may not use the model {model[:100]!r}, only {', '.join(allowed)}")
+
+
+def with_usage(wire: Wire, body: bytes, asked: dict[str, Any]) -> bytes:
+    """The chat wire tells the tokens of a stream only to who asks for them; so we ask."""
+    if wire is not Wire.CHAT or asked.get("stream") is not True:
+        return body
+    options = asked.get("stream_options")
+    options = options if isinstance(options, dict) else {}
+    if options.get("include_usage") is True:
+        return body
+    return json.dumps({**asked, "stream_options": {**options, "include_usage": True}}).encode()
+
+
+def error_body(wire: Wire, status: int, words: str) -> bytes:
+    """A refusal as a client of that wire reads it."""
+    told, refused = f"PanCode: {words}", status == 403
+    shape: dict[str, Any] = {"message": told, "type": "pancode_gateway", "param": None, "code": status}
+    if wire is Wire.ANTHROPIC:
+        kind = "permission_error" if refused else "api_error"
+        return json.dumps({"type": "error", "error": {"type": kind, "message": told}}).encode()
+    if wire is Wire.GEMINI:
+        shape = {"code": status, "message": told, "status": "PERMISSION_DENIED" if refused else "UNAVAILABLE"}
+    return json.dumps({"error": told if wire is Wire.OLLAMA else shape}).encode()

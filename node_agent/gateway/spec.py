@@ -1,0 +1,59 @@
+"""What a gateway is told on its standard input, the key included: it never stands in a file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from node_agent.gateway.counting import Caps
+from node_agent.gateway.prices import Price, price_of
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One run's gateway.
+
+    `mount`: the part of a path that `upstream` stands for; `header`: which one carries the key there;
+    `token`: what the agent must show in the place of a key; `models`: patterns, none: any; `public`: whether
+    the vendors' price list counts; `prices`: the owner's, in words; `folder`: the attempt's.
+    """
+
+    upstream: str
+    mount: str
+    header: str
+    key: str
+    token: str
+    folder: str
+    models: tuple[str, ...] = ()
+    public: bool = False
+    prices: tuple[tuple[str, str], ...] = ()
+    tokens: int | None = None
+    usd: str | None = None
+    requests: int | None = None
+    life_s: float = 86_400.0
+
+    def __repr__(self) -> str:
+        return f"Spec({self.upstream})"  # a traceback must not show the key
+
+    @property
+    def caps(self) -> Caps:
+        return Caps(self.tokens, None if self.usd is None else Decimal(self.usd), self.requests)
+
+    def owner_prices(self) -> dict[str, Price]:
+        return {name: price_of(words) for name, words in self.prices}
+
+    def to_json(self) -> bytes:
+        names = self.__slots__
+        return json.dumps({name: getattr(self, name) for name in names}).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Spec:
+        """Raises ValueError, without what it read."""
+        try:
+            raw: Any = json.loads(data)
+            pairs = tuple((str(name), str(words)) for name, words in raw.pop("prices"))
+            return cls(**{**raw, "models": tuple(raw["models"])}, prices=pairs)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise ValueError("this is not what a gateway is told") from None

@@ -1,0 +1,176 @@
+"""Asks the one model server that a run may reach, over connections that are kept for the next request."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from node_agent.gateway.http import (
+    HEAD_BYTES,
+    BadMessage,
+    Framing,
+    Head,
+    Headers,
+    body_of,
+    framing_of,
+    head_bytes,
+    read_head,
+)
+
+CONNECT_S = 10.0
+KEPT = 4
+
+
+class Unreachable(Exception):
+    """No connection, or it broke before there was an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where it is. `base`: put before each path there, `mount` is what stands for it here."""
+
+    host: str
+    port: int
+    tls: bool
+    base: str
+    mount: str
+
+    @classmethod
+    def parse(cls, url: str, mount: str) -> Server:
+        """ValueError for what is not the address of a server."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            raise ValueError(f"{url!r} is not the http(s) address of a model server")
+        tls = parts.scheme == "https"
+        port = parts.port or (443 if tls else 80)
+        return cls(parts.hostname, port, tls, parts.path.rstrip("/"), mount)
+
+    @property
+    def authority(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+    def path(self, path: str, query: str) -> str:
+        """What is `path` for the agent, there."""
+        target = self.base + path.removeprefix(self.mount)
+        return f"{target}?{query}" if query else target
+
+
+class Line:
+    """One connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.is_used = False
+
+    @property
+    def is_good(self) -> bool:
+        return not (self.reader.at_eof() or self.writer.is_closing())
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class Answer:
+    """A head, and a body that can be read once. Closing it early closes its connection."""
+
+    def __init__(self, head: Head, line: Line, pool: Upstream) -> None:
+        self.head, self._line, self._pool = head, line, pool
+        self.status = _status(head)
+        none = self.status in (204, 304)
+        self.framing = 0 if none else framing_of(head, Framing.TO_THE_END)
+        self._whole = False
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """BadMessage or OSError when it breaks off."""
+        async for piece in body_of(self._line.reader, self.framing):
+            yield piece
+        self._whole = True
+
+    def close(self) -> None:
+        """After the last piece the connection is kept; before, it is of no more use."""
+        reusable = self._whole and self.framing is not Framing.TO_THE_END and not self.head.closes
+        self._pool.take_back(self._line, reusable)
+
+
+class Upstream:
+    """`ask` may be called many times at once."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._idle: list[Line] = []
+        self._tls = ssl.create_default_context() if server.tls else None
+
+    async def ask(self, method: str, target: str, headers: Headers, body: bytes) -> Answer:
+        """Raises Unreachable. A kept connection that the server has closed meanwhile is replaced, once."""
+        host = [("host", self.server.authority), ("content-length", str(len(body)))]
+        data = head_bytes(f"{method} {target} HTTP/1.1", [*host, *headers]) + body
+        line = await self._line()
+        try:
+            return await self._say(line, data)
+        except (OSError, BadMessage, EOFError) as exc:
+            if not (line.is_used and isinstance(exc, OSError | EOFError)):
+                raise Unreachable(f"{self.server.authority}: {_words(exc)}") from exc
+        line = await self._new()
+        try:
+            return await self._say(line, data)
+        except (OSError, BadMessage, EOFError) as exc:
+            raise Unreachable(f"{self.server.authority}: {_words(exc)}") from exc
+
+    async def _say(self, line: Line, data: bytes) -> Answer:
+        """EOFError when the server hangs up without a word."""
+        try:
+            line.writer.write(data)
+            await line.writer.drain()
+            while True:
+                head = await read_head(line.reader)
+                if head is None:
+                    raise EOFError("it hung up without an answer")
+                answer = Answer(head, line, self)
+                if answer.status >= 200:
+                    return answer
+        except BaseException:
+            line.close()
+            raise
+
+    async def _line(self) -> Line:
+        while self._idle:
+            line = self._idle.pop()
+            if line.is_good:
+                line.is_used = True
+                return line
+            line.close()
+        return await self._new()
+
+    async def _new(self) -> Line:
+        server = self.server
+        opening = asyncio.open_connection(server.host, server.port, ssl=self._tls, limit=HEAD_BYTES)
+        try:
+            return Line(*await asyncio.wait_for(opening, CONNECT_S))
+        except (OSError, TimeoutError) as exc:
+            raise Unreachable(f"{server.authority} cannot be reached: {_words(exc)}") from exc
+
+    def take_back(self, line: Line, reusable: bool) -> None:
+        if reusable and line.is_good and len(self._idle) < KEPT:
+            self._idle.append(line)
+        else:
+            line.close()
+
+    def close(self) -> None:
+        for line in self._idle:
+            line.close()
+        self._idle.clear()
+
+
+def _words(exc: Exception) -> str:
+    return str(exc) or type(exc).__name__
+
+
+def _status(head: Head) -> int:
+    word = head.start.split(" ", 2)[1]
+    if not head.start.startswith("HTTP/1.") or not (word.isdigit() and len(word) == 3):
+        raise BadMessage("the answer is not one of HTTP/1")
+    return int(word)

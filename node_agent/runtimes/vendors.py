@@ -1,0 +1,103 @@
+"""Decides which model server a run's calls go to through the gateway, and with which of our keys. Pure.
+
+A vendor's own login (a subscription) and what an order names for the run go directly, past the gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """Of one runtime. `keys`: variable and the header that carries its value; `url`: the variable of another
+    server; `home`: the vendor's own, none where there is none; `mount`: the path that a base URL ends with;
+    `logins`: variables that log it in without a key; `models`: patterns beside the model of the order.
+    """
+
+    keys: tuple[tuple[str, str], ...]
+    url: str
+    home: str
+    mount: str
+    logins: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+
+    @property
+    def variables(self) -> frozenset[str]:
+        return frozenset({*(name for name, _ in self.keys), self.url, *self.logins})
+
+
+_OPENAI = Vendor(
+    (("OPENAI_API_KEY", "authorization"),), "OPENAI_BASE_URL", "https://api.openai.com/v1", "/v1"
+)
+VENDORS: Mapping[str, Vendor] = {
+    "claude": Vendor(
+        (("ANTHROPIC_API_KEY", "x-api-key"), ("ANTHROPIC_AUTH_TOKEN", "authorization")),
+        "ANTHROPIC_BASE_URL",
+        "https://api.anthropic.com",
+        "",
+        ("CLAUDE_CODE_OAUTH_TOKEN",),
+        ("claude-*",),  # `sonnet` is no model's name, and side requests go to smaller ones
+    ),
+    "codex": _OPENAI,
+    "opencode": _OPENAI,
+    "qwen": _OPENAI,
+    "gemini": Vendor(
+        (("GEMINI_API_KEY", "x-goog-api-key"),),
+        "GOOGLE_GEMINI_BASE_URL",
+        "https://generativelanguage.googleapis.com",
+        "",
+        models=("gemini-*",),
+    ),
+    "copilot": Vendor(
+        (("COPILOT_PROVIDER_API_KEY", "authorization"),), "COPILOT_PROVIDER_BASE_URL", "", "/v1"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Through the gateway. `public`: it leads to the vendor's own server, where its price list counts."""
+
+    upstream: str
+    mount: str
+    header: str
+    key: str = field(repr=False)
+    public: bool
+    models: tuple[str, ...]
+    variables: frozenset[str]
+    placeholder: str
+    """The variable by which the program shows its key, and the one that points it at its server: `url`."""
+    url: str
+
+    def inside(self, base: str, token: str) -> dict[str, str]:
+        """What the agent gets instead: the gateway's address, and a key that is worth nothing elsewhere."""
+        return {self.placeholder: token, self.url: base + self.mount}
+
+
+def way_of(
+    runtime: str, values: Mapping[str, str], named: Collection[str], model: str | None = None
+) -> Way | None:
+    """None: there is no such vendor, no key or server here, or the run is to go directly."""
+    vendor = VENDORS.get(runtime)
+    if vendor is None or vendor.variables & set(named):
+        return None
+    name, header = next((pair for pair in vendor.keys if values.get(pair[0])), vendor.keys[0])
+    key, url = values.get(name, ""), values.get(vendor.url, "")
+    logged_in = any(values.get(login) for login in vendor.logins)
+    upstream = url or vendor.home
+    if not upstream or (not key and (logged_in or not url)):
+        return None
+    return Way(
+        upstream=upstream,
+        mount=vendor.mount,
+        header=header,
+        key=key,
+        public=bool(vendor.home) and urlsplit(upstream).hostname == urlsplit(vendor.home).hostname,
+        models=(model, *vendor.models) if model else (),
+        variables=vendor.variables,
+        placeholder=name,
+        url=vendor.url,
+    )

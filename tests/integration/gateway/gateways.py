@@ -1,0 +1,122 @@
+"""A real gateway process before a scripted model server, and an agent's side of the wire."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from node_agent.doors import Door, ModelCount
+from node_agent.gateway import places
+from node_agent.gateway.opening import GatewayProcesses
+from node_agent.wire.clock import SystemIds
+from node_agent.wire.order import Limits, Order
+from tests.unit.node_agent.wire.samples import order
+
+KEY = "key-that-only-the-gateway-knows"
+RUNTIMES = {"anthropic": "claude", "chat": "opencode", "responses": "codex", "gemini": "gemini"}
+VARIABLES = {
+    "claude": ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", ""),
+    "opencode": ("OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
+    "codex": ("OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL", ""),
+}
+LIMITS = Limits(wall_ms=600_000, idle_ms=60_000, output_bytes=1 << 26)
+
+
+def order_of(runtime: str, tokens: int | None = None, usd: str | None = None, model: str = "m") -> Order:
+    limits = LIMITS.model_copy(update={"tokens": tokens, "usd": None if usd is None else Decimal(usd)})
+    changes = {"runtime": runtime, "model": model, "limits": limits, "env": (), "secrets": ()}
+    return order().model_copy(update=changes)
+
+
+@dataclass
+class Lab:
+    """Gateways whose attempts lie below `root`; `close` ends what is left."""
+
+    root: Path
+    values: dict[str, str] = field(default_factory=dict)
+    prices: dict[str, str] = field(default_factory=dict)
+    folders: list[Path] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gateways = self.fresh()
+
+    def fresh(self) -> GatewayProcesses:
+        """As another start of the node agent would have it."""
+        return GatewayProcesses(sys.executable, SystemIds(), lambda: self.values, lambda: self.prices)
+
+    def point(self, runtime: str, url: str, key: str = KEY) -> None:
+        name, base, mount = VARIABLES[runtime]
+        self.values |= {base: url + mount, **({name: key} if key else {})}
+
+    def open(self, order: Order, name: str = "a") -> Agent:
+        folder = self.root / name
+        folder.mkdir(exist_ok=True)
+        self.folders.append(folder)
+        door = self.gateways.open(order, folder)
+        assert door is not None
+        return Agent(door, folder, self.gateways)
+
+    def close(self) -> None:
+        for folder in self.folders:
+            self.gateways.close(folder)
+
+
+@dataclass
+class Agent:
+    """Whoever was given the door."""
+
+    door: Door
+    folder: Path
+    gateways: GatewayProcesses
+
+    def post(
+        self, path: str, body: dict, token: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """(status, body); status 0 when the connection broke, with what had come."""
+        line = http.client.HTTPConnection("127.0.0.1", self.door.port, timeout=20)
+        shown = {"x-api-key": self.door.token if token is None else token, **(headers or {})}
+        try:
+            line.request("POST", path, json.dumps(body).encode(), shown)
+            answer = line.getresponse()
+            return answer.status, answer.read()
+        except http.client.IncompleteRead as exc:
+            return 0, exc.partial
+        except (OSError, http.client.HTTPException):
+            return 0, b""
+        finally:
+            line.close()
+
+    def counted(self) -> ModelCount:
+        """At the end, as the node reads it."""
+        self.gateways.close(self.folder)
+        count = self.gateways.count(self.folder)
+        assert count is not None
+        return count
+
+    @property
+    def pid(self) -> int:
+        until(lambda: places.running(self.folder) is not None)
+        found = places.running(self.folder)
+        assert found is not None
+        return found[0]
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        until(lambda: not self.gateways.is_alive(self.folder))
+
+
+def until(holds: Callable[[], bool], seconds: float = 15) -> None:
+    for _ in range(int(seconds * 50)):
+        if holds():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it did not come")

@@ -1,0 +1,216 @@
+"""Routes, prices, limits and storms, as tables."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from node_agent.gateway.counting import COOL_S, LONGEST_WAIT_S, MOST_FAILURES, PATIENT, Caps, Count, Storm
+from node_agent.gateway.meter import Reading, Tokens, Wire
+from node_agent.gateway.prices import PUBLIC, Prices, price_of
+from node_agent.gateway.routes import (
+    NotAllowed,
+    Route,
+    asked_of,
+    check_model,
+    error_body,
+    presented,
+    route_of,
+    split_target,
+    wire_of,
+    with_usage,
+)
+from node_agent.gateway.spec import Spec
+from node_agent.gateway.upstream import Server
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [
+        ("POST", "/v1/messages", Route(Wire.ANTHROPIC, True)),
+        ("POST", "/v1/messages/count_tokens", Route(Wire.ANTHROPIC, False)),
+        ("POST", "/v1/chat/completions", Route(Wire.CHAT, True)),
+        ("POST", "/v1/responses", Route(Wire.RESPONSES, True)),
+        ("POST", "/v1beta/models/g-2.5:streamGenerateContent", Route(Wire.GEMINI, True, "g-2.5")),
+        ("POST", "/v1beta/models/g-2.5:generateContent", Route(Wire.GEMINI, True, "g-2.5")),
+        ("POST", "/v1beta/models/g-2.5:countTokens", Route(Wire.GEMINI, False, "g-2.5")),
+        ("POST", "/api/chat", Route(Wire.OLLAMA, True)),
+        ("GET", "/v1/models", Route(Wire.CHAT, False)),
+        ("GET", "/api/tags", Route(Wire.OLLAMA, False)),
+    ],
+)
+def test_what_may_be_asked(method: str, path: str, route: Route) -> None:
+    assert route_of(method, path) == route
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/messages"),
+        ("DELETE", "/v1/models/m"),
+        ("POST", "/v1/models"),
+        ("POST", "/v1/files"),
+        ("POST", "/v1/messages/batches"),
+        ("POST", "/v1/../v1/messages"),
+        ("POST", "/v1/messages/"),
+        ("POST", "/v1beta/models/a/b:generateContent"),
+        ("POST", "/api/pull"),
+        ("CONNECT", "host:443"),
+    ],
+)
+def test_what_may_not(method: str, path: str) -> None:
+    with pytest.raises(NotAllowed):
+        route_of(method, path)
+
+
+@pytest.mark.parametrize("target", ["http://h/v1/messages", "//h/v1", "*", "h:443"])
+def test_it_is_no_proxy(target: str) -> None:
+    with pytest.raises(NotAllowed):
+        split_target(target)
+
+
+def test_a_key_in_the_query_is_taken_out_and_the_rest_stays() -> None:
+    assert split_target("/v1/m?beta=true&key=k%20y&alt=sse") == ("/v1/m", "beta=true&alt=sse", "k y")
+
+
+def test_how_an_agent_shows_what_it_was_given() -> None:
+    assert presented({"authorization": "Bearer t"}, "") == "t"
+    assert presented({"x-api-key": "t"}, "") == presented({"x-goog-api-key": "t"}, "") == "t"
+    assert presented({"authorization": "Basic t"}, "q") == "q"
+
+
+def test_the_model_is_the_path_s_or_the_body_s() -> None:
+    assert asked_of(Route(Wire.CHAT, True), b'{"model": "m"}')[0] == "m"
+    assert asked_of(Route(Wire.GEMINI, True, "p"), b'{"model": "m"}')[0] == "p"
+    assert asked_of(Route(Wire.CHAT, True), b'{"model": 3}')[0] == ""
+    assert asked_of(Route(Wire.CHAT, False), b"")[1] == {}
+    with pytest.raises(NotAllowed):
+        asked_of(Route(Wire.CHAT, True), b"[1]")
+
+
+def test_models_by_pattern() -> None:
+    check_model("claude-x", ("sonnet", "claude-*"))
+    check_model("anything", ())
+    for model in ("opus", "", "xclaude-x"):
+        with pytest.raises(NotAllowed):
+            check_model(model, ("sonnet", "claude-*"))
+
+
+def test_usage_is_asked_for_where_it_would_not_be_told() -> None:
+    asked = {"model": "m", "stream": True, "stream_options": {"x": 1}}
+    sent = json.loads(with_usage(Wire.CHAT, b"", asked))
+    assert sent == {**asked, "stream_options": {"x": 1, "include_usage": True}}
+    for wire, body in ((Wire.CHAT, {"stream": False}), (Wire.RESPONSES, {"stream": True})):
+        assert with_usage(wire, b"as it is", body) == b"as it is"
+    told = {"stream": True, "stream_options": {"include_usage": True}}
+    assert with_usage(Wire.CHAT, b"as it is", told) == b"as it is"
+
+
+@pytest.mark.parametrize(
+    ("wire", "path"),
+    [
+        (Wire.ANTHROPIC, ["error", "message"]),
+        (Wire.CHAT, ["error", "message"]),
+        (Wire.RESPONSES, ["error", "message"]),
+        (Wire.GEMINI, ["error", "message"]),
+        (Wire.OLLAMA, ["error"]),
+    ],
+)
+def test_a_refusal_is_in_the_wire_s_own_form(wire: Wire, path: list[str]) -> None:
+    value = json.loads(error_body(wire, 403, "enough"))
+    for name in path:
+        value = value[name]
+    assert value == "PanCode: enough"
+
+
+def test_whose_words_are_used_for_what_could_not_be_read() -> None:
+    assert wire_of("POST /v1/messages HTTP/1.1") is Wire.ANTHROPIC
+    assert wire_of("POST /v1beta/models/g:generateContent HTTP/1.1") is Wire.GEMINI
+    assert wire_of("POST /api/chat HTTP/1.1") is Wire.OLLAMA
+    assert wire_of("GET / HTTP/1.1") is Wire.CHAT
+
+
+def test_a_price_is_of_exactly_this_model_with_or_without_a_date() -> None:
+    prices = Prices({}, public=True)
+    assert prices.of("claude-sonnet-4-5-20250929") is PUBLIC["claude-sonnet-4-5"]
+    assert prices.of("gpt-5-2025-08-07") is PUBLIC["gpt-5"]
+    assert prices.of("models/gemini-2.5-pro") is PUBLIC["gemini-2.5-pro"]
+    assert prices.of("no-such", "gpt-5-mini") is PUBLIC["gpt-5-mini"]
+    assert prices.of("gpt-5-turbo") is None and prices.of("") is None
+    assert Prices({}, public=False).of("gpt-5") is None
+    own = price_of("1 1 1 1")
+    assert Prices({"gpt-5": own}, public=True).of("gpt-5") is own
+
+
+def test_a_long_request_costs_its_own_rate() -> None:
+    price = PUBLIC["claude-sonnet-4-5"]
+    assert price.cost(Tokens(1000, 1000, 1000, 1000)) == Decimal("0.02205")
+    assert price.cost(Tokens(1, 200_000, 0, 0)) == (Decimal(6) + Decimal("0.6") * 200_000) / 1_000_000
+
+
+@pytest.mark.parametrize("words", ["", "1 2 3", "1 2 3 x", "1 2 3 -4", "1 2 3 NaN", "1 2 3 4 > x 1 2 3 4"])
+def test_what_is_no_price(words: str) -> None:
+    with pytest.raises(ValueError):
+        price_of(words)
+
+
+def test_a_count_comes_back_as_it_was() -> None:
+    count = Count(3, 1, 1, 0, Tokens(1, 2, 3, 4), Decimal("0.000001"), "m", "usd", "words")
+    assert Count.from_json(count.to_json()) == count
+    assert Count.from_json(replace(count, usd=None).to_json()).usd is None
+    for bad in (b"", b"[]", b"{}", count.to_json().replace(b'"requests"', b'"request"')):
+        with pytest.raises(ValueError):
+            Count.from_json(bad)
+
+
+def test_one_answer_without_a_price_or_an_end_makes_the_cost_unknown_for_good() -> None:
+    price, read = price_of("1 1 1 1"), Reading(Tokens(1_000_000), True)
+    known = Count().answered(read, price, "m")
+    assert known.usd == 1
+    for broken in (known.answered(read, None, "odd"), known.answered(replace(read, whole=False), price, "m")):
+        assert broken.usd is None and broken.answered(read, price, "m").usd is None
+        assert broken.tokens.total == 2_000_000
+    assert known.answered(read, None, "odd").unpriced == "odd"
+
+
+def test_limits_are_judged_before_a_call() -> None:
+    count = Count(requests=2, tokens=Tokens(5, 1000, 3, 2), usd=Decimal("0.5"))
+    assert Caps().reached(count) == ("", "")
+    assert Caps(tokens=10).reached(count)[0] == "tokens"
+    assert Caps(tokens=11, usd=Decimal("0.5")).reached(count)[0] == "usd"
+    assert Caps(usd=Decimal("0.5")).reached(replace(count, usd=None)) == ("", "")
+    assert Caps(requests=2).reached(count)[0] == "requests"
+
+
+def test_a_storm_waits_ever_longer_is_cut_and_tried_now_and_then() -> None:
+    storm, waits = Storm(), []
+    for second in range(MOST_FAILURES):
+        waits.append(storm.wait())
+        assert not storm.is_cut(second)
+        storm = storm.after(False, second)
+    assert waits[:PATIENT] == [0.0] * PATIENT and waits == sorted(waits) and waits[-1] == LONGEST_WAIT_S
+    assert storm.is_cut(MOST_FAILURES) and not storm.is_cut(MOST_FAILURES + COOL_S)
+    assert storm.after(True, 1.0) == Storm(0, 1.0)
+
+
+def test_a_spec_comes_back_and_never_shows_its_key() -> None:
+    spec = Spec("http://h", "/v1", "x-api-key", "KEY", "t", "/f", ("m",), True, (("m", "1 1 1 1"),), 5, "0.5")
+    assert Spec.from_json(spec.to_json()) == spec
+    assert "KEY" not in repr(spec)
+    for bad in (b"", b"[]", b'{"key": "KEY"}', spec.to_json().replace(b'"folder"', b'"odd"')):
+        with pytest.raises(ValueError) as told:
+            Spec.from_json(bad)
+        assert "KEY" not in str(told.value)
+
+
+def test_where_a_path_leads() -> None:
+    server = Server.parse("https://h.example/custom/v1/", "/v1")
+    assert (server.host, server.port, server.tls, server.authority) == ("h.example", 443, True, "h.example")
+    assert server.path("/v1/responses", "a=b") == "/custom/v1/responses?a=b"
+    assert Server.parse("http://[::1]:8080", "").authority == "[::1]:8080"
+    for bad in ("ftp://h", "h:80", "", "http://user:pass@h"):
+        with pytest.raises(ValueError):
+            Server.parse(bad, "")
