@@ -16,7 +16,7 @@ from node_agent.inventory import InventoryDuty, inventory_of
 from node_agent.job import Desk, Finished, Job, Turn
 from node_agent.ports import DiskFull, LinkDown, Sent
 from node_agent.pruning import prune
-from node_agent.publish import Outbox
+from node_agent.publish import Outbox, Speaker
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import NodeFacts, Problem
@@ -31,7 +31,8 @@ class NodeAgent:
         self.world, self._fleet = world, world.fleet
         self.session = world.ids.token(8)
         self._fleet.believe(world.journal.node().epoch)
-        self.outbox = Outbox(world.journal, world.uplink, world.clock, world.tempo)
+        speaker = Speaker(world.node, world.key, world.clock, world.fleet)
+        self.outbox = Outbox(world.journal, world.uplink, world.clock, world.tempo, speaker.seal)
         self.say: Callable[[], None] = self.outbox.flush
         """Called in each turn; may raise LinkDown."""
         self.job = Job(self._desk())

@@ -114,7 +114,7 @@ class Intake:
     def _refuse_unwritten(self, identity: AttemptId, word: Refused) -> None:
         """Not even the refusal fits on the disk. Said once; if it is lost, the next inventory says it."""
         w = self._world
-        w.uplink.send(self._say(identity, 1, word))
+        w.uplink.send(self._say.seal([self._say(identity, 1, word)]))
         w.uplink.settle_job(names.job_id(w.node.tag, identity), False, f"{word.why}: {word.detail}")
 
     def _answer_known(self, identity: AttemptId, mark: Mark) -> None:

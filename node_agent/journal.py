@@ -31,7 +31,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.signing import parse_envelope
 
 Say = Callable[[AttemptId, int, EventBody], str]
-"""Makes the signed envelope of an event with that number."""
+"""Makes the text of an event with that number, as it is kept."""
 
 
 class Shelf(Protocol):

@@ -96,10 +96,10 @@ class StepFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """One of our events as it is kept: its number and its envelope."""
+    """One of our events as it is kept: its number and its text, which is signed when it is sent."""
 
     seq: int
-    envelope: str
+    text: str
 
 
 class Journal(Protocol):

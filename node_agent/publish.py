@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from node_agent.claims import Self
@@ -12,31 +12,39 @@ from node_agent.ports import Journal, Spoken, Uplink
 from node_agent.records import Entry
 from node_agent.tempo import Tempo
 from node_agent.wire.clock import Clock
-from node_agent.wire.event import Event, EventBody
+from node_agent.wire.event import MOST_EVENTS, Event, EventBody, Events
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
 
 AT_ONCE = 100
 """Envelopes in one call."""
+Seal = Callable[[Sequence[str]], str]
+"""Makes one signed envelope of the texts of events."""
 
 
 class Speaker:
-    """Makes the signed envelope of an event."""
+    """Makes the text of an event for the journal, and the signed envelope of some that are to be sent.
+
+    What is sent twice is signed twice: the coordinator goes by an event's number, never by its envelope.
+    """
 
     def __init__(self, node: Self, key: SigningKey, clock: Clock, fleet: FleetClock) -> None:
         self._node, self._key, self._clock, self._fleet = node, key, clock, fleet
 
     def __call__(self, identity: AttemptId, seq: int, body: EventBody) -> str:
         event = Event(
-            fleet=self._node.fleet,
-            node=self._node.tag,
             identity=identity,
             seq=seq,
             wall_ms=self._clock.wall_ms(),
             at=self._fleet.now(self._clock.boot_ms()),
             body=body,
         )
-        return event.signed(self._key).model_dump_json()
+        return event.canonical().decode()
+
+    def seal(self, texts: Sequence[str]) -> str:
+        events = tuple(Event.model_validate_json(text) for text in texts)
+        told = Events(fleet=self._node.fleet, node=self._node.tag, events=events)
+        return told.signed(self._key).model_dump_json()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,8 +60,9 @@ class Outbox:
     the coordinator's beat names the attempts that are open there and how far it has heard of each.
     """
 
-    def __init__(self, journal: Journal, uplink: Uplink, clock: Clock, tempo: Tempo) -> None:
+    def __init__(self, journal: Journal, uplink: Uplink, clock: Clock, tempo: Tempo, seal: Seal) -> None:
         self._journal, self._uplink, self._clock, self._tempo = journal, uplink, clock, tempo
+        self._seal = seal
         self._lock = threading.Lock()
         self._due: dict[AttemptId, None] = {}
         self._sent: dict[AttemptId, tuple[int, int]] = {}  # the last number sent, and when
@@ -135,7 +144,9 @@ class Outbox:
         return self._journal.events(identity, sent)
 
     def _send(self, unsent: list[tuple[AttemptId, list[Spoken]]], receipts: list[str]) -> None:
-        envelopes = [*(event.envelope for _, events in unsent for event in events), *receipts]
+        texts = [event.text for _, events in unsent for event in events]
+        sealed = (self._seal(texts[at : at + MOST_EVENTS]) for at in range(0, len(texts), MOST_EVENTS))
+        envelopes = [*sealed, *receipts]
         for start in range(0, len(envelopes), AT_ONCE):
             self._uplink.send(*envelopes[start : start + AT_ONCE])
         now = self._clock.mono_ms()

@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 from docs.generate.markdown import block, code, listed, page, remarks, table, told, words
 from node_agent.wire import keys
 from node_agent.wire.control import Beat, Control
-from node_agent.wire.event import Event
+from node_agent.wire.event import Events
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.hello import Hello
 from node_agent.wire.identity import AttemptId
@@ -28,7 +28,7 @@ from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Envelope, Message
 from pancode.adapters.redis_bus.rights import node_rules
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests/contract/golden/wire"
-MESSAGES: tuple[type[Message], ...] = (Order, Control, Beat, Heartbeat, Inventory, Event, Receipt, Hello)
+MESSAGES: tuple[type[Message], ...] = (Order, Control, Beat, Heartbeat, Inventory, Events, Receipt, Hello)
 """Coordinator to node first, then node to coordinator."""
 FROM = {Order: "coordinator", Control: "coordinator", Beat: "coordinator"}
 HIDDEN = {"RUN": "r-7f3k2q", "TAG": "b7b6edd19a"}

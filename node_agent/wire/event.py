@@ -1,4 +1,4 @@
-"""Events: what a node reports of an attempt while it is under way."""
+"""Events: what a node reports of its attempts while they are under way."""
 
 from __future__ import annotations
 
@@ -68,13 +68,23 @@ EventBody = Annotated[
 ]
 
 
-class Event(Message):
+class Event(WireModel):
     """(identity, seq) is the event's identity; applied in order, once."""
 
-    fleet: FleetId
-    node: NodeTag
     identity: AttemptId
     seq: int = Field(ge=1)
     wall_ms: Millis
     at: FleetTime | None = None
     body: EventBody
+
+
+MOST_EVENTS = 100
+"""In one message."""
+
+
+class Events(Message):
+    """What a node has to say at one moment, of any of its attempts; those of one attempt in order."""
+
+    fleet: FleetId
+    node: NodeTag
+    events: tuple[Event, ...] = Field(min_length=1, max_length=MOST_EVENTS)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from node_agent.wire.control import Acknowledge, Reject, Resend
@@ -34,26 +35,53 @@ GIVEN_UP = "given_up_for"
 """In a lost run's result: the run that replaced it. What comes later is evidence and cost."""
 
 
-def settle(core: Core, node: Node, envelope: Envelope, claims: Claims) -> None:
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A rightly signed receipt: from whom, as it was signed, its digest, and what it claims."""
+
+    node: Node
+    envelope: Envelope
+    digest: str
+    claims: Claims
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """What is on our own disk of what receipts name, by digest; looked for before their commit."""
+
+    found: dict[str, Evidence]
+
+    @classmethod
+    def of(cls, core: Core, letters: Iterable[Letter]) -> Proofs:
+        """For those whose fence waits for a receipt; of others nothing has to be known."""
+        due: list[tuple[Letter, str]] = []
+        with core.ports.ledger.transaction() as tx:
+            for letter in letters:
+                identity = letter.claims.identity
+                run, fence = tx.get(Run, identity.run), tx.get(Fence, identity.run, identity.fence)
+                if run is not None and fence is not None and fence.receipt is None:
+                    due.append((letter, str(run.workspace.get("repo"))))
+        return cls({letter.digest: _evidence(core, letter.claims, repo) for letter, repo in due})
+
+
+def settle(core: Core, tx: Transaction, letter: Letter, proofs: Proofs) -> None:
     """Deal with a rightly signed receipt of this node. Repeating it changes nothing."""
+    claims, node = letter.claims, letter.node
     if claims.fleet != core.fleet or claims.node != node.tag:
-        _alarm(core, node, f"signed by {node.name} for {claims.fleet} {claims.node}")
+        _alarm(core, tx, node, f"signed by {node.name} for {claims.fleet} {claims.node}")
         return
-    with core.ports.ledger.transaction() as tx:
-        judged = _judge(tx, claims, envelope.digest())
-    if judged is None:
-        judged = judge_evidence(_evidence(core, claims), claims)
+    judged = _judge(tx, letter) or judge_evidence(proofs.found[letter.digest], claims)
     match judged.ruling:
         case Ruling.ACCEPT:
-            _accept(core, node, envelope, claims)
+            _accept(core, tx, letter)
         case Ruling.ORPHAN:
-            _orphan(core, node, envelope, claims)
+            _orphan(core, tx, letter)
         case Ruling.AGAIN:
-            _answer_again(core, node, claims, envelope.digest())
+            _answer_again(core, tx, letter)
         case Ruling.RESEND:
-            _ask_again(core, node, envelope, claims, judged)
+            _ask_again(core, tx, letter, judged)
         case Ruling.REJECT:
-            _reject(core, node, envelope, claims, judged.reason)
+            _reject(core, tx, letter, judged.reason)
 
 
 def free_holds(core: Core, tx: Transaction, fence: Fence, note: str, node: str | None) -> None:
@@ -64,55 +92,51 @@ def free_holds(core: Core, tx: Transaction, fence: Fence, note: str, node: str |
     core.book(tx, books.release(entries, account, core.stamp(), note, only))
 
 
-def _judge(tx: Transaction, claims: Claims, digest: str) -> Judged | None:
-    stored = tx.get(StoredReceipt, digest)
+def _judge(tx: Transaction, letter: Letter) -> Judged | None:
+    stored = tx.get(StoredReceipt, letter.digest)
     if stored is not None and stored.rejected is None:
         return Judged(Ruling.AGAIN)
-    run = tx.get(Run, claims.identity.run)
-    fence = tx.get(Fence, claims.identity.run, claims.identity.fence)
-    return judge_identity(claims, digest, run, fence)
+    identity = letter.claims.identity
+    run, fence = tx.get(Run, identity.run), tx.get(Fence, identity.run, identity.fence)
+    return judge_identity(letter.claims, letter.digest, run, fence)
 
 
-def _evidence(core: Core, claims: Claims) -> Evidence:
-    """What is on our own disk of what the receipt names."""
-    depot = core.ports.depot
-    identity = claims.identity
+def _evidence(core: Core, claims: Claims, repo: str) -> Evidence:
+    depot, identity = core.ports.depot, claims.identity
     missing = [b.name for b in claims.blobs if not depot.blob_arrived(identity, b.name, b.size, b.sha256)]
-    whole = True
-    if claims.commit is not None:
-        with core.ports.ledger.transaction() as tx:
-            run = tx.get(Run, identity.run)
-        repo = str(run.workspace.get("repo")) if run is not None else ""
-        whole = depot.commit_arrived(repo, identity, claims.commit)
+    whole = claims.commit is None or depot.commit_arrived(repo, identity, claims.commit)
     return Evidence(whole, tuple(missing))
 
 
-def _accept(core: Core, node: Node, envelope: Envelope, claims: Claims) -> None:
-    countersigned = core.key.countersign(envelope)
-    text = countersigned.model_dump_json()
-    core.ports.archive.store(claims.identity, text)
-    with core.ports.ledger.transaction() as tx:
-        run = tx.get(Run, claims.identity.run)
-        attempt = tx.get(Attempt, claims.identity.run, claims.identity.attempt)
-        fence = tx.get(Fence, claims.identity.run, claims.identity.fence)
-        if run is None or attempt is None or fence is None or fence.receipt is not None:
-            return
-        digest = envelope.digest()
-        tx.insert(_stored(claims, digest, text, core.wall_ms(), node))
-        _book_usage(core, tx, claims, fence)
-        trio = Trio(run, attempt, fence)
-        closed = replace(close_fence(fence, Closed.RECEIPT, core.wall_ms()), receipt=digest)
-        tx.put(closed)
-        core.live.closed_any = True
-        core.live.freed.setdefault(closed.tag, set()).add(str(claims.identity))
-        _conclude(core, tx, replace(trio, fence=closed), claims, digest)
-        core.issue(tx, node, _acknowledge(core, countersigned, claims.identity, digest))
+def _accept(core: Core, tx: Transaction, letter: Letter) -> None:
+    node, claims = letter.node, letter.claims
+    run = tx.get(Run, claims.identity.run)
+    attempt = tx.get(Attempt, claims.identity.run, claims.identity.attempt)
+    fence = tx.get(Fence, claims.identity.run, claims.identity.fence)
+    if run is None or attempt is None or fence is None or fence.receipt is not None:
+        return
+    countersigned = _archived(core, letter)
+    tx.insert(_stored(core, letter, countersigned.model_dump_json()))
+    _book_usage(core, tx, claims, fence)
+    closed = replace(close_fence(fence, Closed.RECEIPT, core.wall_ms()), receipt=letter.digest)
+    tx.put(closed)
+    core.live.closed_any = True
+    core.live.freed.setdefault(closed.tag, set()).add(str(claims.identity))
+    _conclude(core, tx, Trio(run, attempt, closed), claims, letter.digest)
+    core.issue(tx, node, _acknowledge(core, countersigned, claims.identity, letter.digest))
 
 
-def _stored(claims: Claims, digest: str, text: str, wall_ms: int, node: Node) -> StoredReceipt:
-    identity = claims.identity
-    tag = node.tag or ""
-    return StoredReceipt(digest, identity.run, identity.attempt, identity.fence, tag, text, wall_ms)
+def _archived(core: Core, letter: Letter) -> Envelope:
+    """Countersigned, and on disk: before the commit that says so."""
+    countersigned = core.key.countersign(letter.envelope)
+    core.ports.archive.store(letter.claims.identity, countersigned.model_dump_json())
+    return countersigned
+
+
+def _stored(core: Core, letter: Letter, text: str) -> StoredReceipt:
+    identity, tag = letter.claims.identity, letter.node.tag or ""
+    key = (letter.digest, identity.run, identity.attempt, identity.fence)
+    return StoredReceipt(*key, tag, text, core.wall_ms())
 
 
 def _acknowledge(core: Core, countersigned: Envelope, identity: AttemptId, digest: str) -> Acknowledge:
@@ -201,46 +225,41 @@ def again(core: Core, tx: Transaction, run: Run, why: str) -> None:
     core.tell(tx, run.id, "retry", f"attempt {queued.attempt}", "tried again", why)
 
 
-def _orphan(core: Core, node: Node, envelope: Envelope, claims: Claims) -> None:
+def _orphan(core: Core, tx: Transaction, letter: Letter) -> None:
     """Archived and acknowledged, so that the node may forget it; no money moves."""
-    countersigned = core.key.countersign(envelope)
-    text = countersigned.model_dump_json()
-    core.ports.archive.store(claims.identity, text)
-    digest = envelope.digest()
-    with core.ports.ledger.transaction() as tx:
-        tx.put(replace(_stored(claims, digest, text, core.wall_ms(), node), orphan=True))
-        core.audit(tx, "receipt", "warning", "orphan receipt archived", claims.identity.run, node=node.name)
-        core.live.strays.get(claims.identity.run, {}).pop(node.tag or "", None)
-        answer = _acknowledge(core, countersigned, claims.identity, digest)
-        core.issue(tx, node, answer.model_copy(update={"orphan": True}))
+    node, identity = letter.node, letter.claims.identity
+    countersigned = _archived(core, letter)
+    tx.put(replace(_stored(core, letter, countersigned.model_dump_json()), orphan=True))
+    core.audit(tx, "receipt", "warning", "orphan receipt archived", identity.run, node=node.name)
+    core.live.strays.get(identity.run, {}).pop(node.tag or "", None)
+    answer = _acknowledge(core, countersigned, identity, letter.digest)
+    core.issue(tx, node, answer.model_copy(update={"orphan": True}))
 
 
-def _answer_again(core: Core, node: Node, claims: Claims, digest: str) -> None:
+def _answer_again(core: Core, tx: Transaction, letter: Letter) -> None:
     """The stored answer once more, at most every few seconds."""
-    if not _due(core, f"ack:{digest}"):
+    if not _due(core, f"ack:{letter.digest}"):
         return
-    with core.ports.ledger.transaction() as tx:
-        stored = tx.get(StoredReceipt, digest)
-        if stored is not None:
-            envelope = Envelope.model_validate_json(stored.envelope)
-            answer = _acknowledge(core, envelope, claims.identity, digest)
-            core.issue(tx, node, answer.model_copy(update={"orphan": stored.orphan}))
+    stored = tx.get(StoredReceipt, letter.digest)
+    if stored is not None:
+        envelope = Envelope.model_validate_json(stored.envelope)
+        answer = _acknowledge(core, envelope, letter.claims.identity, letter.digest)
+        core.issue(tx, letter.node, answer.model_copy(update={"orphan": stored.orphan}))
 
 
-def _ask_again(core: Core, node: Node, envelope: Envelope, claims: Claims, judged: Judged) -> None:
+def _ask_again(core: Core, tx: Transaction, letter: Letter, judged: Judged) -> None:
     """Bytes are missing: ask, and give the receipt up when they do not come although the node does."""
-    digest = envelope.digest()
+    node, digest, identity = letter.node, letter.digest, letter.claims.identity
     if not _due(core, f"resend:{digest}"):
         return
     first, asks = core.live.asked.get(digest, (core.ports.clock.boot_ms(), 0))
     if asks >= MOST_ASKS and core.silent_since(first) >= core.rules.deadlines.lost_ms:
         core.live.asked.pop(digest)
-        _reject(core, node, envelope, claims, f"asked for {asks} times: {judged.reason}")
+        _reject(core, tx, letter, f"asked for {asks} times: {judged.reason}")
         return
     core.live.asked[digest] = (first, asks + 1)
-    with core.ports.ledger.transaction() as tx:
-        core.issue(tx, node, Resend(identity=claims.identity, receipt=digest, missing=judged.missing))
-        core.tell(tx, claims.identity.run, "settle", node.name, "asked again", judged.reason)
+    core.issue(tx, node, Resend(identity=identity, receipt=digest, missing=judged.missing))
+    core.tell(tx, identity.run, "settle", node.name, "asked again", judged.reason)
 
 
 def _due(core: Core, key: str) -> bool:
@@ -252,20 +271,16 @@ def _due(core: Core, key: str) -> bool:
     return True
 
 
-def _reject(core: Core, node: Node, envelope: Envelope, claims: Claims, reason: str) -> None:
+def _reject(core: Core, tx: Transaction, letter: Letter, reason: str) -> None:
     """Rightly signed and false: never accepted. An open fence ends as `infra`, its cost unknown."""
-    digest = envelope.digest()
+    node, digest, identity = letter.node, letter.digest, letter.claims.identity
     if not _due(core, f"reject:{digest}"):
         return
-    with core.ports.ledger.transaction() as tx:
-        stored = _stored(claims, digest, envelope.model_dump_json(), core.wall_ms(), node)
-        if tx.get(StoredReceipt, digest) is None:
-            core.audit(
-                tx, "trust", "error", "receipt rejected", claims.identity.run, node=node.name, why=reason
-            )
-        tx.put(replace(stored, rejected=reason))
-        core.issue(tx, node, Reject(identity=claims.identity, receipt=digest, reason=reason))
-        _close_rejected(core, tx, node, claims, reason)
+    if tx.get(StoredReceipt, digest) is None:
+        core.audit(tx, "trust", "error", "receipt rejected", identity.run, node=node.name, why=reason)
+    tx.put(replace(_stored(core, letter, letter.envelope.model_dump_json()), rejected=reason))
+    core.issue(tx, node, Reject(identity=identity, receipt=digest, reason=reason))
+    _close_rejected(core, tx, node, letter.claims, reason)
 
 
 def _close_rejected(core: Core, tx: Transaction, node: Node, claims: Claims, reason: str) -> None:
@@ -285,12 +300,11 @@ def _close_rejected(core: Core, tx: Transaction, node: Node, claims: Claims, rea
         tx.put(end_run(run, ended, {"node": node.name}, core.wall_ms()))
 
 
-def _alarm(core: Core, node: Node, why: str) -> None:
+def _alarm(core: Core, tx: Transaction, node: Node, why: str) -> None:
     key = f"{node.name}:receipt:foreign"
     core.live.refusals[key] = core.live.refusals.get(key, 0) + 1
     if core.live.refusals[key] == 1:
-        with core.ports.ledger.transaction() as tx:
-            core.audit(tx, "trust", "error", "foreign receipt dropped", node=node.name, why=why)
+        core.audit(tx, "trust", "error", "foreign receipt dropped", node=node.name, why=why)
 
 
 def known_cost(usage: dict[str, object]) -> Decimal | None:

@@ -69,7 +69,7 @@ def test_every_mark_is_there_after_a_restart(reopen: Open) -> None:
         entry = again.get(one)
         assert entry == journal.get(one)
         assert entry is not None and entry.mark is mark and entry.data[mark] == {"at": mark.value, "é": "ü"}
-    assert [(e.seq, e.envelope) for e in reopen().events(one, 5)] == [
+    assert [(e.seq, e.text) for e in reopen().events(one, 5)] == [
         (6, f"{one} 6 marked"),
         (7, f"{one} 7 marked"),
     ]

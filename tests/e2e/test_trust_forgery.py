@@ -17,7 +17,7 @@ from node_agent.shelf import FileShelf
 from node_agent.wire import keys
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody, Stop
-from node_agent.wire.event import Event, Marked
+from node_agent.wire.event import Event, Events, Marked
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark
@@ -97,9 +97,8 @@ def test_forged_receipts_and_events_settle_nothing(fleet: Owner, lab: Lab, intru
     victim = AttemptId(run=run, attempt=1, fence=shown["fence"])
     cost = claims.usage.model_copy(update={"cost_usd": Decimal("9.99"), "cost_source": "reported"})
     lie = receipt_of(claims.model_copy(update={"identity": victim, "usage": cost}))
-    event = Event(
-        fleet=intruder.fleet, node=one.tag, identity=victim, seq=4, wall_ms=1, body=Marked(mark=Mark.EXITED)
-    )
+    said = Event(identity=victim, seq=4, wall_ms=1, body=Marked(mark=Mark.EXITED))
+    event = Events(fleet=intruder.fleet, node=one.tag, events=(said,))
     before = money(fleet)
     lies = (
         (one.tag, lie.signed(STRANGER).model_dump_json()),

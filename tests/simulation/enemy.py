@@ -7,7 +7,7 @@ from typing import Any
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat
-from node_agent.wire.event import Event, Finding, Marked, Refused
+from node_agent.wire.event import Event, Events, Finding, Marked, Refused
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
@@ -176,9 +176,8 @@ def _send(w: World, machine: Machine, message: Message) -> None:
 def _event(w: World, machine: Machine, fence: Fence, seq: int, body: Any) -> None:
     identity = AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
     wall = machine.clock.wall_ms()
-    _send(
-        w, machine, Event(fleet=FLEET, node=machine.tag, identity=identity, seq=seq, wall_ms=wall, body=body)
-    )
+    event = Event(identity=identity, seq=seq, wall_ms=wall, body=body)
+    _send(w, machine, Events(fleet=FLEET, node=machine.tag, events=(event,)))
 
 
 def _false_heartbeat(w: World, machine: Machine, what: str) -> None:

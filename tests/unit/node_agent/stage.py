@@ -34,7 +34,7 @@ from node_agent.tempo import Tempo
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock, FleetTime
 from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody
-from node_agent.wire.event import Event, Refused, Revoked
+from node_agent.wire.event import Event, Events, Refused, Revoked
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
@@ -154,7 +154,8 @@ class Coordinator:
             elif envelope.payloadType == Inventory.payload_type():
                 self.inventories.append(open_as(Inventory, envelope, self.known))
             else:
-                self._take_event(open_as(Event, envelope, self.known))
+                for event in open_as(Events, envelope, self.known).events:
+                    self._take_event(event)
 
     def _take_event(self, event: Event) -> None:
         key = (str(event.identity), event.seq)

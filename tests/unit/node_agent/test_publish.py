@@ -38,7 +38,7 @@ def outbox_with_an_event(uplink: MemoryUplink) -> Outbox:
     envelope = order.signed(COORDINATOR)
     note = Note(mark=Mark.ACCEPTED, say=(Marked(mark=Mark.ACCEPTED),))
     journal.accept(order, envelope.digest(), envelope.model_dump_json(), note)
-    outbox = Outbox(journal, uplink, MemoryClock(), Tempo())
+    outbox = Outbox(journal, uplink, MemoryClock(), Tempo(), " and ".join)
     outbox.note(identity())
     return outbox
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat, Control, Stop
-from node_agent.wire.event import Event, Progress
+from node_agent.wire.event import Event, Events, Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.heartbeat import Ask, Heartbeat
 from node_agent.wire.hello import Hello
@@ -128,7 +128,9 @@ def samples() -> dict[str, Message]:
         "beat": Beat(
             fleet=FLEET, node=TAG, seq=6, time=AT, answers="n", cursors={str(WHO): 2}, control_floor=5
         ),
-        "event": Event(fleet=FLEET, node=TAG, identity=WHO, seq=1, wall_ms=4, at=AT, body=usage),
+        "events": Events(
+            fleet=FLEET, node=TAG, events=(Event(identity=WHO, seq=1, wall_ms=4, at=AT, body=usage),)
+        ),
         "heartbeat": Heartbeat(
             fleet=FLEET,
             node=TAG,

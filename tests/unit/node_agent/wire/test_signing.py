@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.wire.event import Event, Finding
+from node_agent.wire.event import Event, Events, Finding
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
@@ -74,7 +74,7 @@ def test_a_strangers_signature_under_our_key_id() -> None:
 
 
 def test_another_kind_of_message() -> None:
-    assert refused(samples()["event"].signed(KEY)) is RefusalCode.WRONG_TYPE
+    assert refused(samples()["events"].signed(KEY)) is RefusalCode.WRONG_TYPE
     assert refused(order().signed(KEY), Receipt) is RefusalCode.WRONG_TYPE
 
 
@@ -174,9 +174,9 @@ def test_a_number_that_no_column_holds(number: int) -> None:
 
 def test_half_a_surrogate_pair_does_not_make_a_message_that_nobody_believes() -> None:
     body = Finding(level="info", text="torn \ud83d emoji\x00\x1b[31m")
-    said = Event(fleet=FLEET, node=TAG, identity=WHO, seq=1, wall_ms=4, body=body)
-    read = open_as(Event, said.signed(KEY), KEYS)
-    assert isinstance(read.body, Finding) and read.body.text == "torn ? emoji\x00\x1b[31m"
+    said = Events(fleet=FLEET, node=TAG, events=(Event(identity=WHO, seq=1, wall_ms=4, body=body),))
+    read = open_as(Events, said.signed(KEY), KEYS).events[0].body
+    assert isinstance(read, Finding) and read.text == "torn ? emoji\x00\x1b[31m"
 
 
 def test_a_refusal_does_not_repeat_all_that_was_sent() -> None:

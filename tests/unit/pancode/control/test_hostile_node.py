@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.event import Event, Finding, Refused
+from node_agent.wire.event import Events, Finding, Refused
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
@@ -104,8 +104,8 @@ def test_a_fence_that_never_was_leaves_the_run_its_numbers(fence: int) -> None:
     fleet.still_works()
 
 
-@pytest.mark.parametrize("kind", [Event, Receipt])
-def test_nesting_without_end_in_a_signed_message(kind: type[Event] | type[Receipt]) -> None:
+@pytest.mark.parametrize("kind", [Events, Receipt])
+def test_nesting_without_end_in_a_signed_message(kind: type[Events] | type[Receipt]) -> None:
     fleet = Fleet()
     fleet.liar.uplink.send(fleet.liar.key.sign(kind.payload_type(), NESTED).model_dump_json())
     fleet.liar.uplink.send('{"payloadType":"x","payload":"é","signatures":[]}')

@@ -7,7 +7,7 @@ from typing import Any
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat, Control
-from node_agent.wire.event import Event, EventBody, Marked
+from node_agent.wire.event import Event, EventBody, Events, Marked
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.heartbeat import Ask, Heartbeat
 from node_agent.wire.identity import AttemptId
@@ -243,15 +243,9 @@ class Puppet:
 
     def say(self, identity: AttemptId, body: EventBody, key: SigningKey | None = None) -> None:
         seq = self.events[str(identity)] = self.events.get(str(identity), 0) + 1
-        event = Event(
-            fleet=FLEET,
-            node=self.tag,
-            identity=identity,
-            seq=seq,
-            wall_ms=self.desk.clock.wall_ms(),
-            body=body,
-        )
-        self.uplink.send(event.signed(key or self.key).model_dump_json())
+        event = Event(identity=identity, seq=seq, wall_ms=self.desk.clock.wall_ms(), body=body)
+        told = Events(fleet=FLEET, node=self.tag, events=(event,))
+        self.uplink.send(told.signed(key or self.key).model_dump_json())
 
     def start(self, order: Order) -> None:
         for mark in (Mark.ACCEPTED, Mark.PREPARED, Mark.SPAWNED):
