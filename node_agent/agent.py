@@ -98,6 +98,7 @@ class NodeAgent:
             workspaces=w.workspaces,
             depot=w.depot,
             runtimes=w.runtimes,
+            gateways=w.gateways,
             uplink=w.uplink,
             deliver=self.outbox.deliver,
             clock=w.clock,

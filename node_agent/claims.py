@@ -13,7 +13,7 @@ from node_agent.wire.clock import FleetTime
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Enforcement, Isolation
-from node_agent.wire.receipt import Blob, Claims, Enforced, GateResult, Usage
+from node_agent.wire.receipt import Blob, Claims, Enforced, GateResult, ModelCalls, Usage
 from node_agent.wire.signing import PublicKey
 
 MAX_NAMES, MAX_NAMES_BYTES = 500, 24_000
@@ -74,6 +74,8 @@ def claims_of(node: Self, order: Order, entry: Entry, prompt_digest: str, now: N
         exit_code=exited.get("code"),
         signal=exited.get("signal"),
         usage=usage_from_json(exited.get("usage"), Mark.SPAWNED in data),
+        claimed=_claimed(exited.get("claimed")),
+        calls=_calls(exited.get("calls")),
         session=exited.get("session"),
         tool_calls=dict(exited.get("tools", {})),
         gates=tuple(gate_from_json(one) for one in data.get(Mark.GATED, {}).get("gates", ())),
@@ -128,6 +130,14 @@ def usage_from_json(raw: Data | None, spawned: bool) -> Usage:
     if raw is None:
         return Usage() if spawned else NOTHING_SPENT
     return Usage.model_validate(dict(raw), strict=False)
+
+
+def _claimed(raw: Data | None) -> Usage | None:
+    return None if raw is None else Usage.model_validate(dict(raw), strict=False)
+
+
+def _calls(raw: Data | None) -> ModelCalls | None:
+    return None if raw is None else ModelCalls.model_validate(dict(raw))
 
 
 def gate_from_json(raw: Data) -> GateResult:

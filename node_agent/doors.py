@@ -34,6 +34,45 @@ class ModelCount:
     limit: str = ""
     words: str = ""
     unpriced: str = ""
+    ended: bool = False
+    """It came to its regular end: nothing is missing."""
+
+    def over(self, claim: Usage) -> Usage:
+        """What is booked: our tokens; our price, or the runtime's where we have none."""
+        paid = claim if self.usage.cost_usd is None else self.usage
+        return claim.model_copy(
+            update={
+                "input_tokens": self.usage.input_tokens,
+                "cached_tokens": self.usage.cached_tokens,
+                "output_tokens": self.usage.output_tokens,
+                "cost_usd": paid.cost_usd,
+                "cost_source": paid.cost_source,
+            }
+        )
+
+    def findings(self, claim: Usage) -> tuple[str, ...]:
+        """What a person should know of it: a claim that differs, and what could not be counted."""
+        counted, calls = _words(self.usage), self.calls
+        told = [
+            (bool(self.limit), f"the model gateway refused {calls.refused} calls: {self.words}"),
+            (
+                calls.unread > 0,
+                f"{calls.unread} answers did not tell their tokens to the end: the count is too low",
+            ),
+            (
+                bool(self.unpriced),
+                f"no price is known for the model {self.unpriced}: write one into prices.json of the node",
+            ),
+            (
+                _words(claim) not in (counted, _words(Usage())),
+                f"the runtime tells of {_words(claim)} tokens, the model gateway counted {counted}",
+            ),
+        ]
+        return tuple(text for holds, text in told if holds)
+
+
+def _words(usage: Usage) -> str:
+    return f"{usage.input_tokens} in, {usage.cached_tokens} from cache, {usage.output_tokens} out"
 
 
 class Gateways(Protocol):

@@ -16,6 +16,10 @@ SETUP, WORK, GATES = "set-up", "work", "gates"
 OUT, ERR, SETUP_LOG, GATES_LOG = "out", "err", "setup", "gates.log"
 STREAMS = (OUT, ERR, SETUP_LOG, GATES_LOG)
 """Outputs in an attempt's folder, by the names under which the depot gets them."""
+SHOWN = ".shown"
+"""Behind an output's name: its copy without the values of secrets, which is what the depot gets."""
+KEPT = (*STREAMS, *(name + SHOWN for name in STREAMS))
+"""What is deleted once it is acknowledged."""
 RUN, DEPTH = "PANCODE_RUN", "PANCODE_DEPTH"
 """Variables of every phase; a value from elsewhere never takes their place."""
 STDIN = ".task"

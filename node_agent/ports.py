@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from node_agent.ceiling import Ceiling
+from node_agent.doors import Door
 from node_agent.records import Entry, NodeState, Note
 from node_agent.spool import Look, Plan
 from node_agent.wire.failure import FailureKind
@@ -372,8 +373,10 @@ class Reader(Protocol):
 class Runtimes(Protocol):
     """The programs that run agents. Pure; StepFailed(RUNTIME_MISSING) for one that is not there."""
 
-    def launch(self, order: Order, work: Path, home: Path, guide: str = "") -> Launch:
-        """How to start it. `guide`: what the repository says to agents."""
+    def launch(
+        self, order: Order, work: Path, home: Path, guide: str = "", door: Door | None = None
+    ) -> Launch:
+        """How to start it. `guide`: what the repository says to agents; `door`: of its model gateway."""
 
     def reader(self, order: Order) -> Reader:
         """A fresh reader of its output."""

@@ -34,6 +34,7 @@ class StopKind(StrEnum):
     DRAIN = "drain"
     TOKENS = "tokens"
     USD = "usd"
+    GATEWAY = "gateway"
 
 
 @dataclass(frozen=True, slots=True)

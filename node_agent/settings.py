@@ -39,6 +39,8 @@ class Settings(WireModel):
     """Bytes of free disk below which no order is accepted."""
     path: str | None = None
     """PATH of agents and probes; None: the node agent's own with the usual folders of a user."""
+    gateway: bool = True
+    """Model calls made with a vendor's key go through a gateway of ours that holds the key and counts."""
     warm: bool = True
     """Fork shims from a template that stays while there is work."""
 
@@ -69,6 +71,11 @@ class Home:
     def secrets(self) -> Path:
         """The owner's file: values by name, for the secrets and variables that orders name."""
         return self.root / "secrets.json"
+
+    @property
+    def prices(self) -> Path:
+        """The owner's file: what tokens of a model cost, where no public list counts."""
+        return self.root / "prices.json"
 
     @property
     def journal(self) -> Path:
@@ -123,20 +130,23 @@ class Home:
             create_exclusive(self.key, fresh.text().encode() + b"\n")
         return self.read_key().public
 
+    def read_prices(self) -> dict[str, str]:
+        """The owner's prices by model, in words; none when there is no such file. SettingsError."""
+        try:
+            raw = json.loads(self.prices.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as exc:
+            raise SettingsError(f"{self.prices} cannot be read: {exc}") from exc
+        if not isinstance(raw, dict) or not all(isinstance(words, str) for words in raw.values()):
+            raise SettingsError(f'{self.prices} is not a JSON object such as {{"model": "2 0.2 2.5 10"}}')
+        return raw
+
     def make_folders(self) -> None:
         """Everything that the node agent writes to."""
         for name in ("run", "journal", "work", "mirrors", "cache", "log", "s"):
             (self.root / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             make_folder(self.root / name)
-
-    def read_secrets(self) -> dict[str, str]:
-        """The owner's values by name; none when there is no such file, or it is not what it should be."""
-        try:
-            raw = json.loads(self.secrets.read_bytes())
-        except (OSError, ValueError):
-            return {}
-        whole = isinstance(raw, dict) and all(isinstance(value, str) for value in raw.values())
-        return raw if whole else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from node_agent.doors import ModelCount
 from node_agent.ports import Told
 from node_agent.records import StopKind, StopNote
 from node_agent.spool import EndedBy, ExitRecord, PhaseEnd, StepKind, StepRecord, Vanished
@@ -39,7 +40,10 @@ _STOPPED = {
     StopKind.DRAIN: FailureKind.DRAINED,
     StopKind.TOKENS: FailureKind.TOKEN_LIMIT,
     StopKind.USD: FailureKind.USD_LIMIT,
+    StopKind.GATEWAY: FailureKind.NODE_INTERNAL,
 }
+_REFUSED = {"tokens": FailureKind.TOKEN_LIMIT, "usd": FailureKind.USD_LIMIT}
+GATEWAY_GONE = "the model gateway of this run is gone; it is not started again under a running agent"
 _LIMITS = {
     EndedBy.WALL: (FailureKind.WALL_LIMIT, "it ran for longer than its limit"),
     EndedBy.IDLE: (FailureKind.IDLE_LIMIT, "it wrote nothing for longer than its limit"),
@@ -55,6 +59,15 @@ def over_limit(limits: Limits, usage: Usage) -> StopNote | None:
     if limits.usd is not None and usage.cost_usd is not None and usage.cost_usd > limits.usd:
         return StopNote(StopKind.USD, f"${usage.cost_usd}, the limit is ${limits.usd}")
     return None
+
+
+def gateway_fault(fault: Fault | None, told: Told | None, count: ModelCount | None) -> Fault | None:
+    """Whose end it was when an agent failed for want of its model: of a limit of ours, or of our gateway."""
+    if told is None or told.failure is None or fault != Fault(told.failure, told.reason):
+        return fault
+    if count is not None and count.limit in _REFUSED:
+        return Fault(_REFUSED[count.limit], count.words)
+    return fault if count is None or count.ended else Fault(FailureKind.NODE_INTERNAL, GATEWAY_GONE)
 
 
 def stop_fault(stop: StopNote) -> Fault:

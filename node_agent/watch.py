@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from node_agent.doors import ModelCount
 from node_agent.ports import ProcessEnd, Reader, Runner, Spent, Told
 
 CHUNK = 1 << 20
@@ -17,6 +19,8 @@ class Watch:
     def __init__(self, reader: Reader, path: Path) -> None:
         self._reader, self._path = reader, path
         self.offset = 0
+        self.count: ModelCount | None = None
+        """Of the model gateway: what it counted goes before what the runtime tells."""
         self.asked_to_stop = False
         self.told_ms: int | None = None
         self._told: tuple[Spent, int] | None = None
@@ -33,7 +37,8 @@ class Watch:
 
     @property
     def spent(self) -> Spent:
-        return self._reader.spent()
+        told = self._reader.spent()
+        return told if self.count is None else replace(told, usage=self.count.over(told.usage))
 
     def is_news(self, now_ms: int, every_ms: int) -> bool:
         """Whether progress should be told now; if so it counts as told."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,16 +14,21 @@ from node_agent.agent import NodeAgent
 from node_agent.bus import RedisUplink
 from node_agent.claims import Self
 from node_agent.discovery import Machine, search_path
+from node_agent.doors import Gateways, NoGateways
 from node_agent.fleettime import FleetClock
 from node_agent.follow import Follower
+from node_agent.gateway.opening import GatewayProcesses
 from node_agent.journal import Journal
 from node_agent.launching import NodeRuntimes, Surroundings
 from node_agent.ports import Uplink
+from node_agent.procedure.desk import order_in
 from node_agent.publish import Speaker
+from node_agent.redacting import RedactingDepot
 from node_agent.runner import Runner
 from node_agent.settings import Home, LinkFile, Settings, SettingsError, current_link
 from node_agent.shelf import FileShelf
 from node_agent.tempo import Tempo
+from node_agent.vault import Vault
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
@@ -70,6 +74,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
             f"{home.settings} is for node {settings.tag}, the key here is of {key.public.tag}"
         )
     home.make_folders()
+    vault = Vault(home.secrets, os.environ, clock)
     tempo = Tempo().scaled(settings.time_factor)
     node = Self(settings.fleet, settings.name, version(), key.public)
     fleet = FleetClock(0, ids.token(8))
@@ -77,11 +82,17 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
     groups = scopes.here(settings.fleet, os.environ, clock)
     runner = Runner(sys.executable, Path(shim.__file__), clock, settings.warm, groups)
     machine = Machine(
-        home.root, path, clock, settings.disk_reserve, lambda: _values(home), lambda: _scope_trouble(groups)
+        home.root,
+        path,
+        clock,
+        settings.disk_reserve,
+        vault.values,
+        lambda: (*_scope_trouble(groups), *vault.problems()),
     )
     depot = DepotClient(Door(lambda: _depot_end(home), _Sign(node, key)))
-    around = Surroundings(path, sys.executable, lambda: _values(home), machine.version)
+    runtimes = NodeRuntimes(_around(path, vault, machine, settings.name))
     journal = Journal(FileShelf(home.journal), Speaker(node, key, clock, fleet), clock)
+    shown = RedactingDepot(depot, lambda identity: runtimes.hidden(order_in(journal.order(identity))))
     world = World(
         node=node,
         key=key,
@@ -89,8 +100,9 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
         journal=journal,
         runner=runner,
         workspaces=Workspaces(home.root, depot, settings.disk_reserve, machine_name()),
-        depot=depot,
-        runtimes=NodeRuntimes(around),
+        depot=shown,
+        runtimes=runtimes,
+        gateways=_gateways(home, settings, vault, ids),
         uplink=uplink or _redis(home, settings, clock, ids),
         facts=machine,
         fleet=fleet,
@@ -99,7 +111,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
         tempo=tempo,
         slots=settings.slots,
     )
-    return Parts(world, runner, Follower(journal, depot))
+    return Parts(world, runner, Follower(journal, shown))
 
 
 def agent_of(parts: Parts) -> NodeAgent:
@@ -147,6 +159,19 @@ def _scope_trouble(groups: scopes.Scopes | None) -> tuple[Problem, ...]:
     return (Problem(what=trouble, fix=scopes.FIX),) if trouble else ()
 
 
-def _values(home: Home) -> Mapping[str, str]:
-    """What an order may name: the node agent's own environment, and the owner's file before it."""
-    return {**os.environ, **home.read_secrets()}
+def _around(path: str, vault: Vault, machine: Machine, node: str) -> Surroundings:
+    return Surroundings(
+        path=path,
+        python=sys.executable,
+        values=vault.values,
+        version=machine.version,
+        owned=vault.owned,
+        why_missing=vault.why_missing,
+        node=node,
+    )
+
+
+def _gateways(home: Home, settings: Settings, vault: Vault, ids: Ids) -> Gateways:
+    if not settings.gateway:
+        return NoGateways()
+    return GatewayProcesses(sys.executable, ids, vault.values, home.read_prices)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from node_agent.claims import Self
+from node_agent.doors import Gateways
 from node_agent.fleettime import FleetClock
 from node_agent.ports import DepotLink, Facts, Journal, Runner, Runtimes, Uplink, Workspaces
 from node_agent.tempo import Tempo
@@ -26,6 +27,7 @@ class World:
     workspaces: Workspaces
     depot: DepotLink
     runtimes: Runtimes
+    gateways: Gateways
     uplink: Uplink
     facts: Facts
     fleet: FleetClock

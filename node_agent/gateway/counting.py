@@ -23,7 +23,7 @@ class Count:
     """All model calls of one run so far.
 
     `unread`: answers that did not tell their tokens to the end, so that the sums are too low. `usd` None:
-    some answer had no price. `limit`: which limit refused a call; the first of `words` says so.
+    some answer had no price. `limit`: which limit refused a call, in `words`. `ended`: regularly.
     """
 
     requests: int = 0
@@ -35,6 +35,7 @@ class Count:
     unpriced: str = ""
     limit: str = ""
     words: str = ""
+    ended: bool = False
 
     def answered(self, reading: Reading, price: Price | None, model: str) -> Count:
         """After an answer that the server gave for money."""

@@ -8,7 +8,6 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from node_agent.gateway.prices import price_of
 from node_agent.gateway.spec import Spec
 from node_agent.ports import StepFailed
 from node_agent.runtimes.vendors import Way, way_of
+from node_agent.settings import SettingsError
 from node_agent.wire.clock import Ids
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import Order
@@ -32,8 +32,10 @@ SPARE_S = 600.0
 """Beyond the wall limit: the graces of a stop, a slow machine."""
 TOKEN_BYTES = 16
 BACKLOG = 128
+FIRST_FD = 3
 _TLS = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """The node's own variables that a gateway needs, to know its certificates by."""
+_DEFAULTS = tuple(n for n in signal.valid_signals() if n not in (signal.SIGKILL, signal.SIGSTOP))
 
 
 class GatewayProcesses:
@@ -50,7 +52,7 @@ class GatewayProcesses:
         prices: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._python, self._ids, self._values, self._prices = python, ids, values, prices
-        self._mine: dict[Path, subprocess.Popen[bytes]] = {}
+        self._mine: dict[Path, int] = {}  # pids of our children
         self._lock = threading.Lock()
 
     def open(self, order: Order, folder: Path) -> Door | None:
@@ -87,10 +89,8 @@ class GatewayProcesses:
         found = places.running(folder)
         with self._lock:
             child = self._mine.get(folder)
-        if found is not None or child is None or child.poll() is not None:
-            return found
-        seen = process.stat(child.pid)  # it has not said yet who it is
-        return None if seen is None else (child.pid, seen.start)
+        seen = process.stat(child) if child and found is None else None  # it has not said yet who it is
+        return found if seen is None or seen.gone else (seen.pid, seen.start)
 
     def _start(self, order: Order, folder: Path, way: Way, door: Door, values: Mapping[str, str]) -> Door:
         make_folder(folder / places.FOLDER)
@@ -102,10 +102,18 @@ class GatewayProcesses:
             places.write_door(folder, door.port, door.token)
             spec = self._spec(order, folder, way, door)
             env = {"LANG": "C.UTF-8", **{name: values[name] for name in _TLS if name in values}}
-            child = self._spawn(env, (tcp, unix), log.fileno())
-            with self._lock:
-                self._mine[folder] = child
-            _tell(child, spec.to_json())
+            told, pipe = os.pipe()
+            try:
+                child = self._spawn(env, (told, log.fileno(), tcp.fileno(), unix.fileno()))
+            except OSError:
+                os.close(pipe)
+                raise
+            finally:
+                os.close(told)
+        with self._lock:
+            self._mine[folder] = child
+        with contextlib.suppress(BrokenPipeError), open(pipe, "wb") as file:  # one that died is found out
+            file.write(spec.to_json())
         return door
 
     def _spec(self, order: Order, folder: Path, way: Way, door: Door) -> Spec:
@@ -113,7 +121,7 @@ class GatewayProcesses:
             prices = dict(self._prices())
             for words in prices.values():
                 price_of(words)
-        except ValueError as exc:
+        except (ValueError, SettingsError) as exc:
             raise StepFailed(FailureKind.NODE_INTERNAL, f"prices.json of this node: {exc}") from exc
         limits = order.limits
         return Spec(
@@ -131,27 +139,35 @@ class GatewayProcesses:
             life_s=limits.wall_ms / 1000 + SPARE_S,
         )
 
-    def _spawn(
-        self, env: dict[str, str], sockets: tuple[socket.socket, ...], log: int
-    ) -> subprocess.Popen[bytes]:
+    def _spawn(self, env: dict[str, str], files: tuple[int, int, int, int]) -> int:
         """The sockets listen already: whoever calls before it is up waits, and we need not."""
         self._reap()
-        at = [sock.fileno() for sock in sockets]
+        told, log, *sockets = files
+        at = range(FIRST_FD, FIRST_FD + len(sockets))
         argv = [self._python, "-I", "-S", program.__file__, *map(str, at)]
-        return subprocess.Popen(
-            argv, env=env, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd="/",
-            pass_fds=at, start_new_session=True,
-        )  # fmt: skip
+        pairs = [(told, 0), (log, 1), (log, 2), *zip(sockets, at, strict=True)]
+        return os.posix_spawn(
+            argv[0], argv, env, file_actions=_moves(pairs), setsigmask=(), setsigdef=_DEFAULTS
+        )
 
     def _reap(self) -> None:
         with self._lock:
-            self._mine = {at: child for at, child in self._mine.items() if child.poll() is None}
+            self._mine = {at: child for at, child in self._mine.items() if not _reaped(child)}
 
 
-def _tell(child: subprocess.Popen[bytes], told: bytes) -> None:
-    if child.stdin is not None:
-        with contextlib.closing(child.stdin) as pipe:
-            pipe.write(told)
+def _moves(pairs: list[tuple[int, int]]) -> list[tuple[int, ...]]:
+    """By way of numbers above all of them, so that no file is lost under another's."""
+    above = max(max(pair) for pair in pairs) + 1
+    there = [(os.POSIX_SPAWN_DUP2, fd, above + to) for fd, to in pairs]
+    back = [(os.POSIX_SPAWN_DUP2, above + to, to) for _, to in pairs]
+    return [*there, *back, *((os.POSIX_SPAWN_CLOSE, above + to) for _, to in pairs)]
+
+
+def _reaped(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
 
 
 def _told(count: Count) -> ModelCount:
@@ -168,6 +184,7 @@ def _told(count: Count) -> ModelCount:
         count.limit,
         count.words,
         count.unpriced,
+        count.ended,
     )
 
 

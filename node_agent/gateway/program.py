@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 if not __package__:
@@ -66,7 +67,7 @@ async def run(spec: Spec, sockets: list[socket.socket]) -> None:
             await asyncio.wait_for(ended.wait(), LOOK_S)
     await gateway.close()
     if is_own(attempt):
-        save(attempt, gateway.count)
+        save(attempt, replace(gateway.count, ended=True))
 
 
 def save(attempt: Path, count: Count) -> None:
@@ -83,9 +84,18 @@ def hide() -> None:
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def detach() -> None:
+    """A session of our own, and no files but those that were meant for us."""
+    os.umask(0o077)
+    os.chdir("/")
+    if os.getpgid(0) != os.getpid():
+        os.setsid()
+
+
 def main(argv: list[str]) -> int:
     """Its exit status: 65 for a spec that is none."""
     hide()
+    detach()
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(ignored, signal.SIG_IGN)
     sockets = [socket.socket(fileno=int(word)) for word in argv[1:]]

@@ -138,7 +138,8 @@ class Gateway:
             return await self._pass_on(client, await self._ask(ask), None)
         limit, words = self._caps.reached(self.count)
         if limit:
-            self._note(limit=self.count.limit or limit)
+            if not self.count.limit:
+                self._note(limit=limit, words=words)
             raise NotAllowed(words)
         self._note(requests=self.count.requests + 1)
         cut = self._last if self._storm.is_cut(_now()) else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.ceiling import Ceiling
+from node_agent.doors import Door
 from node_agent.memory.host import MemoryHost
 from node_agent.ports import (
     Launch,
@@ -66,7 +67,9 @@ class LineReader:
 class MemoryRuntimes:
     """The Runtimes port with one runtime that prints what a LineReader reads."""
 
-    def launch(self, order: Order, work: Path, home: Path, guide: str = "") -> Launch:
+    def launch(
+        self, order: Order, work: Path, home: Path, guide: str = "", door: Door | None = None
+    ) -> Launch:
         argv, env = ("double", order.task or "-"), {"HOME": str(home)}
         return Launch(argv, env, stdin=order.task.encode(), prompt=order.agent.prompt + guide)
 

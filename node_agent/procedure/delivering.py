@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 from node_agent.claims import Now, claims_of
-from node_agent.plans import STREAMS
+from node_agent.plans import KEPT, STREAMS
 from node_agent.ports import StepFailed
 from node_agent.procedure.closing import salvaged
 from node_agent.procedure.desk import Case, Finished, Progressed, Turn, Wait
@@ -95,10 +95,11 @@ def clean_up(case: Case) -> Turn:
     if entry.mark is not Mark.ACKNOWLEDGED or why:  # who acknowledged it has closed its job, but an orphan's
         ok = entry.mark is not Mark.REFUSED
         desk.uplink.settle_job(keys.job_id(desk.node.tag, case.identity), ok, why)
+    desk.gateways.close(case.folder)
     for phase in case.phases:
         desk.runner.forget(phase)
     if entry.mark is not Mark.REJECTED:
         desk.workspaces.remove(case.identity, case.order.workspace)
-        desk.journal.drop(case.identity, STREAMS)
+        desk.journal.drop(case.identity, KEPT)
     desk.journal.write(case.identity, Note(cleaned=True))
     return Finished()

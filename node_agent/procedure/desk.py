@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.claims import Self
+from node_agent.doors import Gateways
 from node_agent.plans import GATES, SETUP, WORK, time_left
 from node_agent.ports import DepotLink, Journal, Runner, Runtimes, Stamp, Uplink, Workspaces
 from node_agent.records import Data, Entry, Note, StopKind, StopNote
@@ -57,6 +58,7 @@ class Desk:
     workspaces: Workspaces
     depot: DepotLink
     runtimes: Runtimes
+    gateways: Gateways
     uplink: Uplink
     deliver: Callable[[str], None]
     """Sends a receipt, behind all events that are due. LinkDown."""
@@ -70,9 +72,8 @@ class Case:
     """One attempt on the desk: its order, read once, and what is known of it in memory only."""
 
     def __init__(self, desk: Desk, identity: AttemptId) -> None:
-        envelope = parse_envelope(desk.journal.order(identity))
         self.desk, self.identity = desk, identity
-        self.order = parse_message(Order, envelope.body())  # its signature was checked when it was accepted
+        self.order = order_in(desk.journal.order(identity))
         self.watch: Watch | None = None
         self.sent_ms: int | None = None
         """When the receipt went out last, and how long to wait for its answer."""
@@ -110,6 +111,11 @@ class Case:
         """The phases before the gates, in order; set-up is none when there is none, or none is needed."""
         restored = self.entry.data.get(Mark.PREPARED, {}).get("restored", False)
         return (self.setup, self.work) if self.order.setup and not restored else (self.work,)
+
+    @property
+    def has_gateway(self) -> bool:
+        """Whether its model calls go through one of ours."""
+        return bool(self.entry.data.get(Mark.PREPARED, {}).get("gateway"))
 
     @property
     def phases(self) -> tuple[Path, ...]:
@@ -177,10 +183,18 @@ class Case:
         return digest_of(self.order.agent.prompt) if given is None else str(given)
 
 
+_OF_ITS_OWN = (StopKind.TOKENS, StopKind.USD, StopKind.GATEWAY)
+
+
+def order_in(envelope: str) -> Order:
+    """As the journal keeps it: its signature was checked when it was accepted."""
+    return parse_message(Order, parse_envelope(envelope).body())
+
+
 def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def is_interrupt(stop: StopNote | None) -> bool:
-    """Whether somebody wants this attempt's end (and not one of its own limits)."""
-    return stop is not None and stop.kind not in (StopKind.TOKENS, StopKind.USD)
+    """Whether somebody wants this attempt's end (and not its own limits, or a fault)."""
+    return stop is not None and stop.kind not in _OF_ITS_OWN

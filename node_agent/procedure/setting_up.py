@@ -7,7 +7,7 @@ from typing import Any, assert_never
 from node_agent.claims import NOTHING_SPENT, usage_to_json
 from node_agent.ports import StepFailed
 from node_agent.procedure.desk import Case, Progressed, Turn, Wait
-from node_agent.procedure.starting import runner_fault
+from node_agent.procedure.starting import reopen, runner_fault
 from node_agent.procedure.working import end_process, follow
 from node_agent.records import Note
 from node_agent.spool import Ended, ExitRecord, NotStarted, RunnerError, Running, Vanished
@@ -74,9 +74,12 @@ def _start_agent(case: Case) -> Turn:
         plan = case.desk.runner.shorten(case.work, left)
         if plan is None:
             return _never_ran(case, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
+        reopen(case)
         case.desk.runner.start(case.work, plan)
     except RunnerError as failed:
         return _withhold(case, runner_fault(failed))
+    except StepFailed as failed:
+        return _withhold(case, Fault(failed.kind, str(failed)))
     return Progressed()
 
 

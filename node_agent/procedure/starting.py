@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from node_agent.doors import Door
 from node_agent.plans import SETUP_LOG, STDIN, setup_plan, work_plan
 from node_agent.ports import Guide, Launch, LinkDown, PutBack, StepFailed
 from node_agent.procedure.desk import Case, Progressed, Turn, Wait, digest_of
@@ -21,7 +22,7 @@ def prepare(case: Case) -> Turn:
     if held is not None:
         return held
     try:
-        plan, launch, findings = _lay_out(case)
+        plan, launch, findings, door = _lay_out(case)
         case.desk.runner.prepare(case.work, plan)
         ready, baseline = _set_up(case, plan)
     except LinkDown:
@@ -37,6 +38,7 @@ def prepare(case: Case) -> Turn:
         "enforced": enforced,
         "version": launch.version,
         "prompt": digest_of(launch.prompt),
+        "gateway": door is not None,
         "cache": ready.key,
         "restored": ready.restored,
         "findings": [*findings, *ready.findings],
@@ -67,10 +69,19 @@ def spawn(case: Case) -> Turn:
         if plan is None:
             return case.mark(Mark.EXITED, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
         try:
+            reopen(case)
             runner.start(first, plan)
         except RunnerError as failed:
             return _not_spawned(case, failed)
+        except StepFailed as failed:
+            return case.mark(Mark.EXITED, Fault(failed.kind, str(failed)))
     return case.mark(Mark.SPAWNED, None)
+
+
+def reopen(case: Case) -> None:
+    """Its gateway, should it have died before the agent's start. StepFailed."""
+    if case.has_gateway:
+        case.desk.gateways.open(case.order, case.folder)
 
 
 def unstarted(case: Case, after_wait: bool = False) -> Turn | None:
@@ -102,17 +113,18 @@ def _withdraw(case: Case, word: EventBody, why: str) -> Turn:
     return Progressed()
 
 
-def _lay_out(case: Case) -> tuple[Plan, Launch, tuple[str, ...]]:
+def _lay_out(case: Case) -> tuple[Plan, Launch, tuple[str, ...], Door | None]:
     desk, order = case.desk, case.order
     work = desk.workspaces.prepare(case.identity, order.workspace)
     home = desk.workspaces.home(case.identity, {})
     guide = desk.workspaces.guide(case.identity, order.workspace) or Guide("")
-    launch = desk.runtimes.launch(order, work, home, guide.text)
+    door = desk.gateways.open(order, case.folder)
+    launch = desk.runtimes.launch(order, work, home, guide.text, door)
     stdin = {} if launch.stdin is None else {STDIN: launch.stdin}
     desk.workspaces.home(case.identity, {**launch.files, **stdin})
     planned = desk.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
     plan = planned or work_plan(order, launch, work, home, case.folder, desk.tempo)
-    return plan, launch, guide.findings
+    return plan, launch, guide.findings, door
 
 
 def _not_spawned(case: Case, failed: RunnerError) -> Turn:

@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from node_agent.claims import NOTHING_SPENT, clipped, usage_to_json
+from node_agent.doors import ModelCount
 from node_agent.plans import OUT
 from node_agent.ports import DiskFull, ProcessEnd, Told
 from node_agent.procedure.desk import Case, Turn, Wait
-from node_agent.records import Note
+from node_agent.records import Note, StopKind, StopNote
 from node_agent.spool import Ended, ExitRecord, NotStarted, Running, StepKind, StepRecord, Vanished
-from node_agent.verdict import Fault, over_limit, vanished_fault, work_fault
+from node_agent.verdict import (
+    GATEWAY_GONE,
+    Fault,
+    gateway_fault,
+    over_limit,
+    vanished_fault,
+    work_fault,
+)
 from node_agent.watch import Watch
 from node_agent.wire.event import Interrupting, Progress
 from node_agent.wire.failure import FailureKind
@@ -59,7 +67,7 @@ def _running(case: Case) -> Turn:
     done = watch.pull(desk.runner)
     entry = case.entry
     if entry.stop is None:
-        stop = over_limit(case.order.limits, watch.spent.usage)
+        stop = _gateway_gone(case, watch) or over_limit(case.order.limits, watch.spent.usage)
         if stop is not None:
             note = Note(stop=stop, say=(Interrupting(reason=stop.reason),))
             entry = desk.journal.write(case.identity, note)
@@ -68,6 +76,24 @@ def _running(case: Case) -> Turn:
     if watch.is_news(desk.clock.mono_ms(), desk.tempo.progress_ms):
         _tell_progress(case, watch)
     return Wait("running", desk.tempo.look_ms if done else 1, case.work)
+
+
+def _gateway_gone(case: Case, watch: Watch) -> StopNote | None:
+    """Take its count; a run whose gateway is gone cannot go on, and nobody starts another for it."""
+    if not case.has_gateway:
+        return None
+    watch.count = case.desk.gateways.count(case.folder)
+    if case.desk.gateways.is_alive(case.folder) or (watch.count is not None and watch.count.ended):
+        return None  # it ends with the work's shim, and we have not looked at that since
+    return StopNote(StopKind.GATEWAY, GATEWAY_GONE)
+
+
+def _last_count(case: Case) -> ModelCount | None:
+    """The agent is gone: what its gateway has counted is all there is."""
+    if not case.has_gateway:
+        return None
+    case.desk.gateways.close(case.folder)
+    return case.desk.gateways.count(case.folder)
 
 
 def _tell_progress(case: Case, watch: Watch) -> None:
@@ -87,7 +113,8 @@ def _ended(case: Case, record: ExitRecord) -> Turn:
     agent = next((step for step in record.steps if step.kind is StepKind.AGENT), None)
     ran = agent is not None and agent.exec_error is None
     told = watch_of(case).finish(case.desk.runner, _end_of(agent)) if agent is not None and ran else None
-    fault = work_fault(record, told, case.entry.stop)
+    count = _last_count(case)
+    fault = gateway_fault(work_fault(record, told, case.entry.stop), told, count)
     before = case.record(case.setup) if case.order.setup else None
     data: dict[str, Any] = {"began": (before or record).began_wall_ms, "ended": record.ended_wall_ms}
     if agent is not None:
@@ -95,19 +122,24 @@ def _ended(case: Case, record: ExitRecord) -> Turn:
     swept = record.swept + (before.swept if before is not None else 0)
     if swept:
         data["findings"] = [f"{swept} processes were left behind and killed"]
-    return case.mark(Mark.EXITED, fault, _with_told(data, told, agent))
+    return case.mark(Mark.EXITED, fault, _with_told(data, told, agent, count))
 
 
 def _end_of(agent: StepRecord) -> ProcessEnd:
     return ProcessEnd(agent.exit_code, agent.signal, agent.ended_by.value)
 
 
-def _with_told(data: dict[str, Any], told: Told | None, agent: StepRecord | None) -> dict[str, Any]:
+def _with_told(
+    data: dict[str, Any], told: Told | None, agent: StepRecord | None, count: ModelCount | None
+) -> dict[str, Any]:
     if told is None:  # the agent never ran, so its cost is known
         return data | {"usage": usage_to_json(NOTHING_SPENT)}
     ms = agent.ended_mono_ms - agent.began_mono_ms if agent is not None else 0
-    usage = told.spent.usage.model_copy(update={"agent_ms": max(0, ms)})
-    findings, _ = clipped([*data.get("findings", ()), *told.findings])
+    claim = told.spent.usage.model_copy(update={"agent_ms": max(0, ms)})
+    usage, noted = (claim, ()) if count is None else (count.over(claim), count.findings(claim))
+    findings, _ = clipped([*data.get("findings", ()), *told.findings, *noted])
+    if count is not None:
+        data |= {"claimed": usage_to_json(claim), "calls": count.calls.model_dump(mode="json")}
     return data | {
         "answer": told.answer[-4000:],
         "session": told.session,
@@ -123,7 +155,7 @@ def _gone(case: Case, fault: Fault) -> Turn:
     swept = case.desk.runner.sweep(str(case.identity))
     told = watch_of(case).finish(case.desk.runner, _UNKNOWN_END)
     findings = [f"{swept} processes were left behind and killed"] if swept else []
-    return case.mark(Mark.EXITED, fault, _with_told({"findings": findings}, told, None))
+    return case.mark(Mark.EXITED, fault, _with_told({"findings": findings}, told, None, _last_count(case)))
 
 
 def _abandon(case: Case) -> Turn:

@@ -29,9 +29,8 @@ class Vendor:
         return frozenset({*(name for name, _ in self.keys), self.url, *self.logins})
 
 
-_OPENAI = Vendor(
-    (("OPENAI_API_KEY", "authorization"),), "OPENAI_BASE_URL", "https://api.openai.com/v1", "/v1"
-)
+OPENAI = "https://api.openai.com/v1"
+_OPENAI = Vendor((("OPENAI_API_KEY", "authorization"),), "OPENAI_BASE_URL", OPENAI, "/v1")
 VENDORS: Mapping[str, Vendor] = {
     "claude": Vendor(
         (("ANTHROPIC_API_KEY", "x-api-key"), ("ANTHROPIC_AUTH_TOKEN", "authorization")),
@@ -52,7 +51,7 @@ VENDORS: Mapping[str, Vendor] = {
         models=("gemini-*",),
     ),
     "copilot": Vendor(
-        (("COPILOT_PROVIDER_API_KEY", "authorization"),), "COPILOT_PROVIDER_BASE_URL", "", "/v1"
+        (("COPILOT_PROVIDER_API_KEY", "authorization"),), "COPILOT_PROVIDER_BASE_URL", OPENAI, "/v1"
     ),
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from node_agent.agent import NodeAgent
 from node_agent.claims import Self
+from node_agent.doors import NoGateways
 from node_agent.fleettime import FleetClock
 from node_agent.journal import Journal
 from node_agent.memory import (
@@ -93,6 +94,7 @@ class Machine:
             workspaces=behind(MemoryWorkspaces(self.host, self.link), "workspaces"),
             depot=behind(MemoryDepotLink(self.link, runner), "depot"),
             runtimes=MemoryRuntimes(),
+            gateways=NoGateways(),
             uplink=behind(self.redis.uplink(self.tag, SHAPES), "uplink"),
             facts=MemoryFacts(self.host),
             fleet=fleet,

@@ -93,7 +93,7 @@ class NodeWorld:
 
     def start(self) -> NodeAgent:
         """A node agent over what lies on disk."""
-        parts = build(self.home, SystemClock(), SystemIds(), self.uplink)
+        parts = self.built()
         drives: list[ThreadDrive] = []
 
         def threads(job: Any) -> ThreadDrive:
@@ -105,6 +105,10 @@ class NodeWorld:
         self.parts, self._worker = parts, Worker(agent, drives[0], parts.follower)
         self._agent_thread = self._spawn(self._worker.run)
         return agent
+
+    def built(self) -> Parts:
+        """What a start puts together."""
+        return build(self.home, SystemClock(), SystemIds(), self.uplink)
 
     def leave(self) -> None:
         """The node agent ends; what it started goes on."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from node_agent.agent import NodeAgent
 from node_agent.claims import Self
+from node_agent.doors import NoGateways
 from node_agent.fleettime import FleetClock
 from node_agent.journal import Journal
 from node_agent.memory import (
@@ -235,6 +236,7 @@ class Stage(Coordinator):
                 workspaces=behind(workspaces, "workspaces"),
                 depot=behind(MemoryDepotLink(self.depot, runner), "depot"),
                 runtimes=MemoryRuntimes(),
+                gateways=NoGateways(),
                 uplink=behind(self.uplink, "uplink"),
                 facts=MemoryFacts(self.host),
                 fleet=fleet,

@@ -72,14 +72,15 @@ def test_what_is_not_a_key_is_never_replaced(tmp_path: Path) -> None:
     assert home.key.read_text() == "precious"
 
 
-def test_secrets(tmp_path: Path) -> None:
+def test_prices(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    assert home.read_secrets() == {}
-    for bad in ("[]", "{", '{"A": 1}'):
-        home.secrets.write_text(bad)
-        assert home.read_secrets() == {}
-    home.secrets.write_text(json.dumps({"A": "x"}))
-    assert home.read_secrets() == {"A": "x"}
+    assert home.read_prices() == {}
+    for bad in ("[]", '{"m": 1}', "{"):
+        home.prices.write_text(bad)
+        with pytest.raises(SettingsError, match=r"prices\.json"):
+            home.read_prices()
+    home.prices.write_text(json.dumps({"m": "1 2 3 4"}))
+    assert home.read_prices() == {"m": "1 2 3 4"}
 
 
 def test_a_link_file_that_is_replaced_is_read_again(tmp_path: Path) -> None:

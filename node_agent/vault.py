@@ -1,0 +1,165 @@
+"""The node's values by name: its environment, and before it what `secrets.json` says or says where to find.
+
+A value there is a text, or an object with one of: `env` (a variable), `file` (a path), `command` (an argument
+list), `credential` (the name of one that systemd gives the node agent).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from node_agent.wire.clock import Clock
+from node_agent.wire.node import Problem
+
+FRESH_MS = 60_000
+"""So long a value from elsewhere is not asked for again: a command may be slow, or ask its own server."""
+COMMAND_S = 10
+MOST_BYTES = 1 << 20
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+FIX = 'mend secrets.json of this node: {"NAME": "value"} or {"NAME": {"file": "/path"}}'
+
+
+class NoValue(Exception):
+    """There is none; the message names the source and never a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the owner's file gave. `missing`: name to why, for a person."""
+
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    trouble: str = ""
+
+
+class Vault:
+    """Thread-safe. Reads the file when it has changed, and sources elsewhere once a minute at most."""
+
+    def __init__(self, path: Path, environ: Mapping[str, str], clock: Clock) -> None:
+        self._path, self._environ, self._clock = path, environ, clock
+        self._lock = threading.Lock()
+        self._seen: tuple[int, int, int] | None = None
+        self._found, self._due = Found(), 0
+
+    def values(self) -> Mapping[str, str]:
+        """Every name that has a value now."""
+        return {**self._environ, **self._look().values}
+
+    def owned(self) -> frozenset[str]:
+        """The names in the owner's file: all of their values are secrets."""
+        found = self._look()
+        return frozenset({*found.values, *found.missing})
+
+    def why_missing(self, name: str) -> str:
+        """Why a name of the owner's file has no value; empty for a name that is not there."""
+        return self._look().missing.get(name, "")
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the file or its sources."""
+        found = self._look()
+        told = [found.trouble] if found.trouble else []
+        told += [f"secret {name}: {why}" for name, why in found.missing.items()]
+        return tuple(Problem(what=what[:500], fix=FIX) for what in told)
+
+    def _look(self) -> Found:
+        with self._lock:
+            seen, now = self._state(), self._clock.mono_ms()
+            if seen != self._seen or (self._due and now >= self._due):
+                self._found, elsewhere = self._read(seen is not None)
+                self._seen, self._due = seen, now + FRESH_MS if elsewhere else 0
+            return self._found
+
+    def _state(self) -> tuple[int, int, int] | None:
+        try:
+            state = os.stat(self._path)
+        except OSError:
+            return None
+        return state.st_ino, state.st_mtime_ns, state.st_size
+
+    def _read(self, there: bool) -> tuple[Found, bool]:
+        """(what it gives, whether some of it comes from elsewhere)."""
+        if not there:
+            return Found(), False
+        try:
+            raw = json.loads(self._path.read_bytes())
+        except (OSError, ValueError) as exc:
+            return Found(trouble=f"{self._path} cannot be read: {type(exc).__name__}"), False
+        if not isinstance(raw, dict):
+            return Found(trouble=f"{self._path} is not a JSON object of names"), False
+        values, missing = {}, {}
+        for name, source in raw.items():
+            try:
+                values[name] = source if isinstance(source, str) else self._fetch(source)
+            except NoValue as exc:
+                missing[name] = str(exc)
+        return Found(values, missing), not all(isinstance(source, str) for source in raw.values())
+
+    def _fetch(self, source: object) -> str:
+        kinds: dict[str, Callable[[Any], str]] = {
+            "env": self._variable,
+            "file": _file,
+            "command": self._command,
+            "credential": self._credential,
+        }
+        if not isinstance(source, dict) or len(source) != 1 or not set(source) <= set(kinds):
+            raise NoValue(f"it is neither a text nor an object with one of {', '.join(kinds)}")
+        ((kind, where),) = source.items()
+        value = kinds[kind](where)
+        if not value or "\0" in value:
+            raise NoValue(f"its {kind} gives no text")
+        return value
+
+    def _variable(self, name: object) -> str:
+        if not isinstance(name, str) or name not in self._environ:
+            raise NoValue(f"the node agent has no variable {name!r}")
+        return self._environ[name]
+
+    def _credential(self, name: object) -> str:
+        folder = self._environ.get(CREDENTIALS)
+        if not folder:
+            raise NoValue("systemd gave the node agent no credentials (LoadCredential= in its unit)")
+        if not isinstance(name, str) or "/" in name or name in ("", ".", ".."):
+            raise NoValue(f"{name!r} is not the name of a credential")
+        return _file(f"{folder}/{name}")
+
+    def _command(self, argv: object) -> str:
+        """Its first words on stderr are not told: they might quote what it was to print."""
+        if not isinstance(argv, list) or not argv or not all(isinstance(word, str) and word for word in argv):
+            raise NoValue("its command is not a list of words")
+        try:
+            done = subprocess.run(
+                argv, env=dict(self._environ), stdin=subprocess.DEVNULL, capture_output=True,
+                timeout=COMMAND_S, check=False, cwd="/", start_new_session=True,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as exc:
+            raise NoValue(f"{argv[0]} took more than {COMMAND_S} s") from exc
+        except OSError as exc:
+            raise NoValue(f"{argv[0]} cannot be run: {exc.strerror}") from exc
+        if done.returncode:
+            raise NoValue(f"{argv[0]} ended with {done.returncode}")
+        return _text(done.stdout)
+
+
+def _file(path: object) -> str:
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise NoValue(f"{path!r} is not an absolute path")
+    try:
+        with open(path, "rb") as file:
+            return _text(file.read(MOST_BYTES))
+    except OSError as exc:
+        raise NoValue(f"{path} cannot be read: {exc.strerror}") from exc
+
+
+def _text(data: bytes) -> str:
+    """Without the line end that editors and commands put behind it."""
+    try:
+        return data.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as exc:
+        raise NoValue("it is not a text") from exc

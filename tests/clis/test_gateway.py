@@ -1,0 +1,148 @@
+"""The real programs behind a node's gateway: their tokens counted to the last, the key out of their reach.
+
+Takes about a minute in all: a whole node agent, and the real program once for each test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.ports import Launch, Runtimes
+from node_agent.wire.control import Stop
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.order import Order
+from node_agent.wire.policy import Safety
+from node_agent.wire.receipt import Claims
+from tests.clis.conftest import path_of
+from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, Cli
+from tests.fakemodel import FakeModel, preset
+from tests.integration.node.gateway_world import KEY, GatewayWorld
+from tests.integration.node.node_world import processes_of, until
+
+pytestmark = pytest.mark.slow
+
+EVERY = {cli.runtime: cli for cli in (CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE)}
+
+
+class Untitled:
+    """The launches of other runtimes, without the title that keeps opencode from asking for one."""
+
+    def __init__(self, plain: Runtimes) -> None:
+        self._plain, self.reader = plain, plain.reader
+
+    def launch(self, *given: Any) -> Launch:
+        launch = self._plain.launch(*given)
+        at = launch.argv.index("--title")
+        return replace(launch, argv=(*launch.argv[:at], *launch.argv[at + 2 :]))
+
+
+RUN = f"r-cli{os.getpid()}"
+"""No other test of this machine may sweep it away."""
+MakeWorld = Callable[[Cli, dict], GatewayWorld]
+
+
+@pytest.fixture
+def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
+    made: list[GatewayWorld] = []
+
+    def make(cli: Cli, script: dict) -> GatewayWorld:
+        model = FakeModel({**script, "api_key": KEY}).start()
+        world = GatewayWorld(tmp_path, model, cli.runtime, path_of(cli.runtime))
+        made.append(world)
+        world.begin()
+        return world
+
+    yield make
+    for world in made:
+        world.end()
+        world.model.stop()
+
+
+def order_of(world: GatewayWorld, cli: Cli, **limits: object) -> Order:
+    order = world.order("Say hello.", run=RUN, runtime=cli.runtime, model=cli.model, safety=Safety.AUTO_EDIT)
+    changed = order.limits.model_copy(update={"wall_ms": 60_000, "idle_ms": 60_000, **limits})
+    return order.model_copy(update={"limits": changed, "env": (), "secrets": ()})
+
+
+def served(model: FakeModel) -> tuple[int, int]:
+    """All that the server has answered with: input with what was cached, output."""
+    used = [entry["usage"] for entry in model.requests if "usage" in entry]
+    return sum(one["prompt"] for one in used), sum(one["output"] for one in used)
+
+
+def counted(claims: Claims) -> tuple[int, int]:
+    usage = claims.usage
+    return usage.input_tokens + usage.cached_tokens, usage.output_tokens
+
+
+@pytest.mark.parametrize("runtime", sorted(EVERY))
+def test_its_count_is_the_server_s_to_the_token(make_world: MakeWorld, runtime: str) -> None:
+    world = make_world(EVERY[runtime], preset("text"))
+    claims = world.run(order_of(world, EVERY[runtime]), 90)
+    assert (claims.outcome, claims.failure) == (Outcome.DONE, None), claims.reason
+    assert counted(claims) == served(world.model) and counted(claims)[1] > 0
+    assert claims.claimed is not None and claims.calls is not None
+    assert (claims.calls.failed, claims.calls.refused, claims.calls.unread) == (0, 0, 0), claims.findings
+    asked = [entry for entry in world.model.requests if "usage" in entry]
+    assert claims.calls.requests == len(asked)
+
+
+def test_the_title_that_opencode_asks_for_in_secret_is_counted(make_world: MakeWorld) -> None:
+    world = make_world(OPENCODE, preset("text"))
+    world.leave()
+    world.launched_by = Untitled
+    world.start()
+    claims = world.run(order_of(world, OPENCODE), 90)
+    assert claims.outcome is Outcome.DONE, claims.reason
+    assert claims.calls is not None and claims.claimed is not None
+    assert claims.calls.requests == 2 and counted(claims) == served(world.model)
+    assert claims.claimed.output_tokens < claims.usage.output_tokens
+    assert any("the model gateway counted" in finding for finding in claims.findings)
+
+
+@pytest.mark.parametrize("runtime", sorted(EVERY))
+def test_the_key_is_out_of_its_reach(make_world: MakeWorld, runtime: str) -> None:
+    world = make_world(EVERY[runtime], preset("stall"))
+    order = order_of(world, EVERY[runtime])
+    world.coordinator.push(order)
+    assert world.model.wait_until_asked(60)
+    seen = 0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            environ = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue
+        seen += b"PANCODE_ATTEMPT=" in environ and str(order.identity).encode() in environ
+        assert KEY.encode() not in environ, Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert seen and processes_of(order.identity)
+    for path in [one for one in world.home.root.rglob("*") if one.is_file()]:
+        assert path == world.home.secrets or KEY.encode() not in path.read_bytes(), path
+    world.coordinator.tell(Stop(identity=order.identity, reason="enough"))
+    claims = world.ended(order.identity, 60)
+    assert claims.outcome is Outcome.INTERRUPTED
+
+
+@pytest.mark.parametrize("runtime", sorted(EVERY))
+def test_a_loop_is_ended_at_its_limit(make_world: MakeWorld, runtime: str) -> None:
+    cli = EVERY[runtime]
+    world = make_world(cli, preset("loop"))
+    claims = world.run(order_of(world, cli, tokens=6_000), 90)
+    assert (claims.outcome, claims.failure) == (Outcome.BUDGET_EXCEEDED, FailureKind.TOKEN_LIMIT)
+    assert counted(claims) == served(world.model)
+    assert 6_000 <= claims.usage.input_tokens + claims.usage.output_tokens < 6_000 + 2 * 1_300
+    until(lambda: not processes_of(claims.identity))
+
+
+def test_a_price_of_the_owner_s_makes_the_cost_known(make_world: MakeWorld) -> None:
+    world = make_world(CODEX, preset("text"))
+    world.home.prices.write_text(json.dumps({CODEX.model: "1 0.1 2 10"}))
+    claims = world.run(order_of(world, CODEX), 90)
+    assert claims.usage.cost_source == "metered" and claims.usage.cost_usd
+    assert claims.claimed is not None and claims.claimed.cost_source == "unknown"

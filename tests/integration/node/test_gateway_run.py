@@ -1,0 +1,174 @@
+"""Runs whose model calls go through the node's gateway: real processes, a scripted model server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.gateway import places
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.order import Order
+from node_agent.wire.receipt import Claims
+from tests.fakemodel import FakeModel, preset
+from tests.integration.node.fake_claude import STARTER
+from tests.integration.node.gateway_world import KEY, GatewayWorld
+from tests.integration.node.node_world import until
+
+MODEL = "claude-sonnet-4-5"
+
+
+@pytest.fixture
+def model() -> Iterator[FakeModel]:
+    with FakeModel({**preset("text"), "api_key": KEY}) as one:
+        yield one
+
+
+@pytest.fixture
+def world(tmp_path: Path, model: FakeModel) -> Iterator[GatewayWorld]:
+    one = GatewayWorld(tmp_path, model, "claude", fake_claude(tmp_path))
+    one.home.prices.write_text(json.dumps({MODEL: "1 0.1 2 10"}))
+    one.begin()
+    yield one
+    one.end()
+
+
+def fake_claude(folder: Path) -> str:
+    """A PATH with the program on it."""
+    program = folder / "bin" / "claude"
+    program.parent.mkdir()
+    fake = str(Path(__file__).with_name("fake_claude.py"))
+    program.write_text(STARTER.format(python=sys.executable, program=fake))
+    program.chmod(0o755)
+    return f"{program.parent}:{os.defpath}"
+
+
+def acts(world: GatewayWorld, *each: tuple[str, str], **changes: Any) -> Order:
+    """An order for these acts of the program."""
+    return world.order(json.dumps(each), run=f"r-gate{os.getpid()}", runtime="claude", model=MODEL, **changes)
+
+
+def tokens(claims: Claims) -> tuple[int, int, int]:
+    usage = claims.usage
+    return usage.input_tokens, usage.cached_tokens, usage.output_tokens
+
+
+def limited(order: Order, **limits: Any) -> Order:
+    return order.model_copy(update={"limits": order.limits.model_copy(update=limits)})
+
+
+def test_the_gateway_s_count_is_in_the_receipt_beside_the_claim(
+    world: GatewayWorld, model: FakeModel
+) -> None:
+    claims = world.run(acts(world, ("ask", MODEL), ("ask", MODEL)))
+    assert (claims.outcome, claims.reason) == (Outcome.DONE, "done, nothing changed")
+    assert tokens(claims) == (2400, 1000, 68) and len(model.requests) == 2
+    assert (claims.usage.cost_usd, claims.usage.cost_source) == (Decimal("0.00318"), "metered")
+    assert claims.claimed is not None and claims.calls is not None
+    assert (claims.claimed.cost_usd, claims.claimed.cost_source) == (Decimal("0.5"), "reported")
+    assert claims.claimed.input_tokens == 2400 and claims.calls.requests == 2
+    assert not claims.findings
+    assert places.running(world.attempt) is None, "it ended with the attempt"
+
+
+def test_a_claim_that_differs_is_a_finding(world: GatewayWorld) -> None:
+    lie = json.dumps({"type": "assistant", "message": {"id": "x", "usage": {"input_tokens": 1}}}) + "\n"
+    claims = world.run(limited(acts(world, ("ask", MODEL), ("print", lie), ("wait", "60")), wall_ms=4_000))
+    assert claims.outcome is Outcome.TIMEOUT and tokens(claims) == (1200, 500, 34)
+    (finding,) = claims.findings
+    assert "tells of 1 in, 0 from cache, 0 out" in finding and "counted 1200 in, 500 from cache" in finding
+
+
+def test_the_key_is_in_no_environment_that_the_agent_sees_and_in_no_file(world: GatewayWorld) -> None:
+    spilt = world.folder / "spilt"
+    claims = world.run(acts(world, ("ask", MODEL), ("env", str(spilt))))
+    assert claims.outcome is Outcome.DONE and KEY.encode() not in spilt.read_bytes()
+    own = json.loads((world.folder / "spilt.own").read_text())
+    assert own["ANTHROPIC_API_KEY"].startswith("pancode-")
+    assert own["ANTHROPIC_BASE_URL"].startswith("http://127.0.0.1:")
+    for path in [one for one in world.home.root.rglob("*") if one.is_file()]:
+        assert path == world.home.secrets or KEY.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("limits", "failure", "words"),
+    [
+        ({"tokens": 2000}, FailureKind.TOKEN_LIMIT, "tokens"),
+        ({"usd": Decimal("0.003")}, FailureKind.USD_LIMIT, "$0.00318"),
+    ],
+)
+def test_past_its_limit_a_run_is_stopped_there(
+    world: GatewayWorld, model: FakeModel, limits: dict[str, Any], failure: FailureKind, words: str
+) -> None:
+    claims = world.run(limited(acts(world, *[("ask", MODEL)] * 9), **limits))
+    assert (claims.outcome, claims.failure) == (Outcome.BUDGET_EXCEEDED, failure), claims.reason
+    assert words in claims.reason and len(model.requests) == 2 and tokens(claims)[0] == 2400
+
+
+def test_a_gateway_that_dies_ends_its_run_as_ours(world: GatewayWorld, model: FakeModel) -> None:
+    order = acts(world, ("ask", MODEL), ("wait", "120"))
+    world.coordinator.push(order)
+    until(lambda: model.requests != [] and world.counted() > 0)
+    os.kill(world.gateway(), signal.SIGKILL)
+    claims = world.ended(order.identity)
+    assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.NODE_INTERNAL)
+    assert "model gateway of this run is gone" in claims.reason
+    assert tokens(claims) == (1200, 500, 34), "what it had counted counts"
+    assert places.running(world.attempt) is None
+
+
+def test_a_node_agent_that_comes_back_finds_it_at_work(world: GatewayWorld, model: FakeModel) -> None:
+    order = acts(world, ("ask", MODEL), ("wait", "3"), ("ask", MODEL))
+    world.coordinator.push(order)
+    assert model.wait_for(1, 20)
+    pid = world.gateway()
+    world.leave()
+    assert world.gateway() == pid
+    world.start()
+    claims = world.ended(order.identity)
+    assert claims.outcome is Outcome.DONE and tokens(claims) == (2400, 1000, 68)
+
+
+def test_a_key_that_the_order_names_goes_to_the_run_and_past_the_gateway(world: GatewayWorld) -> None:
+    named = ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
+    claims = world.run(acts(world, ("ask", MODEL), secrets=named))
+    assert claims.outcome is Outcome.DONE and claims.claimed is None and claims.calls is None
+    assert claims.usage.cost_source == "reported"
+
+
+def test_no_value_of_a_secret_leaves_the_node(world: GatewayWorld) -> None:
+    secret = "a-secret-of-the-owner"
+    words = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": world.model.url}
+    world.owner_writes(**words, LAST_WORDS=secret, NEVER_NAMED="another-secret")
+    half, rest = f"half {secret[:9]}", f"{secret[9:]} rest\n"
+    doing = [("print", half), ("wait", "0.5"), ("print", rest), ("print", f"{KEY}\nanother-secret\n")]
+    order = acts(world, *doing, ("ask", MODEL), secrets=("LAST_WORDS",))
+    claims = world.run(order)
+    log = world.log(order.identity)
+    assert b"half [secret LAST_WORDS] rest\n[secret ANTHROPIC_API_KEY]\n[secret NEVER_NAMED]\n" in log
+    assert claims.answer == "the last words: [secret LAST_WORDS]"
+    sent = b"".join([claims.model_dump_json().encode(), log, *said(world)])
+    for value in (secret, KEY, "another-secret"):
+        assert value.encode() not in sent
+    assert next(blob for blob in claims.blobs if blob.name == "out").size == len(log)
+    assert not [path for path in world.attempt.iterdir() if path.name.startswith("out")], "cleaned up"
+
+
+def said(world: GatewayWorld) -> list[bytes]:
+    return [event.model_dump_json().encode() for event in world.coordinator.events.values()]
+
+
+def test_a_secret_whose_source_gives_nothing_names_itself_and_the_node(world: GatewayWorld) -> None:
+    world.owner_writes(DB={"file": "/no/such/file"}, ANTHROPIC_API_KEY=KEY)
+    claims = world.run(acts(world, secrets=("DB", "GONE")))
+    assert claims.failure is FailureKind.MODEL_AUTH
+    assert claims.reason == (
+        "secrets that are not on n1: DB (/no/such/file cannot be read: No such file or directory), GONE"
+    )

@@ -1,0 +1,103 @@
+"""What must never leave a node, however it is spelled and wherever a stream is cut."""
+
+from __future__ import annotations
+
+import base64
+import json
+from urllib.parse import quote
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from node_agent.redact import Redactor, is_secret_name, redacted, secret_values
+
+SECRETS = {"A": "abcabcabd", "B": "abcabc", "C": "cabdee", "D": "line one of it\nline two of it, longer\n"}
+LETTERS = st.text("abcde\n", max_size=60)
+
+
+def cut(data: bytes, cuts: list[int]) -> list[bytes]:
+    at = [0, *sorted(c % (len(data) + 1) for c in cuts), len(data)]
+    return [data[begin:end] for begin, end in zip(at, at[1:], strict=False)]
+
+
+def shown(pieces: list[bytes], secrets: dict[str, str] = SECRETS) -> bytes:
+    redactor = Redactor(secrets)
+    return b"".join(map(redactor.feed, pieces)) + redactor.close()
+
+
+@given(text=LETTERS, cuts=st.lists(st.integers(0, 60), max_size=8))
+@example(text="abcabcabdee", cuts=[3, 6, 8])
+@example(text="xabcabcabcabdee", cuts=[1, 2, 3, 4, 5, 6, 7, 8])
+def test_every_split_of_a_stream_shows_the_same_and_no_value(text: str, cuts: list[int]) -> None:
+    data = text.encode()
+    whole = shown([data])
+    assert shown(cut(data, cuts)) == whole
+    for value in SECRETS.values():
+        assert value.encode() not in whole
+
+
+@given(
+    value=st.text(min_size=6, max_size=80),
+    before=st.binary(max_size=20),
+    after=st.binary(max_size=20),
+    cuts=st.lists(st.integers(0, 200), max_size=6),
+)
+def test_any_value_in_any_stream(value: str, before: bytes, after: bytes, cuts: list[int]) -> None:
+    secrets = {"S": value}
+    data = before + value.encode("utf-8", "surrogatepass") + after
+    told = shown(cut(data, cuts), secrets)
+    if secret_values(secrets):
+        assert b"[secret S]" in told and told == shown([data], secrets)
+
+
+@pytest.mark.parametrize("offset", range(4))
+@pytest.mark.parametrize("tail", range(3))
+def test_base64_of_it_is_found_at_every_offset(offset: int, tail: int) -> None:
+    value = "s3cr\xff/+key-of-the-owner" + "x" * tail
+    for coded in (base64.b64encode, base64.urlsafe_b64encode):
+        told = shown([coded(b"user:"[:offset] + value.encode() + b"end")], {"S": value})
+        assert b"[secret S]" in told
+        for piece in range(3):
+            assert base64.b64encode(value.encode()[piece : piece + 12])[:14] not in told
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [str, lambda v: json.dumps(v), lambda v: json.dumps(v, ensure_ascii=False), lambda v: quote(v, safe="")],
+)
+def test_as_json_and_urls_write_it(spelled: object) -> None:
+    value = 'quote" back\\slash é\nnew line'
+    assert callable(spelled)
+    text = f"<{spelled(value)}>"
+    assert redacted(text, {"S": value}).strip('<">') == "[secret S]"
+
+
+def test_each_line_of_a_key_of_many_lines() -> None:
+    assert redacted("> line two of it, longer <", SECRETS) == "> [secret D] <"
+
+
+def test_memory_is_bounded_and_nothing_waits_that_need_not() -> None:
+    redactor = Redactor({"S": "secret-value"})
+    assert redactor.feed(b"plain text\n") == b"plain text\n"
+    assert redactor.feed(b"then secr") == b"then "
+    assert redactor.feed(b"et-val") == b""
+    assert redactor.feed(b"ve") == b"secret-valve"
+    for _ in range(100):
+        redactor.feed(b"secret-value" * 1000)
+        assert len(vars(redactor)["_held"]) < 20
+
+
+def test_without_secrets_all_is_as_it_was() -> None:
+    redactor = Redactor({"URL": "http://127.0.0.1:1/v1", "SHORT": "true"})
+    assert redactor.is_idle and redactor.feed(b"true http://127.0.0.1:1/v1") == b"true http://127.0.0.1:1/v1"
+    assert not Redactor({"URL": "https://user:password@host/"}).is_idle
+
+
+def test_half_a_surrogate_pair_in_a_text_is_left_alone() -> None:
+    assert redacted("\udc80 secret-value", {"S": "secret-value"}) == "\udc80 [secret S]"
+
+
+def test_names_that_speak_for_themselves() -> None:
+    assert all(map(is_secret_name, ("API_KEY", "npm_token", "DB_PASSWORD", "AWS_SECRET_ACCESS_KEY")))
+    assert not any(map(is_secret_name, ("PATH", "LANG", "NODE_ENV", "HOME")))
