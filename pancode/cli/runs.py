@@ -75,10 +75,26 @@ def _shown(run: dict[str, Any]) -> str:
     lines += [
         f"  {key:<10} {run[f'{key}_at']}" for key in ("created", "started", "finished") if run[f"{key}_at"]
     ]
+    lines += [f"  calls      {_calls(run)}"] if run["calls"] else []
     lines += [f"  gate       {safe(_gate(gate))}" for gate in run["gates"]]
     lines += [f"  file       {safe(name)}" for name in run["files_changed"][:50]]
     answer = f"\n{safe_block(run['answer'])}" if run["answer"] else ""
     return summary(run) + "\n".join(lines) + "\n" + answer
+
+
+def _calls(run: dict[str, Any]) -> str:
+    """What the model gateway counted, and beside it what the runtime says of the same."""
+    calls, claimed = run["calls"], run["claimed"]
+    notes = [f"{calls[name]} {name}" for name in ("failed", "refused", "unread") if calls[name]]
+    told = f" ({', '.join(notes)})" if notes else ""
+    counted = f"{calls['requests']} through the model gateway{told}"
+    said = f"; the runtime says {_tokens(claimed)}" if claimed else ""
+    return f"{counted}: {_tokens(run['usage'])}{said}"
+
+
+def _tokens(usage: dict[str, Any]) -> str:
+    cost = "" if usage["cost_usd"] is None else f", {usd(usage['cost_usd'])}"
+    return f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{cost}"
 
 
 def _gate(gate: dict[str, Any]) -> str:

@@ -197,6 +197,8 @@ def _details(run: Run) -> Json:
         "created_by": run.created_by,
         "answer": str(result.get("answer") or ""),
         "findings": list(result.get("findings") or ()),
+        "calls": result.get("calls"),
+        "claimed": usage_of(result["claimed"]) if result.get("claimed") else None,
     }
 
 

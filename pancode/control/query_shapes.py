@@ -16,6 +16,15 @@ class UsageShape(TypedDict):
     cost_source: str
 
 
+class CallsShape(TypedDict):
+    """What went through the node's model gateway; `unread` answers did not tell their tokens to the end."""
+
+    requests: int
+    failed: int
+    refused: int
+    unread: int
+
+
 class RunShape(TypedDict):
     """A run as `runs`, `runs show` and `dispatch --wait` tell it. Times are ISO 8601 UTC."""
 
@@ -62,6 +71,8 @@ class RunDetail(RunShape):
     created_by: str
     answer: str
     findings: list[str]
+    calls: CallsShape | None
+    claimed: UsageShape | None
     attempts: list[Json]
     fences: list[Json]
 

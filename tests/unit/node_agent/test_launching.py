@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.doors import Door
 from node_agent.launching import NAME_CHARS, NodeRuntimes, Surroundings
 from node_agent.ports import ProcessEnd, StepFailed
 from node_agent.process import AGENT_ONLY
@@ -109,3 +110,34 @@ def test_what_logs_a_runtime_in_is_for_its_own_process() -> None:
     asked = RUNTIMES.launch(order_of(runtime="claude", env=("ANTHROPIC_API_KEY",)), WORK, HOME)
     assert asked.env["ANTHROPIC_API_KEY"] == "k" and AGENT_ONLY not in asked.env
     assert AGENT_ONLY not in RUNTIMES.launch(order_of(), WORK, HOME).env
+
+
+def test_behind_a_gateway_a_placeholder_stands_for_every_login() -> None:
+    order = order_of(runtime="claude")
+    direct = RUNTIMES.launch(order, WORK, HOME)
+    assert direct.env["ANTHROPIC_API_KEY"] == "k" and "ANTHROPIC_BASE_URL" not in direct.env
+    inside = RUNTIMES.launch(order, WORK, HOME, "", Door(7, "token"))
+    assert inside.env["ANTHROPIC_API_KEY"] == "token"
+    assert inside.env["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:7"
+    assert inside.env[AGENT_ONLY].split() == ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"]
+    assert "k" not in inside.env.values()
+
+
+def test_texts_of_an_agent_carry_no_value_that_must_stay() -> None:
+    values = {"OWNED": "value-of-the-owner", "NPM_TOKEN": "value-of-npm", "PLAIN": "value-in-plain"}
+    around = Surroundings("/usr/bin", "python3", lambda: values, owned=lambda: {"OWNED"})
+    order = order_of(env=("NPM_TOKEN", "PLAIN"))
+    reader = NodeRuntimes(around).reader(order)
+    said = " ".join(values.values())
+    for event in ({"type": "start", "session": values["OWNED"]}, {"type": "end", "text": said}):
+        reader.feed(json.dumps(event).encode() + b"\n")
+    told = reader.finish(ProcessEnd(0, None, "none"))
+    for text in (told.answer, told.reason, told.session or ""):
+        assert "value-of" not in text
+    assert NodeRuntimes(around).hidden(order).keys() == {"OWNED", "NPM_TOKEN"}
+
+
+def test_a_secret_whose_source_failed_says_why_and_where() -> None:
+    around = Surroundings("/b", "p", dict, why_missing=lambda name: "no file" * (name == "A"), node="box")
+    with pytest.raises(StepFailed, match=r"not on box: A \(no file\), B$"):
+        NodeRuntimes(around).launch(order_of(secrets=("A", "B")), WORK, HOME)

@@ -17,6 +17,7 @@ from pancode.cli.fleet import steps
 from pancode.cli.follow import summary
 from pancode.cli.params import DURATION, MONEY, PAIR
 from pancode.cli.render import clip, count, harmless, safe, short_time, size, table, took, usd, width
+from pancode.cli.runs import _calls
 from pancode.cli.tell import MEANINGS, OUTCOMES, exit_of, in_words
 from pancode.client import Event
 from pancode.errors import ExitCode, PancodeError
@@ -52,6 +53,16 @@ def test_what_was_left_behind_is_in_the_summary() -> None:
         "findings": ["huge: larger than 100 MB, not in the result"],
     }
     assert "  finding    huge: larger than 100 MB, not in the result\n" in summary(shape)
+
+
+def test_what_the_gateway_counted_is_shown_beside_the_claim() -> None:
+    usage = {"input_tokens": 2400, "output_tokens": 68, "cost_usd": "0.0035"}
+    claimed = {"input_tokens": 1200, "output_tokens": 34, "cost_usd": None}
+    calls = {"requests": 3, "failed": 1, "refused": 0, "unread": 0}
+    assert _calls({"usage": usage, "calls": calls, "claimed": claimed}) == (
+        "3 through the model gateway (1 failed): 2400 tokens in, 68 out, $0.0035; "
+        "the runtime says 1200 tokens in, 34 out"
+    )
 
 
 def test_who_detaches_from_a_bring_up_is_told_that_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
