@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
@@ -86,12 +87,12 @@ class PublicKey:
         if len(self.raw) != 32:
             raise ValueError("an Ed25519 public key has 32 bytes")
 
-    @property
+    @cached_property
     def keyid(self) -> str:
         """SHA-256 of the raw key, hexadecimal."""
         return hashlib.sha256(self.raw).hexdigest()
 
-    @property
+    @cached_property
     def tag(self) -> str:
         """The first 10 digits of the key id: a node's name on the wire."""
         return self.keyid[:10]
@@ -110,10 +111,14 @@ class PublicKey:
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
         try:
-            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
+            self._key.verify(signature, message)
         except InvalidSignature:
             return False
         return True
+
+    @cached_property
+    def _key(self) -> Ed25519PublicKey:
+        return Ed25519PublicKey.from_public_bytes(self.raw)
 
 
 class SigningKey:

@@ -15,7 +15,7 @@ from pancode.domain.records import Attempt, Balance, Fence, FenceState, Node, Ru
 from pancode.errors import UnavailableError
 from pancode.ports import Ticket, Transaction
 
-MANY_TICKETS = 20
+MANY_TICKETS = 4
 SHOW_MS = 500
 """Tickets are only shown: a list of more than so many is written anew at most so often."""
 
@@ -101,7 +101,7 @@ def _may_still_run(core: Core, tx: Transaction, run: Run) -> bool:
 
 def _granted(core: Core, tx: Transaction, run: Run) -> bool:
     """Attempt 1 has its hold from admission; a later attempt takes its own, or waits for the budget."""
-    if tx.get(Attempt, run.id, run.attempt) is not None:
+    if run.attempt == 1 or tx.get(Attempt, run.id, run.attempt) is not None:
         return True
     refused = core.hold(tx, run, books.Account(run.id, run.attempt))
     if refused is None:

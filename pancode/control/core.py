@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.control import Control, ControlBody
+from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.domain import books
 from pancode.domain.fleet import REACHED, Deadlines, Heard, NodeView, Reaching, Watch, awake_since, view
@@ -34,6 +36,8 @@ from pancode.ports import Archive, Bus, Depot, Epochs, Ledger, Transaction
 FIRST_START_MS = 1_767_225_600_000
 """2026-01-01: no coordinator was started before."""
 
+TOLD_KEPT = 2_000
+"""Runs whose number of entries is kept at hand."""
 MOST_TOLD, TOLD_CHARS = 5_000, 4_000
 """Of a run's story: how many entries nodes may add to, and how long each may be."""
 
@@ -72,6 +76,15 @@ class Rules:
         times = [name for name in self.__slots__ if name.endswith("_ms")]
         ms: dict[str, Any] = {name: max(1, int(getattr(self, name) * factor)) for name in times}
         return replace(self, deadlines=self.deadlines.scaled(factor), **ms)
+
+
+@dataclass
+class Flush:
+    """When all control messages that wait have to be gone through again."""
+
+    seen: dict[str, int] = field(default_factory=dict)
+    """By tag: the number up to which the node had seen them when they last were."""
+    due_ms: int = 0
 
 
 @dataclass
@@ -119,8 +132,13 @@ class Live:
     """How much Redis held when all was weighed last, or less when it has held less since."""
     shut_out: set[str] = field(default_factory=set)
     """Tags of quarantined nodes that were expelled from Redis in this life."""
-    closed_any: bool = False
-    """A fence was closed since the last tidying."""
+    told: dict[str, int] = field(default_factory=dict)
+    """By run: how many entries its story has."""
+    issued: list[tuple[str, int]] = field(default_factory=list)
+    """Tag and number of the control messages that were made since the last ones were sent."""
+    flush: Flush = field(default_factory=Flush)
+    closed: list[AttemptId] = field(default_factory=list)
+    """Fences that were closed since the last tidying."""
     tidied_ms: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
     """Envelopes that were not believed, by reason."""
@@ -245,11 +263,21 @@ class Core:
 
     def tell(self, tx: Transaction, run: str, kind: str, what: str, verdict: str, detail: str = "") -> None:
         """Add to the run's story (`pancode why`)."""
-        last = tx.find(Decision, {"run": run}, order="number", descending=True, limit=1)
-        number = last[0].number + 1 if last else 1
+        number = self._told(tx, run) + 1
         if kind == "node" and number > MOST_TOLD:
             return  # a node can say as much as it likes, and the ledger is for all
+        self.live.told[run] = number  # a commit that fails leaves a gap, which says nothing
         tx.insert(Decision(run, number, self.wall_ms(), kind, what, verdict, detail[:TOLD_CHARS]))
+
+    def _told(self, tx: Transaction, run: str) -> int:
+        """The number of the newest entry of its story; 0 when there is none."""
+        told = self.live.told
+        if run not in told:
+            if len(told) >= TOLD_KEPT:
+                told.clear()
+            last = tx.find(Decision, {"run": run}, order="number", descending=True, limit=1)
+            told[run] = last[0].number if last else 0
+        return told[run]
 
     def audit(
         self, tx: Transaction, domain: str, level: str, what: str, run: str | None = None, **detail: object
@@ -273,6 +301,7 @@ class Core:
         message = Control(fleet=self.fleet, node=current.tag, seq=seq, at=self.now(), body=body)
         text = message.signed(self.key).model_dump_json()
         tx.insert(ControlMessage(current.tag, seq, text, self.ports.clock.boot_ms()))
+        self.live.issued.append((current.tag, seq))
         return seq
 
     def silent_since(self, since_ms: int) -> int:
@@ -283,8 +312,12 @@ class Core:
         """The enrolled key by key id; empty when there is none."""
         if node.public_key is None:
             return {}
-        key = PublicKey.parse(node.public_key)
+        key = _parsed(node.public_key)
         return {key.keyid: key}
+
+
+_parsed = lru_cache(maxsize=1_000)(PublicKey.parse)
+"""The same few keys are asked for with every message."""
 
 
 def open_fences(tx: Transaction, **where: object) -> list[Fence]:

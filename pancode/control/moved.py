@@ -33,8 +33,9 @@ def save(core: Core, tx: Transaction, before: Trio, moved: Moved) -> None:
         core.tell(tx, after.run.id, "node", after.fence.node, moved.verdict, moved.story)
     if not moved.free:
         return
-    core.live.closed_any = True
-    core.live.freed.setdefault(after.fence.tag, set()).add(str(identity_of(after.fence)))
+    identity = identity_of(after.fence)
+    core.live.closed.append(identity)
+    core.live.freed.setdefault(after.fence.tag, set()).add(str(identity))
     if after.attempt.outcome is not None and before.attempt.outcome is None:
         free_holds(core, tx, after.fence, moved.story, None)
     else:

@@ -59,19 +59,52 @@ def _signed_beat(core: Core, node: Node, cursors: dict[str, int], now: tuple[Fle
 
 
 def flush_controls(core: Core) -> None:
-    """Send what a node has not yet said that it saw; forget what it has."""
-    boot = core.ports.clock.boot_ms()
-    due: dict[str, list[ControlMessage]] = {}
+    """Send what a node has not yet said that it saw; forget what it has.
+
+    All that waits is gone through when a node has seen more, or when something is due again; else only what
+    is new: in a busy fleet hundreds wait for the next heartbeat.
+    """
+    boot, flush = core.ports.clock.boot_ms(), core.live.flush
+    seen = {tag: heard.heartbeat.control_seen for tag, heard in core.live.heard.items()}
+    if seen == flush.seen and boot < flush.due_ms:
+        waiting = _new_controls(core)
+    else:
+        flush.due_ms = 0  # should Redis be away now, it is tried again
+        waiting = _unseen_controls(core, seen)
+        flush.seen, flush.due_ms = seen, boot + core.rules.control_again_ms
+    _send_controls(core, waiting, boot)
+    core.live.issued.clear()
+
+
+def _new_controls(core: Core) -> list[ControlMessage]:
+    if not core.live.issued:
+        return []
+    with core.ports.ledger.transaction() as tx:
+        found = [tx.get(ControlMessage, *key) for key in core.live.issued]
+    return [message for message in found if message is not None]
+
+
+def _unseen_controls(core: Core, seen: dict[str, int]) -> list[ControlMessage]:
+    waiting = []
     with core.ports.ledger.transaction() as tx:
         for message in tx.find(ControlMessage):
-            heard = core.live.heard.get(message.tag)
-            if heard is not None and heard.heartbeat.control_seen >= message.seq:
+            if seen.get(message.tag, -1) >= message.seq:
                 tx.delete(ControlMessage, message.tag, message.seq)
                 core.live.sent_ms.pop(_sent_key(message), None)
-                continue
-            last = core.live.sent_ms.get(_sent_key(message))
-            if last is None or boot - last >= core.rules.control_again_ms:
-                due.setdefault(message.tag, []).append(message)
+            else:
+                waiting.append(message)
+    return waiting
+
+
+def _send_controls(core: Core, waiting: list[ControlMessage], boot: int) -> None:
+    """Those that were never sent, or so long ago that they may have been lost."""
+    due: dict[str, list[ControlMessage]] = {}
+    for message in waiting:
+        last, again_ms = core.live.sent_ms.get(_sent_key(message)), core.rules.control_again_ms
+        if last is None or boot - last >= again_ms:
+            due.setdefault(message.tag, []).append(message)
+        else:
+            core.live.flush.due_ms = min(core.live.flush.due_ms, last + again_ms)
     for tag, messages in due.items():
         core.ports.bus.send_controls(tag, [(m.seq, m.envelope) for m in messages])
         core.live.sent_ms.update({_sent_key(m): boot for m in messages})
@@ -99,7 +132,7 @@ def lose(core: Core, tx: Transaction, fence: Fence, why: str) -> None:
     if run is None or attempt is None:
         return
     tx.put(close_fence(fence, Closed.LOST, core.wall_ms()))
-    core.live.closed_any = True
+    core.live.closed.append(identity_of(fence))
     account = books.Account(run.id, attempt.attempt, fence.fence)
     spent = books.Spent(known_cost(attempt.usage))
     core.book(tx, books.lose(tx.find(Entry, {"run": run.id}), account, spent, core.stamp()))

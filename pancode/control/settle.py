@@ -120,7 +120,7 @@ def _accept(core: Core, tx: Transaction, letter: Letter) -> None:
     _book_usage(core, tx, claims, fence)
     closed = replace(close_fence(fence, Closed.RECEIPT, core.wall_ms()), receipt=letter.digest)
     tx.put(closed)
-    core.live.closed_any = True
+    core.live.closed.append(claims.identity)
     core.live.freed.setdefault(closed.tag, set()).add(str(claims.identity))
     _conclude(core, tx, Trio(run, attempt, closed), claims, letter.digest)
     core.issue(tx, node, _acknowledge(core, countersigned, claims.identity, letter.digest))

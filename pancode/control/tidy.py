@@ -12,21 +12,33 @@ EVERY_MS = 60_000
 
 
 def tidy(core: Core) -> None:
-    """Close the jobs of fences that are closed: now when one was closed lately, else once a minute."""
+    """Close the jobs of fences that are closed: those of the last round now, whatever is left each minute."""
     boot = core.ports.clock.boot_ms()
-    if not core.live.closed_any and boot - core.live.tidied_ms < EVERY_MS:
+    everything = boot - core.live.tidied_ms >= EVERY_MS
+    if not everything and not core.live.closed:
         return
-    core.live.tidied_ms, core.live.closed_any = boot, False
-    queues = [queue for queue in core.ports.bus.queues() if queue.name.startswith("node.")]
+    queues = [q for q in core.ports.bus.queues() if q.name.startswith("node.")] if everything else []
     with core.ports.ledger.transaction() as tx:
-        over = [found for queue in queues for found in _over(tx, queue)]
+        over = [*_closed(core, tx), *(found for queue in queues for found in _over(tx, queue))]
     for tag, identity, fence in over:
         ok = fence is not None and fence.closed is Closed.RECEIPT
         why = "receipt delivered" if ok else f"closed: {fence.closed if fence else 'unknown fence'}"
         core.ports.bus.close_job(tag, identity, ok, why)
+    core.live.closed.clear()
+    if everything:
+        core.live.tidied_ms = boot
 
 
-def _over(tx: Transaction, queue: QueueView) -> list[tuple[str, AttemptId, Fence | None]]:
+Over = tuple[str, AttemptId, Fence | None]
+
+
+def _closed(core: Core, tx: Transaction) -> list[Over]:
+    """What was said to be closed and is: the commit that closed it may have failed."""
+    found = [(identity, tx.get(Fence, identity.run, identity.fence)) for identity in core.live.closed]
+    return [(f.tag, i, f) for i, f in found if f is not None and f.state is FenceState.CLOSED]
+
+
+def _over(tx: Transaction, queue: QueueView) -> list[Over]:
     """Jobs of the queue whose fence is closed or unknown here."""
     found = []
     for job in (*queue.waiting, *queue.started):

@@ -19,6 +19,9 @@ NUMBERS_IN_AN_EPOCH = 1_000_000
 """Control messages, and fences of runs that are older than the epoch, are numbered above those of all earlier
 epochs: whatever a restored ledger has forgotten, it uses none of those numbers again."""
 
+_FRAME, _WIDEST = 16_384, 8
+"""Bytes of an order beside its texts, and of one character: six as JSON, a third more as base64."""
+
 
 def limits_of(data: dict[str, Any]) -> Limits:
     """Limits as kept in the ledger (plain JSON) to their wire form."""
@@ -60,6 +63,13 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         depth=run.depth,
         trace=run.trace,
     )
+
+
+def may_exceed(run: Run, size: int) -> bool:
+    """Whether its order could have more bytes than that; a rough look that spares most runs a close one."""
+    said = (run.prompt, run.task, run.argv, run.setup, run.gates, run.cache, run.tools, run.workspace)
+    texts = str((said, run.env, run.secrets, run.limits, run.agent, run.model, run.trace))
+    return _FRAME + _WIDEST * len(texts) > size
 
 
 def size_of(run: Run) -> int:

@@ -56,10 +56,16 @@ def choose(runs: Iterable[Run], standing: Standing) -> list[Placed | Waits]:
     """A decision for each run, in the order in which they are served."""
     free = dict(standing.free)
     decided: list[Placed | Waits] = []
+    in_vain: dict[object, str] = {}
+    """By what a run asks for: why it waits, which holds for all that ask for the same, as slots only go."""
     for run in in_order(runs):
-        decision = _place(run, standing, free)
+        wish = (run.node, run.runtime, *sorted(run.require.items()))
+        why = in_vain.get(wish)
+        decision = _place(run, standing, free) if why is None else Waits(run, why)
         if isinstance(decision, Placed):
             free[decision.node.node.name] -= 1
+        else:
+            in_vain[wish] = decision.why
         decided.append(decision)
     return decided
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pancode.domain.records import Record
@@ -30,6 +31,10 @@ class RowCache:
 
     def get(self, kind: type[Record], key: Key) -> Record | None:
         return self._rows.get(kind, {}).get(key)
+
+    def of(self, kind: type[Record]) -> Mapping[Key, Record]:
+        """All that is known of that kind at this moment."""
+        return self._rows.setdefault(kind, {})
 
     def put(self, key: Key, record: Record) -> None:
         rows = self._rows.setdefault(type(record), {})

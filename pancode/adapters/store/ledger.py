@@ -155,7 +155,8 @@ class SqlTransaction:
         found = self._run(*sql.find(where or {}, (order, descending), limit, self._cache is not None))
         if self._cache is None:
             return [cast("R", sql.shape.from_row(row)) for row in found]
-        return [cast("R", self.get(kind, *key)) for key in found.fetchall()]
+        known = self._cache.of(kind)
+        return [cast("R", known.get(key) or self.get(kind, *key)) for key in found.fetchall()]
 
     def starting(self, kind: type[Record], prefix: str, limit: int) -> list[tuple[str | int, ...]]:
         return [tuple(row) for row in self._run(*self._statements[kind].starting(prefix, limit))]

@@ -6,7 +6,7 @@ from node_agent.wire.model import MOST
 from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
 from pancode.domain.admission.gate import Verdict, passed, refused
-from pancode.domain.orders import size_of
+from pancode.domain.orders import may_exceed, size_of
 from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView
 
@@ -48,7 +48,10 @@ def _command(argv: tuple[str, ...]) -> Verdict:
 
 def _carried(resolution: Resolution, verdict: Verdict) -> Verdict:
     """A node refuses a larger order unread, so that nobody would ever hear of it again."""
-    size = size_of(resolution.run(f"r-{24 * 'x'}", MOST, 64 * "x", _LARGEST_WORKSPACE))
+    run = resolution.run(f"r-{24 * 'x'}", MOST, 64 * "x", _LARGEST_WORKSPACE)
+    if not may_exceed(run, MAX_ENVELOPE_BYTES):
+        return verdict
+    size = size_of(run)
     if size <= MAX_ENVELOPE_BYTES:
         return verdict
     return refused(
