@@ -48,7 +48,7 @@ def usd(amount: Decimal) -> str:
 
 
 def _notes(core: Core, tx: Transaction, configured: Configured) -> list[str]:
-    """A ceiling that somebody wrote into a file and that is not the one in force must not look as if it were."""
+    """A ceiling in a file that is not the one in force must not look as if it were."""
     told = f"{configured.origin} says {usd(configured.ceiling)} USD for a day"
     if core.ceiling_set(tx, "day:") is not None:
         same = core.ceiling(tx, "day:") == configured.ceiling
