@@ -312,8 +312,13 @@ def _look(folder: Path) -> Look:
     if ended is not None:
         return ended
     rebooted = spawned.boot != process.boot_id()
-    reason = "the node was restarted" if rebooted else f"shim {spawned.pid} is gone"
+    reason = "the node was restarted" if rebooted else _watcher_gone(spawned.pid)
     return Vanished(reason, rebooted, _steps(folder)[0])
+
+
+def _watcher_gone(pid: int) -> str:
+    """In words for people: few know what a shim is."""
+    return f"the process that watched over it there (shim, pid {pid}) was killed or has crashed"
 
 
 def _exit_record(folder: Path) -> Ended | None:

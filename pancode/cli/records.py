@@ -34,7 +34,10 @@ def _story(answer: dict[str, Any]) -> str:
 @click.option("-n", "--number", type=click.IntRange(1, 10_000), default=50, help="How many (default 50).")
 @json_option
 def audit(about: str | None, number: int, face: Face) -> None:
-    """What happened, newest first; ABOUT is a domain, info, warning, error, or run:RUN."""
+    """What happened, newest first.
+
+    ABOUT: a domain (admission, budget, fleet, land, receipt, trust), info, warning, error, or run:RUN.
+    """
     answer = face.client().get("/v1/audit", about=about, limit=number)
     face.show(answer, lambda: _entries(answer["audit"]))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.control import Control, ControlBody
@@ -142,6 +142,10 @@ class Live:
     tidied_ms: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
     """Envelopes that were not believed, by reason."""
+
+
+Domain = Literal["admission", "budget", "fleet", "land", "receipt", "trust"]
+"""What an entry on record is about."""
 
 
 class Core:
@@ -280,7 +284,7 @@ class Core:
         return told[run]
 
     def audit(
-        self, tx: Transaction, domain: str, level: str, what: str, run: str | None = None, **detail: object
+        self, tx: Transaction, domain: Domain, level: str, what: str, run: str | None = None, **detail: object
     ) -> None:
         """Add to the record of everything."""
         last = tx.find(Audit, order="number", descending=True, limit=1)

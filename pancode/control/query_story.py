@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from pancode.control.core import Core
+from typing import get_args
+
+from pancode.control.core import Core, Domain
 from pancode.control.query import at, find_run
 from pancode.control.query_shapes import AuditRow, DecisionShape, WhyShape
+from pancode.domain.names import not_found
 from pancode.domain.records import Audit, Decision, Run, RunState
 
 LEVELS = ("info", "warning", "error")
+DOMAINS: tuple[str, ...] = get_args(Domain)
 
 
 def why(core: Core, text: str) -> WhyShape:
@@ -19,7 +23,9 @@ def why(core: Core, text: str) -> WhyShape:
 
 
 def audit(core: Core, about: str | None, limit: int) -> list[AuditRow]:
-    """The newest entries, newest first; `about`: a level, `run:ID` or a domain."""
+    """The newest entries, newest first; `about`: a level, `run:ID` or a domain. NotFoundError for another."""
+    if about is not None and about not in (*LEVELS, *DOMAINS) and not about.startswith("run:"):
+        raise not_found("domain", about, (*LEVELS, *DOMAINS), "pancode audit -h; of one run: run:RUN")
     with core.ports.ledger.transaction() as tx:
         where: dict[str, object] = {}
         if about is not None and about.startswith("run:"):

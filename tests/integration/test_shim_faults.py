@@ -108,7 +108,9 @@ def test_after_a_restart_of_the_node_the_shim_has_vanished(phases: Phases) -> No
         recorded("former-boot", found.start)
         assert phases.runner.look(folder) == Vanished("the node was restarted", rebooted=True)
         recorded(process.boot_id(), found.start + 1)
-        assert phases.runner.look(folder) == Vanished(f"shim {stranger.pid} is gone")
+        assert phases.runner.look(folder) == Vanished(
+            f"the process that watched over it there (shim, pid {stranger.pid}) was killed or has crashed"
+        )
         assert stranger.poll() is None
     finally:
         stranger.kill()

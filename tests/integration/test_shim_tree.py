@@ -99,7 +99,9 @@ def test_a_killed_shim_is_seen_and_its_tree_swept(phases: Phases) -> None:
     shim = phases.running(folder).shim
     os.kill(shim, signal.SIGKILL)
     seen = phases.runner.wait(folder, 10)
-    assert seen == Vanished(f"shim {shim} is gone")
+    assert seen == Vanished(
+        f"the process that watched over it there (shim, pid {shim}) was killed or has crashed"
+    )
     assert len(phases.alive(folder)) == 3  # the shell, its sleep, the daemon
     assert phases.runner.sweep(folder.parent.name) == 3
     assert phases.alive(folder) == []

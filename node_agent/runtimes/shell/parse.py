@@ -17,7 +17,7 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.receipt import Usage
 
 _KEEP = ANSWER_CHARS * 4  # a UTF-8 character has at most four bytes
-_CANNOT_RUN = {126: "a program could not be executed", 127: "a program was not found"}
+_CANNOT_RUN = {126: "it names a program that cannot be executed", 127: "it names a program that is not there"}
 
 
 class ShellParser:
@@ -36,7 +36,7 @@ class ShellParser:
         return [Said(chunk.decode("utf-8", "replace"))] if chunk else []
 
     def finish(self, end: ExitInfo) -> Verdict:
-        """Exit 0 is done; 126 and 127 are a missing program; any other end is the script's own failure."""
+        """Exit 0 is done; any other end is the script's own failure, a program that it misses too."""
         failure, reason = self._judge(end)
         answer = clip(self._tail.decode("utf-8", "replace").strip())
         return Verdict(failure, reason, answer, NOTHING)
@@ -47,5 +47,6 @@ class ShellParser:
         if end.status == 0:
             return None, "exit 0"
         if end.status in _CANNOT_RUN:
-            return FailureKind.RUNTIME_MISSING, f"exit {end.status}: {_CANNOT_RUN[end.status]}"
+            words = f"the script ended with exit {end.status}: {_CANNOT_RUN[end.status]} (see its log)"
+            return FailureKind.AGENT_FAILED, words
         return FailureKind.AGENT_FAILED, how_it_ended(end)

@@ -15,7 +15,7 @@ from pancode.adapters.ssh.perform import Done, perform
 from pancode.adapters.ssh.probe import NodeProbe, Python, probe
 from pancode.adapters.ssh.readiness import NodeProblem, Weight, platforms, problems, stops
 from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.steps import HomeFile, Place, Step, StepName
+from pancode.adapters.ssh.steps import HomeFile, Place, Put, Script, Step, StepName
 from pancode.errors import PancodeError
 
 
@@ -107,7 +107,9 @@ class _Run:
     async def act(self, remote: Remote, step: Step) -> Done:
         self.begin(step.name, step.says)
         done = await perform(remote, step)
-        self.end(StepState.CHANGED if done.changed else StepState.SAME)
+        compared = any(isinstance(act, Put | Script) for act in step.acts)
+        same = StepState.SAME if compared else StepState.FINE
+        self.end(StepState.CHANGED if done.changed else same)
         return done
 
     async def wait(self, name: StepName, says: str, what: Awaitable[bool | None]) -> None:

@@ -39,8 +39,8 @@ def ended(end: ExitInfo, output: bytes = b"") -> Verdict:
     [
         (ExitInfo(status=0), None, Outcome.DONE),
         (ExitInfo(status=1), FailureKind.AGENT_FAILED, Outcome.ERROR),
-        (ExitInfo(status=126), FailureKind.RUNTIME_MISSING, Outcome.INFRA),
-        (ExitInfo(status=127), FailureKind.RUNTIME_MISSING, Outcome.INFRA),
+        (ExitInfo(status=126), FailureKind.AGENT_FAILED, Outcome.ERROR),
+        (ExitInfo(status=127), FailureKind.AGENT_FAILED, Outcome.ERROR),
         (ExitInfo(signal=11), FailureKind.AGENT_FAILED, Outcome.ERROR),
         (ExitInfo(), FailureKind.AGENT_FAILED, Outcome.ERROR),
         (ExitInfo(signal=9, ended_by=EndedBy.WALL), FailureKind.WALL_LIMIT, Outcome.TIMEOUT),

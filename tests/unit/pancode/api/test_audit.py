@@ -1,0 +1,24 @@
+"""`audit` answers what it knows, and does not take a mistyped word for an empty record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.pancode.api.world import World
+
+
+@pytest.mark.parametrize(
+    "about", ["admission", "budget", "fleet", "land", "receipt", "trust", "info", "error"]
+)
+def test_what_can_be_asked_for(about: str, tmp_path: Path) -> None:
+    assert World(tmp_path).http.get("/v1/audit", about=about).status_code == 200
+
+
+def test_a_word_that_means_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    told = world.problem("GET", "/v1/audit?about=nonsense")
+    assert (told["exit_code"], told["code"]) == (4, "domain_not_found") and "admission" in told["why"]
+    assert world.problem("GET", "/v1/audit?about=trsut")["why"] == "did you mean trust?"
+    assert world.problem("GET", "/v1/audit?about=run:nope")["exit_code"] == 4
