@@ -13,6 +13,7 @@ from pathlib import Path
 
 from node_agent import process
 from node_agent.ceiling import Ceiling, read_ceiling
+from node_agent.programs import installed_version
 from node_agent.runtimes.base import Runtime
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.clock import Clock
@@ -122,27 +123,52 @@ class Machine:
         """What a probe's answer hangs on, as far as it can be seen without asking the programs."""
         programs = {argv[0] for runtime in RUNTIMES.values() for argv in runtime.probe.argvs}
         found = {name: shutil.which(name, path=self._path) for name in programs}
-        return found, {runtime.name: self._logins(runtime) for runtime in RUNTIMES.values()}
-
-    def _logins(self, runtime: Runtime) -> dict[str, str]:
         values = self._values()
-        return {name: values[name] for name in runtime.credentials if name in values}
+        return found, {runtime.name: _logins(runtime, values) for runtime in RUNTIMES.values()}
 
     def _probe(self) -> None:
+        """All at once: most of a probe's time is waiting for a program to start."""
         with self._probing:
             self._probed = self._clock.mono_ms()
-            self._found = tuple(self._one(runtime) for runtime in RUNTIMES.values())
+            values, found = self._values(), dict[str, RuntimeFact]()
 
-    def _one(self, runtime: Runtime) -> RuntimeFact:
+            def ask(runtime: Runtime) -> None:
+                found[runtime.name] = self._one(runtime, _logins(runtime, values))
+
+            asked = [
+                threading.Thread(target=ask, args=(one,), name="probe", daemon=True)
+                for one in RUNTIMES.values()
+            ]
+            for thread in asked:
+                thread.start()
+            for thread in asked:
+                thread.join()
+            self._found = tuple(found[name] for name in RUNTIMES)
+
+    def _one(self, runtime: Runtime, logins: Mapping[str, str]) -> RuntimeFact:
         try:
             with tempfile.TemporaryDirectory(prefix="pancode-probe-", ignore_cleanup_errors=True) as home:
-                env = {"PATH": self._path, "HOME": home, "LANG": "C.UTF-8", "NO_COLOR": "1"}
-                env |= self._logins(runtime)
-                return runtime.probe.read([_run(argv, env) for argv in runtime.probe.argvs])
+                env = {"PATH": self._path, "HOME": home, "LANG": "C.UTF-8", "NO_COLOR": "1", **logins}
+                fact = runtime.probe.read([self._ask(runtime, argv, env) for argv in runtime.probe.argvs])
+                can = () if fact.state == "missing" else runtime.capabilities.flags
+                return fact.model_copy(update={"can": can})
         except Exception as exc:  # one runtime's surprise must not hide the others
             return RuntimeFact(
                 name=runtime.name, state="unknown_version", fix=f"the probe failed: {exc}"[:300]
             )
+
+    def _ask(self, runtime: Runtime, argv: tuple[str, ...], env: Mapping[str, str]) -> tuple[int | None, str]:
+        """Its version is read where it is written, if that can be; else it is asked."""
+        program = runtime.program
+        if program is not None and argv == program.asks_version:
+            version = installed_version(argv[0], program.package, self._path)
+            if version is not None:
+                return 0, version
+        return _run(argv, env)
+
+
+def _logins(runtime: Runtime, values: Mapping[str, str]) -> dict[str, str]:
+    return {name: values[name] for name in runtime.credentials if name in values}
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str]) -> tuple[int | None, str]:

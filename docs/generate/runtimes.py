@@ -14,6 +14,7 @@ TOLD = {
     "usage": "Tokens",
     "cost": "Price",
     "resume": "Resumes",
+    "tool_list": "Named tools",
     "turn_limit": "Limit of turns",
     "budget_limit": "Limit of money",
     "prompted": "Takes instructions",

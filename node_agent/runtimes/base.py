@@ -14,7 +14,7 @@ from typing import Protocol
 
 from node_agent.runtimes.probing import Program
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
-from node_agent.wire.node import RuntimeFact
+from node_agent.wire.node import Flag, RuntimeFact
 from node_agent.wire.order import Limits
 from node_agent.wire.policy import MODE_WRITES, ActionClass, Enforcement, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage
@@ -198,11 +198,28 @@ class Capabilities:
     cost: bool = False
     resume: bool = False
     read_only_enforced: bool = False
+    tool_list: bool = False
+    """Its tools are named one by one: what is not named is not there."""
     turn_limit: bool = False
     budget_limit: bool = False
     needs_model: bool = False
     prompted: bool = False
     """Takes instructions beside its task, and so what the repository says to agents."""
+
+    @property
+    def flags(self) -> tuple[Flag, ...]:
+        """As a node tells them of a runtime that it has."""
+        does = {
+            Flag.STREAM: self.stream,
+            Flag.USAGE: self.usage,
+            Flag.COST: self.cost,
+            Flag.RESUME: self.resume,
+            Flag.READ_ONLY: self.read_only_enforced,
+            Flag.TOOLS: self.tool_list,
+            Flag.TURNS: self.turn_limit,
+            Flag.BUDGET: self.budget_limit,
+        }
+        return tuple(flag for flag, done in does.items() if done)
 
 
 @dataclass(frozen=True, slots=True)

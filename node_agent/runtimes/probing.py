@@ -16,8 +16,8 @@ Said = tuple[int | None, str]
 class Program:
     """An agent program as an npm package.
 
-    `version`: what `--version` prints, its number as group 1. `known`: how the numbers begin that the parser
-    was measured with. `login`: what to do where nothing logs it in.
+    `version`: what `--version` prints, its number as group 1; the number alone fits, too. `known`: how the
+    numbers begin that the parser was measured with. `login`: what to do where nothing logs it in.
     """
 
     name: str
@@ -25,6 +25,11 @@ class Program:
     version: str
     known: str
     login: str
+
+    @property
+    def asks_version(self) -> tuple[str, ...]:
+        """The argument list to which it answers with its version."""
+        return self.name, "--version"
 
     def fact(self, said: Said, logged_in: bool) -> RuntimeFact:
         """From `--version` and the login. A version that nobody measured runs, with a warning."""

@@ -39,4 +39,4 @@ def keyed(program: Program, credentials: Sequence[str]) -> Probe:
         version, (given, _) = [*results, (None, ""), (None, "")][:2]
         return program.fact(version, given == 0)
 
-    return Probe(((program.name, "--version"), any_given(credentials)), read)
+    return Probe((program.asks_version, any_given(credentials)), read)

@@ -10,6 +10,7 @@ import click
 from pancode.cli.dispatch import safe_block
 from pancode.cli.face import Face, example, json_option
 from pancode.cli.lazy import DefaultGroup
+from pancode.cli.matrix import does, matrix
 from pancode.cli.render import table
 
 _SET_LATER = {"set": "write it into pancode.yaml (see pancode config show), or give the flag"}
@@ -56,9 +57,9 @@ def runtimes() -> None:
 @runtimes.command("ls", epilog=example("pancode runtimes"))
 @json_option
 def list_runtimes(face: Face) -> None:
-    """All that PanCode knows, and where they were found."""
+    """All that PanCode knows, node by node; what each does by itself; what makes the others ready."""
     answer = _ask(face, "runtimes")
-    face.show(answer, lambda: _found(answer))
+    face.show(answer, lambda: matrix(answer["runtimes"]))
 
 
 @runtimes.command("show", epilog=example("pancode runtimes show claude"))
@@ -74,8 +75,8 @@ def _found(answer: dict[str, Any]) -> str:
     rows = []
     for runtime in answer["runtimes"]:
         nodes = runtime["nodes"] or [{"node": None, "version": None, "state": "on no node", "fix": ""}]
-        rows += [(runtime["name"], n["node"], n["version"], n["state"], n["fix"]) for n in nodes]
-    return table(("RUNTIME", "NODE", "VERSION", "STATE", "FIX"), rows)
+        rows += [(n["node"], n["version"], n["state"], does(n), n["fix"]) for n in nodes]
+    return table(("NODE", "VERSION", "STATE", "DOES ITSELF", "FIX"), rows)
 
 
 @click.group("modes", cls=DefaultGroup, default="ls", later=_SET_LATER, epilog=example("pancode modes"))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-
-from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, Probe, base_env
+from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
 from node_agent.runtimes.probing import Program
-from node_agent.runtimes.starting import prompt_in, task_of
-from node_agent.wire.node import RuntimeFact
+from node_agent.runtimes.starting import keyed, prompt_in, task_of
 from node_agent.wire.policy import Safety
 
 PROGRAM = Program(
@@ -70,18 +66,4 @@ def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
     return env
 
 
-def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
-    """From `--version` and `auth status`."""
-    version, (_, login) = [*results, (None, ""), (None, "")][:2]
-    return PROGRAM.fact(version, _logged_in(login))
-
-
-def _logged_in(said: str) -> bool:
-    try:
-        status = json.loads(said)
-    except ValueError:
-        return False
-    return isinstance(status, dict) and status.get("loggedIn") is True
-
-
-PROBE = Probe((("claude", "--version"), ("claude", "auth", "status")), read_probe)
+PROBE = keyed(PROGRAM, CREDENTIALS[:3])

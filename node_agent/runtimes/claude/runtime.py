@@ -15,6 +15,7 @@ RUNTIME = Runtime(
         cost=True,
         resume=True,
         read_only_enforced=True,
+        tool_list=True,
         turn_limit=True,
         budget_limit=True,
         needs_model=True,

@@ -16,7 +16,7 @@ VENDOR = "https://api.openai.com/v1"
 PROGRAM = Program(
     "codex",
     "@openai/codex",
-    version=r"codex-cli (\d+\.\d+\.\d+)\b",
+    version=r"(?:codex-cli )?(\d+\.\d+\.\d+)\b",
     known="0.169.",
     login='put OPENAI_API_KEY into ~/.pancode-node/*/secrets.json: {"OPENAI_API_KEY": "..."}; for a server '
     "that speaks the Responses wire put OPENAI_BASE_URL there",

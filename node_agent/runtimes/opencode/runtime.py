@@ -14,6 +14,7 @@ RUNTIME = Runtime(
         usage=True,
         resume=True,
         read_only_enforced=True,
+        tool_list=True,
         needs_model=True,
         prompted=True,
     ),

@@ -9,6 +9,7 @@ import pytest
 
 from node_agent.discovery import Machine, search_path
 from node_agent.wire.clock import SystemClock
+from node_agent.wire.node import Flag
 
 
 def machine(home: Path, path: str = "/usr/bin:/bin", reserve: int = 0) -> Machine:
@@ -58,7 +59,7 @@ def test_search_path(configured: str | None, environ: dict[str, str], expected: 
 
 LOGGED_IN = """#!/bin/sh
 if [ "$1" = --version ]; then echo "9.9.9 (Claude Code)"; exit 0; fi
-if [ -n "$ANTHROPIC_API_KEY" ] || [ -e "$HOME/.claude.json" ]; then echo '{"loggedIn": true}'; else exit 1; fi
+exit 1
 """
 
 
@@ -86,3 +87,20 @@ def test_a_program_that_comes_and_a_key_that_is_given_are_seen_soon(
     assert soon("ok")
     values.clear()
     assert soon("not_logged_in")
+
+
+def test_a_program_whose_package_says_its_version_is_not_started(tmp_path: Path) -> None:
+    package = tmp_path / "lib" / "gemini-cli"
+    package.mkdir(parents=True)
+    (package / "package.json").write_text('{"name": "@google/gemini-cli", "version": "0.61.7"}')
+    program = package / "gemini"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/STARTED; echo 0.1.2\n")
+    program.chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "gemini").symlink_to(program)
+    values = {"GEMINI_API_KEY": "k"}
+    here = Machine(tmp_path, f"{tmp_path}/bin:/usr/bin:/bin", SystemClock(), 0, lambda: values)
+    found = {one.name: one for one in here.look().runtimes}
+    assert (found["gemini"].version, found["gemini"].state) == ("0.61.7", "ok")
+    assert Flag.READ_ONLY in found["gemini"].can and found["opencode"].can == ()
+    assert not (tmp_path / "STARTED").exists()

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from node_agent.runtimes.base import Resume
-from node_agent.runtimes.claude.command import launch, read_probe
+from node_agent.runtimes.claude.command import PROBE, launch
 from node_agent.runtimes.starting import held_but_full_auto
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage
@@ -89,15 +89,15 @@ def test_full_auto_is_told_only_without_a_wall() -> None:
     [
         ([(None, "")], "missing", None),
         ([(1, "boom"), (1, "")], "missing", None),
-        ([(0, "huh"), (0, "{}")], "unknown_version", None),
-        ([(0, "2.1.328 (Claude Code)\n"), (1, '{"loggedIn": false}')], "not_logged_in", "2.1.328"),
-        ([(0, "2.1.328 (Claude Code)\n"), (0, '{"loggedIn": true}')], "ok", "2.1.328"),
-        ([(0, "2.1.328 (Claude Code)\n"), (0, "not json")], "not_logged_in", "2.1.328"),
+        ([(0, "huh"), (0, "")], "unknown_version", None),
+        ([(0, "2.1.328 (Claude Code)\n"), (1, "")], "not_logged_in", "2.1.328"),
+        ([(0, "2.1.328 (Claude Code)\n"), (0, "")], "ok", "2.1.328"),
+        ([(0, "2.1.328"), (0, "")], "ok", "2.1.328"),
         ([(0, "2.1.328 (Claude Code)\n")], "not_logged_in", "2.1.328"),
         ([], "missing", None),
     ],
 )
 def test_probe(results: list[tuple[int | None, str]], state: str, version: str | None) -> None:
-    fact = read_probe(results)
+    fact = PROBE.read(results)
     assert (fact.state, fact.version) == (state, version)
     assert bool(fact.fix) is (state != "ok")

@@ -13,7 +13,7 @@ from node_agent.wire.hello import Hello
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import Inventory, JournalEntry
 from node_agent.wire.marks import Mark
-from node_agent.wire.node import NodeFacts, Problem, RuntimeFact
+from node_agent.wire.node import Flag, NodeFacts, Problem, RuntimeFact
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety, compile_policy
 from node_agent.wire.receipt import Blob, Claims, Enforced, GateResult, ModelCalls, Usage, receipt_of
@@ -110,7 +110,7 @@ def facts() -> NodeFacts:
         disk_free=1 << 40,
         load_1m=0.5,
         isolation=Isolation.NONE,
-        runtimes=(RuntimeFact(name="shell", version="5", state="ok"),),
+        runtimes=(RuntimeFact(name="shell", version="5", state="ok", can=(Flag.STREAM, Flag.READ_ONLY)),),
         problems=(Problem(what="low disk", fix="free some"),),
         wall_ms=3,
     )

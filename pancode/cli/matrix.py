@@ -1,0 +1,52 @@
+"""Draws which runtime is ready on which machine, what each does by itself, and what helps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pancode.cli.render import table
+
+_CELLS = {"missing": "-", "not_logged_in": "not logged in", "unknown_version": "unknown version"}
+
+
+def matrix(runtimes: Sequence[dict[str, Any]]) -> str:
+    """Machines by runtimes, the runtimes' flags, and the fixes, each once."""
+    nodes = list(dict.fromkeys(fact["node"] for runtime in runtimes for fact in runtime["nodes"]))
+    facts = {(fact["node"], runtime["name"]): fact for runtime in runtimes for fact in runtime["nodes"]}
+    names = [runtime["name"] for runtime in runtimes]
+    ready = [(node, *(_cell(facts.get((node, name))) for name in names)) for node in nodes]
+    parts = [table(("NODE", *names), ready)] if nodes else ["no machine was heard yet\n"]
+    flags = [(runtime["name"], _flags(runtime)) for runtime in runtimes if _flags(runtime)]
+    if flags:
+        parts.append(table(("RUNTIME", "DOES ITSELF"), flags))
+    if fixes := list(_fixes(runtimes)):
+        parts.append(table(("RUNTIME", "ON", "IS", "FIX"), fixes))
+    return "\n".join(parts)
+
+
+def does(fact: dict[str, Any]) -> str:
+    """The flags of a runtime as a node told them."""
+    return ", ".join(fact.get("can", ()))
+
+
+def _flags(runtime: dict[str, Any]) -> str:
+    return next((words for fact in runtime["nodes"] if (words := does(fact))), "")
+
+
+def _cell(fact: dict[str, Any] | None) -> str:
+    if fact is None:
+        return "-"
+    return _CELLS.get(fact["state"]) or fact["version"] or "ok"
+
+
+def _fixes(runtimes: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
+    """Machines with the same need stand together."""
+    for runtime in runtimes:
+        needs: dict[tuple[str, str], list[str]] = {}
+        for fact in runtime["nodes"]:
+            if fact["fix"]:
+                needs.setdefault((fact["state"], fact["fix"]), []).append(fact["node"])
+        for (state, fix), nodes in needs.items():
+            word = "another version" if state == "ok" else state.replace("_", " ")
+            yield runtime["name"], ", ".join(nodes), word, fix
