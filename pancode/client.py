@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from pancode import __version__
+from pancode import __version__, down
 from pancode.errors import ConfigError, ExitCode, PancodeError, UnavailableError
 
 if TYPE_CHECKING:
@@ -39,6 +39,13 @@ class NotRunningError(UnavailableError):
     """No coordinator runs on this home."""
 
     code = "not_running"
+
+
+class FleetDownError(NotRunningError):
+    """No coordinator runs, because a person has taken the fleet down: nobody who only looks starts it."""
+
+    code = "fleet_down"
+    retryable = False
 
 
 class StreamCutError(UnavailableError):
@@ -128,11 +135,15 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Client:
-    """One per command. `starts`: begin a coordinator when none runs; else NotRunningError."""
+    """One per command. `starts`: begin a coordinator when none runs; else NotRunningError.
 
-    def __init__(self, home: Path, *, starts: bool = True) -> None:
+    `works`: also where the fleet was taken down, because this command means work; else FleetDownError.
+    """
+
+    def __init__(self, home: Path, *, starts: bool = True, works: bool = False) -> None:
         self.home = home
         self.starts = starts
+        self.works = works
         self.server_version = __version__
 
     def get(self, path: str, **query: object) -> Any:
@@ -199,7 +210,9 @@ class Client:
         """Send once; where no coordinator runs (so nothing was sent) start one first."""
         try:
             return self._once(method, path, body, timeout_s)
-        except NotRunningError:
+        except NotRunningError as none:
+            if not self.works:
+                _unless_down(self.home, none)
             if not self.starts:
                 raise
         start_coordinator(self.home)
@@ -220,6 +233,17 @@ class Client:
             raise
         self.server_version = response.headers.get("Pancode-Version") or self.server_version
         return connection, response
+
+
+def _unless_down(home: Path, none: NotRunningError) -> None:
+    """FleetDownError where somebody has taken the fleet down."""
+    told = down.read(home)
+    if told is not None:
+        raise FleetDownError(
+            f"the fleet on {home} is down",
+            why=f"{told.by or 'somebody'} took it down on {told.at}",
+            fix="pancode fleet up",
+        ) from none
 
 
 def path_of(*parts: str) -> str:

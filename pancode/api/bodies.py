@@ -144,7 +144,7 @@ class TrustBody(CallerBody):
 
 
 class ShutdownBody(Body):
-    valkey: bool = True
+    by: str = "api"
 
 
 def parse(kind: type[B], data: Any) -> B:

@@ -72,7 +72,8 @@ class Desk:
 
     coordinator: Coordinator
     facts: dict[str, Any]
-    shutdown: Callable[[], None]
+    shutdown: Callable[[str], None]
+    """Told by whom; by nobody where it ends because its home is gone."""
     bell: Bell = field(default_factory=Bell)
     since: Since = field(default_factory=Since)
     closing: threading.Event = field(default_factory=threading.Event)

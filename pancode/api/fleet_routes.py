@@ -151,7 +151,8 @@ def _trust(desk: Desk, call: Call) -> Any:
 
 
 def _shutdown(desk: Desk, call: Call) -> Any:
-    desk.shutdown()
+    body: ShutdownBody = call.body
+    desk.shutdown(body.by)
     return {"stopping": True, "pid": desk.facts.get("pid")}
 
 

@@ -79,8 +79,7 @@ def dispatch(ctx: click.Context, /, face: Face, task: str | None, **given: Any) 
     that argument list.
     """
     body = _body(task, ctx.meta.get("argv"), given)
-    client = face.client()
-    answer = _post(client, body)
+    answer = _post(face.client(works=True), body)
     if given["dry_run"]:
         face.show(answer, lambda: _plan(answer))
         return ExitCode.DONE if answer["admitted"] else ExitCode.REFUSED
@@ -89,6 +88,7 @@ def dispatch(ctx: click.Context, /, face: Face, task: str | None, **given: Any) 
     if given["detach"]:
         face.show(answer, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
         return ExitCode.DONE
+    client = face.client()  # who waits brings up no fleet that is taken down meanwhile
     ended = wait(face, client, answer["run"])
     if ended is None:
         return ExitCode.DETACHED

@@ -25,8 +25,9 @@ class Face:
 
     as_json: bool
 
-    def client(self, *, starts: bool = True) -> Client:
-        return Client(home_of(os.environ), starts=starts)
+    def client(self, *, starts: bool = True, works: bool = False) -> Client:
+        """`works`: this command means work, so a fleet that was taken down comes up for it."""
+        return Client(home_of(os.environ), starts=starts, works=works)
 
     def show(self, data: Any, words: Callable[[], str]) -> None:
         """The result: as JSON, or in words."""

@@ -13,6 +13,7 @@ from pancode.cli.face import Face, caller, example, json_option, who
 from pancode.cli.lazy import LazyGroup
 from pancode.cli.render import safe, size, table
 from pancode.client import ApiError, Client, Event, NotRunningError
+from pancode.down import mark
 from pancode.errors import ExitCode, UnavailableError
 
 _LATER = {"upgrade": "pancode fleet up swaps the node bundle where it is another", "drill": "a chaos test"}
@@ -33,7 +34,7 @@ def up(nodes: tuple[str, ...], face: Face) -> int:
 
     Without NODES all of the inventory, and this machine where there is none. A second time changes nothing.
     """
-    client = face.client()
+    client = face.client(works=True)
     body = {**caller(), "nodes": list(nodes)}
     answer = steps(face, client.events("POST", "/v1/fleet/up", body))
     face.show(answer, lambda: _status(answer) + _troubles(answer["results"]))
@@ -155,11 +156,17 @@ def _runtime(fact: dict[str, Any]) -> str:
 )
 @json_option
 def down(nodes: tuple[str, ...], now: bool, face: Face) -> int:
-    """Stop node agents and the coordinator (with NODES: only those node agents)."""
+    """Stop node agents and the coordinator (with NODES: only those node agents).
+
+    It stays down, whoever waits or looks, until `pancode fleet up`, `serve`, `dispatch`, `runs retry` or
+    `node add`.
+    """
     client = face.client(starts=False)
     try:
         answer = _down(face, client, nodes, now)
     except NotRunningError:
+        if not nodes and client.home.is_dir():
+            mark(client.home, who())
         face.show({"results": [], "stopped": False}, lambda: "no coordinator runs here\n")
         return ExitCode.DONE
     face.show(answer, lambda: _troubles(answer["results"]) + ("stopped\n" if answer["stopped"] else ""))
@@ -177,7 +184,7 @@ def _down(face: Face, client: Client, nodes: tuple[str, ...], now: bool) -> dict
             raise
         answer = steps(face, client.events("POST", "/v1/fleet/down", {**body, "now": True}))
     if not nodes:
-        client.post("/v1/shutdown")
+        client.post("/v1/shutdown", {"by": who()})
         wait_gone(client)
     return {**answer, "stopped": not nodes}
 

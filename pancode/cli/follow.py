@@ -10,7 +10,7 @@ from typing import Any
 
 from pancode.cli.face import Face
 from pancode.cli.render import count, safe, took
-from pancode.client import Client, Event, NotRunningError, StreamCutError, path_of
+from pancode.client import Client, Event, FleetDownError, NotRunningError, StreamCutError, path_of
 from pancode.errors import ExitCode
 
 AGAIN_S = 1.0
@@ -43,13 +43,16 @@ def detached(face: Face, run: str) -> int:
 
 def changes(face: Face, client: Client, run: str) -> Iterator[dict[str, Any]]:
     """The run whenever it changes, over restarts of the coordinator, until it has ended."""
-    for event in resumed(face, lambda: client.events("GET", path_of("runs", run, "events"))):
+    for event in resumed(face, run, lambda: client.events("GET", path_of("runs", run, "events"))):
         if event.kind == "run":
             yield event.data
 
 
-def resumed(face: Face, begin: Any) -> Iterator[Event]:
-    """Events of a stream that is begun again where it was cut; a person is told of the gap."""
+def resumed(face: Face, run: str, begin: Any) -> Iterator[Event]:
+    """Events of a run's stream that is begun again where it was cut; a person is told of the gap.
+
+    FleetDownError, with what becomes of the run, where the fleet was taken down meanwhile.
+    """
     tries = 0
     while True:
         try:
@@ -60,6 +63,8 @@ def resumed(face: Face, begin: Any) -> Iterator[Event]:
                 yield event
             if ended:
                 return
+        except FleetDownError as told:
+            raise _went_down(told, run) from told
         except (StreamCutError, NotRunningError) as cut:
             if tries >= TRIES:
                 raise
@@ -69,6 +74,11 @@ def resumed(face: Face, begin: Any) -> Iterator[Event]:
                 )
         tries += 1
         time.sleep(AGAIN_S)
+
+
+def _went_down(told: FleetDownError, run: str) -> FleetDownError:
+    why = f"{told.why}; what runs on a node goes on, what waits is kept, {run} is told when it is up again"
+    return FleetDownError(str(told), why=why, fix=f"pancode fleet up; then pancode runs logs -f {run}")
 
 
 def _last(event: Event) -> bool:

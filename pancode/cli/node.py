@@ -43,7 +43,7 @@ def node() -> None:
 @json_option
 def add(name: str, face: Face, accept_fingerprint: str | None, fleet_key: bool | None, **given: Any) -> None:
     """Put a machine into the inventory; shows its host key and asks once."""
-    client = face.client()
+    client = face.client(works=True)
     spec = {k: v for k, v in given.items() if v not in (None, (), False)}
     spec |= {"name": name, **caller()}
     if "labels" in spec:

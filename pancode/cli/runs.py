@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ from pancode.cli.landing import call_off, landing
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import clip, harmless, safe, short_time, table, usd
 from pancode.cli.tell import exit_of
-from pancode.client import LAND_S, Client, path_of
+from pancode.client import LAND_S, Client, FleetDownError, path_of
 from pancode.errors import ExitCode, UsageError
 
 
@@ -176,13 +177,14 @@ def _stream(face: Face, client: Client, start: tuple[str, str, int], stream: str
         query = {"follow": "1", "stream": stream, **place}
         return client.events("GET", path_of("runs", run, "log"), query=query)
 
-    for event in resumed(face, begin):
-        if event.kind == "attempt":
-            place.update(attempt=event.data["attempt"], offset=0)
-        elif event.kind == "log":
-            data = base64.b64decode(event.data["b64"])
-            place.update(attempt=event.data["attempt"], offset=event.data["next"])
-            _emit(face, stream, event.data["attempt"], event.data["next"], data, sink)
+    with suppress(FleetDownError):  # `_follow` asks once more, and tells
+        for event in resumed(face, run, begin):
+            if event.kind == "attempt":
+                place.update(attempt=event.data["attempt"], offset=0)
+            elif event.kind == "log":
+                data = base64.b64decode(event.data["b64"])
+                place.update(attempt=event.data["attempt"], offset=event.data["next"])
+                _emit(face, stream, event.data["attempt"], event.data["next"], data, sink)
 
 
 @runs.command(epilog=example("pancode runs stop last --reason 'wrong branch'"))
@@ -214,13 +216,13 @@ def _running(client: Client) -> str:
 @json_option
 def retry(run: str, detach: bool, face: Face) -> int:
     """The same work as a new run; a lost one is given up for good."""
-    client = face.client()
-    answer = client.post(path_of("runs", run, "retry"), {"by": who()})
+    answer = face.client(works=True).post(path_of("runs", run, "retry"), {"by": who()})
     for warning in answer.pop("warnings", []):
         face.note(f"warning: {safe(warning)}")
     if detach:
         face.show(answer, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
         return ExitCode.DONE
+    client = face.client()
     ended = wait(face, client, answer["run"])
     if ended is None:
         return ExitCode.DETACHED

@@ -160,7 +160,7 @@ class Stage:
         for thread in threads:
             thread.join()
         try:
-            self.client.post(path_of("shutdown"))
+            self.client.post(path_of("shutdown"), {"by": "demo"})
         except PancodeError as error:
             said.append(f"the coordinator: {error}")
         self.until(lambda: not self.processes(), 20)

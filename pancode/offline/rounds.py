@@ -49,7 +49,7 @@ class Rounds:
         while not self._stopping.is_set():
             if not self._held():
                 log.error("the home was removed or replaced under this coordinator: it ends")
-                self._desk.shutdown()
+                self._desk.shutdown("")
                 return
             try:
                 self._round()

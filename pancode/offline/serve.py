@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 
 from node_agent.wire.clock import Clock, SystemClock
-from pancode import __version__
+from pancode import __version__, down
 from pancode.api.app import build_app
 from pancode.api.desk import Desk
 from pancode.client import SOCKET, reachable
@@ -62,15 +62,18 @@ class Serving:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
 
-    def end(self) -> None:
-        """As `stop`, and nothing is to start it again by itself: it was told so, or its home is gone."""
+    def end(self, by: str) -> None:
+        """As `stop`, and nothing starts it again by itself: a person said so, or (by "") its home is gone."""
         self._for_good = True
+        if by:
+            down.mark(self._root, by)  # before anybody who waits can see that we are gone
         self._stop.set()
 
     def _serve(self, coordinator: Coordinator, ready: Callable[[], None], held: Callable[[], bool]) -> None:
         """Start in order, wait, stop in the opposite order: nobody new, no new round, last word, Valkey."""
         try:
             coordinator.start()
+            down.clear(self._root)
             gc.freeze()  # what is there now stays: no collection has to go through it
             sys.setswitchinterval(_SWITCH_S)
             desk = Desk(coordinator, self._facts(), self.end)

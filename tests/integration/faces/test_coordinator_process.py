@@ -150,7 +150,7 @@ def test_a_start_that_a_damaged_key_prevents_leaves_no_process(desk: Shell) -> N
     key = desk.home / "key/coordinator.key"
     good = key.read_text()
     key.write_text("rubbish")
-    assert desk("runs").status == 3
+    assert desk("serve", "--background").status == 3
     assert not _processes(str(desk.home))
     key.write_text(good)
 
@@ -160,12 +160,12 @@ def test_a_lost_ledger_is_not_taken_for_a_new_fleet(desk: Shell) -> None:
     desk("fleet", "down", "--now")
     ledger, kept = desk.home / "ledger.db", desk.home / "kept.db"
     ledger.rename(kept)
-    said = desk("runs", "--json")
+    said = desk("fleet", "up", "--json")
     assert (said.status, said.error["code"]) == (6, "ledger_lost")
     assert str(ledger) in said.error["message"] and "ledger.db back" in said.error["fix"]
     assert not _processes(str(desk.home))
     kept.rename(ledger)
-    assert desk("runs").status == 0
+    assert desk("serve", "--background").status == 0
 
 
 def test_a_home_with_a_long_path_works(desk: Shell) -> None:
@@ -188,3 +188,54 @@ def test_files_of_the_user_are_written_once(desk: Shell) -> None:
     assert shown["budget.ceiling"]["value"] == "3" and "pancode.yaml:2" in shown["budget.ceiling"]["origin"]
     assert shown["dispatch.agent"]["origin"] == "built-in"
     assert desk("budget", "--json").data["scopes"][0]["ceiling_usd"] == "3"
+
+
+WAITERS = {
+    "dispatch": ("dispatch", "--runtime", "shell", "--workspace", "none", "--json", "true"),
+    "retry": ("runs", "retry", "last", "--json"),
+    "logs": ("runs", "logs", "-f", "last", "--json"),
+}
+
+
+def test_a_fleet_that_was_taken_down_stays_down_while_somebody_waits(desk: Shell) -> None:
+    assert desk("node", "add", "here", "--local").status == 0
+    assert desk(*WAITERS["dispatch"], "--detach").status == 0
+    assert desk("queue", "rm", "last").status == 0
+    waiting = {"retry": desk.begin(*WAITERS["retry"])}
+    until(lambda: len(desk("runs", "--json").data["runs"]) == 2, "the second run waits")
+    waiting |= {name: desk.begin(*WAITERS[name]) for name in ("dispatch", "logs")}
+    until(lambda: len(desk("runs", "--json").data["runs"]) == 3, "the third one too")
+    first = _holder(desk)
+    assert desk("fleet", "down").status == 0
+    for name, process in waiting.items():
+        out, err = process.communicate(timeout=2 * PATIENCE_S)
+        told = json.loads(err.decode().splitlines()[-1])["error"]
+        assert (process.returncode, told["code"], out) == (6, "fleet_down", b""), (name, err)
+        assert "pancode fleet up" in told["fix"] and "ana took it down" in told["why"]
+    for words in (("runs",), ("fleet", "status"), ("why", "last"), ("runs", "stop", "last")):
+        said = desk(*words, "--json")
+        assert (said.status, said.error["code"], said.error["fix"]) == (6, "fleet_down", "pancode fleet up")
+    assert holder_of(desk.home) is None and not _processes(str(desk.home))
+    assert not first.alive()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("serve", "--background"), ("node", "add", "there", "--local"), (*WAITERS["dispatch"], "--detach")],
+)
+def test_who_means_work_brings_it_up_again(desk: Shell, words: tuple[str, ...]) -> None:
+    assert desk("node", "add", "here", "--local").status == 0
+    assert desk("fleet", "down").status == 0
+    assert desk("runs").status == 6
+    assert desk(*words).status == 0
+    assert desk("runs").status == 0
+
+
+def test_down_counts_where_the_coordinator_had_died(desk: Shell) -> None:
+    assert desk("serve", "--background").status == 0
+    first = _holder(desk)
+    os.kill(first.pid, signal.SIGKILL)
+    until(lambda: not first.alive(), "it is gone")
+    assert "no coordinator runs here" in desk("fleet", "down").out
+    assert desk("fleet", "status", "--json").error["code"] == "fleet_down"
+    assert desk("serve", "--background").status == 0  # so that its Redis ends with it

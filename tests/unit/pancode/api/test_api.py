@@ -329,8 +329,8 @@ def test_down_asks_first_while_runs_are_in_flight(world: World) -> None:
     told = world.problem("POST", "/v1/fleet/down", {})
     assert told["code"] == "runs_in_flight" and run in told["why"]
     assert events_of(world.http.post("/v1/fleet/down", {"now": True}))[-1][0] == "result"
-    assert world.http.post("/v1/shutdown").json()["stopping"] is True
-    assert world.coordinator.story[-1] == "shutdown"
+    assert world.http.post("/v1/shutdown", {"by": "ana"}).json()["stopping"] is True
+    assert world.coordinator.story[-1] == "shutdown by ana"
 
 
 # -- code and catalogue ----------------------------------------------------------------------------

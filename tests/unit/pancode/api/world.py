@@ -168,7 +168,7 @@ class MemoryCoordinator:
 
 
 def app_of(coordinator: MemoryCoordinator) -> tuple[Starlette, ApiDesk]:
-    desk = ApiDesk(coordinator, dict(FACTS), lambda: coordinator.story.append("shutdown"))
+    desk = ApiDesk(coordinator, dict(FACTS), lambda by: coordinator.story.append(f"shutdown by {by}"))
     return build_app(desk), desk
 
 
