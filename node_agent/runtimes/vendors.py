@@ -51,7 +51,7 @@ VENDORS: Mapping[str, Vendor] = {
         models=("gemini-*",),
     ),
     "copilot": Vendor(
-        (("COPILOT_PROVIDER_API_KEY", "authorization"),), "COPILOT_PROVIDER_BASE_URL", OPENAI, "/v1"
+        (("COPILOT_PROVIDER_API_KEY", "authorization"),), "COPILOT_PROVIDER_BASE_URL", "", "/v1"
     ),
 }
 
