@@ -34,14 +34,17 @@ def runtimes_page() -> str:
         "## Programs",
         words(
             "Another version than the measured one runs, with a warning in `pancode runtimes`. The variables "
-            "are taken from `secrets.json` of the node; only the agent's process sees them."
+            "are taken from `secrets.json` of the node. A key stays with the node's model gateway, the run "
+            "has a placeholder; a vendor's own login is seen by the agent's process alone."
         ),
         table(("Runtime", "npm package", "Measured with", "Variables"), [_program(r) for r in every]),
         "## What each tells and does by itself",
         words(
-            "Where a price is missing, the cost of a run is unknown, and what was held for it stays until "
-            "`pancode budget settle`. Limits of time, silence and output are kept by the node for all; one "
-            "of tokens or money as far as the program tells them while it works."
+            "By itself: where model calls go through the [gateway](../howto/model-calls.md), tokens, "
+            "price and limits are the node's for all alike. Where a price is missing, the cost of a run is "
+            "unknown, and what was held for it stays until `pancode budget settle`. Limits of time, silence "
+            "and output are kept by the node for all; without the gateway one of tokens or money as far as "
+            "the program tells them while it works."
         ),
         table(("Runtime", *(TOLD[name] for name in shown)), can),
         "## Who holds a rule",

@@ -95,6 +95,7 @@ class GatewayProcesses:
     def _start(self, order: Order, folder: Path, way: Way, door: Door, values: Mapping[str, str]) -> Door:
         make_folder(folder / places.FOLDER)
         make_folder(folder / places.GATE)
+        (folder / places.GATE).chmod(0o711)
         (folder / places.FOLDER / places.RECORD).unlink(missing_ok=True)
         tcp, unix = _tcp(door.port), _unix(folder / places.GATE / places.SOCKET)
         with tcp, unix, (folder / places.FOLDER / places.LOG).open("ab") as log:
@@ -201,13 +202,17 @@ def _tcp(port: int) -> socket.socket:
 
 
 def _unix(path: Path) -> socket.socket:
-    """By way of its folder's descriptor: a socket's own path may have 107 bytes only."""
+    """By way of its folder's descriptor: a socket's own path may have 107 bytes only.
+
+    Behind a wall an agent may be another user. Nobody else comes this far: the attempt's folder is ours alone,
+    and whoever calls must show the placeholder.
+    """
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         sock.bind(f"/proc/self/fd/{folder}/{path.name}")
-        path.chmod(0o600)
+        path.chmod(0o666)
         sock.listen(BACKLOG)
     except OSError:
         sock.close()
