@@ -10,6 +10,7 @@ import shlex
 
 from node_agent.wire.policy import ActionClass
 
+_QUOTED = re.compile(r"""["'\\]""")
 _SPLIT = re.compile(r"\|\||&&|[;|&\n]")
 _SYSTEM = frozenset(
     "sudo su doas systemctl service mount umount useradd userdel reboot shutdown mkfs apt apt-get".split()
@@ -64,7 +65,7 @@ def _git(words: list[str]) -> ActionClass:
 
 def _words(part: str) -> list[str]:
     try:
-        words = shlex.split(part)
+        words = shlex.split(part) if _QUOTED.search(part) else part.split()  # shlex reads letter by letter
     except ValueError:  # half a quotation: the pieces will do
         words = part.split()
     while words and re.fullmatch(r"\w+=.*", words[0]):  # VAR=value before the program
