@@ -8,10 +8,9 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from node_agent.wire.model import RepoId, WireModel
+from node_agent.wire.node import Allowed
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Safety
-
-_RANK = {Safety.SUGGEST: 0, Safety.AUTO_EDIT: 1, Safety.FULL_AUTO: 2}
 
 
 class Ceiling(WireModel):
@@ -24,16 +23,13 @@ class Ceiling(WireModel):
 
     def forbids(self, order: Order) -> str | None:
         """Why the order goes beyond it; None when it does not."""
-        if self.closed:
-            return self.closed
-        if _RANK[order.safety] > _RANK[self.safety]:
-            return f"safety {order.safety} is above this node's ceiling {self.safety}"
-        if self.runtimes is not None and order.runtime not in self.runtimes:
-            return f"runtime {order.runtime} is not among those that this node's owner allows"
-        repo = order.workspace.repo
-        if self.repositories is not None and repo is not None and repo not in self.repositories:
-            return f"repository {repo} is not among those that this node's owner allows"
-        return None
+        return self.told().beyond(order.safety, order.runtime, order.workspace.repo) or None
+
+    def told(self) -> Allowed:
+        """As the coordinator hears it, so that nothing is offered that would be refused."""
+        return Allowed(
+            safety=self.safety, repositories=self.repositories, runtimes=self.runtimes, closed=self.closed
+        )
 
 
 def read_ceiling(path: Path) -> Ceiling:
@@ -45,3 +41,11 @@ def read_ceiling(path: Path) -> Ceiling:
     except (OSError, ValidationError) as exc:
         first = str(exc).splitlines()[0]
         return Ceiling(closed=f"the owner's file {path} cannot be read: {first}")
+
+
+def limits_told(allowed: Allowed) -> str:
+    """A ceiling that leaves something out, in words for people."""
+    said = [f"safety {allowed.safety}"] if allowed.safety is not Safety.FULL_AUTO else []
+    for what, names in (("runtimes", allowed.runtimes), ("repositories", allowed.repositories)):
+        said += [f"{what} {', '.join(names) or 'none'}"] if names is not None else []
+    return f"its owner allows at most {'; '.join(said)}"[:500]

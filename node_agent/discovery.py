@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from node_agent import process
-from node_agent.ceiling import Ceiling, read_ceiling
+from node_agent.ceiling import Ceiling, limits_told, read_ceiling
 from node_agent.programs import installed_version
 from node_agent.runtimes.base import Runtime
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.clock import Clock
-from node_agent.wire.node import NodeFacts, Problem, RuntimeFact
+from node_agent.wire.node import Allowed, NodeFacts, Problem, RuntimeFact
 from node_agent.wire.policy import Isolation
 
 PROBE_S = 10
@@ -74,6 +74,8 @@ class Machine:
             isolation=Isolation.NONE,
             runtimes=self._runtimes(),
             problems=tuple(self._problems()),
+            shut=self._shut(),
+            allows=self.ceiling().told(),
             wall_ms=self._clock.wall_ms(),
         )
 
@@ -96,15 +98,20 @@ class Machine:
         return seen.f_bavail * seen.f_frsize
 
     def _problems(self) -> list[Problem]:
-        told = list(self._troubles())
-        if not self.disk_ok():
-            told.append(
-                Problem(what=f"less than {self._reserve >> 20} MB free in {self._home}", fix="free disk")
-            )
-        ceiling = self.ceiling()
+        told, shut, ceiling = list(self._troubles()), self._shut(), self.ceiling()
+        if shut is not None:
+            told.append(shut)
         if ceiling.closed:
             told.append(Problem(what=ceiling.closed, fix="mend or remove that file"))
+        elif ceiling.told() != Allowed():
+            file = self._home / "ceiling.json"
+            told.append(Problem(what=limits_told(ceiling.told()), fix=f"its owner may change {file}"))
         return told
+
+    def _shut(self) -> Problem | None:
+        if self.disk_ok():
+            return None
+        return Problem(what=f"less than {self._reserve >> 20} MB free in {self._home}", fix="free disk there")
 
     def _runtimes(self) -> tuple[RuntimeFact, ...]:
         seen = self._surroundings()

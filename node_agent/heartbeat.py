@@ -41,7 +41,11 @@ class Pulse:
             echo=None if newest is None else newest.time,
             epoch_seen=self._fleet.epoch_seen,
             control_seen=state.control_seq,
-            ask=Ask(seq=self._seq, slots=slots, open=tuple(entry.identity for entry in holding(live))),
+            ask=Ask(
+                seq=self._seq,
+                slots=0 if facts.shut else slots,
+                open=tuple(entry.identity for entry in holding(live)),
+            ),
             draining=state.draining or state.revoked,
             version=self._node.version,
             facts=facts,

@@ -85,6 +85,7 @@ CLOSED: Mapping[Closed, str] = {
     Closed.RECEIPT: "a receipt came, accepted or rejected",
     Closed.REFUSED: "the node refused the order",
     Closed.REVOKED: "a stop came before anything was started",
+    Closed.NOT_NOW: "the node could take nothing then, as it said; it is waited for",
     Closed.NEVER_ACCEPTED: "a journal told after start-by does not name it",
     Closed.LOST: "the node was silent for the whole deadline",
 }

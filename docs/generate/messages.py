@@ -89,6 +89,8 @@ def _fields_of(model: type[BaseModel], level: str, head: str = "") -> list[str]:
 def _default(value: object) -> str:
     if value is PydanticUndefined:
         return ""
+    if isinstance(value, WireModel):
+        return "as its own defaults"
     plain = value.value if isinstance(value, Enum) else value
     return code(json.dumps(list(plain) if isinstance(plain, tuple) else plain))
 

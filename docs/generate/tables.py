@@ -9,7 +9,7 @@ from typing import TypeVar
 from docs.generate.markdown import block, code, listed, page, sentence, table, words, yes
 from docs.generate.meanings import CLOSED, FAILED, FENCES, MARKS, NODES, REFUSED, REFUSED_ENVELOPE, RUNS
 from node_agent.wire import marks
-from node_agent.wire.failure import FAILURES, REBINDABLE, OrderRefusal
+from node_agent.wire.failure import ELSEWHERE, FAILURES, NODE_STATES, REBINDABLE, OrderRefusal
 from node_agent.wire.signing import RefusalCode
 from pancode import errors
 from pancode.cli.tell import MEANINGS, OUTCOMES
@@ -49,12 +49,25 @@ def exit_codes_page() -> str:
     )
 
 
+def _bound_again(why: OrderRefusal) -> str:
+    if why in NODE_STATES:
+        return "yes, a wait"
+    return "elsewhere" if why in ELSEWHERE else yes(why in REBINDABLE)
+
+
 def failures_page() -> str:
     rows = [
-        (code(kind), code(rule.outcome), yes(rule.retry), yes(rule.agent), yes(rule.node), FAILED[kind])
+        (
+            code(kind),
+            code(rule.outcome),
+            "elsewhere" if rule.elsewhere else yes(rule.retry),
+            yes(rule.agent),
+            yes(rule.node),
+            FAILED[kind],
+        )
         for kind, rule in FAILURES.items()
     ]
-    refusals = [(code(why), yes(why in REBINDABLE), REFUSED[why]) for why in OrderRefusal]
+    refusals = [(code(why), _bound_again(why), REFUSED[why]) for why in OrderRefusal]
     unbelieved = [(code(why), REFUSED_ENVELOPE[why]) for why in RefusalCode]
     head = (
         "Kind",
@@ -69,10 +82,12 @@ def failures_page() -> str:
         "`node_agent/wire/failure.py` and `node_agent/wire/signing.py`",
         words(
             "Why an attempt did not end as `done`. This table alone decides whether another attempt may "
-            "follow. What the agent did wrong is tried again only as often as was asked (`--attempts`, "
-            "default 1); what PanCode did wrong (`infra`) once more by itself; a run that was stopped not "
-            "at all. A lost run that only reads is tried elsewhere once, one that writes only with "
-            "`--on-lost retry`. Nothing counts records yet: the two columns say what track records and a "
+            "follow. What the agent did wrong is tried again only as often as was asked (`--attempts`); what "
+            "PanCode did wrong (`infra`) once more by itself; a run that was stopped not at all. A lost run "
+            "that only reads is tried elsewhere once, one that writes only with `--on-lost retry`. "
+            "`--attempts N` counts for all of these: with 1 nothing is tried again by itself. `elsewhere` "
+            "means: on another node, if there is one that may take it. No attempt follows when the run's "
+            "budget is used up. Nothing counts records yet: the two columns say what track records and a "
             "node's breaker will take."
         ),
         table(head, rows),
@@ -80,7 +95,9 @@ def failures_page() -> str:
         words(
             "A node says no before anything has started. A refused order frees its slot and is not an "
             "attempt. Where the same attempt may be bound again, that happens by itself, at most "
-            f"{MAX_BINDINGS} times for each attempt; otherwise the run ends as `infra`, or as "
+            f"{MAX_BINDINGS} times for each attempt; a wait for the state that a node is in is not counted, "
+            "and that node is offered nothing until it is over; what one node does not take is offered to "
+            "the others, and to that one again after ten minutes; otherwise the run ends as `infra`, or as "
             "`interrupted` when a stop was the reason."
         ),
         table(("Refusal", "Bound again", "What happened"), refusals),

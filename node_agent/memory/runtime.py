@@ -17,7 +17,7 @@ from node_agent.ports import (
     Told,
 )
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.node import NodeFacts, RuntimeFact
+from node_agent.wire.node import NodeFacts, Problem, RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import Usage
@@ -100,6 +100,8 @@ class MemoryFacts:
             isolation=Isolation.NONE,
             runtimes=tuple(RuntimeFact(name=name, state="ok") for name in self._runtimes),
             wall_ms=self._host.clock.wall_ms(),
+            shut=Problem(what="the disk is full", fix="free disk") if self._host.full else None,
+            allows=self.top.told(),
         )
 
     def disk_ok(self) -> bool:

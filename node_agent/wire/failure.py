@@ -61,17 +61,18 @@ class FailureRule:
     """What one failure kind means.
 
     `retry`: another attempt may help. `agent`: counts against the agent's record.
-    `node`: counts for the node's breaker.
+    `node`: counts for the node's breaker. `elsewhere`: it may go well on another node, never on this one.
     """
 
     outcome: Outcome
     retry: bool
     agent: bool
     node: bool
+    elsewhere: bool = False
 
 
 def _rule(outcome: Outcome, flags: str) -> FailureRule:
-    return FailureRule(outcome, "r" in flags, "a" in flags, "n" in flags)
+    return FailureRule(outcome, "r" in flags, "a" in flags, "n" in flags, "e" in flags)
 
 
 FAILURES: dict[FailureKind, FailureRule] = {
@@ -89,10 +90,10 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.DRAINED: _rule(Outcome.INTERRUPTED, "r"),
     FailureKind.NODE_LOST: _rule(Outcome.LOST, "n"),
     FailureKind.READ_ONLY_BROKEN: _rule(Outcome.POLICY_VIOLATION, "a"),
-    FailureKind.MODEL_AUTH: _rule(Outcome.INFRA, ""),
+    FailureKind.MODEL_AUTH: _rule(Outcome.INFRA, "e"),
     FailureKind.MODEL_BUSY: _rule(Outcome.INFRA, "r"),
     FailureKind.MODEL_FAILED: _rule(Outcome.INFRA, "r"),
-    FailureKind.RUNTIME_MISSING: _rule(Outcome.INFRA, "n"),
+    FailureKind.RUNTIME_MISSING: _rule(Outcome.INFRA, "ne"),
     FailureKind.RUNTIME_UNREADABLE: _rule(Outcome.INFRA, ""),
     FailureKind.SETUP_FAILED: _rule(Outcome.INFRA, ""),
     FailureKind.GATE_NOT_RUNNABLE: _rule(Outcome.INFRA, ""),
@@ -140,3 +141,8 @@ REBINDABLE: frozenset[OrderRefusal] = frozenset(
     }
 )
 """Refusals after which the same attempt may simply be bound again; the others need a look at why."""
+
+ELSEWHERE: frozenset[OrderRefusal] = frozenset({OrderRefusal.CEILING, OrderRefusal.RUNTIME_MISSING})
+"""What this node does not take, another one may: the attempt is bound again, there."""
+NODE_STATES: frozenset[OrderRefusal] = frozenset({OrderRefusal.DISK_FULL, OrderRefusal.DRAINING})
+"""The node is in no state to take any order: a wait, which is counted as nobody's failure."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from node_agent.wire.model import Count, Millis, WireModel
-from node_agent.wire.policy import Isolation
+from node_agent.wire.model import Count, Millis, RepoId, WireModel
+from node_agent.wire.policy import SAFETY_RANK, Isolation, Safety
 
 
 class Flag(StrEnum):
@@ -39,6 +39,27 @@ class Problem(WireModel):
     fix: str = ""
 
 
+class Allowed(WireModel):
+    """What the owner of the node allows at most. None: no such limit. `closed`: nothing, and why."""
+
+    safety: Safety = Safety.FULL_AUTO
+    repositories: tuple[RepoId, ...] | None = None
+    runtimes: tuple[str, ...] | None = None
+    closed: str = ""
+
+    def beyond(self, safety: Safety, runtime: str, repo: str | None) -> str:
+        """In what a run goes beyond it, in words; empty when it does not, as far as is known of it."""
+        if self.closed:
+            return self.closed
+        if SAFETY_RANK[safety] > SAFETY_RANK[self.safety]:
+            return f"safety {safety} is above this node's ceiling {self.safety}"
+        if self.runtimes is not None and runtime not in self.runtimes:
+            return f"runtime {runtime} is not among those that this node's owner allows"
+        if self.repositories is not None and repo is not None and repo not in self.repositories:
+            return f"repository {repo} is not among those that this node's owner allows"
+        return ""
+
+
 class NodeFacts(WireModel):
     """The machine. Sizes in bytes."""
 
@@ -53,4 +74,7 @@ class NodeFacts(WireModel):
     isolation: Isolation
     runtimes: tuple[RuntimeFact, ...]
     problems: tuple[Problem, ...] = ()
+    shut: Problem | None = None
+    """Why the node can take no work at all as it is now, such as a full disk; it then asks for no slot."""
+    allows: Allowed = Allowed()
     wall_ms: Millis

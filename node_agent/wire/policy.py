@@ -24,6 +24,9 @@ class Safety(StrEnum):
     FULL_AUTO = "full-auto"
 
 
+SAFETY_RANK = {Safety.SUGGEST: 0, Safety.AUTO_EDIT: 1, Safety.FULL_AUTO: 2}
+
+
 class ActionClass(StrEnum):
     """What a tool call does."""
 

@@ -53,7 +53,9 @@ class _WithArgv(click.Command):
 @click.option("--model", metavar="M", help="Model, as VENDOR/NAME or as the runtime calls it.")
 @click.option("--runtime", metavar="R", help="Program that runs it; shell runs TASK as a script.")
 @click.option("--workspace", metavar="git|none", help="A snapshot of this repository, or an empty folder.")
-@click.option("--budget", type=MONEY, metavar="USD", help="At most this much for the run.")
+@click.option(
+    "--budget", type=MONEY, metavar="USD", help="At most this much for the run, all attempts together."
+)
 @click.option("--timeout", type=DURATION, metavar="D", help="At most this long, as in 15m.")
 @click.option("--verify", multiple=True, metavar="CMD", help="Gate: must exit 0 afterwards; may be repeated.")
 @click.option("--no-verify", is_flag=True, help="Without the project's gates.")
@@ -64,7 +66,12 @@ class _WithArgv(click.Command):
     metavar="P",
     help="Higher is served first (default 0).",
 )
-@click.option("--attempts", type=click.IntRange(1, 10), metavar="N", help="Try a failing run up to N times.")
+@click.option(
+    "--attempts",
+    type=click.IntRange(1, 10),
+    metavar="N",
+    help="Tries at most, whatever went wrong (default: one, and one more when it was a fault of ours).",
+)
 @click.option("--on-lost", metavar="ask|retry", help="What happens when the machine is lost.")
 @click.option("--told-only", is_flag=True, help="Accept that rules which cannot be enforced are only told.")
 @click.option("--detach/--wait", default=False, help="Do not wait for the result (default: wait).")

@@ -38,7 +38,7 @@ class Dispatch(Part):
     mode: Annotated[Mode, Field(strict=False)] = Mode.BUILD
     safety: Annotated[Safety, Field(strict=False)] = Safety.AUTO_EDIT
     max_depth: int = Field(default=2, ge=0, le=10)
-    max_attempts: int = Field(default=1, ge=1, le=10)
+    max_attempts: int | None = Field(default=None, ge=1, le=10)
     on_lost: Literal["ask", "retry"] = "ask"
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 from node_agent.wire.control import Tombstone
+from node_agent.wire.failure import FailureKind, Outcome
+from pancode.control import turned
 from pancode.control.core import Core, open_fences
+from pancode.control.settle import NOTHING_LEFT
 from pancode.domain import books
 from pancode.domain.fleet import NodeView
-from pancode.domain.lifecycle import holds_slot
+from pancode.domain.lifecycle import NOT_STARTED, end_attempt, end_run, holds_slot
 from pancode.domain.orders import identity_of, may_push, order_for
 from pancode.domain.placement import Placed, Standing, Waits, choose, in_order, pool_of
-from pancode.domain.records import Attempt, Balance, Fence, FenceState, Node, Run, RunState, Setting
+from pancode.domain.records import Attempt, Balance, Entry, Fence, FenceState, Node, Run, RunState, Setting
 from pancode.errors import UnavailableError
 from pancode.ports import Ticket, Transaction
 
@@ -101,7 +105,12 @@ def _may_still_run(core: Core, tx: Transaction, run: Run) -> bool:
 
 def _granted(core: Core, tx: Transaction, run: Run) -> bool:
     """Attempt 1 has its hold from admission; a later attempt takes its own, or waits for the budget."""
-    if run.attempt == 1 or tx.get(Attempt, run.id, run.attempt) is not None:
+    if run.attempt == 1:
+        return True
+    if core.spent_up(tx, run):
+        _end_broke(core, tx, run)
+        return False
+    if tx.get(Attempt, run.id, run.attempt) is not None:
         return True
     refused = core.hold(tx, run, books.Account(run.id, run.attempt))
     if refused is None:
@@ -110,6 +119,17 @@ def _granted(core: Core, tx: Transaction, run: Run) -> bool:
         tx.put(replace(run, reason=refused))
         core.tell(tx, run.id, "wait", "budget", "waits", refused)
     return False
+
+
+def _end_broke(core: Core, tx: Transaction, run: Run) -> None:
+    """A late word about an earlier attempt has used up what this one was to have."""
+    found = tx.get(Attempt, run.id, run.attempt) or Attempt(run.id, run.attempt, core.wall_ms(), books.ZERO)
+    ended = end_attempt(found, Outcome.BUDGET_EXCEEDED, FailureKind.USD_LIMIT, NOTHING_LEFT, core.wall_ms())
+    tx.put(replace(ended, usage=NOT_STARTED))
+    account = books.Account(run.id, run.attempt)
+    core.book(tx, books.release(tx.find(Entry, {"run": run.id}), account, core.stamp(), NOTHING_LEFT))
+    tx.put(end_run(run, ended, {}, core.wall_ms()))
+    core.tell(tx, run.id, "retry", "budget", "not tried again", NOTHING_LEFT)
 
 
 def _affordable(core: Core, tx: Transaction, placed: Placed) -> Placed | Waits:
@@ -127,11 +147,29 @@ def _standing(core: Core, tx: Transaction) -> Standing:
     views = core.views(tx)
     taken = open_fences(tx)
     paused = tx.get(Setting, "paused")
-    queues = {
-        s.name.removeprefix("pause:"): str(s.value) for s in tx.find(Setting) if s.name.startswith("pause:")
-    }
+    settings = tx.find(Setting)
+    queues = {s.name.removeprefix("pause:"): str(s.value) for s in settings if s.name.startswith("pause:")}
     free = {v.node.name: _free(v, taken, core.live.freed.get(v.node.tag or "", set())) for v in views}
-    return Standing(tuple(views), free, str(paused.value) if paused else None, queues)
+    return Standing(
+        nodes=tuple(views),
+        free=free,
+        paused=str(paused.value) if paused else None,
+        paused_queues=queues,
+        resting=turned.resting(core),
+        shunned=turned.shunned(core),
+        room=_room(core, tx, views) if any(s.name.startswith("ceiling:node") for s in settings) else {},
+    )
+
+
+def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, Decimal]:
+    """What each node's own ceiling leaves; a node that has none is left out."""
+    room = {}
+    for name in (view.node.name for view in views):
+        scope = books.node_scope(name)
+        ceiling, balance = core.ceiling(tx, scope), tx.get(Balance, scope) or Balance(scope)
+        if ceiling is not None:
+            room[name] = ceiling - balance.spent_usd - balance.held_usd
+    return room
 
 
 def _free(view: NodeView, taken: list[Fence], freed: set[str]) -> int:
@@ -154,7 +192,9 @@ def _sign(core: Core, tx: Transaction, placed: Placed) -> None:
         raise UnavailableError(f"node {node.name} is not enrolled")
     number = max(core.highest_fence(run), core.live.floors.get(run.id, 0)) + 1
     start_by = core.now().plus(core.rules.start_by_ms)
-    envelope = order_for(run, core.fleet, node.tag, number, (core.wall_ms(), start_by)).signed(core.key)
+    left = core.left(tx, run)
+    due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
+    envelope = order_for(due, core.fleet, node.tag, number, (core.wall_ms(), start_by)).signed(core.key)
     tx.insert(
         Fence(
             run=run.id,

@@ -18,6 +18,7 @@ from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.domain import books
 from pancode.domain.fleet import REACHED, Deadlines, Heard, NodeView, Reaching, Watch, awake_since, view
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
+from pancode.domain.placement import Shun
 from pancode.domain.records import (
     Attempt,
     Audit,
@@ -68,6 +69,10 @@ class Rules:
     refused_pause_ms: int = 5_000
     retry_pause_ms: int = 10_000
     quota_look_ms: int = 1_000
+    rest_ms: int = 45_000
+    """So long a node gets nothing that has refused for a state of its own: until its heartbeat tells it."""
+    shun_ms: int = 600_000
+    """So long a node is not offered a run again that it, but perhaps no other, could not take."""
     node_quota: int = 64 * 2**20
     """Bytes that one node may keep in Redis."""
 
@@ -140,6 +145,10 @@ class Live:
     closed: list[AttemptId] = field(default_factory=list)
     """Fences that were closed since the last tidying."""
     tidied_ms: int = 0
+    resting: dict[str, Shun] = field(default_factory=dict)
+    """By node: why it is offered nothing for a while."""
+    shunned: dict[str, dict[str, Shun]] = field(default_factory=dict)
+    """By run and node: why that node is not offered that run for a while."""
     refusals: dict[str, int] = field(default_factory=dict)
     """Envelopes that were not believed, by reason."""
 
@@ -255,15 +264,29 @@ class Core:
 
     def hold(self, tx: Transaction, run: Run, account: books.Account) -> str | None:
         """Hold the run's estimate for one attempt; a refusal in words when a ceiling would be exceeded."""
+        left = self.left(tx, run)
+        usd = run.estimate_usd if left is None else min(run.estimate_usd, left)
         scopes = (books.day_scope(self.wall_ms(), self.tz), books.agent_scope(run.agent))
         for scope in scopes:
             ceiling = self.ceiling(tx, scope)
             balance = tx.get(Balance, scope) or Balance(scope)
-            if not books.fits(balance, ceiling, run.estimate_usd):
-                return books.refusal(balance, ceiling, run.estimate_usd)
-        self.book(tx, books.hold(scopes, account, run.estimate_usd, self.stamp()))
-        tx.insert(Attempt(account.run, account.attempt, self.wall_ms(), run.estimate_usd))
+            if not books.fits(balance, ceiling, usd):
+                return books.refusal(balance, ceiling, usd)
+        self.book(tx, books.hold(scopes, account, usd, self.stamp()))
+        tx.insert(Attempt(account.run, account.attempt, self.wall_ms(), usd))
         return None
+
+    def left(self, tx: Transaction, run: Run) -> Decimal | None:
+        """What earlier attempts have left of the run's own budget for the current one; None: it has none."""
+        usd = run.limits.get("usd")
+        if usd is None or run.attempt == 1:
+            return None if usd is None else Decimal(str(usd))
+        spent = books.used(tx.find(Entry, {"run": run.id}), run.attempt, books.agent_scope(run.agent))
+        return max(Decimal(str(usd)) - spent, books.ZERO)
+
+    def spent_up(self, tx: Transaction, run: Run) -> bool:
+        """Whether nothing is left for its current attempt; a budget of 0 is for what costs nothing."""
+        return run.attempt > 1 and self.left(tx, run) == 0 and Decimal(str(run.limits["usd"])) > 0
 
     def tell(self, tx: Transaction, run: str, kind: str, what: str, verdict: str, detail: str = "") -> None:
         """Add to the run's story (`pancode why`)."""

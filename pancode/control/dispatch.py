@@ -65,6 +65,8 @@ def dispatch(
         if judged.resolution.project is None:
             return _queued(core, judged, run_id, None)
     taken = _snapshot(core, judged.resolution, run_id)
+    if taken is not None:
+        asked = replace(asked, request=replace(asked.request, repo=taken.repo))
     with core.lock:  # judged again: a snapshot may take long
         return _queued(core, _admit(core, around, asked), run_id, taken)
 

@@ -11,10 +11,10 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import Inventory
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, open_as, parse_envelope
-from pancode.control import journals
+from pancode.control import journals, turned
 from pancode.control.core import Core
 from pancode.control.heard import enrolled, raise_alarm
-from pancode.control.moved import load, save
+from pancode.control.moved import load, save, with_vain
 from pancode.control.settle import Letter, Proofs, never_ran, settle
 from pancode.domain.lifecycle import Moved, apply_event
 from pancode.domain.records import Closed, Node
@@ -120,6 +120,9 @@ def _hear(core: Core, tx: Transaction, node: Node, told: tuple[AttemptId, tuple[
     for event in events:
         if event.seq != trio.fence.cursor + 1:
             continue
+        if isinstance(event.body, Refused):
+            trio = with_vain(tx, trio)
+            turned.note(core, trio.fence, event.body.why, event.body.detail)
         moved = apply_event(trio, event.seq, event.body, event.wall_ms)
         if trio.fence.closed is Closed.LOST and isinstance(event.body, Refused | Revoked):
             never_ran(core, tx, trio.fence, node.name)

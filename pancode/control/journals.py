@@ -9,7 +9,7 @@ from node_agent.wire.control import Tombstone
 from node_agent.wire.inventory import Inventory, JournalEntry
 from node_agent.wire.marks import FINAL, Mark
 from pancode.control.core import Core, open_fences
-from pancode.control.moved import load, save
+from pancode.control.moved import load, save, with_vain
 from pancode.control.pulse import lose
 from pancode.domain.lifecycle import never_accepted
 from pancode.domain.orders import identity_of, start_by_of
@@ -49,7 +49,7 @@ def _compare(core: Core, tx: Transaction, fence: Fence, entry: JournalEntry | No
     elif fence.state is FenceState.OFFERED and (entry is None or entry.order != fence.digest):
         trio = load(tx, identity_of(fence))
         if trio is not None:
-            save(core, tx, trio, never_accepted(trio, core.wall_ms()))
+            save(core, tx, trio, never_accepted(with_vain(tx, trio), core.wall_ms()))
     else:
         _doubt(core, tx, fence)
 

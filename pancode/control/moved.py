@@ -9,7 +9,7 @@ from pancode.control.core import Core
 from pancode.control.settle import free_holds
 from pancode.domain.lifecycle import Moved, Trio
 from pancode.domain.orders import identity_of
-from pancode.domain.records import Attempt, Fence, Run
+from pancode.domain.records import Attempt, Closed, Fence, Run
 from pancode.ports import Transaction
 
 
@@ -21,6 +21,19 @@ def load(tx: Transaction, identity: AttemptId) -> Trio | None:
     if run is None or attempt is None or fence is None or fence.attempt != identity.attempt:
         return None
     return Trio(run, attempt, fence)
+
+
+def with_vain(tx: Transaction, trio: Trio) -> Trio:
+    """The same with how often its attempt came back before, which only a fence that comes back asks for."""
+    mine, kinds = trio.fence, (Closed.REFUSED, Closed.NEVER_ACCEPTED)
+    back = [
+        other
+        for other in tx.find(Fence, {"run": mine.run})
+        if other.attempt == mine.attempt
+        and other.closed in kinds
+        and other.start_by_epoch == mine.start_by_epoch
+    ]
+    return replace(trio, vain=len(back))
 
 
 def save(core: Core, tx: Transaction, before: Trio, moved: Moved) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat
 from node_agent.wire.failure import FailureKind, Outcome
@@ -141,7 +139,5 @@ def lose(core: Core, tx: Transaction, fence: Fence, why: str) -> None:
     core.tell(tx, run.id, "node", fence.node, "lost", why)
     if fence.fence != run.fence or run.outcome is not None:
         return
-    if retry_after_lost(run):
-        again(core, tx, run, why)
-    else:
-        tx.put(replace(end_run(run, ended, {"node": fence.node}, core.wall_ms())))
+    if not (retry_after_lost(run) and again(core, tx, run, why)):
+        tx.put(end_run(run, ended, {"node": fence.node}, core.wall_ms()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.heartbeat import Heartbeat
+from pancode.control import turned
 from pancode.control.core import Core, open_fences
 from pancode.control.query import at
 from pancode.control.query_shapes import FleetShape, Json, NodeShape
@@ -93,7 +94,7 @@ def _node(core: Core, tx: Transaction, view: NodeView, since: Since) -> NodeShap
         "clock_skew_s": skew,
         "disk_free": facts.disk_free if facts is not None else None,
         "isolation": facts.isolation.value if facts is not None else None,
-        "problems": _problems(view, core.reaching(view.node.name), skew),
+        "problems": _problems(view, core.reaching(view.node.name), skew) + _passed_over(core, view.node.name),
     }
 
 
@@ -137,6 +138,11 @@ def _problems(view: NodeView, reaching: Reaching, skew: float | None) -> list[Js
         fix = f"set the clock of {view.node.name} (timedatectl set-ntp true)"
         found.append({"what": f"its clock is {skew:+.0f} s off", "fix": fix})
     return found
+
+
+def _passed_over(core: Core, name: str) -> list[Json]:
+    """What it could not take a while ago, which its own word may not tell yet."""
+    return [{"what": shun.why, "fix": shun.fix} for shun in turned.of_node(core, name)]
 
 
 def _state_problem(view: NodeView, reaching: Reaching) -> list[Json]:

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from node_agent.wire.control import Acknowledge, Reject, Resend
-from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import Envelope
+from pancode.control import turned
 from pancode.control.core import Core
 from pancode.domain import books
-from pancode.domain.lifecycle import Trio, close_fence, end_attempt, end_run, move_run
+from pancode.domain.lifecycle import NOT_STARTED, Trio, close_fence, end_attempt, end_run, move_run
+from pancode.domain.placement import misfit
 from pancode.domain.records import (
     Attempt,
     Closed,
@@ -31,6 +33,7 @@ ANSWER_AGAIN_MS = 5_000
 MOST_ASKS = 5
 """Bytes are asked for again so often at least, and for the lost deadline, before the receipt is rejected."""
 _NOTHING = books.Spent(Decimal(0), source="settled")
+NOTHING_LEFT = "nothing is left of the run's budget"
 GIVEN_UP = "given_up_for"
 """In a lost run's result: the run that replaced it. What comes later is evidence and cost."""
 
@@ -166,6 +169,9 @@ def never_ran(core: Core, tx: Transaction, fence: Fence, node: str) -> None:
     account = books.Account(fence.run, fence.attempt, fence.fence)
     core.book(tx, books.settle_unknown(entries, account, _NOTHING, core.stamp()))
     core.tell(tx, fence.run, "settle", node, "never started", "the lost order was not started there")
+    attempt = tx.get(Attempt, fence.run, fence.attempt)
+    if attempt is not None and attempt.outcome is Outcome.LOST:
+        tx.put(replace(attempt, usage=NOT_STARTED))
 
 
 def _conclude(core: Core, tx: Transaction, trio: Trio, claims: Claims, digest: str) -> None:
@@ -181,16 +187,26 @@ def _conclude(core: Core, tx: Transaction, trio: Trio, claims: Claims, digest: s
     core.tell(tx, run.id, "settle", f"receipt from {claims.node_name}", verdict, claims.reason)
     if not wins:
         return
-    if run.outcome is None and retry_after(replace(run, attempt=attempt.attempt), claims.failure, run.fence):
-        if run.attempt == attempt.attempt:
-            again(core, tx, run, claims.reason)
-        return  # it was lost, and the next attempt waits already
+    if run.outcome is None and _tries_again(core, tx, trio, claims):
+        return
     run = _withdraw_next(core, tx, run, attempt)
     won = replace(ended, outcome=claims.outcome)
     result = {**result_of(claims), "receipt": digest, "node": trio.fence.node}
     started = claims.started_wall_ms if claims.started_wall_ms is not None else run.started_ms
     finished = end_run(run, won, result, core.wall_ms())
     tx.put(replace(finished, exit_code=claims.exit_code, started_ms=started))
+
+
+def _tries_again(core: Core, tx: Transaction, trio: Trio, claims: Claims) -> bool:
+    """Whether another attempt follows, or waits already, as this one had been given up as lost."""
+    run, elsewhere = replace(trio.run, attempt=trio.attempt.attempt), False
+    if claims.failure is not None and FAILURES[claims.failure].elsewhere:
+        turned.note_end(core, trio.fence, claims.failure, claims.reason)
+        away = turned.shunned(core).get(run.id, {})
+        elsewhere = any(not misfit(run, view) and view.node.name not in away for view in core.views(tx))
+    if not retry_after(run, claims.failure, elsewhere):
+        return False
+    return trio.run.attempt != run.attempt or again(core, tx, run, claims.reason)
 
 
 def _withdraw_next(core: Core, tx: Transaction, run: Run, attempt: Attempt) -> Run:
@@ -215,8 +231,11 @@ def result_of(claims: Claims) -> dict[str, object]:
     return {**data}
 
 
-def again(core: Core, tx: Transaction, run: Run, why: str) -> None:
-    """The next attempt of a run, after a pause; its hold is taken by the binder."""
+def again(core: Core, tx: Transaction, run: Run, why: str) -> bool:
+    """The next attempt of a run, after a pause; its hold is taken by the binder. False: no money is left."""
+    if core.spent_up(tx, replace(run, attempt=run.attempt + 1)):
+        core.tell(tx, run.id, "retry", "budget", "not tried again", NOTHING_LEFT)
+        return False
     queued = replace(
         move_run(run, RunState.PENDING),
         attempt=run.attempt + 1,
@@ -225,6 +244,7 @@ def again(core: Core, tx: Transaction, run: Run, why: str) -> None:
     )
     tx.put(queued)
     core.tell(tx, run.id, "retry", f"attempt {queued.attempt}", "tried again", why)
+    return True
 
 
 def _orphan(core: Core, tx: Transaction, letter: Letter) -> None:

@@ -8,7 +8,7 @@ from node_agent.wire.control import Stop
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.control.core import Core, open_fences
 from pancode.domain import books
-from pancode.domain.lifecycle import end_attempt, end_run, move_run
+from pancode.domain.lifecycle import NOT_STARTED, end_attempt, end_run, move_run
 from pancode.domain.orders import identity_of
 from pancode.domain.records import Attempt, Entry, Fence, Node, Run, RunState
 from pancode.errors import NotFoundError
@@ -49,7 +49,7 @@ def _end_waiting(core: Core, tx: Transaction, run: Run, reason: str) -> Run:
     """Nothing was signed, so nothing can be running: over at once, the hold given back."""
     attempt = tx.get(Attempt, run.id, run.attempt) or Attempt(run.id, run.attempt, core.wall_ms(), books.ZERO)
     ended = end_attempt(attempt, Outcome.INTERRUPTED, FailureKind.STOPPED, reason, core.wall_ms())
-    tx.put(ended)
+    tx.put(replace(ended, usage=NOT_STARTED))
     account = books.Account(run.id, run.attempt)
     core.book(tx, books.release(tx.find(Entry, {"run": run.id}), account, core.stamp(), "stopped"))
     return end_run(replace(run, stop_asked=reason), ended, {}, core.wall_ms())

@@ -135,6 +135,12 @@ def settle_unknown(entries: Sequence[Entry], account: Account, spent: Spent, sta
     return made
 
 
+def used(entries: Iterable[Entry], before: int, scope: str) -> Decimal:
+    """What the attempts before that one have spent in a scope; what is not known counts as its hold."""
+    mine = [e for e in entries if e.scope == scope and e.attempt < before]
+    return sum((_SIGN.get(e.kind, 1 if e.kind in _SPENDS else 0) * e.usd for e in mine), ZERO)
+
+
 def apply(balance: Balance, entry: Entry) -> Balance:
     """The balance after one more entry of its scope."""
     match entry.kind:

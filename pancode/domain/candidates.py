@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.policy import Isolation
+from node_agent.wire.policy import Isolation, Safety
 from pancode.domain.fleet import NodeState, NodeView
 
 
@@ -22,20 +22,29 @@ class Candidate:
     isolation: Isolation | None = None
 
 
-def candidates(
-    nodes: Sequence[NodeView], node: str | None, require: Mapping[str, str], runtime: str
-) -> tuple[Candidate, ...]:
-    """Every node of the fleet, by name, each with its reason. `node`: the pinned one."""
-    return tuple(_judge(view, node, require, runtime) for view in sorted(nodes, key=lambda v: v.node.name))
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a request asks of a node. `node`: the pinned one. `repo`: known once the snapshot was taken."""
+
+    node: str | None
+    require: Mapping[str, str]
+    runtime: str
+    safety: Safety
+    repo: str | None = None
 
 
-def _judge(view: NodeView, pin: str | None, require: Mapping[str, str], runtime: str) -> Candidate:
-    name = view.node.name
-    if pin is not None and pin != name:
+def candidates(nodes: Sequence[NodeView], wish: Wish) -> tuple[Candidate, ...]:
+    """Every node of the fleet, by name, each with its reason."""
+    return tuple(_judge(view, wish) for view in sorted(nodes, key=lambda v: v.node.name))
+
+
+def _judge(view: NodeView, wish: Wish) -> Candidate:
+    name, runtime = view.node.name, wish.runtime
+    if wish.node is not None and wish.node != name:
         return Candidate(name, False, False, "not the pinned node")
     if view.node.removed is not None:
         return Candidate(name, False, False, view.node.removed, f"pancode node add {name}")
-    for key, value in require.items():
+    for key, value in wish.require.items():
         if view.node.labels.get(key) != value:
             return Candidate(name, False, False, f"has no label {key}={value}", "pancode node ls")
     if view.heard is None:
@@ -45,6 +54,10 @@ def _judge(view: NodeView, pin: str | None, require: Mapping[str, str], runtime:
     if fact is None or fact.state != "ok":
         fix = "pancode runtimes" if fact is None else f"on {name}: {fact.fix}" if fact.fix else ""
         return Candidate(name, False, False, _without(fact, runtime), fix, isolation)
+    beyond = view.heard.heartbeat.facts.allows.beyond(wish.safety, runtime, wish.repo)
+    if beyond:
+        fix = f"dispatch within it, or have its owner change ceiling.json on {name}"
+        return Candidate(name, False, False, f"may not take it: {beyond}", fix, isolation)
     waits, fix = _not_now(view)
     return Candidate(name, True, not waits, waits or "can take it", fix, isolation)
 
@@ -67,4 +80,7 @@ def _not_now(view: NodeView) -> tuple[str, str]:
         return f"is draining: {view.node.draining}", f"pancode fleet resume {name}"
     if view.state is not NodeState.ONLINE:
         return f"is {view.state}", f"pancode fleet up {name}"
-    return ("", "") if view.asks else ("has not asked for work yet", "")
+    if not view.asks:
+        return "has not asked for work yet", ""
+    shut = view.heard.heartbeat.facts.shut if view.heard is not None else None
+    return (f"takes no work: {shut.what}", f"on {name}: {shut.fix}") if shut is not None else ("", "")

@@ -6,14 +6,21 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from node_agent.wire.event import EventBody, Finding, Interrupting, Marked, Progress, Refused, Revoked
-from node_agent.wire.failure import FAILURES, REBINDABLE, FailureKind, OrderRefusal, Outcome
+from node_agent.wire.failure import (
+    ELSEWHERE,
+    FAILURES,
+    NODE_STATES,
+    REBINDABLE,
+    FailureKind,
+    OrderRefusal,
+    Outcome,
+)
 from node_agent.wire.marks import ORDER as MARKS
 from node_agent.wire.marks import Mark
-from pancode.domain.orders import bindings_of
 from pancode.domain.records import Attempt, Closed, Fence, FenceState, Run, RunState
 
 MAX_BINDINGS = 12
-"""Fences of one attempt that may come back refused in one epoch before the run is given up as `infra`."""
+"""Fences of one attempt that may come back in one epoch before the run is given up; waits are not counted."""
 
 RUN_MOVES: dict[RunState, frozenset[RunState]] = {
     RunState.PENDING: frozenset({RunState.RUNNING, RunState.INTERRUPTING, RunState.ENDED}),
@@ -35,8 +42,10 @@ FENCE_MOVES: dict[FenceState, frozenset[FenceState]] = {
 }
 """The fence's state table. `closed` to `closed`: a lost fence whose receipt came after all."""
 
+NOT_STARTED: dict[str, object] = {"cost_usd": "0", "cost_source": "not started"}
+"""Usage of an attempt of which its node, or our own books, say that it never ran."""
 _RANK = {mark.value: number for number, mark in enumerate(MARKS)}
-_REBIND = frozenset({*REBINDABLE, OrderRefusal.REVOKED})
+_REBIND = frozenset({*REBINDABLE, *ELSEWHERE, OrderRefusal.REVOKED})
 """A node that is taken out of the fleet refuses what it was offered last; another one may take it."""
 PUBLISHING = frozenset({Mark.GATED, Mark.PUSHED, Mark.RECEIPTED, Mark.ACKNOWLEDGED, Mark.REJECTED})
 _COLLECTING = frozenset({Mark.EXITED, Mark.COMMITTED, *PUBLISHING})
@@ -49,6 +58,8 @@ class Trio:
     run: Run
     attempt: Attempt
     fence: Fence
+    vain: int = 0
+    """How many earlier fences of the attempt came back in this epoch, waits not counted."""
 
     @property
     def newest(self) -> bool:
@@ -80,7 +91,7 @@ def apply_event(trio: Trio, seq: int, body: EventBody, wall_ms: int) -> Moved:
     """One event, in order (the caller has checked that `seq` is the cursor plus one)."""
     trio = replace(trio, fence=replace(trio.fence, cursor=seq))
     if trio.fence.state is FenceState.CLOSED:
-        return Moved(trio)
+        return Moved(_late(trio, body))
     match body:
         case Marked():
             return _marked(trio, body, wall_ms)
@@ -99,6 +110,13 @@ def apply_event(trio: Trio, seq: int, body: EventBody, wall_ms: int) -> Moved:
             assert_never(body)
 
 
+def _late(trio: Trio, body: EventBody) -> Trio:
+    """A lost order of which its node says that it never ran: nothing of it can be out there any more."""
+    if trio.fence.closed is Closed.LOST and isinstance(body, Refused | Revoked):
+        return replace(trio, fence=replace(trio.fence, closed=Closed.REVOKED))
+    return trio
+
+
 def holds_slot(fence: Fence) -> bool:
     """Whether an open fence still occupies a slot of its node."""
     return fence.state is not FenceState.CLOSED and fence.mark not in PUBLISHING
@@ -113,7 +131,7 @@ def _marked(trio: Trio, body: Marked, wall_ms: int) -> Moved:
     run = trio.run
     if trio.newest and run.state in (RunState.PENDING, RunState.RUNNING, RunState.COLLECTING):
         run = _advance(run, fence, body.mark, wall_ms)
-    return Moved(Trio(run, trio.attempt, fence))
+    return Moved(replace(trio, run=run, fence=fence))
 
 
 def _advance(run: Run, fence: Fence, mark: Mark, wall_ms: int) -> Run:
@@ -139,14 +157,15 @@ def close_fence(fence: Fence, how: Closed, wall_ms: int) -> Fence:
 
 
 def _refused(trio: Trio, body: Refused, wall_ms: int) -> Moved:
-    fence = close_fence(trio.fence, Closed.REFUSED, wall_ms)
+    waits = body.why in NODE_STATES
+    fence = close_fence(trio.fence, Closed.NOT_NOW if waits else Closed.REFUSED, wall_ms)
     story = f"{fence.node} refused the order: {body.why} ({body.detail})"
     moved = Moved(replace(trio, fence=fence), story, "refused", free=True)
     if not trio.newest or trio.run.state is RunState.ENDED:
         return moved
     if trio.run.stop_asked is not None or body.why in (OrderRefusal.STOPPED, OrderRefusal.TOMBSTONED):
         return _ended(moved, FailureKind.STOPPED, trio.run.stop_asked or story, wall_ms)
-    if body.why in _REBIND and bindings_of(fence) < MAX_BINDINGS * trio.run.attempt:
+    if waits or (body.why in _REBIND and trio.vain + 1 < MAX_BINDINGS):
         return replace(moved, trio=replace(moved.trio, run=back_to_queue(trio.run, story)))
     kind = (
         FailureKind.RUNTIME_MISSING if body.why is OrderRefusal.RUNTIME_MISSING else FailureKind.NODE_INTERNAL
@@ -173,7 +192,7 @@ def never_accepted(trio: Trio, wall_ms: int) -> Moved:
         return moved
     if trio.run.stop_asked is not None:
         return _ended(moved, FailureKind.STOPPED, trio.run.stop_asked, wall_ms)
-    if bindings_of(fence) >= MAX_BINDINGS * trio.run.attempt:
+    if trio.vain + 1 >= MAX_BINDINGS:
         return _ended(moved, FailureKind.NODE_INTERNAL, story, wall_ms)
     return replace(moved, trio=replace(moved.trio, run=back_to_queue(trio.run, story)))
 
@@ -186,6 +205,7 @@ def back_to_queue(run: Run, reason: str) -> Run:
 def _ended(moved: Moved, kind: FailureKind, reason: str, wall_ms: int) -> Moved:
     trio = moved.trio
     attempt = end_attempt(trio.attempt, FAILURES[kind].outcome, kind, reason, wall_ms)
+    attempt = replace(attempt, usage=NOT_STARTED)  # only what never ran ends without a receipt here
     run = end_run(trio.run, attempt, {}, wall_ms)
     return replace(moved, trio=replace(trio, attempt=attempt, run=run))
 

@@ -92,11 +92,6 @@ def identity_of(fence: Fence) -> AttemptId:
     return AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
 
 
-def bindings_of(fence: Fence) -> int:
-    """How often the run was bound in that epoch, this one included: fences count from one in each."""
-    return fence.fence % NUMBERS_IN_AN_EPOCH
-
-
 def start_by_of(fence: Fence) -> FleetTime:
     return FleetTime(epoch=fence.start_by_epoch, ms=fence.start_by_ms)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.records import Run
@@ -27,6 +28,15 @@ class Waits:
 
 
 @dataclass(frozen=True, slots=True)
+class Shun:
+    """Why a node is passed over, what would help, and until when, on the coordinator's boot clock."""
+
+    why: str
+    fix: str
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """The fleet at the moment of a decision."""
 
@@ -36,6 +46,15 @@ class Standing:
     paused: str | None = None
     """Reason of a pause of the whole fleet."""
     paused_queues: Mapping[str, str] | None = None
+    resting: Mapping[str, Shun] = field(default_factory=dict)
+    """By node: it takes nothing now."""
+    shunned: Mapping[str, Mapping[str, Shun]] = field(default_factory=dict)
+    """By run and node: it does not take that run."""
+    room: Mapping[str, Decimal] = field(default_factory=dict)
+    """By node that has a ceiling of its own: what may still be held there."""
+
+
+NOT_PINNED = "not the pinned node"
 
 
 def pool_of(run: Run) -> str:
@@ -59,7 +78,7 @@ def choose(runs: Iterable[Run], standing: Standing) -> list[Placed | Waits]:
     in_vain: dict[object, str] = {}
     """By what a run asks for: why it waits, which holds for all that ask for the same, as slots only go."""
     for run in in_order(runs):
-        wish = (run.node, run.runtime, *sorted(run.require.items()))
+        wish = _wish(run, standing)
         why = in_vain.get(wish)
         decision = _place(run, standing, free) if why is None else Waits(run, why)
         if isinstance(decision, Placed):
@@ -70,11 +89,17 @@ def choose(runs: Iterable[Run], standing: Standing) -> list[Placed | Waits]:
     return decided
 
 
+def _wish(run: Run, standing: Standing) -> object:
+    """All that decides where it may go."""
+    repo, shunned = run.workspace.get("repo"), tuple(standing.shunned.get(run.id, ()))
+    return run.node, run.runtime, run.safety, repo, shunned, *sorted(run.require.items())
+
+
 def misfit(run: Run, view: NodeView) -> str:
     """Why the node can never take this run as things are; empty when it fits."""
     node = view.node
     if run.node is not None and run.node != node.name:
-        return "not the pinned node"
+        return NOT_PINNED
     for key, value in run.require.items():
         if node.labels.get(key) != value:
             return f"has no label {key}={value}"
@@ -82,7 +107,23 @@ def misfit(run: Run, view: NodeView) -> str:
         return node.removed
     if view.heard is not None and not _has_runtime(run, view):
         return f"has no runtime {run.runtime}"
-    return ""
+    return _beyond(run, view)
+
+
+def _beyond(run: Run, view: NodeView) -> str:
+    """What its owner does not allow; a run has its repository only in a git workspace."""
+    if view.heard is None:
+        return ""
+    repo = run.workspace.get("repo")
+    allows = view.heard.heartbeat.facts.allows
+    beyond = allows.beyond(run.safety, run.runtime, str(repo) if repo is not None else None)
+    return f"may not take it: {beyond}" if beyond else ""
+
+
+def _unfit(run: Run, view: NodeView, standing: Standing) -> str:
+    """As `misfit`, and what the node itself has said of this run."""
+    shun = standing.shunned.get(run.id, {}).get(view.node.name)
+    return misfit(run, view) or (f"could not take it: {shun.why}" if shun is not None else "")
 
 
 def _has_runtime(run: Run, view: NodeView) -> bool:
@@ -97,14 +138,29 @@ def _place(run: Run, standing: Standing, free: Mapping[str, int]) -> Placed | Wa
     paused = (standing.paused_queues or {}).get(pool_of(run))
     if paused is not None:
         return Waits(run, f"queue {pool_of(run)} is paused: {paused}")
-    fitting = [v for v in standing.nodes if not misfit(run, v)]
+    fitting = [v for v in standing.nodes if not _unfit(run, v, standing)]
     if not fitting:
-        return Waits(run, _nowhere(run, standing.nodes))
-    ready = [v for v in fitting if v.asks and free.get(v.node.name, 0) > 0]
+        return Waits(run, _nowhere(run, standing))
+    ready = [v for v in fitting if _takes(v, standing, free)]
     if not ready:
-        return Waits(run, "; ".join(_not_now(v, free) for v in fitting[:3]))
-    best = min(ready, key=lambda v: (-free[v.node.name], v.node.name))
+        return Waits(run, "; ".join(_resting(v, standing) or _not_now(v, free) for v in fitting[:3]))
+    affords = [v for v in ready if standing.room.get(v.node.name, run.estimate_usd) >= run.estimate_usd]
+    best = min(affords or ready, key=lambda v: (-free[v.node.name], v.node.name))
     return Placed(run, best, _because(run, len(ready)))
+
+
+def _takes(view: NodeView, standing: Standing, free: Mapping[str, int]) -> bool:
+    return view.asks and free.get(view.node.name, 0) > 0 and not _resting(view, standing)
+
+
+def _resting(view: NodeView, standing: Standing) -> str:
+    """What the node itself says is wrong with it, or has said when it refused an order a moment ago."""
+    if not view.asks:
+        return ""
+    shut = view.heard.heartbeat.facts.shut if view.heard is not None else None
+    told = standing.resting.get(view.node.name)
+    why, fix = (shut.what, shut.fix) if shut is not None else (told.why, told.fix) if told else ("", "")
+    return f"{view.node.name} takes no work: {why}{f' ({fix})' if fix else ''}" if why else ""
 
 
 def _because(run: Run, ready: int) -> str:
@@ -115,14 +171,14 @@ def _because(run: Run, ready: int) -> str:
     return f"{of}{f' with {wanted}' if wanted else ''}, most free slots"
 
 
-def _nowhere(run: Run, nodes: Sequence[NodeView]) -> str:
+def _nowhere(run: Run, standing: Standing) -> str:
+    nodes: Sequence[NodeView] = standing.nodes
     if not nodes:
         return "the fleet has no node"
     if run.node is not None and all(v.node.name != run.node for v in nodes):
         return f"node {run.node} is not in the fleet"
-    return "; ".join(
-        f"{v.node.name} {misfit(run, v)}" for v in nodes[:5] if misfit(run, v) != "not the pinned node"
-    )
+    said = [(v.node.name, _unfit(run, v, standing)) for v in nodes]
+    return "; ".join(f"{name} {why}" for name, why in [s for s in said if s[1] != NOT_PINNED][:5])
 
 
 def _not_now(view: NodeView, free: Mapping[str, int]) -> str:

@@ -55,6 +55,8 @@ class Closed(StrEnum):
     RECEIPT = "receipt"
     REFUSED = "refused"
     REVOKED = "revoked"
+    NOT_NOW = "not_now"
+    """Refused for a state that its node is in: a wait, not a failure."""
     NEVER_ACCEPTED = "never_accepted"
     LOST = "lost"
 
@@ -142,7 +144,8 @@ class Run(Record):
     estimate_usd: Decimal
     on_lost: str
     """`ask` (default) or `retry`."""
-    max_attempts: int
+    max_attempts: int | None
+    """None: one, and one more for what went wrong on our side."""
     trace: str
     epoch: int = 0
     """In which it was admitted: what a later epoch signs for it is numbered apart."""

@@ -39,6 +39,8 @@ class DispatchRequest:
     depth: int = 0
     project: str | None = None
     """Absolute path of the top of the user's repository; None outside of one."""
+    repo: str | None = None
+    """What the project is called in orders; known once its snapshot was taken."""
     cwd: str | None = None
     on_lost: str | None = None
     land: bool = False
@@ -61,7 +63,7 @@ class Defaults:
     tokens: int | None = None
     per_run_usd: Decimal | None = None
     estimate_usd: Decimal = Decimal("0.75")
-    max_attempts: int = 1
+    max_attempts: int | None = None
     on_lost: str = "ask"
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from node_agent.wire.policy import Mode, Safety
 from pancode.domain.agents import Agent, compile_prompt, find_agent
-from pancode.domain.candidates import Candidate, candidates
+from pancode.domain.candidates import Candidate, Wish, candidates
 from pancode.domain.names import not_found
 from pancode.domain.records import Run
 from pancode.domain.request import Catalogue, DispatchRequest
@@ -63,7 +63,7 @@ class Resolution:
     env: tuple[str, ...]
     secrets: tuple[str, ...]
     on_lost: str
-    max_attempts: int
+    max_attempts: int | None
 
     @property
     def project(self) -> str | None:
@@ -147,6 +147,7 @@ def _put_together(
     mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
     asked_model = None if runtime.own else request.model or agent.model or defaults.model
     limits = _limits(request, agent, catalogue)
+    wish = Wish(request.node, request.require, runtime.name, safety, request.repo)
     return Resolution(
         request=request,
         agent=agent,
@@ -161,7 +162,7 @@ def _put_together(
         cache=project.cache if workspace == "git" else (),
         gates=gates,
         workspace=workspace,
-        candidates=candidates(catalogue.nodes, request.node, request.require, runtime.name),
+        candidates=candidates(catalogue.nodes, wish),
         estimate_usd=_estimate(request, agent, runtime, catalogue, limits.usd),
         env=tuple(dict.fromkeys((*project.env, *agent.env))),
         secrets=tuple(dict.fromkeys((*project.secrets, *agent.secrets))),

@@ -82,7 +82,7 @@ def a_run(w: World, run_id: str) -> Run:
         "depth": 0,
         "estimate_usd": Decimal(r.choice(("0", "0.20", "0.75"))),
         "on_lost": r.choice(w.kind.careless),
-        "max_attempts": r.choice((1, 1, 2)),
+        "max_attempts": r.choice((None, None, 1, 2)),
         "trace": "t",
     }
     return Run(**fields)

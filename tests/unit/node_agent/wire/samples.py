@@ -13,7 +13,7 @@ from node_agent.wire.hello import Hello
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import Inventory, JournalEntry
 from node_agent.wire.marks import Mark
-from node_agent.wire.node import Flag, NodeFacts, Problem, RuntimeFact
+from node_agent.wire.node import Allowed, Flag, NodeFacts, Problem, RuntimeFact
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety, compile_policy
 from node_agent.wire.receipt import Blob, Claims, Enforced, GateResult, ModelCalls, Usage, receipt_of
@@ -112,6 +112,10 @@ def facts() -> NodeFacts:
         isolation=Isolation.NONE,
         runtimes=(RuntimeFact(name="shell", version="5", state="ok", can=(Flag.STREAM, Flag.READ_ONLY)),),
         problems=(Problem(what="low disk", fix="free some"),),
+        shut=Problem(what="low disk", fix="free some"),
+        allows=Allowed(
+            safety=Safety.AUTO_EDIT, repositories=("demo-1234",), runtimes=("shell",), closed="no"
+        ),
         wall_ms=3,
     )
 

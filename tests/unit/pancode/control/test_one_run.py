@@ -220,12 +220,14 @@ def test_a_refused_order_is_bound_again_with_a_new_fence(desk: Desk) -> None:
     desk.check_books()
 
 
-def test_a_missing_runtime_on_the_node_ends_the_run_as_infra(desk: Desk) -> None:
+def test_a_missing_runtime_on_the_only_node_is_waited_for(desk: Desk) -> None:
     node, order = offered(desk)
     node.say(order.identity, Refused(why=OrderRefusal.RUNTIME_MISSING, detail="no shell"))
     desk.turn()
-    assert desk.row(Run, "r-0001").outcome is Outcome.INFRA
-    assert day(desk).held_usd == 0
+    node.breathe()
+    node.breathe()
+    assert node.claim() is None
+    assert desk.row(Run, "r-0001").reason == "n1 could not take it: no shell"
     desk.check_books()
 
 

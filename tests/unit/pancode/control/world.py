@@ -162,7 +162,7 @@ def a_run(run: str, wall_ms: int, usd: Decimal, **changes: Any) -> Run:
         "depth": 0,
         "estimate_usd": usd,
         "on_lost": "ask",
-        "max_attempts": 1,
+        "max_attempts": None,
         "trace": "t",
     }
     return Run(**{**fields, **changes})
@@ -179,6 +179,7 @@ class Puppet:
         self.session, self.nonce, self.seq = "s1", "nonce-1", 0
         self.control_seen, self.open = 0, []  # type: int, list[AttemptId]
         self.events: dict[str, int] = {}
+        self.facts = facts()
         self.journal: list[JournalEntry] = []
         desk.redis.bus().admit_node(self.tag, "password")
         desk.plane.add_node(
@@ -214,7 +215,7 @@ class Puppet:
             "control_seen": self.control_seen,
             "ask": Ask(seq=self.seq, slots=self.slots, open=tuple(self.open)),
             "version": "0.1.0",
-            "facts": facts(),
+            "facts": self.facts,
         }
         made = Heartbeat(**{**fields, **changes})
         self.uplink.set_heartbeat(made.signed(self.key).model_dump_json())
@@ -301,8 +302,8 @@ def failed(kind: FailureKind, outcome: Outcome) -> dict[str, Any]:
     return {"failure": kind, "outcome": outcome, "reason": kind.value}
 
 
-def facts() -> NodeFacts:
-    return NodeFacts(
+def facts(**changes: Any) -> NodeFacts:
+    made = NodeFacts(
         hostname="h",
         os="linux",
         arch="x86_64",
@@ -315,6 +316,7 @@ def facts() -> NodeFacts:
         runtimes=(RuntimeFact(name="shell", state="ok"),),
         wall_ms=0,
     )
+    return made.model_copy(update=changes)
 
 
 def entry_of(order: Order, mark: Mark = Mark.ACCEPTED) -> JournalEntry:

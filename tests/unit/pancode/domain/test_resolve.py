@@ -32,7 +32,7 @@ def test_what_is_not_said_is_the_fleets_own() -> None:
         Mode.BUILD,
         Safety.AUTO_EDIT,
     )
-    assert (found.workspace, found.model, found.on_lost, found.max_attempts) == ("git", None, "ask", 1)
+    assert (found.workspace, found.model, found.on_lost, found.max_attempts) == ("git", None, "ask", None)
     assert found.estimate_usd == Decimal("0.75")
     assert found.limits.usd is None
 

@@ -1,0 +1,75 @@
+"""Who is passed over for a while: nodes in no state to work, and nodes that could not take a certain run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from node_agent.wire.failure import ELSEWHERE, NODE_STATES, FailureKind, OrderRefusal
+from pancode.control.core import Core
+from pancode.domain.placement import Shun
+from pancode.domain.records import Fence
+
+_FIXES = {
+    OrderRefusal.CEILING: "its owner may change ceiling.json there, or dispatch within it",
+    OrderRefusal.RUNTIME_MISSING: "pancode runtimes",
+    OrderRefusal.DISK_FULL: "free disk there",
+    FailureKind.RUNTIME_MISSING: "pancode runtimes",
+    FailureKind.MODEL_AUTH: "log the runtime in there; then see: pancode runtimes",
+}
+
+
+def note(core: Core, fence: Fence, why: OrderRefusal, detail: str) -> None:
+    """A node has refused an order: it is not asked at once again, for this run or for any."""
+    shun = Shun(detail, _FIXES.get(why, ""), core.ports.clock.boot_ms())
+    if why in NODE_STATES:
+        core.live.resting[fence.node] = _until(shun, core.rules.rest_ms)
+    elif why in ELSEWHERE:
+        _pass_over(core, fence, shun)
+
+
+def note_end(core: Core, fence: Fence, failure: FailureKind, reason: str) -> None:
+    """An attempt has ended for what may go well on another node: this one does not get the next attempt."""
+    _pass_over(core, fence, Shun(reason, _FIXES.get(failure, ""), core.ports.clock.boot_ms()))
+
+
+def resting(core: Core) -> Mapping[str, Shun]:
+    """Nodes that said a moment ago that they take nothing."""
+    _forget(core)
+    return core.live.resting
+
+
+def shunned(core: Core) -> Mapping[str, Mapping[str, Shun]]:
+    """By run, the nodes that could not take it."""
+    return core.live.shunned
+
+
+def of_node(core: Core, name: str) -> list[Shun]:
+    """What is held against a node now, each reason once."""
+    _forget(core)
+    told = [core.live.resting[name]] if name in core.live.resting else []
+    told += [
+        Shun(f"could not take {run}: {nodes[name].why}", nodes[name].fix, nodes[name].until_ms)
+        for run, nodes in core.live.shunned.items()
+        if name in nodes
+    ]
+    return told[:3]
+
+
+def _pass_over(core: Core, fence: Fence, shun: Shun) -> None:
+    core.live.shunned.setdefault(fence.run, {})[fence.node] = _until(shun, core.rules.shun_ms)
+
+
+def _until(shun: Shun, ms: int) -> Shun:
+    return Shun(shun.why, shun.fix, shun.until_ms + ms)
+
+
+def _forget(core: Core) -> None:
+    """What is over is no reason any more."""
+    now, live = core.ports.clock.boot_ms(), core.live
+    live.resting = {node: shun for node, shun in live.resting.items() if shun.until_ms > now}
+    for run, nodes in list(live.shunned.items()):
+        left = {node: shun for node, shun in nodes.items() if shun.until_ms > now}
+        if left:
+            live.shunned[run] = left
+        else:
+            del live.shunned[run]

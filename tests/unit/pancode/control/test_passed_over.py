@@ -1,0 +1,209 @@
+"""A node that is in no state to work, or whose owner allows less, takes nothing away from the others."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from node_agent.wire.event import Refused
+from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.node import Allowed, Problem
+from node_agent.wire.order import Order
+from node_agent.wire.policy import Safety
+from pancode.control import query_fleet
+from pancode.domain.lifecycle import MAX_BINDINGS
+from pancode.domain.records import Closed, Fence, Run, RunState
+from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
+
+FULL = Problem(what="less than 512 MB free", fix="free disk there")
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def two(desk: Desk) -> tuple[Puppet, Puppet]:
+    """The first one is the freest: it is chosen."""
+    nodes = Puppet(desk, "n1", slots=4), Puppet(desk, "n2", slots=1)
+    for node in nodes:
+        node.breathe()
+    return nodes
+
+
+def refuse(desk: Desk, node: Puppet, why: OrderRefusal, detail: str = "no") -> Order:
+    order = node.claim()
+    assert order is not None
+    node.say(order.identity, Refused(why=why, detail=detail))
+    desk.turn()
+    return order
+
+
+def wait(desk: Desk, *nodes: Puppet, ms: int = 10_000) -> None:
+    """Time passes, in which all of them are heard."""
+    for _ in range(ms // 5_000):
+        for node in nodes:
+            node.breathe()
+
+
+def reason(desk: Desk) -> str:
+    return str(desk.row(Run, "r-0001").reason)
+
+
+def test_a_full_node_that_is_freest_leaves_the_run_to_another(desk: Desk) -> None:
+    full, other = two(desk)
+    desk.dispatch()
+    desk.turn()
+    refuse(desk, full, OrderRefusal.DISK_FULL, "less than 512 MB free")
+    wait(desk, full, other)
+    assert full.claim() is None
+    order = other.claim()
+    assert order is not None and order.identity.attempt == 1
+
+
+def test_a_run_that_is_pinned_to_a_full_node_waits_as_long_as_it_is_full(desk: Desk) -> None:
+    node = Puppet(desk)
+    node.breathe()
+    desk.dispatch(node="n1")
+    desk.turn()
+    for _ in range(MAX_BINDINGS + 3):
+        refuse(desk, node, OrderRefusal.DISK_FULL, "less than 512 MB free")
+        wait(desk, node)
+        assert node.claim() is None, "it is not asked at once again"
+        assert reason(desk) == "n1 takes no work: less than 512 MB free (free disk there)"
+        desk.clock.ms += desk.rules.rest_ms
+        wait(desk, node)
+    order = node.claim()
+    assert order is not None and desk.row(Run, "r-0001").state is RunState.PENDING
+    assert {f.closed for f in desk.rows(Fence)} == {Closed.NOT_NOW, None}
+    node.deliver(order)
+    desk.turn()
+    assert desk.row(Run, "r-0001").outcome is Outcome.DONE
+
+
+def test_a_node_that_says_that_it_is_full_is_offered_nothing(desk: Desk) -> None:
+    node = Puppet(desk)
+    node.facts, node.slots = facts(shut=FULL), 0
+    node.breathe()
+    desk.dispatch()
+    desk.turn()
+    assert node.claim() is None
+    assert reason(desk) == "n1 takes no work: less than 512 MB free (free disk there)"
+    node.facts, node.slots = facts(), 2
+    node.breathe()
+    assert node.claim() is not None
+
+
+def test_other_refusals_are_counted_and_waits_are_not(desk: Desk) -> None:
+    node = Puppet(desk)
+    node.breathe()
+    desk.dispatch()
+    desk.turn()
+    for number in range(MAX_BINDINGS):
+        refuse(desk, node, OrderRefusal.DISK_FULL)
+        desk.clock.ms += desk.rules.rest_ms
+        wait(desk, node)
+        assert desk.row(Run, "r-0001").state is RunState.PENDING, number
+        refuse(desk, node, OrderRefusal.NO_SLOT)
+        wait(desk, node)
+    ended = desk.row(Run, "r-0001")
+    assert (ended.outcome, ended.failure) == (Outcome.INFRA, FailureKind.NODE_INTERNAL)
+
+
+def test_what_an_owner_does_not_allow_is_never_offered_there(desk: Desk) -> None:
+    strict, other = Puppet(desk, "n1", slots=4), Puppet(desk, "n2", slots=1)
+    strict.facts = facts(allows=Allowed(runtimes=("claude",)))
+    wait(desk, strict, other)
+    desk.dispatch()
+    desk.dispatch("r-0002", node="n1")
+    desk.turn()
+    assert strict.claim() is None and other.claim() is not None
+    words = "n1 may not take it: runtime shell is not among those that this node's owner allows"
+    assert desk.row(Run, "r-0002").reason == words
+
+
+@pytest.mark.parametrize(
+    ("allows", "words"),
+    [
+        (Allowed(safety=Safety.SUGGEST), "safety auto-edit is above this node's ceiling suggest"),
+        (Allowed(repositories=("other-1",)), "repository demo-1 is not among those"),
+        (Allowed(closed="its file cannot be read"), "its file cannot be read"),
+    ],
+)
+def test_each_limit_of_an_owner_is_told_in_the_reason(desk: Desk, allows: Allowed, words: str) -> None:
+    node = Puppet(desk)
+    node.facts = facts(allows=allows)
+    node.breathe()
+    desk.dispatch(workspace={"kind": "git", "repo": "demo-1", "base": None, "snapshot": "a" * 40})
+    desk.turn()
+    assert node.claim() is None
+    assert words in reason(desk)
+
+
+@pytest.mark.parametrize("why", [OrderRefusal.CEILING, OrderRefusal.RUNTIME_MISSING])
+def test_a_refusal_of_one_owner_sends_the_run_to_another(desk: Desk, why: OrderRefusal) -> None:
+    strict, other = two(desk)
+    desk.dispatch()
+    desk.turn()
+    refuse(desk, strict, why, "not here")
+    wait(desk, strict, other)
+    assert strict.claim() is None
+    order = other.claim()
+    assert order is not None and order.identity.attempt == 1, "no attempt was used up"
+    shown, _ = query_fleet.fleet(desk.plane.core, query_fleet.Since(), {})["nodes"]
+    fixes = {p["what"]: p["fix"] for p in shown["problems"]}
+    assert fixes["could not take r-0001: not here"]
+
+
+def test_a_refused_pinned_run_is_offered_again_after_a_long_while_and_not_for_ever(desk: Desk) -> None:
+    node = Puppet(desk)
+    node.breathe()
+    desk.dispatch(node="n1")
+    desk.turn()
+    for _ in range(MAX_BINDINGS):
+        refuse(desk, node, OrderRefusal.CEILING, "not here")
+        wait(desk, node)
+        assert node.claim() is None
+        desk.clock.ms += desk.rules.shun_ms
+        wait(desk, node)
+    assert desk.row(Run, "r-0001").outcome is Outcome.INFRA
+
+
+def test_a_node_without_money_leaves_the_run_to_another(desk: Desk) -> None:
+    poor, other = two(desk)
+    desk.plane.set_ceiling("node:n1", Decimal("0.50"), "test")
+    desk.dispatch(usd="0.75")
+    desk.turn()
+    assert poor.claim() is None and other.claim() is not None
+
+
+def test_a_bad_key_on_one_node_sends_the_next_attempt_to_another(desk: Desk) -> None:
+    bad, good = two(desk)
+    desk.dispatch()
+    desk.turn()
+    order = bad.claim()
+    assert order is not None
+    bad.start(order)
+    bad.deliver(order, **failed(FailureKind.MODEL_AUTH, Outcome.INFRA))
+    desk.turn()
+    wait(desk, bad, good, ms=20_000)
+    assert bad.claim() is None
+    later = good.claim()
+    assert later is not None and later.identity.attempt == 2
+
+
+@pytest.mark.parametrize("changes", [{"node": "n1"}, {"max_attempts": 1}])
+def test_a_bad_key_ends_the_run_where_no_other_node_may_take_it(desk: Desk, changes: dict[str, Any]) -> None:
+    bad, good = two(desk)
+    desk.dispatch(**changes)
+    desk.turn()
+    order = bad.claim()
+    assert order is not None
+    bad.start(order)
+    bad.deliver(order, **failed(FailureKind.MODEL_AUTH, Outcome.INFRA))
+    desk.turn()
+    wait(desk, bad, good, ms=20_000)
+    assert desk.row(Run, "r-0001").failure is FailureKind.MODEL_AUTH
+    assert good.claim() is None
