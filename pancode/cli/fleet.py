@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from pancode.cli.lazy import LazyGroup
 from pancode.cli.render import safe, size, table
 from pancode.client import ApiError, Client, Event, NotRunningError
 from pancode.errors import ExitCode, UnavailableError
+from pancode.offline.down import down_since, stay_down
 
 _LATER = {"upgrade": "pancode fleet up swaps the node bundle where it is another", "drill": "a chaos test"}
 
@@ -86,9 +88,14 @@ def _troubles(results: list[dict[str, Any]]) -> str:
 @json_option
 def status(watch: bool, face: Face) -> None:
     """Coordinator and nodes as they are heard."""
-    client = face.client()
+    since = down_since(face.client().home)
+    client = face.client(starts=since is None)
     while True:
-        answer = client.get("/v1/fleet")
+        try:
+            answer = client.get("/v1/fleet")
+        except NotRunningError as exc:
+            words = f"the fleet is down since {since}"
+            raise NotRunningError(words, why="pancode fleet down was said", fix="pancode fleet up") from exc
         if watch and not face.as_json:
             click.clear()
         face.show(answer, lambda told=answer: _coordinator(told["coordinator"]) + _status(told))  # type: ignore[misc]
@@ -160,10 +167,21 @@ def down(nodes: tuple[str, ...], now: bool, face: Face) -> int:
     try:
         answer = _down(face, client, nodes, now)
     except NotRunningError:
-        face.show({"results": [], "stopped": False}, lambda: "no coordinator runs here\n")
-        return ExitCode.DONE
+        return _nobody_there(face, client.home)
     face.show(answer, lambda: _troubles(answer["results"]) + ("stopped\n" if answer["stopped"] else ""))
     return _exit(answer["results"])
+
+
+def _nobody_there(face: Face, home: Path) -> int:
+    """A coordinator that was killed may have left its Valkey."""
+    from pancode.offline.left import end_left
+
+    pid = end_left(home)
+    stay_down(home)
+    words = f"; its Valkey, pid {pid}, still ran and is stopped" if pid is not None else ""
+    answer = {"results": [], "stopped": False, "left_behind": pid}
+    face.show(answer, lambda: f"no coordinator runs here{words}\n")
+    return ExitCode.DONE
 
 
 def _down(face: Face, client: Client, nodes: tuple[str, ...], now: bool) -> dict[str, Any]:
@@ -179,6 +197,7 @@ def _down(face: Face, client: Client, nodes: tuple[str, ...], now: bool) -> dict
     if not nodes:
         client.post("/v1/shutdown")
         wait_gone(client)
+        stay_down(client.home)
     return {**answer, "stopped": not nodes}
 
 

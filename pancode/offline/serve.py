@@ -21,9 +21,10 @@ from node_agent.wire.clock import Clock, SystemClock
 from pancode import __version__
 from pancode.api.app import build_app
 from pancode.api.desk import Desk
-from pancode.client import SOCKET, reachable
+from pancode.client import SOCKET, home_of, reachable
 from pancode.control.faces import Coordinator
 from pancode.control.query import at
+from pancode.offline.down import is_up
 from pancode.offline.rounds import Rounds
 from pancode.offline.sole import Sole
 
@@ -49,6 +50,7 @@ class Serving:
         """AlreadyRunningError, ConfigError, UnavailableError with the fix. `ready`: called when it serves."""
         sole = Sole(self._root)
         sole.take()
+        is_up(self._root)
         try:
             self._serve(self._make(), ready, sole.held)
         finally:
@@ -181,6 +183,7 @@ def prepare_home(environ: Mapping[str, str]) -> Path:
     """The home's folder, made for its owner alone. ConfigError when it is somebody else's."""
     from pancode.wiring.home import Home
 
+    home_of(environ)  # which says what is wrong with a path that cannot be one
     home = Home.of(environ)
     home.prepare()
     return home.root
