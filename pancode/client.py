@@ -32,6 +32,7 @@ LAND_S = 4 * 3600.0
 STREAM_S = 45.0
 """A stream that is silent this long is cut: the coordinator speaks at least every 10 s."""
 _LONGEST = 100
+_LONGEST_NAME, _LONGEST_HOME = 255, 3_500
 _LOG_CAP = 4 * 2**20
 
 
@@ -87,10 +88,20 @@ class LogPart:
 
 
 def home_of(environ: Mapping[str, str]) -> Path:
-    """`$PANCODE_HOME` or `~/.pancode`, absolute."""
+    """`$PANCODE_HOME` or `~/.pancode`, absolute. ConfigError for one that no file system takes."""
     given = environ.get("PANCODE_HOME")
     user = Path(environ.get("HOME") or Path.home())
-    return Path(given).expanduser().absolute() if given else user / ".pancode"
+    home = Path(given).expanduser().absolute() if given else user / ".pancode"
+    long = next((part for part in home.parts if len(os.fsencode(part)) > _LONGEST_NAME), None)
+    if long is not None or len(os.fsencode(home)) > _LONGEST_HOME:
+        what = f"a part of {len(os.fsencode(long))} bytes" if long else f"{len(os.fsencode(home))} bytes"
+        raise ConfigError(
+            f"{'PANCODE_HOME' if given else 'HOME'} is too long: it has {what}",
+            why=f"file systems take names of {_LONGEST_NAME} bytes, and we need room below {_LONGEST_HOME}",
+            fix="set PANCODE_HOME to a shorter path",
+            code="home_too_long",
+        )
+    return home
 
 
 @contextmanager
@@ -124,6 +135,13 @@ class _Connection(http.client.HTTPConnection):
             self.close()
             raise NotRunningError(
                 f"no coordinator runs on {self._home}", why=str(exc), fix="pancode fleet up"
+            ) from exc
+        except NotADirectoryError as exc:
+            self.close()
+            raise ConfigError(
+                f"{self._home} cannot be a folder",
+                why=f"a part of its path is a file: {exc.strerror}",
+                fix="set PANCODE_HOME to a folder of your own",
             ) from exc
         except OSError as exc:
             self.close()

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from node_agent.wire.policy import Mode, Safety
-from pancode.domain.names import nearest
+from pancode.domain.names import label_word, nearest, node_name, one_line
 from pancode.domain.request import DispatchRequest
 from pancode.errors import UsageError
 
 B = TypeVar("B", bound="Body")
+Word = Annotated[str, AfterValidator(label_word)]
+Labels = dict[Word, Word]
+Line = Annotated[str, AfterValidator(one_line)]
+NodeName = Annotated[str, AfterValidator(node_name)]
 
 
 class Body(BaseModel):
@@ -35,7 +39,7 @@ class DispatchBody(Body):
     argv: tuple[str, ...] | None = None
     agent: str | None = None
     node: str | None = None
-    require: dict[str, str] = Field(default_factory=dict)
+    require: Labels = Field(default_factory=dict)
     mode: Mode | None = None
     safety: Safety | None = None
     model: str | None = None
@@ -65,7 +69,7 @@ class DispatchBody(Body):
 
 class ReasonBody(Body):
     by: str = "api"
-    reason: str = ""
+    reason: Line = ""
 
 
 class QueueBody(ReasonBody):
@@ -117,12 +121,12 @@ class DrainBody(ReasonBody):
 
 
 class SpecBody(CallerBody):
-    name: str
+    name: NodeName
     host: str | None = None
     user: str | None = None
     port: int | None = Field(default=None, ge=1, le=65535)
     identity: str | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
     slots: int | None = Field(default=None, ge=1, le=256)
     fingerprint: str | None = None
     fleet_key: bool = False
@@ -135,7 +139,7 @@ class SetBody(Body):
 
     by: str = "api"
     slots: int | None = Field(default=None, ge=1, le=256)
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
     unlabel: tuple[str, ...] = ()
 
 
@@ -165,7 +169,8 @@ def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
         return UsageError(f"the request has the unknown key {path!r}", fix=fix, code="unknown_key")
     if error["type"] == "enum":
         return _not_one_of(path, exc.errors(include_url=False)[0])
-    return UsageError(f"{path or 'the request'}: {error['msg']}", fix=_hint(error), code="bad_value")
+    words = error["msg"].removeprefix("Value error, ")
+    return UsageError(f"{path or 'the request'}: {words}", fix=_hint(error), code="bad_value")
 
 
 def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:

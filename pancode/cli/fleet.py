@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -165,12 +166,22 @@ def down(nodes: tuple[str, ...], now: bool, face: Face) -> int:
     try:
         answer = _down(face, client, nodes, now)
     except NotRunningError:
-        if not nodes and client.home.is_dir():
-            mark(client.home, who())
-        face.show({"results": [], "stopped": False}, lambda: "no coordinator runs here\n")
-        return ExitCode.DONE
+        return _nobody_there(face, client.home, whole=not nodes)
     face.show(answer, lambda: _troubles(answer["results"]) + ("stopped\n" if answer["stopped"] else ""))
     return _exit(answer["results"])
+
+
+def _nobody_there(face: Face, home: Path, whole: bool) -> int:
+    """A coordinator that was killed may have left its Valkey."""
+    from pancode.offline.left import end_left
+
+    pid = end_left(home)
+    if whole and home.is_dir():
+        mark(home, who())
+    words = f"; its Valkey, pid {pid}, still ran and is stopped" if pid is not None else ""
+    answer = {"results": [], "stopped": False, "left_behind": pid}
+    face.show(answer, lambda: f"no coordinator runs here{words}\n")
+    return ExitCode.DONE
 
 
 def _down(face: Face, client: Client, nodes: tuple[str, ...], now: bool) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
 
 import click
 
@@ -73,11 +72,6 @@ Examples:
 @click.version_option(__version__, "--version", message="pancode %(version)s")
 def cli() -> None:
     """Your machines, every coding agent, one policy, proof of what happened."""
-
-
-def main() -> NoReturn:
-    """Entry point; never returns."""
-    sys.exit(run(sys.argv[1:]))
 
 
 def run(args: list[str]) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from pancode.errors import NotFoundError, UsageError
 
 LAST = "last"
+LONGEST_WORD, LONGEST_LINE = 63, 500
+_NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
 _SHOWN = 8
 
 
@@ -16,6 +19,38 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
     by_lower = {name.lower(): name for name in names}
     found = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None
+
+
+def node_name(text: str) -> str:
+    """A machine's name as it is; ValueError for one that no table, path or command line could hold."""
+    if not _NODE.fullmatch(text) or len(text) > LONGEST_WORD:
+        raise ValueError(
+            f"{text!r} is no name: it has 1 to {LONGEST_WORD} letters, digits and . _ - @ :, "
+            "and begins with a letter, a digit or _"
+        )
+    return text
+
+
+def label_word(text: str) -> str:
+    """The key or the value of a label; ValueError for blanks, control characters, `=` and `,`."""
+    if not text or len(text) > LONGEST_WORD or not text.isprintable() or set(text) & set(" =,"):
+        raise ValueError(
+            f"{text!r} is no part of a label: it has 1 to {LONGEST_WORD} characters, "
+            "without blanks, control characters, = and ,"
+        )
+    return text
+
+
+def one_line(text: str) -> str:
+    """A reason for people, who see it in tables; ValueError for more than a line. Empty: none was given."""
+    if not text:
+        return text
+    if not text.strip() or not text.isprintable() or len(text) > LONGEST_LINE:
+        raise ValueError(
+            f"{text[:80]!r} is no reason: it is one line of at most {LONGEST_LINE} characters, "
+            "without control characters"
+        )
+    return text.strip()
 
 
 def not_found(kind: str, word: str, names: Iterable[str], fix: str) -> NotFoundError:

@@ -21,7 +21,7 @@ from node_agent.wire.clock import Clock, SystemClock
 from pancode import __version__, down
 from pancode.api.app import build_app
 from pancode.api.desk import Desk
-from pancode.client import SOCKET, reachable
+from pancode.client import SOCKET, home_of, reachable
 from pancode.control.faces import Coordinator
 from pancode.control.query import at
 from pancode.offline.rounds import Rounds
@@ -184,6 +184,7 @@ def prepare_home(environ: Mapping[str, str]) -> Path:
     """The home's folder, made for its owner alone. ConfigError when it is somebody else's."""
     from pancode.wiring.home import Home
 
+    home_of(environ)  # which says what is wrong with a path that cannot be one
     home = Home.of(environ)
     home.prepare()
     return home.root

@@ -68,6 +68,16 @@ class Coordinator:
         self.ledger: Ledger = SqlLedger(home.ledger)
         self.fleet_id = _fleet_id(self.ledger, home, self._clock.wall_ms(), self._ids)
         self._access = self._redis()  # what a bad key or ledger keeps from starting leaves no Valkey behind
+        try:
+            self._assemble(environ)
+        except BaseException:
+            if self.settings.redis_url is None:
+                self.valkey.stop()
+            raise
+
+    def _assemble(self, environ: Mapping[str, str]) -> None:
+        """What stands on Redis; opens nothing yet."""
+        home = self.home
         self.bus = RedisBus(self._access, self._clock)
         self.depot = GitDepot(Depot(home.depots), Streams(home.root), self._clock)
         self.plane = self._plane()

@@ -44,6 +44,6 @@ def test_it_brings_the_two_commands_and_the_licence(wheel: zipfile.ZipFile) -> N
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     about = f"pancode-{version}.dist-info"
     entries = wheel.read(f"{about}/entry_points.txt").decode()
-    assert "pancode = pancode.cli.main:main" in entries and "pancode-node = node_agent.cli:main" in entries
+    assert "pancode = pancode.__main__:main" in entries and "pancode-node = node_agent.cli:main" in entries
     assert wheel.read(f"{about}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
     assert f'__version__ = "{version}"' in wheel.read("pancode/__init__.py").decode()
