@@ -43,8 +43,11 @@ class JsonLines:
             if self._skipping or len(line) > self._cap:
                 self._skipping = False
                 self._count(None)
-            elif (line and not line.isspace()) and self._count(value := _loads(line)):
-                yield value
+            elif line and not line.isspace():
+                value = _loads(line)
+                self._count(value)
+                if value is not None:
+                    yield value
         self._keep(last)
 
     def end(self) -> Iterator[dict[str, Any]]:
@@ -58,10 +61,9 @@ class JsonLines:
             self._skipping = True
             self._rest.clear()
 
-    def _count(self, value: dict[str, Any] | None) -> bool:
+    def _count(self, value: dict[str, Any] | None) -> None:
         self.lines += 1
         self.unreadable += value is None
-        return value is not None
 
 
 _DECODE = json.JSONDecoder(parse_float=Decimal).raw_decode
