@@ -5,17 +5,16 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from pancode import __version__, down
+from pancode.connection import Connection, NotRunningError
 from pancode.errors import ConfigError, ExitCode, PancodeError, UnavailableError
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-SOCKET = "api.sock"
 START_S = 60.0
 LOOK_S = 0.05
 ANSWER_S = 120.0
@@ -31,15 +29,7 @@ LAND_S = 4 * 3600.0
 """A landing runs the gates again, each of which may take an hour."""
 STREAM_S = 45.0
 """A stream that is silent this long is cut: the coordinator speaks at least every 10 s."""
-_LONGEST = 100
-_LONGEST_NAME, _LONGEST_HOME = 255, 3_500
 _LOG_CAP = 4 * 2**20
-
-
-class NotRunningError(UnavailableError):
-    """No coordinator runs on this home."""
-
-    code = "not_running"
 
 
 class FleetDownError(NotRunningError):
@@ -85,71 +75,6 @@ class LogPart:
     attempt: str
     next: int
     state: str
-
-
-def home_of(environ: Mapping[str, str]) -> Path:
-    """`$PANCODE_HOME` or `~/.pancode`, absolute. ConfigError for one that no file system takes."""
-    given = environ.get("PANCODE_HOME")
-    user = Path(environ.get("HOME") or Path.home())
-    home = Path(given).expanduser().absolute() if given else user / ".pancode"
-    long = next((part for part in home.parts if len(os.fsencode(part)) > _LONGEST_NAME), None)
-    if long is not None or len(os.fsencode(home)) > _LONGEST_HOME:
-        what = f"a part of {len(os.fsencode(long))} bytes" if long else f"{len(os.fsencode(home))} bytes"
-        raise ConfigError(
-            f"{'PANCODE_HOME' if given else 'HOME'} is too long: it has {what}",
-            why=f"file systems take names of {_LONGEST_NAME} bytes, and we need room below {_LONGEST_HOME}",
-            fix="set PANCODE_HOME to a shorter path",
-            code="home_too_long",
-        )
-    return home
-
-
-@contextmanager
-def reachable(folder: Path, name: str) -> Iterator[str]:
-    """The socket's path, through an open folder where it would be too long for a socket's address."""
-    path = str(folder / name)
-    if len(os.fsencode(path)) <= _LONGEST:
-        yield path
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{handle}/{name}"
-    finally:
-        os.close(handle)
-
-
-class _Connection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, home: Path, timeout_s: float) -> None:
-        super().__init__("pancode", timeout=timeout_s)
-        self._home = home
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        try:
-            with reachable(self._home, SOCKET) as path:
-                self.sock.connect(path)
-        except (FileNotFoundError, ConnectionRefusedError) as exc:
-            self.close()
-            raise NotRunningError(
-                f"no coordinator runs on {self._home}", why=str(exc), fix="pancode fleet up"
-            ) from exc
-        except NotADirectoryError as exc:
-            self.close()
-            raise ConfigError(
-                f"{self._home} cannot be a folder",
-                why=f"a part of its path is a file: {exc.strerror}",
-                fix="set PANCODE_HOME to a folder of your own",
-            ) from exc
-        except OSError as exc:
-            self.close()
-            raise UnavailableError(
-                f"the coordinator's socket in {self._home} cannot be used",
-                why=str(exc),
-                fix="run as the user whose home this is, or set PANCODE_HOME",
-            ) from exc
 
 
 class Client:
@@ -224,7 +149,7 @@ class Client:
 
     def _send(
         self, method: str, path: str, body: Json | None, timeout_s: float
-    ) -> tuple[_Connection, http.client.HTTPResponse]:
+    ) -> tuple[Connection, http.client.HTTPResponse]:
         """Send once; where no coordinator runs (so nothing was sent) start one first."""
         try:
             return self._once(method, path, body, timeout_s)
@@ -238,8 +163,8 @@ class Client:
 
     def _once(
         self, method: str, path: str, body: Json | None, timeout_s: float
-    ) -> tuple[_Connection, http.client.HTTPResponse]:
-        connection = _Connection(self.home, timeout_s)
+    ) -> tuple[Connection, http.client.HTTPResponse]:
+        connection = Connection(self.home, timeout_s)
         data = None if body is None else json.dumps(body).encode()
         try:
             connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
@@ -324,7 +249,7 @@ def _private(path: str, flags: int) -> int:
 
 def _answering(home: Path) -> int | None:
     """Pid of the coordinator that answers; None when none does."""
-    connection = _Connection(home, 5)
+    connection = Connection(home, 5)
     try:
         connection.request("GET", "/v1/ping")
         told = json.loads(connection.getresponse().read())

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
-from pancode.client import Client, home_of
+from pancode.client import Client
+from pancode.connection import home_of
 from pancode.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -13,7 +13,8 @@ from pancode import __version__
 from pancode.cli.face import Face, caller, example, json_option, who
 from pancode.cli.lazy import LazyGroup
 from pancode.cli.render import safe, size, table
-from pancode.client import ApiError, Client, Event, NotRunningError
+from pancode.client import ApiError, Client, Event
+from pancode.connection import NotRunningError
 from pancode.down import mark
 from pancode.errors import ExitCode, UnavailableError
 

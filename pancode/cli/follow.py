@@ -10,7 +10,8 @@ from typing import Any
 
 from pancode.cli.face import Face
 from pancode.cli.render import count, safe, took
-from pancode.client import Client, Event, FleetDownError, NotRunningError, StreamCutError, path_of
+from pancode.client import Client, Event, FleetDownError, StreamCutError, path_of
+from pancode.connection import NotRunningError
 from pancode.errors import ExitCode
 
 AGAIN_S = 1.0

@@ -14,7 +14,8 @@ from pancode.cli.face import Face, example, json_option
 from pancode.cli.lazy import LazyGroup
 from pancode.cli.render import safe, table
 from pancode.cli.tell import tell_error
-from pancode.client import home_of, start_coordinator
+from pancode.client import start_coordinator
+from pancode.connection import home_of
 from pancode.errors import ExitCode, PancodeError, UsageError
 
 

@@ -21,7 +21,7 @@ from node_agent.wire.clock import Clock, SystemClock
 from pancode import __version__, down
 from pancode.api.app import build_app
 from pancode.api.desk import Desk
-from pancode.client import SOCKET, home_of, reachable
+from pancode.connection import SOCKET, home_of, reachable
 from pancode.control.faces import Coordinator
 from pancode.control.query import at
 from pancode.offline.rounds import Rounds

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.client import SOCKET, Client, StreamCutError
+from pancode.client import Client, StreamCutError
+from pancode.connection import SOCKET
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n[1, 2, 3]"
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pancode.client import ApiError, Client, NotRunningError, home_of, path_of, reachable
+from pancode.client import ApiError, Client, path_of
 from pancode.client import _start_failed as start_failed
+from pancode.connection import NotRunningError, home_of, reachable
 from pancode.errors import ConfigError, ExitCode, PancodeError, UnavailableError
 
 

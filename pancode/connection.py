@@ -1,0 +1,87 @@
+"""Finds a coordinator's home and reaches the unix socket in it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pancode.errors import ConfigError, UnavailableError
+
+SOCKET = "api.sock"
+_LONGEST = 100
+_LONGEST_NAME, _LONGEST_HOME = 255, 3_500
+
+
+class NotRunningError(UnavailableError):
+    """No coordinator runs on this home."""
+
+    code = "not_running"
+
+
+def home_of(environ: Mapping[str, str]) -> Path:
+    """`$PANCODE_HOME` or `~/.pancode`, absolute. ConfigError for one that no file system takes."""
+    given = environ.get("PANCODE_HOME")
+    user = Path(environ.get("HOME") or Path.home())
+    home = Path(given).expanduser().absolute() if given else user / ".pancode"
+    long = next((part for part in home.parts if len(os.fsencode(part)) > _LONGEST_NAME), None)
+    if long is not None or len(os.fsencode(home)) > _LONGEST_HOME:
+        what = f"a part of {len(os.fsencode(long))} bytes" if long else f"{len(os.fsencode(home))} bytes"
+        raise ConfigError(
+            f"{'PANCODE_HOME' if given else 'HOME'} is too long: it has {what}",
+            why=f"file systems take names of {_LONGEST_NAME} bytes, and we need room below {_LONGEST_HOME}",
+            fix="set PANCODE_HOME to a shorter path",
+            code="home_too_long",
+        )
+    return home
+
+
+@contextmanager
+def reachable(folder: Path, name: str) -> Iterator[str]:
+    """The socket's path, through an open folder where it would be too long for a socket's address."""
+    path = str(folder / name)
+    if len(os.fsencode(path)) <= _LONGEST:
+        yield path
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{handle}/{name}"
+    finally:
+        os.close(handle)
+
+
+class Connection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, home: Path, timeout_s: float) -> None:
+        super().__init__("pancode", timeout=timeout_s)
+        self._home = home
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        try:
+            with reachable(self._home, SOCKET) as path:
+                self.sock.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError) as exc:
+            self.close()
+            raise NotRunningError(
+                f"no coordinator runs on {self._home}", why=str(exc), fix="pancode fleet up"
+            ) from exc
+        except NotADirectoryError as exc:
+            self.close()
+            raise ConfigError(
+                f"{self._home} cannot be a folder",
+                why=f"a part of its path is a file: {exc.strerror}",
+                fix="set PANCODE_HOME to a folder of your own",
+            ) from exc
+        except OSError as exc:
+            self.close()
+            raise UnavailableError(
+                f"the coordinator's socket in {self._home} cannot be used",
+                why=str(exc),
+                fix="run as the user whose home this is, or set PANCODE_HOME",
+            ) from exc
