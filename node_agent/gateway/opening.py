@@ -204,8 +204,8 @@ def _tcp(port: int) -> socket.socket:
 def _unix(path: Path) -> socket.socket:
     """By way of its folder's descriptor: a socket's own path may have 107 bytes only.
 
-    Behind a wall an agent may be another user. Nobody else comes this far: the attempt's folder is ours alone,
-    and whoever calls must show the placeholder.
+    Behind a wall an agent may be another user. Nobody else comes this far: the attempt's folder is ours
+    alone, and whoever calls must show the placeholder.
     """
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
