@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -50,8 +50,10 @@ class Count:
         )
 
     def to_json(self) -> bytes:
-        flat = {**asdict(self), "usd": None if self.usd is None else format(self.usd, "f")}
-        return json.dumps(flat).encode()
+        flat = {name: getattr(self, name) for name in self.__slots__}
+        tokens = {name: getattr(self.tokens, name) for name in self.tokens.__slots__}
+        usd = None if self.usd is None else format(self.usd, "f")
+        return json.dumps({**flat, "tokens": tokens, "usd": usd}).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Count:

@@ -51,12 +51,12 @@ class Framing(Enum):
     TO_THE_END = "to the end"
 
 
-async def read_head(reader: asyncio.StreamReader, before: bytes = b"") -> Head | None:
+async def read_head(reader: asyncio.StreamReader) -> Head | None:
     """The next message's; None when the other side has nothing more to say. BadMessage."""
     try:
-        data = before + await reader.readuntil(b"\r\n\r\n")
+        data = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as exc:
-        if not (before + exc.partial).strip():
+        if not exc.partial.strip():
             return None
         raise BadMessage("the head ends too early") from exc
     except asyncio.LimitOverrunError as exc:

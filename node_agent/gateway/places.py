@@ -62,9 +62,9 @@ def alive(record: Path) -> process.Proc | None:
         return None
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: str | Path, data: bytes) -> None:
     """Whole or not at all for whoever reads it. Not synced: only a crash of the machine can lose it."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh = f"{path}.{os.getpid()}.new"
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.write(fd, data)

@@ -20,7 +20,6 @@ if not __package__:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from node_agent.gateway.counting import Count
-from node_agent.gateway.http import HEAD_BYTES
 from node_agent.gateway.places import COUNT, FOLDER, alive, is_own, replace_file, write_record
 from node_agent.gateway.serving import Gateway
 from node_agent.gateway.spec import Spec
@@ -54,26 +53,27 @@ async def run(spec: Spec, sockets: list[socket.socket]) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
-    gateway = Gateway(spec, lambda count: save(attempt, count))
+    count_file = str(attempt / FOLDER / COUNT)
+    gateway = Gateway(spec, lambda count: save(count_file, count))
     for sock in sockets:
         if sock.family == socket.AF_UNIX:
-            await asyncio.start_unix_server(gateway.serve, sock=sock, limit=HEAD_BYTES)
+            await loop.create_unix_server(gateway.connection, sock=sock)
         else:
-            await asyncio.start_server(gateway.serve, sock=sock, limit=HEAD_BYTES)
-    save(attempt, gateway.count)
+            await loop.create_server(gateway.connection, sock=sock)
+    save(count_file, gateway.count)
     life = Life(attempt, loop.time(), spec.life_s)
     while not ended.is_set() and not life.is_over(loop.time()):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), LOOK_S)
     await gateway.close()
     if is_own(attempt):
-        save(attempt, replace(gateway.count, ended=True))
+        save(count_file, replace(gateway.count, ended=True))
 
 
-def save(attempt: Path, count: Count) -> None:
+def save(path: str, count: Count) -> None:
     """A full disk costs the news of it, not the run; the next count is as whole as this one."""
     with contextlib.suppress(OSError):
-        replace_file(attempt / FOLDER / COUNT, count.to_json())
+        replace_file(path, count.to_json())
 
 
 def hide() -> None:

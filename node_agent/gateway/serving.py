@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from node_agent.gateway.counting import Count, Storm
 from node_agent.gateway.http import (
+    HEAD_BYTES,
     LAST_CHUNK,
     BadMessage,
     Framing,
@@ -78,20 +79,23 @@ class Gateway:
         self._last: Told | None = None
         self._open: set[asyncio.Task[Any]] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def connection(self) -> Connection:
+        """For each that comes in: what an event loop's server asks for."""
+        return Connection(self._serve)
+
+    async def _serve(self, client: Client) -> None:
         """One connection of the agent, request after request."""
         task = asyncio.current_task()
         if task is not None:
             self._open.add(task)
             task.add_done_callback(self._open.discard)
-        client = Client(reader, writer)
         try:
             while await self._one(client):
                 pass
         except (Gone, OSError, asyncio.CancelledError):
             pass
         finally:
-            writer.close()
+            client.close()
 
     async def close(self) -> None:
         """End what is under way; its count is saved."""
@@ -109,7 +113,8 @@ class Gateway:
                 return False
             wire = wire_of(head.start)
             ask = await self._read(client, head)
-            await client.unless_gone(self._answer(client, ask))
+            with client.at_work():
+                await self._answer(client, ask)
         except NotAllowed as refusal:
             self._note(refused=self.count.refused + 1, words=self.count.words or str(refusal))
             await client.say(403, error_body(wire, 403, str(refusal)))
@@ -141,9 +146,10 @@ class Gateway:
             if not self.count.limit:
                 self._note(limit=limit, words=words)
             raise NotAllowed(words)
-        self._note(requests=self.count.requests + 1)
+        self.count = replace(self.count, requests=self.count.requests + 1)
         cut = self._last if self._storm.is_cut(_now()) else None
-        await asyncio.sleep(self._storm.wait())
+        if wait := self._storm.wait():
+            await asyncio.sleep(wait)
         if cut is not None:
             return await client.say(cut.status, cut.body, cut.kind)
         return await self._counted(client, ask)
@@ -251,43 +257,62 @@ class Body:
         await self._writer.drain()
 
 
+class Connection(asyncio.StreamReaderProtocol):
+    """One connection, which notices at once that the agent has hung up, also while it waits for an answer."""
+
+    def __init__(self, serve: Callable[[Client], Awaitable[None]]) -> None:
+        self._client: Client | None = None
+        super().__init__(asyncio.StreamReader(limit=HEAD_BYTES), self._begun)
+        self._serve = serve
+
+    async def _begun(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._client = Client(reader, writer)
+        await self._serve(self._client)
+
+    def eof_received(self) -> bool | None:
+        kept = super().eof_received()
+        self._over()
+        return kept
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._over()
+
+    def _over(self) -> None:
+        if self._client is not None:
+            self._client.hung_up()
+
+
 class Client:
     """The agent's end of a connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
-        self._ahead = b""
+        self._working: asyncio.Task[Any] | None = None
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """While it waits for us: should it hang up, our own task is cancelled."""
+        self._working = asyncio.current_task()
+        try:
+            yield
+        finally:
+            self._working = None
+
+    def hung_up(self) -> None:
+        if self._working is not None:
+            self._working.cancel()
+
+    def close(self) -> None:
+        self._writer.close()
 
     async def next(self) -> Head | None:
-        ahead, self._ahead = self._ahead, b""
-        return await read_head(self._reader, ahead)
+        return await read_head(self._reader)
 
     async def body(self, head: Head) -> bytes:
         if "100-continue" in head.joined("expect"):
             self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return await read_whole(self._reader, framing_of(head, 0))
-
-    async def unless_gone(self, work: Any) -> Any:
-        """What `work` gives; it is cancelled, and Gone raised, when the agent hangs up meanwhile."""
-        task, gone = asyncio.ensure_future(work), asyncio.ensure_future(self._hung_up())
-        try:
-            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            raise Gone("the agent hung up")
-        finally:
-            for each in (task, gone):
-                each.cancel()
-            await asyncio.gather(task, gone, return_exceptions=True)
-
-    async def _hung_up(self) -> None:
-        """Returns when there is nothing to read any more; what comes too early is kept."""
-        byte = b""
-        with contextlib.suppress(OSError):
-            byte = await self._reader.read(1)
-        if byte:
-            self._ahead += byte
-            await asyncio.Event().wait()
 
     async def begin(self, answer: Answer) -> Body:
         """The head of the server's answer, its body to follow."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.bench.commands import commands
 from tests.bench.figures import Row, page, table
+from tests.bench.gateway import gateway
 from tests.bench.history import history
 from tests.bench.idle import idle
 from tests.bench.load import throughput_and_start
@@ -17,7 +18,7 @@ from tests.bench.parsing import parsing
 from tests.bench.remote import remote
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "performance.md"
-ROWS = "abcdefgh"
+ROWS = "abcdefghi"
 _QUICK = "quick run: few rounds, and a p99 of 60 samples is the worst of them"
 
 
@@ -40,6 +41,7 @@ def main(argv: list[str]) -> int:
         ("d", lambda: commands(_tell, 7 if quick else 31)),
         ("g", lambda: history(_tell, 60 if quick else 300)),
         ("h", lambda: parsing(_tell, *((3, 1 << 21) if quick else (9, 1 << 24)))),
+        ("i", lambda: gateway(_tell, 5 if quick else 20)),
         ("e", lambda: idle(_tell, 20 if quick else 60)),
     ]
     for letters, measure in parts:
