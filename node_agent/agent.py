@@ -179,7 +179,7 @@ class NodeAgent:
         if now < self._next_beat:
             return
         pulse = self._pulse.make(
-            w.journal.node(), self.slots(), w.journal.live(), self._seen(now), w.clock.boot_ms()
+            w.journal.kept_node(), self.slots(), w.journal.live(), self._seen(now), w.clock.boot_ms()
         )
         w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json())
         self._next_beat = now + w.tempo.heartbeat_ms

@@ -95,17 +95,34 @@ def make_folder(folder: StrPath) -> bool:
     return True
 
 
-def write_atomic(path: StrPath, data: bytes) -> None:
-    """Replace `path` (0600) by `data`, durably. A reader sees the old bytes or the new, never a part."""
+def write_atomic(path: StrPath, data: bytes, sync: bool = True) -> None:
+    """Replace `path` (0600) by `data`, durably. A reader sees the old bytes or the new, never a part.
+
+    Not `sync`: as long as the machine runs.
+    """
     path = os.fspath(path)
     temporary = _temporary(path)
-    _write_synced(temporary, data)
+    _write_synced(temporary, data, sync)
     try:
         os.rename(temporary, path)
     except OSError:
         _forget(temporary)
         raise
-    sync_folder(os.path.dirname(path) or ".")
+    if sync:
+        sync_folder(os.path.dirname(path) or ".")
+
+
+def overwrite(path: StrPath, data: bytes) -> None:
+    """Put `data` in the place of what the file holds, durably, with no new file. OSError.
+
+    A crash leaves the beginning of it, or nothing: never anything of what was there.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        _write_all(fd, data, 0)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def create_exclusive(path: StrPath, data: bytes) -> bool:
@@ -181,11 +198,12 @@ def _temporary(path: str) -> str:
     return f"{path}.{os.getpid()}.{get_ident()}.new"
 
 
-def _write_synced(path: str, data: bytes) -> None:
+def _write_synced(path: str, data: bytes, sync: bool = True) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         _write_all(fd, data, 0)
-        os.fsync(fd)
+        if sync:
+            os.fsync(fd)
     except OSError:
         _forget(path)
         raise

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from node_agent.durable import from_json, to_json
-from node_agent.ports import Spoken
+from node_agent.ports import DiskFull, Spoken
 from node_agent.records import (
     Entry,
     JournalError,
@@ -105,11 +106,11 @@ class Journal:
         self._live: dict[str, None] = {}
         self._top: dict[str, int] = {}
         self._troubles: list[str] = []
-        self._state = NodeState()
+        self._state = self._kept = NodeState()
         self._lost: list[str] = []
         names = shelf.names()
         broken = [entry for name in names if (entry := self._load(name)) is not None]
-        self._state = self._load_state()
+        self._state = self._kept = self._load_state()
         for entry in broken:
             self._mend(entry)
 
@@ -199,9 +200,20 @@ class Journal:
 
     def set_node(self, state: NodeState) -> None:
         with self._lock:
-            if state != self._state:
-                self._shelf.put_node(to_json(state_to_json(state)))
-                self._state = state
+            if replace(state, control_seq=self._state.control_seq) != self._state:
+                self._keep(state)
+            self._state = state  # a count alone is kept when it is told: till then it would be heard again
+
+    def kept_node(self) -> NodeState:
+        with self._lock:
+            if self._kept != self._state:
+                with suppress(DiskFull):
+                    self._keep(self._state)
+            return self._kept
+
+    def _keep(self, state: NodeState) -> None:
+        self._shelf.put_node(to_json(state_to_json(state)))
+        self._kept = state
 
     def forget(self, identity: AttemptId) -> None:
         name = str(identity)

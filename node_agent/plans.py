@@ -31,7 +31,7 @@ LEAST_WALL_MS = 1_000
 def work_plan(order: Order, launch: Launch, work: Path, home: Path, folder: Path, tempo: Tempo) -> Plan:
     """The agent, alone."""
     marker = str(order.identity)
-    stdin = None if launch.stdin is None else str(home / STDIN)
+    stdin = str(home / STDIN) if launch.stdin else None
     agent = Step("agent", StepKind.AGENT, launch.argv, str(folder / OUT), str(folder / ERR), stdin)
     return Plan(
         id=marker,

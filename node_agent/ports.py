@@ -154,7 +154,10 @@ class Journal(Protocol):
         """The node's own state. From memory."""
 
     def set_node(self, state: NodeState) -> None:
-        """Replace it, whole or not at all."""
+        """Replace it, whole or not at all. Which control messages were seen may be forgotten by a crash."""
+
+    def kept_node(self) -> NodeState:
+        """The node's own state as it lies on disk, and so outlives a crash: all of it, if there is room."""
 
     def forget(self, identity: AttemptId) -> None:
         """Remove an entry with all its files. Unknown: no effect."""

@@ -113,13 +113,47 @@ def own_scope() -> str:
     return folder if name and folder.endswith(f"/{name}") else ""
 
 
-def members(marker: str, root: int = 0, since: int = 0, groups: Sequence[str] = ()) -> list[Proc]:
+class Birth:
+    """When this process came to be, by its pid: a machine has hundreds of processes that are older."""
+
+    def __init__(self) -> None:
+        self._pid, self._forks = os.getpid(), _forks()
+
+    def floor(self) -> int:
+        """All processes that were started since have a greater pid; 0 when that is not certain.
+
+        The kernel hands pids out in a circle: it is certain while less than half a circle was handed out, and
+        the last one was a greater one.
+        """
+        since = _forks() - self._forks
+        last, most = _number("/proc/loadavg", -1), _number("/proc/sys/kernel/pid_max", 0)
+        return self._pid if self._forks and 0 <= since < most // 2 and last >= self._pid else 0
+
+
+def _forks() -> int:
+    """Processes and threads that were started since boot; 0 when it cannot be told."""
+    try:
+        return int(_read("/proc/stat").partition(b"\nprocesses ")[2].split(None, 1)[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _number(path: str, word: int) -> int:
+    try:
+        return int(_read(path).split()[word])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def members(
+    marker: str, root: int = 0, since: int = 0, groups: Sequence[str] = (), birth: Birth | None = None
+) -> list[Proc]:
     """Live processes that carry the marker, descend from `root` or are in one of the control groups.
 
     With all descendants of these. `since`: processes started before this tick cannot carry it and are not
-    looked at closely. This process itself is never named.
+    looked at closely; `birth`: nor are any that are older. This process itself is never named.
     """
-    found = {entry.pid: entry for entry in _processes()}
+    found = {entry.pid: entry for entry in _processes(birth)}
     needle = f"{MARKER}={marker}".encode()
     ours = {pid for pid, entry in found.items() if entry.start >= since and _carries(pid, needle)}
     for folder in groups:
@@ -170,9 +204,11 @@ def _inside(folder: str) -> set[int]:
     return pids
 
 
-def _processes() -> Iterator[Stat]:
-    for name in os.listdir("/proc"):
-        if name.isdigit():
+def _processes(birth: Birth | None) -> Iterator[Stat]:
+    names = os.listdir("/proc")
+    floor = birth.floor() if birth else 0  # asked after the list was made: it holds for all that are in it
+    for name in names:
+        if name.isdigit() and int(name) >= floor:
             entry = stat(int(name))
             if entry is not None:
                 yield entry

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from node_agent import process
-from node_agent.durable import create_exclusive, make_folder, read_framed, to_json, write_atomic
+from node_agent.durable import create_exclusive, make_folder, overwrite, read_framed, to_json, write_atomic
 from node_agent.scopes import Scope
 from node_agent.shim import EXIT, PLAN, SPAWNED, START_BYTES, STEP_BYTES, STEPS, STOP, reserve
 from node_agent.spool import (
@@ -66,6 +66,8 @@ class Runner:
         """
         self._scopes = scopes
         self._python, self._shim, self._clock = python, shim, clock
+        self._plans: dict[str, tuple[tuple[int, int, int], Plan]] = {}
+        """As last read, until it is forgotten, with what its file looked like."""
         self._mine: set[int] = set()  # our children, not yet reaped
         self._lock = threading.Lock()
         self._template = Template(python, self._adopt) if warm else None
@@ -82,7 +84,7 @@ class Runner:
             make_folder(folder)
             if not (folder / PLAN).exists():
                 reserve(str(folder), len(plan.steps))
-                write_atomic(folder / PLAN, plan.to_json())
+                self._put(folder, plan)
         except OSError as exc:
             raise _translated(f"cannot prepare {folder}", exc) from exc
         if self.planned(folder) != plan:
@@ -90,21 +92,30 @@ class Runner:
 
     def planned(self, folder: Path) -> Plan | None:
         """The plan that `prepare` wrote; None when there is none, or its environment was forgotten."""
+        path = f"{folder}/{PLAN}"
         try:
-            data = _read(folder / PLAN)
-            return None if data is None else Plan.from_json(data)
-        except SpoolError:
+            looks, known = _looks(path), self._plans.get(path)
+            if known is None or known[0] != looks:
+                known = self._plans[path] = (looks, Plan.from_json(_read(path) or b""))
+            return known[1]
+        except (SpoolError, FileNotFoundError):
             return None
         except OSError as exc:
             raise _translated(f"cannot read {folder}", exc) from exc
 
+    def _put(self, folder: Path, plan: Plan) -> None:
+        path = f"{folder}/{PLAN}"
+        write_atomic(path, plan.to_json(), sync=False)  # after a power cut nothing is started from it
+        self._plans[path] = (_looks(path), plan)
+
     def forget(self, folder: Path) -> None:
         """Take the values of the environment, maybe secrets, off the disk. Nothing starts from it again."""
         plan = self.planned(folder)
+        self._plans.pop(f"{folder}/{PLAN}", None)
         if plan is None:
             return
         try:
-            write_atomic(folder / PLAN, to_json(plan.without_secrets()))
+            overwrite(folder / PLAN, to_json(plan.without_secrets()))
         except OSError:  # no room to write it anew
             (folder / PLAN).unlink(missing_ok=True)
 
@@ -116,7 +127,7 @@ class Runner:
         shorter = replace(plan, limits=replace(plan.limits, wall_ms=wall_ms))
         try:
             if shorter != plan:
-                write_atomic(folder / PLAN, shorter.to_json())
+                self._put(folder, shorter)
         except OSError as exc:
             raise _translated(f"cannot prepare {folder}", exc) from exc
         return shorter
@@ -362,7 +373,13 @@ def _reaped(pid: int) -> bool:
         return True
 
 
-def _read(path: Path, offset: int = 0, limit: int = 1 << 24) -> bytes | None:
+def _looks(path: str) -> tuple[int, int, int]:
+    """What changes with every write of a file."""
+    found = os.stat(path)
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _read(path: str | Path, offset: int = 0, limit: int = 1 << 24) -> bytes | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:

@@ -9,7 +9,7 @@ import shutil
 import threading
 from binascii import crc32
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from node_agent.durable import (
@@ -36,7 +36,7 @@ class FileShelf:
 
     def __init__(self, root: Path) -> None:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._root = root
+        self._root, self._base = root, str(root)
         self._ends: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
 
@@ -50,9 +50,9 @@ class FileShelf:
         try:
             with _full():
                 make_folder(folder)
-                preallocate(folder / MARKS, HEADER + len(record) + MARK_BYTES)
-                preallocate(folder / RECEIPT, RECEIPT_BYTES)
-                write_framed(folder / MARKS, record)
+                preallocate(self._at(name, MARKS), HEADER + len(record) + MARK_BYTES)
+                preallocate(self._at(name, RECEIPT), RECEIPT_BYTES)
+                write_framed(self._at(name, MARKS), record)
                 sync_folder(folder)
         except DiskFull:
             self.remove(name)
@@ -60,43 +60,43 @@ class FileShelf:
         self._set_end(name, MARKS, HEADER + len(record))
 
     def append(self, name: str, record: bytes) -> None:
-        path, offset = self._root / name / MARKS, self._end(name, MARKS)
+        path, offset = self._at(name, MARKS), self._end(name, MARKS)
         with _full():
             preallocate(path, offset + HEADER + len(record))  # no effect while the reserve lasts
             write_framed(path, record, offset)
         self._set_end(name, MARKS, offset + HEADER + len(record))
 
     def append_lossy(self, name: str, record: bytes) -> None:
-        path, offset = self._root / name / LOSSY, self._end(name, LOSSY)
+        path, offset = self._at(name, LOSSY), self._end(name, LOSSY)
         with _full():
             preallocate(path, offset + HEADER + len(record))
             write_framed(path, record, offset)
         self._set_end(name, LOSSY, offset + HEADER + len(record))
 
     def read(self, name: str) -> list[bytes]:
-        return _frames(self._root / name / MARKS, self._ends.get((name, MARKS)))[0]
+        return _frames(self._at(name, MARKS), self._ends.get((name, MARKS)))[0]
 
     def is_damaged(self, name: str) -> bool:
-        records, end = _frames(self._root / name / MARKS)
+        records, end = _frames(self._at(name, MARKS))
         begun = not records and bool(set(os.listdir(self._root / name)) - {MARKS, RECEIPT, LOSSY})
-        return begun or _is_damaged(self._root / name / MARKS, end)
+        return begun or _is_damaged(self._at(name, MARKS), end)
 
     def read_lossy(self, name: str) -> list[bytes]:
-        return _frames(self._root / name / LOSSY, self._ends.get((name, LOSSY)))[0]
+        return _frames(self._at(name, LOSSY), self._ends.get((name, LOSSY)))[0]
 
     def put_receipt(self, name: str, receipt: bytes) -> None:
-        path = self._root / name / RECEIPT
+        path = self._at(name, RECEIPT)
         with _full():
             preallocate(path, HEADER + len(receipt))
             write_framed(path, receipt)
 
     def receipt(self, name: str) -> bytes | None:
-        return read_framed(self._root / name / RECEIPT)
+        return read_framed(self._at(name, RECEIPT))
 
     def close(self, name: str) -> None:
-        os.truncate(self._root / name / MARKS, self._end(name, MARKS))
+        os.truncate(self._at(name, MARKS), self._end(name, MARKS))
         sealed = self.receipt(name)
-        os.truncate(self._root / name / RECEIPT, HEADER + len(sealed) if sealed is not None else 0)
+        os.truncate(self._at(name, RECEIPT), HEADER + len(sealed) if sealed is not None else 0)
 
     def set_aside(self, name: str) -> str:
         target = self._aside(name)
@@ -104,9 +104,9 @@ class FileShelf:
         return str(target)
 
     def mend(self, name: str) -> str:
-        target, path = self._aside(f"{name}.{MARKS}"), self._root / name / MARKS
+        target, path = self._aside(f"{name}.{MARKS}"), self._at(name, MARKS)
         shutil.copyfile(path, target, follow_symlinks=False)
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             good = file.read(_frames(path)[1])
         write_atomic(path, good + bytes(MARK_BYTES))
         self._ends.pop((name, MARKS), None)
@@ -120,7 +120,8 @@ class FileShelf:
 
     def drop(self, name: str, files: tuple[str, ...]) -> None:
         for file in files:
-            (self._root / name / file).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(self._at(name, file))
 
     def folder(self, name: str) -> Path:
         return self._root / name
@@ -135,9 +136,12 @@ class FileShelf:
         except FileNotFoundError:
             return None
 
+    def _at(self, name: str, file: str) -> str:
+        return f"{self._base}/{name}/{file}"
+
     def _end(self, name: str, kind: str) -> int:
         known = self._ends.get((name, kind))
-        return _frames(self._root / name / kind)[1] if known is None else known
+        return _frames(self._at(name, kind))[1] if known is None else known
 
     def _set_end(self, name: str, kind: str, end: int) -> None:
         with self._lock:
@@ -152,10 +156,10 @@ class FileShelf:
         return folder / f"{name}.{number}"
 
 
-def _frames(path: Path, known_end: int | None = None) -> tuple[list[bytes], int]:
+def _frames(path: str, known_end: int | None = None) -> tuple[list[bytes], int]:
     """The good records from the start, and where they end. Behind a known end is only reserved space."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             data = file.read(-1 if known_end is None else known_end)
     except FileNotFoundError:
         return [], 0
@@ -178,10 +182,11 @@ def _frame(data: bytes, offset: int) -> bytes | None:
     return payload if whole else None
 
 
-def _is_damaged(path: Path, end: int) -> bool:
+def _is_damaged(path: str, end: int) -> bool:
     """Whether a whole record lies somewhere behind the good ones. If not, the last write was cut short."""
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read()
     except FileNotFoundError:
         return False
     return any(_frame(data, found.start()) is not None for found in _HEAD.finditer(data, end))

@@ -10,7 +10,8 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from functools import cache
+from typing import Any, Self, cast
 
 MAX_STEPS = 64
 MAX_NAME = 64
@@ -94,11 +95,25 @@ def _environment(value: object) -> dict[str, str]:
     raise TypeError(f"{value!r} is not an environment")
 
 
+@cache
+def _fields_of(kind: Any) -> dict[str, str]:
+    """By name: the annotation as written."""
+    return {field.name: str(field.type) for field in dataclasses.fields(kind)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Record):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return tuple(_plain(item) for item in value)
+    return dict(value) if isinstance(value, dict) else value
+
+
 class _Record:
     """To and from JSON, strictly: every field, no other, each of its type."""
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]
+        return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}  # type: ignore[attr-defined]
 
     def to_json(self) -> bytes:
         return json.dumps(self.to_dict(), separators=(",", ":")).encode("ascii")
@@ -106,7 +121,7 @@ class _Record:
     @classmethod
     def from_dict(cls, raw: object) -> Self:
         """Raises SpoolError."""
-        fields = {field.name: str(field.type) for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        fields = _fields_of(cast("type", cls))
         if not isinstance(raw, Mapping) or set(raw) != set(fields):
             given = sorted(map(str, raw)) if isinstance(raw, Mapping) else type(raw).__name__
             raise SpoolError(f"{cls.__name__}: expected the fields {sorted(fields)}, got {given}")

@@ -51,6 +51,7 @@ class Keeper:
         self._terminated = False
         scope = process.own_scope()
         self._groups = (scope,) if scope else ()
+        self._birth = process.Birth()
         own = process.stat(os.getpid())
         self._since = own.start if own else 0
 
@@ -84,7 +85,7 @@ class Keeper:
         return not self.reap() and ((self.reaper and not thorough) or not self.members())
 
     def members(self) -> list[process.Proc]:
-        return process.members(self.marker, os.getpid(), self._since, self._groups)
+        return process.members(self.marker, os.getpid(), self._since, self._groups, self._birth)
 
     def strike(self, number: int, leader: int) -> None:
         """Signal the leader's whole group at once, then each that left it; wake those that stand still."""

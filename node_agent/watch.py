@@ -43,10 +43,12 @@ class Watch:
     def is_news(self, now_ms: int, every_ms: int) -> bool:
         """Whether progress should be told now; if so it counts as told."""
         seen = (self.spent, self.offset)
-        if seen == self._told or (self.told_ms is not None and now_ms - self.told_ms < every_ms):
+        if self.told_ms is None:  # that it runs was told a moment ago
+            self.told_ms = now_ms
+        if seen in (self._told, (Spent(), 0)) or now_ms - self.told_ms < every_ms:
             return False
-        first, self._told, self.told_ms = self._told is None, seen, now_ms
-        return not first or seen != (Spent(), 0)
+        self._told, self.told_ms = seen, now_ms
+        return True
 
     def finish(self, runner: Runner, end: ProcessEnd) -> Told:
         """The rest of the output, and what it says of the end."""

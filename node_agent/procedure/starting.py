@@ -120,7 +120,7 @@ def _lay_out(case: Case) -> tuple[Plan, Launch, tuple[str, ...], Door | None]:
     guide = desk.workspaces.guide(case.identity, order.workspace) or Guide("")
     door = desk.gateways.open(order, case.folder)
     launch = desk.runtimes.launch(order, work, home, guide.text, door)
-    stdin = {} if launch.stdin is None else {STDIN: launch.stdin}
+    stdin = {STDIN: launch.stdin} if launch.stdin else {}
     desk.workspaces.home(case.identity, {**launch.files, **stdin})
     planned = desk.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
     plan = planned or work_plan(order, launch, work, home, case.folder, desk.tempo)

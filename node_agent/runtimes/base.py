@@ -256,7 +256,7 @@ def base_env(request: LaunchRequest, place: Place) -> dict[str, str]:
     }
 
 
-BASE_FILES: Mapping[str, bytes] = {"tmp/.keep": b""}
+BASE_FILES: Mapping[str, bytes] = {"tmp/": b""}
 """So that TMPDIR exists."""
 
 

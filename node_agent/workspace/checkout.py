@@ -29,7 +29,11 @@ class Checkouts:
 
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
         """The folder that the agent works in. What a crash left half done is made anew."""
-        places, mark = self._home.places(identity), _mark(workspace)
+        places = self._home.places(identity)
+        if workspace.kind == "none":  # an empty folder is made anew as quickly as it is looked at
+            self._make(identity, workspace, places)
+            return places.tree
+        mark = _mark(workspace)
         if places.ready.is_file() and places.ready.read_text() == mark:
             must_be_folder(places.tree)
             return places.tree

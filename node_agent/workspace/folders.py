@@ -132,11 +132,17 @@ def _open_up(action: Callable[..., object], path: str, _: object) -> None:
 
 
 def write_below(folder: Path, name: str, data: bytes) -> None:
-    """Write a file at a relative name below `folder`, for its owner only; ValueError if it leads out."""
+    """Write a file at a relative name below `folder`, for its owner only; ValueError if it leads out.
+
+    A name that ends with a slash is a folder's.
+    """
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts:
         raise ValueError(f"not a name below a folder: {name!r}")
     target = folder.joinpath(*parts)
+    if name.endswith("/"):
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.new")
     fresh.unlink(missing_ok=True)
