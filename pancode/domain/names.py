@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pancode.errors import NotFoundError, UsageError
 
 LAST = "last"
+RUNNING = "running"
+"""The run that was started last of those that run."""
 _SHOWN = 8
 
 
