@@ -156,8 +156,9 @@ def gate_fault(record: ExitRecord, gates: Sequence[GateResult], stop: StopNote |
     number, failed = next(((n, gate) for n, gate in enumerate(gates) if not gate.passed), (0, None))
     if failed is None:
         return None
-    if any(step.index == number and step.ended_by is EndedBy.WALL for step in record.steps):
-        kind, words = _LIMITS[EndedBy.WALL]
+    by = next((step.ended_by for step in record.steps if step.index == number), EndedBy.NONE)
+    if by in _LIMITS:
+        kind, words = _LIMITS[by]
         return Fault(kind, f"{words} (in gate {failed.name})")
     ended = f"signal {failed.signal}" if failed.signal is not None else f"exit {failed.exit_code}"
     return Fault(FailureKind.GATE_FAILED, f"gate {failed.name}: {ended}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -45,16 +45,12 @@ def _set_pause(desk: Desk, body: QueueBody, reason: str | None) -> Any:
     if body.queue is None:
         plane.put_setting(query_queue.PAUSED, reason, body.by)
     elif node is not None:
-        plane.change_node(node, lambda known: _with_pause(known, reason))
+        plane.pause(node, reason, body.by)
     else:
         with desk.core.ports.ledger.transaction() as tx:
             key = query_queue.pause_key(tx, body.queue)
         plane.put_setting(key, reason, body.by)
     return {"queue": body.queue, "paused": reason}
-
-
-def _with_pause(node: Node, reason: str | None) -> Node:
-    return replace(node, paused=reason)
 
 
 def _node_of_queue(desk: Desk, name: str | None) -> str | None:

@@ -113,6 +113,15 @@ def drain(core: Core, name: str, reason: str | None, by: str) -> Node:
         return changed
 
 
+def pause(core: Core, name: str, reason: str | None, by: str) -> Node:
+    """Give it no new work, while it keeps its place in the fleet (`reason`), or give it work again (None)."""
+    with core.ports.ledger.transaction() as tx:
+        node = _known(tx, name)
+        what = "node paused" if reason is not None else "node resumed"
+        core.audit(tx, "fleet", "info", what, node=name, by=by, why=reason)
+        return _changed(core, tx, node, replace(node, paused=reason))
+
+
 def revoke(core: Core, name: str) -> Node:
     """No longer of this fleet: nothing more is bound to it, its words still count until it is cleaned."""
     with core.ports.ledger.transaction() as tx:

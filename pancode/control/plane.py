@@ -126,6 +126,11 @@ class Plane:
         with self.core.lock:
             return inventory.drain(self.core, name, reason, by)
 
+    def pause(self, name: str, reason: str | None, by: str) -> Node:
+        """Give a machine no new work, or (reason None) work again; NotFoundError."""
+        with self.core.lock:
+            return inventory.pause(self.core, name, reason, by)
+
     def let_in(self, tag: str, password: str) -> None:
         """Its own user in Redis; RefusedError while it is quarantined."""
         with self.core.lock:

@@ -131,6 +131,7 @@ def lose(core: Core, tx: Transaction, fence: Fence, why: str) -> None:
         return
     tx.put(close_fence(fence, Closed.LOST, core.wall_ms()))
     core.live.closed.append(identity_of(fence))
+    core.live.given_up_ms[str(identity_of(fence))] = core.ports.clock.boot_ms()
     account = books.Account(run.id, attempt.attempt, fence.fence)
     spent = books.Spent(known_cost(attempt.usage))
     core.book(tx, books.lose(tx.find(Entry, {"run": run.id}), account, spent, core.stamp()))

@@ -10,12 +10,14 @@ from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
 from pancode.control.query_shapes import Json, Queued, RunDetail, RunShape, UsageShape
 from pancode.domain.fleet import NodeState
-from pancode.domain.names import LAST, pick_run
-from pancode.domain.records import Attempt, Fence, FenceState, Node, Run, RunState
+from pancode.domain.names import LAST, RUNNING, pick_run
+from pancode.domain.orders import identity_of
+from pancode.domain.records import Attempt, Closed, Fence, Node, Run, RunState
+from pancode.errors import NotFoundError
 from pancode.ports import Transaction
 
 MOST = 10_000
-_NEAR = 200
+_NEAR, _SHOWN = 200, 8
 _HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
 
 
@@ -32,13 +34,15 @@ def at(ms: int) -> str:
 
 
 def find_run(tx: Transaction, text: str) -> Run:
-    """The run meant by an id, an unambiguous prefix or `last`.
+    """The run meant by an id, an unambiguous prefix, `last` or `running`.
 
     NotFoundError with the nearest id, UsageError that lists the candidates.
     """
     exact = tx.get(Run, text)
     if exact is not None:
         return exact
+    if text == RUNNING:
+        return _running(tx)
     if text == LAST:
         newest_run = tx.find(Run, order="created_ms", descending=True, limit=1)
         return newest_run[0] if newest_run else _picked(tx, text, [])
@@ -47,6 +51,18 @@ def find_run(tx: Transaction, text: str) -> Run:
     if not ids:  # only the nearest name is still looked for
         ids = [run.id for run in tx.find(Run, order="created_ms", descending=True, limit=_NEAR)]
     return _picked(tx, text, ids)
+
+
+def _running(tx: Transaction) -> Run:
+    """The one that was started last; NotFoundError that names what there is instead."""
+    found = tx.find(Run, {"state": RunState.RUNNING})
+    if found:
+        return max(found, key=lambda run: (run.started_ms or 0, run.created_ms))
+    others = (RunState.INTERRUPTING, RunState.COLLECTING, RunState.PENDING)
+    there = [run for state in others for run in tx.find(Run, {"state": state}, limit=_SHOWN)][:_SHOWN]
+    said = "; ".join(f"{run.id} is {run.state}: {run.reason}" for run in there)
+    fix = "name the one that is meant: pancode runs stop RUN" if there else "pancode runs"
+    raise NotFoundError("no run is running", why=said, fix=fix, code="run_not_found")
 
 
 def _picked(tx: Transaction, text: str, ids: list[str]) -> Run:
@@ -144,12 +160,15 @@ def _shape(core: Core, tx: Transaction, run: Run) -> RunShape:
 
 def _notes(core: Core, tx: Transaction, run: Run, fence: Fence | None) -> list[str]:
     """What a state or outcome alone would hide."""
+    lost = _still_running(core, tx, run) if run.outcome is Outcome.LOST or run.attempt > 1 else []
+    return lost + _of_newest(core, tx, run, fence)
+
+
+def _of_newest(core: Core, tx: Transaction, run: Run, fence: Fence | None) -> list[str]:
     if run.outcome is Outcome.DONE:
         change = run.result.get("change")
         notes = ["no change"] if change in ("no_change", "empty") else []
         return [*notes, *([] if run.gates else ["unverified"])]
-    if run.outcome is Outcome.LOST:
-        return _still_running(core, tx, run)
     if run.state in (RunState.ENDED, RunState.PENDING) or fence is None:
         return []
     return _unknown(core, tx, fence)
@@ -167,15 +186,30 @@ def _unknown(core: Core, tx: Transaction, fence: Fence) -> list[str]:
 
 
 def _still_running(core: Core, tx: Transaction, run: Run) -> list[str]:
-    """A lost fence that its node names as open again."""
+    """Lost fences that their node names as open again, or that were asked to end and did not confirm it."""
     notes = []
     for fence in tx.find(Fence, {"run": run.id}):
-        heard = core.live.heard.get(fence.tag)
-        mine = (fence.run, fence.attempt, fence.fence)
-        listed = heard.heartbeat.ask.open if heard is not None else ()
-        if fence.receipt is None and any((i.run, i.attempt, i.fence) == mine for i in listed):
-            notes.append(f"lost, still running on {fence.node}")
+        if not _is_lost(fence):
+            continue
+        which = "" if fence.fence == run.fence else f"attempt {fence.attempt} "
+        if _named_since(core, fence):
+            notes.append(f"{which}lost, still running on {fence.node}")
+        if fence.stop_seq:
+            notes.append(f"{which}stop asked, not confirmed by {fence.node}")
     return notes
+
+
+def _is_lost(fence: Fence) -> bool:
+    return fence.closed is Closed.LOST and fence.receipt is None
+
+
+def _named_since(core: Core, fence: Fence) -> bool:
+    """Whether a heartbeat names it that answers a beat of ours from after it was given up."""
+    heard, identity = core.live.heard.get(fence.tag), identity_of(fence)
+    echoed, since = core.live.echoed_ms.get(fence.tag), core.live.given_up_ms.get(str(identity), 0)
+    return (
+        heard is not None and echoed is not None and echoed > since and identity in heard.heartbeat.ask.open
+    )
 
 
 def _details(run: Run) -> Json:
@@ -224,7 +258,7 @@ def _fence(fence: Fence) -> Json:
         "mark": fence.mark,
         "closed": fence.closed.value if fence.closed is not None else None,
         "receipt": fence.receipt,
-        "stop": "asked" if fence.stop_seq and fence.state is not FenceState.CLOSED else None,
+        "stop": "asked" if fence.stop_seq and (fence.closed is None or _is_lost(fence)) else None,
         "bound_at": at(fence.bound_ms),
         "closed_at": iso(fence.closed_ms),
     }

@@ -11,6 +11,8 @@ from pancode.errors import NotFoundError, UsageError
 LAST = "last"
 LONGEST_WORD, LONGEST_LINE = 63, 500
 _NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
+RUNNING = "running"
+"""The run that was started last of those that run."""
 _SHOWN = 8
 
 

@@ -156,12 +156,21 @@ def test_gates(ended: PhaseEnd, gates: list[GateResult], kind: K | None) -> None
     assert (fault.kind if fault else None) == kind
 
 
-def test_a_gate_that_the_wall_limit_ended() -> None:
-    """Out of time is no verdict on the code; a gate that failed by itself before is one."""
-    cut = step(StepKind.GATE, None, index=1, ended_by=EndedBy.WALL)
+@pytest.mark.parametrize(
+    ("by", "kind", "words"),
+    [
+        (EndedBy.WALL, K.WALL_LIMIT, "it ran for longer than its limit"),
+        (EndedBy.IDLE, K.IDLE_LIMIT, "it wrote nothing for longer than its limit"),
+        (EndedBy.OUTPUT, K.OUTPUT_LIMIT, "it wrote more than its limit"),
+    ],
+)
+def test_a_gate_that_a_limit_of_ours_ended(by: EndedBy, kind: K, words: str) -> None:
+    """An end by us is no verdict on the code, whatever status it leaves; a gate that failed before is one."""
+    cut = step(StepKind.GATE, None, index=1, ended_by=by)
     ended = record(step(StepKind.GATE), cut, ended=PhaseEnd.FAILED)
     fault = gate_fault(ended, [gate(True, 0), gate(False, None, 9)], None)
-    assert fault == Fault(K.WALL_LIMIT, "it ran for longer than its limit (in gate g)")
+    assert fault == Fault(kind, f"{words} (in gate g)")
+    assert gate_fault(ended, [gate(True, 0), gate(False, 0)], None) == fault
     fault = gate_fault(ended, [gate(False, 1), gate(False, None, 9)], None)
     assert fault is not None and fault.kind is K.GATE_FAILED
 

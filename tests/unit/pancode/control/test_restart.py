@@ -8,7 +8,7 @@ from node_agent.wire.event import Refused
 from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.keys import job_id
 from pancode.adapters.memory_bus import JobState
-from pancode.domain.records import Decision, Run
+from pancode.domain.records import Audit, Decision, Run
 from tests.unit.pancode.control.world import Desk, Puppet, entry_of, offered
 
 
@@ -51,3 +51,40 @@ def test_no_phantom_stays_in_redis(desk: Desk) -> None:
     jobs = {name: desk.redis.job(job_id(node.tag, o.identity)) for name, o in (("a", first), ("b", second))}
     states = {name: job.state for name, job in jobs.items() if job is not None}
     assert states == {"a": JobState.FINISHED, "b": JobState.FAILED}
+
+
+def test_pauses_and_priority_outlive_the_coordinator(desk: Desk) -> None:
+    first, second = Puppet(desk, "n1", slots=1), Puppet(desk, "n2", slots=1)
+    desk.plane.put_setting("paused", "moving house", "ana")
+    desk.plane.put_setting("pause:any", "bad prompt", "ben")
+    desk.plane.pause("n2", "its fan", "eve")
+    for run, options in {
+        "r-late": {"node": "n1"},
+        "r-soon": {"node": "n1", "priority": 7},
+        "r-pool": {},
+        "r-hurt": {"node": "n2", "priority": 9},
+    }.items():
+        desk.dispatch(run, **options)
+    desk.restart()
+    breathe(first, second)
+    reasons = {run.id: run.reason for run in desk.rows(Run)}
+    assert set(reasons.values()) == {"the fleet is paused: moving house"}
+    desk.plane.put_setting("paused", None, "ana")
+    desk.restart()
+    breathe(first, second)
+    order = first.claim()
+    assert order is not None and order.identity.run == "r-soon", "the higher priority, not the older run"
+    assert second.claim() is None
+    reasons = {run.id: run.reason for run in desk.rows(Run)}
+    assert reasons["r-pool"] == "queue any is paused: bad prompt"
+    assert reasons["r-hurt"] == "n2 is paused: its fan"
+    said = [(a.what, a.detail["by"]) for a in desk.rows(Audit) if a.detail.get("by")]
+    told = [("setting paused", "ana"), ("setting pause:any", "ben"), ("node paused", "eve")]
+    assert said == [*told, ("setting paused", "ana")]
+
+
+def breathe(*nodes: Puppet) -> None:
+    for node in nodes:
+        node.session = f"{node.session}+"
+        node.breathe()
+        node.breathe()
