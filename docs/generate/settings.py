@@ -49,8 +49,9 @@ A run sees of its node's environment what `env` and `secrets` name, and no more;
 `secrets.json` goes before one of the node agent's environment
 ([where values come from](../howto/model-calls.md)). Beside that a run has fixed values, a HOME,
 TMPDIR and PATH of its own, `PANCODE_ATTEMPT`, its identity as RUN.ATTEMPT.FENCE, `PANCODE_RUN`, and
-`PANCODE_DEPTH`: 0 for what a person dispatched. By the last two, a `pancode dispatch` from inside a run is
-that run's child: it may not have more than its parent, and `dispatch.max_depth` bounds how far this goes.
+`PANCODE_DEPTH`: 0 for what a person dispatched. By the process that asks, a `pancode dispatch` from inside a
+run is that run's child: it may not have more than its parent, and `dispatch.max_depth` bounds how far this
+goes.
 """
 COMMAND = """
 A variable of a single command is honoured too for these, above every file and below the command's flags:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Address
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pancode.api.bodies import Body, Empty, parse
 from pancode.api.desk import Desk
+from pancode.control.inside import refuse, run_of
 from pancode.domain.names import nearest
-from pancode.errors import UsageError
+from pancode.domain.records import Run
+from pancode.errors import RefusedError, UsageError
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes of a request; the largest task fits several times."""
@@ -36,6 +39,8 @@ class Call:
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: Any
+    inside: Run | None = None
+    """The run from inside which this is asked; None: it is a person, or not known for a `GET`."""
 
     def number(self, name: str, default: int, most: int) -> int:
         """A whole number from 0 to `most` of the query; UsageError for anything else."""
@@ -58,7 +63,10 @@ Stream = Callable[[Desk, Call], "Response"]
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One route. `pokes`: it changed something that the coordinator should act on at once."""
+    """One route. `pokes`: it changed something that the coordinator should act on at once.
+
+    `for_runs`: may also be asked from inside a run, as every `GET` may.
+    """
 
     method: str
     path: str
@@ -67,17 +75,41 @@ class Verb:
     query: tuple[str, ...] = ()
     pokes: bool = False
     status: int = 200
+    for_runs: bool = False
 
     def route(self, desk: Desk) -> Route:
         async def endpoint(request: Request) -> Response:
             call = await read(request, self.body, self.query)
-            answer = await run_in_threadpool(self.answer, desk, call)
+            answer = await run_in_threadpool(self._answered, desk, call, request.client)
             if isinstance(answer, Response):
                 return answer
             after = BackgroundTask(desk.poke) if self.pokes else None
             return Answered(answer, self.status, background=after)
 
         return Route(self.path, endpoint, methods=[self.method])
+
+    def _answered(self, desk: Desk, call: Call, caller: Address | None) -> Any:
+        """InsideRunError for a run that asks for more than it may."""
+        if self.method == "GET":
+            return self.answer(desk, call)
+        run = _inside(desk, caller)
+        if run is not None and not self.for_runs:
+            refuse(desk.core, run, f"{self.method} {self.path}")
+        return self.answer(desk, replace(call, inside=run))
+
+
+def _inside(desk: Desk, caller: Address | None) -> Run | None:
+    """By the process at the other end: `serve` gives its start and pid in the place of an address."""
+    if caller is None:
+        return None
+    attempts = desk.coordinator.attempts_of(caller.port, caller.host)
+    if attempts is None:
+        raise RefusedError(
+            "the process that asked has ended, so nobody can tell whether it may",
+            fix="ask again, and wait for the answer",
+            code="caller_gone",
+        )
+    return run_of(desk.core.ports.ledger, attempts)
 
 
 async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> Call:

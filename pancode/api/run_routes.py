@@ -14,6 +14,7 @@ from pancode.api.streaming import log_events, run_events, sse
 from pancode.control import query, query_log, query_story
 from pancode.control.again import dispatch_again
 from pancode.control.dispatch import Judged, dispatch, dry_run
+from pancode.control.inside import refuse
 from pancode.control.query_receipts import verify
 from pancode.domain.records import Run
 from pancode.domain.resolve import Resolution
@@ -21,7 +22,7 @@ from pancode.errors import WorkspaceError
 
 
 def _dispatch(desk: Desk, call: Call) -> Any:
-    body: DispatchBody = call.body
+    body = call.body if call.inside is None else _childs(desk, call.inside, call.body)
     flags: dict[str, object] = dict(body.settings.items())
     around = desk.coordinator.around(flags)
     if body.dry_run:
@@ -31,6 +32,14 @@ def _dispatch(desk: Desk, call: Call) -> Any:
         return {**_report(judged), "snapshot": taken}
     done = dispatch(desk.core, around, body.request(), body.parent)
     return {**query.queued(done.run), "warnings": list(done.warnings)}
+
+
+def _childs(desk: Desk, parent: Run, body: DispatchBody) -> DispatchBody:
+    """From inside a run: its child, whatever the request claims, and no more urgent than it."""
+    if body.land:
+        refuse(desk.core, parent, "to land a change")
+    priority = min(body.priority, parent.priority)
+    return body.model_copy(update={"parent": parent.id, "by": parent.id, "priority": priority})
 
 
 def _report(judged: Judged) -> dict[str, Any]:
@@ -150,7 +159,7 @@ def _verify(desk: Desk, call: Call) -> Any:
 
 RUN_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/runs", _runs, query=("limit",)),
-    Verb("POST", "/v1/runs", _dispatch, DispatchBody, pokes=True, status=201),
+    Verb("POST", "/v1/runs", _dispatch, DispatchBody, pokes=True, status=201, for_runs=True),
     Verb("GET", "/v1/runs/{run}", _show),
     Verb("GET", "/v1/runs/{run}/brief", _brief),
     Verb("GET", "/v1/runs/{run}/why", _why),

@@ -11,6 +11,7 @@ import click
 
 from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.follow import summary, wait
+from pancode.cli.landing import landed, unless_landed
 from pancode.cli.params import DURATION, MONEY, PAIR
 from pancode.cli.render import safe, table
 from pancode.cli.tell import exit_of
@@ -76,7 +77,9 @@ class _WithArgv(click.Command):
 @click.option("--told-only", is_flag=True, help="Accept that rules which cannot be enforced are only told.")
 @click.option("--detach/--wait", default=False, help="Do not wait for the result (default: wait).")
 @click.option("--dry-run", is_flag=True, help="Show the ten gates and what would happen; start nothing.")
-@click.option("--land", is_flag=True, help="Land the change when the run is done.")
+@click.option(
+    "--land", is_flag=True, help="Land the change when the run is done, also when nobody waits for it."
+)
 @json_option
 @click.pass_context
 def dispatch(ctx: click.Context, /, face: Face, task: str | None, **given: Any) -> int:
@@ -99,7 +102,7 @@ def dispatch(ctx: click.Context, /, face: Face, task: str | None, **given: Any) 
     ended = wait(face, client, answer["run"])
     if ended is None:
         return ExitCode.DETACHED
-    return _finish(face, client, ended, given["land"])
+    return _finish(face, client, ended)
 
 
 def _post(client: Client, body: dict[str, Any]) -> Any:
@@ -111,17 +114,15 @@ def _post(client: Client, body: dict[str, Any]) -> Any:
         raise
 
 
-def _finish(face: Face, client: Client, ended: dict[str, Any], land: bool) -> int:
-    """The result, landed first if that was asked for; a landing that fails decides the status."""
-    if land and ended["outcome"] == "done" and ended["commit"]:
-        landed = client.post(f"/v1/runs/{ended['run']}/land", {"by": who()})
-        ended = {**ended, "landed": landed["commit"], "landing": landed}
-        face.note(f"  {landed['status']}: {', '.join(map(safe, landed['files'][:8])) or 'no file'}")
-    detail = client.get(f"/v1/runs/{ended['run']}")
-    answer = safe_block(detail["answer"]) if not face.as_json else ""
-    whole = {**detail, **ended}
+def _finish(face: Face, client: Client, ended: dict[str, Any]) -> int:
+    """The result; a landing that was asked for is waited for, and decides the status where it fails."""
+    whole = landed(face, client, ended["run"])
+    if whole is None:
+        return ExitCode.DETACHED
+    answer = safe_block(whole["answer"]) if not face.as_json else ""
     face.show(whole, lambda: answer + summary(whole))
-    return exit_of(ended["outcome"])
+    unless_landed(whole)
+    return exit_of(whole["outcome"])
 
 
 def safe_block(text: str) -> str:

@@ -151,10 +151,17 @@ def summary(shape: dict[str, Any]) -> str:
     if shape["commit"]:
         files = len(shape["files_changed"])
         lines.append(f"  commit {shape['commit'][:12]}, {files} file{'s' if files != 1 else ''} changed")
+    lines += [f"  landing    {_landing(shape['landing'])}"] if shape.get("landing") else []
     lines += [f"  finding    {safe(text)}" for text in shape["findings"]]
     if shape["outcome"] not in (None, "done"):
         lines.append(f"  look: pancode runs logs {shape['run']}   why: pancode why {shape['run']}")
     return "\n".join(lines) + "\n"
+
+
+def _landing(told: dict[str, Any]) -> str:
+    where = f" in {safe(told['tree'])}, {len(told['files'])} files, not committed" if told.get("tree") else ""
+    why = f": {safe(told['why'])}" if told.get("why") else ""
+    return f"{safe(told['status'])}{where}{why}"
 
 
 def _cost(shape: dict[str, Any], usd: Any) -> str:

@@ -8,10 +8,37 @@ from typing import Any
 from pancode.cli.face import Face, who
 from pancode.cli.render import safe
 from pancode.client import Client, path_of
-from pancode.errors import PancodeError
+from pancode.errors import PancodeError, WorkspaceError
 
+FINE = ("landed", "nothing to land")
+LOOK_S = 0.3
 BEHIND = 5
 """So often, a fifth of a second apart, a landing is looked for that has only just been asked for."""
+
+
+def landed(face: Face, client: Client, run: str) -> dict[str, Any] | None:
+    """The run when it is known what became of `--land`; the coordinator lands. None: detached meanwhile."""
+    told = False
+    try:
+        while True:
+            shape: dict[str, Any] = client.get(path_of("runs", run))
+            if (shape["landing"] or {}).get("status") != "waiting":
+                return shape
+            if not told:
+                face.note(f"  {run}  landing, gates first")
+            told = True
+            time.sleep(LOOK_S)
+    except KeyboardInterrupt:
+        face.note(f"\ndetached; the landing goes on.  look: pancode runs show {run}")
+        return None
+
+
+def unless_landed(shape: dict[str, Any]) -> None:
+    """WorkspaceError where a change was to be landed and is not, although the run is done."""
+    report = shape["landing"]
+    if shape["outcome"] == "done" and report is not None and report["status"] not in FINE:
+        fix = report["fix"] or f"pancode runs land {shape['run']}"
+        raise WorkspaceError(f"not landed: {report['status']}", why=report["why"], fix=fix)
 
 
 def landing(report: dict[str, Any]) -> str:

@@ -50,5 +50,6 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         cwd=run.project,
         on_lost=run.on_lost,
         max_attempts=run.max_attempts,
+        land=run.land and run.landed is None,
         retry_of=run.id,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from decimal import Decimal
 from functools import lru_cache
+from queue import SimpleQueue
 from typing import Any, Literal
 
 from node_agent.wire.clock import Clock, FleetTime, Ids
@@ -139,6 +140,8 @@ class Live:
     """How much Redis held when all was weighed last, or less when it has held less since."""
     shut_out: set[str] = field(default_factory=set)
     """Tags of quarantined nodes that were expelled from Redis in this life."""
+    to_land: SimpleQueue[str | None] = field(default_factory=SimpleQueue)
+    """Runs whose change is to be landed; None: nothing more will come."""
     told: dict[str, int] = field(default_factory=dict)
     """By run: how many entries its story has."""
     issued: list[tuple[str, int]] = field(default_factory=list)

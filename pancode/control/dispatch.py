@@ -14,6 +14,7 @@ from pancode.domain.admission import Verdict, first_refused, judge, refusal
 from pancode.domain.records import Balance, Run, RunState, Setting
 from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.resolve import Resolution, Unresolved, resolve
+from pancode.domain.runtimes import RUNTIMES
 from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
 from pancode.errors import NotFoundError
 from pancode.ports import SnapshotTaken, Transaction
@@ -44,7 +45,7 @@ class _Asked:
     """A request with the parts of the world that do not change while it is judged."""
 
     request: DispatchRequest
-    parent: Parent | None
+    parent: str | None
     paths: tuple[PathFact, ...]
     history: History
 
@@ -121,12 +122,8 @@ def _catalogue(core: Core, around: Surroundings, asked: _Asked) -> Catalogue:
 def _ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None) -> _Asked:
     if request.project is None and request.cwd is not None and request.workspace != "none":
         request = replace(request, project=around.project_of(request.cwd))
-    with core.ports.ledger.transaction() as tx:
-        above = _parent(tx, parent)
-    if above is not None:  # what the caller says of its depth may only add to what is on record
-        request = replace(request, depth=max(request.depth, above.depth + 1))
     paths = around.paths(request.task, request.cwd, request.project)
-    return _Asked(request, above, paths, History(core))
+    return _Asked(request, parent, paths, History(core))
 
 
 def _admit(core: Core, around: Surroundings, asked: _Asked) -> Judged:
@@ -141,10 +138,20 @@ def _admit(core: Core, around: Surroundings, asked: _Asked) -> Judged:
 
 
 def _judge(core: Core, around: Surroundings, asked: _Asked) -> Judged:
-    resolved = resolve(asked.request, _catalogue(core, around, asked))
+    above = _parent(core, asked.parent)
+    resolved = resolve(_as_child(asked.request, above), _catalogue(core, around, asked))
     if isinstance(resolved, Unresolved):
         raise resolved.error
-    return Judged(resolved, judge(resolved, _view(core, around, resolved, asked)))
+    view = replace(_view(core, around, resolved, asked), parent=above)
+    return Judged(resolved, judge(resolved, view))
+
+
+def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest:
+    """What the caller says of its depth may only add to what is on record."""
+    if above is None:
+        return request
+    depth = max(request.depth, above.depth + 1)
+    return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left)
 
 
 def _view(core: Core, around: Surroundings, resolution: Resolution, asked: _Asked) -> AdmissionView:
@@ -156,17 +163,35 @@ def _view(core: Core, around: Surroundings, resolution: Resolution, asked: _Aske
             max_depth=around.max_depth(),
             draining=str(draining.value) if draining is not None else None,
             paths=asked.paths,
-            parent=asked.parent,
         )
 
 
-def _parent(tx: Transaction, run_id: str | None) -> Parent | None:
+def _parent(core: Core, run_id: str | None) -> Parent | None:
     if run_id is None:
         return None
-    run = tx.get(Run, run_id)
-    if run is None:
-        raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
-    return Parent(run.id, run.mode, run.safety, run.read_only, run.depth)
+    with core.ports.ledger.transaction() as tx:
+        run = tx.get(Run, run_id)
+        if run is None:
+            raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
+        left = _usd_left(tx, run)
+    unheld = run.told_only or RUNTIMES[run.runtime].own
+    return Parent(run.id, run.mode, run.safety, run.read_only, run.depth, unheld, left)
+
+
+def _usd_left(tx: Transaction, run: Run) -> Decimal | None:
+    """Of its own limit, less what its children cost or hold; None where it has none."""
+    limit = run.limits.get("usd")
+    if limit is None:
+        return None
+    taken = sum((_cost(child) for child in tx.find(Run, {"parent": run.id})), Decimal(0))
+    return max(Decimal(str(limit)) - taken, Decimal(0))
+
+
+def _cost(run: Run) -> Decimal:
+    """What it cost; its estimate while, or because, nobody knows."""
+    usage = run.result.get("usage")
+    known = usage.get("cost_usd") if isinstance(usage, dict) else None
+    return run.estimate_usd if known is None else Decimal(str(known))
 
 
 def _history(tx: Transaction) -> dict[Worker, Decimal]:

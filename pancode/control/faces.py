@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from node_agent.wire.identity import AttemptId
 from pancode.control.plane import Plane
 from pancode.control.query_receipts import Streams
 from pancode.domain.agents import Agents
@@ -182,6 +183,9 @@ class Coordinator(Protocol):
 
     def around(self, flags: Mapping[str, object]) -> Surroundings:
         """Configuration and folders of the user; `flags`: settings of this call alone, by dotted path."""
+
+    def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
+        """Those that this process of this machine is part of, the outermost last. None: it is gone."""
 
     def after_reboot(self) -> str:
         """How it comes back after a reboot, in words."""

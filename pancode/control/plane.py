@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from node_agent.wire.signing import SigningKey
-from pancode.control import bind, heard, inbound, inventory, money, pulse, quota
+from pancode.control import bind, heard, inbound, inventory, landed, money, pulse, quota
 from pancode.control.core import Core, Ports, Rules
 from pancode.control.enqueue import enqueue
 from pancode.control.stop import stop
@@ -32,6 +32,7 @@ class Plane:
                 self.core.audit(tx, "fleet", "info", "coordinator started", epoch=epoch)
             self.core.enter(epoch)
             with self.core.ports.ledger.transaction() as tx:
+                landed.ask_again(self.core, tx)
                 for node in tx.find(Node):
                     heard.say_settings(self.core, tx, node)
 

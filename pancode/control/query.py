@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
-from pancode.control.query_shapes import Json, Queued, RunDetail, RunShape, UsageShape
+from pancode.control.landed import LANDED, NOTHING
+from pancode.control.query_shapes import Json, LandingShape, Queued, RunDetail, RunShape, UsageShape
 from pancode.domain.fleet import NodeState
 from pancode.domain.names import LAST, RUNNING, pick_run
 from pancode.domain.orders import identity_of
@@ -154,8 +155,25 @@ def _shape(core: Core, tx: Transaction, run: Run) -> RunShape:
         "started_at": iso(run.started_ms),
         "finished_at": iso(run.finished_ms),
         "retry_of": run.retry_of,
+        "parent": run.parent,
         "landed": run.landed,
+        "landing": landing_of(run),
     }
+
+
+def landing_of(run: Run) -> LandingShape | None:
+    """What became of `--land`; None where it was not asked for."""
+    if not run.land:
+        return None
+    if run.landing:
+        return cast("LandingShape", run.landing)
+    if run.state is not RunState.ENDED:
+        return {"status": "waiting", "why": "the run has not ended"}
+    if run.outcome is not Outcome.DONE:
+        return {"status": "not landed", "why": f"the run ended as {run.outcome}"}
+    if run.result.get("commit") is None:
+        return {"status": NOTHING, "why": "the run changed no file"}
+    return {"status": "waiting", "why": "it is being landed, gates first"}
 
 
 def _notes(core: Core, tx: Transaction, run: Run, fence: Fence | None) -> list[str]:
@@ -168,10 +186,18 @@ def _of_newest(core: Core, tx: Transaction, run: Run, fence: Fence | None) -> li
     if run.outcome is Outcome.DONE:
         change = run.result.get("change")
         notes = ["no change"] if change in ("no_change", "empty") else []
-        return [*notes, *([] if run.gates else ["unverified"])]
+        return [*notes, *([] if run.gates else ["unverified"]), *_not_landed(run)]
     if run.state in (RunState.ENDED, RunState.PENDING) or fence is None:
         return []
     return _unknown(core, tx, fence)
+
+
+def _not_landed(run: Run) -> list[str]:
+    """A landing that was asked for and did not come about must not be overlooked."""
+    landing = landing_of(run)
+    if landing is None or landing["status"] in (LANDED, NOTHING):
+        return []
+    return ["landing" if landing["status"] == "waiting" else f"not landed: {landing['status']}"]
 
 
 def _unknown(core: Core, tx: Transaction, fence: Fence) -> list[str]:

@@ -25,6 +25,18 @@ class CallsShape(TypedDict):
     unread: int
 
 
+class LandingShape(TypedDict, total=False):
+    """What became of `--land`: `waiting`, `landed`, `nothing to land`, `conflict`, `gate failed` ..."""
+
+    status: str
+    why: str
+    fix: str
+    files: list[str]
+    tree: str
+    branch: str | None
+    commit: str
+
+
 class RunShape(TypedDict):
     """A run as `runs`, `runs show` and `dispatch --wait` tell it. Times are ISO 8601 UTC."""
 
@@ -49,7 +61,9 @@ class RunShape(TypedDict):
     started_at: str | None
     finished_at: str | None
     retry_of: str | None
+    parent: str | None
     landed: str | None
+    landing: LandingShape | None
 
 
 class RunDetail(RunShape):

@@ -11,7 +11,7 @@ from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import Envelope
-from pancode.control import turned
+from pancode.control import landed, turned
 from pancode.control.core import Core
 from pancode.domain import books
 from pancode.domain.lifecycle import NOT_STARTED, Trio, close_fence, end_attempt, end_run, move_run
@@ -194,7 +194,10 @@ def _conclude(core: Core, tx: Transaction, trio: Trio, claims: Claims, digest: s
     result = {**result_of(claims), "receipt": digest, "node": trio.fence.node}
     started = claims.started_wall_ms if claims.started_wall_ms is not None else run.started_ms
     finished = end_run(run, won, result, core.wall_ms())
-    tx.put(replace(finished, exit_code=claims.exit_code, started_ms=started))
+    finished = replace(finished, exit_code=claims.exit_code, started_ms=started)
+    tx.put(finished)
+    if finished.land:
+        landed.ask(core, tx, finished)
 
 
 def _tries_again(core: Core, tx: Transaction, trio: Trio, claims: Claims) -> bool:

@@ -111,7 +111,7 @@ class Node(Record):
 class Run(Record):
     """What the user asked for, resolved; and how far it has come."""
 
-    TABLE: ClassVar = Table("runs", ("id",), ("state,created_ms", "created_ms"))
+    TABLE: ClassVar = Table("runs", ("id",), ("state,created_ms", "created_ms", "parent"))
     id: str
     created_ms: int
     created_by: str
@@ -164,6 +164,12 @@ class Run(Record):
     finished_ms: int | None = None
     retry_at_ms: int | None = None
     retry_of: str | None = None
+    parent: str | None = None
+    """The run from inside which it was dispatched; None: a person did."""
+    land: bool = False
+    """Whether its change is to be landed by itself when it is done."""
+    landing: dict[str, object] = field(default_factory=dict)
+    """How that landing ended: status, why, files, tree, branch; empty before."""
     landed: str | None = None
 
 

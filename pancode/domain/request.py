@@ -46,6 +46,10 @@ class DispatchRequest:
     land: bool = False
     max_attempts: int | None = None
     retry_of: str | None = None
+    parent: str | None = None
+    """The run from inside which it was asked for."""
+    most_usd: Decimal | None = None
+    """What that run has left of its own limit; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True)

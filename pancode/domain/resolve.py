@@ -104,6 +104,8 @@ class Resolution:
             max_attempts=self.max_attempts,
             trace=trace,
             retry_of=asked.retry_of,
+            parent=asked.parent,
+            land=asked.land,
         )
 
 
@@ -264,6 +266,8 @@ def _limits(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> Run
     own, defaults = agent.limits, catalogue.defaults
     caps = [usd for usd in (own.usd, defaults.per_run_usd) if usd is not None]
     usd = request.budget if request.budget is not None else min(caps, default=None)
+    if request.most_usd is not None:
+        usd = request.most_usd if usd is None else min(usd, request.most_usd)
     return RunLimits(
         wall_ms=request.timeout_ms or own.wall_ms or defaults.wall_ms,
         idle_ms=own.idle_ms or defaults.idle_ms,
@@ -281,7 +285,7 @@ def _estimate(
     The user's own programs cost nothing unless the user says what they may cost.
     """
     if runtime.own:
-        return request.budget if request.budget is not None else Decimal(0)
+        return min(request.budget, cap or request.budget) if request.budget is not None else Decimal(0)
     model = request.model or agent.model or catalogue.defaults.model
     usual = catalogue.history.get((agent.name, bare_model(model, runtime) if model else None))
     estimate = catalogue.defaults.estimate_usd if usual is None else usual

@@ -36,6 +36,10 @@ class Parent:
     safety: Safety
     read_only: bool
     depth: int = 0
+    unheld: bool = False
+    """Nothing holds it to its rule, as its owner allowed: a program of one's own, or told only."""
+    usd_left: Decimal | None = None
+    """Of its own limit, after what its children have taken; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from pancode.api.desk import Desk
 from pancode.connection import SOCKET, home_of, reachable
 from pancode.control.faces import Coordinator
 from pancode.control.query import at
+from pancode.offline.peers import Heard
 from pancode.offline.rounds import Rounds
 from pancode.offline.sole import Sole
 
@@ -110,7 +111,7 @@ class _Api:
         self._root = root
         config = uvicorn.Config(
             build_app(desk),
-            http="h11",
+            http=Heard,
             ws="none",
             loop="asyncio",
             lifespan="off",

@@ -32,10 +32,10 @@ class Holder:
 
     @classmethod
     def me(cls) -> Holder:
-        return cls(_boot_id(), os.getpid(), _start_of(os.getpid()))
+        return cls(_boot_id(), os.getpid(), start_of(os.getpid()))
 
     def alive(self) -> bool:
-        return self.boot == _boot_id() and self.started == _start_of(self.pid) != ""
+        return self.boot == _boot_id() and self.started == start_of(self.pid) != ""
 
 
 class Sole:
@@ -103,7 +103,7 @@ def _boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def _start_of(pid: int) -> str:
+def start_of(pid: int) -> str:
     """Clock ticks since boot at which the process started; empty when it is gone or a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()

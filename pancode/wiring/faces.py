@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from node_agent.wire.identity import AttemptId
+from pancode.adapters import callers
 from pancode.adapters.git.streams import Streams
 from pancode.adapters.ssh.bringup import StepReport, StepState
 from pancode.adapters.ssh.target import Overrides
+from pancode.adapters.store.ledger import SqlLedger
 from pancode.adapters.systemd.user_unit import UserService
 from pancode.config.load import Places, load
 from pancode.config.schema import Settings
@@ -24,10 +27,12 @@ from pancode.control.faces import (
     ProgressLine,
     Question,
 )
+from pancode.control.inside import refused, run_of
 from pancode.control.plane import Plane
 from pancode.domain.fleet import Deadlines
 from pancode.domain.records import Node
 from pancode.errors import RefusedError, UsageError
+from pancode.wiring.asked_landings import AskedLandings
 from pancode.wiring.bringup import UpResult
 from pancode.wiring.code import DepotCode
 from pancode.wiring.coordinator import Coordinator, CoordinatorSettings, build
@@ -57,10 +62,14 @@ class FaceCoordinator:
         self.fleet = FaceFleet(inner.fleet, service)
         self.code = DepotCode(inner.depot.depot, inner.plane)
         self.streams = FaceStreams(inner.depot.streams)
+        self._landings = AskedLandings(inner.plane.core, self.code)
 
     def around(self, flags: Mapping[str, object]) -> FileSurroundings:
         """Settings of one call are read for that call; without any, files are read when they change."""
         return FileSurroundings(self._root, self._environ, flags) if flags else self._around
+
+    def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
+        return callers.attempts_of(pid, start)
 
     def after_reboot(self) -> str:
         return self._service.told()
@@ -70,6 +79,7 @@ class FaceCoordinator:
 
     def start(self) -> None:
         self._inner.start()
+        self._landings.start()
 
     def mend(self, failed: bool) -> str:
         alive = self._inner.settings.redis_url is not None or self._inner.valkey.alive()
@@ -79,6 +89,7 @@ class FaceCoordinator:
         return "" if alive else "our own Redis had ended and was started again"
 
     def stop(self, stop_valkey: bool) -> None:
+        self._landings.stop()
         self._inner.stop(stop_valkey)
 
 
@@ -170,10 +181,25 @@ class FaceFleet:
 
 
 def build_for_faces(root: Path, environ: Mapping[str, str]) -> FaceCoordinator:
-    """The coordinator of this home, by its settings. ConfigError names file and key."""
+    """The coordinator of this home, by its settings. ConfigError names file and key; InsideRunError."""
+    _not_inside(Home(root))
     settings = load(Places(root), environ).settings
     service = service_of(root, settings.redis.url, environ)
     return FaceCoordinator(build(Home(root), coordinator_settings(settings), environ), environ, service)
+
+
+def _not_inside(home: Home) -> None:
+    """A run of this fleet is not to be the parent of its coordinator, which would end with it."""
+    attempts = callers.attempts_of(os.getpid(), callers.start_of(os.getpid()))
+    if not attempts or not home.ledger.exists():
+        return
+    ledger = SqlLedger(home.ledger)
+    try:
+        run = run_of(ledger, attempts)
+    finally:
+        ledger.close()
+    if run is not None:
+        raise refused(run, "to start the coordinator")
 
 
 def coordinator_settings(settings: Settings) -> CoordinatorSettings:

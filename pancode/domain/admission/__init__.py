@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 
 from pancode.domain.admission import (
@@ -35,13 +36,23 @@ ORDER: tuple[ModuleType, ...] = (
     agent,
     routing,
 )
+OWNERS = {gate.NAME for gate in (drain, recursion, safety, budget, agent, routing)}
+"""Gates whose fixes change what the owner has set."""
 NAMES: tuple[str, ...] = tuple(gate.NAME for gate in ORDER)
 
 
 def judge(resolution: Resolution, view: AdmissionView) -> tuple[Verdict, ...]:
     """All ten verdicts, always, in ORDER."""
     gates: list[Gate] = [gate.judge for gate in ORDER]
-    return tuple(gate(resolution, view) for gate in gates)
+    verdicts = tuple(gate(resolution, view) for gate in gates)
+    return verdicts if view.parent is None else tuple(_for_a_run(v, view.parent.run) for v in verdicts)
+
+
+def _for_a_run(verdict: Verdict, parent: str) -> Verdict:
+    """A run that dispatches is never told to raise what its owner has set."""
+    if not verdict.fix or verdict.gate not in OWNERS:
+        return verdict
+    return replace(verdict, fix=f"that is for the person who started {parent}, not for the run; ask for less")
 
 
 def first_refused(verdicts: tuple[Verdict, ...]) -> Verdict | None:

@@ -11,7 +11,10 @@ NAME = "budget"
 
 
 def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
-    estimate = resolution.estimate_usd
+    estimate, parent = resolution.estimate_usd, view.parent
+    if parent is not None and parent.usd_left == 0 and not resolution.runtime.own:
+        words = f"Dispatch blocked: run {parent.run} has nothing left of its own limit"
+        return refused(NAME, words, "do it there")
     for scope in view.scopes:
         if not books.fits(scope.balance, scope.ceiling, estimate):
             return refused(

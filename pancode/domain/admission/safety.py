@@ -26,11 +26,13 @@ def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
         return refused(
             NAME, f"Dispatch blocked: safety {safety} does not allow dispatch", "add --safety auto-edit"
         )
-    return _held(resolution)
+    return _held(resolution, parent is None or parent.unheld)
 
 
-def _held(resolution: Resolution) -> Verdict:
-    """Who holds the run to its rule: the runtime, a wall on every node that could take it, or nobody."""
+def _held(resolution: Resolution, may_allow: bool) -> Verdict:
+    """`may_allow`: that nothing holds it is for its owner to allow, not for a run that is itself held.
+
+    Who holds the run to its rule: the runtime, a wall on every node that could take it, or nobody."""
     runtime = resolution.runtime
     rule = rule_of(resolution.mode, resolution.safety, resolution.agent.read_only)
     if rule in runtime.holds:
@@ -38,9 +40,9 @@ def _held(resolution: Resolution) -> Verdict:
     fitting = [c for c in resolution.candidates if c.fits]
     if fitting and all(c.isolation is Isolation.SANDBOX for c in fitting):
         return passed(NAME, f"{rule}, enforced by the sandbox; {LOOPS}")
-    if runtime.own and rule == resolution.safety.value:
+    if may_allow and runtime.own and rule == resolution.safety.value:
         return warned(NAME, f"{rule}: your own program, nothing holds it to that; {LOOPS}")
-    if resolution.request.told_only:
+    if may_allow and resolution.request.told_only:
         return warned(NAME, f"{rule}: only told to {runtime.name}, as you allowed; {LOOPS}")
     return refused(
         NAME,

@@ -142,6 +142,7 @@ class MemoryCoordinator:
         self.code = ToldCode()
         self.streams = MemoryStreams()
         self.story: list[str] = []
+        self.inside: Sequence[AttemptId] | None = ()
 
     @property
     def plane(self) -> Plane:
@@ -149,6 +150,9 @@ class MemoryCoordinator:
 
     def around(self, flags: Mapping[str, object]) -> FileSurroundings:
         return FileSurroundings(self.home, {}, flags, machine=self.home / "none.yaml")
+
+    def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
+        return self.inside
 
     def after_reboot(self) -> str:
         return "restarted by the test"

@@ -144,6 +144,30 @@ def test_a_run_hands_on_no_more_than_it_has(
     assert [v.gate for v in verdicts if not v.passed] == refusing
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"runtime": "shell", "task": "make"},
+        {"safety": Safety.AUTO_EDIT, "runtime": "shell", "told_only": True},
+    ],
+)
+def test_a_run_that_is_held_to_its_rule_starts_nothing_that_is_not(options: dict[str, Any]) -> None:
+    """That nothing holds it, a person may allow; a run would otherwise free itself by a script."""
+    held = Parent("r-1", Mode.BUILD, Safety.AUTO_EDIT, False)
+    refused = gate("safety", replace(VIEW, parent=held), **options)
+    assert not refused.passed and "r-1" in refused.fix and "told-only" not in refused.fix
+    assert gate("safety", replace(VIEW, parent=replace(held, unheld=True)), **options).passed
+
+
+def test_no_fix_for_a_run_raises_what_its_owner_has_set() -> None:
+    parent = Parent("r-1", Mode.BUILD, Safety.AUTO_EDIT, False, depth=1)
+    tight = replace(VIEW, max_depth=1, draining="new disk")
+    for view in (tight, replace(tight, parent=parent)):
+        verdicts = judge(resolved(depth=2), view)
+        fixes = " ".join(v.fix for v in verdicts if not v.passed)
+        assert ("fleet resume" in fixes and "max_depth" in fixes) is (view.parent is None)
+
+
 def test_drain_and_recursion() -> None:
     assert "kernel update" in gate("drain", replace(VIEW, draining="kernel update")).words
     assert not gate("drain", replace(VIEW, draining="kernel update")).passed

@@ -1,0 +1,82 @@
+"""Finds the attempts that a process of this machine is part of: by itself, and by all that stand above it.
+
+Three marks: the environment that every process of an attempt inherits, the shim at the top of its tree, and
+the attempt's scope. A process can wipe the first of itself, and not that of those above it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from node_agent.wire.identity import AttemptId
+
+MARKER = b"PANCODE_ATTEMPT="
+TRIES = 5
+"""Somebody on the way up may end while we look: then once more from below."""
+_SHIM = re.compile(r"/([^/]+)/[^/]+/shim\.log$")
+_SCOPE = re.compile(r"/pancode-f-[^:/]+:([^:/]+):[^/]*\.scope")
+
+
+def start_of(pid: int) -> str:
+    """In the kernel's ticks: with the pid, a name that no other process gets. Empty when it has ended."""
+    return _stat(pid)[1]
+
+
+def attempts_of(pid: int, start: str) -> tuple[AttemptId, ...] | None:
+    """The nearest mark first, the outermost last. None: that process is gone, so nobody can tell."""
+    for _ in range(TRIES):
+        if not start or start_of(pid) != start:
+            return None
+        found = _walk(pid)
+        if found is not None:
+            return tuple(attempt for attempt in map(_parsed, found) if attempt is not None)
+    return None
+
+
+def _walk(pid: int) -> list[str] | None:
+    """None: one of those above has just ended."""
+    found, scopes = list[str](), _scopes(pid)
+    while pid > 0:
+        above, start = _stat(pid)
+        if not start:
+            return None
+        found += _marks(pid)
+        pid = above
+    return found + scopes
+
+
+def _marks(pid: int) -> list[str]:
+    """What its environment and its standard error say. Nothing of another user's can be read."""
+    said: list[str] = []
+    with suppress(OSError):
+        words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        said += [word[len(MARKER) :].decode("utf-8", "replace") for word in words if word.startswith(MARKER)]
+    with suppress(OSError):
+        log = _SHIM.search(os.readlink(f"/proc/{pid}/fd/2"))
+        said += [log[1]] if log is not None else []
+    return said
+
+
+def _scopes(pid: int) -> list[str]:
+    with suppress(OSError):
+        return _SCOPE.findall(Path(f"/proc/{pid}/cgroup").read_text())
+    return []
+
+
+def _stat(pid: int) -> tuple[int, str]:
+    """(the process above, start time); no start for one that is gone or only waits to be reaped."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return 0, ""
+    return int(fields[1]), "" if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def _parsed(text: str) -> AttemptId | None:
+    try:
+        return AttemptId.parse(text)
+    except ValueError:
+        return None

@@ -1,0 +1,45 @@
+"""Decides what may be asked from inside a run: to look, and to dispatch as that run's child."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+from node_agent.wire.identity import AttemptId
+from pancode.control.core import Core
+from pancode.domain.records import Run
+from pancode.errors import RefusedError
+from pancode.ports import Ledger
+
+
+class InsideRunError(RefusedError):
+    """A run may only look, and dispatch."""
+
+    code = "inside_run"
+
+
+def run_of(ledger: Ledger, attempts: Sequence[AttemptId]) -> Run | None:
+    """The run of this fleet in which somebody is who was found in these attempts, the outermost last.
+
+    What a run says of its own children counts less than what stands above it, where it cannot write.
+    """
+    if not attempts:
+        return None
+    with ledger.transaction() as tx:
+        known = (tx.get(Run, attempt.run) for attempt in reversed(attempts))
+        return next((run for run in known if run is not None), None)
+
+
+def refuse(core: Core, run: Run, what: str) -> NoReturn:
+    """It goes on record, and the caller is told whose it is to do."""
+    with core.lock, core.ports.ledger.transaction() as tx:
+        core.audit(tx, "trust", "warning", "refused from inside a run", run.id, asked=what)
+    raise refused(run, what)
+
+
+def refused(run: Run, what: str) -> InsideRunError:
+    return InsideRunError(
+        f"{what} is not for a run to ask, and this was asked from inside {run.id}",
+        why="a run may look, and dispatch runs that have no more than it has; nothing else",
+        fix=f"leave it to the person who started {run.id}",
+    )

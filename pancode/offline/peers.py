@@ -1,0 +1,29 @@
+"""HTTP whose caller is a process of this machine: its start and its pid stand where an address would."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from pancode.offline.sole import start_of
+
+_CREDENTIALS = struct.Struct("iII")
+
+
+class Heard(H11Protocol):
+    """One connection on the unix socket."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.client = caller(transport.get_extra_info("socket"))
+
+
+def caller(connection: Any) -> tuple[str, int]:
+    """(start, pid) of the process that has connected. Taken now: later its pid may be another's."""
+    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid: int = _CREDENTIALS.unpack(told)[0]
+    return start_of(pid), pid

@@ -1,0 +1,81 @@
+"""`dispatch --land` on a real fleet: landed although nobody waits, and over a killed coordinator."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from pancode.offline.sole import holder_of
+from tests.integration.faces.conftest import Shell, until
+from tests.integration.faces.test_this_machine import LONG_S, _repository, fleet
+
+__all__ = ["fleet"]
+
+LANDS = ("dispatch", "--land", "--runtime", "shell")
+
+
+def _landing(fleet: Shell, run: str = "last") -> dict[str, object]:
+    return dict(fleet("runs", "show", run, "--json").data["landing"])
+
+
+def _state(fleet: Shell) -> str:
+    return str((fleet("runs", "1", "--json").data["runs"] or [{"state": ""}])[0]["state"])
+
+
+@pytest.mark.slow
+def test_it_lands_although_nobody_waits_any_more(fleet: Shell, tmp_path: Path) -> None:
+    """The gate passes on the node at once, and here only when it is let. Over 30 s: it brings a node up."""
+    _repository(fleet.cwd)
+    run = fleet(*LANDS, "--detach", "--json", "echo two >> a.txt").data["run"]
+    until(lambda: _landing(fleet, run)["status"] == "landed", "it is landed")
+    assert (fleet.cwd / "a.txt").read_text() == "one\ntwo\n"
+    assert "  landing    landed in" in fleet("runs", "show", run).out
+
+    here, go = tmp_path / "here", tmp_path / "go"
+    (fleet.cwd / "gate.sh").write_text(
+        f"[ -z $PANCODE_ATTEMPT ] || exit 0\necho $$ > {here}\nwhile [ ! -e {go} ]; do sleep 0.1; done\n"
+    )
+    waiting = fleet.begin(
+        *LANDS,
+        "--verify",
+        "sh gate.sh",
+        f"while [ ! -e {tmp_path}/end ]; do sleep 0.1; done; echo three >> a.txt",
+    )
+    until(lambda: _state(fleet) == "running", "it runs")
+    waiting.send_signal(signal.SIGHUP)
+    waiting.communicate(timeout=30)
+    (tmp_path / "end").touch()
+    until(lambda: here.exists() and here.read_text().strip() != "", "the landing's gate runs")
+    assert "landing" in fleet("runs", "show", "last", "--json").data["notes"]
+    first = holder_of(fleet.home)
+    assert first is not None
+    os.kill(first.pid, signal.SIGKILL)
+    until(lambda: not first.alive(), "the coordinator is gone")
+    here.unlink()
+    assert fleet("serve", "--background").status == 0
+    until(lambda: here.exists() and here.read_text().strip() != "", "the next one lands")
+    assert (fleet.cwd / "a.txt").read_text() == "one\ntwo\n"
+    go.touch()
+    until(lambda: _landing(fleet)["status"] == "landed", "it is landed")
+    assert (fleet.cwd / "a.txt").read_text() == "one\ntwo\nthree\n"
+
+
+@pytest.mark.slow
+def test_a_conflict_leaves_the_files_and_is_said(fleet: Shell, tmp_path: Path) -> None:
+    """Over 30 s on a loaded machine: it brings a node up."""
+    _repository(fleet.cwd)
+    script = f"while [ ! -e {tmp_path}/end ]; do sleep 0.1; done; echo two > a.txt"
+    waiting = fleet.begin(*LANDS, script)
+    until(lambda: _state(fleet) == "running", "it runs")
+    (fleet.cwd / "a.txt").write_text("mine\n")
+    (tmp_path / "end").touch()
+    out, err = waiting.communicate(timeout=LONG_S)
+    assert waiting.returncode == 7 and b"done" in out
+    assert "not landed: conflict" in err.decode() and "a.txt" in err.decode() and "runs diff" in err.decode()
+    assert (fleet.cwd / "a.txt").read_text() == "mine\n"
+    assert _landing(fleet)["status"] == "conflict"
+    assert "not landed: conflict" in fleet("runs").out and "+two" in fleet("runs", "diff", "last").out
+    assert any(a["domain"] == "land" for a in fleet("audit", "warning", "--json").data["audit"])

@@ -1,0 +1,113 @@
+"""What is asked from inside a run: it may look, and dispatch its children; nothing else, whatever it says."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.identity import AttemptId
+from pancode.api.app import VERBS
+from pancode.domain.records import Audit, Run
+from tests.unit.pancode.api.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def _inside(world: World, run: str, *nearer: str) -> None:
+    """From now on whoever asks is in that run; `nearer`: marks that stand between."""
+    marks = tuple(AttemptId(run=name, attempt=1, fence=1) for name in (*nearer, run))
+    world.coordinator.inside = marks
+
+
+def _asked(world: World, **more: Any) -> dict[str, Any]:
+    return world.problem("POST", "/v1/runs", world.shell(**more))
+
+
+def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World) -> None:
+    run = world.dispatch()["run"]
+    _inside(world, run)
+    others = [verb for verb in VERBS if verb.method != "GET" and verb.path != "/v1/runs"]
+    bodies: dict[str, dict[str, Any]] = {
+        "/v1/budget/ceiling": {"usd": "1000"},
+        "/v1/budget/settle": {"run": run, "usd": "0"},
+        "/v1/nodes/probe": {"name": "x"},
+        "/v1/nodes": {"name": "x"},
+        "/v1/nodes/{node}/trust": {"fingerprint": "SHA256:x"},
+    }
+    for verb in others:
+        path = verb.path.replace("{run}", run).replace("{node}", "n1")
+        told = world.problem(
+            verb.method, path, bodies.get(verb.path, {"scope": "day"} if "unset" in path else {})
+        )
+        assert (told["code"], told["exit_code"]) == ("inside_run", 5), (verb.path, told)
+        assert run in told["message"] and "started" in told["fix"]
+    with world.desk.ledger.transaction() as tx:
+        told_of = [a for a in tx.find(Audit, {"domain": "trust"}) if a.run == run]
+    assert len(told_of) == len(others) and {a.what for a in told_of} == {"refused from inside a run"}
+    assert {verb.path for verb in VERBS if verb.for_runs} == {"/v1/runs"}
+    assert world.http.get("/v1/budget").json()["scopes"][0]["ceiling_usd"] == "10"
+    assert world.http.get(f"/v1/runs/{run}").status_code == 200
+
+
+def test_what_it_dispatches_is_its_child_whatever_it_claims(world: World) -> None:
+    parent = world.dispatch(priority=3)["run"]
+    other = world.dispatch()["run"]
+    _inside(world, parent)
+    child = world.dispatch(by="ana", priority=900, parent=other)["run"]
+    row: Run = world.desk.row(Run, child)
+    assert (row.parent, row.depth, row.priority, row.created_by) == (parent, 1, 3, parent)
+    _inside(world, child)
+    told = _asked(world, depth=0, parent=None)
+    assert "level 3" in told["message"] and "max_depth" not in told["fix"] and child in told["fix"]
+    assert _asked(world, land=True, workspace=None)["code"] == "inside_run"
+
+
+def test_the_outermost_mark_counts_for_it_is_the_one_that_cannot_be_forged(world: World) -> None:
+    high, low = (
+        world.dispatch()["run"],
+        world.dispatch(mode="review", agent="reviewer", told_only=True)["run"],
+    )
+    _inside(world, low, high, "r-unheard")
+    told = _asked(world)
+    assert low in told["message"]
+
+
+def test_marks_of_another_fleet_are_none_of_ours(world: World) -> None:
+    _inside(world, "r-another")
+    assert world.http.post("/v1/budget/ceiling", {"usd": "20"}).status_code == 200
+    assert world.desk.row(Run, world.dispatch()["run"]).parent is None
+
+
+def test_who_has_ended_before_the_answer_may_not_change_anything(world: World) -> None:
+    world.coordinator.inside = None
+    assert _asked(world)["code"] == "caller_gone"
+    assert world.http.get("/v1/runs").status_code == 200
+
+
+def test_children_get_no_more_money_than_their_parent_has_left(world: World) -> None:
+    parent = world.dispatch(budget="1")["run"]
+    _inside(world, parent)
+    first = world.desk.row(Run, world.dispatch(budget="0.75")["run"])
+    second = world.desk.row(Run, world.dispatch(budget="500")["run"])
+    assert (first.estimate_usd, second.estimate_usd) == (Decimal("0.75"), Decimal("0.25"))
+    assert (first.limits["usd"], second.limits["usd"]) == ("0.75", "0.25")
+    told = _asked(world, runtime="claude")
+    assert "nothing left" in told["message"] and parent in told["message"]
+
+
+def test_a_refused_budget_does_not_tell_a_run_to_raise_it(world: World) -> None:
+    parent = world.dispatch()["run"]
+    person = _asked(world, budget="50")
+    assert "budget set" in person["fix"]
+    _inside(world, parent)
+    told = _asked(world, budget="50")
+    assert "Budget ceiling would be exceeded" in told["message"]
+    assert "set" not in told["fix"] and parent in told["fix"]
+    shown = world.http.post("/v1/runs", world.shell(budget="50", dry_run=True)).json()
+    assert not any("budget set" in gate["fix"] for gate in shown["gates"])

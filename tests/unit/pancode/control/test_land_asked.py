@@ -1,0 +1,143 @@
+"""`dispatch --land`: landed by the coordinator when the run is done, once, also over its own restarts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.order import Order
+from pancode.control import query
+from pancode.control.landed import land_asked, landed
+from pancode.domain.records import Audit, Run, Setting
+from pancode.errors import WorkspaceError
+from tests.unit.pancode.control.world import Desk, Puppet, failed
+
+COMMIT = "c" * 40
+GIT = {"kind": "git", "repo": "repo-1", "base": None, "snapshot": "a" * 40, "object_format": "sha1"}
+
+
+class Lander:
+    """Lands as it is told to, and counts."""
+
+    def __init__(self, *answers: object) -> None:
+        self.answers = list(answers)
+        self.landed: list[str] = []
+
+    def __call__(self, run: Run) -> dict[str, Any]:
+        self.landed.append(run.id)
+        answer = self.answers.pop(0) if self.answers else "landed"
+        if isinstance(answer, Exception):
+            raise answer
+        return {"status": answer, "files": ("a.txt",), "tree": "/p", "branch": "main", "commit": COMMIT}
+
+
+class World:
+    """A run with `--land`, offered to a node."""
+
+    def __init__(self, land: bool = True) -> None:
+        self.desk = Desk()
+        self.node = Puppet(self.desk)
+        self.node.breathe()
+        self.desk.dispatch(project="/p", workspace=GIT, land=land)
+        self.desk.turn()
+        order = self.node.claim()
+        assert order is not None
+        self.order: Order = order
+
+    def end(self, **changes: Any) -> None:
+        self.desk.depot.commits.add(COMMIT)
+        done = {"commit": COMMIT, "change": "change", "files_changed": ("a.txt",)}
+        self.node.start(self.order)
+        self.node.deliver(self.order, **{**done, **changes})
+        self.desk.turn()
+
+    def waiting(self) -> list[str | None]:
+        queue = self.desk.plane.core.live.to_land
+        return [queue.get() for _ in range(queue.qsize())]
+
+    def land(self, lander: Lander, stopping: bool = False) -> dict[str, Any]:
+        for run in self.waiting():
+            assert run is not None
+            land_asked(self.desk.plane.core, run, lander, lambda: stopping)
+        return dict(query.brief(self.desk.plane.core, "last")["landing"] or {})
+
+    def kept(self) -> bool:
+        return any(row.name.startswith("land:") for row in self.desk.rows(Setting))
+
+
+def test_it_is_landed_when_the_run_is_done_and_once() -> None:
+    world, lander = World(), Lander()
+    assert world.land(lander) == {"status": "waiting", "why": "the run has not ended"}
+    world.end()
+    assert query.brief(world.desk.plane.core, "last")["notes"] == ["unverified", "landing"]
+    told = world.land(lander)
+    assert (told["status"], told["tree"], told["files"]) == ("landed", "/p", ["a.txt"])
+    land_asked(world.desk.plane.core, "r-0001", lander, lambda: False)
+    assert lander.landed == ["r-0001"] and not world.kept()
+
+
+def test_the_next_coordinator_lands_what_this_one_has_not() -> None:
+    world, lander = World(), Lander()
+    world.end()
+    world.desk.restart()
+    assert world.land(lander)["status"] == "landed" and lander.landed == ["r-0001"]
+    world.desk.restart()
+    assert world.waiting() == []
+
+
+def test_what_our_own_end_cuts_short_stays_asked_for() -> None:
+    world = World()
+    world.end()
+    (run,) = world.waiting()
+    assert run is not None
+    over: list[bool] = []
+
+    def cut(meant: Run) -> dict[str, Any]:
+        over.append(True)
+        return {"status": "called off"}
+
+    land_asked(world.desk.plane.core, run, cut, lambda: bool(over))
+    assert world.kept()
+    world.desk.restart()
+    assert world.land(Lander("called off"))["status"] == "called off", "a person has called it off"
+    assert not world.kept()
+
+
+def test_a_coordinator_that_died_after_the_landing_lands_nothing_twice() -> None:
+    world, lander = World(), Lander()
+    world.end()
+    landed(world.desk.plane.core, "r-0001", COMMIT, 1)
+    world.desk.restart()
+    assert world.land(lander)["status"] == "landed" and lander.landed == []
+
+
+def test_a_conflict_is_said_wherever_somebody_may_look() -> None:
+    world = World()
+    world.end()
+    told = world.land(Lander(WorkspaceError("not landed", why="a.txt", fix="look", code="conflict")))
+    assert (told["status"], told["fix"]) == ("conflict", "look") and "a.txt" in told["why"]
+    assert "not landed: conflict" in query.brief(world.desk.plane.core, "last")["notes"]
+    assert any(a.level == "warning" and "conflict" in a.what for a in world.desk.rows(Audit))
+    world.desk.restart()
+    assert world.waiting() == [], "it is not tried again by itself"
+
+
+@pytest.mark.parametrize(
+    ("ended", "status"),
+    [
+        (failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED), "not landed"),
+        ({"commit": None, "files_changed": (), "change": "no_change"}, "nothing to land"),
+    ],
+)
+def test_what_is_not_done_or_has_changed_nothing_is_not_landed(ended: dict[str, Any], status: str) -> None:
+    world, lander = World(), Lander()
+    world.end(**ended)
+    assert world.land(lander)["status"] == status and lander.landed == []
+
+
+def test_without_land_nothing_is_landed() -> None:
+    world, lander = World(land=False), Lander()
+    world.end()
+    assert world.land(lander) == {} and lander.landed == [] and not world.kept()
