@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from pancode.cli import landing as landings
 from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.follow import summary, wait
 from pancode.cli.params import DURATION, MONEY, PAIR
@@ -114,9 +115,9 @@ def _post(client: Client, body: dict[str, Any]) -> Any:
 def _finish(face: Face, client: Client, ended: dict[str, Any], land: bool) -> int:
     """The result, landed first if that was asked for; a landing that fails decides the status."""
     if land and ended["outcome"] == "done" and ended["commit"]:
-        landed = client.post(f"/v1/runs/{ended['run']}/land", {"by": who()})
+        landed = landings.land(face, client, ended["run"], {})
         ended = {**ended, "landed": landed["commit"], "landing": landed}
-        face.note(f"  {landed['status']}: {', '.join(map(safe, landed['files'][:8])) or 'no file'}")
+        face.note(f"  {landings.landing(landed).rstrip()}")
     detail = client.get(f"/v1/runs/{ended['run']}")
     answer = safe_block(detail["answer"]) if not face.as_json else ""
     whole = {**detail, **ended}

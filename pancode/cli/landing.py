@@ -7,11 +7,21 @@ from typing import Any
 
 from pancode.cli.face import Face, who
 from pancode.cli.render import safe
-from pancode.client import Client, path_of
+from pancode.client import LAND_S, Client, path_of
 from pancode.errors import PancodeError
 
 BEHIND = 5
 """So often, a fifth of a second apart, a landing is looked for that has only just been asked for."""
+
+
+def land(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Ask for it and wait; Ctrl-C calls it off."""
+    try:
+        answer: dict[str, Any] = client.post(path_of("runs", run, "land"), {"by": who(), **body}, LAND_S)
+    except KeyboardInterrupt:
+        call_off(face, run)
+        raise
+    return answer
 
 
 def landing(report: dict[str, Any]) -> str:
