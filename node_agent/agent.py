@@ -14,9 +14,10 @@ from node_agent.heartbeat import Pulse, holding
 from node_agent.intake import Intake, Moment
 from node_agent.inventory import InventoryDuty, inventory_of
 from node_agent.job import Desk, Finished, Job, Turn
-from node_agent.ports import DiskFull, LinkDown, Sent
+from node_agent.ports import DiskFull, LinkDown
 from node_agent.pruning import prune
 from node_agent.publish import Outbox, Speaker
+from node_agent.uplink import Sent
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import NodeFacts, Problem

@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from node_agent.ear import Ear
-from node_agent.ports import Claimed, LinkDown, News, Sent
+from node_agent.ports import LinkDown
 from node_agent.rqworker import (
     KEEP_CLOSED_S,
     NodeWorker,
@@ -28,6 +28,7 @@ from node_agent.rqworker import (
     iso,
     result_fields,
 )
+from node_agent.uplink import Claimed, News, Sent
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.scripts import CLAIM, HEARTBEAT, SETTLE
@@ -77,7 +78,7 @@ class _Line:
 
 
 class RedisUplink:
-    """Implements `node_agent.ports.Uplink`. Safe for several threads, but `hinted` is for one."""
+    """Implements `node_agent.uplink.Uplink`. Safe for several threads, but `hinted` is for one."""
 
     def __init__(
         self,

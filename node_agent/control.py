@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from node_agent.claims import Self
-from node_agent.ports import Journal, Sent
+from node_agent.ports import Journal
 from node_agent.records import Entry, Held, JournalError, NodeState, Note, StopKind, StopNote
+from node_agent.uplink import Sent
 from node_agent.wire.clock import Clock
 from node_agent.wire.control import (
     Acknowledge,

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from node_agent.accept import Accept, Judgement, Known, NodeView, Opened, Refuse, judge, open_order
 from node_agent.drive import Drive
-from node_agent.ports import Claimed, DiskFull
+from node_agent.ports import DiskFull
 from node_agent.publish import Outbox, Speaker
 from node_agent.records import Note, at_json
+from node_agent.uplink import Claimed
 from node_agent.wire import keys as names
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.event import Finding, Marked, Refused

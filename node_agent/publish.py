@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from node_agent.claims import Self
 from node_agent.fleettime import FleetClock
-from node_agent.ports import Journal, Spoken, Uplink
+from node_agent.ports import Journal, Spoken
 from node_agent.records import Entry
 from node_agent.tempo import Tempo
+from node_agent.uplink import Uplink
 from node_agent.wire.clock import Clock
 from node_agent.wire.event import MOST_EVENTS, Event, EventBody, Events
 from node_agent.wire.identity import AttemptId

@@ -20,7 +20,6 @@ from node_agent.follow import Follower
 from node_agent.gateway.opening import GatewayProcesses
 from node_agent.journal import Journal
 from node_agent.launching import NodeRuntimes, Surroundings
-from node_agent.ports import Uplink
 from node_agent.procedure.desk import order_in
 from node_agent.publish import Speaker
 from node_agent.redacting import RedactingDepot
@@ -28,6 +27,7 @@ from node_agent.runner import Runner
 from node_agent.settings import Home, LinkFile, Settings, SettingsError, current_link
 from node_agent.shelf import FileShelf
 from node_agent.tempo import Tempo
+from node_agent.uplink import Uplink
 from node_agent.vault import Vault
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.hello import Hello, Verb

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from node_agent.claims import Self
 from node_agent.doors import Gateways
 from node_agent.fleettime import FleetClock
-from node_agent.ports import DepotLink, Facts, Journal, Runner, Runtimes, Uplink, Workspaces
+from node_agent.ports import DepotLink, Facts, Journal, Runner, Runtimes, Workspaces
 from node_agent.tempo import Tempo
+from node_agent.uplink import Uplink
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.signing import PublicKey, SigningKey
 

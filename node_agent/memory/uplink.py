@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from node_agent.ports import (
-    Claimed,
-    LinkDown,
-    News,
-    Sent,
-)
+from node_agent.ports import LinkDown
+from node_agent.uplink import Claimed, News, Sent
 
 
 @dataclass(slots=True)

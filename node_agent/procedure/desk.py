@@ -11,10 +11,11 @@ from typing import Any
 from node_agent.claims import Self
 from node_agent.doors import Gateways
 from node_agent.plans import GATES, SETUP, WORK, time_left
-from node_agent.ports import DepotLink, Journal, Runner, Runtimes, Stamp, Uplink, Workspaces
+from node_agent.ports import DepotLink, Journal, Runner, Runtimes, Stamp, Workspaces
 from node_agent.records import Data, Entry, Note, StopKind, StopNote
 from node_agent.spool import Ended, ExitRecord
 from node_agent.tempo import Tempo
+from node_agent.uplink import Uplink
 from node_agent.verdict import Fault, fault_from_json, fault_to_json
 from node_agent.watch import Watch
 from node_agent.wire.clock import Clock, FleetTime

@@ -7,7 +7,7 @@ from typing import Any
 
 from pancode.cli.face import Face, who
 from pancode.cli.render import safe
-from pancode.client import Client, path_of
+from pancode.client import LAND_S, Client, path_of
 from pancode.errors import PancodeError, WorkspaceError
 
 FINE = ("landed", "nothing to land")
@@ -39,6 +39,16 @@ def unless_landed(shape: dict[str, Any]) -> None:
     if shape["outcome"] == "done" and report is not None and report["status"] not in FINE:
         fix = report["fix"] or f"pancode runs land {shape['run']}"
         raise WorkspaceError(f"not landed: {report['status']}", why=report["why"], fix=fix)
+
+
+def land(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Ask for it and wait; Ctrl-C calls it off."""
+    try:
+        answer: dict[str, Any] = client.post(path_of("runs", run, "land"), {"by": who(), **body}, LAND_S)
+    except KeyboardInterrupt:
+        call_off(face, run)
+        raise
+    return answer
 
 
 def landing(report: dict[str, Any]) -> str:

@@ -48,6 +48,22 @@ def add(name: str, face: Face, accept_fingerprint: str | None, fleet_key: bool |
     spec |= {"name": name, **caller()}
     if "labels" in spec:
         spec["labels"] = dict(given["labels"])
+    try:
+        _agree(face, client, spec, (accept_fingerprint, fleet_key))
+    except (KeyboardInterrupt, click.Abort):
+        face.note(f"\n{safe(name)} was not added")
+        raise
+    try:
+        answer = client.post("/v1/nodes", spec)
+    except KeyboardInterrupt:
+        face.note(f"\ninterrupted before the answer came; whether {safe(name)} was added: pancode node ls")
+        raise
+    face.show(answer, lambda: f"added {name}; bring it up: pancode fleet up {name}\n")
+
+
+def _agree(face: Face, client: Client, spec: dict[str, Any], said: tuple[str | None, bool | None]) -> None:
+    """All that is asked before anything is changed; the answers go into `spec`."""
+    accept_fingerprint, fleet_key = said
     probed = client.post("/v1/nodes/probe", spec)
     for warning in probed["warnings"]:
         face.note(f"warning: {safe(warning)}")
@@ -55,9 +71,7 @@ def add(name: str, face: Face, accept_fingerprint: str | None, fleet_key: bool |
     if fingerprint is not None:
         spec["fingerprint"] = fingerprint
     if not spec.get("local"):
-        spec["fleet_key"] = _wants_key(face, name) if fleet_key is None else fleet_key
-    answer = client.post("/v1/nodes", spec)
-    face.show(answer, lambda: f"added {name}; bring it up: pancode fleet up {name}\n")
+        spec["fleet_key"] = _wants_key(face, spec["name"]) if fleet_key is None else fleet_key
 
 
 def _wants_key(face: Face, name: str) -> bool:

@@ -10,14 +10,14 @@ from typing import Any
 
 import click
 
+from pancode.cli import landing as landings
 from pancode.cli.dispatch import safe_block
 from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.follow import detached, resumed, summary, wait
-from pancode.cli.landing import call_off, landing
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import clip, harmless, safe, short_time, table, usd
 from pancode.cli.tell import exit_of
-from pancode.client import LAND_S, Client, FleetDownError, path_of
+from pancode.client import Client, FleetDownError, path_of
 from pancode.errors import ExitCode, UsageError
 
 
@@ -241,11 +241,6 @@ def diff(run: str, stat: bool, face: Face) -> None:
 @json_option
 def land(run: str, no_gates: bool, anyway: bool, face: Face) -> int:
     """Merge a run's change into your tree; on a conflict, or Ctrl-C, your files stay as they are."""
-    body = {"by": who(), "gates": not no_gates, "anyway": anyway}
-    try:
-        answer = face.client().post(path_of("runs", run, "land"), body, wait_s=LAND_S)
-    except KeyboardInterrupt:
-        call_off(face, run)
-        raise
-    face.show(answer, lambda: landing(answer))
+    answer = landings.land(face, face.client(), run, {"gates": not no_gates, "anyway": anyway})
+    face.show(answer, lambda: landings.landing(answer))
     return ExitCode.INTERRUPTED if answer["status"] == "called off" else ExitCode.DONE

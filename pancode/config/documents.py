@@ -33,11 +33,20 @@ class Document:
 
 
 def read_document(path: Path) -> Document | None:
-    """None when there is no such file; ConfigError with file:line for one that cannot be read or parsed."""
+    """None when there is no such file; ConfigError with file:line for one that cannot be read or parsed,
+    and for a link that leads nowhere.
+    """
     try:
         raw = _bytes_of(path)
-    except FileNotFoundError:
-        return None
+    except FileNotFoundError as exc:
+        if not path.is_symlink():
+            return None
+        # Who made the link meant its settings to count.
+        raise ConfigError(
+            f"{path} is a link to a file that is not there",
+            why=f"it leads to {os.readlink(path)}",
+            fix=f"put that file back, or: rm {path}",
+        ) from exc
     except OSError as exc:
         raise ConfigError(f"{path} cannot be read", why=str(exc), fix=f"ls -l {path}") from exc
     if len(raw) > MOST_BYTES:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from node_agent.wire.policy import Mode, Safety
 from pancode.config.values import Commands, Duration, FolderNames, Money, Names, Size
 from pancode.domain.agents import DEFAULT_AGENT
 from pancode.domain.request import Defaults, Project
+from pancode.domain.runtimes import known_runtime
 from pancode.errors import ConfigError
 
 MINUTE_MS = 60_000
@@ -34,7 +35,7 @@ class Dispatch(Part):
     """What a dispatch that does not say otherwise is."""
 
     agent: str = DEFAULT_AGENT
-    runtime: str = "claude"
+    runtime: Annotated[str, AfterValidator(known_runtime)] = "claude"
     mode: Annotated[Mode, Field(strict=False)] = Mode.BUILD
     safety: Annotated[Safety, Field(strict=False)] = Safety.AUTO_EDIT
     max_depth: int = Field(default=2, ge=0, le=10)

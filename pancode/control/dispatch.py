@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import PurePosixPath
 
 from pancode.control.core import Core
 from pancode.control.enqueue import admit
@@ -69,7 +70,17 @@ def dispatch(
     if taken is not None:
         asked = replace(asked, request=replace(asked.request, repo=taken.repo))
     with core.lock:  # judged again: a snapshot may take long
-        return _queued(core, _admit(core, around, asked), run_id, taken)
+        done = _queued(core, _admit(core, around, asked), run_id, taken)
+    return replace(done, warnings=(*_elsewhere(asked.request), *done.warnings))
+
+
+def _elsewhere(request: DispatchRequest) -> tuple[str, ...]:
+    """A run begins at the top of its repository, whoever asked from one of its folders."""
+    top, here = PurePosixPath(request.project or "/"), PurePosixPath(request.cwd or "/")
+    if here == top or top not in here.parents:
+        return ()
+    below = here.relative_to(top)
+    return (f"the run begins at the top of {top}, not in {below} (fix: say so in the task: cd {below})",)
 
 
 def _queued(core: Core, judged: Judged, run_id: str, taken: SnapshotTaken | None) -> Dispatched:

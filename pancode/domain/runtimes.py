@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from node_agent.wire.policy import MODE_WRITES, Mode, Safety
+from pancode.domain.names import nearest
 
 READ_ONLY = "read-only"
 _ALL_BUT_OPEN = frozenset({READ_ONLY, Safety.SUGGEST.value, Safety.AUTO_EDIT.value})
@@ -59,6 +60,15 @@ _PREFIXES = {"anthropic": "claude", "openai-codex": "codex", "openai": "codex", 
 def canonical(name: str) -> str:
     """The runtime's own name for any of its names."""
     return ALIASES.get(name, name)
+
+
+def known_runtime(name: str) -> str:
+    """The name as it is; ValueError with the nearest one for a runtime that nobody knows."""
+    if canonical(name) not in RUNTIMES:
+        near = nearest(name, (*RUNTIMES, *ALIASES))
+        words = f"did you mean {near}?" if near else f"there are {', '.join(sorted(RUNTIMES))}"
+        raise ValueError(f"there is no runtime {name!r}; {words}")
+    return name
 
 
 def runtime_for_model(model: str | None) -> str | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import stat
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pancode.adapters.store.look import REVISIONS, look_at
+from pancode.adapters.store.migrations import HEAD
 from pancode.adapters.valkey.binary import find_server
 from pancode.client import Client
 from pancode.config.load import Places, load
@@ -34,6 +37,7 @@ def examine(home: Path, environ: Mapping[str, str]) -> list[Check]:
         lambda: _key(home),
         lambda: _backup(home),
         lambda: _disk(home),
+        lambda: _ledger(home),
         lambda: _redis(home, environ),
         lambda: _coordinator(home),
     )
@@ -122,6 +126,25 @@ def _disk(home: Path) -> Check:
             "disk", "error", f"{free >> 20} MiB free at {place}", "free disk space: logs, depots, receipts"
         )
     return _good("disk", f"{free >> 30} GiB free at {place}")
+
+
+def _ledger(home: Path) -> Check:
+    """Opened for reading only, beside a coordinator that may run."""
+    path = home / "ledger.db"
+    if not path.exists():
+        return _good("ledger", "made at the first start")
+    try:
+        seen = look_at(path)
+    except sqlite3.Error as exc:
+        back = f"put a copy of {path} back (docs/howto/backup.md); it is read again at the next start"
+        return _bad("ledger", "error", f"{path}: {exc}", back)
+    if seen.wrong:
+        return _bad("ledger", "error", f"{path} is damaged: {seen.wrong}", f"put a copy of {path} back")
+    if seen.revision not in REVISIONS:
+        newer = f"{path} has the schema {seen.revision}, which this version does not know"
+        return _bad("ledger", "error", newer, "install the version that wrote it, or a newer one")
+    old = "" if seen.revision == HEAD else f"; schema {seen.revision}, brought up to {HEAD} at the next start"
+    return _good("ledger", f"{path}, {seen.size >> 20} MiB, {seen.runs} runs, sound{old}")
 
 
 def _redis(home: Path, environ: Mapping[str, str]) -> Check:

@@ -150,13 +150,15 @@ class _Api:
 
 def listen(root: Path) -> socket.socket:
     """The API's socket, for its owner alone. An old file of that name is nobody's: we hold the lock."""
-    (root / SOCKET).unlink(missing_ok=True)
+    draft = root / f"{SOCKET}.new"
+    draft.unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # Not by the umask, which all threads share: a folder that another one made would be one nobody can enter.
-    with reachable(root, SOCKET) as path:
+    with reachable(root, draft.name) as path:
         made.bind(path)
-    (root / SOCKET).chmod(0o600)
-    made.listen(128)  # nobody can connect before
+    draft.chmod(0o600)
+    made.listen(128)
+    draft.replace(root / SOCKET)  # who finds it by its name finds it closed to others, and ready
     return made
 
 

@@ -26,10 +26,11 @@ from node_agent.memory import (
     Tripping,
     Tripwire,
 )
-from node_agent.ports import Claimed, LinkDown, News, Sent
+from node_agent.ports import LinkDown
 from node_agent.publish import Speaker
 from node_agent.spool import Running
 from node_agent.tempo import Tempo
+from node_agent.uplink import Claimed, News, Sent
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import PublicKey, SigningKey
 from node_agent.world import World

@@ -216,3 +216,20 @@ def test_a_reader_that_has_gone_is_no_error(served: Served, pancode: Shell) -> N
     assert listing.stdout is not None
     listing.stdout.close()
     assert listing.stderr is not None and b"Traceback" not in listing.stderr.read()
+
+
+def test_ctrl_c_on_node_add_says_that_nothing_was_added(served: Served, pancode: Shell) -> None:
+    """In the middle of looking at the machine, which changes nothing."""
+    assert served.process is not None
+    served.process.send_signal(signal.SIGSTOP)
+    adding = pancode.begin("node", "add", "gpubox", "--accept-fingerprint", "SHA256:x")
+    until(lambda: _asks(adding.pid), "it has asked")
+    status, out, err = _interrupt(adding)
+    served.process.send_signal(signal.SIGCONT)
+    assert (status, out) == (130, "") and err.strip() == "gpubox was not added"
+    assert "gpubox" not in pancode("node", "ls").out
+
+
+def _asks(pid: int) -> bool:
+    """Whether its question is on the way: it holds a socket."""
+    return any(str(fd.readlink()).startswith("socket:") for fd in Path(f"/proc/{pid}/fd").iterdir())

@@ -29,9 +29,9 @@ from node_agent.memory import (
     Tripping,
     Tripwire,
 )
-from node_agent.ports import Claimed, Sent
 from node_agent.publish import Speaker
 from node_agent.tempo import Tempo
+from node_agent.uplink import Claimed, Sent
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock, FleetTime
 from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.memory import Script
-from node_agent.ports import Claimed, Sent
+from node_agent.uplink import Claimed, Sent
 from node_agent.wire.control import Acknowledge, Drain, Reject, Resend, Revoke, SetSlots, Stop, Tombstone
 from node_agent.wire.event import Interrupting
 from node_agent.wire.failure import OrderRefusal, Outcome

@@ -174,6 +174,7 @@ def test_a_repository_may_not_set_what_is_the_owners(loaded: Load, places: Place
         ("limits: {output: huge}", "limits.output: 'huge' does not fit", "correct"),
         ("dispatch:\n\n  mode: bild", "pancode.yaml:3: dispatch.mode: 'bild' does not fit", "correct"),
         ("dispatch: {on_lost: maybe}", "dispatch.on_lost: 'maybe' does not fit", "correct"),
+        ("dispatch:\n  runtime: claud", "pancode.yaml:2: dispatch.runtime: 'claud' does not fit", "correct"),
         (
             "verify:\n  - make\n  - a && b",
             "pancode.yaml:3: verify.1: 'a && b' does not fit",
@@ -350,3 +351,26 @@ def test_a_file_of_a_repository_that_is_a_device_a_pipe_or_too_large(tmp_path: P
         read_document(path)
     path.unlink()
     assert read_document(path) is None
+
+
+def test_a_runtime_that_nobody_knows_is_told_with_the_nearest_name(loaded: Load) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(user="dispatch: {runtime: claud-code}")
+    assert caught.value.why == "there is no runtime 'claud-code'; did you mean claude-code?"
+    assert (
+        loaded(user="dispatch: {runtime: 'cli:claude-code'}").settings.dispatch.runtime == "cli:claude-code"
+    )
+
+
+@pytest.mark.parametrize("whose", ["home", "project"])
+def test_a_link_that_leads_nowhere_is_not_an_absent_file(whose: str, places: Places) -> None:
+    folder = places.home if whose == "home" else places.project
+    assert folder is not None
+    (folder / "pancode.yaml").symlink_to("elsewhere/mine.yaml")
+    with pytest.raises(ConfigError) as caught:
+        load(places, {})
+    assert str(caught.value) == f"{folder}/pancode.yaml is a link to a file that is not there"
+    assert caught.value.why == "it leads to elsewhere/mine.yaml"
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere/mine.yaml").write_text("limits: {wall: 5m}")
+    assert load(places, {}).settings.limits.wall == 300_000

@@ -58,13 +58,10 @@ def test_pauses_and_priority_outlive_the_coordinator(desk: Desk) -> None:
     desk.plane.put_setting("paused", "moving house", "ana")
     desk.plane.put_setting("pause:any", "bad prompt", "ben")
     desk.plane.pause("n2", "its fan", "eve")
-    for run, options in {
-        "r-late": {"node": "n1"},
-        "r-soon": {"node": "n1", "priority": 7},
-        "r-pool": {},
-        "r-hurt": {"node": "n2", "priority": 9},
-    }.items():
-        desk.dispatch(run, **options)
+    desk.dispatch("r-late", node="n1")
+    desk.dispatch("r-soon", node="n1", priority=7)
+    desk.dispatch("r-pool")
+    desk.dispatch("r-hurt", node="n2", priority=9)
     desk.restart()
     breathe(first, second)
     reasons = {run.id: run.reason for run in desk.rows(Run)}
