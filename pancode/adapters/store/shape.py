@@ -48,23 +48,28 @@ class RecordShape:
     looked_up: tuple[str, ...]
     """Fields with an index of their own, parts of a longer key included."""
     columns: tuple[Column, ...]
+    values: Callable[[Record], tuple[Any, ...]]
+    """Of all fields, in their order."""
+    encoded: tuple[tuple[str, Convert], ...]
+    """Fields that are not as they are in a row, and how they become so."""
+    decoded: tuple[tuple[int, Convert], ...]
+    """The same the other way, by the field's place."""
 
     def to_row(self, record: Record) -> dict[str, Any]:
         """Plain values by field name; TypeError or ValueError for what is not plain JSON."""
-        row: dict[str, Any] = {}
-        for column in self.columns:
-            value = getattr(record, column.name)
-            row[column.name] = value if value is None or column.encode is None else column.encode(value)
+        row = dict(zip([column.name for column in self.columns], self.values(record), strict=True))
+        for name, encode in self.encoded:
+            if row[name] is not None:
+                row[name] = encode(row[name])
         return row
 
     def from_row(self, row: tuple[Any, ...]) -> Any:
         """The record whose fields, in their order, hold these plain values."""
-        return self.record(
-            *[
-                value if value is None or column.decode is None else column.decode(value)
-                for column, value in zip(self.columns, row, strict=True)
-            ]
-        )
+        values = list(row)
+        for place, decode in self.decoded:
+            if values[place] is not None:
+                values[place] = decode(values[place])
+        return self.record(*values)
 
     def normal(self, record: Record) -> Any:
         """A copy, equal to what a ledger on disk gives back."""
@@ -99,19 +104,27 @@ def _shape(record: type[Record]) -> RecordShape:
     hints = get_type_hints(record)
     parts = table.key if len(table.key) > 1 else ()
     indexed = [index.partition(",")[0] for index in table.indexes]
+    columns = tuple(_column(f.name, hints[f.name]) for f in fields(record))  # type: ignore[arg-type]
     return RecordShape(
         record=record,
         name=table.name,
         key=table.key,
         looked_up=tuple(dict.fromkeys((*indexed, *parts))),
-        columns=tuple(_column(f.name, hints[f.name]) for f in fields(record)),  # type: ignore[arg-type]
+        columns=columns,
+        values=_getter(tuple(c.name for c in columns)),
+        encoded=tuple((c.name, c.encode) for c in columns if c.encode is not None),
+        decoded=tuple((n, c.decode) for n, c in enumerate(columns) if c.decode is not None),
     )
 
 
 def key_getter(shape: RecordShape) -> Callable[[Record], tuple[Any, ...]]:
     """What reads the key of a record, always as a tuple."""
-    get = attrgetter(*shape.key)
-    return get if len(shape.key) > 1 else lambda record: (get(record),)
+    return _getter(shape.key)
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Record], tuple[Any, ...]]:
+    get = attrgetter(*names)
+    return get if len(names) > 1 else lambda record: (get(record),)
 
 
 def _column(name: str, hint: Any) -> Column:
