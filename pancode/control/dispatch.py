@@ -206,12 +206,13 @@ def _cost(run: Run) -> Decimal:
 
 
 def _history(tx: Transaction) -> dict[Worker, Decimal]:
+    """What cost nothing, as where a model server refused it, says nothing of what work costs."""
     costs: dict[Worker, list[Decimal]] = {}
     ended = tx.find(Run, {"state": RunState.ENDED}, order="created_ms", descending=True, limit=HISTORY)
     for run in ended:
         usage = run.result.get("usage")
         cost = usage.get("cost_usd") if isinstance(usage, dict) else None
-        if cost is not None:
+        if cost is not None and Decimal(str(cost)) > 0:
             costs.setdefault((run.agent, run.model), []).append(Decimal(str(cost)))
     return {
         key: (sum(all_, Decimal(0)) / len(all_)).quantize(Decimal("0.0001")) for key, all_ in costs.items()

@@ -21,6 +21,7 @@ NOT_RUN = {
     "codex-and-opencode.md",
     "gemini.md",
     "copilot.md",
+    "qwen.md",
     "README.md",
 }
 OPERATORS = {"|", "||", "&&", ";", "&", ">", ">>", "<", "2>", "2>/dev/null"}

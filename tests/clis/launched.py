@@ -51,6 +51,7 @@ CODEX = Cli("codex", "gpt-5.5", _openai)
 COPILOT = Cli("copilot", "fake-coder", _provider)
 GEMINI = Cli("gemini", "gemini-2.5-pro", _google)
 OPENCODE = Cli("opencode", "fake-coder", _openai)
+QWEN = Cli("qwen", "fake-coder", _openai)
 
 
 @dataclass

@@ -11,8 +11,7 @@ from node_agent.wire.policy import Safety
 
 KEY, URL = "COPILOT_PROVIDER_API_KEY", "COPILOT_PROVIDER_BASE_URL"
 CREDENTIALS = (KEY, URL)
-"""Variables that point it at a model server; one without a key needs only its URL."""
-VENDOR = "https://api.openai.com/v1"
+"""Variables that point it at a model server: it has none of its own, and not every server wants a key."""
 PROGRAM = Program(
     "copilot",
     "@github/copilot",
@@ -87,7 +86,7 @@ def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
 def model_server(env: Mapping[str, str]) -> dict[str, str]:
     """Where it finds its model. It blots its key out of all that it says, so a stand-in must be no word."""
     given = {name: env[name] for name in CREDENTIALS if name in env}
-    return {URL: VENDOR, **given, "COPILOT_PROVIDER_WIRE_API": "completions"}
+    return {**given, "COPILOT_PROVIDER_WIRE_API": "completions"}
 
 
-PROBE = keyed(PROGRAM, CREDENTIALS)
+PROBE = keyed(PROGRAM, (URL,))

@@ -5,22 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-GUARD = "guard.cjs"
-# Its search for `.gemini/.env` goes from the checkout up to the root of the disk, through the home of the
-# node's user, and no setting stops it; none stops it from reading GEMINI.md of the repository either.
-_GUARD = b"""\
-const fs = require("fs");
-const home = `${process.env.GEMINI_CLI_HOME}/`;
-const hidden = (path, name) => `${path}`.endsWith(name) && !`${path}`.startsWith(home);
-const { existsSync } = fs, { access } = fs.promises;
-fs.existsSync = (path) => !hidden(path, "/.gemini/.env") && existsSync(path);
-fs.promises.access = async (path, mode) => {
-  if (hidden(path, "/GEMINI.md")) throw Object.assign(new Error("ENOENT"), { code: "ENOENT" });
-  return access(path, mode);
-};
-require("module").syncBuiltinESMExports();
-delete process.env.NODE_OPTIONS;
-"""
+from node_agent.runtimes.hiding import guard
 
 # Folder trust stays on and is skipped by a flag: so no settings of the repository, and with them no servers,
 # hooks or commands, are merged into these. Trust that is off would be trust in everything.
@@ -41,4 +26,9 @@ _SETTINGS = {
 }
 
 
-ALONE: Mapping[str, bytes] = {".gemini/settings.json": json.dumps(_SETTINGS).encode(), GUARD: _GUARD}
+# Its search for `.gemini/.env` goes from the checkout up to the root of the disk, through the home of the
+# node's user, and no setting stops it; none stops it from reading GEMINI.md of the repository either.
+ALONE: Mapping[str, bytes] = {
+    ".gemini/settings.json": json.dumps(_SETTINGS).encode(),
+    **guard((".gemini/.env",), ("GEMINI.md",)),
+}

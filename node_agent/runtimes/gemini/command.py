@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
-from node_agent.runtimes.gemini.alone import ALONE, GUARD
+from node_agent.runtimes.gemini.alone import ALONE
+from node_agent.runtimes.hiding import guarded
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.starting import keyed, prompt_in, task_of
 from node_agent.wire.policy import Safety
@@ -61,10 +61,10 @@ def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
     return {
         **own,
         **model_server(own),
+        **guarded(request.home),
         "GEMINI_CLI_HOME": request.home,
         "GEMINI_TELEMETRY_ENABLED": "false",
         "GEMINI_CLI_NO_RELAUNCH": "true",
-        "NODE_OPTIONS": f"--require={json.dumps(f'{request.home}/{GUARD}')}",
     }
 
 

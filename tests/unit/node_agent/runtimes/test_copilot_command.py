@@ -61,14 +61,11 @@ def test_the_report_follows_the_stream_as_one_line_and_the_status_stays(tmp_path
 @pytest.mark.parametrize(
     ("given", "server"),
     [
-        ({}, {"COPILOT_PROVIDER_BASE_URL": "https://api.openai.com/v1"}),
+        ({}, {}),
         ({"COPILOT_PROVIDER_BASE_URL": "http://h/v1"}, {"COPILOT_PROVIDER_BASE_URL": "http://h/v1"}),
         (
-            {"COPILOT_PROVIDER_API_KEY": "k-of-the-owner"},
-            {
-                "COPILOT_PROVIDER_BASE_URL": "https://api.openai.com/v1",
-                "COPILOT_PROVIDER_API_KEY": "k-of-the-owner",
-            },
+            {"COPILOT_PROVIDER_BASE_URL": "http://h/v1", "COPILOT_PROVIDER_API_KEY": "k-of-the-owner"},
+            {"COPILOT_PROVIDER_BASE_URL": "http://h/v1", "COPILOT_PROVIDER_API_KEY": "k-of-the-owner"},
         ),
     ],
 )

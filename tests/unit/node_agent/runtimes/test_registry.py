@@ -16,11 +16,20 @@ from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from tests.unit.node_agent.runtimes.asked import PLACE, ask
 
 ROOM = Path(node_agent.runtimes.__file__).parent
-SHARED = {"base", "lines", "actions", "outcome", "probing", "starting"}
+SHARED = {"base", "lines", "actions", "outcome", "probing", "starting", "hiding"}
 
 
 def test_the_runtimes_of_today() -> None:
-    assert sorted(RUNTIMES) == ["claude", "codex", "copilot", "gemini", "opencode", "scripted", "shell"]
+    assert sorted(RUNTIMES) == [
+        "claude",
+        "codex",
+        "copilot",
+        "gemini",
+        "opencode",
+        "qwen",
+        "scripted",
+        "shell",
+    ]
     assert find("claude") is RUNTIMES["claude"]
     assert find("cluade") is None
 

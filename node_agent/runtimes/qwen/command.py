@@ -1,0 +1,90 @@
+"""Starts Qwen Code headless: flags, environment and files as measured with version 0.15.10."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env, may_write
+from node_agent.runtimes.hiding import guard, guarded
+from node_agent.runtimes.probing import Program
+from node_agent.runtimes.starting import keyed, prompt_in, task_of
+from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+
+KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
+CREDENTIALS = (KEY, URL)
+"""Variables that log the program in or point it at a model server; one without a key needs only its URL."""
+VENDOR = "https://api.openai.com/v1"
+PROGRAM = Program(
+    "qwen",
+    "@qwen-code/qwen-code",
+    version=r"(\d+\.\d+\.\d+)\b",
+    known="0.15.",
+    login="put OPENAI_BASE_URL of a server with OpenAI's chat wire, and OPENAI_API_KEY if it wants one, "
+    'into ~/.pancode-node/*/secrets.json: {"OPENAI_BASE_URL": "..."}',
+)
+PROMPT = ".qwen/QWEN.md"
+"""What it takes as its user's standing instructions."""
+
+_SETTINGS = {
+    "privacy": {"usageStatisticsEnabled": False},
+    "general": {"enableAutoUpdate": False},
+    "telemetry": {"enabled": False},
+    "model": {"generationConfig": {"maxRetries": 1, "timeout": 60000}},
+}
+# It takes settings of the repository for its own, and so servers, hooks and commands that run at its start.
+_FILES = {
+    ".qwen/settings.json": json.dumps(_SETTINGS).encode(),
+    **guard((".qwen/settings.json", ".env"), ("QWEN.md", "AGENTS.md")),
+}
+
+# Tools that are taken away. Skills and sub-agents may be the repository's own, so no level has them.
+_THEIRS = ("agent", "skill")
+_SHELL = ("run_shell_command", "monitor", "web_fetch", *_THEIRS)
+_EDIT = ("edit", "write_file", "notebook_edit", "exit_plan_mode")
+_RULES = {
+    Safety.SUGGEST: ("plan", (*_SHELL, *_EDIT)),
+    Safety.AUTO_EDIT: ("auto-edit", _SHELL),
+    Safety.FULL_AUTO: ("yolo", _THEIRS),
+}
+
+
+def launch(request: LaunchRequest, place: Place) -> Launch:
+    """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
+    mode, without = _RULES[request.safety if request.may_write else Safety.SUGGEST]
+    model = request.model or "default"
+    argv = ["qwen", "-o", "stream-json", "-m", model, "--auth-type", "openai", "--approval-mode", mode]
+    argv += ["--extensions", "none"]
+    for tool in without:
+        argv += ["--exclude-tools", tool]
+    if request.resume:
+        argv += ["--resume", request.resume.session]
+    files = {**BASE_FILES, **_FILES, **prompt_in(PROMPT, request)}
+    return Launch(tuple(argv), _env(request, place, model), task_of(request), files)
+
+
+def _env(request: LaunchRequest, place: Place, model: str) -> dict[str, str]:
+    own = base_env(request, place)
+    return {
+        **own,
+        **model_server(own),
+        **guarded(request.home),
+        "OPENAI_MODEL": model,
+        "QWEN_HOME": f"{request.home}/.qwen",
+        "QWEN_CODE_NO_RELAUNCH": "true",
+    }
+
+
+def model_server(env: Mapping[str, str]) -> dict[str, str]:
+    """Where it finds its model and what it says there; it refuses to start without any key."""
+    return {URL: env.get(URL, VENDOR), KEY: env.get(KEY, "none")}
+
+
+def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
+    """Its flags hold read-only; in auto-edit its file tools write wherever the user may (measured)."""
+    if isolation is Isolation.SANDBOX:
+        return Enforcement.SANDBOX
+    return Enforcement.TOLD_ONLY if may_write(mode, safety, read_only) else Enforcement.RUNTIME
+
+
+PROBE = keyed(PROGRAM, CREDENTIALS)

@@ -1,0 +1,166 @@
+"""Reads Qwen Code's JSON stream: what it does, what it uses, and whether it did its work.
+
+It calls it a success when its model server failed, and writes the failure where the answer should be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from node_agent.runtimes.base import (
+    Activity,
+    Denial,
+    ExitInfo,
+    LaunchRequest,
+    Said,
+    SessionStarted,
+    ToolCall,
+    UsageGrew,
+    clip,
+    ended_for_us,
+    how_it_ended,
+)
+from node_agent.runtimes.lines import count_of, dict_of, list_of, text_of, total_of
+from node_agent.runtimes.outcome import EventParser, by_status, spent, without_end
+from node_agent.runtimes.qwen.tools import DETAIL_CHARS, call_of, is_denied
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.policy import ActionClass
+from node_agent.wire.receipt import Usage
+
+MAX_CALLS_OPEN = 1000
+_API_ERROR = re.compile(r"\[API Error: (?:(?P<status>\d{3})\b)?[^\n]*\]\s*$")
+_NO_LOGIN = ("API key", "auth type", "OPENAI_API_KEY")
+
+
+class QwenParser(EventParser):
+    """One attempt's `-o stream-json`. The last `result` event is the terminal one."""
+
+    def __init__(self, request: LaunchRequest) -> None:
+        super().__init__(request.model)
+        self._before = request.resume.before if request.resume else Usage()
+        self._known = self._answered = False
+        self._answer = ""
+        self._open: dict[str, ToolCall] = {}
+        self._live = Usage()
+        self._result: dict[str, Any] | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """From the result event, its requests beside the work included; before it, from its messages."""
+        if self._result is None:
+            return self._live
+        return _total(dict_of(self._result.get("usage")), self._before, self._live.turns)
+
+    def _said(self) -> str:
+        return clip(text_of(self._result.get("result"))) if self._result else self._answer
+
+    def _spent(self, failure: FailureKind | None) -> Usage:
+        return spent(failure, self._answered, self.usage)
+
+    # ---- events
+    def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
+        match event.get("type"):
+            case "assistant":
+                yield from self._assistant(dict_of(event.get("message")))
+            case "user":
+                yield from self._user(dict_of(event.get("message")))
+            case "system" if event.get("subtype") == "init":
+                self._model = text_of(event.get("model")) or self._model
+                self._version = text_of(event.get("qwen_code_version")) or None
+                yield SessionStarted(text_of(event.get("session_id")) or None, self._model)
+            case "result":
+                self._result = event
+                yield UsageGrew(self.usage)
+            case _:
+                return
+        self._known = True
+        self._session = text_of(event.get("session_id")) or self._session
+
+    def _assistant(self, message: dict[str, Any]) -> Iterator[Activity]:
+        """One answer of the model may come as several messages; the last of them has its numbers."""
+        self._result = None
+        tokens = dict_of(message.get("usage"))
+        if count_of(tokens.get("output_tokens")):
+            self._answered = True
+            self._live = _added(self._live, tokens)
+            yield UsageGrew(self._live)
+        for block in map(dict_of, list_of(message.get("content"))):
+            if block.get("type") == "text" and (text := text_of(block.get("text"))):
+                self._answer = clip(text)
+                yield Said(text)
+            elif block.get("type") == "tool_use":
+                yield self._called(block)
+
+    def _called(self, block: dict[str, Any]) -> ToolCall:
+        call = call_of(text_of(block.get("name"), "?"), dict_of(block.get("input")))
+        self._calls[call.action] += 1
+        if len(self._open) < MAX_CALLS_OPEN:
+            self._open[text_of(block.get("id"))] = call
+        return call
+
+    def _user(self, message: dict[str, Any]) -> Iterator[Denial]:
+        for block in map(dict_of, list_of(message.get("content"))):
+            if block.get("type") != "tool_result":
+                continue
+            call = self._open.pop(text_of(block.get("tool_use_id")), ToolCall("?", ActionClass.UNKNOWN))
+            self._denied_last = None
+            if is_denied(block):
+                why = clip(text_of(block.get("content")), DETAIL_CHARS)
+                yield self._denied(Denial(call.tool, call.action, why))
+
+    # ---- the outcome, in this order and no other
+    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := ended_for_us(end):
+            return ours
+        if self._result is None:
+            return without_end(end, self._lines, self._known, "a result event")
+        if failed := _failed(self._result):
+            return failed
+        if end.status != 0:
+            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result that said success"
+        if "output_tokens" not in dict_of(self._result.get("usage")):
+            return FailureKind.RUNTIME_UNREADABLE, "its result does not tell what it used"
+        return self._worth(text_of(self._result.get("result")))
+
+
+def _failed(result: dict[str, Any]) -> tuple[FailureKind, str] | None:
+    words = text_of(result.get("result"))
+    if found := _API_ERROR.search(words):
+        status = found["status"]
+        return (by_status(int(status)) if status else FailureKind.MODEL_FAILED), found[0].strip()
+    if result.get("is_error") is False and result.get("subtype") == "success":
+        return None
+    words = text_of(dict_of(result.get("error")).get("message")) or words or "an error without words"
+    if any(part in words for part in _NO_LOGIN):
+        return FailureKind.MODEL_AUTH, words
+    return FailureKind.AGENT_FAILED, words
+
+
+def _split(tokens: dict[str, Any]) -> tuple[int, int, int]:
+    """Input without what came from the cache, what came from it, output."""
+    cached = count_of(tokens.get("cache_read_input_tokens"))
+    fresh = max(count_of(tokens.get("input_tokens")) - cached, 0)
+    return fresh, cached, count_of(tokens.get("output_tokens"))
+
+
+def _added(usage: Usage, tokens: dict[str, Any]) -> Usage:
+    fresh, cached, said = _split(tokens)
+    return Usage(
+        input_tokens=total_of(usage.input_tokens, fresh),
+        cached_tokens=total_of(usage.cached_tokens, cached),
+        output_tokens=total_of(usage.output_tokens, said),
+        turns=usage.turns + 1,
+    )
+
+
+def _total(tokens: dict[str, Any], before: Usage, turns: int) -> Usage:
+    """The numbers are of the whole session."""
+    fresh, cached, said = _split(tokens)
+    return Usage(
+        input_tokens=max(fresh - before.input_tokens, 0),
+        cached_tokens=max(cached - before.cached_tokens, 0),
+        output_tokens=max(said - before.output_tokens, 0),
+        turns=turns,
+    )

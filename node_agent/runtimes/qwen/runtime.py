@@ -1,0 +1,26 @@
+"""What the runtime `qwen` can do, and its parts."""
+
+from __future__ import annotations
+
+from node_agent.runtimes.base import Capabilities, Runtime
+from node_agent.runtimes.qwen import command
+from node_agent.runtimes.qwen.parse import QwenParser
+
+RUNTIME = Runtime(
+    "qwen",
+    Capabilities(
+        stream=True,
+        usage=True,
+        resume=True,
+        read_only_enforced=True,
+        turn_limit=True,
+        needs_model=True,
+        prompted=True,
+    ),
+    command.launch,
+    QwenParser,
+    command.enforcement,
+    command.PROBE,
+    command.CREDENTIALS,
+    command.PROGRAM,
+)

@@ -1,0 +1,38 @@
+"""Names what a tool call of Qwen Code does; a shell command is looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from node_agent.runtimes.actions import shell_action
+from node_agent.runtimes.base import ToolCall, clip
+from node_agent.runtimes.lines import text_of
+from node_agent.wire.policy import ActionClass
+
+DETAIL_CHARS = 200
+_ACTIONS = {
+    **dict.fromkeys(
+        ("read_file", "list_directory", "grep_search", "glob", "todo_write"), ActionClass.FILE_READ
+    ),
+    **dict.fromkeys(("edit", "write_file", "notebook_edit"), ActionClass.FILE_WRITE),
+    "web_fetch": ActionClass.NETWORK,
+    "monitor": ActionClass.SHELL,
+    "agent": ActionClass.DISPATCH,
+}
+_DETAILS = ("file_path", "command", "pattern", "path", "url")
+_DENIED = ("but that permission was declined", "Plan mode blocked", "not found in registry")
+
+
+def call_of(tool: str, given: dict[str, Any]) -> ToolCall:
+    """The call, with the path or command that says most of it."""
+    action = _ACTIONS.get(tool, ActionClass.UNKNOWN)
+    if tool == "run_shell_command":
+        action = shell_action(text_of(given.get("command")))
+    detail = next((clip(v, DETAIL_CHARS) for k in _DETAILS if (v := text_of(given.get(k)))), "")
+    return ToolCall(tool, action, detail)
+
+
+def is_denied(block: dict[str, Any]) -> bool:
+    """Whether a tool's result is that it was not let through."""
+    words = text_of(block.get("content"))
+    return block.get("is_error") is True and any(part in words for part in _DENIED)

@@ -1,0 +1,104 @@
+"""Real agent programs on the lab's hosts: where they are put, what logs them in, the model server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clis.install import CannotInstall, ensure
+from tests.e2e.owner import Owner, until
+from tests.lab import Lab
+
+PORT = 18099
+SETTLED = Decimal("0.02")
+"""What a person says that a run cost; not 0, or the next of its kind would be held for at 0."""
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def on_host(lab: Lab, k: int, script: str, stdin: str = "") -> str:
+    """A shell script as the hosts' own user, as if typed there."""
+    argv = [*lab.enter(k), "env", "HOME=/home/ops", "/bin/sh", "-c", script]
+    done = subprocess.run(argv, input=stdin, text=True, capture_output=True, check=True)
+    return done.stdout
+
+
+def runtime_of(fleet: Owner, k: int, name: str) -> dict[str, Any]:
+    found = [r for r in fleet.nodes()[f"node{k}"]["runtimes"] if r["name"] == name]
+    return found[0] if found else {}
+
+
+def await_state(fleet: Owner, k: int, name: str, state: str) -> None:
+    def seen() -> dict[str, Any]:
+        return runtime_of(fleet, k, name)
+
+    until(lambda: seen().get("state") == state, f"{name} of node{k} is {state}", 60, seen)
+
+
+@contextmanager
+def installed(lab: Lab, name: str, nodes: Sequence[int]) -> Iterator[None]:
+    """The program on the PATH of these hosts, until the end of the block; nothing logs it in then either."""
+    try:
+        program = ensure(name) / name
+    except CannotInstall as exc:
+        pytest.skip(f"the real {name} cannot be installed here: {exc}")
+    try:
+        for k in nodes:
+            on_host(lab, k, f"mkdir -p ~/.local/bin && ln -sfn {program} ~/.local/bin/{name}")
+        yield
+    finally:
+        for k in nodes:
+            on_host(lab, k, f"rm -f ~/.local/bin/{name} ~/.pancode-node/f-*/secrets.json")
+
+
+def give_secrets(lab: Lab, k: int, values: dict[str, str]) -> None:
+    """As docs/howto/claude.md says it: the owner writes one file on the machine."""
+    on_host(lab, k, "cd ~/.pancode-node/f-* && umask 077 && cat > secrets.json", json.dumps(values))
+
+
+@contextmanager
+def model_on(lab: Lab, k: int, script: dict[str, Any]) -> Iterator[Path]:
+    """The scripted model server on host k's own loopback; gives its log, one JSON object per request."""
+    with tempfile.TemporaryDirectory(prefix="pm-") as folder:
+        told, log = Path(folder) / "script.json", Path(folder) / "log"
+        told.write_text(json.dumps(script))
+        inside = ["ip", "netns", "exec", lab.link(k)]
+        argv = [*inside, sys.executable, "-m", "tests.fakemodel", "--port", str(PORT), "--script", str(told)]
+        argv += ["--log", str(log)]
+        with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                assert server.stdout is not None and server.stdout.readline().strip() == str(PORT)
+                yield log
+            finally:
+                server.terminate()
+
+
+def requests_in(log: Path) -> list[dict[str, Any]]:
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [told for told in map(json.loads, lines) if "wire" in told]
+
+
+def books(fleet: Owner) -> dict[str, Decimal]:
+    day = fleet.ask("budget", "show")["scopes"][0]
+    return {key: Decimal(day[key]) for key in ("spent_usd", "held_usd")}
+
+
+def settled(fleet: Owner, run: str) -> None:
+    """What it cost is unknown, so its hold stays until a person says what it was."""
+    kept = Decimal(fleet.show(run)["attempts"][-1]["held_usd"])
+    before = books(fleet)
+    assert 0 < kept <= before["held_usd"], (kept, before)
+    fleet.run("budget", "settle", run, "--usd", str(SETTLED)).ok()
+    assert books(fleet) == {"spent_usd": before["spent_usd"] + SETTLED, "held_usd": before["held_usd"] - kept}
+
+
+def project(fleet: Owner, name: str) -> Path:
+    return fleet.repository(name, {"notes.txt": "alpha\nbeta\ngamma\n"})
