@@ -158,7 +158,7 @@ class Gateway:
         """A call that costs: whatever becomes of it, it is counted."""
         ok = False
         try:
-            answer = await self._ask(ask)
+            answer = await self._heard(ask)
             if answer.status >= 300:
                 return await self._failed(client, answer)
             await self._metered(client, ask, answer)
@@ -170,6 +170,15 @@ class Gateway:
             self._storm = self._storm.after(ok, _now())
             if not ok:
                 self._note(failed=self.count.failed + 1)
+
+    async def _heard(self, ask: Ask) -> Answer:
+        """The server's answer, or a note that there was none."""
+        try:
+            return await self._ask(ask)
+        except (Unreachable, asyncio.CancelledError) as exc:
+            if not isinstance(exc, Unreachable) or exc.sent:
+                self.count = self.count.unanswered()
+            raise
 
     async def _metered(self, client: Client, ask: Ask, answer: Answer) -> None:
         meter = meter_of(ask.route.wire, answer.head.get("content-type"))
