@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from node_agent.gateway.counting import Count, Storm
+from node_agent.gateway.counting import FIRST_WAIT_S, PATIENT, Count, Storm
 from node_agent.gateway.http import (
     HEAD_BYTES,
     LAST_CHUNK,
@@ -117,6 +117,8 @@ class Gateway:
                 await self._answer(client, ask)
         except NotAllowed as refusal:
             self._note(refused=self.count.refused + 1, words=self.count.words or str(refusal))
+            if self.count.refused > PATIENT:  # who does not listen must not keep the machine busy
+                await asyncio.sleep(FIRST_WAIT_S)
             await client.say(403, error_body(wire, 403, str(refusal)))
         except Unreachable as failed:
             await client.say(502, error_body(wire, 502, f"the model server: {failed}"))
