@@ -60,7 +60,7 @@ class ModelCount:
                 f"{calls.unread} answers did not tell their tokens to the end: the count is too low",
             ),
             (
-                bool(self.unpriced),
+                bool(self.unpriced) and self.over(claim).cost_usd is None,
                 f"no price is known for the model {self.unpriced}: write one into prices.json of the node",
             ),
             (

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from urllib.parse import quote
 
-SHORTEST = 6
-"""A shorter value is no secret that could be told apart from ordinary words."""
+SHORTEST = 8
+"""A shorter value could not be told from ordinary words, such as the `ollama` of a server without keys."""
 SHORTEST_LINE = 16
 """Of a value of several lines, such as a private key, each line of this length is looked for, too."""
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
@@ -123,5 +123,5 @@ def _in_base64(plain: bytes) -> Iterable[bytes]:
         whole = base64.b64encode(b"\0" * offset + plain)
         first = (0, 2, 3)[offset]
         last = len(whole) - (0, 4, 4)[(offset + len(plain)) % 3]
-        if last - first >= SHORTEST + 2:
+        if last - first >= SHORTEST:
             yield whole[first:last]

@@ -49,6 +49,10 @@ class Count:
             unpriced=self.unpriced or (model[:200] if price is None else ""),
         )
 
+    def unanswered(self) -> Count:
+        """After a call that the server has, and whose answer nobody heard: it may cost all the same."""
+        return replace(self, unread=self.unread + 1, usd=None)
+
     def to_json(self) -> bytes:
         flat = {name: getattr(self, name) for name in self.__slots__}
         tokens = {name: getattr(self.tokens, name) for name in self.tokens.__slots__}

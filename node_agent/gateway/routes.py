@@ -90,15 +90,23 @@ def presented(headers: Mapping[str, str], in_query: str) -> str:
 def asked_of(route: Route, body: bytes) -> tuple[str, dict[str, Any]]:
     """(the model, the body as an object). NotAllowed when a counted request has none that can be read."""
     try:
-        value = json.loads(body)
+        value = json.loads(body, object_pairs_hook=_named_once)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         if route.counted:
-            raise NotAllowed("the body is not a JSON object")
+            raise NotAllowed("the body is not a JSON object, or names something twice")
         return route.model, {}
     named = value.get("model")
     return route.model or (named if isinstance(named, str) else ""), value
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a name that is there twice, the server might take the one that we did not judge: ValueError."""
+    named = dict(pairs)
+    if len(named) != len(pairs):
+        raise ValueError("a name twice in one object")
+    return named
 
 
 def check_model(model: str, allowed: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from node_agent.gateway.counting import Count, Storm
+from node_agent.gateway.counting import FIRST_WAIT_S, PATIENT, Count, Storm
 from node_agent.gateway.http import (
     HEAD_BYTES,
     LAST_CHUNK,
@@ -117,6 +117,8 @@ class Gateway:
                 await self._answer(client, ask)
         except NotAllowed as refusal:
             self._note(refused=self.count.refused + 1, words=self.count.words or str(refusal))
+            if self.count.refused > PATIENT:  # who does not listen must not keep the machine busy
+                await asyncio.sleep(FIRST_WAIT_S)
             await client.say(403, error_body(wire, 403, str(refusal)))
         except Unreachable as failed:
             await client.say(502, error_body(wire, 502, f"the model server: {failed}"))
@@ -158,7 +160,7 @@ class Gateway:
         """A call that costs: whatever becomes of it, it is counted."""
         ok = False
         try:
-            answer = await self._ask(ask)
+            answer = await self._heard(ask)
             if answer.status >= 300:
                 return await self._failed(client, answer)
             await self._metered(client, ask, answer)
@@ -170,6 +172,15 @@ class Gateway:
             self._storm = self._storm.after(ok, _now())
             if not ok:
                 self._note(failed=self.count.failed + 1)
+
+    async def _heard(self, ask: Ask) -> Answer:
+        """The server's answer, or a note that there was none."""
+        try:
+            return await self._ask(ask)
+        except (Unreachable, asyncio.CancelledError) as exc:
+            if not isinstance(exc, Unreachable) or exc.sent:
+                self.count = self.count.unanswered()
+            raise
 
     async def _metered(self, client: Client, ask: Ask, answer: Answer) -> None:
         meter = meter_of(ask.route.wire, answer.head.get("content-type"))

@@ -25,7 +25,11 @@ KEPT = 4
 
 
 class Unreachable(Exception):
-    """No connection, or it broke before there was an answer."""
+    """No connection, or it broke before there was an answer. `sent`: the server may have the request."""
+
+    def __init__(self, words: str, sent: bool = True) -> None:
+        super().__init__(words)
+        self.sent = sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,7 @@ class Upstream:
         try:
             return Line(*await asyncio.wait_for(opening, CONNECT_S))
         except (OSError, TimeoutError) as exc:
-            raise Unreachable(f"{server.authority} cannot be reached: {_words(exc)}") from exc
+            raise Unreachable(f"{server.authority} cannot be reached: {_words(exc)}", sent=False) from exc
 
     def take_back(self, line: Line, reusable: bool) -> None:
         if reusable and line.is_good and len(self._idle) < KEPT:

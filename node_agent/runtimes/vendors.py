@@ -6,7 +6,7 @@ A vendor's own login (a subscription) and what an order names for the run go dir
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 
@@ -40,7 +40,7 @@ VENDORS: Mapping[str, Vendor] = {
         ("CLAUDE_CODE_OAUTH_TOKEN",),
         ("claude-*",),  # `sonnet` is no model's name, and side requests go to smaller ones
     ),
-    "codex": _OPENAI,
+    "codex": replace(_OPENAI, models=("gpt-*", "codex-*")),
     "opencode": _OPENAI,
     "qwen": _OPENAI,
     "gemini": Vendor(

@@ -136,6 +136,7 @@ def test_a_server_that_never_answers_is_left_when_the_agent_hangs_up(lab: Lab) -
         count = agent.counted()  # this ends the gateway, and with it the agent's connection
         asking.join(10)
         assert not asking.is_alive() and (count.calls.requests, count.calls.failed) == (1, 1)
+        assert (count.calls.unread, count.usage.cost_source) == (1, "unknown"), "it may cost all the same"
 
 
 def test_what_is_not_on_the_list_goes_nowhere(lab: Lab) -> None:

@@ -1,6 +1,6 @@
 """A program that calls its model as Claude Code does, and does what its task says; for tests of the gateway.
 
-The task is a JSON list: `["ask", model]`, `["print", text]`, `["env", file]`, `["wait", seconds]`.
+The task is a JSON list: `["ask", model]`, `["print", text]`, `["env", ""]`, `["wait", seconds]`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 from typing import NoReturn
 
 USED = {"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 0}
-STARTER = "#!{python}\nimport runpy\nrunpy.run_path({program!r}, run_name='__main__')\n"
 
 
 def ask(model: str) -> None:
@@ -50,13 +48,10 @@ def end(words: str, status: int) -> NoReturn:
     sys.exit(0 if status == 200 else 1)
 
 
-def spill(name: str) -> None:
-    """What it can see of keys: its own environment, and that of every process of this user."""
-    seen = subprocess.run(
-        ["sh", "-c", "cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'"], capture_output=True
-    )
-    Path(name).write_bytes(seen.stdout)
-    Path(name + ".own").write_text(json.dumps(dict(os.environ)))
+def spill() -> None:
+    """All that it can see of environments: its own as JSON, then those of all processes."""
+    print(json.dumps({"own": dict(os.environ)}), flush=True)
+    subprocess.run(["sh", "-c", "cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'"], check=False)
 
 
 def probed() -> bool:
@@ -78,7 +73,7 @@ def main() -> None:
             case "print":
                 print(word, end="", flush=True)
             case "env":
-                spill(word)
+                spill()
             case "wait":
                 time.sleep(float(word))
     end("the last words: " + os.environ.get("LAST_WORDS", "done"), 200)

@@ -18,7 +18,6 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Claims
 from tests.fakemodel import FakeModel, preset
-from tests.integration.node.fake_claude import STARTER
 from tests.integration.node.gateway_world import KEY, GatewayWorld
 from tests.integration.node.node_world import until
 
@@ -42,10 +41,10 @@ def world(tmp_path: Path, model: FakeModel) -> Iterator[GatewayWorld]:
 
 def fake_claude(folder: Path) -> str:
     """A PATH with the program on it."""
-    program = folder / "bin" / "claude"
-    program.parent.mkdir()
-    fake = str(Path(__file__).with_name("fake_claude.py"))
-    program.write_text(STARTER.format(python=sys.executable, program=fake))
+    program = folder / "installed" / "bin" / "claude"
+    program.parent.mkdir(parents=True)
+    source = Path(__file__).with_name("fake_claude.py").read_text()
+    program.write_text(f"#!{sys.executable}\n{source}")  # one file, which is all that a wall shows of it
     program.chmod(0o755)
     return f"{program.parent}:{os.defpath}"
 
@@ -87,10 +86,11 @@ def test_a_claim_that_differs_is_a_finding(world: GatewayWorld) -> None:
 
 
 def test_the_key_is_in_no_environment_that_the_agent_sees_and_in_no_file(world: GatewayWorld) -> None:
-    spilt = world.folder / "spilt"
-    claims = world.run(acts(world, ("ask", MODEL), ("env", str(spilt))))
-    assert claims.outcome is Outcome.DONE and KEY.encode() not in spilt.read_bytes()
-    own = json.loads((world.folder / "spilt.own").read_text())
+    claims = world.run(acts(world, ("ask", MODEL), ("env", "")))
+    log = world.log(claims.identity)
+    assert claims.outcome is Outcome.DONE and b"ANTHROPIC_API_KEY=pancode-" in log
+    assert b"[secret " not in log and KEY.encode() not in log, "what it prints of a key would be hidden"
+    own = json.loads(log.splitlines()[0])["own"]
     assert own["ANTHROPIC_API_KEY"].startswith("pancode-")
     assert own["ANTHROPIC_BASE_URL"].startswith("http://127.0.0.1:")
     for path in [one for one in world.home.root.rglob("*") if one.is_file()]:

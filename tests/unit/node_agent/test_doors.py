@@ -38,7 +38,8 @@ def test_what_a_person_is_told() -> None:
     assert count().findings(Usage()) == (), "a runtime that tells nothing does not differ"
     (differs,) = count().findings(CLAIM)
     assert "5 in, 0 from cache, 1 out" in differs and "7 in, 2 from cache, 4 out" in differs
-    told = count(limit="usd", words="$1 is spent", unread=2, unpriced="odd").findings(COUNTED)
+    assert count(UNPRICED, unpriced="odd").findings(COUNTED) == (), "the runtime's own price is booked"
+    told = count(UNPRICED, limit="usd", words="$1 is spent", unread=2, unpriced="odd").findings(UNPRICED)
     assert [text.split(" ", 3)[0] for text in told] == ["the", "2", "no"]
     assert "1 calls: $1 is spent" in told[0] and "prices.json" in told[2]
 

@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from node_agent.redact import Redactor, is_secret_name, redacted, secret_values
 
-SECRETS = {"A": "abcabcabd", "B": "abcabc", "C": "cabdee", "D": "line one of it\nline two of it, longer\n"}
+SECRETS = {
+    "A": "abcabcababd",
+    "B": "abcabcab",
+    "C": "cababdee",
+    "D": "line one of it\nline two of it, longer\n",
+}
 LETTERS = st.text("abcde\n", max_size=60)
 
 
@@ -27,8 +32,8 @@ def shown(pieces: list[bytes], secrets: dict[str, str] = SECRETS) -> bytes:
 
 
 @given(text=LETTERS, cuts=st.lists(st.integers(0, 60), max_size=8))
-@example(text="abcabcabdee", cuts=[3, 6, 8])
-@example(text="xabcabcabcabdee", cuts=[1, 2, 3, 4, 5, 6, 7, 8])
+@example(text="abcabcababdee", cuts=[3, 6, 8, 10])
+@example(text="xabcabcabcababdee", cuts=list(range(18)))
 def test_every_split_of_a_stream_shows_the_same_and_no_value(text: str, cuts: list[int]) -> None:
     data = text.encode()
     whole = shown([data])

@@ -87,8 +87,9 @@ def test_the_model_is_the_path_s_or_the_body_s() -> None:
     assert asked_of(Route(Wire.GEMINI, True, "p"), b'{"model": "m"}')[0] == "p"
     assert asked_of(Route(Wire.CHAT, True), b'{"model": 3}')[0] == ""
     assert asked_of(Route(Wire.CHAT, False), b"")[1] == {}
-    with pytest.raises(NotAllowed):
-        asked_of(Route(Wire.CHAT, True), b"[1]")
+    for bad in (b"[1]", b"", b'{"model": "cheap", "model": "dear"}'):
+        with pytest.raises(NotAllowed):
+            asked_of(Route(Wire.CHAT, True), bad)
 
 
 def test_models_by_pattern() -> None:

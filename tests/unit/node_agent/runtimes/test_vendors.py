@@ -50,7 +50,7 @@ def test_nothing_here_and_no_vendor() -> None:
 
 def test_models_are_the_order_s_and_the_family_s() -> None:
     values = {"ANTHROPIC_API_KEY": "k", "OPENAI_API_KEY": "k"}
-    for runtime, models in (("claude", ("sonnet", "claude-*")), ("codex", ("sonnet",))):
+    for runtime, models in (("claude", ("sonnet", "claude-*")), ("opencode", ("sonnet",))):
         way = way_of(runtime, values, (), "sonnet")
         assert way is not None and way.models == models
     way = way_of("claude", values, ())
