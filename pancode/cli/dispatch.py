@@ -85,7 +85,8 @@ class _WithArgv(click.Command):
 def dispatch(ctx: click.Context, /, face: Face, task: str | None, **given: Any) -> int:
     """Give TASK to the fleet and wait for its result.
 
-    Ctrl-C detaches: the run goes on. With --runtime shell TASK is a script, and -- ARG ARG... runs exactly
+    Inside a repository the run begins at its top, with all of it, wherever you stand. Ctrl-C detaches: the
+    run goes on. With --runtime shell TASK is a script, and -- ARG ARG... runs exactly
     that argument list.
     """
     body = _body(task, ctx.meta.get("argv"), given)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.clis.install import CannotInstall, ensure
 from tests.clis.launched import Bench, Cli
+from tests.clis.left import end_all_in
 from tests.fakemodel import FakeModel
 from tests.fakemodel.state import Log
 
@@ -43,3 +44,4 @@ def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
     yield make
     for server in servers:
         server.stop()
+    end_all_in(tmp_path / "b")  # a program's own sandbox may outlive the signal that ended the program

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 
@@ -21,6 +21,7 @@ from tests.e2e.owner import Owner, until
 from tests.lab import Lab
 
 SLICE_S = 0.0005
+T = TypeVar("T")
 
 
 class Ground:
@@ -97,21 +98,14 @@ class Ground:
         os.kill(pid, signal.SIGKILL)
 
     def stop_at(self, mark: str, known: set[str], timeout_s: float = 30) -> tuple[int, Entry]:
-        """The agent stands still (SIGSTOP) as soon as an entry that is not `known` has that mark.
-
-        It is let run in slices of half a millisecond, and looked at while it stands still.
-        """
+        """The agent stands still (SIGSTOP) as soon as an entry that is not `known` has that mark."""
         pid = self.agent()
         assert pid is not None, f"no node agent on {self.name}"
-        deadline = time.monotonic() + timeout_s
-        while True:
-            os.kill(pid, signal.SIGSTOP)
-            for entry in self.fresh(known):
-                if mark in entry.marks:
-                    return pid, entry
-            os.kill(pid, signal.SIGCONT)
-            assert time.monotonic() < deadline, f"never {mark}"
-            time.sleep(SLICE_S)
+
+        def look() -> Entry | None:
+            return next((entry for entry in self.fresh(known) if mark in entry.marks), None)
+
+        return pid, stopped_when(pid, look, mark, timeout_s)
 
     def kill_at(self, mark: str, known: set[str], timeout_s: float = 30) -> str:
         """-9 in the moment in which an entry that is not `known` has that mark; its newest mark then."""
@@ -135,6 +129,22 @@ class Ground:
     def shell(self, text: str) -> str:
         """As root inside the host."""
         return self.lab.run(self.k, text).stdout
+
+
+def stopped_when(pid: int, look: Callable[[], T | None], what: str, timeout_s: float) -> T:
+    """The process stands still (SIGSTOP) as soon as `look` finds something, which is returned.
+
+    It is let run in slices of half a millisecond, and looked at while it stands still.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        found = look()
+        if found is not None:
+            return found
+        os.kill(pid, signal.SIGCONT)
+        assert time.monotonic() < deadline, f"never {what}"
+        time.sleep(SLICE_S)
 
 
 def held(name: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from enum import IntEnum
@@ -13,7 +12,7 @@ from typing import Any
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.keys import job_id
-from tests.e2e.ground import SLICE_S, coordinator_pid, redis_open
+from tests.e2e.ground import coordinator_pid, redis_open, stopped_when
 from tests.e2e.owner import Owner
 
 HELD_MS = 60_000
@@ -33,19 +32,18 @@ class Written(IntEnum):
 def kill_desk_at(owner: Owner, wanted: Written, known: set[str], timeout_s: float = 30) -> Written:
     """-9 to the coordinator when a run that is not `known` has come so far, or further; how far it was.
 
-    It is let run in slices of half a millisecond: a write may still be passed between two looks.
+    A write may still be passed between two looks.
     """
-    pid, deadline = coordinator_pid(owner), time.monotonic() + timeout_s
+    pid = coordinator_pid(owner)
     with redis_open(owner) as client:
-        while True:
-            os.kill(pid, signal.SIGSTOP)
+
+        def look() -> Written | None:
             there = written(owner, client, known)
-            if there >= wanted or time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-                assert there >= wanted, f"never {wanted.name}: {there.name}"
-                return there
-            os.kill(pid, signal.SIGCONT)
-            time.sleep(SLICE_S)
+            return there if there >= wanted else None
+
+        there = stopped_when(pid, look, wanted.name, timeout_s)
+        os.kill(pid, signal.SIGKILL)
+        return there
 
 
 @contextmanager

@@ -154,7 +154,7 @@ class DepotServer:
             and not self._parts.depot.path(answer.repo_id).is_dir()
         ):
             answer = Refusal(f"the depot has no repository {answer.repo_id}")
-        if isinstance(answer, Grant) and answer.verb != "fetch" and not self._has_room():
+        if isinstance(answer, Grant) and answer.verb != "fetch" and self._parts.streams.full():
             self._parts.held_up(answer, FULL)
             answer = Refusal(FULL, retry=True)
         if isinstance(answer, Refusal):
@@ -162,13 +162,6 @@ class DepotServer:
             return None
         peer.sendall(_line({"ok": True}))
         return answer
-
-    def _has_room(self) -> bool:
-        try:
-            self._parts.streams.must_have_room(0)
-        except OSError:
-            return False
-        return True
 
     def _stream(self, peer: socket.socket, grant: Grant) -> str:
         if grant.verb in ("fetch", "push"):

@@ -45,14 +45,11 @@ class GitDepot:
 
     def _must_have_room(self) -> None:
         """No work is sent out whose result could not be taken in."""
-        try:
-            self.streams.must_have_room(0)
-        except OSError as exc:
+        full = self.streams.full()
+        if full:
             raise GitRefusal(
-                "the coordinator's disk is full",
-                why=str(exc),
-                fix="free disk space there, then: pancode doctor",
-            ) from exc
+                "the coordinator's disk is full", why=full, fix="free disk space there, then: pancode doctor"
+            )
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
         """Whether the fence's ref is there, is this commit, is whole and stands on the run's snapshot."""

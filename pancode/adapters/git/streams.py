@@ -71,6 +71,14 @@ class Streams:
             return sum(size for other, size in sizes.items() if other != name)
         return 0
 
+    def full(self) -> str:
+        """Why nothing more is taken in; empty while something is."""
+        try:
+            self.must_have_room(0)
+        except OSError as exc:
+            return str(exc)
+        return ""
+
     def must_have_room(self, length: int) -> None:
         """OSError ENOSPC, as on a full disk, when storing that much would leave less than `keep_free`."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from pancode.adapters.redis_bus import scripts
 from pancode.adapters.redis_bus.fair import take_fairly
 from pancode.adapters.redis_bus.jobs import CLOSED_CALL, iso, order_job, result_entry, ticket_job
 from pancode.adapters.redis_bus.rights import node_keys, node_rules, node_user, worker_key
-from pancode.adapters.redis_bus.weighing import weighed
+from pancode.adapters.redis_bus.weighing import sweep, weighed
 from pancode.adapters.valkey.access import RedisAccess, connect
 from pancode.adapters.valkey.faults import translated
 from pancode.domain.quota import Kept
@@ -189,13 +189,12 @@ class RedisBus:
             self._save_users(client)
 
     def expel_node(self, tag: str) -> None:
-        named, patterns = node_keys(tag)
+        named = node_keys(tag)
         with self._doing("expel_node") as client:
             client.execute_command("ACL", "DELUSER", node_user(tag))
             self._save_users(client)
             client.unlink(*named)
-            for pattern in patterns:
-                _unlink_all(client, pattern)
+            sweep(client, tag)
             with client.pipeline(transaction=False) as pipe:
                 pipe.srem("rq:workers", worker_key(tag))
                 pipe.srem("rq:queues", QUEUE_KEY + keys.node_queue(tag))
@@ -216,17 +215,6 @@ class RedisBus:
             # A server that is not ours may keep no file of users; nodes are admitted again at each bring-up.
             if "ACL file" not in str(exc):
                 raise
-
-
-def _unlink_all(client: Any, pattern: str) -> None:
-    """In steps, and freed beside the server's work: a node chose how many there are, and their names."""
-    cursor = 0
-    while True:
-        cursor, found = client.scan(cursor, match=pattern, count=1000)
-        if found:
-            client.unlink(*found)
-        if cursor == 0:
-            return
 
 
 def _block(wait_ms: int) -> int | None:

@@ -62,10 +62,10 @@ def _allow(commands: str) -> list[str]:
     return [f"+{command}" for command in commands.split()]
 
 
-def node_keys(tag: str) -> tuple[list[str], list[str]]:
-    """What is left of a node: keys by name, and patterns of keys."""
+def node_keys(tag: str) -> list[str]:
+    """What is left of a node, but for its jobs, whose names it chose."""
     queue = keys.node_queue(tag)
-    named = [
+    return [
         f"rq:queue:{queue}",
         f"rq:workers:{queue}",
         worker_key(tag),
@@ -76,4 +76,3 @@ def node_keys(tag: str) -> tuple[list[str], list[str]]:
         keys.beat_key(tag),
         keys.heartbeat_key(tag),
     ]
-    return named, [f"rq:{kind}:{keys.job_prefix(tag)}*" for kind in JOB_KEYS]

@@ -1,10 +1,10 @@
-"""Weighs what each node keeps in Redis: its keys, one small step after the other, and its connections."""
+"""Weighs what each node keeps in Redis, and sweeps out what one has left: one small step after another."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pancode.adapters.redis_bus.rights import USER_PREFIX
+from pancode.adapters.redis_bus.rights import JOB_KEYS, USER_PREFIX
 from pancode.domain.quota import Kept
 
 STEP = 1_000
@@ -39,6 +39,28 @@ end
 return said
 """
 """ARGV: cursor, keys of this step. Returns {cursor, then for each node: tag, bytes, keys}."""
+
+
+SWEEP = """
+local found = redis.call('SCAN', ARGV[1], 'COUNT', ARGV[2])
+local kinds = {}
+for at = 4, #ARGV do kinds[ARGV[at]] = true end
+for _, key in ipairs(found[2]) do
+  local kind, owner = string.match(key, '^rq:(%a+):(%x+)_')
+  if owner == ARGV[3] and kinds[kind] then redis.call('UNLINK', key) end
+end
+return found[1]
+"""
+"""ARGV: cursor, keys of this step, tag, kinds of keys. Returns the cursor of the next step."""
+
+
+def sweep(client: Any, tag: str) -> None:
+    """Removes all jobs of a node and what belongs to them: it chose how many there are, and their names."""
+    step, cursor = client.register_script(SWEEP), b"0"
+    while True:
+        cursor = step(args=[cursor, STEP, tag, *JOB_KEYS])
+        if cursor == b"0":
+            return
 
 
 def weighed(client: Any) -> dict[str, Kept]:

@@ -1,0 +1,28 @@
+"""The hygiene of this folder: what a program leaves behind is ended, and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.clis.left import end_all_in, in_folder
+
+
+def test_what_names_the_folder_is_ended_and_nothing_else(tmp_path: Path) -> None:
+    inside, other = tmp_path / "b", tmp_path / "bb"
+    for folder in (inside, other):
+        folder.mkdir()
+    script = "trap '' TERM INT HUP; while :; do sleep 0.2; done"
+    # One that is there, one that only names it, each in a session of its own; and a neighbour.
+    there = subprocess.Popen(["sh", "-c", script], cwd=inside, start_new_session=True)
+    names = subprocess.Popen(["sh", "-c", script, f"{inside}/work"], start_new_session=True)
+    apart = subprocess.Popen(["sh", "-c", script, f"{other}/work"], cwd=other, start_new_session=True)
+    try:
+        assert {there.pid, names.pid} <= {pid for pid, _ in in_folder(inside)}
+        end_all_in(inside)
+        assert there.wait(5) == names.wait(5) == -9
+        assert apart.poll() is None
+    finally:
+        for process in (there, names, apart):
+            process.kill()
+            process.wait()
