@@ -91,7 +91,7 @@ def test_a_killed_shim_is_infra_and_the_work_is_tried_once_more(fleet: Owner, la
     host = Ground(fleet, lab, 2)
     run = fleet.dispatch(
         *("--runtime", "scripted", "--node", host.name, "--workspace", "none"),
-        script("fork 300", "await /tmp/shim-was-killed 2", "answer ok"),
+        script("fork 300", "await /tmp/shim-was-killed 60", "answer ok"),
     )
     fleet.running(run)
     until(lambda: host.running("sleep", "300"), "the agent runs")
