@@ -150,6 +150,8 @@ class Live:
     closed: list[AttemptId] = field(default_factory=list)
     """Fences that were closed since the last tidying."""
     tidied_ms: int = 0
+    day: str = ""
+    """The day for which holds of earlier ones were gone through."""
     resting: dict[str, Shun] = field(default_factory=dict)
     """By node: why it is offered nothing for a while."""
     shunned: dict[str, dict[str, Shun]] = field(default_factory=dict)
@@ -286,7 +288,7 @@ class Core:
         usd = run.limits.get("usd")
         if usd is None or run.attempt == 1:
             return None if usd is None else Decimal(str(usd))
-        spent = books.used(tx.find(Entry, {"run": run.id}), run.attempt, books.agent_scope(run.agent))
+        spent = books.used(tx.find(Entry, {"run": run.id}), run.attempt)
         return max(Decimal(str(usd)) - spent, books.ZERO)
 
     def spent_up(self, tx: Transaction, run: Run) -> bool:

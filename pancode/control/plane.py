@@ -10,6 +10,7 @@ from node_agent.wire.signing import SigningKey
 from pancode.control import bind, heard, inbound, inventory, landed, money, pulse, quota
 from pancode.control.core import Core, Ports, Rules
 from pancode.control.enqueue import enqueue
+from pancode.control.lapse import lapse
 from pancode.control.stop import stop
 from pancode.control.tidy import tidy
 from pancode.domain.fleet import NodeView
@@ -60,6 +61,7 @@ class Plane:
             self.act()
             pulse.beat(self.core)
             tidy(self.core)
+            lapse(self.core)
             return taken
 
     def act(self) -> None:

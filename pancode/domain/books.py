@@ -49,6 +49,11 @@ def day_scope(wall_ms: int, tz: tzinfo | None = None) -> str:
     return f"day:{moment.date().isoformat()}"
 
 
+def is_day(scope: str) -> bool:
+    """Whether a scope ends by itself."""
+    return scope.startswith("day:")
+
+
 def node_scope(name: str) -> str:
     return f"node:{name}"
 
@@ -135,9 +140,18 @@ def settle_unknown(entries: Sequence[Entry], account: Account, spent: Spent, sta
     return made
 
 
-def used(entries: Iterable[Entry], before: int, scope: str) -> Decimal:
-    """What the attempts before that one have spent in a scope; what is not known counts as its hold."""
-    mine = [e for e in entries if e.scope == scope and e.attempt < before]
+def lapse(entries: Sequence[Entry], account: Account, scope: str, stamp: Stamp) -> list[Entry]:
+    """Its period is over: the hold of an unknown cost goes back in that scope, the cost stays unknown."""
+    held = _sums(entries, account.attempt).get(scope, ZERO)
+    if not held or scope not in _unknown_scopes(entries, account.attempt):
+        return []
+    back = _entry(EntryKind.RELEASE, scope, account, held, stamp)
+    return [replace(back, note="the day of its admission is over")]
+
+
+def used(entries: Iterable[Entry], before: int) -> Decimal:
+    """What the attempts before that one have spent; what is not known counts as its hold."""
+    mine = [e for e in entries if is_day(e.scope) and e.attempt < before]
     return sum((_SIGN.get(e.kind, 1 if e.kind in _SPENDS else 0) * e.usd for e in mine), ZERO)
 
 

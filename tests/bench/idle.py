@@ -12,6 +12,7 @@ from tests.bench.figures import Goal, Row, median
 from tests.bench.ours import NO_OP, OurFleet
 from tests.bench.peer import RqWorkers
 from tests.bench.processes import memory_mb, own_cpu_ms
+from tests.fakemodel.server import FakeModel
 
 NODES = 10
 PEER = "one stock `rq worker`, idle"
@@ -21,7 +22,7 @@ SETTLE_S = 70
 
 def idle(tell: Callable[[str], None], seconds: float) -> list[Row]:
     """Node agent and shim beside an idle worker, then a coordinator with ten nodes."""
-    with OurFleet() as ours:
+    with FakeModel() as model, OurFleet(environ=_login(model.url)) as ours:
         shim = _shim(ours)
         agent = ours.node_pids()[0]
         with tempfile.TemporaryDirectory(prefix="pb-peer-") as folder, RqWorkers(Path(folder), 1) as peer:
@@ -39,7 +40,33 @@ def idle(tell: Callable[[str], None], seconds: float) -> list[Row]:
         ten = _share(ours.coordinator_pid, seconds)
         heard = sum(node["state"] == "online" for node in ours.owner.nodes().values())
         tell(f"e: coordinator with {heard} nodes {ten:.3f} % of a core")
-        return [*_memory(mine, theirs), *_shares(shim, one, ten, heard)]
+        for pid in (agent, ours.coordinator_pid):
+            if model.url.encode() not in Path(f"/proc/{pid}/environ").read_bytes():
+                raise ValueError(f"process {pid} does not know of the model server that counts")
+        return [*_memory(mine, theirs), *_shares(shim, one, ten, heard), _calls(len(model.requests))]
+
+
+def _login(url: str) -> dict[str, str]:
+    """Whoever wanted to ask a model would ask this one."""
+    return {
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_API_KEY": "bench",
+        "OPENAI_BASE_URL": f"{url}/v1",
+        "OPENAI_API_KEY": "bench",
+    }
+
+
+def _calls(count: int) -> Row:
+    return Row(
+        "e calls",
+        "model calls of an idle fleet, counted by the only model server that it knows",
+        "calls",
+        count,
+        1,
+        "one call would be one too many",
+        Goal(most=0.0),
+        "Nothing asks a model but an agent program in a run, and no probe runs one against its vendor.",
+    )
 
 
 def _shim(ours: OurFleet) -> float:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -56,12 +57,14 @@ class Api:
 class OurFleet:
     """A context: coordinator and this machine as its node, at the shipped pace."""
 
-    def __init__(self, slots: int = 4) -> None:
+    def __init__(self, slots: int = 4, environ: Mapping[str, str] | None = None) -> None:
+        """`environ`: what coordinator and node agent find there besides."""
         self.root = Path(tempfile.mkdtemp(prefix="pb-"))
         config = self.root / "p" / "pancode.yaml"
         config.parent.mkdir(mode=0o700)
         config.write_text(f"nodes:\n  slots: {slots}\n")
-        self.owner = Owner(self.root, 1.0, {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self.owner = Owner(self.root, 1.0, {"PATH": path, **(environ or {})})
 
     def __enter__(self) -> Self:
         self.owner.run("fleet", "up", timeout_s=180).ok()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import time
 from contextlib import nullcontext
 from decimal import Decimal
 
 import pytest
 
-from tests.e2e.ground import Ground, coordinator_pid, held, kill_coordinator, money
-from tests.e2e.owner import Owner, until
+from tests.e2e.ground import Ground, held, kill_coordinator, money
+from tests.e2e.owner import Owner, script, until
 from tests.e2e.writes import Written, kill_desk_at, writes_held
 from tests.lab import Lab
 
@@ -68,19 +65,28 @@ def _killed_at(fleet: Owner, host: Ground, wanted: Written, once: str) -> Writte
     return caught
 
 
-def test_killed_at_settlement(fleet: Owner, lab: Lab) -> None:
+@pytest.mark.parametrize("wanted", [Written.ARCHIVED, Written.ENDED, Written.ANSWERED])
+def test_killed_at_each_write_of_the_settlement(fleet: Owner, lab: Lab, wanted: Written) -> None:
+    """Between archive and commit, between commit and answer, and after it: settled once, and acknowledged."""
     host = Ground(fleet, lab, 2)
-    for ms in (0, 15, 40):
-        pid, known = coordinator_pid(fleet), host.names()
-        words = ("--runtime", "shell", "--node", "node2", "--workspace", "none", "echo settled")
-        asked = fleet.begin("dispatch", "--detach", "--json", *words)
-        sealed = {"receipted", "acknowledged"}
-        until(lambda: any(e.mark.value in sealed for e in host.fresh(known)), "it is sealed", 30)  # noqa: B023
-        time.sleep(ms / 1000)
-        os.kill(pid, signal.SIGKILL)
-        run = json.loads(asked.communicate(timeout=60)[0])["run"]
-        ended = fleet.ended(run, 60)
-        assert (ended["outcome"], ended["attempt"]) == ("done", 1), (ms, ended)
-        assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
-        until(lambda run=run: host.cleaned(run), f"{run} is acknowledged ({ms} ms)", 40)  # type: ignore[misc]
-    assert Decimal(money(fleet)[1]) == 0, "no hold is left"
+    spent, _ = money(fleet)
+    seen: list[Written] = []
+    while wanted not in seen:
+        assert len(seen) < TRIES, f"never caught at {wanted.name}: {seen}"
+        seen.append(_killed_at_settlement(fleet, host, wanted))
+    cost = Decimal("0.01") * len(seen)
+    assert tuple(map(Decimal, money(fleet))) == (Decimal(spent) + cost, Decimal(0)), "each booked once"
+
+
+def _killed_at_settlement(fleet: Owner, host: Ground, wanted: Written) -> Written:
+    known = {r["run"] for r in fleet.ask("runs", "1000")["runs"]}
+    words = ("--runtime", "scripted", "--node", host.name, "--workspace", "none")
+    task = script("usage 10 10 0.01", "answer settled")
+    asked = fleet.begin("dispatch", "--detach", "--json", *words, task)
+    caught = kill_desk_at(fleet, wanted, known)
+    run = json.loads(asked.communicate(timeout=60)[0])["run"]
+    ended = fleet.ended(run, 60)
+    assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, 1), (caught, ended)
+    assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
+    until(lambda: host.cleaned(run), f"{run} is acknowledged, killed when {caught.name}", 40)
+    return caught

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.e2e.ground import Ground
@@ -24,11 +26,24 @@ def test_full_while_it_works_the_end_is_still_told(fleet: Owner, healed: Lab) ->
     until(lambda: host.mark(run) not in ("spawned", "prepared"), "its end is in the journal", 30)
     until(lambda: _problem(fleet, "free"), "the node says so", 20, lambda: fleet.nodes()["node2"])
     assert fleet.state("node2") == "online", "a full disk silences nobody"
-    second = fleet.dispatch("--runtime", "shell", "--node", "node2", "--workspace", "none", "echo second")
+    words = ("--runtime", "shell", "--workspace", "none")
+    second = fleet.dispatch(*words, "--node", "node2", "echo second")
+    pooled = [fleet.dispatch(*words, f"echo pooled {number}") for number in range(3)]
+    for one in pooled:
+        there = fleet.ended(one, 60)
+        assert (there["outcome"], there["attempt"]) == ("done", 1), there
+        assert there["node"] != "node2", "a full node takes nothing from the others"
+    waits = "node2 takes no work: less than"
+    until(lambda: waits in fleet.show(second)["reason"], "it says for what it waits", 30)
+    told = fleet.run("why", second).ok().out
+    assert waits in told and "free disk there" in told, told
     healed.fault([2], "disk-full", on=False)
     host.shell("rm -f /tmp/full-now")
-    ended = fleet.ended(run, 60)
-    assert ended["outcome"] in ("done", "infra", "error"), ended
+    ended = fleet.ended(run, 90)
+    changed = fleet.run("runs", "diff", run, cwd=top).out
+    whole = "late.txt" in changed
+    assert ended["outcome"] in (("done",) if whole else ("infra", "error")), (ended, changed)
+    assert len(ended["attempts"]) == 1 or ended["attempts"][0]["outcome"] == "infra", ended
     assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
     assert fleet.ended(second, 60)["outcome"] == "done", fleet.show(second)
     until(lambda: host.cleaned(run), "acknowledged", 30)
@@ -51,3 +66,23 @@ def test_an_agent_that_fills_the_disk_is_an_error_and_leaves_room_again(fleet: O
     assert free > 512, f"{free} MB are free again"
     after = fleet.ask("dispatch", "--runtime", "shell", "--node", "node2", "--workspace", "none", "echo on")
     assert after["outcome"] == "done"
+
+
+def test_an_owner_who_allows_less_takes_nothing_from_the_others(fleet: Owner, healed: Lab) -> None:
+    """node2 may only do what needs no shell; it is no place for this work, and says so to everybody."""
+    host, words = Ground(fleet, healed, 2), ("--runtime", "shell", "--workspace", "none")
+    host.shell(f"""printf '{{"runtimes": ["claude"]}}' > {host.inside}/ceiling.json""")
+    try:
+        until(
+            lambda: _problem(fleet, "owner allows at most"), "it is told", 30, lambda: fleet.nodes()["node2"]
+        )
+        refused = fleet.run("dispatch", *words, "--node", "node2", "echo never", "--json")
+        said = json.loads(refused.err)["error"]
+        assert refused.code == 5 and "not among those that this node's owner allows" in said["message"], said
+        for number in range(3):
+            ended = fleet.ended(fleet.dispatch(*words, f"echo elsewhere {number}"), 60)
+            assert ended["outcome"] == "done" and ended["node"] != "node2", ended
+    finally:
+        host.shell(f"rm -f {host.inside}/ceiling.json")
+    until(lambda: not _problem(fleet, "owner allows at most"), "taken away", 30)
+    assert fleet.ended(fleet.dispatch(*words, "--node", "node2", "echo again"), 60)["outcome"] == "done"

@@ -91,7 +91,7 @@ def test_a_killed_shim_is_infra_and_the_work_is_tried_once_more(fleet: Owner, la
     host = Ground(fleet, lab, 2)
     run = fleet.dispatch(
         *("--runtime", "scripted", "--node", host.name, "--workspace", "none"),
-        script("fork 300", "await /tmp/shim-was-killed 2", "answer ok"),
+        script("fork 300", "await /tmp/shim-was-killed 60", "answer ok"),
     )
     fleet.running(run)
     until(lambda: host.running("sleep", "300"), "the agent runs")
@@ -106,3 +106,15 @@ def test_a_killed_shim_is_infra_and_the_work_is_tried_once_more(fleet: Owner, la
     assert any(d["kind"] == "retry" for d in story), story
     assert not host.running("sleep", "300"), "what the dead shim left was swept"
     assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
+
+
+def test_a_killed_shim_ends_a_run_that_was_to_be_tried_once(fleet: Owner, lab: Lab) -> None:
+    host = Ground(fleet, lab, 2)
+    words = ("--runtime", "shell", "--node", host.name, "--workspace", "none", "--attempts", "1")
+    run = fleet.dispatch(*words, "exec sleep 301")
+    fleet.running(run)
+    until(lambda: host.running("sleep", "301"), "the agent runs")
+    host.kill_shim(run)
+    ended = fleet.ended(run, 60)
+    assert (ended["outcome"], ended["attempt"], len(ended["attempts"])) == ("infra", 1, 1), ended
+    assert not host.running("sleep", "301"), "what the dead shim left was swept"

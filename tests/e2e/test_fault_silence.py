@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -47,6 +48,26 @@ def test_lost_is_offered_not_rerun_and_a_late_receipt_replaces_it(owner: Owner, 
     )
     assert owner.run("runs", "logs", run).ok().out == "late\n"
     assert owner.ask("receipt", "verify", run)["verdict"] == "PASS"
+
+
+def test_who_waits_for_a_lost_run_is_told_by_the_status_16(owner: Owner, healed: Lab) -> None:
+    """That it still runs is said only when its machine has said so since; a stop is not confirmed."""
+    words = ("--runtime", "shell", "--node", "node1", "--workspace", "none")
+    known = {r["run"] for r in owner.ask("runs", "1000")["runs"]}
+    asked = owner.begin("dispatch", "--json", *words, held("sixteen"))
+    until(lambda: [r for r in owner.ask("runs", "1000")["runs"] if r["run"] not in known], "it is queued")
+    (run,) = [r["run"] for r in owner.ask("runs", "1000")["runs"] if r["run"] not in known]
+    owner.running(run)
+    healed.drop([1])
+    out, err = asked.communicate(timeout=90)
+    assert asked.returncode == 16, (asked.returncode, out, err)
+    assert json.loads(out)["outcome"] == "lost", out
+    assert owner.show(run)["notes"] == [], "nobody has heard of it since"
+    stopped = owner.run("runs", "stop", run).ok().out
+    assert "stop asked, not confirmed by node1" in stopped, stopped
+    healed.heal([1])
+    until(lambda: owner.show(run)["outcome"] == "interrupted", "confirmed", 60, lambda: owner.show(run))
+    assert owner.show(run)["notes"] == []
 
 
 def test_an_old_fence_that_is_delivered_late_is_evidence_and_cost(owner: Owner, healed: Lab) -> None:

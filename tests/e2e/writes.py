@@ -11,7 +11,8 @@ from enum import IntEnum
 from typing import Any
 
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.keys import job_id
+from node_agent.wire.keys import down_stream, job_id
+from node_agent.wire.signing import parse_envelope
 from tests.e2e.ground import coordinator_pid, redis_open, stopped_when
 from tests.e2e.owner import Owner
 
@@ -19,14 +20,17 @@ HELD_MS = 60_000
 
 
 class Written(IntEnum):
-    """The writes around the enqueue, in their order."""
+    """The writes around the enqueue and at settlement, in their order."""
 
     NOTHING = 0
     ADMITTED = 1
     SIGNED = 2
     PUSHED = 3
     ACCEPTED = 4
-    ENDED = 5
+    ARCHIVED = 5
+    """The countersigned receipt is a file, of which the ledger knows nothing yet."""
+    ENDED = 6
+    ANSWERED = 7
 
 
 def kill_desk_at(owner: Owner, wanted: Written, known: set[str], timeout_s: float = 30) -> Written:
@@ -65,14 +69,23 @@ def written(owner: Owner, client: Any, known: set[str]) -> Written:
         if not runs:
             return Written.NOTHING
         (run, outcome), *_ = runs
-        if outcome is not None:
-            return Written.ENDED
         what = "select tag, attempt, fence, state from fences where run = ? order by fence desc"
         fence = db.execute(what, (run,)).fetchone()
     if fence is None:
         return Written.ADMITTED
     tag, attempt, number, state = fence
+    if outcome is not None:
+        return Written.ANSWERED if _answered(client, tag, run) else Written.ENDED
+    if (owner.fleet_home / "receipts" / run / f"{attempt}.{number}.json").exists():
+        return Written.ARCHIVED
     if state != "offered":
         return Written.ACCEPTED
     job = job_id(tag, AttemptId(run=run, attempt=attempt, fence=number))
     return Written.PUSHED if client.exists(f"rq:job:{job}") else Written.SIGNED
+
+
+def _answered(client: Any, tag: str, run: str) -> bool:
+    """Whether the acknowledgement is on its way to the node."""
+    sent = client.xrevrange(down_stream(tag), count=20)
+    bodies = (parse_envelope(fields[b"e"]).body() for _, fields in sent)
+    return any(run.encode() in body and b"acknowledge" in body for body in bodies)

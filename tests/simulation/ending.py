@@ -38,6 +38,8 @@ def at_the_end(world: World) -> None:
         every_fence_is_closed(tx)
         no_hold_is_left(tx)
         what_was_spent_is_booked(tx)
+        no_unknown_cost_narrows_a_scope_for_ever(tx, world)
+        nobody_ends_by_a_wait(tx, world)
         only_what_never_came_is_rejected(tx, world)
         every_word_was_heard(tx, world)
         for machine in world.machines:
@@ -84,6 +86,33 @@ def no_hold_is_left(tx: Transaction) -> None:
     known = {(s.run, s.attempt) for s in tx.find(StoredReceipt) if _known_cost(s) is not None}
     for key, cents in held.items():
         must(cents == 0 or (key in unknown and key[:2] not in known), f"{key} still holds {cents} cents")
+
+
+def no_unknown_cost_narrows_a_scope_for_ever(tx: Transaction, world: World) -> None:
+    """What is held for an unknown cost of another day is held in that day alone."""
+    assert world.desk.plane is not None
+    core = world.desk.plane.core
+    today = books.day_scope(world.clock.wall_ms(), core.tz)
+    held: Counter[tuple[str, int, str]] = Counter()
+    days: dict[tuple[str, int, str], str] = {}
+    for entry in tx.find(Entry):
+        key = (entry.run, entry.attempt, entry.scope)
+        held[key] += {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}.get(entry.kind, 0) * int(entry.usd * 100)
+        if entry.kind is EntryKind.UNKNOWN:
+            days[key] = books.day_scope(entry.at_ms, core.tz)
+    for key, cents in held.items():
+        lasting = not key[2].startswith("day:") and days.get(key, today) < today
+        must(
+            not (lasting and cents),
+            f"{key} still holds {cents} cents, unknown since {days.get(key)}, it is {today}",
+        )
+
+
+def nobody_ends_by_a_wait(tx: Transaction, world: World) -> None:
+    """Where machines are only full, or their owners stricter for a while, no run is given up for it."""
+    for attempt in tx.find(Attempt) if world.kind.name == "owners" else ():
+        refused = attempt.failure is FailureKind.NODE_INTERNAL and "refused the order" in attempt.reason
+        must(not refused, f"{attempt.run} was given up: {attempt.reason}")
 
 
 def what_was_spent_is_booked(tx: Transaction) -> None:

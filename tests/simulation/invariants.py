@@ -45,7 +45,7 @@ class Invariants:
 
     def __init__(self, world: World) -> None:
         self.world, self.desk, self.truth = world, world.desk, world.truth
-        self.ceiling = world.desk.rules.ceiling_usd
+        self.ceilings: dict[str, Decimal] = {}
         self._accepted: dict[str, str] = {}
         self.begin_anew()
 
@@ -64,7 +64,7 @@ class Invariants:
             self.each_wait_has_a_reason(runs)
             self.an_outcome_is_left_by_lost_only(runs)
             self.an_older_fence_never_replaces_a_newer_result(tx, runs)
-            self.ceiling = self._ceiling(tx)
+            self.ceilings = {s.name: Decimal(str(s.value)) for s in tx.find(Setting) if "ceiling" in s.name}
             self.books_balance(tx.find(Entry), tx.find(Balance))
             receipts = tx.find(StoredReceipt)
             self.accepted_means_true_and_there(tx, receipts)
@@ -174,18 +174,21 @@ class Invariants:
 
     # -- money ----------------------------------------------------------------------------------
 
-    def _ceiling(self, tx: Transaction) -> Decimal:
-        wished = tx.get(Setting, "ceiling:day")
-        return self.desk.rules.ceiling_usd if wished is None else Decimal(str(wished.value))
+    def _ceiling_of(self, scope: str) -> Decimal | None:
+        """As people have set it: for this scope, else for all of its kind; days have one by themselves."""
+        kind = scope.partition(":")[0]
+        usual = self.desk.rules.ceiling_usd if kind == "day" else None
+        return self.ceilings.get(f"ceiling:{scope}", self.ceilings.get(f"ceiling:{kind}", usual))
 
     def books_balance(self, entries: list[Entry], balances: list[Balance]) -> None:
         """Sum of entries = balance; no hold was ever granted over the ceiling; nothing negative is held."""
         for entry in entries[self._entries :]:
             now = books.apply(self._running.get(entry.scope, Balance(entry.scope)), entry)
             self._running[entry.scope] = now
-            if entry.kind is EntryKind.HOLD and entry.scope.startswith("day:") and entry.usd:
-                over = now.spent_usd + now.held_usd > self.ceiling
-                must(not over, f"{entry.run}: a hold over the ceiling {self.ceiling}: {now}")
+            ceiling = self._ceiling_of(entry.scope)
+            if entry.kind is EntryKind.HOLD and entry.usd and ceiling is not None:
+                over = now.spent_usd + now.held_usd > ceiling
+                must(not over, f"{entry.run}: a hold over the ceiling {ceiling}: {now}")
         self._entries = len(entries)
         for balance in balances:
             must(balance == self._running[balance.scope], f"books: {balance} {self._running}")

@@ -150,6 +150,14 @@ KINDS: dict[str, Kind] = {
             durations=(500, 3_000, 20_000, 90_000, ENDLESS),
         ),
         Kind(
+            "owners",
+            "owners allow more and less; disks are full for a while: nobody's run ends by that",
+            {"owner": 6, "disk_full": 4, "mend": 5, "cut": 1, "stop": 1, "crash_coordinator": 1},
+            nodes=(2, 2, 3),
+            paces=(1_000, 3_000, 5_000),
+            steps=60,
+        ),
+        Kind(
             "depot",
             "delivered bytes are gone before settlement, for a while or for good",
             {"lose_bytes": 8, "swallow": 2, "cut": 2, "mend": 3, "crash_node": 2, "crash_coordinator": 2},

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.agent import NodeAgent
+from node_agent.ceiling import Ceiling
 from node_agent.claims import Self
 from node_agent.doors import NoGateways
 from node_agent.fleettime import FleetClock
@@ -53,6 +54,7 @@ class Machine:
         self.scripts: dict[str, Script] = {}
         self.ids, self.wire, self.disks = CountingIds(), Tripwire(), 0
         self.agent: NodeAgent | None = None
+        self.top, self.facts = Ceiling(), MemoryFacts(MemoryHost(self.clock, lambda who: Script()))
         self.frozen = self.gone = False
         """`gone`: taken out of the fleet, or never to come back."""
         self.link = MemoryDepot(commits=arrived.commits, blobs=arrived.blobs)
@@ -82,6 +84,8 @@ class Machine:
         """A new node agent on the same disk."""
         me, fleet = self._open_journal()
         runner = MemoryRunner(self.host)
+        self.facts = MemoryFacts(self.host)
+        self.facts.top = self.top
 
         def behind(port: object, name: str) -> Any:
             return Tripping(port, self.wire, name)
@@ -97,7 +101,7 @@ class Machine:
             runtimes=MemoryRuntimes(),
             gateways=NoGateways(),
             uplink=behind(self.redis.uplink(self.tag, SHAPES), "uplink"),
-            facts=MemoryFacts(self.host),
+            facts=self.facts,
             fleet=fleet,
             clock=self.clock,
             ids=self.ids,
@@ -108,6 +112,10 @@ class Machine:
             self.agent = NodeAgent(world)
         except Crash:
             self.agent, self.wire.at = None, None
+
+    def allow(self, top: Ceiling) -> None:
+        """What its owner allows from now on."""
+        self.top = self.facts.top = top
 
     def tick(self) -> None:
         if self.agent is None or self.frozen or self.gone:

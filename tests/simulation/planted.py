@@ -13,9 +13,10 @@ from node_agent.plans import setup_plan
 from node_agent.procedure import delivering, starting
 from node_agent.records import NodeState
 from node_agent.wire import signing
+from node_agent.wire.failure import REBINDABLE
 from node_agent.wire.marks import Mark
 from pancode.adapters.memory_epochs import MemoryEpochs
-from pancode.control import bind, heard, inventory, journals, moved, pulse, settle
+from pancode.control import bind, heard, inventory, journals, moved, plane, pulse, settle
 from pancode.control.core import Core
 from pancode.domain import books, fleet, lifecycle, placement, settlement
 from pancode.domain.fleet import Watch
@@ -141,12 +142,22 @@ def _set_up_all_the_same(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(starting, "_set_up", forgetful)
 
 
+def _forget_elsewhere(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lifecycle, "_REBIND", REBINDABLE)
+    patch.setattr(placement, "_beyond", lambda run, view: "")
+
+
 BUGS = (
     Bug("the binder does not count slots", "calm", _to(bind, "_free", lambda view, taken: 5)),
     Bug(
         "an offer is freed before its start-by", "races", _to(journals, "start_by_of", lambda fence: _Past())
     ),
     Bug("a hold always fits", "money", _to(books, "fits", lambda *_: True)),
+    Bug(
+        "a node's own ceiling is not asked", "money", _to(bind, "_affordable", lambda core, tx, due: due), 60
+    ),
+    Bug("holds of yesterday stay", "clocks", _to(plane, "lapse", _nothing), 60),
+    Bug("what an owner allows ends runs", "owners", _forget_elsewhere, 40),
     Bug("a lost writer is run again unasked", "slow", _to(pulse, "retry_after_lost", lambda run: True)),
     Bug(
         "sleep of the coordinator counts as silence",

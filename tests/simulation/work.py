@@ -6,10 +6,11 @@ from dataclasses import MISSING, fields, replace
 from decimal import Decimal
 from typing import Any
 
+from node_agent.ceiling import Ceiling
 from node_agent.memory import Script
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety
-from pancode.domain.records import Fence, FenceState, Node, Run, RunState
+from pancode.domain.records import Fence, FenceState, Node, Run, RunState, Setting
 from tests.simulation.kinds import ENDLESS
 from tests.simulation.machines import Machine
 from tests.simulation.world import World
@@ -160,8 +161,23 @@ def resize(w: World) -> None:
 
 def ceiling(w: World) -> None:
     usd = Decimal(w.random.choice(("2", "4", "6")))
-    w.say(f"ceiling {usd}")
-    w.desk.ask(lambda p: p.set_ceiling("day", usd, "sim"))
+    scope = w.random.choice(("day", "day", "agent:builder", "node", f"node:{w.machine().name}"))
+    w.say(f"ceiling of {scope} {usd}")
+    w.desk.ask(lambda p: p.set_ceiling(scope, usd, "sim"))
+
+
+def owner(w: World) -> None:
+    """The owner of a machine writes another `ceiling.json`, or takes it away."""
+    machine = w.machine()
+    limits: tuple[Ceiling, ...] = (
+        Ceiling(),
+        Ceiling(runtimes=("shell",)),
+        Ceiling(safety=Safety.SUGGEST),
+        Ceiling(repositories=()),
+    )
+    allowed = w.random.choice(limits)
+    w.say(f"{machine.name} allows {allowed!r}")
+    machine.allow(allowed)
 
 
 # -- nodes leave ---------------------------------------------------------------------------------
@@ -207,10 +223,11 @@ def wind_up(w: World) -> None:
     plane = w.desk.plane
     assert plane is not None
     for machine in w.machines:
+        machine.allow(Ceiling())
         if not machine.gone:
             w.desk.ask(lambda p, name=machine.name: p.drain(name, None, "sim"))  # type: ignore[misc]
     plane.put_setting("paused", None, "sim")
-    plane.set_ceiling("day", Decimal(1_000), "sim")
+    _be_generous(w)
     with w.desk.seen() as tx:
         may_run = [r for r in tx.find(Run) if r.state is not RunState.ENDED or r.outcome is Outcome.LOST]
     for machine in w.machines:
@@ -221,6 +238,14 @@ def wind_up(w: World) -> None:
         done_with = run.id in w.truth.stops or run.id in w.truth.given_up
         if endless and not done_with:
             stop_run(w, run.id)
+
+
+def _be_generous(w: World) -> None:
+    with w.desk.seen() as tx:
+        names = [s.name for s in tx.find(Setting) if s.name.startswith("ceiling:")]
+    for name in sorted({"ceiling:day", *names}):
+        scope = name.removeprefix("ceiling:")
+        w.desk.ask(lambda p, scope=scope: p.set_ceiling(scope, Decimal(1_000), "sim"))  # type: ignore[misc]
 
 
 def stop_homeless(w: World) -> None:

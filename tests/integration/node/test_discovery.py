@@ -9,7 +9,8 @@ import pytest
 
 from node_agent.discovery import Machine, search_path
 from node_agent.wire.clock import SystemClock
-from node_agent.wire.node import Flag
+from node_agent.wire.node import Allowed, Flag
+from node_agent.wire.policy import Safety
 
 
 def machine(home: Path, path: str = "/usr/bin:/bin", reserve: int = 0) -> Machine:
@@ -37,6 +38,23 @@ def test_too_little_disk(tmp_path: Path) -> None:
     assert not small.disk_ok()
     assert any("free" in problem.what for problem in small.look().problems)
     assert not machine(tmp_path / "gone").disk_ok()
+
+
+def test_a_full_disk_shuts_the_node_and_its_heartbeat_asks_for_nothing(tmp_path: Path) -> None:
+    full = machine(tmp_path, reserve=1 << 60).look()
+    assert full.shut is not None and full.shut.fix and full.shut in full.problems
+    assert machine(tmp_path).look().shut is None
+
+
+def test_what_the_owner_allows_is_told(tmp_path: Path) -> None:
+    assert machine(tmp_path).look().allows == Allowed()
+    (tmp_path / "ceiling.json").write_text('{"safety": "suggest", "runtimes": ["shell"]}')
+    seen = machine(tmp_path).look()
+    assert seen.allows == Allowed(safety=Safety.SUGGEST, runtimes=("shell",))
+    said = next(p for p in seen.problems if "owner" in p.what)
+    assert (
+        said.what == "its owner allows at most safety suggest; runtimes shell" and "ceiling.json" in said.fix
+    )
 
 
 def test_a_ceiling_that_cannot_be_read(tmp_path: Path) -> None:

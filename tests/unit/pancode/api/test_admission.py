@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.wire.node import Allowed
 from pancode.domain.records import Entry, Run
 from tests.unit.pancode.api.world import World
+from tests.unit.pancode.control.world import facts
 
 
 @pytest.fixture
@@ -52,3 +54,30 @@ def test_a_run_that_says_to_be_deeper_is_believed(world: World) -> None:
 
 def test_a_parent_that_is_not_on_record_is_not_found(world: World) -> None:
     assert world.problem("POST", "/v1/runs", world.shell(parent="r-2345"))["exit_code"] == 4
+
+
+def test_what_no_owner_allows_is_refused_and_holds_nothing(world: World) -> None:
+    world.node.facts = facts(allows=Allowed(runtimes=("claude",)))
+    world.node.breathe()
+    told = world.problem("POST", "/v1/runs", world.shell())
+    assert (told["exit_code"], told["code"]) == (5, "refused_routing")
+    assert "n1 may not take it: runtime shell is not among those" in told["message"]
+    assert "ceiling.json" in told["fix"]
+    assert world.desk.rows(Run) == [] and world.desk.rows(Entry) == []
+
+
+def test_a_repository_that_no_owner_allows_is_refused_when_it_has_a_name(
+    world: World, tmp_path: Path
+) -> None:
+    """Its name in orders is known after the snapshot: the gates are asked again then."""
+    project = tmp_path / "repo"
+    (project / ".git").mkdir(parents=True)
+    asked = {"task": "true", "runtime": "shell", "cwd": str(project)}
+    world.node.facts = facts(allows=Allowed(repositories=("other-1",)))
+    world.node.breathe()
+    told = world.problem("POST", "/v1/runs", asked)
+    assert told["code"] == "refused_routing" and "repository" in told["message"]
+    assert world.desk.rows(Run) == []
+    world.node.facts = facts(allows=Allowed(repositories=("other-1", "demo-1234")))
+    world.node.breathe()
+    assert world.http.post("/v1/runs", asked).json()["state"] == "pending"

@@ -67,3 +67,25 @@ def test_a_late_receipt_books_tokens_and_minutes_too(desk: Desk) -> None:
     node.breathe()
     assert (day(desk).tokens, day(desk).agent_ms) == (9, 60_000)
     desk.check_books()
+
+
+def test_an_unknown_cost_holds_in_lasting_scopes_until_its_day_is_over(desk: Desk) -> None:
+    node, order = offered(desk)
+    node.start(order)
+    node.deliver(order, usage=Usage(cost_usd=None, cost_source="unknown"))
+    desk.turn()
+    today = next(b.scope for b in desk.rows(Balance) if b.scope.startswith("day:"))
+    held = {"agent:builder": Decimal("0.75"), "node:n1": Decimal("0.75"), today: Decimal("0.75")}
+    desk.turn(3_600_000)
+    assert {b.scope: b.held_usd for b in desk.rows(Balance)} == held
+    desk.turn(24 * 3_600_000)
+    left = {b.scope: (b.held_usd, b.unknown_runs) for b in desk.rows(Balance)}
+    gone = (Decimal(0), 1)
+    assert left == {"agent:builder": gone, "node:n1": gone, today: (Decimal("0.75"), 1)}
+    desk.check_books()
+    desk.restart()
+    desk.turn(1_000)
+    assert desk.plane.settle_by_hand("r-0001", Decimal("0.40"), "ana") == 1
+    spent = {b.scope: (b.spent_usd, b.held_usd, b.unknown_runs) for b in desk.rows(Balance)}
+    assert set(spent.values()) == {(Decimal("0.40"), Decimal(0), 0)}, "told late, it is booked everywhere"
+    desk.check_books()

@@ -69,7 +69,7 @@ class HonestDepot:
         self.commits: set[str] = set()
 
     def snapshot(self, project: str, run: str) -> SnapshotTaken:
-        return SnapshotTaken(project, None, "a" * 40, "sha1")
+        return SnapshotTaken("demo-1234", None, "a" * 40, "sha1")
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
         return commit in self.commits

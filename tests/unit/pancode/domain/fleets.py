@@ -19,7 +19,12 @@ SCOUT = Agent("scout", prompt="You look.", tools=READ_TOOLS)
 AGENTS = {agent.name: agent for agent in (BUILDER, SCOUT)}
 
 
-def heard(runtimes: Mapping[str, str], isolation: Isolation = Isolation.NONE, slots: int = 4) -> Heard:
+def heard(
+    runtimes: Mapping[str, str],
+    isolation: Isolation = Isolation.NONE,
+    slots: int = 4,
+    **said: Any,
+) -> Heard:
     found = tuple(RuntimeFact(name=n, state=s, fix=f"fix {n}") for n, s in runtimes.items())  # type: ignore[arg-type]
     facts = NodeFacts(
         hostname="h",
@@ -33,6 +38,7 @@ def heard(runtimes: Mapping[str, str], isolation: Isolation = Isolation.NONE, sl
         isolation=isolation,
         runtimes=found,
         wall_ms=1,
+        **said,
     )
     beat = Heartbeat(
         fleet="f-test",
@@ -52,16 +58,17 @@ def heard(runtimes: Mapping[str, str], isolation: Isolation = Isolation.NONE, sl
 
 
 def node(name: str, runtimes: Mapping[str, str] | None = None, **options: Any) -> NodeView:
-    """An online node with claude and shell. Options: fields of Node, and state, isolation, mute."""
+    """An online node with claude and shell. Options: fields of Node, state, isolation, mute, shut, allows."""
     state = options.pop("state", NodeState.ONLINE)
     isolation = options.pop("isolation", Isolation.NONE)
     mute = options.pop("mute", False)
+    said = {name: options.pop(name) for name in ("shut", "allows") if name in options}
     given = {"claude": "ok", "shell": "ok", "scripted": "ok"} if runtimes is None else runtimes
     record = Node(
         name, 1, {}, options.pop("labels", {}), options.pop("slots", 4), tag="0123456789", **options
     )
     asks = state is NodeState.ONLINE and not mute and record.paused is None and record.draining is None
-    return NodeView(record, state, 0, None if mute else heard(given, isolation), asks)
+    return NodeView(record, state, 0, None if mute else heard(given, isolation, **said), asks)
 
 
 def catalogue(*nodes: NodeView, **options: Any) -> Catalogue:

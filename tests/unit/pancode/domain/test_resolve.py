@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.node import Allowed, Problem
 from node_agent.wire.policy import Mode, Safety
 from pancode.domain.agents import AgentLimits
 from pancode.domain.fleet import NodeState
@@ -187,6 +188,47 @@ def test_every_node_is_a_candidate_with_its_reason() -> None:
     assert found[1].fix == "pancode node ls", "where labels are shown"
     assert found[3].fix == "on d: fix claude"
     assert [c.name for c in resolved(*nodes, node="b").candidates if c.fits] == ["b"]
+
+
+SHELL_ONLY = Allowed(runtimes=("shell",))
+ONE_REPO = Allowed(repositories=("shop-1",))
+
+
+@pytest.mark.parametrize(
+    ("allows", "options", "why"),
+    [
+        (Allowed(), {}, "can take it"),
+        (SHELL_ONLY, {}, "may not take it: runtime claude is not among those that this node's owner allows"),
+        (SHELL_ONLY, {"runtime": "shell"}, "can take it"),
+        (Allowed(safety=Safety.AUTO_EDIT), {"safety": Safety.AUTO_EDIT}, "can take it"),
+        (
+            Allowed(safety=Safety.AUTO_EDIT),
+            {"safety": Safety.FULL_AUTO},
+            "may not take it: safety full-auto is above this node's ceiling auto-edit",
+        ),
+        (ONE_REPO, {}, "can take it"),  # what the repository is called is known after its snapshot
+        (ONE_REPO, {"repo": "shop-1"}, "can take it"),
+        (
+            ONE_REPO,
+            {"repo": "other-1"},
+            "may not take it: repository other-1 is not among those that this node's owner allows",
+        ),
+        (Allowed(closed="its file cannot be read"), {}, "may not take it: its file cannot be read"),
+    ],
+)
+def test_what_its_owner_allows_decides_whether_a_node_fits(
+    allows: Allowed, options: dict[str, Any], why: str
+) -> None:
+    (found,) = resolved(node("a", allows=allows), **options).candidates
+    assert (found.fits, found.why) == (why == "can take it", why)
+    assert found.fits or "ceiling.json" in found.fix
+
+
+def test_a_node_that_is_shut_fits_and_takes_nothing_now() -> None:
+    shut = Problem(what="less than 512 MB free", fix="free disk there")
+    (found,) = resolved(node("a", shut=shut)).candidates
+    assert (found.fits, found.ready) == (True, False)
+    assert (found.why, found.fix) == ("takes no work: less than 512 MB free", "on a: free disk there")
 
 
 def test_the_run_that_is_queued_says_what_was_resolved() -> None:

@@ -1,0 +1,40 @@
+"""The end of a period: a hold whose cost nobody can tell does not narrow a lasting scope for ever."""
+
+from __future__ import annotations
+
+from pancode.control.core import Core
+from pancode.domain import books
+from pancode.domain.records import Balance, Entry, EntryKind, Setting
+from pancode.ports import Transaction
+
+LAPSED = "lapsed"
+"""The setting that says for which day it was done."""
+
+
+def lapse(core: Core) -> None:
+    """Once a day: unknown holds of earlier days leave the scopes that have no day.
+
+    A day's own balance ends with it. The cost stays unknown until somebody tells it, and is booked then.
+    """
+    today = books.day_scope(core.wall_ms(), core.tz)
+    if core.live.day == today:
+        return
+    with core.ports.ledger.transaction() as tx:
+        done = tx.get(Setting, LAPSED)
+        known = tx.find(Balance) if done is None or done.value != today else []
+        for balance in known:
+            if not balance.unknown_runs or books.is_day(balance.scope):
+                continue
+            _lapse_scope(core, tx, balance.scope, today)
+        if known:
+            tx.put(Setting(LAPSED, today, core.wall_ms(), "coordinator"))
+    core.live.day = today
+
+
+def _lapse_scope(core: Core, tx: Transaction, scope: str, today: str) -> None:
+    unknown = [entry for entry in tx.find(Entry, {"scope": scope}) if entry.kind is EntryKind.UNKNOWN]
+    for run, attempt in dict.fromkeys((entry.run, entry.attempt) for entry in unknown):
+        entries = tx.find(Entry, {"run": run})
+        admitted = [e.at_ms for e in entries if e.attempt == attempt and e.kind is EntryKind.HOLD]
+        if admitted and books.day_scope(min(admitted), core.tz) < today:
+            core.book(tx, books.lapse(entries, books.Account(run, attempt), scope, core.stamp()))
