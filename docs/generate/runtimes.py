@@ -19,7 +19,7 @@ TOLD = {
     "budget_limit": "Limit of money",
     "prompted": "Takes instructions",
 }
-LEFT_OUT = {"needs_model", "read_only_enforced"}
+LEFT_OUT = {"needs_model", "own", "read_only_enforced"}
 RULES = (("read-only", Safety.AUTO_EDIT, True), *((level.value, level, False) for level in Safety))
 
 
