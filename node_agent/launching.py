@@ -30,7 +30,7 @@ from node_agent.sandbox.wall import Rules, Sandbox
 from node_agent.spool import Plan, StepKind
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import Order
-from node_agent.wire.policy import ActionClass, Enforcement, Isolation, Safety
+from node_agent.wire.policy import ActionClass, Enforcement, Isolation, Safety, is_on_the_machine
 from node_agent.wire.receipt import Enforced
 
 NAME_CHARS = 200
@@ -133,12 +133,14 @@ class NodeRuntimes:
 
     def _isolation(self, order: Order, runtime: Runtime) -> Isolation:
         """Inside the sandbox where there is one. StepFailed where there is none and nothing else holds."""
-        if is_work_on_the_machine(order):
-            return Isolation.NONE
         sandbox = self._around.sandbox
+        asked = (order.mode, order.safety, order.agent.read_only)
+        if is_on_the_machine(
+            order.runtime, order.workspace.kind, order.safety, may_write(*asked), order.depth
+        ):
+            return Isolation.NONE
         if sandbox is not None and sandbox.find().tools is not None:
             return Isolation.SANDBOX
-        asked = (order.mode, order.safety, order.agent.read_only)
         how = runtime.enforcement(*asked, Isolation.NONE)
         if how in (Enforcement.TOLD_ONLY, Enforcement.IMPOSSIBLE) and not _is_accepted(order, runtime, how):
             raise StepFailed(
@@ -187,13 +189,6 @@ class NodeRuntimes:
             return own
         kept = {name: value for name, value in own.items() if name not in way.variables}
         return {**kept, **way.inside(door.base, door.token)}
-
-
-def is_work_on_the_machine(order: Order) -> bool:
-    """A person's own command that is about the node itself: a wall around it would take away its object."""
-    asked = (order.mode, order.safety, order.agent.read_only)
-    plain = order.safety is Safety.AUTO_EDIT and may_write(*asked) and order.depth == 0
-    return order.runtime == "shell" and order.workspace.kind == "none" and plain
 
 
 def network_of(order: Order, runtime: Runtime, agent: bool, door: Door | None = None) -> Network:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.sandbox.policy import INSIDE_UID, Network, System, Tools, View, prefix
-from node_agent.wire.node import Problem
+from node_agent.wire.node import NO_SANDBOX, Problem
 
 TRIAL_S = 10
 UID = 60_706
@@ -118,4 +118,4 @@ def _tried(tools: Tools, folder: Path, system: System) -> str:
 
 
 def _none(why: str, fix: str) -> Found:
-    return Found(None, Problem(what=f"no sandbox: {why}", fix=fix))
+    return Found(None, Problem(what=f"{NO_SANDBOX}{why}", fix=fix))

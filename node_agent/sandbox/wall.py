@@ -17,7 +17,7 @@ from node_agent.sandbox.policy import Network, View, prefix
 from node_agent.sandbox.programs import Programs, this_system
 from node_agent.spool import Plan
 from node_agent.wire.clock import Clock
-from node_agent.wire.node import Problem
+from node_agent.wire.node import NO_SANDBOX, Problem
 
 AGAIN_MS = 600_000
 GATE = "gate"
@@ -60,7 +60,7 @@ class Sandbox:
         """Whether there is a wall. Tried again when bubblewrap came or went, and after some minutes."""
         wish = self._wish()
         if wish.off or wish.trouble:
-            return Found(None, Problem(what=f"no sandbox: {wish.off or wish.trouble}", fix=self._mend()))
+            return Found(None, Problem(what=f"{NO_SANDBOX}{wish.off or wish.trouble}", fix=self._mend()))
         with self._lock:
             seen, now = self._surroundings(), self._clock.mono_ms()
             if self._found is None or seen != self._seen or now - self._tried_ms >= AGAIN_MS:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.wire.heartbeat import Ask, Heartbeat
-from node_agent.wire.node import NodeFacts, RuntimeFact
+from node_agent.wire.node import NodeFacts, Problem, RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.domain.agents import READ_TOOLS, TOOLS, Agent
 from pancode.domain.fleet import Heard, NodeState, NodeView
@@ -19,7 +19,12 @@ SCOUT = Agent("scout", prompt="You look.", tools=READ_TOOLS)
 AGENTS = {agent.name: agent for agent in (BUILDER, SCOUT)}
 
 
-def heard(runtimes: Mapping[str, str], isolation: Isolation = Isolation.NONE, slots: int = 4) -> Heard:
+def heard(
+    runtimes: Mapping[str, str],
+    isolation: Isolation = Isolation.NONE,
+    slots: int = 4,
+    problems: tuple[Problem, ...] = (),
+) -> Heard:
     found = tuple(RuntimeFact(name=n, state=s, fix=f"fix {n}") for n, s in runtimes.items())  # type: ignore[arg-type]
     facts = NodeFacts(
         hostname="h",
@@ -32,6 +37,7 @@ def heard(runtimes: Mapping[str, str], isolation: Isolation = Isolation.NONE, sl
         load_1m=0.0,
         isolation=isolation,
         runtimes=found,
+        problems=problems,
         wall_ms=1,
     )
     beat = Heartbeat(
@@ -52,16 +58,16 @@ def heard(runtimes: Mapping[str, str], isolation: Isolation = Isolation.NONE, sl
 
 
 def node(name: str, runtimes: Mapping[str, str] | None = None, **options: Any) -> NodeView:
-    """An online node with claude and shell. Options: fields of Node, and state, isolation, mute."""
+    """An online node with claude and shell. Options: fields of Node, and state, isolation, problems, mute."""
     state = options.pop("state", NodeState.ONLINE)
     isolation = options.pop("isolation", Isolation.NONE)
-    mute = options.pop("mute", False)
+    mute, problems = options.pop("mute", False), options.pop("problems", ())
     given = {"claude": "ok", "shell": "ok", "scripted": "ok"} if runtimes is None else runtimes
     record = Node(
         name, 1, {}, options.pop("labels", {}), options.pop("slots", 4), tag="0123456789", **options
     )
     asks = state is NodeState.ONLINE and not mute and record.paused is None and record.draining is None
-    return NodeView(record, state, 0, None if mute else heard(given, isolation), asks)
+    return NodeView(record, state, 0, None if mute else heard(given, isolation, problems=problems), asks)
 
 
 def catalogue(*nodes: NodeView, **options: Any) -> Catalogue:
