@@ -57,6 +57,12 @@ _KNOWN = (
 """(part of bubblewrap's words, why, what mends it)."""
 
 
+UNKNOWN = (
+    "bubblewrap failed",
+    "see its message; try on that machine: bwrap --ro-bind / / --unshare-user true",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """`tools`: None when there is no wall; then `problem` says why."""
@@ -87,7 +93,7 @@ def detect(path: str, folder: Path, system: System, is_root: bool) -> Found:
 def explained(said: str) -> Found:
     """What bubblewrap's own words mean."""
     last = said.strip().splitlines()[-1]
-    why, fix = next(((why, fix) for part, why, fix in _KNOWN if part in last), ("bubblewrap failed", INSTALL))
+    why, fix = next(((why, fix) for part, why, fix in _KNOWN if part in last), UNKNOWN)
     return _none(f"{why}: {last}"[:500], fix)
 
 
@@ -106,7 +112,9 @@ def _tried(tools: Tools, folder: Path, system: System) -> str:
     with tempfile.TemporaryDirectory(prefix="trial-", dir=folder) as place:
         tree, home = os.path.join(place, "tree"), os.path.join(place, "home")
         for own in (tree, home):
-            os.mkdir(own, mode=0o755)
+            os.mkdir(own)
+            if tools.uid is not None:
+                os.chown(own, tools.uid, tools.uid)
         view = View(tree, home, True, Network.NONE, str(folder), system)
         done = subprocess.run(
             [*prefix(view, tools, status=1), "true"], env={"PATH": os.defpath, "LC_ALL": "C"}, cwd="/",

@@ -104,7 +104,7 @@ class Sandbox:
             shown=(
                 *map(str, shown),
                 *self._programs.shown(*programs),
-                *self._wish().read,
+                *filter(os.path.exists, self._wish().read),
                 *own,
                 *((relay.__file__,) if rules.network is Network.MODEL else ()),
             ),
@@ -133,7 +133,7 @@ class Sandbox:
             raw = json.loads(file.read_bytes())
             read = tuple(os.path.expanduser(str(one)) for one in raw.get("read", ()))
             wish = OwnersWish(str(raw.get("off", "")), read)
-            if set(raw) - {"off", "read"} or any(os.path.normpath(one) != one for one in read):
+            if set(raw) - {"off", "read"} or not all(_is_clean(one) for one in read):
                 raise ValueError("it has `read`, a list of clean absolute paths, and `off`, a reason")
         except FileNotFoundError:
             return OwnersWish()
@@ -150,6 +150,10 @@ def _relay(view: View, port: int) -> tuple[str, ...]:
         return ()
     python = os.path.realpath(sys.executable)
     return (python, "-I", "-S", relay.__file__, str(port), f"{view.gate}/{SOCKET}", "--")
+
+
+def _is_clean(path: str) -> bool:
+    return os.path.isabs(path) and os.path.normpath(path) == path and path != "/"
 
 
 def _is_ours(word: str) -> bool:

@@ -49,7 +49,9 @@ def test_lost_is_offered_not_rerun_and_a_late_receipt_replaces_it(owner: Owner, 
     assert owner.ask("receipt", "verify", run)["verdict"] == "PASS"
 
 
-def test_an_old_fence_that_is_delivered_late_is_evidence_and_cost(owner: Owner, healed: Lab) -> None:
+def test_an_old_fence_that_is_delivered_late_is_evidence_and_cost(
+    owner: Owner, healed: Lab, no_walls: None
+) -> None:
     """Its owner said `--on-lost retry`: the second attempt wins, the first may not, but is paid for."""
     top = owner.repository("late")
     task = script("write where.txt 'x\\n'", "usage 10 10 0.02", "await /tmp/old-fence 60")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -124,3 +125,41 @@ def test_a_link_in_place_of_the_standard_input_is_not_followed(phases: Walled) -
     link.symlink_to(secret)
     done = phases.ended(phases.behind("cat", stdin=str(link)))
     assert done.exec_error is not None and (done.exec_error.what, done.exec_error.errno) == ("stdin", "ELOOP")
+
+
+def test_it_is_found_whatever_the_umask(tmp_path: Path) -> None:
+    """A node agent keeps its files to itself."""
+    before = os.umask(0o077)
+    try:
+        found = Sandbox(tmp_path / "n", "/usr/bin:/bin", SystemClock(), "/root").find()
+    finally:
+        os.umask(before)
+    assert found.tools is not None, found.problem
+
+
+def test_the_owner_may_want_none_and_a_file_that_nobody_understands_means_none(tmp_path: Path) -> None:
+    sandbox = Sandbox(tmp_path, "/usr/bin:/bin", SystemClock(), "/root")
+    assert sandbox.find().tools is not None
+    for text, word in (
+        ('{"off": "it is in my way"}', "it is in my way"),
+        ('{"of": "x"}', "cannot be used"),
+        ('{"read": ["relative"]}', "cannot be used"),
+        ('{"read": ["/x/../y"]}', "cannot be used"),
+        ("{", "cannot be used"),
+        ("[]", "cannot be used"),
+    ):
+        (tmp_path / "sandbox.json").write_text(text)
+        found = sandbox.find()
+        assert found.tools is None and found.problem is not None and word in found.problem.what, text
+    (tmp_path / "sandbox.json").unlink()
+    assert sandbox.find().tools is not None
+
+
+def test_what_the_owner_shows_is_there_to_read(phases: Walled, tmp_path: Path) -> None:
+    more = tmp_path / "toolchain"
+    more.mkdir()
+    (more / "tool").write_text("here")
+    more.chmod(0o755)
+    (tmp_path / "sandbox.json").write_text(json.dumps({"read": [str(more)]}))
+    done = phases.ended(folder := phases.behind("sh", "-c", f"cat {more}/tool; echo x > {more}/x"))
+    assert done.exit_code != 0 and (folder.parent / "out0").read_text() == "here"

@@ -28,7 +28,7 @@ from node_agent.sandbox.policy import System
             "outside of the container",
         ),
         ("bwrap: Unknown option --disable-userns", "older than 0.8", "bubblewrap"),
-        ("two lines\nbwrap: something new", "bubblewrap failed: bwrap: something new", "bubblewrap"),
+        ("two lines\nbwrap: something new", "bubblewrap failed: bwrap: something new", "see its message"),
     ],
 )
 def test_its_words_become_a_fix(said: str, why: str, fix: str) -> None:
