@@ -67,7 +67,7 @@ def _killed(fleet: Owner, lab: Lab, k: int, mark: Mark) -> tuple[str, dict[str, 
 
 @pytest.mark.parametrize("marks", ROUNDS, ids=lambda marks: "-".join(marks))
 def test_killed_at_each_mark_it_is_started_again_and_delivers_once(
-    fleet: Owner, lab: Lab, nimble: None, marks: tuple[Mark, ...]
+    fleet: Owner, lab: Lab, nimble: None, marks: tuple[Mark, ...], no_walls: None
 ) -> None:
     if not (fleet.home / "killed").exists():
         fleet.repository("killed")
