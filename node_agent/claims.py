@@ -28,7 +28,6 @@ class Self:
     name: str
     version: str
     public: PublicKey
-    isolation: Isolation = Isolation.NONE
 
     @property
     def tag(self) -> str:
@@ -66,7 +65,7 @@ def claims_of(node: Self, order: Order, entry: Entry, prompt_digest: str, now: N
         prompt_digest=prompt_digest,
         mode=order.mode,
         safety=order.safety,
-        isolation=node.isolation,
+        isolation=Isolation(data.get(Mark.PREPARED, {}).get("isolation", Isolation.NONE)),
         enforced=_enforced(data.get(Mark.PREPARED, {})),
         outcome=end.outcome,
         failure=end.failure,

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent import process
@@ -35,11 +36,19 @@ def search_path(configured: str | None, environ: Mapping[str, str]) -> str:
     return ":".join(dict.fromkeys(part for part in every if part))
 
 
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What other parts of the node agent found out: what stands around an agent here, and what is wrong."""
+
+    isolation: Isolation = Isolation.NONE
+    problems: tuple[Problem, ...] = ()
+
+
 class Machine:
     """The Facts port. Runtimes are probed at the first look, and then in the background now and then.
 
     They are also probed when one of their programs has come or gone, or what logs one in has changed.
-    `values`: the node's variables and secrets by name, as now. `troubles`: what others of us found wrong.
+    `values`: the node's variables and secrets by name, as now. `others`: what they found out.
     """
 
     def __init__(
@@ -49,10 +58,10 @@ class Machine:
         clock: Clock,
         disk_reserve: int,
         values: Callable[[], Mapping[str, str]] = dict,
-        troubles: Callable[[], tuple[Problem, ...]] = tuple,
+        others: Callable[[], Others] = lambda: Others(),
     ) -> None:
         self._home, self._path, self._clock = home, path, clock
-        self._reserve, self._values, self._troubles = disk_reserve, values, troubles
+        self._reserve, self._values, self._others = disk_reserve, values, others
         self._seen: object = None
         self._found: tuple[RuntimeFact, ...] | None = None
         self._probed = 0
@@ -62,6 +71,7 @@ class Machine:
         return process.boot_id()
 
     def look(self) -> NodeFacts:
+        others = self._others()
         return NodeFacts(
             hostname=platform.node(),
             os=f"{platform.system()} {platform.release()}",
@@ -71,9 +81,9 @@ class Machine:
             memory=_memory(),
             disk_free=self._free() or 0,
             load_1m=round(os.getloadavg()[0], 2),
-            isolation=Isolation.NONE,
+            isolation=others.isolation,
             runtimes=self._runtimes(),
-            problems=tuple(self._problems()),
+            problems=(*others.problems, *self._problems()),
             shut=self._shut(),
             allows=self.ceiling().told(),
             wall_ms=self._clock.wall_ms(),
@@ -98,7 +108,8 @@ class Machine:
         return seen.f_bavail * seen.f_frsize
 
     def _problems(self) -> list[Problem]:
-        told, shut, ceiling = list(self._troubles()), self._shut(), self.ceiling()
+        told: list[Problem] = []
+        shut, ceiling = self._shut(), self.ceiling()
         if shut is not None:
             told.append(shut)
         if ceiling.closed:

@@ -12,13 +12,26 @@ from node_agent.doors import Door
 from node_agent.ports import ProcessEnd, Spent, StepFailed, Told
 from node_agent.process import AGENT_ONLY
 from node_agent.redact import is_secret_name, redacted
-from node_agent.runtimes.base import EndedBy, ExitInfo, Parser, Place, Runtime, ToolCall, clip
+from node_agent.runtimes.base import (
+    EndedBy,
+    ExitInfo,
+    Parser,
+    Place,
+    Runtime,
+    ToolCall,
+    clip,
+    may_write,
+)
 from node_agent.runtimes.orders import enforced, findings, request_of, with_guide
 from node_agent.runtimes.registry import RUNTIMES, find
 from node_agent.runtimes.vendors import way_of
+from node_agent.sandbox.policy import Network
+from node_agent.sandbox.wall import Rules, Sandbox
+from node_agent.spool import Plan, StepKind
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import Order
-from node_agent.wire.policy import Isolation
+from node_agent.wire.policy import ActionClass, Enforcement, Isolation, Safety, is_on_the_machine
+from node_agent.wire.receipt import Enforced
 
 NAME_CHARS = 200
 """Of what a program calls its session or model."""
@@ -33,7 +46,7 @@ class Surroundings:
     values: Callable[[], Mapping[str, str]]
     version: Callable[[str], str | None] = lambda name: None
     """Of a runtime, as found on this node."""
-    isolation: Isolation = Isolation.NONE
+    sandbox: Sandbox | None = None
     owned: Callable[[], Collection[str]] = frozenset
     """Names in the owner's file of secrets: no value of theirs leaves the node."""
     why_missing: Callable[[str], str] = lambda name: ""
@@ -85,7 +98,9 @@ class NodeRuntimes:
         allowed = self._allowed(order)
         logins = self._logins(runtime, allowed, order, door)
         own = {**allowed, **logins}
-        place = Place(around.path, around.python, os.geteuid() == 0, around.isolation, own)
+        isolation = self._isolation(order, runtime)
+        is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside nobody is root
+        place = Place(around.path, around.python, is_root, isolation, own)
         request = request_of(order, str(work), str(home))
         if runtime.capabilities.prompted:
             request = replace(request, prompt=with_guide(request.prompt, guide))
@@ -95,10 +110,48 @@ class NodeRuntimes:
             env={**made.env, AGENT_ONLY: " ".join(logins)} if logins else made.env,
             stdin=made.stdin,
             files=made.files,
-            enforced=enforced(order, runtime, around.isolation),
+            enforced=(*enforced(order, runtime, isolation), *_network_held(order, runtime, isolation, door)),
             version=around.version(order.runtime),
             prompt=request.prompt,
+            inside=isolation is Isolation.SANDBOX,
+            owner=self._owner(order) if isolation is Isolation.SANDBOX else None,
         )
+
+    def enclosed(self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None) -> Plan:
+        runtime, sandbox = _must_find(order.runtime), self._around.sandbox
+        agent = any(step.kind is StepKind.AGENT for step in plan.steps)
+        writable = not agent or may_write(order.mode, order.safety, order.agent.read_only)
+        rules = Rules(writable, network_of(order, runtime, agent, door), door.port if door else 0)
+        made = sandbox.around(plan, rules, shown) if sandbox is not None else None
+        if made is None:
+            raise StepFailed(FailureKind.SANDBOX, f"the sandbox is gone: {self._no_wall()}")
+        return made
+
+    def _owner(self, order: Order) -> int | None:
+        sandbox = self._around.sandbox
+        return None if sandbox is None else sandbox.owner_of(str(order.identity))
+
+    def _isolation(self, order: Order, runtime: Runtime) -> Isolation:
+        """Inside the sandbox where there is one. StepFailed where there is none and nothing else holds."""
+        sandbox = self._around.sandbox
+        asked = (order.mode, order.safety, order.agent.read_only)
+        if is_on_the_machine(
+            order.runtime, order.workspace.kind, order.safety, may_write(*asked), order.depth
+        ):
+            return Isolation.NONE
+        if sandbox is not None and sandbox.find().tools is not None:
+            return Isolation.SANDBOX
+        how = runtime.enforcement(*asked, Isolation.NONE)
+        if how in (Enforcement.TOLD_ONLY, Enforcement.IMPOSSIBLE) and not _is_accepted(order, runtime, how):
+            raise StepFailed(
+                FailureKind.SANDBOX,
+                f"nothing holds {order.runtime} to {order.safety} here: {self._no_wall()}",
+            )
+        return Isolation.NONE
+
+    def _no_wall(self) -> str:
+        found = self._around.sandbox.find().problem if self._around.sandbox is not None else None
+        return "this node has no sandbox" if found is None else f"{found.what}; fix: {found.fix}"
 
     def reader(self, order: Order) -> OutputReader:
         return OutputReader(_must_find(order.runtime).parser(request_of(order, "/", "/")), self.hidden(order))
@@ -136,6 +189,33 @@ class NodeRuntimes:
             return own
         kept = {name: value for name, value in own.items() if name not in way.variables}
         return {**kept, **way.inside(door.base, door.token)}
+
+
+def network_of(order: Order, runtime: Runtime, agent: bool, door: Door | None = None) -> Network:
+    """What a phase reaches inside the sandbox: its model, or what the policy says of the network.
+
+    An agent program without a gateway, such as one with a vendor's login, goes to its model by itself.
+    """
+    if agent and not runtime.capabilities.own:
+        return Network.FULL if door is None else Network.MODEL
+    return Network.FULL if ActionClass.NETWORK in order.policy.allowed else Network.NONE
+
+
+def _network_held(
+    order: Order, runtime: Runtime, isolation: Isolation, door: Door | None
+) -> tuple[Enforced, ...]:
+    """What a receipt says of it: a network that is the node's own is held by nobody."""
+    if isolation is Isolation.NONE:
+        return ()
+    network = network_of(order, runtime, agent=True, door=door)
+    how = Enforcement.TOLD_ONLY if network is Network.FULL else Enforcement.SANDBOX
+    return (Enforced(rule=f"network {network}", how=how),)
+
+
+def _is_accepted(order: Order, runtime: Runtime, how: Enforcement) -> bool:
+    """Whether being told is enough: the user says so, or it is their own program below full-auto."""
+    own = runtime.capabilities.own and how is Enforcement.TOLD_ONLY
+    return order.policy.told_only or (own and order.safety is not Safety.FULL_AUTO)
 
 
 def _name(text: str | None) -> str | None:

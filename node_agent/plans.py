@@ -45,6 +45,11 @@ def work_plan(order: Order, launch: Launch, work: Path, home: Path, folder: Path
     )
 
 
+def is_walled(plan: Plan) -> bool:
+    """Whether the phase runs inside the sandbox: either every step does, or none."""
+    return any(step.walled for step in plan.steps)
+
+
 def _who_runs(order: Order) -> dict[str, str]:
     """For a program that dispatches from inside a run: whose child the new one is, and how deep."""
     return {RUN: order.identity.run, DEPTH: str(order.depth)}

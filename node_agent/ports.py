@@ -211,6 +211,12 @@ class Workspaces(Protocol):
     def trim(self, now_ms: int) -> None:
         """Let go of what was kept and not used for long, and of what crashes left. `now_ms`: wall clock."""
 
+    def repository(self, identity: AttemptId, workspace: Workspace) -> tuple[Path, ...]:
+        """What belongs to the checkout and nobody inside a sandbox may write; () without a repository."""
+
+    def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
+        """Make that user the owner of all that the agent works with. Only before anything of it ran."""
+
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
         """Take down how set-up left the files, and name that. Only while no process of the attempt lives."""
 
@@ -265,6 +271,10 @@ class Launch:
     version: str | None = None
     prompt: str = ""
     """The instructions that it is given beside its task."""
+    inside: bool = False
+    """Every phase of the attempt goes into the sandbox, by `enclosed`."""
+    owner: int | None = None
+    """The user whom the files of the attempt must belong to then; None: as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +335,12 @@ class Runtimes(Protocol):
 
     def reader(self, order: Order) -> Reader:
         """A fresh reader of its output."""
+
+    def enclosed(self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None) -> Plan:
+        """The phase inside the sandbox, with `shown` there to read, and `door` of the model gateway.
+
+        StepFailed(SANDBOX) when there is none any more.
+        """
 
 
 class Facts(Protocol):

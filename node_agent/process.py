@@ -165,6 +165,15 @@ def members(
     return [(pid, found[pid].start) for pid in sorted(ours) if pid in found and not found[pid].gone]
 
 
+def is_inside(pid: int) -> bool:
+    """Whether it lives in a process namespace below ours, as what runs behind a wall does."""
+    try:
+        lines = _read(f"/proc/{pid}/status").splitlines()
+    except OSError:
+        return False
+    return any(line.startswith(b"NSpid:") and len(line.split()) > 2 for line in lines)
+
+
 def signal_exact(proc: Proc, number: int) -> bool:
     """Send a signal to exactly this process, never to a later owner of its pid; False if not delivered."""
     pid, start = proc

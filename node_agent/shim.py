@@ -34,7 +34,7 @@ PLAN, SPAWNED, STEPS, EXIT, STOP = "plan.json", "spawned", "steps", "exit", step
 STEP_BYTES, START_BYTES = 4096, 1024  # of each step in `steps`: both of its records, and the first of them
 EXIT_BYTES = 4096  # and as much again for each step
 PLAN_FIELDS = {"id", "phase", "marker", "cwd", "env", "steps", "limits", "grace", "go_on"}
-STEP_FIELDS = {"name", "kind", "argv", "stdin", "stdout", "stderr"}
+STEP_FIELDS = {"name", "kind", "argv", "stdin", "stdout", "stderr", "walled"}
 
 
 class KernelClock:
@@ -115,6 +115,8 @@ class Phase:
         swept = self._sweep()  # also after a normal end: nothing of a step may outlive it
         out, err = one.written()
         code, number = one.result()
+        if (broken := one.wall_error()) is not None:
+            error, code = broken, None
         one.close()
         record = {
             "index": index,

@@ -141,7 +141,10 @@ class _Record:
 
 @dataclass(frozen=True, slots=True)
 class Step(_Record):
-    """One program to run. `stdin` None = /dev/null. Paths are absolute; output is appended."""
+    """One program to run. `stdin` None = /dev/null. Paths are absolute; output is appended.
+
+    `walled`: the command builds a sandbox around the program and says on descriptor 3 whether that ran.
+    """
 
     name: str
     kind: StepKind
@@ -149,6 +152,7 @@ class Step(_Record):
     stdout: str
     stderr: str
     stdin: str | None = None
+    walled: bool = False
 
     def __post_init__(self) -> None:
         _require(0 < len(self.name) <= MAX_NAME, f"a step's name has 1 to {MAX_NAME} characters")
@@ -234,7 +238,10 @@ class StepStart(_Record):
 
 @dataclass(frozen=True, slots=True)
 class ExecError(_Record):
-    """Why a step did not start. `what`: exec, cwd, stdin, stdout or stderr; `errno`: its name, as ENOENT."""
+    """Why a step did not start. `what`: exec, cwd, stdin, stdout, stderr or wall; `errno`: as ENOENT.
+
+    With `wall`, the sandbox's own failure, `path` is what it said, and the process had been started.
+    """
 
     what: str
     errno: str

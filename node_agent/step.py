@@ -25,6 +25,8 @@ POLL_MS = 100
 SWEEP_MS = 10_000  # how long SIGKILL may take before the leftovers are reported instead
 WAKE = (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM)
 STOP_FILE = "stop"
+WALL_FILE = "wall"
+STATUS_BYTES, SAID_BYTES = 4096, 2000
 _DEFAULTS = tuple(n for n in range(1, 65) if n not in (signal.SIGKILL, signal.SIGSTOP, 32, 33))
 
 
@@ -47,7 +49,7 @@ class Keeper:
         self.clock, self.marker, self.reaper = clock, marker, reaper
         self.ended: dict[int, int] = {}  # pid -> wait status
         self.cpu_ms, self.max_rss_kb = 0.0, 0
-        self._stop_file = f"{folder}/{STOP_FILE}"
+        self.folder, self._stop_file = folder, f"{folder}/{STOP_FILE}"
         self._terminated = False
         scope = process.own_scope()
         self._groups = (scope,) if scope else ()
@@ -87,8 +89,17 @@ class Keeper:
     def members(self) -> list[process.Proc]:
         return process.members(self.marker, os.getpid(), self._since, self._groups, self._birth)
 
-    def strike(self, number: int, leader: int) -> None:
-        """Signal the leader's whole group at once, then each that left it; wake those that stand still."""
+    def strike(self, number: int, leader: int, walled: bool) -> None:
+        """Signal the leader's whole group at once, then each that left it; wake those that stand still.
+
+        Behind a wall only what is inside: a signal to those who hold it up would kill the rest at once.
+        """
+        if walled:
+            for proc in self.members():
+                if process.is_inside(proc[0]):
+                    process.signal_exact(proc, number)
+                    process.signal_exact(proc, signal.SIGCONT)
+            return
         group = leader if leader not in self.ended else 0  # unreaped: its number cannot be anyone else's
         for each in (number, signal.SIGCONT) if group else ():
             try:
@@ -100,12 +111,12 @@ class Keeper:
                 process.signal_exact(proc, number)
                 process.signal_exact(proc, signal.SIGCONT)
 
-    def end(self, leader: int, grace: dict[str, int]) -> None:
+    def end(self, leader: int, grace: dict[str, int], walled: bool = False) -> None:
         """SIGINT, then SIGTERM, each with its grace, to the whole tree. SIGKILL is the sweep's."""
         for number, ms in ((signal.SIGINT, grace["int_ms"]), (signal.SIGTERM, grace["term_ms"])):
             if self.empty():
                 return
-            self.strike(number, leader)
+            self.strike(number, leader, walled)
             self._await_empty(self.clock.mono_ms() + ms)
 
     def sweep(self, thorough: bool) -> tuple[int, int]:
@@ -192,7 +203,7 @@ class Step:
                 return "none"
             why = "stop" if keeper.stop_asked() else limits.broken(clock.mono_ms(), sum(self.written()))
             if why:
-                keeper.end(self.pid, self.plan["grace"])
+                keeper.end(self.pid, self.plan["grace"], self.spec["walled"])
                 return why
             keeper.pause(POLL_MS)
 
@@ -209,21 +220,34 @@ class Step:
             return None, os.WTERMSIG(status)
         return os.WEXITSTATUS(status), None
 
+    def wall_error(self) -> dict[str, str] | None:
+        """The sandbox's own failure: it ended by itself and never said how the program did."""
+        if not self.spec["walled"] or self.result()[0] in (0, None):
+            return None
+        if b'"exit-code"' in os.pread(self._files[-1], STATUS_BYTES, 0):
+            return None
+        said = os.pread(self._files[2], SAID_BYTES, max(0, self._sizes()[1] - SAID_BYTES))
+        words = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        return {"what": "wall", "errno": "EPERM", "path": words[:200]}
+
     def close(self) -> None:
         for fd in self._files:
             os.close(fd)
         self._files = []
 
     def _sizes(self) -> list[int]:
-        return [os.fstat(fd).st_size for fd in self._files[1:]] or [0, 0]
+        return [os.fstat(fd).st_size for fd in self._files[1:3]] or [0, 0]
 
     def _open_files(self) -> list[int]:
-        append = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-        wanted = (
-            ("stdin", self.spec["stdin"] or os.devnull, os.O_RDONLY),
-            ("stdout", self.spec["stdout"], append),
-            ("stderr", self.spec["stderr"], append),
-        )
+        append, fresh = (os.O_CREAT | os.O_NOFOLLOW | how for how in (os.O_APPEND, os.O_TRUNC))
+        wanted = [
+            # What ran before in this home may have put a link there, to a file that only we can read.
+            ("stdin", self.spec["stdin"] or os.devnull, os.O_RDONLY | os.O_NOFOLLOW),
+            ("stdout", self.spec["stdout"], append | os.O_WRONLY),
+            ("stderr", self.spec["stderr"], append | os.O_RDWR),
+        ]
+        if self.spec["walled"]:
+            wanted.append(("wall", f"{self.keeper.folder}/{WALL_FILE}", fresh | os.O_RDWR))
         files: list[int] = []
         for what, path, flags in wanted:
             try:

@@ -15,6 +15,8 @@ from node_agent.wire.order import Limits
 from node_agent.wire.receipt import GateResult, Usage
 
 NOT_RUNNABLE = frozenset({126, 127})
+_EXECVP = "bwrap: execvp "
+"""How the sandbox's builder says that the program itself is what is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +122,12 @@ def _exec_fault(last: StepRecord) -> Fault:
     words = f"{last.name}: cannot start {error.path}: {error.errno}" if error else last.name
     if error is not None and error.errno in ("ENOSPC", "EDQUOT"):
         return Fault(FailureKind.DISK_FULL, words)
+    missing = error is not None and (error.what == "exec" or (error.what == "wall" and _EXECVP in error.path))
+    if error is not None and error.what == "wall" and not missing:
+        return Fault(FailureKind.SANDBOX, f"{last.name}: the sandbox could not be made: {error.path}")
     if last.kind is StepKind.SETUP:
         return Fault(FailureKind.SETUP_FAILED, words)
-    if error is not None and error.what == "exec":
+    if missing:
         return Fault(FailureKind.RUNTIME_MISSING, words)
     return Fault(FailureKind.NODE_INTERNAL, words)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from node_agent import scopes, shim
 from node_agent.agent import NodeAgent
 from node_agent.bus import RedisUplink
 from node_agent.claims import Self
-from node_agent.discovery import Machine, search_path
+from node_agent.discovery import Machine, Others, search_path
 from node_agent.doors import Gateways, NoGateways
 from node_agent.fleettime import FleetClock
 from node_agent.follow import Follower
@@ -24,6 +24,7 @@ from node_agent.procedure.desk import order_in
 from node_agent.publish import Speaker
 from node_agent.redacting import RedactingDepot
 from node_agent.runner import Runner
+from node_agent.sandbox.wall import Sandbox
 from node_agent.settings import Home, LinkFile, Settings, SettingsError, current_link
 from node_agent.shelf import FileShelf
 from node_agent.tempo import Tempo
@@ -33,6 +34,7 @@ from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Problem
+from node_agent.wire.policy import Isolation
 from node_agent.wire.signing import SigningKey
 from node_agent.workspace.depot_client import DepotClient
 from node_agent.workspace.depot_stream import Address, Door
@@ -81,16 +83,17 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
     path = search_path(settings.path, os.environ)
     groups = scopes.here(settings.fleet, os.environ, clock)
     runner = Runner(sys.executable, Path(shim.__file__), clock, settings.warm, groups)
+    sandbox = Sandbox(home.root, path, clock, os.path.expanduser("~"))
     machine = Machine(
         home.root,
         path,
         clock,
         settings.disk_reserve,
         vault.values,
-        lambda: (*_scope_trouble(groups), *vault.problems()),
+        lambda: _others(groups, sandbox, vault),
     )
     depot = DepotClient(Door(lambda: _depot_end(home), _Sign(node, key)))
-    runtimes = NodeRuntimes(_around(path, vault, machine, settings.name))
+    runtimes = NodeRuntimes(replace(_around(path, vault, machine, settings.name), sandbox=sandbox))
     journal = Journal(FileShelf(home.journal), Speaker(node, key, clock, fleet), clock)
     shown = RedactingDepot(depot, lambda identity: runtimes.hidden(order_in(journal.order(identity))))
     world = World(
@@ -154,9 +157,11 @@ class _Sign:
         return hello.signed(self.key).model_dump_json().encode()
 
 
-def _scope_trouble(groups: scopes.Scopes | None) -> tuple[Problem, ...]:
-    trouble = groups.trouble if groups else ""
-    return (Problem(what=trouble, fix=scopes.FIX),) if trouble else ()
+def _others(groups: scopes.Scopes | None, sandbox: Sandbox, vault: Vault) -> Others:
+    trouble, found = groups.trouble if groups else "", sandbox.find()
+    scope = (Problem(what=trouble, fix=scopes.FIX),) if trouble else ()
+    wall = (found.problem,) if found.problem is not None else ()
+    return Others(Isolation.SANDBOX if found.tools else Isolation.NONE, (*scope, *wall, *vault.problems()))
 
 
 def _around(path: str, vault: Vault, machine: Machine, node: str) -> Surroundings:

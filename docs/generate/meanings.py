@@ -39,6 +39,7 @@ FAILED: Mapping[FailureKind, str] = {
     FailureKind.NODE_REBOOTED: "the node was restarted while it ran",
     FailureKind.RECEIPT_REJECTED: "the receipt was rightly signed, and false",
     FailureKind.NODE_INTERNAL: "a fault of PanCode's own on the node",
+    FailureKind.SANDBOX: "the node's sandbox could not be made, or nothing there would hold the run",
 }
 REFUSED: Mapping[OrderRefusal, str] = {
     OrderRefusal.BAD_ENVELOPE: "the signature or a field does not hold; counted, nobody is answered",

@@ -19,7 +19,7 @@ TOLD = {
     "budget_limit": "Limit of money",
     "prompted": "Takes instructions",
 }
-LEFT_OUT = {"needs_model", "read_only_enforced"}
+LEFT_OUT = {"needs_model", "own", "read_only_enforced"}
 RULES = (("read-only", Safety.AUTO_EDIT, True), *((level.value, level, False) for level in Safety))
 
 
@@ -49,8 +49,10 @@ def runtimes_page() -> str:
         table(("Runtime", *(TOLD[name] for name in shown)), can),
         "## Who holds a rule",
         words(
-            "On a node without a sandbox. `told only` means that nothing but the agent's good will holds the "
-            "rule: such a dispatch is refused, unless you say `--told-only`."
+            "A node's sandbox holds every rule, for every runtime. On a node without one it is as below; "
+            "`pancode safety matrix` prints both. `told only` means that nothing but the agent's good will "
+            "holds the rule, `impossible` that not even that does: such a dispatch is refused, unless you "
+            "say `--allow-told-only`."
         ),
         table(("Runtime", *(name for name, _, _ in RULES)), [_held(r) for r in every]),
     )

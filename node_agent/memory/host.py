@@ -77,6 +77,8 @@ class MemoryHost:
     guide: str | None = None
     """What every repository here says to agents."""
     salvaged: list[str] = field(default_factory=list)
+    owners: dict[str, int] = field(default_factory=dict)
+    """To whom the files of an attempt were handed over."""
     full: bool = False
 
     def reboot(self) -> None:

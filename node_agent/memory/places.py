@@ -58,6 +58,12 @@ class MemoryWorkspaces:
         self._host.homes.setdefault(str(identity), {}).update(files)
         return Path("/homes") / str(identity)
 
+    def repository(self, identity: AttemptId, workspace: Workspace) -> tuple[Path, ...]:
+        return () if workspace.kind == "none" else (Path("/work") / str(identity) / "git",)
+
+    def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
+        self._host.owners[str(identity)] = owner
+
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
         said = self._host.guide
         return None if said is None or workspace.kind == "none" else Guide(said)

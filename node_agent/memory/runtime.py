@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from node_agent.ports import (
     Launch,
     ProcessEnd,
     Spent,
+    StepFailed,
     Told,
 )
+from node_agent.spool import Plan
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.node import NodeFacts, Problem, RuntimeFact
 from node_agent.wire.order import Order
@@ -65,13 +68,21 @@ class LineReader:
 
 
 class MemoryRuntimes:
-    """The Runtimes port with one runtime that prints what a LineReader reads."""
+    """The Runtimes port with one runtime that prints what a LineReader reads. `wall`: it has a sandbox."""
+
+    wall = False
 
     def launch(
         self, order: Order, work: Path, home: Path, guide: str = "", door: Door | None = None
     ) -> Launch:
         argv, env = ("double", order.task or "-"), {"HOME": str(home)}
-        return Launch(argv, env, stdin=order.task.encode(), prompt=order.agent.prompt + guide)
+        owner, given = 60_706 if self.wall else None, order.agent.prompt + guide
+        return Launch(argv, env, stdin=order.task.encode(), prompt=given, inside=self.wall, owner=owner)
+
+    def enclosed(self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None) -> Plan:
+        if not self.wall:
+            raise StepFailed(FailureKind.SANDBOX, "there is no sandbox")
+        return replace(plan, steps=tuple(replace(one, walled=True) for one in plan.steps))
 
     def reader(self, order: Order) -> LineReader:
         return LineReader()

@@ -106,9 +106,11 @@ def _start_gates(case: Case) -> Turn:
     if left == 0:
         return case.mark(Mark.GATED, Fault(FailureKind.WALL_LIMIT, "no time was left for the gates"))
     plan = case.desk.runner.planned(case.gates)
-    plan = plan or gates_plan(case.order, work, case.folder, case.desk.tempo, left)
     try:
+        plan = plan or case.enclosed(gates_plan(case.order, work, case.folder, case.desk.tempo, left), work)
         case.desk.runner.start(case.gates, plan)
+    except StepFailed as failed:
+        return case.mark(Mark.GATED, Fault(failed.kind, str(failed)))
     except RunnerError as failed:
         case.desk.runner.stop(case.gates, "the start failed")
         return case.mark(Mark.GATED, runner_fault(failed))

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.claims import Self
-from node_agent.doors import Gateways
-from node_agent.plans import GATES, SETUP, WORK, time_left
+from node_agent.doors import Door, Gateways
+from node_agent.plans import GATES, SETUP, WORK, is_walled, time_left
 from node_agent.ports import DepotLink, Journal, Runner, Runtimes, Stamp, Workspaces
 from node_agent.records import Data, Entry, Note, StopKind, StopNote
-from node_agent.spool import Ended, ExitRecord
+from node_agent.spool import Ended, ExitRecord, Plan
 from node_agent.tempo import Tempo
 from node_agent.uplink import Uplink
 from node_agent.verdict import Fault, fault_from_json, fault_to_json
@@ -177,6 +177,15 @@ class Case:
     def is_gated(self, fault: Fault | None) -> bool:
         """Whether gates are to judge it: only what looks like success, and when the order has any."""
         return fault is None and bool(self.order.gates)
+
+    def put_inside(self, plan: Plan, door: Door | None = None) -> Plan:
+        """The phase inside the sandbox; `door`: of the model gateway. StepFailed when it is gone."""
+        shown = self.desk.workspaces.repository(self.identity, self.order.workspace)
+        return self.desk.runtimes.enclosed(self.order, plan, shown, door)
+
+    def enclosed(self, plan: Plan, work: Plan) -> Plan:
+        """Another phase of an attempt is inside exactly when its work is. StepFailed as above."""
+        return self.put_inside(plan) if is_walled(work) else plan
 
     def prompt_digest(self) -> str:
         """Of all instructions that the agent was given; of the order's, when it was given none."""

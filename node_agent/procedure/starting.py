@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from node_agent.doors import Door
-from node_agent.plans import SETUP_LOG, STDIN, setup_plan, work_plan
+from node_agent.plans import SETUP_LOG, STDIN, is_walled, setup_plan, work_plan
 from node_agent.ports import Guide, Launch, LinkDown, PutBack, StepFailed
 from node_agent.procedure.desk import Case, Progressed, Turn, Wait, digest_of
 from node_agent.records import Note
@@ -25,6 +25,7 @@ def prepare(case: Case) -> Turn:
         plan, launch, findings, door = _lay_out(case)
         case.desk.runner.prepare(case.work, plan)
         ready, baseline = _set_up(case, plan)
+        _hand_over(case, launch)
     except LinkDown:
         return unstarted(case, after_wait=True) or Wait(
             "the depot cannot be reached", case.desk.tempo.retry_ms
@@ -36,6 +37,7 @@ def prepare(case: Case) -> Turn:
     enforced = [[one.rule, one.how.value] for one in launch.enforced]
     data: dict[str, Any] = {
         "enforced": enforced,
+        "isolation": "sandbox" if launch.inside else "none",
         "version": launch.version,
         "prompt": digest_of(launch.prompt),
         "gateway": door is not None,
@@ -54,7 +56,7 @@ def _set_up(case: Case, work: Plan) -> tuple[PutBack, str | None]:
     if ready.restored:
         return ready, desk.workspaces.baseline(case.identity, order.workspace)
     if order.setup:
-        desk.runner.prepare(case.setup, setup_plan(order, work, case.folder))
+        desk.runner.prepare(case.setup, case.enclosed(setup_plan(order, work, case.folder), work))
     return ready, None
 
 
@@ -123,8 +125,18 @@ def _lay_out(case: Case) -> tuple[Plan, Launch, tuple[str, ...], Door | None]:
     stdin = {STDIN: launch.stdin} if launch.stdin else {}
     desk.workspaces.home(case.identity, {**launch.files, **stdin})
     planned = desk.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
-    plan = planned or work_plan(order, launch, work, home, case.folder, desk.tempo)
-    return plan, launch, guide.findings, door
+    fresh = planned or work_plan(order, launch, work, home, case.folder, desk.tempo)
+    if planned is not None and is_walled(planned) is not launch.inside:
+        raise StepFailed(FailureKind.SANDBOX, "the node's sandbox came or went between two tries")
+    if planned is None and launch.inside:
+        fresh = case.put_inside(fresh, door)
+    return fresh, launch, guide.findings, door
+
+
+def _hand_over(case: Case, launch: Launch) -> None:
+    """When all lies there that we write: from now on the files are whose the agent will be."""
+    if launch.inside and launch.owner is not None:
+        case.desk.workspaces.hand_over(case.identity, case.order.workspace, launch.owner)
 
 
 def _not_spawned(case: Case, failed: RunnerError) -> Turn:

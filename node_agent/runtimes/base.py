@@ -203,6 +203,8 @@ class Capabilities:
     turn_limit: bool = False
     budget_limit: bool = False
     needs_model: bool = False
+    own: bool = False
+    """Runs the user's own words as a program: no model that anybody has to reach."""
     prompted: bool = False
     """Takes instructions beside its task, and so what the repository says to agents."""
 

@@ -54,6 +54,7 @@ class FailureKind(StrEnum):
     NODE_REBOOTED = "node_rebooted"
     RECEIPT_REJECTED = "receipt_rejected"
     NODE_INTERNAL = "node_internal"
+    SANDBOX = "sandbox"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.NODE_REBOOTED: _rule(Outcome.INFRA, "r"),
     FailureKind.RECEIPT_REJECTED: _rule(Outcome.INFRA, "n"),
     FailureKind.NODE_INTERNAL: _rule(Outcome.INFRA, "rn"),
+    FailureKind.SANDBOX: _rule(Outcome.INFRA, "rn"),
 }
 """The failure table: the only place that says which failure may be tried again and whom it counts against."""
 

@@ -22,6 +22,10 @@ class Flag(StrEnum):
     BUDGET = "budget"
 
 
+NO_SANDBOX = "no sandbox: "
+"""How a problem begins that says why a node has no sandbox."""
+
+
 class RuntimeFact(WireModel):
     """A runtime as found on the node. `can`: its flags, where it was found."""
 

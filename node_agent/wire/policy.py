@@ -76,6 +76,15 @@ MODE_WRITES: frozenset[Mode] = frozenset({Mode.BUILD})
 """Modes in which an agent that changes files may be dispatched."""
 
 
+def is_on_the_machine(runtime: str, workspace: str, safety: Safety, writes: bool, depth: int) -> bool:
+    """Whether a run is a person's own command that is about the node itself: no wall, which would hide it.
+
+    `writes`: what it may, by mode, level and agent. `depth`: of a person's own it is 0.
+    """
+    own = runtime == "shell" and workspace == "none" and depth == 0
+    return own and writes and safety is Safety.AUTO_EDIT
+
+
 class Policy(WireModel):
     """What this run may do, after mode, level and agent were folded into one."""
 

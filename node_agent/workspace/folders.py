@@ -152,6 +152,25 @@ def write_below(folder: Path, name: str, data: bytes) -> None:
     os.replace(fresh, target)
 
 
+def give(path: Path, owner: int) -> None:
+    """Make `owner` the owner of a folder, if it is there, with all in it; follows no link."""
+    if not real_folder(path):
+        return
+    os.chown(path, owner, owner, follow_symlinks=False)
+    for _, folders, files, at in os.fwalk(path):
+        for name in (*folders, *files):
+            os.chown(name, owner, owner, dir_fd=at, follow_symlinks=False)
+
+
+def open_to_readers(path: Path) -> None:
+    """Let everybody read a folder of ours who can get there: those above it stay closed."""
+    _add_mode(str(path), 0o055)
+    for root, folders, files in os.walk(path):
+        for names, bits in ((folders, 0o055), (files, 0o044)):
+            for name in names:
+                _add_mode(os.path.join(root, name), bits)
+
+
 def make_readable(tree: Path) -> None:
     """Give the owner back the right to read what an agent closed; changes no executable bit of a file."""
     for root, folders, files in os.walk(tree):

@@ -15,7 +15,15 @@ from node_agent.workspace.baseline import NO_WORKSPACE, Baseline, kept, taken_do
 from node_agent.workspace.cache import Cache
 from node_agent.workspace.checkout import Checkouts
 from node_agent.workspace.errors import WorkspaceFailure, translated
-from node_agent.workspace.folders import Home, Places, erase, must_be_folder, write_below
+from node_agent.workspace.folders import (
+    Home,
+    Places,
+    erase,
+    give,
+    must_be_folder,
+    open_to_readers,
+    write_below,
+)
 from node_agent.workspace.gitrun import Git
 from node_agent.workspace.guide import read_guide
 from node_agent.workspace.history import adopt
@@ -74,8 +82,24 @@ class Workspaces:
         return self._home.places(identity).tree
 
     def git_dir(self, identity: AttemptId) -> Path:
-        """The agent's own repository, outside its tree (for a sandbox to bind read-only)."""
+        """The agent's own repository, outside its tree."""
         return self._home.places(identity).git
+
+    def repository(self, identity: AttemptId, workspace: Workspace) -> tuple[Path, ...]:
+        """For a sandbox to show read-only: the repository, the file that leads to it, what it borrows."""
+        if workspace.kind == "none":
+            return ()
+        places = self._home.places(identity)
+        return (places.git, places.tree / ".git", self._home.mirror(str(workspace.repo)) / "objects")
+
+    @translated("handing over of the workspace")
+    def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
+        """Make that user the owner of tree, home and repository; what is borrowed is opened to readers."""
+        places = self._home.places(identity)
+        for own in (places.tree, places.home, places.git):
+            give(own, owner)
+        if workspace.kind != "none":
+            open_to_readers(self._home.mirror(str(workspace.repo)) / "objects")
 
     @translated("putting back what set-up made")
     def put_back(self, order: Order, log: Path) -> PutBack:

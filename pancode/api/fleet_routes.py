@@ -106,7 +106,8 @@ def _names(desk: Desk) -> list[str]:
 def _doctor(desk: Desk, call: Call) -> Any:
     body: NodesBody = call.body
     _check_names(desk, body.nodes)
-    return {"checks": desk.coordinator.fleet.doctor(body.nodes, _caller(body))}
+    checks = desk.coordinator.fleet.doctor(body.nodes, _caller(body))
+    return {"checks": [*query_fleet.without_sandbox(desk.core, body.nodes), *checks]}
 
 
 def _probe(desk: Desk, call: Call) -> Any:

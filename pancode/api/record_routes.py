@@ -14,7 +14,7 @@ from pancode.control import query, query_fleet, query_money, query_queue, query_
 from pancode.domain.agents import find_agent
 from pancode.domain.names import not_found
 from pancode.domain.records import Node, RunState
-from pancode.domain.runtimes import RUNTIMES
+from pancode.domain.runtimes import RUNTIMES, matrix
 from pancode.errors import UsageError
 
 
@@ -198,7 +198,11 @@ def _safety(desk: Desk, call: Call) -> Any:
         {"name": s.value, "allows": sorted(a.value for a in ALLOWED[s]), "default": s == default}
         for s in Safety
     ]
-    return {"safety": levels}
+    held = [
+        {"runtime": runtime, "rule": rule, "with_sandbox": walled.value, "without": bare.value}
+        for runtime, rule, walled, bare in matrix()
+    ]
+    return {"safety": levels, "matrix": held}
 
 
 def _config(desk: Desk, call: Call) -> Any:

@@ -54,7 +54,14 @@ def _report(judged: Judged) -> dict[str, Any]:
 
 def _plan(resolution: Resolution) -> dict[str, Any]:
     nodes = [
-        {"node": c.name, "fits": c.fits, "ready": c.ready, "why": c.why, "fix": c.fix}
+        {
+            "node": c.name,
+            "fits": c.fits,
+            "ready": c.ready,
+            "why": c.why,
+            "fix": c.fix,
+            "isolation": c.isolation,
+        }
         for c in resolution.candidates
     ]
     return {
@@ -70,7 +77,7 @@ def _plan(resolution: Resolution) -> dict[str, Any]:
         "verify": [list(argv) for argv in resolution.gates],
         "limits": resolution.limits.plain(),
         "nodes": nodes,
-        "network": "not restricted: isolation none",
+        "network": "not restricted",
         "env": list(resolution.env),
         "secrets": list(resolution.secrets),
         "estimate_usd": f"{resolution.estimate_usd:f}",

@@ -110,5 +110,17 @@ def list_levels(face: Face) -> None:
     face.show(answer, lambda: table(("SAFETY", "", "ALLOWS"), rows))
 
 
+@safety.command("matrix", epilog=example("pancode safety matrix"))
+@json_option
+def show_matrix(face: Face) -> None:
+    """Who holds a run to its rule: the sandbox, the runtime's own flags, or nobody (told only).
+
+    The level `suggest` is read-only. `impossible`: only where there is a sandbox.
+    """
+    answer = {"matrix": _ask(face, "safety")["matrix"]}
+    rows = [(one["runtime"], one["rule"], one["with_sandbox"], one["without"]) for one in answer["matrix"]]
+    face.show(answer, lambda: table(("RUNTIME", "RULE", "WITH A SANDBOX", "WITHOUT"), rows))
+
+
 def _yes(value: bool) -> str:
     return "yes" if value else "no"

@@ -74,7 +74,13 @@ class _WithArgv(click.Command):
     help="Tries at most, whatever went wrong (default: one, and one more when it was a fault of ours).",
 )
 @click.option("--on-lost", metavar="ask|retry", help="What happens when the machine is lost.")
-@click.option("--told-only", is_flag=True, help="Accept that rules which cannot be enforced are only told.")
+@click.option(
+    "--allow-told-only",
+    "--told-only",
+    "told_only",
+    is_flag=True,
+    help="Accept that rules which cannot be enforced are only told.",
+)
 @click.option("--detach/--wait", default=False, help="Do not wait for the result (default: wait).")
 @click.option("--dry-run", is_flag=True, help="Show the ten gates and what would happen; start nothing.")
 @click.option(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from node_agent.wire.heartbeat import Heartbeat
+from node_agent.wire.node import NO_SANDBOX
 from pancode.control import turned
 from pancode.control.core import Core, open_fences
 from pancode.control.query import at
@@ -66,6 +69,19 @@ def node(core: Core, since: Since, name: str) -> Json:
         "quarantined": found.quarantined,
         "facts": {**found.facts, **facts},
     }
+
+
+def without_sandbox(core: Core, names: Sequence[str]) -> list[Json]:
+    """A line of `fleet doctor` for each node (none named: every one) that says why it has no sandbox."""
+    with core.ports.ledger.transaction() as tx:
+        nodes = [n for n in tx.find(Node) if n.removed is None and (not names or n.name in names)]
+    beats = [(node.name, core.view_of(node).heard) for node in nodes]
+    return [
+        {"node": name, "what": problem.what, "ok": True, "fix": problem.fix}
+        for name, heard in beats
+        for problem in (heard.heartbeat.facts.problems if heard is not None else ())
+        if problem.what.startswith(NO_SANDBOX)
+    ]
 
 
 def known_node(tx: Transaction, name: str) -> Node:

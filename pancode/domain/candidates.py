@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from node_agent.wire.node import RuntimeFact
+from node_agent.wire.node import NO_SANDBOX, NodeFacts, Problem, RuntimeFact
 from node_agent.wire.policy import Isolation, Safety
 from pancode.domain.fleet import NodeState, NodeView
 
@@ -20,6 +20,8 @@ class Candidate:
     why: str
     fix: str = ""
     isolation: Isolation | None = None
+    no_sandbox: Problem | None = None
+    """Why there is none, as the node says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,12 @@ def _judge(view: NodeView, wish: Wish) -> Candidate:
         fix = f"dispatch within it, or have its owner change ceiling.json on {name}"
         return Candidate(name, False, False, f"may not take it: {beyond}", fix, isolation)
     waits, fix = _not_now(view)
-    return Candidate(name, True, not waits, waits or "can take it", fix, isolation)
+    missing = _no_sandbox(view.heard.heartbeat.facts)
+    return Candidate(name, True, not waits, waits or "can take it", fix, isolation, missing)
+
+
+def _no_sandbox(facts: NodeFacts) -> Problem | None:
+    return next((one for one in facts.problems if one.what.startswith(NO_SANDBOX)), None)
 
 
 def _without(fact: RuntimeFact | None, runtime: str) -> str:

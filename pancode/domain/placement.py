@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.records import Run
+from pancode.domain.runtimes import RUNTIMES, Asked, held
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def misfit(run: Run, view: NodeView) -> str:
         return node.removed
     if view.heard is not None and not _has_runtime(run, view):
         return f"has no runtime {run.runtime}"
-    return _beyond(run, view)
+    return _beyond(run, view) or _unheld(run, view)
 
 
 def _beyond(run: Run, view: NodeView) -> str:
@@ -124,6 +125,18 @@ def _unfit(run: Run, view: NodeView, standing: Standing) -> str:
     """As `misfit`, and what the node itself has said of this run."""
     shun = standing.shunned.get(run.id, {}).get(view.node.name)
     return misfit(run, view) or (f"could not take it: {shun.why}" if shun is not None else "")
+
+
+def _unheld(run: Run, view: NodeView) -> str:
+    """A run that something must hold goes nowhere where nothing would."""
+    if view.heard is None or run.runtime not in RUNTIMES:
+        return ""
+    kind = str(run.workspace.get("kind", "none"))
+    asked = Asked(run.mode, run.safety, run.read_only, run.told_only, kind, run.depth)
+    needs = held(RUNTIMES[run.runtime], asked)
+    if needs.enough(view.heard.heartbeat.facts.isolation):
+        return ""
+    return f"has no sandbox, and nothing else there holds {run.runtime} to {needs.rule}"
 
 
 def _has_runtime(run: Run, view: NodeView) -> bool:

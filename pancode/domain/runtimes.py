@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from node_agent.wire.policy import MODE_WRITES, Mode, Safety
+from node_agent.wire.policy import (
+    MODE_WRITES,
+    Enforcement,
+    Isolation,
+    Mode,
+    Safety,
+    is_on_the_machine,
+)
 from pancode.domain.names import nearest
 
 READ_ONLY = "read-only"
+RULES = (READ_ONLY, Safety.AUTO_EDIT.value, Safety.FULL_AUTO.value)
+"""What a run can be held to; the level `suggest` is read-only."""
+NOT_YET = frozenset({"native"})
+"""Known by name only."""
 _ALL_BUT_OPEN = frozenset({READ_ONLY, Safety.SUGGEST.value, Safety.AUTO_EDIT.value})
 
 
@@ -57,6 +68,22 @@ ALIASES: dict[str, str] = {
 _PREFIXES = {"anthropic": "claude", "openai-codex": "codex", "openai": "codex", "google": "gemini"}
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What decides who must hold a run. `workspace`: git or none.
+
+    `may_allow`: whoever asks may accept that nothing holds it; a run that is itself held may not.
+    """
+
+    mode: Mode
+    safety: Safety
+    read_only: bool
+    told_only: bool
+    workspace: str
+    depth: int
+    may_allow: bool = True
+
+
 def canonical(name: str) -> str:
     """The runtime's own name for any of its names."""
     return ALIASES.get(name, name)
@@ -92,6 +119,53 @@ def foreign_provider(model: str | None, kind: RuntimeKind) -> str | None:
 
 def _spellings(kind: RuntimeKind) -> set[str]:
     return {kind.provider or "", *(p for p, name in _PREFIXES.items() if name == kind.name)} - {""}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a run must be held to, and whether being told is enough. `outside`: about the node itself."""
+
+    kind: RuntimeKind
+    rule: str
+    told_only: bool
+    outside: bool = False
+    may_allow: bool = True
+
+    def by(self, isolation: Isolation | None) -> Enforcement:
+        """Who holds it on a node with these walls: the sandbox before the runtime before being told."""
+        if isolation is Isolation.SANDBOX and not self.outside:
+            return Enforcement.SANDBOX
+        if self.rule in self.kind.holds:
+            return Enforcement.RUNTIME
+        script = self.kind.own and self.rule == READ_ONLY
+        return Enforcement.IMPOSSIBLE if script else Enforcement.TOLD_ONLY
+
+    def enough(self, isolation: Isolation | None) -> bool:
+        """Whether it may run there: held, or the user says so, or it is their own and not at full-auto."""
+        how = self.by(isolation)
+        if how in (Enforcement.SANDBOX, Enforcement.RUNTIME) or not self.may_allow:
+            return how in (Enforcement.SANDBOX, Enforcement.RUNTIME)
+        if self.told_only:
+            return True
+        return self.kind.own and how is Enforcement.TOLD_ONLY and self.rule != Safety.FULL_AUTO.value
+
+
+def held(kind: RuntimeKind, asked: Asked) -> Held:
+    """The rule of a run, and what is enough for it."""
+    rule = rule_of(asked.mode, asked.safety, asked.read_only)
+    writes = rule == asked.safety.value
+    outside = is_on_the_machine(kind.name, asked.workspace, asked.safety, writes, asked.depth)
+    return Held(kind, rule, asked.told_only, outside, asked.may_allow)
+
+
+def matrix() -> list[tuple[str, str, Enforcement, Enforcement]]:
+    """Each runtime and rule: who holds it on a node with a sandbox, and on one without."""
+    rows = []
+    for kind in RUNTIMES.values():
+        for rule in RULES if kind.name not in NOT_YET else ():
+            needs = Held(kind, rule, told_only=False)
+            rows.append((kind.name, rule, needs.by(Isolation.SANDBOX), needs.by(Isolation.NONE)))
+    return rows
 
 
 def rule_of(mode: Mode, safety: Safety, read_only: bool) -> str:

@@ -9,7 +9,7 @@ import pytest
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from pancode.domain.runtimes import RUNTIMES as BELIEVED
-from pancode.domain.runtimes import rule_of
+from pancode.domain.runtimes import Asked, held, rule_of
 
 
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
@@ -19,5 +19,25 @@ from pancode.domain.runtimes import rule_of
 def test_a_rule_is_believed_to_be_held_exactly_when_it_is(
     name: str, mode: Mode, safety: Safety, read_only: bool
 ) -> None:
-    held = RUNTIMES[name].enforcement(mode, safety, read_only, Isolation.NONE) is Enforcement.RUNTIME
-    assert held is (rule_of(mode, safety, read_only) in BELIEVED[name].holds)
+    held_there = RUNTIMES[name].enforcement(mode, safety, read_only, Isolation.NONE) is Enforcement.RUNTIME
+    assert held_there is (rule_of(mode, safety, read_only) in BELIEVED[name].holds)
+
+
+@pytest.mark.parametrize("name", sorted(RUNTIMES))
+@pytest.mark.parametrize("isolation", [Isolation.NONE, Isolation.SANDBOX])
+@pytest.mark.parametrize(
+    ("mode", "safety", "read_only"), list(itertools.product(Mode, Safety, (False, True)))
+)
+def test_both_name_the_same_holder(
+    name: str, isolation: Isolation, mode: Mode, safety: Safety, read_only: bool
+) -> None:
+    """What the matrix says is what a receipt will say."""
+    asked = Asked(mode, safety, read_only, told_only=False, workspace="git", depth=0)
+    there = RUNTIMES[name].enforcement(mode, safety, read_only, isolation)
+    assert held(BELIEVED[name], asked).by(isolation) is there
+
+
+def test_both_know_the_users_own_programs() -> None:
+    """They alone run unheld without being asked about it."""
+    own = {name for name, runtime in RUNTIMES.items() if runtime.capabilities.own}
+    assert own == {name for name, kind in BELIEVED.items() if kind.own}

@@ -67,6 +67,17 @@ def healed(lab: Lab) -> Iterator[Lab]:
             lab.rekey([k], trust=True, key=keys[k])  # other fleets know it by the old one
 
 
+@pytest.fixture
+def no_walls(lab: Lab) -> Iterator[None]:
+    """The owner of the hosts wants no sandbox, in any fleet that is there: agents see the hosts' files."""
+    homes = "for d in /home/ops/.pancode-node/f-*/; do {}; done"
+    for k in lab.hosts:
+        lab.run(k, homes.format('echo \'{"off": "a test"}\' > $d/sandbox.json'))
+    yield
+    for k in lab.hosts:
+        lab.run(k, homes.format("rm -f $d/sandbox.json"))
+
+
 @pytest.fixture(scope="session")
 def fleet(lab: Lab, time_factor: float) -> Iterator[Owner]:
     """One fleet of the lab's three hosts and this machine, driven through the command line.

@@ -62,15 +62,20 @@ class Ground:
     # -- processes, by their numbers as this machine counts
 
     def processes(self) -> Iterator[tuple[int, list[str]]]:
-        """(pid, argument list) of everything that runs on the host."""
-        space = self.lab.hosts[self.k]["pidns"]
-        for entry in os.listdir("/proc"):
-            if not entry.isdecimal():
-                continue
+        """(pid, argument list) of everything that runs on the host, behind a wall there, too."""
+        space, above, ours = self.lab.hosts[self.k]["pidns"], dict[int, int](), set[int]()
+        for entry in map(int, filter(str.isdecimal, os.listdir("/proc"))):
             with suppress(OSError):
+                line = Path(f"/proc/{entry}/stat").read_bytes()
+                above[entry] = int(line[line.rindex(b")") + 2 :].split()[1])
                 if os.stat(f"/proc/{entry}/ns/pid").st_ino == space:
-                    words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")[:-1]
-                    yield int(entry), [w.decode("utf-8", "replace") for w in words]
+                    ours.add(entry)
+        while more := {pid for pid, parent in above.items() if parent in ours and pid not in ours}:
+            ours |= more
+        for entry in sorted(ours):
+            with suppress(OSError):
+                words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")[:-1]
+                yield entry, [w.decode("utf-8", "replace") for w in words]
 
     def running(self, *words: str) -> list[int]:
         """Processes of the host whose argument list holds each of these texts somewhere."""

@@ -25,7 +25,9 @@ def test_frozen_for_longer_than_the_keepalive_and_thawed(fleet: Owner, healed: L
     assert fleet.run("runs", "logs", run).ok().out == "before\nafter\n"
 
 
-def test_powered_off_and_booted_the_agent_is_started_at_contact(fleet: Owner, healed: Lab) -> None:
+def test_powered_off_and_booted_the_agent_is_started_at_contact(
+    fleet: Owner, healed: Lab, no_walls: None
+) -> None:
     """The attempt that the power took is `infra`; the work is tried once more, from what was salvaged on."""
     host = Ground(fleet, healed, 2)
     top = fleet.repository("powered")

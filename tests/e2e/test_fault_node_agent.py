@@ -67,7 +67,7 @@ def _killed(fleet: Owner, lab: Lab, k: int, mark: Mark) -> tuple[str, dict[str, 
 
 @pytest.mark.parametrize("marks", ROUNDS, ids=lambda marks: "-".join(marks))
 def test_killed_at_each_mark_it_is_started_again_and_delivers_once(
-    fleet: Owner, lab: Lab, nimble: None, marks: tuple[Mark, ...]
+    fleet: Owner, lab: Lab, nimble: None, marks: tuple[Mark, ...], no_walls: None
 ) -> None:
     if not (fleet.home / "killed").exists():
         fleet.repository("killed")
@@ -87,7 +87,9 @@ def test_killed_at_each_mark_it_is_started_again_and_delivers_once(
     assert moved == (cost, Decimal(before[1])), "each cost was booked once"
 
 
-def test_a_killed_shim_is_infra_and_the_work_is_tried_once_more(fleet: Owner, lab: Lab) -> None:
+def test_a_killed_shim_is_infra_and_the_work_is_tried_once_more(
+    fleet: Owner, lab: Lab, no_walls: None
+) -> None:
     host = Ground(fleet, lab, 2)
     run = fleet.dispatch(
         *("--runtime", "scripted", "--node", host.name, "--workspace", "none"),

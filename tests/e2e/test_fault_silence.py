@@ -70,7 +70,9 @@ def test_who_waits_for_a_lost_run_is_told_by_the_status_16(owner: Owner, healed:
     assert owner.show(run)["notes"] == []
 
 
-def test_an_old_fence_that_is_delivered_late_is_evidence_and_cost(owner: Owner, healed: Lab) -> None:
+def test_an_old_fence_that_is_delivered_late_is_evidence_and_cost(
+    owner: Owner, healed: Lab, no_walls: None
+) -> None:
     """Its owner said `--on-lost retry`: the second attempt wins, the first may not, but is paid for."""
     top = owner.repository("late")
     task = script("write where.txt 'x\\n'", "usage 10 10 0.02", "await /tmp/old-fence 60")

@@ -29,14 +29,17 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, "codex/.keep": b"", **prompt_in(PROMPT, request)}
     env = {**base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
-    return Launch(_argv(request, env.get(URL), KEY in env), env, task_of(request), files)
+    walled = place.isolation is Isolation.SANDBOX
+    return Launch(_argv(request, env.get(URL), KEY in env, walled), env, task_of(request), files)
 
 
-def _argv(request: LaunchRequest, url: str | None, key: bool) -> tuple[str, ...]:
+def _argv(request: LaunchRequest, url: str | None, key: bool, walled: bool) -> tuple[str, ...]:
     argv = ["codex", "exec", "--json", "--skip-git-repo-check", "--ignore-user-config", "--ignore-rules"]
     if request.model:
         argv += ["-m", request.model]
-    argv += ["-s", "workspace-write" if request.may_write else "read-only"]
+    own = "workspace-write" if request.may_write else "read-only"
+    # Its own sandbox cannot be built inside another one: every command would fail, with exit status 0.
+    argv += ["-s", "danger-full-access" if walled else own]
     network = request.may_write and request.safety is Safety.FULL_AUTO
     for name, value in {**_provider(url or VENDOR, key), **_settings(network)}.items():
         argv += ["-c", f"{name}={json.dumps(value)}"]  # a JSON text, number or truth value is one of TOML too

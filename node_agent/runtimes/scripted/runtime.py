@@ -14,6 +14,7 @@ RUNTIME = Runtime(
         cost=True,
         read_only_enforced=True,
         budget_limit=True,
+        own=True,
         prompted=True,
     ),
     command.launch,

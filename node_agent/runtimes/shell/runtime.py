@@ -8,7 +8,7 @@ from node_agent.runtimes.shell.parse import ShellParser
 
 RUNTIME = Runtime(
     "shell",
-    Capabilities(),
+    Capabilities(own=True),
     command.launch,
     lambda request: ShellParser(),
     command.enforcement,

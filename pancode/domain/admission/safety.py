@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from node_agent.wire.policy import ALLOWED, ActionClass, Isolation, Safety
+from collections.abc import Sequence
+
+from node_agent.wire.policy import ALLOWED, ActionClass, Enforcement, Safety
 from pancode.domain.admission.gate import Verdict, passed, refused, warned
+from pancode.domain.candidates import Candidate
 from pancode.domain.resolve import Resolution
-from pancode.domain.runtimes import rule_of
+from pancode.domain.runtimes import Asked, Held, held
 from pancode.domain.snapshot import AdmissionView
 
 NAME = "safety"
 _RANK = {Safety.SUGGEST: 0, Safety.AUTO_EDIT: 1, Safety.FULL_AUTO: 2}
 LOOPS = "loop breaker: not there yet"
+MOST_NAMED = 3
+_BY = {Enforcement.SANDBOX: "the sandbox", Enforcement.RUNTIME: "{}"}
 
 
 def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
@@ -30,22 +35,52 @@ def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
 
 
 def _held(resolution: Resolution, may_allow: bool) -> Verdict:
-    """`may_allow`: that nothing holds it is for its owner to allow, not for a run that is itself held.
+    """Who holds the run to its rule: a wall, the runtime, or nobody, on each node that could take it.
 
-    Who holds the run to its rule: the runtime, a wall on every node that could take it, or nobody."""
-    runtime = resolution.runtime
-    rule = rule_of(resolution.mode, resolution.safety, resolution.agent.read_only)
-    if rule in runtime.holds:
-        return passed(NAME, f"{rule}, enforced by {runtime.name}; {LOOPS}")
-    fitting = [c for c in resolution.candidates if c.fits]
-    if fitting and all(c.isolation is Isolation.SANDBOX for c in fitting):
-        return passed(NAME, f"{rule}, enforced by the sandbox; {LOOPS}")
-    if may_allow and runtime.own and rule == resolution.safety.value:
+    `may_allow`: that nothing holds it is for its owner to allow, not for a run that is itself held.
+    """
+    needs, fitting = _needs(resolution, may_allow), [c for c in resolution.candidates if c.fits]
+    enough = [c for c in fitting if needs.enough(c.isolation)]
+    if not (enough if fitting else needs.enough(None)):
+        return _nobody(needs, fitting)
+    holders = {needs.by(c.isolation) for c in enough} or {needs.by(None)}
+    rule, left = needs.rule, [c.name for c in fitting if c not in enough]
+    elsewhere = f"; not on {', '.join(left)}, without a sandbox" if left else ""
+    if holders <= set(_BY):
+        who = " or ".join(_BY[how].format(needs.kind.name) for how in _BY if how in holders)
+        return passed(NAME, f"{rule}, enforced by {who}{elsewhere}; {LOOPS}")
+    if needs.outside:
+        return warned(
+            NAME, f"{rule}: your own command, on the machine itself, outside of any sandbox; {LOOPS}"
+        )
+    if needs.kind.own and rule == resolution.safety.value:
         return warned(NAME, f"{rule}: your own program, nothing holds it to that; {LOOPS}")
-    if may_allow and resolution.request.told_only:
-        return warned(NAME, f"{rule}: only told to {runtime.name}, as you allowed; {LOOPS}")
+    return warned(NAME, f"{rule}: only told to {needs.kind.name}, as you allowed; {LOOPS}")
+
+
+def _needs(resolution: Resolution, may_allow: bool) -> Held:
+    asked = resolution.request
+    return held(
+        resolution.runtime,
+        Asked(
+            resolution.mode,
+            resolution.safety,
+            resolution.agent.read_only,
+            asked.told_only,
+            resolution.workspace,
+            asked.depth,
+            may_allow,
+        ),
+    )
+
+
+def _nobody(needs: Held, fitting: Sequence[Candidate]) -> Verdict:
+    """With what the nodes themselves say of their missing sandbox, and what mends it."""
+    missing = [(c.name, c.no_sandbox) for c in fitting if c.no_sandbox is not None][:MOST_NAMED]
+    why = "".join(f"; {name}: {problem.what}" for name, problem in missing)
+    fixes = [f"on {name}: {problem.fix}" for name, problem in missing]
     return refused(
         NAME,
-        f"Dispatch blocked: nothing would hold runtime {runtime.name} to {rule}",
-        "use another runtime, a lower --safety, or add --told-only when being told is enough for you",
+        f"Dispatch blocked: nothing would hold runtime {needs.kind.name} to {needs.rule}{why}",
+        "; or ".join([*fixes, "use another runtime, a lower --safety, or add --allow-told-only"]),
     )

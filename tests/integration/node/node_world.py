@@ -83,6 +83,10 @@ class NodeWorld:
             return Refusal("not for this stream")
         return grant_for(said.verb, said.identity, self.taken.repo_id)
 
+    def without_wall(self) -> None:
+        """The node's owner wants no sandbox, whatever this machine has."""
+        (self.home.root / "sandbox.json").write_text('{"off": "this test is about a node without one"}')
+
     # -- life
 
     def begin(self) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from node_agent.doors import Door
-from node_agent.launching import NAME_CHARS, NodeRuntimes, Surroundings
+from node_agent.launching import NAME_CHARS, NodeRuntimes, Surroundings, network_of
+from node_agent.plans import work_plan
 from node_agent.ports import ProcessEnd, StepFailed
 from node_agent.process import AGENT_ONLY
+from node_agent.runtimes.registry import RUNTIMES as REGISTRY
+from node_agent.sandbox.policy import Network
+from node_agent.tempo import Tempo
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.policy import Enforcement
+from node_agent.wire.policy import ActionClass, Enforcement, Policy, Safety
 from tests.unit.node_agent.stage import order_of
 
 VALUES = {"ANTHROPIC_API_KEY": "k", "SSH_AUTH_SOCK": "/s", "LANG": "xx", "HOME": "/root", "TOKEN": "t"}
@@ -141,3 +146,48 @@ def test_a_secret_whose_source_failed_says_why_and_where() -> None:
     around = Surroundings("/b", "p", dict, why_missing=lambda name: "no file" * (name == "A"), node="box")
     with pytest.raises(StepFailed, match=r"not on box: A \(no file\), B$"):
         NodeRuntimes(around).launch(order_of(secrets=("A", "B")), WORK, HOME)
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        ({"runtime": "claude", "safety": Safety.FULL_AUTO}, False),
+        ({"runtime": "claude", "safety": Safety.AUTO_EDIT}, True),
+        ({"runtime": "codex", "safety": Safety.FULL_AUTO}, True),
+        ({"runtime": "shell", "safety": Safety.FULL_AUTO}, False),
+        ({"runtime": "shell", "safety": Safety.AUTO_EDIT}, True),
+        ({"runtime": "shell", "safety": Safety.SUGGEST}, False),
+        ({"runtime": "scripted", "read_only": True}, True),
+    ],
+)
+def test_without_a_sandbox_only_what_something_else_holds(changes: dict[str, Any], allowed: bool) -> None:
+    """Whatever the coordinator believed: it may have heard of a sandbox that is gone."""
+    order = order_of(**changes)
+    told = order.model_copy(update={"policy": order.policy.model_copy(update={"told_only": True})})
+    assert not RUNTIMES.launch(told, WORK, HOME).inside
+    if allowed:
+        assert not RUNTIMES.launch(order, WORK, HOME).inside
+        return
+    with pytest.raises(StepFailed, match="nothing holds .* this node has no sandbox") as failed:
+        RUNTIMES.launch(order, WORK, HOME)
+    assert failed.value.kind is FailureKind.SANDBOX
+
+
+def test_a_phase_that_must_be_inside_is_never_run_outside() -> None:
+    """Its sandbox went between set-up and gates."""
+    order = order_of()
+    plan = work_plan(order, RUNTIMES.launch(order, WORK, HOME), WORK, HOME, Path("/j"), Tempo())
+    with pytest.raises(StepFailed, match="the sandbox is gone") as failed:
+        RUNTIMES.enclosed(order, plan, (), None)
+    assert failed.value.kind is FailureKind.SANDBOX
+
+
+def test_what_a_phase_reaches() -> None:
+    """An agent program its model; everything else what the policy says."""
+    order = order_of(runtime="claude")
+    closed = order.model_copy(update={"policy": Policy(allowed=(ActionClass.FILE_READ,))})
+    assert network_of(closed, REGISTRY["claude"], agent=True, door=Door(7, "t")) is Network.MODEL
+    assert network_of(closed, REGISTRY["claude"], agent=True) is Network.FULL, "a login goes by itself"
+    for runtime, agent in (("claude", False), ("shell", True), ("shell", False)):
+        assert network_of(order, REGISTRY[runtime], agent) is Network.FULL
+        assert network_of(closed, REGISTRY[runtime], agent) is Network.NONE

@@ -110,6 +110,7 @@ def test_golden_plan() -> None:
                 "stdout": "/j/out",
                 "stderr": "/j/err",
                 "stdin": "/j/prompt",
+                "walled": False,
             },
         ),
         "limits": {"wall_ms": None, "idle_ms": None, "output_bytes": None},

@@ -104,3 +104,10 @@ def test_probe(results: list[tuple[int | None, str]], state: str, version: str |
     fact = PROBE.read(results)
     assert (fact.state, fact.version) == (state, version)
     assert fix in fact.fix and bool(fact.fix) is bool(fix)
+
+
+@pytest.mark.parametrize("safety", list(Safety))
+def test_inside_our_sandbox_its_own_is_off(safety: Safety) -> None:
+    """One inside another fails for every command, and says nothing of it."""
+    argv = launch(ask(safety=safety), place(isolation=Isolation.SANDBOX)).argv
+    assert argv[argv.index("-s") + 1] == "danger-full-access"

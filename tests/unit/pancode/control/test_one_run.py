@@ -292,7 +292,7 @@ def test_a_silent_node_is_lost_only_after_waking_time(desk: Desk) -> None:
 def test_a_lost_reader_is_tried_elsewhere_and_the_older_fence_never_wins(desk: Desk) -> None:
     first, second = Puppet(desk, "n1"), Puppet(desk, "n2")
     first.breathe()
-    desk.dispatch(read_only=True)
+    desk.dispatch(read_only=True, told_only=True)
     desk.turn()
     order = first.claim()
     assert order is not None

@@ -58,11 +58,11 @@ def heard(
 
 
 def node(name: str, runtimes: Mapping[str, str] | None = None, **options: Any) -> NodeView:
-    """An online node with claude and shell. Options: fields of Node, state, isolation, mute, shut, allows."""
+    """An online node with claude and shell. Options: fields of Node, state, and those named below."""
     state = options.pop("state", NodeState.ONLINE)
     isolation = options.pop("isolation", Isolation.NONE)
     mute = options.pop("mute", False)
-    said = {name: options.pop(name) for name in ("shut", "allows") if name in options}
+    said = {name: options.pop(name) for name in ("shut", "allows", "problems") if name in options}
     given = {"claude": "ok", "shell": "ok", "scripted": "ok"} if runtimes is None else runtimes
     record = Node(
         name, 1, {}, options.pop("labels", {}), options.pop("slots", 4), tag="0123456789", **options

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node_agent.wire.policy import Isolation, Safety
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.placement import Placed, Standing, Waits, choose, in_order, pool_of
 from pancode.domain.records import Run
@@ -118,3 +119,14 @@ def test_slots_are_never_exceeded_and_no_free_slot_is_left_for_one_who_fits(
         else:
             assert decision.why
             assert all(count <= 0 for name, count in left.items() if pin in (None, name))
+
+
+def test_what_must_be_held_goes_only_where_something_holds_it() -> None:
+    """A node may lose its sandbox after admission."""
+    wild = run("r-1", safety=Safety.FULL_AUTO, workspace={"kind": "git"})
+    walled, bare = node("a", isolation=Isolation.SANDBOX), node("b")
+    placed = choose([wild], standing(bare, walled))[0]
+    assert isinstance(placed, Placed) and placed.node.node.name == "a"
+    assert "b has no sandbox, and nothing else there holds shell to full-auto" in said(wild, standing(bare))
+    told = replace(wild, told_only=True)
+    assert isinstance(choose([told], standing(bare))[0], Placed)

@@ -11,6 +11,7 @@ import pytest
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import LAST_ATTEMPT
 from node_agent.wire.model import MOST
+from node_agent.wire.node import Problem
 from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, SigningKey
@@ -106,13 +107,49 @@ def test_safety_levels(safety: Safety, agent: str, passes: bool, words: str) -> 
     assert words in verdict.words
 
 
-def test_full_auto_with_a_sandbox_everywhere_or_when_being_told_is_enough() -> None:
+def test_full_auto_where_there_is_a_sandbox_or_when_being_told_is_enough() -> None:
     walled, open_ = node("a", isolation=Isolation.SANDBOX), node("b")
     assert gate("safety", safety=Safety.FULL_AUTO, nodes=(walled,)).passed
-    assert not gate("safety", safety=Safety.FULL_AUTO, nodes=(walled, open_)).passed
+    both = gate("safety", safety=Safety.FULL_AUTO, nodes=(walled, open_))
+    assert both.passed and both.words.startswith("full-auto, enforced by the sandbox; not on b, without")
     assert gate("safety", safety=Safety.FULL_AUTO, nodes=(walled, open_), node="a").passed
+    assert not gate("safety", safety=Safety.FULL_AUTO, nodes=(walled, open_), node="b").passed
     told = gate("safety", safety=Safety.FULL_AUTO, told_only=True)
     assert told.passed and told.warning and "only told to claude" in told.words
+
+
+def test_the_sandbox_counts_before_the_runtime() -> None:
+    walled, open_ = node("a", isolation=Isolation.SANDBOX), node("b")
+    assert "enforced by the sandbox;" in gate("safety", nodes=(walled,)).words
+    assert "enforced by the sandbox or claude;" in gate("safety", nodes=(walled, open_)).words
+
+
+def test_a_refusal_names_what_each_node_lacks() -> None:
+    """In the node's own words, with what mends it there."""
+    problem = Problem(what="no sandbox: bubblewrap is not installed", fix="sudo apt-get install bubblewrap")
+    verdict = gate("safety", safety=Safety.FULL_AUTO, nodes=(node("a", problems=(problem,)),))
+    assert not verdict.passed
+    assert "nothing would hold runtime claude to full-auto; a: no sandbox: bubblewrap" in verdict.words
+    assert verdict.fix.startswith("on a: sudo apt-get install bubblewrap; or use another runtime")
+    assert "--allow-told-only" in verdict.fix
+
+
+def test_work_on_the_machine_itself_is_outside_and_said_so() -> None:
+    walled = node("a", isolation=Isolation.SANDBOX)
+    asked: dict[str, Any] = {"runtime": "shell", "task": "uptime", "nodes": (walled,)}
+    outside = gate("safety", workspace="none", **asked)
+    assert outside.passed and outside.warning and "outside of any sandbox" in outside.words
+    assert "enforced by the sandbox" in gate("safety", workspace="git", **asked).words
+    inside = gate("safety", workspace="none", safety=Safety.FULL_AUTO, **asked)
+    assert inside.passed and "full-auto, enforced by the sandbox" in inside.words
+    assert "enforced by the sandbox" in gate("safety", workspace="none", agent="scout", **asked).words
+
+
+def test_your_own_program_at_full_auto_wants_a_sandbox_too() -> None:
+    asked: dict[str, Any] = {"runtime": "shell", "task": "make", "safety": Safety.FULL_AUTO}
+    assert not gate("safety", **asked).passed
+    assert gate("safety", told_only=True, **asked).passed
+    assert gate("safety", nodes=(node("a", isolation=Isolation.SANDBOX),), **asked).passed
 
 
 def test_a_script_of_the_users_own_may_be_dispatched_but_not_as_read_only() -> None:

@@ -1,0 +1,129 @@
+"""Tries whether this machine can build the wall, and says in words what is missing and what mends it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.sandbox.policy import INSIDE_UID, Network, System, Tools, View, prefix
+from node_agent.wire.node import NO_SANDBOX, Problem
+
+TRIAL_S = 10
+UID = 60_706
+"""The first of those that no distribution's accounts and no systemd gives away; a trial steps down to it."""
+UIDS = 478
+FILES = {
+    "passwd": f"agent:x:{INSIDE_UID}:{INSIDE_UID}::/tmp:/bin/sh\n",
+    "group": f"agent:x:{INSIDE_UID}:\n",
+    "hosts": "127.0.0.1 localhost\n",
+}
+"""Of /etc inside: some programs fail without an entry of their user, and `localhost` needs a name."""
+INSTALL = "sudo apt-get install bubblewrap (or your system's package of that name)"
+_KNOWN = (
+    (
+        "setting up uid map: Permission denied",
+        "AppArmor forbids user namespaces",
+        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for bwrap "
+        "that allows `userns,`",
+    ),
+    (
+        "RTM_NEWADDR",
+        "AppArmor forbids what the wall's own network needs",
+        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for bwrap "
+        "that allows `userns,`",
+    ),
+    (
+        "No permissions to creat",
+        "user namespaces are switched off, or a container forbids them",
+        "sudo sysctl -w kernel.unprivileged_userns_clone=1; in a container: a seccomp profile that allows "
+        "user namespaces",
+    ),
+    (
+        "max_*_namespaces exceeded",
+        "no user namespaces are left, or this is a sandbox itself",
+        "sudo sysctl -w user.max_user_namespaces=15000",
+    ),
+    (
+        "Can't mount proc",
+        "a container hides parts of /proc",
+        "run the node agent outside of the container",
+    ),
+    ("Unknown option", "bubblewrap is older than 0.8", INSTALL),
+)
+"""(part of bubblewrap's words, why, what mends it)."""
+
+
+UNKNOWN = (
+    "bubblewrap failed",
+    "see its message; try on that machine: bwrap --ro-bind / / --unshare-user true",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`tools`: None when there is no wall; then `problem` says why."""
+
+    tools: Tools | None
+    problem: Problem | None = None
+
+
+def detect(path: str, folder: Path, system: System, is_root: bool) -> Found:
+    """A real trial: the wall as a run has it, around `true`. `folder`: for files of ours. Never raises."""
+    bwrap = shutil.which("bwrap", path=path)
+    if bwrap is None:
+        return _none("bubblewrap is not installed", INSTALL)
+    setpriv = shutil.which("setpriv", path=path) if is_root else ""
+    if setpriv is None:
+        return _none(
+            "setpriv is not installed, and the node agent is root", "sudo apt-get install util-linux"
+        )
+    tools = Tools(bwrap, setpriv, UID if is_root else None)
+    try:
+        write_etc(folder)
+        said = _tried(tools, folder, system)
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        return _none(f"bubblewrap does not start: {exc}", INSTALL)
+    return Found(tools) if not said else explained(said)
+
+
+def explained(said: str) -> Found:
+    """What bubblewrap's own words mean."""
+    last = said.strip().splitlines()[-1]
+    why, fix = next(((why, fix) for part, why, fix in _KNOWN if part in last), UNKNOWN)
+    return _none(f"{why}: {last}"[:500], fix)
+
+
+def write_etc(folder: Path) -> None:
+    """The few files of /etc that are ours, for everybody to read. Idempotent."""
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for name, text in FILES.items():
+        target = folder / name
+        if not target.is_file() or target.read_text() != text:
+            target.write_text(text)
+        target.chmod(0o644)
+
+
+def _tried(tools: Tools, folder: Path, system: System) -> str:
+    """Nothing when it worked, else what was said."""
+    with tempfile.TemporaryDirectory(prefix="trial-", dir=folder) as place:
+        tree, home = os.path.join(place, "tree"), os.path.join(place, "home")
+        for own in (tree, home):
+            os.mkdir(own)
+            if tools.uid is not None:
+                os.chown(own, tools.uid, tools.uid)
+        view = View(tree, home, True, Network.NONE, str(folder), system)
+        done = subprocess.run(
+            [*prefix(view, tools, status=1), "true"], env={"PATH": os.defpath, "LC_ALL": "C"}, cwd="/",
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_S, check=False,
+            start_new_session=True,
+        )  # fmt: skip
+    said = done.stderr.decode("utf-8", "replace").strip()
+    return "" if done.returncode == 0 else said or f"exit {done.returncode}"
+
+
+def _none(why: str, fix: str) -> Found:
+    return Found(None, Problem(what=f"{NO_SANDBOX}{why}", fix=fix))

@@ -1,0 +1,152 @@
+"""Decides what a phase of an attempt may see and write, as the argument list of bubblewrap. Pure.
+
+An allow-list: what is not named here is not there. Paths are the same inside as outside, as sessions, events
+and git's own files name them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+INSIDE_UID = 1000
+"""Of the agent as it sees itself, whoever it is outside: some programs refuse to work as root."""
+TMP_BYTES = 512 << 20
+STATUS_FD = 3
+"""Where bubblewrap says whether the program ran, so that its own failure is not taken for the agent's."""
+STAGE = "/mnt"
+_ETC = (
+    *("/etc/ssl", "/etc/ca-certificates", "/etc/pki", "/etc/alternatives", "/etc/ld.so.cache"),
+    *("/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/nsswitch.conf", "/etc/localtime", "/etc/mime.types"),
+)
+_NET_ETC = ("/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/gai.conf")
+_NAMES = ("passwd", "group", "hosts")
+
+
+class Network(StrEnum):
+    """What a phase reaches: nothing, the model gateway alone, or what the node reaches."""
+
+    NONE = "none"
+    MODEL = "model"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """How this machine's programs lie: `links` are top folders that lead into one of `folders`."""
+
+    folders: tuple[str, ...] = ("/usr",)
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one phase may see. All paths are absolute and clean.
+
+    `etc`: a folder of ours with passwd, group and hosts. `shown`: read-only, the repository among them.
+    `hidden`: covered again where something shown holds it. `gate`: the folder of the model gateway's socket.
+    """
+
+    tree: str
+    home: str
+    writable: bool
+    network: Network
+    etc: str
+    system: System = System()
+    shown: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    gate: str = ""
+
+    def __post_init__(self) -> None:
+        if self.network is Network.MODEL and not self.gate:
+            raise ValueError("network `model` needs the folder of the gateway's socket")
+        gate = (self.gate,) if self.gate else ()
+        for path in (self.tree, self.home, self.etc, *self.shown, *self.hidden, *gate):
+            if not path.startswith("/") or path == "/" or {"..", "."} & set(path.split("/")):
+                raise ValueError(f"not a clean absolute path: {path!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The programs that build the wall. `setpriv` and `uid`: for a node agent that is root."""
+
+    bwrap: str
+    setpriv: str = ""
+    uid: int | None = None
+
+
+Mount = tuple[str, str]
+"""(flag, path)."""
+
+
+def prefix(view: View, tools: Tools, status: int = STATUS_FD) -> tuple[str, ...]:
+    """What goes before a command. The environment is not here: anybody can read an argument list."""
+    mounts = _mounts(view)
+    begin = (tools.bwrap, "--json-status-fd", str(status))
+    if tools.uid is None:
+        return (*begin, *_wall(view, mounts, {}), "--")
+    # As root it would have everything that belongs to root, and as another it could not enter root's folders:
+    # so root puts them where anybody may enter, in a mount namespace of this attempt alone, and steps down.
+    own = (*_own_files(view), *(path for flag, path in mounts if flag != "--tmpfs"))
+    staged = {path: f"{STAGE}/{number}" for number, path in enumerate(dict.fromkeys(own))}
+    stage = [word for path, at in staged.items() for word in ("--bind", path, at)]
+    uid = str(tools.uid)
+    return (
+        *(tools.bwrap, "--die-with-parent", "--dev-bind", "/", "/", "--tmpfs", STAGE, *stage, "--"),
+        *(tools.setpriv, "--reuid", uid, "--regid", uid, "--clear-groups", "--pdeathsig", "KILL", "--"),
+        *(*begin, *_wall(view, mounts, staged), "--"),
+    )
+
+
+def _wall(view: View, mounts: Iterable[Mount], staged: Mapping[str, str]) -> list[str]:
+    words = [*_apart(view.network), *_system(view)]
+    for name, path in zip(_NAMES, _own_files(view), strict=True):
+        if name != "hosts" or view.network is not Network.FULL:
+            words += ["--ro-bind", staged.get(path, path), f"/etc/{name}"]
+    for flag, path in mounts:
+        words += [flag, path] if flag == "--tmpfs" else [flag, staged.get(path, path), path]
+    for path in [path for flag, path in mounts if flag == "--tmpfs"] + ["/"]:
+        words += ["--remount-ro", path]
+    return [*words, "--chdir", view.tree]
+
+
+def _apart(network: Network) -> list[str]:
+    """Namespaces of its own, no capability in them, and no way to make more."""
+    uid = str(INSIDE_UID)
+    words = ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
+    words += ["--unshare-cgroup-try", "--disable-userns", "--die-with-parent"]
+    words += ["--new-session", "--hostname", "sandbox", "--cap-drop", "ALL", "--uid", uid, "--gid", uid]
+    return words if network is Network.FULL else [*words, "--unshare-net"]
+
+
+def _system(view: View) -> list[str]:
+    words: list[str] = []
+    for folder in view.system.folders:
+        words += ["--ro-bind", folder, folder]
+    for link, target in view.system.links.items():
+        words += ["--symlink", target, link]
+    for path in _ETC + (_NET_ETC if view.network is Network.FULL else ()):
+        words += ["--ro-bind-try", path, path]
+    # /proc/sys belongs to root outside: bubblewrap leaves it writable for whoever is that.
+    words += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
+    for folder in ("/tmp", "/dev/shm"):
+        words += ["--size", str(TMP_BYTES), "--perms", "1777", "--tmpfs", folder]
+    return [*words, "--tmpfs", "/run", "--dir", "/var/tmp"]
+
+
+def _own_files(view: View) -> tuple[str, ...]:
+    return tuple(f"{view.etc}/{name}" for name in _NAMES)
+
+
+def _mounts(view: View) -> list[Mount]:
+    """The outermost first: what lies deeper and is mounted later stays visible."""
+    shown = dict.fromkeys((*view.shown, *((view.gate,) if view.gate else ())), "--ro-bind")
+    hidden = {path: "--tmpfs" for path in view.hidden if any(_holds(above, path) for above in shown)}
+    own = {view.home: "--bind", view.tree: "--bind" if view.writable else "--ro-bind"}
+    every = {**shown, **hidden, **own}
+    return [(flag, path) for path, flag in sorted(every.items(), key=lambda item: item[0].count("/"))]
+
+
+def _holds(above: str, path: str) -> bool:
+    return path == above or path.startswith(f"{above}/")

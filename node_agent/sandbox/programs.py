@@ -1,0 +1,107 @@
+"""Finds what must be shown of this machine so that a program runs: the folders that it was installed into."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from node_agent.sandbox.policy import System
+
+_TOP = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_MODULES = "node_modules"
+_HEAD_BYTES = 256
+MOST_LINKS = 500
+"""Of one folder of PATH: so many are looked at."""
+
+
+def this_system(top: Iterable[str] = _TOP) -> System:
+    """Where programs lie here: all under /usr, or in folders of the root as they once did."""
+    folders, links = ["/usr"], {}
+    for path in top:
+        if os.path.islink(path):
+            links[path] = os.readlink(path)
+        elif os.path.isdir(path):
+            folders.append(path)
+    return System(tuple(folders), links)
+
+
+class Programs:
+    """What of `path` (PATH) and of single programs must be shown. `home`: of whoever the node agent is."""
+
+    def __init__(self, path: str, home: str, system: System) -> None:
+        self._path, self._home, self._system = path, os.path.realpath(home), system
+
+    def shown(self, *programs: str) -> tuple[str, ...]:
+        """Folders and files, read as they are now. What is not there is not named."""
+        found = dict.fromkeys(self._of_path())
+        for program in programs:
+            where = shutil.which(program, path=self._path)
+            found.update(dict.fromkeys(self._of_program(where) if where else ()))
+        return tuple(one for one in found if not self._in_system(one) and os.path.exists(one))
+
+    def _of_path(self) -> Iterator[str]:
+        for folder in self._path.split(":"):
+            real = os.path.realpath(folder)
+            if not folder.startswith("/") or self._holds_home(real) or self._in_system(real):
+                continue
+            if not os.path.isdir(real):
+                continue
+            yield folder
+            yield from self._of_links(folder)
+
+    def _of_links(self, folder: str) -> Iterator[str]:
+        with os.scandir(folder) as entries:
+            links = [entry.path for entry in islice(entries, MOST_LINKS) if entry.is_symlink()]
+        for link in links:
+            yield from self._installed(os.path.realpath(link))
+
+    def _of_program(self, where: str) -> Iterator[str]:
+        real = os.path.realpath(where)
+        yield from () if self._in_system(real) else (where,)
+        yield from self._installed(real)
+        interpreter = self._interpreter(real)
+        if interpreter:
+            yield from (interpreter, *self._installed(os.path.realpath(interpreter)))
+
+    def _installed(self, real: str) -> Iterator[str]:
+        """The folder of a package, or of everything beside a `bin`; else the file alone."""
+        parts = Path(real).parts
+        if _MODULES in parts:
+            yield str(Path(*parts[: parts.index(_MODULES) + 1]))
+        elif len(parts) > 4 and parts[-2] == "bin" and not self._too_much(str(Path(*parts[:-2]))):
+            yield str(Path(*parts[:-2]))
+        else:
+            yield real
+
+    def _interpreter(self, program: str) -> str | None:
+        """What a script's first line names."""
+        try:
+            if not stat.S_ISREG(os.stat(program).st_mode):
+                return None
+            with open(program, "rb") as file:
+                head = file.read(_HEAD_BYTES)
+        except OSError:
+            return None
+        words = os.fsdecode(head.split(b"\n", 1)[0][2:]).split() if head.startswith(b"#!") else []
+        if not words:
+            return None
+        by_name = os.path.basename(words[0]) == "env" and len(words) > 1
+        return shutil.which(words[1], path=self._path) if by_name else words[0]
+
+    def _too_much(self, real: str) -> bool:
+        """A home, what holds one, or a folder right below it, such as ~/.cargo with its tokens."""
+        return self._holds_home(real) or os.path.dirname(real) == self._home
+
+    def _holds_home(self, real: str) -> bool:
+        return _within(self._home, real)
+
+    def _in_system(self, path: str) -> bool:
+        return any(_within(path, top) for top in (*self._system.folders, *self._system.links))
+
+
+def _within(path: str, above: str) -> bool:
+    return path == above or path.startswith(f"{above.rstrip('/')}/")

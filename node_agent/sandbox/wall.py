@@ -1,0 +1,164 @@
+"""The wall of this node: tried when asked for and now and then again, put around each step of a plan."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from node_agent.sandbox import relay
+from node_agent.sandbox.detect import UID, UIDS, Found, detect
+from node_agent.sandbox.policy import Network, View, prefix
+from node_agent.sandbox.programs import Programs, this_system
+from node_agent.spool import Plan
+from node_agent.wire.clock import Clock
+from node_agent.wire.node import NO_SANDBOX, Problem
+
+AGAIN_MS = 600_000
+GATE = "gate"
+"""In an attempt's folder: the folder of the model gateway's socket."""
+SOCKET = "model.sock"
+OWN_FILE = "sandbox.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a phase may do. `port`: of the model gateway, which the relay has inside, too."""
+
+    writable: bool
+    network: Network
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OwnersWish:
+    """The node owner's `sandbox.json`: `off` is the reason why there is none; `read` is shown besides."""
+
+    off: str = ""
+    read: tuple[str, ...] = ()
+    trouble: str = ""
+
+
+class Sandbox:
+    """Thread-safe. The first question makes the trial, later ones use its answer for some minutes."""
+
+    def __init__(self, home: Path, path: str, clock: Clock, user_home: str) -> None:
+        """`home`: the node's; `user_home`: of whoever the node agent is; `path`: where programs are."""
+        self._home, self._path, self._clock = home, path, clock
+        self._system = this_system()
+        self._programs = Programs(path, user_home, self._system)
+        self._lock = threading.Lock()
+        self._found: Found | None = None
+        self._tried_ms, self._seen = 0, (0, 0)
+
+    def find(self) -> Found:
+        """Whether there is a wall. Tried again when bubblewrap came or went, and after some minutes."""
+        wish = self._wish()
+        if wish.off or wish.trouble:
+            return Found(None, Problem(what=f"{NO_SANDBOX}{wish.off or wish.trouble}", fix=self._mend()))
+        with self._lock:
+            seen, now = self._surroundings(), self._clock.mono_ms()
+            if self._found is None or seen != self._seen or now - self._tried_ms >= AGAIN_MS:
+                self._found = detect(self._path, self._etc, self._system, os.geteuid() == 0)
+                self._tried_ms, self._seen = now, seen
+            return self._found
+
+    def owner_of(self, attempt: str) -> int | None:
+        """Whose the files of this attempt must be; None: ours, as they are."""
+        tools = self.find().tools
+        if tools is None or tools.uid is None:
+            return None
+        return UID + zlib.crc32(attempt.encode()) % UIDS
+
+    def around(self, plan: Plan, rules: Rules, shown: Sequence[Path]) -> Plan | None:
+        """The plan with each step inside the wall; None when there is none any more.
+
+        `shown`: read-only besides the programs, such as the repository. The steps' outputs are in the folder
+        of the attempt, and so is the gateway's socket.
+        """
+        tools = self.find().tools
+        if tools is None:
+            return None
+        if tools.uid is not None:
+            tools = replace(tools, uid=self.owner_of(plan.marker))
+        view = self._view(plan, rules, shown)
+        before = (*prefix(view, tools), *_relay(view, rules.port))
+        inside = (replace(one, argv=(*before, *one.argv), walled=True) for one in plan.steps)
+        return replace(plan, steps=tuple(inside))
+
+    def _view(self, plan: Plan, rules: Rules, shown: Sequence[Path]) -> View:
+        programs = (sys.executable, *(step.argv[0] for step in plan.steps))
+        own = [os.path.dirname(word) for step in plan.steps for word in step.argv if _is_ours(word)]
+        return View(
+            tree=plan.cwd,
+            home=plan.env["HOME"],
+            writable=rules.writable,
+            network=rules.network,
+            etc=str(self._etc),
+            system=self._system,
+            shown=(
+                *map(str, shown),
+                *self._programs.shown(*programs),
+                *filter(os.path.exists, self._wish().read),
+                *own,
+                *((relay.__file__,) if rules.network is Network.MODEL else ()),
+            ),
+            hidden=(str(self._home),),
+            gate=str(Path(plan.steps[0].stdout).parent / GATE) if rules.network is Network.MODEL else "",
+        )
+
+    @property
+    def _etc(self) -> Path:
+        return self._home / "run" / "wall"
+
+    def _surroundings(self) -> tuple[int, int]:
+        """What tells, without asking anybody, that bubblewrap came, went or was replaced."""
+        for folder in self._path.split(":"):
+            try:
+                state = os.stat(os.path.join(folder, "bwrap"))
+            except OSError:
+                continue
+            return state.st_ino, state.st_mtime_ns
+        return 0, 0
+
+    def _wish(self) -> OwnersWish:
+        """The owner's file; one that cannot be read means no wall, and then says so."""
+        file = self._home / OWN_FILE
+        try:
+            raw = json.loads(file.read_bytes())
+            read = tuple(os.path.expanduser(str(one)) for one in raw.get("read", ()))
+            wish = OwnersWish(str(raw.get("off", "")), read)
+            if set(raw) - {"off", "read"} or not all(_is_clean(one) for one in read):
+                raise ValueError("it has `read`, a list of clean absolute paths, and `off`, a reason")
+        except FileNotFoundError:
+            return OwnersWish()
+        except (OSError, ValueError, AttributeError, TypeError) as exc:
+            return OwnersWish(trouble=f"{file} cannot be used: {exc}"[:400])
+        return wish
+
+    def _mend(self) -> str:
+        return f"mend or remove {self._home / OWN_FILE}"
+
+
+def _relay(view: View, port: int) -> tuple[str, ...]:
+    if view.network is not Network.MODEL:
+        return ()
+    python = os.path.realpath(sys.executable)
+    return (python, "-I", "-S", relay.__file__, str(port), f"{view.gate}/{SOCKET}", "--")
+
+
+def _is_clean(path: str) -> bool:
+    return os.path.isabs(path) and os.path.normpath(path) == path and path != "/"
+
+
+def _is_ours(word: str) -> bool:
+    """A file of the node agent's own that a step is started with, such as the double's program."""
+    return word.startswith(f"{_PACKAGE}/") and os.path.isfile(word)
+
+
+_PACKAGE = str(Path(__file__).resolve().parents[1])

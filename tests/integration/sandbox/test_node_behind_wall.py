@@ -1,0 +1,159 @@
+"""A real node agent with the wall: hostile runs at each level, its receipts, and what holds without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node_agent.wire.control import Stop
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.order import Gate, Workspace
+from node_agent.wire.policy import Isolation, Safety
+from node_agent.wire.receipt import Claims
+from tests.integration.git.repos import tree_of
+from tests.integration.node.node_world import NodeWorld, processes_of, until
+
+HOSTILE = """\
+tried() {{ if sh -c "$2" 2>/dev/null; then echo "DID $1"; else echo "not $1"; fi; }}
+tried outside 'echo x > {outside}/planted'
+tried home 'echo x > {node}/planted'
+tried key 'cat {node}/key/node.key'
+tried journal 'ls {node}/journal'
+tried mirror 'touch {node}/mirrors/x'
+tried git 'echo x >> .git'
+tried config 'git config core.hooksPath /tmp/x'
+tried commit 'git commit -q --allow-empty -m x'
+tried core 'echo x > /proc/sys/kernel/core_pattern'
+tried others 'test -n "$(ls /proc | grep -v "^[0-9]\\{{1,2\\}}$" | grep "^[0-9]")"'
+setsid -f sleep 600
+tried link 'ln -s {node}/key/node.key stolen'
+tried tree 'echo mine > mine.txt'
+"""
+OWN_TMP = {"outside", "home", "mirror"}
+"""This test's folders lie in /tmp: inside that is a /tmp of its own, and what was written there is gone."""
+NONE = Workspace(kind="none")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[NodeWorld]:
+    world = NodeWorld(tmp_path)
+    world.begin()
+    yield world
+    world.end()
+
+
+def did(world: NodeWorld, claims: Claims) -> set[str]:
+    lines = world.log(claims.identity).decode().splitlines()
+    assert len(lines) == 12, lines
+    return {line.removeprefix("DID ") for line in lines if line.startswith("DID ")}
+
+
+def hostile(world: NodeWorld, tmp_path: Path) -> str:
+    return HOSTILE.format(outside=tmp_path, node=world.home.root)
+
+
+@pytest.mark.parametrize("safety", [Safety.SUGGEST, Safety.AUTO_EDIT, Safety.FULL_AUTO])
+def test_a_hostile_script_at_each_level(world: NodeWorld, tmp_path: Path, safety: Safety) -> None:
+    order = world.order(hostile(world, tmp_path), runtime="shell", safety=safety)
+    claims = world.run(order)
+    writes = safety is not Safety.SUGGEST
+    assert did(world, claims) - OWN_TMP == ({"link", "tree"} if writes else set())
+    assert (claims.outcome, claims.isolation) == (Outcome.DONE, Isolation.SANDBOX)
+    assert [(one.rule, one.how.value) for one in claims.enforced] == [
+        (safety.value if writes else "read-only", "sandbox"),
+        ("network full", "told only"),
+    ]
+    assert processes_of(claims.identity) == []
+    assert not [place for place in (tmp_path, world.home.root) if (place / "planted").exists()]
+    assert not (world.home.root / "mirrors/x").exists()
+    if writes:
+        assert claims.commit is not None
+        files = tree_of(world.depot, world.taken, claims.commit)
+        assert files["mine.txt"][1] == b"mine\n"
+        mode, content = files["stolen"]
+        assert (mode, content) == ("120000", f"{world.home.root}/key/node.key".encode()), (
+            "the link, not the key"
+        )
+    else:
+        assert claims.commit is None and claims.change == "empty"
+
+
+def test_set_up_agent_and_gates_are_all_inside(world: NodeWorld) -> None:
+    """They run what the repository and the agent wrote. What each leaves, the next one finds."""
+    look = f"test ! -e {world.home.root}/key && test $(id -u) = 1000"
+    order = world.order(
+        "#!scripted\nread lib/a\nwrite new.txt hello\nanswer ok",
+        setup=(("sh", "-euc", f"{look}; mkdir lib; echo made > lib/a; echo lib > .git/x || :"),),
+        gates=(
+            Gate(name="there", argv=("sh", "-euc", f"{look}; test $(cat new.txt) = hello; touch built")),
+            Gate(name="git", argv=("git", "status", "--porcelain")),
+        ),
+    )
+    claims = world.run(order)
+    assert (claims.outcome, claims.files_changed) == (Outcome.DONE, ("new.txt",)), claims.reason
+    assert [gate.passed for gate in claims.gates] == [True, True]
+    assert any("built" in text for text in claims.findings), "what a gate changes is told, not committed"
+
+
+def test_a_read_only_agent_cannot_even_try(world: NodeWorld) -> None:
+    claims = world.run(world.order("#!scripted\nforce write evil.txt x", read_only=True))
+    assert (claims.outcome, claims.change, claims.commit) == (Outcome.ERROR, "empty", None)
+    assert "Read-only file system" in claims.reason
+
+
+def test_an_agent_behind_the_wall_cannot_commit_and_loses_nothing(world: NodeWorld) -> None:
+    claims = world.run(world.order("#!scripted\nwrite a.txt x\ntry commit mine\ntry delete-git\nanswer ok"))
+    assert (claims.outcome, claims.files_changed) == (Outcome.DONE, ("a.txt",)), claims.reason
+
+
+def test_a_stop_reaches_what_is_inside(world: NodeWorld) -> None:
+    order = world.order("#!scripted\nignore INT TERM\nfork 600\nwrite up x\nhang")
+    world.coordinator.push(order)
+    world.marked(order.identity, "spawned")
+    tree = world.home.root / "work" / str(order.identity) / "tree"
+    until(lambda: (tree / "up").exists())
+    world.coordinator.tell(Stop(identity=order.identity, reason="enough"))
+    claims = world.ended(order.identity)
+    assert claims.outcome is Outcome.INTERRUPTED and processes_of(order.identity) == []
+
+
+def test_work_on_the_machine_itself_is_outside_and_says_so(world: NodeWorld, tmp_path: Path) -> None:
+    """A person's own command without a repository; at full-auto, or from inside a run, it is not."""
+    mark, task = tmp_path / "mark", f"echo x >> {tmp_path}/mark"
+    plain = world.run(world.order(task, run="r-desk", runtime="shell", workspace=NONE))
+    assert (plain.outcome, plain.isolation, mark.read_text()) == (Outcome.DONE, Isolation.NONE, "x\n")
+    assert [one.how.value for one in plain.enforced] == ["told only"]
+    for run, changes in (("r-full", {"safety": Safety.FULL_AUTO}), ("r-deep", {"depth": 1})):
+        inside = world.run(world.order(task, run=run, runtime="shell", workspace=NONE, **changes))
+        assert inside.isolation is Isolation.SANDBOX
+    assert mark.read_text() == "x\n"
+
+
+def test_without_a_wall_full_auto_is_refused_here_too(world: NodeWorld) -> None:
+    """The coordinator asked a node that had one: its word is old."""
+    world.without_wall()
+    refused = world.run(world.order("touch x", runtime="shell", safety=Safety.FULL_AUTO))
+    assert (refused.outcome, refused.failure) == (Outcome.INFRA, FailureKind.SANDBOX)
+    assert "nothing holds shell to full-auto here: no sandbox: this test" in refused.reason
+    assert refused.usage.cost_usd == 0
+
+
+def test_without_a_wall_being_told_is_enough_when_the_user_says_so(world: NodeWorld) -> None:
+    world.without_wall()
+    policy = world.order("x").policy.model_copy(update={"told_only": True})
+    claims = world.run(world.order("touch x", runtime="shell", safety=Safety.FULL_AUTO, policy=policy))
+    assert (claims.outcome, claims.isolation) == (Outcome.DONE, Isolation.NONE)
+    assert [(one.rule, one.how.value) for one in claims.enforced] == [("full-auto", "told only")]
+
+
+def test_a_program_that_is_not_there(world: NodeWorld) -> None:
+    none = world.run(world.order("", runtime="shell", argv=("no-such-program",)))
+    assert (none.outcome, none.failure) == (Outcome.INFRA, FailureKind.RUNTIME_MISSING)
+
+
+def test_a_gate_that_is_not_there(world: NodeWorld) -> None:
+    gates = (Gate(name="gone", argv=("no-such-gate",)),)
+    claims = world.run(world.order("#!scripted\nwrite a.txt x\nanswer ok", gates=gates))
+    assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.GATE_NOT_RUNNABLE)

@@ -1,0 +1,90 @@
+"""The wall itself: a hostile program inside achieves no forbidden act, as root's node and as a user's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from node_agent.sandbox.policy import Network
+from tests.integration.sandbox.ground import PYTHON, Ground, ground
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+OPEN_NETWORK = {"reach a port of the machine", "reach an abstract socket"}
+WRITES = "write the tree"
+
+
+@pytest.fixture(params=[True, False], ids=["root", "user"])
+def place(request: pytest.FixtureRequest) -> Iterator[Ground]:
+    with ground(request.param) as made:
+        yield made
+
+
+def achieved(found: dict[str, str]) -> set[str]:
+    return {name for name, what in found.items() if what == "done" and not name.startswith("ok ")}
+
+
+def missed(found: dict[str, str]) -> set[str]:
+    return {name for name, what in found.items() if what != "done" and name.startswith("ok ")}
+
+
+def test_nothing_forbidden_happens_inside(place: Ground) -> None:
+    found = place.probe(place.view())
+    assert (achieved(found), missed(found)) == ({WRITES}, set())
+    assert (place.tree / ".git").read_text().startswith("gitdir: ")
+    assert sorted(os.listdir(place.root / "n")) == ["key", "run", "work"]
+
+
+def test_a_read_only_tree_is_not_written(place: Ground) -> None:
+    found = place.probe(place.view(writable=False))
+    assert (achieved(found), missed(found)) == (set(), set())
+    assert sorted(os.listdir(place.tree)) == [".git"]
+
+
+def test_with_the_nodes_network_only_the_network_is_open(place: Ground) -> None:
+    found = place.probe(place.view(Network.FULL))
+    assert achieved(found) == {WRITES, *OPEN_NETWORK}
+
+
+def test_what_is_shown_never_opens_the_nodes_home(place: Ground) -> None:
+    """Somebody's PATH, or the owner's own wish, may name a folder above it."""
+    found = place.probe(place.view(shown=(*place.view().shown, str(place.root))))
+    assert "read another home" in achieved(found), "it is what was shown"
+    assert not achieved(found) & {"read the node's key", "read another run", f"write in {place.root}/n"}
+
+
+def test_nobody_is_privileged_inside(place: Ground) -> None:
+    said = place.run(
+        place.view(), "sh", "-c", "grep -E 'Cap|NoNew' /proc/self/status; ls -d /root /home /sys"
+    )
+    values = {line.split()[0]: line.split()[1] for line in said.stdout.splitlines() if ":\t" in line}
+    assert {values[name] for name in ("CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:")} == {"0" * 16}
+    assert values["NoNewPrivs:"] == "1"
+    assert "/root\n" not in said.stdout and "/home\n" not in said.stdout and "/sys\n" not in said.stdout
+
+
+def test_its_end_is_the_end_of_all_that_it_started(place: Ground) -> None:
+    mark = f"31{os.getpid()}"
+    script = f"setsid -f sleep {mark}; (setsid sleep {mark} &) ; env -i setsid -f sleep {mark}; exit 7"
+    assert place.run(place.view(), "sh", "-c", script).returncode == 7
+    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and _runs(pid, mark)]
+
+
+def test_a_full_tmp_is_a_full_tmp_and_not_a_full_machine(place: Ground) -> None:
+    said = place.run(place.view(), "sh", "-c", "head -c 600M /dev/zero > /tmp/big")
+    assert said.returncode != 0 and "No space left" in said.stderr
+
+
+def test_python_and_git_work_inside(place: Ground) -> None:
+    said = place.run(place.view(), PYTHON, "-c", "import ssl, sqlite3, ctypes; print('imports')")
+    assert "imports" in said.stdout, said.stderr
+    assert place.run(place.view(), "git", "status", "--porcelain").returncode == 0
+
+
+def _runs(pid: str, mark: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return mark.encode() in file.read().split(b"\0")
+    except OSError:
+        return False

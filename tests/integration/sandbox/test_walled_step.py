@@ -1,0 +1,165 @@
+"""A phase behind the wall: its end, its stop and its own failure, as the shim takes them down."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from node_agent.sandbox.policy import Network
+from node_agent.sandbox.wall import Rules, Sandbox
+from node_agent.spool import EndedBy, Grace, Limits, Plan, StepRecord
+from node_agent.wire.clock import SystemClock
+from node_agent.workspace.folders import give
+from tests.integration.shim_phases import Phases, until
+
+RULES = Rules(writable=True, network=Network.NONE)
+POLITE = """
+import os, signal, sys, time
+def told(number, frame):
+    open("told", "w").write(str(number)); sys.exit(5)
+signal.signal(signal.SIGINT, told)
+open("up", "w").write("x")
+time.sleep(60)
+"""
+
+
+class Walled(Phases):
+    """Phases whose steps run behind the wall of a node whose home is `root`."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.sandbox = Sandbox(root, "/usr/bin:/bin", SystemClock(), os.path.expanduser("~"))
+
+    def behind(self, *argv: str, shown: tuple[Path, ...] = (), **given: object) -> Path:
+        """Started; its folder. The tree is `base/tree`."""
+        folder, plan = self.plan(list(argv), **given)
+        tree, home = folder.parent / "tree", folder.parent / "home"
+        for own in (tree, home):
+            own.mkdir()
+        inside = replace(plan, cwd=str(tree), env={**plan.env, "HOME": str(home), "PWD": str(tree)})
+        made = self.sandbox.around(inside, RULES, shown)
+        assert made is not None, self.sandbox.find().problem
+        self._hand_over(made, tree, home)
+        self.runner.start(folder, made)
+        return folder
+
+    def _hand_over(self, plan: Plan, *folders: Path) -> None:
+        owner = self.sandbox.owner_of(plan.marker)
+        for folder in folders if owner is not None else ():
+            give(folder, owner or 0)
+
+    def ended(self, folder: Path) -> StepRecord:
+        return self.finish(folder).steps[0]
+
+
+@pytest.fixture
+def phases(tmp_path: Path) -> Iterator[Walled]:
+    made = Walled(tmp_path)
+    yield made
+    for marker in made.markers:
+        made.runner.sweep(marker)
+    made.runner.close()
+
+
+def test_the_exit_status_passes_through_the_wall(phases: Walled) -> None:
+    done = phases.ended(folder := phases.behind("sh", "-c", "echo out; echo err >&2; pwd > here; exit 7"))
+    assert (done.exit_code, done.signal, done.exec_error) == (7, None, None)
+    assert [(folder.parent / name).read_text() for name in ("out0", "err0")] == ["out\n", "err\n"]
+    assert (folder.parent / "tree/here").read_text() == f"{folder.parent}/tree\n"
+
+
+def test_a_stop_reaches_the_program_and_not_those_who_hold_the_wall(phases: Walled) -> None:
+    folder = phases.behind(sys.executable, "-c", POLITE, grace=Grace(int_ms=10_000, term_ms=300))
+    until(lambda: (folder.parent / "tree/up").exists())
+    phases.runner.stop(folder, "enough")
+    done = phases.ended(folder)
+    assert done.ended_by is EndedBy.STOP
+    assert (folder.parent / "tree/told").read_text() == str(int(signal.SIGINT))
+    assert not phases.alive(folder)
+
+
+def test_what_ignores_everything_and_forks_away_is_gone_at_the_end(phases: Walled) -> None:
+    script = "trap '' INT TERM; setsid -f sleep 60; (setsid sleep 60 &); env -i sleep 60 & touch up; sleep 60"
+    folder = phases.behind("sh", "-c", script)
+    until(lambda: (folder.parent / "tree/up").exists())
+    until(lambda: len(phases.alive(folder)) >= 5)
+    phases.runner.stop(folder, "enough")
+    done = phases.ended(folder)
+    assert (done.ended_by, phases.alive(folder)) == (EndedBy.STOP, [])
+
+
+def test_a_limit_ends_it_too(phases: Walled) -> None:
+    done = phases.ended(phases.behind("sleep", "60", limits=Limits(wall_ms=600)))
+    assert (done.ended_by, done.exec_error) == (EndedBy.WALL, None)
+
+
+def test_a_wall_that_cannot_be_made_is_not_the_programs_failure(phases: Walled) -> None:
+    done = phases.ended(phases.behind("true", shown=(phases.root / "is-not-there",)))
+    assert done.exec_error is not None and done.exit_code is None
+    assert done.exec_error.what == "wall" and "is-not-there" in done.exec_error.path
+
+
+def test_a_program_that_is_not_there_is_named(phases: Walled) -> None:
+    done = phases.ended(phases.behind("no-such-program"))
+    assert done.exec_error is not None and done.exec_error.what == "wall"
+    assert done.exec_error.path.startswith("bwrap: execvp no-such-program")
+
+
+def test_a_program_cannot_pretend_that_the_wall_failed(phases: Walled) -> None:
+    script = "echo 'bwrap: something' >&2; echo '{}' >&3; exit 1"
+    done = phases.ended(phases.behind("sh", "-c", script))
+    assert (done.exit_code, done.exec_error) == (1, None)
+
+
+def test_a_link_in_place_of_the_standard_input_is_not_followed(phases: Walled) -> None:
+    """What ran before in the same home may have put it there."""
+    secret, link = phases.root / "secret", phases.root / "link"
+    secret.write_text("secret")
+    link.symlink_to(secret)
+    done = phases.ended(phases.behind("cat", stdin=str(link)))
+    assert done.exec_error is not None and (done.exec_error.what, done.exec_error.errno) == ("stdin", "ELOOP")
+
+
+def test_it_is_found_whatever_the_umask(tmp_path: Path) -> None:
+    """A node agent keeps its files to itself."""
+    before = os.umask(0o077)
+    try:
+        found = Sandbox(tmp_path / "n", "/usr/bin:/bin", SystemClock(), "/root").find()
+    finally:
+        os.umask(before)
+    assert found.tools is not None, found.problem
+
+
+def test_the_owner_may_want_none_and_a_file_that_nobody_understands_means_none(tmp_path: Path) -> None:
+    sandbox = Sandbox(tmp_path, "/usr/bin:/bin", SystemClock(), "/root")
+    assert sandbox.find().tools is not None
+    for text, word in (
+        ('{"off": "it is in my way"}', "it is in my way"),
+        ('{"of": "x"}', "cannot be used"),
+        ('{"read": ["relative"]}', "cannot be used"),
+        ('{"read": ["/x/../y"]}', "cannot be used"),
+        ("{", "cannot be used"),
+        ("[]", "cannot be used"),
+    ):
+        (tmp_path / "sandbox.json").write_text(text)
+        found = sandbox.find()
+        assert found.tools is None and found.problem is not None and word in found.problem.what, text
+    (tmp_path / "sandbox.json").unlink()
+    assert sandbox.find().tools is not None
+
+
+def test_what_the_owner_shows_is_there_to_read(phases: Walled, tmp_path: Path) -> None:
+    more = tmp_path / "toolchain"
+    more.mkdir()
+    (more / "tool").write_text("here")
+    more.chmod(0o755)
+    (tmp_path / "sandbox.json").write_text(json.dumps({"read": [str(more)]}))
+    done = phases.ended(folder := phases.behind("sh", "-c", f"cat {more}/tool; echo x > {more}/x"))
+    assert done.exit_code != 0 and (folder.parent / "out0").read_text() == "here"

@@ -1,0 +1,111 @@
+"""What a phase may see and write becomes an argument list: nothing more than was named, nothing secret."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from node_agent.sandbox.policy import STATUS_FD, Network, System, Tools, View, prefix
+
+TOOLS = Tools("/usr/bin/bwrap")
+ROOT = Tools("/usr/bin/bwrap", "/usr/bin/setpriv", 60_800)
+SYSTEM = System(("/usr",), {"/bin": "usr/bin"})
+GIT = "/n/work/a/git"
+VIEW = View(
+    tree="/n/work/a/tree",
+    home="/n/work/a/home",
+    writable=True,
+    network=Network.NONE,
+    etc="/n/run/wall",
+    system=SYSTEM,
+    shown=(GIT, "/n/work/a/tree/.git", "/opt/tool"),
+    hidden=("/n",),
+)
+
+
+def mounts(words: tuple[str, ...]) -> list[tuple[str, str]]:
+    """(flag, where) of every bind and tmpfs, in order."""
+    at = [n for n, word in enumerate(words) if word in ("--bind", "--ro-bind", "--tmpfs", "--ro-bind-try")]
+    return [(words[n], words[n + (1 if words[n] == "--tmpfs" else 2)]) for n in at]
+
+
+def test_only_tree_and_home_are_written() -> None:
+    words = prefix(VIEW, TOOLS)
+    assert [where for flag, where in mounts(words) if flag == "--bind"] == [VIEW.home, VIEW.tree]
+    read_only = prefix(replace(VIEW, writable=False), TOOLS)
+    assert [where for flag, where in mounts(read_only) if flag == "--bind"] == [VIEW.home]
+
+
+def test_the_repository_is_mounted_over_the_tree_read_only() -> None:
+    order = mounts(prefix(VIEW, TOOLS))
+    assert order.index(("--bind", VIEW.tree)) < order.index(("--ro-bind", f"{VIEW.tree}/.git"))
+    assert ("--ro-bind", GIT) in order and ("--ro-bind", "/proc/sys") in order
+
+
+def test_nothing_else_of_the_machine_is_there() -> None:
+    shown = {where for flag, where in mounts(prefix(VIEW, TOOLS)) if flag in ("--bind", "--ro-bind")}
+    assert shown == {
+        *("/usr", "/proc/sys", "/etc/passwd", "/etc/group", "/etc/hosts", "/opt/tool"),
+        *(GIT, f"{VIEW.tree}/.git", VIEW.tree, VIEW.home),
+    }
+
+
+@pytest.mark.parametrize(
+    ("network", "apart", "hosts"),
+    [(Network.NONE, True, True), (Network.MODEL, True, True), (Network.FULL, False, False)],
+)
+def test_the_network_is_shared_only_where_it_is_full(network: Network, apart: bool, hosts: bool) -> None:
+    words = prefix(replace(VIEW, network=network, gate="/n/gate"), TOOLS)
+    assert ("--unshare-net" in words) is apart
+    assert (("--ro-bind", "/etc/hosts") in mounts(words)) is hosts
+    assert (("--ro-bind-try", "/etc/resolv.conf") in mounts(words)) is not apart
+
+
+def test_what_is_hidden_is_covered_where_something_shown_holds_it() -> None:
+    assert ("--tmpfs", "/n") not in mounts(prefix(VIEW, TOOLS))
+    order = mounts(prefix(replace(VIEW, hidden=("/n/x",), shown=(*VIEW.shown, "/n")), TOOLS))
+    assert order.index(("--ro-bind", "/n")) < order.index(("--tmpfs", "/n/x"))
+    words = prefix(replace(VIEW, shown=(*VIEW.shown, "/n")), TOOLS)
+    assert ("--tmpfs", "/n") in mounts(words) and ("--ro-bind", "/n") not in mounts(words)
+    assert words[words.index("--remount-ro") + 1] == "/n"
+
+
+def test_the_wall_is_whole_whatever_the_view() -> None:
+    for network in Network:
+        words = prefix(replace(VIEW, network=network, gate="/g"), TOOLS)
+        every = {"--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--disable-userns"}
+        assert every | {"--die-with-parent", "--new-session"} <= set(words)
+        assert words[words.index("--cap-drop") + 1] == "ALL"
+        assert words[words.index("--json-status-fd") + 1] == str(STATUS_FD)
+        assert words[-1] == "--" and words[words.index("--chdir") + 1] == VIEW.tree
+        assert "--setenv" not in words, "anybody can read an argument list"
+
+
+def test_root_puts_its_folders_where_another_may_enter_and_steps_down() -> None:
+    words = prefix(VIEW, ROOT)
+    outer, rest = words[: words.index("--")], words[words.index("--") + 1 :]
+    down, inner = rest[: rest.index("--")], rest[rest.index("--") + 1 :]
+    assert outer[:2] == ("/usr/bin/bwrap", "--die-with-parent") and "--unshare-user" not in outer
+    assert down[:5] == ("/usr/bin/setpriv", "--reuid", "60800", "--regid", "60800")
+    assert down[-2:] == ("--pdeathsig", "KILL") and "--clear-groups" in down
+    staged = {outer[n + 2]: outer[n + 1] for n, word in enumerate(outer) if word == "--bind"}
+    binds = {inner[n + 2]: inner[n + 1] for n, word in enumerate(inner) if word in ("--bind", "--ro-bind")}
+    for path in (VIEW.tree, VIEW.home, GIT, f"{VIEW.tree}/.git"):
+        assert staged[binds[path]] == path
+    assert binds["/usr"] == "/usr"
+    plain = prefix(VIEW, TOOLS)
+    assert [where for _, where in mounts(inner)] == [where for _, where in mounts(plain)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tree": "/"}, {"home": "/"}, {"tree": "work"}, {"home": "/n/../x"}, {"shown": ("etc",)},
+        {"etc": ""}, {"hidden": ("..",)}, {"network": Network.MODEL, "gate": ""}, {"gate": "g"},
+    ],
+)  # fmt: skip
+def test_a_view_that_would_open_too_much_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="path|gateway"):
+        replace(VIEW, **changes)

@@ -1,0 +1,77 @@
+"""What must be shown so that a program runs: its package, its interpreter, never somebody's home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from node_agent.sandbox.policy import System
+from node_agent.sandbox.programs import Programs, this_system
+
+SYSTEM = System(("/usr",), {"/bin": "usr/bin"})
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "me"
+
+
+def program(path: Path, text: str = "x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def link(path: Path, target: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
+    return path
+
+
+def shown(home: Path, path: str, *programs: str) -> set[str]:
+    return set(Programs(path, str(home), SYSTEM).shown(*programs))
+
+
+def test_what_is_of_the_system_needs_no_showing(home: Path) -> None:
+    assert shown(home, "/usr/bin:/bin", "sh", "/bin/sh", "no-such-program") == set()
+
+
+def test_a_package_of_npm_is_shown_with_all_beside_it(home: Path) -> None:
+    real = program(home / ".npm/lib/node_modules/@v/agent/cli.js", "#!/usr/bin/env sh\n")
+    folder = link(home / ".npm/bin/agent", real).parent
+    assert shown(home, f"{folder}:/usr/bin", "agent") == {
+        *(str(folder), str(folder / "agent"), str(home / ".npm/lib/node_modules")),
+    }
+
+
+def test_what_others_in_the_same_folder_lead_to_is_shown_too(home: Path) -> None:
+    """The agent's shell looks there as well."""
+    link(home / ".local/bin/tool", program(home / ".local/share/tools/tool/bin/tool"))
+    assert shown(home, f"{home}/.local/bin") == {f"{home}/.local/bin", f"{home}/.local/share/tools/tool"}
+
+
+def test_an_interpreter_comes_with_its_program(home: Path) -> None:
+    python = program(home / ".local/share/python/3.13/bin/python3")
+    tool = program(home / "work/tool", f"#!{python} -I\n")
+    assert shown(home, "/usr/bin", str(tool)) == {str(tool), str(python), str(python.parents[1])}
+
+
+def test_tokens_that_lie_beside_a_bin_stay_out(home: Path) -> None:
+    program(home / ".cargo/bin/cargo")
+    program(home / ".cargo/credentials.toml", "secret")
+    assert shown(home, f"{home}/.cargo/bin", "cargo") == {f"{home}/.cargo/bin", f"{home}/.cargo/bin/cargo"}
+
+
+@pytest.mark.parametrize("path", ["{home}", "/", "{home}/..", ".", "bin", ""])
+def test_a_path_that_names_a_home_shows_nothing(home: Path, path: str) -> None:
+    program(home / "tool")
+    assert shown(home, path.format(home=home)) == set()
+
+
+def test_a_machine_that_has_programs_outside_of_usr(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "bin").symlink_to("usr/bin")
+    top = [str(tmp_path / name) for name in ("bin", "lib", "lib64")]
+    assert this_system(top) == System(("/usr", top[1]), {top[0]: "usr/bin"})
