@@ -147,7 +147,7 @@ def a_run(run: str, wall_ms: int, usd: Decimal, **changes: Any) -> Run:
         "model": None,
         "mode": Mode.BUILD,
         "safety": Safety.AUTO_EDIT,
-        "told_only": False,
+        "told_only": bool(changes.get("read_only")),  # its node has no sandbox
         "node": None,
         "require": {},
         "priority": 0,
