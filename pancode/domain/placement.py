@@ -101,8 +101,10 @@ def choose(runs: Iterable[Run], standing: Standing) -> list[Placed | Waits]:
 def _wish(run: Run, standing: Standing) -> object:
     """All that decides where it may go."""
     shunned = tuple((name, shun.why) for name, shun in standing.shunned.get(run.id, {}).items())
-    due, repo = standing.holds(run) if standing.room else None, run.workspace.get("repo")
-    return run.node, run.runtime, run.safety, repo, due, shunned, *sorted(run.require.items())
+    due = standing.holds(run) if standing.room else None
+    where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"), due)
+    how = (run.mode, run.safety, run.read_only, run.told_only, run.depth)
+    return where, how, shunned, *sorted(run.require.items())
 
 
 def misfit(run: Run, view: NodeView) -> str:

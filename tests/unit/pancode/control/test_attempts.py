@@ -74,7 +74,7 @@ def test_one_attempt_asked_for_is_one_whatever_went_wrong(
 def test_one_attempt_asked_for_is_one_when_the_node_is_lost(
     desk: Desk, most: int | None, follows: bool
 ) -> None:
-    started(desk, max_attempts=most, read_only=True)
+    started(desk, max_attempts=most, read_only=True, told_only=True)
     for _ in range(100):
         desk.turn(10_000)
     run = desk.row(Run, "r-0001")
@@ -115,7 +115,7 @@ def test_no_attempt_follows_when_nothing_is_left(desk: Desk, usd: str) -> None:
 
 
 def test_a_late_receipt_uses_up_what_the_next_attempt_was_to_have(desk: Desk) -> None:
-    node, order = started(desk, limits=LIMITS, read_only=True)
+    node, order = started(desk, limits=LIMITS, read_only=True, told_only=True)
     for _ in range(100):
         desk.turn(10_000)
     assert desk.row(Run, "r-0001").attempt == 2

@@ -83,7 +83,7 @@ def test_a_stop_of_a_lost_run_says_that_nobody_has_confirmed_it(desk: Desk) -> N
 def test_of_a_run_that_goes_on_the_lost_attempt_is_told_too(desk: Desk) -> None:
     first, second = Puppet(desk, "n1", slots=4), Puppet(desk, "n2", slots=1)
     first.breathe()
-    desk.dispatch(read_only=True)
+    desk.dispatch(read_only=True, told_only=True)
     desk.turn()
     order = first.claim()
     assert order is not None
