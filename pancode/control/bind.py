@@ -14,7 +14,7 @@ from pancode.domain import books
 from pancode.domain.fleet import NodeView
 from pancode.domain.lifecycle import NOT_STARTED, end_attempt, end_run, holds_slot
 from pancode.domain.orders import identity_of, may_push, order_for
-from pancode.domain.placement import Placed, Standing, Waits, choose, in_order, pool_of
+from pancode.domain.placement import Placed, Standing, choose, in_order, pool_of
 from pancode.domain.records import Attempt, Balance, Entry, Fence, FenceState, Node, Run, RunState, Setting
 from pancode.errors import UnavailableError
 from pancode.ports import Ticket, Transaction
@@ -31,9 +31,7 @@ def bind(core: Core) -> int:
         if not waiting:
             return 0
         placed = 0
-        for decision in choose(waiting, _standing(core, tx)):
-            if isinstance(decision, Placed):
-                decision = _affordable(core, tx, decision)
+        for decision in choose(waiting, _standing(core, tx, waiting)):
             if isinstance(decision, Placed):
                 _sign(core, tx, decision)
                 placed += 1
@@ -132,18 +130,7 @@ def _end_broke(core: Core, tx: Transaction, run: Run) -> None:
     core.tell(tx, run.id, "retry", "budget", "not tried again", NOTHING_LEFT)
 
 
-def _affordable(core: Core, tx: Transaction, placed: Placed) -> Placed | Waits:
-    """The node's own ceiling is judged where its hold is made: at the binding."""
-    scope = books.node_scope(placed.node.node.name)
-    ceiling, balance = core.ceiling(tx, scope), tx.get(Balance, scope) or Balance(scope)
-    attempt = tx.get(Attempt, placed.run.id, placed.run.attempt)
-    due = attempt.held_usd if attempt is not None else books.ZERO
-    if books.fits(balance, ceiling, due):
-        return placed
-    return Waits(placed.run, f"{scope}: {books.refusal(balance, ceiling, due)}")
-
-
-def _standing(core: Core, tx: Transaction) -> Standing:
+def _standing(core: Core, tx: Transaction, waiting: list[Run]) -> Standing:
     views = core.views(tx)
     taken = open_fences(tx)
     paused = tx.get(Setting, "paused")
@@ -157,19 +144,26 @@ def _standing(core: Core, tx: Transaction) -> Standing:
         paused_queues=queues,
         resting=turned.resting(core),
         shunned=turned.shunned(core),
+        due=_due(tx, waiting),
         room=_room(core, tx, views) if any(s.name.startswith("ceiling:node") for s in settings) else {},
     )
 
 
-def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, Decimal]:
-    """What each node's own ceiling leaves; a node that has none is left out."""
+def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, tuple[Balance, Decimal]]:
+    """The books of each node that has a ceiling of its own, and that ceiling."""
     room = {}
     for name in (view.node.name for view in views):
         scope = books.node_scope(name)
-        ceiling, balance = core.ceiling(tx, scope), tx.get(Balance, scope) or Balance(scope)
+        ceiling = core.ceiling(tx, scope)
         if ceiling is not None:
-            room[name] = ceiling - balance.spent_usd - balance.held_usd
+            room[name] = tx.get(Balance, scope) or Balance(scope), ceiling
     return room
+
+
+def _due(tx: Transaction, waiting: list[Run]) -> dict[str, Decimal]:
+    """What later attempts have held, which may be less than the estimate."""
+    later = [(run.id, tx.get(Attempt, run.id, run.attempt)) for run in waiting if run.attempt > 1]
+    return {run: attempt.held_usd for run, attempt in later if attempt is not None}
 
 
 def _free(view: NodeView, taken: list[Fence], freed: set[str]) -> int:

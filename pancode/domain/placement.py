@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from pancode.domain import books
 from pancode.domain.fleet import NodeState, NodeView
-from pancode.domain.records import Run
+from pancode.domain.records import Balance, Run
 from pancode.domain.runtimes import RUNTIMES, Asked, held
 
 
@@ -51,8 +52,13 @@ class Standing:
     """By node: it takes nothing now."""
     shunned: Mapping[str, Mapping[str, Shun]] = field(default_factory=dict)
     """By run and node: it does not take that run."""
-    room: Mapping[str, Decimal] = field(default_factory=dict)
-    """By node that has a ceiling of its own: what may still be held there."""
+    room: Mapping[str, tuple[Balance, Decimal]] = field(default_factory=dict)
+    """By node that has a ceiling of its own: its books, and that ceiling."""
+    due: Mapping[str, Decimal] = field(default_factory=dict)
+    """By run: what it will hold on its node, where that is not its estimate."""
+
+    def holds(self, run: Run) -> Decimal:
+        return self.due.get(run.id, run.estimate_usd)
 
 
 NOT_PINNED = "not the pinned node"
@@ -74,16 +80,18 @@ def in_order(runs: Iterable[Run]) -> list[Run]:
 
 def choose(runs: Iterable[Run], standing: Standing) -> list[Placed | Waits]:
     """A decision for each run, in the order in which they are served."""
-    free = dict(standing.free)
+    free, taken = dict(standing.free), dict[str, Decimal]()
     decided: list[Placed | Waits] = []
     in_vain: dict[object, str] = {}
     """By what a run asks for: why it waits, which holds for all that ask for the same, as slots only go."""
     for run in in_order(runs):
         wish = _wish(run, standing)
         why = in_vain.get(wish)
-        decision = _place(run, standing, free) if why is None else Waits(run, why)
+        decision = _place(run, standing, free, taken) if why is None else Waits(run, why)
         if isinstance(decision, Placed):
-            free[decision.node.node.name] -= 1
+            name = decision.node.node.name
+            free[name] -= 1
+            taken[name] = taken.get(name, books.ZERO) + standing.holds(run)
         else:
             in_vain[wish] = decision.why
         decided.append(decision)
@@ -92,8 +100,11 @@ def choose(runs: Iterable[Run], standing: Standing) -> list[Placed | Waits]:
 
 def _wish(run: Run, standing: Standing) -> object:
     """All that decides where it may go."""
-    repo, shunned = run.workspace.get("repo"), tuple(standing.shunned.get(run.id, ()))
-    return run.node, run.runtime, run.safety, repo, shunned, *sorted(run.require.items())
+    shunned = tuple((name, shun.why) for name, shun in standing.shunned.get(run.id, {}).items())
+    due = standing.holds(run) if standing.room else None
+    where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"), due)
+    how = (run.mode, run.safety, run.read_only, run.told_only, run.depth)
+    return where, how, shunned, *sorted(run.require.items())
 
 
 def misfit(run: Run, view: NodeView) -> str:
@@ -145,7 +156,9 @@ def _has_runtime(run: Run, view: NodeView) -> bool:
     return any(r.name == run.runtime and r.state == "ok" for r in view.heard.heartbeat.facts.runtimes)
 
 
-def _place(run: Run, standing: Standing, free: Mapping[str, int]) -> Placed | Waits:
+def _place(
+    run: Run, standing: Standing, free: Mapping[str, int], taken: Mapping[str, Decimal]
+) -> Placed | Waits:
     if standing.paused is not None:
         return Waits(run, f"the fleet is paused: {standing.paused}")
     paused = (standing.paused_queues or {}).get(pool_of(run))
@@ -157,9 +170,23 @@ def _place(run: Run, standing: Standing, free: Mapping[str, int]) -> Placed | Wa
     ready = [v for v in fitting if _takes(v, standing, free)]
     if not ready:
         return Waits(run, "; ".join(_resting(v, standing) or _not_now(v, free) for v in fitting[:3]))
-    affords = [v for v in ready if standing.room.get(v.node.name, run.estimate_usd) >= run.estimate_usd]
-    best = min(affords or ready, key=lambda v: (-free[v.node.name], v.node.name))
+    short = {v.node.name: _short(run, v.node.name, standing, taken) for v in ready}
+    ready = [v for v in ready if not short[v.node.name]]
+    if not ready:
+        return Waits(run, "; ".join(list(short.values())[:3]))
+    best = min(ready, key=lambda v: (-free[v.node.name], v.node.name))
     return Placed(run, best, _because(run, len(ready)))
+
+
+def _short(run: Run, name: str, standing: Standing, taken: Mapping[str, Decimal]) -> str:
+    """Why the node's own ceiling has no room for it, with what is bound in this round; empty when it has."""
+    if name not in standing.room:
+        return ""
+    balance, ceiling = standing.room[name]
+    balance = replace(balance, held_usd=balance.held_usd + taken.get(name, books.ZERO))
+    due = standing.holds(run)
+    fits = books.fits(balance, ceiling, due)
+    return "" if fits else f"{balance.scope}: {books.refusal(balance, ceiling, due)}"
 
 
 def _takes(view: NodeView, standing: Standing, free: Mapping[str, int]) -> bool:

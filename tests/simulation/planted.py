@@ -154,7 +154,10 @@ BUGS = (
     ),
     Bug("a hold always fits", "money", _to(books, "fits", lambda *_: True)),
     Bug(
-        "a node's own ceiling is not asked", "money", _to(bind, "_affordable", lambda core, tx, due: due), 60
+        "a node's own ceiling is not asked",
+        "money",
+        _to(placement, "_short", lambda *_: ""),
+        60,
     ),
     Bug("holds of yesterday stay", "clocks", _to(plane, "lapse", _nothing), 60),
     Bug("what an owner allows ends runs", "owners", _forget_elsewhere, 40),

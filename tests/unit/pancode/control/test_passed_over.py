@@ -179,6 +179,29 @@ def test_a_node_without_money_leaves_the_run_to_another(desk: Desk) -> None:
     assert poor.claim() is None and other.claim() is not None
 
 
+def test_who_waits_for_a_nodes_money_keeps_its_slot_from_nobody(desk: Desk) -> None:
+    node = Puppet(desk, slots=1)
+    node.breathe()
+    desk.plane.set_ceiling("node:n1", Decimal("0.50"), "test")
+    desk.dispatch(usd="0.75", node="n1", priority=9)
+    desk.dispatch("r-0002", usd="0.50", node="n1")
+    desk.turn()
+    order = node.claim()
+    assert order is not None and order.identity.run == "r-0002"
+    assert reason(desk).startswith("node:n1: Dispatch blocked: Budget ceiling would be exceeded")
+
+
+def test_what_is_bound_in_one_round_fits_under_a_nodes_ceiling_together(desk: Desk) -> None:
+    node = Puppet(desk, slots=4)
+    node.breathe()
+    desk.plane.set_ceiling("node:n1", Decimal("1.00"), "test")
+    for number in range(3):
+        desk.dispatch(f"r-000{number}", usd="0.40")
+    desk.turn()
+    assert [node.claim() is not None for _ in range(3)] == [True, True, False]
+    assert "held: $0.80" in desk.row(Run, "r-0002").reason
+
+
 def test_a_bad_key_on_one_node_sends_the_next_attempt_to_another(desk: Desk) -> None:
     bad, good = two(desk)
     desk.dispatch()

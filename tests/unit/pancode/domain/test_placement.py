@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node_agent.wire.node import Allowed
 from node_agent.wire.policy import Isolation, Safety
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.placement import Placed, Standing, Waits, choose, in_order, pool_of
@@ -76,6 +77,23 @@ def test_a_pinned_run_waits_for_its_node_and_goes_nowhere_else() -> None:
 )
 def test_every_wait_has_its_reason(options: dict[str, Any], view: NodeView, free: int, why: str) -> None:
     assert said(run("r-1", **options), standing(view, free=free)) == why
+
+
+def test_who_asks_for_less_does_not_wait_for_the_reason_of_another() -> None:
+    """All wait in one order, and only those that ask for the same share a reason."""
+    strict = node("a", allows=Allowed(safety=Safety.AUTO_EDIT))
+    bold = [run(f"r-{n}", safety=Safety.FULL_AUTO, told_only=True) for n in range(2)]
+    decided = choose([*bold, run("r-9", safety=Safety.AUTO_EDIT, told_only=True)], standing(strict, free=3))
+    assert [type(d) for d in decided] == [Waits, Waits, Placed]
+
+
+def test_what_a_node_without_a_sandbox_cannot_hold_keeps_nobody_else() -> None:
+    bare = node("a", {"claude": "ok"})
+    asked = [replace(run(f"r-{n}"), runtime="claude", safety=Safety.FULL_AUTO) for n in range(2)]
+    told = replace(asked[1], told_only=True, id="r-told")
+    held, free = choose([asked[0], told], standing(bare, free=2))
+    assert isinstance(held, Waits) and "no sandbox" in held.why
+    assert isinstance(free, Placed)
 
 
 def test_pauses_of_the_fleet_and_of_a_queue() -> None:
