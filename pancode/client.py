@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 from pancode import __version__, down
 from pancode.connection import Connection, NotRunningError
-from pancode.errors import ConfigError, ExitCode, PancodeError, UnavailableError
+from pancode.errors import ConfigError, ExitCode, PancodeError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     import subprocess
@@ -190,7 +190,9 @@ def _unless_down(home: Path, none: NotRunningError) -> None:
 
 
 def path_of(*parts: str) -> str:
-    """A path of the API; what a person typed is one part of it, whatever is in it."""
+    """A path of the API; what a person typed is one part of it, whatever is in it. UsageError for nothing."""
+    if "" in parts:
+        raise UsageError("an empty name names nothing", fix="give a name; a run: pancode runs")
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 

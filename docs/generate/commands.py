@@ -60,7 +60,7 @@ def _one(context: click.Context, command: click.Command) -> list[str]:
     default = getattr(command, "_default", None)
     if default is not None:
         parts.append(f"Without a subcommand: {code(default)}.")
-    later = getattr(command, "_later", {}) if isinstance(command, LazyGroup) else {}
+    later = command.later if isinstance(command, LazyGroup) else {}
     if later:
         parts.append("Not there yet: " + "; ".join(f"{code(n)} ({why})" for n, why in later.items()) + ".")
     rows = [_option(context, p) for p in command.params if isinstance(p, click.Option) and not p.hidden]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from pathlib import Path
 
 from node_agent.wire.identity import AttemptId
 
@@ -52,7 +51,8 @@ def _marks(pid: int) -> list[str]:
     """What its environment and its standard error say. Nothing of another user's can be read."""
     said: list[str] = []
     with suppress(OSError):
-        words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        whole = _read(f"/proc/{pid}/environ")
+        words = whole.split(b"\0") if MARKER in whole else ()
         said += [word[len(MARKER) :].decode("utf-8", "replace") for word in words if word.startswith(MARKER)]
     with suppress(OSError):
         log = _SHIM.search(os.readlink(f"/proc/{pid}/fd/2"))
@@ -62,17 +62,29 @@ def _marks(pid: int) -> list[str]:
 
 def _scopes(pid: int) -> list[str]:
     with suppress(OSError):
-        return _SCOPE.findall(Path(f"/proc/{pid}/cgroup").read_text())
+        return _SCOPE.findall(os.fsdecode(_read(f"/proc/{pid}/cgroup")))
     return []
 
 
 def _stat(pid: int) -> tuple[int, str]:
     """(the process above, start time); no start for one that is gone or only waits to be reaped."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except OSError:
         return 0, ""
     return int(fields[1]), "" if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def _read(path: str) -> bytes:
+    """Bare calls: this happens on the way of each dispatch."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = [os.read(handle, 65_536)]
+        while parts[-1]:  # to the very end: a marker must not hide behind a long environment
+            parts.append(os.read(handle, 65_536))
+    finally:
+        os.close(handle)
+    return b"".join(parts)
 
 
 def _parsed(text: str) -> AttemptId | None:

@@ -14,7 +14,7 @@ from pancode.control import query, query_fleet, query_money, query_queue, query_
 from pancode.domain.agents import find_agent
 from pancode.domain.names import not_found
 from pancode.domain.records import Node, RunState
-from pancode.domain.runtimes import RUNTIMES, matrix
+from pancode.domain.runtimes import LATER, RUNTIMES, matrix, not_there_yet
 from pancode.errors import UsageError
 
 
@@ -168,11 +168,13 @@ def _plain(agent: dict[str, Any]) -> dict[str, Any]:
 def _runtimes(desk: Desk, call: Call) -> Any:
     """What PanCode knows, and where it was found."""
     fleet = query_fleet.fleet(desk.core, desk.since, {})
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in RUNTIMES}
+    found: dict[str, list[dict[str, Any]]] = {n: [] for n in RUNTIMES if n not in LATER}
     for node in fleet["nodes"]:
         for fact in node["runtimes"]:
             found.setdefault(fact["name"], []).append({"node": node["name"], **fact})
     name = call.query.get("name")
+    if name in LATER:
+        raise not_there_yet(name)
     if name is not None and name not in found:
         raise not_found("runtime", name, found, "pancode runtimes")
     return {"runtimes": [{"name": n, "nodes": f} for n, f in found.items() if name in (None, n)]}

@@ -21,7 +21,13 @@ def _ask(face: Face, what: str, **query: object) -> dict[str, Any]:
     return answer
 
 
-@click.group("agents", cls=DefaultGroup, default="ls", epilog=example("pancode agents show reviewer"))
+@click.group(
+    "agents",
+    cls=DefaultGroup,
+    default="ls",
+    later={"set": "write it into panagents.yaml (pancode init makes one with comments)"},
+    epilog=example("pancode agents show reviewer"),
+)
 def agents() -> None:
     """Agent definitions: shipped ones, and those of your panagents.yaml."""
 
@@ -89,11 +95,34 @@ def modes() -> None:
 def list_modes(face: Face) -> None:
     """All modes; the default is marked."""
     answer = _ask(face, "modes")
+    face.show(answer, lambda: _modes(answer["modes"]))
+
+
+@modes.command("show", epilog=example("pancode modes show review"))
+@click.argument("name")
+@json_option
+def show_mode(name: str, face: Face) -> None:
+    """One mode."""
+    mode = _named("mode", name, _ask(face, "modes")["modes"])
+    face.show(mode, lambda: _modes([mode]))
+
+
+def _modes(found: list[dict[str, Any]]) -> str:
     rows = [
         (m["name"], _yes(m["dispatches"]), _yes(m["writes"]), "default" if m["default"] else "")
-        for m in answer["modes"]
+        for m in found
     ]
-    face.show(answer, lambda: table(("MODE", "DISPATCHES", "WRITING AGENTS", ""), rows))
+    return table(("MODE", "DISPATCHES", "WRITING AGENTS", ""), rows)
+
+
+def _named(kind: str, name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """The one of that name; NotFoundError with the nearest."""
+    from pancode.domain.names import not_found
+
+    for one in found:
+        if one["name"] == name:
+            return one
+    raise not_found(kind, name, [one["name"] for one in found], f"pancode {kind}{'s' * (kind == 'mode')}")
 
 
 @click.group("safety", cls=DefaultGroup, default="ls", later=_SET_LATER, epilog=example("pancode safety"))
@@ -106,8 +135,21 @@ def safety() -> None:
 def list_levels(face: Face) -> None:
     """All levels; the default is marked."""
     answer = _ask(face, "safety")
-    rows = [(s["name"], "default" if s["default"] else "", ", ".join(s["allows"])) for s in answer["safety"]]
-    face.show(answer, lambda: table(("SAFETY", "", "ALLOWS"), rows))
+    face.show(answer, lambda: _levels(answer["safety"]))
+
+
+@safety.command("show", epilog=example("pancode safety show auto-edit"))
+@click.argument("name")
+@json_option
+def show_level(name: str, face: Face) -> None:
+    """One level."""
+    level = _named("safety", name, _ask(face, "safety")["safety"])
+    face.show(level, lambda: _levels([level]))
+
+
+def _levels(found: list[dict[str, Any]]) -> str:
+    rows = [(s["name"], "default" if s["default"] else "", ", ".join(s["allows"])) for s in found]
+    return table(("SAFETY", "", "ALLOWS"), rows)
 
 
 @safety.command("matrix", epilog=example("pancode safety matrix"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pancode.cli.params import DURATION, MONEY, PAIR
 from pancode.cli.render import safe, table
 from pancode.cli.tell import exit_of
 from pancode.client import Client
-from pancode.errors import ExitCode
+from pancode.errors import ExitCode, UsageError
 
 _SAID = ("agent", "node", "mode", "safety", "model", "runtime", "workspace", "budget", "on_lost", "attempts")
 # A variable of this one command counts more than a file and less than a flag.
@@ -35,7 +36,14 @@ class _WithArgv(click.Command):
         if "--" in args:
             at = args.index("--")
             args, ctx.meta["argv"] = args[:at], args[at + 1 :]
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.NoSuchOption as wrong:
+            task = next((word for word in args if word.startswith("-") and " " in word), None)
+            if task is None:
+                raise
+            fix = f"pancode dispatch ... -- {shlex.quote(task)}"
+            raise UsageError("a task that begins with a dash comes after --", fix=fix) from wrong
 
 
 @click.command(
@@ -92,8 +100,8 @@ def dispatch(ctx: click.Context, /, face: Face, task: str | None, **given: Any) 
     """Give TASK to the fleet and wait for its result.
 
     Inside a repository the run begins at its top, with all of it, wherever you stand. Ctrl-C detaches: the
-    run goes on. With --runtime shell TASK is a script, and -- ARG ARG... runs exactly
-    that argument list.
+    run goes on. A TASK that begins with a dash comes after --. With --runtime shell TASK is a script, and
+    -- ARG ARG... runs exactly that argument list.
     """
     body = _body(task, ctx.meta.get("argv"), given)
     answer = _post(face.client(works=True), body)

@@ -23,7 +23,7 @@ class LazyGroup(click.Group):
     ) -> None:
         super().__init__(*args, **kwargs)
         self._table = dict(table or {})
-        self._later = dict(later or {})
+        self.later = dict(later or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*self._table, *sorted(self.commands)]
@@ -39,10 +39,10 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name in self._later:
+        if name in self.later:
             raise UsageError(
                 f"{ctx.command_path} {name} is not there yet",
-                why=self._later[name],
+                why=self.later[name],
                 fix=f"what is there: {ctx.command_path} -h",
                 code="not_there_yet",
             )
@@ -55,9 +55,9 @@ class LazyGroup(click.Group):
         rows += [(name, command.get_short_help_str(90)) for name, command in sorted(self.commands.items())]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
-        if self._later:
+        if self.later:
             with formatter.section("Not there yet"):
-                formatter.write_text(", ".join(self._later))
+                formatter.write_text(", ".join(self.later))
 
 
 class DefaultGroup(LazyGroup):

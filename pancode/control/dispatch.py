@@ -14,7 +14,7 @@ from pancode.domain import books
 from pancode.domain.admission import Verdict, first_refused, judge, refusal
 from pancode.domain.records import Balance, Run, RunState, Setting
 from pancode.domain.request import Catalogue, DispatchRequest
-from pancode.domain.resolve import Resolution, Unresolved, resolve
+from pancode.domain.resolve import Resolution, Unresolved, as_task, resolve
 from pancode.domain.runtimes import RUNTIMES
 from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
 from pancode.errors import NotFoundError
@@ -133,7 +133,7 @@ def _catalogue(core: Core, around: Surroundings, asked: _Asked) -> Catalogue:
 def _ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None) -> _Asked:
     if request.project is None and request.cwd is not None and request.workspace != "none":
         request = replace(request, project=around.project_of(request.cwd))
-    paths = around.paths(request.task, request.cwd, request.project)
+    paths = around.paths(as_task(request).task, request.cwd, request.project)
     return _Asked(request, parent, paths, History(core))
 
 

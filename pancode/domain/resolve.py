@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TypeVar
 
@@ -13,7 +13,15 @@ from pancode.domain.candidates import Candidate, Wish, candidates
 from pancode.domain.names import not_found
 from pancode.domain.records import Run
 from pancode.domain.request import Catalogue, DispatchRequest
-from pancode.domain.runtimes import RUNTIMES, RuntimeKind, bare_model, canonical, runtime_for_model
+from pancode.domain.runtimes import (
+    LATER,
+    RUNTIMES,
+    RuntimeKind,
+    bare_model,
+    canonical,
+    not_there_yet,
+    runtime_for_model,
+)
 from pancode.domain.words import split_words
 from pancode.errors import PancodeError, UsageError
 
@@ -130,6 +138,8 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
     workspace = _try(problems, lambda: _workspace(request))
     gates = _try(problems, lambda: _gates(request, catalogue, workspace))
     runtime = None if agent is None else _try(problems, lambda: _runtime(request, agent, catalogue))
+    if runtime is not None and runtime.name != "shell" and request.argv is not None:
+        request = as_task(request)
     if runtime is not None:
         _try(problems, lambda: _check_argv(request, runtime))
     if problems or agent is None or runtime is None or workspace is None or gates is None:
@@ -242,8 +252,17 @@ def _runtime(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> Ru
     asked = request.runtime or agent.runtime or runtime_for_model(model) or catalogue.defaults.runtime
     name = canonical(asked)
     if name not in RUNTIMES:
-        raise not_found("runtime", asked, RUNTIMES, "pancode runtimes")
+        raise not_found("runtime", asked, RUNTIMES.keys() - LATER.keys(), "pancode runtimes")
+    if name in LATER:
+        raise not_there_yet(name)
     return RUNTIMES[name]
+
+
+def as_task(request: DispatchRequest) -> DispatchRequest:
+    """For an agent one word after `--` is the task, which may begin with a dash."""
+    if request.argv is None or len(request.argv) != 1 or request.task.strip():
+        return request
+    return replace(request, task=request.argv[0], argv=None)
 
 
 def _check_argv(request: DispatchRequest, runtime: RuntimeKind) -> None:
@@ -252,7 +271,7 @@ def _check_argv(request: DispatchRequest, runtime: RuntimeKind) -> None:
     if runtime.name != "shell":
         raise UsageError(
             f"an argument list after -- is for the runtime shell, not for {runtime.name}",
-            fix="add --runtime shell, or give the task as one argument",
+            fix="add --runtime shell, or put the task after -- in quotes, as one word",
         )
     if request.task.strip():
         raise UsageError(

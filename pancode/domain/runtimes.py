@@ -13,12 +13,11 @@ from node_agent.wire.policy import (
     is_on_the_machine,
 )
 from pancode.domain.names import nearest
+from pancode.errors import UsageError
 
 READ_ONLY = "read-only"
 RULES = (READ_ONLY, Safety.AUTO_EDIT.value, Safety.FULL_AUTO.value)
 """What a run can be held to; the level `suggest` is read-only."""
-NOT_YET = frozenset({"native"})
-"""Known by name only."""
 _ALL_BUT_OPEN = frozenset({READ_ONLY, Safety.SUGGEST.value, Safety.AUTO_EDIT.value})
 
 
@@ -52,6 +51,8 @@ RUNTIMES: dict[str, RuntimeKind] = {
         RuntimeKind("native", holds=_ALL_BUT_OPEN, needs_model=True),
     )
 }
+LATER: dict[str, str] = {"native": "a worker of our own on a local model; opencode runs one today"}
+"""Known by name, and not there yet, with what does instead."""
 ALIASES: dict[str, str] = {
     "cli:claude-code": "claude",
     "claude-code": "claude",
@@ -82,6 +83,12 @@ class Asked:
     workspace: str
     depth: int
     may_allow: bool = True
+
+
+def not_there_yet(name: str) -> UsageError:
+    """The error for one of LATER."""
+    fix = "what is there: pancode runtimes"
+    return UsageError(f"runtime {name} is not there yet", why=LATER[name], fix=fix, code="not_there_yet")
 
 
 def canonical(name: str) -> str:
@@ -162,7 +169,7 @@ def matrix() -> list[tuple[str, str, Enforcement, Enforcement]]:
     """Each runtime and rule: who holds it on a node with a sandbox, and on one without."""
     rows = []
     for kind in RUNTIMES.values():
-        for rule in RULES if kind.name not in NOT_YET else ():
+        for rule in RULES if kind.name not in LATER else ():
             needs = Held(kind, rule, told_only=False)
             rows.append((kind.name, rule, needs.by(Isolation.SANDBOX), needs.by(Isolation.NONE)))
     return rows

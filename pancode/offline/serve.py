@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import getpass
 import logging
 import os
 import signal
@@ -193,6 +194,14 @@ def prepare_home(environ: Mapping[str, str]) -> Path:
     return home.root
 
 
+def name_ourselves() -> None:
+    """A uid that no account has, as in a container, has no name; SSH wants one all the same."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = f"uid{os.getuid()}"
+
+
 def log_to_stderr() -> None:
     """One line per entry, with the time in UTC."""
     logging.Formatter.converter = time.gmtime
@@ -209,6 +218,7 @@ def log_to_stderr() -> None:
 def serve_here(environ: Mapping[str, str], *, quiet: bool) -> None:
     """The coordinator of this environment's home. `quiet`: nobody is watching, so only the log is told."""
     root = prepare_home(environ)
+    name_ourselves()
     log_to_stderr()
 
     def ready() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+from pancode.domain.runtimes import LATER, Asked, held, rule_of
 from pancode.domain.runtimes import RUNTIMES as BELIEVED
-from pancode.domain.runtimes import Asked, held, rule_of
 
 
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
@@ -41,3 +41,7 @@ def test_both_know_the_users_own_programs() -> None:
     """They alone run unheld without being asked about it."""
     own = {name for name, runtime in RUNTIMES.items() if runtime.capabilities.own}
     assert own == {name for name, kind in BELIEVED.items() if kind.own}
+
+
+def test_what_a_node_can_run_is_not_said_to_come_later() -> None:
+    assert not LATER.keys() & RUNTIMES.keys() and LATER.keys() <= BELIEVED.keys()

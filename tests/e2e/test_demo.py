@@ -26,6 +26,13 @@ COMMAND = [sys.executable, "-m", "pancode", "demo"]
 OFFLINE = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 """Runs a command where there is no network but this machine's own loopback."""
 
+PLAIN = 61_234
+"""The id of nobody here."""
+_SHOW = """kept=$(mktemp -d); mount --bind "$1" "$kept"
+mount -t tmpfs -o mode=755 tmpfs "/$(echo "$1" | cut -d/ -f2)"
+mkdir -p "$1"; mount --bind "$kept" "$1"; umount "$kept"; rmdir "$kept"; shift; exec "$@"
+"""
+
 
 @pytest.fixture
 def fresh() -> Iterator[dict[str, str]]:
@@ -70,6 +77,30 @@ def test_it_shows_all_without_a_network_and_leaves_nothing(fresh: dict[str, str]
     assert "\n   NO " not in done.stdout
     for shown in ("kill -9", "suspect", "verify_failed", "PASS", "TAMPERED", "landed", "is gone"):
         assert shown in done.stdout, shown
+    assert left_in(fresh) == ([], [])
+
+
+def as_a_plain_user() -> list[str]:
+    """The way to be somebody without any right; where Python lies in root's own home, with a view of it."""
+    none = ("--inh-caps=-all", "--bounding-set=-all")
+    become = ["setpriv", f"--reuid={PLAIN}", f"--regid={PLAIN}", "--clear-groups", *none]
+    again = "import subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)"
+    if subprocess.run([*become, sys.executable, "-c", again], capture_output=True).returncode == 0:
+        return become
+    return ["unshare", "-m", "sh", "-euc", _SHOW, "sh", sys.base_prefix, *become]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root: whoever runs this is a plain user already")
+def test_a_plain_user_of_this_machine_can_play_it(fresh: dict[str, str]) -> None:
+    """An own uid, own HOME, no right of root's: what `make demo` is for whoever has cloned this."""
+    for path in (fresh["HOME"], fresh["TMPDIR"], Path(fresh["HOME"]).parent):
+        os.chown(path, PLAIN, PLAIN)
+    done = subprocess.run(
+        [*as_a_plain_user(), *COMMAND, "--json"], env=fresh, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout)
+    assert told["ok"] and all(check["ok"] for check in told["checks"]), told
     assert left_in(fresh) == ([], [])
 
 

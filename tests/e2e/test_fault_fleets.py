@@ -51,7 +51,9 @@ def test_down_with_runs_in_flight_asks_and_up_delivers(healed: Lab) -> None:
         assert all(host.agent() for host in hosts)
         owner.run("fleet", "down", "--now").ok()
         until(lambda: not any(host.agent() for host in hosts), "the node agents are gone", 15)
-        assert owner.nodes()["node1"]["state"] != "online", "looking starts the coordinator, not the nodes"
+        assert owner.run("fleet", "status").code == 6, "looking starts nothing that was taken down"
+        owner.run("serve", "--background").ok()
+        assert owner.nodes()["node1"]["state"] != "online", "that starts the coordinator, not the nodes"
         assert not any(host.agent() for host in hosts)
         for host in hosts:
             host.let_go("down")
@@ -80,6 +82,16 @@ def test_a_drained_node_ends_what_it_has_and_takes_nothing_until_resumed(fleet: 
     assert fleet.ended(second)["outcome"] == "done"
 
 
+def _older_coordinator_serves_the_newer_command(owner: Owner, newer: str, run: str) -> None:
+    """Nothing is changed over behind anybody's back: it says so, and works on until it is taken down."""
+    status = owner.run("fleet", "status").ok().out
+    assert pancode.__version__ in status.splitlines()[0]
+    assert f"this command is {newer}; change over: pancode fleet down, pancode fleet up" in status
+    assert owner.ask("dispatch", *NONE, "--node", "node1", "true")["outcome"] == "done"
+    assert owner.show(run)["state"] == "running"
+    assert owner.nodes()["node1"]["version"] == pancode.__version__
+
+
 def test_an_upgrade_swaps_the_bundle_and_running_attempts_go_on(healed: Lab, tmp_path: Path) -> None:
     newer = next_release(tmp_path)
     with own_fleet(healed, [1]) as owner:
@@ -90,9 +102,10 @@ def test_an_upgrade_swaps_the_bundle_and_running_attempts_go_on(healed: Lab, tmp
         owner.running(run)
         old, bundle = host.agent(), host.shell(f"readlink {host.inside}/current")
         assert owner.nodes()["node1"]["version"] == pancode.__version__
-        owner.run("fleet", "down", "--now").ok()
         owner.env["PYTHONPATH"] = str(tmp_path)
         assert newer in owner.run("--version").ok().out
+        _older_coordinator_serves_the_newer_command(owner, newer, run)
+        owner.run("fleet", "down", "--now").ok()
         answer = owner.ask("fleet", "up", "node1", timeout_s=120)
         assert {"bundle", "start"} <= set(answer["results"][0]["changed"]), answer["results"]
         assert owner.nodes()["node1"]["version"] == newer

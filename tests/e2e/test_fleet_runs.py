@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+import pancode
+from pancode.adapters.valkey.access import COORDINATOR
 from tests.e2e.ground import Ground, held
 from tests.e2e.owner import Owner, script, until
 from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
+
+JSON = "pancode.adapters.redis_bus.jsonrq"
 
 
 def test_readiness_shows_every_node_and_a_second_up_changes_nothing(fleet: Owner) -> None:
@@ -57,12 +65,18 @@ def test_a_change_is_made_elsewhere_verified_signed_and_landed(fleet: Owner) -> 
 
 def test_placement_by_pin_label_and_pool(fleet: Owner) -> None:
     for words, where in ((("--node", "node2"), {"node2"}), (("--require", "rack=b"), {"node3"})):
-        said = fleet.ask("dispatch", "--runtime", "shell", "--workspace", "none", *words, "hostname")
-        assert said["node"] in where
-    pooled = fleet.ask("dispatch", "--runtime", "shell", "--workspace", "none", "hostname")
-    out = fleet.run("runs", "logs", pooled["run"]).ok().out
-    if pooled["node"].startswith("node"):
-        assert pooled["node"] in out
+        placed = fleet.ask("dispatch", "--runtime", "shell", "--workspace", "none", *words, "hostname")
+        assert placed["node"] in where
+    pools: list[tuple[list[str], set[str]]] = [
+        (["--require", "rack=a"], {"node1", "node2"}),
+        ([], set(fleet.nodes())),
+    ]
+    for words_, pool in pools:
+        pooled = fleet.ask("dispatch", "--runtime", "shell", "--workspace", "none", *words_, "hostname")
+        assert pooled["node"] in pool
+        said = fleet.run("runs", "logs", pooled["run"]).ok().out.strip()
+        here = not pooled["node"].startswith("node")
+        assert said == (socket.gethostname() if here else pooled["node"]), "it ran where it says it did"
 
 
 def test_a_mistyped_node_names_the_nearest_and_runs_nothing(fleet: Owner) -> None:
@@ -132,11 +146,12 @@ def test_slots_are_filled_and_never_more(fleet: Owner, lab: Lab, k: int, slots: 
         assert fleet.ended(run)["outcome"] == "done"
 
 
-def test_stop_while_queued_and_while_running_and_deaf(fleet: Owner) -> None:
+def test_stop_while_queued_and_while_running_and_deaf(fleet: Owner, lab: Lab) -> None:
     fleet.run("queue", "pause", "pool.node.node1").ok()
     try:
         waiting = fleet.dispatch("--runtime", "shell", "--node", "node1", "--workspace", "none", "true")
-        assert "paused" in fleet.show(waiting)["reason"] or fleet.show(waiting)["state"] == "pending"
+        until(lambda: "paused" in fleet.show(waiting)["reason"], "it waits because of the pause", 20)
+        assert fleet.show(waiting)["state"] == "pending"
         fleet.run("runs", "stop", waiting).ok()
         assert fleet.show(waiting)["outcome"] == "interrupted"
     finally:
@@ -144,10 +159,13 @@ def test_stop_while_queued_and_while_running_and_deaf(fleet: Owner) -> None:
     task = script("ignore INT TERM", "fork 600", "say up", "sleep 600")
     deaf = fleet.dispatch("--runtime", "scripted", "--node", "node1", "--workspace", "none", task)
     fleet.running(deaf)
+    host = Ground(fleet, lab, 1)
+    marked = f"grep -lzs ^PANCODE_ATTEMPT={deaf} /proc/[0-9]*/environ || :"
+    until(lambda: len(host.shell(marked).split()) >= 2, "the agent and what it forked are there", 20)
     fleet.run("runs", "stop", deaf).ok()
     ended = fleet.ended(deaf, 40)
     assert ended["outcome"] == "interrupted"
-    assert fleet.run("runs", "show", deaf).code == 0
+    assert host.shell(marked).split() == [], "what it forked into a session of its own is gone, too"
 
 
 def test_a_waiting_dispatch_detaches_on_ctrl_c_and_the_run_goes_on(fleet: Owner, lab: Lab) -> None:
@@ -201,9 +219,47 @@ def test_a_lie_is_not_done(fleet: Owner) -> None:
     assert said.code == 10, "exit 0 without a terminal event is an error"
 
 
-def test_rq_itself_shows_the_same_queues(fleet: Owner) -> None:
-    shown = fleet.ask("queue", "ls")["queues"]
-    assert any(q["kind"] == "node" for q in shown)
+def test_rq_itself_shows_the_same_queues(fleet: Owner, lab: Lab) -> None:
+    """The real `rq info` on the live fleet's own Redis: one order runs, more than the slots wait."""
+    host = Ground(fleet, lab, 3)
+    words = ("--runtime", "shell", "--node", "node3", "--workspace", "none")
+    runs = [fleet.dispatch(*words, held(f"rq-{number}")) for number in range(3)]
+    try:
+        for run in runs[:2]:
+            fleet.running(run)
+        until(lambda: "slot" in fleet.show(runs[2])["reason"], "the third one waits", 20)
+        (mine,) = [q for q in fleet.ask("queue", "ls")["queues"] if q["node"] == "node3" and q["running"]]
+        until(lambda: f"{mine['running']} executing" in _queue(fleet, host.tag), "rq shows them, too", 20)
+        assert (mine["running"], mine["name"]) == (2, f"node.{host.tag}")
+        pool = [line for line in _rq_info(fleet).splitlines() if line.startswith("pool.node.node3")]
+        assert len(pool) == 1 and "1, 0 executing" in pool[0], pool
+        assert any(line.startswith(f"{host.tag} (") for line in _rq_info(fleet).splitlines()), "the worker"
+    finally:
+        for number in range(3):
+            host.let_go(f"rq-{number}")
+    for run in runs:
+        assert fleet.ended(run)["outcome"] == "done"
+
+
+def _queue(fleet: Owner, tag: str) -> str:
+    """What rq says of that node's queue."""
+    return next(line for line in _rq_info(fleet).splitlines() if line.startswith(f"node.{tag}"))
+
+
+def _rq_info(fleet: Owner) -> str:
+    folder = fleet.fleet_home / "valkey"
+    password = quote((folder / "coordinator.password").read_text().strip(), safe="")
+    url = f"unix://{COORDINATOR}:{password}@{folder}/valkey.sock"
+    classes = ("--queue-class", f"{JSON}.JsonQueue", "--job-class", f"{JSON}.JsonJob")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "rq.cli", "info", "-u", url, *classes],
+        env={**os.environ, "PYTHONPATH": str(Path(pancode.__file__).parents[1]), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_every_run_left_nothing_behind_on_the_hosts(fleet: Owner, lab: Lab) -> None:

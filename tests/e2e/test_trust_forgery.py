@@ -20,6 +20,7 @@ from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody, Sto
 from node_agent.wire.event import Event, Events, Marked
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.inventory import Inventory
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt, receipt_of
@@ -118,7 +119,8 @@ def test_forged_receipts_and_events_settle_nothing(fleet: Owner, lab: Lab, intru
     assert money(fleet)[0] == before[0]
     one.let_go("truly")
     ended = fleet.ended(run, 40)
-    assert (ended["outcome"], ended["usage"]["cost_usd"]) != ("done", "9.99"), ended
+    assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, victim.fence), ended
+    assert Decimal(ended["usage"]["cost_usd"]) == 0 and money(fleet) == before, "a script costs nothing"
     assert fleet.run("runs", "logs", run).ok().out == "truly\n"
     assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
     for code in ("unknown_key", "tampered", "malformed"):
@@ -130,12 +132,48 @@ def test_forged_receipts_and_events_settle_nothing(fleet: Owner, lab: Lab, intru
     raised(fleet, lambda e: e["what"] == "foreign receipt dropped", "the lie of another node")
 
 
+def test_a_forged_inventory_frees_no_order(fleet: Owner, healed: Lab, intruder: Intruder) -> None:
+    """An order that nobody has taken is freed by its node's own signed inventory, and by nobody else's."""
+    one, two = Ground(fleet, healed, 1), Ground(fleet, healed, 2)
+    agent = one.agent()
+    assert agent is not None
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        run = fleet.dispatch(*NONE, "--node", "node1", "echo once")
+        until(lambda: fleet.show(run)["fence"] == 1, "it is offered", 20)
+        heard = parse_message(
+            Heartbeat, parse_envelope(intruder.redis.get(keys.heartbeat_key(one.tag)).decode()).body()
+        )
+        lie = Inventory(
+            fleet=intruder.fleet,
+            node=one.tag,
+            session=heard.session,
+            nonce=heard.nonce,
+            at=intruder.now().plus(3_600_000),
+            epoch_seen=intruder.epoch,
+            entries=(),
+        )
+        for key in (STRANGER, one_key(two)):
+            intruder.to_coordinator(one.tag, lie.signed(key).model_dump_json())
+        other = lie.model_copy(update={"node": one.tag})
+        intruder.to_coordinator(two.tag, other.signed(one_key(two)).model_dump_json())
+        until(lambda: intruder.heard(one.tag) and intruder.heard(two.tag), "all were read", 20)
+        raised(fleet, lambda e: e["what"] == "message refused", "the forged inventory")
+        shown = fleet.show(run)
+        assert (shown["fence"], [f["closed"] for f in shown["fences"]]) == (1, [None]), shown["fences"]
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    ended = fleet.ended(run, 40)
+    assert (ended["outcome"], ended["fence"]) == ("done", 1), ended
+    assert fleet.run("runs", "logs", run).ok().out == "once\n"
+
+
 def _receipt(fleet: Owner, run: str, exported: str) -> str:
     """The node's own envelope of the run's receipt, out of the coordinator's archive."""
     folder = fleet.fleet_home / "receipts" / run
     (path,) = folder.glob("*.json")
     envelope = parse_envelope(path.read_bytes())
-    assert envelope.payload in exported or exported, "it is the one that is exported"
+    assert envelope.payload in exported, "it is the one that is exported"
     return envelope.model_copy(update={"signatures": envelope.signatures[:1]}).model_dump_json()
 
 

@@ -15,6 +15,7 @@ from pancode.cli import main as entry
 from pancode.cli.face import Face
 from pancode.cli.fleet import steps
 from pancode.cli.follow import summary
+from pancode.cli.lazy import LazyGroup
 from pancode.cli.params import DURATION, MONEY, PAIR
 from pancode.cli.render import clip, count, harmless, safe, short_time, size, table, took, usd, width
 from pancode.cli.runs import _calls
@@ -163,14 +164,62 @@ def test_a_promised_name_says_that_it_is_not_there_yet(name: str, capsys: pytest
     assert "is not there yet" in told and "fix:" in told
 
 
-PROMISED = (
-    "demo init fleet node dispatch batch chain race run runs why queue receipt budget cost metrics audit "
-    "agents runtimes workers models endpoints presets modes safety serve top chat up down sessions mcp doctor"
-).split()
+PROMISED = {
+    "": "demo init fleet node dispatch batch chain race run runs why queue receipt budget cost metrics audit "
+    "agents "
+    "runtimes workers models endpoints presets modes safety serve top chat up down sessions mcp doctor",
+    "fleet": "up status down drain resume doctor upgrade drill",
+    "node": "add ls show rm trust",
+    "dispatch": "--agent --node --require --mode --safety --model --runtime --workspace --budget --timeout "
+    "--verify --priority --detach --wait --dry-run --land --json",
+    "runs": "show logs stop retry diff land",
+    "queue": "ls show pause resume move rm",
+    "receipt": "ls show verify export",
+    "budget": "show set settle",
+    "agents": "show set",
+    "runtimes": "show set",
+    "modes": "show set",
+    "safety": "show set",
+    "doctor": "--fix --json",
+}
+"""By command: its verbs and options, as the product names them."""
 
 
-def test_every_name_of_the_product_is_known() -> None:
-    assert set(PROMISED) <= {*entry.COMMANDS, *entry.LATER}
+def _known(path: str) -> set[str]:
+    """Verbs and options that the command has, or of which it says that they are not there yet."""
+    command = entry.cli if not path else dict(ALL)[f"pancode {path}"]
+    options = {word for option in command.params for word in (*option.opts, *option.secondary_opts)}
+    if not isinstance(command, click.Group):
+        return options
+    later = command.later if isinstance(command, LazyGroup) else {}
+    return {*options, *command.list_commands(ROOT), *later}
+
+
+@pytest.mark.parametrize("path", PROMISED)
+def test_every_name_of_the_product_is_known(path: str) -> None:
+    assert set(PROMISED[path].split()) <= _known(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [(p.partition(" ")[2], n) for p, g in ALL if isinstance(g, LazyGroup) for n in g.later],
+)
+def test_a_verb_that_comes_later_says_so(path: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run([*path.split(), name, "x"]) == ExitCode.USAGE
+    told = capsys.readouterr().err
+    assert f"{name} is not there yet" in told and "why:" in told and "fix:" in told
+
+
+def test_an_empty_name_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["why", ""], ["runs", "show", ""], ["node", "show", ""]):
+        assert entry.run(words) == ExitCode.USAGE
+        assert "an empty name names nothing" in capsys.readouterr().err
+
+
+def test_a_task_with_a_dash_is_led_to_where_it_can_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["dispatch", "--node", "n1", "-x is broken: mend it"]) == ExitCode.USAGE
+    told = capsys.readouterr().err
+    assert "begins with a dash" in told and "-- '-x is broken: mend it'" in told
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,9 @@ def test_outside_a_repository_the_workspace_is_none() -> None:
         ({"workspace": "svn"}, UsageError, "--workspace 'svn'", 2),
         ({"workspace": "git", "project": None}, UsageError, "is in no git repository", 2),
         ({"workspace": "none", "land": True}, UsageError, "--land needs", 2),
+        ({"argv": ("ls", "-l"), "task": ""}, UsageError, "for the runtime shell", 2),
         ({"argv": ("ls",)}, UsageError, "for the runtime shell", 2),
+        ({"runtime": "native"}, UsageError, "native is not there yet", 2),
         ({"argv": ("ls",), "runtime": "shell"}, UsageError, "exclude each other", 2),
         ({"argv": (), "runtime": "shell", "task": ""}, UsageError, "no command after --", 2),
     ],
@@ -148,6 +150,15 @@ def test_what_does_not_fit(options: dict[str, Any], kind: type[PancodeError], wo
     assert words in str(found[0])
     assert found[0].exit_code == ExitCode(code)
     assert found[0].fix or found[0].why
+
+
+def test_one_word_after_the_dashes_is_the_task_of_an_agent_and_a_program_of_a_shell() -> None:
+    odd = "-rf --agent x: is what it says; mend it"
+    for runtime in ("claude", "scripted"):
+        run = resolved(runtime=runtime, argv=(odd,), task="").run("r-abcd", 7, "t", {"kind": "none"})
+        assert (run.task, run.argv) == (odd, None)
+    run = resolved(runtime="shell", argv=("uname",), task="").run("r-abcd", 7, "t", {"kind": "none"})
+    assert (run.task, run.argv) == ("", ("uname",))
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -1,0 +1,88 @@
+"""`fleet up` where one machine cannot: the others come up, and that one is named with its fix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+from tests.e2e.fleets import own_fleet, up
+from tests.lab import Lab
+
+pytestmark = pytest.mark.slow
+
+BOTH = ("fleet", "up", "node1", "node2", "--json")
+
+
+@contextmanager
+def asleep(lab: Lab) -> Iterator[None]:
+    lab.drop([1])
+    yield
+    lab.heal([1])
+
+
+@contextmanager
+def full(lab: Lab) -> Iterator[None]:
+    lab.fault([1], "disk-full")
+    yield
+    lab.fault([1], "disk-full", on=False)
+
+
+@contextmanager
+def without_python(lab: Lab) -> Iterator[None]:
+    lab.fault([1], "no-python")
+    yield
+    lab.fault([1], "no-python", on=False)
+
+
+@contextmanager
+def without_git(lab: Lab) -> Iterator[None]:
+    programs = lab.run(1, "which -a git | xargs -n1 readlink -f | sort -u").stdout.split()
+    for path in programs:
+        assert lab.run(1, f"mount --bind /dev/null {path}").returncode == 0
+    try:
+        yield
+    finally:
+        for path in programs:
+            lab.run(1, f"umount {path}")
+
+
+@contextmanager
+def with_a_wrong_key(lab: Lab) -> Iterator[None]:
+    """The key of the person is not the one that node1 knows."""
+    known = "/home/ops/.ssh/authorized_keys"
+    lab.run(1, f"cp -p {known} {known}.away; sed -i s/AAAA/AAAB/ {known}")
+    try:
+        yield
+    finally:
+        lab.run(1, f"mv {known}.away {known}")
+
+
+Sick = Callable[[Lab], AbstractContextManager[None]]
+SICK: dict[str, Sick] = {
+    "asleep": asleep,
+    "full": full,
+    "no Python": without_python,
+    "no git": without_git,
+    "wrong key": with_a_wrong_key,
+}
+
+
+@pytest.mark.parametrize("what", SICK)
+def test_one_that_cannot_does_not_stop_the_other(healed: Lab, what: str) -> None:
+    """Over 30 s: a fleet of its own is brought up twice."""
+    with own_fleet(healed, [1, 2]) as owner:
+        with SICK[what](healed):
+            said = owner.run(*BOTH, timeout_s=150)
+            assert said.code == 20, said
+            results = {r["node"]: r for r in said.json()["results"]}
+            assert (results["node1"]["ok"], results["node2"]["ok"]) == (False, True), results
+            first = results["node1"]["problems"][0]
+            assert first["what"] and first["fix"], results["node1"]
+            assert owner.state("node2") == "online"
+            work = ("dispatch", "--runtime", "shell", "--workspace", "none", "--node", "node2", "true")
+            assert owner.ask(*work)["outcome"] == "done"
+            assert owner.run("fleet", "up", "node1", timeout_s=150).code == 6, "all of them failed"
+        up(owner, 1)
+        assert owner.state("node1") == "online"
