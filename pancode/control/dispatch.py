@@ -126,6 +126,7 @@ def _catalogue(core: Core, around: Surroundings, asked: _Asked) -> Catalogue:
         nodes=nodes,
         defaults=around.defaults(project),
         project=around.project(project),
+        rules=around.rules(project),
         history=asked.history,
     )
 
