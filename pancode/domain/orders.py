@@ -53,7 +53,7 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         mode=run.mode,
         safety=run.safety,
         policy=compile_policy(
-            run.safety, run.read_only, run.told_only, mode=run.mode, rules=_rules(run.rules)
+            run.safety, run.read_only, run.told_only, mode=run.mode, rules=rules_of(run.rules)
         ),
         workspace=Workspace.model_validate(run.workspace),
         setup=tuple(tuple(argv) for argv in run.setup),
@@ -74,7 +74,7 @@ def may_exceed(run: Run, size: int) -> bool:
     return _FRAME + _WIDEST * len(texts) > size
 
 
-def _rules(data: dict[str, object]) -> Rules:
+def rules_of(data: dict[str, object]) -> Rules:
     """As kept in the ledger (plain JSON) to their wire form."""
     return Rules.model_validate(data, strict=False)
 
