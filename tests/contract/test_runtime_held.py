@@ -1,4 +1,4 @@
-"""Recorded streams of the real programs, held against rules: what went through counts, what was denied not."""
+"""Recorded streams of real programs, held against rules: what went through counts, what was denied not."""
 
 from __future__ import annotations
 
