@@ -106,6 +106,7 @@ class NodeAgent:
             tempo=w.tempo,
             now=self.now,
             session=self.session,
+            ceiling=w.facts.ceiling,
         )
 
     def _inline(self) -> InlineDrive:

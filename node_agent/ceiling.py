@@ -10,16 +10,22 @@ from pydantic import Field, ValidationError
 from node_agent.wire.model import RepoId, WireModel
 from node_agent.wire.node import Allowed
 from node_agent.wire.order import Order
-from node_agent.wire.policy import Safety
+from node_agent.wire.policy import NO_RULES, Rules, Safety
 
 
-class Ceiling(WireModel):
-    """The owner's file `ceiling.json`. None: no such limit. `closed`: nothing is allowed, and why."""
+class CeilingFile(WireModel):
+    """The owner's file `ceiling.json`. None: no such limit."""
 
     safety: Annotated[Safety, Field(strict=False)] = Safety.FULL_AUTO
     repositories: tuple[RepoId, ...] | None = None
     runtimes: tuple[str, ...] | None = None
+
+
+class Ceiling(CeilingFile):
+    """All that the owner says. `closed`: nothing is allowed, and why. `rules`: pansafety.yaml beside it."""
+
     closed: str = ""
+    rules: Rules = NO_RULES
 
     def forbids(self, order: Order) -> str | None:
         """Why the order goes beyond it; None when it does not."""
@@ -35,7 +41,8 @@ class Ceiling(WireModel):
 def read_ceiling(path: Path) -> Ceiling:
     """The owner's file. No file: no ceiling. One that cannot be read closes the node: it meant something."""
     try:
-        return Ceiling.model_validate_json(path.read_bytes())
+        said = CeilingFile.model_validate_json(path.read_bytes())
+        return Ceiling(safety=said.safety, repositories=said.repositories, runtimes=said.runtimes)
     except FileNotFoundError:
         return Ceiling()
     except (OSError, ValidationError) as exc:

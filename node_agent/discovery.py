@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent import process
-from node_agent.ceiling import Ceiling, limits_told, read_ceiling
+from node_agent.ceiling import Ceiling, limits_told
+from node_agent.owner import OwnersFiles
 from node_agent.programs import installed_version
 from node_agent.runtimes.base import Runtime
 from node_agent.runtimes.registry import RUNTIMES
@@ -62,6 +63,7 @@ class Machine:
     ) -> None:
         self._home, self._path, self._clock = home, path, clock
         self._reserve, self._values, self._others = disk_reserve, values, others
+        self._owner = OwnersFiles(home)
         self._seen: object = None
         self._found: tuple[RuntimeFact, ...] | None = None
         self._probed = 0
@@ -94,7 +96,7 @@ class Machine:
         return free is not None and free >= self._reserve
 
     def ceiling(self) -> Ceiling:
-        return read_ceiling(self._home / "ceiling.json")
+        return self._owner.ceiling()
 
     def version(self, name: str) -> str | None:
         """Of a runtime, as last found."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from node_agent import ports
 from node_agent.doors import Door
+from node_agent.held import Held
 from node_agent.ports import ProcessEnd, Spent, StepFailed, Told
 from node_agent.process import AGENT_ONLY
 from node_agent.redact import is_secret_name, redacted
@@ -17,6 +18,7 @@ from node_agent.runtimes.base import (
     ExitInfo,
     Parser,
     Place,
+    Ran,
     Runtime,
     ToolCall,
     clip,
@@ -29,8 +31,9 @@ from node_agent.sandbox.policy import Network
 from node_agent.sandbox.wall import Rules, Sandbox
 from node_agent.spool import Plan, StepKind
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.judging import NO_BOUNDS, Bounds, Broken
 from node_agent.wire.order import Order
-from node_agent.wire.policy import ActionClass, Enforcement, Isolation, Safety, is_on_the_machine
+from node_agent.wire.policy import ActionClass, Enforcement, Isolation, Safety, is_on_the_machine, with_rules
 from node_agent.wire.receipt import Enforced
 
 NAME_CHARS = 200
@@ -56,29 +59,36 @@ class Surroundings:
 class OutputReader:
     """A runtime's parser as the job's Reader. `hidden`: values that no text of an agent may carry on."""
 
-    def __init__(self, parser: Parser, hidden: Mapping[str, str]) -> None:
-        self._parser, self._hidden = parser, hidden
+    def __init__(self, parser: Parser, held: Held, tells_ran: bool, hidden: Mapping[str, str]) -> None:
+        self._parser, self._held, self._tells_ran, self._hidden = parser, held, tells_ran, hidden
         self._tools: dict[str, int] = {}
 
     def feed(self, chunk: bytes) -> None:
         for activity in self._parser.feed(chunk):
             if isinstance(activity, ToolCall):
                 self._tools[activity.action.value] = self._tools.get(activity.action.value, 0) + 1
+                if not self._tells_ran:
+                    self._held.take(activity, ran=False)
+            elif isinstance(activity, Ran) and (activity.ok or activity.call.command):
+                self._held.take(activity.call, ran=True)
 
     def spent(self) -> Spent:
-        return Spent(self._parser.usage, dict(self._tools))
+        ending, words = self._held.violation, tuple(map(self._clean, self._held.words()))
+        broken = Broken(words, None if ending is None else self._clean(ending))
+        return Spent(self._parser.usage, dict(self._tools), broken)
 
     def finish(self, end: ProcessEnd) -> Told:
         told = self._parser.finish(ExitInfo(end.exit_code, end.signal, EndedBy(end.ended_by)))
         tools = {action.value: count for action, count in told.tool_calls.items()}
+        broken = self._held.violation
         return Told(
-            failure=told.failure,
-            reason=self._clean(told.reason),
+            failure=told.failure if broken is None else FailureKind.RULE_BROKEN,
+            reason=self._clean(told.reason if broken is None else broken),
             answer=self._clean(told.answer),
             session=_name(None if told.session is None else self._clean(told.session)),
             model=_name(None if told.model is None else self._clean(told.model)),
             spent=Spent(told.usage, tools or self._tools),
-            findings=tuple(map(self._clean, findings(told))),
+            findings=tuple(map(self._clean, (*self._held.all_words(), *findings(told)))),
         )
 
     def _clean(self, text: str) -> str:
@@ -153,8 +163,11 @@ class NodeRuntimes:
         found = self._around.sandbox.find().problem if self._around.sandbox is not None else None
         return "this node has no sandbox" if found is None else f"{found.what}; fix: {found.fix}"
 
-    def reader(self, order: Order) -> OutputReader:
-        return OutputReader(_must_find(order.runtime).parser(request_of(order, "/", "/")), self.hidden(order))
+    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> OutputReader:
+        runtime = _must_find(order.runtime)
+        held = Held(with_rules(order.policy, bounds.rules), bounds.where)
+        parser = runtime.parser(request_of(order, "/", "/"))
+        return OutputReader(parser, held, runtime.capabilities.tells_ran, self.hidden(order))
 
     def hidden(self, order: Order) -> dict[str, str]:
         """What must not leave the node: the owner's values, logins, and what the order names as a secret."""

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from node_agent.breaches import FileChange
 from node_agent.ceiling import Ceiling
 from node_agent.doors import Door
 from node_agent.records import Entry, NodeState, Note
 from node_agent.spool import Look, Plan
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Broken
 from node_agent.wire.node import NodeFacts
 from node_agent.wire.order import Order, Workspace
 from node_agent.wire.receipt import Blob, Enforced, Usage
@@ -155,12 +157,13 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What an attempt left in its workspace. `commit` is None for `none` and `empty`."""
+    """What an attempt left. `commit`: None for `none` and `empty`. `changes`: commits on the way included."""
 
     kind: Literal["change", "no_change", "empty", "none"]
     commit: str | None = None
     files_changed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    changes: tuple[FileChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +264,7 @@ class DepotLink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How the agent's program is called. `files` go into the run's home first, by relative name."""
+    """How the agent's program is called. `files` go into the run's home first. `prompt`: its instructions."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
@@ -270,7 +273,6 @@ class Launch:
     enforced: tuple[Enforced, ...] = ()
     version: str | None = None
     prompt: str = ""
-    """The instructions that it is given beside its task."""
     inside: bool = False
     """Every phase of the attempt goes into the sandbox, by `enclosed`."""
     owner: int | None = None
@@ -288,11 +290,11 @@ class ProcessEnd:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a runtime reported so far."""
+    """What a runtime reported so far, calls by action class; and what it let through though forbidden."""
 
     usage: Usage = Usage()
     tool_calls: Mapping[str, int] = field(default_factory=dict)
-    """By action class."""
+    broken: Broken = NOTHING_BROKEN
 
     @property
     def calls(self) -> int:
@@ -333,7 +335,7 @@ class Runtimes(Protocol):
     ) -> Launch:
         """How to start it. `guide`: what the repository says to agents; `door`: of its model gateway."""
 
-    def reader(self, order: Order) -> Reader:
+    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> Reader:
         """A fresh reader of its output."""
 
     def enclosed(self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None) -> Plan:

@@ -35,6 +35,7 @@ class StopKind(StrEnum):
     TOKENS = "tokens"
     USD = "usd"
     GATEWAY = "gateway"
+    RULE = "rule"
 
 
 @dataclass(frozen=True, slots=True)

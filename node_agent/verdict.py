@@ -43,7 +43,9 @@ _STOPPED = {
     StopKind.TOKENS: FailureKind.TOKEN_LIMIT,
     StopKind.USD: FailureKind.USD_LIMIT,
     StopKind.GATEWAY: FailureKind.NODE_INTERNAL,
+    StopKind.RULE: FailureKind.RULE_BROKEN,
 }
+_OURS = (Outcome.INFRA, Outcome.INTERRUPTED)
 _REFUSED = {"tokens": FailureKind.TOKEN_LIMIT, "usd": FailureKind.USD_LIMIT}
 GATEWAY_GONE = "the model gateway of this run is gone; it is not started again under a running agent"
 _LIMITS = {
@@ -141,10 +143,18 @@ def change_fault(read_only: bool, kind: str, files: Sequence[str], fault: Fault 
     """A read-only agent that changed files broke the policy; what we did ourselves stands before that."""
     if not read_only or kind in ("none", "empty"):
         return fault
-    if fault is not None and FAILURES[fault.kind].outcome in (Outcome.INFRA, Outcome.INTERRUPTED):
+    if fault is not None and FAILURES[fault.kind].outcome in _OURS:
         return fault
     shown = ", ".join(files[:5]) or "commits without a difference"
     return Fault(FailureKind.READ_ONLY_BROKEN, f"a read-only agent changed: {shown}")
+
+
+def rules_fault(broken: Sequence[str], fault: Fault | None) -> Fault | None:
+    """What the agent left breaks a rule of the owner's; what we did ourselves stands before that."""
+    if not broken or (fault is not None and FAILURES[fault.kind].outcome in _OURS):
+        return fault
+    more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+    return Fault(FailureKind.RULE_BROKEN, f"{broken[0]}{more}")
 
 
 def gate_fault(record: ExitRecord, gates: Sequence[GateResult], stop: StopNote | None) -> Fault | None:

@@ -25,6 +25,7 @@ FAILED: Mapping[FailureKind, str] = {
     FailureKind.DRAINED: "its node was drained at once",
     FailureKind.NODE_LOST: "its node was not heard for the whole deadline",
     FailureKind.READ_ONLY_BROKEN: "a read-only run changed files",
+    FailureKind.RULE_BROKEN: "what it did or left breaks a safety rule of a person's",
     FailureKind.MODEL_AUTH: "the model's server did not accept the login",
     FailureKind.MODEL_BUSY: "the model's server was overloaded or limited the rate",
     FailureKind.MODEL_FAILED: "the model's server failed otherwise",
@@ -56,7 +57,7 @@ REFUSED: Mapping[OrderRefusal, str] = {
     OrderRefusal.DRAINING: "the node takes nothing new",
     OrderRefusal.NO_SLOT: "every slot is taken",
     OrderRefusal.RUNTIME_MISSING: "the runtime is not ready there",
-    OrderRefusal.CEILING: "it goes beyond what the node's owner allows (`ceiling.json`)",
+    OrderRefusal.CEILING: "it goes beyond what the node's owner allows, or the owner's files cannot be read",
     OrderRefusal.DISK_FULL: "less free disk than the node keeps in reserve",
 }
 REFUSED_ENVELOPE: Mapping[RefusalCode, str] = {

@@ -17,6 +17,7 @@ TOLD = {
     "tool_list": "Named tools",
     "turn_limit": "Limit of turns",
     "budget_limit": "Limit of money",
+    "tells_ran": "Tells which calls it let through",
     "prompted": "Takes instructions",
 }
 LEFT_OUT = {"needs_model", "own", "read_only_enforced"}

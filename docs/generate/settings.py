@@ -11,6 +11,9 @@ import yaml
 from pydantic import BaseModel, BeforeValidator
 
 from docs.generate.markdown import block, code, listed, page, table, words, yes
+from node_agent.wire import rulefile
+from node_agent.wire.policy import MOST_RULES
+from node_agent.wire.rulefile import FILES
 from pancode.config import values
 from pancode.config.agents import AgentEntry, LimitsEntry, shipped_text
 from pancode.config.schema import PROJECT_KEYS, Settings
@@ -53,6 +56,20 @@ TMPDIR and PATH of its own, `PANCODE_ATTEMPT`, its identity as RUN.ATTEMPT.FENCE
 run is that run's child: it may not have more than its parent, and `dispatch.max_depth` bounds how far this
 goes.
 """
+SAFETY = f"""
+`{FILES[0]}`, or under its other name `{FILES[1]}` (where both are there the first counts, and it is said), in
+`PANCODE_HOME`, at the top of the repository, and in the home of a node's agent, where the owner of that
+node writes it. All of them hold at once: a rule only takes away. At most {MOST_RULES} rules for paths and as
+many for commands. A rule, key or pattern that does not fit is an error with file, line and fix (exit status
+3), and on a node a refusal of every run. [How to use them](../howto/safety-rules.md).
+"""
+PATTERNS = """
+A pattern of a path knows `*` and `?` within a name, and `**` for any number of folders. It covers what it
+matches and all that lies below. Without a slash before its end it counts in every folder, with one inside
+from the top of the workspace; `/...` and `~/...` are places on the machine. A pattern of a command is an RE2
+regular expression, looked for in the command as it was written and in each call of it as its program gets
+the words.
+"""
 COMMAND = """
 A variable of a single command is honoured too for these, above every file and below the command's flags:
 """
@@ -74,6 +91,7 @@ def settings_page() -> str:
         words(GIVEN),
         "A `PANCODE_` variable that is unknown and close to one of these is named in a warning.",
         _agents(),
+        *_safety(),
         "## reference.yaml",
         "Every setting with its default, as a file that validates:",
         block(shipped_text("reference.yaml"), "yaml"),
@@ -169,6 +187,21 @@ def _agents() -> str:
             table(("Agent", "Changes files", "What for"), agents),
         ]
     )
+
+
+def _safety() -> list[str]:
+    lists = [(code(key), code(f"{access}"), "paths, as texts") for key, access in rulefile.LISTS.items()]
+    lists.append((code(rulefile.COMMANDS), "not run", "commands, each with `pattern` and perhaps `reason`"))
+    actions = [(code("path"), code(action), code(f"{left}")) for action, left in rulefile.ACTIONS.items()]
+    return [
+        "## Safety rules",
+        words(SAFETY),
+        table(("List", "What it leaves", "Holds"), lists),
+        f"And `{rulefile.RULES}`, a list in which each has `pattern`, `type`, `action` and perhaps `reason`:",
+        table(("`type`", "`action`", "What it leaves"), [*actions, (code("bash"), code("deny"), "not run")]),
+        words(PATTERNS),
+        block(shipped_text(FILES[0]), "yaml"),
+    ]
 
 
 def _agent_kind(hint: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from node_agent.breaches import FileChange, Touch
 from node_agent.memory.host import MemoryHost
 from node_agent.memory.runner import MemoryRunner
 from node_agent.ports import (
@@ -127,7 +128,8 @@ class MemoryWorkspaces:
         text = f"{identity} {workspace.snapshot} {stamp.message} {stamp.date_ms}".encode()
         commit = hashlib.sha1(text, usedforsecurity=False).hexdigest()
         files = (*left, *(script.files if worked and script.kind == "change" else ()))
-        return Result("change" if files else "no_change", commit, files)
+        changes = tuple(FileChange(name, Touch.CHANGED) for name in files)
+        return Result("change" if files else "no_change", commit, files, changes=changes)
 
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
         return ()

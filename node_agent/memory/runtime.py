@@ -20,6 +20,7 @@ from node_agent.ports import (
 )
 from node_agent.spool import Plan
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.judging import NO_BOUNDS, Bounds
 from node_agent.wire.node import NodeFacts, Problem, RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
@@ -84,7 +85,7 @@ class MemoryRuntimes:
             raise StepFailed(FailureKind.SANDBOX, "there is no sandbox")
         return replace(plan, steps=tuple(replace(one, walled=True) for one in plan.steps))
 
-    def reader(self, order: Order) -> LineReader:
+    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> LineReader:
         return LineReader()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
+from node_agent.breaches import breaches
 from node_agent.claims import clipped
 from node_agent.plans import gates_plan
 from node_agent.ports import Result, StepFailed
@@ -20,7 +21,7 @@ from node_agent.spool import (
     StepRecord,
     Vanished,
 )
-from node_agent.verdict import Fault, change_fault, gate_fault, stop_fault, vanished_fault
+from node_agent.verdict import Fault, change_fault, gate_fault, rules_fault, stop_fault, vanished_fault
 from node_agent.wire.event import Finding
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.marks import Mark
@@ -44,17 +45,23 @@ def commit(case: Case) -> Turn:
     except StepFailed as failed:
         return _not_committed(case, fault or Fault(failed.kind, str(failed)), failed)
     names, left_out = clipped(result.files_changed)
-    findings, _ = clipped(result.warnings)
+    judged, broken = _judged(case, result, fault)
+    findings, _ = clipped([*broken, *result.warnings])
     if left_out:
         findings.append(f"{left_out} more files changed than are named here")
     data = {"kind": result.kind, "commit": result.commit, "files": names, "findings": findings}
-    return case.mark(Mark.COMMITTED, _judged(case, result, fault), data)
+    return case.mark(Mark.COMMITTED, judged, data)
 
 
-def _judged(case: Case, result: Result, fault: Fault | None) -> Fault | None:
-    may_not_write = ActionClass.FILE_WRITE not in case.order.policy.allowed
-    read_only = case.order.agent.read_only or may_not_write
-    return change_fault(read_only, result.kind, result.files_changed, fault)
+def _judged(case: Case, result: Result, fault: Fault | None) -> tuple[Fault | None, tuple[str, ...]]:
+    """The result against the policy and the node owner's rules, and what broke them in words."""
+    policy, owner = case.order.policy, case.desk.ceiling()
+    broken = breaches(result.changes, (*policy.paths, *owner.rules.paths))
+    if owner.closed and result.changes:
+        broken = (f"it cannot be said whether the result keeps them: {owner.closed}", *broken)
+    read_only = case.order.agent.read_only or ActionClass.FILE_WRITE not in policy.allowed
+    changed = change_fault(read_only, result.kind, result.files_changed, fault)
+    return rules_fault(broken, fault) if changed is fault else changed, broken
 
 
 def _not_committed(case: Case, fault: Fault, failed: StepFailed) -> Turn:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from node_agent.ceiling import Ceiling
 from node_agent.claims import Self
 from node_agent.doors import Door, Gateways
 from node_agent.plans import GATES, SETUP, WORK, is_walled, time_left
@@ -67,6 +68,8 @@ class Desk:
     tempo: Tempo
     now: Callable[[], FleetTime | None]
     session: str
+    ceiling: Callable[[], Ceiling] = Ceiling
+    """What the node's owner allows, as the files say now."""
 
 
 class Case:
@@ -193,7 +196,7 @@ class Case:
         return digest_of(self.order.agent.prompt) if given is None else str(given)
 
 
-_OF_ITS_OWN = (StopKind.TOKENS, StopKind.USD, StopKind.GATEWAY)
+_OF_ITS_OWN = (StopKind.TOKENS, StopKind.USD, StopKind.GATEWAY, StopKind.RULE)
 
 
 def order_in(envelope: str) -> Order:

@@ -22,8 +22,9 @@ from node_agent.verdict import (
     work_fault,
 )
 from node_agent.watch import Watch
-from node_agent.wire.event import Interrupting, Progress
+from node_agent.wire.event import Finding, Interrupting, Progress
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.judging import NOWHERE, Bounds, Where
 from node_agent.wire.marks import Mark
 
 _UNKNOWN_END = ProcessEnd(None, None, "none")
@@ -50,8 +51,16 @@ def follow(case: Case) -> Turn:
 def watch_of(case: Case) -> Watch:
     """The reader of this attempt's output; made anew after a restart."""
     if case.watch is None:
-        case.watch = Watch(case.desk.runtimes.reader(case.order), case.folder / OUT)
+        bounds = Bounds(_place(case), case.desk.ceiling().rules)
+        reader = case.desk.runtimes.reader(case.order, bounds)
+        case.watch = Watch(reader, case.folder / OUT)
     return case.watch
+
+
+def _place(case: Case) -> Where:
+    """Where it works, as its plan says; where that is gone, paths are judged as they are told."""
+    plan = case.desk.runner.planned(case.work)
+    return NOWHERE if plan is None else Where(plan.cwd, plan.env.get("HOME", "~"))
 
 
 def end_process(case: Case, folder: Path, reason: str) -> None:
@@ -66,8 +75,11 @@ def _running(case: Case) -> Turn:
     watch, desk = watch_of(case), case.desk
     done = watch.pull(desk.runner)
     entry = case.entry
+    _tell_offences(case, watch)
     if entry.stop is None:
-        stop = _gateway_gone(case, watch) or over_limit(case.order.limits, watch.spent.usage)
+        stop = (
+            _broken(watch) or _gateway_gone(case, watch) or over_limit(case.order.limits, watch.spent.usage)
+        )
         if stop is not None:
             note = Note(stop=stop, say=(Interrupting(reason=stop.reason),))
             entry = desk.journal.write(case.identity, note)
@@ -94,6 +106,20 @@ def _last_count(case: Case) -> ModelCount | None:
         return None
     case.desk.gateways.close(case.folder)
     return case.desk.gateways.count(case.folder)
+
+
+def _broken(watch: Watch) -> StopNote | None:
+    ending = watch.spent.broken.ending
+    return None if ending is None else StopNote(StopKind.RULE, ending)
+
+
+def _tell_offences(case: Case, watch: Watch) -> None:
+    """At once, and for the receipt: what happens to the program after this does not undo it."""
+    new = tuple(word for word in watch.spent.broken.words if word not in case.entry.findings)
+    if new:
+        words = tuple(Finding(level="warning", text=word) for word in new)
+        with contextlib.suppress(DiskFull):  # they come again, with the program's end
+            case.desk.journal.write(case.identity, Note(findings=new, say=words))
 
 
 def _tell_progress(case: Case, watch: Watch) -> None:

@@ -122,11 +122,24 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """The agent called a tool; `detail` is the path or command, clipped."""
+    """The agent called a tool; `detail` is the path or command, clipped, for people.
+
+    `command`, `paths`: what it runs and touches, whole, to be held against the policy.
+    """
 
     tool: str
     action: ActionClass
     detail: str = ""
+    command: str = ""
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A call that the runtime let through is over. `ok`: the tool did it; a command that ran has run."""
+
+    call: ToolCall
+    ok: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +166,7 @@ class Retrying:
     why: str
 
 
-Activity = SessionStarted | Said | ToolCall | Denial | UsageGrew | Retrying
+Activity = SessionStarted | Said | ToolCall | Ran | Denial | UsageGrew | Retrying
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +218,8 @@ class Capabilities:
     needs_model: bool = False
     own: bool = False
     """Runs the user's own words as a program: no model that anybody has to reach."""
+    tells_ran: bool = False
+    """Its parser tells by `Ran` which calls were let through; of others every call counts as asked for."""
     prompted: bool = False
     """Takes instructions beside its task, and so what the repository says to agents."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 from node_agent.runtimes.base import LaunchRequest, Resume, Runtime, Verdict, may_write
 from node_agent.wire.order import Order
-from node_agent.wire.policy import Isolation
+from node_agent.wire.policy import Enforcement, Isolation
 from node_agent.wire.receipt import Enforced
 
 READ_ONLY = "read-only"
@@ -49,10 +50,19 @@ def with_guide(prompt: str, guide: str) -> str:
 
 
 def enforced(order: Order, runtime: Runtime, isolation: Isolation) -> tuple[Enforced, ...]:
-    """The one rule that the run is under, read-only or its safety level, and who holds it."""
+    """Read-only or its safety level, and who holds the run to it; then what is held against rules."""
     asked = (order.mode, order.safety, order.agent.read_only)
     rule = order.safety.value if may_write(*asked) else READ_ONLY
-    return (Enforced(rule=rule, how=runtime.enforcement(*asked, isolation)),)
+    return (Enforced(rule=rule, how=runtime.enforcement(*asked, isolation)), *_of_rules(order, runtime))
+
+
+def _of_rules(order: Order, runtime: Runtime) -> Iterator[Enforced]:
+    """Paths in the result commit, commands in the program's own stream; where there is none they are told."""
+    if order.policy.paths and order.workspace.kind == "git":
+        yield Enforced(rule="path rules", how=Enforcement.CHECKED)
+    if order.policy.commands:
+        how = Enforcement.CHECKED if runtime.capabilities.stream else Enforcement.TOLD_ONLY
+        yield Enforced(rule="command rules", how=how)
 
 
 def findings(verdict: Verdict) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ class FailureKind(StrEnum):
     DRAINED = "drained"
     NODE_LOST = "node_lost"
     READ_ONLY_BROKEN = "read_only_broken"
+    RULE_BROKEN = "rule_broken"
     MODEL_AUTH = "model_auth"
     MODEL_BUSY = "model_busy"
     MODEL_FAILED = "model_failed"
@@ -91,6 +92,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.DRAINED: _rule(Outcome.INTERRUPTED, "r"),
     FailureKind.NODE_LOST: _rule(Outcome.LOST, "n"),
     FailureKind.READ_ONLY_BROKEN: _rule(Outcome.POLICY_VIOLATION, "a"),
+    FailureKind.RULE_BROKEN: _rule(Outcome.POLICY_VIOLATION, "a"),
     FailureKind.MODEL_AUTH: _rule(Outcome.INFRA, "e"),
     FailureKind.MODEL_BUSY: _rule(Outcome.INFRA, "r"),
     FailureKind.MODEL_FAILED: _rule(Outcome.INFRA, "r"),

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from node_agent.wire.model import WireModel
+
+MOST_RULES = 200
+"""Path rules, and command rules, of one policy."""
+BUILT_IN = "built-in"
+"""The origin of rules that no file says."""
+MOST_PATTERN = 300
+MOST_REASON = 300
 
 
 class Mode(StrEnum):
@@ -48,6 +58,8 @@ class Enforcement(StrEnum):
 
     SANDBOX = "sandbox"
     RUNTIME = "runtime flag"
+    CHECKED = "checked after"
+    """Nothing holds it while the agent works; what it did and left is held against it."""
     TOLD_ONLY = "told only"
     IMPOSSIBLE = "impossible"
 
@@ -85,15 +97,82 @@ def is_on_the_machine(runtime: str, workspace: str, safety: Safety, writes: bool
     return own and writes and safety is Safety.AUTO_EDIT
 
 
+class PathAccess(StrEnum):
+    """What a rule leaves of a path."""
+
+    NONE = "none"
+    READ = "read"
+    NO_DELETE = "no-delete"
+
+
+Pattern = Annotated[str, Field(min_length=1, max_length=MOST_PATTERN)]
+Reason = Annotated[str, Field(max_length=MOST_REASON)]
+
+
+class PathRule(WireModel):
+    """What may be done with the paths that a pattern covers; `wire/globs.py` says which those are."""
+
+    pattern: Pattern
+    access: PathAccess
+    reason: Reason = ""
+    origin: Reason = ""
+    """Whose file said it, and in which line."""
+
+
+class CommandRule(WireModel):
+    """A shell command that fits this regular expression (RE2) is not to be run."""
+
+    pattern: Pattern
+    reason: Reason = ""
+    origin: Reason = ""
+
+
+def rule_words(rule: PathRule | CommandRule) -> str:
+    """The rule as a person knows it: its pattern, where it is written, why it is there."""
+    kind = f"{rule.access}: " if isinstance(rule, PathRule) else "command: "
+    where = f" ({rule.origin})" if rule.origin else ""
+    return f"rule {kind}{rule.pattern}{where}" + (f": {rule.reason}" if rule.reason else "")
+
+
+class Rules(WireModel):
+    """Rules that people wrote. They only ever take away, so more of them are never less strict."""
+
+    paths: tuple[PathRule, ...] = Field(default=(), max_length=MOST_RULES)
+    commands: tuple[CommandRule, ...] = Field(default=(), max_length=MOST_RULES)
+
+
 class Policy(WireModel):
-    """What this run may do, after mode, level and agent were folded into one."""
+    """What this run may do, after mode, level, agent and rules were folded into one."""
 
     allowed: tuple[ActionClass, ...]
+    paths: tuple[PathRule, ...] = Field(default=(), max_length=MOST_RULES)
+    commands: tuple[CommandRule, ...] = Field(default=(), max_length=MOST_RULES)
     told_only: bool = False
     """The user accepted that rules which cannot be enforced are only told to the agent."""
 
 
-def compile_policy(safety: Safety, read_only: bool, told_only: bool = False) -> Policy:
-    """The allowed action classes, sorted; a read-only agent keeps only what changes nothing."""
-    allowed = _ALWAYS if read_only else ALLOWED[safety]
-    return Policy(allowed=tuple(sorted(allowed)), told_only=told_only)
+NO_RULES = Rules()
+
+
+def with_rules(policy: Policy, rules: Rules) -> Policy:
+    """The policy under more rules, such as those of the node's owner; no bound holds for their number."""
+    more = {"paths": (*policy.paths, *rules.paths), "commands": (*policy.commands, *rules.commands)}
+    return policy.model_copy(update=more)
+
+
+def compile_policy(
+    safety: Safety,
+    read_only: bool,
+    told_only: bool = False,
+    *,
+    mode: Mode = Mode.BUILD,
+    rules: Rules = NO_RULES,
+) -> Policy:
+    """The allowed action classes, sorted, and the rules; where nothing may be written, what reads is left."""
+    writes = mode in MODE_WRITES and not read_only
+    return Policy(
+        allowed=tuple(sorted(ALLOWED[safety] if writes else _ALWAYS)),
+        paths=rules.paths,
+        commands=rules.commands,
+        told_only=told_only,
+    )

@@ -11,6 +11,7 @@ from typing import Literal
 from node_agent.ports import Result, Stamp
 from node_agent.wire.gitsafe import join_nul, parents, parse_raw_diff, shown, split_nul, stamp_env
 from node_agent.workspace.baseline import Baseline, Entry, as_set_up, changes_of, restored
+from node_agent.workspace.changes import all_changes
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.folders import Places, make_readable
 from node_agent.workspace.gitrun import Git
@@ -73,6 +74,7 @@ def build(
         kind=kind,
         commit=None if commit == snapshot else commit,
         files_changed=changed_between(out, snapshot, commit),
+        changes=all_changes(out, places.tree, (snapshot, commit), history.tip),
         ignored=tuple(map(shown, ignored[:MAX_LISTED])),
         nested=tuple(map(shown, left.nested)),
         warnings=tuple(text for text in (history.warning, odd, blocked, *_told(left), *unseen) if text),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,7 +12,9 @@ from pancode.cli.dispatch import safe_block
 from pancode.cli.face import Face, example, json_option
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.matrix import does, matrix
-from pancode.cli.render import table
+from pancode.cli.render import safe, table
+from pancode.connection import home_of
+from pancode.errors import ExitCode, UsageError
 
 _SET_LATER = {"set": "write it into pancode.yaml (see pancode config show), or give the flag"}
 
@@ -127,7 +130,7 @@ def _named(kind: str, name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
 
 @click.group("safety", cls=DefaultGroup, default="ls", later=_SET_LATER, epilog=example("pancode safety"))
 def safety() -> None:
-    """How much a run may do by itself: the inner gate."""
+    """How much a run may do by itself, and the rules of your pansafety.yaml."""
 
 
 @safety.command("ls", epilog=example("pancode safety"))
@@ -162,6 +165,47 @@ def show_matrix(face: Face) -> None:
     answer = {"matrix": _ask(face, "safety")["matrix"]}
     rows = [(one["runtime"], one["rule"], one["with_sandbox"], one["without"]) for one in answer["matrix"]]
     face.show(answer, lambda: table(("RUNTIME", "RULE", "WITH A SANDBOX", "WITHOUT"), rows))
+
+
+@safety.command("show", epilog=example("pancode safety show", "pancode safety show --json"))
+@json_option
+def show_rules(face: Face) -> None:
+    """The safety rules in force in this folder, and where each of them is written."""
+    from pancode.offline.safety import rules_here
+
+    answer = rules_here(home_of(os.environ), Path.cwd(), os.environ)
+    for warning in answer["warnings"]:
+        face.note(f"warning: {warning}")
+    rows = [(r["kind"], r["pattern"], r["leaves"], r["origin"], r["reason"]) for r in answer["rules"]]
+    files = "".join(f"read: {safe(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
+    face.show(answer, lambda: table(("RULE", "PATTERN", "LEAVES", "FROM", "WHY"), rows) + "\n" + files)
+
+
+@safety.command(
+    "check",
+    epilog=example("pancode safety check 'git push --force'", "pancode safety check --path .env --as write"),
+)
+@click.argument("command", required=False)
+@click.option("--path", help="Judge the use of a path instead of a command.")
+@click.option("--as", "use", type=click.Choice(["read", "write", "delete"]), help="What is done with it.")
+@click.option("--safety", "level", help="The level to judge by; without it, that of your settings.")
+@click.option("--read-only", is_flag=True, help="As for an agent that may change nothing.")
+@json_option
+def check_deed(face: Face, command: str | None, path: str | None, **asked: Any) -> int:
+    """What a run in this folder may do: a COMMAND, or --path. Exit code 18 for what it may not.
+
+    Nothing is run. A command that cannot be seen through is `unknown`, which no level allows.
+    """
+    from pancode.offline.safety import Deed, judged_here
+
+    if (command is None) == (path is None):
+        raise UsageError("give a command or --path, one of them", fix="pancode safety check 'rm -rf build'")
+    deed = Deed(command, path, asked["use"] or "write", asked["level"], asked["read_only"])
+    answer = judged_here(home_of(os.environ), Path.cwd(), os.environ, deed)
+    verdict = "allowed" if answer["allowed"] else "not allowed"
+    lines = [f"{verdict}: {answer['action']} at {answer['safety']}", *(o["words"] for o in answer["because"])]
+    face.show(answer, lambda: "".join(f"{safe(line)}\n" for line in lines))
+    return ExitCode.DONE if answer["allowed"] else ExitCode.POLICY_VIOLATION
 
 
 def _yes(value: bool) -> str:

@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "agents": ("catalogue:agents", "agent definitions"),
     "runtimes": ("catalogue:runtimes", "the programs that run agents, and where they were found"),
     "modes": ("catalogue:modes", "what each mode lets a dispatch do"),
-    "safety": ("catalogue:safety", "what each safety level lets a run do"),
+    "safety": ("catalogue:safety", "what each safety level lets a run do; your safety rules: show, check"),
     "config": ("setup:config", "every setting, its value and where that was said"),
     "doctor": ("setup:doctor", "what is wrong on this machine, each with its fix"),
     "serve": ("setup:serve", "the coordinator in the foreground"),

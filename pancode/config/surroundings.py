@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from node_agent.wire.policy import Rules
 from pancode.config.agents import FILE as AGENTS_FILE
 from pancode.config.agents import LoadedAgents, load_agents
 from pancode.config.load import FILE, MACHINE_FILE, Loaded, Places, load
+from pancode.config.safety import LoadedRules, load_rules, rule_files
 from pancode.domain.agents import Agents
 from pancode.domain.paths import is_inside, is_rooted, located, mentioned
 from pancode.domain.request import Defaults, Project
@@ -37,6 +39,7 @@ class FileSurroundings:
         self._flags = dict(flags or {})
         self._settings: dict[str | None, tuple[Stamp, Loaded]] = {}
         self._agents: dict[str | None, tuple[Stamp, LoadedAgents]] = {}
+        self._rules: dict[str | None, tuple[object, LoadedRules]] = {}
 
     def loaded(self, project: str | None = None) -> Loaded:
         """All settings for a project, or for the fleet itself."""
@@ -66,6 +69,21 @@ class FileSurroundings:
     def project(self, project: str | None) -> Project:
         """What the repository's own pancode.yaml says."""
         return self.loaded(project).settings.project()
+
+    def loaded_rules(self, project: str | None) -> LoadedRules:
+        """The safety rules in force for a project, or outside of one, and where they were read."""
+        home, top = self._places.home, Path(project) if project is not None else None
+        files = [*rule_files(home), *(rule_files(top) if top is not None else ())]
+        now = (files, _stamp(files))
+        known = self._rules.get(project)
+        if known is None or known[0] != now:
+            known = (now, load_rules(home, top))
+            self._rules[project] = known
+        return known[1]
+
+    def rules(self, project: str | None) -> Rules:
+        """The safety rules in force for a project, or outside of one."""
+        return self.loaded_rules(project).rules
 
     def max_depth(self) -> int:
         """How deep runs may start runs."""

@@ -7,17 +7,19 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import PurePosixPath
 
+from node_agent.wire.rulefile import RuleError, together
 from pancode.control.core import Core
 from pancode.control.enqueue import admit
 from pancode.control.faces import Surroundings
 from pancode.domain import books
 from pancode.domain.admission import Verdict, first_refused, judge, refusal
+from pancode.domain.orders import rules_of
 from pancode.domain.records import Balance, Run, RunState, Setting
 from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.resolve import Resolution, Unresolved, as_task, resolve
 from pancode.domain.runtimes import RUNTIMES
 from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
-from pancode.errors import NotFoundError
+from pancode.errors import ConfigError, NotFoundError
 from pancode.ports import SnapshotTaken, Transaction
 
 Worker = tuple[str, str | None]
@@ -126,6 +128,7 @@ def _catalogue(core: Core, around: Surroundings, asked: _Asked) -> Catalogue:
         nodes=nodes,
         defaults=around.defaults(project),
         project=around.project(project),
+        rules=around.rules(project),
         history=asked.history,
     )
 
@@ -150,11 +153,22 @@ def _admit(core: Core, around: Surroundings, asked: _Asked) -> Judged:
 
 def _judge(core: Core, around: Surroundings, asked: _Asked) -> Judged:
     above = _parent(core, asked.parent)
-    resolved = resolve(_as_child(asked.request, above), _catalogue(core, around, asked))
+    catalogue = _under(_catalogue(core, around, asked), above)
+    resolved = resolve(_as_child(asked.request, above), catalogue)
     if isinstance(resolved, Unresolved):
         raise resolved.error
     view = replace(_view(core, around, resolved, asked), parent=above)
     return Judged(resolved, judge(resolved, view))
+
+
+def _under(catalogue: Catalogue, above: Parent | None) -> Catalogue:
+    """A run may edit the rules of its own checkout; they hold its children as they held itself."""
+    if above is None:
+        return catalogue
+    try:
+        return replace(catalogue, rules=together(catalogue.rules, above.rules))
+    except RuleError as wrong:
+        raise ConfigError(f"{wrong}, with those of run {above.run}", why=wrong.why, fix=wrong.fix) from wrong
 
 
 def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest:
@@ -186,7 +200,7 @@ def _parent(core: Core, run_id: str | None) -> Parent | None:
             raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
         left = _usd_left(tx, run)
     unheld = run.told_only or RUNTIMES[run.runtime].own
-    return Parent(run.id, run.mode, run.safety, run.read_only, run.depth, unheld, left)
+    return Parent(run.id, run.mode, run.safety, run.read_only, run.depth, unheld, left, rules_of(run.rules))
 
 
 def _usd_left(tx: Transaction, run: Run) -> Decimal | None:

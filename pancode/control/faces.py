@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.policy import Rules
 from pancode.control.plane import Plane
 from pancode.control.query_receipts import Streams
 from pancode.domain.agents import Agents
@@ -151,6 +152,9 @@ class Surroundings(Protocol):
 
     def project(self, project: str | None) -> Project:
         """What the repository's own pancode.yaml says. ConfigError names file and key."""
+
+    def rules(self, project: str | None) -> Rules:
+        """Safety rules: built-in, the user's, the project's. ConfigError names file, line and rule."""
 
     def max_depth(self) -> int:
         """How deep runs may start runs."""

@@ -11,7 +11,7 @@ from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import LAST_ATTEMPT, AttemptId
 from node_agent.wire.model import MOST
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
-from node_agent.wire.policy import compile_policy
+from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.signing import Envelope, Signature
 from pancode.domain.records import Fence, Run
 
@@ -52,7 +52,9 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         model=run.model,
         mode=run.mode,
         safety=run.safety,
-        policy=compile_policy(run.safety, run.read_only, run.told_only),
+        policy=compile_policy(
+            run.safety, run.read_only, run.told_only, mode=run.mode, rules=rules_of(run.rules)
+        ),
         workspace=Workspace.model_validate(run.workspace),
         setup=tuple(tuple(argv) for argv in run.setup),
         cache=tuple(run.cache),
@@ -68,8 +70,13 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
 def may_exceed(run: Run, size: int) -> bool:
     """Whether its order could have more bytes than that; a rough look that spares most runs a close one."""
     said = (run.prompt, run.task, run.argv, run.setup, run.gates, run.cache, run.tools, run.workspace)
-    texts = str((said, run.env, run.secrets, run.limits, run.agent, run.model, run.trace))
+    texts = str((said, run.env, run.secrets, run.limits, run.agent, run.model, run.trace, run.rules))
     return _FRAME + _WIDEST * len(texts) > size
+
+
+def rules_of(data: dict[str, object]) -> Rules:
+    """As kept in the ledger (plain JSON) to their wire form."""
+    return Rules.model_validate(data, strict=False)
 
 
 def size_of(run: Run) -> int:

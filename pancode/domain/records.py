@@ -171,6 +171,8 @@ class Run(Record):
     landing: dict[str, object] = field(default_factory=dict)
     """How that landing ended: status, why, files, tree, branch; empty before."""
     landed: str | None = None
+    rules: dict[str, object] = field(default_factory=dict)
+    """Wire form of node_agent.wire.policy.Rules: those of people's files at dispatch."""
 
 
 @dataclass(frozen=True, slots=True)

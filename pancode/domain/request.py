@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from node_agent.wire.policy import Mode, Safety
+from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
 from pancode.domain.agents import DEFAULT_AGENT, Agents
 from pancode.domain.fleet import NodeView
 
@@ -92,3 +92,4 @@ class Catalogue:
     defaults: Defaults = Defaults()
     project: Project = Project()
     history: Mapping[tuple[str, str | None], Decimal] = field(default_factory=dict)
+    rules: Rules = NO_RULES

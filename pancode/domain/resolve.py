@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TypeVar
 
-from node_agent.wire.policy import Mode, Safety
+from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
 from pancode.domain.agents import Agent, compile_prompt, find_agent
 from pancode.domain.candidates import Candidate, Wish, candidates
 from pancode.domain.names import not_found
@@ -72,6 +72,7 @@ class Resolution:
     secrets: tuple[str, ...]
     on_lost: str
     max_attempts: int | None
+    rules: Rules = NO_RULES
 
     @property
     def project(self) -> str | None:
@@ -114,6 +115,7 @@ class Resolution:
             retry_of=asked.retry_of,
             parent=asked.parent,
             land=asked.land,
+            rules=self.rules.model_dump(mode="json"),
         )
 
 
@@ -168,7 +170,7 @@ def _put_together(
         asked_model=asked_model,
         mode=mode,
         safety=safety,
-        prompt="" if runtime.own else compile_prompt(agent, mode, safety),
+        prompt="" if runtime.own else compile_prompt(agent, mode, safety, catalogue.rules),
         limits=limits,
         setup=project.setup if workspace == "git" else (),
         cache=project.cache if workspace == "git" else (),
@@ -180,6 +182,7 @@ def _put_together(
         secrets=tuple(dict.fromkeys((*project.secrets, *agent.secrets))),
         on_lost=request.on_lost or defaults.on_lost,
         max_attempts=request.max_attempts or agent.max_attempts or defaults.max_attempts,
+        rules=catalogue.rules,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from node_agent.wire.policy import Mode, Safety
+from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
 from pancode.domain.records import Balance
 
 
@@ -40,6 +40,8 @@ class Parent:
     """Nothing holds it to its rule, as its owner allowed: a program of one's own, or told only."""
     usd_left: Decimal | None = None
     """Of its own limit, after what its children have taken; None: it has none."""
+    rules: Rules = NO_RULES
+    """Those it is under: a child is under them too, whatever the files beside it say now."""
 
 
 @dataclass(frozen=True, slots=True)

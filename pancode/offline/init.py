@@ -6,16 +6,19 @@ import os
 from pathlib import Path
 from typing import Any
 
+from node_agent.wire.rulefile import FILES
 from pancode.config.agents import FILE as AGENTS
 from pancode.config.agents import shipped_text
 from pancode.config.load import FILE as SETTINGS
 from pancode.errors import ConfigError
 
+SAFETY = FILES[0]
 _HEAD = {
     SETTINGS: "# Your settings. Below are the defaults, commented out: take away a # to change one.\n\n",
+    SAFETY: "# Your safety rules; none of them holds yet. Take away a # to have one.\n\n",
     AGENTS: "# Your agents, laid over the shipped ones below. Take away a # to change one.\n\n",
 }
-_SOURCE = {SETTINGS: "reference.yaml", AGENTS: "panagents.yaml"}
+_SOURCE = {SETTINGS: "reference.yaml", AGENTS: "panagents.yaml", SAFETY: "pansafety.yaml"}
 
 
 def write_files(home: Path) -> dict[str, Any]:

@@ -36,7 +36,7 @@ EXPECTED = {
     "refusal": Case(F.AGENT_FAILED, (2400, 1000, 68), "0.00852", 2, "API Error: Sonnet 4.5 can't help"),
     "stalled": Case(F.NO_ANSWER, (0, 0, 0), None, 0),
     "sigint": Case(F.NO_ANSWER, (0, 0, 0), None, 0),
-    "sigterm-shell": Case(F.NO_ANSWER, (13529, 0, 1), None, 1, "", (A.SHELL,)),
+    "sigterm-shell": Case(F.NO_ANSWER, (13529, 0, 1), None, 1, "", (A.UNKNOWN,)),
 }
 
 

@@ -45,7 +45,7 @@ EXPECTED = {
     "refusal": Case(F.AGENT_FAILED, NO, None, 1, "I cannot help with that."),
     "stalled": Case(F.NO_ANSWER, NO, None, 0),
     "sigint": Case(F.NO_ANSWER, NO, None, 0),
-    "sigterm-shell": Case(F.NO_ANSWER, NO, None, 0, "", (A.SHELL,)),
+    "sigterm-shell": Case(F.NO_ANSWER, NO, None, 0, "", (A.UNKNOWN,)),
 }
 
 
@@ -157,7 +157,7 @@ def test_a_flood_is_bounded_and_counted() -> None:
             A.GIT_DESTRUCTIVE,
             "git push -f",
         ),
-        ({"type": "command_execution", "command": "rm 'x"}, A.FILE_DELETE, "rm 'x"),
+        ({"type": "command_execution", "command": "rm 'x"}, A.UNKNOWN, "rm 'x"),
         ({"type": "command_execution", "command": None}, A.SHELL, ""),
         ({"type": "file_change", "changes": [{"path": "a", "kind": "delete"}]}, A.FILE_DELETE, "a"),
         ({"type": "file_change", "changes": 7}, A.FILE_WRITE, ""),

@@ -49,7 +49,7 @@ EXPECTED = {
     "cut-stream": Case(F.MODEL_FAILED, NO, None, 1, "half of an a"),
     # It does not tell that the model refused, where the model said so in words.
     "refusal": Case(None, (1200, 500, 34), None, 1, "I cannot help with that."),
-    "sigterm-shell": Case(F.NO_ANSWER, NO, None, 1, calls=(A.SHELL,)),
+    "sigterm-shell": Case(F.NO_ANSWER, NO, None, 1, calls=(A.UNKNOWN,)),
     "stalled": Case(F.NO_ANSWER, NO, None, 0),  # exit status 0, but no result
     "sigint": Case(F.NO_ANSWER, NO, None, 0),
 }

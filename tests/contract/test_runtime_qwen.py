@@ -49,7 +49,7 @@ EXPECTED = {
     "cut-stream": Case(F.MODEL_FAILED, NO, None, 0, "half of an a[API Error: "),
     # It does not tell that the model refused.
     "refusal": Case(None, (2400, 1000, 68), None, 1, "I cannot help with that."),
-    "sigterm-shell": Case(F.NO_ANSWER, (19726, 0, 14), None, 1, calls=(A.SHELL,)),
+    "sigterm-shell": Case(F.NO_ANSWER, (19726, 0, 14), None, 1, calls=(A.UNKNOWN,)),
     "stalled": Case(F.NO_ANSWER, NO, None, 0),
     "sigint": Case(F.NO_ANSWER, NO, None, 0),
 }

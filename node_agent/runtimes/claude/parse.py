@@ -11,6 +11,7 @@ from node_agent.runtimes.base import (
     Denial,
     ExitInfo,
     LaunchRequest,
+    Ran,
     Retrying,
     Said,
     SessionStarted,
@@ -20,14 +21,14 @@ from node_agent.runtimes.base import (
     ended_for_us,
     how_it_ended,
 )
-from node_agent.runtimes.claude.tools import action_of, detail_of, is_denied
+from node_agent.runtimes.claude.tools import call_of, is_denied
 from node_agent.runtimes.lines import count_of, dict_of, list_of, text_of, total_of, usd_of
 from node_agent.runtimes.outcome import EventParser, by_status, without_end
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
 
-MAX_CALLS_OPEN = 1000
+MAX_CALLS_OPEN = 200
 
 _BY_SUBTYPE = {
     "error_max_turns": FailureKind.AGENT_FAILED,
@@ -87,8 +88,7 @@ class ClaudeParser(EventParser):
                 yield self._called(block)
 
     def _called(self, block: dict[str, Any]) -> ToolCall:
-        name, given = text_of(block.get("name"), "?"), dict_of(block.get("input"))
-        call = ToolCall(name, action_of(name, given), detail_of(given))
+        call = call_of(text_of(block.get("name"), "?"), dict_of(block.get("input")))
         self._calls[call.action] += 1
         if len(self._open) < MAX_CALLS_OPEN:
             self._open[text_of(block.get("id"))] = call
@@ -103,6 +103,7 @@ class ClaudeParser(EventParser):
             call = self._open.pop(number, ToolCall("?", ActionClass.UNKNOWN))
             if not is_denied(block, meta.get(number, {})):
                 self._denied_last = None  # it found another way
+                yield Ran(call, block.get("is_error") is not True)
                 continue
             yield self._denied(Denial(call.tool, call.action, clip(text_of(block.get("content")), 200)))
 

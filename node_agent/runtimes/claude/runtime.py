@@ -11,6 +11,7 @@ RUNTIME = Runtime(
     "claude",
     Capabilities(
         stream=True,
+        tells_ran=True,
         usage=True,
         cost=True,
         resume=True,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from node_agent.runtimes.actions import shell_action
-from node_agent.runtimes.base import clip
+from node_agent.runtimes.actions import DETAIL_CHARS, shell_call
+from node_agent.runtimes.base import ToolCall, clip
 from node_agent.runtimes.lines import dict_of, list_of, text_of
 from node_agent.wire.policy import ActionClass
 
@@ -16,19 +16,16 @@ _ACTIONS = {
     **dict.fromkeys(("Task", "Agent"), ActionClass.DISPATCH),
 }
 _DETAILS = ("file_path", "command", "pattern", "path", "url", "notebook_path", "description")
-DETAIL_CHARS = 200
+_PATHS = ("file_path", "path", "notebook_path")
 
 
-def action_of(tool: str, given: dict[str, Any]) -> ActionClass:
-    """The action class of one call; a shell command is looked at."""
+def call_of(tool: str, given: dict[str, Any]) -> ToolCall:
+    """One call: its class, and what it is about; a shell command is looked at."""
     if tool == "Bash":
-        return shell_action(text_of(given.get("command")))
-    return _ACTIONS.get(tool, ActionClass.UNKNOWN)
-
-
-def detail_of(given: dict[str, Any]) -> str:
-    """The path, command or pattern that the call is about."""
-    return next((clip(v, DETAIL_CHARS) for k in _DETAILS if (v := text_of(given.get(k)))), "")
+        return shell_call(tool, text_of(given.get("command")))
+    detail = next((clip(v, DETAIL_CHARS) for k in _DETAILS if (v := text_of(given.get(k)))), "")
+    paths = tuple(v for k in _PATHS if (v := text_of(given.get(k))))
+    return ToolCall(tool, _ACTIONS.get(tool, ActionClass.UNKNOWN), detail, paths=paths)
 
 
 def is_denied(block: dict[str, Any], meta: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from node_agent.runtimes.base import (
     Denial,
     ExitInfo,
     LaunchRequest,
+    Ran,
     Retrying,
     Said,
     SessionStarted,
@@ -99,11 +100,15 @@ class CodexParser(EventParser):
         elif len(self._open) < MAX_ITEMS_OPEN:
             self._open.add(number)
 
-    def _over(self, item: dict[str, Any]) -> Iterator[Denial]:
+    def _over(self, item: dict[str, Any]) -> Iterator[Activity]:
         self._note_sandbox(item)
         self._denied_last = None
-        if item.get("status") == "declined" and (call := call_of(item)):
+        if (call := call_of(item)) is None:
+            return
+        if item.get("status") == "declined":
             yield self._denied(Denial(call.tool, call.action, "declined"))
+        else:
+            yield Ran(call, item.get("status") == "completed")
 
     def _note_sandbox(self, item: dict[str, Any]) -> None:
         """Where its sandbox cannot start, nothing runs, and the model says what it likes."""

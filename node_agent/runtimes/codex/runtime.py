@@ -10,6 +10,7 @@ RUNTIME = Runtime(
     "codex",
     Capabilities(
         stream=True,
+        tells_ran=True,
         usage=True,
         resume=True,
         read_only_enforced=True,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from node_agent.runtimes.actions import shell_action
+from node_agent.runtimes.actions import DETAIL_CHARS, shell_call
 from node_agent.runtimes.base import ToolCall, clip
 from node_agent.runtimes.lines import dict_of, list_of, text_of
 from node_agent.wire.policy import ActionClass
 
-DETAIL_CHARS = 200
 _WRAPPED = re.compile(r"""\S*sh -l?c (?:(?P<mark>['"])(?P<quoted>.*)(?P=mark)|(?P<bare>\S+))$""", re.DOTALL)
 _PLAIN = {
     "mcp_tool_call": (ActionClass.UNKNOWN, "tool"),
@@ -23,14 +22,13 @@ def call_of(item: dict[str, Any]) -> ToolCall | None:
     """The tool call that the item is; None for messages, reasoning, lists and warnings."""
     match kind := text_of(item.get("type")):
         case "command_execution":
-            command = _inner(text_of(item.get("command")))
-            return ToolCall(kind, shell_action(command), clip(command, DETAIL_CHARS))
+            return shell_call(kind, _inner(text_of(item.get("command"))))
         case "file_change":
             changes = [dict_of(change) for change in list_of(item.get("changes"))]
-            paths = ", ".join(text_of(change.get("path")) for change in changes)
+            paths = tuple(text_of(change.get("path")) for change in changes)
             deletes = any(change.get("kind") == "delete" for change in changes)
             action = ActionClass.FILE_DELETE if deletes else ActionClass.FILE_WRITE
-            return ToolCall(kind, action, clip(paths, DETAIL_CHARS))
+            return ToolCall(kind, action, clip(", ".join(paths), DETAIL_CHARS), paths=paths)
     if kind not in _PLAIN:
         return None
     action, detail = _PLAIN[kind]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from node_agent.runtimes.actions import DETAIL_CHARS
 from node_agent.runtimes.base import (
     REASON_CHARS,
     Activity,
     Denial,
     ExitInfo,
     LaunchRequest,
+    Ran,
     Retrying,
     Said,
     SessionStarted,
@@ -20,14 +22,14 @@ from node_agent.runtimes.base import (
     ended_for_us,
     how_it_ended,
 )
-from node_agent.runtimes.copilot.tools import DETAIL_CHARS, call_of, is_denied
+from node_agent.runtimes.copilot.tools import call_of, is_denied
 from node_agent.runtimes.lines import count_of, dict_of, text_of, total_of
 from node_agent.runtimes.outcome import EventParser, by_status, spent, without_end
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
 
-MAX_CALLS_OPEN = 1000
+MAX_CALLS_OPEN = 200
 _BY_TYPE = {
     "authentication": FailureKind.MODEL_AUTH,
     "authorization": FailureKind.MODEL_AUTH,
@@ -112,13 +114,15 @@ class CopilotParser(EventParser):
             self._open[text_of(data.get("toolCallId"))] = call
         return call
 
-    def _over(self, data: dict[str, Any]) -> Iterator[Denial]:
+    def _over(self, data: dict[str, Any]) -> Iterator[Activity]:
         self._denied_last = None
         call = self._open.pop(text_of(data.get("toolCallId")), ToolCall("?", ActionClass.UNKNOWN))
         error = dict_of(data.get("error"))
         if data.get("success") is False and is_denied(error):
             why = clip(text_of(error.get("message")), DETAIL_CHARS)
             yield self._denied(Denial(call.tool, call.action, why))
+        else:
+            yield Ran(call, data.get("success") is not False)
 
     # ---- the outcome, in this order and no other
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from node_agent.runtimes.actions import shell_action
+from node_agent.runtimes.actions import DETAIL_CHARS, shell_call
 from node_agent.runtimes.base import ToolCall, clip
 from node_agent.runtimes.lines import text_of
 from node_agent.wire.policy import ActionClass
 
-DETAIL_CHARS = 200
 _ACTIONS = {
     **dict.fromkeys(("view", "grep", "glob", "update_todo", "skill"), ActionClass.FILE_READ),
     **dict.fromkeys(("create", "edit", "str_replace_editor", "apply_patch"), ActionClass.FILE_WRITE),
@@ -23,11 +22,11 @@ _MISSING = ("Tool '", "' does not exist.")
 
 def call_of(tool: str, given: dict[str, Any]) -> ToolCall:
     """The call, with the path or command that says most of it."""
-    action = _ACTIONS.get(tool, ActionClass.UNKNOWN)
     if tool == "bash":
-        action = shell_action(text_of(given.get("command")))
+        return shell_call(tool, text_of(given.get("command")))
     detail = next((clip(v, DETAIL_CHARS) for k in _DETAILS if (v := text_of(given.get(k)))), "")
-    return ToolCall(tool, action, detail)
+    paths = tuple(v for k in ("path",) if (v := text_of(given.get(k))))
+    return ToolCall(tool, _ACTIONS.get(tool, ActionClass.UNKNOWN), detail, paths=paths)
 
 
 def is_denied(error: dict[str, Any]) -> bool:

@@ -9,12 +9,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from node_agent.runtimes.actions import DETAIL_CHARS
 from node_agent.runtimes.base import (
     ANSWER_CHARS,
     Activity,
     Denial,
     ExitInfo,
     LaunchRequest,
+    Ran,
     Said,
     SessionStarted,
     ToolCall,
@@ -23,14 +25,14 @@ from node_agent.runtimes.base import (
     ended_for_us,
     how_it_ended,
 )
-from node_agent.runtimes.gemini.tools import DETAIL_CHARS, call_of
+from node_agent.runtimes.gemini.tools import call_of
 from node_agent.runtimes.lines import count_of, dict_of, text_of
 from node_agent.runtimes.outcome import EventParser, by_status, spent, without_end
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
 
-MAX_CALLS_OPEN = 1000
+MAX_CALLS_OPEN = 200
 _DENIED = frozenset({"tool_not_registered", "policy_violation", "permission_denied", "path_not_in_workspace"})
 _STATUS = re.compile(r'"code":\s*(\d{3})\b')
 _NO_LOGIN = 41
@@ -106,7 +108,7 @@ class GeminiParser(EventParser):
             self._open[text_of(event.get("tool_id"))] = call
         return call
 
-    def _over(self, event: dict[str, Any]) -> Iterator[Denial]:
+    def _over(self, event: dict[str, Any]) -> Iterator[Activity]:
         self._asked, self._answer, self._trouble, self._denied_last = True, "", "", None
         call = self._open.pop(text_of(event.get("tool_id")), ToolCall("?", ActionClass.UNKNOWN))
         error = dict_of(event.get("error"))
@@ -114,6 +116,8 @@ class GeminiParser(EventParser):
             yield self._denied(
                 Denial(call.tool, call.action, clip(text_of(error.get("message")), DETAIL_CHARS))
             )
+        else:
+            yield Ran(call, event.get("status") != "error")
 
     # ---- the outcome, in this order and no other
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:

@@ -11,6 +11,7 @@ RUNTIME = Runtime(
     "gemini",
     Capabilities(
         stream=True,
+        tells_ran=True,
         usage=True,
         resume=True,
         read_only_enforced=True,

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from node_agent.runtimes.actions import shell_action
+from node_agent.runtimes.actions import DETAIL_CHARS, shell_call
 from node_agent.runtimes.base import (
     Activity,
     Denial,
     ExitInfo,
     LaunchRequest,
+    Ran,
     Said,
     SessionStarted,
     ToolCall,
@@ -49,7 +50,6 @@ _BY_NAME = {
 }
 _BY_REASON = {"length": FailureKind.AGENT_FAILED, "unknown": FailureKind.MODEL_FAILED}
 """Reasons of a last step; "unknown" is an answer that was no answer, "tool-calls" an end in the middle."""
-DETAIL_CHARS = 200
 
 
 class OpencodeParser(EventParser):
@@ -97,17 +97,15 @@ class OpencodeParser(EventParser):
 
     def _used(self, tool: str, state: dict[str, Any]) -> Iterator[Activity]:
         """A call is told when it is over."""
-        given = dict_of(state.get("input"))
-        action = _ACTIONS.get(tool, ActionClass.UNKNOWN)
-        if tool == "bash":
-            action = shell_action(text_of(given.get("command")))
-        self._calls[action] += 1
-        detail = next((clip(v, DETAIL_CHARS) for k in _DETAILS if (v := text_of(given.get(k)))), "")
-        yield ToolCall(tool, action, detail)
+        call = _call(tool, dict_of(state.get("input")))
+        self._calls[call.action] += 1
+        yield call
         self._denied_last = None
-        why = text_of(state.get("error"))
-        if state.get("status") == "error" and any(words in why for words in _DENIED):
-            yield self._denied(Denial(tool, action, clip(why, DETAIL_CHARS)))
+        why, failed = text_of(state.get("error")), state.get("status") == "error"
+        if failed and any(words in why for words in _DENIED):
+            yield self._denied(Denial(tool, call.action, clip(why, DETAIL_CHARS)))
+        else:
+            yield Ran(call, not failed)
 
     def _add(self, tokens: dict[str, Any], cost: Decimal | None) -> bool:
         """Count one step; whether it told what it used. A price of 0 means that it knows no price."""
@@ -142,6 +140,14 @@ class OpencodeParser(EventParser):
         if not self._told:
             return FailureKind.RUNTIME_UNREADABLE, "its last step does not tell what it used"
         return self._worth(self._answer)
+
+
+def _call(tool: str, given: dict[str, Any]) -> ToolCall:
+    if tool == "bash":
+        return shell_call(tool, text_of(given.get("command")))
+    detail = next((clip(v, DETAIL_CHARS) for k in _DETAILS if (v := text_of(given.get(k)))), "")
+    paths = tuple(v for k in ("filePath", "path") if (v := text_of(given.get(k))))
+    return ToolCall(tool, _ACTIONS.get(tool, ActionClass.UNKNOWN), detail, paths=paths)
 
 
 def _failed(error: dict[str, Any]) -> tuple[FailureKind, str]:

@@ -11,6 +11,7 @@ RUNTIME = Runtime(
     "opencode",
     Capabilities(
         stream=True,
+        tells_ran=True,
         usage=True,
         resume=True,
         read_only_enforced=True,

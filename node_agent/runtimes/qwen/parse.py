@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from node_agent.runtimes.actions import DETAIL_CHARS
 from node_agent.runtimes.base import (
     Activity,
     Denial,
     ExitInfo,
     LaunchRequest,
+    Ran,
     Said,
     SessionStarted,
     ToolCall,
@@ -24,12 +26,12 @@ from node_agent.runtimes.base import (
 )
 from node_agent.runtimes.lines import count_of, dict_of, list_of, text_of, total_of
 from node_agent.runtimes.outcome import EventParser, by_status, spent, without_end
-from node_agent.runtimes.qwen.tools import DETAIL_CHARS, call_of, is_denied
+from node_agent.runtimes.qwen.tools import call_of, is_denied
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
 
-MAX_CALLS_OPEN = 1000
+MAX_CALLS_OPEN = 200
 _API_ERROR = re.compile(r"\[API Error: (?:(?P<status>\d{3})\b)?[^\n]*\]\s*$")
 _NO_LOGIN = ("API key", "auth type", "OPENAI_API_KEY")
 
@@ -100,7 +102,7 @@ class QwenParser(EventParser):
             self._open[text_of(block.get("id"))] = call
         return call
 
-    def _user(self, message: dict[str, Any]) -> Iterator[Denial]:
+    def _user(self, message: dict[str, Any]) -> Iterator[Activity]:
         for block in map(dict_of, list_of(message.get("content"))):
             if block.get("type") != "tool_result":
                 continue
@@ -109,6 +111,8 @@ class QwenParser(EventParser):
             if is_denied(block):
                 why = clip(text_of(block.get("content")), DETAIL_CHARS)
                 yield self._denied(Denial(call.tool, call.action, why))
+            else:
+                yield Ran(call, block.get("is_error") is not True)
 
     # ---- the outcome, in this order and no other
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:

@@ -10,6 +10,7 @@ from node_agent.runtimes.base import (
     Activity,
     Denial,
     ExitInfo,
+    Ran,
     Said,
     SessionStarted,
     ToolCall,
@@ -60,21 +61,26 @@ class ScriptedParser(EventParser):
             case "say":
                 yield Said(text_of(event.get("text")))
             case "tool" | "denied":
-                yield self._tool(event)
+                yield from self._tool(event)
             case "usage":
                 self._usage = _usage(event)
                 yield UsageGrew(self._usage)
             case "result":
                 self._result = event
 
-    def _tool(self, event: dict[str, Any]) -> Activity:
+    def _tool(self, event: dict[str, Any]) -> Iterator[Activity]:
         name, action = text_of(event.get("name"), "?"), _action(event.get("action"))
         detail = clip(text_of(event.get("detail")), 200)
         self._calls[action] += 1
         if event["type"] == "tool":
             self._denied_last = None
-            return ToolCall(name, action, detail)
-        return self._denied(Denial(name, action, detail))
+            shell = {"git": f"git {detail}", "commit": "git commit"}.get(name, detail)
+            command = shell if action is ActionClass.SHELL else ""
+            call = ToolCall(name, action, detail, command, tuple(detail.split()[:1]))
+            yield call
+            yield Ran(call, event.get("ok") is not False)
+        else:
+            yield self._denied(Denial(name, action, detail))
 
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
         if ours := ended_for_us(end):

@@ -152,7 +152,14 @@ class Workspace:
 
 
 SHELL = "shell"
-ACTIONS = {"delete": "file_delete", "delete-git": "file_delete", "commit": SHELL, "git": SHELL}
+ACTIONS = {
+    "delete": "file_delete",
+    "delete-git": "file_delete",
+    "commit": SHELL,
+    "git": SHELL,
+    "bash": SHELL,
+    "read": "file_read",
+}
 ACTING = ("write", "append", "replace", "delete", "mkdir", "link", "delete-git", "commit", "git", "fill")
 TELLING = (
     *(

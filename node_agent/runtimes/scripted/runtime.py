@@ -10,6 +10,7 @@ RUNTIME = Runtime(
     "scripted",
     Capabilities(
         stream=True,
+        tells_ran=True,
         usage=True,
         cost=True,
         read_only_enforced=True,

@@ -8,6 +8,7 @@ from node_agent.wire.policy import ALLOWED, ActionClass, Enforcement, Safety
 from pancode.domain.admission.gate import Verdict, passed, refused, warned
 from pancode.domain.candidates import Candidate
 from pancode.domain.resolve import Resolution
+from pancode.domain.ruled import forbidden
 from pancode.domain.runtimes import Asked, Held, held
 from pancode.domain.snapshot import AdmissionView
 
@@ -31,6 +32,10 @@ def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
         return refused(
             NAME, f"Dispatch blocked: safety {safety} does not allow dispatch", "add --safety auto-edit"
         )
+    broken = forbidden(resolution)
+    if broken is not None:
+        fix = "change that command; pancode safety show has the rules and where they are written"
+        return refused(NAME, f"Dispatch blocked: {broken}", fix)
     return _held(resolution, parent is None or parent.unheld)
 
 

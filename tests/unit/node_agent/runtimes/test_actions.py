@@ -1,41 +1,28 @@
-"""A shell command is named by the worst that it plainly does."""
+"""A shell command becomes a tool call: named by the worst of it, whole for rules, short for people."""
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.runtimes.actions import shell_action
+from node_agent.runtimes.actions import DETAIL_CHARS, shell_action, shell_call
+from node_agent.wire.commands.tree import MOST_BYTES
 from node_agent.wire.policy import ActionClass as A
 
 
-@pytest.mark.parametrize(
-    ("command", "action"),
-    [
-        ("", A.SHELL),
-        ("ls -la", A.SHELL),
-        ("pytest -q | tail -3", A.SHELL),
-        ("git status", A.SHELL),
-        ("git commit -m 'rm -rf'", A.SHELL),
-        ("rm -rf build", A.FILE_DELETE),
-        ("make && /bin/rm x", A.FILE_DELETE),
-        ("git push origin main", A.GIT_PUSH),
-        ("git -C sub push --force", A.GIT_DESTRUCTIVE),
-        ("git push origin +main", A.GIT_DESTRUCTIVE),
-        ("git reset --hard HEAD~1", A.GIT_DESTRUCTIVE),
-        ("git clean -fd", A.GIT_DESTRUCTIVE),
-        ("git rebase -i main", A.GIT_DESTRUCTIVE),
-        ("git branch -D old", A.GIT_DESTRUCTIVE),
-        ("echo hi; sudo reboot", A.SYSTEM),
-        ("CI=1 sudo apt install x", A.SYSTEM),
-        ("kill -9 1", A.SHELL_DESTRUCTIVE),
-        ("rm a; git push", A.GIT_PUSH),
-        ("echo 'half a quotation", A.SHELL),
-    ],
-)
-def test_the_gravest_class_wins(command: str, action: A) -> None:
-    assert shell_action(command) is action
+def test_the_gravest_class_wins() -> None:
+    assert shell_action("ls -la") is A.SHELL
+    assert shell_action("git commit -m 'rm -rf'") is A.SHELL
+    assert shell_action("rm a; git push") is A.GIT_PUSH
+    assert shell_action("echo 'half a quotation") is A.UNKNOWN
+
+
+def test_the_call_of_a_command() -> None:
+    call = shell_call("Bash", "rm " + "x" * 500)
+    assert (call.tool, call.action, len(call.detail)) == ("Bash", A.FILE_DELETE, DETAIL_CHARS)
+    assert call.command == "rm " + "x" * 500
+    long = shell_call("Bash", "ls;" * MOST_BYTES)
+    assert long.action is A.UNKNOWN and len(long.command) == MOST_BYTES + 1
 
 
 @given(st.text(max_size=200))

@@ -15,7 +15,17 @@ from node_agent.wire.inventory import Inventory, JournalEntry
 from node_agent.wire.marks import Mark
 from node_agent.wire.node import Allowed, Flag, NodeFacts, Problem, RuntimeFact
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
-from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety, compile_policy
+from node_agent.wire.policy import (
+    CommandRule,
+    Enforcement,
+    Isolation,
+    Mode,
+    PathAccess,
+    PathRule,
+    Rules,
+    Safety,
+    compile_policy,
+)
 from node_agent.wire.receipt import Blob, Claims, Enforced, GateResult, ModelCalls, Usage, receipt_of
 from node_agent.wire.signing import Message, SigningKey
 
@@ -24,6 +34,15 @@ TAG = KEY.public.tag
 WHO = AttemptId(run="r-7f3k2q", attempt=2, fence=3)
 AT = FleetTime(epoch=4, ms=123_456)
 FLEET = "f-home"
+
+RULES = Rules(
+    paths=(
+        PathRule(pattern=".env", access=PathAccess.NONE, reason="keys", origin="your pansafety.yaml:3"),
+        PathRule(pattern="migrations/", access=PathAccess.READ),
+        PathRule(pattern="./README.md", access=PathAccess.NO_DELETE),
+    ),
+    commands=(CommandRule(pattern=r"\bdrop\s+table", reason="data", origin="project pansafety.yaml:9"),),
+)
 
 
 def order() -> Order:
@@ -41,7 +60,7 @@ def order() -> Order:
         model="m",
         mode=Mode.BUILD,
         safety=Safety.AUTO_EDIT,
-        policy=compile_policy(Safety.AUTO_EDIT, read_only=False),
+        policy=compile_policy(Safety.AUTO_EDIT, read_only=False, rules=RULES),
         workspace=Workspace(kind="git", repo="demo-1234", base="a" * 40, snapshot="b" * 40),
         setup=(("make", "setup"),),
         cache=("node_modules",),

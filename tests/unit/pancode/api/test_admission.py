@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.wire.clock import FleetTime
 from node_agent.wire.node import Allowed
+from pancode.domain.orders import order_for, rules_of
 from pancode.domain.records import Entry, Run
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import facts
+
+TIMES = (1, FleetTime(epoch=1, ms=1))
 
 
 @pytest.fixture
@@ -81,3 +85,23 @@ def test_a_repository_that_no_owner_allows_is_refused_when_it_has_a_name(
     world.node.facts = facts(allows=Allowed(repositories=("other-1", "demo-1234")))
     world.node.breathe()
     assert world.http.post("/v1/runs", asked).json()["state"] == "pending"
+
+
+def test_the_rules_of_people_travel_with_the_order_and_to_its_children(world: World) -> None:
+    """A run could edit the rules that lie in its checkout; those that it is under hold its children too."""
+    (world.coordinator.home / "pansafety.yaml").write_text("zeroAccessPaths: [.env]\n")
+    parent = world.dispatch()["run"]
+    (world.coordinator.home / "pansafety.yaml").write_text("readOnlyPaths: [VERSION]\n")
+    child = world.dispatch(parent=parent)["run"]
+    told = [rule.pattern for rule in rules_of(world.desk.row(Run, child).rules).paths]
+    assert told == ["./pansafety.yaml", "./safety-rules.yaml", "VERSION", ".env"]
+    (order_paths,) = [order_for(world.desk.row(Run, child), "f-home", 10 * "a", 1, TIMES).policy.paths]
+    assert [rule.pattern for rule in order_paths] == told
+    assert world.desk.row(Run, parent).rules != world.desk.row(Run, child).rules
+
+
+def test_a_rule_that_does_not_fit_refuses_the_dispatch(world: World) -> None:
+    (world.coordinator.home / "pansafety.yaml").write_text("zeroAccessPath: [.env]\n")
+    told = world.problem("POST", "/v1/runs", world.shell())
+    assert (told["exit_code"], told["fix"]) == (3, "did you mean zeroAccessPaths?")
+    assert "pansafety.yaml:1" in told["message"] and world.desk.rows(Run) == []

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pancode.config.load import Places, load
+from pancode.config.safety import OWN_RULES, load_rules
 from pancode.offline.doctor import examine
 from pancode.offline.init import write_files
 from pancode.offline.sole import AlreadyRunningError, Holder, Sole, holder_of
@@ -96,7 +97,8 @@ def test_the_written_files_change_nothing_until_they_are_edited(home: Path) -> N
     before = load(Places(home), {}).settings
     assert all(file["written"] for file in write_files(home)["files"])
     assert load(Places(home), {}).settings == before
-    assert sorted(p.name for p in home.iterdir()) == ["panagents.yaml", "pancode.yaml"]
+    assert sorted(p.name for p in home.iterdir()) == ["panagents.yaml", "pancode.yaml", "pansafety.yaml"]
+    assert load_rules(home, None).rules == OWN_RULES, "all of it is comments"
     text = (
         (home / "pancode.yaml")
         .read_text()

@@ -36,7 +36,7 @@ TABLES = (
         "max_attempts:int? trace:text epoch:int state:text reason:text attempt:int fence:int "
         "stop_asked:text? outcome:text? failure:text? exit_code:int? result:text started_ms:int? "
         "finished_ms:int? retry_at_ms:int? retry_of:text? parent:text? land:bool landing:text "
-        "landed:text?",
+        "landed:text? rules:text",
     ),
     (
         "attempts",

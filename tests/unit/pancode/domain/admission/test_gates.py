@@ -13,7 +13,7 @@ from node_agent.wire.identity import LAST_ATTEMPT
 from node_agent.wire.model import MOST
 from node_agent.wire.node import Problem
 from node_agent.wire.order import MAX_TASK_BYTES
-from node_agent.wire.policy import Isolation, Mode, Safety
+from node_agent.wire.policy import CommandRule, Isolation, Mode, Rules, Safety
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, SigningKey
 from pancode.domain.admission import NAMES, Verdict, first_refused, judge, refusal, task
 from pancode.domain.fleet import NodeState
@@ -358,3 +358,24 @@ def test_the_bound_of_an_order_to_the_byte(over: int, monkeypatch: pytest.Monkey
     run = asked.run(f"r-{24 * 'x'}", MOST, 64 * "x", task._LARGEST_WORKSPACE)
     monkeypatch.setattr(task, "MAX_ENVELOPE_BYTES", size_of(run) - over)
     assert task.judge(asked, VIEW).passed is (over == 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"runtime": "shell", "task": "cd x\nterraform apply"},
+            "the script cd x terraform apply: rule command",
+        ),
+        ({"runtime": "shell", "task": "", "argv": ("sh", "-c", "terraform apply")}, "the script sh -c"),
+        ({"verify": ("te''rraform plan",)}, "verify terraform plan: rule command: ^terraform (your f:1): no"),
+        ({"runtime": "shell", "task": "make"}, None),
+        ({"task": "explain what terraform does"}, None),
+    ],
+)
+def test_commands_that_a_rule_forbids_are_not_dispatched(options: dict[str, Any], words: str | None) -> None:
+    rule = CommandRule(pattern="^terraform", reason="no", origin="your f:1")
+    found = replace(resolved(**options), rules=Rules(commands=(rule,)))
+    said = judge(found, VIEW)[NAMES.index("safety")]
+    assert said.passed is (words is None)
+    assert words is None or words in said.words

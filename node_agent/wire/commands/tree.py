@@ -1,0 +1,261 @@
+"""Takes a shell script apart into its calls: words, redirections, what feeds them. The parser is tree-sitter.
+
+The grammar is loaded with the first script, so that a node agent that has none to read does not carry it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tree_sitter import Language, Node, Parser
+
+MOST_BYTES, MOST_CALLS, MOST_DEPTH = 50_000, 500, 60
+MOST_OF_ONE = 1_000
+"""Pipes, and brackets: with the number of them the parser's time grows faster than in step.
+
+A script beyond any of these is not taken apart: it counts as one that nobody can read.
+"""
+_READS = ("<", "<<", "<<-", "<<<", "<&")
+_HERE = ("heredoc_redirect", "herestring_redirect")
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v"}
+_ANSI = re.compile(r"\\(x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{1,4}|U[0-9a-fA-F]{1,8}|[0-7]{1,3}|c.|.)", re.DOTALL)
+_KNOWN_PLACES = {"HOME": "~", "PWD": "."}
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word as the program gets it. `text` None: it is made while the script runs.
+
+    `glob`: a shell would look for files that fit it.
+    """
+
+    text: str | None
+    glob: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """`op` as written, without the number in front of it."""
+
+    op: str
+    target: Word
+
+    @property
+    def writes(self) -> bool:
+        """Whether it makes or changes a file."""
+        number = self.target.text is not None and (self.target.text.isdigit() or self.target.text == "-")
+        return ">" in self.op and not (self.op.endswith("&") and number)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One command. `sets`: variables in front of it; `fed`: its input comes from a pipe or a redirection."""
+
+    words: tuple[Word, ...]
+    sets: tuple[tuple[str, Word], ...] = ()
+    redirects: tuple[Redirect, ...] = ()
+    fed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """All calls of a script, in loops, functions and substitutions too. `whole`: all was understood."""
+
+    calls: tuple[Call, ...]
+    whole: bool
+
+
+def parse(text: str) -> Script:
+    """Never raises: what is no script is one that is not whole."""
+    raw = text.encode("utf-8", "replace")
+    if len(raw) > MOST_BYTES or b"\0" in raw or max(raw.count(b"|"), raw.count(b"(")) > MOST_OF_ONE:
+        return Script((), False)
+    root = _parser().parse(raw).root_node
+    reader = _Reader()
+    reader.visit(root, _Around())
+    return Script(tuple(reader.calls), reader.whole and not root.has_error)
+
+
+def _parser() -> Parser:
+    """One for each script: several threads read scripts, and none may meet another in a parser."""
+    from tree_sitter import Parser
+
+    return Parser(_language())
+
+
+@lru_cache(maxsize=1)
+def _language() -> Language:
+    import tree_sitter_bash
+    from tree_sitter import Language
+
+    return Language(tree_sitter_bash.language())
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What a node's place says of the calls in it."""
+
+    depth: int = 0
+    fed: bool = False
+    redirects: tuple[Redirect, ...] = ()
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.whole = True
+
+    def visit(self, node: Node, around: _Around) -> None:
+        if around.depth > MOST_DEPTH or len(self.calls) > MOST_CALLS:
+            self.whole = False
+            return
+        below = replace(around, depth=around.depth + 1)
+        match node.type:
+            case "command" | "declaration_command" | "unset_command":
+                self._call(node, below)
+            case "redirected_statement":
+                self._redirected(node, below)
+            case "pipeline":
+                self._pipeline(node, below)
+            case "heredoc_redirect":
+                self._all(node, replace(below, fed=True))
+            case "variable_assignment":
+                self.calls.append(Call((), (_assigned(node),)))
+                self._all(node, replace(below, redirects=()))
+            case _:
+                self._all(node, below)
+
+    def _all(self, node: Node, around: _Around) -> None:
+        for child in node.named_children:
+            self.visit(child, around)
+
+    def _call(self, node: Node, around: _Around) -> None:
+        words, sets, redirects, fed = [], [], list(around.redirects), around.fed
+        if node.type != "command":
+            words.append(Word(_text(node.children[0])))
+        for child in node.named_children:
+            if child.type == "variable_assignment":
+                sets.append(_assigned(child))
+            elif child.type == "file_redirect":
+                redirects.append(_redirect(child))
+            elif child.type not in (*_HERE, "comment"):
+                words.append(_word(child.named_children[0] if child.type == "command_name" else child))
+            fed = fed or child.type in _HERE or _reads(child)
+        self.calls.append(Call(tuple(words), tuple(sets), tuple(redirects), fed))
+        for child in node.named_children:
+            inner = child.named_children if child.type == "variable_assignment" else [child]
+            for part in inner:
+                self.visit(part, replace(around, redirects=()))
+
+    def _redirected(self, node: Node, around: _Around) -> None:
+        files = [child for child in node.named_children if child.type == "file_redirect"]
+        fed = around.fed or any(_reads(c) or c.type in _HERE for c in node.named_children)
+        redirects = tuple(_redirect(child) for child in files)
+        body = node.child_by_field_name("body")
+        if body is None:
+            self.calls.append(Call((), (), redirects, fed))
+        elif body.type in ("command", "declaration_command", "unset_command"):
+            self.visit(body, replace(around, fed=fed, redirects=(*around.redirects, *redirects)))
+        else:
+            self.calls.append(Call((), (), redirects, fed))
+            self.visit(body, replace(around, fed=fed))
+        for child in node.named_children:
+            if child != body:
+                self.visit(child, replace(around, redirects=()))
+
+    def _pipeline(self, node: Node, around: _Around) -> None:
+        for number, child in enumerate(node.named_children):
+            self.visit(child, replace(around, fed=around.fed or number > 0))
+
+
+def _assigned(node: Node) -> tuple[str, Word]:
+    name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
+    return (_text(name) if name is not None else "?", Word("") if value is None else _word(value))
+
+
+def _reads(node: Node) -> bool:
+    return node.type == "file_redirect" and _operator(node) in _READS
+
+
+def _operator(node: Node) -> str:
+    return next((child.type for child in node.children if not child.is_named), "?")
+
+
+def _redirect(node: Node) -> Redirect:
+    target = node.child_by_field_name("destination")
+    return Redirect(_operator(node), Word(None) if target is None else _word(target))
+
+
+def _text(node: Node) -> str:
+    return (node.text or b"").decode("utf-8", "replace")
+
+
+def _word(node: Node) -> Word:
+    text = _text(node)
+    match node.type:
+        case "word" | "number" | "variable_name" | "file_descriptor" | "special_variable_name":
+            bare = text.replace("\\\n", "")
+            return Word(re.sub(r"\\(.)", r"\1", bare, flags=re.DOTALL), bool(_globs(bare)))
+        case "raw_string":
+            return Word(text[1:-1])
+        case "ansi_c_string":
+            return Word(_ANSI.sub(_ansi, text[2:-1]))
+        case "string" | "translated_string":
+            return _quoted(node)
+        case "concatenation":
+            return _joined(node)
+        case "simple_expansion" | "expansion":
+            name = text.strip("${}")
+            return Word(_KNOWN_PLACES.get(name))
+    return Word(None)
+
+
+def _globs(text: str) -> str:
+    """Those that no backslash takes the meaning from."""
+    return "".join(char for char in re.sub(r"\\.", "", text, flags=re.DOTALL) if char in "*?[")
+
+
+def _quoted(node: Node) -> Word:
+    inner = node if node.type == "string" else node.named_children[0] if node.named_children else node
+    parts = [_piece(child) for child in inner.named_children]
+    if any(part.text is None for part in parts):
+        return Word(None)
+    if all(child.type == "string_content" for child in inner.named_children):
+        return Word(re.sub(r'\\([\\"$`\n])', lambda m: m[1].strip("\n"), _text(inner)[1:-1]))
+    return Word("".join(part.text or "" for part in parts))
+
+
+def _piece(node: Node) -> Word:
+    if node.type == "string_content":
+        return Word(re.sub(r'\\([\\"$`\n])', lambda m: m[1].strip("\n"), _text(node)))
+    return _word(node)
+
+
+def _joined(node: Node) -> Word:
+    """`{a,b}` becomes several words, so it is none that is known; `{}` is itself."""
+    if _text(node) == "{}":
+        return Word("{}")
+    parts = list(_parts(node))
+    if any(part.text is None for part in parts) or any(part.text == "{" for part in parts):
+        return Word(None)
+    return Word("".join(part.text or "" for part in parts), any(part.glob for part in parts))
+
+
+def _parts(node: Node) -> Iterator[Word]:
+    for child in node.children:
+        yield Word(_text(child)) if not child.is_named else _word(child)
+
+
+def _ansi(match: re.Match[str]) -> str:
+    said = match[1]
+    if said[0] in "xuU" and len(said) > 1:
+        code = int(said[1:], 16)
+        return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else "?"
+    if said[0] in "01234567":
+        return chr(int(said, 8) & 0xFF)
+    return _ESCAPES.get(said, said[-1])

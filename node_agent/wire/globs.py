@@ -1,0 +1,135 @@
+"""Decides which paths the pattern of a path rule covers: by words alone, without a look at any disk.
+
+`*` and `?` stay within one folder, `**` goes through any number of them, nothing else is special. A pattern
+covers what it matches and everything below that. One without a slash before its end (`.env`, `dist/`)
+counts in every folder; one with a slash inside (`config/prod.yaml`, `./Makefile`) from the workspace's top;
+`/...` and `~/...` are places on the machine.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+
+from node_agent.wire.policy import PathAccess, PathRule
+
+ANY_DEPTH = "**"
+_STRICTNESS = {PathAccess.NONE: 2, PathAccess.READ: 1, PathAccess.NO_DELETE: 0}
+
+
+def pattern_fault(pattern: str) -> str | None:
+    """Why it is no pattern of a path; None when it is one."""
+    parts = pattern.removeprefix("~/").split("/")
+    if not pattern.strip() or pattern.strip() != pattern:
+        return "it is empty, or begins or ends with a blank"
+    if not pattern.isprintable():
+        return "it holds a control character"
+    if ".." in parts:
+        return "`..` leads out of what it is written against"
+    if pattern.startswith("~") and not pattern.startswith("~/"):
+        return "`~` is known as `~/` only, the home of who runs the agent"
+    if not [part for part in parts if part not in ("", ".")]:
+        return "it would cover everything there is"
+    return None
+
+
+def is_plain(pattern: str) -> bool:
+    """Whether it names one path and no more, which a mount can be laid over."""
+    return _is_placed(pattern) and "*" not in pattern and "?" not in pattern
+
+
+def covers(pattern: str, path: str, home: str = "~") -> bool:
+    """Whether the pattern covers a path: absolute, or from the workspace's top; `..` in it is folded.
+
+    `home`: what `~` stands for in both of them.
+    """
+    here = _placed(path, home)
+    return _is_absolute(pattern) == here.startswith("/") and _walk(_steps(pattern, home), _parts(here))[0]
+
+
+def could_hold(pattern: str, folder: str, home: str = "~") -> bool:
+    """Whether something that the pattern covers lies below this very folder, as far as the pattern says."""
+    steps, here = _steps(pattern, home), _placed(folder, home)
+    if _is_absolute(pattern) != here.startswith("/") or steps[0] == ANY_DEPTH:
+        return False  # below `**` everything could lie: that says nothing
+    return _walk(steps, _parts(here))[1]
+
+
+def strictest(rules: Iterable[PathRule], path: str, home: str = "~") -> PathRule | None:
+    """The rule that leaves the least of the path; among equals the first. None: no rule covers it."""
+    found = [rule for rule in rules if covers(rule.pattern, path, home)]
+    return max(found, key=lambda rule: _STRICTNESS[rule.access], default=None)
+
+
+def fits(pattern: str, name: str) -> bool:
+    """Whether one name fits one step of a pattern. Takes no more than their product in time."""
+    at = star = mark = 0
+    open_star = False
+    for_name = 0
+    while for_name < len(name):
+        if at < len(pattern) and pattern[at] == "*":
+            open_star, star, mark = True, at, for_name
+            at += 1
+        elif at < len(pattern) and pattern[at] in (name[for_name], "?"):
+            at, for_name = at + 1, for_name + 1
+        elif open_star:
+            mark += 1
+            at, for_name = star + 1, mark
+        else:
+            return False
+    return not pattern[at:].strip("*")
+
+
+def _is_absolute(pattern: str) -> bool:
+    return pattern.startswith(("/", "~/"))
+
+
+def _is_placed(pattern: str) -> bool:
+    return _is_absolute(pattern) or "/" in pattern.rstrip("/")
+
+
+def _steps(pattern: str, home: str) -> list[str]:
+    whole = _at_home(pattern, home)
+    steps = _parts(whole)
+    return steps if _is_placed(pattern) else [ANY_DEPTH, *steps]
+
+
+def _placed(path: str, home: str) -> str:
+    return posixpath.normpath(_at_home(path, home))
+
+
+def _at_home(path: str, home: str) -> str:
+    """With `~` unknown, both sides keep it as the name of a folder that lies nowhere else."""
+    root = home if home.startswith("/") else "/~"
+    return root + path[1:] if path == "~" or path.startswith("~/") else path
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _walk(steps: list[str], parts: list[str]) -> tuple[bool, bool]:
+    """(whether the path or a folder above it fits, whether something below the path still could)."""
+    there = _opened(steps, {0})
+    for part in parts:
+        there = _opened(steps, {after for at in there for after in _taken(steps, at, part)})
+        if len(steps) in there:
+            return True, True
+    return False, bool(there)
+
+
+def _taken(steps: list[str], at: int, part: str) -> tuple[int, ...]:
+    if at == len(steps):
+        return ()
+    if steps[at] == ANY_DEPTH:
+        return (at,)
+    return (at + 1,) if fits(steps[at], part) else ()
+
+
+def _opened(steps: list[str], there: set[int]) -> set[int]:
+    """`**` may stand for no folder at all."""
+    for at in sorted(there):
+        while at < len(steps) and steps[at] == ANY_DEPTH:
+            at += 1
+            there.add(at)
+    return there

@@ -1,0 +1,42 @@
+"""Regular expressions that somebody else wrote, over text that somebody else chose: RE2, linear in time.
+
+The library is loaded with the first expression: a node without command rules never carries it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+MOST_MEMORY = 1 << 20
+"""Bytes that one compiled expression may take."""
+
+
+def regex_fault(pattern: str) -> str | None:
+    """Why it cannot be used; None when it can."""
+    import re2
+
+    try:
+        _compiled(pattern)
+    except UnicodeEncodeError:
+        return "it is no UTF-8"
+    except re2.error as wrong:
+        said = wrong.args[0] if wrong.args else wrong
+        return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+    return None
+
+
+def found(pattern: str, text: str) -> bool:
+    """Whether it fits somewhere in the text. Half a surrogate pair in it counts as `?`."""
+    clean = text.encode("utf-8", "replace").decode()
+    return _compiled(pattern).search(clean) is not None
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> Any:
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = MOST_MEMORY
+    return re2.compile(pattern, options)

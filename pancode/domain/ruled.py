@@ -1,0 +1,31 @@
+"""Finds the command of a dispatch that a person's rule forbids: what no agent runs is seen in no stream."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from node_agent.wire.judging import judge_command
+from node_agent.wire.policy import ActionClass, Policy
+from pancode.domain.resolve import Resolution
+
+
+def forbidden(resolution: Resolution) -> str | None:
+    """Which one, and by which rule; None: all may be run. Paths are held on the result."""
+    rules = resolution.rules.commands
+    if not rules:
+        return None
+    policy = Policy(allowed=tuple(ActionClass), commands=rules)
+    for what, text in _commands(resolution):
+        for offence in judge_command(policy, text).offences:
+            return f"{what} {offence.words}"
+    return None
+
+
+def _commands(resolution: Resolution) -> Iterator[tuple[str, str]]:
+    """Set-up, gates, and the user's own script, each as a shell would be told it."""
+    yield from (("setup", shlex.join(argv)) for argv in resolution.setup)
+    yield from (("verify", shlex.join(argv)) for argv in resolution.gates)
+    if resolution.runtime.name == "shell":
+        argv = resolution.request.argv
+        yield "the script", resolution.request.task if argv is None else shlex.join(argv)

@@ -1,0 +1,107 @@
+"""A real node: what an agent leaves is held against the order's rules and the node owner's."""
+
+from __future__ import annotations
+
+import pytest
+
+from node_agent.wire.event import Finding, Refused
+from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.policy import PathAccess, PathRule, Rules, Safety, compile_policy
+from tests.integration.node.node_world import NodeWorld, until
+
+GUARDED = Rules(
+    paths=(
+        PathRule(pattern="f1", access=PathAccess.READ, reason="signed", origin="your pansafety.yaml:2"),
+        PathRule(pattern="f2", access=PathAccess.NO_DELETE),
+        PathRule(pattern=".env", access=PathAccess.NONE),
+    )
+)
+POLICY = compile_policy(Safety.AUTO_EDIT, read_only=False, rules=GUARDED)
+
+
+def test_a_change_of_a_guarded_file_is_a_violation_and_is_kept(world: NodeWorld) -> None:
+    claims = world.run(world.order("#!scripted\nwrite f1 x\nwrite f3 y\nanswer ok", policy=POLICY))
+    assert (claims.outcome, claims.failure) == (Outcome.POLICY_VIOLATION, FailureKind.RULE_BROKEN)
+    assert claims.reason == "f1 was changed: rule read: f1 (your pansafety.yaml:2): signed"
+    assert claims.reason in claims.findings
+    assert claims.commit is not None and set(claims.files_changed) == {"f1", "f3"}, "the work is not lost"
+
+
+def test_what_no_rule_covers_is_done(world: NodeWorld) -> None:
+    claims = world.run(world.order("#!scripted\nwrite f2 y\nanswer ok", policy=POLICY))
+    assert (claims.outcome, claims.findings) == (Outcome.DONE, ())
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("rm f2", "f2 was deleted: rule no-delete"),
+        ("mv f2 f4", "f2 was deleted"),
+        ("chmod +x f1", "f1 was given another mode"),
+        ("ln -sfn f3 f2", "f2 was replaced"),
+        ("ln -s sub/.env key", "key was made a link to sub/.env"),
+        (
+            "echo K=1 > .env && git add .env && git commit -qm a && git rm -qf .env && git commit -qm b",
+            ".env",
+        ),
+    ],
+)
+def test_deletions_renames_modes_and_links(world: NodeWorld, script: str, words: str) -> None:
+    order = world.order(script, runtime="shell", policy=POLICY)
+    claims = world.run(order)
+    assert (claims.outcome, claims.failure) == (Outcome.POLICY_VIOLATION, FailureKind.RULE_BROKEN)
+    assert words in claims.reason
+
+
+def test_the_owners_rules_hold_whatever_the_order_says(world: NodeWorld) -> None:
+    (world.home.root / "pansafety.yaml").write_text("readOnlyPaths: [f3]\n")
+    claims = world.run(world.order("#!scripted\nwrite f3 y\nanswer ok"))
+    assert claims.failure is FailureKind.RULE_BROKEN
+    assert "(node owner's pansafety.yaml:1)" in claims.reason
+
+
+def test_rules_of_the_owner_that_cannot_be_read_close_the_node(world: NodeWorld) -> None:
+    (world.home.root / "pansafety.yaml").write_text("readOnlyPath: [f3]\n")
+    order = world.order("#!scripted\nanswer ok")
+    world.coordinator.push(order)
+    until(lambda: any(body.kind == "refused" for body in world.coordinator.bodies(order.identity)))
+    (refused,) = [b for b in world.coordinator.bodies(order.identity) if isinstance(b, Refused)]
+    assert refused.why is OrderRefusal.CEILING
+    assert "did you mean readOnlyPaths?" in refused.detail and "pansafety.yaml:1" in refused.detail
+
+
+def test_rules_that_break_while_it_runs_let_nothing_pass_as_done(world: NodeWorld) -> None:
+    path = world.home.root / "pansafety.yaml"
+    script = f"echo x > f3; echo 'nonsense: 1' > {path}"
+    claims = world.run(world.order(script, runtime="shell"))
+    path.unlink()
+    assert claims.failure is FailureKind.RULE_BROKEN
+    assert "cannot be said whether the result keeps them" in claims.reason
+
+
+def test_a_call_that_a_rule_forbids_ends_the_run(world: NodeWorld) -> None:
+    """It is told at once, and the agent does not get to its end."""
+    script = "#!scripted\nclaim read sub/.env\ntick 600 0.1\nwrite f3 y\nanswer ok"
+    order = world.order(script, policy=POLICY)
+    claims = world.run(order)
+    assert (claims.outcome, claims.failure) == (Outcome.POLICY_VIOLATION, FailureKind.RULE_BROKEN)
+    assert claims.change == "empty" and claims.reason == "read sub/.env: rule none: .env"
+    assert "let through: read sub/.env: rule none: .env" in claims.findings
+    told = [body.text for body in world.coordinator.bodies(order.identity) if isinstance(body, Finding)]
+    assert told == ["let through: read sub/.env: rule none: .env"]
+
+
+def test_a_rule_broken_in_the_last_moment_counts_as_well(world: NodeWorld) -> None:
+    (world.home.root / "pansafety.yaml").write_text(
+        "rules:\n- {pattern: terraform, type: bash, action: deny, reason: by people}\n"
+    )
+    script = "#!scripted\nclaim bash 'cd x && terraform apply'\nanswer ok"
+    claims = world.run(world.order(script))
+    assert claims.failure is FailureKind.RULE_BROKEN
+    assert "(node owner's pansafety.yaml:2): by people" in claims.reason
+
+
+def test_what_only_the_level_forbids_is_a_finding(world: NodeWorld) -> None:
+    claims = world.run(world.order("#!scripted\nclaim bash 'git push'\nwrite f3 y\nanswer ok", policy=POLICY))
+    assert claims.outcome is Outcome.DONE
+    assert claims.findings == ("let through: git push: git_push is not allowed in this run",)
