@@ -112,6 +112,8 @@ class Phase:
             why = one.watch(limits)
         except step.CannotStart as exc:
             error = exc.record
+        if spec["walled"]:
+            self.keeper.fade()
         swept = self._sweep()  # also after a normal end: nothing of a step may outlive it
         out, err = one.written()
         code, number = one.result()

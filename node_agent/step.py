@@ -23,6 +23,7 @@ else:
 
 POLL_MS = 100
 SWEEP_MS = 10_000  # how long SIGKILL may take before the leftovers are reported instead
+FADE_MS = 500
 WAKE = (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM)
 STOP_FILE = "stop"
 WALL_FILE = "wall"
@@ -132,6 +133,10 @@ class Keeper:
                 return len(struck), len(targets)
             self.pause(20)
         return len(struck), 0
+
+    def fade(self) -> None:
+        """What a sandbox ends by itself once its program is gone was not left behind; it takes a moment."""
+        self._await_empty(self.clock.mono_ms() + FADE_MS)
 
     def _await_empty(self, deadline: int) -> None:
         while not self.empty():

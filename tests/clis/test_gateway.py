@@ -18,8 +18,8 @@ from node_agent.ports import Launch, Runtimes
 from node_agent.wire.control import Stop
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
-from node_agent.wire.policy import Safety
-from node_agent.wire.receipt import Claims
+from node_agent.wire.policy import Enforcement, Isolation, Safety
+from node_agent.wire.receipt import Claims, Enforced
 from tests.clis.conftest import path_of
 from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, Cli
 from tests.fakemodel import FakeModel, preset
@@ -35,7 +35,7 @@ class Untitled:
     """The launches of other runtimes, without the title that keeps opencode from asking for one."""
 
     def __init__(self, plain: Runtimes) -> None:
-        self._plain, self.reader = plain, plain.reader
+        self._plain, self.reader, self.enclosed = plain, plain.reader, plain.enclosed
 
     def launch(self, *given: Any) -> Launch:
         launch = self._plain.launch(*given)
@@ -92,6 +92,8 @@ def test_its_count_is_the_server_s_to_the_token(make_world: MakeWorld, runtime: 
     assert (claims.calls.failed, claims.calls.refused, claims.calls.unread) == (0, 0, 0), claims.findings
     asked = [entry for entry in world.model.requests if "usage" in entry]
     assert claims.calls.requests == len(asked)
+    assert claims.isolation is Isolation.SANDBOX, "the machines of our tests have bubblewrap"
+    assert Enforced(rule="network model", how=Enforcement.SANDBOX) in claims.enforced
 
 
 def test_the_title_that_opencode_asks_for_in_secret_is_counted(make_world: MakeWorld) -> None:
