@@ -27,7 +27,7 @@ def _state(fleet: Shell) -> str:
 
 @pytest.mark.slow
 def test_it_lands_although_nobody_waits_any_more(fleet: Shell, tmp_path: Path) -> None:
-    """The gate passes on the node at once, and here only when it is let. Over 30 s: it brings a node up."""
+    """The gate passes on the node at once, here when it is let; what works may see none of our files."""
     _repository(fleet.cwd)
     run = fleet(*LANDS, "--detach", "--json", "echo two >> a.txt").data["run"]
     until(lambda: _landing(fleet, run)["status"] == "landed", "it is landed")
@@ -42,12 +42,11 @@ def test_it_lands_although_nobody_waits_any_more(fleet: Shell, tmp_path: Path) -
         *LANDS,
         "--verify",
         "sh gate.sh",
-        f"while [ ! -e {tmp_path}/end ]; do sleep 0.1; done; echo three >> a.txt",
+        "sleep 6; echo three >> a.txt",
     )
     until(lambda: _state(fleet) == "running", "it runs")
     waiting.send_signal(signal.SIGHUP)
     waiting.communicate(timeout=30)
-    (tmp_path / "end").touch()
     until(lambda: here.exists() and here.read_text().strip() != "", "the landing's gate runs")
     assert "landing" in fleet("runs", "show", "last", "--json").data["notes"]
     first = holder_of(fleet.home)
@@ -67,11 +66,10 @@ def test_it_lands_although_nobody_waits_any_more(fleet: Shell, tmp_path: Path) -
 def test_a_conflict_leaves_the_files_and_is_said(fleet: Shell, tmp_path: Path) -> None:
     """Over 30 s on a loaded machine: it brings a node up."""
     _repository(fleet.cwd)
-    script = f"while [ ! -e {tmp_path}/end ]; do sleep 0.1; done; echo two > a.txt"
+    script = "sleep 6; echo two > a.txt"
     waiting = fleet.begin(*LANDS, script)
     until(lambda: _state(fleet) == "running", "it runs")
     (fleet.cwd / "a.txt").write_text("mine\n")
-    (tmp_path / "end").touch()
     out, err = waiting.communicate(timeout=LONG_S)
     assert waiting.returncode == 7 and b"done" in out
     assert "not landed: conflict" in err.decode() and "a.txt" in err.decode() and "runs diff" in err.decode()
