@@ -71,7 +71,14 @@ def _named(order: Order, tree: Path) -> list[tuple[str, str]]:
     """Scripts of the repository's own that set-up runs or reads, as in `sh tools/setup.sh`."""
     words = sorted({os.path.normpath(word) for argv in order.setup for word in argv if "\0" not in word})
     inside = [word for word in words if not os.path.isabs(word) and not word.startswith("..")]
-    return [(word, _digest(tree / word)) for word in inside if os.path.isfile(tree / word)]
+    return [(word, _digest(_here(tree, word))) for word in inside if os.path.isfile(tree / word)]
+
+
+def _here(tree: Path, word: str) -> Path:
+    """A file of the checkout itself: a link on the way to it may lead anywhere on this machine."""
+    if os.path.realpath(tree / word) != os.path.join(os.path.realpath(tree), word):
+        raise NotCached(f"{word} lies behind a link")
+    return tree / word
 
 
 def _digest(path: Path) -> str:

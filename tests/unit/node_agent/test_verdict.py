@@ -44,8 +44,8 @@ def record(*steps: StepRecord, ended: PhaseEnd = PhaseEnd.DONE, reason: str = ""
     return ExitRecord("i", "work", "b", ended, reason, True, 0, 0, 0, 0, 1, 1, steps)
 
 
-def error(what: str, errno: str, kind: StepKind = StepKind.AGENT) -> ExitRecord:
-    broken = step(kind, None, exec_error=ExecError(what, errno, "/bin/x"))
+def error(what: str, errno: str, kind: StepKind = StepKind.AGENT, path: str = "/bin/x") -> ExitRecord:
+    broken = step(kind, None, exec_error=ExecError(what, errno, path))
     return record(broken, ended=PhaseEnd.FAILED)
 
 
@@ -70,6 +70,8 @@ DONE, FAILED = Told(None, ""), Told(K.AGENT_FAILED, "exit 1")
         (record(step(ended_by=EndedBy.STOP)), DONE, StopNote(StopKind.TOMBSTONE, ""), K.STOPPED),
         (record(ended=PhaseEnd.STOPPED, reason="before"), None, None, K.STOPPED),
         (error("exec", "ENOENT"), None, None, K.RUNTIME_MISSING),
+        (error("wall", "EPERM"), None, None, K.SANDBOX),
+        (error("wall", "EPERM", path="bwrap: execvp x: No such file"), None, None, K.RUNTIME_MISSING),
         (error("cwd", "ENOENT"), None, None, K.NODE_INTERNAL),
         (error("stdout", "ENOSPC"), None, None, K.DISK_FULL),
         (record(step(), ended=PhaseEnd.ERROR, reason="OSError"), DONE, None, K.NODE_INTERNAL),

@@ -78,3 +78,14 @@ def test_a_lockfile_that_is_a_link_is_not_judged(tree: Path) -> None:
 
 def test_the_machine_is_named() -> None:
     assert "python 3." in machine() and machine() == machine()
+
+
+def test_a_script_behind_a_link_is_not_looked_at(
+    tree: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It may lead out of the checkout, and the node agent may read more than the run."""
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "setup.sh").write_text("secret\n")
+    (tree / "tools").symlink_to(outside)
+    with pytest.raises(NotCached, match=r"tools/setup\.sh lies behind a link"):
+        key(tree, setup=(("sh", "tools/setup.sh"),))
