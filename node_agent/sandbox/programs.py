@@ -41,7 +41,9 @@ class Programs:
         for program in programs:
             where = shutil.which(program, path=self._path)
             found.update(dict.fromkeys(self._of_program(where) if where else ()))
-        return tuple(one for one in found if not self._in_system(one) and os.path.exists(one))
+        there = [one for one in found if not self._in_system(one) and os.path.exists(one)]
+        # What lies in another of them is shown with it; mounted by itself, a link there would be followed.
+        return tuple(one for one in there if not any(_within(one, other) for other in there if other != one))
 
     def _of_path(self) -> Iterator[str]:
         for folder in self._path.split(":"):

@@ -18,6 +18,7 @@ from node_agent.sandbox.programs import Programs, this_system
 from node_agent.spool import Plan
 from node_agent.wire.clock import Clock
 from node_agent.wire.node import NO_SANDBOX, Problem
+from node_agent.workspace.folders import open_to_readers
 
 AGAIN_MS = 600_000
 GATE = "gate"
@@ -86,6 +87,7 @@ class Sandbox:
             return None
         if tools.uid is not None:
             tools = replace(tools, uid=self.owner_of(plan.marker))
+            _open_own(plan)
         view = self._view(plan, rules, shown)
         before = (*prefix(view, tools), *_relay(view, rules.port))
         inside = (replace(one, argv=(*before, *one.argv), walled=True) for one in plan.steps)
@@ -150,6 +152,13 @@ def _relay(view: View, port: int) -> tuple[str, ...]:
         return ()
     python = os.path.realpath(sys.executable)
     return (python, "-I", "-S", relay.__file__, str(port), f"{view.gate}/{SOCKET}", "--")
+
+
+def _open_own(plan: Plan) -> None:
+    """Our own code that is run inside may be as root unpacked it: for root alone."""
+    own = {os.path.dirname(word) for step in plan.steps for word in step.argv if _is_ours(word)}
+    for folder in (os.path.dirname(relay.__file__), *own):
+        open_to_readers(Path(folder))
 
 
 def _is_clean(path: str) -> bool:
