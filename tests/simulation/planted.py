@@ -178,7 +178,7 @@ BUGS = (
         "races",
         _to(journals, "never_accepted", _forget_stop),
         25,
-        22,
+        50,
     ),
     Bug("any fence may win", "slow", _to(Trio, "newest", property(lambda self: True))),
     Bug("signatures are not checked", "enemy", _believe_everything),
