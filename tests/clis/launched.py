@@ -17,6 +17,7 @@ from node_agent.runtimes.base import EndedBy, ExitInfo, LaunchRequest, Place, Pr
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.order import Limits
 from node_agent.wire.policy import Isolation, Mode, Safety
+from node_agent.workspace.folders import write_below
 
 LIMITS = Limits(wall_ms=60_000, idle_ms=60_000, output_bytes=1 << 26)
 
@@ -114,8 +115,7 @@ class Bench:
         place = Place(self.path, "python3", self.is_root, Isolation.NONE, self.cli.env(self.url))
         made = RUNTIMES[self.cli.runtime].launch(request, place)
         for name, data in {**made.files, "stdin": made.stdin}.items():
-            (self.home / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.home / name).write_bytes(data)
+            write_below(self.home, name, data)
         env = [f"{k}={v}" for k, v in made.env.items()]
         argv = [*self.prefix, "env", "-i", "-C", request.workspace, *env, *made.argv]
         with (
