@@ -67,7 +67,9 @@ def main(argv: list[str]) -> int:
         return _fail(CANNOT_LISTEN, f"cannot listen on 127.0.0.1:{argv[1]}: {exc.strerror}")
     if os.fork() == 0:
         _let_go()
-        serve(listener, argv[2])
+        folder, name = os.path.split(argv[2])
+        os.chdir(folder or ".")  # a socket's path may have 107 bytes, and a home may be deep
+        serve(listener, name)
     listener.close()
     try:
         os.execvp(argv[4], argv[4:])

@@ -27,12 +27,15 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as sock:
 """
 
 
-@pytest.fixture
-def echo(tmp_path: Path) -> Iterator[Path]:
-    """A server that sends back what it got, twice, once the other has ended."""
-    path = tmp_path / "model.sock"
+@pytest.fixture(params=["near", "d" * 120], ids=["near", "deep"])
+def echo(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A server that sends back what it got, twice, once the other has ended; also where a home lies deep."""
+    path = tmp_path / request.param / "model.sock"
+    path.parent.mkdir()
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
+        at = os.open(path.parent, os.O_RDONLY)
+        server.bind(f"/proc/self/fd/{at}/{path.name}")
+        os.close(at)
         server.listen(8)
         threading.Thread(target=_serve, args=(server,), daemon=True).start()
         yield path
