@@ -16,7 +16,7 @@ from pancode.control.again import dispatch_again
 from pancode.control.dispatch import Judged, dispatch, dry_run
 from pancode.control.inside import refuse
 from pancode.control.query_receipts import verify
-from pancode.domain.records import Run
+from pancode.domain.records import Run, RunState
 from pancode.domain.resolve import Resolution
 from pancode.errors import WorkspaceError
 
@@ -128,6 +128,8 @@ def _stop(desk: Desk, call: Call) -> Any:
     body: ReasonBody = call.body
     reason = body.reason or f"stopped by {body.by}"
     run = desk.coordinator.plane.stop(_meant(desk, call).id, reason)
+    if run.land and run.state is RunState.ENDED:
+        desk.coordinator.code.call_off(run)  # the one that is being written just now
     return query.brief(desk.core, run.id)
 
 

@@ -83,14 +83,18 @@ def call_off(face: Face, run: str) -> None:
 
 
 def _asked(client: Client, run: str) -> list[dict[str, Any]]:
-    for _ in range(BEHIND):  # the question that was cut off may be a moment behind
+    waited: list[dict[str, Any]] = []
+    for _ in range(
+        BEHIND
+    ):  # the question that was cut off may be a moment behind, also behind one that waited
         told: list[dict[str, Any]] = client.post(path_of("runs", run, "land", "cancel"), {"by": who()})[
             "landings"
         ]
-        if told:
+        if any(not one.get("queued") for one in told):
             return told
+        waited = told or waited
         time.sleep(0.2)
-    return []
+    return waited
 
 
 def _called_off(one: dict[str, Any], goes_on: str) -> str:

@@ -8,13 +8,13 @@ from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
-from pancode.domain.records import Run, Setting
-from pancode.errors import PancodeError
+from pancode.domain.records import Fence, Run, Setting
+from pancode.errors import PancodeError, UnavailableError
 from pancode.ports import Transaction
 
 ASKED = "land:"
 """Begins the name of a setting for each run whose change waits to be landed: it outlives the coordinator."""
-LANDED, NOTHING, CALLED_OFF = "landed", "nothing to land", "called off"
+LANDED, NOTHING, CALLED_OFF, FAILED = "landed", "nothing to land", "called off", "failed"
 _KEPT = ("status", "files", "tree", "branch", "commit")
 
 Land = Callable[[Run], dict[str, Any]]
@@ -31,11 +31,33 @@ def landed(core: Core, run_id: str, commit: str, files: int) -> None:
             core.audit(tx, "land", "info", "landed", run_id, commit=commit, files=files)
 
 
-def ask(core: Core, tx: Transaction, run: Run) -> None:
-    """At settlement: what is done and has changed something waits to be landed from now on."""
-    if run.outcome is Outcome.DONE and run.result.get("commit") is not None:
-        tx.put(Setting(f"{ASKED}{run.id}", True, core.wall_ms(), run.created_by))
-        core.live.to_land.put(run.id)
+def ask(core: Core, tx: Transaction, run: Run, fence: Fence) -> None:
+    """At settlement: what is done and has changed something waits to be landed from now on.
+
+    Not where somebody has said stop, which came too late for the work: of a lost run only its fence tells.
+    """
+    if run.outcome is not Outcome.DONE or run.result.get("commit") is None:
+        return
+    if run.stop_asked is not None or fence.stop_seq != 0:
+        _write(core, tx, run, _called_off(run, run.stop_asked or "its stop was asked for"))
+        return
+    tx.put(Setting(f"{ASKED}{run.id}", True, core.wall_ms(), run.created_by))
+    core.live.to_land.put(run.id)
+
+
+def call_off(core: Core, tx: Transaction, run: Run, why: str) -> bool:
+    """It is not asked for any more; False: it was not. One that is under way writes down its end itself."""
+    if not _is_asked(tx, run.id) or run.landed is not None:
+        return False
+    tx.delete(Setting, f"{ASKED}{run.id}")
+    _write(core, tx, run, _called_off(run, why))
+    return True
+
+
+def is_asked(core: Core, run_id: str) -> bool:
+    """Whether it still waits to be landed."""
+    with core.lock, core.ports.ledger.transaction() as tx:
+        return _is_asked(tx, run_id)
 
 
 def ask_again(core: Core, tx: Transaction) -> None:
@@ -46,9 +68,12 @@ def ask_again(core: Core, tx: Transaction) -> None:
 
 
 def land_asked(core: Core, run_id: str, land: Land, stopping: Callable[[], bool]) -> None:
-    """Land one of them and write down how it ended; one that our own end has cut short stays asked for."""
+    """Land one of them and write down how it ended; one that our own end has cut short stays asked for.
+
+    UnavailableError: nothing can be written down now, it stays asked for; the tree may have it already.
+    """
     with core.lock, core.ports.ledger.transaction() as tx:
-        run = tx.get(Run, run_id) if tx.get(Setting, f"{ASKED}{run_id}") is not None else None
+        run = tx.get(Run, run_id) if _is_asked(tx, run_id) else None
     if run is None or stopping():
         return
     if run.landed is not None:  # by hand, or by a coordinator that died before it could write it down
@@ -56,6 +81,8 @@ def land_asked(core: Core, run_id: str, land: Land, stopping: Callable[[], bool]
         return
     try:
         report = land(run)
+    except UnavailableError:
+        raise
     except PancodeError as error:
         report = {"status": error.code.replace("_", " "), "why": f"{error}: {error.why}", "fix": error.fix}
     if report["status"] == CALLED_OFF and stopping():
@@ -63,17 +90,35 @@ def land_asked(core: Core, run_id: str, land: Land, stopping: Callable[[], bool]
     _conclude(core, run_id, report)
 
 
+def give_up(core: Core, run_id: str, error: Exception) -> None:
+    """One that broke in a way that nobody foresaw is not tried again by itself."""
+    fix = f"look at the coordinator's log and: pancode runs diff {run_id}; then: pancode runs land {run_id}"
+    _conclude(core, run_id, {"status": FAILED, "why": f"{type(error).__name__}: {error}", "fix": fix})
+
+
+def _is_asked(tx: Transaction, run_id: str) -> bool:
+    return tx.get(Setting, f"{ASKED}{run_id}") is not None
+
+
+def _called_off(run: Run, why: str) -> dict[str, Any]:
+    return {"status": CALLED_OFF, "why": why, "fix": f"pancode runs land {run.id}"}
+
+
 def _conclude(core: Core, run_id: str, report: dict[str, Any]) -> None:
-    why = "your tree has it already" if report["status"] == NOTHING else ""
-    kept: dict[str, object] = {"why": report.get("why", why), "fix": report.get("fix", "")}
-    kept |= {key: list(v) if isinstance(v := report[key], tuple) else v for key in _KEPT if key in report}
     with core.lock, core.ports.ledger.transaction() as tx:
         tx.delete(Setting, f"{ASKED}{run_id}")
         run = tx.get(Run, run_id)
-        if run is None:
-            return
-        tx.put(replace(run, landing=kept))
-        if kept["status"] != LANDED:  # that has been told where it was done
-            core.tell(tx, run_id, "land", "asked with the dispatch", str(kept["status"]), str(kept["why"]))
-            level = "info" if kept["status"] == NOTHING else "warning"
-            core.audit(tx, "land", level, f"not landed: {kept['status']}", run_id, why=kept["why"])
+        known = run is not None and run.landing.get("status") == CALLED_OFF == report["status"]
+        if run is not None and not known:
+            _write(core, tx, run, report)
+
+
+def _write(core: Core, tx: Transaction, run: Run, report: dict[str, Any]) -> None:
+    why = "your tree has it already" if report["status"] == NOTHING else ""
+    kept: dict[str, object] = {"why": report.get("why", why), "fix": report.get("fix", "")}
+    kept |= {key: list(v) if isinstance(v := report[key], tuple) else v for key in _KEPT if key in report}
+    tx.put(replace(run, landing=kept))
+    if kept["status"] != LANDED:  # that has been told where it was done
+        core.tell(tx, run.id, "land", "asked with the dispatch", str(kept["status"]), str(kept["why"]))
+        level = "info" if kept["status"] == NOTHING else "warning"
+        core.audit(tx, "land", level, f"not landed: {kept['status']}", run.id, why=kept["why"])

@@ -197,7 +197,7 @@ def _conclude(core: Core, tx: Transaction, trio: Trio, claims: Claims, digest: s
     finished = replace(finished, exit_code=claims.exit_code, started_ms=started)
     tx.put(finished)
     if finished.land:
-        landed.ask(core, tx, finished)
+        landed.ask(core, tx, finished, trio.fence)
 
 
 def _tries_again(core: Core, tx: Transaction, trio: Trio, claims: Claims) -> bool:

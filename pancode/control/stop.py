@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from node_agent.wire.control import Stop
 from node_agent.wire.failure import FailureKind, Outcome
+from pancode.control import landed
 from pancode.control.core import Core, open_fences
 from pancode.domain import books
 from pancode.domain.lifecycle import NOT_STARTED, end_attempt, end_run, move_run
@@ -16,14 +17,15 @@ from pancode.ports import Transaction
 
 
 def stop(core: Core, run_id: str, reason: str) -> Run:
-    """Ask for the end of a run; returns it as it is then. An ended run is returned unchanged."""
+    """Ask for the end of a run; returns it as it is then. Of an ended one, its landing is called off."""
     with core.ports.ledger.transaction() as tx:
         run = tx.get(Run, run_id)
         if run is None:
             raise NotFoundError(f"no run {run_id}", fix="pancode runs")
         _stop_lost(core, tx, run, reason)
         if run.state is RunState.ENDED:
-            return run
+            landed.call_off(core, tx, run, reason)
+            return tx.get(Run, run_id) or run
         fences = open_fences(tx, run=run_id)
         core.tell(tx, run_id, "stop", "stop", "asked", reason)
         stopped = _ask(core, tx, run, fences, reason) if fences else _end_waiting(core, tx, run, reason)

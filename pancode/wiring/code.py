@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from pancode.adapters.git.diff import FileStat, diff_patch, diff_stat
 from pancode.adapters.git.land import LandRequest, LandStatus, land
 from pancode.adapters.git.landing_gates import gate_env, run_gates
 from pancode.adapters.git.snapshot import SnapshotOptions, preview
-from pancode.control.landed import landed
+from pancode.control.landed import CALLED_OFF, call_off, landed
 from pancode.control.plane import Plane
 from pancode.domain.records import Run, RunState
 from pancode.errors import WorkspaceError
@@ -22,6 +22,10 @@ from pancode.wiring.landings import Landings
 GATE_S = 3_600
 OFF_S = 60.0
 """How long one that is called off may take to end: it is past its gates then, and writes."""
+
+
+def _always() -> bool:
+    return True
 
 
 class DepotCode:
@@ -45,8 +49,11 @@ class DepotCode:
             return "".join(_line(s) for s in diff_stat(self._depot, repo, snapshot, commit)).encode()
         return diff_patch(self._depot, repo, snapshot, commit)
 
-    def land(self, run: Run, gates: bool) -> dict[str, Any]:
-        """Only a run that is done, or whose owner says so by name, changes the user's tree."""
+    def land(self, run: Run, gates: bool, wanted: Callable[[], bool] = _always) -> dict[str, Any]:
+        """Only a run that is done, or whose owner says so by name, changes the user's tree.
+
+        `wanted`: asked once it can be called off, so that nothing falls between the two.
+        """
         repo, snapshot, commit = _commits(run)
         if commit is None or run.project is None:
             raise WorkspaceError(f"{run.id} changed nothing", why=f"it ended {run.outcome}: {run.reason}")
@@ -55,6 +62,8 @@ class DepotCode:
         env = gate_env(os.environ, run.env)
         with self._landings.of(run.id) as landing:
             off = landing.off.is_set
+            if not wanted():
+                landing.off.set()
             report = land(
                 Path(run.project),
                 self._depot,
@@ -63,14 +72,24 @@ class DepotCode:
                 called_off=off,
             )
             landing.ended = {**asdict(report), "status": report.status.value, "commit": commit}
-        if report.status is LandStatus.LANDED:
-            landed(self._plane.core, run.id, commit, len(report.files))
+            if report.status is LandStatus.LANDED:  # before it counts as over: then everybody knows it
+                landed(self._plane.core, run.id, commit, len(report.files))
         if report.status in (LandStatus.CONFLICT, LandStatus.GATE_FAILED):
             raise _refused(run, report.status, asdict(report))
         return landing.ended
 
     def call_off(self, run: Run) -> list[dict[str, Any]]:
-        return self._landings.call_off(run.id, OFF_S)
+        """First it is not asked for any more, so that none begins after those were looked for."""
+        core = self._plane.core
+        with core.lock, core.ports.ledger.transaction() as tx:
+            meant = tx.get(Run, run.id)
+            waited = meant is not None and call_off(core, tx, meant, "called off before it was landed")
+        told = self._landings.call_off(run.id, OFF_S)
+        return told or ([{"status": CALLED_OFF, "queued": True}] if waited else [])
+
+    def cut_short(self, run: Run) -> None:
+        """What is under way ends, and stays asked for: the next coordinator lands it."""
+        self._landings.call_off(run.id, OFF_S)
 
 
 def _commits(run: Run) -> tuple[str, str, str | None]:

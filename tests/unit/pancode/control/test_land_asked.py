@@ -9,9 +9,10 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from pancode.control import query
-from pancode.control.landed import land_asked, landed
+from pancode.control.landed import give_up, land_asked, landed
 from pancode.domain.records import Audit, Run, Setting
-from pancode.errors import WorkspaceError
+from pancode.errors import UnavailableError, WorkspaceError
+from tests.unit.pancode.control.test_lost_told import silence
 from tests.unit.pancode.control.world import Desk, Puppet, failed
 
 COMMIT = "c" * 40
@@ -103,6 +104,86 @@ def test_what_our_own_end_cuts_short_stays_asked_for() -> None:
     world.desk.restart()
     assert world.land(Lander("called off"))["status"] == "called off", "a person has called it off"
     assert not world.kept()
+
+
+def _landing(world: World) -> dict[str, Any]:
+    return dict(query.brief(world.desk.plane.core, "last")["landing"] or {})
+
+
+def test_a_stop_that_comes_too_late_for_the_work_comes_in_time_for_the_landing() -> None:
+    world, lander = World(), Lander()
+    world.desk.plane.stop("r-0001", "wrong branch")
+    world.end()
+    told = world.land(lander)
+    assert (told["status"], told["why"]) == ("called off", "wrong branch")
+    assert lander.landed == [] and not world.kept() and "runs land r-0001" in told["fix"]
+    assert world.desk.row(Run, "r-0001").outcome is Outcome.DONE
+
+
+def test_a_stop_of_a_run_that_is_done_calls_off_the_landing_that_waits() -> None:
+    world, lander = World(), Lander()
+    world.end()
+    stopped = world.desk.plane.stop("r-0001", "wrong branch")
+    assert stopped.landing["status"] == "called off" and not world.kept()
+    told = world.land(lander)
+    assert (told["status"], told["why"], lander.landed) == ("called off", "wrong branch", [])
+    world.desk.restart()
+    assert world.waiting() == []
+    assert world.desk.plane.stop("r-0001", "again").landing == stopped.landing
+
+
+def test_a_stop_of_a_lost_run_counts_when_its_late_word_is_done() -> None:
+    world, lander = World(), Lander()
+    world.node.start(world.order)
+    world.node.open = [world.order.identity]
+    world.node.breathe()
+    silence(world.desk)
+    assert world.desk.row(Run, "r-0001").outcome is Outcome.LOST
+    world.desk.plane.stop("r-0001", "given up")
+    world.node.breathe()
+    world.end()
+    assert world.desk.row(Run, "r-0001").outcome is Outcome.DONE
+    assert world.land(lander)["status"] == "called off" and lander.landed == []
+
+
+def test_a_stop_while_it_is_landed_changes_nothing_that_is_true_afterwards() -> None:
+    """Called off under way: what is written down in the end is what became of it, and once."""
+    for answer in ("landed", "called off"):
+        world = World()
+        world.end()
+        (run,) = world.waiting()
+        assert run is not None
+
+        def stopped(meant: Run, world: World = world, answer: str = answer) -> dict[str, Any]:
+            world.desk.plane.stop(meant.id, "now")
+            return Lander(answer)(meant)
+
+        land_asked(world.desk.plane.core, run, stopped, lambda: False)
+        assert _landing(world)["status"] == answer and not world.kept()
+        off = [a for a in world.desk.rows(Audit) if "called off" in a.what]
+        assert len(off) == 1
+
+
+def test_what_cannot_be_written_down_stays_asked_for() -> None:
+    """The tree may have it: that nothing was landed is not to be said."""
+    world, full = World(), UnavailableError("the disk of the ledger is full")
+    world.end()
+    with pytest.raises(UnavailableError):
+        world.land(Lander(full))
+    assert world.kept() and _landing(world)["status"] == "waiting"
+    world.desk.restart()
+    assert world.land(Lander("nothing to land"))["why"] == "your tree has it already"
+
+
+def test_one_that_broke_is_said_to_have_failed() -> None:
+    world = World()
+    world.end()
+    with pytest.raises(ZeroDivisionError):
+        world.land(Lander(ZeroDivisionError("by zero")))
+    give_up(world.desk.plane.core, "r-0001", ZeroDivisionError("by zero"))
+    told = _landing(world)
+    assert (told["status"], told["why"]) == ("failed", "ZeroDivisionError: by zero")
+    assert "pancode runs land r-0001" in told["fix"] and not world.kept()
 
 
 def test_a_coordinator_that_died_after_the_landing_lands_nothing_twice() -> None:
