@@ -226,8 +226,11 @@ def _network_held(
 
 
 def _is_accepted(order: Order, runtime: Runtime, how: Enforcement) -> bool:
-    """Whether being told is enough: the user says so, or it is their own program below full-auto."""
-    own = runtime.capabilities.own and how is Enforcement.TOLD_ONLY
+    """Whether being told is enough: the user says so, or it is their own program below full-auto.
+
+    What a run has started counts as nobody's own: where it may go unheld, its order says so.
+    """
+    own = runtime.capabilities.own and how is Enforcement.TOLD_ONLY and order.depth == 0
     return order.policy.told_only or (own and order.safety is not Safety.FULL_AUTO)
 
 

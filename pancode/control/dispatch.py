@@ -13,11 +13,12 @@ from pancode.control.enqueue import admit
 from pancode.control.faces import Surroundings
 from pancode.domain import books
 from pancode.domain.admission import Verdict, first_refused, judge, refusal
+from pancode.domain.admission.safety import accepted
 from pancode.domain.orders import rules_of
+from pancode.domain.placement import is_unheld
 from pancode.domain.records import Balance, Run, RunState, Setting
 from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.resolve import Resolution, Unresolved, as_task, resolve
-from pancode.domain.runtimes import RUNTIMES
 from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
 from pancode.errors import ConfigError, NotFoundError
 from pancode.ports import SnapshotTaken, Transaction
@@ -158,7 +159,14 @@ def _judge(core: Core, around: Surroundings, asked: _Asked) -> Judged:
     if isinstance(resolved, Unresolved):
         raise resolved.error
     view = replace(_view(core, around, resolved, asked), parent=above)
-    return Judged(resolved, judge(resolved, view))
+    verdicts = judge(resolved, view)
+    return Judged(_on_record(resolved, above), verdicts)
+
+
+def _on_record(resolution: Resolution, above: Parent | None) -> Resolution:
+    """As it is queued: what was asked for is not yet what is allowed."""
+    told_only = accepted(resolution, above)
+    return replace(resolution, request=replace(resolution.request, told_only=told_only))
 
 
 def _under(catalogue: Catalogue, above: Parent | None) -> Catalogue:
@@ -199,8 +207,8 @@ def _parent(core: Core, run_id: str | None) -> Parent | None:
         if run is None:
             raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
         left = _usd_left(tx, run)
-    unheld = run.told_only or RUNTIMES[run.runtime].own
-    return Parent(run.id, run.mode, run.safety, run.read_only, run.depth, unheld, left, rules_of(run.rules))
+    rules = rules_of(run.rules)
+    return Parent(run.id, run.mode, run.safety, run.read_only, run.depth, is_unheld(run), left, rules)
 
 
 def _usd_left(tx: Transaction, run: Run) -> Decimal | None:

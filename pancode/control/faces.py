@@ -135,7 +135,10 @@ class CodeVerbs(Protocol):
         """
 
     def call_off(self, run: Run) -> list[Json]:
-        """Ask landings of this run that are under way to end; how each of them did. Empty: there is none."""
+        """Ask landings of this run that are under way or wait to end; how each did. Empty: there is none.
+
+        `queued` is true of one that had not begun.
+        """
 
 
 class Surroundings(Protocol):
@@ -189,7 +192,10 @@ class Coordinator(Protocol):
         """Configuration and folders of the user; `flags`: settings of this call alone, by dotted path."""
 
     def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
-        """Those that this process of this machine is part of, the outermost last. None: it is gone."""
+        """Those that this process of this machine is part of, the outermost last. None: it is gone.
+
+        InsideGateError for what the coordinator itself has started, as it starts the gates of a landing.
+        """
 
     def after_reboot(self) -> str:
         """How it comes back after a reboot, in words."""

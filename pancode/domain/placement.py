@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from node_agent.wire.policy import Isolation
 from pancode.domain import books
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.records import Balance, Run
-from pancode.domain.runtimes import RUNTIMES, Asked, held
+from pancode.domain.runtimes import RUNTIMES, Asked, Held, held
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def _wish(run: Run, standing: Standing) -> object:
     shunned = tuple((name, shun.why) for name, shun in standing.shunned.get(run.id, {}).items())
     due = standing.holds(run) if standing.room else None
     where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"), due)
-    how = (run.mode, run.safety, run.read_only, run.told_only, run.depth)
+    how = (run.mode, run.safety, run.read_only, run.told_only, run.depth, run.parent is None)
     return where, how, shunned, *sorted(run.require.items())
 
 
@@ -142,12 +143,23 @@ def _unheld(run: Run, view: NodeView) -> str:
     """A run that something must hold goes nowhere where nothing would."""
     if view.heard is None or run.runtime not in RUNTIMES:
         return ""
-    kind = str(run.workspace.get("kind", "none"))
-    asked = Asked(run.mode, run.safety, run.read_only, run.told_only, kind, run.depth)
-    needs = held(RUNTIMES[run.runtime], asked)
+    needs = needs_of(run)
     if needs.enough(view.heard.heartbeat.facts.isolation):
         return ""
     return f"has no sandbox, and nothing else there holds {run.runtime} to {needs.rule}"
+
+
+def needs_of(run: Run) -> Held:
+    """What a queued run must be held to. A child has on record whether anything may go unheld at all."""
+    kind, may_allow = str(run.workspace.get("kind", "none")), run.parent is None or run.told_only
+    asked = Asked(run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow)
+    return held(RUNTIMES[run.runtime], asked)
+
+
+def is_unheld(run: Run) -> bool:
+    """Whether its owner accepts that nothing holds it: so said, or a program of their own below full-auto."""
+    kind = RUNTIMES[run.runtime]
+    return run.told_only or (kind.own and needs_of(run).enough(Isolation.NONE))
 
 
 def _has_runtime(run: Run, view: NodeView) -> bool:

@@ -27,7 +27,7 @@ from pancode.control.faces import (
     ProgressLine,
     Question,
 )
-from pancode.control.inside import refused, run_of
+from pancode.control.inside import InsideGateError, refused, run_of
 from pancode.control.plane import Plane
 from pancode.domain.fleet import Deadlines
 from pancode.domain.records import Node
@@ -69,7 +69,10 @@ class FaceCoordinator:
         return FileSurroundings(self._root, self._environ, flags) if flags else self._around
 
     def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
-        return callers.attempts_of(pid, start)
+        try:
+            return callers.attempts_of(pid, start, os.getpid())
+        except callers.BelowError:
+            raise InsideGateError from None
 
     def after_reboot(self) -> str:
         return self._service.told()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node_agent.wire.policy import ALLOWED, ActionClass, Enforcement, Safety
+from node_agent.wire.policy import ALLOWED, ActionClass, Enforcement, Isolation, Safety
 from pancode.domain.admission.gate import Verdict, passed, refused, warned
 from pancode.domain.candidates import Candidate
 from pancode.domain.resolve import Resolution
 from pancode.domain.ruled import forbidden
 from pancode.domain.runtimes import Asked, Held, held
-from pancode.domain.snapshot import AdmissionView
+from pancode.domain.snapshot import AdmissionView, Parent
 
 NAME = "safety"
 _RANK = {Safety.SUGGEST: 0, Safety.AUTO_EDIT: 1, Safety.FULL_AUTO: 2}
@@ -37,6 +37,18 @@ def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
         fix = "change that command; pancode safety show has the rules and where they are written"
         return refused(NAME, f"Dispatch blocked: {broken}", fix)
     return _held(resolution, parent is None or parent.unheld)
+
+
+def accepted(resolution: Resolution, parent: Parent | None) -> bool:
+    """Whether the queued run goes on record as one that nothing needs to hold.
+
+    So does a program of one's own that a run starts: placement and node know no parent's standing.
+    """
+    asked = resolution.request
+    if parent is not None and not parent.unheld:
+        return False
+    childs = asked.depth > 0 and resolution.runtime.own
+    return asked.told_only or (childs and _needs(resolution, may_allow=True).enough(Isolation.NONE))
 
 
 def _held(resolution: Resolution, may_allow: bool) -> Verdict:

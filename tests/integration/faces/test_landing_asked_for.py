@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from pancode.offline.sole import holder_of
-from tests.integration.faces.conftest import Shell, until
+from tests.integration.faces.conftest import ROOT, Shell, until
 from tests.integration.faces.test_this_machine import LONG_S, _repository, fleet
 
 __all__ = ["fleet"]
@@ -77,3 +78,27 @@ def test_a_conflict_leaves_the_files_and_is_said(fleet: Shell, tmp_path: Path) -
     assert _landing(fleet)["status"] == "conflict"
     assert "not landed: conflict" in fleet("runs").out and "+two" in fleet("runs", "diff", "last").out
     assert any(a["domain"] == "land" for a in fleet("audit", "warning", "--json").data["audit"])
+
+
+@pytest.mark.slow
+def test_a_stop_calls_the_landing_off_and_its_gate_raises_nothing(fleet: Shell, tmp_path: Path) -> None:
+    """Over 30 s on a loaded machine: it brings a node up. On the node the gate passes at once."""
+    _repository(fleet.cwd)
+    here, go = tmp_path / "here", tmp_path / "go"
+    words = f"env -i PANCODE_HOME={fleet.home} PYTHONPATH={ROOT} {sys.executable} -m pancode"
+    (fleet.cwd / "gate.sh").write_text(
+        f"[ -z $PANCODE_ATTEMPT ] || exit 0\n{words} budget set 1000 >{tmp_path}/said 2>&1\n"
+        f"echo $? > {here}\nwhile [ ! -e {go} ]; do sleep 0.1; done\n"
+    )
+    run = fleet(*LANDS, "--detach", "--json", "--verify", "sh gate.sh", "echo two >> a.txt").data["run"]
+    until(lambda: here.exists() and here.read_text().strip() != "", "the landing's gate runs")
+    assert (
+        here.read_text().strip() == "5"
+        and "coordinator itself has started" in (tmp_path / "said").read_text()
+    )
+    assert any(a["what"] == "refused from inside a gate" for a in fleet("audit", "--json").data["audit"])
+    assert fleet("runs", "stop", run).status == 0
+    assert _landing(fleet, run)["status"] == "called off"
+    go.touch()
+    assert (fleet.cwd / "a.txt").read_text() == "one\n"
+    assert fleet("runs", "land", run).status == 0 and (fleet.cwd / "a.txt").read_text() == "one\ntwo\n"

@@ -50,6 +50,7 @@ def test_set_up_agent_and_gates_are_told_whose_they_are(world: NodeWorld) -> Non
     words = 'echo "$PANCODE_RUN $PANCODE_DEPTH $PANCODE_ATTEMPT"'
     told = ("sh", "-c", words)
     order = world.order(words, runtime="shell", depth=1, setup=(told,), gates=gate(*told))
+    order = order.model_copy(update={"policy": order.policy.model_copy(update={"told_only": True})})
     assert world.run(order).outcome is Outcome.DONE
     said = f"{order.identity.run} 1 {order.identity}\n".encode()
     assert [world.log(order.identity, name) for name in ("setup", "out", "gates.log")] == 3 * [said]

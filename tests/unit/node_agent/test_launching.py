@@ -173,6 +173,15 @@ def test_without_a_sandbox_only_what_something_else_holds(changes: dict[str, Any
     assert failed.value.kind is FailureKind.SANDBOX
 
 
+def test_what_a_run_has_started_is_nobodys_own() -> None:
+    """A child goes unheld where its order says so, however it was placed."""
+    child = order_of(runtime="shell", safety=Safety.AUTO_EDIT, depth=1)
+    with pytest.raises(StepFailed, match="nothing holds shell to auto-edit"):
+        RUNTIMES.launch(child, WORK, HOME)
+    told = child.model_copy(update={"policy": child.policy.model_copy(update={"told_only": True})})
+    assert not RUNTIMES.launch(told, WORK, HOME).inside
+
+
 def test_a_phase_that_must_be_inside_is_never_run_outside() -> None:
     """Its sandbox went between set-up and gates."""
     order = order_of()

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.policy import Isolation
 from pancode.api.app import VERBS
-from pancode.domain.records import Audit, Run
+from pancode.domain.records import Audit, Fence, Run
 from tests.unit.pancode.api.world import World
+from tests.unit.pancode.control.world import Puppet, facts
 
 
 @pytest.fixture
@@ -82,6 +84,45 @@ def test_marks_of_another_fleet_are_none_of_ours(world: World) -> None:
     _inside(world, "r-another")
     assert world.http.post("/v1/budget/ceiling", {"usd": "20"}).status_code == 200
     assert world.desk.row(Run, world.dispatch()["run"]).parent is None
+
+
+def test_a_gate_of_a_landing_may_only_look(world: World) -> None:
+    """Dispatching too: an agent wrote what it executes, and no run stands above it."""
+    world.coordinator.in_gate = True
+    for path, body in (("/v1/budget/ceiling", {"usd": "1000"}), ("/v1/runs", world.shell())):
+        told = world.problem("POST", path, body)
+        assert (told["code"], told["exit_code"]) == ("inside_gate", 5)
+    assert world.http.get("/v1/budget").json()["scopes"][0]["ceiling_usd"] == "10"
+    with world.desk.ledger.transaction() as tx:
+        said = [a for a in tx.find(Audit, {"domain": "trust"}) if a.what == "refused from inside a gate"]
+    assert [a.detail["asked"] for a in said] == ["POST /v1/budget/ceiling", "POST /v1/runs"]
+
+
+@pytest.mark.parametrize("asked", [{}, {"told_only": True}])
+def test_what_a_held_run_starts_goes_only_where_something_holds_it(
+    world: World, asked: dict[str, Any]
+) -> None:
+    """The node without a sandbox has more room, and takes people's scripts; admission sees that one fits."""
+    walled = Puppet(world.desk, "walled", slots=2)
+    walled.facts = facts(isolation=Isolation.SANDBOX)
+    walled.breathe()
+    parent = world.dispatch(safety="full-auto")["run"]
+    _inside(world, parent)
+    child = world.dispatch(**asked)["run"]
+    assert not world.desk.row(Run, child).told_only
+    world.desk.turn()
+    bound = {fence.run: fence.node for fence in world.desk.rows(Fence)}
+    assert bound == {parent: "walled", child: "walled"}
+
+
+def test_a_script_of_a_run_that_nothing_holds_may_go_where_it_went(world: World) -> None:
+    parent = world.dispatch()["run"]
+    _inside(world, parent)
+    child = world.dispatch()["run"]
+    world.desk.turn()
+    assert {fence.run for fence in world.desk.rows(Fence)} == {parent, child}
+    order = next(o for o in (world.claim(), world.claim()) if o.identity.run == child)
+    assert (order.depth, order.policy.told_only) == (1, True), "the node is told, too"
 
 
 def test_who_has_ended_before_the_answer_may_not_change_anything(world: World) -> None:

@@ -25,6 +25,7 @@ from pancode.control.faces import (
     ProgressLine,
     Question,
 )
+from pancode.control.inside import InsideGateError
 from pancode.control.plane import Plane
 from pancode.domain.records import Node, Run
 from pancode.errors import UsageError, WorkspaceError
@@ -143,6 +144,7 @@ class MemoryCoordinator:
         self.streams = MemoryStreams()
         self.story: list[str] = []
         self.inside: Sequence[AttemptId] | None = ()
+        self.in_gate = False
 
     @property
     def plane(self) -> Plane:
@@ -152,6 +154,8 @@ class MemoryCoordinator:
         return FileSurroundings(self.home, {}, flags, machine=self.home / "none.yaml")
 
     def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
+        if self.in_gate:
+            raise InsideGateError
         return self.inside
 
     def after_reboot(self) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from node_agent.wire.node import Allowed
 from node_agent.wire.policy import Isolation, Safety
 from pancode.domain.fleet import NodeState, NodeView
-from pancode.domain.placement import Placed, Standing, Waits, choose, in_order, pool_of
+from pancode.domain.placement import Placed, Standing, Waits, choose, in_order, is_unheld, pool_of
 from pancode.domain.records import Run
 from tests.unit.pancode.domain.fleets import node, resolved
 
@@ -148,3 +148,33 @@ def test_what_must_be_held_goes_only_where_something_holds_it() -> None:
     assert "b has no sandbox, and nothing else there holds shell to full-auto" in said(wild, standing(bare))
     told = replace(wild, told_only=True)
     assert isinstance(choose([told], standing(bare))[0], Placed)
+
+
+def test_a_child_goes_unheld_only_where_its_record_allows_it() -> None:
+    """That it is a program of one's own counts for a person, not for a run that is itself held."""
+    bare, walled = node("a"), node("b", isolation=Isolation.SANDBOX)
+    mine = run("r-1", safety=Safety.AUTO_EDIT, workspace={"kind": "git"})
+    child = replace(mine, id="r-2", parent="r-0", depth=1)
+    assert isinstance(choose([mine], standing(bare))[0], Placed)
+    assert "nothing else there holds shell to auto-edit" in said(child, standing(bare))
+    assert isinstance(choose([child], standing(walled))[0], Placed)
+    assert isinstance(choose([replace(child, told_only=True)], standing(bare))[0], Placed)
+    claimed = replace(mine, id="r-3", depth=1)
+    decided = choose([child, claimed], standing(bare))
+    assert [type(d) for d in decided] == [Waits, Placed], "the reason of the one is not that of the other"
+
+
+@pytest.mark.parametrize(
+    ("options", "unheld"),
+    [
+        ({"safety": Safety.AUTO_EDIT}, True),
+        ({"safety": Safety.FULL_AUTO}, False),
+        ({"safety": Safety.FULL_AUTO, "told_only": True}, True),
+        ({"safety": Safety.AUTO_EDIT, "read_only": True}, False),
+        ({"safety": Safety.AUTO_EDIT, "parent": "r-0", "depth": 1}, False),
+        ({"safety": Safety.AUTO_EDIT, "parent": "r-0", "depth": 1, "told_only": True}, True),
+        ({"runtime": "claude", "safety": Safety.AUTO_EDIT}, False),
+    ],
+)
+def test_who_may_start_what_nothing_holds(options: dict[str, Any], unheld: bool) -> None:
+    assert is_unheld(run("r-1", workspace={"kind": "git"}, **options)) is unheld
