@@ -88,10 +88,15 @@ class Rounds:
             self._mend(failed=False)
 
     def _mend(self, *, failed: bool) -> None:
-        with suppress(PancodeError):
+        try:
             done = self._desk.coordinator.mend(failed)
-            if done:
-                log.warning("%s", done)
+        except PancodeError:
+            return
+        except Exception as error:  # as where the home is gone: the next look finds that out
+            log.error("what is broken could not be mended", exc_info=error)
+            return
+        if done:
+            log.warning("%s", done)
 
 
 def pause_ms(heard: bool, listened_ms: int, wait_ms: int, ended_ms: int) -> int:
