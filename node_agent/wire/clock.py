@@ -6,9 +6,7 @@ import secrets
 import time
 from typing import Protocol
 
-from pydantic import Field
-
-from node_agent.wire.model import WireModel
+from node_agent.wire.model import Millis, Number, WireModel
 
 # No vowels and no look-alikes: an id is read aloud, typed from a screen and never spells a word.
 ALPHABET = "23456789bcdfghjkmnpqrstvwxz"
@@ -66,8 +64,8 @@ class FleetTime(WireModel):
     The epoch grows at each start of the coordinator. Times of different epochs cannot be subtracted.
     """
 
-    epoch: int = Field(ge=1)
-    ms: int = Field(ge=0)
+    epoch: Number
+    ms: Millis
 
     def plus(self, ms: int) -> FleetTime:
         return FleetTime(epoch=self.epoch, ms=self.ms + ms)

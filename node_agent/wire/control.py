@@ -8,7 +8,7 @@ from pydantic import Field
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.model import Count, Digest, FleetId, NodeTag, RunId, WireModel
+from node_agent.wire.model import Count, Digest, FleetId, NodeTag, Number, RunId, WireModel
 from node_agent.wire.signing import Message, Signature
 
 
@@ -25,7 +25,7 @@ class Tombstone(WireModel):
 
     kind: Literal["tombstone"] = "tombstone"
     run: RunId
-    up_to_fence: int = Field(ge=1)
+    up_to_fence: Number
     reason: str
 
 
@@ -89,7 +89,7 @@ class Control(Message):
 
     fleet: FleetId
     node: NodeTag
-    seq: int = Field(ge=1)
+    seq: Number
     at: FleetTime
     body: ControlBody
 
@@ -99,7 +99,7 @@ class Beat(Message):
 
     fleet: FleetId
     node: NodeTag
-    seq: int = Field(ge=1)
+    seq: Number
     time: FleetTime
     answers: str | None = None
     """The newest nonce of the node that was seen."""

@@ -10,7 +10,7 @@ from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark
-from node_agent.wire.model import Count, FleetId, Millis, NodeTag, Usd, WireModel
+from node_agent.wire.model import Count, FleetId, Millis, NodeTag, Number, Usd, WireModel
 from node_agent.wire.signing import Message
 
 
@@ -72,7 +72,7 @@ class Event(WireModel):
     """(identity, seq) is the event's identity; applied in order, once."""
 
     identity: AttemptId
-    seq: int = Field(ge=1)
+    seq: Number
     wall_ms: Millis
     at: FleetTime | None = None
     body: EventBody

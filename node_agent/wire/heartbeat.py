@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.model import Count, FleetId, Millis, NodeTag, WireModel
+from node_agent.wire.model import Count, FleetId, Millis, NodeTag, Number, WireModel
 from node_agent.wire.node import NodeFacts
 from node_agent.wire.signing import Message
 
@@ -14,7 +12,7 @@ from node_agent.wire.signing import Message
 class Ask(WireModel):
     """How much work the node can take. Valid for 15 s of the coordinator's clock."""
 
-    seq: int = Field(ge=1)
+    seq: Number
     slots: Count
     open: tuple[AttemptId, ...]
     """Fences that hold a slot on the node."""
@@ -28,7 +26,7 @@ class Heartbeat(Message):
     session: str
     """Made at each start of the node agent."""
     boot_id: str
-    seq: int = Field(ge=1)
+    seq: Number
     boot_ms: Millis
     nonce: str
     """Answered by the coordinator's beat; new at each start and each link-up."""

@@ -6,7 +6,7 @@ import re
 
 from pydantic import Field
 
-from node_agent.wire.model import MOST, RunId, WireModel
+from node_agent.wire.model import Number, RunId, WireModel
 
 _SPELLED = re.compile(r"(r-[a-z0-9]{4,24})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,15})")
 LAST_ATTEMPT = 999_999_999
@@ -17,7 +17,7 @@ class AttemptId(WireModel):
 
     run: RunId
     attempt: int = Field(ge=1, le=LAST_ATTEMPT)
-    fence: int = Field(ge=1, le=MOST)
+    fence: Number
 
     def __str__(self) -> str:
         return f"{self.run}.{self.attempt}.{self.fence}"

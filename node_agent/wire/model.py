@@ -52,3 +52,7 @@ MOST = 2**53 - 1
 """No number on the wire is larger: every reader of JSON, and every column, holds it."""
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Millis = Annotated[int, Field(ge=0, le=MOST)]
+Number = Annotated[int, Field(ge=1, le=MOST)]
+"""What is counted from 1: an epoch, a fence, a message."""
+Status = Annotated[int, Field(ge=-MOST, le=MOST)]
+"""How a process ended, as its system says it."""

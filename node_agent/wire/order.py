@@ -15,6 +15,7 @@ from node_agent.wire.model import (
     FleetId,
     Millis,
     NodeTag,
+    Number,
     RepoId,
     SecretName,
     Usd,
@@ -69,7 +70,7 @@ class Order(Message):
     """One binding of one attempt to one node."""
 
     fleet: FleetId
-    epoch: int = Field(ge=1)
+    epoch: Number
     identity: AttemptId
     node: NodeTag
     issued_wall_ms: Millis

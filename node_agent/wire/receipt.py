@@ -9,7 +9,18 @@ from pydantic import ConfigDict, Field, model_validator
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.model import CommitId, Count, Digest, FleetId, Millis, NodeTag, Usd, WireModel
+from node_agent.wire.model import (
+    CommitId,
+    Count,
+    Digest,
+    FleetId,
+    Millis,
+    NodeTag,
+    Number,
+    Status,
+    Usd,
+    WireModel,
+)
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from node_agent.wire.signing import Message
 
@@ -52,8 +63,8 @@ class GateResult(WireModel):
     name: str
     argv: tuple[str, ...]
     passed: bool
-    exit_code: int | None
-    signal: int | None = None
+    exit_code: Status | None
+    signal: Count | None = None
     duration_ms: Count
     changed: tuple[str, ...] = ()
     """Files that the gate itself changed; reported, never committed."""
@@ -78,7 +89,7 @@ class Claims(WireModel):
     """The predicate: what the node swears to."""
 
     fleet: FleetId
-    epoch: int = Field(ge=1)
+    epoch: Number
     identity: AttemptId
     node: NodeTag
     node_name: str
@@ -96,8 +107,8 @@ class Claims(WireModel):
     outcome: Outcome
     failure: FailureKind | None = None
     reason: str
-    exit_code: int | None = None
-    signal: int | None = None
+    exit_code: Status | None = None
+    signal: Count | None = None
     usage: Usage
     """The gateway's count where there was one, else what the runtime says."""
     claimed: Usage | None = None

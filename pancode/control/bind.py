@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.order import Order
 from pancode.control import turned
 from pancode.control.core import Core, open_fences
 from pancode.control.settle import NOTHING_LEFT
@@ -33,8 +34,7 @@ def bind(core: Core) -> int:
         placed = 0
         for decision in choose(waiting, _standing(core, tx, waiting)):
             if isinstance(decision, Placed):
-                _sign(core, tx, decision)
-                placed += 1
+                placed += _bound(core, tx, decision)
             elif decision.run.reason != decision.why:
                 tx.put(replace(decision.run, reason=decision.why))
                 core.tell(tx, decision.run.id, "wait", "placement", "waits", decision.why)
@@ -179,8 +179,28 @@ def _free(view: NodeView, taken: list[Fence], freed: set[str]) -> int:
     return min(ask.slots, view.node.slots) - len(ours | theirs)
 
 
-def _sign(core: Core, tx: Transaction, placed: Placed) -> None:
-    """One fence: envelope, record and node-scope hold, in this one commit."""
+def _bound(core: Core, tx: Transaction, placed: Placed) -> bool:
+    """Whether it could be: a run of which no order can be made ends, and holds up no other."""
+    try:
+        order = _order(core, tx, placed)
+    except (ValueError, KeyError, TypeError, ArithmeticError) as exc:
+        _end_unorderable(core, tx, placed.run, f"no order can be made of it: {exc}")
+        return False
+    _sign(core, tx, placed, order)
+    return True
+
+
+def _end_unorderable(core: Core, tx: Transaction, run: Run, why: str) -> None:
+    found = tx.get(Attempt, run.id, run.attempt) or Attempt(run.id, run.attempt, core.wall_ms(), books.ZERO)
+    ended = end_attempt(found, Outcome.INFRA, FailureKind.NODE_INTERNAL, why, core.wall_ms())
+    tx.put(replace(ended, usage=NOT_STARTED))
+    account = books.Account(run.id, run.attempt)
+    core.book(tx, books.release(tx.find(Entry, {"run": run.id}), account, core.stamp(), why))
+    tx.put(end_run(run, ended, {}, core.wall_ms()))
+    core.tell(tx, run.id, "placement", "order", "not possible", why)
+
+
+def _order(core: Core, tx: Transaction, placed: Placed) -> Order:
     run, node = placed.run, placed.node.node
     if node.tag is None:
         raise UnavailableError(f"node {node.name} is not enrolled")
@@ -188,14 +208,21 @@ def _sign(core: Core, tx: Transaction, placed: Placed) -> None:
     start_by = core.now().plus(core.rules.start_by_ms)
     left = core.left(tx, run)
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
-    envelope = order_for(due, core.fleet, node.tag, number, (core.wall_ms(), start_by)).signed(core.key)
+    return order_for(due, core.fleet, node.tag, number, (core.wall_ms(), start_by))
+
+
+def _sign(core: Core, tx: Transaction, placed: Placed, order: Order) -> None:
+    """One fence: envelope, record and node-scope hold, in this one commit."""
+    run, node = placed.run, placed.node.node
+    number, start_by = order.identity.fence, order.start_by
+    envelope = order.signed(core.key)
     tx.insert(
         Fence(
             run=run.id,
             attempt=run.attempt,
             fence=number,
             node=node.name,
-            tag=node.tag,
+            tag=order.node,
             order=envelope.model_dump_json(),
             digest=envelope.digest(),
             start_by_epoch=start_by.epoch,

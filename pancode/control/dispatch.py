@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import PurePosixPath
 
 from node_agent.wire.rulefile import RuleError, together
+from pancode.control import purse
 from pancode.control.core import Core
 from pancode.control.enqueue import admit
 from pancode.control.faces import Surroundings
@@ -206,25 +207,9 @@ def _parent(core: Core, run_id: str | None) -> Parent | None:
         run = tx.get(Run, run_id)
         if run is None:
             raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
-        left = _usd_left(tx, run)
+        left = purse.left(tx, run)
     rules = rules_of(run.rules)
     return Parent(run.id, run.mode, run.safety, run.read_only, run.depth, is_unheld(run), left, rules)
-
-
-def _usd_left(tx: Transaction, run: Run) -> Decimal | None:
-    """Of its own limit, less what its children cost or hold; None where it has none."""
-    limit = run.limits.get("usd")
-    if limit is None:
-        return None
-    taken = sum((_cost(child) for child in tx.find(Run, {"parent": run.id})), Decimal(0))
-    return max(Decimal(str(limit)) - taken, Decimal(0))
-
-
-def _cost(run: Run) -> Decimal:
-    """What it cost; its estimate while, or because, nobody knows."""
-    usage = run.result.get("usage")
-    known = usage.get("cost_usd") if isinstance(usage, dict) else None
-    return run.estimate_usd if known is None else Decimal(str(known))
 
 
 def _history(tx: Transaction) -> dict[Worker, Decimal]:

@@ -16,6 +16,7 @@ from pancode.control.core import Core
 from pancode.control.heard import enrolled, raise_alarm
 from pancode.control.moved import load, save, with_vain
 from pancode.control.settle import Letter, Proofs, never_ran, settle
+from pancode.control.undo import all_or_nothing
 from pancode.domain.lifecycle import Moved, apply_event
 from pancode.domain.records import Closed, Node
 from pancode.errors import ConflictError
@@ -69,7 +70,7 @@ def _together(core: Core, words: Sequence[Word]) -> None:
     """Events and receipts in one commit; when one of them cannot be applied, each by itself."""
     try:
         proofs = Proofs.of(core, [word.said for word in words if isinstance(word.said, Letter)])
-        with core.ports.ledger.transaction() as tx:
+        with all_or_nothing(core) as tx:
             for word in words:
                 _apply(core, tx, word, proofs)
     except _UNFIT:

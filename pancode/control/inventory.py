@@ -35,6 +35,7 @@ def add(core: Core, node: Node) -> None:
             )
         tx.put(node)
         core.audit(tx, "fleet", "info", "node added", node=node.name)
+    _begin_anew(core, known or node)
 
 
 def enrol(core: Core, name: str, public_key: str) -> Node:
@@ -140,9 +141,16 @@ def forget(core: Core, name: str) -> None:
         _part_with(core, tx, node, f"{name} was removed from the fleet")
         tx.put(replace(node, removed=NodeState.REMOVED.value))
         core.audit(tx, "fleet", "info", "node removed", node=name)
+    _begin_anew(core, node)
     if node.tag is not None:
         core.live.heard.pop(node.tag, None)
         core.ports.bus.expel_node(node.tag)
+
+
+def _begin_anew(core: Core, node: Node) -> None:
+    """A quarantine ends with the machine's place in the fleet: the next one of that name or key is tried."""
+    core.live.shut_out.discard(node.tag or "")
+    core.note_reaching(node.name, lambda r: replace(r, shut_out=False))
 
 
 def _part_with(core: Core, tx: Transaction, node: Node, why: str) -> None:

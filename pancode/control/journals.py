@@ -11,6 +11,7 @@ from node_agent.wire.marks import FINAL, Mark
 from pancode.control.core import Core, open_fences
 from pancode.control.moved import load, save, with_vain
 from pancode.control.pulse import lose
+from pancode.control.undo import all_or_nothing
 from pancode.domain.lifecycle import never_accepted
 from pancode.domain.orders import identity_of, start_by_of
 from pancode.domain.records import Fence, FenceState, Node, Run, RunState
@@ -28,7 +29,7 @@ def take(core: Core, node: Node, inventory: Inventory) -> None:
         return
     named = {str(entry.identity): entry for entry in inventory.entries}
     strays: dict[str, int] = {}
-    with core.ports.ledger.transaction() as tx:
+    with all_or_nothing(core) as tx:
         for fence in open_fences(tx, node=node.name):
             if fence.tag == node.tag:
                 _compare(core, tx, fence, named.get(str(identity_of(fence))), inventory.at)

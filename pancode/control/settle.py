@@ -15,7 +15,7 @@ from pancode.control import landed, turned
 from pancode.control.core import Core
 from pancode.domain import books
 from pancode.domain.lifecycle import NOT_STARTED, Trio, close_fence, end_attempt, end_run, move_run
-from pancode.domain.placement import misfit
+from pancode.domain.placement import can_be_had, misfit
 from pancode.domain.records import (
     Attempt,
     Closed,
@@ -205,11 +205,21 @@ def _tries_again(core: Core, tx: Transaction, trio: Trio, claims: Claims) -> boo
     run, elsewhere = replace(trio.run, attempt=trio.attempt.attempt), False
     if claims.failure is not None and FAILURES[claims.failure].elsewhere:
         turned.note_end(core, trio.fence, claims.failure, claims.reason)
-        away = turned.shunned(core).get(run.id, {})
-        elsewhere = any(not misfit(run, view) and view.node.name not in away for view in core.views(tx))
+        away = {trio.fence.node, *turned.shunned(core).get(run.id, {}), *_failed_on(tx, run)}
+        elsewhere = any(
+            can_be_had(view) and not misfit(run, view) and view.node.name not in away
+            for view in core.views(tx)
+        )
     if not retry_after(run, claims.failure, elsewhere):
         return False
     return trio.run.attempt != run.attempt or again(core, tx, run, claims.reason)
+
+
+def _failed_on(tx: Transaction, run: Run) -> set[str]:
+    """Nodes where an attempt of it has ended for what may go well on another, however long ago."""
+    kinds = {a.attempt: a.failure for a in tx.find(Attempt, {"run": run.id}) if a.failure is not None}
+    failed = {attempt for attempt, kind in kinds.items() if FAILURES[kind].elsewhere}
+    return {fence.node for fence in tx.find(Fence, {"run": run.id}) if fence.attempt in failed}
 
 
 def _withdraw_next(core: Core, tx: Transaction, run: Run, attempt: Attempt) -> Run:

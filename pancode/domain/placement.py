@@ -108,6 +108,11 @@ def _wish(run: Run, standing: Standing) -> object:
     return where, how, shunned, *sorted(run.require.items())
 
 
+def can_be_had(view: NodeView) -> bool:
+    """Whether it is there for work, though it may be busy: one that is away may stay away."""
+    return view.heard is not None and view.state is NodeState.ONLINE and view.node.paused is None
+
+
 def misfit(run: Run, view: NodeView) -> str:
     """Why the node can never take this run as things are; empty when it fits."""
     node = view.node
@@ -137,6 +142,13 @@ def _unfit(run: Run, view: NodeView, standing: Standing) -> str:
     """As `misfit`, and what the node itself has said of this run."""
     shun = standing.shunned.get(run.id, {}).get(view.node.name)
     return misfit(run, view) or (f"could not take it: {shun.why}" if shun is not None else "")
+
+
+def _turned(run: Run, standing: Standing) -> list[str]:
+    """The nodes that would fit, but have said that they could not take it."""
+    by = standing.shunned.get(run.id, {})
+    away = [v for v in standing.nodes if v.node.name in by and not misfit(run, v)]
+    return [f"{v.node.name} {_unfit(run, v, standing)}" for v in away]
 
 
 def _unheld(run: Run, view: NodeView) -> str:
@@ -181,7 +193,8 @@ def _place(
         return Waits(run, _nowhere(run, standing))
     ready = [v for v in fitting if _takes(v, standing, free)]
     if not ready:
-        return Waits(run, "; ".join(_resting(v, standing) or _not_now(v, free) for v in fitting[:3]))
+        said = [_resting(v, standing) or _not_now(v, free) for v in fitting[:3]]
+        return Waits(run, "; ".join([*said, *_turned(run, standing)[:3]]))
     short = {v.node.name: _short(run, v.node.name, standing, taken) for v in ready}
     ready = [v for v in ready if not short[v.node.name]]
     if not ready:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.api.app import VERBS
 from pancode.domain.records import Audit, Fence, Run
@@ -140,6 +141,17 @@ def test_children_get_no_more_money_than_their_parent_has_left(world: World) -> 
     assert (first.limits["usd"], second.limits["usd"]) == ("0.75", "0.25")
     told = _asked(world, runtime="claude")
     assert "nothing left" in told["message"] and parent in told["message"]
+
+
+def test_a_child_has_its_whole_limit_from_the_start(world: World) -> None:
+    parent = world.dispatch(budget="1")["run"]
+    _inside(world, parent)
+    agent = {"runtime": "claude", "told_only": True}
+    world.node.facts = facts(runtimes=tuple(RuntimeFact(name=n, state="ok") for n in ("shell", "claude")))
+    world.node.breathe()
+    first = world.desk.row(Run, world.dispatch(**agent)["run"])
+    assert (first.estimate_usd, first.limits["usd"]) == (Decimal("0.75"), "1")
+    assert "nothing left" in _asked(world, **agent)["message"]
 
 
 def test_a_refused_budget_does_not_tell_a_run_to_raise_it(world: World) -> None:

@@ -179,3 +179,19 @@ def test_a_node_that_never_stops_talking_does_not_fill_the_ledger() -> None:
     kinds = [one.kind for one in fleet.desk.rows(Decision, run=due.identity.run) if one.number > MOST_TOLD]
     assert kinds == ["settle"]
     fleet.still_works()
+
+
+@pytest.mark.parametrize("what", ["exit_code", "signal", "epoch", "started_wall_ms", "last_event"])
+def test_a_number_that_no_column_holds_is_not_believed(what: str) -> None:
+    fleet = Fleet()
+    due = taken(fleet)
+    fleet.liar.start(due)
+    body = json.loads(fleet.liar.receipt(due).body())
+    body["predicate"][what] = 2**70
+    forged = fleet.liar.key.sign(Receipt.payload_type(), json.dumps(body).encode())
+    with pytest.raises(WireRefusal, match=what):
+        open_as(Receipt, forged, {fleet.liar.key.public.keyid: fleet.liar.key.public})
+    fleet.liar.uplink.send(forged.model_dump_json())
+    fleet.desk.turn()
+    assert len(fleet.alarms()) == 1
+    fleet.still_works()

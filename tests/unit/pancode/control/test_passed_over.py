@@ -14,7 +14,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import Safety
 from pancode.control import query_fleet
 from pancode.domain.lifecycle import MAX_BINDINGS
-from pancode.domain.records import Closed, Fence, Run, RunState
+from pancode.domain.records import Balance, Closed, Decision, Fence, Run, RunState
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
 FULL = Problem(what="less than 512 MB free", fix="free disk there")
@@ -230,3 +230,49 @@ def test_a_bad_key_ends_the_run_where_no_other_node_may_take_it(desk: Desk, chan
     wait(desk, bad, good, ms=20_000)
     assert desk.row(Run, "r-0001").failure is FailureKind.MODEL_AUTH
     assert good.claim() is None
+
+
+def test_a_run_of_which_no_order_can_be_made_holds_up_no_other(desk: Desk) -> None:
+    node = Puppet(desk)
+    node.breathe()
+    desk.dispatch("r-0001", priority=9, limits={"wall_ms": -1, "idle_ms": 1, "output_bytes": 1})
+    desk.dispatch("r-0002")
+    desk.turn()
+    order = node.claim()
+    assert order is not None and order.identity.run == "r-0002"
+    ended = desk.row(Run, "r-0001")
+    assert ended.outcome is Outcome.INFRA and ended.reason.startswith("no order can be made of it: ")
+    assert "placement" in {one.kind for one in desk.rows(Decision, run="r-0001")}
+    assert {b.held_usd for b in desk.rows(Balance) if b.scope == "agent:builder"} == {Decimal("0.75")}
+    desk.check_books()
+
+
+@pytest.mark.parametrize("away", ["never heard", "paused", "draining", "silent"])
+def test_a_bad_key_ends_the_run_where_the_other_node_cannot_be_had(desk: Desk, away: str) -> None:
+    bad = Puppet(desk, "n1", slots=4)
+    other = Puppet(desk, "n2", slots=1)
+    if away != "never heard":
+        other.breathe()
+    if away == "paused":
+        desk.plane.pause("n2", "lunch", "me")
+    if away == "draining":
+        desk.plane.drain("n2", "lunch", "me")
+    wait(desk, bad, ms=desk.rules.deadlines.suspect_ms + 10_000)
+    desk.dispatch()
+    desk.turn()
+    order = bad.claim()
+    assert order is not None
+    bad.start(order)
+    bad.deliver(order, **failed(FailureKind.MODEL_AUTH, Outcome.INFRA))
+    desk.turn()
+    assert desk.row(Run, "r-0001").failure is FailureKind.MODEL_AUTH
+
+
+def test_who_waits_for_another_node_is_told_why_the_first_could_not_take_it(desk: Desk) -> None:
+    bad, other = two(desk)
+    desk.dispatch()
+    desk.turn()
+    refuse(desk, bad, OrderRefusal.CEILING, "not here")
+    desk.plane.pause("n2", "lunch", "me")
+    wait(desk, bad, other)
+    assert reason(desk) == "n2 is paused: lunch; n1 could not take it: not here"

@@ -17,7 +17,6 @@ from pancode.errors import RefusedError
 from tests.unit.pancode.control.world import Desk, Puppet
 
 QUOTA = 50_000
-HOUR = 3_600_000
 
 
 class Fleet:
@@ -115,8 +114,8 @@ def test_work_for_it_waits_with_the_reason_and_the_command(fleet: Fleet) -> None
 def test_a_run_in_flight_says_why_and_is_never_given_up(fleet: Fleet) -> None:
     due = fleet.running_on_bad()
     fleet.flood()
-    for _ in range(50):
-        fleet.desk.turn(HOUR)
+    for _ in range(100):  # a longer turn would be a sleep, which gives nobody up
+        fleet.desk.turn(10_000)
     run = query.brief(fleet.desk.plane.core, "r-0001")
     assert run["state"] == "running"
     assert "bad is quarantined: it kept" in run["notes"][0]
@@ -173,3 +172,26 @@ def test_no_orders_of_ours_are_held_against_it(fleet: Fleet) -> None:
     fleet.bad.breathe()
     fleet.desk.turn()
     assert fleet.node().quarantined is None
+
+
+@pytest.mark.parametrize("forgotten_before", [True, False])
+def test_a_machine_that_was_taken_out_and_added_again_is_not_shut_out(
+    fleet: Fleet, forgotten_before: bool
+) -> None:
+    """With a home of its own again, or with the old one, where the key is the same."""
+    fleet.flood()
+    fleet.desk.plane.revoke("bad")
+    if forgotten_before:
+        fleet.desk.plane.forget_node("bad")
+    fleet.desk.plane.add_node(Node("bad", 0, {}, {}, 2))
+    fleet.desk.plane.enrol("bad", fleet.bad.key.public.text())
+    fleet.desk.plane.let_in(fleet.bad.tag, "password")
+    fleet.breathe()
+    assert fleet.shown()["state"] == "online"
+    fleet.running_on_bad("r-0010")
+    for _ in range(100):
+        fleet.desk.turn(10_000)
+    assert fleet.desk.row(Run, "r-0010").outcome is Outcome.LOST, "its silence counts again"
+    fleet.bad.breathe()
+    fleet.flood()
+    assert fleet.node().quarantined is not None and fleet.bad.tag not in fleet.desk.redis.admitted

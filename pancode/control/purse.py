@@ -1,0 +1,64 @@
+"""What a run's own limit of money has left for the runs that it dispatches."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pancode.control.settle import known_cost
+from pancode.domain import books
+from pancode.domain.records import Attempt, Entry, Run, RunState
+from pancode.domain.runtimes import RUNTIMES
+from pancode.ports import Transaction
+
+
+def left(tx: Transaction, run: Run) -> Decimal | None:
+    """Of its limit, less what it has cost and what its children cost or may yet cost; None: it has none.
+
+    Nor more than is left further up, beside what it has been given there itself.
+    """
+    limit = _limit(run)
+    if limit is None:
+        return None
+    taken = _taken(tx, run)
+    room = limit - taken
+    above = tx.get(Run, run.parent) if run.parent is not None else None
+    beyond = left(tx, above) if above is not None else None
+    if beyond is not None:
+        room = min(room, beyond + _claim(run, taken) - taken)
+    return max(room, books.ZERO)
+
+
+def _taken(tx: Transaction, run: Run) -> Decimal:
+    """What it has cost so far, and what is given to its children.
+
+    The hold of an attempt that runs is not spent: it is what the children are paid from.
+    """
+    entries = tx.find(Entry, {"run": run.id})
+    if run.state is RunState.ENDED:
+        spent = books.used(entries, run.attempt + 1)
+    else:
+        spent = books.used(entries, run.attempt) + _told(tx, run)
+    children = tx.find(Run, {"parent": run.id})
+    return sum((_claim(child, _taken(tx, child)) for child in children), spent)
+
+
+def _claim(run: Run, taken: Decimal) -> Decimal:
+    """What has to be kept for it: until it has ended all that it may cost, whatever it is thought to.
+
+    The user's own programs cost nothing unless the user says what they may cost.
+    """
+    if run.state is RunState.ENDED:
+        return taken
+    limit = None if RUNTIMES[run.runtime].own else _limit(run)
+    return max(run.estimate_usd if limit is None else limit, taken)
+
+
+def _told(tx: Transaction, run: Run) -> Decimal:
+    """What the node has said so far of the attempt that runs."""
+    attempt = tx.get(Attempt, run.id, run.attempt)
+    return (known_cost(attempt.usage) if attempt is not None else None) or books.ZERO
+
+
+def _limit(run: Run) -> Decimal | None:
+    usd = run.limits.get("usd")
+    return None if usd is None else Decimal(str(usd))

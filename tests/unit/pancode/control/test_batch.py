@@ -1,0 +1,117 @@
+"""Words of all nodes are applied in one commit: one that cannot be applied takes nothing from the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from node_agent.wire.control import Acknowledge, Reject, Resend
+from node_agent.wire.event import Finding
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.inventory import JournalEntry
+from node_agent.wire.marks import Mark
+from node_agent.wire.order import Order
+from node_agent.wire.receipt import Blob
+from node_agent.wire.signing import Envelope
+from pancode.control.settle import ANSWER_AGAIN_MS
+from pancode.domain.records import Audit, Decision
+from tests.unit.pancode.control.world import Desk, Puppet
+
+BLOB = Blob(name="out", size=3, sha256="1" * 64)
+
+
+class Pair:
+    """Two nodes with a run each; the words of the first are read before those of the second."""
+
+    def __init__(self) -> None:
+        self.desk = Desk()
+        self.good, self.bad = Puppet(self.desk, "a-good"), Puppet(self.desk, "bad")
+        self.orders = [self.started(self.good, "r-good"), self.started(self.bad, "r-bad0")]
+
+    def started(self, node: Puppet, run: str) -> Order:
+        node.breathe()
+        self.desk.dispatch(run, node=node.name)
+        self.desk.turn()
+        order = node.claim()
+        assert order is not None
+        node.start(order)
+        self.desk.turn()
+        return order
+
+    def spoil(self) -> None:
+        """The next word about the bad node's run meets a ledger that does not take it at first."""
+        told = self.desk.plane.core.live.told.get("r-bad0", 0)
+        with self.desk.ledger.transaction() as tx:
+            numbers = [one.number for one in tx.find(Decision, {"run": "r-bad0"})]
+            tx.insert(Decision("r-bad0", max([told, *numbers]) + 1, 0, "node", "x", "x", ""))
+        self.bad.say(self.orders[1].identity, Finding(level="info", text="spoilt"))
+
+    def deliver(self, **changes: Any) -> Envelope:
+        envelope = self.good.deliver(self.orders[0], **changes)
+        self.spoil()
+        self.desk.turn()
+        told = self.desk.rows(Decision, run="r-bad0")
+        assert [one.detail for one in told][-2:] == ["", "spoilt"], "the commit failed, then each went alone"
+        return envelope
+
+    def said(self) -> list[type[Any]]:
+        return [type(control.body) for control in self.good.controls()]
+
+
+@pytest.fixture
+def pair() -> Pair:
+    return Pair()
+
+
+def test_bytes_are_asked_for_again(pair: Pair) -> None:
+    pair.desk.depot.missing_blobs = {"out"}
+    envelope = pair.deliver(blobs=(BLOB,))
+    assert pair.said()[-1] is Resend
+    assert pair.desk.plane.core.live.asked[envelope.digest()][1] == 1, "counted once"
+
+
+def test_a_lie_is_rejected(pair: Pair) -> None:
+    pair.deliver(runtime="another")
+    assert pair.said()[-1] is Reject
+
+
+def test_a_receipt_that_comes_again_is_answered_again(pair: Pair) -> None:
+    envelope = pair.good.deliver(pair.orders[0])
+    pair.desk.turn()
+    pair.good.uplink.send(envelope.model_dump_json())
+    pair.desk.turn(ANSWER_AGAIN_MS)
+    pair.said()
+    pair.desk.clock.ms += ANSWER_AGAIN_MS
+    pair.good.uplink.send(envelope.model_dump_json())
+    pair.spoil()
+    pair.desk.turn()
+    assert pair.said() == [Acknowledge]
+
+
+def test_a_foreign_receipt_is_on_record(pair: Pair) -> None:
+    pair.deliver(fleet="f-other")
+    dropped = [a for a in pair.desk.rows(Audit) if a.what == "foreign receipt dropped"]
+    assert len(dropped) == 1
+
+
+def test_what_an_unbelieved_inventory_would_change_is_not_kept(pair: Pair) -> None:
+    """It doubts the run that is open there, and names a number that was never signed."""
+    core = pair.desk.plane.core
+    pair.desk.clock.ms += pair.desk.rules.start_by_ms
+    pair.good.breathe()
+    since = dict(core.live.doubted)
+    assert since
+    strange = AttemptId(run="r-good", attempt=1, fence=999_999_999)
+    pair.good.journal = [
+        JournalEntry(identity=strange, order="2" * 64, mark=Mark.ACCEPTED, last_event=0),
+        JournalEntry(
+            identity=pair.orders[0].identity,
+            order=pair.orders[0].signed(pair.desk.key).digest(),
+            mark=Mark.ACCEPTED,
+            last_event=0,
+        ),
+    ]
+    pair.good.breathe()
+    assert core.live.doubted == since
+    assert [a.detail["node"] for a in pair.desk.rows(Audit) if a.what == "message refused"] == ["a-good"]
