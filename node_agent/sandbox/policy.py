@@ -34,10 +34,14 @@ class Network(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """How this machine's programs lie: `links` are top folders that lead into one of `folders`."""
+    """How this machine's programs lie: `links` are top folders that lead into one of `folders`.
+
+    `etc`: what programs in them need of /etc and anybody may read.
+    """
 
     folders: tuple[str, ...] = ("/usr",)
     links: Mapping[str, str] = field(default_factory=dict)
+    etc: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,7 @@ def _system(view: View) -> list[str]:
         words += ["--ro-bind", folder, folder]
     for link, target in view.system.links.items():
         words += ["--symlink", target, link]
-    for path in _ETC + (_NET_ETC if view.network is Network.FULL else ()):
+    for path in (*_ETC, *view.system.etc, *(_NET_ETC if view.network is Network.FULL else ())):
         words += ["--ro-bind-try", path, path]
     # /proc/sys belongs to root outside: bubblewrap leaves it writable for whoever is that.
     words += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import stat
@@ -12,21 +13,40 @@ from pathlib import Path
 from node_agent.sandbox.policy import System
 
 _TOP = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_ETC = (
+    *("/etc/java*", "/etc/maven", "/etc/python3*", "/etc/perl", "/etc/php", "/etc/fonts"),
+    *("/etc/groff", "/etc/X11", "/etc/locale.alias"),
+)
+"""What programs below /usr lead to by links, such as the security settings without which no Java starts."""
 _MODULES = "node_modules"
 _HEAD_BYTES = 256
 MOST_LINKS = 500
 """Of one folder of PATH: so many are looked at."""
 
 
-def this_system(top: Iterable[str] = _TOP) -> System:
-    """Where programs lie here: all under /usr, or in folders of the root as they once did."""
+def this_system(top: Iterable[str] = _TOP, etc: Iterable[str] = _ETC) -> System:
+    """Where programs lie here: all under /usr, or in folders of the root as they once did.
+
+    `etc`: patterns; of what fits them, what everybody on the machine may read.
+    """
     folders, links = ["/usr"], {}
     for path in top:
         if os.path.islink(path):
             links[path] = os.readlink(path)
         elif os.path.isdir(path):
             folders.append(path)
-    return System(tuple(folders), links)
+    needed = [path for pattern in etc for path in sorted(glob.glob(pattern)) if _is_public(path)]
+    return System(tuple(folders), links, tuple(needed))
+
+
+def _is_public(path: str) -> bool:
+    """A link is judged by what it leads to, which is what would be shown."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    enter = stat.S_IXOTH if stat.S_ISDIR(mode) else 0
+    return bool(mode & stat.S_IROTH) and mode & enter == enter
 
 
 class Programs:

@@ -82,6 +82,14 @@ def test_python_and_git_work_inside(place: Ground) -> None:
     assert place.run(place.view(), "git", "status", "--porcelain").returncode == 0
 
 
+def test_no_link_from_the_programs_of_this_machine_leads_to_nothing_that_they_need(place: Ground) -> None:
+    """A Java without its /etc/java-*/security does not start."""
+    needed = place.view().system.etc
+    assert needed, "a machine with Python has at least that"
+    said = place.run(place.view(), "ls", "-d", *needed)
+    assert said.stdout.split() == sorted(needed), said.stderr
+
+
 def _runs(pid: str, mark: str) -> bool:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:

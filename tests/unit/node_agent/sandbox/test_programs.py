@@ -74,4 +74,15 @@ def test_a_machine_that_has_programs_outside_of_usr(tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "bin").symlink_to("usr/bin")
     top = [str(tmp_path / name) for name in ("bin", "lib", "lib64")]
-    assert this_system(top) == System(("/usr", top[1]), {top[0]: "usr/bin"})
+    assert this_system(top, ()) == System(("/usr", top[1]), {top[0]: "usr/bin"})
+
+
+def test_what_programs_need_of_etc_is_found_and_only_what_anybody_may_read(tmp_path: Path) -> None:
+    for name, mode in (("java-17", 0o755), ("java-21", 0o700), ("java-22", 0o754), ("other", 0o755)):
+        (tmp_path / name).mkdir(mode=mode)
+    (tmp_path / "locale.alias").write_text("x")
+    (tmp_path / "maven").write_text("password")
+    (tmp_path / "maven").chmod(0o640)
+    link(tmp_path / "java-gone", tmp_path / "nowhere")
+    found = this_system((), [str(tmp_path / name) for name in ("java*", "maven", "locale.alias", "php")])
+    assert found.etc == (str(tmp_path / "java-17"), str(tmp_path / "locale.alias"))
