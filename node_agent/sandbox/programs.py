@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import shutil
@@ -53,13 +54,14 @@ class Programs:
     """What of `path` (PATH) and of single programs must be shown. `home`: of whoever the node agent is."""
 
     def __init__(self, path: str, home: str, system: System) -> None:
-        self._path, self._home, self._system = path, os.path.realpath(home), system
+        folders = [_clean(folder) for folder in path.split(":") if os.path.isabs(folder)]
+        self._path, self._home, self._system = ":".join(folders), os.path.realpath(home), system
 
     def shown(self, *programs: str) -> tuple[str, ...]:
         """Folders and files, read as they are now. What is not there is not named."""
         found = dict.fromkeys(self._of_path())
         for program in programs:
-            where = shutil.which(program, path=self._path)
+            where = self._which(program)
             found.update(dict.fromkeys(self._of_program(where) if where else ()))
         there = [one for one in found if not self._in_system(one) and os.path.exists(one)]
         # What lies in another of them is shown with it; mounted by itself, a link there would be followed.
@@ -68,18 +70,27 @@ class Programs:
     def _of_path(self) -> Iterator[str]:
         for folder in self._path.split(":"):
             real = os.path.realpath(folder)
-            if not folder.startswith("/") or self._holds_home(real) or self._in_system(real):
-                continue
-            if not os.path.isdir(real):
+            if self._holds_home(real) or self._in_system(real) or not os.path.isdir(real):
                 continue
             yield folder
             yield from self._of_links(folder)
 
     def _of_links(self, folder: str) -> Iterator[str]:
-        with os.scandir(folder) as entries:
-            links = [entry.path for entry in islice(entries, MOST_LINKS) if entry.is_symlink()]
+        links: list[str] = []
+        with (
+            contextlib.suppress(OSError),
+            os.scandir(folder) as entries,
+        ):  # such as one that is not ours to list
+            links += [entry.path for entry in islice(entries, MOST_LINKS) if entry.is_symlink()]
         for link in links:
             yield from self._installed(os.path.realpath(link))
+
+    def _which(self, program: str) -> str | None:
+        """Cleaned; None for what is not there, and for a path that depends on where somebody stands."""
+        if "/" in program and not os.path.isabs(program):
+            return None
+        where = shutil.which(program, path=self._path) if self._path or "/" in program else None
+        return None if where is None else _clean(where)
 
     def _of_program(self, where: str) -> Iterator[str]:
         real = os.path.realpath(where)
@@ -112,7 +123,7 @@ class Programs:
         if not words:
             return None
         by_name = os.path.basename(words[0]) == "env" and len(words) > 1
-        return shutil.which(words[1], path=self._path) if by_name else words[0]
+        return self._which(words[1] if by_name else words[0])
 
     def _too_much(self, real: str) -> bool:
         """A home, what holds one, or a folder right below it, such as ~/.cargo with its tokens."""
@@ -123,6 +134,11 @@ class Programs:
 
     def _in_system(self, path: str) -> bool:
         return any(_within(path, top) for top in (*self._system.folders, *self._system.links))
+
+
+def _clean(path: str) -> str:
+    """Of an absolute one, which may begin with two slashes."""
+    return "/" + os.path.normpath(path).lstrip("/")
 
 
 def _within(path: str, above: str) -> bool:
