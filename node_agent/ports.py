@@ -338,6 +338,9 @@ class Runtimes(Protocol):
     def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> Reader:
         """A fresh reader of its output."""
 
+    def hidden(self, order: Order) -> Mapping[str, str]:
+        """By name: values that must not leave the node in any text of this attempt."""
+
     def enclosed(self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None) -> Plan:
         """The phase inside the sandbox, with `shown` there to read, and `door` of the model gateway.
 

@@ -1,6 +1,6 @@
 """Takes the values of secrets out of what leaves the node, wherever the pieces of a stream are cut. Pure.
 
-A value is found as it is, as JSON and as a URL write it, and in base64 at any offset.
+A value is found as it is, as JSON (in JSON, too) and as a URL write it, in hex, and in base64 at any offset.
 """
 
 from __future__ import annotations
@@ -62,17 +62,18 @@ class Redactor:
         while (match := self._pattern.search(data, at)) and match.start() < hold:
             shown += [data[at : match.start()], self._found[match[0]]]
             at = match.end()
-            hold = len(data) if ended else self._doubtful(data, at)
+            if at > hold:  # asked only then: after each match of a full piece it would cost the piece squared
+                hold = self._doubtful(data, at)
         self._held = b"" if ended else data[hold:]
         return b"".join([*shown, data[at:hold]])
 
     def _doubtful(self, data: bytes, at: int) -> int:
         """Where a value may begin whose end has not come yet."""
         for start in range(max(at, len(data) - self._longest + 1), len(data)):
+            if data[start : start + 2] not in self._begins:
+                continue
             rest = data[start:]
-            if rest[:2] in self._begins and any(
-                value.startswith(rest) and len(rest) < len(value) for value in self._found
-            ):
+            if any(len(rest) < len(value) and value.startswith(rest) for value in self._found):
                 return start
         return len(data)
 
@@ -100,13 +101,26 @@ def _compiled(secrets: tuple[tuple[str, str], ...]) -> tuple[dict[bytes, bytes],
 def _spellings(value: str) -> Iterable[bytes]:
     plain = value.encode("utf-8", "surrogateescape")
     yield plain
-    yield json.dumps(value)[1:-1].encode("utf-8", "surrogateescape")
-    yield json.dumps(value, ensure_ascii=False)[1:-1].encode("utf-8", "surrogateescape")
+    for one in _in_json(value):
+        yield one.encode("utf-8", "surrogateescape")
     yield quote(plain, safe="").encode()
+    yield quote(plain, safe="/").encode()
+    yield plain.hex().encode()
+    yield plain.hex().upper().encode()
     yield from (line.encode("utf-8", "surrogateescape") for line in _lines(value))
     for coded in _in_base64(plain):
         yield coded
         yield coded.translate(_URL_SAFE)
+
+
+def _in_json(value: str) -> Iterable[str]:
+    """With and without other letters than ASCII, with `/` as it is and as `\\/`; each in JSON once more."""
+    once = [json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)]
+    once += [one.replace("/", "\\/") for one in once]
+    yield from once
+    yield from (
+        json.dumps(one, ensure_ascii=ascii_only)[1:-1] for one in once for ascii_only in (True, False)
+    )
 
 
 def _lines(value: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -73,12 +74,18 @@ class MemoryRuntimes:
 
     wall = False
 
+    def __init__(self, secrets: Mapping[str, str] | None = None) -> None:
+        self.secrets = dict(secrets or {})
+
     def launch(
         self, order: Order, work: Path, home: Path, guide: str = "", door: Door | None = None
     ) -> Launch:
         argv, env = ("double", order.task or "-"), {"HOME": str(home)}
         owner, given = 60_706 if self.wall else None, order.agent.prompt + guide
         return Launch(argv, env, stdin=order.task.encode(), prompt=given, inside=self.wall, owner=owner)
+
+    def hidden(self, order: Order) -> dict[str, str]:
+        return self.secrets
 
     def enclosed(self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None) -> Plan:
         if not self.wall:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, assert_never
 
 from node_agent.breaches import breaches
-from node_agent.claims import clipped
+from node_agent.claims import MAX_NAMES, clipped
 from node_agent.plans import gates_plan
 from node_agent.ports import Result, StepFailed
 from node_agent.procedure.desk import Case, Turn, Wait
@@ -44,9 +45,13 @@ def commit(case: Case) -> Turn:
         )
     except StepFailed as failed:
         return _not_committed(case, fault or Fault(failed.kind, str(failed)), failed)
-    names, left_out = clipped(result.files_changed)
+    clean = case.cleaner()
+    names, _ = clipped(map(clean, result.files_changed[:MAX_NAMES]))
     judged, broken = _judged(case, result, fault)
-    findings, _ = clipped([*broken, *result.warnings])
+    if judged is not None:
+        judged = replace(judged, reason=clean(judged.reason))
+    findings, _ = clipped(map(clean, (*broken, *result.warnings)))
+    left_out = len(result.files_changed) - len(names)
     if left_out:
         findings.append(f"{left_out} more files changed than are named here")
     data = {"kind": result.kind, "commit": result.commit, "files": names, "findings": findings}
@@ -141,7 +146,7 @@ def _changed_by_gates(case: Case) -> list[str]:
         names, more = clipped(case.desk.workspaces.changed_since(case.identity, commit, case.entry.baseline))
     except StepFailed as failed:
         return [f"what the gates changed could not be found out: {failed}"[:1000]]
-    tail = f" and {more} more" if more else ""
+    names, tail = list(map(case.cleaner(), names)), f" and {more} more" if more else ""
     return [f"gates changed files, which were not committed: {', '.join(names)}{tail}"] if names else []
 
 

@@ -14,6 +14,7 @@ from node_agent.doors import Door, Gateways
 from node_agent.plans import GATES, SETUP, WORK, is_walled, time_left
 from node_agent.ports import DepotLink, Journal, Runner, Runtimes, Stamp, Workspaces
 from node_agent.records import Data, Entry, Note, StopKind, StopNote
+from node_agent.redact import redacted
 from node_agent.spool import Ended, ExitRecord, Plan
 from node_agent.tempo import Tempo
 from node_agent.uplink import Uplink
@@ -189,6 +190,11 @@ class Case:
     def enclosed(self, plan: Plan, work: Plan) -> Plan:
         """Another phase of an attempt is inside exactly when its work is. StepFailed as above."""
         return self.put_inside(plan) if is_walled(work) else plan
+
+    def cleaner(self) -> Callable[[str], str]:
+        """Takes the values of secrets out of a text: a file's name may hold one, too."""
+        hidden = self.desk.runtimes.hidden(self.order)
+        return lambda text: redacted(text, hidden)
 
     def prompt_digest(self) -> str:
         """Of all instructions that the agent was given; of the order's, when it was given none."""

@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node_agent.sandbox.policy import INSIDE_UID, Network, System, Tools, View, prefix
@@ -65,14 +66,18 @@ UNKNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`tools`: None when there is no wall; then `problem` says why."""
+    """`tools`: None when there is no wall; then `problem` says why. `passing`: it may be otherwise soon."""
 
     tools: Tools | None
     problem: Problem | None = None
+    passing: bool = False
 
 
-def detect(path: str, folder: Path, system: System, is_root: bool) -> Found:
-    """A real trial: the wall as a run has it, around `true`. `folder`: for files of ours. Never raises."""
+def detect(path: str, folder: Path, system: System, is_root: bool, shown: Sequence[str] = ()) -> Found:
+    """A real trial: the wall as a run has it, around `true`. Never raises.
+
+    `folder`: for files of ours; `shown`: what every run is shown.
+    """
     bwrap = shutil.which("bwrap", path=path)
     if bwrap is None:
         return _none("bubblewrap is not installed", INSTALL)
@@ -84,8 +89,11 @@ def detect(path: str, folder: Path, system: System, is_root: bool) -> Found:
     tools = Tools(bwrap, setpriv, UID if is_root else None)
     try:
         write_etc(folder)
-        said = _tried(tools, folder, system)
-    except (OSError, subprocess.TimeoutExpired) as exc:
+        said = _tried(tools, folder, system, tuple(shown))
+    except subprocess.TimeoutExpired:
+        found = _none(f"bubblewrap was not done within {TRIAL_S} s", "nothing: it is soon tried again")
+        return replace(found, passing=True)
+    except (OSError, ValueError) as exc:
         return _none(f"bubblewrap does not start: {exc}", INSTALL)
     return Found(tools) if not said else explained(said)
 
@@ -107,7 +115,7 @@ def write_etc(folder: Path) -> None:
         target.chmod(0o644)
 
 
-def _tried(tools: Tools, folder: Path, system: System) -> str:
+def _tried(tools: Tools, folder: Path, system: System, shown: tuple[str, ...]) -> str:
     """Nothing when it worked, else what was said."""
     with tempfile.TemporaryDirectory(prefix="trial-", dir=folder) as place:
         tree, home = os.path.join(place, "tree"), os.path.join(place, "home")
@@ -115,7 +123,7 @@ def _tried(tools: Tools, folder: Path, system: System) -> str:
             os.mkdir(own)
             if tools.uid is not None:
                 os.chown(own, tools.uid, tools.uid)
-        view = View(tree, home, True, Network.NONE, str(folder), system)
+        view = View(tree, home, True, Network.NONE, str(folder), system, shown)
         done = subprocess.run(
             [*prefix(view, tools, status=1), "true"], env={"PATH": os.defpath, "LC_ALL": "C"}, cwd="/",
             stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_S, check=False,

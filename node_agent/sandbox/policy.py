@@ -34,10 +34,14 @@ class Network(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """How this machine's programs lie: `links` are top folders that lead into one of `folders`."""
+    """How this machine's programs lie: `links` are top folders that lead into one of `folders`.
+
+    `etc`: what programs in them need of /etc and anybody may read.
+    """
 
     folders: tuple[str, ...] = ("/usr",)
     links: Mapping[str, str] = field(default_factory=dict)
+    etc: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ def _wall(view: View, mounts: Iterable[Mount], staged: Mapping[str, str]) -> lis
             words += ["--ro-bind", staged.get(path, path), f"/etc/{name}"]
     for flag, path in mounts:
         words += [flag, path] if flag == "--tmpfs" else [flag, staged.get(path, path), path]
-    for path in [path for flag, path in mounts if flag == "--tmpfs"] + ["/"]:
+    for path in [path for flag, path in mounts if flag == "--tmpfs"] + ["/run", "/dev", "/"]:
         words += ["--remount-ro", path]
     return [*words, "--chdir", view.tree]
 
@@ -126,13 +130,13 @@ def _system(view: View) -> list[str]:
         words += ["--ro-bind", folder, folder]
     for link, target in view.system.links.items():
         words += ["--symlink", target, link]
-    for path in _ETC + (_NET_ETC if view.network is Network.FULL else ()):
+    for path in (*_ETC, *view.system.etc, *(_NET_ETC if view.network is Network.FULL else ())):
         words += ["--ro-bind-try", path, path]
     # /proc/sys belongs to root outside: bubblewrap leaves it writable for whoever is that.
     words += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
-    for folder in ("/tmp", "/dev/shm"):
+    for folder in ("/tmp", "/var/tmp", "/dev/shm"):
         words += ["--size", str(TMP_BYTES), "--perms", "1777", "--tmpfs", folder]
-    return [*words, "--tmpfs", "/run", "--dir", "/var/tmp"]
+    return [*words, "--tmpfs", "/run"]
 
 
 def _own_files(view: View) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import shutil
 import stat
@@ -12,34 +14,54 @@ from pathlib import Path
 from node_agent.sandbox.policy import System
 
 _TOP = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_ETC = (
+    *("/etc/java*", "/etc/maven", "/etc/python3*", "/etc/perl", "/etc/php", "/etc/fonts"),
+    *("/etc/groff", "/etc/X11", "/etc/locale.alias"),
+)
+"""What programs below /usr lead to by links, such as the security settings without which no Java starts."""
 _MODULES = "node_modules"
 _HEAD_BYTES = 256
 MOST_LINKS = 500
 """Of one folder of PATH: so many are looked at."""
 
 
-def this_system(top: Iterable[str] = _TOP) -> System:
-    """Where programs lie here: all under /usr, or in folders of the root as they once did."""
+def this_system(top: Iterable[str] = _TOP, etc: Iterable[str] = _ETC) -> System:
+    """Where programs lie here: all under /usr, or in folders of the root as they once did.
+
+    `etc`: patterns; of what fits them, what everybody on the machine may read.
+    """
     folders, links = ["/usr"], {}
     for path in top:
         if os.path.islink(path):
             links[path] = os.readlink(path)
         elif os.path.isdir(path):
             folders.append(path)
-    return System(tuple(folders), links)
+    needed = [path for pattern in etc for path in sorted(glob.glob(pattern)) if _is_public(path)]
+    return System(tuple(folders), links, tuple(needed))
+
+
+def _is_public(path: str) -> bool:
+    """A link is judged by what it leads to, which is what would be shown."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    enter = stat.S_IXOTH if stat.S_ISDIR(mode) else 0
+    return bool(mode & stat.S_IROTH) and mode & enter == enter
 
 
 class Programs:
     """What of `path` (PATH) and of single programs must be shown. `home`: of whoever the node agent is."""
 
     def __init__(self, path: str, home: str, system: System) -> None:
-        self._path, self._home, self._system = path, os.path.realpath(home), system
+        folders = [_clean(folder) for folder in path.split(":") if os.path.isabs(folder)]
+        self._path, self._home, self._system = ":".join(folders), os.path.realpath(home), system
 
     def shown(self, *programs: str) -> tuple[str, ...]:
         """Folders and files, read as they are now. What is not there is not named."""
         found = dict.fromkeys(self._of_path())
         for program in programs:
-            where = shutil.which(program, path=self._path)
+            where = self._which(program)
             found.update(dict.fromkeys(self._of_program(where) if where else ()))
         there = [one for one in found if not self._in_system(one) and os.path.exists(one)]
         # What lies in another of them is shown with it; mounted by itself, a link there would be followed.
@@ -48,18 +70,27 @@ class Programs:
     def _of_path(self) -> Iterator[str]:
         for folder in self._path.split(":"):
             real = os.path.realpath(folder)
-            if not folder.startswith("/") or self._holds_home(real) or self._in_system(real):
-                continue
-            if not os.path.isdir(real):
+            if self._holds_home(real) or self._in_system(real) or not os.path.isdir(real):
                 continue
             yield folder
             yield from self._of_links(folder)
 
     def _of_links(self, folder: str) -> Iterator[str]:
-        with os.scandir(folder) as entries:
-            links = [entry.path for entry in islice(entries, MOST_LINKS) if entry.is_symlink()]
+        links: list[str] = []
+        with (
+            contextlib.suppress(OSError),
+            os.scandir(folder) as entries,
+        ):  # such as one that is not ours to list
+            links += [entry.path for entry in islice(entries, MOST_LINKS) if entry.is_symlink()]
         for link in links:
             yield from self._installed(os.path.realpath(link))
+
+    def _which(self, program: str) -> str | None:
+        """Cleaned; None for what is not there, and for a path that depends on where somebody stands."""
+        if "/" in program and not os.path.isabs(program):
+            return None
+        where = shutil.which(program, path=self._path) if self._path or "/" in program else None
+        return None if where is None else _clean(where)
 
     def _of_program(self, where: str) -> Iterator[str]:
         real = os.path.realpath(where)
@@ -92,7 +123,7 @@ class Programs:
         if not words:
             return None
         by_name = os.path.basename(words[0]) == "env" and len(words) > 1
-        return shutil.which(words[1], path=self._path) if by_name else words[0]
+        return self._which(words[1] if by_name else words[0])
 
     def _too_much(self, real: str) -> bool:
         """A home, what holds one, or a folder right below it, such as ~/.cargo with its tokens."""
@@ -103,6 +134,11 @@ class Programs:
 
     def _in_system(self, path: str) -> bool:
         return any(_within(path, top) for top in (*self._system.folders, *self._system.links))
+
+
+def _clean(path: str) -> str:
+    """Of an absolute one, which may begin with two slashes."""
+    return "/" + os.path.normpath(path).lstrip("/")
 
 
 def _within(path: str, above: str) -> bool:

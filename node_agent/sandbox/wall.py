@@ -7,20 +7,23 @@ import os
 import sys
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from node_agent.plans import DEPTH
 from node_agent.sandbox import relay
 from node_agent.sandbox.detect import UID, UIDS, Found, detect
 from node_agent.sandbox.policy import Network, View, prefix
 from node_agent.sandbox.programs import Programs, this_system
-from node_agent.spool import Plan
+from node_agent.spool import Plan, StepKind
 from node_agent.wire.clock import Clock
 from node_agent.wire.node import NO_SANDBOX, Problem
 from node_agent.workspace.folders import open_to_readers
 
 AGAIN_MS = 600_000
+SOON_MS = 30_000
+"""After a trial that came to no end, as on a machine that is too busy."""
 GATE = "gate"
 """In an attempt's folder: the folder of the model gateway's socket."""
 SOCKET = "model.sock"
@@ -55,7 +58,8 @@ class Sandbox:
         self._programs = Programs(path, user_home, self._system)
         self._lock = threading.Lock()
         self._found: Found | None = None
-        self._tried_ms, self._seen = 0, (0, 0)
+        self._tried_ms = 0
+        self._seen: tuple[tuple[int, int], tuple[str, ...]] = ((0, 0), ())
 
     def find(self) -> Found:
         """Whether there is a wall. Tried again when bubblewrap came or went, and after some minutes."""
@@ -63,9 +67,10 @@ class Sandbox:
         if wish.off or wish.trouble:
             return Found(None, Problem(what=f"{NO_SANDBOX}{wish.off or wish.trouble}", fix=self._mend()))
         with self._lock:
-            seen, now = self._surroundings(), self._clock.mono_ms()
-            if self._found is None or seen != self._seen or now - self._tried_ms >= AGAIN_MS:
-                self._found = detect(self._path, self._etc, self._system, os.geteuid() == 0)
+            seen, now = (self._surroundings(), wish.read), self._clock.mono_ms()
+            if self._found is None or seen != self._seen or now - self._tried_ms >= _lasts_ms(self._found):
+                shown = self._shown(wish, sys.executable)
+                self._found = detect(self._path, self._etc, self._system, os.geteuid() == 0, shown)
                 self._tried_ms, self._seen = now, seen
             return self._found
 
@@ -94,8 +99,6 @@ class Sandbox:
         return replace(plan, steps=tuple(inside))
 
     def _view(self, plan: Plan, rules: Rules, shown: Sequence[Path]) -> View:
-        programs = (sys.executable, *(step.argv[0] for step in plan.steps))
-        own = [os.path.dirname(word) for step in plan.steps for word in step.argv if _is_ours(word)]
         return View(
             tree=plan.cwd,
             home=plan.env["HOME"],
@@ -105,14 +108,16 @@ class Sandbox:
             system=self._system,
             shown=(
                 *map(str, shown),
-                *self._programs.shown(*programs),
-                *filter(os.path.exists, self._wish().read),
-                *own,
+                *self._shown(self._wish(), sys.executable, *_named(plan)),
+                *_own_folders(plan),
                 *((relay.__file__,) if rules.network is Network.MODEL else ()),
             ),
             hidden=(str(self._home),),
             gate=str(Path(plan.steps[0].stdout).parent / GATE) if rules.network is Network.MODEL else "",
         )
+
+    def _shown(self, wish: OwnersWish, *programs: str) -> tuple[str, ...]:
+        return (*self._programs.shown(*programs), *filter(os.path.exists, wish.read))
 
     @property
     def _etc(self) -> Path:
@@ -147,6 +152,10 @@ class Sandbox:
         return f"mend or remove {self._home / OWN_FILE}"
 
 
+def _lasts_ms(found: Found) -> int:
+    return SOON_MS if found.passing else AGAIN_MS
+
+
 def _relay(view: View, port: int) -> tuple[str, ...]:
     if view.network is not Network.MODEL:
         return ()
@@ -156,9 +165,26 @@ def _relay(view: View, port: int) -> tuple[str, ...]:
 
 def _open_own(plan: Plan) -> None:
     """Our own code that is run inside may be as root unpacked it: for root alone."""
-    own = {os.path.dirname(word) for step in plan.steps for word in step.argv if _is_ours(word)}
-    for folder in (os.path.dirname(relay.__file__), *own):
+    for folder in (os.path.dirname(relay.__file__), *_own_folders(plan)):
         open_to_readers(Path(folder))
+
+
+def _named(plan: Plan) -> Iterator[str]:
+    """The programs that are shown with all that they were installed with: the agent's, and names along PATH.
+
+    A path is believed only of an agent that a person started: a repository that names one as its gate, or a
+    run that dispatches another, would choose what of the machine is seen.
+    """
+    own = plan.env.get(DEPTH, "0") == "0"
+    for step in plan.steps:
+        if "/" not in step.argv[0] or (own and step.kind is StepKind.AGENT):
+            yield step.argv[0]
+
+
+def _own_folders(plan: Plan) -> set[str]:
+    """Of the node agent's own files that an agent is started with."""
+    agents = [step.argv for step in plan.steps if step.kind is StepKind.AGENT]
+    return {os.path.dirname(word) for argv in agents for word in argv if _is_ours(word)}
 
 
 def _is_clean(path: str) -> bool:
@@ -167,7 +193,7 @@ def _is_clean(path: str) -> bool:
 
 def _is_ours(word: str) -> bool:
     """A file of the node agent's own that a step is started with, such as the double's program."""
-    return word.startswith(f"{_PACKAGE}/") and os.path.isfile(word)
+    return word.startswith(f"{_PACKAGE}/") and _is_clean(word) and os.path.isfile(word)
 
 
 _PACKAGE = str(Path(__file__).resolve().parents[1])

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 MOST_BYTES, MOST_CALLS, MOST_DEPTH = 50_000, 500, 60
 MOST_HEREDOCS = 10
 """The grammar's scanner was seen to end the whole process (a fault in C) with hundreds of them."""
+STEEP = b"|()[<>&"
 MOST_OF_ONE = 1_000
-"""Pipes, and brackets: with the number of them the parser's time grows faster than in step.
+"""Of each of `STEEP`: with the number of them the parser's time grows with its square, or faster.
 
 A script beyond any of these is not taken apart: it counts as one that nobody can read.
 """
@@ -80,7 +81,7 @@ class Script:
 def parse(text: str) -> Script:
     """Never raises: what is no script is one that is not whole."""
     raw = _BEYOND.sub("_", text).encode("utf-8", "replace")
-    too_many = max(raw.count(b"|"), raw.count(b"(")) > MOST_OF_ONE or raw.count(b"<<") > MOST_HEREDOCS
+    too_many = max(map(raw.count, STEEP)) > MOST_OF_ONE or raw.count(b"<<") > MOST_HEREDOCS
     if len(raw) > MOST_BYTES or b"\0" in raw or too_many:
         return Script((), False)
     root = _parser().parse(raw).root_node

@@ -101,8 +101,8 @@ class Ground:
 
 @contextmanager
 def ground(as_root: bool) -> Iterator[Ground]:
-    """Not below a folder of root's, or another user could not enter."""
-    root = Path(tempfile.mkdtemp(prefix="pcw-", dir="/var/tmp"))
+    """Not below a folder of root's, or another could not enter; nor in one that is another one inside."""
+    root = Path(tempfile.mkdtemp(prefix="pcw-", dir="/var/lib"))
     root.chmod(0o755)
     made = Ground(root, as_root)
     with ExitStack() as stack:

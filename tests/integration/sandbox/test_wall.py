@@ -71,15 +71,31 @@ def test_its_end_is_the_end_of_all_that_it_started(place: Ground) -> None:
     assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and _runs(pid, mark)]
 
 
-def test_a_full_tmp_is_a_full_tmp_and_not_a_full_machine(place: Ground) -> None:
-    said = place.run(place.view(), "sh", "-c", "head -c 600M /dev/zero > /tmp/big")
+@pytest.mark.parametrize("folder", ["/tmp", "/var/tmp", "/dev/shm"])
+def test_a_full_tmp_is_a_full_tmp_and_not_a_full_machine(place: Ground, folder: str) -> None:
+    said = place.run(place.view(), "sh", "-c", f"head -c 600M /dev/zero > {folder}/big")
     assert said.returncode != 0 and "No space left" in said.stderr
+
+
+def test_memory_is_taken_nowhere_without_a_bound(place: Ground) -> None:
+    """What the wall builds in memory for itself, such as /dev, is as large as half of the machine's."""
+    for folder in ("/run", "/dev", "/"):
+        assert "Read-only" in place.run(place.view(), "sh", "-c", f"echo x > {folder}/planted").stderr
+    assert place.run(place.view(), "sh", "-c", "echo x > /dev/null; ls -d /dev/pts/ptmx").returncode == 0
 
 
 def test_python_and_git_work_inside(place: Ground) -> None:
     said = place.run(place.view(), PYTHON, "-c", "import ssl, sqlite3, ctypes; print('imports')")
     assert "imports" in said.stdout, said.stderr
     assert place.run(place.view(), "git", "status", "--porcelain").returncode == 0
+
+
+def test_no_link_from_the_programs_of_this_machine_leads_to_nothing_that_they_need(place: Ground) -> None:
+    """A Java without its /etc/java-*/security does not start."""
+    needed = place.view().system.etc
+    assert needed, "a machine with Python has at least that"
+    said = place.run(place.view(), "ls", "-d", *needed)
+    assert said.stdout.split() == sorted(needed), said.stderr
 
 
 def _runs(pid: str, mark: str) -> bool:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.plans import DEPTH
+from node_agent.sandbox import detect, wall
 from node_agent.sandbox.policy import Network
 from node_agent.sandbox.wall import Rules, Sandbox
-from node_agent.spool import EndedBy, Grace, Limits, Plan, StepRecord
+from node_agent.spool import EndedBy, Grace, Limits, Plan, StepKind, StepRecord
 from node_agent.wire.clock import SystemClock
 from node_agent.workspace.folders import give
 from tests.integration.shim_phases import Phases, until
@@ -163,3 +165,99 @@ def test_what_the_owner_shows_is_there_to_read(phases: Walled, tmp_path: Path) -
     (tmp_path / "sandbox.json").write_text(json.dumps({"read": [str(more)]}))
     done = phases.ended(folder := phases.behind("sh", "-c", f"cat {more}/tool; echo x > {more}/x"))
     assert done.exit_code != 0 and (folder.parent / "out0").read_text() == "here"
+
+
+def seen_by(phases: Walled, argv: list[str], kind: StepKind, depth: int = 0) -> str:
+    """All that the wall's argument list names."""
+    _, plan = phases.plan(argv, kind=kind)
+    env = {**plan.env, "HOME": f"{plan.cwd}/home", DEPTH: str(depth)}
+    made = phases.sandbox.around(replace(plan, env=env), RULES, ())
+    assert made is not None, phases.sandbox.find().problem
+    return " ".join(made.steps[0].argv[: -len(argv)])
+
+
+def test_only_the_agent_that_a_person_started_chooses_what_is_shown(phases: Walled, tmp_path: Path) -> None:
+    """`app` has its passwords beside its `bin`."""
+    run = tmp_path / "srv/app/bin/run"
+    run.parent.mkdir(parents=True)
+    run.write_text("#!/bin/sh\n")
+    run.chmod(0o755)
+    for kind in (StepKind.SETUP, StepKind.GATE):
+        assert "srv/app" not in seen_by(phases, [str(run)], kind)
+    assert "srv/app" not in seen_by(phases, [str(run)], StepKind.AGENT, depth=1)
+    assert str(tmp_path / "srv/app") in seen_by(phases, [str(run)], StepKind.AGENT)
+
+
+def test_no_word_of_a_repository_opens_a_folder_or_ends_the_attempt(
+    phases: Walled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the node agent stands there may be a file of a gate's name; our own package may be led out of."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/run").write_text("#!/bin/sh\n")
+    (tmp_path / "bin/run").chmod(0o755)
+    (tmp_path / "closed").mkdir(mode=0o700)
+    (tmp_path / "closed/key").write_text("secret")
+    package = Path(wall.__file__).parents[1]
+    led = f"{package}/{os.path.relpath(tmp_path / 'closed/key', package)}"
+    assert os.path.isfile(led)
+    monkeypatch.chdir(tmp_path)
+    for word in ("bin/run", f"{tmp_path}/closed/../bin/run", led):
+        for kind in (StepKind.GATE, StepKind.AGENT):
+            assert "closed" not in seen_by(phases, [word, led], kind)
+    assert (tmp_path / "closed").stat().st_mode & 0o777 == 0o700
+
+
+BWRAP = """#!/bin/sh
+test ! -e {0}/busy || exec sleep 30
+test -e {0}/refused || exit 0
+case " $* " in *" {0}/tools "*) echo "bwrap: Can't bind {0}/tools" >&2; exit 1;; esac
+"""
+
+
+class Hands:
+    """A clock that is moved by hand."""
+
+    now = 1_000_000
+
+    def mono_ms(self) -> int:
+        return self.now
+
+    def wall_ms(self) -> int:
+        return self.now
+
+    def boot_ms(self) -> int:
+        return self.now
+
+
+def a_sandbox(tmp_path: Path) -> tuple[Sandbox, Hands]:
+    """With a bubblewrap that is busy or refuses when a file says so."""
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools/bwrap").write_text(BWRAP.format(tmp_path))
+    (tmp_path / "tools/bwrap").chmod(0o755)
+    clock = Hands()
+    return Sandbox(tmp_path / "n", f"{tmp_path}/tools:/usr/bin:/bin", clock, "/root"), clock
+
+
+def test_the_trial_is_made_with_what_every_run_is_shown(tmp_path: Path) -> None:
+    """Else the node would claim a sandbox in which no run starts."""
+    (tmp_path / "refused").touch()
+    sandbox, _ = a_sandbox(tmp_path)
+    found = sandbox.find()
+    assert found.tools is None and found.problem is not None and "Can't bind" in found.problem.what
+
+
+def test_a_trial_that_came_to_no_end_is_soon_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detect, "TRIAL_S", 0.3)
+    (tmp_path / "busy").touch()
+    sandbox, clock = a_sandbox(tmp_path)
+    found = sandbox.find()
+    assert found.tools is None and found.problem is not None and "not done within" in found.problem.what
+    (tmp_path / "busy").unlink()
+    clock.now += wall.SOON_MS - 1
+    assert sandbox.find() is found
+    clock.now += 1
+    assert (settled := sandbox.find()).tools is not None
+    clock.now += wall.SOON_MS
+    assert sandbox.find() is settled, "an answer lasts longer"

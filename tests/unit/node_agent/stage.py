@@ -201,6 +201,7 @@ class Stage(Coordinator):
 
     script: Callable[[AttemptId], Script] = lambda _: Script()
     slots: int = 2
+    secrets: dict[str, str] = field(default_factory=dict)
     wire: Tripwire = field(default_factory=Tripwire)
     clock: MemoryClock = field(default_factory=MemoryClock)
     ids: CountingIds = field(default_factory=CountingIds)
@@ -235,7 +236,7 @@ class Stage(Coordinator):
                 runner=behind(runner, "runner"),
                 workspaces=behind(workspaces, "workspaces"),
                 depot=behind(MemoryDepotLink(self.depot, runner), "depot"),
-                runtimes=MemoryRuntimes(),
+                runtimes=MemoryRuntimes(self.secrets),
                 gateways=NoGateways(),
                 uplink=behind(self.uplink, "uplink"),
                 facts=MemoryFacts(self.host),

@@ -13,7 +13,7 @@ from node_agent.wire.control import Stop
 from node_agent.wire.event import Interrupting, Marked, Refused, Revoked
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.marks import Mark
-from node_agent.wire.order import Limits, Order, Workspace
+from node_agent.wire.order import AgentSpec, Limits, Order, Workspace
 from node_agent.wire.policy import Safety
 from tests.unit.node_agent.stage import Stage, gates, identity, order_of
 
@@ -85,6 +85,19 @@ def test_a_whole_run() -> None:
     assert stage.uplink.settled == {}, "the coordinator closes the job when it acknowledges"
     assert stage.host.trees == {} and stage.host.homes == {}
     assert stage.host.spawns == [SETUP, WORK, GATES]
+
+
+def test_the_name_of_a_file_carries_no_value_of_a_secret_away() -> None:
+    stage = Stage(
+        script=lambda _: Script(files=("a-secret-value.txt", "b.txt")), secrets={"S": "secret-value"}
+    )
+    stage.push(order_of(agent=AgentSpec(name="reader", prompt="", tools=(), read_only=True)))
+    stage.settle()
+    claims = stage.claims[NAME]
+    assert claims.files_changed == ("a-[secret S].txt", "b.txt")
+    assert "a-[secret S].txt" in claims.reason
+    assert "secret-value" not in claims.model_dump_json()
+    assert not [body for body in stage.bodies() if "secret-value" in body.model_dump_json()]
 
 
 def test_steps_without_work_are_told_and_not_each_written() -> None:

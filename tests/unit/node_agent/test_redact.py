@@ -69,10 +69,22 @@ def test_base64_of_it_is_found_at_every_offset(offset: int, tail: int) -> None:
 
 @pytest.mark.parametrize(
     "spelled",
-    [str, lambda v: json.dumps(v), lambda v: json.dumps(v, ensure_ascii=False), lambda v: quote(v, safe="")],
+    [
+        str,
+        json.dumps,
+        lambda v: json.dumps(v, ensure_ascii=False),
+        lambda v: json.dumps(v).replace("/", "\\/"),
+        lambda v: json.dumps(json.dumps(v)[1:-1]),
+        lambda v: json.dumps(json.dumps(v, ensure_ascii=False)[1:-1], ensure_ascii=False),
+        lambda v: json.dumps(json.dumps(v).replace("/", "\\/")[1:-1]),
+        lambda v: quote(v, safe=""),
+        quote,
+        lambda v: v.encode().hex(),
+        lambda v: v.encode().hex().upper(),
+    ],
 )
-def test_as_json_and_urls_write_it(spelled: object) -> None:
-    value = 'quote" back\\slash é\nnew line'
+def test_as_json_urls_and_hex_write_it(spelled: object) -> None:
+    value = 'quote" back\\slash é/\nnew line'
     assert callable(spelled)
     text = f"<{spelled(value)}>"
     assert redacted(text, {"S": value}).strip('<">') == "[secret S]"
@@ -106,3 +118,19 @@ def test_half_a_surrogate_pair_in_a_text_is_left_alone() -> None:
 def test_names_that_speak_for_themselves() -> None:
     assert all(map(is_secret_name, ("API_KEY", "npm_token", "DB_PASSWORD", "AWS_SECRET_ACCESS_KEY")))
     assert not any(map(is_secret_name, ("PATH", "LANG", "NODE_ENV", "HOME")))
+
+
+class Counting(Redactor):
+    """Says how often it looked for what may begin at the end of a piece."""
+
+    looks = 0
+
+    def _doubtful(self, data: bytes, at: int) -> int:
+        self.looks += 1
+        return super()._doubtful(data, at)
+
+
+def test_the_end_of_a_piece_is_looked_at_once_however_much_is_found_in_it() -> None:
+    redactor = Counting({"S": "a-secret-of-17-by", "KEY": "\n".join(["k" * 64] * 26)})
+    assert redactor.feed(b"a-secret-of-17-by" * 1_000 + b"\n") == b"[secret S]" * 1_000 + b"\n"
+    assert redactor.looks == 1

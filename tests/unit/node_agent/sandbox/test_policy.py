@@ -52,6 +52,11 @@ def test_nothing_else_of_the_machine_is_there() -> None:
     }
 
 
+def test_what_the_machines_programs_need_of_etc_is_there_to_read() -> None:
+    system = replace(SYSTEM, etc=("/etc/java-17-openjdk",))
+    assert ("--ro-bind-try", "/etc/java-17-openjdk") in mounts(prefix(replace(VIEW, system=system), TOOLS))
+
+
 @pytest.mark.parametrize(
     ("network", "apart", "hosts"),
     [(Network.NONE, True, True), (Network.MODEL, True, True), (Network.FULL, False, False)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -74,4 +75,43 @@ def test_a_machine_that_has_programs_outside_of_usr(tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "bin").symlink_to("usr/bin")
     top = [str(tmp_path / name) for name in ("bin", "lib", "lib64")]
-    assert this_system(top) == System(("/usr", top[1]), {top[0]: "usr/bin"})
+    assert this_system(top, ()) == System(("/usr", top[1]), {top[0]: "usr/bin"})
+
+
+def test_what_programs_need_of_etc_is_found_and_only_what_anybody_may_read(tmp_path: Path) -> None:
+    for name, mode in (("java-17", 0o755), ("java-21", 0o700), ("java-22", 0o754), ("other", 0o755)):
+        (tmp_path / name).mkdir(mode=mode)
+    (tmp_path / "locale.alias").write_text("x")
+    (tmp_path / "maven").write_text("password")
+    (tmp_path / "maven").chmod(0o640)
+    link(tmp_path / "java-gone", tmp_path / "nowhere")
+    found = this_system((), [str(tmp_path / name) for name in ("java*", "maven", "locale.alias", "php")])
+    assert found.etc == (str(tmp_path / "java-17"), str(tmp_path / "locale.alias"))
+
+
+@pytest.mark.parametrize("path", ["{0}/x/../tools", "//{0}/tools/", "{0}/tools/.", "rel:{0}/tools:../x:"])
+def test_what_is_shown_is_always_clean_and_absolute(home: Path, path: str) -> None:
+    program(home / "tools/tool")
+    assert shown(home, path.format(home), "tool") == {f"{home}/tools"}
+
+
+def test_a_program_is_named_by_a_clean_path_or_is_none(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = program(tmp_path / "srv/tools/tool", "#!../python\n")
+    program(tmp_path / "srv/python")
+    monkeypatch.chdir(tool.parent)
+    assert shown(home, "/usr/bin", "./tool", "../tools/tool") == set()
+    assert shown(home, "/usr/bin", f"{tool.parent}/../tools/tool") == {str(tool)}
+    assert shown(home, "", "tool") == set()
+
+
+def test_a_folder_of_path_that_cannot_be_listed_is_shown_as_it_is(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(folder: str) -> None:
+        raise PermissionError(folder)
+
+    program(tmp_path / "tools/tool")
+    monkeypatch.setattr(os, "scandir", refused)
+    assert shown(home, f"{tmp_path}/tools") == {f"{tmp_path}/tools"}
