@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -13,6 +14,9 @@ BODY_BYTES = 64 << 20
 """Of a request, which is read whole: the longest that was seen has 2 MB."""
 
 Headers = list[tuple[str, str]]
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""A lone line feed ends a line for many a server: what is behind it would be a header that nobody judged."""
 
 
 class BadMessage(Exception):
@@ -72,10 +76,10 @@ def parse_head(data: bytes) -> Head:
     headers: Headers = []
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip() or "\n" in value or "\r" in value:
+        if not colon or not _NAME.fullmatch(name) or _CONTROL.search(value):
             raise BadMessage(f"not a header: {line[:80]!r}")
         headers.append((name.lower(), value.strip()))
-    if len(start.split(" ", 2)) < 2 or "\n" in start:
+    if len(start.split(" ", 2)) < 2 or _CONTROL.search(start):
         raise BadMessage("the first line is not one of HTTP")
     return Head(start, headers)
 

@@ -85,6 +85,12 @@ def test_a_length_that_is_said_twice_alike_is_one() -> None:
         b"GET / HTTP/1.1\r\n folded: x\r\n\r\n",
         b"GET / HTTP/1.1\r\nname : x\r\n\r\n",
         b"GET / HTTP/1.1\r\na: b\nc: d\r\n\r\n",
+        b"GET / HTTP/1.1\r\nfoo\ntransfer-encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.1\r\nfoo\rtransfer-encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.1\r\ntwo words: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\na: b\x00c\r\n\r\n",
+        b"GET / HTTP/1.1\r\na\x7f: b\r\n\r\n",
+        b"GET /a\rb HTTP/1.1\r\na: b\r\n\r\n",
     ],
 )
 def test_heads_that_are_none(data: bytes) -> None:
