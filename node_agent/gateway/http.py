@@ -27,6 +27,10 @@ class Gone(Exception):
     """The other side hung up."""
 
 
+class Broken(Gone):
+    """The server hung up within its answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """`start` is the first line; header names are in lower case."""

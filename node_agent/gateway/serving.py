@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from node_agent.gateway.allowance import Allowance, Expected, Reached, believed, estimate
+from node_agent.gateway.client import Client, Connection
 from node_agent.gateway.counting import FIRST_WAIT_S, PATIENT, Count, Storm
-from node_agent.gateway.http import (
-    HEAD_BYTES,
-    LAST_CHUNK,
-    BadMessage,
-    Framing,
-    Gone,
-    Head,
-    chunk,
-    framing_of,
-    head_bytes,
-    read_head,
-    read_whole,
-)
+from node_agent.gateway.http import BadMessage, Broken, Gone, Head
 from node_agent.gateway.meter import Meter, Wire, meter_of
 from node_agent.gateway.prices import Prices
 from node_agent.gateway.routes import (
@@ -42,12 +31,11 @@ from node_agent.gateway.spec import Spec
 from node_agent.gateway.upstream import Answer, Server, Unreachable, Upstream
 
 KEPT_ERROR = 16 << 10
-REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 502: "Bad Gateway"}
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request that may go on. `body` as it is sent; `agent`: the headers that the agent gave."""
+    """A request that may go on. `body` as it is sent; `expected`: what it may use."""
 
     method: str
     path: str
@@ -56,6 +44,7 @@ class Ask:
     body: bytes
     route: Route
     model: str
+    expected: Expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +64,7 @@ class Gateway:
         self._spec, self._saved = spec, saved
         self._upstream = Upstream(Server.parse(spec.upstream, spec.mount))
         self._prices = Prices(spec.owner_prices(), spec.public)
-        self._caps, self._storm = spec.caps, Storm()
+        self._allowance, self._storm = Allowance(spec.caps, lambda: self.count), Storm()
         self._last: Told | None = None
         self._open: set[asyncio.Task[Any]] = set()
 
@@ -138,16 +127,22 @@ class Gateway:
         model, asked = asked_of(route, body)
         if route.counted:
             check_model(model, self._spec.models)
-        return Ask(method, path, query, head, with_usage(route.wire, body, asked), route, model)
+        expected = Expected(estimate(route.wire, len(body), asked), self._prices.of(model))
+        sent = with_usage(route.wire, body, asked)
+        return Ask(method, path, query, head, sent, route, model, expected)
 
     async def _answer(self, client: Client, ask: Ask) -> None:
         if not ask.route.counted:
             return await self._pass_on(client, await self._ask(ask), None)
-        limit, words = self._caps.reached(self.count)
-        if limit:
+        try:
+            async with self._allowance.call(ask.expected):
+                await self._allowed(client, ask)
+        except Reached as end:
             if not self.count.limit:
-                self._note(limit=limit, words=words)
-            raise NotAllowed(words)
+                self._note(limit=end.limit, words=end.words)
+            raise NotAllowed(end.words) from end
+
+    async def _allowed(self, client: Client, ask: Ask) -> None:
         self.count = replace(self.count, requests=self.count.requests + 1)
         cut = self._last if self._storm.is_cut(_now()) else None
         if wait := self._storm.wait():
@@ -157,33 +152,41 @@ class Gateway:
         return await self._counted(client, ask)
 
     async def _counted(self, client: Client, ask: Ask) -> None:
-        """A call that costs: whatever becomes of it, it is counted."""
-        ok = False
+        """A call that costs: whatever becomes of it, it is counted. An agent that hangs up is no failure."""
+        answer = await self._heard(ask)
+        if answer.status >= 300:
+            self._went(False)
+            return await self._failed(client, answer)
         try:
-            answer = await self._heard(ask)
-            if answer.status >= 300:
-                return await self._failed(client, answer)
             await self._metered(client, ask, answer)
-            ok = True
-        except Unreachable as failed:
-            self._last = Told(502, "", error_body(ask.route.wire, 502, f"the model server: {failed}"))
+        except Broken:
+            self._went(False)
             raise
-        finally:
-            self._storm = self._storm.after(ok, _now())
-            if not ok:
-                self._note(failed=self.count.failed + 1)
+        self._went(True)
+
+    def _went(self, ok: bool) -> None:
+        """What the server made of a call."""
+        self._storm = self._storm.after(ok, _now())
+        if not ok:
+            self._note(failed=self.count.failed + 1)
 
     async def _heard(self, ask: Ask) -> Answer:
         """The server's answer, or a note that there was none."""
         try:
             return await self._ask(ask)
-        except (Unreachable, asyncio.CancelledError) as exc:
-            if not isinstance(exc, Unreachable) or exc.sent:
-                self.count = self.count.unanswered()
+        except Unreachable as failed:
+            self._last = Told(502, "", error_body(ask.route.wire, 502, f"the model server: {failed}"))
+            if failed.sent:
+                self.count = self.count.unanswered(ask.expected.bound)
+            self._went(False)
+            raise
+        except asyncio.CancelledError:
+            self.count = self.count.unanswered(ask.expected.bound)
+            self._saved(self.count)
             raise
 
     async def _metered(self, client: Client, ask: Ask, answer: Answer) -> None:
-        meter = meter_of(ask.route.wire, answer.head.get("content-type"))
+        meter = _Tally(meter_of(ask.route.wire, answer.head.get("content-type")))
         due = [meter]
         try:
             await self._pass_on(client, answer, meter, lambda: self._book(ask, due))
@@ -196,14 +199,15 @@ class Gateway:
         await self._pass_on(client, answer, _Keep(kept))
         self._last = Told(answer.status, answer.head.get("content-type"), bytes(kept))
 
-    def _book(self, ask: Ask, due: list[Meter]) -> None:
+    def _book(self, ask: Ask, due: list[_Tally]) -> None:
         """Once for each answer."""
         while due:
-            meter = due.pop()
-            meter.close()
-            model = meter.reading.model or ask.model
-            price = self._prices.of(model, ask.model)
-            self.count = self.count.answered(meter.reading, price, model)
+            tally = due.pop()
+            tally.meter.close()
+            reading = tally.meter.reading
+            model = reading.model or ask.model
+            used = believed(reading, ask.expected.tokens, tally.passed)
+            self.count = self.count.answered(reading, self._prices.of(model, ask.model), model, used)
             self._saved(self.count)
 
     def _note(self, **changes: Any) -> None:
@@ -226,16 +230,34 @@ class Gateway:
         """Piece by piece as it comes. `last` is called when all is there, before its end is passed on."""
         try:
             out = await client.begin(answer)
-            async for piece in answer.pieces():
+            async for piece in _pieces(answer):
                 if meter is not None:
                     meter.feed(piece)
                 await out.send(piece)
             last()
             await out.end()
-        except (BadMessage, OSError) as exc:
-            raise Gone("the answer broke off") from exc  # the agent's connection breaks off as well
         finally:
             answer.close()
+
+
+async def _pieces(answer: Answer) -> AsyncIterator[bytes]:
+    """Broken where the server breaks off: the agent's connection breaks off as well."""
+    try:
+        async for piece in answer.pieces():
+            yield piece
+    except (BadMessage, OSError) as exc:
+        raise Broken("the answer broke off") from exc
+
+
+class _Tally:
+    """A meter, and how many bytes it was given."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter, self.passed = meter, 0
+
+    def feed(self, piece: bytes) -> None:
+        self.passed += len(piece)
+        self.meter.feed(piece)
 
 
 class _Keep:
@@ -246,102 +268,6 @@ class _Keep:
 
     def feed(self, piece: bytes) -> None:
         self._kept += piece[: max(KEPT_ERROR - len(self._kept), 0)]
-
-
-class Body:
-    """An answer's body on its way to the agent; the last piece is held until `end`."""
-
-    def __init__(self, writer: asyncio.StreamWriter, chunked: bool) -> None:
-        self._writer, self._chunked = writer, chunked
-        self._held = b""
-
-    async def send(self, piece: bytes) -> None:
-        if self._chunked:
-            self._writer.write(chunk(piece))
-        else:
-            self._writer.write(self._held)
-            self._held = piece
-        await self._writer.drain()
-
-    async def end(self) -> None:
-        self._writer.write(LAST_CHUNK if self._chunked else self._held)
-        await self._writer.drain()
-
-
-class Connection(asyncio.StreamReaderProtocol):
-    """One connection, which notices at once that the agent has hung up, also while it waits for an answer."""
-
-    def __init__(self, serve: Callable[[Client], Awaitable[None]]) -> None:
-        self._client: Client | None = None
-        super().__init__(asyncio.StreamReader(limit=HEAD_BYTES), self._begun)
-        self._serve = serve
-
-    async def _begun(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._client = Client(reader, writer)
-        await self._serve(self._client)
-
-    def eof_received(self) -> bool | None:
-        kept = super().eof_received()
-        self._over()
-        return kept
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._over()
-
-    def _over(self) -> None:
-        if self._client is not None:
-            self._client.hung_up()
-
-
-class Client:
-    """The agent's end of a connection."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._working: asyncio.Task[Any] | None = None
-
-    @contextlib.contextmanager
-    def at_work(self) -> Iterator[None]:
-        """While it waits for us: should it hang up, our own task is cancelled."""
-        self._working = asyncio.current_task()
-        try:
-            yield
-        finally:
-            self._working = None
-
-    def hung_up(self) -> None:
-        if self._working is not None:
-            self._working.cancel()
-
-    def close(self) -> None:
-        self._writer.close()
-
-    async def next(self) -> Head | None:
-        return await read_head(self._reader)
-
-    async def body(self, head: Head) -> bytes:
-        if "100-continue" in head.joined("expect"):
-            self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return await read_whole(self._reader, framing_of(head, 0))
-
-    async def begin(self, answer: Answer) -> Body:
-        """The head of the server's answer, its body to follow."""
-        kept = [(name, value) for name, value in answer.head.headers if name not in HOP]
-        chunked = isinstance(answer.framing, Framing)
-        framing = ("transfer-encoding", "chunked") if chunked else ("content-length", str(answer.framing))
-        start = "HTTP/1.1 " + answer.head.start.split(" ", 1)[1]
-        self._writer.write(head_bytes(start, [*kept, framing]))
-        return Body(self._writer, chunked)
-
-    async def say(self, status: int, body: bytes, kind: str = "", closes: bool = False) -> None:
-        """Words of our own."""
-        headers = [("content-type", kind or "application/json"), ("content-length", str(len(body)))]
-        if closes:
-            headers.append(("connection", "close"))
-        start = f"HTTP/1.1 {status} {REASONS.get(status, 'Error')}"
-        self._writer.write(head_bytes(start, headers) + body)
-        await self._writer.drain()
 
 
 def _now() -> float:
