@@ -103,19 +103,19 @@ class Client:
 
     async def next(self) -> Head | None:
         """The next request's head. BadMessage."""
-        return await _within(None if self.is_known else READ_S, read_head(self._reader))
+        return await within(None if self.is_known else READ_S, read_head(self._reader))
 
     async def body(self, head: Head) -> bytes:
         """Whole. BadMessage."""
         if "100-continue" in head.joined("expect"):
             self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return await _within(READ_S, read_whole(self._reader, framing_of(head, 0)))
+        return await within(READ_S, read_whole(self._reader, framing_of(head, 0)))
 
     async def drop(self, head: Head) -> None:
         """A body that nobody wants, within bounds; the connection is of no more use then."""
         if "100-continue" not in head.joined("expect"):
             with contextlib.suppress(BadMessage):
-                await _within(DROP_S, self._drop(framing_of(head, 0)))
+                await within(DROP_S, self._drop(framing_of(head, 0)))
 
     async def _drop(self, framing: int | Framing) -> None:
         size = 0
@@ -143,7 +143,7 @@ class Client:
         await self._writer.drain()
 
 
-async def _within(seconds: float | None, reading: Awaitable[T]) -> T:
+async def within(seconds: float | None, reading: Awaitable[T]) -> T:
     """BadMessage when it takes longer."""
     try:
         async with asyncio.timeout(seconds):

@@ -10,7 +10,7 @@ from enum import Enum
 
 HEAD_BYTES = 64 << 10
 PIECE = 64 << 10
-BODY_BYTES = 64 << 20
+BODY_BYTES = 32 << 20
 """Of a request, which is read whole: the longest that was seen has 2 MB."""
 
 Headers = list[tuple[str, str]]
@@ -102,6 +102,11 @@ def framing_of(head: Head, default: int | Framing) -> int | Framing:
     if lengths or not (length.isascii() and length.isdigit()):
         raise BadMessage("the length of the body is in doubt")
     return int(length)
+
+
+def has_body(head: Head) -> bool:
+    """BadMessage."""
+    return framing_of(head, 0) != 0
 
 
 async def body_of(reader: asyncio.StreamReader, framing: int | Framing) -> AsyncIterator[bytes]:

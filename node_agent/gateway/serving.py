@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from node_agent.gateway.allowance import Allowance, Expected, Reached, believed, estimate
 from node_agent.gateway.client import Client, Connection
 from node_agent.gateway.counting import FIRST_WAIT_S, PATIENT, Count, Storm
-from node_agent.gateway.http import BadMessage, Broken, Gone, Head
+from node_agent.gateway.http import BadMessage, Broken, Gone, Head, has_body
 from node_agent.gateway.meter import Meter, Wire, meter_of
 from node_agent.gateway.prices import Prices
 from node_agent.gateway.routes import (
@@ -18,12 +19,12 @@ from node_agent.gateway.routes import (
     HOP,
     NotAllowed,
     Route,
+    Stranger,
+    Target,
     asked_of,
     check_model,
     error_body,
-    presented,
-    route_of,
-    split_target,
+    target_of,
     wire_of,
     with_usage,
 )
@@ -31,20 +32,24 @@ from node_agent.gateway.spec import Spec
 from node_agent.gateway.upstream import Answer, Server, Unreachable, Upstream
 
 KEPT_ERROR = 16 << 10
+MOST_BODIES = 16
+"""Requests with a body under way at once, each of which is in memory; others wait unread."""
+MOST_OPEN = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A request that may go on. `body` as it is sent; `expected`: what it may use."""
 
-    method: str
-    path: str
-    query: str
+    target: Target
     head: Head
     body: bytes
-    route: Route
     model: str
     expected: Expected
+
+    @property
+    def route(self) -> Route:
+        return self.target.route
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,8 @@ class Gateway:
         self._allowance, self._storm = Allowance(spec.caps, lambda: self.count), Storm()
         self._last: Told | None = None
         self._open: set[asyncio.Task[Any]] = set()
+        self._bodies = asyncio.Semaphore(MOST_BODIES)
+        self._strangers = 0
 
     def connection(self) -> Connection:
         """For each that comes in: what an event loop's server asks for."""
@@ -75,6 +82,8 @@ class Gateway:
     async def _serve(self, client: Client) -> None:
         """One connection of the agent, request after request."""
         task = asyncio.current_task()
+        if len(self._open) >= MOST_OPEN:
+            return client.close()
         if task is not None:
             self._open.add(task)
             task.add_done_callback(self._open.discard)
@@ -101,14 +110,15 @@ class Gateway:
             if head is None:
                 return False
             wire = wire_of(head.start)
-            ask = await self._read(client, head)
-            with client.at_work():
-                await self._answer(client, ask)
+            target = await self._judged(client, head, wire)
+            if target is None:
+                return False
+            async with self._bodies if has_body(head) else contextlib.nullcontext():
+                ask = await self._read(client, head, target)
+                with client.at_work():
+                    await self._answer(client, ask)
         except NotAllowed as refusal:
-            self._note(refused=self.count.refused + 1, words=self.count.words or str(refusal))
-            if self.count.refused > PATIENT:  # who does not listen must not keep the machine busy
-                await asyncio.sleep(FIRST_WAIT_S)
-            await client.say(403, error_body(wire, 403, str(refusal)))
+            await self._refuse(client, wire, refusal)
         except Unreachable as failed:
             await client.say(502, error_body(wire, 502, f"the model server: {failed}"))
         except BadMessage as bad:
@@ -116,20 +126,36 @@ class Gateway:
             return False
         return head is not None and not head.closes
 
-    async def _read(self, client: Client, head: Head) -> Ask:
+    async def _judged(self, client: Client, head: Head, wire: Wire) -> Target | None:
+        """By the head alone. What is refused is answered, and the connection over: its body is not kept."""
+        try:
+            target = target_of(head.start, dict(head.headers), self._spec.token)
+        except NotAllowed as refusal:
+            await client.drop(head)
+            await self._refuse(client, wire, refusal, closes=True)
+            return None
+        client.is_known = True
+        return target
+
+    async def _refuse(self, client: Client, wire: Wire, refusal: NotAllowed, closes: bool = False) -> None:
+        if isinstance(refusal, Stranger):
+            self._strangers += 1
+        else:
+            self._note(refused=self.count.refused + 1, words=self.count.words or str(refusal))
+        if max(self.count.refused, self._strangers) > PATIENT:  # who does not listen must not keep us busy
+            await asyncio.sleep(FIRST_WAIT_S)
+        await client.say(403, error_body(wire, 403, str(refusal)), closes=closes)
+
+    async def _read(self, client: Client, head: Head, target: Target) -> Ask:
         """The whole request, checked. Raises NotAllowed and BadMessage."""
         body = await client.body(head)
-        method, target = head.start.split(" ")[:2]
-        path, query, key = split_target(target)
-        route = route_of(method, path)
-        if presented(dict(head.headers), key) != self._spec.token:
-            raise NotAllowed("this is not the key that the run was given")
+        route = target.route
         model, asked = asked_of(route, body)
         if route.counted:
             check_model(model, self._spec.models)
         expected = Expected(estimate(route.wire, len(body), asked), self._prices.of(model))
         sent = with_usage(route.wire, body, asked)
-        return Ask(method, path, query, head, sent, route, model, expected)
+        return Ask(target, head, sent, model, expected)
 
     async def _answer(self, client: Client, ask: Ask) -> None:
         if not ask.route.counted:
@@ -221,8 +247,8 @@ class Gateway:
             value = f"Bearer {spec.key}" if spec.header == "authorization" else spec.key
             kept.append((spec.header, value))
         kept.append(("accept-encoding", "identity"))
-        target = self._upstream.server.path(ask.path, ask.query)
-        return await self._upstream.ask(ask.method, target, kept, ask.body)
+        target = self._upstream.server.path(ask.target.path, ask.target.query)
+        return await self._upstream.ask(ask.target.method, target, kept, ask.body)
 
     async def _pass_on(
         self, client: Client, answer: Answer, meter: Any, last: Callable[[], None] = lambda: None

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node_agent.gateway.client import within
 from node_agent.gateway.http import (
     LAST_CHUNK,
     BadMessage,
@@ -96,6 +97,12 @@ def test_a_length_that_is_said_twice_alike_is_one() -> None:
 def test_heads_that_are_none(data: bytes) -> None:
     with pytest.raises(BadMessage):
         parse_head(data)
+
+
+def test_what_does_not_come_in_time_is_given_up() -> None:
+    with pytest.raises(BadMessage, match="did not come"):
+        asyncio.run(within(0.0, asyncio.sleep(60)))
+    assert asyncio.run(within(None, asyncio.sleep(0, "came"))) == "came"
 
 
 def test_who_closes() -> None:

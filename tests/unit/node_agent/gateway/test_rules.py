@@ -23,12 +23,15 @@ from node_agent.gateway.prices import PUBLIC, Prices, price_of
 from node_agent.gateway.routes import (
     NotAllowed,
     Route,
+    Stranger,
+    Target,
     asked_of,
     check_model,
     error_body,
     presented,
     route_of,
     split_target,
+    target_of,
     wire_of,
     with_usage,
 )
@@ -89,6 +92,24 @@ def test_how_an_agent_shows_what_it_was_given() -> None:
     assert presented({"authorization": "Bearer t"}, "") == "t"
     assert presented({"x-api-key": "t"}, "") == presented({"x-goog-api-key": "t"}, "") == "t"
     assert presented({"authorization": "Basic t"}, "q") == "q"
+
+
+def test_the_key_is_judged_before_all_else_that_a_head_tells() -> None:
+    for target in (
+        "/v1/messages",
+        "/v1/files",
+        "http://h/",
+        "/v1/messages?key=other",
+        "/v1/messages?key=t&key=x",
+    ):
+        with pytest.raises(Stranger):
+            target_of(f"POST {target} HTTP/1.1", {}, "t")
+    for target in ("/v1/files", "http://h/"):
+        with pytest.raises(NotAllowed) as told:
+            target_of(f"POST {target} HTTP/1.1", {"x-api-key": "t"}, "t")
+        assert not isinstance(told.value, Stranger)
+    found = target_of("POST /v1/messages?a=b&key=t HTTP/1.1", {}, "t")
+    assert found == Target("POST", "/v1/messages", "a=b", Route(Wire.ANTHROPIC, True))
 
 
 def test_the_model_is_the_path_s_or_the_body_s() -> None:
