@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from node_agent.gateway.allowance import Allowance, Expected, Reached, believed, estimate
 from node_agent.gateway.client import Client, Connection
 from node_agent.gateway.counting import FIRST_WAIT_S, PATIENT, Count, Storm
+from node_agent.gateway.hosted import without_hosted
 from node_agent.gateway.http import BadMessage, Broken, Gone, Head, has_body
 from node_agent.gateway.meter import Meter, Wire, meter_of
 from node_agent.gateway.prices import Prices
@@ -153,6 +155,8 @@ class Gateway:
         model, asked = asked_of(route, body)
         if route.counted:
             check_model(model, self._spec.models)
+            held = without_hosted(route.wire, asked)
+            asked, body = held, body if held is asked else json.dumps(held).encode()
         expected = Expected(estimate(route.wire, len(body), asked), self._prices.of(model))
         sent = with_usage(route.wire, body, asked)
         return Ask(target, head, sent, model, expected)
