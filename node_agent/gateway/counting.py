@@ -19,11 +19,23 @@ COOL_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """Tokens and dollars that were used, or must be assumed to have been."""
+
+    tokens: int = 0
+    usd: Decimal = Decimal(0)
+
+    def __add__(self, other: Bound) -> Bound:
+        return Bound(self.tokens + other.tokens, self.usd + other.usd)
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """All model calls of one run so far.
 
     `unread`: answers that did not tell their tokens to the end, so that the sums are too low. `usd` None:
-    some answer had no price. `limit`: which limit refused a call, in `words`. `ended`: regularly.
+    some answer had no price, or no end. `bound` is what limits go by: it has also what such an answer must be
+    assumed to have used. `limit`: which limit refused a call, in `words`. `ended`: regularly.
     """
 
     requests: int = 0
@@ -36,9 +48,10 @@ class Count:
     limit: str = ""
     words: str = ""
     ended: bool = False
+    bound: Bound = Bound()
 
-    def answered(self, reading: Reading, price: Price | None, model: str) -> Count:
-        """After an answer that the server gave for money."""
+    def answered(self, reading: Reading, price: Price | None, model: str, used: Tokens) -> Count:
+        """After an answer that the server gave for money; `used`: as told, or as must be assumed."""
         known = self.usd is not None and price is not None and reading.whole
         usd = self.usd + price.cost(reading.tokens) if known and self.usd is not None and price else None
         return replace(
@@ -47,17 +60,19 @@ class Count:
             usd=usd,
             unread=self.unread + (not reading.whole),
             unpriced=self.unpriced or (model[:200] if price is None else ""),
+            bound=self.bound + Bound(used.total, price.cost(used) if price else Decimal(0)),
         )
 
-    def unanswered(self) -> Count:
+    def unanswered(self, assumed: Bound) -> Count:
         """After a call that the server has, and whose answer nobody heard: it may cost all the same."""
-        return replace(self, unread=self.unread + 1, usd=None)
+        return replace(self, unread=self.unread + 1, usd=None, bound=self.bound + assumed)
 
     def to_json(self) -> bytes:
         flat = {name: getattr(self, name) for name in self.__slots__}
         tokens = {name: getattr(self.tokens, name) for name in self.tokens.__slots__}
         usd = None if self.usd is None else format(self.usd, "f")
-        return json.dumps({**flat, "tokens": tokens, "usd": usd}).encode()
+        bound = {"tokens": self.bound.tokens, "usd": format(self.bound.usd, "f")}
+        return json.dumps({**flat, "tokens": tokens, "usd": usd, "bound": bound}).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Count:
@@ -67,8 +82,9 @@ class Count:
             raise ValueError("not a count")
         try:
             usd = None if raw["usd"] is None else Decimal(raw["usd"])
-            return cls(**{**raw, "tokens": Tokens(**raw["tokens"]), "usd": usd})
-        except (TypeError, ArithmeticError) as exc:
+            bound = Bound(raw["bound"]["tokens"], Decimal(raw["bound"]["usd"]))
+            return cls(**{**raw, "tokens": Tokens(**raw["tokens"]), "usd": usd, "bound": bound})
+        except (KeyError, TypeError, ArithmeticError) as exc:
             raise ValueError(str(exc)) from exc
 
 
@@ -82,14 +98,22 @@ class Caps:
 
     def reached(self, count: Count) -> tuple[str, str]:
         """(which limit, in words), or two empty texts. Judged before a call: one that runs is let end."""
-        spent = count.tokens.total
-        if self.tokens is not None and spent >= self.tokens:
-            return "tokens", f"{spent} tokens are used, the limit of this run is {self.tokens}"
-        if self.usd is not None and count.usd is not None and count.usd >= self.usd:
-            return "usd", f"${count.usd:f} is spent, the limit of this run is ${self.usd:f}"
+        spent, assumed = count.bound, " (or assumed to be)" if count.unread else ""
+        if self.tokens is not None and spent.tokens >= self.tokens:
+            return (
+                "tokens",
+                f"{spent.tokens} tokens are{assumed} used, the limit of this run is {self.tokens}",
+            )
+        if self.usd is not None and spent.usd >= self.usd:
+            return "usd", f"${spent.usd:f} is{assumed} spent, the limit of this run is ${self.usd:f}"
         if self.requests is not None and count.requests >= self.requests:
             return "requests", f"{count.requests} model calls were made, the limit of this run"
         return "", ""
+
+    def have_room(self, bound: Bound) -> bool:
+        """Whether so much can be used without passing one of them."""
+        full = self.tokens is not None and bound.tokens > self.tokens
+        return not full and (self.usd is None or bound.usd <= self.usd)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
 HEAD_BYTES = 64 << 10
 PIECE = 64 << 10
-BODY_BYTES = 64 << 20
+BODY_BYTES = 32 << 20
 """Of a request, which is read whole: the longest that was seen has 2 MB."""
 
 Headers = list[tuple[str, str]]
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""A lone line feed ends a line for many a server: what is behind it would be a header that nobody judged."""
 
 
 class BadMessage(Exception):
@@ -21,6 +25,10 @@ class BadMessage(Exception):
 
 class Gone(Exception):
     """The other side hung up."""
+
+
+class Broken(Gone):
+    """The server hung up within its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +80,10 @@ def parse_head(data: bytes) -> Head:
     headers: Headers = []
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip() or "\n" in value or "\r" in value:
+        if not colon or not _NAME.fullmatch(name) or _CONTROL.search(value):
             raise BadMessage(f"not a header: {line[:80]!r}")
         headers.append((name.lower(), value.strip()))
-    if len(start.split(" ", 2)) < 2 or "\n" in start:
+    if len(start.split(" ", 2)) < 2 or _CONTROL.search(start):
         raise BadMessage("the first line is not one of HTTP")
     return Head(start, headers)
 
@@ -94,6 +102,11 @@ def framing_of(head: Head, default: int | Framing) -> int | Framing:
     if lengths or not (length.isascii() and length.isdigit()):
         raise BadMessage("the length of the body is in doubt")
     return int(length)
+
+
+def has_body(head: Head) -> bool:
+    """BadMessage."""
+    return framing_of(head, 0) != 0
 
 
 async def body_of(reader: asyncio.StreamReader, framing: int | Framing) -> AsyncIterator[bytes]:

@@ -35,6 +35,10 @@ class NotAllowed(Exception):
     """A request that goes nowhere; the message is for the agent."""
 
 
+class Stranger(NotAllowed):
+    """One that does not show the run's key: it is not the run's, and nothing of it is on record."""
+
+
 _POST: tuple[tuple[str, Wire, bool], ...] = (
     (r"/v1/messages", Wire.ANTHROPIC, True),
     (r"/v1/messages/count_tokens", Wire.ANTHROPIC, False),
@@ -85,6 +89,26 @@ def presented(headers: Mapping[str, str], in_query: str) -> str:
     given = headers.get("authorization", "")
     bearer = given[7:].strip() if given[:7].lower() == "bearer " else ""
     return bearer or headers.get("x-api-key") or headers.get("x-goog-api-key") or in_query
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request is for, as its head tells."""
+
+    method: str
+    path: str
+    query: str
+    route: Route
+
+
+def target_of(start: str, headers: Mapping[str, str], token: str) -> Target:
+    """Judged before a byte of the body is read. Raises Stranger, NotAllowed."""
+    method, target = start.split(" ")[:2]
+    in_query = dict(parse_qsl(target.partition("?")[2])).get("key", "")
+    if presented(headers, in_query) != token:
+        raise Stranger("this is not the key that the run was given")
+    path, query, _ = split_target(target)
+    return Target(method, path, query, route_of(method, path))
 
 
 def asked_of(route: Route, body: bytes) -> tuple[str, dict[str, Any]]:

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+import json
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from node_agent.gateway.allowance import Allowance, Expected, Reached, believed, estimate
+from node_agent.gateway.client import Client, Connection
 from node_agent.gateway.counting import FIRST_WAIT_S, PATIENT, Count, Storm
-from node_agent.gateway.http import (
-    HEAD_BYTES,
-    LAST_CHUNK,
-    BadMessage,
-    Framing,
-    Gone,
-    Head,
-    chunk,
-    framing_of,
-    head_bytes,
-    read_head,
-    read_whole,
-)
+from node_agent.gateway.hosted import without_hosted
+from node_agent.gateway.http import BadMessage, Broken, Gone, Head, has_body
 from node_agent.gateway.meter import Meter, Wire, meter_of
 from node_agent.gateway.prices import Prices
 from node_agent.gateway.routes import (
@@ -29,12 +21,12 @@ from node_agent.gateway.routes import (
     HOP,
     NotAllowed,
     Route,
+    Stranger,
+    Target,
     asked_of,
     check_model,
     error_body,
-    presented,
-    route_of,
-    split_target,
+    target_of,
     wire_of,
     with_usage,
 )
@@ -42,20 +34,24 @@ from node_agent.gateway.spec import Spec
 from node_agent.gateway.upstream import Answer, Server, Unreachable, Upstream
 
 KEPT_ERROR = 16 << 10
-REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 502: "Bad Gateway"}
+MOST_BODIES = 16
+"""Requests with a body under way at once, each of which is in memory; others wait unread."""
+MOST_OPEN = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request that may go on. `body` as it is sent; `agent`: the headers that the agent gave."""
+    """A request that may go on. `body` as it is sent; `expected`: what it may use."""
 
-    method: str
-    path: str
-    query: str
+    target: Target
     head: Head
     body: bytes
-    route: Route
     model: str
+    expected: Expected
+
+    @property
+    def route(self) -> Route:
+        return self.target.route
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +71,11 @@ class Gateway:
         self._spec, self._saved = spec, saved
         self._upstream = Upstream(Server.parse(spec.upstream, spec.mount))
         self._prices = Prices(spec.owner_prices(), spec.public)
-        self._caps, self._storm = spec.caps, Storm()
+        self._allowance, self._storm = Allowance(spec.caps, lambda: self.count), Storm()
         self._last: Told | None = None
         self._open: set[asyncio.Task[Any]] = set()
+        self._bodies = asyncio.Semaphore(MOST_BODIES)
+        self._strangers = 0
 
     def connection(self) -> Connection:
         """For each that comes in: what an event loop's server asks for."""
@@ -86,6 +84,8 @@ class Gateway:
     async def _serve(self, client: Client) -> None:
         """One connection of the agent, request after request."""
         task = asyncio.current_task()
+        if len(self._open) >= MOST_OPEN:
+            return client.close()
         if task is not None:
             self._open.add(task)
             task.add_done_callback(self._open.discard)
@@ -112,14 +112,15 @@ class Gateway:
             if head is None:
                 return False
             wire = wire_of(head.start)
-            ask = await self._read(client, head)
-            with client.at_work():
-                await self._answer(client, ask)
+            target = await self._judged(client, head, wire)
+            if target is None:
+                return False
+            async with self._bodies if has_body(head) else contextlib.nullcontext():
+                ask = await self._read(client, head, target)
+                with client.at_work():
+                    await self._answer(client, ask)
         except NotAllowed as refusal:
-            self._note(refused=self.count.refused + 1, words=self.count.words or str(refusal))
-            if self.count.refused > PATIENT:  # who does not listen must not keep the machine busy
-                await asyncio.sleep(FIRST_WAIT_S)
-            await client.say(403, error_body(wire, 403, str(refusal)))
+            await self._refuse(client, wire, refusal)
         except Unreachable as failed:
             await client.say(502, error_body(wire, 502, f"the model server: {failed}"))
         except BadMessage as bad:
@@ -127,27 +128,51 @@ class Gateway:
             return False
         return head is not None and not head.closes
 
-    async def _read(self, client: Client, head: Head) -> Ask:
+    async def _judged(self, client: Client, head: Head, wire: Wire) -> Target | None:
+        """By the head alone. What is refused is answered, and the connection over: its body is not kept."""
+        try:
+            target = target_of(head.start, dict(head.headers), self._spec.token)
+        except NotAllowed as refusal:
+            await client.drop(head)
+            await self._refuse(client, wire, refusal, closes=True)
+            return None
+        client.is_known = True
+        return target
+
+    async def _refuse(self, client: Client, wire: Wire, refusal: NotAllowed, closes: bool = False) -> None:
+        if isinstance(refusal, Stranger):
+            self._strangers += 1
+        else:
+            self._note(refused=self.count.refused + 1, words=self.count.words or str(refusal))
+        if max(self.count.refused, self._strangers) > PATIENT:  # who does not listen must not keep us busy
+            await asyncio.sleep(FIRST_WAIT_S)
+        await client.say(403, error_body(wire, 403, str(refusal)), closes=closes)
+
+    async def _read(self, client: Client, head: Head, target: Target) -> Ask:
         """The whole request, checked. Raises NotAllowed and BadMessage."""
         body = await client.body(head)
-        method, target = head.start.split(" ")[:2]
-        path, query, key = split_target(target)
-        route = route_of(method, path)
-        if presented(dict(head.headers), key) != self._spec.token:
-            raise NotAllowed("this is not the key that the run was given")
+        route = target.route
         model, asked = asked_of(route, body)
         if route.counted:
             check_model(model, self._spec.models)
-        return Ask(method, path, query, head, with_usage(route.wire, body, asked), route, model)
+            held = without_hosted(route.wire, asked)
+            asked, body = held, body if held is asked else json.dumps(held).encode()
+        expected = Expected(estimate(route.wire, len(body), asked), self._prices.of(model))
+        sent = with_usage(route.wire, body, asked)
+        return Ask(target, head, sent, model, expected)
 
     async def _answer(self, client: Client, ask: Ask) -> None:
         if not ask.route.counted:
             return await self._pass_on(client, await self._ask(ask), None)
-        limit, words = self._caps.reached(self.count)
-        if limit:
+        try:
+            async with self._allowance.call(ask.expected):
+                await self._allowed(client, ask)
+        except Reached as end:
             if not self.count.limit:
-                self._note(limit=limit, words=words)
-            raise NotAllowed(words)
+                self._note(limit=end.limit, words=end.words)
+            raise NotAllowed(end.words) from end
+
+    async def _allowed(self, client: Client, ask: Ask) -> None:
         self.count = replace(self.count, requests=self.count.requests + 1)
         cut = self._last if self._storm.is_cut(_now()) else None
         if wait := self._storm.wait():
@@ -157,33 +182,41 @@ class Gateway:
         return await self._counted(client, ask)
 
     async def _counted(self, client: Client, ask: Ask) -> None:
-        """A call that costs: whatever becomes of it, it is counted."""
-        ok = False
+        """A call that costs: whatever becomes of it, it is counted. An agent that hangs up is no failure."""
+        answer = await self._heard(ask)
+        if answer.status >= 300:
+            self._went(False)
+            return await self._failed(client, answer)
         try:
-            answer = await self._heard(ask)
-            if answer.status >= 300:
-                return await self._failed(client, answer)
             await self._metered(client, ask, answer)
-            ok = True
-        except Unreachable as failed:
-            self._last = Told(502, "", error_body(ask.route.wire, 502, f"the model server: {failed}"))
+        except Broken:
+            self._went(False)
             raise
-        finally:
-            self._storm = self._storm.after(ok, _now())
-            if not ok:
-                self._note(failed=self.count.failed + 1)
+        self._went(True)
+
+    def _went(self, ok: bool) -> None:
+        """What the server made of a call."""
+        self._storm = self._storm.after(ok, _now())
+        if not ok:
+            self._note(failed=self.count.failed + 1)
 
     async def _heard(self, ask: Ask) -> Answer:
         """The server's answer, or a note that there was none."""
         try:
             return await self._ask(ask)
-        except (Unreachable, asyncio.CancelledError) as exc:
-            if not isinstance(exc, Unreachable) or exc.sent:
-                self.count = self.count.unanswered()
+        except Unreachable as failed:
+            self._last = Told(502, "", error_body(ask.route.wire, 502, f"the model server: {failed}"))
+            if failed.sent:
+                self.count = self.count.unanswered(ask.expected.bound)
+            self._went(False)
+            raise
+        except asyncio.CancelledError:
+            self.count = self.count.unanswered(ask.expected.bound)
+            self._saved(self.count)
             raise
 
     async def _metered(self, client: Client, ask: Ask, answer: Answer) -> None:
-        meter = meter_of(ask.route.wire, answer.head.get("content-type"))
+        meter = _Tally(meter_of(ask.route.wire, answer.head.get("content-type")))
         due = [meter]
         try:
             await self._pass_on(client, answer, meter, lambda: self._book(ask, due))
@@ -196,14 +229,15 @@ class Gateway:
         await self._pass_on(client, answer, _Keep(kept))
         self._last = Told(answer.status, answer.head.get("content-type"), bytes(kept))
 
-    def _book(self, ask: Ask, due: list[Meter]) -> None:
+    def _book(self, ask: Ask, due: list[_Tally]) -> None:
         """Once for each answer."""
         while due:
-            meter = due.pop()
-            meter.close()
-            model = meter.reading.model or ask.model
-            price = self._prices.of(model, ask.model)
-            self.count = self.count.answered(meter.reading, price, model)
+            tally = due.pop()
+            tally.meter.close()
+            reading = tally.meter.reading
+            model = reading.model or ask.model
+            used = believed(reading, ask.expected.tokens, tally.passed)
+            self.count = self.count.answered(reading, self._prices.of(model, ask.model), model, used)
             self._saved(self.count)
 
     def _note(self, **changes: Any) -> None:
@@ -217,8 +251,8 @@ class Gateway:
             value = f"Bearer {spec.key}" if spec.header == "authorization" else spec.key
             kept.append((spec.header, value))
         kept.append(("accept-encoding", "identity"))
-        target = self._upstream.server.path(ask.path, ask.query)
-        return await self._upstream.ask(ask.method, target, kept, ask.body)
+        target = self._upstream.server.path(ask.target.path, ask.target.query)
+        return await self._upstream.ask(ask.target.method, target, kept, ask.body)
 
     async def _pass_on(
         self, client: Client, answer: Answer, meter: Any, last: Callable[[], None] = lambda: None
@@ -226,16 +260,34 @@ class Gateway:
         """Piece by piece as it comes. `last` is called when all is there, before its end is passed on."""
         try:
             out = await client.begin(answer)
-            async for piece in answer.pieces():
+            async for piece in _pieces(answer):
                 if meter is not None:
                     meter.feed(piece)
                 await out.send(piece)
             last()
             await out.end()
-        except (BadMessage, OSError) as exc:
-            raise Gone("the answer broke off") from exc  # the agent's connection breaks off as well
         finally:
             answer.close()
+
+
+async def _pieces(answer: Answer) -> AsyncIterator[bytes]:
+    """Broken where the server breaks off: the agent's connection breaks off as well."""
+    try:
+        async for piece in answer.pieces():
+            yield piece
+    except (BadMessage, OSError) as exc:
+        raise Broken("the answer broke off") from exc
+
+
+class _Tally:
+    """A meter, and how many bytes it was given."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter, self.passed = meter, 0
+
+    def feed(self, piece: bytes) -> None:
+        self.passed += len(piece)
+        self.meter.feed(piece)
 
 
 class _Keep:
@@ -246,102 +298,6 @@ class _Keep:
 
     def feed(self, piece: bytes) -> None:
         self._kept += piece[: max(KEPT_ERROR - len(self._kept), 0)]
-
-
-class Body:
-    """An answer's body on its way to the agent; the last piece is held until `end`."""
-
-    def __init__(self, writer: asyncio.StreamWriter, chunked: bool) -> None:
-        self._writer, self._chunked = writer, chunked
-        self._held = b""
-
-    async def send(self, piece: bytes) -> None:
-        if self._chunked:
-            self._writer.write(chunk(piece))
-        else:
-            self._writer.write(self._held)
-            self._held = piece
-        await self._writer.drain()
-
-    async def end(self) -> None:
-        self._writer.write(LAST_CHUNK if self._chunked else self._held)
-        await self._writer.drain()
-
-
-class Connection(asyncio.StreamReaderProtocol):
-    """One connection, which notices at once that the agent has hung up, also while it waits for an answer."""
-
-    def __init__(self, serve: Callable[[Client], Awaitable[None]]) -> None:
-        self._client: Client | None = None
-        super().__init__(asyncio.StreamReader(limit=HEAD_BYTES), self._begun)
-        self._serve = serve
-
-    async def _begun(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._client = Client(reader, writer)
-        await self._serve(self._client)
-
-    def eof_received(self) -> bool | None:
-        kept = super().eof_received()
-        self._over()
-        return kept
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._over()
-
-    def _over(self) -> None:
-        if self._client is not None:
-            self._client.hung_up()
-
-
-class Client:
-    """The agent's end of a connection."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._working: asyncio.Task[Any] | None = None
-
-    @contextlib.contextmanager
-    def at_work(self) -> Iterator[None]:
-        """While it waits for us: should it hang up, our own task is cancelled."""
-        self._working = asyncio.current_task()
-        try:
-            yield
-        finally:
-            self._working = None
-
-    def hung_up(self) -> None:
-        if self._working is not None:
-            self._working.cancel()
-
-    def close(self) -> None:
-        self._writer.close()
-
-    async def next(self) -> Head | None:
-        return await read_head(self._reader)
-
-    async def body(self, head: Head) -> bytes:
-        if "100-continue" in head.joined("expect"):
-            self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return await read_whole(self._reader, framing_of(head, 0))
-
-    async def begin(self, answer: Answer) -> Body:
-        """The head of the server's answer, its body to follow."""
-        kept = [(name, value) for name, value in answer.head.headers if name not in HOP]
-        chunked = isinstance(answer.framing, Framing)
-        framing = ("transfer-encoding", "chunked") if chunked else ("content-length", str(answer.framing))
-        start = "HTTP/1.1 " + answer.head.start.split(" ", 1)[1]
-        self._writer.write(head_bytes(start, [*kept, framing]))
-        return Body(self._writer, chunked)
-
-    async def say(self, status: int, body: bytes, kind: str = "", closes: bool = False) -> None:
-        """Words of our own."""
-        headers = [("content-type", kind or "application/json"), ("content-length", str(len(body)))]
-        if closes:
-            headers.append(("connection", "close"))
-        start = f"HTTP/1.1 {status} {REASONS.get(status, 'Error')}"
-        self._writer.write(head_bytes(start, headers) + body)
-        await self._writer.drain()
 
 
 def _now() -> float:

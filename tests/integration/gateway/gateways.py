@@ -15,6 +15,7 @@ from pathlib import Path
 
 from node_agent.doors import Door, ModelCount
 from node_agent.gateway import places
+from node_agent.gateway.counting import Count
 from node_agent.gateway.opening import GatewayProcesses
 from node_agent.wire.clock import SystemIds
 from node_agent.wire.order import Limits, Order
@@ -95,6 +96,24 @@ class Agent:
             return 0, b""
         finally:
             line.close()
+
+    def hang_up(self, path: str, body: dict) -> None:
+        """Asks, and goes away with the first of the answer; the gateway has noticed it then."""
+        unread = self.so_far.unread
+        line = http.client.HTTPConnection("127.0.0.1", self.door.port, timeout=20)
+        line.request("POST", path, json.dumps(body).encode(), {"x-api-key": self.door.token})
+        answer = line.getresponse()
+        assert answer.status == 200 and answer.read(1)
+        answer.close()
+        line.close()
+        until(lambda: self.so_far.unread == unread + 1)
+
+    @property
+    def so_far(self) -> Count:
+        """As it stands on disk."""
+        count = places.read_count(self.folder)
+        assert count is not None
+        return count
 
     def counted(self) -> ModelCount:
         """At the end, as the node reads it."""

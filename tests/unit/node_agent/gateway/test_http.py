@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node_agent.gateway.client import within
 from node_agent.gateway.http import (
     LAST_CHUNK,
     BadMessage,
@@ -85,11 +86,23 @@ def test_a_length_that_is_said_twice_alike_is_one() -> None:
         b"GET / HTTP/1.1\r\n folded: x\r\n\r\n",
         b"GET / HTTP/1.1\r\nname : x\r\n\r\n",
         b"GET / HTTP/1.1\r\na: b\nc: d\r\n\r\n",
+        b"GET / HTTP/1.1\r\nfoo\ntransfer-encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.1\r\nfoo\rtransfer-encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.1\r\ntwo words: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\na: b\x00c\r\n\r\n",
+        b"GET / HTTP/1.1\r\na\x7f: b\r\n\r\n",
+        b"GET /a\rb HTTP/1.1\r\na: b\r\n\r\n",
     ],
 )
 def test_heads_that_are_none(data: bytes) -> None:
     with pytest.raises(BadMessage):
         parse_head(data)
+
+
+def test_what_does_not_come_in_time_is_given_up() -> None:
+    with pytest.raises(BadMessage, match="did not come"):
+        asyncio.run(within(0.0, asyncio.sleep(60)))
+    assert asyncio.run(within(None, asyncio.sleep(0, "came"))) == "came"
 
 
 def test_who_closes() -> None:

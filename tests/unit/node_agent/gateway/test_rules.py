@@ -8,18 +8,30 @@ from decimal import Decimal
 
 import pytest
 
-from node_agent.gateway.counting import COOL_S, LONGEST_WAIT_S, MOST_FAILURES, PATIENT, Caps, Count, Storm
+from node_agent.gateway.counting import (
+    COOL_S,
+    LONGEST_WAIT_S,
+    MOST_FAILURES,
+    PATIENT,
+    Bound,
+    Caps,
+    Count,
+    Storm,
+)
 from node_agent.gateway.meter import Reading, Tokens, Wire
 from node_agent.gateway.prices import PUBLIC, Prices, price_of
 from node_agent.gateway.routes import (
     NotAllowed,
     Route,
+    Stranger,
+    Target,
     asked_of,
     check_model,
     error_body,
     presented,
     route_of,
     split_target,
+    target_of,
     wire_of,
     with_usage,
 )
@@ -80,6 +92,24 @@ def test_how_an_agent_shows_what_it_was_given() -> None:
     assert presented({"authorization": "Bearer t"}, "") == "t"
     assert presented({"x-api-key": "t"}, "") == presented({"x-goog-api-key": "t"}, "") == "t"
     assert presented({"authorization": "Basic t"}, "q") == "q"
+
+
+def test_the_key_is_judged_before_all_else_that_a_head_tells() -> None:
+    for target in (
+        "/v1/messages",
+        "/v1/files",
+        "http://h/",
+        "/v1/messages?key=other",
+        "/v1/messages?key=t&key=x",
+    ):
+        with pytest.raises(Stranger):
+            target_of(f"POST {target} HTTP/1.1", {}, "t")
+    for target in ("/v1/files", "http://h/"):
+        with pytest.raises(NotAllowed) as told:
+            target_of(f"POST {target} HTTP/1.1", {"x-api-key": "t"}, "t")
+        assert not isinstance(told.value, Stranger)
+    found = target_of("POST /v1/messages?a=b&key=t HTTP/1.1", {}, "t")
+    assert found == Target("POST", "/v1/messages", "a=b", Route(Wire.ANTHROPIC, True))
 
 
 def test_the_model_is_the_path_s_or_the_body_s() -> None:
@@ -160,6 +190,7 @@ def test_what_is_no_price(words: str) -> None:
 
 def test_a_count_comes_back_as_it_was() -> None:
     count = Count(3, 1, 1, 0, Tokens(1, 2, 3, 4), Decimal("0.000001"), "m", "usd", "words")
+    count = replace(count, bound=Bound(7, Decimal("0.5")))
     assert Count.from_json(count.to_json()) == count
     assert Count.from_json(replace(count, usd=None).to_json()).usd is None
     for bad in (b"", b"[]", b"{}", count.to_json().replace(b'"requests"', b'"request"')):
@@ -168,21 +199,33 @@ def test_a_count_comes_back_as_it_was() -> None:
 
 
 def test_one_answer_without_a_price_or_an_end_makes_the_cost_unknown_for_good() -> None:
-    price, read = price_of("1 1 1 1"), Reading(Tokens(1_000_000), True)
-    known = Count().answered(read, price, "m")
+    price, read, used = price_of("1 1 1 1"), Reading(Tokens(1_000_000), True), Tokens(1_000_000)
+    known = Count().answered(read, price, "m", used)
     assert known.usd == 1
-    for broken in (known.answered(read, None, "odd"), known.answered(replace(read, whole=False), price, "m")):
-        assert broken.usd is None and broken.answered(read, price, "m").usd is None
+    cut = replace(read, whole=False)
+    for broken in (known.answered(read, None, "odd", used), known.answered(cut, price, "m", used)):
+        assert broken.usd is None and broken.answered(read, price, "m", used).usd is None
         assert broken.tokens.total == 2_000_000
-    assert known.answered(read, None, "odd").unpriced == "odd"
+    assert known.answered(read, None, "odd", used).unpriced == "odd"
+
+
+def test_limits_go_by_what_must_be_assumed_although_the_cost_is_unknown() -> None:
+    price, cut = price_of("1 1 1 1"), Reading(Tokens(5), False)
+    count = Count().answered(cut, price, "m", Tokens(5, output=999_995))
+    assert (count.usd, count.tokens.total, count.bound) == (None, 5, Bound(1_000_000, Decimal(1)))
+    for caps, limit in ((Caps(usd=Decimal(1)), "usd"), (Caps(tokens=1_000_000), "tokens")):
+        assert caps.reached(count)[0] == limit and "assumed" in caps.reached(count)[1]
+    gone = count.unanswered(Bound(10, Decimal("0.5")))
+    assert (gone.usd, gone.unread, gone.bound) == (None, 2, Bound(1_000_010, Decimal("1.5")))
+    after = count.answered(Reading(Tokens(1_000_000), True), price, "m", Tokens(1_000_000))
+    assert Caps(usd=Decimal("1.5")).reached(after)[0] == "usd", "what is known later counts on"
 
 
 def test_limits_are_judged_before_a_call() -> None:
-    count = Count(requests=2, tokens=Tokens(5, 1000, 3, 2), usd=Decimal("0.5"))
+    count = Count(requests=2, bound=Bound(10, Decimal("0.5")), usd=Decimal("0.5"))
     assert Caps().reached(count) == ("", "")
     assert Caps(tokens=10).reached(count)[0] == "tokens"
     assert Caps(tokens=11, usd=Decimal("0.5")).reached(count)[0] == "usd"
-    assert Caps(usd=Decimal("0.5")).reached(replace(count, usd=None)) == ("", "")
     assert Caps(requests=2).reached(count)[0] == "requests"
 
 

@@ -1,0 +1,68 @@
+"""Holds back the tools of a request that the vendor would run itself, with a network of its own. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from node_agent.gateway.meter import Wire
+from node_agent.gateway.routes import NotAllowed
+
+_OURS: dict[Wire, tuple[str, ...]] = {
+    Wire.ANTHROPIC: ("custom", "bash_", "text_editor_", "computer_", "memory_", "tool_search_tool_"),
+    Wire.CHAT: ("function", "custom"),
+    Wire.RESPONSES: (
+        "function",
+        "custom",
+        "namespace",
+        "tool_search",
+        "local_shell",
+        "apply_patch",
+        "computer",
+    ),
+    Wire.OLLAMA: ("function",),
+}
+"""How the types begin of tools that the agent's program runs itself. All others are the vendor's."""
+_DROPPED = ("web_search", "image_generation")
+"""Codex offers these by itself, on the Responses wire: taken out, so that its runs go on without them."""
+_GEMINI = frozenset({"functionDeclarations", "function_declarations"})
+_FIELDS = ("mcp_servers", "web_search_options")
+
+
+def without_hosted(wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
+    """The request, without what it can do without; the same object where that is nothing. NotAllowed."""
+    for name in _FIELDS:
+        if asked.get(name):
+            raise _refused(name)
+    tools = asked.get("tools")
+    if not tools:
+        return asked
+    if not isinstance(tools, list):
+        raise _refused("tools")
+    kept = [tool for tool in tools if not _is_dropped(wire, tool)]
+    for tool in kept:
+        _check(wire, tool)
+    return asked if len(kept) == len(tools) else {**asked, "tools": kept}
+
+
+def _is_dropped(wire: Wire, tool: Any) -> bool:
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    return wire is Wire.RESPONSES and isinstance(kind, str) and kind.startswith(_DROPPED)
+
+
+def _check(wire: Wire, tool: Any) -> None:
+    if not isinstance(tool, dict):
+        raise _refused("a tool that is no object")
+    if wire is Wire.GEMINI:
+        if hosted := sorted(tool.keys() - _GEMINI):
+            raise _refused(hosted[0])
+        return
+    kind = tool.get("type", "custom" if wire is Wire.ANTHROPIC else "function")
+    if not isinstance(kind, str) or not kind.startswith(_OURS[wire]):
+        raise _refused(str(kind))
+    if kind == "namespace":
+        for inner in tool.get("tools") or ():
+            _check(wire, inner)
+
+
+def _refused(what: str) -> NotAllowed:
+    return NotAllowed(f"the vendor would run {what[:100]!r} itself, with a network that this run has not")

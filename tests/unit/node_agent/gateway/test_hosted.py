@@ -1,0 +1,63 @@
+"""Tools that the vendor would run, and what agents' programs send."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from node_agent.gateway.hosted import without_hosted
+from node_agent.gateway.meter import Wire
+from node_agent.gateway.routes import NotAllowed
+
+
+@pytest.mark.parametrize(
+    ("wire", "asked"),
+    [
+        (Wire.ANTHROPIC, {"mcp_servers": [{"type": "url", "url": "https://h"}]}),
+        (
+            Wire.ANTHROPIC,
+            {"tools": [{"name": "Bash"}, {"type": "web_search_20250305", "name": "web_search"}]},
+        ),
+        (Wire.ANTHROPIC, {"tools": [{"type": "web_fetch_20250910", "name": "f"}]}),
+        (Wire.ANTHROPIC, {"tools": [{"type": "code_execution_20250825", "name": "f"}]}),
+        (Wire.ANTHROPIC, {"tools": [{"type": "mcp_toolset"}]}),
+        (Wire.CHAT, {"web_search_options": {"a": 1}}),
+        (Wire.CHAT, {"tools": [{"type": "browser_search"}]}),
+        (Wire.RESPONSES, {"tools": [{"type": "mcp", "server_url": "https://h"}]}),
+        (Wire.RESPONSES, {"tools": [{"type": "code_interpreter"}]}),
+        (Wire.RESPONSES, {"tools": [{"type": "namespace", "tools": [{"type": "mcp"}]}]}),
+        (Wire.RESPONSES, {"tools": {"type": "mcp"}}),
+        (Wire.RESPONSES, {"tools": [{"type": ["mcp"]}]}),
+        (Wire.GEMINI, {"tools": [{"functionDeclarations": []}, {"googleSearch": {}}]}),
+        (Wire.GEMINI, {"tools": [{"url_context": {}}]}),
+        (Wire.OLLAMA, {"tools": ["mcp"]}),
+    ],
+)
+def test_what_the_vendor_would_run_is_refused(wire: Wire, asked: dict[str, Any]) -> None:
+    with pytest.raises(NotAllowed, match="the vendor would run"):
+        without_hosted(wire, asked)
+
+
+@pytest.mark.parametrize(
+    ("wire", "tools"),
+    [
+        (Wire.ANTHROPIC, [{"name": "Bash", "input_schema": {}}, {"type": "custom", "name": "Read"}]),
+        (Wire.ANTHROPIC, [{"type": "bash_20250124", "name": "bash"}]),
+        (Wire.CHAT, [{"type": "function", "function": {"name": "bash"}}]),
+        (Wire.RESPONSES, [{"type": "function"}, {"type": "custom"}, {"type": "tool_search"}]),
+        (Wire.RESPONSES, [{"type": "namespace", "tools": [{"type": "function"}]}]),
+        (Wire.GEMINI, [{"functionDeclarations": [{"name": "google_web_search"}]}]),
+        (Wire.OLLAMA, [{"type": "function"}]),
+        (Wire.CHAT, []),
+    ],
+)
+def test_what_the_agent_s_program_runs_goes_on_as_it_is(wire: Wire, tools: list[Any]) -> None:
+    asked = {"model": "m", "tools": tools, "mcp_servers": []}
+    assert without_hosted(wire, asked) is asked
+
+
+def test_the_search_that_codex_offers_by_itself_is_taken_out() -> None:
+    ours = {"type": "function", "name": "exec_command"}
+    asked = {"model": "m", "tools": [ours, {"type": "web_search", "external_web_access": True}]}
+    assert without_hosted(Wire.RESPONSES, asked) == {"model": "m", "tools": [ours]}
