@@ -17,7 +17,7 @@ from node_agent.runtimes.base import EndedBy, ExitInfo, LaunchRequest, Place, Pr
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.order import Limits
 from node_agent.wire.policy import Isolation, Mode, Safety
-from node_agent.workspace.folders import write_below
+from node_agent.workspace.folders import give, write_below
 
 LIMITS = Limits(wall_ms=60_000, idle_ms=60_000, output_bytes=1 << 26)
 
@@ -116,6 +116,7 @@ class Bench:
         made = RUNTIMES[self.cli.runtime].launch(request, place)
         for name, data in {**made.files, "stdin": made.stdin}.items():
             write_below(self.home, name, data)
+        give(self.home, self.home.stat().st_uid)  # a plain user's, where a test of root's lays it out
         env = [f"{k}={v}" for k, v in made.env.items()]
         argv = [*self.prefix, "env", "-i", "-C", request.workspace, *env, *made.argv]
         with (

@@ -186,7 +186,8 @@ def test_stalled_and_ended_it_is_never_done(bench: OneBench) -> None:
         assert model.wait_until_asked(60)
         os.killpg(process.pid, signal.SIGTERM)
         status = process.wait(15)
-    assert b.verdict(request, status).failure is F.NO_ANSWER
+    # It may still have written a result of its own, which says success.
+    assert b.verdict(request, status).failure in (F.NO_ANSWER, F.AGENT_FAILED)
     assert b.verdict(request, status, EndedBy.IDLE).outcome is Outcome.STALLED
 
 
