@@ -35,6 +35,7 @@ from node_agent.spool import (
     StepRecord,
     StepStart,
     Vanished,
+    is_forgotten,
 )
 from node_agent.template import Template
 
@@ -113,6 +114,8 @@ class Runner:
         plan = self.planned(folder)
         self._plans.pop(f"{folder}/{PLAN}", None)
         if plan is None:
+            if not is_forgotten(_read(f"{folder}/{PLAN}") or b""):  # of another version: its values count
+                (folder / PLAN).unlink(missing_ok=True)
             return
         try:
             overwrite(folder / PLAN, to_json(plan.without_secrets()))

@@ -196,10 +196,12 @@ def _checked(plan: Any) -> dict[str, Any]:
     """The runner wrote this plan and has checked its content; here only that both speak the same version."""
     if not isinstance(plan, dict) or set(plan) != PLAN_FIELDS:
         raise ValueError("not the fields of a plan")
-    if any(set(spec) != STEP_FIELDS for spec in plan["steps"]):
+    if any({"walled", *spec} != STEP_FIELDS for spec in plan["steps"]):
         raise ValueError("not the fields of a step")
     if not isinstance(plan["env"], dict):
         raise ValueError("a plan whose environment was forgotten")
+    for spec in plan["steps"]:
+        spec.setdefault("walled", False)  # from before there was a sandbox: the run outlived an upgrade
     return plan
 
 

@@ -336,6 +336,20 @@ class Vanished:
     steps: tuple[StepRecord, ...] = ()
 
 
+def _step(raw: object) -> Step:
+    """A plan that was written before there was a sandbox does not name it: a run outlives an upgrade."""
+    return Step.from_dict({"walled": False, **raw} if isinstance(raw, Mapping) else raw)
+
+
+def is_forgotten(data: bytes) -> bool:
+    """Whether these are the bytes of `without_secrets`."""
+    try:
+        raw = json.loads(data)
+    except ValueError:
+        return False
+    return isinstance(raw, dict) and set(raw) == set(_fields_of(Plan)) and isinstance(raw["env"], list)
+
+
 Look = NotStarted | Running | Ended | Vanished
 
 
@@ -353,7 +367,7 @@ _PARSE: dict[str, Callable[[Any], Any]] = {
     "Limits": Limits.from_dict,
     "Grace": Grace.from_dict,
     "ExecError | None": lambda value: None if value is None else ExecError.from_dict(value),
-    "tuple[Step, ...]": lambda value: tuple(map(Step.from_dict, _items(value))),
+    "tuple[Step, ...]": lambda value: tuple(map(_step, _items(value))),
     "tuple[StepRecord, ...]": lambda value: tuple(map(StepRecord.from_dict, _items(value))),
 }
 """How a field is read, by its annotation as written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -181,6 +182,30 @@ def test_secrets_can_be_taken_from_the_disk(phases: Phases) -> None:
     assert phases.runner.planned(folder) is None
     assert phases.runner.look(folder) == Ended(record)
     phases.runner.start(folder, plan)  # it was started: nothing to do
+
+
+def test_a_plan_of_before_the_sandbox_is_run_and_its_secrets_are_forgotten(phases: Phases) -> None:
+    """An upgrade while it waits: its form is older than the node agent and shim that find it."""
+    folder, plan = phases.plan(["sh", "-c", "printf %s $TOKEN"], env={**ENV, "TOKEN": "hunter2"})
+    phases.runner.prepare(folder, plan)
+    former = json.loads((folder / shim.PLAN).read_bytes())
+    del former["steps"][0]["walled"]
+    (folder / shim.PLAN).write_text(json.dumps(former))
+    phases.runner.start(folder, plan)
+    assert phases.finish(folder).ended is PhaseEnd.DONE
+    assert (folder.parent / "out0").read_text() == "hunter2"
+    phases.runner.forget(folder)
+    assert b"hunter2" not in (folder / shim.PLAN).read_bytes()
+
+
+@pytest.mark.parametrize("form", ['{"env":{"TOKEN":"hunter2"},"newer":1}', '["hunter2"]', '{"env":{"hunter2'])
+def test_what_cannot_be_read_as_a_plan_is_forgotten_whole(phases: Phases, form: str) -> None:
+    folder, _ = phases.plan(["true"])
+    folder.mkdir()
+    (folder / shim.PLAN).write_text(form)
+    for _ in range(2):
+        phases.runner.forget(folder)
+        assert not (folder / shim.PLAN).exists()
 
 
 def test_nothing_starts_without_its_environment(phases: Phases) -> None:

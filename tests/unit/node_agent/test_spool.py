@@ -153,6 +153,12 @@ def test_wrong_plan_is_refused(path: str, value: Any) -> None:
         Plan.from_json(json.dumps(changed(path, value)).encode())
 
 
+def test_a_plan_of_before_the_sandbox_is_read_as_one_outside_of_it() -> None:
+    """Runs in flight outlive an upgrade of their node."""
+    former = changed("steps.0.walled", None)
+    assert Plan.from_json(json.dumps(former).encode()) == PLAN
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"1", b"{} {}", b"\xff", b'{"id":NaN}', b"null"])
 def test_what_is_no_plan_is_refused(data: bytes) -> None:
     with pytest.raises(SpoolError):
