@@ -39,14 +39,20 @@ def contents_of(folder: Path, home: bytes | None = None) -> Contents:
 
 
 def _below(folder: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Everything in it, in an order that depends on the names alone."""
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
-    for entry in entries:
+    """Everything in it, in an order that depends on the names alone; deeper than a path is long: OSError."""
+    left = _listed(folder)
+    while left:
+        entry = left.pop()
         state = entry.stat(follow_symlinks=False)
         yield entry.path, state
         if stat.S_ISDIR(state.st_mode):
-            yield from _below(entry.path)
+            left += _listed(entry.path)
+
+
+def _listed(folder: bytes) -> list[os.DirEntry[bytes]]:
+    """The last first."""
+    with os.scandir(folder) as found:
+        return sorted(found, key=lambda entry: entry.name, reverse=True)
 
 
 def _traits(name: bytes, state: os.stat_result) -> bytes:

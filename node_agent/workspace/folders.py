@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from node_agent.wire.gitrefs import checked_repo
 from node_agent.wire.identity import AttemptId
 from node_agent.workspace.errors import WorkspaceFailure
+from node_agent.workspace.walk import Found, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +113,20 @@ def erase(path: Path) -> None:
     if not real_folder(path):
         path.unlink()
         return
-    shutil.rmtree(path, onerror=_open_up)
+    for one in walk(path, opening=True):
+        with suppress(OSError):  # the others go all the same, and in the end this one is told
+            _remove(one)
+    with suppress(OSError):
+        os.rmdir(path)
     if os.path.lexists(path):
         raise WorkspaceFailure(f"{path} cannot be removed")
 
 
-def _open_up(action: Callable[..., object], path: str, _: object) -> None:
-    """An agent may leave folders that even their owner may not enter: open them and go on."""
-    with suppress(OSError):
-        os.chmod(os.path.dirname(path), 0o700)
-    if real_folder(Path(path)):
-        with suppress(OSError):
-            os.chmod(path, 0o700)
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    with suppress(OSError):
-        os.unlink(path)
+def _remove(one: Found) -> None:
+    if one.is_folder:
+        os.rmdir(one.name, dir_fd=one.at)
+    else:
+        os.unlink(one.name, dir_fd=one.at)
 
 
 def write_below(folder: Path, name: str, data: bytes) -> None:
@@ -157,31 +155,26 @@ def give(path: Path, owner: int) -> None:
     if not real_folder(path):
         return
     os.chown(path, owner, owner, follow_symlinks=False)
-    for _, folders, files, at in os.fwalk(path):
-        for name in (*folders, *files):
-            os.chown(name, owner, owner, dir_fd=at, follow_symlinks=False)
+    for one in walk(path):
+        os.chown(one.name, owner, owner, dir_fd=one.at, follow_symlinks=False)
 
 
 def open_to_readers(path: Path) -> None:
     """Let everybody read a folder of ours who can get there: those above it stay closed."""
     _add_mode(str(path), 0o055)
-    for root, folders, files in os.walk(path):
-        for names, bits in ((folders, 0o055), (files, 0o044)):
-            for name in names:
-                _add_mode(os.path.join(root, name), bits)
+    for one in walk(path):
+        _add_mode(one.name, 0o055 if one.is_folder else 0o044, one.at)
 
 
 def make_readable(tree: Path) -> None:
     """Give the owner back the right to read what an agent closed; changes no executable bit of a file."""
-    for root, folders, files in os.walk(tree):
-        for name in folders:
-            _add_mode(os.path.join(root, name), 0o700)
-        for name in files:
-            _add_mode(os.path.join(root, name), 0o400)
+    for one in walk(tree, opening=True):
+        if not one.is_folder:
+            _add_mode(one.name, 0o400, one.at)
 
 
-def _add_mode(path: str, bits: int) -> None:
+def _add_mode(path: str, bits: int, at: int | None = None) -> None:
     with suppress(OSError):
-        seen = os.lstat(path)
+        seen = os.stat(path, dir_fd=at, follow_symlinks=False)
         if not stat.S_ISLNK(seen.st_mode) and seen.st_mode & bits != bits:
-            os.chmod(path, stat.S_IMODE(seen.st_mode) | bits)
+            os.chmod(path, stat.S_IMODE(seen.st_mode) | bits, dir_fd=at)

@@ -1,0 +1,136 @@
+"""Walks a folder whatever its depth, by descriptors of which one is open at a time; follows no link.
+
+A tree that an agent has had may be deeper than Python recurses, than a path is long, than files may be open.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OWNERS = 0o700
+
+_Inode = tuple[int, int]
+_Listed = list[tuple[str, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A name in the open folder `at`, to which `way` leads from the top; both are good until the next one."""
+
+    at: int
+    name: str
+    is_folder: bool
+    way: Sequence[str]
+
+
+def walk(top: Path, opening: bool = False) -> Iterator[Found]:
+    """Everything below `top`, a folder after all that is in it. What cannot be entered is passed over.
+
+    `opening`: folders that their owner may not read, write and enter are opened first. OSError when a folder
+    is moved away meanwhile.
+    """
+    here = _opened(None, str(top), opening)
+    if here is None:
+        return
+    place = _Place(here, opening)
+    try:
+        while True:
+            if place.left:
+                name, is_folder = place.left.pop()
+                if not (is_folder and place.enter(name)):
+                    yield Found(place.here, name, is_folder, place.way)
+            elif (above := place.leave()) is not None:
+                yield Found(place.here, above, True, place.way)
+            else:
+                return
+    finally:
+        os.close(place.here)
+
+
+class _Place:
+    """The folder that is open, and the way to it. The way back is `..`, which must lead where we were."""
+
+    def __init__(self, here: int, opening: bool) -> None:
+        self.here, self.opening = here, opening
+        self.way: list[str] = []
+        self._levels: list[tuple[_Inode, _Listed]] = [(_inode(here), _listed(here))]
+
+    @property
+    def left(self) -> _Listed:
+        return self._levels[-1][1]
+
+    def enter(self, name: str) -> bool:
+        below = _opened(self.here, name, self.opening)
+        if below is None:
+            return False
+        os.close(self.here)
+        self.here = below
+        self.way.append(name)
+        self._levels.append((_inode(below), _listed(below)))
+        return True
+
+    def leave(self) -> str | None:
+        """Go up; the name of what was left there, None at the top."""
+        if not self.way:
+            return None
+        above = os.open("..", _FOLDER, dir_fd=self.here)
+        os.close(self.here)
+        self.here = above
+        self._levels.pop()
+        if _inode(above) != self._levels[-1][0]:
+            raise OSError(errno.ESTALE, "a folder was moved away while it was looked through")
+        return self.way.pop()
+
+
+def _opened(at: int | None, name: str, opening: bool) -> int | None:
+    """A descriptor of a folder that can be read and left again; None where there is none."""
+    try:
+        here = os.open(name, _FOLDER, dir_fd=at)
+    except PermissionError:
+        here = _forced(at, name) if opening else -1
+    except OSError:
+        here = -1
+    if here < 0:
+        return None
+    with suppress(OSError):
+        mode = os.fstat(here).st_mode
+        if opening and mode & _OWNERS != _OWNERS:
+            os.fchmod(here, stat.S_IMODE(mode) | _OWNERS)
+    if os.access(".", os.X_OK, dir_fd=here, effective_ids=True):
+        return here
+    os.close(here)
+    return None
+
+
+def _forced(at: int | None, name: str) -> int:
+    """Open a folder that its owner closed; -1 when it is another's. No link can come in between."""
+    try:
+        closed = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    except OSError:
+        return -1
+    try:
+        itself = f"/proc/self/fd/{closed}"
+        os.chmod(itself, stat.S_IMODE(os.fstat(closed).st_mode) | _OWNERS)
+        return os.open(itself, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    finally:
+        os.close(closed)
+
+
+def _inode(folder: int) -> _Inode:
+    seen = os.fstat(folder)
+    return seen.st_dev, seen.st_ino
+
+
+def _listed(folder: int) -> _Listed:
+    """Names, and which are folders: the listing itself says so, a look at each would cost seconds."""
+    with os.scandir(folder) as found:
+        return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
