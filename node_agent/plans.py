@@ -18,20 +18,20 @@ STREAMS = (OUT, ERR, SETUP_LOG, GATES_LOG)
 """Outputs in an attempt's folder, by the names under which the depot gets them."""
 SHOWN = ".shown"
 """Behind an output's name: its copy without the values of secrets, which is what the depot gets."""
-KEPT = (*STREAMS, *(name + SHOWN for name in STREAMS))
+STDIN = "task"
+"""In an attempt's folder, where set-up cannot put other words in its place: what the agent reads."""
+KEPT = (*STREAMS, *(name + SHOWN for name in STREAMS), STDIN)
 """What is deleted once it is acknowledged."""
 RUN, DEPTH = "PANCODE_RUN", "PANCODE_DEPTH"
 """Variables of every phase; a value from elsewhere never takes their place."""
-STDIN = ".task"
-"""In the run's home: what the agent reads as its standard input."""
 LEAST_WALL_MS = 1_000
 """A phase that begins while there is any time left gets at least this."""
 
 
-def work_plan(order: Order, launch: Launch, work: Path, home: Path, folder: Path, tempo: Tempo) -> Plan:
+def work_plan(order: Order, launch: Launch, work: Path, folder: Path, tempo: Tempo) -> Plan:
     """The agent, alone."""
     marker = str(order.identity)
-    stdin = str(home / STDIN) if launch.stdin else None
+    stdin = str(folder / STDIN) if launch.stdin else None
     agent = Step("agent", StepKind.AGENT, launch.argv, str(folder / OUT), str(folder / ERR), stdin)
     return Plan(
         id=marker,

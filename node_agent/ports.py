@@ -116,8 +116,8 @@ class Journal(Protocol):
 class Runner(Protocol):
     """Shims: one per folder, started at most once whatever is called how often. Raises RunnerError."""
 
-    def prepare(self, folder: Path, plan: Plan) -> None:
-        """Write the plan and reserve the space of its records."""
+    def prepare(self, folder: Path, plan: Plan, stdin: bytes = b"") -> None:
+        """Write the plan, and `stdin` where its steps read; reserve the space of its records."""
 
     def planned(self, folder: Path) -> Plan | None:
         """The plan that `prepare` wrote; None when there is none."""

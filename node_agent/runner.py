@@ -79,12 +79,14 @@ class Runner:
             self._template.close()
         self._reap()
 
-    def prepare(self, folder: Path, plan: Plan) -> None:
-        """Write the plan and reserve the space of all records; `start` does it too. Raises RunnerError."""
+    def prepare(self, folder: Path, plan: Plan, stdin: bytes = b"") -> None:
+        """Write plan and `stdin`, reserve the space of all records; `start` does so, too. RunnerError."""
         try:
             make_folder(folder)
             if not (folder / PLAN).exists():
                 reserve(str(folder), len(plan.steps))
+                for path in {step.stdin for step in plan.steps if stdin and step.stdin}:
+                    write_atomic(path, stdin, sync=False)
                 self._put(folder, plan)
         except OSError as exc:
             raise _translated(f"cannot prepare {folder}", exc) from exc

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 from node_agent import process
 
@@ -244,10 +245,9 @@ class Step:
         return [os.fstat(fd).st_size for fd in self._files[1:3]] or [0, 0]
 
     def _open_files(self) -> list[int]:
-        append, fresh = (os.O_CREAT | os.O_NOFOLLOW | how for how in (os.O_APPEND, os.O_TRUNC))
+        append, fresh = (os.O_CREAT | how for how in (os.O_APPEND, os.O_TRUNC))
         wanted = [
-            # What ran before in this home may have put a link there, to a file that only we can read.
-            ("stdin", self.spec["stdin"] or os.devnull, os.O_RDONLY | os.O_NOFOLLOW),
+            ("stdin", self.spec["stdin"] or os.devnull, os.O_RDONLY),
             ("stdout", self.spec["stdout"], append | os.O_WRONLY),
             ("stderr", self.spec["stderr"], append | os.O_RDWR),
         ]
@@ -256,7 +256,7 @@ class Step:
         files: list[int] = []
         for what, path, flags in wanted:
             try:
-                files.append(os.open(path, flags | os.O_CLOEXEC, 0o600))
+                files.append(_opened(path, flags))
             except OSError as exc:
                 for fd in files:
                     os.close(fd)
@@ -281,6 +281,16 @@ class Step:
             except OSError as exc:  # the shell's rule: go on along PATH, remember what was found but refused
                 failed = exc if failed.errno == errno.ENOENT else failed
         raise CannotStart("exec", self.spec["argv"][0], failed)
+
+
+def _opened(path: str, flags: int) -> int:
+    """What ran before may have put a link there, to what only we can read, or a pipe, which holds us up."""
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if not stat.S_ISREG(os.fstat(fd).st_mode) and path != os.devnull:
+        os.close(fd)
+        raise OSError(errno.EINVAL, "no plain file", path)
+    os.set_blocking(fd, True)
+    return fd
 
 
 def _candidates(name: bytes, env: dict[bytes, bytes]) -> list[bytes]:

@@ -46,6 +46,7 @@ class Phase:
     """When it was asked to end."""
     gone: bool = False
     ended: ExitRecord | None = None
+    stdin: bytes = b""
 
 
 @dataclass(slots=True)

@@ -31,10 +31,10 @@ class MemoryRunner:
     def __init__(self, host: MemoryHost) -> None:
         self._host = host
 
-    def prepare(self, folder: Path, plan: Plan) -> None:
+    def prepare(self, folder: Path, plan: Plan, stdin: bytes = b"") -> None:
         if self._host.full:
             raise RunnerError("the disk is full", disk_full=True)
-        known = self._host.phases.setdefault(str(folder), Phase(plan))
+        known = self._host.phases.setdefault(str(folder), Phase(plan, stdin=stdin))
         if known.plan != plan:
             raise RunnerError(f"{folder} holds another plan")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from node_agent.doors import Door
-from node_agent.plans import SETUP_LOG, STDIN, is_walled, setup_plan, work_plan
+from node_agent.plans import SETUP_LOG, is_walled, setup_plan, work_plan
 from node_agent.ports import Guide, Launch, LinkDown, PutBack, StepFailed
 from node_agent.procedure.desk import Case, Progressed, Turn, Wait, digest_of
 from node_agent.records import Note
@@ -23,7 +23,7 @@ def prepare(case: Case) -> Turn:
         return held
     try:
         plan, launch, findings, door = _lay_out(case)
-        case.desk.runner.prepare(case.work, plan)
+        case.desk.runner.prepare(case.work, plan, launch.stdin or b"")
         ready, baseline = _set_up(case, plan)
         _hand_over(case, launch)
     except LinkDown:
@@ -122,10 +122,9 @@ def _lay_out(case: Case) -> tuple[Plan, Launch, tuple[str, ...], Door | None]:
     guide = desk.workspaces.guide(case.identity, order.workspace) or Guide("")
     door = desk.gateways.open(order, case.folder)
     launch = desk.runtimes.launch(order, work, home, guide.text, door)
-    stdin = {STDIN: launch.stdin} if launch.stdin else {}
-    desk.workspaces.home(case.identity, {**launch.files, **stdin})
+    desk.workspaces.home(case.identity, launch.files)
     planned = desk.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
-    fresh = planned or work_plan(order, launch, work, home, case.folder, desk.tempo)
+    fresh = planned or work_plan(order, launch, work, case.folder, desk.tempo)
     if planned is not None and is_walled(planned) is not launch.inside:
         raise StepFailed(FailureKind.SANDBOX, "the node's sandbox came or went between two tries")
     if planned is None and launch.inside:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -206,6 +208,33 @@ def test_what_cannot_be_read_as_a_plan_is_forgotten_whole(phases: Phases, form: 
     for _ in range(2):
         phases.runner.forget(folder)
         assert not (folder / shim.PLAN).exists()
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout", "stderr"])
+def test_a_pipe_in_the_place_of_a_file_holds_nothing_up(phases: Phases, stream: str) -> None:
+    """What ran before may have put it there; opening it would wait for whoever opens its other end."""
+    folder, plan = phases.plan(["sh", "-c", "echo > ran"])
+    os.mkfifo(pipe := folder.parent / "pipe")
+    changed: dict[str, Any] = {stream: str(pipe)}
+    plan = dataclasses.replace(plan, steps=(dataclasses.replace(plan.steps[0], **changed),))
+    phases.runner.start(folder, plan)
+    record = phases.finish(folder)
+    error = record.steps[0].exec_error
+    assert error is not None and (error.what, error.path) == (stream, str(pipe))
+    assert not (folder.parent / "ran").exists()
+
+
+def test_what_a_step_reads_blocks_as_a_file_does(phases: Phases) -> None:
+    asks = "import fcntl, os; print(fcntl.fcntl(0, fcntl.F_GETFL) & os.O_NONBLOCK, os.read(0, 9))"
+    folder, plan = phases.plan([PYTHON, "-c", asks])
+    plan = dataclasses.replace(
+        plan, steps=(dataclasses.replace(plan.steps[0], stdin=str(folder.parent / "task")),)
+    )
+    phases.runner.prepare(folder, plan, b"a task")
+    phases.runner.start(folder, plan)
+    assert phases.finish(folder).ended is PhaseEnd.DONE
+    assert (folder.parent / "out0").read_text() == "0 b'a task'\n"
+    assert (folder.parent / "task").stat().st_mode & 0o777 == 0o600
 
 
 def test_nothing_starts_without_its_environment(phases: Phases) -> None:

@@ -46,6 +46,13 @@ def test_a_git_run_with_a_gate(world: NodeWorld) -> None:
     until(lambda: processes_of(order.identity) == [])  # the last shim leaves a moment after its record
 
 
+def test_set_up_does_not_choose_what_the_agent_is_told(world: NodeWorld) -> None:
+    """Not by words in its home, nor by a pipe that nobody ever writes to."""
+    wiped = ("sh", "-c", 'find "$HOME" -type f -delete; rm -f ~/.task; mkfifo ~/.task ~/task ~/stdin')
+    claims = world.run(world.order("#!scripted\nanswer mine", setup=(wiped,)))
+    assert (claims.outcome, claims.answer) == (Outcome.DONE, "mine")
+
+
 def test_set_up_agent_and_gates_are_told_whose_they_are(world: NodeWorld) -> None:
     words = 'echo "$PANCODE_RUN $PANCODE_DEPTH $PANCODE_ATTEMPT"'
     told = ("sh", "-c", words)

@@ -185,7 +185,7 @@ def test_what_a_run_has_started_is_nobodys_own() -> None:
 def test_a_phase_that_must_be_inside_is_never_run_outside() -> None:
     """Its sandbox went between set-up and gates."""
     order = order_of()
-    plan = work_plan(order, RUNTIMES.launch(order, WORK, HOME), WORK, HOME, Path("/j"), Tempo())
+    plan = work_plan(order, RUNTIMES.launch(order, WORK, HOME), WORK, Path("/j"), Tempo())
     with pytest.raises(StepFailed, match="the sandbox is gone") as failed:
         RUNTIMES.enclosed(order, plan, (), None)
     assert failed.value.kind is FailureKind.SANDBOX

@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 from node_agent import process
-from node_agent.plans import DEPTH, GATES, RUN, SETUP, WORK, gates_plan, setup_plan, time_left, work_plan
+from node_agent.plans import (
+    DEPTH,
+    GATES,
+    KEPT,
+    RUN,
+    SETUP,
+    STDIN,
+    WORK,
+    gates_plan,
+    setup_plan,
+    time_left,
+    work_plan,
+)
 from node_agent.ports import Launch
 from node_agent.spool import AGENT_ONLY, ExitRecord, PhaseEnd, StepKind
 from node_agent.tempo import Tempo
@@ -19,7 +31,7 @@ LIMITS = Limits(wall_ms=10_000, idle_ms=7, output_bytes=8)
 ORDER = order_of(setup=(("make", "env"), ("npm", "ci")), gates=gates("test"), limits=LIMITS)
 ENV = {"PATH": "/bin", "KEY": "k", "DATABASE": "d", AGENT_ONLY: "KEY"}
 OWN = {RUN: ORDER.identity.run, DEPTH: "0"}
-PLAN = work_plan(ORDER, Launch(("agent",), ENV), Path("/w"), Path("/h"), FOLDER, Tempo())
+PLAN = work_plan(ORDER, Launch(("agent",), ENV), Path("/w"), FOLDER, Tempo())
 
 
 def test_each_phase_has_its_own_steps() -> None:
@@ -34,6 +46,15 @@ def test_each_phase_has_its_own_steps() -> None:
     assert all((plan.limits.idle_ms, plan.limits.output_bytes) == (7, 8) for plan in (before, PLAN, after))
 
 
+def test_what_the_agent_reads_lies_beside_its_outputs() -> None:
+    """Not in its home, which is set-up's too: it could read other words than the receipt names."""
+    (agent,) = work_plan(ORDER, Launch(("agent",), ENV, b"words"), Path("/w"), FOLDER, Tempo()).steps
+    assert agent.stdin == "/j/task" and STDIN in KEPT
+    assert PLAN.steps[0].stdin is None
+    for plan in (setup_plan(ORDER, PLAN, FOLDER), gates_plan(ORDER, PLAN, FOLDER, Tempo(), 1)):
+        assert all(step.stdin is None for step in plan.steps)
+
+
 def test_what_logs_the_agent_in_is_in_no_other_plan() -> None:
     """A secret that the repository named, and its owner allowed, stays."""
     assert AGENT_ONLY == process.AGENT_ONLY
@@ -45,7 +66,7 @@ def test_what_logs_the_agent_in_is_in_no_other_plan() -> None:
 def test_every_phase_knows_its_run_and_nothing_can_say_otherwise() -> None:
     deep = order_of(depth=1, setup=(("true",),), gates=gates("test"))
     forged = Launch(("agent",), {"PATH": "/bin", RUN: "r-other", DEPTH: "0"})
-    work = work_plan(deep, forged, Path("/w"), Path("/h"), FOLDER, Tempo())
+    work = work_plan(deep, forged, Path("/w"), FOLDER, Tempo())
     for plan in (setup_plan(deep, work, FOLDER), work, gates_plan(deep, work, FOLDER, Tempo(), 1)):
         assert plan.env == {"PATH": "/bin", "PANCODE_RUN": deep.identity.run, "PANCODE_DEPTH": "1"}
 
