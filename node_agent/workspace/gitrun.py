@@ -58,16 +58,20 @@ class Git:
     """One repository, and perhaps a tree, seen through one hardened environment."""
 
     def __init__(
-        self, git_dir: Path, tree: Path | None = None, variables: Mapping[str, str] | None = None
+        self,
+        git_dir: Path,
+        tree: Path | None = None,
+        variables: Mapping[str, str] | None = None,
+        patience_s: float = 900.0,
     ) -> None:
-        self.git_dir = git_dir
+        self.git_dir, self.patience_s = git_dir, patience_s
         self.cwd = tree or git_dir
         self.env = git_env(os.environ) | {"GIT_DIR": str(git_dir)} | dict(variables or {})
         if tree is not None:
             self.env["GIT_WORK_TREE"] = str(tree)
 
     def call(self, *args: str) -> GitCall:
-        return GitCall(args, self.env, self.cwd)
+        return GitCall(args, self.env, self.cwd, timeout_s=self.patience_s)
 
     def ask(self, *args: str, stdin: bytes | Path | None = None, stdout: Path | None = None) -> GitDone:
         """Run; the exit status is an answer."""

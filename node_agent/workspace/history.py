@@ -8,6 +8,7 @@ from pathlib import Path
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.folders import Places, erase, real_folder
 from node_agent.workspace.gitrun import Git
+from node_agent.workspace.pipes import has_pipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,9 @@ def adopt(places: Places, out: Git, snapshot: str, began_at: str | None = None) 
 def head_of(git_dir: Path) -> tuple[str | None, str | None]:
     if not real_folder(git_dir):
         return None, "the agent deleted its repository: the result is built from its files"
-    done = Git(git_dir).ask("rev-parse", "-q", "--verify", "HEAD^{commit}")
-    if done.ok:
-        return done.text(), None
+    head = None if has_pipe(git_dir) else Git(git_dir).commit_at("HEAD")
+    if head is not None:
+        return head, None
     return None, "the agent's repository cannot be read: the result is built from its files"
 
 

@@ -16,11 +16,14 @@ from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.folders import Places, make_readable
 from node_agent.workspace.gitrun import Git
 from node_agent.workspace.history import History, head_of
+from node_agent.workspace.pipes import without_pipes
 
 MAX_FILE = 100 << 20
 """Bytes; a larger new or changed file stays out of the result and is named."""
 AUTHOR = ("PanCode", "result@pancode.invalid")
 """Author of the commit that holds what an agent left uncommitted."""
+PATIENCE_S = 300.0
+"""For one git over an agent's tree, should there be a way of holding it up that we do not know."""
 MAX_LISTED = 200
 """So many ignored files are named."""
 _UPDATE = ("update-index", "-z", "--add", "--remove", "--replace")
@@ -56,7 +59,7 @@ def build(
 
     `before`: what set-up left, which is none of the agent's.
     """
-    index = fresh_index(places, history.tip, places.out / "result.index")
+    index, piped = fresh_index(places, history.tip, places.out / "result.index")
     left = _leftovers(places.tree, index)
     odd = _stage(places, index, left)
     blocked = _without_set_up(index, before) if before is not None else None
@@ -70,6 +73,7 @@ def build(
     ignored = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
     kind = _kind(snapshot, commit, _tree_of(out, snapshot), tree)
     unseen = _only_ignored(ignored) if kind == "empty" else ()
+    said = (history.warning, odd, blocked, *_clipped(piped), *_told(left), *unseen)
     return ResultCommit(
         kind=kind,
         commit=None if commit == snapshot else commit,
@@ -77,13 +81,13 @@ def build(
         changes=all_changes(out, places.tree, (snapshot, commit), history.tip),
         ignored=tuple(map(shown, ignored[:MAX_LISTED])),
         nested=tuple(map(shown, left.nested)),
-        warnings=tuple(text for text in (history.warning, odd, blocked, *_told(left), *unseen) if text),
+        warnings=tuple(text for text in said if text),
     )
 
 
 def survey(places: Places, snapshot: str) -> Baseline:
     """How the files differ from the snapshot now, large ones too. Stores no content of them."""
-    index = fresh_index(places, snapshot, places.out / "baseline.index")
+    index, _ = fresh_index(places, snapshot, places.out / "baseline.index")
     left = _leftovers(places.tree, index)
     every = replace(left, names=(*left.names, *left.large), large=())
     _stage(places, index, every, "--info-only")
@@ -123,14 +127,18 @@ def _entries(index: Git) -> dict[bytes, Entry]:
     return {path: (mode, oid) for path, (mode, oid, _) in pairs}
 
 
-def fresh_index(places: Places, commit: str, index: Path) -> Git:
-    """Git over the agent's tree with a new index of `commit`, every file compared by its content."""
+def fresh_index(places: Places, commit: str, index: Path) -> tuple[Git, tuple[str, ...]]:
+    """Git over the agent's tree with a new index of `commit`, every file compared by its content.
+
+    And words on what was taken out of the tree, as git would have waited for it.
+    """
+    taken = without_pipes(places.tree)
     for leftover in (index, index.with_name(f"{index.name}.lock")):
         leftover.unlink(missing_ok=True)
-    git = Git(places.out, places.tree, {"GIT_INDEX_FILE": str(index)})
+    git = Git(places.out, places.tree, {"GIT_INDEX_FILE": str(index)}, PATIENCE_S)
     git.must("read-tree", commit)
     git.ask("update-index", "-q", "--refresh")
-    return git
+    return git, taken
 
 
 def touched(index: Git) -> tuple[bytes, ...]:
@@ -238,6 +246,11 @@ def _told(left: _Leftovers) -> tuple[str | None, ...]:
         (left.links, "a submodule: nothing that was done inside it is in the result"),
     )
     return tuple(f"{', '.join(map(shown, names[:10]))}: {text}" for names, text in cases if names)
+
+
+def _clipped(words: tuple[str, ...]) -> tuple[str, ...]:
+    more = len(words) - 10
+    return (*words[:10], f"and {more} more like these") if more > 0 else words
 
 
 def _only_ignored(names: list[bytes]) -> tuple[str, ...]:

@@ -156,7 +156,7 @@ class Workspaces:
         """Files that differ from the result commit: what the gates changed. Compared by content."""
         places = self._home.places(identity)
         must_be_folder(places.tree)
-        index = fresh_index(places, commit, places.out / "gates.index")
+        index, _ = fresh_index(places, commit, places.out / "gates.index")
         return tuple(map(shown, changed_after(index, self._taken_down(identity, baseline))))
 
     @translated("push of the workspace")

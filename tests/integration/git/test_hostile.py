@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -142,3 +145,93 @@ def test_a_folder_turned_into_a_link_is_committed_as_a_link(tmp_path: Path, depo
     files = tree_of(depot, taken, made.commit)
     assert files["d"] == ("120000", str(secret).encode())
     assert "d/inner" not in files
+
+
+def _piped(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def _linked(path: Path, pipe: Path) -> None:
+    _piped(pipe)
+    path.parent.mkdir()
+    path.symlink_to(pipe)
+
+
+def _inner(folder: Path) -> Path:
+    repo = Repo(folder)
+    repo.write("inner", "i\n")
+    return repo.path / ".git"
+
+
+def _elsewhere(tree: Path) -> Path:
+    """A repository out of sight whose HEAD is a pipe; what leads to it goes in `lured/.git`."""
+    there = _inner(tree.parent / "home" / "lure")
+    _piped(there / "HEAD")
+    (tree / "lured").mkdir()
+    return there
+
+
+PIPES: dict[str, Callable[[Path], object]] = {
+    "s/.gitignore": lambda tree: _piped(tree / "s" / ".gitignore"),
+    ".gitattributes": lambda tree: _piped(tree / ".gitattributes"),
+    "s/.gitignore, a link": lambda tree: _linked(tree / "s" / ".gitignore", tree.parent / "home" / "pipe"),
+    "n/.git/HEAD": lambda tree: _piped(_inner(tree / "n") / "HEAD"),
+    "n/.git/commondir": lambda tree: _piped(_inner(tree / "n") / "commondir"),
+    "lured/.git, a file": lambda tree: (tree / "lured" / ".git").write_text(f"gitdir: {_elsewhere(tree)}\n"),
+    "lured/.git, a link": lambda tree: (tree / "lured" / ".git").symlink_to(_elsewhere(tree)),
+}
+"""What a git of our own would open and wait for, for ever."""
+
+
+@pytest.mark.parametrize("place", PIPES)
+def test_a_pipe_where_git_reads_a_file_holds_nothing_up(tmp_path: Path, depot: Depot, place: str) -> None:
+    taken = snap(simple(tmp_path / "project"), depot)
+    spaces, workspace = (
+        Workspaces(tmp_path / "node", PathTransport(depot, taken.repo_id)),
+        workspace_of(taken),
+    )
+    tree = spaces.prepare(attempt(), workspace)
+    baseline = spaces.baseline(attempt(), workspace)
+    (tree / "f1").write_text("changed\n")
+    PIPES[place](tree)
+    made = spaces.commit(attempt(), workspace, STAMP, baseline)
+    assert made.kind == "change" and made.commit is not None
+    assert "f1" in made.files_changed
+    named = place.split(",")[0]
+    assert any(text.startswith(f"{named}: a pipe") for text in made.warnings), made.warnings
+    _piped(tree / "left-by-a-gate" / ".gitignore")
+    assert set(spaces.changed_since(attempt(), made.commit, baseline)) <= {"n/"}
+
+
+def test_set_up_that_leaves_a_pipe_is_taken_down(tmp_path: Path, depot: Depot) -> None:
+    taken = snap(simple(tmp_path / "project"), depot)
+    spaces, workspace = (
+        Workspaces(tmp_path / "node", PathTransport(depot, taken.repo_id)),
+        workspace_of(taken),
+    )
+    tree = spaces.prepare(attempt(), workspace)
+    _piped(tree / ".gitignore")
+    _piped(tree / "a-pipe-of-its-own")
+    spaces.baseline(attempt(), workspace)
+    assert stat.S_ISFIFO((tree / "a-pipe-of-its-own").stat().st_mode)
+    assert not (tree / ".gitignore").exists()
+
+
+@pytest.mark.parametrize("place", ["HEAD", "config", "refs/heads/pancode/r-aaaa"])
+def test_a_pipe_in_the_agents_own_repository_costs_its_commits_alone(
+    tmp_path: Path, depot: Depot, place: str
+) -> None:
+    """Where there is no sandbox, which shows the repository read-only."""
+    taken = snap(simple(tmp_path / "project"), depot)
+    spaces, workspace = (
+        Workspaces(tmp_path / "node", PathTransport(depot, taken.repo_id)),
+        workspace_of(taken),
+    )
+    tree = spaces.prepare(attempt(), workspace)
+    (tree / "f1").write_text("changed\n")
+    _piped(spaces.git_dir(attempt()) / place)
+    made = spaces.commit(attempt(), workspace, STAMP)
+    assert made.files_changed == ("f1",)
+    assert made.warnings == ("the agent's repository cannot be read: the result is built from its files",)

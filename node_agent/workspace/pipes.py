@@ -1,0 +1,67 @@
+"""Takes out of a tree what git would open there and wait for: a pipe in the place of a file that it reads."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from node_agent.workspace.walk import Found, walk
+
+_READ = frozenset({".gitignore", ".gitattributes", ".gitmodules"})
+_OF_A_REPOSITORY = ("HEAD", "commondir")
+"""What git reads of a repository inside the tree, to know that it is one."""
+_POINTER, _MOST = b"gitdir:", 4096
+
+
+def without_pipes(tree: Path) -> tuple[str, ...]:
+    """Words on what was taken out. Closed folders are opened: git, too, will look into them later."""
+    taken: list[str] = []
+    for one in walk(tree, opening=True):
+        if one.name in _READ and _waits(one.name, one.at):
+            taken += _removed(one, one.name)
+        elif one.name == ".git" and one.way:  # at the top it is ours, and no git of ours follows it
+            taken += _repository(one)
+    return tuple(taken)
+
+
+def has_pipe(repository: Path) -> bool:
+    """Whether git may wait for something in this repository: in one of its own nothing but files belongs."""
+    return any(not one.is_folder and _waits(one.name, one.at) for one in walk(repository))
+
+
+def _repository(one: Found) -> list[str]:
+    """Of a folder that is a repository itself only what is in the way; what leads to one elsewhere goes."""
+    there = ".git" if one.is_folder else _leads_to(one)
+    waiting = [name for name in _OF_A_REPOSITORY if _waits(os.path.join(there, name), one.at)]
+    if one.is_folder:
+        return [text for name in waiting for text in _removed(one, f".git/{name}")]
+    return _removed(one, ".git") if waiting else []
+
+
+def _leads_to(one: Found) -> str:
+    """Where a link or a file of that name says that the repository is; itself when it says nothing."""
+    try:
+        handle = os.open(one.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=one.at)
+    except OSError:  # a link: looked through as git does
+        return one.name
+    with os.fdopen(handle, "rb") as file:
+        said = file.read(_MOST) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
+    return os.fsdecode(said[len(_POINTER) :].strip()) if said.startswith(_POINTER) else one.name
+
+
+def _waits(path: str, at: int) -> bool:
+    """Whether opening it may wait for somebody, or never come to an end: a pipe, a device, a link to one."""
+    try:
+        mode = os.stat(path, dir_fd=at).st_mode
+    except (OSError, ValueError):  # nothing that can be opened
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _removed(one: Found, path: str) -> list[str]:
+    with suppress(OSError):  # then git's own time runs out
+        os.unlink(path, dir_fd=one.at)
+    name = "/".join((*one.way, path))[:200]
+    return [f"{name}: a pipe or device where git reads a file, removed"]
