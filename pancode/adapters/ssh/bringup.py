@@ -107,7 +107,7 @@ class _Run:
     async def act(self, remote: Remote, step: Step) -> Done:
         self.begin(step.name, step.says)
         done = await perform(remote, step)
-        compared = any(isinstance(act, Put | Script) for act in step.acts)
+        compared = step.there or any(isinstance(act, Put | Script) for act in step.acts)
         same = StepState.SAME if compared else StepState.FINE
         self.end(StepState.CHANGED if done.changed else same)
         return done
@@ -128,7 +128,6 @@ async def bring_up(remote: Remote, plan: Plan, report: Report) -> BroughtUp:
     out = BroughtUp(None, ())
     try:
         run.begin(StepName.PROBE, "what is there")
-        plan.wall_ms()
         found, after = await _probe(remote, plan), plan.wall_ms()
         known = problems(found, after)
         out = BroughtUp(found, known)

@@ -80,6 +80,8 @@ class Step:
     acts: tuple[Act, ...] = ()
     changes: tuple[str, ...] = ()
     """Paths on the node that it may make or alter; removal takes all of them out."""
+    there: bool = False
+    """The probe shows that it is as it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def bundle_step(place: Place, probe: NodeProbe, bundle: Bundle, python: Python) 
     folder = f"{place.node_home}/bundles/{bundle.name}"
     there = bundle.name in probe.bundles
     if there and (probe.current or "").rstrip("/").rpartition("/")[2] == bundle.name:
-        return Step(StepName.BUNDLE, f"{bundle.version} ({bundle.name}) is there")
+        return Step(StepName.BUNDLE, f"{bundle.version} ({bundle.name}) is there", there=True)
     archive = f"{folder}.tar.gz"
     unpack = Script(scripts.UNPACK, (place.node_home, bundle.name, python.path, bundle.digest), 300)
     acts: tuple[Act, ...] = () if there else (Put(archive, bundle.path), unpack)
