@@ -22,6 +22,7 @@ from tests.e2e.programs import (
     on_host,
     project,
     requests_in,
+    settled,
 )
 from tests.fakemodel import preset
 from tests.lab import Lab
@@ -127,7 +128,7 @@ def test_a_key_that_is_refused_is_no_fault_of_the_agent(logged_in: Owner, lab: L
 
 
 def test_a_model_that_does_not_answer_is_waited_for_until_it_is_stopped(logged_in: Owner, lab: Lab) -> None:
-    fleet, before = logged_in, books(logged_in)
+    fleet = logged_in
     with model_on(lab, 1, preset("stall")):
         words = ("--node", "node1", "--workspace", "none", "--model", MODEL, "say hello")
         run = fleet.dispatch(*words)
@@ -139,15 +140,14 @@ def test_a_model_that_does_not_answer_is_waited_for_until_it_is_stopped(logged_i
     left = on_host(lab, 1, "ps -eo args | grep -c '[c]laude -p' || :").strip()
     assert left == "0"
     assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
-    assert books(fleet) == before, "no answer came through the gateway, so nothing was spent"
+    settled(fleet, run)
 
 
 def test_a_model_that_is_silent_for_the_idle_limit_is_stalled(logged_in: Owner, lab: Lab) -> None:
     fleet, top = logged_in, project(logged_in, "idle")
     (top / "pancode.yaml").write_text("limits: {idle: 12s}\n")
-    before = books(fleet)
     with model_on(lab, 2, preset("stall")):
         words = ("--node", "node2", "--model", MODEL, "--json", "say hello")
         said = fleet.run("dispatch", *words, cwd=top, timeout_s=120)
     assert (said.code, said.json()["outcome"]) == (14, "stalled"), said
-    assert books(fleet) == before, "no answer came through the gateway, so nothing was spent"
+    settled(fleet, said.json()["run"])

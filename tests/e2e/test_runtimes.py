@@ -137,12 +137,11 @@ def test_a_model_that_is_silent_for_the_idle_limit_is_stalled(
 ) -> None:
     top = project(fleet, f"idle-{program.name}")
     (top / "pancode.yaml").write_text("limits: {idle: 8s}\n")
-    before = books(fleet)
     with model_on(lab, K, preset("stall")):
         said = fleet.run("dispatch", *program.words, "say hello", cwd=top, timeout_s=120)
     run = json.loads(said.out)
     assert (said.code, run["outcome"]) == (14, "stalled"), said
     left = on_host(lab, K, f"ps -eo args | grep -c '[/]{program.name}' || :").strip()
     assert left == "0", "nothing of it is left"
-    assert (run["usage"]["cost_usd"], run["usage"]["cost_source"]) == ("0", "metered")
-    assert books(fleet) == before, "no answer came through the gateway, so nothing was spent"
+    assert (run["usage"]["cost_usd"], run["usage"]["cost_source"]) == (None, "unknown"), "it may have cost"
+    settled(fleet, run["run"])
