@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -156,26 +156,19 @@ class BringUp:
             await session.close()
 
     def _plan(self, node: Node) -> Plan:
-        probed: list[int] = []
-
-        def wall_ms() -> int:
-            """Asked for right before and right after the probe, whose own clock is compared with both."""
-            probed.append(self.parts.clock.wall_ms())
-            return probed[-1]
-
         return Plan(
             fleet=self.parts.fleet,
             store=self.bundles,
-            files=lambda key, found: asyncio.to_thread(self._enrol, node.name, key, found, probed),
+            files=lambda key, found: asyncio.to_thread(self._enrol, node.name, key, found),
             link=lambda found: self._link(node.name, found),
             heartbeat=lambda fresh: self._heard(node.name, fresh),
-            wall_ms=wall_ms,
+            wall_ms=self.parts.clock.wall_ms,
             node_home=Reach.of(node).node_home,
         )
 
-    def _enrol(self, name: str, key: str, found: NodeProbe, probed: Sequence[int]) -> list[HomeFile]:
+    def _enrol(self, name: str, key: str, found: NodeProbe) -> list[HomeFile]:
         """Believe the node's key, let it into Redis, and say what its home is to hold."""
-        skew = skew_ms(found.wall_ms, *probed[:2]) if found.wall_ms is not None else None
+        skew = skew_ms(found.wall_ms, *found.asked_ms) if found.wall_ms is not None else None
 
         def settle(row: Node) -> Node:
             home, uid = found.node_home, found.uid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from pancode.adapters.bundle.archive import Bundle
@@ -128,8 +128,8 @@ async def bring_up(remote: Remote, plan: Plan, report: Report) -> BroughtUp:
     out = BroughtUp(None, ())
     try:
         run.begin(StepName.PROBE, "what is there")
-        found, after = await _probe(remote, plan), plan.wall_ms()
-        known = problems(found, after)
+        found = await _probe(remote, plan)
+        known = problems(found, found.asked_ms[1])
         out = BroughtUp(found, known)
         if stops(known):
             raise _Stopped(stops(known)[0].what)
@@ -145,7 +145,9 @@ async def bring_up(remote: Remote, plan: Plan, report: Report) -> BroughtUp:
 
 
 async def _probe(remote: Remote, plan: Plan) -> NodeProbe:
-    return await probe(remote, plan.fleet, plan.node_home)
+    before = plan.wall_ms()
+    found = await probe(remote, plan.fleet, plan.node_home)
+    return replace(found, asked_ms=(before, plan.wall_ms()))
 
 
 async def _bundle(plan: Plan, found: NodeProbe, run: _Run) -> tuple[Bundle, Python]:

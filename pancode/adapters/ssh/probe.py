@@ -85,6 +85,8 @@ class NodeProbe:
     """`running`, `stopped` or `absent`, by the lock that a node agent holds."""
     cpus: int | None = None
     memory: int | None = None
+    asked_ms: tuple[int, int] = (0, 0)
+    """Our own wall clock right before it was asked and right after: its `wall_ms` lies between them."""
 
     def tool(self, name: str) -> str | None:
         return dict(self.tools).get(name)
