@@ -21,6 +21,8 @@ _ETC = (
 """What programs below /usr lead to by links, such as the security settings without which no Java starts."""
 _MODULES = "node_modules"
 _HEAD_BYTES = 256
+_SHIMS, _SHIMMED = "shims", ("libexec", "bin", "plugins", "version", "versions", "installs")
+"""What version managers such as pyenv put on PATH, and what lies beside that it leads to."""
 MOST_LINKS = 500
 """Of one folder of PATH: so many are looked at."""
 
@@ -74,6 +76,9 @@ class Programs:
                 continue
             yield folder
             yield from self._of_links(folder)
+            above, name = os.path.split(real)
+            if name == _SHIMS and not self._holds_home(above):
+                yield from (f"{above}/{beside}" for beside in _SHIMMED)
 
     def _of_links(self, folder: str) -> Iterator[str]:
         links: list[str] = []

@@ -115,3 +115,15 @@ def test_a_folder_of_path_that_cannot_be_listed_is_shown_as_it_is(
     program(tmp_path / "tools/tool")
     monkeypatch.setattr(os, "scandir", refused)
     assert shown(home, f"{tmp_path}/tools") == {f"{tmp_path}/tools"}
+
+
+def test_what_a_version_manager_s_shims_lead_to_is_shown_with_them(home: Path) -> None:
+    """As pyenv: a script of its own, the file that names the version, the versions; not what lies beside."""
+    root = home / ".pyenv"
+    shim = program(root / "shims/python3", "#!/usr/bin/env sh\n")
+    program(root / "libexec/pyenv-exec")
+    program(root / "versions/3.12/bin/python3")
+    for name in ("version", "token"):
+        (root / name).write_text("3.12")
+    there = {f"{root}/{name}" for name in ("shims", "libexec", "version", "versions")}
+    assert shown(home, f"{shim.parent}:/usr/bin", "python3") == there
