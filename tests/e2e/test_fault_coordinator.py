@@ -52,7 +52,8 @@ def test_killed_at_each_write_around_the_enqueue(fleet: Owner, lab: Lab, wanted:
 def _killed_at(fleet: Owner, host: Ground, wanted: Written, once: str) -> Written:
     """One dispatch; the coordinator is killed at that write of it; the run ends as if nothing had been."""
     known = {r["run"] for r in fleet.ask("runs", "1000")["runs"]}
-    words = ("--runtime", "shell", "--node", host.name, "--workspace", "none", f"echo x >> {once}")
+    work = "sleep 1; " if wanted is Written.ACCEPTED else ""  # else all that is said of it is one commit
+    words = ("--runtime", "shell", "--node", host.name, "--workspace", "none", f"{work}echo x >> {once}")
     with writes_held(fleet) if wanted is Written.SIGNED else nullcontext():
         asked = fleet.begin("dispatch", "--detach", "--json", *words)
         caught = kill_desk_at(fleet, wanted, known)
