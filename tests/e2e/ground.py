@@ -144,10 +144,14 @@ def stopped_when(pid: int, look: Callable[[], T | None], what: str, timeout_s: f
     deadline = time.monotonic() + timeout_s
     while True:
         os.kill(pid, signal.SIGSTOP)
-        found = look()
+        found = None
+        try:
+            found = look()
+        finally:  # a look that fails must not leave it standing for whoever comes next
+            if found is None:
+                os.kill(pid, signal.SIGCONT)
         if found is not None:
             return found
-        os.kill(pid, signal.SIGCONT)
         assert time.monotonic() < deadline, f"never {what}"
         time.sleep(SLICE_S)
 

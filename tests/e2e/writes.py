@@ -42,7 +42,10 @@ def kill_desk_at(owner: Owner, wanted: Written, known: set[str], timeout_s: floa
     with redis_open(owner) as client:
 
         def look() -> Written | None:
-            there = written(owner, client, known)
+            try:
+                there = written(owner, client, known)
+            except sqlite3.OperationalError:  # it stands still with a lock of the ledger in its hand
+                return None
             return there if there >= wanted else None
 
         there = stopped_when(pid, look, wanted.name, timeout_s)
@@ -64,7 +67,7 @@ def writes_held(owner: Owner) -> Iterator[None]:
 def written(owner: Owner, client: Any, known: set[str]) -> Written:
     """Of the newest run that is not `known`, as the ledger and Redis have it."""
     ledger = f"file:{owner.fleet_home / 'ledger.db'}?mode=ro"
-    with closing(sqlite3.connect(ledger, uri=True, timeout=10)) as db:
+    with closing(sqlite3.connect(ledger, uri=True, timeout=0.1)) as db:
         runs = [run for run in db.execute("select id, outcome from runs") if run[0] not in known]
         if not runs:
             return Written.NOTHING
