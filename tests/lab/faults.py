@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -184,6 +185,10 @@ class Faults(Reports):
         ballast = self.path(k, "disk", "ballast")
         if not on:
             return os.unlink(ballast)
-        free = os.statvfs(self.path(k, "disk"))
         with open(ballast, "wb") as f:
-            os.posix_fallocate(f.fileno(), 0, free.f_bavail * free.f_frsize)
+            for _ in range(100):  # what runs there may write between the look and the taking
+                free = os.statvfs(self.path(k, "disk"))
+                size = os.fstat(f.fileno()).st_size + free.f_bavail * free.f_frsize
+                with contextlib.suppress(OSError):
+                    return os.posix_fallocate(f.fileno(), 0, size)
+        raise Fail(f"node{k}: its disk does not stand still")
