@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from node_agent.runtimes.base import EndedBy, ExitInfo, LaunchRequest, Place, Probe, Resume, Verdict
 from node_agent.runtimes.registry import RUNTIMES
@@ -174,3 +176,18 @@ def answers(probe: Probe, path: str, home: Path, **env: str) -> list[tuple[int |
     own = {"PATH": path, "HOME": str(home), **env}
     done = (subprocess.run(argv, env=own, capture_output=True, text=True) for argv in probe.argvs)
     return [(p.returncode, p.stdout) for p in done]
+
+
+def call(name: str, **arguments: object) -> dict[str, Any]:
+    """A turn of the scripted model: it calls this tool."""
+    return {"call": {"name": name, "arguments": arguments}}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def first_request(tmp_path: Path) -> dict[str, Any]:
+    """What the model was asked first, as its server wrote it down."""
+    told: dict[str, Any] = json.loads(min((tmp_path / "d").iterdir()).read_text())
+    return told

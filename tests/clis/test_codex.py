@@ -21,7 +21,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import ActionClass as A
 from node_agent.wire.policy import Safety
 from tests.clis.conftest import MakeBench, path_of
-from tests.clis.launched import CODEX, Bench, answers, await_file, runs
+from tests.clis.launched import CODEX, Bench, answers, await_file, names, runs
 from tests.fakemodel import FakeModel, preset
 
 pytestmark = pytest.mark.slow
@@ -38,10 +38,6 @@ def bench(make_bench: MakeBench) -> OneBench:
 
 def shell(command: str) -> dict:
     return {"call": {"name": "exec_command", "arguments": {"cmd": command, "yield_time_ms": 5000}}}
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_a_text_answer_is_done_with_its_usage(bench: OneBench) -> None:

@@ -21,7 +21,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import ActionClass as A
 from node_agent.wire.policy import Safety
 from tests.clis.conftest import MakeBench, path_of
-from tests.clis.launched import COPILOT, Bench, answers, await_file, runs
+from tests.clis.launched import COPILOT, Bench, answers, await_file, call, first_request, names, runs
 from tests.fakemodel import FakeModel, preset
 
 pytestmark = pytest.mark.slow
@@ -35,25 +35,12 @@ def bench(make_bench: MakeBench) -> OneBench:
     return partial(make_bench, COPILOT)
 
 
-def call(name: str, **arguments: object) -> dict:
-    return {"call": {"name": name, "arguments": arguments}}
-
-
 def shell(command: str) -> dict:
     return call("bash", command=command, description="p")
 
 
 def write(path: str) -> dict:
     return call("create", path=path, file_text="x\n")
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def first_request(tmp_path: Path) -> dict:
-    told: dict = json.loads(min((tmp_path / "d").iterdir()).read_text())
-    return told
 
 
 def test_an_edit_is_made_and_task_and_prompt_reach_the_model(bench: OneBench, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import ActionClass as A
 from node_agent.wire.policy import Safety
 from tests.clis.conftest import MakeBench, path_of
-from tests.clis.launched import OPENCODE, Bench, answers, await_file, runs
+from tests.clis.launched import OPENCODE, Bench, answers, await_file, names, runs
 from tests.fakemodel import FakeModel, preset
 
 pytestmark = pytest.mark.slow
@@ -41,10 +41,6 @@ def shell(command: str) -> dict:
 
 def write(path: str) -> dict:
     return {"call": {"name": "write", "arguments": {"filePath": path, "content": "x\n"}}}
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_an_edit_is_made_and_task_and_prompt_reach_the_model(bench: OneBench, tmp_path: Path) -> None:
