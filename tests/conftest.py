@@ -13,6 +13,7 @@ import pytest
 # A skip whose reason does not start with one of these fails where CI=true: what can run there must run.
 ALLOWED_SKIPS = ("not root", "not built yet", "kernel lacks")
 SLOW_S = 5.0
+REASON_CHARS = 400
 
 _DROPPED = ("PANCODE_", "GIT_", "XDG_", "SSH_AUTH_SOCK", "SSH_AGENT_PID", "REDIS_URL")
 # GIT_SSL_CAINFO and the like say how this machine reaches the world; they carry no state of the user.
@@ -75,6 +76,25 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _refuse_skip(report)
     return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say at once, in a line, what failed and why: who reads a log that is cut short sees it too."""
+    if report.failed and (terminal := _TERMINAL.get("reporter")) is not None:
+        why = getattr(getattr(report.longrepr, "reprcrash", None), "message", str(report.longrepr))
+        terminal.write_line("")
+        terminal.write_line(f"FAILED {report.nodeid} ({report.when}): {' '.join(why.split())[:REASON_CHARS]}")
+
+
+_TERMINAL: dict[str, pytest.TerminalReporter] = {}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        _TERMINAL["reporter"] = reporter
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

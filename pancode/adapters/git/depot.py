@@ -20,6 +20,9 @@ from pancode.adapters.git.safe import Git, safe_env
 GRACE = "2.weeks.ago"
 """Only its age protects an object that is written before its ref. Never `now`: it broke a depot in use."""
 
+GC = "gc"
+"""The lock that a collection holds."""
+
 
 @dataclass(frozen=True, slots=True)
 class ResultCheck:
@@ -125,5 +128,5 @@ class Depot:
 
     def collect(self, repo_id: str) -> None:
         """Pack, and remove objects that nothing names and that are older than two weeks."""
-        with self.locked(repo_id, "gc"), suppress(GitFailure):
+        with self.locked(repo_id, GC), suppress(GitFailure):
             self.git(repo_id).must("gc", "-q", f"--prune={GRACE}")

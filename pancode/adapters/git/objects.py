@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.depot import GC, Depot
 from pancode.adapters.git.errors import GitFailure, GitRefusal
 from pancode.adapters.git.project import Project
 from pancode.adapters.git.safe import Git, safe_env
@@ -85,7 +85,10 @@ def import_missing(project: Project, depot: Depot, tree: str) -> None:
     git = Git(path, safe_env() | {"GIT_DIR": str(path)})
     seen = ["rev-list", "--objects", "--missing=print", tree, *([f"^{project.head}"] if project.head else [])]
     told = git.must(*seen).out.decode("utf-8", "replace").splitlines()
-    missing = _really_missing(git, [line[1:] for line in told if line.startswith("?")])
+    missing = _still_missing(git, [line[1:] for line in told if line.startswith("?")])
+    if missing:
+        with depot.locked(project.repo_id, GC):  # packs that replace others may have escaped both looks
+            missing = _still_missing(git, missing)
     if not missing:
         return
     try:
@@ -94,7 +97,7 @@ def import_missing(project: Project, depot: Depot, tree: str) -> None:
         raise _unreadable(project, exc) from exc
 
 
-def _really_missing(git: Git, named: list[str]) -> list[str]:
+def _still_missing(git: Git, named: list[str]) -> list[str]:
     """`rev-list` does not look again for what a collection has just moved into a pack; `cat-file` does."""
     if not named:
         return []
