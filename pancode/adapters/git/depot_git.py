@@ -26,6 +26,8 @@ done
 """
 _LOOK_MS = 1000
 _GRACE_MS = 2000
+_DRAIN_CHUNKS = 2000
+_DRAIN_IDLE_S = 5.0
 
 
 def write_hooks(depot: Depot) -> Path:
@@ -60,6 +62,8 @@ def serve_git(depot: Depot, hooks: Path, grant: Grant, peer: socket.socket, limi
         ended = _watch(process, peer, int(limit_s * 1000))
     finally:
         _ask_to_end(process)
+    if ended and grant.verb == "push":
+        _drain(peer)
     if not ended:
         return f"git {program} was ended: the peer is gone, or it took longer than {limit_s:g} s"
     return "" if process.returncode == 0 else f"git {program} ended with {process.returncode}"
@@ -84,6 +88,16 @@ def _watch(process: subprocess.Popen[bytes], peer: socket.socket, limit_ms: int)
         return False
     finally:
         os.close(pidfd)
+
+
+def _drain(peer: socket.socket) -> None:
+    """A sender that was refused in the middle may finish: closed over unread bytes, it loses the reason."""
+    with suppress(OSError):
+        peer.shutdown(socket.SHUT_WR)
+        peer.settimeout(_DRAIN_IDLE_S)
+        for _ in range(_DRAIN_CHUNKS):
+            if not peer.recv(1 << 20):
+                return
 
 
 def _ask_to_end(process: subprocess.Popen[bytes]) -> None:

@@ -147,7 +147,7 @@ def test_a_push_over_its_size_is_refused_and_leaves_nothing(world: World, tmp_pa
     world.max_bytes = 100_000
     spaces = Workspaces(tmp_path / "node", world.client)
     order = workspace_of(world.taken)
-    (spaces.prepare(attempt(), order) / "blob").write_bytes(os.urandom(400_000))
+    (spaces.prepare(attempt(), order) / "blob").write_bytes(os.urandom(2_000_000))
     made = spaces.commit(attempt(), order, STAMP)
     with pytest.raises(StepFailed, match="maximum allowed size|refused"):
         spaces.push(attempt(), order, made.commit or "")
