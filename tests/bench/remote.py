@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from tests.bench.figures import Goal, Row, median, paired
 from tests.bench.ours import NOW, OurFleet
-from tests.e2e.conftest import fingerprint
+from tests.e2e.tidy import fingerprint
 from tests.lab import Lab, missing, own_name, reap
 
 HOSTS = 3

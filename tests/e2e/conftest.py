@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.clis.install import cache
 from tests.e2e.owner import Owner
+from tests.e2e.tidy import Session, bring_up, keys_of, mend
 from tests.lab import Lab, missing, own_name, reap
 from tests.lab.lab import Spec
 from tests.lab.state import HostState
@@ -22,12 +21,41 @@ HOSTS = 3
 HOME_MB = 1024  # homes are a tmpfs of this size, so that `disk-full` is possible
 
 
+SESSION = pytest.StashKey[Session]()
+FAILED = pytest.StashKey[bool]()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("bare_hosts") is None)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a module has done to the hosts and to the session's fleet, the next one does not find it."""
+    yield
+    session = request.config.stash.get(SESSION, None)
+    if session is not None:
+        session.after_module()
+
+
+@pytest.fixture(autouse=True)
+def unpoisoned(request: pytest.FixtureRequest, whole: None) -> Iterator[None]:
+    """A test that failed half way has not cleaned up: it is done for it before the next one."""
+    yield
+    session = request.config.stash.get(SESSION, None)
+    if session is not None and request.node.stash.get(FAILED, False):
+        session.after_failure()
+
+
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A session's own lab; on a machine that cannot hold one the tests skip, but never in CI."""
     lacks = missing()
     if lacks:
@@ -39,7 +67,9 @@ def lab() -> Iterator[Lab]:
     # The hosts see the cache of real agent programs at the same path, also what is installed there later.
     spec = Spec(home_mb=HOME_MB, share=(str(cache()),))
     with Lab(own_name(), owned=True).up(HOSTS, spec, replace=True) as lab:
+        request.config.stash[SESSION] = Session(lab)
         yield lab
+        del request.config.stash[SESSION]
 
 
 @pytest.fixture(scope="session")
@@ -51,20 +81,9 @@ def host(lab: Lab) -> Callable[[int], HostState]:
 @pytest.fixture
 def healed(lab: Lab) -> Iterator[Lab]:
     """The lab for a test that makes faults: afterwards every host is up, linked and as before."""
-    keys = {k: lab.host_key(k) for k in lab.hosts}
+    keys = keys_of(lab)
     yield lab
-    for k, h in lab.hosts.items():
-        if h["state"] == "frozen":
-            lab.thaw([k])
-        if lab.hosts[k]["state"] == "off":
-            lab.boot([k])
-        lab.heal([k])
-        for name in list(h["faults"]):
-            lab.fault([k], name, on=False)
-        if h["sshd"] or not any(s["sshd"] for s in lab.status() if s["name"] == h["name"]):
-            lab.sshd([k], "restart", [])
-        if lab.host_key(k) != keys[k]:
-            lab.rekey([k], trust=True, key=keys[k])  # other fleets know it by the old one
+    mend(lab, keys)
 
 
 @pytest.fixture
@@ -79,7 +98,7 @@ def no_walls(lab: Lab) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def fleet(lab: Lab, time_factor: float) -> Iterator[Owner]:
+def fleet(request: pytest.FixtureRequest, lab: Lab, time_factor: float) -> Iterator[Owner]:
     """One fleet of the lab's three hosts and this machine, driven through the command line.
 
     node1 and node2 have 4 slots, node3 has 2 and the label rack=b. Every time is scaled by the factor.
@@ -88,19 +107,10 @@ def fleet(lab: Lab, time_factor: float) -> Iterator[Owner]:
     owner = Owner(root, time_factor)
     owner.know(lab)
     try:
-        for k in range(1, HOSTS + 1):
-            name = f"node{k}"
-            more = ["--slots", "2", "--label", "rack=b"] if k == HOSTS else ["--label", "rack=a"]
-            pin = fingerprint(lab.hosts[k]["host_key"])
-            owner.run("node", "add", name, "--accept-fingerprint", pin, *more).ok()
-        owner.run("fleet", "up", timeout_s=180).ok()
+        bring_up(owner, lab)
+        request.config.stash[SESSION].fleet = owner
         yield owner
     finally:
+        request.config.stash[SESSION].fleet = None
         owner.down()
         shutil.rmtree(root, ignore_errors=True)
-
-
-def fingerprint(line: str) -> str:
-    """SHA256:... of an OpenSSH public key line, as ssh shows it."""
-    raw = base64.b64decode(line.split()[1])
-    return "SHA256:" + base64.b64encode(hashlib.sha256(raw).digest()).decode().rstrip("=")

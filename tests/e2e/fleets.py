@@ -12,8 +12,8 @@ from pathlib import Path
 
 import node_agent
 import pancode
-from tests.e2e.conftest import fingerprint
 from tests.e2e.owner import Owner
+from tests.e2e.tidy import fingerprint, fleet_of, take_off
 from tests.lab import Lab
 
 IMPATIENT = {"suspect": "20s", "unreachable": "40s", "lost": "80s", "ask": "15s"}
@@ -44,7 +44,9 @@ def own_fleet(
         yield owner
     finally:
         keep_bundles(owner)
+        fleet = fleet_of(owner)
         owner.down()
+        take_off(lab, [fleet] if fleet else [])
         shutil.rmtree(root, ignore_errors=True)
 
 

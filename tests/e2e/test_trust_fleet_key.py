@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import fingerprint
 from tests.e2e.owner import Owner, until
+from tests.e2e.tidy import fingerprint
 from tests.lab import Lab
 
 pytestmark = pytest.mark.slow

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.conftest import fingerprint
 from tests.e2e.fleets import own_fleet, up
 from tests.e2e.ground import Ground, held, kill_coordinator
 from tests.e2e.owner import until
+from tests.e2e.tidy import fingerprint
 from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
