@@ -19,9 +19,11 @@ from typing import TextIO
 from node_agent import removal, shim, status, wiring
 from node_agent.agent import NodeAgent
 from node_agent.durable import make_folder, write_atomic
+from node_agent.grammar import Grammar
 from node_agent.runner import Runner
 from node_agent.settings import Home, SettingsError
 from node_agent.wire.clock import SystemClock, SystemIds
+from node_agent.wire.commands.tree import take_elsewhere
 from node_agent.worker import ThreadDrive, Worker
 
 OK, FAILED, BAD_SETTINGS, HELD = 0, 1, 78, 73
@@ -107,6 +109,8 @@ def remove(args: argparse.Namespace) -> int:
 def _work(home: Home, lock: int) -> None:
     gc.freeze()
     sys.setswitchinterval(SWITCH_S)
+    grammar = Grammar(sys.executable)
+    take_elsewhere(grammar.take_apart)  # a fault in the parser, which is C, must not be the node's
     parts = wiring.build(home, SystemClock(), SystemIds())
     world = parts.world
     drives: list[ThreadDrive] = []
@@ -125,6 +129,7 @@ def _work(home: Home, lock: int) -> None:
     logging.getLogger("pancode.node").info("node %s of %s", world.node.name, world.node.fleet)
     worker.run()
     parts.runner.close()
+    grammar.close()
 
 
 def _watch(home: Home, lock: int, leave: Callable[[], None]) -> None:

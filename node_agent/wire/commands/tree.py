@@ -1,12 +1,12 @@
 """Takes a shell script apart into its calls: words, redirections, what feeds them. The parser is tree-sitter.
 
-The grammar is loaded with the first script, so that a node agent that has none to read does not carry it.
+The grammar is loaded with the first script, or by another process that takes all scripts apart for this one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -78,12 +78,32 @@ class Script:
     whole: bool
 
 
+UNREADABLE = Script((), False)
+
+
 def parse(text: str) -> Script:
     """Never raises: what is no script is one that is not whole."""
     raw = _BEYOND.sub("_", text).encode("utf-8", "replace")
     too_many = max(map(raw.count, STEEP)) > MOST_OF_ONE or raw.count(b"<<") > MOST_HEREDOCS
     if len(raw) > MOST_BYTES or b"\0" in raw or too_many:
-        return Script((), False)
+        return UNREADABLE
+    return _elsewhere(raw) if _elsewhere is not None else take_apart(raw)
+
+
+def take_elsewhere(reader: Callable[[bytes], Script] | None) -> None:
+    """From now on `reader` takes scripts apart; None: this process itself does.
+
+    For all of a process: who reads a command does not know where the parser lives, and must not choose.
+    """
+    global _elsewhere
+    _elsewhere = reader
+
+
+_elsewhere: Callable[[bytes], Script] | None = None
+
+
+def take_apart(raw: bytes) -> Script:
+    """Here, by code in C; of bytes that `parse` let through."""
     root = _parser().parse(raw).root_node
     reader = _Reader()
     reader.visit(root, _Around())
