@@ -38,6 +38,7 @@ def work_plan(order: Order, launch: Launch, work: Path, folder: Path, tempo: Tem
         phase=WORK,
         marker=marker,
         cwd=str(work),
+        below=order.workspace.folder,
         env={**launch.env, **_who_runs(order)},
         steps=(agent,),
         limits=_limits(order, order.limits.wall_ms),
@@ -59,7 +60,7 @@ def setup_plan(order: Order, work: Plan, folder: Path) -> Plan:
     """What the repository wants run before the agent, in the agent's checkout and environment."""
     log = str(folder / SETUP_LOG)
     steps = tuple(Step(f"setup {n}", StepKind.SETUP, argv, log, log) for n, argv in enumerate(order.setup, 1))
-    return replace(work, phase=SETUP, steps=steps, env=_without_logins(work.env))
+    return replace(work, phase=SETUP, steps=steps, env=_without_logins(work.env), below="")
 
 
 def time_left(order: Order, before: Iterable[ExitRecord]) -> int:

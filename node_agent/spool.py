@@ -65,6 +65,10 @@ def _is_absolute(path: str) -> bool:
     return path.startswith("/") and "\0" not in path
 
 
+def _leads_out(path: str) -> bool:
+    return bool(path) and ("\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")))
+
+
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value
@@ -109,6 +113,10 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, dict) else value
 
 
+_LATER: dict[str, dict[str, object]] = {"Plan": {"below": ""}, "Step": {"walled": False}}
+"""What earlier versions did not write, and meant: a run outlives an upgrade."""
+
+
 class _Record:
     """To and from JSON, strictly: every field, no other, each of its type."""
 
@@ -122,6 +130,8 @@ class _Record:
     def from_dict(cls, raw: object) -> Self:
         """Raises SpoolError."""
         fields = _fields_of(cast("type", cls))
+        if isinstance(raw, Mapping):
+            raw = {**_LATER.get(cls.__name__, {}), **raw}
         if not isinstance(raw, Mapping) or set(raw) != set(fields):
             given = sorted(map(str, raw)) if isinstance(raw, Mapping) else type(raw).__name__
             raise SpoolError(f"{cls.__name__}: expected the fields {sorted(fields)}, got {given}")
@@ -192,6 +202,8 @@ class Grace(_Record):
 class Plan(_Record):
     """One phase of one attempt. The environment is exactly `env` and the marker (PANCODE_ATTEMPT).
 
+    `below`: the folder below `cwd` in which its steps begin; no link may be on the way there.
+
     `env` may hold secrets: `Runner.forget` takes them from the disk once no phase will start with them again.
     """
 
@@ -204,10 +216,12 @@ class Plan(_Record):
     limits: Limits = Limits()
     grace: Grace = Grace()
     go_on: bool = False
+    below: str = ""
 
     def __post_init__(self) -> None:
         _require(bool(self.marker) and "\0" not in self.marker, "a plan needs a marker")
         _require(_is_absolute(self.cwd), f"cwd {self.cwd!r} is not an absolute path")
+        _require(not _leads_out(self.below), f"{self.below!r} is not below cwd")
         _require(0 < len(self.steps) <= MAX_STEPS, f"a plan has 1 to {MAX_STEPS} steps")
         for name, value in self.env.items():
             _require(bool(name) and "=" not in name and "\0" not in name + value, f"environment: {name!r}")
@@ -336,18 +350,13 @@ class Vanished:
     steps: tuple[StepRecord, ...] = ()
 
 
-def _step(raw: object) -> Step:
-    """A plan that was written before there was a sandbox does not name it: a run outlives an upgrade."""
-    return Step.from_dict({"walled": False, **raw} if isinstance(raw, Mapping) else raw)
-
-
 def is_forgotten(data: bytes) -> bool:
     """Whether these are the bytes of `without_secrets`."""
     try:
         raw = json.loads(data)
     except ValueError:
         return False
-    return isinstance(raw, dict) and set(raw) == set(_fields_of(Plan)) and isinstance(raw["env"], list)
+    return isinstance(raw, dict) and {"below", *raw} == set(_fields_of(Plan)) and isinstance(raw["env"], list)
 
 
 Look = NotStarted | Running | Ended | Vanished
@@ -367,7 +376,7 @@ _PARSE: dict[str, Callable[[Any], Any]] = {
     "Limits": Limits.from_dict,
     "Grace": Grace.from_dict,
     "ExecError | None": lambda value: None if value is None else ExecError.from_dict(value),
-    "tuple[Step, ...]": lambda value: tuple(map(_step, _items(value))),
+    "tuple[Step, ...]": lambda value: tuple(map(Step.from_dict, _items(value))),
     "tuple[StepRecord, ...]": lambda value: tuple(map(StepRecord.from_dict, _items(value))),
 }
 """How a field is read, by its annotation as written."""

@@ -186,18 +186,31 @@ class Step:
         self.keeper.cpu_ms, self.keeper.max_rss_kb = 0.0, 0
         self._files = self._open_files()
         self._before = self._sizes()
-        cwd = self.plan["cwd"]
         try:
-            os.chdir(cwd)
-        except OSError as exc:
-            raise CannotStart("cwd", cwd, exc) from exc
-        try:
+            self._enter()
             self.pid = self._execute()
         finally:
             os.chdir("/")
         found = process.stat(self.pid)  # a zombie still has its line: nobody else reaps it
         self.start_ticks = found.start if found else 0
         return {"index": self.index, "name": self.spec["name"], "pid": self.pid, "start": self.start_ticks}
+
+    def _enter(self) -> None:
+        """Into the plan's folder, and below it only where no link leads: what ran before may have put one."""
+        cwd, below = self.plan["cwd"], self.plan["below"]
+        try:
+            os.chdir(cwd)
+        except OSError as exc:
+            raise CannotStart("cwd", cwd, exc) from exc
+        if not below:
+            return
+        top = os.getcwd()
+        try:
+            os.chdir(f"{cwd}/{below}")
+            if os.getcwd() != f"{top}/{below}":
+                raise OSError(errno.ELOOP, "a link leads elsewhere", below)
+        except OSError as exc:
+            raise CannotStart("below", below, exc) from exc
 
     def watch(self, limits: Limits) -> str:
         """Wait for the end, or bring it about; why it ended: none, stop, wall, idle or output."""
@@ -233,7 +246,9 @@ class Step:
         if b'"exit-code"' in os.pread(self._files[-1], STATUS_BYTES, 0):
             return None
         said = os.pread(self._files[2], SAID_BYTES, max(0, self._sizes()[1] - SAID_BYTES))
-        words = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        words = said.decode("utf-8", "replace").strip()
+        begin = words.rfind("bwrap: ")  # a program's name may have line ends of its own
+        words = words[begin:] if begin >= 0 else words.rpartition("\n")[2]
         return {"what": "wall", "errno": "EPERM", "path": words[:200]}
 
     def close(self) -> None:

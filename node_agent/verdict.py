@@ -118,6 +118,23 @@ def _ended_by_us(record: ExitRecord, last: StepRecord, stop: StopNote | None) ->
     return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason or "stopped")
 
 
+def cannot_run(fault: Fault | None, step: StepRecord | None, argv: Sequence[str] | None) -> int | None:
+    """The status with which a shell would say that a person's own program is not there (127), or cannot be
+    executed (126); None for all other ends.
+    """
+    error = step.exec_error if step is not None else None
+    if argv is None or error is None or fault is None or fault.kind is not FailureKind.RUNTIME_MISSING:
+        return None
+    return 127 if error.errno == "ENOENT" or error.path.endswith("No such file or directory") else 126
+
+
+def own_fault(argv: Sequence[str], status: int, node: str, path: str) -> Fault:
+    """It is the task's failure and nobody else's; said with where it was looked for."""
+    what = "no such program" if status == 127 else "it cannot be executed"
+    where = f"its path {argv[0]!r}" if "/" in argv[0] else f"PATH there: {path}"
+    return Fault(FailureKind.CANNOT_START, f"{argv[0][:200]!r} on {node}: {what} ({where[:1000]})")
+
+
 def _exec_fault(last: StepRecord) -> Fault:
     """A program that could not be started: a missing runtime, or the node's own fault."""
     error = last.exec_error
@@ -127,6 +144,8 @@ def _exec_fault(last: StepRecord) -> Fault:
     missing = error is not None and (error.what == "exec" or (error.what == "wall" and _EXECVP in error.path))
     if error is not None and error.what == "wall" and not missing:
         return Fault(FailureKind.SANDBOX, f"{last.name}: the sandbox could not be made: {error.path}")
+    if error is not None and error.what == "below":
+        return Fault(FailureKind.CANNOT_START, f"the run cannot begin in {error.path!r}: {error.errno}")
     if last.kind is StepKind.SETUP:
         return Fault(FailureKind.SETUP_FAILED, words)
     if missing:

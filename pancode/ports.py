@@ -150,8 +150,11 @@ class SnapshotTaken:
 class Depot(Protocol):
     """The coordinator's own git objects, logs and artifacts."""
 
-    def snapshot(self, project: str, run: str) -> SnapshotTaken:
-        """Take a snapshot; WorkspaceError names paths and fix. The user's repository stays byte for byte."""
+    def snapshot(self, project: str, run: str, folder: str = "") -> SnapshotTaken:
+        """Take a snapshot; WorkspaceError names paths and fix. The user's repository stays byte for byte.
+
+        `folder`: below the top, must be in it; else a WorkspaceError, too.
+        """
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
         """Whether the fence's ref is there, is this commit, is whole and stands on the run's snapshot."""

@@ -16,8 +16,10 @@ from node_agent.spool import Ended, ExitRecord, NotStarted, Running, StepKind, S
 from node_agent.verdict import (
     GATEWAY_GONE,
     Fault,
+    cannot_run,
     gateway_fault,
     over_limit,
+    own_fault,
     vanished_fault,
     work_fault,
 )
@@ -60,7 +62,7 @@ def watch_of(case: Case) -> Watch:
 def _place(case: Case) -> Where:
     """Where it works, as its plan says; where that is gone, paths are judged as they are told."""
     plan = case.desk.runner.planned(case.work)
-    return NOWHERE if plan is None else Where(plan.cwd, plan.env.get("HOME", "~"))
+    return NOWHERE if plan is None else Where(plan.cwd, plan.env.get("HOME", "~"), plan.below)
 
 
 def end_process(case: Case, folder: Path, reason: str) -> None:
@@ -141,14 +143,23 @@ def _ended(case: Case, record: ExitRecord) -> Turn:
     told = watch_of(case).finish(case.desk.runner, _end_of(agent)) if agent is not None and ran else None
     count = _last_count(case)
     fault = gateway_fault(work_fault(record, told, case.entry.stop), told, count)
+    status = cannot_run(fault, agent, case.order.argv)
+    if status is not None:
+        fault = own_fault(case.order.argv or (), status, case.desk.node.name, _path_of(case))
     before = case.record(case.setup) if case.order.setup else None
     data: dict[str, Any] = {"began": (before or record).began_wall_ms, "ended": record.ended_wall_ms}
     if agent is not None:
-        data |= {"code": agent.exit_code, "signal": agent.signal}
+        data |= {"code": agent.exit_code if status is None else status, "signal": agent.signal}
     swept = record.swept + (before.swept if before is not None else 0)
     if swept:
         data["findings"] = [f"{swept} processes were left behind and killed"]
     return case.mark(Mark.EXITED, fault, _with_told(data, told, agent, count))
+
+
+def _path_of(case: Case) -> str:
+    """Where programs were looked for."""
+    plan = case.desk.runner.planned(case.work)
+    return "not known" if plan is None else plan.env.get("PATH", "")
 
 
 def _end_of(agent: StepRecord) -> ProcessEnd:

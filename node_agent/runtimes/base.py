@@ -38,6 +38,7 @@ class LaunchRequest:
     """What an order asks of a runtime. Paths are absolute paths on the node.
 
     `home` is an empty folder of this attempt outside the workspace; `argv` is for the runtime `shell` only.
+    `folder` is where below the workspace it begins: all of the workspace is its own nevertheless.
     """
 
     task: str
@@ -51,6 +52,12 @@ class LaunchRequest:
     model: str | None = None
     argv: tuple[str, ...] | None = None
     resume: Resume | None = None
+    folder: str = ""
+
+    @property
+    def besides(self) -> tuple[str, ...]:
+        """The workspace, for a program that would take only the folder in which it begins for its own."""
+        return (self.workspace,) if self.folder else ()
 
     @property
     def may_write(self) -> bool:

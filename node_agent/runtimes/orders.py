@@ -37,6 +37,7 @@ def request_of(order: Order, workspace: str, home: str, resume: Resume | None = 
         model=order.model,
         argv=order.argv,
         resume=resume,
+        folder=order.workspace.folder,
     )
 
 

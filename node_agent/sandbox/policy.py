@@ -46,7 +46,7 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one phase may see. All paths are absolute and clean.
+    """What one phase may see. All paths are absolute and clean; `below` is where below `tree` it begins.
 
     `etc`: a folder of ours with passwd, group and hosts. `shown`: read-only, the repository among them.
     `hidden`: covered again where something shown holds it. `gate`: the folder of the model gateway's socket.
@@ -61,6 +61,7 @@ class View:
     shown: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     gate: str = ""
+    below: str = ""
 
     def __post_init__(self) -> None:
         if self.network is Network.MODEL and not self.gate:
@@ -69,6 +70,8 @@ class View:
         for path in (self.tree, self.home, self.etc, *self.shown, *self.hidden, *gate):
             if not path.startswith("/") or path == "/" or {"..", "."} & set(path.split("/")):
                 raise ValueError(f"not a clean absolute path: {path!r}")
+        if self.below and not {"", ".", ".."}.isdisjoint(self.below.split("/")):
+            raise ValueError(f"not below the tree: {self.below!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def _wall(view: View, mounts: Iterable[Mount], staged: Mapping[str, str]) -> lis
         words += [flag, path] if flag == "--tmpfs" else [flag, staged.get(path, path), path]
     for path in [path for flag, path in mounts if flag == "--tmpfs"] + ["/run", "/dev", "/"]:
         words += ["--remount-ro", path]
-    return [*words, "--chdir", view.tree]
+    return [*words, "--chdir", f"{view.tree}/{view.below}" if view.below else view.tree]
 
 
 def _apart(network: Network) -> list[str]:

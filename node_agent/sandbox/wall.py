@@ -101,6 +101,7 @@ class Sandbox:
     def _view(self, plan: Plan, rules: Rules, shown: Sequence[Path]) -> View:
         return View(
             tree=plan.cwd,
+            below=plan.below,
             home=plan.env["HOME"],
             writable=rules.writable,
             network=rules.network,

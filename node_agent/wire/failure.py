@@ -41,6 +41,7 @@ class FailureKind(StrEnum):
     NODE_LOST = "node_lost"
     READ_ONLY_BROKEN = "read_only_broken"
     RULE_BROKEN = "rule_broken"
+    CANNOT_START = "cannot_start"
     MODEL_AUTH = "model_auth"
     MODEL_BUSY = "model_busy"
     MODEL_FAILED = "model_failed"
@@ -93,6 +94,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.NODE_LOST: _rule(Outcome.LOST, "n"),
     FailureKind.READ_ONLY_BROKEN: _rule(Outcome.POLICY_VIOLATION, "a"),
     FailureKind.RULE_BROKEN: _rule(Outcome.POLICY_VIOLATION, "a"),
+    FailureKind.CANNOT_START: _rule(Outcome.ERROR, ""),
     FailureKind.MODEL_AUTH: _rule(Outcome.INFRA, "e"),
     FailureKind.MODEL_BUSY: _rule(Outcome.INFRA, "r"),
     FailureKind.MODEL_FAILED: _rule(Outcome.INFRA, "r"),

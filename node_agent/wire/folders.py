@@ -1,4 +1,4 @@
-"""Decides which folders of a checkout a repository may name: relative, plainly written, inside, apart."""
+"""Decides which folders of a checkout may be named: relative, plainly written, inside it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 MAX_FOLDERS, MAX_LENGTH = 16, 200
+MAX_PLACE = 4000
+"""Of a place, which is a path of the user's own: any characters that a path may have."""
 
 
 def checked_folder(text: str) -> str:
@@ -24,6 +26,18 @@ def checked_folder(text: str) -> str:
     return text
 
 
+def checked_place(text: str) -> str:
+    """Where below the checkout's top a run begins, empty for the top itself; ValueError as above."""
+    if len(text) > MAX_PLACE or "\0" in text:
+        raise ValueError(f"a place has at most {MAX_PLACE} characters, and no NUL")
+    parts = text.split("/")
+    if text and not {"", ".", ".."}.isdisjoint(parts):
+        raise ValueError(f"{text!r} is not plainly below the top: no / at its ends, no `.`, no `..`")
+    if ".git" in (part.lower() for part in parts):
+        raise ValueError(f"{text!r} is git's own")
+    return text
+
+
 def _apart(folders: tuple[str, ...]) -> tuple[str, ...]:
     for one, other in combinations(sorted(folders), 2):
         if one == other or other.startswith(one + "/"):
@@ -32,5 +46,6 @@ def _apart(folders: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Folder = Annotated[str, AfterValidator(checked_folder)]
+Place = Annotated[str, AfterValidator(checked_place)]
 Folders = Annotated[tuple[Folder, ...], Field(max_length=MAX_FOLDERS), AfterValidator(_apart)]
 """Folders that do not lie in one another."""

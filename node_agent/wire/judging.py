@@ -26,13 +26,19 @@ _ALLOWED = {
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What paths are told from: the workspace's top, and the home of who runs it. Empty: not known."""
+    """What paths are told from: the workspace's top, and the home of who runs it. Empty: not known.
+
+    `below`: the folder below the top in which the run began, which is where its relative paths begin.
+    """
 
     top: str = ""
     home: str = "~"
+    below: str = ""
 
     def placed(self, path: str) -> str:
         """From the top where it lies inside, else absolute; `..` folded by name alone."""
+        if self.below and not path.startswith(("/", "~")):
+            path = posixpath.join(self.below, path)
         here = posixpath.normpath(path)
         if self.top and (here == self.top or here.startswith(self.top + "/")):
             return posixpath.relpath(here, self.top)

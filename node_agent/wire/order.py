@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.folders import Folders
+from node_agent.wire.folders import Folders, Place
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import (
     CommitId,
@@ -47,6 +47,8 @@ class Workspace(WireModel):
     snapshot: CommitId | None = None
     """The commit that holds the working tree as it was at dispatch."""
     object_format: Literal["sha1", "sha256"] = "sha1"
+    folder: Place = ""
+    """Where the agent begins, below the checkout's top; set-up and gates begin at the top itself."""
 
 
 class Gate(WireModel):

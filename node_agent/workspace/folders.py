@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from node_agent.ports import StepFailed
+from node_agent.wire.failure import FailureKind
 from node_agent.wire.gitrefs import checked_repo
 from node_agent.wire.identity import AttemptId
 from node_agent.workspace.errors import WorkspaceFailure
@@ -104,6 +106,18 @@ def real_folder(path: Path) -> bool:
 def must_be_folder(path: Path) -> None:
     if not real_folder(path):
         raise WorkspaceFailure(f"{path} is gone, or no longer a folder")
+
+
+def must_hold(tree: Path, below: str) -> None:
+    """No such folder in what was checked out, or a link on the way, which might lead out of it: refused."""
+    path = tree
+    for part in below.split("/") if below else ():
+        path /= part
+        if not real_folder(path):
+            raise StepFailed(
+                FailureKind.CANNOT_START,
+                f"the run cannot begin in {below!r}: there is no such folder, or a link on the way",
+            )
 
 
 def erase(path: Path) -> None:

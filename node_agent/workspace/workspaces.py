@@ -21,6 +21,7 @@ from node_agent.workspace.folders import (
     erase,
     give,
     must_be_folder,
+    must_hold,
     open_to_readers,
     write_below,
 )
@@ -61,7 +62,9 @@ class Workspaces:
     @translated("prepare of the workspace")
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
         """The folder for the agent: the snapshot checked out, or an empty one."""
-        return self._checkouts.prepare(identity, workspace)
+        tree = self._checkouts.prepare(identity, workspace)
+        must_hold(tree, workspace.folder)
+        return tree
 
     @translated("home of the workspace")
     def home(self, identity: AttemptId, files: Mapping[str, bytes]) -> Path:

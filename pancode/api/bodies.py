@@ -53,7 +53,7 @@ class DispatchBody(Body):
     on_lost: str | None = None
     attempts: int | None = None
     land: bool = False
-    cwd: str | None = None
+    cwd: Annotated[str, Field(max_length=4096)] | None = None
     parent: str | None = None
     depth: int = Field(default=0, ge=0)
     dry_run: bool = False

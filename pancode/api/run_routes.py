@@ -28,7 +28,7 @@ def _dispatch(desk: Desk, call: Call) -> Any:
     if body.dry_run:
         judged = dry_run(desk.core, around, body.request(), body.parent)
         project = judged.resolution.project
-        taken = desk.coordinator.code.preview(project) if project is not None else None
+        taken = desk.coordinator.code.preview(project, judged.resolution.request.folder) if project else None
         return {**_report(judged), "snapshot": taken}
     done = dispatch(desk.core, around, body.request(), body.parent)
     return {**query.queued(done.run), "warnings": list(done.warnings)}
@@ -72,6 +72,7 @@ def _plan(resolution: Resolution) -> dict[str, Any]:
         "safety": resolution.safety.value,
         "workspace": resolution.workspace,
         "project": resolution.project,
+        "folder": resolution.request.folder,
         "setup": [list(argv) for argv in resolution.setup],
         "cache": list(resolution.cache),
         "verify": [list(argv) for argv in resolution.gates],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,26 +89,26 @@ def _found(answer: dict[str, Any]) -> str:
     return table(("NODE", "VERSION", "STATE", "DOES ITSELF", "FIX"), rows)
 
 
-@click.group("modes", cls=DefaultGroup, default="ls", later=_SET_LATER, epilog=example("pancode modes"))
-def modes() -> None:
-    """What you are doing: the outer gate."""
+def _ls(group: click.Group, what: str, shown: Callable[[list[dict[str, Any]]], str]) -> None:
+    """The command that lists all there are."""
+
+    @group.command("ls", epilog=example(f"pancode {what}"))
+    @json_option
+    def ls(face: Face) -> None:
+        """All of them; the default is marked."""
+        answer = _ask(face, what)
+        face.show(answer, lambda: shown(answer[what]))
 
 
-@modes.command("ls", epilog=example("pancode modes"))
-@json_option
-def list_modes(face: Face) -> None:
-    """All modes; the default is marked."""
-    answer = _ask(face, "modes")
-    face.show(answer, lambda: _modes(answer["modes"]))
+def _show(face: Face, what: str, name: str, shown: Callable[[list[dict[str, Any]]], str]) -> None:
+    """The one of that name; NotFoundError with the nearest."""
+    from pancode.domain.names import not_found
 
-
-@modes.command("show", epilog=example("pancode modes show review"))
-@click.argument("name")
-@json_option
-def show_mode(name: str, face: Face) -> None:
-    """One mode."""
-    mode = _named("mode", name, _ask(face, "modes")["modes"])
-    face.show(mode, lambda: _modes([mode]))
+    found = _ask(face, what)[what]
+    one = next((one for one in found if one["name"] == name), None)
+    if one is None:
+        raise not_found(what.removesuffix("s"), name, [one["name"] for one in found], f"pancode {what}")
+    face.show(one, lambda: shown([one]))
 
 
 def _modes(found: list[dict[str, Any]]) -> str:
@@ -118,14 +119,25 @@ def _modes(found: list[dict[str, Any]]) -> str:
     return table(("MODE", "DISPATCHES", "WRITING AGENTS", ""), rows)
 
 
-def _named(kind: str, name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
-    """The one of that name; NotFoundError with the nearest."""
-    from pancode.domain.names import not_found
+def _levels(found: list[dict[str, Any]]) -> str:
+    rows = [(s["name"], "default" if s["default"] else "", ", ".join(s["allows"])) for s in found]
+    return table(("SAFETY", "", "ALLOWS"), rows)
 
-    for one in found:
-        if one["name"] == name:
-            return one
-    raise not_found(kind, name, [one["name"] for one in found], f"pancode {kind}{'s' * (kind == 'mode')}")
+
+@click.group("modes", cls=DefaultGroup, default="ls", later=_SET_LATER, epilog=example("pancode modes"))
+def modes() -> None:
+    """What you are doing: the outer gate."""
+
+
+_ls(modes, "modes", _modes)
+
+
+@modes.command("show", epilog=example("pancode modes show review"))
+@click.argument("name")
+@json_option
+def show_mode(name: str, face: Face) -> None:
+    """One mode."""
+    _show(face, "modes", name, _modes)
 
 
 @click.group("safety", cls=DefaultGroup, default="ls", later=_SET_LATER, epilog=example("pancode safety"))
@@ -133,26 +145,7 @@ def safety() -> None:
     """How much a run may do by itself, and the rules of your pansafety.yaml."""
 
 
-@safety.command("ls", epilog=example("pancode safety"))
-@json_option
-def list_levels(face: Face) -> None:
-    """All levels; the default is marked."""
-    answer = _ask(face, "safety")
-    face.show(answer, lambda: _levels(answer["safety"]))
-
-
-@safety.command("show", epilog=example("pancode safety show auto-edit"))
-@click.argument("name")
-@json_option
-def show_level(name: str, face: Face) -> None:
-    """One level."""
-    level = _named("safety", name, _ask(face, "safety")["safety"])
-    face.show(level, lambda: _levels([level]))
-
-
-def _levels(found: list[dict[str, Any]]) -> str:
-    rows = [(s["name"], "default" if s["default"] else "", ", ".join(s["allows"])) for s in found]
-    return table(("SAFETY", "", "ALLOWS"), rows)
+_ls(safety, "safety", _levels)
 
 
 @safety.command("matrix", epilog=example("pancode safety matrix"))
@@ -167,10 +160,18 @@ def show_matrix(face: Face) -> None:
     face.show(answer, lambda: table(("RUNTIME", "RULE", "WITH A SANDBOX", "WITHOUT"), rows))
 
 
-@safety.command("show", epilog=example("pancode safety show", "pancode safety show --json"))
+@safety.command("show", epilog=example("pancode safety show", "pancode safety show auto-edit"))
+@click.argument("level", required=False)
 @json_option
-def show_rules(face: Face) -> None:
-    """The safety rules in force in this folder, and where each of them is written."""
+def show_safety(level: str | None, face: Face) -> None:
+    """The safety rules in force in this folder, and where each of them is written; or one LEVEL."""
+    if level is not None:
+        _show(face, "safety", level, _levels)
+    else:
+        _show_rules(face)
+
+
+def _show_rules(face: Face) -> None:
     from pancode.offline.safety import rules_here
 
     answer = rules_here(home_of(os.environ), Path.cwd(), os.environ)

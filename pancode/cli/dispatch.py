@@ -99,9 +99,9 @@ class _WithArgv(click.Command):
 def dispatch(ctx: click.Context, /, face: Face, task: str | None, **given: Any) -> int:
     """Give TASK to the fleet and wait for its result.
 
-    Inside a repository the run begins at its top, with all of it, wherever you stand. Ctrl-C detaches: the
-    run goes on. A TASK that begins with a dash comes after --. With --runtime shell TASK is a script, and
-    -- ARG ARG... runs exactly that argument list.
+    Inside a repository the run has all of it and begins in the folder where you stand; set-up and gates
+    run at its top. Ctrl-C detaches: the run goes on. A TASK that begins with a dash comes after --. With
+    --runtime shell TASK is a script, and -- ARG ARG... runs exactly that argument list.
     """
     body = _body(task, ctx.meta.get("argv"), given)
     answer = _post(face.client(works=True), body)
@@ -196,6 +196,7 @@ def _travels(report: dict[str, Any]) -> str:
     taken = report["snapshot"]
     if taken is not None:
         lines.append(f"snapshot of {report['project']}: {len(taken['changed'])} changed files")
+        lines += [f"begins in {safe(report['folder'])}"] if report["folder"] else []
         lines += [f"untracked, would travel: {safe(name)}" for name in taken["untracked"][:20]]
         lines += (
             [f"and {len(taken['untracked']) - 20} more untracked"] if len(taken["untracked"]) > 20 else []

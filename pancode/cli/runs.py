@@ -70,9 +70,14 @@ def show(run: str, face: Face) -> None:
     face.show(answer, lambda: _shown(answer))
 
 
+_KEYS = (
+    *("task", "agent", "model", "mode", "safety", "isolation", "project", "folder", "verify"),
+    *("receipt", "landed"),
+)
+
+
 def _shown(run: dict[str, Any]) -> str:
-    keys = ("task", "agent", "model", "mode", "safety", "isolation", "project", "verify", "receipt", "landed")
-    lines = [f"  {key:<10} {safe(_word(run[key]))}" for key in keys if run[key] not in (None, [], "")]
+    lines = [f"  {key:<10} {safe(_word(run[key]))}" for key in _KEYS if run[key] not in (None, [], "")]
     lines += [
         f"  {key:<10} {run[f'{key}_at']}" for key in ("created", "started", "finished") if run[f"{key}_at"]
     ]

@@ -99,6 +99,11 @@ class FileSurroundings:
         found = next((top for top in (here, *here.parents) if (top / ".git").exists()), None)
         return None if found is None else str(found)
 
+    def below(self, folder: str, project: str) -> str:
+        """Where below the project's top the folder is, links followed; empty at the top and outside of it."""
+        here, top = os.path.realpath(os.path.expanduser(folder)), os.path.realpath(project)
+        return os.path.relpath(here, top) if here != top and is_inside(here, top) else ""
+
     def paths(self, task: str, cwd: str | None, project: str | None) -> tuple[PathFact, ...]:
         """Each path that the task names; nothing without a project."""
         if project is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import shlex
 from decimal import Decimal
 from typing import Any
@@ -21,6 +22,12 @@ def dispatch_again(core: Core, around: Surroundings, old: Run, by: str) -> Dispa
             f"{old.id} has not ended, it is {old.state}", fix=f"pancode runs stop {old.id}", code="not_ended"
         )
     return dispatch(core, around, request_of(old, by))
+
+
+def _place_of(run: Run) -> str | None:
+    """Where it was asked for."""
+    folder = str(run.workspace.get("folder") or "")
+    return run.project if run.project is None or not folder else posixpath.join(run.project, folder)
 
 
 def request_of(run: Run, by: str) -> DispatchRequest:
@@ -47,7 +54,7 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         told_only=run.told_only,
         depth=run.depth,
         project=run.project,
-        cwd=run.project,
+        cwd=_place_of(run),
         on_lost=run.on_lost,
         max_attempts=run.max_attempts,
         land=run.land and run.landed is None,

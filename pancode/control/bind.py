@@ -121,13 +121,18 @@ def _granted(core: Core, tx: Transaction, run: Run) -> bool:
 
 def _end_broke(core: Core, tx: Transaction, run: Run) -> None:
     """A late word about an earlier attempt has used up what this one was to have."""
+    _end_unbound(core, tx, run, (Outcome.BUDGET_EXCEEDED, FailureKind.USD_LIMIT), NOTHING_LEFT)
+    core.tell(tx, run.id, "retry", "budget", "not tried again", NOTHING_LEFT)
+
+
+def _end_unbound(core: Core, tx: Transaction, run: Run, how: tuple[Outcome, FailureKind], why: str) -> None:
+    """The attempt ends before any node had it: what was held for it goes back, and it has cost nothing."""
     found = tx.get(Attempt, run.id, run.attempt) or Attempt(run.id, run.attempt, core.wall_ms(), books.ZERO)
-    ended = end_attempt(found, Outcome.BUDGET_EXCEEDED, FailureKind.USD_LIMIT, NOTHING_LEFT, core.wall_ms())
+    ended = end_attempt(found, *how, why, core.wall_ms())
     tx.put(replace(ended, usage=NOT_STARTED))
     account = books.Account(run.id, run.attempt)
-    core.book(tx, books.release(tx.find(Entry, {"run": run.id}), account, core.stamp(), NOTHING_LEFT))
+    core.book(tx, books.release(tx.find(Entry, {"run": run.id}), account, core.stamp(), why))
     tx.put(end_run(run, ended, {}, core.wall_ms()))
-    core.tell(tx, run.id, "retry", "budget", "not tried again", NOTHING_LEFT)
 
 
 def _standing(core: Core, tx: Transaction, waiting: list[Run]) -> Standing:
@@ -184,20 +189,12 @@ def _bound(core: Core, tx: Transaction, placed: Placed) -> bool:
     try:
         order = _order(core, tx, placed)
     except (ValueError, KeyError, TypeError, ArithmeticError) as exc:
-        _end_unorderable(core, tx, placed.run, f"no order can be made of it: {exc}")
+        why = f"no order can be made of it: {exc}"
+        _end_unbound(core, tx, placed.run, (Outcome.INFRA, FailureKind.NODE_INTERNAL), why)
+        core.tell(tx, placed.run.id, "placement", "order", "not possible", why)
         return False
     _sign(core, tx, placed, order)
     return True
-
-
-def _end_unorderable(core: Core, tx: Transaction, run: Run, why: str) -> None:
-    found = tx.get(Attempt, run.id, run.attempt) or Attempt(run.id, run.attempt, core.wall_ms(), books.ZERO)
-    ended = end_attempt(found, Outcome.INFRA, FailureKind.NODE_INTERNAL, why, core.wall_ms())
-    tx.put(replace(ended, usage=NOT_STARTED))
-    account = books.Account(run.id, run.attempt)
-    core.book(tx, books.release(tx.find(Entry, {"run": run.id}), account, core.stamp(), why))
-    tx.put(end_run(run, ended, {}, core.wall_ms()))
-    core.tell(tx, run.id, "placement", "order", "not possible", why)
 
 
 def _order(core: Core, tx: Transaction, placed: Placed) -> Order:

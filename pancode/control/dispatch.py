@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from pathlib import PurePosixPath
 
 from node_agent.wire.rulefile import RuleError, together
 from pancode.control import purse
@@ -74,17 +73,7 @@ def dispatch(
     if taken is not None:
         asked = replace(asked, request=replace(asked.request, repo=taken.repo))
     with core.lock:  # judged again: a snapshot may take long
-        done = _queued(core, _admit(core, around, asked), run_id, taken)
-    return replace(done, warnings=(*_elsewhere(asked.request), *done.warnings))
-
-
-def _elsewhere(request: DispatchRequest) -> tuple[str, ...]:
-    """A run begins at the top of its repository, whoever asked from one of its folders."""
-    top, here = PurePosixPath(request.project or "/"), PurePosixPath(request.cwd or "/")
-    if here == top or top not in here.parents:
-        return ()
-    below = here.relative_to(top)
-    return (f"the run begins at the top of {top}, not in {below} (fix: say so in the task: cd {below})",)
+        return _queued(core, _admit(core, around, asked), run_id, taken)
 
 
 def _queued(core: Core, judged: Judged, run_id: str, taken: SnapshotTaken | None) -> Dispatched:
@@ -138,6 +127,8 @@ def _catalogue(core: Core, around: Surroundings, asked: _Asked) -> Catalogue:
 def _ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None) -> _Asked:
     if request.project is None and request.cwd is not None and request.workspace != "none":
         request = replace(request, project=around.project_of(request.cwd))
+    if request.project is not None and request.cwd is not None:
+        request = replace(request, folder=around.below(request.cwd, request.project))
     paths = around.paths(as_task(request).task, request.cwd, request.project)
     return _Asked(request, parent, paths, History(core))
 
@@ -237,7 +228,7 @@ def _new_id(core: Core) -> str:
 def _snapshot(core: Core, resolution: Resolution, run_id: str) -> SnapshotTaken | None:
     if resolution.project is None:
         return None
-    return core.ports.depot.snapshot(resolution.project, run_id)
+    return core.ports.depot.snapshot(resolution.project, run_id, resolution.request.folder)
 
 
 def _run(core: Core, resolution: Resolution, run_id: str, taken: SnapshotTaken | None) -> Run:
@@ -249,6 +240,7 @@ def _run(core: Core, resolution: Resolution, run_id: str, taken: SnapshotTaken |
             "base": taken.base,
             "snapshot": taken.snapshot,
             "object_format": taken.object_format,
+            "folder": resolution.request.folder,
         }
     return resolution.run(run_id, core.wall_ms(), core.ports.ids.token(8), workspace)
 

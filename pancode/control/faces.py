@@ -123,8 +123,10 @@ class FleetVerbs(Protocol):
 class CodeVerbs(Protocol):
     """The code of runs, in the coordinator's depot. WorkspaceError for all that cannot be done."""
 
-    def preview(self, project: str) -> Json:
-        """What a snapshot would take: `{"branch", "head", "changed", "untracked", "warnings"}`."""
+    def preview(self, project: str, folder: str = "") -> Json:
+        """What a snapshot would take: `{"branch", "head", "changed", "untracked", "warnings"}`; as it, must
+        have `folder`.
+        """
 
     def diff(self, run: Run, stat: bool) -> bytes:
         """The run's change against its snapshot as a patch, or as a list of files with counts."""
@@ -146,6 +148,9 @@ class Surroundings(Protocol):
 
     def project_of(self, folder: str) -> str | None:
         """Absolute path of the top of the git repository around the folder; None outside of one."""
+
+    def below(self, folder: str, project: str) -> str:
+        """Where below the project's top the folder is, links followed; empty at the top and outside of it."""
 
     def agents(self, project: str | None) -> Agents:
         """Agent definitions: built-in, the user's, the project's."""

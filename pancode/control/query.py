@@ -248,6 +248,7 @@ def _details(run: Run) -> Json:
         "priority": run.priority,
         "project": run.project,
         "workspace": dict(run.workspace),
+        "folder": str(run.workspace.get("folder") or "") or None,
         "setup": [list(argv) for argv in run.setup],
         "cache": list(run.cache),
         "verify": [str(gate["name"]) for gate in run.gates],

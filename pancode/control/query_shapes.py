@@ -76,6 +76,7 @@ class RunDetail(RunShape):
     priority: int
     project: str | None
     workspace: Json
+    folder: str | None
     setup: list[list[str]]
     cache: list[str]
     verify: list[str]

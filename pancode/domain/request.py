@@ -42,6 +42,8 @@ class DispatchRequest:
     repo: str | None = None
     """What the project is called in orders; known once its snapshot was taken."""
     cwd: str | None = None
+    folder: str = ""
+    """Where it is below the project's top: there the run begins."""
     on_lost: str | None = None
     land: bool = False
     max_attempts: int | None = None

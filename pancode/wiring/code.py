@@ -36,8 +36,8 @@ class DepotCode:
         self._plane = plane
         self._landings = Landings()
 
-    def preview(self, project: str) -> dict[str, Any]:
-        seen = preview(Path(project), SnapshotOptions(0, environ=dict(os.environ)))
+    def preview(self, project: str, folder: str = "") -> dict[str, Any]:
+        seen = preview(Path(project), SnapshotOptions(0, environ=dict(os.environ), folder=folder))
         told = {"branch": seen.branch, "head": seen.head, "warnings": list(seen.warnings)}
         return {**told, "changed": list(seen.changed), "untracked": list(seen.untracked)}
 

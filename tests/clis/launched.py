@@ -98,6 +98,7 @@ class Bench:
         read_only: bool = False,
         usd: str | None = None,
         resume: Resume | None = None,
+        folder: str = "",
     ) -> LaunchRequest:
         limits = LIMITS.model_copy(update={"usd": None if usd is None else Decimal(usd)})
         return LaunchRequest(
@@ -111,6 +112,7 @@ class Bench:
             limits=limits,
             model=self.cli.model,
             resume=resume,
+            folder=folder,
         )
 
     def start(self, request: LaunchRequest) -> subprocess.Popen[bytes]:
@@ -120,7 +122,7 @@ class Bench:
             write_below(self.home, name, data)
         give(self.home, self.home.stat().st_uid)  # a plain user's, where a test of root's lays it out
         env = [f"{k}={v}" for k, v in made.env.items()]
-        argv = [*self.prefix, "env", "-i", "-C", request.workspace, *env, *made.argv]
+        argv = [*self.prefix, "env", "-i", "-C", f"{request.workspace}/{request.folder}", *env, *made.argv]
         with (
             (self.home / "stdin").open("rb") as stdin,
             (self.home / "out").open("wb") as out,

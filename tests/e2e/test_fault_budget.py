@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from tests.e2e.ground import money
+from tests.e2e.ground import Ground, money
 from tests.e2e.owner import Owner, script
+from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
 
@@ -24,8 +25,9 @@ def last_dollar(fleet: Owner) -> Iterator[Decimal]:
     fleet.run("budget", "set", before["ceiling_usd"]).ok()
 
 
-def test_ten_dispatches_race_for_the_last_dollar(fleet: Owner, last_dollar: Decimal) -> None:
-    task = script("sleep 2", "usage 1 1 0.60")
+def test_ten_dispatches_race_for_the_last_dollar(fleet: Owner, lab: Lab, last_dollar: Decimal) -> None:
+    host = Ground(fleet, lab, 1)
+    task = script("await go", "usage 1 1 0.60")
     words = ("--runtime", "scripted", "--node", "node1", "--workspace", "none", "--budget", "0.75")
     racers = [fleet.begin("dispatch", "--detach", "--json", *words, task) for _ in range(10)]
     ended = [(racer.communicate(timeout=90), racer.returncode) for racer in racers]
@@ -36,6 +38,9 @@ def test_ten_dispatches_race_for_the_last_dollar(fleet: Owner, last_dollar: Deci
             assert "Budget ceiling would be exceeded" in err and "held: $0.75" in err, err
     (out, _), _ = next(one for one in ended if one[1] == 0)
     run = out.split('"run": "')[1].split('"')[0]
+    fleet.running(run)
+    (tree,) = host.home.glob(f"work/{run}.*/tree")
+    (tree / "go").touch()
     assert fleet.ended(run)["outcome"] == "done"
     spent, held = money(fleet)
     assert (Decimal(spent), Decimal(held)) == (last_dollar + Decimal("0.60"), Decimal(0))

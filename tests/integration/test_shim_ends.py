@@ -76,6 +76,25 @@ def test_path_is_the_plans_and_a_refused_file_does_not_hide_a_later_one(
     assert step.exec_error == ExecError("exec", "ENOENT", "sh")
 
 
+def test_it_begins_below_its_folder_where_no_link_leads(phases: Phases, tmp_path: Path) -> None:
+    odd = tmp_path / "-a b" / "it's\n…"
+    odd.mkdir(parents=True)
+    _, base = phases.one("pwd", cwd=str(tmp_path), below="-a b/it's\n…")
+    assert (base / "out0").read_text() == f"{odd}\n"
+    (tmp_path / "out").symlink_to("/")
+    (tmp_path / "in").symlink_to("-a b")
+    for below, errno in (("out/usr", "ELOOP"), ("in", "ELOOP"), ("none", "ENOENT")):
+        step, base = phases.one("touch", "ran", cwd=str(tmp_path), below=below)
+        assert step.exec_error == ExecError("below", errno, below) and step.pid == 0
+
+
+def test_a_folder_by_a_link_of_its_owners_is_no_link_below_it(phases: Phases, tmp_path: Path) -> None:
+    (tmp_path / "real/sub").mkdir(parents=True)
+    (tmp_path / "home").symlink_to("real")
+    step, base = phases.one("pwd", cwd=str(tmp_path / "home"), below="sub")
+    assert step.ok and (base / "out0").read_text() == f"{tmp_path}/real/sub\n"
+
+
 def test_working_folder(phases: Phases, tmp_path: Path) -> None:
     _, base = phases.one("pwd", cwd=str(tmp_path))
     assert (base / "out0").read_text() == f"{tmp_path}\n"

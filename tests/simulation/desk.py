@@ -36,7 +36,7 @@ class SimDepot:
     def __init__(self, arrived: MemoryDepot) -> None:
         self.arrived = arrived
 
-    def snapshot(self, project: str, run: str) -> SnapshotTaken:
+    def snapshot(self, project: str, run: str, folder: str = "") -> SnapshotTaken:
         return SnapshotTaken(
             "repo-1", None, hashlib.sha1(run.encode(), usedforsecurity=False).hexdigest(), "sha1"
         )

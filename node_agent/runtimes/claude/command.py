@@ -43,6 +43,8 @@ def _argv(request: LaunchRequest) -> tuple[str, ...]:
         argv += ["--model", request.model]
     argv += ["--setting-sources", "", "--strict-mcp-config", "--permission-prompts", "none"]
     argv += _RULES[request.safety if request.may_write else Safety.SUGGEST]
+    for folder in request.besides:
+        argv += ["--add-dir", folder]
     if request.prompt:
         argv += ["--append-system-prompt-file", f"{request.home}/{PROMPT}"]
     if request.limits.usd is not None:

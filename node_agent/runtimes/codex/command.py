@@ -41,7 +41,7 @@ def _argv(request: LaunchRequest, url: str | None, key: bool, walled: bool) -> t
     # Its own sandbox cannot be built inside another one: every command would fail, with exit status 0.
     argv += ["-s", "danger-full-access" if walled else own]
     network = request.may_write and request.safety is Safety.FULL_AUTO
-    for name, value in {**_provider(url or VENDOR, key), **_settings(network)}.items():
+    for name, value in {**_provider(url or VENDOR, key), **_settings(network, request.besides)}.items():
         argv += ["-c", f"{name}={json.dumps(value)}"]  # a JSON text, number or truth value is one of TOML too
     if request.resume:
         argv += ["resume", request.resume.session]
@@ -58,13 +58,14 @@ def _provider(url: str, key: bool) -> dict[str, object]:
     return {"model_provider": "pancode", **{f"model_providers.pancode.{k}": v for k, v in values.items()}}
 
 
-def _settings(network: bool) -> dict[str, object]:
+def _settings(network: bool, besides: tuple[str, ...]) -> dict[str, object]:
     return {
         "approval_policy": "never",
         "check_for_update_on_startup": False,
         "analytics.enabled": False,
         "sandbox_workspace_write.network_access": network,
         "sandbox_workspace_write.exclude_slash_tmp": True,
+        **({"sandbox_workspace_write.writable_roots": besides} if besides else {}),
         # Takes variables named like keys out of what its shell sees; the model's own is among them.
         "shell_environment_policy.ignore_default_excludes": False,
         # AGENTS.md of the repository comes with the prompt, marked as material.

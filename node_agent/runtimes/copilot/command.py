@@ -64,6 +64,8 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
     argv += _RULES[request.safety if request.may_write else Safety.SUGGEST]
     if request.may_write:
         argv += _OWN_REPOSITORY
+    for folder in request.besides:
+        argv += ["--add-dir", folder]
     if request.prompt:
         argv += ["--agent", "pancode"]
     if request.resume:

@@ -44,6 +44,8 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
     if request.model:
         argv += ["-m", request.model]
     argv += ["--approval-mode", mode, "--skip-trust", "--extensions", "none"]
+    for folder in request.besides:
+        argv += ["--include-directories", folder]
     if denied:
         argv += ["--admin-policy", f"{request.home}/{POLICY}"]
         files[POLICY] = "\n".join(map(_deny, denied)).encode()

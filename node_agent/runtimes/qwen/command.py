@@ -55,6 +55,8 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
     model = request.model or "default"
     argv = ["qwen", "-o", "stream-json", "-m", model, "--auth-type", "openai", "--approval-mode", mode]
     argv += ["--extensions", "none"]
+    for folder in request.besides:
+        argv += ["--include-directories", folder]
     for tool in without:
         argv += ["--exclude-tools", tool]
     if request.resume:

@@ -26,13 +26,13 @@ class GitDepot:
     limits: Limits = Limits()
     environ: Mapping[str, str] | None = None
 
-    def snapshot(self, project: str, run: str) -> SnapshotTaken:
+    def snapshot(self, project: str, run: str, folder: str = "") -> SnapshotTaken:
         """Take a snapshot of the tree around `project`. GitRefusal (a WorkspaceError) names paths and fix.
 
         Refused, too, while the disk is so full that no result could be taken in.
         """
         self._must_have_room()
-        options = SnapshotOptions(self.clock.wall_ms(), self.limits, self.environ)
+        options = SnapshotOptions(self.clock.wall_ms(), self.limits, self.environ, folder)
         taken = take_snapshot(Path(project), self.depot, run, options)
         return SnapshotTaken(
             repo=taken.repo_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from node_agent.wire.gitrefs import base_ref, checked_run, snap_ref
-from node_agent.wire.gitsafe import join_nul, shown, stamp_env
+from node_agent.wire.gitsafe import join_nul, shown, split_nul, stamp_env
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitFailure, GitRefusal, translated
 from pancode.adapters.git.listing import Limits, Listing, list_tree
@@ -21,11 +22,15 @@ from pancode.adapters.git.safe import Git
 
 @dataclass(frozen=True, slots=True)
 class SnapshotOptions:
-    """`now_ms`: wall time for the commit's date. `environ`: where the user's own git settings are found."""
+    """`now_ms`: wall time for the commit's date. `environ`: where the user's own git settings are found.
+
+    `folder`: one below the top that must be in it, as the run is to begin there.
+    """
 
     now_ms: int
     limits: Limits = field(default_factory=Limits)
     environ: Mapping[str, str] | None = None
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,11 @@ def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOption
     import_base(seen, depot)
     with index_copy(seen, path) as index:
         tree, listing = capture(seen, depot, index, options.limits)
+    if (
+        options.folder
+        and depot.git(seen.repo_id).ask("cat-file", "-t", f"{tree}:{options.folder}").text() != "tree"
+    ):
+        raise _no_folder(seen, options.folder)
     git = depot.git(seen.repo_id, **stamp_env("pancode", "pancode@localhost", options.now_ms))
     parents = ("-p", seen.head) if seen.head else ()
     commit = git.must(
@@ -93,11 +103,27 @@ def preview(project: Path, options: SnapshotOptions) -> Preview:
     """What take_snapshot would take, and its refusals; writes nothing anywhere but a temporary index."""
     seen = open_project(project, options.environ)
     with index_copy(seen) as index:
-        listing = list_tree(seen, seen.git.having(GIT_INDEX_FILE=str(index)), options.limits)
+        git = seen.git.having(GIT_INDEX_FILE=str(index))
+        listing = list_tree(seen, git, options.limits)
+        known = split_nul(git.must("ls-files", "-z", "-c").out) if options.folder else ()
+    below = os.fsencode(f"{options.folder}/")
+    held = {name for name in (*known, *listing.names) if name.startswith(below)} - set(listing.gone)
+    if options.folder and not any(
+        os.path.lexists(os.path.join(os.fsencode(seen.top), name)) for name in held
+    ):
+        raise _no_folder(seen, options.folder)
     untracked = set(listing.untracked)
     changed = tuple(shown(name) for name in listing.names if name not in untracked)
     names = tuple(map(shown, listing.untracked))
     return Preview(seen.top, seen.repo_id, seen.head, seen.branch, changed, names, listing.warnings)
+
+
+def _no_folder(project: Project, folder: str) -> GitRefusal:
+    return GitRefusal(
+        f"a run cannot begin in {shown(os.fsencode(folder))}: the snapshot has no such folder",
+        why="git keeps no empty folder, and nothing that is ignored travels",
+        fix=f"put a file into it that is not ignored, or dispatch from {project.top}",
+    )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.snapshot import SnapshotOptions, preview, take_snapshot
 from tests.integration.git.repos import NOW_MS, Repo, cloned, fingerprint, simple, snap, sound, tree_of
 
@@ -245,6 +246,37 @@ def test_inside_a_subfolder_the_whole_tree_is_taken(repo: Repo, depot: Depot) ->
     taken = snap(Repo(inner, init=False), depot)
     assert taken.repo_id == snap(repo, depot).repo_id
     assert set(tree_of(depot, taken)) == {"f1", "f2", "f3", "sub/inner"}
+
+
+ODD = """-a b/it's "odd"\n:(top)…"""
+
+
+@pytest.mark.parametrize("folder", ["sub", ODD])
+def test_a_folder_to_begin_in(repo: Repo, depot: Depot, folder: str) -> None:
+    repo.write(f"{folder}/inner")
+    options = SnapshotOptions(NOW_MS, environ={}, folder=folder)
+    preview(repo.path, options)
+    assert take_snapshot(repo.path, depot, "r-abc123", options).snapshot_commit
+
+
+@pytest.mark.parametrize("folder", ["empty", "ignored", "link", "link/inner", "f1", "gone", "sub/f"])
+def test_a_folder_to_begin_in_that_does_not_travel(repo: Repo, depot: Depot, folder: str) -> None:
+    repo.write("sub/f")
+    repo.write("gone/f")
+    repo.commit()
+    (repo.path / "gone/f").unlink()
+    (repo.path / "empty").mkdir()
+    (repo.path / "link").symlink_to("sub")
+    repo.write(".gitignore", "ignored")
+    repo.write("ignored/f")
+    options = SnapshotOptions(NOW_MS, environ={}, folder=folder)
+    for look in (
+        lambda: preview(repo.path, options),
+        lambda: take_snapshot(repo.path, depot, "r-abc123", options),
+    ):
+        with pytest.raises(GitRefusal, match="a run cannot begin in") as told:
+            look()
+        assert folder in str(told.value) and str(repo.path) in told.value.fix
 
 
 def test_preview_writes_nothing(repo: Repo, depot: Depot) -> None:

@@ -148,11 +148,6 @@ def test_without_a_wall_being_told_is_enough_when_the_user_says_so(world: NodeWo
     assert [(one.rule, one.how.value) for one in claims.enforced] == [("full-auto", "told only")]
 
 
-def test_a_program_that_is_not_there(world: NodeWorld) -> None:
-    none = world.run(world.order("", runtime="shell", argv=("no-such-program",)))
-    assert (none.outcome, none.failure) == (Outcome.INFRA, FailureKind.RUNTIME_MISSING)
-
-
 def test_a_gate_that_is_not_there(world: NodeWorld) -> None:
     gates = (Gate(name="gone", argv=("no-such-gate",)),)
     claims = world.run(world.order("#!scripted\nwrite a.txt x\nanswer ok", gates=gates))

@@ -116,6 +116,7 @@ def test_golden_plan() -> None:
         "limits": {"wall_ms": None, "idle_ms": None, "output_bytes": None},
         "grace": {"int_ms": 15000, "term_ms": 15000},
         "go_on": False,
+        "below": "",
     }
 
 
@@ -145,7 +146,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("steps.0.stdout", "out"), ("steps.0.stdin", "in"), ("cwd", "work"), ("cwd", "/a\0b"), ("marker", ""),
         ("marker", "a\0"), ("env", {"A=B": "c"}), ("env", {"": "c"}), ("env", {"A": "\0"}),
         ("limits.wall_ms", -1), ("limits.idle_ms", True), ("limits.output_bytes", 1.5), ("grace.int_ms", -1),
-        ("grace.term_ms", "1"),
+        ("grace.term_ms", "1"), ("below", "/x"), ("below", "a/../b"), ("below", "a/"),
     ],
 )  # fmt: skip
 def test_wrong_plan_is_refused(path: str, value: Any) -> None:
@@ -156,6 +157,7 @@ def test_wrong_plan_is_refused(path: str, value: Any) -> None:
 def test_a_plan_of_before_the_sandbox_is_read_as_one_outside_of_it() -> None:
     """Runs in flight outlive an upgrade of their node."""
     former = changed("steps.0.walled", None)
+    del former["below"]
     assert Plan.from_json(json.dumps(former).encode()) == PLAN
 
 

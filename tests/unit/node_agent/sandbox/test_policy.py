@@ -85,6 +85,8 @@ def test_the_wall_is_whole_whatever_the_view() -> None:
         assert words[words.index("--cap-drop") + 1] == "ALL"
         assert words[words.index("--json-status-fd") + 1] == str(STATUS_FD)
         assert words[-1] == "--" and words[words.index("--chdir") + 1] == VIEW.tree
+        below = prefix(replace(VIEW, below="-web/app"), TOOLS)
+        assert below[below.index("--chdir") + 1] == f"{VIEW.tree}/-web/app"
         assert "--setenv" not in words, "anybody can read an argument list"
 
 

@@ -61,7 +61,7 @@ def order() -> Order:
         mode=Mode.BUILD,
         safety=Safety.AUTO_EDIT,
         policy=compile_policy(Safety.AUTO_EDIT, read_only=False, rules=RULES),
-        workspace=Workspace(kind="git", repo="demo-1234", base="a" * 40, snapshot="b" * 40),
+        workspace=Workspace(kind="git", repo="demo-1234", base="a" * 40, snapshot="b" * 40, folder="-web/é"),
         setup=(("make", "setup"),),
         cache=("node_modules",),
         gates=(Gate(name="verify", argv=("pytest", "-q")),),

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from node_agent.accept import Refuse, open_order
 from node_agent.wire.failure import OrderRefusal
-from node_agent.wire.folders import MAX_FOLDERS, Folders, checked_folder
+from node_agent.wire.folders import MAX_FOLDERS, MAX_PLACE, Folders, checked_folder, checked_place
 from tests.unit.node_agent.wire.samples import KEY, order
 
 FOLDERS: TypeAdapter[tuple[str, ...]] = TypeAdapter(Folders)
@@ -28,6 +28,29 @@ def test_plain_names(name: str) -> None:
 def test_what_is_none(name: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         checked_folder(name)
+
+
+@pytest.mark.parametrize("name", ["", "web", "-x", "a b/…", "a\nb", "'\"$(id)", "~", "...", "x" * 300])
+def test_places_to_begin_in(name: str) -> None:
+    assert checked_place(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", [".", "..", "/", "/etc", "a/", "a//b", "./a", "a/..", "../a", "a/./b", ".git", "a/.GIT/b", "a\0b"]
+)
+def test_places_to_begin_in_that_are_none(name: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        checked_place(name)
+    envelope = order()
+    workspace = envelope.workspace.model_copy(update={"folder": name})
+    signed = envelope.model_copy(update={"workspace": workspace}).signed(KEY).model_dump_json().encode()
+    refused = open_order(signed, {KEY.public.keyid: KEY.public})
+    assert isinstance(refused, Refuse) and refused.why is OrderRefusal.BAD_ENVELOPE
+
+
+def test_a_place_is_bounded() -> None:
+    with pytest.raises(ValueError, match="at most"):
+        checked_place("x" * (MAX_PLACE + 1))
 
 
 @pytest.mark.parametrize("cache", [("../x",), ("/etc",), (".git/hooks",), ("a", "a/b")])

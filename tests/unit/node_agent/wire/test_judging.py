@@ -27,6 +27,19 @@ RULES = Rules(
 )
 POLICY = compile_policy(Safety.AUTO_EDIT, False, rules=RULES)
 HERE = Where("/w/tree", "/home/u")
+BELOW = Where("/w/tree", "/home/u", "web/app")
+
+
+def test_relative_paths_begin_where_the_run_began() -> None:
+    assert [
+        BELOW.placed(path) for path in ("x", "../x", "../../x", "../../../x", "/w/tree/x", "~/x", "/x")
+    ] == [*("web/app/x", "web/x", "x", "../x", "x", "~/x", "/x")]
+    readme = "rm ../../README.md"
+    by_rule = [
+        [one for one in judge_command(POLICY, readme, at).offences if not one.of_level]
+        for at in (BELOW, HERE)
+    ]
+    assert [len(offences) for offences in by_rule] == [1, 0]
 
 
 @pytest.mark.parametrize(
