@@ -137,6 +137,8 @@ class GatewayProcesses:
             prices=tuple(prices.items()),
             tokens=limits.tokens,
             usd=None if limits.usd is None else format(limits.usd, "f"),
+            requests=limits.requests,
+            wrap_up=limits.wrap_up,
             life_s=limits.wall_ms / 1000 + SPARE_S,
         )
 
@@ -181,7 +183,13 @@ def _told(count: Count) -> ModelCount:
             cost_usd=count.usd,
             cost_source="unknown" if count.usd is None else "metered",
         ),
-        ModelCalls(requests=count.requests, failed=count.failed, refused=count.refused, unread=count.unread),
+        ModelCalls(
+            requests=count.requests,
+            failed=count.failed,
+            refused=count.refused,
+            unread=count.unread,
+            wrap_up=count.wrap_up,
+        ),
         count.limit,
         count.words,
         count.unpriced,

@@ -32,6 +32,7 @@ from node_agent.gateway.routes import (
 )
 from node_agent.gateway.spec import Spec
 from node_agent.gateway.upstream import Answer, Server, Unreachable, Upstream
+from node_agent.gateway.wrapup import as_last
 
 KEPT_ERROR = 16 << 10
 MOST_BODIES = 16
@@ -168,9 +169,24 @@ class Gateway:
             async with self._allowance.call(ask.expected):
                 await self._allowed(client, ask)
         except Reached as end:
-            if not self.count.limit:
-                self._note(limit=end.limit, words=end.words)
+            await self._past(client, ask, end)
+
+    async def _past(self, client: Client, ask: Ask, end: Reached) -> None:
+        """Past a limit: one call may wrap up, if the run is so set; taken down before anything is sent."""
+        is_last = self._spec.wrap_up and not self.count.wrap_up
+        if not self.count.limit:
+            self._note(limit=end.limit, words=end.words)
+        if not is_last:
             raise NotAllowed(end.words) from end
+        self._note(wrap_up=1)
+        await self._allowed(client, self._last_of(ask))
+
+    def _last_of(self, ask: Ask) -> Ask:
+        wire = ask.route.wire
+        asked = as_last(wire, json.loads(ask.body), self._spec.public)
+        body = json.dumps(asked).encode()
+        tokens = estimate(wire, len(body), asked)
+        return replace(ask, body=body, expected=replace(ask.expected, tokens=tokens))
 
     async def _allowed(self, client: Client, ask: Ask) -> None:
         self.count = replace(self.count, requests=self.count.requests + 1)

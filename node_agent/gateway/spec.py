@@ -32,6 +32,7 @@ class Spec:
     tokens: int | None = None
     usd: str | None = None
     requests: int | None = None
+    wrap_up: bool = False
     life_s: float = 86_400.0
 
     def __repr__(self) -> str:

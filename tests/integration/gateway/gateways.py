@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from node_agent.doors import Door, ModelCount
 from node_agent.gateway import places
@@ -33,8 +34,11 @@ VARIABLES = {
 LIMITS = Limits(wall_ms=600_000, idle_ms=60_000, output_bytes=1 << 26)
 
 
-def order_of(runtime: str, tokens: int | None = None, usd: str | None = None, model: str = "m") -> Order:
-    limits = LIMITS.model_copy(update={"tokens": tokens, "usd": None if usd is None else Decimal(usd)})
+def order_of(
+    runtime: str, tokens: int | None = None, usd: str | None = None, model: str = "m", **more: Any
+) -> Order:
+    money = {"usd": None if usd is None else Decimal(usd)}
+    limits = LIMITS.model_copy(update={"tokens": tokens, **money, **more})
     changes = {"runtime": runtime, "model": model, "limits": limits, "env": (), "secrets": ()}
     return order().model_copy(update=changes)
 
