@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -66,7 +66,7 @@ class JsonLines:
             self._rest.clear()
 
 
-_SCAN = json.JSONDecoder(parse_float=Decimal).scan_once
+_SCAN: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder(parse_float=Decimal))["scan_once"]
 """Made once: `json.loads` with an option makes one for every line, which takes longer than a short line."""
 
 
