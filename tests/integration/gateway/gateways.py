@@ -18,6 +18,7 @@ from node_agent.doors import Door, ModelCount
 from node_agent.gateway import places
 from node_agent.gateway.counting import Count
 from node_agent.gateway.opening import GatewayProcesses
+from node_agent.gatewayfile import Wish
 from node_agent.wire.clock import SystemIds
 from node_agent.wire.order import Limits, Order
 from tests.unit.node_agent.wire.samples import order
@@ -51,13 +52,16 @@ class Lab:
     values: dict[str, str] = field(default_factory=dict)
     prices: dict[str, str] = field(default_factory=dict)
     folders: list[Path] = field(default_factory=list)
+    wish: Wish = field(default_factory=Wish)
 
     def __post_init__(self) -> None:
         self.gateways = self.fresh()
 
     def fresh(self) -> GatewayProcesses:
         """As another start of the node agent would have it."""
-        return GatewayProcesses(sys.executable, SystemIds(), lambda: self.values, lambda: self.prices)
+        return GatewayProcesses(
+            sys.executable, SystemIds(), lambda: self.values, lambda: self.prices, lambda: self.wish
+        )
 
     def point(self, runtime: str, url: str, key: str = KEY) -> None:
         name, base, mount = VARIABLES[runtime]
