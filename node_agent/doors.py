@@ -24,7 +24,7 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class ModelCount:
-    """What went through the gateway so far. `limit`: `tokens` or `usd` when a call was refused for it.
+    """What went through the gateway so far. `limit`: `tokens`, `usd` or `requests` when a call was past it.
 
     `words`: its first refusal. `unpriced`: a model that answered and has no price here.
     """
@@ -36,6 +36,11 @@ class ModelCount:
     unpriced: str = ""
     ended: bool = False
     """It came to its regular end: nothing is missing."""
+
+    @property
+    def wrapped(self) -> str:
+        """That the last turn was let through, in words; empty where it was not."""
+        return f"{self.words}; one last, short call was let through to wrap up" if self.calls.wrap_up else ""
 
     def over(self, claim: Usage) -> Usage:
         """What is booked: our tokens; our price, or the runtime's where we have none."""
@@ -54,7 +59,11 @@ class ModelCount:
         """What a person should know of it: a claim that differs, and what could not be counted."""
         counted, calls = _words(self.usage), self.calls
         told = [
-            (bool(self.limit), f"the model gateway refused {calls.refused} calls: {self.words}"),
+            (bool(self.wrapped), self.wrapped),
+            (
+                bool(self.limit and calls.refused),
+                f"the model gateway refused {calls.refused} calls: {self.words}",
+            ),
             (
                 calls.unread > 0,
                 f"{calls.unread} answers did not tell their tokens to the end: the count is too low",

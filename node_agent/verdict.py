@@ -46,7 +46,11 @@ _STOPPED = {
     StopKind.RULE: FailureKind.RULE_BROKEN,
 }
 _OURS = (Outcome.INFRA, Outcome.INTERRUPTED)
-_REFUSED = {"tokens": FailureKind.TOKEN_LIMIT, "usd": FailureKind.USD_LIMIT}
+_REFUSED = {
+    "tokens": FailureKind.TOKEN_LIMIT,
+    "usd": FailureKind.USD_LIMIT,
+    "requests": FailureKind.REQUEST_LIMIT,
+}
 GATEWAY_GONE = "the model gateway of this run is gone; it is not started again under a running agent"
 _LIMITS = {
     EndedBy.WALL: (FailureKind.WALL_LIMIT, "it ran for longer than its limit"),
@@ -67,10 +71,12 @@ def over_limit(limits: Limits, usage: Usage) -> StopNote | None:
 
 def gateway_fault(fault: Fault | None, told: Told | None, count: ModelCount | None) -> Fault | None:
     """Whose end it was when an agent failed for want of its model: of a limit of ours, or of our gateway."""
+    if fault is None and count is not None and count.wrapped:
+        return Fault(_REFUSED[count.limit], count.wrapped)  # it ended well, and before its work was done
     if told is None or told.failure is None or fault != Fault(told.failure, told.reason):
         return fault
     if count is not None and count.limit in _REFUSED:
-        return Fault(_REFUSED[count.limit], count.words)
+        return Fault(_REFUSED[count.limit], count.wrapped or count.words)
     return fault if count is None or count.ended else Fault(FailureKind.NODE_INTERNAL, GATEWAY_GONE)
 
 

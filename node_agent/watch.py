@@ -22,6 +22,7 @@ class Watch:
         self.count: ModelCount | None = None
         """Of the model gateway: what it counted goes before what the runtime tells."""
         self.asked_to_stop = False
+        self.told_wrap_up = False
         self.told_ms: int | None = None
         self._told: tuple[Spent, int] | None = None
 

@@ -18,6 +18,7 @@ from node_agent.doors import Gateways, NoGateways
 from node_agent.fleettime import FleetClock
 from node_agent.follow import Follower
 from node_agent.gateway.opening import GatewayProcesses
+from node_agent.gatewayfile import problems_of, read_wish
 from node_agent.journal import Journal
 from node_agent.launching import NodeRuntimes, Surroundings
 from node_agent.procedure.desk import order_in
@@ -90,7 +91,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
         clock,
         settings.disk_reserve,
         vault.values,
-        lambda: _others(groups, sandbox, vault),
+        lambda: _others(groups, sandbox, (*vault.problems(), *problems_of(home.root))),
     )
     depot = DepotClient(Door(lambda: _depot_end(home), _Sign(node, key)))
     runtimes = NodeRuntimes(replace(_around(path, vault, machine, settings.name), sandbox=sandbox))
@@ -157,11 +158,11 @@ class _Sign:
         return hello.signed(self.key).model_dump_json().encode()
 
 
-def _others(groups: scopes.Scopes | None, sandbox: Sandbox, vault: Vault) -> Others:
+def _others(groups: scopes.Scopes | None, sandbox: Sandbox, files: tuple[Problem, ...]) -> Others:
     trouble, found = groups.trouble if groups else "", sandbox.find()
     scope = (Problem(what=trouble, fix=scopes.FIX),) if trouble else ()
     wall = (found.problem,) if found.problem is not None else ()
-    return Others(Isolation.SANDBOX if found.tools else Isolation.NONE, (*scope, *wall, *vault.problems()))
+    return Others(Isolation.SANDBOX if found.tools else Isolation.NONE, (*scope, *wall, *files))
 
 
 def _around(path: str, vault: Vault, machine: Machine, node: str) -> Surroundings:
@@ -179,4 +180,4 @@ def _around(path: str, vault: Vault, machine: Machine, node: str) -> Surrounding
 def _gateways(home: Home, settings: Settings, vault: Vault, ids: Ids) -> Gateways:
     if not settings.gateway:
         return NoGateways()
-    return GatewayProcesses(sys.executable, ids, vault.values, home.read_prices)
+    return GatewayProcesses(sys.executable, ids, vault.values, home.read_prices, lambda: read_wish(home.root))

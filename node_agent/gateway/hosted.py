@@ -28,8 +28,13 @@ _GEMINI = frozenset({"functionDeclarations", "function_declarations"})
 _FIELDS = ("mcp_servers", "web_search_options")
 
 
-def without_hosted(wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
-    """The request, without what it can do without; the same object where that is nothing. NotAllowed."""
+def without_hosted(wire: Wire, asked: dict[str, Any], strips: bool = False) -> dict[str, Any]:
+    """The request, without what it can do without; the same object where that is nothing. NotAllowed.
+
+    `strips`: what would be refused is taken out instead, and the call goes on as if it had not been offered.
+    """
+    if strips and any(asked.get(name) for name in _FIELDS):
+        asked = {name: value for name, value in asked.items() if name not in _FIELDS}
     for name in _FIELDS:
         if asked.get(name):
             raise _refused(name)
@@ -38,10 +43,29 @@ def without_hosted(wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
         return asked
     if not isinstance(tools, list):
         raise _refused("tools")
-    kept = [tool for tool in tools if not _is_dropped(wire, tool)]
+    kept = [tool for tool in tools if not (_is_dropped(wire, tool) or (strips and _is_hosted(wire, tool)))]
     for tool in kept:
         _check(wire, tool)
-    return asked if len(kept) == len(tools) else {**asked, "tools": kept}
+    return asked if len(kept) == len(tools) else _with(wire, asked, kept)
+
+
+def _with(wire: Wire, asked: dict[str, Any], kept: list[Any]) -> dict[str, Any]:
+    """An empty list, or the choice of a tool that is not offered any more, would be refused by the vendor."""
+    made = {**asked, "tools": kept}
+    if not kept and wire is not Wire.RESPONSES:
+        del made["tools"]
+    choice = asked.get("tool_choice")
+    if isinstance(choice, dict) or not kept:
+        made.pop("tool_choice", None)
+    return made
+
+
+def _is_hosted(wire: Wire, tool: Any) -> bool:
+    try:
+        _check(wire, tool)
+    except NotAllowed:
+        return True
+    return False
 
 
 def _is_dropped(wire: Wire, tool: Any) -> bool:

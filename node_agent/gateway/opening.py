@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from node_agent import process
@@ -19,6 +20,7 @@ from node_agent.gateway import places, program
 from node_agent.gateway.counting import Count
 from node_agent.gateway.prices import price_of
 from node_agent.gateway.spec import Spec
+from node_agent.gatewayfile import Wish
 from node_agent.ports import StepFailed
 from node_agent.runtimes.vendors import Way, way_of
 from node_agent.settings import SettingsError
@@ -42,6 +44,7 @@ class GatewayProcesses:
     """Real ones. Thread-safe.
 
     `values`: the node's variables and secrets by name, as now. `prices`: the owner's, by model, in words.
+    `wish`: the owner's gateway.json. Either raises SettingsError.
     """
 
     def __init__(
@@ -50,8 +53,10 @@ class GatewayProcesses:
         ids: Ids,
         values: Callable[[], Mapping[str, str]],
         prices: Callable[[], Mapping[str, str]] = dict,
+        wish: Callable[[], Wish] = Wish,
     ) -> None:
-        self._python, self._ids, self._values, self._prices = python, ids, values, prices
+        self._python, self._ids, self._values = python, ids, values
+        self._prices, self._wish = prices, wish
         self._mine: dict[Path, int] = {}  # pids of our children
         self._lock = threading.Lock()
 
@@ -101,7 +106,7 @@ class GatewayProcesses:
         with tcp, unix, (folder / places.FOLDER / places.LOG).open("ab") as log:
             door = Door(tcp.getsockname()[1], door.token)
             places.write_door(folder, door.port, door.token)
-            spec = self._spec(order, folder, way, door)
+            spec = self._owners(self._spec(order, folder, way, door), values)
             env = {"LANG": "C.UTF-8", **{name: values[name] for name in _TLS if name in values}}
             told, pipe = os.pipe()
             try:
@@ -137,7 +142,28 @@ class GatewayProcesses:
             prices=tuple(prices.items()),
             tokens=limits.tokens,
             usd=None if limits.usd is None else format(limits.usd, "f"),
+            requests=limits.requests,
+            wrap_up=limits.wrap_up,
             life_s=limits.wall_ms / 1000 + SPARE_S,
+        )
+
+    def _owners(self, spec: Spec, values: Mapping[str, str]) -> Spec:
+        """With what gateway.json says. StepFailed where that cannot be done."""
+        try:
+            wish = self._wish()
+        except SettingsError as exc:
+            raise StepFailed(FailureKind.NODE_INTERNAL, str(exc)) from exc
+        login = values.get(wish.proxy_login, "") if wish.proxy_login else ""
+        if wish.proxy_login and ":" not in login:
+            words = f"proxy_login of gateway.json names {wish.proxy_login}, which is no user:password here"
+            raise StepFailed(FailureKind.NODE_INTERNAL, words)
+        return replace(
+            spec,
+            hosted=wish.hosted_tools,
+            fetched=wish.fetched_urls,
+            proxy=wish.https_proxy or "",
+            proxy_login=login,
+            direct=wish.no_proxy,
         )
 
     def _spawn(self, env: dict[str, str], files: tuple[int, int, int, int]) -> int:
@@ -181,7 +207,13 @@ def _told(count: Count) -> ModelCount:
             cost_usd=count.usd,
             cost_source="unknown" if count.usd is None else "metered",
         ),
-        ModelCalls(requests=count.requests, failed=count.failed, refused=count.refused, unread=count.unread),
+        ModelCalls(
+            requests=count.requests,
+            failed=count.failed,
+            refused=count.refused,
+            unread=count.unread,
+            wrap_up=count.wrap_up,
+        ),
         count.limit,
         count.words,
         count.unpriced,

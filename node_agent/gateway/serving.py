@@ -12,6 +12,8 @@ from typing import Any
 from node_agent.gateway.allowance import Allowance, Expected, Reached, believed, estimate
 from node_agent.gateway.client import Client, Connection
 from node_agent.gateway.counting import FIRST_WAIT_S, PATIENT, Count, Storm
+from node_agent.gateway.dialing import Unreachable
+from node_agent.gateway.fetched import check_fetched
 from node_agent.gateway.hosted import without_hosted
 from node_agent.gateway.http import BadMessage, Broken, Gone, Head, has_body
 from node_agent.gateway.meter import Meter, Wire, meter_of
@@ -31,7 +33,8 @@ from node_agent.gateway.routes import (
     with_usage,
 )
 from node_agent.gateway.spec import Spec
-from node_agent.gateway.upstream import Answer, Server, Unreachable, Upstream
+from node_agent.gateway.upstream import Answer, Server, Upstream
+from node_agent.gateway.wrapup import as_last
 
 KEPT_ERROR = 16 << 10
 MOST_BODIES = 16
@@ -69,7 +72,7 @@ class Gateway:
     def __init__(self, spec: Spec, saved: Callable[[Count], None]) -> None:
         self.count = Count()
         self._spec, self._saved = spec, saved
-        self._upstream = Upstream(Server.parse(spec.upstream, spec.mount))
+        self._upstream = Upstream(Server.parse(spec.upstream, spec.mount), spec.way)
         self._prices = Prices(spec.owner_prices(), spec.public)
         self._allowance, self._storm = Allowance(spec.caps, lambda: self.count), Storm()
         self._last: Told | None = None
@@ -155,11 +158,19 @@ class Gateway:
         model, asked = asked_of(route, body)
         if route.counted:
             check_model(model, self._spec.models)
-            held = without_hosted(route.wire, asked)
+            held = self._held(route.wire, asked)
             asked, body = held, body if held is asked else json.dumps(held).encode()
         expected = Expected(estimate(route.wire, len(body), asked), self._prices.of(model))
         sent = with_usage(route.wire, body, asked)
         return Ask(target, head, sent, model, expected)
+
+    def _held(self, wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
+        """Without what the vendor would do in the run's place, as far as the owner of the node has it so."""
+        if self._spec.fetched != "allow":
+            check_fetched(wire, asked)
+        if self._spec.hosted == "allow":
+            return asked
+        return without_hosted(wire, asked, self._spec.hosted == "strip")
 
     async def _answer(self, client: Client, ask: Ask) -> None:
         if not ask.route.counted:
@@ -168,9 +179,24 @@ class Gateway:
             async with self._allowance.call(ask.expected):
                 await self._allowed(client, ask)
         except Reached as end:
-            if not self.count.limit:
-                self._note(limit=end.limit, words=end.words)
+            await self._past(client, ask, end)
+
+    async def _past(self, client: Client, ask: Ask, end: Reached) -> None:
+        """Past a limit: one call may wrap up, if the run is so set; taken down before anything is sent."""
+        is_last = self._spec.wrap_up and not self.count.wrap_up
+        if not self.count.limit:
+            self._note(limit=end.limit, words=end.words)
+        if not is_last:
             raise NotAllowed(end.words) from end
+        self._note(wrap_up=1)
+        await self._allowed(client, self._last_of(ask))
+
+    def _last_of(self, ask: Ask) -> Ask:
+        wire = ask.route.wire
+        asked = as_last(wire, json.loads(ask.body), self._spec.public)
+        body = json.dumps(asked).encode()
+        tokens = estimate(wire, len(body), asked)
+        return replace(ask, body=body, expected=replace(ask.expected, tokens=tokens))
 
     async def _allowed(self, client: Client, ask: Ask) -> None:
         self.count = replace(self.count, requests=self.count.requests + 1)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from node_agent.gateway.counting import Caps
+from node_agent.gateway.dialing import Proxy
 from node_agent.gateway.prices import Price, price_of
 
 
@@ -17,7 +18,8 @@ class Spec:
 
     `mount`: the part of a path that `upstream` stands for; `header`: which one carries the key there;
     `token`: what the agent must show in the place of a key; `models`: patterns, none: any; `public`: whether
-    the vendors' price list counts; `prices`: the owner's, in words; `folder`: the attempt's.
+    the vendors' price list counts; `prices`: the owner's, in words; `folder`: the attempt's; `hosted`,
+    `fetched`, `proxy`, `direct`: what the owner's gateway.json says.
     """
 
     upstream: str
@@ -32,6 +34,12 @@ class Spec:
     tokens: int | None = None
     usd: str | None = None
     requests: int | None = None
+    wrap_up: bool = False
+    hosted: str = "refuse"
+    fetched: str = "refuse"
+    proxy: str = ""
+    proxy_login: str = ""
+    direct: tuple[str, ...] = ()
     life_s: float = 86_400.0
 
     def __repr__(self) -> str:
@@ -40,6 +48,10 @@ class Spec:
     @property
     def caps(self) -> Caps:
         return Caps(self.tokens, None if self.usd is None else Decimal(self.usd), self.requests)
+
+    @property
+    def way(self) -> Proxy:
+        return Proxy(self.proxy, self.proxy_login, self.direct)
 
     def owner_prices(self) -> dict[str, Price]:
         return {name: price_of(words) for name, words in self.prices}
@@ -54,6 +66,7 @@ class Spec:
         try:
             raw: Any = json.loads(data)
             pairs = tuple((str(name), str(words)) for name, words in raw.pop("prices"))
-            return cls(**{**raw, "models": tuple(raw["models"])}, prices=pairs)
+            lists = {name: tuple(raw[name]) for name in ("models", "direct")}
+            return cls(**{**raw, **lists}, prices=pairs)
         except (ValueError, TypeError, KeyError, AttributeError):
             raise ValueError("this is not what a gateway is told") from None

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from node_agent.gateway.dialing import NO_PROXY, Proxy, Unreachable, dial, words_of
 from node_agent.gateway.http import (
-    HEAD_BYTES,
     BadMessage,
     Framing,
     Head,
@@ -20,16 +20,7 @@ from node_agent.gateway.http import (
     read_head,
 )
 
-CONNECT_S = 10.0
 KEPT = 4
-
-
-class Unreachable(Exception):
-    """No connection, or it broke before there was an answer. `sent`: the server may have the request."""
-
-    def __init__(self, words: str, sent: bool = True) -> None:
-        super().__init__(words)
-        self.sent = sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +94,8 @@ class Answer:
 class Upstream:
     """`ask` may be called many times at once."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, server: Server, proxy: Proxy = NO_PROXY) -> None:
+        self.server, self._proxy = server, proxy
         self._idle: list[Line] = []
         self._tls = ssl.create_default_context() if server.tls else None
 
@@ -117,12 +108,12 @@ class Upstream:
             return await self._say(line, data)
         except (OSError, BadMessage, EOFError) as exc:
             if not (line.is_used and isinstance(exc, OSError | EOFError)):
-                raise Unreachable(f"{self.server.authority}: {_words(exc)}") from exc
+                raise Unreachable(f"{self.server.authority}: {words_of(exc)}") from exc
         line = await self._new()
         try:
             return await self._say(line, data)
         except (OSError, BadMessage, EOFError) as exc:
-            raise Unreachable(f"{self.server.authority}: {_words(exc)}") from exc
+            raise Unreachable(f"{self.server.authority}: {words_of(exc)}") from exc
 
     async def _say(self, line: Line, data: bytes) -> Answer:
         """EOFError when the server hangs up without a word."""
@@ -150,12 +141,7 @@ class Upstream:
         return await self._new()
 
     async def _new(self) -> Line:
-        server = self.server
-        opening = asyncio.open_connection(server.host, server.port, ssl=self._tls, limit=HEAD_BYTES)
-        try:
-            return Line(*await asyncio.wait_for(opening, CONNECT_S))
-        except (OSError, TimeoutError) as exc:
-            raise Unreachable(f"{server.authority} cannot be reached: {_words(exc)}", sent=False) from exc
+        return Line(*await dial(self.server.host, self.server.port, self._proxy, self._tls))
 
     def take_back(self, line: Line, reusable: bool) -> None:
         if reusable and line.is_good and len(self._idle) < KEPT:
@@ -167,10 +153,6 @@ class Upstream:
         for line in self._idle:
             line.close()
         self._idle.clear()
-
-
-def _words(exc: Exception) -> str:
-    return str(exc) or type(exc).__name__
 
 
 def _status(head: Head) -> int:

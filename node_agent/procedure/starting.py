@@ -14,6 +14,9 @@ from node_agent.verdict import Fault
 from node_agent.wire.event import EventBody, Refused, Revoked
 from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.marks import Mark
+from node_agent.wire.order import Order
+
+NO_LAST_TURN = "no last turn to wrap up at a limit: this run goes past the model gateway"
 
 
 def prepare(case: Case) -> Turn:
@@ -121,6 +124,7 @@ def _lay_out(case: Case) -> tuple[Plan, Launch, tuple[str, ...], Door | None]:
     home = desk.workspaces.home(case.identity, {})
     guide = desk.workspaces.guide(case.identity, order.workspace) or Guide("")
     door = desk.gateways.open(order, case.folder)
+    told = (*guide.findings, *_without_gateway(order, door))
     launch = desk.runtimes.launch(order, work, home, guide.text, door)
     desk.workspaces.home(case.identity, launch.files)
     planned = desk.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
@@ -129,7 +133,20 @@ def _lay_out(case: Case) -> tuple[Plan, Launch, tuple[str, ...], Door | None]:
         raise StepFailed(FailureKind.SANDBOX, "the node's sandbox came or went between two tries")
     if planned is None and launch.inside:
         fresh = case.put_inside(fresh, door)
-    return fresh, launch, guide.findings, door
+    return fresh, launch, told, door
+
+
+def _without_gateway(order: Order, door: Door | None) -> tuple[str, ...]:
+    """A limit that nobody here could hold is a reason not to begin; a turn that cannot be given is told."""
+    if door is not None:
+        return ()
+    if order.limits.requests is not None:
+        raise StepFailed(
+            FailureKind.MODEL_AUTH,
+            f"a limit of model calls is held by the model gateway, and {order.runtime} goes past it on this "
+            "node: give the node an API key or a model server, or leave --max-requests out",
+        )
+    return (NO_LAST_TURN,) if order.limits.wrap_up else ()
 
 
 def _hand_over(case: Case, launch: Launch) -> None:

@@ -79,9 +79,8 @@ def _running(case: Case) -> Turn:
     entry = case.entry
     _tell_offences(case, watch)
     if entry.stop is None:
-        stop = (
-            _broken(watch) or _gateway_gone(case, watch) or over_limit(case.order.limits, watch.spent.usage)
-        )
+        stop = _broken(watch) or _gateway_gone(case, watch) or _over(case, watch)
+        _tell_wrap_up(case, watch)
         if stop is not None:
             note = Note(stop=stop, say=(Interrupting(reason=stop.reason),))
             entry = desk.journal.write(case.identity, note)
@@ -102,6 +101,12 @@ def _gateway_gone(case: Case, watch: Watch) -> StopNote | None:
     return StopNote(StopKind.GATEWAY, GATEWAY_GONE)
 
 
+def _over(case: Case, watch: Watch) -> StopNote | None:
+    """By the runtime's own figures; where a last turn may follow, the gateway alone ends it."""
+    limits = case.order.limits
+    return None if limits.wrap_up and case.has_gateway else over_limit(limits, watch.spent.usage)
+
+
 def _last_count(case: Case) -> ModelCount | None:
     """The agent is gone: what its gateway has counted is all there is."""
     if not case.has_gateway:
@@ -113,6 +118,16 @@ def _last_count(case: Case) -> ModelCount | None:
 def _broken(watch: Watch) -> StopNote | None:
     ending = watch.spent.broken.ending
     return None if ending is None else StopNote(StopKind.RULE, ending)
+
+
+def _tell_wrap_up(case: Case, watch: Watch) -> None:
+    """When it happens, once in the life of this node agent; in the receipt it stands with the last count."""
+    if watch.count is None or not watch.count.wrapped or watch.told_wrap_up:
+        return
+    word = Finding(level="warning", text=watch.count.wrapped)
+    with contextlib.suppress(DiskFull):
+        case.desk.journal.write(case.identity, Note(say=(word,), lossy=True))
+        watch.told_wrap_up = True
 
 
 def _tell_offences(case: Case, watch: Watch) -> None:

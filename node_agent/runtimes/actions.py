@@ -20,5 +20,13 @@ def shell_action(command: str) -> ActionClass:
 
 def shell_call(tool: str, command: str) -> ToolCall:
     """Longer than can be read is kept as one character more, so that it is not read by half."""
+    if len(command) <= MOST_BYTES:
+        return _call(tool, command)
     whole = command[: MOST_BYTES + 1]
     return ToolCall(tool, shell_action(whole), clip(command, DETAIL_CHARS), command=whole)
+
+
+@lru_cache(maxsize=64)
+def _call(tool: str, command: str) -> ToolCall:
+    """A program tells of the same call twice or more: begun, under way, over."""
+    return ToolCall(tool, shell_action(command), clip(command, DETAIL_CHARS), command=command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +11,8 @@ from node_agent.wire.model import MOST
 
 MOST_AT_ONCE, MOST_USD = 10**12, 10**9
 """A larger count or sum in one message of a program is a lie."""
+BLANKS = " \t\n\r\x0b\x0c"
+"""What `bytes.strip` takes away."""
 LINE_CAP = 16 << 20
 """A longer line is dropped as a whole; real programs were seen to write lines of 270 KB."""
 
@@ -42,12 +44,14 @@ class JsonLines:
         for line in (first, *lines):
             if self._skipping or len(line) > self._cap:
                 self._skipping = False
-                self._count(None)
-            elif line and not line.isspace():
-                value = _loads(line)
-                self._count(value)
-                if value is not None:
-                    yield value
+                value = None
+            elif (value := _loads(line)) is None and (not line or line.isspace()):
+                continue
+            self.lines += 1
+            if value is None:
+                self.unreadable += 1
+            else:
+                yield value
         self._keep(last)
 
     def end(self) -> Iterator[dict[str, Any]]:
@@ -61,20 +65,23 @@ class JsonLines:
             self._skipping = True
             self._rest.clear()
 
-    def _count(self, value: dict[str, Any] | None) -> None:
-        self.lines += 1
-        self.unreadable += value is None
 
-
-_DECODE = json.JSONDecoder(parse_float=Decimal).raw_decode
+_SCAN: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder(parse_float=Decimal))["scan_once"]
 """Made once: `json.loads` with an option makes one for every line, which takes longer than a short line."""
 
 
 def _loads(data: bytes) -> dict[str, Any] | None:
+    """Most lines are one value from first byte to last, so blanks are looked for only where one is not."""
     try:
-        text = data.strip().decode("utf-8", "surrogatepass")
-        value, end = _DECODE(text)
-    except (ValueError, RecursionError):  # a UnicodeDecodeError is a ValueError
+        text = data.decode("utf-8", "surrogatepass")
+        try:
+            value, end = _SCAN(text, 0)
+        except StopIteration:  # no value begins there
+            value, end = None, -1
+        if end != len(text):
+            text = text.strip(BLANKS)
+            value, end = _SCAN(text, 0)
+    except (ValueError, RecursionError, StopIteration):  # a UnicodeDecodeError is a ValueError
         return None
     return value if end == len(text) and isinstance(value, dict) else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from node_agent.runtimes.base import (
@@ -77,7 +77,7 @@ class EventParser(ABC):
         """As `Parser.usage`."""
 
     @abstractmethod
-    def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
+    def _event(self, event: dict[str, Any]) -> Iterable[Activity]:
         """What one event tells; it is used up."""
 
     @abstractmethod

@@ -36,6 +36,7 @@ class FailureKind(StrEnum):
     OUTPUT_LIMIT = "output_limit"
     TOKEN_LIMIT = "token_limit"
     USD_LIMIT = "usd_limit"
+    REQUEST_LIMIT = "request_limit"
     STOPPED = "stopped"
     DRAINED = "drained"
     NODE_LOST = "node_lost"
@@ -89,6 +90,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.OUTPUT_LIMIT: _rule(Outcome.ERROR, "a"),
     FailureKind.TOKEN_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),
     FailureKind.USD_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),
+    FailureKind.REQUEST_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),
     FailureKind.STOPPED: _rule(Outcome.INTERRUPTED, ""),
     FailureKind.DRAINED: _rule(Outcome.INTERRUPTED, "r"),
     FailureKind.NODE_LOST: _rule(Outcome.LOST, "n"),

@@ -66,6 +66,10 @@ class Limits(WireModel):
     output_bytes: int = Field(gt=0)
     tokens: int | None = Field(default=None, gt=0)
     usd: Usd | None = None
+    requests: int | None = Field(default=None, gt=0)
+    """Model calls; the node's model gateway holds it."""
+    wrap_up: bool = False
+    """One last, short call is let through when a limit of tokens, dollars or calls is reached."""
 
 
 class Order(Message):

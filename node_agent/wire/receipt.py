@@ -48,13 +48,15 @@ class Usage(WireModel):
 class ModelCalls(WireModel):
     """What went through the node's model gateway.
 
-    `unread`: answers that did not tell their tokens to the end, so that the count is too low.
+    `unread`: answers that did not tell their tokens to the end, so that the count is too low. `wrap_up`: the
+    last call, let through after a limit; it is one of `requests`.
     """
 
     requests: Count = 0
     failed: Count = 0
     refused: Count = 0
     unread: Count = 0
+    wrap_up: Count = Field(default=0, le=1)
 
 
 class GateResult(WireModel):

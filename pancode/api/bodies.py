@@ -47,6 +47,8 @@ class DispatchBody(Body):
     workspace: str | None = None
     budget: Decimal | None = None
     timeout_ms: int | None = None
+    max_requests: int | None = Field(default=None, gt=0)
+    wrap_up: bool | None = None
     verify: tuple[str, ...] | None = None
     priority: int = Field(default=0, ge=-1000, le=1000)
     told_only: bool = False

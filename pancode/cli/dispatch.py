@@ -19,7 +19,10 @@ from pancode.cli.tell import exit_of
 from pancode.client import Client
 from pancode.errors import ExitCode, UsageError
 
-_SAID = ("agent", "node", "mode", "safety", "model", "runtime", "workspace", "budget", "on_lost", "attempts")
+_SAID = (
+    *("agent", "node", "mode", "safety", "model", "runtime", "workspace"),
+    *("budget", "on_lost", "attempts", "max_requests", "wrap_up"),
+)
 # A variable of this one command counts more than a file and less than a flag.
 _SETTINGS = {
     "PANCODE_SAFETY": "dispatch.safety",
@@ -66,6 +69,14 @@ class _WithArgv(click.Command):
     "--budget", type=MONEY, metavar="USD", help="At most this much for the run, all attempts together."
 )
 @click.option("--timeout", type=DURATION, metavar="D", help="At most this long, as in 15m.")
+@click.option(
+    "--max-requests", type=click.IntRange(1), metavar="N", help="At most this many model calls in an attempt."
+)
+@click.option(
+    "--wrap-up/--no-wrap-up",
+    default=None,
+    help="At a limit of tokens, dollars or calls, let one last, short answer through.",
+)
 @click.option("--verify", multiple=True, metavar="CMD", help="Gate: must exit 0 afterwards; may be repeated.")
 @click.option("--no-verify", is_flag=True, help="Without the project's gates.")
 @click.option(

@@ -92,6 +92,7 @@ def _calls(run: dict[str, Any]) -> str:
     """What the model gateway counted, and beside it what the runtime says of the same."""
     calls, claimed = run["calls"], run["claimed"]
     notes = [f"{calls[name]} {name}" for name in ("failed", "refused", "unread") if calls[name]]
+    notes += ["the last one to wrap up"] if calls.get("wrap_up") else []
     told = f" ({', '.join(notes)})" if notes else ""
     counted = f"{calls['requests']} through the model gateway{told}"
     said = f"; the runtime says {_tokens(claimed)}" if claimed else ""

@@ -33,6 +33,8 @@ class LimitsEntry(Part):
     output: Size | None = None
     tokens: int | None = Field(default=None, gt=0)
     usd: Money | None = None
+    requests: int | None = Field(default=None, gt=0)
+    wrap_up: bool | None = None
 
 
 class AgentEntry(Part):
@@ -136,7 +138,15 @@ def _agent(name: str, entry: AgentEntry, model: str | None) -> Agent:
         speed=entry.speed,
         runtime=canonical(entry.runtime) if entry.runtime else None,
         model=model,
-        limits=AgentLimits(limits.wall, limits.idle, limits.output, limits.tokens, limits.usd),
+        limits=AgentLimits(
+            limits.wall,
+            limits.idle,
+            limits.output,
+            limits.tokens,
+            limits.usd,
+            limits.requests,
+            limits.wrap_up,
+        ),
         max_attempts=entry.max_attempts,
         env=entry.env,
         secrets=entry.secrets,

@@ -50,6 +50,8 @@ class Limits(Part):
     idle: Duration = 10 * MINUTE_MS
     output: Size = 64 * 2**20
     tokens: int | None = Field(default=None, gt=0)
+    requests: int | None = Field(default=None, gt=0)
+    wrap_up: bool = False
 
 
 class Models(Part):
@@ -125,6 +127,8 @@ class Settings(Part):
             idle_ms=self.limits.idle,
             output_bytes=self.limits.output,
             tokens=self.limits.tokens,
+            requests=self.limits.requests,
+            wrap_up=self.limits.wrap_up,
             per_run_usd=self.budget.per_run,
             estimate_usd=self.budget.estimate,
             max_attempts=self.dispatch.max_attempts,

@@ -49,6 +49,8 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         workspace=str(run.workspace.get("kind")),
         budget=None if usd is None else Decimal(str(usd)),
         timeout_ms=limits["wall_ms"],
+        max_requests=limits.get("requests"),
+        wrap_up=bool(limits.get("wrap_up")),
         verify=tuple(shlex.join(str(word) for word in gate["argv"]) for gate in gates),
         priority=run.priority,
         told_only=run.told_only,

@@ -23,6 +23,7 @@ class CallsShape(TypedDict):
     failed: int
     refused: int
     unread: int
+    wrap_up: int
 
 
 class LandingShape(TypedDict, total=False):

@@ -38,13 +38,15 @@ class Speed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AgentLimits:
-    """Limits of this agent's runs; None: the fleet's own. Milliseconds, bytes, tokens, USD."""
+    """Limits of this agent's runs; None: the fleet's own. Milliseconds, bytes, tokens, USD, model calls."""
 
     wall_ms: int | None = None
     idle_ms: int | None = None
     output_bytes: int | None = None
     tokens: int | None = None
     usd: Decimal | None = None
+    requests: int | None = None
+    wrap_up: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ def limits_of(data: dict[str, Any]) -> Limits:
         output_bytes=data["output_bytes"],
         tokens=data.get("tokens"),
         usd=None if usd is None else Decimal(str(usd)),
+        requests=data.get("requests"),
+        wrap_up=bool(data.get("wrap_up")),
     )
 
 

@@ -33,6 +33,8 @@ class DispatchRequest:
     """`git` or `none`; None: git inside a repository, else none."""
     budget: Decimal | None = None
     timeout_ms: int | None = None
+    max_requests: int | None = None
+    wrap_up: bool | None = None
     verify: tuple[str, ...] | None = None
     priority: int = 0
     told_only: bool = False
@@ -67,6 +69,8 @@ class Defaults:
     idle_ms: int = 600_000
     output_bytes: int = 64 * 1024 * 1024
     tokens: int | None = None
+    requests: int | None = None
+    wrap_up: bool = False
     per_run_usd: Decimal | None = None
     estimate_usd: Decimal = Decimal("0.75")
     max_attempts: int | None = None

@@ -39,12 +39,15 @@ class RunLimits:
     output_bytes: int
     tokens: int | None = None
     usd: Decimal | None = None
+    requests: int | None = None
+    wrap_up: bool = False
 
     def plain(self) -> dict[str, object]:
         """Plain JSON as the ledger keeps it; money as text."""
         usd = None if self.usd is None else format(self.usd, "f")
         sizes = {"wall_ms": self.wall_ms, "idle_ms": self.idle_ms, "output_bytes": self.output_bytes}
-        return {**sizes, "tokens": self.tokens, "usd": usd}
+        calls = {"requests": self.requests, "wrap_up": self.wrap_up}
+        return {**sizes, "tokens": self.tokens, "usd": usd, **calls}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
         request = as_task(request)
     if runtime is not None:
         _try(problems, lambda: _check_argv(request, runtime))
+        _try(problems, lambda: _check_calls(request, runtime))
     if problems or agent is None or runtime is None or workspace is None or gates is None:
         return Unresolved(tuple(problems))
     return _put_together(request, catalogue, agent, runtime, (workspace, gates))
@@ -160,7 +164,7 @@ def _put_together(
     workspace, gates = rest
     mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
     asked_model = None if runtime.own else request.model or agent.model or defaults.model
-    limits = _limits(request, agent, catalogue)
+    limits = _limits(request, agent, catalogue, runtime)
     wish = Wish(request.node, request.require, runtime.name, safety, request.repo)
     return Resolution(
         request=request,
@@ -210,6 +214,7 @@ def _check_numbers(request: DispatchRequest) -> None:
     asked: dict[str, int | Decimal | None] = {
         "--timeout": request.timeout_ms,
         "--attempts": request.max_attempts,
+        "--max-requests": request.max_requests,
     }
     for flag, value in asked.items():
         if value is not None and value <= 0:
@@ -268,6 +273,16 @@ def as_task(request: DispatchRequest) -> DispatchRequest:
     return replace(request, task=request.argv[0], argv=None)
 
 
+def _check_calls(request: DispatchRequest, runtime: RuntimeKind) -> None:
+    asked = {"--max-requests": request.max_requests, "--wrap-up": request.wrap_up}
+    for flag, value in asked.items():
+        if value and runtime.own:
+            raise UsageError(
+                f"{flag} is about model calls, and the runtime {runtime.name} makes none",
+                fix=f"leave {flag} out",
+            )
+
+
 def _check_argv(request: DispatchRequest, runtime: RuntimeKind) -> None:
     if request.argv is None:
         return
@@ -284,7 +299,8 @@ def _check_argv(request: DispatchRequest, runtime: RuntimeKind) -> None:
         raise UsageError("there is no command after --", fix="pancode dispatch --runtime shell -- uname -a")
 
 
-def _limits(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> RunLimits:
+def _limits(request: DispatchRequest, agent: Agent, catalogue: Catalogue, runtime: RuntimeKind) -> RunLimits:
+    """A program of the user's own makes no model calls that anybody counts."""
     own, defaults = agent.limits, catalogue.defaults
     caps = [usd for usd in (own.usd, defaults.per_run_usd) if usd is not None]
     usd = request.budget if request.budget is not None else min(caps, default=None)
@@ -296,7 +312,13 @@ def _limits(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> Run
         output_bytes=own.output_bytes or defaults.output_bytes,
         tokens=own.tokens or defaults.tokens,
         usd=usd,
+        requests=None if runtime.own else request.max_requests or own.requests or defaults.requests,
+        wrap_up=not runtime.own and _first_said(request.wrap_up, own.wrap_up, defaults.wrap_up),
     )
+
+
+def _first_said(*words: bool | None) -> bool:
+    return next((word for word in words if word is not None), False)
 
 
 def _estimate(

@@ -68,7 +68,7 @@ class Handler(Wire):
         folder = self.state.dump_dir
         if folder and self.logged and self.raw:
             os.makedirs(folder, exist_ok=True)
-            name = f"{int(self.t0 * 1000)}-{squash(self.route)[-40:]}.json"
+            name = f"{time.time_ns()}-{squash(self.route)[-40:]}.json"
             with open(os.path.join(folder, name), "wb") as f:
                 f.write(self.raw)
 

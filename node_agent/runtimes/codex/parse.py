@@ -6,7 +6,7 @@ A patch or a write that its sandbox stopped leaves no event: the model is told, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 from node_agent.runtimes.base import (
@@ -19,6 +19,7 @@ from node_agent.runtimes.base import (
     Retrying,
     Said,
     SessionStarted,
+    ToolCall,
     UsageGrew,
     clip,
     ended_for_us,
@@ -63,58 +64,65 @@ class CodexParser(EventParser):
         return spent(failure, self._answered, self.usage)
 
     # ---- events
-    def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
+    def _event(self, event: dict[str, Any]) -> Sequence[Activity]:
+        """A sequence and no generator: its lines are short, and many."""
+        told: Sequence[Activity] = ()
         match kind := event.get("type"):
+            case "item.started" | "item.completed":
+                told = self._item(dict_of(event.get("item")), kind == "item.completed")
             case "thread.started":
                 self._session = text_of(event.get("thread_id")) or None
-                yield SessionStarted(self._session, self._model)
-            case "item.started" | "item.completed":
-                yield from self._item(dict_of(event.get("item")), kind == "item.completed")
+                told = (SessionStarted(self._session, self._model),)
             case "error":  # followed by another try, or by the end of the turn
                 words = text_of(event.get("message"))
-                yield Retrying(_status(words), clip(words, REASON_CHARS))
+                told = (Retrying(_status(words), clip(words, REASON_CHARS)),)
             case "turn.completed" | "turn.failed":
                 self._end = event
-                yield UsageGrew(self.usage)
+                told = (UsageGrew(self.usage),)
             case "turn.started":
                 self._end = None
             case _:
-                return
+                return ()
         self._known = True
+        return told
 
-    def _item(self, item: dict[str, Any], completed: bool) -> Iterator[Activity]:
-        if item.get("type") == "agent_message" and completed and (text := text_of(item.get("text"))):
-            self._answered, self._answer = True, clip(text)
-            yield Said(text)
+    def _item(self, item: dict[str, Any], completed: bool) -> Sequence[Activity]:
+        if item.get("type") == "agent_message":
+            return self._message(text_of(item.get("text"))) if completed else ()
+        call = call_of(item)
+        if call is None:
+            return ()
         number = text_of(item.get("id"))
+        told: list[Activity] = []
         if not (completed and number in self._open):
-            call = call_of(item)
-            if call is None:
-                return
             self._answered = True
             self._calls[call.action] += 1
-            yield call
+            told.append(call)
         if completed:
+            self._note_sandbox(item)
+            self._denied_last = None
             self._open.discard(number)
-            yield from self._over(item)
+            told.append(self._over(call, item.get("status")))
         elif len(self._open) < MAX_ITEMS_OPEN:
             self._open.add(number)
+        return told
 
-    def _over(self, item: dict[str, Any]) -> Iterator[Activity]:
-        self._note_sandbox(item)
-        self._denied_last = None
-        if (call := call_of(item)) is None:
-            return
-        if item.get("status") == "declined":
-            yield self._denied(Denial(call.tool, call.action, "declined"))
-        else:
-            yield Ran(call, item.get("status") == "completed")
+    def _message(self, text: str) -> Sequence[Activity]:
+        if not text:
+            return ()
+        self._answered, self._answer = True, clip(text)
+        return (Said(text),)
+
+    def _over(self, call: ToolCall, status: Any) -> Activity:
+        if status == "declined":
+            return self._denied(Denial(call.tool, call.action, "declined"))
+        return Ran(call, status == "completed")
 
     def _note_sandbox(self, item: dict[str, Any]) -> None:
         """Where its sandbox cannot start, nothing runs, and the model says what it likes."""
-        self._ran = self._ran or item.get("status") == "completed"
-        said = text_of(item.get("aggregated_output"))
-        if item.get("status") == "failed" and said.startswith("bwrap: "):
+        status = item.get("status")
+        self._ran = self._ran or status == "completed"
+        if status == "failed" and (said := text_of(item.get("aggregated_output"))).startswith("bwrap: "):
             self._no_sandbox = said.strip()
 
     # ---- the outcome, in this order and no other

@@ -20,19 +20,22 @@ _PLAIN = {
 
 def call_of(item: dict[str, Any]) -> ToolCall | None:
     """The tool call that the item is; None for messages, reasoning, lists and warnings."""
-    match kind := text_of(item.get("type")):
-        case "command_execution":
-            return shell_call(kind, _inner(text_of(item.get("command"))))
-        case "file_change":
-            changes = [dict_of(change) for change in list_of(item.get("changes"))]
-            paths = tuple(text_of(change.get("path")) for change in changes)
-            deletes = any(change.get("kind") == "delete" for change in changes)
-            action = ActionClass.FILE_DELETE if deletes else ActionClass.FILE_WRITE
-            return ToolCall(kind, action, clip(", ".join(paths), DETAIL_CHARS), paths=paths)
+    kind = text_of(item.get("type"))
+    if kind == "command_execution":
+        return shell_call(kind, _inner(text_of(item.get("command"))))
+    if kind == "file_change":
+        changes = [dict_of(change) for change in list_of(item.get("changes"))]
+        paths = tuple([text_of(change.get("path")) for change in changes])
+        return _change(paths, "delete" in [change.get("kind") for change in changes])
     if kind not in _PLAIN:
         return None
     action, detail = _PLAIN[kind]
     return ToolCall(kind, action, clip(text_of(item.get(detail)), DETAIL_CHARS))
+
+
+def _change(paths: tuple[str, ...], deletes: bool) -> ToolCall:
+    action = ActionClass.FILE_DELETE if deletes else ActionClass.FILE_WRITE
+    return ToolCall("file_change", action, clip(", ".join(paths), DETAIL_CHARS), paths=paths)
 
 
 def _inner(command: str) -> str:

@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from node_agent.doors import Door, ModelCount
 from node_agent.gateway import places
 from node_agent.gateway.counting import Count
 from node_agent.gateway.opening import GatewayProcesses
+from node_agent.gatewayfile import Wish
 from node_agent.wire.clock import SystemIds
 from node_agent.wire.order import Limits, Order
 from tests.unit.node_agent.wire.samples import order
@@ -33,8 +35,11 @@ VARIABLES = {
 LIMITS = Limits(wall_ms=600_000, idle_ms=60_000, output_bytes=1 << 26)
 
 
-def order_of(runtime: str, tokens: int | None = None, usd: str | None = None, model: str = "m") -> Order:
-    limits = LIMITS.model_copy(update={"tokens": tokens, "usd": None if usd is None else Decimal(usd)})
+def order_of(
+    runtime: str, tokens: int | None = None, usd: str | None = None, model: str = "m", **more: Any
+) -> Order:
+    money = {"usd": None if usd is None else Decimal(usd)}
+    limits = LIMITS.model_copy(update={"tokens": tokens, **money, **more})
     changes = {"runtime": runtime, "model": model, "limits": limits, "env": (), "secrets": ()}
     return order().model_copy(update=changes)
 
@@ -47,13 +52,16 @@ class Lab:
     values: dict[str, str] = field(default_factory=dict)
     prices: dict[str, str] = field(default_factory=dict)
     folders: list[Path] = field(default_factory=list)
+    wish: Wish = field(default_factory=Wish)
 
     def __post_init__(self) -> None:
         self.gateways = self.fresh()
 
     def fresh(self) -> GatewayProcesses:
         """As another start of the node agent would have it."""
-        return GatewayProcesses(sys.executable, SystemIds(), lambda: self.values, lambda: self.prices)
+        return GatewayProcesses(
+            sys.executable, SystemIds(), lambda: self.values, lambda: self.prices, lambda: self.wish
+        )
 
     def point(self, runtime: str, url: str, key: str = KEY) -> None:
         name, base, mount = VARIABLES[runtime]

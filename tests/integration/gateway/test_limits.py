@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from node_agent.gateway.counting import PATIENT, Caps
+from node_agent.gateway.wrapup import OUTPUT, WORDS
 from tests.fakemodel import FakeModel, preset
-from tests.integration.gateway.gateways import RUNTIMES, Lab, order_of, until
+from tests.fakemodel.state import Log
+from tests.integration.gateway.gateways import RUNTIMES, Agent, Lab, order_of, until
 from tests.integration.test_fakemodel import request
 
 USD = {"m": "1 0.1 2 10"}
@@ -52,6 +56,27 @@ def test_an_agent_that_hangs_up_is_no_failing_server(lab: Lab) -> None:
         assert (calls.requests, calls.failed, calls.unread) == (PATIENT + 2, 0, PATIENT + 2)
 
 
+def kept(lab: Lab) -> Log:
+    """So that the model server keeps the bodies of requests."""
+    return Log(dump_dir=str(lab.root / "bodies"))
+
+
+def bodies(lab: Lab) -> list[dict[str, Any]]:
+    """In the order in which they came."""
+    return [json.loads(one.read_bytes()) for one in sorted((lab.root / "bodies").iterdir())]
+
+
+def forty(agent: Agent, path: str, body: dict) -> list[int]:
+    """Forty calls at once: what became of each, sorted."""
+    told: list[int] = []
+    many = [threading.Thread(target=lambda: told.append(agent.post(path, body)[0])) for _ in range(40)]
+    for asking in many:
+        asking.start()
+    for asking in many:
+        asking.join(60)
+    return sorted(told)
+
+
 @pytest.mark.parametrize("limit", ["tokens", "usd"])
 def test_forty_calls_at_once_pass_a_limit_by_one_at_most(lab: Lab, limit: str) -> None:
     with FakeModel(preset("text")) as model:
@@ -60,11 +85,58 @@ def test_forty_calls_at_once_pass_a_limit_by_one_at_most(lab: Lab, limit: str) -
         tokens, usd = (2000, None) if limit == "tokens" else (None, "0.003")
         agent = lab.open(order_of("opencode", tokens=tokens, usd=usd))
         path, body = request("chat", True)
-        told: list[int] = []
-        many = [threading.Thread(target=lambda: told.append(agent.post(path, body)[0])) for _ in range(40)]
-        for asking in many:
-            asking.start()
-        for asking in many:
-            asking.join(60)
-        assert sorted(told) == [200] * 2 + [403] * 38
+        assert forty(agent, path, body) == [200] * 2 + [403] * 38
         assert len(model.requests) == 2 and agent.counted().limit == limit
+
+
+def test_forty_calls_at_once_are_no_more_than_the_limit_of_calls(lab: Lab) -> None:
+    with FakeModel(preset("text")) as model:
+        lab.point("opencode", model.url)
+        agent = lab.open(order_of("opencode", requests=3))
+        path, body = request("chat", True)
+        assert forty(agent, path, body) == [200] * 3 + [403] * 37
+        status, said = agent.post(path, body)
+        assert status == 403 and b"3 model calls were made, the limit of this run" in said
+        count = agent.counted()
+        assert (count.limit, count.calls.requests, len(model.requests)) == ("requests", 3, 3)
+        assert (count.calls.wrap_up, count.wrapped) == (0, "")
+
+
+@pytest.mark.parametrize(("limit", "within"), [("requests", 2), ("tokens", 2), ("usd", 2)])
+def test_of_forty_calls_at_a_limit_one_wraps_up(lab: Lab, limit: str, within: int) -> None:
+    given: dict[str, Any] = {"requests": {"requests": 2}, "tokens": {"tokens": 2000}}.get(limit, {})
+    with FakeModel(preset("text"), log=kept(lab)) as model:
+        lab.point("opencode", model.url)
+        lab.prices |= USD
+        usd = "0.003" if limit == "usd" else None
+        agent = lab.open(order_of("opencode", usd=usd, wrap_up=True, **given))
+        path, body = request("chat", True)
+        assert forty(agent, path, body) == [200] * (within + 1) + [403] * (39 - within)
+        assert agent.post(path, body)[0] == 403, "and it stays the last"
+        last = [one for one in bodies(lab) if WORDS in json.dumps(one)]
+        assert len(model.requests) == within + 1 and len(last) == 1
+        assert last[0]["max_tokens"] == OUTPUT and last[0]["tool_choice"] == "none"
+        count = agent.counted()
+        assert (count.limit, count.calls.requests, count.calls.wrap_up) == (limit, within + 1, 1)
+        assert "one last, short call was let through" in count.findings(count.usage)[0]
+
+
+@pytest.mark.parametrize("wire", sorted(RUNTIMES))
+def test_the_last_turn_on_each_wire(lab: Lab, wire: str) -> None:
+    with FakeModel(preset("text"), log=kept(lab)) as model:
+        lab.point(RUNTIMES[wire], model.url)
+        agent = lab.open(order_of(RUNTIMES[wire], requests=1, wrap_up=True))
+        path, body = request(wire, True)
+        assert [agent.post(path, body)[0] for _ in range(4)] == [200, 200, 403, 403]
+        assert [WORDS in json.dumps(one) for one in bodies(lab)] == [False, True]
+        count = agent.counted()
+        assert (count.calls.requests, count.calls.refused, count.calls.unread) == (2, 2, 0)
+
+
+def test_a_last_turn_that_fails_was_the_last_all_the_same(lab: Lab) -> None:
+    with FakeModel(preset("500")) as model:
+        lab.point("opencode", model.url)
+        agent = lab.open(order_of("opencode", requests=1, wrap_up=True))
+        path, body = request("chat", True)
+        assert [agent.post(path, body)[0] for _ in range(3)] == [500, 500, 403]
+        assert len(model.requests) == 2

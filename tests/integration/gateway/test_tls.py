@@ -1,70 +1,39 @@
-"""A model server behind TLS: known by the machine's certificates, or by those that the node names."""
+"""A model server behind TLS, known by the certificates that the node names; the owner's gateway.json."""
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import ssl
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from node_agent.gatewayfile import Wish
+from node_agent.ports import StepFailed
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import KEY, Lab, order_of
+from tests.integration.gateway.tls import authority, proxy_to
 from tests.integration.test_fakemodel import request
 
-BEGIN = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
-END = datetime.datetime(2044, 1, 1, tzinfo=datetime.UTC)
-Signed = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
-
-
-def signed(name: str, by: Signed | None) -> Signed:
-    """A certificate for this name: an authority's own, or one of a server on 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    issuer, signer = (by[0].subject, by[1]) if by else (subject, key)
-    builder = (
-        x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(BEGIN)
-        .not_valid_after(END)
-        .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
-    )
-    if by is not None:
-        here = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        builder = builder.add_extension(x509.SubjectAlternativeName([here]), critical=False)
-    return builder.sign(signer, hashes.SHA256()), key
-
-
-def pem(cert: x509.Certificate) -> bytes:
-    return cert.public_bytes(serialization.Encoding.PEM)
+NAME = "models.vendor.test"
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
-    """(the authority's certificate, a server's context that it has signed)."""
-    ours = signed("a private authority", None)
-    cert, key = signed("model server", ours)
-    plain = serialization.NoEncryption()
-    text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    (tmp_path / "server.pem").write_bytes(pem(cert) + text)
-    (tmp_path / "ca.pem").write_bytes(pem(ours[0]))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "server.pem")
-    return tmp_path / "ca.pem", context
+def vouched(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
+    return authority(tmp_path, NAME)
+
+
+def behind_tls(context: ssl.SSLContext) -> FakeModel:
+    model = FakeModel({**preset("text"), "api_key": KEY})
+    model.httpd.socket = context.wrap_socket(model.httpd.socket, server_side=True)
+    return model
 
 
 def test_a_private_authority_counts_when_the_node_names_it_and_else_not(
-    lab: Lab, authority: tuple[Path, ssl.SSLContext]
+    lab: Lab, vouched: tuple[Path, ssl.SSLContext]
 ) -> None:
-    ca, context = authority
-    model = FakeModel({**preset("text"), "api_key": KEY})
-    model.httpd.socket = context.wrap_socket(model.httpd.socket, server_side=True)
+    ca, context = vouched
     path, body = request("chat", True)
-    with model:
+    with behind_tls(context) as model:
         lab.point("opencode", f"https://127.0.0.1:{model.port}")
         stranger = lab.open(order_of("opencode"), "stranger")
         status, said = stranger.post(path, body)
@@ -74,3 +43,82 @@ def test_a_private_authority_counts_when_the_node_names_it_and_else_not(
         agent = lab.open(order_of("opencode"))
         assert [agent.post(path, body)[0] for _ in range(3)] == [200, 200, 200]
         assert agent.counted().usage.output_tokens == 3 * 34
+
+
+def test_through_the_owner_s_proxy_by_name_over_one_connection(
+    lab: Lab, vouched: tuple[Path, ssl.SSLContext]
+) -> None:
+    ca, context = vouched
+    path, body = request("chat", True)
+    with behind_tls(context) as model, proxy_to(model.port) as proxy:
+        lab.point("opencode", f"https://{NAME}")
+        lab.values |= {"SSL_CERT_FILE": str(ca), "PROXY": "me:word"}
+        lab.wish = Wish(https_proxy=proxy.url, proxy_login="PROXY")
+        agent = lab.open(order_of("opencode"))
+        assert [agent.post(path, body)[0] for _ in range(3)] == [200, 200, 200]
+        assert proxy.asked == [f"{NAME}:443"], "kept for the next request, and its name found by the proxy"
+        assert "proxy-authorization: Basic bWU6d29yZA==" in proxy.heads[0]
+        assert KEY not in "".join(proxy.heads) and agent.counted().usage.output_tokens == 3 * 34
+
+
+def test_past_the_proxy_and_without_tls_it_goes_directly(lab: Lab) -> None:
+    path, body = request("chat", True)
+    with FakeModel(preset("text")) as model, proxy_to(model.port) as proxy:
+        lab.point("opencode", model.url)
+        lab.wish = Wish(https_proxy=proxy.url)
+        agent = lab.open(order_of("opencode"))
+        assert agent.post(path, body)[0] == 200 and proxy.asked == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("HTTP/1.1 407 Proxy Authentication Required", "wants a login"),
+        ("HTTP/1.1 403 Forbidden", f"does not let {NAME}:443 through: 403 Forbidden"),
+        ("SSH-2.0-x", "is no HTTP proxy"),
+    ],
+)
+def test_a_proxy_that_does_not_let_it_through_is_named(lab: Lab, answer: str, words: str) -> None:
+    path, body = request("chat", True)
+    with proxy_to(1, answer) as proxy:
+        lab.point("opencode", f"https://{NAME}")
+        lab.wish = Wish(https_proxy=proxy.url)
+        agent = lab.open(order_of("opencode"))
+        status, said = agent.post(path, body)
+        assert status == 502 and words in said.decode(), said
+        count = agent.counted()
+        assert (count.calls.failed, count.calls.unread) == (1, 0), "nothing was sent that could cost"
+
+
+def test_a_proxy_that_is_not_there_and_a_login_that_is_none(lab: Lab) -> None:
+    path, body = request("chat", True)
+    lab.point("opencode", f"https://{NAME}")
+    lab.wish = Wish(https_proxy="http://127.0.0.1:1")
+    status, said = lab.open(order_of("opencode")).post(path, body)
+    assert status == 502 and b"the proxy 127.0.0.1:1 of gateway.json cannot be reached" in said
+    lab.wish = Wish(https_proxy="http://127.0.0.1:1", proxy_login="GONE")
+    with pytest.raises(StepFailed, match="names GONE, which is no user:password here"):
+        lab.open(order_of("opencode"), "b")
+
+
+@pytest.mark.parametrize(("owner", "status"), [("refuse", 403), ("strip", 200), ("allow", 200)])
+def test_tools_of_the_vendor_s_as_the_owner_has_it(lab: Lab, owner: str, status: int) -> None:
+    path, body = request("anthropic", True)
+    body["tools"] = [*body["tools"], {"type": "web_search_20250305", "name": "web_search"}]
+    with FakeModel(preset("text")) as model:
+        lab.point("claude", model.url)
+        lab.wish = Wish.model_validate({"hosted_tools": owner})
+        assert lab.open(order_of("claude")).post(path, body)[0] == status
+        assert len(model.requests) == (status == 200)
+
+
+@pytest.mark.parametrize(("owner", "status"), [("refuse", 403), ("allow", 200)])
+def test_addresses_that_the_vendor_would_fetch_as_the_owner_has_it(lab: Lab, owner: str, status: int) -> None:
+    path, body = request("chat", True)
+    image = {"type": "image_url", "image_url": {"url": "https://elsewhere.example/x"}}
+    body["messages"] = [{"role": "user", "content": [image]}]
+    with FakeModel(preset("text")) as model:
+        lab.point("opencode", model.url)
+        lab.wish = Wish.model_validate({"fetched_urls": owner})
+        assert lab.open(order_of("opencode")).post(path, body)[0] == status
+        assert len(model.requests) == (status == 200)

@@ -102,6 +102,7 @@ def test_the_key_is_in_no_environment_that_the_agent_sees_and_in_no_file(world: 
     [
         ({"tokens": 2000}, FailureKind.TOKEN_LIMIT, "tokens"),
         ({"usd": Decimal("0.003")}, FailureKind.USD_LIMIT, "$0.00318"),
+        ({"requests": 2}, FailureKind.REQUEST_LIMIT, "2 model calls were made"),
     ],
 )
 def test_past_its_limit_a_run_is_stopped_there(
@@ -110,6 +111,47 @@ def test_past_its_limit_a_run_is_stopped_there(
     claims = world.run(limited(acts(world, *[("ask", MODEL)] * 9), **limits))
     assert (claims.outcome, claims.failure) == (Outcome.BUDGET_EXCEEDED, failure), claims.reason
     assert words in claims.reason and len(model.requests) == 2 and tokens(claims)[0] == 2400
+
+
+@pytest.mark.parametrize(
+    ("limits", "failure"),
+    [
+        ({"tokens": 2000}, FailureKind.TOKEN_LIMIT),
+        ({"usd": Decimal("0.003")}, FailureKind.USD_LIMIT),
+        ({"requests": 2}, FailureKind.REQUEST_LIMIT),
+    ],
+)
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_last_turn_is_given_told_and_the_end_of_the_run(
+    world: GatewayWorld, model: FakeModel, limits: dict[str, Any], failure: FailureKind, goes_on: bool
+) -> None:
+    asks = [("ask", MODEL)] * (5 if goes_on else 3)
+    claims = world.run(limited(acts(world, *asks, ("wait", "1")), wrap_up=True, **limits))
+    assert (claims.outcome, claims.failure) == (Outcome.BUDGET_EXCEEDED, failure), claims.reason
+    assert claims.reason.endswith("one last, short call was let through to wrap up")
+    assert claims.calls is not None and (claims.calls.requests, claims.calls.wrap_up) == (3, 1)
+    assert len(model.requests) == 3 and claims.reason in claims.findings
+    if not goes_on:
+        assert claims.answer == "the last words: done" and claims.calls.refused == 0
+        assert any(claims.reason.encode() in one for one in said(world)), "told while it ran"
+
+
+def test_who_needs_no_more_than_its_limit_is_done(world: GatewayWorld) -> None:
+    claims = world.run(limited(acts(world, ("ask", MODEL), ("ask", MODEL)), requests=2, wrap_up=True))
+    assert (claims.outcome, claims.findings) == (Outcome.DONE, ())
+
+
+def test_a_limit_of_calls_that_nobody_would_hold_is_refused_and_a_last_turn_told(world: GatewayWorld) -> None:
+    named = ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
+    claims = world.run(limited(acts(world, ("ask", MODEL), secrets=named), requests=9))
+    assert claims.failure is FailureKind.MODEL_AUTH and "leave --max-requests out" in claims.reason
+
+
+def test_a_last_turn_that_cannot_be_given_is_told(world: GatewayWorld) -> None:
+    named = ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
+    claims = world.run(limited(acts(world, ("ask", MODEL), secrets=named), wrap_up=True))
+    assert claims.outcome is Outcome.DONE
+    assert "no last turn to wrap up" in claims.findings[0]
 
 
 def test_a_gateway_that_dies_ends_its_run_as_ours(world: GatewayWorld, model: FakeModel) -> None:

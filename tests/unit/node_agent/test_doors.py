@@ -59,6 +59,13 @@ def test_whose_end_it_was() -> None:
     stopped = Fault(K.STOPPED, "by a person")
     assert gateway_fault(stopped, failed, limited) == stopped
     assert gateway_fault(None, told(None), limited) is None, "it did its work all the same"
+    calls = ModelCalls(requests=3, wrap_up=1)
+    last = ModelCount(COUNTED, calls, limit="requests", words="enough", ended=True)
+    words = "enough; one last, short call was let through to wrap up"
+    assert gateway_fault(None, told(None), last) == Fault(K.REQUEST_LIMIT, words)
+    assert gateway_fault(fault, failed, last) == Fault(K.REQUEST_LIMIT, words)
+    assert gateway_fault(stopped, failed, last) == stopped
+    assert last.findings(COUNTED) == (words,), "nothing was refused"
 
 
 def test_where_there_are_none(tmp_path: Path) -> None:

@@ -61,3 +61,22 @@ def test_the_search_that_codex_offers_by_itself_is_taken_out() -> None:
     ours = {"type": "function", "name": "exec_command"}
     asked = {"model": "m", "tools": [ours, {"type": "web_search", "external_web_access": True}]}
     assert without_hosted(Wire.RESPONSES, asked) == {"model": "m", "tools": [ours]}
+
+
+def test_where_the_owner_has_it_stripped_the_call_goes_on_without() -> None:
+    bash = {"name": "Bash", "input_schema": {}}
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    asked = {
+        "tools": [search, bash],
+        "mcp_servers": [{"url": "https://h"}],
+        "tool_choice": {"name": "web_search"},
+    }
+    assert without_hosted(Wire.ANTHROPIC, asked, strips=True) == {"tools": [bash]}
+    alone = {"model": "m", "tools": [search], "tool_choice": "auto"}
+    assert without_hosted(Wire.ANTHROPIC, alone, strips=True) == {"model": "m"}
+    gemini = {"tools": [{"googleSearch": {}}, {"functionDeclarations": []}]}
+    assert without_hosted(Wire.GEMINI, gemini, strips=True) == {"tools": [{"functionDeclarations": []}]}
+    nested = {"tools": [{"type": "namespace", "tools": [{"type": "mcp"}]}]}
+    assert without_hosted(Wire.RESPONSES, nested, strips=True) == {"tools": []}
+    plain = {"tools": [bash], "tool_choice": {"type": "any"}}
+    assert without_hosted(Wire.ANTHROPIC, plain, strips=True) is plain

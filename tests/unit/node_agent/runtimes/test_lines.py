@@ -40,6 +40,13 @@ def test_any_cutting_gives_the_same(cuts: list[int]) -> None:
     assert (lines.lines, lines.unreadable) == (6, 3)
 
 
+@pytest.mark.parametrize("around", [b" %b", b"%b\t ", b"\x0b%b\r", b" \x0c%b"])
+def test_blanks_around_a_line_are_no_part_of_it(around: bytes) -> None:
+    out, lines = read([around % b'{"a": 1}' + b"\n"])
+    assert (out, lines.unreadable) == ([{"a": 1}], 0)
+    assert read([around % b'{"a": 1} 2' + b"\n"])[1].unreadable == 1
+
+
 @given(st.binary(max_size=300), st.integers(1, 40))
 def test_no_bytes_raise(data: bytes, size: int) -> None:
     read([data[i : i + size] for i in range(0, len(data), size)], cap=50)

@@ -78,6 +78,24 @@ def test_limits_flag_then_agent_then_fleet() -> None:
     assert (wire.wall_ms, wire.usd, wire.tokens) == (6, Decimal(4), 7)
 
 
+def test_limits_of_calls_and_the_last_turn() -> None:
+    agents = {"builder": replace(BUILDER, limits=AgentLimits(requests=7, wrap_up=False))}
+    fleet = {"defaults": Defaults(requests=9, wrap_up=True)}
+    for settings, options, expected in (
+        ({}, {}, (None, False)),
+        (fleet, {}, (9, True)),
+        ({**fleet, "agents": agents}, {}, (7, False)),
+        ({**fleet, "agents": agents}, {"max_requests": 3, "wrap_up": True}, (3, True)),
+        (fleet, {"runtime": "shell"}, (None, False)),
+    ):
+        wire = limits_of(resolved(settings=settings, **options).limits.plain())
+        assert (wire.requests, wire.wrap_up) == expected, options
+    said = problems(runtime="shell", max_requests=3, wrap_up=True)
+    assert "--max-requests is about model calls, and the runtime shell makes none" in str(said[0])
+    assert "more than 0" in str(problems(max_requests=0)[0])
+    assert limits_of({"wall_ms": 1, "idle_ms": 1, "output_bytes": 1}).requests is None, "of an older ledger"
+
+
 @pytest.mark.parametrize(
     ("options", "estimate"),
     [
