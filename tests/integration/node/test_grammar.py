@@ -19,7 +19,7 @@ from tests.integration.node.node_world import until
 SCRIPTS = (
     "",
     "ls -la | wc -l > 'a b'",
-    "A=b rm -rf \"$HOME/x\" <<E\n$(cat y)\nE",
+    'A=b rm -rf "$HOME/x" <<E\n$(cat y)\nE',
     "a; (b",
     "echo \u00e9 $'\\x00'",
 )
