@@ -28,12 +28,21 @@ from node_agent.runtimes.orders import enforced, findings, request_of, with_guid
 from node_agent.runtimes.registry import RUNTIMES, find
 from node_agent.runtimes.vendors import way_of
 from node_agent.sandbox.policy import Network
-from node_agent.sandbox.wall import Rules, Sandbox
+from node_agent.sandbox.wall import Allowance, Sandbox
 from node_agent.spool import Plan, StepKind
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.judging import NO_BOUNDS, Bounds, Broken
 from node_agent.wire.order import Order
-from node_agent.wire.policy import ActionClass, Enforcement, Isolation, Safety, is_on_the_machine, with_rules
+from node_agent.wire.policy import (
+    NO_RULES,
+    ActionClass,
+    Enforcement,
+    Isolation,
+    Rules,
+    Safety,
+    is_on_the_machine,
+    with_rules,
+)
 from node_agent.wire.receipt import Enforced
 
 NAME_CHARS = 200
@@ -129,12 +138,15 @@ class NodeRuntimes:
             owner=self._owner(order) if isolation is Isolation.SANDBOX else None,
         )
 
-    def enclosed(self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None) -> Plan:
+    def enclosed(
+        self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None, rules: Rules = NO_RULES
+    ) -> Plan:
         runtime, sandbox = _must_find(order.runtime), self._around.sandbox
         agent = any(step.kind is StepKind.AGENT for step in plan.steps)
         writable = not agent or may_write(order.mode, order.safety, order.agent.read_only)
-        rules = Rules(writable, network_of(order, runtime, agent, door), door.port if door else 0)
-        made = sandbox.around(plan, rules, shown) if sandbox is not None else None
+        paths = (*order.policy.paths, *rules.paths)
+        bounds = Allowance(writable, network_of(order, runtime, agent, door), door.port if door else 0, paths)
+        made = sandbox.around(plan, bounds, shown) if sandbox is not None else None
         if made is None:
             raise StepFailed(FailureKind.SANDBOX, f"the sandbox is gone: {self._no_wall()}")
         return made

@@ -20,6 +20,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Broken
 from node_agent.wire.node import NodeFacts
 from node_agent.wire.order import Order, Workspace
+from node_agent.wire.policy import NO_RULES, Rules
 from node_agent.wire.receipt import Blob, Enforced, Usage
 
 
@@ -125,8 +126,8 @@ class Runner(Protocol):
     def forget(self, folder: Path) -> None:
         """Take the values of the plan's environment off the disk; nothing starts from it again."""
 
-    def shorten(self, folder: Path, wall_ms: int) -> Plan | None:
-        """Give a prepared phase another wall limit, before its start. Its plan; None when there is none."""
+    def amend(self, folder: Path, plan: Plan) -> None:
+        """Another plan in the place of a prepared one, before its start. Idempotent."""
 
     def start(self, folder: Path, plan: Plan) -> None:
         """Returns once a shim has taken the folder, now or earlier."""
@@ -193,8 +194,17 @@ class Workspaces(Protocol):
         """The folder for the agent: the snapshot checked out, or an empty one. Nothing is lost by repeating
         it while the agent was not started."""
 
-    def home(self, identity: AttemptId, files: Mapping[str, bytes]) -> Path:
-        """A home folder of its own, outside the checkout, with these files (relative names)."""
+    def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
+        """A home folder of its own, outside the checkout, with these files (relative names).
+
+        `keep`: also where nothing of the attempt writes, for `renew`.
+        """
+
+    def renew(self, identity: AttemptId) -> None:
+        """After set-up: the files of `home` as they were kept, and nothing else in the folders they are in.
+
+        Only while no process of the attempt lives. Idempotent.
+        """
 
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
         """What the repository says to agents; None when it says nothing. Before anything of the run ran."""
@@ -341,10 +351,13 @@ class Runtimes(Protocol):
     def hidden(self, order: Order) -> Mapping[str, str]:
         """By name: values that must not leave the node in any text of this attempt."""
 
-    def enclosed(self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None) -> Plan:
+    def enclosed(
+        self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None, rules: Rules = NO_RULES
+    ) -> Plan:
         """The phase inside the sandbox, with `shown` there to read, and `door` of the model gateway.
 
-        StepFailed(SANDBOX) when there is none any more.
+        `rules`: of the node's owner, besides the order's; what they cover is looked for now. A plan that is
+        inside already gets another sandbox. StepFailed(SANDBOX) when there is none any more.
         """
 
 

@@ -13,7 +13,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,18 +123,13 @@ class Runner:
         except OSError:  # no room to write it anew
             (folder / PLAN).unlink(missing_ok=True)
 
-    def shorten(self, folder: Path, wall_ms: int) -> Plan | None:
-        """Give a prepared phase another wall limit, before its start; its plan. Raises RunnerError."""
-        plan = self.planned(folder)
-        if plan is None:
-            return None
-        shorter = replace(plan, limits=replace(plan.limits, wall_ms=wall_ms))
+    def amend(self, folder: Path, plan: Plan) -> None:
+        """Another plan in the place of a prepared one, before its start. Raises RunnerError."""
         try:
-            if shorter != plan:
-                self._put(folder, shorter)
+            if self.planned(folder) != plan:
+                self._put(folder, plan)
         except OSError as exc:
             raise _translated(f"cannot prepare {folder}", exc) from exc
-        return shorter
 
     def start(self, folder: Path, plan: Plan) -> None:
         """Returns once a shim has taken the folder, now or earlier. Raises RunnerError when none could."""

@@ -34,7 +34,7 @@ PLAN, SPAWNED, STEPS, EXIT, STOP = "plan.json", "spawned", "steps", "exit", step
 STEP_BYTES, START_BYTES = 4096, 1024  # of each step in `steps`: both of its records, and the first of them
 EXIT_BYTES = 4096  # and as much again for each step
 PLAN_FIELDS = {"id", "phase", "marker", "cwd", "env", "steps", "limits", "grace", "go_on", "below"}
-STEP_FIELDS = {"name", "kind", "argv", "stdin", "stdout", "stderr", "walled"}
+STEP_FIELDS = {"name", "kind", "argv", "stdin", "stdout", "stderr", "walled", "wall"}
 
 
 class KernelClock:
@@ -196,13 +196,14 @@ def _checked(plan: Any) -> dict[str, Any]:
     """The runner wrote this plan and has checked its content; here only that both speak the same version."""
     if not isinstance(plan, dict) or {"below", *plan} != PLAN_FIELDS:
         raise ValueError("not the fields of a plan")
-    if any({"walled", *spec} != STEP_FIELDS for spec in plan["steps"]):
+    if any({"walled", "wall", *spec} != STEP_FIELDS for spec in plan["steps"]):
         raise ValueError("not the fields of a step")
     if not isinstance(plan["env"], dict):
         raise ValueError("a plan whose environment was forgotten")
     plan.setdefault("below", "")  # from an earlier version, as below: the run outlived an upgrade
     for spec in plan["steps"]:
         spec.setdefault("walled", False)
+        spec.setdefault("wall", [])
     return plan
 
 

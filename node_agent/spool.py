@@ -113,7 +113,7 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, dict) else value
 
 
-_LATER: dict[str, dict[str, object]] = {"Plan": {"below": ""}, "Step": {"walled": False}}
+_LATER: dict[str, dict[str, object]] = {"Plan": {"below": ""}, "Step": {"walled": False, "wall": ()}}
 """What earlier versions did not write, and meant: a run outlives an upgrade."""
 
 
@@ -153,7 +153,8 @@ class _Record:
 class Step(_Record):
     """One program to run. `stdin` None = /dev/null. Paths are absolute; output is appended.
 
-    `walled`: the command builds a sandbox around the program and says on descriptor 3 whether that ran.
+    `walled`: what is run builds a sandbox around the program and says on descriptor 3 whether that ran.
+    `wall`: the words that do so, before `argv`.
     """
 
     name: str
@@ -163,11 +164,13 @@ class Step(_Record):
     stderr: str
     stdin: str | None = None
     walled: bool = False
+    wall: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(0 < len(self.name) <= MAX_NAME, f"a step's name has 1 to {MAX_NAME} characters")
         _require(bool(self.argv) and bool(self.argv[0]), f"step {self.name}: nothing to run")
-        _require(all("\0" not in arg for arg in self.argv), f"step {self.name}: NUL in an argument")
+        words = (*self.wall, *self.argv)
+        _require(all("\0" not in word for word in words), f"step {self.name}: NUL in an argument")
         for path in (self.stdin, self.stdout, self.stderr):
             _require(
                 path is None or _is_absolute(path), f"step {self.name}: {path!r} is not an absolute path"

@@ -286,7 +286,7 @@ class Step:
 
     def _execute(self) -> int:
         """A failed exec is an error of its own here, so that 127 stays the agent's own exit code."""
-        argv = [_bytes(arg) for arg in self.spec["argv"]]
+        argv = [_bytes(arg) for arg in (*self.spec["wall"], *self.spec["argv"])]
         env = {_bytes(name): _bytes(value) for name, value in self._environment().items()}
         env[process.MARKER.encode()] = _bytes(self.plan["marker"])
         failed: OSError = FileNotFoundError(errno.ENOENT, "not found")
@@ -295,7 +295,7 @@ class Step:
                 return _spawn(path, argv, env, self._files)
             except OSError as exc:  # the shell's rule: go on along PATH, remember what was found but refused
                 failed = exc if failed.errno == errno.ENOENT else failed
-        raise CannotStart("exec", self.spec["argv"][0], failed)
+        raise CannotStart("exec", os.fsdecode(argv[0]), failed)
 
 
 def _opened(path: str, flags: int) -> int:

@@ -55,9 +55,14 @@ class MemoryWorkspaces:
             self._host.trees[str(identity)] = False
         return Path("/work") / str(identity) / "tree"
 
-    def home(self, identity: AttemptId, files: Mapping[str, bytes]) -> Path:
+    def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
         self._host.homes.setdefault(str(identity), {}).update(files)
+        if keep:
+            self._host.kept_homes[str(identity)] = dict(files)
         return Path("/homes") / str(identity)
+
+    def renew(self, identity: AttemptId) -> None:
+        self._host.homes[str(identity)] = dict(self._host.kept_homes.get(str(identity), {}))
 
     def repository(self, identity: AttemptId, workspace: Workspace) -> tuple[Path, ...]:
         return () if workspace.kind == "none" else (Path("/work") / str(identity) / "git",)

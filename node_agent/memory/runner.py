@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +44,10 @@ class MemoryRunner:
     def forget(self, folder: Path) -> None:
         self._host.forgotten.add(str(folder))
 
-    def shorten(self, folder: Path, wall_ms: int) -> Plan | None:
-        plan = self.planned(folder)
-        if plan is None:
-            return None
+    def amend(self, folder: Path, plan: Plan) -> None:
         if self._host.full:
             raise RunnerError("the disk is full", disk_full=True)
-        phase = self._host.phases[str(folder)]
-        phase.plan = replace(plan, limits=replace(plan.limits, wall_ms=wall_ms))
-        return phase.plan
+        self._host.phases[str(folder)].plan = plan
 
     def start(self, folder: Path, plan: Plan) -> None:
         phase = self._host.phases.get(str(folder))

@@ -24,7 +24,7 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.judging import NO_BOUNDS, Bounds
 from node_agent.wire.node import NodeFacts, Problem, RuntimeFact
 from node_agent.wire.order import Order
-from node_agent.wire.policy import Isolation
+from node_agent.wire.policy import NO_RULES, Isolation, Rules
 from node_agent.wire.receipt import Usage
 
 
@@ -87,7 +87,9 @@ class MemoryRuntimes:
     def hidden(self, order: Order) -> dict[str, str]:
         return self.secrets
 
-    def enclosed(self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None) -> Plan:
+    def enclosed(
+        self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None, rules: Rules = NO_RULES
+    ) -> Plan:
         if not self.wall:
             raise StepFailed(FailureKind.SANDBOX, "there is no sandbox")
         return replace(plan, steps=tuple(replace(one, walled=True) for one in plan.steps))

@@ -185,11 +185,11 @@ class Case:
     def put_inside(self, plan: Plan, door: Door | None = None) -> Plan:
         """The phase inside the sandbox; `door`: of the model gateway. StepFailed when it is gone."""
         shown = self.desk.workspaces.repository(self.identity, self.order.workspace)
-        return self.desk.runtimes.enclosed(self.order, plan, shown, door)
+        return self.desk.runtimes.enclosed(self.order, plan, shown, door, self.desk.ceiling().rules)
 
-    def enclosed(self, plan: Plan, work: Plan) -> Plan:
+    def enclosed(self, plan: Plan, work: Plan, door: Door | None = None) -> Plan:
         """Another phase of an attempt is inside exactly when its work is. StepFailed as above."""
-        return self.put_inside(plan) if is_walled(work) else plan
+        return self.put_inside(plan, door) if is_walled(work) else plan
 
     def cleaner(self) -> Callable[[str], str]:
         """Takes the values of secrets out of a text: a file's name may hold one, too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, assert_never
 
 from node_agent.claims import NOTHING_SPENT, usage_to_json
@@ -10,7 +11,7 @@ from node_agent.procedure.desk import Case, Progressed, Turn, Wait
 from node_agent.procedure.starting import reopen, runner_fault
 from node_agent.procedure.working import end_process, follow
 from node_agent.records import Note
-from node_agent.spool import Ended, ExitRecord, NotStarted, RunnerError, Running, Vanished
+from node_agent.spool import Ended, ExitRecord, NotStarted, Plan, RunnerError, Running, Vanished
 from node_agent.verdict import Fault, setup_fault, stop_fault, vanished_fault
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.marks import Mark
@@ -71,16 +72,25 @@ def _start_agent(case: Case) -> Turn:
     if left == 0:
         return _withhold(case, Fault(FailureKind.WALL_LIMIT, "set-up took all of its time"))
     try:
-        plan = case.desk.runner.shorten(case.work, left)
-        if plan is None:
+        planned = case.desk.runner.planned(case.work)
+        if planned is None:
             return _never_ran(case, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
-        reopen(case)
+        plan = _renewed(case, planned, left)
+        case.desk.runner.amend(case.work, plan)
         case.desk.runner.start(case.work, plan)
     except RunnerError as failed:
         return _withhold(case, runner_fault(failed))
     except StepFailed as failed:
         return _withhold(case, Fault(failed.kind, str(failed)))
     return Progressed()
+
+
+def _renewed(case: Case, planned: Plan, left: int) -> Plan:
+    """What set-up could write is as it was; the sandbox covers what rules name by now. StepFailed."""
+    door = reopen(case)
+    case.desk.workspaces.renew(case.identity)
+    plan = replace(planned, limits=replace(planned.limits, wall_ms=left))
+    return case.enclosed(plan, plan, door)
 
 
 def _withhold(case: Case, fault: Fault) -> Turn:

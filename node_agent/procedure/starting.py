@@ -83,10 +83,9 @@ def spawn(case: Case) -> Turn:
     return case.mark(Mark.SPAWNED, None)
 
 
-def reopen(case: Case) -> None:
+def reopen(case: Case) -> Door | None:
     """Its gateway, should it have died before the agent's start. StepFailed."""
-    if case.has_gateway:
-        case.desk.gateways.open(case.order, case.folder)
+    return case.desk.gateways.open(case.order, case.folder) if case.has_gateway else None
 
 
 def unstarted(case: Case, after_wait: bool = False) -> Turn | None:
@@ -126,7 +125,7 @@ def _lay_out(case: Case) -> tuple[Plan, Launch, tuple[str, ...], Door | None]:
     door = desk.gateways.open(order, case.folder)
     told = (*guide.findings, *_without_gateway(order, door))
     launch = desk.runtimes.launch(order, work, home, guide.text, door)
-    desk.workspaces.home(case.identity, launch.files)
+    desk.workspaces.home(case.identity, launch.files, keep=bool(order.setup))
     planned = desk.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
     fresh = planned or work_plan(order, launch, work, case.folder, desk.tempo)
     if planned is not None and is_walled(planned) is not launch.inside:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from node_agent.runtimes.base import LaunchRequest, Resume, Runtime, Verdict, may_write
 from node_agent.wire.order import Order
-from node_agent.wire.policy import Enforcement, Isolation
+from node_agent.wire.policy import Enforcement, Isolation, PathAccess
 from node_agent.wire.receipt import Enforced
 
 READ_ONLY = "read-only"
@@ -54,11 +54,18 @@ def enforced(order: Order, runtime: Runtime, isolation: Isolation) -> tuple[Enfo
     """Read-only or its safety level, and who holds the run to it; then what is held against rules."""
     asked = (order.mode, order.safety, order.agent.read_only)
     rule = order.safety.value if may_write(*asked) else READ_ONLY
-    return (Enforced(rule=rule, how=runtime.enforcement(*asked, isolation)), *_of_rules(order, runtime))
+    held = Enforced(rule=rule, how=runtime.enforcement(*asked, isolation))
+    return (held, *_of_rules(order, runtime, isolation))
 
 
-def _of_rules(order: Order, runtime: Runtime) -> Iterator[Enforced]:
-    """Paths in the result commit, commands in the program's own stream; where there is none they are told."""
+def _of_rules(order: Order, runtime: Runtime, isolation: Isolation) -> Iterator[Enforced]:
+    """Paths in the result commit, commands in the program's own stream; where there is none they are told.
+
+    The sandbox is laid over those paths that are there when a phase begins.
+    """
+    mounted = any(rule.access is not PathAccess.NO_DELETE for rule in order.policy.paths)
+    if mounted and isolation is Isolation.SANDBOX:
+        yield Enforced(rule="path rules, of what is there at a start", how=Enforcement.SANDBOX)
     if order.policy.paths and order.workspace.kind == "git":
         yield Enforced(rule="path rules", how=Enforcement.CHECKED)
     if order.policy.commands:

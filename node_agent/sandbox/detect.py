@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node_agent.sandbox.policy import INSIDE_UID, Network, System, Tools, View, prefix
+from node_agent.sandbox.policy import BLANK, INSIDE_UID, Network, System, Tools, View, prefix
 from node_agent.wire.node import NO_SANDBOX, Problem
 
 TRIAL_S = 10
@@ -113,6 +113,10 @@ def write_etc(folder: Path) -> None:
         if not target.is_file() or target.read_text() != text:
             target.write_text(text)
         target.chmod(0o644)
+    blank = folder / BLANK
+    if not os.path.lexists(blank):
+        blank.touch()
+    blank.chmod(0o000)
 
 
 def _tried(tools: Tools, folder: Path, system: System, shown: tuple[str, ...]) -> str:

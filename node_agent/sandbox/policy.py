@@ -22,6 +22,8 @@ _ETC = (
 )
 _NET_ETC = ("/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/gai.conf")
 _NAMES = ("passwd", "group", "hosts")
+BLANK = "blank"
+"""An empty file of ours that nobody may open: it lies over what a rule hides."""
 
 
 class Network(StrEnum):
@@ -45,6 +47,19 @@ class System:
 
 
 @dataclass(frozen=True, slots=True)
+class Covers:
+    """What rules take away of what a phase would see: hidden folders and files, and what it cannot change.
+
+    `left`: not all that the rules name could be looked for.
+    """
+
+    folders: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """What one phase may see. All paths are absolute and clean; `below` is where below `tree` it begins.
 
@@ -62,12 +77,14 @@ class View:
     hidden: tuple[str, ...] = ()
     gate: str = ""
     below: str = ""
+    covers: Covers = Covers()
 
     def __post_init__(self) -> None:
         if self.network is Network.MODEL and not self.gate:
             raise ValueError("network `model` needs the folder of the gateway's socket")
-        gate = (self.gate,) if self.gate else ()
-        for path in (self.tree, self.home, self.etc, *self.shown, *self.hidden, *gate):
+        gate, covers = (self.gate,) if self.gate else (), self.covers
+        covered = (*covers.folders, *covers.files, *covers.kept)
+        for path in (self.tree, self.home, self.etc, *self.shown, *self.hidden, *gate, *covered):
             if not path.startswith("/") or path == "/" or {"..", "."} & set(path.split("/")):
                 raise ValueError(f"not a clean absolute path: {path!r}")
         if self.below and not {"", ".", ".."}.isdisjoint(self.below.split("/")):
@@ -95,7 +112,7 @@ def prefix(view: View, tools: Tools, status: int = STATUS_FD) -> tuple[str, ...]
         return (*begin, *_wall(view, mounts, {}), "--")
     # As root it would have everything that belongs to root, and as another it could not enter root's folders:
     # so root puts them where anybody may enter, in a mount namespace of this attempt alone, and steps down.
-    own = (*_own_files(view), *(path for flag, path in mounts if flag != "--tmpfs"))
+    own = (*_own_files(view), f"{view.etc}/{BLANK}", *(path for flag, path in mounts if flag != "--tmpfs"))
     staged = {path: f"{STAGE}/{number}" for number, path in enumerate(dict.fromkeys(own))}
     stage = [word for path, at in staged.items() for word in ("--bind", path, at)]
     uid = str(tools.uid)
@@ -113,9 +130,20 @@ def _wall(view: View, mounts: Iterable[Mount], staged: Mapping[str, str]) -> lis
             words += ["--ro-bind", staged.get(path, path), f"/etc/{name}"]
     for flag, path in mounts:
         words += [flag, path] if flag == "--tmpfs" else [flag, staged.get(path, path), path]
+    words += _covered(view, staged)
     for path in [path for flag, path in mounts if flag == "--tmpfs"] + ["/run", "/dev", "/"]:
         words += ["--remount-ro", path]
     return [*words, "--chdir", f"{view.tree}/{view.below}" if view.below else view.tree]
+
+
+def _covered(view: View, staged: Mapping[str, str]) -> list[str]:
+    """What rules name, over all else; the outermost first here, too."""
+    made = {path: ["--perms", "0000", "--tmpfs", path, "--remount-ro", path] for path in view.covers.folders}
+    blank = f"{view.etc}/{BLANK}"
+    made |= {path: ["--ro-bind", staged.get(blank, blank), path] for path in view.covers.files}
+    for path in view.covers.kept:  # it lies in the checkout, which is somewhere else as long as root builds
+        made[path] = ["--ro-bind", f"{staged.get(view.tree, view.tree)}{path.removeprefix(view.tree)}", path]
+    return [word for _, words in sorted(made.items(), key=lambda item: item[0].count("/")) for word in words]
 
 
 def _apart(network: Network) -> list[str]:

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from node_agent.plans import DEPTH
 from node_agent.sandbox import relay
+from node_agent.sandbox.covers import Ground, covers_of
 from node_agent.sandbox.detect import UID, UIDS, Found, detect
-from node_agent.sandbox.policy import Network, View, prefix
+from node_agent.sandbox.policy import Covers, Network, Tools, View, prefix
 from node_agent.sandbox.programs import Programs, this_system
 from node_agent.spool import Plan, StepKind
 from node_agent.wire.clock import Clock
 from node_agent.wire.node import NO_SANDBOX, Problem
+from node_agent.wire.policy import PathRule
 from node_agent.workspace.folders import open_to_readers
 
 AGAIN_MS = 600_000
@@ -31,12 +33,16 @@ OWN_FILE = "sandbox.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """What a phase may do. `port`: of the model gateway, which the relay has inside, too."""
+class Allowance:
+    """What a phase may do. `port`: of the model gateway, which the relay has inside, too.
+
+    `paths`: rules of people; what they name is covered.
+    """
 
     writable: bool
     network: Network
     port: int = 0
+    paths: tuple[PathRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ class Sandbox:
     def __init__(self, home: Path, path: str, clock: Clock, user_home: str) -> None:
         """`home`: the node's; `user_home`: of whoever the node agent is; `path`: where programs are."""
         self._home, self._path, self._clock = home, path, clock
-        self._system = this_system()
+        self._system, self._user_home = this_system(), user_home
         self._programs = Programs(path, user_home, self._system)
         self._lock = threading.Lock()
         self._found: Found | None = None
@@ -81,8 +87,8 @@ class Sandbox:
             return None
         return UID + zlib.crc32(attempt.encode()) % UIDS
 
-    def around(self, plan: Plan, rules: Rules, shown: Sequence[Path]) -> Plan | None:
-        """The plan with each step inside the wall; None when there is none any more.
+    def around(self, plan: Plan, allowed: Allowance, shown: Sequence[Path]) -> Plan | None:
+        """The plan with each step inside the wall, another one if it was; None when there is none any more.
 
         `shown`: read-only besides the programs, such as the repository. The steps' outputs are in the folder
         of the attempt, and so is the gateway's socket.
@@ -90,31 +96,41 @@ class Sandbox:
         tools = self.find().tools
         if tools is None:
             return None
+        if any(step.walled and not step.wall for step in plan.steps):
+            return plan  # of a node agent of before: what builds the wall stands among its words
         if tools.uid is not None:
             tools = replace(tools, uid=self.owner_of(plan.marker))
             _open_own(plan)
-        view = self._view(plan, rules, shown)
-        before = (*prefix(view, tools), *_relay(view, rules.port))
-        inside = (replace(one, argv=(*before, *one.argv), walled=True) for one in plan.steps)
+        view = self._view(plan, allowed, shown)
+        view = replace(view, covers=self._covers(view, allowed, tools))
+        before = (*prefix(view, tools), *_relay(view, allowed.port))
+        inside = (replace(one, wall=before, walled=True) for one in plan.steps)
         return replace(plan, steps=tuple(inside))
 
-    def _view(self, plan: Plan, rules: Rules, shown: Sequence[Path]) -> View:
+    def _covers(self, view: View, allowed: Allowance, tools: Tools) -> Covers:
+        """What rules name of what is there now. What holds up the wall itself cannot be named."""
+        system = (*view.system.folders, *view.system.links)
+        needed = (view.tree, view.home, view.etc, relay.__file__, os.path.realpath(sys.executable), *system)
+        ground = Ground(view.tree, (*view.shown, *system), self._user_home, (*needed, tools.bwrap))
+        return covers_of(allowed.paths, ground, view.writable)
+
+    def _view(self, plan: Plan, allowed: Allowance, shown: Sequence[Path]) -> View:
         return View(
             tree=plan.cwd,
             below=plan.below,
             home=plan.env["HOME"],
-            writable=rules.writable,
-            network=rules.network,
+            writable=allowed.writable,
+            network=allowed.network,
             etc=str(self._etc),
             system=self._system,
             shown=(
                 *map(str, shown),
                 *self._shown(self._wish(), sys.executable, *_named(plan)),
                 *_own_folders(plan),
-                *((relay.__file__,) if rules.network is Network.MODEL else ()),
+                *((relay.__file__,) if allowed.network is Network.MODEL else ()),
             ),
             hidden=(str(self._home),),
-            gate=str(Path(plan.steps[0].stdout).parent / GATE) if rules.network is Network.MODEL else "",
+            gate=str(Path(plan.steps[0].stdout).parent / GATE) if allowed.network is Network.MODEL else "",
         )
 
     def _shown(self, wish: OwnersWish, *programs: str) -> tuple[str, ...]:

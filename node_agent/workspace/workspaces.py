@@ -11,6 +11,7 @@ from node_agent.wire.gitrefs import salvage_ref
 from node_agent.wire.gitsafe import shown
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order, Workspace
+from node_agent.workspace import homes
 from node_agent.workspace.baseline import NO_WORKSPACE, Baseline, kept, taken_down
 from node_agent.workspace.cache import Cache
 from node_agent.workspace.checkout import Checkouts
@@ -67,13 +68,20 @@ class Workspaces:
         return tree
 
     @translated("home of the workspace")
-    def home(self, identity: AttemptId, files: Mapping[str, bytes]) -> Path:
+    def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
         """A home folder for the agent, beside the checkout, with these files (relative names). Idempotent."""
-        home = self._home.places(identity).home
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        places = self._home.places(identity)
+        places.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, data in files.items():
-            write_below(home, name, data)
-        return home
+            write_below(places.home, name, data)
+        if keep:
+            homes.keep(places, files)
+        return places.home
+
+    @translated("home of the workspace")
+    def renew(self, identity: AttemptId) -> None:
+        """After set-up, which writes there, too: the runtime's own files are again as they were given."""
+        homes.renew(self._home.places(identity))
 
     @translated("guide of the workspace")
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:

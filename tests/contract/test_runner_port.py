@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -147,12 +147,11 @@ def test_another_plan_for_the_folder_is_refused(world: World) -> None:
 
 
 def test_a_prepared_phase_gets_another_limit(world: World) -> None:
-    assert world.runner.shorten(world.folder, 50) is None
     plan = world.plan(0, seconds=LONG_S)
     world.runner.prepare(world.folder, plan)
-    world.runner.shorten(world.folder, 300)
-    shorter = world.runner.shorten(world.folder, 300)
-    assert shorter is not None and shorter.limits.wall_ms == 300
+    shorter = replace(plan, limits=replace(plan.limits, wall_ms=300))
+    for _ in range(2):
+        world.runner.amend(world.folder, shorter)
     assert world.runner.planned(world.folder) == shorter
     world.runner.start(world.folder, shorter)
     record = world.end()

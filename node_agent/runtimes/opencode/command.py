@@ -48,6 +48,7 @@ _INSTALLED = {
     "config/opencode/package-lock.json": json.dumps(_LOCK).encode(),
 }
 _FOLDERS = ("config", "data", "state", "cache")
+_INSTALLED |= {f"{folder}/": b"" for folder in _FOLDERS[1:]}  # named, so that set-up leaves nothing in them
 
 
 def launch(request: LaunchRequest, place: Place) -> Launch:

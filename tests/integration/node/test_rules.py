@@ -1,4 +1,7 @@
-"""A real node: what an agent leaves is held against the order's rules and the node owner's."""
+"""A real node: what an agent leaves is held against the order's rules and the node owner's.
+
+Where there is a sandbox, a mount keeps what is there from being changed: see tests/integration/sandbox.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ POLICY = compile_policy(Safety.AUTO_EDIT, read_only=False, rules=GUARDED)
 
 
 def test_a_change_of_a_guarded_file_is_a_violation_and_is_kept(world: NodeWorld) -> None:
+    world.without_wall()
     claims = world.run(world.order("#!scripted\nwrite f1 x\nwrite f3 y\nanswer ok", policy=POLICY))
     assert (claims.outcome, claims.failure) == (Outcome.POLICY_VIOLATION, FailureKind.RULE_BROKEN)
     assert claims.reason == "f1 was changed: rule read: f1 (your pansafety.yaml:2): signed"
@@ -47,6 +51,7 @@ def test_what_no_rule_covers_is_done(world: NodeWorld) -> None:
     ],
 )
 def test_deletions_renames_modes_and_links(world: NodeWorld, script: str, words: str) -> None:
+    world.without_wall()
     order = world.order(script, runtime="shell", policy=POLICY)
     claims = world.run(order)
     assert (claims.outcome, claims.failure) == (Outcome.POLICY_VIOLATION, FailureKind.RULE_BROKEN)
@@ -54,6 +59,7 @@ def test_deletions_renames_modes_and_links(world: NodeWorld, script: str, words:
 
 
 def test_the_owners_rules_hold_whatever_the_order_says(world: NodeWorld) -> None:
+    world.without_wall()
     (world.home.root / "pansafety.yaml").write_text("readOnlyPaths: [f3]\n")
     claims = world.run(world.order("#!scripted\nwrite f3 y\nanswer ok"))
     assert claims.failure is FailureKind.RULE_BROKEN

@@ -10,7 +10,7 @@ import pytest
 from node_agent.wire.control import Stop
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Gate, Workspace
-from node_agent.wire.policy import Isolation, Safety
+from node_agent.wire.policy import Isolation, PathAccess, PathRule, Rules, Safety, compile_policy
 from node_agent.wire.receipt import Claims
 from tests.integration.git.repos import tree_of
 from tests.integration.node.node_world import NodeWorld, processes_of, until
@@ -95,6 +95,63 @@ def test_set_up_agent_and_gates_are_all_inside(world: NodeWorld) -> None:
     assert (claims.outcome, claims.files_changed) == (Outcome.DONE, ("new.txt",)), claims.reason
     assert [gate.passed for gate in claims.gates] == [True, True]
     assert any("built" in text for text in claims.findings), "what a gate changes is told, not committed"
+
+
+GUARDED = Rules(
+    paths=(
+        PathRule(pattern="f1", access=PathAccess.READ),
+        PathRule(pattern="*.key", access=PathAccess.NONE),
+        PathRule(pattern="late.key", access=PathAccess.NONE),
+    )
+)
+
+
+def test_what_rules_name_is_out_of_reach_from_its_making_on(world: NodeWorld) -> None:
+    """Of set-up, agent and gates alike; what set-up makes is covered when the agent starts."""
+    look = "cat f1 && ! cat late.key && ! sh -c 'echo x >> f1' && ! rm -f f1"
+    order = world.order(
+        f"{look}; echo x > new.key; cat new.key; echo ok > done",
+        runtime="shell",
+        policy=compile_policy(Safety.AUTO_EDIT, read_only=False, rules=GUARDED),
+        setup=(("sh", "-euc", "echo k > late.key; ! sh -c 'echo x >> f1'"),),
+        gates=(Gate(name="same", argv=("sh", "-euc", f"{look}; ! cat new.key; test $(cat done) = ok")),),
+    )
+    claims = world.run(order)
+    log = world.log(order.identity).decode()
+    assert [gate.passed for gate in claims.gates] == [], "what came later is found in the result"
+    assert (claims.outcome, claims.failure) == (Outcome.POLICY_VIOLATION, FailureKind.RULE_BROKEN)
+    assert claims.reason.startswith("new.key was added: rule none: *.key") and "x\n" in log
+    held = [(one.rule, one.how.value) for one in claims.enforced if one.rule.startswith("path rules")]
+    assert held == [
+        ("path rules, of what is there at a start", "sandbox"),
+        ("path rules", "checked after"),
+    ]
+
+
+def test_the_owners_rules_are_mounts_as_well(world: NodeWorld) -> None:
+    (world.home.root / "pansafety.yaml").write_text("readOnlyPaths: [f3]\n")
+    gates = (Gate(name="same", argv=("sh", "-c", "! sh -c 'echo x >> f3'")),)
+    script = "if sh -c 'echo x >> f3'; then exit 9; fi; echo ok > done"
+    claims = world.run(world.order(script, runtime="shell", gates=gates))
+    assert (claims.outcome, claims.files_changed) == (Outcome.DONE, ("done",)), claims.reason
+    assert [gate.passed for gate in claims.gates] == [True]
+
+
+PLANTED = """\
+echo 'exit 7' > $HOME/task.sh
+rm -rf $HOME/tmp
+ln -s {outside} $HOME/tmp
+"""
+
+
+def test_set_up_cannot_change_what_the_agent_is_started_with(world: NodeWorld, tmp_path: Path) -> None:
+    """Its script, and the folders of its program, are again as the node wrote them; its own files stay."""
+    (tmp_path / "bait").write_text("x")
+    setup = PLANTED.format(outside=tmp_path) + "echo mine > $HOME/tool"
+    script = "test ! -L $HOME/tmp && test -w $HOME/tmp && cp $HOME/tool done"
+    claims = world.run(world.order(script, runtime="shell", setup=(("sh", "-euc", setup),)))
+    assert (claims.outcome, claims.files_changed) == (Outcome.DONE, ("done",)), claims.reason
+    assert (tmp_path / "bait").read_text() == "x"
 
 
 def test_a_read_only_agent_cannot_even_try(world: NodeWorld) -> None:

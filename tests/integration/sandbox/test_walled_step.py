@@ -15,13 +15,13 @@ import pytest
 from node_agent.plans import DEPTH
 from node_agent.sandbox import detect, wall
 from node_agent.sandbox.policy import Network
-from node_agent.sandbox.wall import Rules, Sandbox
+from node_agent.sandbox.wall import Allowance, Sandbox
 from node_agent.spool import EndedBy, Grace, Limits, Plan, StepKind, StepRecord
 from node_agent.wire.clock import SystemClock
 from node_agent.workspace.folders import give
 from tests.integration.shim_phases import Phases, until
 
-RULES = Rules(writable=True, network=Network.NONE)
+RULES = Allowance(writable=True, network=Network.NONE)
 POLITE = """
 import os, signal, sys, time
 def told(number, frame):
@@ -173,7 +173,7 @@ def seen_by(phases: Walled, argv: list[str], kind: StepKind, depth: int = 0) -> 
     env = {**plan.env, "HOME": f"{plan.cwd}/home", DEPTH: str(depth)}
     made = phases.sandbox.around(replace(plan, env=env), RULES, ())
     assert made is not None, phases.sandbox.find().problem
-    return " ".join(made.steps[0].argv[: -len(argv)])
+    return " ".join(made.steps[0].wall)
 
 
 def test_only_the_agent_that_a_person_started_chooses_what_is_shown(phases: Walled, tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_the_receipt_has_the_digest_of_all_instructions() -> None:
 def test_a_run_without_set_up_has_no_phase_for_it() -> None:
     stage = run(Script(), gates=gates("test"))
     assert stage.host.spawns == [WORK, GATES] and SETUP not in stage.host.phases
-    assert not [call for call in stage.wire.passed if "baseline" in call or "shorten" in call]
+    assert not [call for call in stage.wire.passed if "baseline" in call or "amend" in call]
 
 
 def test_set_up_that_does_not_end_well() -> None:

@@ -111,6 +111,7 @@ def test_golden_plan() -> None:
                 "stderr": "/j/err",
                 "stdin": "/j/prompt",
                 "walled": False,
+                "wall": (),
             },
         ),
         "limits": {"wall_ms": None, "idle_ms": None, "output_bytes": None},
@@ -158,6 +159,7 @@ def test_a_plan_of_before_the_sandbox_is_read_as_one_outside_of_it() -> None:
     """Runs in flight outlive an upgrade of their node."""
     former = changed("steps.0.walled", None)
     del former["below"]
+    del former["steps"][0]["wall"]
     assert Plan.from_json(json.dumps(former).encode()) == PLAN
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.sandbox.policy import STATUS_FD, Network, System, Tools, View, prefix
+from node_agent.sandbox.policy import BLANK, STATUS_FD, Covers, Network, System, Tools, View, prefix
 
 TOOLS = Tools("/usr/bin/bwrap")
 ROOT = Tools("/usr/bin/bwrap", "/usr/bin/setpriv", 60_800)
@@ -116,3 +116,30 @@ def test_root_puts_its_folders_where_another_may_enter_and_steps_down() -> None:
 def test_a_view_that_would_open_too_much_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="path|gateway"):
         replace(VIEW, **changes)
+
+
+@pytest.mark.parametrize("tools", [TOOLS, ROOT])
+def test_what_rules_name_is_covered_after_all_else(tools: Tools) -> None:
+    tree = VIEW.tree
+    covers = Covers((f"{tree}/vault",), (f"{tree}/.env", f"{tree}/conf/k"), (f"{tree}/conf",))
+    words = prefix(replace(VIEW, covers=covers), tools)
+    order = mounts(words)
+    last = order.index(("--ro-bind", f"{tree}/.git"))
+    for one in (("--tmpfs", f"{tree}/vault"), ("--ro-bind", f"{tree}/.env"), ("--ro-bind", f"{tree}/conf")):
+        assert order.index(one) > last
+    assert order.index(("--ro-bind", f"{tree}/conf")) < order.index(("--ro-bind", f"{tree}/conf/k"))
+    at = words.index(f"{tree}/vault")
+    assert words[at - 3 : at + 3] == ("--perms", "0000", "--tmpfs", words[at], "--remount-ro", words[at])
+    blank, sources = f"{VIEW.etc}/{BLANK}", {words[n + 2]: words[n + 1] for n in binds(words)}
+    staged = tools is ROOT
+    assert sources[f"{tree}/.env"] == (words[words.index(blank) + 1] if staged else blank)
+    assert sources[f"{tree}/conf"] == (f"{sources[tree]}/conf" if staged else f"{tree}/conf")
+
+
+def binds(words: tuple[str, ...]) -> list[int]:
+    return [n for n, word in enumerate(words) if word in ("--bind", "--ro-bind")]
+
+
+def test_a_cover_has_a_clean_path_too() -> None:
+    with pytest.raises(ValueError, match="clean"):
+        replace(VIEW, covers=Covers(files=(f"{VIEW.tree}/../x",)))

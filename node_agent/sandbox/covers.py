@@ -1,0 +1,152 @@
+"""Finds what path rules name among the files that are there, so that the wall is laid over it.
+
+A mount covers what exists when a phase begins. What comes later, and what lies beyond the bounds here, is
+held by the checks on calls and on the result. So is `no-delete`: a mount would stop who saves by renaming.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from node_agent.sandbox.policy import Covers
+from node_agent.wire.globs import covers, is_plain
+from node_agent.wire.policy import PathAccess, PathRule
+
+MOST_SEEN = 50_000
+"""Entries of a checkout that are looked at, so that a start takes no more than a second for it."""
+MOST_COVERED = 300
+"""Mounts: each is two words of an argument list, and takes the kernel's time at every start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Where a phase works: its checkout, and what else of the machine it is shown.
+
+    `home`: what `~` means, the home of whoever the node agent is. `needed`: what no rule can take away
+    without taking the phase itself.
+    """
+
+    tree: str
+    shown: tuple[str, ...] = ()
+    home: str = "~"
+    needed: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Found:
+    covers: dict[str, PathAccess] = field(default_factory=dict)
+    seen: int = 0
+
+    def add(self, path: str, access: PathAccess) -> None:
+        if access is PathAccess.NONE or path not in self.covers:
+            self.covers[path] = access
+
+    @property
+    def is_full(self) -> bool:
+        return self.seen > MOST_SEEN or len(self.covers) > MOST_COVERED
+
+
+def covers_of(rules: Sequence[PathRule], ground: Ground, writable: bool) -> Covers:
+    """What is to be covered now. Nothing of it is a link, nor lies behind one."""
+    held = (PathAccess.NONE, PathAccess.READ) if writable else (PathAccess.NONE,)
+    counting = [rule for rule in rules if rule.access in held]
+    inside = [rule for rule in counting if not rule.pattern.startswith(("/", "~/"))]
+    found = _Found()
+    _plain(found, ground, [rule for rule in inside if is_plain(rule.pattern)])
+    _walked(found, ground, [rule for rule in inside if not is_plain(rule.pattern)])
+    outside = [rule for rule in counting if rule not in inside and rule.access is PathAccess.NONE]
+    _outside(found, ground, [rule for rule in outside if is_plain(rule.pattern)])
+    left = found.is_full or any(not is_plain(rule.pattern) for rule in outside)
+    return _made(found, left)
+
+
+def _plain(found: _Found, ground: Ground, rules: Iterable[PathRule]) -> None:
+    for rule in rules:
+        _cover(found, ground, os.path.join(ground.tree, rule.pattern.strip("/")), rule.access)
+
+
+def _walked(found: _Found, ground: Ground, rules: list[PathRule]) -> None:
+    """Every entry of the checkout but git's own; what is hidden is not gone into."""
+    matching = _Matching(rules)
+    folders: list[tuple[str, str, bool]] = [(ground.tree, "", False)] if rules else []
+    while folders and not found.is_full:
+        folder, name, kept = folders.pop()
+        for entry in _entries(folder):
+            found.seen += 1
+            path = f"{name}{entry.name}"
+            if path == ".git" or found.is_full:
+                continue
+            access = matching.access(entry.name, path)
+            if access is not None and not (kept and access is PathAccess.READ):
+                _cover(found, ground, entry.path, access)
+            if access is not PathAccess.NONE and entry.is_dir(follow_symlinks=False):
+                folders.append((entry.path, f"{path}/", kept or access is PathAccess.READ))
+
+
+class _Matching:
+    """Which rule leaves least of an entry; most rules are one name, and need no look at their pattern."""
+
+    def __init__(self, rules: Iterable[PathRule]) -> None:
+        self._names: dict[str, PathAccess] = {}
+        self._patterns: list[PathRule] = []
+        for rule in sorted(rules, key=lambda rule: rule.access is PathAccess.NONE):
+            name = rule.pattern.removesuffix("/")
+            if "/" in name or "*" in name or "?" in name:
+                self._patterns.append(rule)
+            else:
+                self._names[name] = rule.access
+
+    def access(self, name: str, path: str) -> PathAccess | None:
+        found = {rule.access for rule in self._patterns if covers(rule.pattern, path)}
+        if name in self._names:
+            found.add(self._names[name])
+        return next((one for one in (PathAccess.NONE, PathAccess.READ) if one in found), None)
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError:  # closed to us, gone, or too deep to be named
+        return
+
+
+def _cover(found: _Found, ground: Ground, path: str, access: PathAccess) -> None:
+    """Where it really lies, if that is in the checkout: a link's own place cannot be mounted upon."""
+    top, real = os.path.realpath(ground.tree), os.path.realpath(path)
+    if real.startswith(f"{top}/") and os.path.exists(real):
+        here = f"{ground.tree}{real[len(top) :]}"
+        if here != f"{ground.tree}/.git" or access is PathAccess.NONE:
+            found.add(here, access)
+
+
+def _outside(found: _Found, ground: Ground, rules: Iterable[PathRule]) -> None:
+    """Elsewhere on the machine all is read-only as it is: only what must not be read is covered."""
+    for rule in rules:
+        told = rule.pattern.rstrip("/")
+        path = os.path.realpath(f"{ground.home}{told[1:]}" if told.startswith("~") else told)
+        seen = any(_within(path, above) for above in ground.shown)
+        if seen and os.path.exists(path) and not any(_within(one, path) for one in ground.needed):
+            found.add(path, rule.access)
+
+
+def _within(path: str, above: str) -> bool:
+    return path == above or path.startswith(f"{above.rstrip('/')}/")
+
+
+def _made(found: _Found, left: bool) -> Covers:
+    folders, files, kept = list[str](), list[str](), list[str]()
+    hidden = {path for path, access in found.covers.items() if access is PathAccess.NONE}
+    for path, access in list(found.covers.items())[:MOST_COVERED]:
+        if any(path != other and _within(path, other) for other in hidden):
+            continue  # it is gone with what holds it
+        if access is PathAccess.READ:
+            kept.append(path)
+        elif stat.S_ISDIR(os.lstat(path).st_mode):
+            folders.append(path)
+        else:
+            files.append(path)
+    return Covers(tuple(folders), tuple(files), tuple(kept), left)
