@@ -12,6 +12,7 @@ from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.folders import Home, Places, erase, must_be_folder
 from node_agent.workspace.gitrun import Git
 from node_agent.workspace.mirror import Mirrors, borrow
+from node_agent.workspace.spares import Spares
 
 # Not `git worktree`: there an agent writes configuration and hooks of every other checkout.
 _AGENT_CONFIG = (
@@ -23,9 +24,10 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class Checkouts:
     """Makes checkouts; each call may be repeated after a crash at any point."""
 
-    def __init__(self, home: Home, mirrors: Mirrors) -> None:
+    def __init__(self, home: Home, mirrors: Mirrors, spares: Spares) -> None:
         self._home = home
         self._mirrors = mirrors
+        self._spares = spares
 
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
         """The folder that the agent works in. What a crash left half done is made anew."""
@@ -49,6 +51,8 @@ class Checkouts:
 
     def _make(self, identity: AttemptId, workspace: Workspace, places: Places) -> None:
         erase(places.folder)
+        if workspace.kind == "none" and self._spares.take(places.folder):
+            return
         places.folder.mkdir(mode=0o700, parents=True)
         places.tree.mkdir(mode=0o700)
         if workspace.kind == "none":

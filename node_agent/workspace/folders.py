@@ -70,6 +70,11 @@ class Home:
         """What set-ups made, kept for later attempts."""
         return self.root / "cache"
 
+    @property
+    def spares(self) -> Path:
+        """Folders of attempts that may be used again; on the same file system as theirs."""
+        return self.root / "work" / ".spare"
+
     def salvage(self, identity: AttemptId) -> Path:
         return self.root / "salvage" / str(identity)
 

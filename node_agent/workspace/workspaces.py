@@ -39,6 +39,7 @@ from node_agent.workspace.result import (
     survey,
 )
 from node_agent.workspace.set_up import SetUps
+from node_agent.workspace.spares import Spares
 
 _NOTHING = ResultCommit("none")
 
@@ -58,7 +59,8 @@ class Workspaces:
         self._set_ups = SetUps(self._home, self._cache, machine)
         self._transport = transport
         self._mirrors = Mirrors(self._home, transport)
-        self._checkouts = Checkouts(self._home, self._mirrors)
+        self._spares = Spares(self._home.spares)
+        self._checkouts = Checkouts(self._home, self._mirrors, self._spares)
 
     @translated("prepare of the workspace")
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
@@ -219,7 +221,9 @@ class Workspaces:
     @translated("remove of the workspace")
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
         """Take the attempt's folder away, and with the run's last one its snapshot. Idempotent."""
-        erase(self._home.places(identity).folder)
+        folder = self._home.places(identity).folder
+        if not (workspace.kind == "none" and self._spares.keep(folder)):
+            erase(folder)
         if workspace.repo is not None and not any(other.run == identity.run for other in self.list()):
             self._mirrors.release(workspace.repo, identity.run)
 
