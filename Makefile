@@ -11,6 +11,8 @@ STAMP := .venv/.setup
 # Tests that share nothing but the CPU run side by side; those with real servers do so file by file.
 LIGHT := tests/unit tests/contract tests/simulation
 HEAVY := tests/integration tests/clis
+# Each of the two has a lab of its own; a file stays together, and the files start in the order of tests/e2e/conftest.py.
+HOSTS := -n 2 --dist loadfile --no-loadscope-reorder tests/e2e
 
 .PHONY: help setup system demo test check format lint types contracts rules fix unit contract integration e2e simulation bench docs lock clean
 
@@ -32,7 +34,7 @@ demo: setup ## a whole fleet on this machine: up, dispatch, kill, recover, verif
 test: setup system check ## everything: check, then all suites
 	@.ci/tests -n 2 $(LIGHT)
 	@.ci/tests -n 2 --dist loadfile $(HEAVY)
-	@.ci/tests tests/e2e
+	@.ci/tests $(HOSTS)
 
 # Separate targets, so that `make -k check` shows everything that is wrong at once.
 check: format lint types contracts rules ## format, lint, types, import contracts, architecture tests
@@ -69,7 +71,7 @@ integration: setup system ## tests/integration: real Valkey, RQ, git, SSH in thi
 	$(PYTEST) -n 2 --dist loadfile tests/integration
 
 e2e: setup system ## tests/e2e: real SSH hosts, driven through the command line
-	@.ci/tests tests/e2e
+	@.ci/tests $(HOSTS)
 
 bench: setup system ## ratios against peers, in one run
 	$(BIN)/python -m tests.bench

@@ -19,14 +19,34 @@ from tests.lab.state import HostState
 
 HOSTS = 3
 HOME_MB = 1024  # homes are a tmpfs of this size, so that `disk-full` is possible
-
+LONGEST_FIRST = (
+    "test_docs",
+    "test_systemd",
+    "test_fault_real_cut",
+    "test_fault_up",
+    "test_runtimes",
+    "test_demo",
+    "test_fault_fleets",
+    "test_fault_silence",
+    "test_fault_coordinator",
+    "test_fleet_runs",
+    "test_trust_forgery",
+    "test_fault_host",
+    "test_fault_link",
+    "test_fault_node_agent",
+)
 
 SESSION = pytest.StashKey[Session]()
 FAILED = pytest.StashKey[bool]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker("bare_hosts") is None)
+    """What needs bare hosts comes first, then the files that take longest: two workers end together."""
+    last = len(LONGEST_FIRST)
+    rank = {stem: place for place, stem in enumerate(LONGEST_FIRST)}
+    items.sort(
+        key=lambda item: (item.get_closest_marker("bare_hosts") is None, rank.get(item.path.stem, last))
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -108,9 +128,9 @@ def fleet(request: pytest.FixtureRequest, lab: Lab, time_factor: float) -> Itera
     owner.know(lab)
     try:
         bring_up(owner, lab)
-        request.config.stash[SESSION].fleet = owner
+        request.config.stash[SESSION].has(owner)
         yield owner
     finally:
-        request.config.stash[SESSION].fleet = None
+        request.config.stash[SESSION].has(None)
         owner.down()
         shutil.rmtree(root, ignore_errors=True)

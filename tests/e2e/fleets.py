@@ -6,14 +6,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import node_agent
 import pancode
 from tests.e2e.owner import Owner
-from tests.e2e.tidy import fingerprint, fleet_of, take_off
+from tests.e2e.tidy import fingerprint, fleet_of, plant, take_off
 from tests.lab import Lab
 
 IMPATIENT = {"suspect": "20s", "unreachable": "40s", "lost": "80s", "ask": "15s"}
@@ -27,8 +27,12 @@ def own_fleet(
     factor: float = 0.1,
     timing: Mapping[str, str] | None = None,
     extra: Mapping[str, str] | None = None,
+    fresh: Collection[int] = (),
 ) -> Iterator[Owner]:
-    """An owner with these hosts in the inventory, not yet brought up; everything ended afterwards."""
+    """An owner with these hosts in the inventory, not yet brought up; everything ended afterwards.
+
+    A bundle that the hosts have had from another fleet is there already, but on those that are `fresh`.
+    """
     root = Path(tempfile.mkdtemp(prefix="pf-"))
     owner = Owner(root, factor, extra)
     owner.know(lab)
@@ -37,10 +41,11 @@ def own_fleet(
         (owner.fleet_home / "pancode.yaml").write_text(json.dumps({"timing": dict(timing)}))
     kept = _kept()
     if kept.is_dir():
-        shutil.copytree(kept, owner.fleet_home / "bundles")
+        shutil.copytree(kept, owner.fleet_home / "bundles", copy_function=os.link)
     try:
         for k in hosts:
             add(owner, lab, k)
+        plant(lab, fleet_of(owner), set(hosts) - set(fresh))
         yield owner
     finally:
         keep_bundles(owner)
@@ -58,7 +63,7 @@ def keep_bundles(owner: Owner) -> None:
     """What one fleet fetched and packed for nodes, the next one of this session need not."""
     made = owner.fleet_home / "bundles"
     if made.is_dir() and not _kept().exists():
-        shutil.copytree(made, _kept())
+        shutil.copytree(made, _kept(), copy_function=os.link)
 
 
 def add(owner: Owner, lab: Lab, k: int, *words: str) -> None:

@@ -34,7 +34,7 @@ def test_full_while_it_works_the_end_is_still_told(fleet: Owner, healed: Lab, no
         assert (there["outcome"], there["attempt"]) == ("done", 1), there
         assert there["node"] != "node2", "a full node takes nothing from the others"
     waits = "node2 takes no work: less than"
-    until(lambda: waits in fleet.show(second)["reason"], "it says for what it waits", 30)
+    until(lambda: waits in fleet.look(second)["reason"], "it says for what it waits", 30)
     told = fleet.run("why", second).ok().out
     assert waits in told and "free disk there" in told, told
     healed.fault([2], "disk-full", on=False)

@@ -74,7 +74,7 @@ def test_a_drained_node_ends_what_it_has_and_takes_nothing_until_resumed(fleet: 
         second = fleet.dispatch(*NONE, "--node", "node2", "echo second")
         Ground(fleet, healed, 2).let_go("drained")
         assert fleet.ended(first)["outcome"] == "done"
-        until(lambda: fleet.state("node2") == "drained", "nothing runs there", 20)
+        until(lambda: fleet.seen("node2") == "drained", "nothing runs there", 20)
         assert fleet.show(second)["state"] == "pending"
         assert "new disk" in fleet.show(second)["reason"], fleet.show(second)
     finally:

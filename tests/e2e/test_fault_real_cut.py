@@ -24,7 +24,7 @@ def test_a_link_cut_for_90_seconds_costs_nothing(healed: Lab) -> None:
         owner.running(run)
         healed.drop([3])
         began = time.monotonic()
-        until(lambda: owner.state("node3") == "suspect", "node3 is missed", 60)
+        until(lambda: owner.seen("node3") == "suspect", "node3 is missed", 60)
         assert time.monotonic() - began > 20, "30 s of silence, less the age of the last word"
         host.reached(run, "exited", 80)
         assert owner.show(run)["outcome"] is None

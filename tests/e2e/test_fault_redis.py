@@ -24,7 +24,7 @@ def _work(fleet: Owner, lab: Lab, name: str) -> tuple[Ground, list[str]]:
         )
         for number in range(4)
     ]
-    until(lambda: sum(fleet.show(r)["state"] == "running" for r in runs) == 2, "two work", 30)
+    until(lambda: sum(fleet.look(r)["state"] == "running" for r in runs) == 2, "two work", 30)
     return host, runs
 
 

@@ -66,7 +66,7 @@ def test_who_waits_for_a_lost_run_is_told_by_the_status_16(owner: Owner, healed:
     stopped = owner.run("runs", "stop", run).ok().out
     assert "stop asked, not confirmed by node1" in stopped, stopped
     healed.heal([1])
-    until(lambda: owner.show(run)["outcome"] == "interrupted", "confirmed", 60, lambda: owner.show(run))
+    until(lambda: owner.look(run)["outcome"] == "interrupted", "confirmed", 60, lambda: owner.show(run))
     assert owner.show(run)["notes"] == []
 
 
@@ -84,7 +84,7 @@ def test_an_old_fence_that_is_delivered_late_is_evidence_and_cost(
     for one in (1, 2):
         Ground(owner, healed, one).let_go("old-fence")
     host.reached(run, "exited", 30)
-    until(lambda: owner.show(run)["attempt"] == 2, "it is tried elsewhere", 40, lambda: owner.show(run))
+    until(lambda: owner.look(run)["attempt"] == 2, "it is tried elsewhere", 40, lambda: owner.show(run))
     ended = owner.ended(run, 60)
     assert (ended["outcome"], ended["attempt"]) == ("done", 2) and ended["node"] != first, ended
     healed.heal([k])

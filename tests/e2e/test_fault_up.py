@@ -72,7 +72,7 @@ SICK: dict[str, Sick] = {
 @pytest.mark.parametrize("what", SICK)
 def test_one_that_cannot_does_not_stop_the_other(healed: Lab, what: str) -> None:
     """Over 30 s: a fleet of its own is brought up twice."""
-    with own_fleet(healed, [1, 2]) as owner:
+    with own_fleet(healed, [1, 2], fresh=[1]) as owner:
         with SICK[what](healed):
             said = owner.run(*BOTH, timeout_s=150)
             assert said.code == 20, said

@@ -150,7 +150,7 @@ def test_stop_while_queued_and_while_running_and_deaf(fleet: Owner, lab: Lab) ->
     fleet.run("queue", "pause", "pool.node.node1").ok()
     try:
         waiting = fleet.dispatch("--runtime", "shell", "--node", "node1", "--workspace", "none", "true")
-        until(lambda: "paused" in fleet.show(waiting)["reason"], "it waits because of the pause", 20)
+        until(lambda: "paused" in fleet.look(waiting)["reason"], "it waits because of the pause", 20)
         assert fleet.show(waiting)["state"] == "pending"
         fleet.run("runs", "stop", waiting).ok()
         assert fleet.show(waiting)["outcome"] == "interrupted"
@@ -227,7 +227,7 @@ def test_rq_itself_shows_the_same_queues(fleet: Owner, lab: Lab) -> None:
     try:
         for run in runs[:2]:
             fleet.running(run)
-        until(lambda: "slot" in fleet.show(runs[2])["reason"], "the third one waits", 20)
+        until(lambda: "slot" in fleet.look(runs[2])["reason"], "the third one waits", 20)
         (mine,) = [q for q in fleet.ask("queue", "ls")["queues"] if q["node"] == "node3" and q["running"]]
         until(lambda: f"{mine['running']} executing" in _queue(fleet, host.tag), "rq shows them, too", 20)
         assert (mine["running"], mine["name"]) == (2, f"node.{host.tag}")

@@ -224,16 +224,21 @@ def test_without_linger_it_ends_with_the_last_login_and_comes_with_the_next(
 def test_without_an_answer_from_systemd_the_run_goes_on_and_the_node_says_so(
     owner: Owner, live: Lab, host: LiveHost
 ) -> None:
+
+    def problems() -> list[dict[str, str]]:
+        found: list[dict[str, str]] = owner.ask("node", "show", "node1")["problems"]
+        return found
+
     live.run(1, "mount --bind /bin/false /usr/bin/systemd-run")
     try:
         run = owner.dispatch(*NONE, "cat /proc/self/cgroup")
         assert owner.ended(run)["outcome"] == "done"
         assert host.unit in owner.run("runs", "logs", run).ok().out
-        until(lambda: "no scope" in str(owner.ask("node", "show", "node1")["problems"]), "it is told")
+        until(lambda: "no scope" in str(problems()), "it is told")
     finally:
         live.run(1, "umount /usr/bin/systemd-run")
     host.told("systemctl", "--user", "restart", host.unit)
-    until(lambda: owner.ask("node", "show", "node1")["problems"] == [], "it is well again", 60)
+    until(lambda: problems() == [], "it is well again", 60, problems)
 
 
 def test_removal_takes_out_the_unit_and_what_runs(

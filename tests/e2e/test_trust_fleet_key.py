@@ -45,7 +45,7 @@ def test_a_link_comes_back_without_the_persons_own_key(owner: Owner, lab: Lab) -
     identity.rename(identity.with_suffix(".away"))
     try:
         owner.run("fleet", "up", "node3", timeout_s=120).ok()
-        until(lambda: owner.state("node3") == "online", "the node is online by the fleet key", 30)
+        until(lambda: owner.seen("node3") == "online", "the node is online by the fleet key", 30)
     finally:
         identity.with_suffix(".away").rename(identity)
     owner.run("node", "rm", "node3", "--yes", timeout_s=120).ok()

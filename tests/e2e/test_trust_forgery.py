@@ -140,7 +140,7 @@ def test_a_forged_inventory_frees_no_order(fleet: Owner, healed: Lab, intruder: 
     os.kill(agent, signal.SIGSTOP)
     try:
         run = fleet.dispatch(*NONE, "--node", "node1", "echo once")
-        until(lambda: fleet.show(run)["fence"] == 1, "it is offered", 20)
+        until(lambda: fleet.look(run)["fence"] == 1, "it is offered", 20)
         heard = parse_message(
             Heartbeat, parse_envelope(intruder.redis.get(keys.heartbeat_key(one.tag)).decode()).body()
         )
@@ -182,7 +182,7 @@ def test_a_forged_heartbeat_revives_nobody(fleet: Owner, healed: Lab, intruder: 
     tag = two.tag
     old = intruder.redis.get(keys.heartbeat_key(tag)).decode()
     healed.drop([2])
-    until(lambda: fleet.state("node2") == "suspect", "node2 is missed", 30)
+    until(lambda: fleet.seen("node2") == "suspect", "node2 is missed", 30)
     body = parse_message(Heartbeat, parse_envelope(old).body())
     lively: dict[str, Any] = {"seq": body.seq + 5_000, "echo": intruder.now()}
     for envelope in (old, resigned(Heartbeat, old, **lively), altered(old, '"seq":', '"seq":9')):
@@ -192,7 +192,7 @@ def test_a_forged_heartbeat_revives_nobody(fleet: Owner, healed: Lab, intruder: 
         assert fleet.state("node2") != "online"
     raised(fleet, lambda e: e["what"] == "heartbeat refused", "the forged heartbeat")
     healed.heal([2])
-    until(lambda: fleet.state("node2") == "online", "the real one is heard", 30)
+    until(lambda: fleet.seen("node2") == "online", "the real one is heard", 30)
 
 
 def test_a_forged_stop_ends_nothing_and_a_forged_beat_is_no_time(

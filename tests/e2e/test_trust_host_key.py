@@ -39,4 +39,4 @@ def test_a_changed_host_key_is_refused_until_a_person_has_looked(healed: Lab) ->
         owner.run("node", "trust", "node3", "--accept-fingerprint", new).ok()
         up(owner, 3)
         assert owner.ended(run, 40)["outcome"] == "done"
-        until(lambda: owner.state("node3") == "online", "it is back")
+        until(lambda: owner.seen("node3") == "online", "it is back")

@@ -45,7 +45,7 @@ def test_a_node_that_floods_redis_is_quarantined_and_the_others_go_on(fleet: Own
     )
     try:
         assert done.stdout.startswith("stopped after"), done.stdout + done.stderr
-        until(lambda: fleet.state("node1") == "quarantined", "node1 is quarantined", 20, fleet.nodes)
+        until(lambda: fleet.seen("node1") == "quarantined", "node1 is quarantined", 20, fleet.nodes)
         _is_told(fleet, running)
         with redis_open(fleet) as client:
             assert client.info("memory")["used_memory"] < 64 * 2**20, "what it had put there is gone"
@@ -58,7 +58,7 @@ def test_a_node_that_floods_redis_is_quarantined_and_the_others_go_on(fleet: Own
         said = fleet.run("fleet", "resume", "node1").ok().out
         one.let_go("quota")
     assert said == "node1 is out of quarantine\nin service: node1\n"
-    until(lambda: fleet.state("node1") == "online", "node1 is online", 30, fleet.nodes)
+    until(lambda: fleet.seen("node1") == "online", "node1 is online", 30, fleet.nodes)
     assert fleet.ended(running)["outcome"] == "done", "it ran on, and delivered"
     assert fleet.run("receipt", "verify", running).ok().out.startswith("PASS")
 
