@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # the real one takes milliseconds, in which Ctrl-C would be a traceback
+    from typing import NoReturn
 
 
 def main() -> NoReturn:
