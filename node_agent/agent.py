@@ -170,6 +170,7 @@ class NodeAgent:
         w, now = self.world, self.now()
         if now is None or not self._inventory.is_due(self._fleet, now, w.clock.mono_ms()):
             return
+        w.journal.settle()
         told = inventory_of(
             w.node, self.session, self._fleet.nonce, now, self._fleet.epoch_seen, w.journal.entries()
         )

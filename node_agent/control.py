@@ -171,7 +171,8 @@ class Controls:
         if self._awaits(identity, receipt) is None:
             return
         try:
-            self._journal.write(identity, Note(mark=mark, data={"why": why}))
+            note = Note(mark=mark, data={"why": why}, lazy=True)  # where it is lost, it is said again
+            self._journal.write(identity, note)
         except JournalError:
             return
         self._touched.append(identity)

@@ -162,14 +162,32 @@ def write_framed(path: StrPath, payload: bytes, offset: int = 0, sync: bool = Tr
 
     Raises ValueError when the reserved space is too small, OSError when the file is not there.
     """
-    frame = b"%08x %08x\n" % (len(payload), crc32(payload)) + payload
+    write_frames(path, framed(payload), offset, sync)
+
+
+def framed(payload: bytes) -> bytes:
+    """A record as it stands in its file."""
+    return b"%08x %08x\n" % (len(payload), crc32(payload)) + payload
+
+
+def write_frames(path: StrPath, frames: bytes, offset: int, sync: bool) -> None:
+    """As `write_framed`, for what `framed` made, perhaps of several records."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        if os.fstat(fd).st_size < offset + len(frame):
-            raise ValueError(f"{len(frame)} bytes do not fit at {offset} of {os.fspath(path)}")
-        _write_all(fd, frame, offset)
+        if os.fstat(fd).st_size < offset + len(frames):
+            raise ValueError(f"{len(frames)} bytes do not fit at {offset} of {os.fspath(path)}")
+        _write_all(fd, frames, offset)
         if sync:
             os.fdatasync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_file(path: StrPath) -> None:
+    """Make what was written to it outlive a power cut. OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.fdatasync(fd)
     finally:
         os.close(fd)
 

@@ -38,7 +38,7 @@ Say = Callable[[AttemptId, int, EventBody], str]
 class Shelf(Protocol):
     """Where records lie, by the attempt's spelling. What a call wrote is durable when it returns, or absent.
 
-    Raises DiskFull. `keep` records and receipts have their space reserved by `create`.
+    Raises DiskFull. The space of records and of one receipt is reserved by `create`.
     """
 
     def names(self) -> list[str]:
@@ -47,8 +47,14 @@ class Shelf(Protocol):
     def create(self, name: str, record: bytes) -> None:
         """A new entry: its first record, and space for all that follow. Nothing is left on DiskFull."""
 
-    def append(self, name: str, record: bytes) -> None:
-        """The next record."""
+    def append(self, name: str, record: bytes, sync: bool = True) -> None:
+        """The next record. Not `sync`: durable with the next that is, or by `sync`; never before another."""
+
+    def sync(self, name: str) -> None:
+        """Make all records durable."""
+
+    def seal(self, name: str, receipt: bytes, record: bytes) -> None:
+        """The receipt and the record that says so, at once."""
 
     def append_lossy(self, name: str, record: bytes) -> None:
         """A record in space that is not reserved."""
@@ -62,11 +68,8 @@ class Shelf(Protocol):
     def read_lossy(self, name: str) -> list[bytes]:
         """The records that were not reserved for."""
 
-    def put_receipt(self, name: str, receipt: bytes) -> None:
-        """Replace the receipt."""
-
     def receipt(self, name: str) -> bytes | None:
-        """As it was put; None when absent or torn."""
+        """As it was sealed, whatever befell the records; None when absent or torn."""
 
     def close(self, name: str) -> None:
         """No more records will come: give back what was reserved and not used."""
@@ -108,6 +111,8 @@ class Journal:
         self._troubles: list[str] = []
         self._state = self._kept = NodeState()
         self._lost: list[str] = []
+        self._loose: set[str] = set()  # whose newest records are perhaps not durable yet
+        self._sealed: dict[str, str] = {}  # receipts of this process that may still be asked for
         names = shelf.names()
         broken = [entry for name in names if (entry := self._load(name)) is not None]
         self._state = self._kept = self._load_state()
@@ -153,11 +158,31 @@ class Journal:
                 return entry
             events = self._numbered(identity, entry.last_event, note.say)
             record = record_of(note, events, self._clock.wall_ms())
-            put = self._shelf.append_lossy if note.lossy else self._shelf.append
-            put(name, to_json(record))
-            if note.cleaned:
-                self._shelf.close(name)
+            self._put(name, note, to_json(record))
             return self._remember(folded(entry, record))
+
+    def _put(self, name: str, note: Note, record: bytes) -> None:
+        if note.lossy:
+            self._make_durable(name)  # events in another file, none of which may have a gap before it
+            self._shelf.append_lossy(name, record)
+            return
+        self._shelf.append(name, record, sync=not note.lazy)
+        (self._loose.add if note.lazy else self._loose.discard)(name)
+        if note.cleaned:
+            self._shelf.close(name)
+            self._sealed.pop(name, None)
+
+    def settle(self, identity: AttemptId | None = None) -> None:
+        for name in [*self._loose] if identity is None else [str(identity)]:
+            lock = self._locks.get(name)
+            if lock is not None:
+                with lock:
+                    self._make_durable(name)
+
+    def _make_durable(self, name: str) -> None:
+        if name in self._loose:
+            self._shelf.sync(name)
+            self._loose.discard(name)
 
     def seal(self, identity: AttemptId, envelope: str, digest: str, previous: str | None) -> bool:
         name = self._known(identity)
@@ -168,10 +193,11 @@ class Journal:
             entry = self._entries[name]
             if not may_follow(entry, Mark.RECEIPTED):
                 raise JournalError(f"{name}: a receipt cannot follow {entry.mark}")
-            self._shelf.put_receipt(name, envelope.encode())
             record: dict[str, Any] = {"w": self._clock.wall_ms(), "m": Mark.RECEIPTED.value, "d": {}}
             record |= {"r": digest, "n": number + 1}
-            self._shelf.append(name, to_json(record))
+            self._shelf.seal(name, envelope.encode(), to_json(record))
+            self._loose.discard(name)
+            self._sealed[name] = envelope
             self._remember(folded(entry, record))
             return True
 
@@ -180,11 +206,15 @@ class Journal:
             return self._newest()[1]
 
     def receipt(self, identity: AttemptId) -> str | None:
-        kept = self._shelf.receipt(self._known(identity))
-        return None if kept is None else kept.decode()
+        name = self._known(identity)
+        kept = self._sealed.get(name)
+        if kept is None and (read := self._shelf.receipt(name)) is not None:
+            kept = read.decode()
+        return kept
 
     def events(self, identity: AttemptId, above: int) -> list[Spoken]:
         name = self._known(identity)
+        self.settle(identity)  # a number that was told once must not be given again
         records = self._shelf.read(name) + self._shelf.read_lossy(name)
         found = {int(seq): str(text) for raw in records for seq, text in from_json(raw).get("e", ())}
         return [Spoken(seq, found[seq]) for seq in sorted(found) if seq > above]
@@ -222,7 +252,8 @@ class Journal:
             if entry is not None and entry.chain > self._state.chain:
                 self.set_node(replace(self._state, chain=entry.chain, last_receipt=entry.receipt))
             self._shelf.remove(name)
-            for index in (self._entries, self._live, self._locks):
+            self._loose.discard(name)
+            for index in (self._entries, self._live, self._locks, self._sealed):
                 index.pop(name, None)
 
     def lost(self) -> tuple[str, ...]:
@@ -275,6 +306,8 @@ class Journal:
             self._set_aside(name, str(exc))
             return None
         self._remember(entry)
+        if not entry.cleaned:
+            self._loose.add(name)
         return entry if damaged else None
 
     def _read_entry(self, name: str, records: list[bytes]) -> Entry:

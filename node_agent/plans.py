@@ -12,7 +12,7 @@ from node_agent.tempo import Tempo
 from node_agent.wire.order import Order
 
 SETUP, WORK, GATES = "set-up", "work", "gates"
-"""The phases of an attempt, each in a folder of that name with a shim of its own."""
+"""The phases of an attempt, each with a shim and a folder of its own: the attempt's itself, for the work."""
 OUT, ERR, SETUP_LOG, GATES_LOG = "out", "err", "setup", "gates.log"
 STREAMS = (OUT, ERR, SETUP_LOG, GATES_LOG)
 """Outputs in an attempt's folder, by the names under which the depot gets them."""

@@ -75,7 +75,13 @@ class Journal(Protocol):
         """The order's envelope. KeyError for an unknown attempt."""
 
     def write(self, identity: AttemptId, note: Note) -> Entry:
-        """Add to the entry. JournalError for a mark that does not go forward."""
+        """Add to the entry. JournalError for a mark that does not go forward.
+
+        What is lazy is durable with the next record that is not, by `settle`, or before an event is told.
+        """
+
+    def settle(self, identity: AttemptId | None = None) -> None:
+        """Make all that was written of this attempt, or of every one, outlive a power cut."""
 
     def seal(self, identity: AttemptId, envelope: str, digest: str, previous: str | None) -> bool:
         """Keep and mark the receipt, the next of this node's chain; False if `previous` is not the last."""

@@ -64,6 +64,8 @@ class Note:
     cleaned: bool = False
     lossy: bool = False
     """Only events, and they may be dropped when the disk is full."""
+    lazy: bool = False
+    """A power cut may take it as long as nobody was told: who takes the step again comes to the same end."""
 
 
 @dataclass(frozen=True, slots=True)

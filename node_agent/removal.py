@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.plans import GATES, SETUP, WORK
+from node_agent.plans import GATES, SETUP
 from node_agent.runner import Runner
 from node_agent.settings import Home
 from node_agent.shelf import FileShelf
@@ -38,7 +38,8 @@ def end_all(home: Home, runner: Runner, wait_s: float = SLOW_S) -> Removed:
 
 
 def _phases(home: Home, name: str) -> tuple[Path, ...]:
-    return tuple(home.journal / name / phase for phase in (SETUP, WORK, GATES))
+    folder = home.journal / name
+    return (folder / SETUP, folder, folder / GATES)
 
 
 def _runs(runner: Runner, phase: Path) -> bool:

@@ -18,22 +18,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from node_agent import process
-from node_agent.durable import create_exclusive, make_folder, overwrite, read_framed, to_json, write_atomic
+from node_agent.durable import create_exclusive, make_folder, overwrite, to_json, write_atomic
+from node_agent.looking import look, read_part, spawned_in
 from node_agent.scopes import Scope
-from node_agent.shim import EXIT, PLAN, SPAWNED, START_BYTES, STEP_BYTES, STEPS, STOP, reserve
+from node_agent.shim import (
+    LOG,
+    PLAN,
+    RECORDS,
+    SPAWNED,
+    STOP,
+    reserve,
+)
 from node_agent.spool import (
-    Ended,
-    ExitRecord,
     Look,
     NotStarted,
     Plan,
     RunnerError,
     Running,
-    Spawned,
     SpoolError,
-    StepRecord,
-    StepStart,
-    Vanished,
     is_forgotten,
 )
 from node_agent.template import Template
@@ -47,7 +49,6 @@ SCOPE_MS = 15_000  # then without a scope
 SWEEP_MS = 10_000
 POLL_MS = 50
 NO_SCOPE = Scope((), {})
-LOG = "shim.log"  # what the shim said on stderr: empty unless it failed
 _DISK = (errno.ENOSPC, errno.EDQUOT)
 _DEFAULTS = tuple(
     number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)
@@ -98,7 +99,7 @@ class Runner:
         try:
             looks, known = _looks(path), self._plans.get(path)
             if known is None or known[0] != looks:
-                known = self._plans[path] = (looks, Plan.from_json(_read(path) or b""))
+                known = self._plans[path] = (looks, Plan.from_json(read_part(path) or b""))
             return known[1]
         except (SpoolError, FileNotFoundError):
             return None
@@ -115,7 +116,7 @@ class Runner:
         plan = self.planned(folder)
         self._plans.pop(f"{folder}/{PLAN}", None)
         if plan is None:
-            if not is_forgotten(_read(f"{folder}/{PLAN}") or b""):  # of another version: its values count
+            if not is_forgotten(read_part(f"{folder}/{PLAN}") or b""):  # of another version: its values count
                 (folder / PLAN).unlink(missing_ok=True)
             return
         try:
@@ -147,7 +148,7 @@ class Runner:
         """What the folder and the process table say now. Raises RunnerError for an unreadable record."""
         self._reap()
         try:
-            return _look(folder)
+            return look(folder)
         except (OSError, SpoolError) as exc:
             raise _translated(f"cannot read {folder}", exc) from exc
 
@@ -175,7 +176,7 @@ class Runner:
                 raise _translated(f"cannot leave a stop in {folder}", exc) from exc
             hint = signal.SIGTERM
         try:
-            spawned = _spawned(folder)
+            spawned = spawned_in(folder)
         except (OSError, SpoolError) as exc:
             raise _translated(f"cannot read {folder}", exc) from exc
         if spawned is not None and spawned.boot == process.boot_id():
@@ -204,7 +205,7 @@ class Runner:
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes of a file from `offset`; empty if absent or at its end. Raises OSError."""
-        return _read(path, offset, limit) or b""
+        return read_part(path, offset, limit) or b""
 
     def _in_scope(self, folder: Path, plan: Plan) -> bool:
         """Whether a shim took the folder in a scope. False: none was made, and nothing was started."""
@@ -244,7 +245,7 @@ class Runner:
         if self._template is not None:
             # It may have been killed: the cold way always works. Should both start a shim, one wins.
             with contextlib.suppress(OSError):
-                return _with_pipe(folder, self._template.fork)
+                return _with_pipe(folder, self._template.fork, warm=True)
         return _with_pipe(folder, self._cold)
 
     def _cold(self, folder: str, files: tuple[int, int, int], scope: Scope = NO_SCOPE) -> process.Proc:
@@ -276,12 +277,17 @@ class Runner:
 
 
 def _with_pipe(
-    folder: Path, begin: Callable[[str, tuple[int, int, int]], process.Proc]
+    folder: Path, begin: Callable[[str, tuple[int, int, int]], process.Proc], warm: bool = False
 ) -> tuple[process.Proc, int]:
+    """With a log for what an interpreter may have to say; what is `warm` is past that, and makes no file.
+
+    Its standard error shows all the same whose shim it is, to whoever looks for those above a process.
+    """
+    name, how = (RECORDS, os.O_RDONLY) if warm else (LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     ready, *files = os.pipe()
     try:
         files.insert(0, os.open(os.devnull, os.O_RDONLY))
-        files.append(os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
+        files.append(os.open(f"{folder}/{name}", how | os.O_CLOEXEC, 0o600))
         return begin(str(folder.absolute()), (files[0], files[1], files[2])), ready
     except OSError:
         os.close(ready)
@@ -305,49 +311,7 @@ def _failed(folder: Path, said: str) -> RunnerError:
 
 def _log(folder: Path) -> str:
     """An interpreter's own words, or systemd's, if any."""
-    return (_read(folder / LOG) or b"").decode("utf-8", "replace")[-500:].strip()
-
-
-def _look(folder: Path) -> Look:
-    ended = _exit_record(folder)
-    if ended is not None:
-        return ended
-    spawned = _spawned(folder)
-    if spawned is None:
-        return NotStarted()
-    if process.is_alive(spawned.boot, spawned.pid, spawned.start):
-        step = _steps(folder)[1]
-        return Running(step.name if step else None, step.pid if step else 0, spawned.pid)
-    ended = _exit_record(folder)  # it may have ended between our two readings
-    if ended is not None:
-        return ended
-    rebooted = spawned.boot != process.boot_id()
-    reason = "the node was restarted" if rebooted else _watcher_gone(spawned.pid)
-    return Vanished(reason, rebooted, _steps(folder)[0])
-
-
-def _watcher_gone(pid: int) -> str:
-    """In words for people: few know what a shim is."""
-    return f"the process that watched over it there (shim, pid {pid}) was killed or has crashed"
-
-
-def _exit_record(folder: Path) -> Ended | None:
-    data = read_framed(folder / EXIT)
-    return None if data is None else Ended(ExitRecord.from_json(data))
-
-
-def _spawned(folder: Path) -> Spawned | None:
-    data = _read(folder / SPAWNED)
-    return None if data is None else Spawned.from_json(data)
-
-
-def _steps(folder: Path) -> tuple[tuple[StepRecord, ...], StepStart | None]:
-    """(the steps that have ended, the one in progress)."""
-    ended: list[StepRecord] = []
-    while (record := read_framed(folder / STEPS, len(ended) * STEP_BYTES + START_BYTES)) is not None:
-        ended.append(StepRecord.from_json(record))
-    started = read_framed(folder / STEPS, len(ended) * STEP_BYTES)
-    return tuple(ended), None if started is None else StepStart.from_json(started)
+    return (read_part(folder / LOG) or b"").decode("utf-8", "replace")[-500:].strip()
 
 
 def _await_end(pid: int, ms: int) -> None:
@@ -376,17 +340,6 @@ def _looks(path: str) -> tuple[int, int, int]:
     """What changes with every write of a file."""
     found = os.stat(path)
     return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _read(path: str | Path, offset: int = 0, limit: int = 1 << 24) -> bytes | None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
-    try:
-        return os.pread(fd, limit, offset)
-    finally:
-        os.close(fd)
 
 
 def _translated(what: str, exc: Exception) -> RunnerError:

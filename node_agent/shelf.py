@@ -14,19 +14,24 @@ from pathlib import Path
 
 from node_agent.durable import (
     HEADER,
+    framed,
     make_folder,
     preallocate,
-    read_framed,
+    sync_file,
     sync_folder,
     write_atomic,
     write_framed,
+    write_frames,
 )
 from node_agent.ports import DiskFull
 
-MARKS, LOSSY, RECEIPT, NODE, ASIDE = "marks", "events", "receipt", "node-state.json", ".damaged"
+MARKS, LOSSY, NODE, ASIDE = "marks", "events", "node-state.json", ".damaged"
 MARK_BYTES = 192 << 10
 """Reserved for all records after the first; a record is clipped by its writer to a few kB."""
 RECEIPT_BYTES = 256 << 10
+"""Reserved for the receipt, which stands between the marks."""
+_RECEIPT = b"="
+"""What a record begins with that is no mark, but the receipt."""
 _HEAD = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8}\n")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -38,6 +43,7 @@ class FileShelf:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._root, self._base = root, str(root)
         self._ends: dict[tuple[str, str], int] = {}
+        self._reserved: dict[str, int] = {}  # how long the file of marks is, as far as known
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
@@ -50,21 +56,32 @@ class FileShelf:
         try:
             with _full():
                 make_folder(folder)
-                preallocate(self._at(name, MARKS), HEADER + len(record) + MARK_BYTES)
-                preallocate(self._at(name, RECEIPT), RECEIPT_BYTES)
+                preallocate(self._at(name, MARKS), HEADER + len(record) + MARK_BYTES + RECEIPT_BYTES)
                 write_framed(self._at(name, MARKS), record)
                 sync_folder(folder)
         except DiskFull:
             self.remove(name)
             raise
         self._set_end(name, MARKS, HEADER + len(record))
+        self._reserved[name] = HEADER + len(record) + MARK_BYTES + RECEIPT_BYTES
 
-    def append(self, name: str, record: bytes) -> None:
+    def append(self, name: str, record: bytes, sync: bool = True) -> None:
+        self._add(name, framed(record), sync)
+
+    def seal(self, name: str, receipt: bytes, record: bytes) -> None:
+        self._add(name, framed(_RECEIPT + receipt) + framed(record), sync=True)
+
+    def sync(self, name: str) -> None:
+        sync_file(self._at(name, MARKS))
+
+    def _add(self, name: str, frames: bytes, sync: bool) -> None:
         path, offset = self._at(name, MARKS), self._end(name, MARKS)
+        end = offset + len(frames)
         with _full():
-            preallocate(path, offset + HEADER + len(record))  # no effect while the reserve lasts
-            write_framed(path, record, offset)
-        self._set_end(name, MARKS, offset + HEADER + len(record))
+            if end > self._reserved.get(name, 0):
+                preallocate(path, end)  # no effect while the reserve lasts
+            write_frames(path, frames, offset, sync)
+        self._set_end(name, MARKS, end)
 
     def append_lossy(self, name: str, record: bytes) -> None:
         path, offset = self._at(name, LOSSY), self._end(name, LOSSY)
@@ -74,29 +91,29 @@ class FileShelf:
         self._set_end(name, LOSSY, offset + HEADER + len(record))
 
     def read(self, name: str) -> list[bytes]:
-        return _frames(self._at(name, MARKS), self._ends.get((name, MARKS)))[0]
+        records = _frames(self._at(name, MARKS), self._ends.get((name, MARKS)))[0]
+        return [record for record in records if not record.startswith(_RECEIPT)]
 
     def is_damaged(self, name: str) -> bool:
         records, end = _frames(self._at(name, MARKS))
-        begun = not records and bool(set(os.listdir(self._root / name)) - {MARKS, RECEIPT, LOSSY})
+        begun = not records and bool(set(os.listdir(self._root / name)) - {MARKS, LOSSY})
         return begun or _is_damaged(self._at(name, MARKS), end)
 
     def read_lossy(self, name: str) -> list[bytes]:
         return _frames(self._at(name, LOSSY), self._ends.get((name, LOSSY)))[0]
 
-    def put_receipt(self, name: str, receipt: bytes) -> None:
-        path = self._at(name, RECEIPT)
-        with _full():
-            preallocate(path, HEADER + len(receipt))
-            write_framed(path, receipt)
-
     def receipt(self, name: str) -> bytes | None:
-        return read_framed(self._at(name, RECEIPT))
+        path = self._at(name, MARKS)
+        records, end = _frames(path, self._ends.get((name, MARKS)))
+        if not any(record.startswith(_RECEIPT) for record in records):
+            records = list(_behind(path, end))  # damage before it takes nothing from what it says
+        sealed = [record for record in records if record.startswith(_RECEIPT)]
+        return sealed[-1].removeprefix(_RECEIPT) if sealed else None
 
     def close(self, name: str) -> None:
         os.truncate(self._at(name, MARKS), self._end(name, MARKS))
-        sealed = self.receipt(name)
-        os.truncate(self._at(name, RECEIPT), HEADER + len(sealed) if sealed is not None else 0)
+        with self._lock:
+            self._reserved.pop(name, None)
 
     def set_aside(self, name: str) -> str:
         target = self._aside(name)
@@ -106,15 +123,20 @@ class FileShelf:
     def mend(self, name: str) -> str:
         target, path = self._aside(f"{name}.{MARKS}"), self._at(name, MARKS)
         shutil.copyfile(path, target, follow_symlinks=False)
+        sealed, (records, end) = self.receipt(name), _frames(path)
         with open(path, "rb") as file:
-            good = file.read(_frames(path)[1])
+            good = file.read(end)
+        if sealed is not None and _RECEIPT + sealed not in records:
+            good += framed(_RECEIPT + sealed)
         write_atomic(path, good + bytes(MARK_BYTES))
         self._ends.pop((name, MARKS), None)
+        self._reserved.pop(name, None)
         return str(target)
 
     def remove(self, name: str) -> None:
         shutil.rmtree(self._root / name, ignore_errors=True)
         with self._lock:
+            self._reserved.pop(name, None)
             for kind in (MARKS, LOSSY):
                 self._ends.pop((name, kind), None)
 
@@ -184,12 +206,20 @@ def _frame(data: bytes, offset: int) -> bytes | None:
 
 def _is_damaged(path: str, end: int) -> bool:
     """Whether a whole record lies somewhere behind the good ones. If not, the last write was cut short."""
+    return any(True for _ in _behind(path, end))
+
+
+def _behind(path: str, end: int) -> Iterator[bytes]:
+    """Whole records behind the good ones."""
     try:
         with open(path, "rb") as file:
             data = file.read()
     except FileNotFoundError:
-        return False
-    return any(_frame(data, found.start()) is not None for found in _HEAD.finditer(data, end))
+        return
+    for found in _HEAD.finditer(data, end):
+        record = _frame(data, found.start())
+        if record is not None:
+            yield record
 
 
 @contextmanager

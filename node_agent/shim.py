@@ -2,9 +2,9 @@
 
 Standard library only; started as `python3 -I -S .../node_agent/shim.py FOLDER` where nothing is installed.
 
-It writes `spawned` (who it is, exclusive, durable) before anything is executed, `steps` while it goes, and
-`exit` as the last thing. It signs nothing and reads nothing but its plan. SIGTERM to it is a request to stop,
-SIGUSR1 a hint to look for the `stop` file, SIGINT and SIGHUP are ignored.
+It writes `spawned` (who it is, exclusive, durable) before anything is executed, `records` while it goes, and
+there, as the last thing, how it all ended. It signs nothing and reads nothing but its plan. SIGTERM to it is
+a request to stop, SIGUSR1 a hint to look for the `stop` file, SIGINT and SIGHUP are ignored.
 
 Exit status: 0 the exit record is written · 65 the plan cannot be read · 73 another shim had this folder,
 nothing was done · 74 the folder cannot be written. stdout: one line, `spawned` when it is, else what failed.
@@ -30,9 +30,10 @@ else:
     import _signal as signal  # without `enum`, which costs 4 ms at each start
 
 ENDED, BAD_PLAN, TAKEN, NO_SPACE = 0, 65, 73, 74
-PLAN, SPAWNED, STEPS, EXIT, STOP = "plan.json", "spawned", "steps", "exit", step.STOP_FILE
-STEP_BYTES, START_BYTES = 4096, 1024  # of each step in `steps`: both of its records, and the first of them
-EXIT_BYTES = 4096  # and as much again for each step
+PLAN, SPAWNED, RECORDS, STOP = "plan.json", "spawned", "records", step.STOP_FILE
+LOG = "shim.log"  # what a shim has to say of itself: absent unless it failed, or was started cold
+STEP_BYTES, START_BYTES = 4096, 1024  # of each step in `records`: both of its records, and the first of them
+EXIT_BYTES = 4096  # behind them, the record of the end; and as much again for each step
 PLAN_FIELDS = {"id", "phase", "marker", "cwd", "env", "steps", "limits", "grace", "go_on", "below"}
 STEP_FIELDS = {"name", "kind", "argv", "stdin", "stdout", "stderr", "walled", "wall"}
 
@@ -49,8 +50,12 @@ class KernelClock:
 
 def reserve(folder: str, steps: int) -> None:
     """Reserve the disk space of every record of a phase; keeps what is there. OSError if there is no room."""
-    preallocate(f"{folder}/{STEPS}", steps * STEP_BYTES)
-    preallocate(f"{folder}/{EXIT}", EXIT_BYTES + steps * STEP_BYTES)
+    preallocate(f"{folder}/{RECORDS}", EXIT_BYTES + 2 * steps * STEP_BYTES)
+
+
+def exit_offset(size: int) -> int:
+    """Where the record of the end stands in a file of records that is this long."""
+    return max(0, size - EXIT_BYTES) // 2
 
 
 class Phase:
@@ -106,7 +111,7 @@ class Phase:
             (self.clock.wall_ms(), self.clock.mono_ms()),
             step.Step(index, spec, self.plan, self.keeper),
         )
-        why, error, path, at = "none", None, f"{self.folder}/{STEPS}", index * STEP_BYTES
+        why, error, path, at = "none", None, f"{self.folder}/{RECORDS}", index * STEP_BYTES
         try:
             write_framed(path, to_json(one.start()), at, sync=False)
             why = one.watch(limits)
@@ -155,21 +160,22 @@ def main(argv: list[str]) -> int:
         with open(f"{folder}/{PLAN}", "rb") as file:
             plan = _checked(from_json(file.read()))
     except (OSError, ValueError) as exc:
-        return _fail(BAD_PLAN, f"plan: {exc}")
+        return _fail(folder, BAD_PLAN, f"plan: {exc}")
     reaper = process.become_reaper()
     try:
         reserve(folder, len(plan["steps"]))
         if not create_exclusive(f"{folder}/{SPAWNED}", to_json(_identity())):
-            return _fail(TAKEN, "another shim has this folder")
+            return _fail(folder, TAKEN, "another shim has this folder")
     except OSError as exc:
-        return _fail(NO_SPACE, f"folder: {exc}")
+        return _fail(folder, NO_SPACE, f"folder: {exc}")
     _tell(1, "spawned\n")
     _to_null(0, 1)
     record = Phase(folder, plan, KernelClock(), reaper).run()
     try:
-        write_framed(f"{folder}/{EXIT}", to_json(record))
+        reserve(folder, len(plan["steps"]))  # what ran may have taken it away
+        write_framed(f"{folder}/{RECORDS}", to_json(record), len(plan["steps"]) * STEP_BYTES)
     except (OSError, ValueError) as exc:
-        return _fail(NO_SPACE, f"exit record: {exc}")
+        return _fail(folder, NO_SPACE, f"exit record: {exc}")
     return ENDED
 
 
@@ -246,10 +252,21 @@ def _tell(fd: int, text: str) -> None:
         return
 
 
-def _fail(status: int, why: str) -> int:
-    for fd in (1, 2):  # the starter listens on the one; the other is a file, for later
-        _tell(fd, f"shim: {why}\n")
+def _fail(folder: str, status: int, why: str) -> int:
+    """The starter listens on stdout; the file is for later."""
+    _tell(1, f"shim: {why}\n")
+    note(folder, why)
     return status
+
+
+def note(folder: str, why: str) -> None:
+    """Leave word in the log of a folder, as far as that can be done."""
+    try:
+        fd = os.open(f"{folder}/{LOG}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return
+    _tell(fd, f"shim: {why}\n")
+    os.close(fd)
 
 
 if __name__ == "__main__":

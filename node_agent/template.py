@@ -129,7 +129,7 @@ def _become_shim(folder: str, files: list[int]) -> None:
             os.dup2(fd, number)
         status = shim.main(["shim", folder])
     except BaseException as exc:  # nothing may return into the template's loop
-        os.write(2, f"shim: {type(exc).__name__}: {exc}\n".encode("utf-8", "replace"))
+        shim.note(folder, f"{type(exc).__name__}: {exc}")
     finally:
         os._exit(status)
 

@@ -26,7 +26,7 @@ from node_agent.gateway.spec import Spec
 
 LOOK_S = 0.5
 PATIENCE_S = 300.0
-SPAWNED = "spawned"
+SETUP, SPAWNED = "set-up", "spawned"
 PR_SET_DUMPABLE = 4
 
 
@@ -37,12 +37,12 @@ class Life:
         self._attempt, self._idle_since, self._until = attempt, began, began + life_s
 
     def is_over(self, now: float) -> bool:
-        work = self._attempt / "work" / SPAWNED
+        work = self._attempt / SPAWNED
         if now >= self._until or not is_own(self._attempt):
             return True
         if work.exists():
             return alive(work) is None
-        if alive(self._attempt / "setup" / SPAWNED):
+        if alive(self._attempt / SETUP / SPAWNED):
             self._idle_since = now
         return now - self._idle_since >= PATIENCE_S
 

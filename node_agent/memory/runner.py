@@ -90,7 +90,7 @@ class MemoryRunner:
         return 0
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
-        phase = self._host.phases.get(str(path.parent / "work"))
+        phase = self._host.phases.get(str(path.parent))
         if phase is None or phase.boot is None or path.name != OUT:
             return self._other_log(path)[offset : offset + limit]
         return self._script(phase.plan).output[offset : offset + limit]

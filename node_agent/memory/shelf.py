@@ -14,6 +14,8 @@ class MemoryShelf:
 
     def __init__(self) -> None:
         self.records: dict[str, list[bytes]] = {}
+        self.loose: dict[str, int] = {}
+        """How many of the newest records a power cut would take."""
         self.lossy: dict[str, list[bytes]] = {}
         self.receipts: dict[str, bytes] = {}
         self.state: bytes | None = None
@@ -31,8 +33,23 @@ class MemoryShelf:
         self._room()
         self.records[name] = [record]
 
-    def append(self, name: str, record: bytes) -> None:
+    def append(self, name: str, record: bytes, sync: bool = True) -> None:
         self.records[name].append(record)
+        self.loose[name] = 0 if sync else self.loose.get(name, 0) + 1
+
+    def seal(self, name: str, receipt: bytes, record: bytes) -> None:
+        self.receipts[name] = receipt
+        self.append(name, record)
+
+    def sync(self, name: str) -> None:
+        self.loose.pop(name, None)
+
+    def power_cut(self) -> None:
+        """What was not synced is gone."""
+        for name, count in self.loose.items():
+            if name in self.records and count:
+                del self.records[name][-count:]
+        self.loose.clear()
 
     def append_lossy(self, name: str, record: bytes) -> None:
         self._room()
@@ -46,9 +63,6 @@ class MemoryShelf:
 
     def read_lossy(self, name: str) -> list[bytes]:
         return list(self.lossy.get(name, ()))
-
-    def put_receipt(self, name: str, receipt: bytes) -> None:
-        self.receipts[name] = receipt
 
     def receipt(self, name: str) -> bytes | None:
         return self.receipts.get(name)

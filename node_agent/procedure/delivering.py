@@ -24,6 +24,7 @@ def push(case: Case) -> Turn:
     findings: list[str] = []
     delivered = False
     if commit is not None:
+        case.desk.journal.settle(case.identity)  # it stays this commit
         try:
             case.desk.workspaces.push(case.identity, case.order.workspace, commit)
             delivered = True
@@ -44,6 +45,7 @@ def upload(case: Case) -> tuple[list[dict[str, Any]], list[str]]:
         path = case.folder / name
         if not case.desk.runner.tail(path, 0, 1):
             continue
+        case.desk.journal.settle(case.identity)
         try:
             blobs.append(case.desk.depot.upload(case.identity, name, path).model_dump(mode="json"))
         except StepFailed as failed:
@@ -91,6 +93,7 @@ def _send_again(case: Case) -> None:
 def clean_up(case: Case) -> Turn:
     """A final mark → nothing left to do. Only now may anything of the attempt be taken away."""
     entry, desk = case.entry, case.desk
+    desk.journal.settle(case.identity)
     why = str(entry.data.get(entry.mark, {}).get("why", ""))
     if entry.mark is not Mark.ACKNOWLEDGED or why:  # who acknowledged it has closed its job, but an orphan's
         ok = entry.mark is not Mark.REFUSED
@@ -101,5 +104,5 @@ def clean_up(case: Case) -> Turn:
     if entry.mark is not Mark.REJECTED:
         desk.workspaces.remove(case.identity, case.order.workspace)
         desk.journal.drop(case.identity, KEPT)
-    desk.journal.write(case.identity, Note(cleaned=True))
+    desk.journal.write(case.identity, Note(cleaned=True, lazy=True))
     return Finished()

@@ -11,7 +11,7 @@ from typing import Any
 from node_agent.ceiling import Ceiling
 from node_agent.claims import Self
 from node_agent.doors import Door, Gateways
-from node_agent.plans import GATES, SETUP, WORK, is_walled, time_left
+from node_agent.plans import GATES, SETUP, is_walled, time_left
 from node_agent.ports import DepotLink, Journal, Runner, Runtimes, Stamp, Workspaces
 from node_agent.records import Data, Entry, Note, StopKind, StopNote
 from node_agent.redact import redacted
@@ -105,7 +105,7 @@ class Case:
 
     @property
     def work(self) -> Path:
-        return self.folder / WORK
+        return self.folder
 
     @property
     def gates(self) -> Path:
@@ -166,7 +166,7 @@ class Case:
         *passed, (last, its_data) = [(m, {**d, "fault": fault_to_json(fault)}) for m, d in left]
         told = "" if fault is None else f"{fault.kind}: {fault.reason}"[:500]
         words = (*say, *(Marked(mark=each, detail=told) for each, _ in left))
-        note = Note(last, its_data, tuple(passed), words, baseline=baseline)
+        note = Note(last, its_data, tuple(passed), words, baseline=baseline, lazy=last in _TAKEN_AGAIN)
         self.desk.journal.write(self.identity, note)
         return Progressed()
 
@@ -202,6 +202,9 @@ class Case:
         return digest_of(self.order.agent.prompt) if given is None else str(given)
 
 
+_TAKEN_AGAIN = (Mark.SPAWNED, Mark.GATED, Mark.PUSHED)
+"""A power cut may take these back, while they are told to nobody: the shim's own records are durable, and the
+same follows from them. What acts on the world outside makes them durable first."""
 _OF_ITS_OWN = (StopKind.TOKENS, StopKind.USD, StopKind.GATEWAY, StopKind.RULE)
 
 

@@ -15,7 +15,8 @@ from node_agent.wire.identity import AttemptId
 MARKER = b"PANCODE_ATTEMPT="
 TRIES = 5
 """Somebody on the way up may end while we look: then once more from below."""
-_SHIM = re.compile(r"/([^/]+)/[^/]+/shim\.log$")
+_SHIM = re.compile(r"/([^/]+)(?:/(?:set-up|gates))?/(?:records|shim\.log)$")
+"""Of a shim that was forked, and of one that was started cold."""
 _SCOPE = re.compile(r"/pancode-f-[^:/]+:([^:/]+):[^/]*\.scope")
 
 

@@ -67,7 +67,7 @@ def _in_memory() -> Iterator[Room]:
 
     def work() -> None:
         step = Step("agent", StepKind.AGENT, ("x",), "/j/out", "/j/out")
-        runner.start(outputs / "work", Plan(str(ONE), "work", str(ONE), "/", {}, (step,)))
+        runner.start(outputs, Plan(str(ONE), "work", str(ONE), "/", {}, (step,)))
         host.trees[str(ONE)] = True
 
     def cut(down: bool) -> None:

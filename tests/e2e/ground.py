@@ -93,7 +93,7 @@ class Ground:
     def kill_shim(self, run: str) -> None:
         """-9 to what watches over the newest attempt of the run, by the number that it wrote down itself."""
         newest = self.entries(run)[-1].identity
-        record = from_json((self.home / "journal" / str(newest) / "work" / "spawned").read_bytes())
+        record = from_json((self.home / "journal" / str(newest) / "spawned").read_bytes())
         self.shell(f"kill -9 {int(record['pid'])}")
 
     def kill_agent(self) -> None:

@@ -149,8 +149,9 @@ def test_a_shim_killed_at_any_moment_runs_nothing_twice(phases: Phases, delay_ms
 def test_a_torn_exit_record_is_none(phases: Phases) -> None:
     folder = phases.start(["true"])
     phases.finish(folder)
-    data = (folder / shim.EXIT).read_bytes()
-    (folder / shim.EXIT).write_bytes(data[:60] + b"\0" * (len(data) - 60))
+    data = (folder / shim.RECORDS).read_bytes()
+    cut = shim.exit_offset(len(data)) + 60
+    (folder / shim.RECORDS).write_bytes(data[:cut] + b"\0" * (len(data) - cut))
     seen = until(lambda: look if not isinstance(look := phases.runner.look(folder), Running) else None)
     assert isinstance(seen, Vanished)
 
@@ -260,7 +261,7 @@ def test_an_unreadable_plan_is_refused_before_anything(phases: Phases, plan: byt
 def test_a_fault_of_the_shims_own_still_ends_sweeps_and_tells(phases: Phases) -> None:
     """Its record's space is taken away under its feet: the step's record cannot be written."""
     folder, plan = phases.plan(
-        ["sh", "-c", "setsid sleep 60 & rm -rf work/steps"], ["sh", "-c", "echo > ran"]
+        ["sh", "-c", "setsid sleep 60 & rm -rf work/records"], ["sh", "-c", "echo > ran"]
     )
     phases.runner.start(folder, plan)
     record = phases.finish(folder)

@@ -215,7 +215,7 @@ class Invariants:
 
     def _set_up_before_it_started(self, machine: Machine, runs: dict[str, Run]) -> None:
         """An agent starts where set-up ended, or where what it makes was put back, and never with both."""
-        for name in {folder.split("/")[-2] for folder in machine.host.spawns if folder.endswith("/work")}:
+        for name in {folder.split("/")[2] for folder in machine.host.spawns if folder.count("/") == 2}:
             run = runs.get(name.split(".")[0])
             if run is None or not run.setup or name not in machine.host.trees:
                 continue
@@ -229,7 +229,7 @@ class Invariants:
         machine = next(m for m in self.world.machines if m.name == name)
         if not machine.host.spawns:
             return
-        started = {folder.split("/")[-2] for folder in machine.host.spawns if folder.endswith("/work")}
+        started = {folder.split("/")[2] for folder in machine.host.spawns if folder.count("/") == 2}
         refused = {str(e.identity) for e in machine.journal.entries() if e.mark is Mark.REFUSED}
         must(not started & refused, f"{name} refused and started {started & refused}")
         stopped = started & {*self.truth.held, *machine.journal.node().stops}
@@ -240,7 +240,7 @@ class Invariants:
         if self.truth.restored:
             return
         for machine in self.world.machines:
-            started = {folder.split("/")[-2] for folder in machine.host.spawns}
+            started = {folder.split("/")[2] for folder in machine.host.spawns}
             for name in started - set(machine.host.trees):
                 run, _, fence = name.split(".")
                 must((run, int(fence)) in receipts, f"{machine.name} deleted {name} unacknowledged")

@@ -143,6 +143,7 @@ class Machine:
         """Everything that ran is gone; the boot clock begins anew, the wall clock goes on."""
         self.agent = None
         self.host.reboot()
+        self.shelf.power_cut()
         wall = self.clock.wall_ms()
         self.clock.ms = 20_000
         self.clock.wall = wall - self.clock.ms

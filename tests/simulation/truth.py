@@ -80,7 +80,7 @@ class Truth:
                 self._unstarted(machine, str(entry.identity))
 
     def _unstarted(self, machine: Machine, identity: str) -> None:
-        if f"/journal/{identity}/work" not in machine.host.spawns:
+        if f"/journal/{identity}" not in machine.host.spawns:
             self.held.add(identity)
 
     def _note_fences(self) -> None:

@@ -60,17 +60,18 @@ def test_by_those_above_it_when_its_own_is_wiped_or_forged() -> None:
         assert callers.attempts_of(*who) == (TOP, MARK), "the outermost stands last"
 
 
-def test_by_the_shim_above_it(tmp_path: Path) -> None:
-    """What is left alone becomes the shim's child; the shim is known by where its own complaints go."""
-    folder = tmp_path / str(MARK) / "work"
-    folder.mkdir(parents=True)
+@pytest.mark.parametrize("name", ["records", "shim.log", "set-up/records", "gates/shim.log"])
+def test_by_the_shim_above_it(tmp_path: Path, name: str) -> None:
+    """What is left alone becomes the shim's child; the shim is known by what it has for standard error."""
+    log = tmp_path / str(MARK) / name
+    log.parent.mkdir(parents=True)
     orphaning = (
         "import subprocess, sys\nfrom node_agent import process\nassert process.become_reaper()\n"
         "words = ['setsid', '-f', sys.executable, '-c', sys.argv[1]]\n"
         "subprocess.run(words, env={}, stderr=subprocess.DEVNULL); sys.stdin.read()"
     )
     env = {"PYTHONPATH": str(Path(process.__file__).parents[1]), "PATH": os.environ["PATH"]}
-    with shown([sys.executable, "-c", orphaning, SHOW], env, folder / "shim.log") as who:
+    with shown([sys.executable, "-c", orphaning, SHOW], env, log) as who:
         assert callers.attempts_of(*who) == (MARK,)
 
 

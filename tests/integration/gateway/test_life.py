@@ -13,6 +13,8 @@ import pytest
 
 from node_agent import process
 from node_agent.gateway import places
+from node_agent.gateway.program import PATIENCE_S, Life
+from node_agent.plans import SETUP
 from node_agent.ports import StepFailed
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import KEY, Agent, Lab, order_of, until
@@ -22,14 +24,13 @@ SERVER = "http://127.0.0.1:9"
 
 
 @contextmanager
-def shim(agent: Agent, phase: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that has taken the folder of a phase, as far as its record says."""
+def shim(agent: Agent) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has taken the folder of the work, as far as its record says."""
     child = subprocess.Popen(["sleep", "600"])
     found = process.stat(child.pid)
     assert found is not None
-    (agent.folder / phase).mkdir()
     record = {"boot": process.boot_id(), "pid": child.pid, "start": found.start}
-    (agent.folder / phase / "spawned").write_text(json.dumps(record))
+    (agent.folder / "spawned").write_text(json.dumps(record))
     try:
         yield child
     finally:
@@ -40,7 +41,7 @@ def shim(agent: Agent, phase: str) -> Iterator[subprocess.Popen[bytes]]:
 def test_it_ends_with_the_shim_of_the_work(lab: Lab) -> None:
     lab.point("claude", SERVER)
     agent = lab.open(order_of("claude"))
-    with shim(agent, "work"):
+    with shim(agent):
         assert agent.pid and lab.gateways.is_alive(agent.folder)
     until(lambda: not lab.gateways.is_alive(agent.folder))
     assert places.read_count(agent.folder) is not None
@@ -102,3 +103,14 @@ def test_a_price_that_is_none_is_said(lab: Lab) -> None:
     lab.prices["m"] = "cheap"
     with pytest.raises(StepFailed, match=r"prices\.json of this node: 'cheap'"):
         lab.open(order_of("claude"))
+
+
+def test_it_waits_for_a_set_up_however_long(tmp_path: Path) -> None:
+    (tmp_path / places.FOLDER).mkdir()
+    places.write_record(tmp_path)
+    life = Life(tmp_path, 0.0, 10_000.0)
+    (tmp_path / SETUP).mkdir()
+    (tmp_path / SETUP / "spawned").write_bytes((tmp_path / places.FOLDER / places.RECORD).read_bytes())
+    assert not life.is_over(2 * PATIENCE_S)
+    (tmp_path / SETUP / "spawned").unlink()
+    assert not life.is_over(2.9 * PATIENCE_S) and life.is_over(3 * PATIENCE_S)

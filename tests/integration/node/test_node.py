@@ -209,7 +209,7 @@ def test_the_shim_is_killed(world: NodeWorld) -> None:
 def _shim(folder: Path) -> int:
     from node_agent.durable import from_json
 
-    return int(from_json((folder / "work" / "spawned").read_bytes())["pid"])
+    return int(from_json((folder / "spawned").read_bytes())["pid"])
 
 
 def test_a_link_that_is_cut_while_it_ends(world: NodeWorld) -> None:

@@ -27,7 +27,8 @@ def order(who: AttemptId, **changes: Any) -> Order:
 
 def phases(stage: Stage, who: AttemptId) -> list[str]:
     """What was started of it, in order."""
-    return [folder.split("/")[-1] for folder in stage.host.spawns if folder.split("/")[-2] == str(who)]
+    ways = [folder.split("/")[2:] for folder in stage.host.spawns]
+    return ["/".join(way[1:]) or "work" for way in ways if way[0] == str(who)]
 
 
 def after_one(script: Callable[[AttemptId], Script] = lambda _: SCRIPT) -> Stage:
@@ -213,6 +214,7 @@ def test_a_stop_at_every_call() -> None:
 def test_a_power_cut_at_every_call() -> None:
     def power_cut(stage: Stage) -> None:
         stage.host.reboot()
+        stage.shelf.power_cut()
         raise Crash
 
     assert {check_one_end(where, stage) for where, stage in at_every_point(power_cut)} == {"done", "infra"}

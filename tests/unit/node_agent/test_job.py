@@ -18,7 +18,7 @@ from node_agent.wire.policy import Safety
 from tests.unit.node_agent.stage import Stage, gates, identity, order_of
 
 NAME = str(identity())
-SETUP, WORK, GATES = (f"/journal/{NAME}/{phase}" for phase in ("set-up", "work", "gates"))
+SETUP, WORK, GATES = f"/journal/{NAME}/set-up", f"/journal/{NAME}", f"/journal/{NAME}/gates"
 WITH_SETUP = Script(setup_ms=700, setup_files=("venv.cfg",))
 
 
@@ -270,6 +270,7 @@ def test_a_reboot_at_every_call() -> None:
 
     def power_cut(stage: Stage) -> None:
         stage.host.reboot()
+        stage.shelf.power_cut()
         raise Crash
 
     seen = set()

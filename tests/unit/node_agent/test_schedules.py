@@ -72,6 +72,7 @@ class Play:
         match what:
             case "reboot":
                 stage.host.reboot()
+                stage.shelf.power_cut()
                 stage.agent = stage.start()
             case "kill":
                 stage.host.kill_shims()
