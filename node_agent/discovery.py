@@ -18,6 +18,7 @@ from node_agent.owner import OwnersFiles
 from node_agent.programs import installed_version
 from node_agent.runtimes.base import Runtime
 from node_agent.runtimes.registry import RUNTIMES
+from node_agent.runtimes.vendors import how_logged_in
 from node_agent.wire.clock import Clock
 from node_agent.wire.node import Allowed, NodeFacts, Problem, RuntimeFact
 from node_agent.wire.policy import Isolation
@@ -171,7 +172,7 @@ class Machine:
                 env = {"PATH": self._path, "HOME": home, "LANG": "C.UTF-8", "NO_COLOR": "1", **logins}
                 fact = runtime.probe.read([self._ask(runtime, argv, env) for argv in runtime.probe.argvs])
                 can = () if fact.state == "missing" else runtime.capabilities.flags
-                return fact.model_copy(update={"can": can})
+                return fact.model_copy(update={"can": can, "login": how_logged_in(runtime.name, logins)})
         except Exception as exc:  # one runtime's surprise must not hide the others
             return RuntimeFact(
                 name=runtime.name, state="unknown_version", fix=f"the probe failed: {exc}"[:300]

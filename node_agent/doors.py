@@ -16,6 +16,8 @@ class Door:
 
     port: int
     token: str
+    is_tunnel: bool = False
+    """To the hosts of a vendor by subscription: nothing is counted there but bytes."""
 
     @property
     def base(self) -> str:
@@ -43,7 +45,12 @@ class ModelCount:
         return f"{self.words}; one last, short call was let through to wrap up" if self.calls.wrap_up else ""
 
     def over(self, claim: Usage) -> Usage:
-        """What is booked: our tokens; our price, or the runtime's where we have none."""
+        """What is booked: our tokens; our price, or the runtime's where we have none.
+
+        By subscription it is the claim: we have counted nothing.
+        """
+        if self.calls.subscription:
+            return claim
         paid = claim if self.usage.cost_usd is None else self.usage
         return claim.model_copy(
             update={
@@ -57,6 +64,8 @@ class ModelCount:
 
     def findings(self, claim: Usage) -> tuple[str, ...]:
         """What a person should know of it: a claim that differs, and what could not be counted."""
+        if self.calls.subscription:
+            return ()
         counted, calls = _words(self.usage), self.calls
         told = [
             (bool(self.wrapped), self.wrapped),

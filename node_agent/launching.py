@@ -26,7 +26,7 @@ from node_agent.runtimes.base import (
 )
 from node_agent.runtimes.orders import enforced, findings, request_of, with_guide
 from node_agent.runtimes.registry import RUNTIMES, find
-from node_agent.runtimes.vendors import way_of
+from node_agent.runtimes.vendors import through, way_of
 from node_agent.sandbox.policy import Network
 from node_agent.sandbox.wall import Allowance, Sandbox
 from node_agent.spool import Plan, StepKind
@@ -121,7 +121,9 @@ class NodeRuntimes:
         is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside nobody is root
         place = Place(around.path, around.python, is_root, isolation, own)
         request = request_of(order, str(work), str(home))
-        if door is not None and order.limits.wrap_up:  # its own stop would come before the last turn
+        if (
+            door is not None and not door.is_tunnel and order.limits.wrap_up
+        ):  # its own stop would come before the last turn
             request = replace(request, limits=order.limits.model_copy(update={"usd": None}))
         if runtime.capabilities.prompted:
             request = replace(request, prompt=with_guide(request.prompt, guide))
@@ -211,6 +213,8 @@ class NodeRuntimes:
         """
         values = self._around.values()
         own = {n: values[n] for n in runtime.credentials if n in values and n not in allowed}
+        if door is not None and door.is_tunnel:
+            return {**own, **through(door.base, door.token)}
         way = way_of(order.runtime, values, (*order.env, *order.secrets)) if door else None
         if door is None or way is None:
             return own

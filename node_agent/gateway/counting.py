@@ -36,7 +36,8 @@ class Count:
     `unread`: answers that did not tell their tokens to the end, so that the sums are too low. `usd` None:
     some answer had no price, or no end. `bound` is what limits go by: it has also what such an answer must be
     assumed to have used. `limit`: which limit refused a call, in `words`. `ended`: regularly. `wrap_up`:
-    1 from when the last call was let through after a limit.
+    1 from when the last call was let through after a limit. `tunnelled`: by subscription, where connections
+    and bytes are all that is counted.
     """
 
     requests: int = 0
@@ -51,6 +52,9 @@ class Count:
     ended: bool = False
     bound: Bound = Bound()
     wrap_up: int = 0
+    tunnelled: bool = False
+    sent: int = 0
+    received: int = 0
 
     def answered(self, reading: Reading, price: Price | None, model: str, used: Tokens) -> Count:
         """After an answer that the server gave for money; `used`: as told, or as must be assumed."""

@@ -22,7 +22,7 @@ from node_agent.gateway.prices import price_of
 from node_agent.gateway.spec import Spec
 from node_agent.gatewayfile import Wish
 from node_agent.ports import StepFailed
-from node_agent.runtimes.vendors import Way, way_of
+from node_agent.runtimes.vendors import tunnel_of, way_of
 from node_agent.settings import SettingsError
 from node_agent.wire.clock import Ids
 from node_agent.wire.failure import FailureKind
@@ -62,15 +62,16 @@ class GatewayProcesses:
 
     def open(self, order: Order, folder: Path) -> Door | None:
         values = self._values()
-        way = way_of(order.runtime, values, (*order.env, *order.secrets), order.model)
-        if way is None:
+        named = (*order.env, *order.secrets)
+        way = way_of(order.runtime, values, named, order.model)
+        if way is None and not tunnel_of(order.runtime, values, named):
             return None
         given = places.read_door(folder)
         if given is not None and self.is_alive(folder):
-            return Door(*given)
+            return Door(*given, is_tunnel=way is None)
         port, token = given or (0, f"pancode-{self._ids.token(TOKEN_BYTES)}")
         try:
-            return self._start(order, folder, way, Door(port, token), values)
+            return self._start(order, folder, Door(port, token, is_tunnel=way is None), values)
         except OSError as exc:
             kind = FailureKind.DISK_FULL if exc.errno == errno.ENOSPC else FailureKind.NODE_INTERNAL
             raise StepFailed(kind, f"the model gateway cannot be opened: {exc}") from exc
@@ -97,16 +98,16 @@ class GatewayProcesses:
         seen = process.stat(child) if child and found is None else None  # it has not said yet who it is
         return found if seen is None or seen.gone else (seen.pid, seen.start)
 
-    def _start(self, order: Order, folder: Path, way: Way, door: Door, values: Mapping[str, str]) -> Door:
+    def _start(self, order: Order, folder: Path, door: Door, values: Mapping[str, str]) -> Door:
         make_folder(folder / places.FOLDER)
         make_folder(folder / places.GATE)
         (folder / places.GATE).chmod(0o711)
         (folder / places.FOLDER / places.RECORD).unlink(missing_ok=True)
         tcp, unix = _tcp(door.port), _unix(folder / places.GATE / places.SOCKET)
         with tcp, unix, (folder / places.FOLDER / places.LOG).open("ab") as log:
-            door = Door(tcp.getsockname()[1], door.token)
+            door = replace(door, port=tcp.getsockname()[1])
             places.write_door(folder, door.port, door.token)
-            spec = self._owners(self._spec(order, folder, way, door), values)
+            spec = self._owners(self._spec(order, folder, door, values), values)
             env = {"LANG": "C.UTF-8", **{name: values[name] for name in _TLS if name in values}}
             told, pipe = os.pipe()
             try:
@@ -122,7 +123,14 @@ class GatewayProcesses:
             file.write(spec.to_json())
         return door
 
-    def _spec(self, order: Order, folder: Path, way: Way, door: Door) -> Spec:
+    def _spec(self, order: Order, folder: Path, door: Door, values: Mapping[str, str]) -> Spec:
+        named = (*order.env, *order.secrets)
+        way = way_of(order.runtime, values, named, order.model)
+        if way is None:
+            life = order.limits.wall_ms / 1000 + SPARE_S
+            hosts = tunnel_of(order.runtime, values, named)
+            at = str(folder.absolute())
+            return Spec("", "", "", "", door.token, at, tunnel=hosts, life_s=life)
         try:
             prices = dict(self._prices())
             for words in prices.values():
@@ -213,6 +221,9 @@ def _told(count: Count) -> ModelCount:
             refused=count.refused,
             unread=count.unread,
             wrap_up=count.wrap_up,
+            subscription=count.tunnelled,
+            sent_bytes=count.sent,
+            received_bytes=count.received,
         ),
         count.limit,
         count.words,

@@ -23,6 +23,7 @@ from node_agent.gateway.counting import Count
 from node_agent.gateway.places import COUNT, FOLDER, alive, is_own, replace_file, write_record
 from node_agent.gateway.serving import Gateway
 from node_agent.gateway.spec import Spec
+from node_agent.gateway.tunnel import Tunnels
 
 LOOK_S = 0.5
 PATIENCE_S = 300.0
@@ -54,7 +55,8 @@ async def run(spec: Spec, sockets: list[socket.socket]) -> None:
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     count_file = str(attempt / FOLDER / COUNT)
-    gateway = Gateway(spec, lambda count: save(count_file, count))
+    serving = Tunnels if spec.tunnel else Gateway
+    gateway = serving(spec, lambda count: save(count_file, count))
     for sock in sockets:
         if sock.family == socket.AF_UNIX:
             await loop.create_unix_server(gateway.connection, sock=sock)

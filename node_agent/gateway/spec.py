@@ -19,7 +19,8 @@ class Spec:
     `mount`: the part of a path that `upstream` stands for; `header`: which one carries the key there;
     `token`: what the agent must show in the place of a key; `models`: patterns, none: any; `public`: whether
     the vendors' price list counts; `prices`: the owner's, in words; `folder`: the attempt's; `hosted`,
-    `fetched`, `proxy`, `direct`: what the owner's gateway.json says.
+    `fetched`, `proxy`, `direct`: what the owner's gateway.json says; `tunnel`: the hosts of a
+    vendor that is reached by subscription, and then there is no upstream.
     """
 
     upstream: str
@@ -40,6 +41,7 @@ class Spec:
     proxy: str = ""
     proxy_login: str = ""
     direct: tuple[str, ...] = ()
+    tunnel: tuple[str, ...] = ()
     life_s: float = 86_400.0
 
     def __repr__(self) -> str:
@@ -66,7 +68,7 @@ class Spec:
         try:
             raw: Any = json.loads(data)
             pairs = tuple((str(name), str(words)) for name, words in raw.pop("prices"))
-            lists = {name: tuple(raw[name]) for name in ("models", "direct")}
+            lists = {name: tuple(raw[name]) for name in ("models", "direct", "tunnel")}
             return cls(**{**raw, **lists}, prices=pairs)
         except (ValueError, TypeError, KeyError, AttributeError):
             raise ValueError("this is not what a gateway is told") from None

@@ -16,7 +16,7 @@ from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 
-NO_LAST_TURN = "no last turn to wrap up at a limit: this run goes past the model gateway"
+NO_LAST_TURN = "no last turn to wrap up at a limit: this run goes past the count of the model gateway"
 
 
 def prepare(case: Case) -> Turn:
@@ -137,13 +137,13 @@ def _lay_out(case: Case) -> tuple[Plan, Launch, tuple[str, ...], Door | None]:
 
 def _without_gateway(order: Order, door: Door | None) -> tuple[str, ...]:
     """A limit that nobody here could hold is a reason not to begin; a turn that cannot be given is told."""
-    if door is not None:
+    if door is not None and not door.is_tunnel:
         return ()
     if order.limits.requests is not None:
         raise StepFailed(
             FailureKind.MODEL_AUTH,
-            f"a limit of model calls is held by the model gateway, and {order.runtime} goes past it on this "
-            "node: give the node an API key or a model server, or leave --max-requests out",
+            f"a limit of model calls is held by the model gateway, and {order.runtime} goes past its "
+            "count on this node: give the node an API key or a model server, or leave --max-requests out",
         )
     return (NO_LAST_TURN,) if order.limits.wrap_up else ()
 

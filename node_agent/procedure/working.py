@@ -104,7 +104,11 @@ def _gateway_gone(case: Case, watch: Watch) -> StopNote | None:
 def _over(case: Case, watch: Watch) -> StopNote | None:
     """By the runtime's own figures; where a last turn may follow, the gateway alone ends it."""
     limits = case.order.limits
-    return None if limits.wrap_up and case.has_gateway else over_limit(limits, watch.spent.usage)
+    return None if limits.wrap_up and _is_metered(case, watch) else over_limit(limits, watch.spent.usage)
+
+
+def _is_metered(case: Case, watch: Watch) -> bool:
+    return case.has_gateway and watch.count is not None and not watch.count.calls.subscription
 
 
 def _last_count(case: Case) -> ModelCount | None:
@@ -191,7 +195,8 @@ def _with_told(
     usage, noted = (claim, ()) if count is None else (count.over(claim), count.findings(claim))
     findings, _ = clipped([*data.get("findings", ()), *told.findings, *noted])
     if count is not None:
-        data |= {"claimed": usage_to_json(claim), "calls": count.calls.model_dump(mode="json")}
+        data |= {"calls": count.calls.model_dump(mode="json")}
+        data |= {} if count.calls.subscription else {"claimed": usage_to_json(claim)}
     return data | {
         "answer": told.answer[-4000:],
         "session": told.session,

@@ -1,6 +1,7 @@
 """Decides which model server a run's calls go to through the gateway, and with which of our keys. Pure.
 
-A vendor's own login (a subscription) and what an order names for the run go directly, past the gateway.
+A vendor's own login (a subscription) is not ours to hold: such a run has it, and is led to that vendor's
+hosts alone. What an order names for the run goes directly, past the gateway.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
+from node_agent.wire.node import LoggedIn
+
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
     """Of one runtime. `keys`: variable and the header that carries its value; `url`: the variable of another
     server; `home`: the vendor's own, none where there is none; `mount`: the path that a base URL ends with;
-    `logins`: variables that log it in without a key; `models`: patterns beside the model of the order.
+    `logins`: variables that log it in without a key; `models`: patterns beside the model of the order;
+    `hosts`: all that a run by subscription needs to reach.
     """
 
     keys: tuple[tuple[str, str], ...]
@@ -23,6 +27,7 @@ class Vendor:
     mount: str
     logins: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
     @property
     def variables(self) -> frozenset[str]:
@@ -39,6 +44,7 @@ VENDORS: Mapping[str, Vendor] = {
         "",
         ("CLAUDE_CODE_OAUTH_TOKEN",),
         ("claude-*",),  # `sonnet` is no model's name, and side requests go to smaller ones
+        ("api.anthropic.com",),
     ),
     "codex": replace(_OPENAI, models=("gpt-*", "codex-*")),
     "opencode": _OPENAI,
@@ -100,3 +106,28 @@ def way_of(
         placeholder=name,
         url=vendor.url,
     )
+
+
+def tunnel_of(runtime: str, values: Mapping[str, str], named: Collection[str]) -> tuple[str, ...]:
+    """The hosts that a run by subscription may reach; none where it does not go by one."""
+    vendor = VENDORS.get(runtime)
+    if vendor is None or vendor.variables & set(named) or way_of(runtime, values, named) is not None:
+        return ()
+    if values.get(vendor.url):  # to a server of another's, with this vendor's login: we know no hosts of it
+        return ()
+    return vendor.hosts if any(values.get(login) for login in vendor.logins) else ()
+
+
+def how_logged_in(runtime: str, values: Mapping[str, str]) -> LoggedIn:
+    """For people: by whose leave a run's calls are made, and so whether they are metered."""
+    if way_of(runtime, values, ()) is not None:
+        return LoggedIn.KEY
+    return LoggedIn.SUBSCRIPTION if tunnel_of(runtime, values, ()) else LoggedIn.OTHER
+
+
+def through(base: str, token: str) -> dict[str, str]:
+    """What leads a program to its vendor by CONNECT; in both spellings, for each reads another one."""
+    proxy = base.replace("://", f"://pancode:{token}@", 1)
+    return {
+        name: proxy for upper in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY") for name in (upper, upper.lower())
+    }

@@ -22,18 +22,31 @@ class Flag(StrEnum):
     BUDGET = "budget"
 
 
+class LoggedIn(StrEnum):
+    """How a runtime's model calls are paid for on a node."""
+
+    KEY = "key"
+    SUBSCRIPTION = "subscription"
+    OTHER = "other"
+
+
 NO_SANDBOX = "no sandbox: "
 """How a problem begins that says why a node has no sandbox."""
 
 
 class RuntimeFact(WireModel):
-    """A runtime as found on the node. `can`: its flags, where it was found."""
+    """A runtime as found on the node. `can`: its flags, where it was found.
+
+    `login`: a key or server that the model gateway holds and meters, a vendor's subscription, which nobody
+    meters, or anything else.
+    """
 
     name: str
     version: str | None = None
     state: Literal["ok", "missing", "not_logged_in", "unknown_version"]
     fix: str = ""
     can: tuple[Flag, ...] = ()
+    login: LoggedIn = LoggedIn.OTHER
 
 
 class Problem(WireModel):

@@ -57,6 +57,10 @@ class ModelCalls(WireModel):
     refused: Count = 0
     unread: Count = 0
     wrap_up: Count = Field(default=0, le=1)
+    subscription: bool = False
+    """By the vendor's own login, not metered: `requests` are connections, and bytes all that is known."""
+    sent_bytes: Count = 0
+    received_bytes: Count = 0
 
 
 class GateResult(WireModel):

@@ -12,7 +12,7 @@ import click
 from pancode.cli.dispatch import safe_block
 from pancode.cli.face import Face, example, json_option
 from pancode.cli.lazy import DefaultGroup
-from pancode.cli.matrix import does, matrix
+from pancode.cli.matrix import by_subscription, does, matrix
 from pancode.cli.render import safe, table
 from pancode.connection import home_of
 from pancode.errors import ExitCode, UsageError
@@ -85,8 +85,14 @@ def _found(answer: dict[str, Any]) -> str:
     rows = []
     for runtime in answer["runtimes"]:
         nodes = runtime["nodes"] or [{"node": None, "version": None, "state": "on no node", "fix": ""}]
-        rows += [(n["node"], n["version"], n["state"], does(n), n["fix"]) for n in nodes]
-    return table(("NODE", "VERSION", "STATE", "DOES ITSELF", "FIX"), rows)
+        rows += [(n["node"], n["version"], n["state"], _login(n), does(n), n["fix"]) for n in nodes]
+    return table(("NODE", "VERSION", "STATE", "LOGIN", "DOES ITSELF", "FIX"), rows)
+
+
+def _login(fact: dict[str, Any]) -> str:
+    if by_subscription(fact):
+        return "subscription, not metered"
+    return "key, metered" if fact.get("login") == "key" else "-"
 
 
 def _ls(group: click.Group, what: str, shown: Callable[[list[dict[str, Any]]], str]) -> None:

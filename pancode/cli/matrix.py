@@ -20,6 +20,8 @@ def matrix(runtimes: Sequence[dict[str, Any]]) -> str:
     flags = [(runtime["name"], _flags(runtime)) for runtime in runtimes if _flags(runtime)]
     if flags:
         parts.append(table(("RUNTIME", "DOES ITSELF"), flags))
+    if any(by_subscription(fact) for fact in facts.values()):
+        parts.append("subscription: the vendor's own login, not metered; the program's own figures count\n")
     if fixes := list(_fixes(runtimes)):
         parts.append(table(("RUNTIME", "ON", "IS", "FIX"), fixes))
     return "\n".join(parts)
@@ -37,7 +39,13 @@ def _flags(runtime: dict[str, Any]) -> str:
 def _cell(fact: dict[str, Any] | None) -> str:
     if fact is None:
         return "-"
-    return _CELLS.get(fact["state"]) or fact["version"] or "ok"
+    found = _CELLS.get(fact["state"]) or fact["version"] or "ok"
+    return f"{found} (subscription)" if fact["state"] == "ok" and by_subscription(fact) else found
+
+
+def by_subscription(fact: dict[str, Any]) -> bool:
+    """Whether its runs go by a vendor's own login there."""
+    return fact.get("login") == "subscription"
 
 
 def _fixes(runtimes: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, str, str]]:

@@ -15,7 +15,7 @@ from pancode.cli.dispatch import safe_block
 from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.follow import detached, resumed, summary, wait
 from pancode.cli.lazy import DefaultGroup
-from pancode.cli.render import clip, harmless, safe, short_time, table, usd
+from pancode.cli.render import clip, harmless, safe, short_time, size, table, usd
 from pancode.cli.tell import exit_of
 from pancode.client import Client, FleetDownError, path_of
 from pancode.errors import ExitCode, UsageError
@@ -91,6 +91,9 @@ def _shown(run: dict[str, Any]) -> str:
 def _calls(run: dict[str, Any]) -> str:
     """What the model gateway counted, and beside it what the runtime says of the same."""
     calls, claimed = run["calls"], run["claimed"]
+    if calls.get("subscription"):
+        went = f"{size(calls['sent_bytes'])} out, {size(calls['received_bytes'])} in"
+        return f"subscription, not metered: {calls['requests']} connections, {went}; {_tokens(run['usage'])}"
     notes = [f"{calls[name]} {name}" for name in ("failed", "refused", "unread") if calls[name]]
     notes += ["the last one to wrap up"] if calls.get("wrap_up") else []
     told = f" ({', '.join(notes)})" if notes else ""

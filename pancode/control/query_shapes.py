@@ -24,6 +24,9 @@ class CallsShape(TypedDict):
     refused: int
     unread: int
     wrap_up: int
+    subscription: bool
+    sent_bytes: int
+    received_bytes: int
 
 
 class LandingShape(TypedDict, total=False):

@@ -92,7 +92,7 @@ def test_its_socket_is_for_any_user_behind_a_wall_and_may_lie_at_any_depth(lab: 
 def test_without_a_key_or_a_server_there_is_none(lab: Lab, tmp_path: Path) -> None:
     assert lab.gateways.open(order_of("claude"), tmp_path) is None
     assert lab.gateways.open(order_of("shell"), tmp_path) is None
-    lab.values["CLAUDE_CODE_OAUTH_TOKEN"] = "t"
+    lab.values |= {"CLAUDE_CODE_OAUTH_TOKEN": "t", "ANTHROPIC_BASE_URL": "http://another"}
     assert lab.gateways.open(order_of("claude"), tmp_path) is None
     lab.gateways.close(tmp_path)
     assert lab.gateways.count(tmp_path) is None and not lab.gateways.is_alive(tmp_path)

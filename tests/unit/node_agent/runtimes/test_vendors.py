@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.runtimes.vendors import VENDORS, way_of
+from node_agent.runtimes.vendors import VENDORS, how_logged_in, through, tunnel_of, way_of
+from node_agent.wire.node import LoggedIn
 
 
 def test_a_key_goes_to_the_vendor_and_another_server_where_one_is_named() -> None:
@@ -29,10 +30,19 @@ def test_a_server_without_a_key_is_reached_through_it_too() -> None:
     assert way is not None and way.key == "" and way.placeholder == "OPENAI_API_KEY"
 
 
-def test_a_login_goes_directly_unless_there_is_a_key_too() -> None:
+def test_a_login_is_led_to_its_vendor_unless_there_is_a_key_too() -> None:
     login = {"CLAUDE_CODE_OAUTH_TOKEN": "t"}
     assert way_of("claude", login, ()) is None
     assert way_of("claude", {**login, "ANTHROPIC_BASE_URL": "http://h"}, ()) is None
+    assert tunnel_of("claude", login, ()) == ("api.anthropic.com",)
+    assert tunnel_of("claude", login, ("CLAUDE_CODE_OAUTH_TOKEN",)) == (), "the order has it itself"
+    assert tunnel_of("claude", {**login, "ANTHROPIC_BASE_URL": "http://h"}, ()) == ()
+    assert tunnel_of("claude", {**login, "ANTHROPIC_API_KEY": "k"}, ()) == ()
+    assert tunnel_of("codex", login, ()) == tunnel_of("shell", login, ()) == ()
+    found = [how_logged_in("claude", values) for values in (login, {"ANTHROPIC_API_KEY": "k"}, {})]
+    assert found == [LoggedIn.SUBSCRIPTION, LoggedIn.KEY, LoggedIn.OTHER]
+    proxy = through("http://127.0.0.1:7", "t")
+    assert proxy["HTTPS_PROXY"] == proxy["https_proxy"] == "http://pancode:t@127.0.0.1:7"
     way = way_of("claude", {**login, "ANTHROPIC_AUTH_TOKEN": "k"}, ())
     assert way is not None and (way.header, way.placeholder) == ("authorization", "ANTHROPIC_AUTH_TOKEN")
 

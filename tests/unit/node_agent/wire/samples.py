@@ -13,7 +13,7 @@ from node_agent.wire.hello import Hello
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import Inventory, JournalEntry
 from node_agent.wire.marks import Mark
-from node_agent.wire.node import Allowed, Flag, NodeFacts, Problem, RuntimeFact
+from node_agent.wire.node import Allowed, Flag, LoggedIn, NodeFacts, Problem, RuntimeFact
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
 from node_agent.wire.policy import (
     CommandRule,
@@ -105,7 +105,9 @@ def receipt() -> Message:
         exit_code=0,
         usage=Usage(input_tokens=7, output_tokens=1, cost_usd=Decimal("0.10"), cost_source="metered"),
         claimed=Usage(input_tokens=6, output_tokens=1, cost_usd=Decimal("0.09"), cost_source="reported"),
-        calls=ModelCalls(requests=2, failed=1, refused=1, unread=1, wrap_up=1),
+        calls=ModelCalls(
+            requests=2, failed=1, refused=1, unread=1, wrap_up=1, sent_bytes=5, received_bytes=6
+        ),
         session="s",
         tool_calls={"file_write": 1},
         gates=(GateResult(name="verify", argv=("false",), passed=False, exit_code=1, duration_ms=5),),
@@ -137,7 +139,15 @@ def facts() -> NodeFacts:
         disk_free=1 << 40,
         load_1m=0.5,
         isolation=Isolation.NONE,
-        runtimes=(RuntimeFact(name="shell", version="5", state="ok", can=(Flag.STREAM, Flag.READ_ONLY)),),
+        runtimes=(
+            RuntimeFact(
+                name="shell",
+                version="5",
+                state="ok",
+                can=(Flag.STREAM, Flag.READ_ONLY),
+                login=LoggedIn.SUBSCRIPTION,
+            ),
+        ),
         problems=(Problem(what="low disk", fix="free some"),),
         shut=Problem(what="low disk", fix="free some"),
         allows=Allowed(
