@@ -45,6 +45,8 @@ class EndedBy(StrEnum):
     WALL = "wall"
     IDLE = "idle"
     OUTPUT = "output"
+    MEMORY = "memory"
+    PROCESSES = "processes"
 
 
 class PhaseEnd(StrEnum):
@@ -169,14 +171,20 @@ class Step(_Record):
 
 @dataclass(frozen=True, slots=True)
 class Limits(_Record):
-    """None = no limit. `wall_ms` counts for the whole phase; the others for each step by itself."""
+    """None = no limit. `wall_ms` counts for the whole phase; the others for each step by itself.
+
+    `memory_bytes` and `processes`, threads among them, are of all that runs at once.
+    """
 
     wall_ms: int | None = None
     idle_ms: int | None = None
     output_bytes: int | None = None
+    memory_bytes: int | None = None
+    processes: int | None = None
 
     def __post_init__(self) -> None:
-        for value in (self.wall_ms, self.idle_ms, self.output_bytes):
+        own = (self.memory_bytes, self.processes)
+        for value in (self.wall_ms, self.idle_ms, self.output_bytes, *own):
             _require(value is None or value >= 0, "a limit is not negative")
 
 
@@ -339,9 +347,13 @@ class Vanished:
     steps: tuple[StepRecord, ...] = ()
 
 
+def _older(raw: object, **since: object) -> object:
+    """A record of before there was one of these does not name it: a run outlives an upgrade."""
+    return {**since, **raw} if isinstance(raw, Mapping) else raw
+
+
 def _step(raw: object) -> Step:
-    """A plan of before there was a sandbox does not name it: a run outlives an upgrade."""
-    return Step.from_dict({"walled": False, "wall": (), **raw} if isinstance(raw, Mapping) else raw)
+    return Step.from_dict(_older(raw, walled=False, wall=()))
 
 
 def is_forgotten(data: bytes) -> bool:
@@ -367,7 +379,7 @@ _PARSE: dict[str, Callable[[Any], Any]] = {
     "StepKind": StepKind,
     "EndedBy": EndedBy,
     "PhaseEnd": PhaseEnd,
-    "Limits": Limits.from_dict,
+    "Limits": lambda raw: Limits.from_dict(_older(raw, memory_bytes=None, processes=None)),
     "Grace": Grace.from_dict,
     "ExecError | None": lambda value: None if value is None else ExecError.from_dict(value),
     "tuple[Step, ...]": lambda value: tuple(map(_step, _items(value))),
