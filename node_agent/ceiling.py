@@ -12,6 +12,9 @@ from node_agent.wire.node import Allowed
 from node_agent.wire.order import Order
 from node_agent.wire.policy import NO_RULES, Rules, Safety
 
+LEAST_MEMORY, LEAST_PROCESSES = 64 << 20, 32
+"""Below these not even a shell and its gateway get along."""
+
 
 class CeilingFile(WireModel):
     """The owner's file `ceiling.json`. None: no such limit."""
@@ -19,6 +22,10 @@ class CeilingFile(WireModel):
     safety: Annotated[Safety, Field(strict=False)] = Safety.FULL_AUTO
     repositories: tuple[RepoId, ...] | None = None
     runtimes: tuple[str, ...] | None = None
+    memory: int | None = Field(default=None, ge=LEAST_MEMORY)
+    """Bytes of one run, all its processes together."""
+    processes: int | None = Field(default=None, ge=LEAST_PROCESSES)
+    """Of one run, threads counted too."""
 
 
 class Ceiling(CeilingFile):
@@ -38,11 +45,14 @@ class Ceiling(CeilingFile):
         )
 
 
+NO_CEILING = Ceiling()
+
+
 def read_ceiling(path: Path) -> Ceiling:
     """The owner's file. No file: no ceiling. One that cannot be read closes the node: it meant something."""
     try:
         said = CeilingFile.model_validate_json(path.read_bytes())
-        return Ceiling(safety=said.safety, repositories=said.repositories, runtimes=said.runtimes)
+        return Ceiling(**dict(said))
     except FileNotFoundError:
         return Ceiling()
     except (OSError, ValidationError) as exc:

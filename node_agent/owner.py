@@ -16,6 +16,9 @@ from node_agent.wire.rulefile import FILES, RuleError, read_rules
 CEILING = "ceiling.json"
 MOST_BYTES = 1_000_000
 MOST_DEPTH = 10
+MOST_MEMORY = (3, 4)
+MOST_PROCESSES = 1_000
+"""Threads too: the agents' programs have a few dozen, and builds one for each core and file at most."""
 
 
 class OwnersFiles:
@@ -33,7 +36,7 @@ class OwnersFiles:
         return self._known[1]
 
     def _read(self) -> Ceiling:
-        ceiling = read_ceiling(self._home / CEILING)
+        ceiling = bounded(read_ceiling(self._home / CEILING))
         path = next((self._home / name for name in FILES if os.path.lexists(self._home / name)), None)
         if path is None or ceiling.closed:
             return ceiling
@@ -42,6 +45,13 @@ class OwnersFiles:
         except RuleError as wrong:
             said = "; ".join(part for part in (str(wrong), wrong.why, f"fix: {wrong.fix}") if part)
             return ceiling.model_copy(update={"closed": f"the owner's rules: {wrong.path}: {said}"})
+
+
+def bounded(ceiling: Ceiling) -> Ceiling:
+    """With what one run may take of this machine where its owner has not said: most of it, and not all."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * MOST_MEMORY[0] // MOST_MEMORY[1]
+    own = {"memory": ceiling.memory or memory, "processes": ceiling.processes or MOST_PROCESSES}
+    return ceiling.model_copy(update=own)
 
 
 def rules_of(path: Path) -> Rules:

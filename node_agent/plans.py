@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from node_agent.ceiling import NO_CEILING, Ceiling
 from node_agent.ports import Launch
 from node_agent.spool import AGENT_ONLY, ExitRecord, Grace, Limits, Plan, Step, StepKind
 from node_agent.tempo import Tempo
@@ -28,8 +29,10 @@ LEAST_WALL_MS = 1_000
 """A phase that begins while there is any time left gets at least this."""
 
 
-def work_plan(order: Order, launch: Launch, work: Path, folder: Path, tempo: Tempo) -> Plan:
-    """The agent, alone."""
+def work_plan(
+    order: Order, launch: Launch, work: Path, folder: Path, tempo: Tempo, ceiling: Ceiling = NO_CEILING
+) -> Plan:
+    """The agent, alone. Every phase is held to what the ceiling leaves a run of the machine."""
     marker = str(order.identity)
     stdin = str(folder / STDIN) if launch.stdin else None
     agent = Step("agent", StepKind.AGENT, launch.argv, str(folder / OUT), str(folder / ERR), stdin)
@@ -41,7 +44,7 @@ def work_plan(order: Order, launch: Launch, work: Path, folder: Path, tempo: Tem
         below=order.workspace.folder,
         env={**launch.env, **_who_runs(order)},
         steps=(agent,),
-        limits=_limits(order, order.limits.wall_ms),
+        limits=_limits(order, ceiling),
         grace=Grace(tempo.grace_int_ms, tempo.grace_term_ms),
     )
 
@@ -79,7 +82,7 @@ def gates_plan(order: Order, work: Plan, folder: Path, tempo: Tempo, wall_ms: in
         cwd=work.cwd,
         env=_without_logins(work.env),
         steps=tuple(Step(_step_name(n), StepKind.GATE, g.argv, log, log) for n, g in enumerate(order.gates)),
-        limits=_limits(order, wall_ms),
+        limits=replace(work.limits, wall_ms=wall_ms),
         grace=Grace(tempo.grace_int_ms, tempo.grace_term_ms),
         go_on=True,
     )
@@ -96,5 +99,6 @@ def _step_name(number: int) -> str:
     return f"gate {number + 1}"
 
 
-def _limits(order: Order, wall_ms: int) -> Limits:
-    return Limits(wall_ms, order.limits.idle_ms, order.limits.output_bytes)
+def _limits(order: Order, ceiling: Ceiling) -> Limits:
+    own = order.limits
+    return Limits(own.wall_ms, own.idle_ms, own.output_bytes, ceiling.memory, ceiling.processes)

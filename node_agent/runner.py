@@ -209,7 +209,7 @@ class Runner:
 
     def _in_scope(self, folder: Path, plan: Plan) -> bool:
         """Whether a shim took the folder in a scope. False: none was made, and nothing was started."""
-        scope = self._scopes.scope(plan.marker, plan.phase) if self._scopes else None
+        scope = self._scopes.scope(plan.marker, plan.phase, plan.limits) if self._scopes else None
         if self._scopes is None or scope is None:
             return False
         try:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from node_agent import process
+from node_agent.spool import Limits
 
 if TYPE_CHECKING:
     from node_agent.wire.clock import Clock
@@ -31,6 +32,7 @@ FLAGS = (
 )
 PROPERTIES = (("--property=OOMPolicy=continue",), ())
 """Out of memory an attempt loses what the kernel killed, not its shim. Some systemds know it for no scope."""
+NO_LIMITS = Limits()
 FIX = "systemctl --user status; attempts run meanwhile in the node agent's own control group"
 
 
@@ -60,13 +62,14 @@ class Scopes:
         """Why the newest attempt to make a scope failed; empty when it did not."""
         return self._trouble
 
-    def scope(self, marker: str, phase: str) -> Scope | None:
-        """For one phase of one attempt. None: start without."""
+    def scope(self, marker: str, phase: str, limits: Limits = NO_LIMITS) -> Scope | None:
+        """For one phase of one attempt, held to what it may take. None: start without."""
         with self._lock:
             if self._clock.mono_ms() < self._not_before or not self._tried():
                 return None
         name = f"{self._stem(marker)}{_plain(phase)}.scope"
-        return Scope(self._words(name, self._properties or ()), {**self._env, process.SCOPE: name})
+        words = self._words(name, (*(self._properties or ()), *_held(limits)))
+        return Scope(words, {**self._env, process.SCOPE: name})
 
     def made(self) -> None:
         """The last one was."""
@@ -123,6 +126,16 @@ def here(fleet: str, environ: Mapping[str, str], clock: Clock) -> Scopes | None:
     if above not in own or not environ.get("XDG_RUNTIME_DIR"):
         return None
     return Scopes(fleet, Path(own).parent, environ, clock)
+
+
+def _held(limits: Limits) -> list[str]:
+    """As systemd is told; it says nothing where it has not been given the controller and sets none."""
+    told = []
+    if limits.memory_bytes is not None:
+        told += [f"--property=MemoryMax={limits.memory_bytes}", "--property=MemorySwapMax=0"]
+    if limits.processes is not None:
+        told.append(f"--property=TasksMax={limits.processes}")
+    return told
 
 
 def _plain(text: str) -> str:

@@ -45,6 +45,8 @@ class EndedBy(StrEnum):
     WALL = "wall"
     IDLE = "idle"
     OUTPUT = "output"
+    MEMORY = "memory"
+    PROCESSES = "processes"
 
 
 class PhaseEnd(StrEnum):
@@ -113,7 +115,11 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, dict) else value
 
 
-_LATER: dict[str, dict[str, object]] = {"Plan": {"below": ""}, "Step": {"walled": False, "wall": ()}}
+_LATER: dict[str, dict[str, object]] = {
+    "Plan": {"below": ""},
+    "Step": {"walled": False, "wall": ()},
+    "Limits": {"memory_bytes": None, "processes": None},
+}
 """What earlier versions did not write, and meant: a run outlives an upgrade."""
 
 
@@ -179,14 +185,20 @@ class Step(_Record):
 
 @dataclass(frozen=True, slots=True)
 class Limits(_Record):
-    """None = no limit. `wall_ms` counts for the whole phase; the others for each step by itself."""
+    """None = no limit. `wall_ms` counts for the whole phase; the others for each step by itself.
+
+    `memory_bytes` and `processes`, threads among them, are of all that runs at once.
+    """
 
     wall_ms: int | None = None
     idle_ms: int | None = None
     output_bytes: int | None = None
+    memory_bytes: int | None = None
+    processes: int | None = None
 
     def __post_init__(self) -> None:
-        for value in (self.wall_ms, self.idle_ms, self.output_bytes):
+        own = (self.memory_bytes, self.processes)
+        for value in (self.wall_ms, self.idle_ms, self.output_bytes, *own):
             _require(value is None or value >= 0, "a limit is not negative")
 
 

@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 
-from node_agent import process
+from node_agent import process, taking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ else:
 POLL_MS = 100
 SWEEP_MS = 10_000  # how long SIGKILL may take before the leftovers are reported instead
 FADE_MS = 500
+CROWD = 30
 WAKE = (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM)
 STOP_FILE = "stop"
 WALL_FILE = "wall"
@@ -53,8 +54,8 @@ class Keeper:
         self.cpu_ms, self.max_rss_kb = 0.0, 0
         self.folder, self._stop_file = folder, f"{folder}/{STOP_FILE}"
         self._terminated = False
-        scope = process.own_scope()
-        self._groups = (scope,) if scope else ()
+        self.scope = process.own_scope()
+        self._groups = (self.scope,) if self.scope else ()
         self._birth = process.Birth()
         own = process.stat(os.getpid())
         self._since = own.start if own else 0
@@ -121,12 +122,22 @@ class Keeper:
             self.strike(number, leader, walled)
             self._await_empty(self.clock.mono_ms() + ms)
 
+    def fell(self, leader: int) -> None:
+        """Without grace: what takes too much would take more of it. Who holds a wall up falls first."""
+        if leader not in self.ended:
+            try:
+                os.killpg(leader, signal.SIGKILL)
+            except OSError:  # another user's: the sweep will say so
+                return
+
     def sweep(self, thorough: bool) -> tuple[int, int]:
         """SIGKILL until the tree is empty: (how many were killed, how many could not be)."""
         struck: set[process.Proc] = set()
         deadline = self.clock.mono_ms() + SWEEP_MS
         while not self.empty(thorough):
             targets = self.members()
+            if len(targets) > CROWD:
+                self._fell_groups(targets)
             for proc in targets:
                 if process.signal_exact(proc, signal.SIGKILL):
                     struck.add(proc)
@@ -134,6 +145,14 @@ class Keeper:
                 return len(struck), len(targets)
             self.pause(20)
         return len(struck), 0
+
+    def _fell_groups(self, crowd: list[process.Proc]) -> None:
+        """At once: one by one they are born faster than they die. No stranger is in a group of theirs."""
+        for group in {_group(pid) for pid, _ in crowd} - {0, os.getpgid(0)}:
+            try:
+                os.killpg(group, signal.SIGKILL)
+            except OSError:  # it is empty by now
+                continue
 
     def fade(self) -> None:
         """What a sandbox ends by itself once its program is gone was not left behind; it takes a moment."""
@@ -180,6 +199,7 @@ class Step:
         self.pid, self.start_ticks = 0, 0
         self._files: list[int] = []
         self._before = [0, 0]
+        self.taking = taking.Taking(plan["limits"], keeper.members, keeper.scope)
 
     def start(self) -> dict[str, Any]:
         """Start the process; the record of its start. Raises CannotStart."""
@@ -188,7 +208,8 @@ class Step:
         self._before = self._sizes()
         try:
             self._enter()
-            self.pid = self._execute()
+            with taking.FairGame():
+                self.pid = self._execute()
         finally:
             os.chdir("/")
         found = process.stat(self.pid)  # a zombie still has its line: nobody else reaps it
@@ -213,16 +234,22 @@ class Step:
             raise CannotStart("below", below, exc) from exc
 
     def watch(self, limits: Limits) -> str:
-        """Wait for the end, or bring it about; why it ended: none, stop, wall, idle or output."""
+        """Wait for the end, or bring it about; why it ended: none, stop, a limit's name."""
         keeper, clock = self.keeper, self.keeper.clock
         limits.start(clock.mono_ms())
+        self.taking.start(clock.mono_ms())
         while True:
             keeper.reap()
             if self.pid in keeper.ended:
-                return "none"
-            why = "stop" if keeper.stop_asked() else limits.broken(clock.mono_ms(), sum(self.written()))
+                return self.taking.refused() or "none"
+            now = clock.mono_ms()
+            why = "stop" if keeper.stop_asked() else limits.broken(now, sum(self.written()))
             if why:
                 keeper.end(self.pid, self.plan["grace"], self.spec["walled"])
+                return why
+            why = self.taking.over(now)
+            if why:
+                keeper.fell(self.pid)
                 return why
             keeper.pause(POLL_MS)
 

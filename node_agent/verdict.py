@@ -56,6 +56,8 @@ _LIMITS = {
     EndedBy.WALL: (FailureKind.WALL_LIMIT, "it ran for longer than its limit"),
     EndedBy.IDLE: (FailureKind.IDLE_LIMIT, "it wrote nothing for longer than its limit"),
     EndedBy.OUTPUT: (FailureKind.OUTPUT_LIMIT, "it wrote more than its limit"),
+    EndedBy.MEMORY: (FailureKind.MEMORY_LIMIT, "it took more memory than its limit"),
+    EndedBy.PROCESSES: (FailureKind.PROCESS_LIMIT, "it had more processes and threads than its limit"),
 }
 
 

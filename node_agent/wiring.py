@@ -45,6 +45,8 @@ from node_agent.world import World
 
 DISTRIBUTION = "pancode"
 UNKNOWN_VERSION = "0+unknown"
+LOOSE = "the kernel does not hold runs to a number of processes here: they are counted once a second"
+LOOSE_FIX = "Linux 5.14 with `prlimit` (util-linux), or a systemd user manager (loginctl enable-linger)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,10 @@ def _others(groups: scopes.Scopes | None, sandbox: Sandbox, files: tuple[Problem
     trouble, found = groups.trouble if groups else "", sandbox.find()
     scope = (Problem(what=trouble, fix=scopes.FIX),) if trouble else ()
     wall = (found.problem,) if found.problem is not None else ()
-    return Others(Isolation.SANDBOX if found.tools else Isolation.NONE, (*scope, *wall, *files))
+    held = groups is not None or (found.tools is not None and bool(found.tools.prlimit))
+    loose = () if held or found.tools is None else (Problem(what=LOOSE, fix=LOOSE_FIX),)
+    isolation = Isolation.SANDBOX if found.tools else Isolation.NONE
+    return Others(isolation, (*scope, *wall, *loose, *files))
 
 
 def _around(path: str, vault: Vault, machine: Machine, node: str) -> Surroundings:

@@ -19,6 +19,8 @@ FAILED: Mapping[FailureKind, str] = {
     FailureKind.WALL_LIMIT: "it ran for longer than `limits.wall`",
     FailureKind.IDLE_LIMIT: "it wrote nothing for longer than `limits.idle`",
     FailureKind.OUTPUT_LIMIT: "it wrote more than `limits.output`",
+    FailureKind.MEMORY_LIMIT: "it took more memory than its node lets a run have",
+    FailureKind.PROCESS_LIMIT: "it had more processes and threads than its node lets a run have",
     FailureKind.TOKEN_LIMIT: "it used more tokens than `limits.tokens`",
     FailureKind.USD_LIMIT: "it spent more than the budget of this run",
     FailureKind.REQUEST_LIMIT: "it made more model calls than `limits.requests`",

@@ -127,7 +127,7 @@ def _lay_out(case: Case) -> tuple[Plan, Launch, tuple[str, ...], Door | None]:
     launch = desk.runtimes.launch(order, work, home, guide.text, door)
     desk.workspaces.home(case.identity, launch.files, keep=bool(order.setup))
     planned = desk.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
-    fresh = planned or work_plan(order, launch, work, case.folder, desk.tempo)
+    fresh = planned or work_plan(order, launch, work, case.folder, desk.tempo, desk.ceiling())
     if planned is not None and is_walled(planned) is not launch.inside:
         raise StepFailed(FailureKind.SANDBOX, "the node's sandbox came or went between two tries")
     if planned is None and launch.inside:

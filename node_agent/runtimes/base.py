@@ -96,6 +96,8 @@ class EndedBy(StrEnum):
     WALL = "wall"
     IDLE = "idle"
     OUTPUT = "output"
+    MEMORY = "memory"
+    PROCESSES = "processes"
     STOP = "stop"
 
 
@@ -289,21 +291,21 @@ def clip(text: str, size: int = ANSWER_CHARS) -> str:
     return text if len(text) <= size else "…" + text[1 - size :]
 
 
+_ENDED = {
+    EndedBy.WALL: (FailureKind.WALL_LIMIT, "the time limit was reached"),
+    EndedBy.IDLE: (FailureKind.IDLE_LIMIT, "no output for as long as the idle limit"),
+    EndedBy.OUTPUT: (FailureKind.OUTPUT_LIMIT, "more output than the limit"),
+    EndedBy.MEMORY: (FailureKind.MEMORY_LIMIT, "more memory than the limit"),
+    EndedBy.PROCESSES: (FailureKind.PROCESS_LIMIT, "more processes and threads than the limit"),
+    EndedBy.STOP: (FailureKind.STOPPED, "stopped on request"),
+}
+
+
 def ended_for_us(end: ExitInfo) -> tuple[FailureKind, str] | None:
     """The part of the outcome that outranks all output: it never started, or we ended it."""
     if end.not_started:
         return FailureKind.RUNTIME_MISSING, f"the program could not be started: {end.not_started}"
-    match end.ended_by:
-        case EndedBy.NONE:
-            return None
-        case EndedBy.WALL:
-            return FailureKind.WALL_LIMIT, "the time limit was reached"
-        case EndedBy.IDLE:
-            return FailureKind.IDLE_LIMIT, "no output for as long as the idle limit"
-        case EndedBy.OUTPUT:
-            return FailureKind.OUTPUT_LIMIT, "more output than the limit"
-        case EndedBy.STOP:
-            return FailureKind.STOPPED, "stopped on request"
+    return _ENDED.get(end.ended_by)
 
 
 def how_it_ended(end: ExitInfo) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,9 @@ TRIAL_S = 10
 UID = 60_706
 """The first of those that no distribution's accounts and no systemd gives away; a trial steps down to it."""
 UIDS = 478
+PROCESSES = 100
+COUNTS_BY_NAMESPACE = (5, 14)
+"""Of Linux: since then a limit of processes that is set inside a user namespace counts what is in it."""
 FILES = {
     "passwd": f"agent:x:{INSIDE_UID}:{INSIDE_UID}::/tmp:/bin/sh\n",
     "group": f"agent:x:{INSIDE_UID}:\n",
@@ -87,8 +91,11 @@ def detect(path: str, folder: Path, system: System, is_root: bool, shown: Sequen
             "setpriv is not installed, and the node agent is root", "sudo apt-get install util-linux"
         )
     tools = Tools(bwrap, setpriv, UID if is_root else None)
+    counting = replace(tools, prlimit=_prlimit(path, is_root))
     try:
         write_etc(folder)
+        if counting != tools and not _tried(counting, folder, system, tuple(shown)):
+            return Found(counting)
         said = _tried(tools, folder, system, tuple(shown))
     except subprocess.TimeoutExpired:
         found = _none(f"bubblewrap was not done within {TRIAL_S} s", "nothing: it is soon tried again")
@@ -96,6 +103,13 @@ def detect(path: str, folder: Path, system: System, is_root: bool, shown: Sequen
     except (OSError, ValueError) as exc:
         return _none(f"bubblewrap does not start: {exc}", INSTALL)
     return Found(tools) if not said else explained(said)
+
+
+def _prlimit(path: str, is_root: bool) -> str:
+    """Empty where a limit would count all that this user has running; who steps down is a user of its own."""
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    by_namespace = release is not None and tuple(map(int, release.groups())) >= COUNTS_BY_NAMESPACE
+    return (shutil.which("prlimit", path=path) or "") if is_root or by_namespace else ""
 
 
 def explained(said: str) -> Found:
@@ -129,7 +143,7 @@ def _tried(tools: Tools, folder: Path, system: System, shown: tuple[str, ...]) -
                 os.chown(own, tools.uid, tools.uid)
         view = View(tree, home, True, Network.NONE, str(folder), system, shown)
         done = subprocess.run(
-            [*prefix(view, tools, status=1), "true"], env={"PATH": os.defpath, "LC_ALL": "C"}, cwd="/",
+            [*prefix(view, tools, 1, PROCESSES), "true"], env={"PATH": os.defpath, "LC_ALL": "C"}, cwd="/",
             stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_S, check=False,
             start_new_session=True,
         )  # fmt: skip

@@ -93,23 +93,35 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The programs that build the wall. `setpriv` and `uid`: for a node agent that is root."""
+    """The programs that build the wall. `setpriv` and `uid`: for a node agent that is root.
+
+    `prlimit`: where it can hold what is inside, and that alone, to a number of processes.
+    """
 
     bwrap: str
     setpriv: str = ""
     uid: int | None = None
+    prlimit: str = ""
 
 
 Mount = tuple[str, str]
 """(flag, path)."""
 
 
-def prefix(view: View, tools: Tools, status: int = STATUS_FD) -> tuple[str, ...]:
-    """What goes before a command. The environment is not here: anybody can read an argument list."""
+def prefix(
+    view: View, tools: Tools, status: int = STATUS_FD, processes: int | None = None
+) -> tuple[str, ...]:
+    """What goes before a command. The environment is not here: anybody can read an argument list.
+
+    `processes`: and threads, that there may be inside; held where `tools` can do that.
+    """
     mounts = _mounts(view)
-    begin = (tools.bwrap, "--json-status-fd", str(status))
+    most = (tools.prlimit, f"--nproc={processes}:{processes}", "--") if tools.prlimit and processes else ()
+    begin = (*most, tools.bwrap, "--json-status-fd", str(status))
     if tools.uid is None:
-        return (*begin, *_wall(view, mounts, {}), "--")
+        # The kernel counts a user's processes in each namespace by itself: in one made before, these alone.
+        apart = (tools.bwrap, "--die-with-parent", "--unshare-user", "--dev-bind", "/", "/", "--")
+        return (*(apart if most else ()), *begin, *_wall(view, mounts, {}), "--")
     # As root it would have everything that belongs to root, and as another it could not enter root's folders:
     # so root puts them where anybody may enter, in a mount namespace of this attempt alone, and steps down.
     own = (*_own_files(view), f"{view.etc}/{BLANK}", *(path for flag, path in mounts if flag != "--tmpfs"))

@@ -103,7 +103,7 @@ class Sandbox:
             _open_own(plan)
         view = self._view(plan, allowed, shown)
         view = replace(view, covers=self._covers(view, allowed, tools))
-        before = (*prefix(view, tools), *_relay(view, allowed.port))
+        before = (*prefix(view, tools, processes=plan.limits.processes), *_relay(view, allowed.port))
         inside = (replace(one, wall=before, walled=True) for one in plan.steps)
         return replace(plan, steps=tuple(inside))
 

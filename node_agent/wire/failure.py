@@ -34,6 +34,8 @@ class FailureKind(StrEnum):
     WALL_LIMIT = "wall_limit"
     IDLE_LIMIT = "idle_limit"
     OUTPUT_LIMIT = "output_limit"
+    MEMORY_LIMIT = "memory_limit"
+    PROCESS_LIMIT = "process_limit"
     TOKEN_LIMIT = "token_limit"
     USD_LIMIT = "usd_limit"
     REQUEST_LIMIT = "request_limit"
@@ -88,6 +90,8 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.WALL_LIMIT: _rule(Outcome.TIMEOUT, "a"),
     FailureKind.IDLE_LIMIT: _rule(Outcome.STALLED, "ra"),
     FailureKind.OUTPUT_LIMIT: _rule(Outcome.ERROR, "a"),
+    FailureKind.MEMORY_LIMIT: _rule(Outcome.ERROR, "a"),
+    FailureKind.PROCESS_LIMIT: _rule(Outcome.ERROR, "a"),
     FailureKind.TOKEN_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),
     FailureKind.USD_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),
     FailureKind.REQUEST_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),

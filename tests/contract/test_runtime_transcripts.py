@@ -55,6 +55,8 @@ def test_a_transcript_cut_anywhere_before_its_end_is_never_done(
         (EndedBy.WALL, F.WALL_LIMIT),
         (EndedBy.IDLE, F.IDLE_LIMIT),
         (EndedBy.OUTPUT, F.OUTPUT_LIMIT),
+        (EndedBy.MEMORY, F.MEMORY_LIMIT),
+        (EndedBy.PROCESSES, F.PROCESS_LIMIT),
         (EndedBy.STOP, F.STOPPED),
     ],
 )

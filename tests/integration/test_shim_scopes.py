@@ -16,7 +16,7 @@ from node_agent import process, scopes
 from node_agent.memory.clock import MemoryClock
 from node_agent.runner import Runner
 from node_agent.scopes import RETRY_MS, Scopes
-from node_agent.spool import PhaseEnd
+from node_agent.spool import Limits, PhaseEnd
 from node_agent.wire.clock import SystemClock
 from tests.integration.shim_phases import PYTHON, SHIM, Phases, phases_in
 
@@ -80,6 +80,12 @@ def test_each_phase_asks_for_a_scope_of_its_name(phases: Phases, stage: Stage) -
     assert " -- cat /proc/self/cgroup" in trial and stage.scopes.trouble == ""
     phases.run(["true"])
     assert len(stage.calls) == 3, "the trial is made once"
+
+
+def test_a_scope_holds_what_a_phase_may_take(phases: Phases, stage: Stage) -> None:
+    phases.run(["true"], limits=Limits(memory_bytes=1 << 30, processes=300))
+    _, call = stage.calls
+    assert "--property=MemoryMax=1073741824 --property=MemorySwapMax=0 --property=TasksMax=300 -- " in call
 
 
 def test_a_systemd_that_knows_less_of_scopes_is_asked_for_less(phases: Phases, stage: Stage) -> None:

@@ -19,6 +19,7 @@ from node_agent.sandbox.policy import Network, Tools, View, prefix
 from node_agent.sandbox.programs import Programs, this_system
 
 PROBE = Path(__file__).with_name("probe.py")
+PRLIMIT, PROCESSES = "/usr/bin/prlimit", 40
 STRANGER = 61_190
 """Whom the node agent is where it is not root."""
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
@@ -82,9 +83,11 @@ class Ground:
 
     def argv(self, view: View, *command: str) -> list[str]:
         if self.as_root:
-            return [*prefix(view, Tools("/usr/bin/bwrap", "/usr/bin/setpriv", UID)), *command]
+            tools = Tools("/usr/bin/bwrap", "/usr/bin/setpriv", UID, PRLIMIT)
+            return [*prefix(view, tools, processes=PROCESSES), *command]
         down = ["setpriv", "--reuid", str(STRANGER), "--regid", str(STRANGER), "--clear-groups"]
-        return [*down, *prefix(view, Tools("/usr/bin/bwrap")), *command]
+        tools = Tools("/usr/bin/bwrap", prlimit=PRLIMIT)
+        return [*down, *prefix(view, tools, processes=PROCESSES), *command]
 
     def run(self, view: View, *command: str) -> subprocess.CompletedProcess[str]:
         """To its end; bubblewrap's own word on it is not asked for."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from node_agent.sandbox.policy import Network
-from tests.integration.sandbox.ground import PYTHON, Ground, ground
+from tests.integration.sandbox.ground import PROCESSES, PYTHON, STRANGER, Ground, ground
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not root")
 OPEN_NETWORK = {"reach a port of the machine", "reach an abstract socket"}
@@ -104,3 +105,32 @@ def _runs(pid: str, mark: str) -> bool:
             return mark.encode() in file.read().split(b"\0")
     except OSError:
         return False
+
+
+CROWD = """
+import os, time
+began = 0
+for _ in range(100):
+    try:
+        if os.fork() == 0:
+            time.sleep(30)
+            os._exit(0)
+        began += 1
+    except BlockingIOError:
+        pass
+print(began)
+"""
+
+
+def test_processes_inside_are_counted_by_themselves(place: Ground) -> None:
+    """Neither what the same user has outside, nor another run of theirs, counts against those inside."""
+    owner = ["setpriv", "--reuid", str(STRANGER), "--regid", str(STRANGER), "--clear-groups"]
+    others = [] if place.as_root else [subprocess.Popen([*owner, "sleep", "60"]) for _ in range(PROCESSES)]
+    try:
+        began = int(place.run(place.view(), PYTHON, "-I", "-S", "-c", CROWD).stdout)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    least = 1 if place.as_root else PROCESSES - 10  # who else is root here may step down to the same user
+    assert least <= began <= PROCESSES

@@ -22,6 +22,29 @@ from node_agent.workspace.folders import give
 from tests.integration.shim_phases import Phases, until
 
 RULES = Allowance(writable=True, network=Network.NONE)
+HOG = """
+import time
+kept = []
+for _ in range(100):
+    kept.append(bytearray(4 << 20))
+    time.sleep(0.005)
+time.sleep(60)
+"""
+CROWD = """
+import os, time
+began = 0
+for _ in range(150):
+    try:
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+    except BlockingIOError:
+        continue
+    began += 1
+    open("began", "w").write(str(began))
+time.sleep(60)
+"""
+"""Both are bounded, should the limits not hold."""
 POLITE = """
 import os, signal, sys, time
 def told(number, frame):
@@ -100,6 +123,25 @@ def test_what_ignores_everything_and_forks_away_is_gone_at_the_end(phases: Walle
 def test_a_limit_ends_it_too(phases: Walled) -> None:
     done = phases.ended(phases.behind("sleep", "60", limits=Limits(wall_ms=600)))
     assert (done.ended_by, done.exec_error) == (EndedBy.WALL, None)
+
+
+def test_no_more_processes_begin_inside_than_may_be_there(phases: Walled) -> None:
+    """The kernel holds it from its first moment; then it is ended for that, and its neighbour is not."""
+    tools = phases.sandbox.find().tools
+    assert tools is not None
+    if not tools.prlimit:
+        pytest.skip("kernel lacks a limit of processes for each user namespace")
+    beside = phases.behind("sh", "-c", "sleep 4; echo done", limits=Limits(processes=60))
+    done = phases.ended(folder := phases.behind(sys.executable, "-c", CROWD, limits=Limits(processes=60)))
+    assert (done.ended_by, done.exec_error) == (EndedBy.PROCESSES, None)
+    began = int((folder.parent / "tree/began").read_text())
+    assert 40 < began <= 60, "of 150"
+    assert phases.ended(beside).exit_code == 0 and not phases.alive(folder)
+
+
+def test_a_hog_of_memory_behind_the_wall_is_ended(phases: Walled) -> None:
+    done = phases.ended(phases.behind(sys.executable, "-c", HOG, limits=Limits(memory_bytes=100 << 20)))
+    assert (done.ended_by, done.exec_error) == (EndedBy.MEMORY, None)
 
 
 def test_a_wall_that_cannot_be_made_is_not_the_programs_failure(phases: Walled) -> None:

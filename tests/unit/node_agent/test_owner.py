@@ -8,13 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.owner import OwnersFiles
+from node_agent.owner import MOST_PROCESSES, OwnersFiles
 from node_agent.wire.policy import PathAccess, Safety
 
 
 def test_no_file_is_no_limit(tmp_path: Path) -> None:
     said = OwnersFiles(tmp_path).ceiling()
     assert not said.closed and said.rules.paths == ()
+
+
+def test_what_a_run_may_take_of_the_machine(tmp_path: Path) -> None:
+    """Most of it where the owner says nothing; what is below all sense is no limit but a mistake."""
+    said = OwnersFiles(tmp_path).ceiling()
+    assert said.memory is not None and said.memory > 64 << 20 and said.processes == MOST_PROCESSES
+    (tmp_path / "ceiling.json").write_text('{"memory": 2147483648, "processes": 300}')
+    said = OwnersFiles(tmp_path).ceiling()
+    assert (said.memory, said.processes, said.closed) == (2 << 30, 300, "")
+    for wrong in ('{"memory": 1000}', '{"processes": 0}', '{"memory": "2G"}'):
+        (tmp_path / "ceiling.json").write_text(wrong)
+        assert "cannot be read" in OwnersFiles(tmp_path).ceiling().closed
 
 
 def test_rules_beside_a_ceiling(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from node_agent import process
+from node_agent.ceiling import Ceiling
 from node_agent.plans import (
     DEPTH,
     GATES,
@@ -44,6 +45,13 @@ def test_each_phase_has_its_own_steps() -> None:
     ]
     assert [plan.limits.wall_ms for plan in (before, PLAN, after)] == [10_000, 10_000, 4_000]
     assert all((plan.limits.idle_ms, plan.limits.output_bytes) == (7, 8) for plan in (before, PLAN, after))
+
+
+def test_every_phase_is_held_to_what_the_node_lets_a_run_take() -> None:
+    top = Ceiling(memory=1 << 30, processes=300)
+    work = work_plan(ORDER, Launch(("agent",), ENV), Path("/w"), FOLDER, Tempo(), top)
+    for plan in (setup_plan(ORDER, work, FOLDER), work, gates_plan(ORDER, work, FOLDER, Tempo(), 1)):
+        assert (plan.limits.memory_bytes, plan.limits.processes) == (1 << 30, 300)
 
 
 def test_what_the_agent_reads_lies_beside_its_outputs() -> None:

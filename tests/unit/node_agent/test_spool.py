@@ -114,7 +114,7 @@ def test_golden_plan() -> None:
                 "wall": (),
             },
         ),
-        "limits": {"wall_ms": None, "idle_ms": None, "output_bytes": None},
+        "limits": dict.fromkeys("wall_ms idle_ms output_bytes memory_bytes processes".split()),
         "grace": {"int_ms": 15000, "term_ms": 15000},
         "go_on": False,
         "below": "",
@@ -160,6 +160,7 @@ def test_a_plan_of_before_the_sandbox_is_read_as_one_outside_of_it() -> None:
     former = changed("steps.0.walled", None)
     del former["below"]
     del former["steps"][0]["wall"]
+    del former["limits"]["memory_bytes"], former["limits"]["processes"]
     assert Plan.from_json(json.dumps(former).encode()) == PLAN
 
 

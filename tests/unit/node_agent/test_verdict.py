@@ -62,6 +62,8 @@ DONE, FAILED = Told(None, ""), Told(K.AGENT_FAILED, "exit 1")
         (record(step(code=None, ended_by=EndedBy.WALL)), DONE, None, K.WALL_LIMIT),
         (record(step(code=0, ended_by=EndedBy.IDLE)), DONE, None, K.IDLE_LIMIT),
         (record(step(code=None, ended_by=EndedBy.OUTPUT)), DONE, STOP, K.OUTPUT_LIMIT),
+        (record(step(code=None, ended_by=EndedBy.MEMORY)), DONE, None, K.MEMORY_LIMIT),
+        (record(step(code=0, ended_by=EndedBy.PROCESSES)), DONE, None, K.PROCESS_LIMIT),
         (record(step(code=0, ended_by=EndedBy.STOP)), DONE, STOP, K.STOPPED),
         (record(step(code=0, ended_by=EndedBy.STOP)), DONE, None, K.STOPPED),
         (record(step(ended_by=EndedBy.STOP)), DONE, StopNote(StopKind.DRAIN, ""), K.DRAINED),
@@ -164,6 +166,8 @@ def test_gates(ended: PhaseEnd, gates: list[GateResult], kind: K | None) -> None
         (EndedBy.WALL, K.WALL_LIMIT, "it ran for longer than its limit"),
         (EndedBy.IDLE, K.IDLE_LIMIT, "it wrote nothing for longer than its limit"),
         (EndedBy.OUTPUT, K.OUTPUT_LIMIT, "it wrote more than its limit"),
+        (EndedBy.MEMORY, K.MEMORY_LIMIT, "it took more memory than its limit"),
+        (EndedBy.PROCESSES, K.PROCESS_LIMIT, "it had more processes and threads than its limit"),
     ],
 )
 def test_a_gate_that_a_limit_of_ours_ended(by: EndedBy, kind: K, words: str) -> None:

@@ -46,6 +46,7 @@ def test_every_field_of_a_request_comes_from_the_order_or_the_folders() -> None:
         "safety": Safety.AUTO_EDIT,
         "read_only": False,
         "workspace": "/w",
+        "folder": "",
         "home": "/h",
         "limits": LIMITS,
         "model": "m",

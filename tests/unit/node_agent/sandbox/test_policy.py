@@ -143,3 +143,15 @@ def binds(words: tuple[str, ...]) -> list[int]:
 def test_a_cover_has_a_clean_path_too() -> None:
     with pytest.raises(ValueError, match="clean"):
         replace(VIEW, covers=Covers(files=(f"{VIEW.tree}/../x",)))
+
+
+def test_processes_are_held_where_the_machine_can() -> None:
+    for tools in (TOOLS, ROOT):
+        assert prefix(VIEW, tools, processes=50) == prefix(VIEW, tools)
+        counting = replace(tools, prlimit="/usr/bin/prlimit")
+        assert prefix(VIEW, counting) == prefix(VIEW, tools)
+        words = prefix(VIEW, counting, processes=50)
+        at = words.index("/usr/bin/prlimit")
+        assert words[at : at + 4] == ("/usr/bin/prlimit", "--nproc=50:50", "--", TOOLS.bwrap)
+        assert words[at + 3 :] == prefix(VIEW, tools)[-len(words[at + 3 :]) :]
+        assert ("--unshare-user" in words[:at]) is (tools is TOOLS), "root's steps down to a user of its own"

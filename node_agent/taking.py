@@ -1,0 +1,147 @@
+"""Decides whether a step takes more memory, or more processes and threads, than it may.
+
+In a control group of its own the kernel holds it to that, and says so in the group's files. Elsewhere its
+processes are looked at, often only when it comes near. Standard library only: the shim imports this.
+"""
+
+from __future__ import annotations
+
+import os
+
+from node_agent import process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+LOOK_MS, NEAR_MS = 1_000, 100
+"""Between two looks at the processes; the second when half of a limit is taken."""
+MEMORY, PROCESSES = "memory", "processes"
+FAIR_GAME = 500
+"""How much sooner than others the kernel ends an attempt's processes when the machine has no memory left."""
+_SCORE = "/proc/self/oom_score_adj"
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_THREADS, _RESIDENT = 17, 21  # of /proc/PID/stat, counted from the state
+
+
+class Taking:
+    """What one step takes. `members`: its processes; `scope`: the folder of its control group, or empty."""
+
+    def __init__(
+        self, limits: dict[str, Any], members: Callable[[], Iterable[process.Proc]], scope: str
+    ) -> None:
+        self._memory: int | None = limits.get("memory_bytes")
+        self._processes: int | None = limits.get("processes")
+        self._members, self._scope = members, scope
+        self._next = 0
+        self._by_kernel = {MEMORY: _is_set(f"{scope}/memory.max"), PROCESSES: _is_set(f"{scope}/pids.max")}
+        self._before = {what: self._told(what) for what in self._by_kernel}
+
+    def start(self, now: int) -> None:
+        """The next step begins: what happened before was another's."""
+        self._before = {what: self._told(what) for what in self._by_kernel}
+        self._next = now + NEAR_MS
+
+    def over(self, now: int) -> str:
+        """`memory`, `processes`, or the empty string."""
+        told = self.refused()
+        if told or now < self._next:
+            return told
+        memory = None if self._by_kernel[MEMORY] else self._memory
+        processes = None if self._by_kernel[PROCESSES] else self._processes
+        self._next = now + LOOK_MS
+        if memory is None and processes is None:
+            return ""
+        pids = [pid for pid, _ in self._members()]
+        threads, resident = _sums(pids)
+        if processes is not None and threads >= processes:
+            return PROCESSES
+        # Shared pages are in the first sum once for each process: only the second, which is dear, decides.
+        if memory is not None and resident > memory and _apportioned(pids) > memory:
+            return MEMORY
+        near = threads * 2 > (processes or threads * 3) or resident * 2 > (memory or resident * 3)
+        self._next = now + (NEAR_MS if near else LOOK_MS)
+        return ""
+
+    def refused(self) -> str:
+        """What the kernel has refused it since it began, where the kernel holds it."""
+        for what, held in self._by_kernel.items():
+            if held and self._told(what) > self._before[what]:
+                return what
+        return ""
+
+    def _told(self, what: str) -> int:
+        if not self._by_kernel[what]:
+            return 0
+        name, key = ("memory.events", b"oom_kill") if what == MEMORY else ("pids.events", b"max")
+        lines = (line.split() for line in _read(f"{self._scope}/{name}").splitlines())
+        return next((int(words[1]) for words in lines if words[:1] == [key]), 0)
+
+
+class FairGame:
+    """Who is started within it, with all that it starts, is ended first when the machine has no memory left.
+
+    Anybody may raise this for a process, and take it back to where it was.
+    """
+
+    def __enter__(self) -> None:
+        self._before = _read(_SCORE).strip()
+        if self._before and int(self._before) < FAIR_GAME:
+            self._set(b"%d" % FAIR_GAME)
+
+    def __exit__(self, *raised: object) -> None:
+        self._set(self._before)
+
+    @staticmethod
+    def _set(score: bytes) -> None:
+        try:
+            fd = os.open(_SCORE, os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:  # not for writing here
+            return
+        try:
+            os.write(fd, score)
+        except OSError:  # lower than an administrator has set it once: it stays
+            return
+        finally:
+            os.close(fd)
+
+
+def _is_set(path: str) -> bool:
+    """Whether the kernel holds a limit here: the controller is there, and somebody has set one."""
+    return path[:1] == "/" and _read(path).strip() not in (b"", b"max")
+
+
+def _sums(pids: Iterable[int]) -> tuple[int, int]:
+    """(processes and threads, bytes in memory with what is shared counted for each)."""
+    threads = resident = 0
+    for pid in pids:
+        fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        if len(fields) > _RESIDENT:
+            threads += int(fields[_THREADS])
+            resident += int(fields[_RESIDENT]) * _PAGE
+    return threads, resident
+
+
+def _apportioned(pids: Iterable[int]) -> int:
+    """Bytes in memory, each shared page in parts among those that share it."""
+    total = 0
+    for pid in pids:
+        lines = _read(f"/proc/{pid}/smaps_rollup").splitlines()
+        told = next((int(line.split()[1]) * 1024 for line in lines if line.startswith(b"Pss:")), None)
+        total += _own(pid) if told is None else told
+    return total
+
+
+def _own(pid: int) -> int:
+    """What it shares with nobody's file, where more is not told."""
+    fields = _read(f"/proc/{pid}/statm").split()
+    return (int(fields[1]) - int(fields[2])) * _PAGE if len(fields) > 2 else 0
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(1 << 16) or b""
+    except OSError:
+        return b""

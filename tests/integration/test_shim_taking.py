@@ -1,0 +1,137 @@
+"""What takes too much memory, or too many processes, is ended for that; its shim and its neighbours live."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node_agent import taking
+from node_agent.process import Proc
+from node_agent.spool import EndedBy, Limits, PhaseEnd
+from node_agent.taking import MEMORY, PROCESSES, Taking
+from tests.integration.shim_phases import Phases, phases_in, until
+
+HOG = """
+import time
+kept = []
+for _ in range(200):
+    kept.append(bytearray(4 << 20))
+    time.sleep(0.005)
+time.sleep(60)
+"""
+SHARED = """
+import os, time
+kept = bytearray(60 << 20)
+for _ in range(5):
+    if os.fork() == 0:
+        time.sleep(3)
+        os._exit(0)
+time.sleep(3)
+"""
+THREADS = """
+import threading, time
+for _ in range(80):
+    threading.Thread(target=time.sleep, args=(60,)).start()
+"""
+CROWD = "n=0; while [ $n -lt 150 ]; do sleep 60 & n=$((n+1)); done; wait"
+"""Never an unbounded bomb: without a wall only a look ends it, and until then it has the whole machine."""
+SMALL = 100 << 20
+
+
+@pytest.fixture
+def phases(tmp_path: Path) -> Iterator[Phases]:
+    yield from phases_in(tmp_path)
+
+
+def test_a_hog_of_memory_is_ended(phases: Phases) -> None:
+    done, _ = phases.one(sys.executable, "-c", HOG, limits=Limits(memory_bytes=SMALL))
+    assert (done.ended_by, done.signal) == (EndedBy.MEMORY, signal.SIGKILL)
+    assert done.max_rss_kb < 10 * SMALL / 1024, "long before the machine feels it"
+
+
+def test_what_is_taken_together_counts_together(phases: Phases) -> None:
+    one = f"{sys.executable} -c 'import time; kept = b\"x\" * (40 << 20); time.sleep(60)'"
+    all_four = f"{one} & {one} & {one} & {one} & wait"
+    done, _ = phases.one("sh", "-c", all_four, limits=Limits(memory_bytes=SMALL))
+    assert done.ended_by is EndedBy.MEMORY
+
+
+def test_what_processes_share_counts_once(phases: Phases) -> None:
+    """Six that share 60 MB: 360 MB by the first sum, which is why there is a second one."""
+    done, _ = phases.one(sys.executable, "-c", SHARED, limits=Limits(memory_bytes=2 * SMALL))
+    assert (done.ended_by, done.exit_code) == (EndedBy.NONE, 0)
+
+
+def test_a_crowd_is_ended_and_its_neighbour_is_not(phases: Phases) -> None:
+    beside, quiet = phases.plan(["sh", "-c", "sleep 3; echo done"])
+    phases.runner.start(beside, quiet)
+    done, _ = phases.one("sh", "-c", CROWD, limits=Limits(processes=60))
+    assert (done.ended_by, done.signal) == (EndedBy.PROCESSES, signal.SIGKILL)
+    assert phases.finish(beside).ended is PhaseEnd.DONE
+
+
+def test_threads_count_as_well(phases: Phases) -> None:
+    done, _ = phases.one(sys.executable, "-c", THREADS, limits=Limits(processes=60))
+    assert done.ended_by is EndedBy.PROCESSES
+
+
+def test_what_stays_within_its_limits_is_let_be(phases: Phases) -> None:
+    limits = Limits(memory_bytes=1 << 30, processes=200)
+    done, _ = phases.one("sh", "-c", "for n in 1 2 3 4 5; do sleep 1.3 & done; wait", limits=limits)
+    assert (done.ended_by, done.exit_code) == (EndedBy.NONE, 0)
+
+
+def test_when_memory_runs_out_attempts_end_before_those_who_watch_them(phases: Phases) -> None:
+    folder, plan = phases.plan(["sh", "-c", "sleep 60 & cat /proc/$!/oom_score_adj; echo; wait"])
+    phases.runner.start(folder, plan)
+    seen = phases.running(folder)
+    until(lambda: (folder.parent / "out0").read_text().strip() or None)
+    assert int((folder.parent / "out0").read_text()) == taking.FAIR_GAME
+    assert int(Path(f"/proc/{seen.shim}/oom_score_adj").read_text()) < taking.FAIR_GAME
+    phases.runner.stop(folder, "enough")
+    phases.finish(folder)
+
+
+def nobody() -> list[Proc]:
+    return []
+
+
+def scope(folder: Path, oom: int, refused: int) -> str:
+    """As the kernel's files of a control group look."""
+    for name, text in (
+        ("memory.max", "1000\n"),
+        ("memory.events", f"low 0\nmax 7\noom 1\noom_kill {oom}\n"),
+        ("pids.max", "20\n"),
+        ("pids.events", f"max {refused}\n"),
+    ):
+        (folder / name).write_text(text)
+    return str(folder)
+
+
+def test_where_the_kernel_holds_the_limit_its_word_counts(tmp_path: Path) -> None:
+    held = Taking({"memory_bytes": 1, "processes": 1}, nobody, scope(tmp_path, 2, 3))
+    held.start(0)
+    assert held.over(10_000) == "" == held.refused()
+    scope(tmp_path, 2, 4)
+    assert held.over(10_001) == held.refused() == PROCESSES
+    held.start(20_000)
+    scope(tmp_path, 3, 4)
+    assert held.over(20_001) == MEMORY
+    (tmp_path / "pids.events").unlink()
+    (tmp_path / "memory.events").unlink()
+    assert held.over(30_000) == "", "its group is gone, and so is it"
+
+
+def test_a_group_in_which_nothing_is_set_holds_nothing(tmp_path: Path) -> None:
+    """As under a user manager that was not given the controllers: then the processes are looked at."""
+    folder = scope(tmp_path, 0, 0)
+    for name in ("memory.max", "pids.max"):
+        (tmp_path / name).write_text("max\n")
+    looked = Taking({"memory_bytes": 1, "processes": 1 << 20}, lambda: [(os.getpid(), 0)], folder)
+    looked.start(0)
+    assert looked.over(50) == "" and looked.over(200) == MEMORY
