@@ -238,7 +238,10 @@ def test_without_an_answer_from_systemd_the_run_goes_on_and_the_node_says_so(
     finally:
         live.run(1, "umount /usr/bin/systemd-run")
     host.told("systemctl", "--user", "restart", host.unit)
-    until(lambda: problems() == [], "it is well again", 60, problems)
+    until(lambda: "no scope" not in str(problems()), "it is well again", 60, problems)
+    run = owner.dispatch(*NONE, "cat /proc/self/cgroup")
+    assert owner.ended(run)["outcome"] == "done"
+    assert ".scope" in owner.run("runs", "logs", run).ok().out
 
 
 def test_removal_takes_out_the_unit_and_what_runs(

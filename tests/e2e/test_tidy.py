@@ -44,10 +44,10 @@ def test_runs_pauses_and_faults_are_undone(session: Session, fleet: Owner, lab: 
 
 
 def test_a_fleet_beyond_repair_is_made_anew(session: Session, fleet: Owner, lab: Lab) -> None:
-    before = fleet_of(fleet)
+    before = session.name
     kill_coordinator(fleet)
     for part in fleet.fleet_home.glob("ledger.db*"):
         part.write_bytes(b"no ledger")
     session.after_failure()
-    assert fleet_of(fleet) not in (None, before) and before not in living_on(lab)
+    assert session.name == fleet_of(fleet) != before and before not in living_on(lab)
     _works(fleet, lab)

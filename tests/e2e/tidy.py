@@ -28,12 +28,15 @@ UP_S = 180
 
 
 def fleet_of(owner: Owner) -> str | None:
-    """The fleet's id, by its ledger, whether or not its coordinator lives."""
+    """The fleet's id, by its ledger, whether or not its coordinator lives; None if it never came so far."""
     ledger = owner.fleet_home / "ledger.db"
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
-        found = db.execute("select value from settings where key = 'fleet'").fetchone()
-        return str(json.loads(found[0])) if found else None
-    return None
+    if not ledger.exists():
+        return None
+    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
+        tables = [name for (name,) in db.execute("select name from sqlite_master where type = 'table'")]
+        sought = "select value from settings where name = 'fleet'"
+        found = db.execute(sought).fetchone() if "settings" in tables else None
+    return str(json.loads(found[0])) if found else None
 
 
 def take_off(lab: Lab, fleets: Collection[str]) -> None:
@@ -121,7 +124,9 @@ class Session:
         """The fleet's own id, also when its ledger is gone."""
 
     def has(self, fleet: Owner | None) -> None:
+        """That is the session's fleet from now on."""
         self.fleet, self.name = fleet, fleet_of(fleet) if fleet else None
+        assert fleet is None or self.name, "a fleet that is up has a name"
 
     def after_module(self) -> None:
         """The next module finds the hosts and the fleet as this one did."""

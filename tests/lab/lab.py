@@ -68,7 +68,7 @@ def reap() -> list[str]:
         if not entry.startswith(PREFIX):
             continue
         lab = Lab(entry.removeprefix(PREFIX))
-        with contextlib.suppress(Fail):
+        with contextlib.suppress(Fail), lab.locked():  # two sessions may begin at once
             owner = lab.state["owner"]
             if owner and not alive(*owner):
                 lab.down()
