@@ -45,6 +45,8 @@ from node_agent.wire.policy import (
 )
 from node_agent.wire.receipt import Enforced
 
+OWN_WALL = frozenset({"codex"})
+"""Their own sandbox makes mounts, which Landlock forbids: it would fail inside, and holds more."""
 NAME_CHARS = 200
 """Of what a program calls its session or model."""
 
@@ -136,7 +138,7 @@ class NodeRuntimes:
             enforced=(*enforced(order, runtime, isolation), *_network_held(order, runtime, isolation, door)),
             version=around.version(order.runtime),
             prompt=request.prompt,
-            inside=isolation is Isolation.SANDBOX,
+            isolation=isolation,
             owner=self._owner(order) if isolation is Isolation.SANDBOX else None,
         )
 
@@ -173,7 +175,8 @@ class NodeRuntimes:
                 FailureKind.SANDBOX,
                 f"nothing holds {order.runtime} to {order.safety} here: {self._no_wall()}",
             )
-        return Isolation.NONE
+        fenced = sandbox is not None and sandbox.find().landlock and order.runtime not in OWN_WALL
+        return Isolation.LANDLOCK if fenced else Isolation.NONE
 
     def _no_wall(self) -> str:
         found = self._around.sandbox.find().problem if self._around.sandbox is not None else None
@@ -236,7 +239,7 @@ def _network_held(
     order: Order, runtime: Runtime, isolation: Isolation, door: Door | None
 ) -> tuple[Enforced, ...]:
     """What a receipt says of it: a network that is the node's own is held by nobody."""
-    if isolation is Isolation.NONE:
+    if isolation is not Isolation.SANDBOX:
         return ()
     network = network_of(order, runtime, agent=True, door=door)
     how = Enforcement.TOLD_ONLY if network is Network.FULL else Enforcement.SANDBOX

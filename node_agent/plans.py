@@ -50,8 +50,8 @@ def work_plan(
 
 
 def is_walled(plan: Plan) -> bool:
-    """Whether the phase runs inside the sandbox: either every step does, or none."""
-    return any(step.walled for step in plan.steps)
+    """Whether the phase runs behind a wall: either every step does, or none."""
+    return any(step.walled or step.wall for step in plan.steps)
 
 
 def _who_runs(order: Order) -> dict[str, str]:

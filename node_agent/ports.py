@@ -20,7 +20,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Broken
 from node_agent.wire.node import NodeFacts
 from node_agent.wire.order import Order, Workspace
-from node_agent.wire.policy import NO_RULES, Rules
+from node_agent.wire.policy import NO_RULES, Isolation, Rules
 from node_agent.wire.receipt import Blob, Enforced, Usage
 
 
@@ -289,10 +289,14 @@ class Launch:
     enforced: tuple[Enforced, ...] = ()
     version: str | None = None
     prompt: str = ""
-    inside: bool = False
-    """Every phase of the attempt goes into the sandbox, by `enclosed`."""
+    isolation: Isolation = Isolation.NONE
     owner: int | None = None
-    """The user whom the files of the attempt must belong to then; None: as they are."""
+    """The user whom the files of the attempt must belong to inside; None: as they are."""
+
+    @property
+    def inside(self) -> bool:
+        """Every phase of the attempt goes behind a wall, by `enclosed`."""
+        return self.isolation is not Isolation.NONE
 
 
 @dataclass(frozen=True, slots=True)

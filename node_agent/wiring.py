@@ -166,7 +166,8 @@ def _others(groups: scopes.Scopes | None, sandbox: Sandbox, files: tuple[Problem
     wall = (found.problem,) if found.problem is not None else ()
     held = groups is not None or (found.tools is not None and bool(found.tools.prlimit))
     loose = () if held or found.tools is None else (Problem(what=LOOSE, fix=LOOSE_FIX),)
-    isolation = Isolation.SANDBOX if found.tools else Isolation.NONE
+    lesser = Isolation.LANDLOCK if found.landlock else Isolation.NONE
+    isolation = Isolation.SANDBOX if found.tools else lesser
     return Others(isolation, (*scope, *wall, *loose, *files))
 
 

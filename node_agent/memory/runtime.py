@@ -81,8 +81,9 @@ class MemoryRuntimes:
         self, order: Order, work: Path, home: Path, guide: str = "", door: Door | None = None
     ) -> Launch:
         argv, env = ("double", order.task or "-"), {"HOME": str(home)}
+        isolation = Isolation.SANDBOX if self.wall else Isolation.NONE
         owner, given = 60_706 if self.wall else None, order.agent.prompt + guide
-        return Launch(argv, env, stdin=order.task.encode(), prompt=given, inside=self.wall, owner=owner)
+        return Launch(argv, env, stdin=order.task.encode(), prompt=given, isolation=isolation, owner=owner)
 
     def hidden(self, order: Order) -> dict[str, str]:
         return self.secrets

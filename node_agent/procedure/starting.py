@@ -40,7 +40,7 @@ def prepare(case: Case) -> Turn:
     enforced = [[one.rule, one.how.value] for one in launch.enforced]
     data: dict[str, Any] = {
         "enforced": enforced,
-        "isolation": "sandbox" if launch.inside else "none",
+        "isolation": launch.isolation.value,
         "version": launch.version,
         "prompt": digest_of(launch.prompt),
         "gateway": door is not None,

@@ -70,11 +70,15 @@ UNKNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`tools`: None when there is no wall; then `problem` says why. `passing`: it may be otherwise soon."""
+    """`tools`: None when there is no wall; then `problem` says why. `passing`: it may be otherwise soon.
+
+    `landlock`: there is the lesser one in its place.
+    """
 
     tools: Tools | None
     problem: Problem | None = None
     passing: bool = False
+    landlock: bool = False
 
 
 def detect(path: str, folder: Path, system: System, is_root: bool, shown: Sequence[str] = ()) -> Found:

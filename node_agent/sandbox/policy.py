@@ -16,11 +16,11 @@ TMP_BYTES = 512 << 20
 STATUS_FD = 3
 """Where bubblewrap says whether the program ran, so that its own failure is not taken for the agent's."""
 STAGE = "/mnt"
-_ETC = (
+ETC = (
     *("/etc/ssl", "/etc/ca-certificates", "/etc/pki", "/etc/alternatives", "/etc/ld.so.cache"),
     *("/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/nsswitch.conf", "/etc/localtime", "/etc/mime.types"),
 )
-_NET_ETC = ("/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/gai.conf")
+NET_ETC = ("/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/gai.conf")
 _NAMES = ("passwd", "group", "hosts")
 BLANK = "blank"
 """An empty file of ours that nobody may open: it lies over what a rule hides."""
@@ -173,7 +173,7 @@ def _system(view: View) -> list[str]:
         words += ["--ro-bind", folder, folder]
     for link, target in view.system.links.items():
         words += ["--symlink", target, link]
-    for path in (*_ETC, *view.system.etc, *(_NET_ETC if view.network is Network.FULL else ())):
+    for path in (*ETC, *view.system.etc, *(NET_ETC if view.network is Network.FULL else ())):
         words += ["--ro-bind-try", path, path]
     # /proc/sys belongs to root outside: bubblewrap leaves it writable for whoever is that.
     words += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]

@@ -15,6 +15,7 @@ from node_agent.plans import DEPTH
 from node_agent.sandbox import relay
 from node_agent.sandbox.covers import Ground, covers_of
 from node_agent.sandbox.detect import UID, UIDS, Found, detect
+from node_agent.sandbox.fence import fence, holds
 from node_agent.sandbox.policy import Covers, Network, Tools, View, prefix
 from node_agent.sandbox.programs import Programs, this_system
 from node_agent.spool import Plan, StepKind
@@ -76,7 +77,10 @@ class Sandbox:
             seen, now = (self._surroundings(), wish.read), self._clock.mono_ms()
             if self._found is None or seen != self._seen or now - self._tried_ms >= _lasts_ms(self._found):
                 shown = self._shown(wish, sys.executable)
-                self._found = detect(self._path, self._etc, self._system, os.geteuid() == 0, shown)
+                is_root = os.geteuid() == 0
+                found = detect(self._path, self._etc, self._system, is_root, shown)
+                fenced = found.tools is None and not is_root and holds(self._etc, self._system)
+                self._found = replace(found, landlock=fenced)
                 self._tried_ms, self._seen = now, seen
             return self._found
 
@@ -90,12 +94,16 @@ class Sandbox:
     def around(self, plan: Plan, allowed: Allowance, shown: Sequence[Path]) -> Plan | None:
         """The plan with each step inside the wall, another one if it was; None when there is none any more.
 
+        Where there is only the lesser wall, it is that one, unless the plan was inside a whole one.
+
         `shown`: read-only besides the programs, such as the repository. The steps' outputs are in the folder
         of the attempt, and so is the gateway's socket.
         """
-        tools = self.find().tools
+        found = self.find()
+        tools = found.tools
         if tools is None:
-            return None
+            fenced = found.landlock and not any(step.walled for step in plan.steps)
+            return self._fenced(plan, allowed, shown) if fenced else None
         if any(step.walled and not step.wall for step in plan.steps):
             return plan  # of a node agent of before: what builds the wall stands among its words
         if tools.uid is not None:
@@ -106,6 +114,10 @@ class Sandbox:
         before = (*prefix(view, tools, processes=plan.limits.processes), *_relay(view, allowed.port))
         inside = (replace(one, wall=before, walled=True) for one in plan.steps)
         return replace(plan, steps=tuple(inside))
+
+    def _fenced(self, plan: Plan, allowed: Allowance, shown: Sequence[Path]) -> Plan:
+        words = fence(self._view(plan, allowed, shown), allowed.port)
+        return replace(plan, steps=tuple(replace(one, wall=words) for one in plan.steps))
 
     def _covers(self, view: View, allowed: Allowance, tools: Tools) -> Covers:
         """What rules name of what is there now. What holds up the wall itself cannot be named."""

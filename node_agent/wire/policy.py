@@ -69,6 +69,8 @@ class Isolation(StrEnum):
 
     NONE = "none"
     SANDBOX = "sandbox"
+    LANDLOCK = "landlock"
+    """The lesser wall: it keeps a run off other files, and counts for no level's rule."""
     OWN_UID = "own uid"
 
 

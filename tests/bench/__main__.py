@@ -16,9 +16,10 @@ from tests.bench.idle import idle
 from tests.bench.load import throughput_and_start
 from tests.bench.parsing import parsing
 from tests.bench.remote import remote
+from tests.bench.sandbox import sandbox
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "performance.md"
-ROWS = "abcdefghi"
+ROWS = "abcdefghij"
 _QUICK = "quick run: few rounds, and a p99 of 60 samples is the worst of them"
 
 
@@ -42,6 +43,7 @@ def main(argv: list[str]) -> int:
         ("g", lambda: history(_tell, 60 if quick else 300)),
         ("h", lambda: parsing(_tell, *((3, 1 << 21) if quick else (9, 1 << 24)))),
         ("i", lambda: gateway(_tell, 5 if quick else 20)),
+        ("j", lambda: sandbox(_tell, 5 if quick else 20)),
         ("e", lambda: idle(_tell, 20 if quick else 60)),
     ]
     for letters, measure in parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,17 @@ from node_agent.plans import work_plan
 from node_agent.ports import ProcessEnd, StepFailed
 from node_agent.process import AGENT_ONLY
 from node_agent.runtimes.registry import RUNTIMES as REGISTRY
+from node_agent.sandbox.detect import Found
 from node_agent.sandbox.policy import Network
 from node_agent.tempo import Tempo
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.policy import ActionClass, Enforcement, Policy, Safety
+from node_agent.wire.node import Problem
+from node_agent.wire.policy import ActionClass, Enforcement, Isolation, Policy, Safety
 from tests.unit.node_agent.stage import order_of
 
 VALUES = {"ANTHROPIC_API_KEY": "k", "SSH_AUTH_SOCK": "/s", "LANG": "xx", "HOME": "/root", "TOKEN": "t"}
-RUNTIMES = NodeRuntimes(Surroundings("/usr/bin", "/usr/bin/python3", lambda: VALUES, lambda name: "9.9"))
+AROUND = Surroundings("/usr/bin", "/usr/bin/python3", lambda: VALUES, lambda name: "9.9")
+RUNTIMES = NodeRuntimes(AROUND)
 WORK, HOME = Path("/w"), Path("/h")
 
 
@@ -171,6 +175,42 @@ def test_without_a_sandbox_only_what_something_else_holds(changes: dict[str, Any
     with pytest.raises(StepFailed, match="nothing holds .* this node has no sandbox") as failed:
         RUNTIMES.launch(order, WORK, HOME)
     assert failed.value.kind is FailureKind.SANDBOX
+
+
+class Lesser:
+    """A sandbox that found Landlock alone."""
+
+    def find(self) -> Found:
+        return Found(None, Problem(what="no sandbox: this test"), landlock=True)
+
+    def owner_of(self, attempt: str) -> int | None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("changes", "isolation"),
+    [
+        ({"runtime": "claude", "safety": Safety.AUTO_EDIT}, Isolation.LANDLOCK),
+        ({"runtime": "shell", "safety": Safety.AUTO_EDIT}, Isolation.LANDLOCK),
+        ({"runtime": "codex", "safety": Safety.FULL_AUTO}, Isolation.NONE),
+    ],
+)
+def test_the_lesser_wall_is_around_what_may_run_without_any(
+    changes: dict[str, Any], isolation: Isolation
+) -> None:
+    """It counts for no rule: who holds the run is said as if it were not there. Codex has its own."""
+    runtimes = NodeRuntimes(replace(AROUND, sandbox=Lesser()))  # type: ignore[arg-type]
+    order = order_of(**changes)
+    fenced, bare = runtimes.launch(order, WORK, HOME), RUNTIMES.launch(order, WORK, HOME)
+    assert (fenced.isolation, fenced.inside) == (isolation, isolation is Isolation.LANDLOCK)
+    assert (fenced.enforced, fenced.argv) == (bare.enforced, bare.argv)
+
+
+def test_the_lesser_wall_is_not_enough_for_full_auto() -> None:
+    runtimes = NodeRuntimes(replace(AROUND, sandbox=Lesser()))  # type: ignore[arg-type]
+    for runtime in ("claude", "shell"):
+        with pytest.raises(StepFailed, match="nothing holds .* no sandbox: this test"):
+            runtimes.launch(order_of(runtime=runtime, safety=Safety.FULL_AUTO), WORK, HOME)
 
 
 def test_what_a_run_has_started_is_nobodys_own() -> None:

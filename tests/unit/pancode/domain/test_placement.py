@@ -143,8 +143,10 @@ def test_what_must_be_held_goes_only_where_something_holds_it() -> None:
     """A node may lose its sandbox after admission."""
     wild = run("r-1", safety=Safety.FULL_AUTO, workspace={"kind": "git"})
     walled, bare = node("a", isolation=Isolation.SANDBOX), node("b")
-    placed = choose([wild], standing(bare, walled))[0]
+    lesser = node("c", isolation=Isolation.LANDLOCK)
+    placed = choose([wild], standing(bare, lesser, walled))[0]
     assert isinstance(placed, Placed) and placed.node.node.name == "a"
+    assert "c has no sandbox" in said(wild, standing(lesser))
     assert "b has no sandbox, and nothing else there holds shell to full-auto" in said(wild, standing(bare))
     told = replace(wild, told_only=True)
     assert isinstance(choose([told], standing(bare))[0], Placed)

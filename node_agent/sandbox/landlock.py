@@ -1,0 +1,114 @@
+"""The lesser wall, which a process puts around itself: `landlock.py [--read P|--write P|--tcp N]... -- CMD`.
+
+Standard library only, this one file. Where there is no `--tcp`, TCP is not bounded; `--tcp 0` is none at all.
+What is not named cannot be opened, for this process and all that it starts, until their end. It holds no
+UDP, no socket by path, no look at names, and nothing that lies within what may be written.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import sys
+
+CREATE, ADD, RESTRICT = 444, 445, 446
+LEAST_ABI = 3
+"""Before, what may not be written could be truncated."""
+NET_ABI, IOCTL_ABI, SCOPE_ABI = 4, 5, 6
+PATH_BENEATH, NET_PORT, CONNECT = 1, 2, 2
+READ = 0b1101
+FILE_ONLY = 0b111 | 1 << 14 | 1 << 15
+SCOPED = 0b11
+NO_NEW_PRIVS = 38
+BAD_USAGE, CANNOT_HOLD, NOT_FOUND, NOT_RUNNABLE = 64, 71, 127, 126
+
+
+def abi() -> int:
+    """Of this kernel; 0 where it has none, or it is switched off."""
+    told: int = _libc().syscall(CREATE, None, 0, 1)
+    return max(told, 0)
+
+
+def restrict(read: list[str], write: list[str], ports: list[int] | None) -> None:
+    """From now on. OSError when it cannot be held; a path that is not there is not allowed either."""
+    have = abi()
+    if have < LEAST_ABI:
+        raise OSError(f"Landlock ABI {have} is too old")
+    every = (1 << 16) - 1 if have >= IOCTL_ABI else (1 << 15) - 1
+    net = CONNECT if have >= NET_ABI and ports is not None else 0
+    attr = struct.pack("QQQ", every, net, SCOPED)[: 24 if have >= SCOPE_ABI else 16 if have >= NET_ABI else 8]
+    rules = _called(CREATE, attr, len(attr), 0)
+    for path, mask in [*((one, READ) for one in read), *((one, every) for one in write)]:
+        _allow(rules, path, mask)
+    for port in (ports or ()) if net else ():
+        if port:
+            _called(ADD, rules, NET_PORT, struct.pack("QQ", CONNECT, port), 0)
+    _libc().prctl(NO_NEW_PRIVS, 1, 0, 0, 0)
+    _called(RESTRICT, rules, 0)
+    os.close(rules)
+
+
+def _allow(rules: int, path: str, mask: int) -> None:
+    try:
+        at = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        allowed = mask if os.path.isdir(f"/proc/self/fd/{at}") else mask & FILE_ONLY
+        _called(ADD, rules, PATH_BENEATH, struct.pack("=Qi", allowed, at), 0)
+    finally:
+        os.close(at)
+
+
+def _called(*words: int | bytes) -> int:
+    done: int = _libc().syscall(*words)
+    if done < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return done
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def main(argv: list[str]) -> int:
+    """Returns only when nothing was started."""
+    told: dict[str, list[str]] = {"--read": [], "--write": [], "--tcp": []}
+    words = argv[1:]
+    while len(words) > 1 and words[0] in told:
+        told[words[0]].append(words[1])
+        words = words[2:]
+    if len(words) < 2 or words[0] != "--" or not all(port.isdigit() for port in told["--tcp"]):
+        return _fail(BAD_USAGE, "usage: landlock.py [--read P|--write P|--tcp N]... -- COMMAND [ARG...]")
+    places = _places(words[1])  # found out before: this interpreter may be out of its own reach then
+    try:
+        restrict(told["--read"], told["--write"], list(map(int, told["--tcp"])) or None)
+    except OSError as exc:
+        return _fail(CANNOT_HOLD, str(exc))
+    return _become(places, words[1:])
+
+
+def _places(name: str) -> list[str]:
+    return [name] if "/" in name else [os.path.join(folder, name) for folder in os.get_exec_path()]
+
+
+def _become(places: list[str], argv: list[str]) -> int:
+    """The shell's rule: go on along PATH, and remember what was found but refused."""
+    failed: OSError = FileNotFoundError(2, "not found")
+    for place in places:
+        try:
+            os.execv(place, argv)
+        except OSError as exc:
+            failed = exc if not isinstance(exc, FileNotFoundError) else failed
+    status = NOT_FOUND if isinstance(failed, FileNotFoundError) else NOT_RUNNABLE
+    return _fail(status, f"{argv[0]}: {failed.strerror}")
+
+
+def _fail(status: int, why: str) -> int:
+    os.write(2, f"landlock: {why}\n".encode("utf-8", "replace"))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
