@@ -6,6 +6,7 @@ Standard library only, and little of it: the shim imports this at every start.
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,9 +68,10 @@ def is_alive(boot: str, pid: int, start: int) -> bool:
 
 
 def preload() -> None:
-    """Import now what `become_reaper` needs, for a process that forks many."""
+    """Import now what a shim comes to need, for a process that forks many."""
     try:
         import _ctypes  # noqa: F401
+        import resource  # noqa: F401 - `os.wait4` loads it at its first use
     except ImportError:
         return
 
@@ -119,15 +121,17 @@ class Birth:
     def __init__(self) -> None:
         self._pid, self._forks = os.getpid(), _forks()
 
-    def floor(self) -> int:
-        """All processes that were started since have a greater pid; 0 when that is not certain.
+    def since(self) -> tuple[int, int]:
+        """The first and the last pid that were handed out since; from 0 on when that is not certain.
 
         The kernel hands pids out in a circle: it is certain while less than half a circle was handed out, and
         the last one was a greater one.
         """
-        since = _forks() - self._forks
+        count = _forks() - self._forks
         last, most = _number("/proc/loadavg", -1), _number("/proc/sys/kernel/pid_max", 0)
-        return self._pid if self._forks and 0 <= since < most // 2 and last >= self._pid else 0
+        if self._forks and 0 <= count < most // 2 and last >= self._pid:
+            return self._pid, last
+        return 0, sys.maxsize
 
 
 def _forks() -> int:
@@ -215,9 +219,10 @@ def _inside(folder: str) -> set[int]:
 
 def _processes(birth: Birth | None) -> Iterator[Stat]:
     names = os.listdir("/proc")
-    floor = birth.floor() if birth else 0  # asked after the list was made: it holds for all that are in it
+    # Asked after the list was made: it holds for all that are in it.
+    first, last = birth.since() if birth else (0, sys.maxsize)
     for name in names:
-        if name.isdigit() and int(name) >= floor:
+        if name.isdigit() and first <= int(name) <= last:
             entry = stat(int(name))
             if entry is not None:
                 yield entry

@@ -26,15 +26,15 @@ class Removed:
 def end_all(home: Home, runner: Runner, wait_s: float = SLOW_S) -> Removed:
     """Stop, wait, sweep, look. Repeatable; only while no node agent holds the home."""
     names = FileShelf(home.journal).names() if home.journal.is_dir() else []
-    running = [phase for name in names for phase in _phases(home, name) if _runs(runner, phase)]
-    for phase in running:
+    running = [(name, phase) for name in names for phase in _phases(home, name) if _runs(runner, phase)]
+    for _, phase in running:
         runner.stop(phase, "the node is removed")
-    for phase in running:
+    for _, phase in running:
         runner.wait(phase, wait_s)
     for name in names:
         _sweep(runner, name)
     left = tuple((name, pid) for name in names for pid, _ in runner.members(name))
-    return Removed(tuple(dict.fromkeys(phase.parent.name for phase in running)), left)
+    return Removed(tuple(dict.fromkeys(name for name, _ in running)), left)
 
 
 def _phases(home: Home, name: str) -> tuple[Path, ...]:

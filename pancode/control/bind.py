@@ -20,9 +20,9 @@ from pancode.domain.records import Attempt, Balance, Entry, Fence, FenceState, N
 from pancode.errors import UnavailableError
 from pancode.ports import Ticket, Transaction
 
-MANY_TICKETS = 4
+MANY, MANY_TICKETS = 16, 4
 SHOW_MS = 500
-"""Tickets are only shown: a list of more than so many is written anew at most so often."""
+"""Where more than so many wait, why each does is taken down, or shown as tickets, at most so often."""
 
 
 def bind(core: Core) -> int:
@@ -31,14 +31,26 @@ def bind(core: Core) -> int:
         waiting = [run for run in _waiting(core, tx) if _granted(core, tx, run)]
         if not waiting:
             return 0
-        placed = 0
-        for decision in choose(waiting, _standing(core, tx, waiting)):
+        placed, whole = 0, _is_whole(core, len(waiting))
+        standing = _standing(core, tx, waiting)
+        if not whole and not standing.has_room:
+            return 0
+        for decision in choose(waiting, standing, whole):
             if isinstance(decision, Placed):
                 placed += _bound(core, tx, decision)
             elif decision.run.reason != decision.why:
                 tx.put(replace(decision.run, reason=decision.why))
                 core.tell(tx, decision.run.id, "wait", "placement", "waits", decision.why)
         return placed
+
+
+def _is_whole(core: Core, many: int) -> bool:
+    """Whether this round decides of all that wait, and not only of those for whom there is room now."""
+    boot = core.ports.clock.boot_ms()
+    if many > MANY and 0 <= boot - core.live.told_ms < SHOW_MS:
+        return False
+    core.live.told_ms = boot
+    return True
 
 
 def push_offers(core: Core) -> None:

@@ -132,6 +132,8 @@ class Live:
     tickets: object = None
     shown_ms: int = 0
     """When the tickets were shown last."""
+    told_ms: int = -1_000_000
+    """When it was last taken down of all that wait why they do."""
     freed: dict[str, set[str]] = field(default_factory=dict)
     """By tag: attempts whose end the node has sworn to since its last heartbeat."""
     quota_ms: int = -1

@@ -58,6 +58,11 @@ class Standing:
     due: Mapping[str, Decimal] = field(default_factory=dict)
     """By run: what it will hold on its node, where that is not its estimate."""
 
+    @property
+    def has_room(self) -> bool:
+        """Whether any slot of any node is free."""
+        return _any(self.free)
+
     def holds(self, run: Run) -> Decimal:
         return self.due.get(run.id, run.estimate_usd)
 
@@ -79,13 +84,18 @@ def in_order(runs: Iterable[Run]) -> list[Run]:
     return sorted(runs, key=lambda r: (-r.priority, r.created_ms, r.id))
 
 
-def choose(runs: Iterable[Run], standing: Standing) -> list[Placed | Waits]:
-    """A decision for each run, in the order in which they are served."""
+def choose(runs: Iterable[Run], standing: Standing, whole: bool = True) -> list[Placed | Waits]:
+    """A decision for each run, in the order in which they are served.
+
+    Not `whole`: only for those that come before the last free slot is gone, which is the same for them.
+    """
     free, taken = dict(standing.free), dict[str, Decimal]()
     decided: list[Placed | Waits] = []
     in_vain: dict[object, str] = {}
     """By what a run asks for: why it waits, which holds for all that ask for the same, as slots only go."""
     for run in in_order(runs):
+        if not whole and not _any(free):
+            break
         wish = _wish(run, standing)
         why = in_vain.get(wish)
         decision = _place(run, standing, free, taken) if why is None else Waits(run, why)
@@ -97,6 +107,10 @@ def choose(runs: Iterable[Run], standing: Standing) -> list[Placed | Waits]:
             in_vain[wish] = decision.why
         decided.append(decision)
     return decided
+
+
+def _any(free: Mapping[str, int]) -> bool:
+    return any(slots > 0 for slots in free.values())
 
 
 def _wish(run: Run, standing: Standing) -> object:

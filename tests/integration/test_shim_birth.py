@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -20,7 +21,7 @@ def test_older_processes_are_not_looked_at_and_younger_ones_are() -> None:
         with subprocess.Popen(["sleep", "60"], env={process.MARKER: "zz-birth"}) as younger:
             seen = [one for one, _ in process.members("zz-birth", birth=birth)]
             younger.kill()
-        os._exit(0 if seen == [younger.pid] or not birth.floor() else 1)
+        os._exit(0 if seen == [younger.pid] or not birth.since()[0] else 1)
     assert os.waitpid(pid, 0)[1] == 0
     older.kill()
     older.wait()
@@ -49,7 +50,7 @@ def test_the_floor_holds_only_while_it_is_certain(
     monkeypatch.setattr(process, "_read", told(900, os.getpid(), 4_194_304))
     birth = Birth()
     monkeypatch.setattr(process, "_read", told(forks, os.getpid() + last, 4_194_304))
-    assert birth.floor() == (os.getpid() if certain else 0)
+    assert birth.since() == ((os.getpid(), os.getpid() + last) if certain else (0, sys.maxsize))
 
 
 def test_where_the_kernel_tells_nothing_every_process_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,4 +58,4 @@ def test_where_the_kernel_tells_nothing_every_process_is_looked_at(monkeypatch: 
         raise FileNotFoundError(path)
 
     monkeypatch.setattr(process, "_read", silent)
-    assert Birth().floor() == 0
+    assert Birth().since() == (0, sys.maxsize)

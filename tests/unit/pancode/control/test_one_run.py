@@ -73,6 +73,27 @@ def test_never_more_orders_than_slots(desk: Desk) -> None:
     assert desk.row(Run, "r-0004").reason == "n1 is busy, no free slot"
 
 
+def test_of_a_crowd_it_is_said_now_and_then_why_it_waits(desk: Desk) -> None:
+    """Who gets a free slot is decided at once, in the same order; the others are told within the second."""
+    node = Puppet(desk, slots=1)
+    node.breathe()
+    desk.turn()
+    for number in range(40):
+        desk.dispatch(f"r-00{number:02}", usd="0.01")
+    desk.turn(0)
+    first = node.claim()
+    assert first is not None and first.identity.run == "r-0000"
+    late = desk.dispatch("r-0040", usd="0.01")
+    node.start(first)
+    node.deliver(first)
+    desk.turn(0)
+    second = node.claim()
+    assert second is not None and second.identity.run == "r-0001"
+    assert desk.row(Run, late.id).reason == "queued"
+    desk.turn()
+    assert desk.row(Run, late.id).reason == "n1 is busy, no free slot"
+
+
 def test_a_slot_that_the_node_names_is_taken_even_if_we_forgot_it(desk: Desk) -> None:
     node = Puppet(desk, slots=1)
     node.breathe()

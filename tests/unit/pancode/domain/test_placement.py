@@ -126,6 +126,10 @@ def test_slots_are_never_exceeded_and_no_free_slot_is_left_for_one_who_fits(
     at = Standing(tuple(node(name) for name in free), free)
     decisions = choose(runs, at)
     assert [d.run.id for d in decisions] == [r.id for r in in_order(runs)]
+    quick = choose(runs, at, whole=False)
+    assert quick == decisions[: len(quick)] and not any(
+        isinstance(d, Placed) for d in decisions[len(quick) :]
+    )
     left = dict(free)
     for decision in decisions:
         pin = decision.run.node
