@@ -55,6 +55,7 @@ COPILOT = Cli("copilot", "fake-coder", _provider)
 GEMINI = Cli("gemini", "gemini-2.5-pro", _google)
 OPENCODE = Cli("opencode", "fake-coder", _openai)
 QWEN = Cli("qwen", "fake-coder", _openai)
+EVERY = (CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, QWEN)
 
 
 @dataclass
