@@ -181,11 +181,6 @@ def answers(probe: Probe, path: str, home: Path, **env: str) -> list[tuple[int |
     return [(p.returncode, p.stdout) for p in done]
 
 
-def call(name: str, **arguments: object) -> dict[str, Any]:
-    """A turn of the scripted model: it calls this tool."""
-    return {"call": {"name": name, "arguments": arguments}}
-
-
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
