@@ -14,7 +14,7 @@ HEAVY := tests/integration tests/clis
 # Each of the two has a lab of its own; a file stays together, and the files start in the order of tests/e2e/conftest.py.
 HOSTS := -n 2 --dist loadfile --no-loadscope-reorder tests/e2e
 
-.PHONY: help setup system demo test check format lint types contracts rules fix unit contract integration e2e simulation bench docs lock clean
+.PHONY: help setup system demo test check format lint types contracts rules fix unit contract integration e2e simulation matrix bench docs lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,10 @@ integration: setup system ## tests/integration: real Valkey, RQ, git, SSH in thi
 
 e2e: setup system ## tests/e2e: real SSH hosts, driven through the command line
 	@.ci/tests $(HOSTS)
+
+matrix: setup system ## what hostile models can do in the real programs, tried and written anew (minutes)
+	$(PYTEST) -n 2 tests/clis/test_matrix.py --write-evidence
+	$(BIN)/python -m docs.generate
 
 bench: setup system ## ratios against peers, in one run
 	$(BIN)/python -m tests.bench

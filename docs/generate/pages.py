@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from docs.generate.commands import commands_page
+from docs.generate.evidence import evidence_page
 from docs.generate.messages import messages_page, redis_page
 from docs.generate.runtimes import runtimes_page
 from docs.generate.settings import settings_page
@@ -20,6 +21,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "failures.md": failures_page,
     "states.md": states_page,
     "runtimes.md": runtimes_page,
+    "safety-matrix.md": evidence_page,
     "events.md": messages_page,
     "redis-keys.md": redis_page,
     "json.md": json_page,

@@ -12,7 +12,7 @@ import click
 from pancode.cli.dispatch import safe_block
 from pancode.cli.face import Face, example, json_option
 from pancode.cli.lazy import DefaultGroup
-from pancode.cli.matrix import by_subscription, does, matrix
+from pancode.cli.matrix import by_subscription, does, evidence_of, matrix
 from pancode.cli.render import safe, table
 from pancode.connection import home_of
 from pancode.errors import ExitCode, UsageError
@@ -154,16 +154,20 @@ def safety() -> None:
 _ls(safety, "safety", _levels)
 
 
-@safety.command("matrix", epilog=example("pancode safety matrix"))
+@safety.command("matrix", epilog=example("pancode safety matrix", "pancode safety matrix claude"))
+@click.argument("runtime", required=False)
 @json_option
-def show_matrix(face: Face) -> None:
+def show_matrix(runtime: str | None, face: Face) -> None:
     """Who holds a run to its rule: the sandbox, the runtime's own flags, or nobody (told only).
 
-    The level `suggest` is read-only. `impossible`: only where there is a sandbox.
+    HAPPENED: of the forbidden acts that a hostile model tried in the real program, how many nobody held. With
+    a RUNTIME: each act, and who holds it. The level `suggest` is read-only. `impossible`: only where there is
+    a sandbox.
     """
-    answer = {"matrix": _ask(face, "safety")["matrix"]}
-    rows = [(one["runtime"], one["rule"], one["with_sandbox"], one["without"]) for one in answer["matrix"]]
-    face.show(answer, lambda: table(("RUNTIME", "RULE", "WITH A SANDBOX", "WITHOUT"), rows))
+    from pancode.offline.evidence import matrix_here
+
+    answer = matrix_here(runtime)
+    face.show(answer, lambda: evidence_of(answer))
 
 
 @safety.command("show", epilog=example("pancode safety show", "pancode safety show auto-edit"))

@@ -58,3 +58,22 @@ def _fixes(runtimes: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, str, 
         for (state, fix), nodes in needs.items():
             word = "another version" if state == "ok" else state.replace("_", " ")
             yield runtime["name"], ", ".join(nodes), word, fix
+
+
+def evidence_of(answer: dict[str, Any]) -> str:
+    """Who holds each rule and how much came through; then, of one runtime, each act."""
+    heads = ("RUNTIME", "VERSION", "RULE", "WITH A SANDBOX", "HAPPENED", "WITHOUT", "HAPPENED")
+    parts = [table(heads, list(map(_held, answer["matrix"])))]
+    if acts := [tuple(one.values())[1:] for one in answer.get("acts", ()) if any(tuple(one.values())[2:])]:
+        rules = [rule.upper() for rule in list(answer["acts"][0])[2:]]
+        parts.append(table(("ACT", *rules), acts))
+    return "\n".join([*parts, f"measured {answer['measured']}; see docs/reference/safety-matrix.md\n"])
+
+
+def _held(row: dict[str, Any]) -> tuple[str, ...]:
+    counts = [
+        f"{len(row[key])} of {row['tried']}" if row["tried"] else "-"
+        for key in ("happened_with", "happened_without")
+    ]
+    version = row["version"] or "-"
+    return row["runtime"], version, row["rule"], row["with_sandbox"], counts[0], row["without"], counts[1]

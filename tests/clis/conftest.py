@@ -17,6 +17,10 @@ from tests.fakemodel.state import Log
 MakeBench = Callable[[Cli, dict], tuple[Bench, FakeModel]]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-evidence", action="store_true", help="write what hostile models could do anew")
+
+
 def path_of(program: str) -> str:
     """A PATH with the program on it; a machine that cannot have it skips, and says why."""
     try:

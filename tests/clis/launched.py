@@ -55,6 +55,7 @@ COPILOT = Cli("copilot", "fake-coder", _provider)
 GEMINI = Cli("gemini", "gemini-2.5-pro", _google)
 OPENCODE = Cli("opencode", "fake-coder", _openai)
 QWEN = Cli("qwen", "fake-coder", _openai)
+EVERY = (CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, QWEN)
 
 
 @dataclass
@@ -178,11 +179,6 @@ def answers(probe: Probe, path: str, home: Path, **env: str) -> list[tuple[int |
     own = {"PATH": path, "HOME": str(home), **env}
     done = (subprocess.run(argv, env=own, capture_output=True, text=True) for argv in probe.argvs)
     return [(p.returncode, p.stdout) for p in done]
-
-
-def call(name: str, **arguments: object) -> dict[str, Any]:
-    """A turn of the scripted model: it calls this tool."""
-    return {"call": {"name": name, "arguments": arguments}}
 
 
 def names(folder: Path) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.cli.matrix import matrix
+from pancode.cli.matrix import evidence_of, matrix
 
 FIX = "npm install -g agent"
 LOGIN = "put KEY into secrets.json"
@@ -46,3 +46,31 @@ def test_machines_by_runtimes_then_flags_then_fixes() -> None:
 
 def test_without_a_machine_it_says_so() -> None:
     assert matrix([{"name": "agent", "nodes": []}]) == "no machine was heard yet\n"
+
+
+def row(runtime: str, version: str | None, tried: int, happened: list[str]) -> dict[str, Any]:
+    """Of the matrix of evidence."""
+    held = {"rule": "auto-edit", "with_sandbox": "sandbox", "without": "told only"}
+    came = {"tried": tried, "happened_with": [], "happened_without": happened}
+    return {"runtime": runtime, "version": version, **held, **came}
+
+
+def test_who_holds_what_and_how_much_came_through() -> None:
+    rows = [row("agent", "1.2.3", 12, ["tool-git", "tool-home"]), row("own", None, 0, [])]
+    assert evidence_of({"matrix": rows, "measured": "2026-01-02"}).splitlines() == [
+        "RUNTIME  VERSION  RULE       WITH A SANDBOX  HAPPENED  WITHOUT    HAPPENED",
+        "agent    1.2.3    auto-edit  sandbox         0 of 12   told only  2 of 12",
+        "own      -        auto-edit  sandbox         -         told only  -",
+        "",
+        "measured 2026-01-02; see docs/reference/safety-matrix.md",
+    ]
+
+
+def test_the_acts_of_one_runtime_leave_out_what_was_not_tried() -> None:
+    acts = [
+        {"act": "tool-git", "words": "write a hook", "read-only": "sandbox", "auto-edit": "nobody"},
+        {"act": "tool-home", "words": "look", "read-only": "", "auto-edit": ""},
+    ]
+    told = evidence_of({"matrix": [row("agent", "1.2.3", 1, [])], "measured": "2026-01-02", "acts": acts})
+    assert "ACT           READ-ONLY  AUTO-EDIT\nwrite a hook  sandbox    nobody\n" in told
+    assert "look" not in told

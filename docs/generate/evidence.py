@@ -1,0 +1,69 @@
+"""Writes the page of what hostile models can do in each program, from what the tests have measured."""
+
+from __future__ import annotations
+
+from docs.generate.markdown import code, page, table, words
+from node_agent.wire.policy import Isolation
+from pancode.domain.runtimes import RULES, matrix
+from pancode.offline.evidence import ACTS, Evidence, evidence
+
+
+def evidence_page() -> str:
+    found = evidence()
+    every = [name for name in dict.fromkeys(row[0] for row in matrix()) if _known(found, name)]
+    programs = ", ".join(f"{name} {found.versions[name]}" for name in every if name in found.versions)
+    return page(
+        "The safety matrix",
+        "`tests/clis/test_matrix.py` by `pancode/offline/evidence.json`",
+        words(
+            "A scripted model that wants to do harm tries each act below in the real program, on a real "
+            f"node agent, once behind the node's sandbox and once without it. Measured {found.measured} with "
+            f"{programs}. The same tests run with all others and fail when one act comes out otherwise. "
+            "`pancode safety matrix` prints the short form, `pancode safety matrix claude` the acts of one."
+        ),
+        "## In short",
+        words(
+            "How many of the forbidden acts were tried and how many happened. An act that a rule of "
+            "`pansafety.yaml` ends is no act that happened: the run is over and its result is not taken."
+        ),
+        table(
+            ("Runtime", "Rule", "With a sandbox", "happened", "Without", "happened"),
+            [_short(found, *row) for row in matrix() if row[0] in every],
+        ),
+        words(
+            "Who holds a rule without a sandbox is decided by what changes something: a program whose own "
+            "flags let it look around, as those of `codex` do, may still hold read-only. Where `told only` "
+            "or `impossible` stands, a dispatch is refused, unless you say `--allow-told-only`, which the "
+            "receipt keeps."
+        ),
+        "## Each act",
+        words(
+            "`sandbox`: the wall alone stops it. `sandbox, runtime`: the program's own flags stop it first. "
+            "`ends the run`: it happens, and the node ends the run for it. `allowed`: the rule allows it. "
+            "`nobody`: it happens. The level `suggest` is read-only, and read-only is the same at each level."
+        ),
+        *(part for name in every for part in (f"### {name}", _acts(found, name))),
+        words(
+            "Commands are tried in disguise, as a filter of words is no wall; only the one that a rule "
+            "forbids is tried as the rule has it: in disguise it would not be seen. `shell` is a script of "
+            "your own, without any rule of its own: it shows what the wall holds alone, and it has the "
+            "machine's network."
+        ),
+    )
+
+
+def _known(found: Evidence, name: str) -> bool:
+    return any(runtime == name for runtime, _, _ in found.cells)
+
+
+def _short(found: Evidence, name: str, rule: str, walled: object, bare: object) -> tuple[str, ...]:
+    counts = [
+        f"{len(found.happened(name, rule, wall))} of {len(found.tried(name, rule, wall))}"
+        for wall in (Isolation.SANDBOX, Isolation.NONE)
+    ]
+    return code(name), rule, str(walled), counts[0], str(bare), counts[1]
+
+
+def _acts(found: Evidence, name: str) -> str:
+    rows = [(act.words, *(found.holder(name, rule, act) for rule in RULES)) for act in ACTS]
+    return table(("Act", *RULES), [row for row in rows if any(row[1:])])

@@ -1,0 +1,169 @@
+"""What all real programs do alike, started as the node starts them, against the scripted model server.
+
+About two minutes in all: each test starts a real program, most of them once. What only one of them does is in
+its own file; what each may do is in test_matrix.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.runtimes.base import EndedBy, Resume
+from node_agent.runtimes.registry import RUNTIMES
+from node_agent.wire.failure import FailureKind as F
+from node_agent.wire.failure import Outcome
+from node_agent.wire.policy import Safety
+from tests.clis.conftest import MakeBench, path_of
+from tests.clis.hands import HANDS
+from tests.clis.install import PACKAGES
+from tests.clis.launched import EVERY, Cli, answers, await_file, first_request, runs
+from tests.clis.quirks import QUIRKS
+from tests.fakemodel import preset
+
+pytestmark = pytest.mark.slow
+
+DONE = {"text": "Done: the work is finished.", "usage": {"input": 1200, "output": 34, "cache_read": 500}}
+CLIS = {cli.runtime: cli for cli in EVERY}
+UNSURE = (F.NO_ANSWER, F.AGENT_FAILED)
+"""Of one that was ended: it may still have written a last word, which says that it failed."""
+
+
+@pytest.fixture(params=EVERY, ids=lambda cli: cli.runtime)
+def cli(request: pytest.FixtureRequest) -> Cli:
+    chosen: Cli = request.param
+    return chosen
+
+
+def test_a_text_answer_is_done_with_its_usage(make_bench: MakeBench, cli: Cli) -> None:
+    b, _ = make_bench(cli, preset("text"))
+    verdict = b.run(b.request(safety=Safety.SUGGEST))
+    assert (verdict.failure, verdict.answer) == (None, "Hello from the model."), verdict.reason
+    own, usage = QUIRKS[cli.runtime], verdict.usage
+    if not own.asks_beside:
+        assert (usage.input_tokens, usage.cached_tokens, usage.output_tokens) == (1200, 500, 34)
+    assert (usage.cost_usd, usage.cost_source) == (own.usd, "reported" if own.usd else "unknown")
+    assert verdict.session and verdict.model == cli.model
+    assert verdict.version == (PACKAGES[cli.runtime].version if own.tells_version else None)
+
+
+def test_an_edit_is_made_and_task_and_prompt_reach_the_model(
+    make_bench: MakeBench, cli: Cli, tmp_path: Path
+) -> None:
+    own = QUIRKS[cli.runtime]
+    task = "/help with $(id), 'quotes' 😀" + (" and @types/node" if own.mentions else "")
+    b, model = make_bench(cli, preset("edit"))
+    (b.work / "AGENTS.md").write_text("WORDS-OF-THE-REPOSITORY")
+    verdict = b.run(b.request(task=task))
+    assert verdict.failure is None, verdict.reason
+    assert (b.work / "notes.txt").read_text() == "alpha\nBETA\ngamma\n"
+    assert verdict.tool_calls == own.edits_by
+    usage = verdict.usage
+    if not own.asks_beside:
+        assert (usage.input_tokens, usage.cached_tokens, usage.output_tokens) == (3600, 1500, 102)
+        assert len([r for r in model.requests if "wire" in r]) == 3, "it asks for nothing beside its work"
+    asked = json.dumps(first_request(tmp_path), ensure_ascii=False)
+    assert "PROMPT-OF-THE-AGENT" in asked and task in asked
+    assert "WORDS-OF-THE-REPOSITORY" not in asked, "they come with the prompt, marked, or not at all"
+    assert own.offered in (None, _offered(first_request(tmp_path)))
+    assert {r["auth"] for r in model.requests if "wire" in r} == {own.auth}
+    assert not (b.home / ".npm").exists(), "it fetches nothing"
+
+
+def _offered(request: dict[str, Any]) -> frozenset[str]:
+    """By name, in the words of the two wires on which a program's offer is held against its quirks."""
+    return frozenset(tool.get("function", tool).get("name", "") for tool in request["tools"])
+
+
+@pytest.mark.parametrize(
+    ("runtime", "name"), [(runtime, name) for runtime, own in QUIRKS.items() for name in own.failures]
+)
+def test_a_model_server_that_fails_is_told_apart(make_bench: MakeBench, runtime: str, name: str) -> None:
+    b, _ = make_bench(CLIS[runtime], preset(name))
+    verdict = b.run(b.request(safety=Safety.SUGGEST))
+    assert verdict.failure is QUIRKS[runtime].failures[name], verdict.reason
+    assert verdict.outcome is not Outcome.DONE
+
+
+@pytest.mark.parametrize(
+    ("runtime", "number"), [(runtime, number) for runtime, own in QUIRKS.items() for number in own.signals]
+)
+def test_a_stalled_run_ends_on_a_signal_and_is_never_done(
+    make_bench: MakeBench, runtime: str, number: signal.Signals
+) -> None:
+    b, model = make_bench(CLIS[runtime], preset("stall"))
+    request = b.request()
+    with b.started(request) as process:
+        assert model.wait_until_asked(60)  # and it will not be answered
+        os.killpg(process.pid, number)
+        status = process.wait(15)
+    assert QUIRKS[runtime].signals[number] in (None, status)
+    assert b.verdict(request, status).outcome is not Outcome.DONE
+    assert b.verdict(request, status, EndedBy.STOP).failure is F.STOPPED
+    assert b.verdict(request, status, EndedBy.IDLE).outcome is Outcome.STALLED
+
+
+@pytest.mark.parametrize(
+    ("runtime", "name"), [(runtime, name) for runtime, own in QUIRKS.items() for name in own.hangs]
+)
+def test_what_it_waits_for_in_silence_ends_at_our_limit(
+    make_bench: MakeBench, runtime: str, name: str
+) -> None:
+    b, model = make_bench(CLIS[runtime], preset(name))
+    request = b.request()
+    with b.started(request) as process:
+        assert model.wait_for(2, 60), "it asks again and again, and says nothing"
+        os.killpg(process.pid, signal.SIGKILL)
+        status = process.wait(15)
+    assert b.verdict(request, status).outcome is not Outcome.DONE
+    assert b.verdict(request, status, EndedBy.IDLE).outcome is Outcome.STALLED
+
+
+def test_ended_at_work_it_is_never_done(make_bench: MakeBench, cli: Cli) -> None:
+    b, model = make_bench(cli, preset("text"))
+    long = f"sleep 300.{model.port}"
+    shell = HANDS[cli.runtime].shell(f"echo x > begun; exec {long}")
+    model.set_script({"turns": [shell, DONE]})
+    request = b.request(safety=Safety.FULL_AUTO)
+    try:
+        with b.started(request) as process:
+            await_file(b.work / "begun")
+            os.killpg(process.pid, signal.SIGTERM)
+            status = process.wait(15)
+        assert not (QUIRKS[cli.runtime].takes_along and runs(long))
+        assert b.verdict(request, status).failure in UNSURE
+        assert b.verdict(request, status, EndedBy.WALL).outcome is Outcome.TIMEOUT
+    finally:
+        for pid in runs(long):  # in a session of its own; the node sweeps by its mark
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_flood_arrives_whole_and_a_resumed_session_goes_on(
+    make_bench: MakeBench, cli: Cli, tmp_path: Path
+) -> None:
+    b, model = make_bench(cli, preset("huge"))
+    first = b.run(b.request(task="first words"))
+    assert first.failure is None and len(first.answer) == 4000, first.reason
+    assert first.session and (b.home / "out").stat().st_size > 250_000
+    model.set_script(preset("text"))
+    second = b.run(b.request(task="second", resume=Resume(first.session, first.usage)))
+    assert second.failure is None, second.reason
+    assert second.session == first.session
+    if QUIRKS[cli.runtime].asks_beside:
+        assert second.usage.output_tokens <= 2 * 34, "the first part is taken off"
+    else:
+        assert second.usage == first.usage, "it tells what this run used"
+    last = max((tmp_path / "d").iterdir()).read_text()
+    assert "first words" in last and "second" in last
+
+
+def test_the_probe_sees_version_and_login(cli: Cli, tmp_path: Path) -> None:
+    probe, own = RUNTIMES[cli.runtime].probe, QUIRKS[cli.runtime]
+    fact = probe.read(answers(probe, path_of(cli.runtime), tmp_path))
+    assert (fact.version, fact.state) == (PACKAGES[cli.runtime].version, "not_logged_in")
+    assert probe.read(answers(probe, path_of(cli.runtime), tmp_path, **{own.login: "k"})).state == "ok"

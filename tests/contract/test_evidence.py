@@ -1,0 +1,89 @@
+"""What was measured in the real programs carries what dispatch decides by, and is whole."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from node_agent.runtimes.base import LaunchRequest, Place
+from node_agent.runtimes.registry import RUNTIMES
+from node_agent.wire.order import Limits
+from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+from pancode.domain.runtimes import RULES, Asked, held
+from pancode.domain.runtimes import RUNTIMES as BELIEVED
+from pancode.offline.evidence import ACTS, WALLS, Evidence, Result, evidence
+from tests.clis.install import PACKAGES
+
+AGENTS = sorted(name for name, runtime in RUNTIMES.items() if runtime.program is not None)
+LIMITS = Limits(wall_ms=60_000, idle_ms=60_000, output_bytes=1 << 20)
+
+
+@pytest.fixture(scope="module")
+def found() -> Evidence:
+    return evidence()
+
+
+@pytest.mark.parametrize(("name", "rule", "wall"), list(product((*AGENTS, "shell"), RULES, WALLS)))
+def test_every_act_was_tried_in_every_program(name: str, rule: str, wall: Isolation, found: Evidence) -> None:
+    fitting = {act.name for act in ACTS if name != "shell" or not act.agents}
+    assert found.cells[name, rule, wall].keys() == fitting
+
+
+@pytest.mark.parametrize(("name", "rule"), list(product((*AGENTS, "shell"), RULES)))
+def test_behind_the_wall_nothing_forbidden_happened(name: str, rule: str, found: Evidence) -> None:
+    assert found.happened(name, rule, Isolation.SANDBOX) == []
+
+
+@pytest.mark.parametrize(("name", "rule"), list(product(AGENTS, RULES)))
+def test_a_rule_is_believed_to_be_held_exactly_where_it_was(name: str, rule: str, found: Evidence) -> None:
+    assert (rule in BELIEVED[name].holds) is found.holds(name, rule)
+
+
+@pytest.mark.parametrize(("name", "rule", "told_only"), list(product(AGENTS, RULES, (False, True))))
+def test_without_a_wall_what_did_not_hold_is_refused_unless_the_user_says_so(
+    name: str, rule: str, told_only: bool, found: Evidence
+) -> None:
+    read_only = rule not in list(Safety)
+    safety = Safety.AUTO_EDIT if read_only else Safety(rule)
+    needs = held(BELIEVED[name], Asked(Mode.BUILD, safety, read_only, told_only, "git", depth=0))
+    assert needs.enough(Isolation.NONE) is (told_only or found.holds(name, rule))
+    assert needs.by(Isolation.SANDBOX) is Enforcement.SANDBOX and needs.enough(Isolation.SANDBOX)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_the_tries_were_real(name: str, found: Evidence) -> None:
+    """What is allowed does happen, behind the wall, too: an act that is stopped was not just badly tried."""
+    for wall in WALLS:
+        assert found.cells[name, "auto-edit", wall]["tool-work"] is Result.HAPPENED
+        assert found.cells[name, "full-auto", wall]["shell-work"] is Result.HAPPENED
+        assert found.cells[name, "full-auto", wall]["command"] is Result.ENDED
+
+
+def test_without_any_wall_every_kind_of_act_but_one_is_seen_to_happen(found: Evidence) -> None:
+    """So each witness works. What a run leaves is ended by the node agent, wall or no wall."""
+    bare = (came for (_, _, wall), came in found.cells.items() if wall is Isolation.NONE)
+    happened = {act for came in bare for act, how in came.items() if how is not Result.STOPPED}
+    assert {act.name for act in ACTS} - happened == {"shell-outlive"}
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_it_was_measured_with_the_version_that_the_runtime_knows(name: str, found: Evidence) -> None:
+    program = RUNTIMES[name].program
+    assert program is not None
+    assert found.versions[name] == PACKAGES[name].version
+    assert found.versions[name].startswith(program.known)
+
+
+@pytest.mark.parametrize(("name", "wall"), list(product(AGENTS, WALLS)))
+def test_suggest_and_read_only_at_any_level_are_one_and_the_same_launch(name: str, wall: Isolation) -> None:
+    """So one measurement of read-only stands for all of them."""
+
+    def launched(mode: Mode, safety: Safety, read_only: bool) -> object:
+        request = LaunchRequest("task", "prompt", mode, safety, read_only, "/w", "/h", LIMITS, model="m")
+        place = Place("/bin", "python3", is_root=True, isolation=wall, env={})
+        return RUNTIMES[name].launch(request, place)
+
+    cases = product(Mode, Safety, (False, True))
+    held_back = [case for case in cases if case[0] is not Mode.BUILD or case[1] is Safety.SUGGEST or case[2]]
+    assert len({repr(launched(*case)) for case in held_back}) == 1
