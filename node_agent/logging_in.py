@@ -51,7 +51,7 @@ def log_in(
         make_folder(one)
         one.chmod(0o700)
     env = {name: environ[name] for name in _HANDED_ON if name in environ}
-    env |= {"PATH": path, **_proxy(home, values), **({login.home: str(folder)} if login.home else {})}
+    env |= {"PATH": path, **_proxy(home, values), login.home: str(folder)}
     status = _run((program, *login.argv[1:]), env)
     if status:
         _say(f"{' '.join(login.argv)} ended with {status}; nothing was kept")
@@ -73,7 +73,7 @@ def _login_of(runtime: str, home: Home) -> Login:
 def _kept(login: Login, folder: Path, ask: Callable[[str], str]) -> int:
     """What it left is the runs' from now on; a token that it only printed has to be said once more."""
     file = folder / login.file
-    if login.variable:
+    if login.prints:
         token = _asked(ask)
         if not token:
             _say(f"nothing was kept; {login.variable} in secrets.json does the same")

@@ -34,8 +34,8 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
 
 
-def installed(home: Home, script: str) -> None:
-    program = home.root / "bin" / "claude"
+def installed(home: Home, script: str, name: str = "claude") -> None:
+    program = home.root / "bin" / name
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
 
@@ -58,6 +58,16 @@ def test_what_it_printed_is_kept_where_runs_find_it(home: Home) -> None:
     assert [oct(one.stat().st_mode & 0o777) for one in (folder, folder / "token")] == ["0o700", "0o600"]
     home.secrets.write_text(json.dumps({NAME: "of-the-owner"}))
     assert vault.values()[NAME] == "of-the-owner", "the owner's file goes first"
+
+
+def test_a_login_that_leaves_a_file_is_asked_for_nothing(home: Home) -> None:
+    installed(home, 'test "$*" = "login --device-auth" && echo {} >"$CODEX_HOME/auth.json"', "codex")
+    assert log_in(home, "codex", {}, {}, pytest.fail) == 0
+    file = home.root / "logins" / "codex" / "auth.json"
+    assert tokens(home.root)["CODEX_LOGIN"] == file and oct(file.stat().st_mode & 0o777) == "0o600"
+    file.unlink()
+    installed(home, "true", "codex")
+    assert log_in(home, "codex", {}, {}, pytest.fail) == 1, "it said that all was well, and left nothing"
 
 
 @pytest.mark.parametrize("said", ["", "  ", "two words", "short"])
@@ -98,7 +108,7 @@ def test_the_owner_s_proxy_is_the_program_s_too(home: Home) -> None:
         ("claude", "claude is not on this machine", "npm install -g @anthropic-ai/claude-code"),
         ("gemini", "gemini has no login by subscription", "put GEMINI_API_KEY into"),
         ("shell", "shell has no login by subscription", "shell needs no login"),
-        ("clod", "there is no runtime 'clod'", "those with a login of their own: claude"),
+        ("clod", "there is no runtime 'clod'", "those with a login of their own: claude, codex"),
     ],
 )
 def test_what_cannot_be_opened(home: Home, runtime: str, words: str, fix: str) -> None:
