@@ -20,8 +20,11 @@ from node_agent import removal, shim, status, wiring
 from node_agent.agent import NodeAgent
 from node_agent.durable import make_folder, write_atomic
 from node_agent.grammar import Grammar
+from node_agent.logging_in import NoLogin, log_in
 from node_agent.runner import Runner
+from node_agent.runtimes.logins import tokens
 from node_agent.settings import Home, SettingsError
+from node_agent.vault import Vault
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.commands.tree import take_elsewhere
 from node_agent.worker import ThreadDrive, Worker
@@ -86,6 +89,17 @@ def show(args: argparse.Namespace) -> int:
     for entry in seen.entries:
         _say(f"{entry.identity}  {entry.mark}{'' if entry.cleaned else '  (not done)'}")
     return OK
+
+
+def login(args: argparse.Namespace) -> int:
+    """Open a vendor's own login on this terminal, where the runs of this node will find it."""
+    home = _home(args)
+    vault = Vault(home.secrets, os.environ, SystemClock(), tokens(home.root))
+    try:
+        return log_in(home, args.runtime, os.environ, vault.values())
+    except NoLogin as wrong:
+        _say(f"pancode-node: {wrong}\n  fix: {wrong.fix}", sys.stderr)
+        return wrong.status
 
 
 def show_version(args: argparse.Namespace) -> int:
@@ -184,9 +198,12 @@ def _parser() -> argparse.ArgumentParser:
         ("status", show),
         ("version", show_version),
         ("remove", remove),
+        ("login", login),
     ):
         sub = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__)
         sub.add_argument("--home", help="this fleet's folder on this node")
         sub.add_argument("--json", action="store_true", help="for programs")
         sub.set_defaults(verb=verb)
+        if verb is login:
+            sub.add_argument("runtime", help="whose login it is, such as claude")
     return parser

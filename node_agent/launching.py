@@ -24,6 +24,7 @@ from node_agent.runtimes.base import (
     clip,
     may_write,
 )
+from node_agent.runtimes.logins import inner_secrets
 from node_agent.runtimes.orders import enforced, findings, request_of, with_guide
 from node_agent.runtimes.registry import RUNTIMES, find
 from node_agent.runtimes.vendors import through, way_of
@@ -193,7 +194,7 @@ class NodeRuntimes:
         values = self._around.values()
         names = {*self._around.owned(), *order.secrets, *filter(is_secret_name, order.env)}
         names.update(*(runtime.credentials for runtime in RUNTIMES.values()))
-        return {name: values[name] for name in names if name in values}
+        return {**{name: values[name] for name in names if name in values}, **inner_secrets(values)}
 
     def _allowed(self, order: Order) -> dict[str, str]:
         """The variables that the order allows, as far as there are; a secret that it names must be there."""

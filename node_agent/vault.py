@@ -26,6 +26,9 @@ CREDENTIALS = "CREDENTIALS_DIRECTORY"
 FIX = 'mend secrets.json of this node: {"NAME": "value"} or {"NAME": {"file": "/path"}}'
 
 
+NO_TOKENS: Mapping[str, Path] = {}
+
+
 class NoValue(Exception):
     """There is none; the message names the source and never a value."""
 
@@ -42,10 +45,13 @@ class Found:
 class Vault:
     """Thread-safe. Reads the file when it has changed, and sources elsewhere once a minute at most."""
 
-    def __init__(self, path: Path, environ: Mapping[str, str], clock: Clock) -> None:
-        self._path, self._environ, self._clock = path, environ, clock
+    def __init__(
+        self, path: Path, environ: Mapping[str, str], clock: Clock, tokens: Mapping[str, Path] = NO_TOKENS
+    ) -> None:
+        """`tokens`: what logins have left, by name; the owner's file goes before them."""
+        self._path, self._environ, self._clock, self._tokens = path, environ, clock, tokens
         self._lock = threading.Lock()
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: object = ()
         self._found, self._due = Found(), 0
 
     def values(self) -> Mapping[str, str]:
@@ -70,18 +76,21 @@ class Vault:
 
     def _look(self) -> Found:
         with self._lock:
-            seen, now = self._state(), self._clock.mono_ms()
+            seen, now = [_state(path) for path in (self._path, *self._tokens.values())], self._clock.mono_ms()
             if seen != self._seen or (self._due and now >= self._due):
-                self._found, elsewhere = self._read(seen is not None)
+                self._found, elsewhere = self._with_tokens(*self._read(seen[0] is not None))
                 self._seen, self._due = seen, now + FRESH_MS if elsewhere else 0
             return self._found
 
-    def _state(self) -> tuple[int, int, int] | None:
-        try:
-            state = os.stat(self._path)
-        except OSError:
-            return None
-        return state.st_ino, state.st_mtime_ns, state.st_size
+    def _with_tokens(self, found: Found, elsewhere: bool) -> tuple[Found, bool]:
+        values, missing = dict(found.values), dict(found.missing)
+        for name, path in self._tokens.items():
+            if os.path.lexists(path) and name not in {**values, **missing}:
+                try:
+                    values[name] = _file(str(path))
+                except NoValue as exc:
+                    missing[name] = str(exc)
+        return Found(values, missing, found.trouble), elsewhere
 
     def _read(self, there: bool) -> tuple[Found, bool]:
         """(what it gives, whether some of it comes from elsewhere)."""
@@ -145,6 +154,14 @@ class Vault:
         if done.returncode:
             raise NoValue(f"{argv[0]} ended with {done.returncode}")
         return _text(done.stdout)
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    return state.st_ino, state.st_mtime_ns, state.st_size
 
 
 def _file(path: object) -> str:

@@ -25,6 +25,7 @@ from node_agent.procedure.desk import order_in
 from node_agent.publish import Speaker
 from node_agent.redacting import RedactingDepot
 from node_agent.runner import Runner
+from node_agent.runtimes.logins import tokens
 from node_agent.sandbox.wall import Sandbox
 from node_agent.settings import Home, LinkFile, Settings, SettingsError, current_link
 from node_agent.shelf import FileShelf
@@ -79,7 +80,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
             f"{home.settings} is for node {settings.tag}, the key here is of {key.public.tag}"
         )
     home.make_folders()
-    vault = Vault(home.secrets, os.environ, clock)
+    vault = Vault(home.secrets, os.environ, clock, tokens(home.root))
     tempo = Tempo().scaled(settings.time_factor)
     node = Self(settings.fleet, settings.name, version(), key.public)
     fleet = FleetClock(0, ids.token(8))

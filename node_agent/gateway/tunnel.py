@@ -1,7 +1,7 @@
 """Carries connections to the hosts of one vendor, by CONNECT: for a login whose key is not ours to hold.
 
 TLS is not opened here: what is said is between the agent's program and its vendor. Bytes are counted, and
-nothing else; no other name is led anywhere.
+nothing else; no other name is led anywhere, neither that of the CONNECT nor the one that TLS begins with.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from node_agent.gateway.counting import Count
 from node_agent.gateway.dialing import Streams, Unreachable, dial
+from node_agent.gateway.hello import NotTls, server_name
 from node_agent.gateway.http import HEAD_BYTES, BadMessage, Head, head_bytes, read_head
 from node_agent.gateway.routes import NotAllowed, Stranger
 from node_agent.gateway.spec import Spec
@@ -113,6 +114,11 @@ class Tunnels:
         try:
             near[1].write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             await near[1].drain()
+            first = await _first_of(near[0], host)
+            if not first:
+                return self._note(refused=self.count.refused + 1)
+            far[1].write(first)
+            self._went(len(first), 0)
             await self._carry(near, far)
         finally:
             far[1].close()
@@ -130,6 +136,19 @@ class Tunnels:
             for task in (out, back, both, idle):
                 task.cancel()
             await asyncio.gather(out, back, both, idle, return_exceptions=True)
+
+
+async def _first_of(reader: asyncio.StreamReader, host: str) -> bytes:
+    """The beginning of TLS for this very host; empty for anything else: its address serves others, too."""
+    data, named = b"", None
+    with contextlib.suppress(NotTls, TimeoutError):
+        async with asyncio.timeout(HEAD_S):
+            while named is None:
+                if not (piece := await reader.read(PIECE)):
+                    return b""
+                data += piece
+                named = server_name(data)
+    return data if named == host else b""
 
 
 async def _both(out: asyncio.Task[None], back: asyncio.Task[None]) -> None:

@@ -46,7 +46,7 @@ VENDORS: Mapping[str, Vendor] = {
         ("claude-*",),  # `sonnet` is no model's name, and side requests go to smaller ones
         ("api.anthropic.com",),
     ),
-    "codex": replace(_OPENAI, models=("gpt-*", "codex-*")),
+    "codex": replace(_OPENAI, models=("gpt-*", "codex-*"), logins=("CODEX_LOGIN",), hosts=("chatgpt.com",)),
     "opencode": _OPENAI,
     "qwen": _OPENAI,
     "gemini": Vendor(

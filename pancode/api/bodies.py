@@ -145,6 +145,13 @@ class SetBody(Body):
     unlabel: tuple[str, ...] = ()
 
 
+class LoginBody(Body):
+    """Whose own login is to be opened; by somebody who sits at a terminal."""
+
+    by: str = "api"
+    runtime: str
+
+
 class TrustBody(CallerBody):
     fingerprint: str
 

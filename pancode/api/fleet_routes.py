@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from pancode.api.bodies import CallerBody, DrainBody, NodesBody, SetBody, ShutdownBody, SpecBody, TrustBody
+from pancode.api.bodies import (
+    CallerBody,
+    DrainBody,
+    LoginBody,
+    NodesBody,
+    SetBody,
+    ShutdownBody,
+    SpecBody,
+    TrustBody,
+)
 from pancode.api.desk import Desk
 from pancode.api.routing import Call, Verb
 from pancode.api.streaming import sse, steps
@@ -13,6 +22,7 @@ from pancode.control import query_fleet
 from pancode.control.core import open_fences
 from pancode.control.faces import Caller, NodeSpec, Progress
 from pancode.control.inventory import Wanted
+from pancode.domain.logins import check_login
 from pancode.domain.records import Node
 from pancode.errors import RefusedError, UsageError
 
@@ -133,6 +143,13 @@ def _set(desk: Desk, call: Call) -> Any:
     return query_fleet.node(desk.core, desk.since, name)
 
 
+def _login(desk: Desk, call: Call) -> Any:
+    body: LoginBody = call.body
+    told = query_fleet.node(desk.core, desk.since, call.path["node"])
+    check_login(told, body.runtime)
+    return {"node": told["name"], "runtime": body.runtime, "target": told["target"]}
+
+
 def _remove(desk: Desk, call: Call) -> Any:
     body: CallerBody = call.body
     name = call.path["node"]
@@ -176,6 +193,7 @@ FLEET_VERBS: tuple[Verb, ...] = (
     Verb("POST", "/v1/nodes/probe", _probe, SpecBody),
     Verb("POST", "/v1/nodes", _add, SpecBody, status=201),
     Verb("POST", "/v1/nodes/{node}/set", _set, SetBody, pokes=True),
+    Verb("POST", "/v1/nodes/{node}/login", _login, LoginBody),
     Verb("POST", "/v1/nodes/{node}/remove", _remove, CallerBody),
     Verb("POST", "/v1/nodes/{node}/trust", _trust, TrustBody),
     Verb("POST", "/v1/shutdown", _shutdown, ShutdownBody),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import click
@@ -205,3 +206,20 @@ def trust(name: str, accept_fingerprint: str | None, face: Face) -> None:
         return
     answer = client.post(path_of("nodes", name, "trust"), {**caller(), "fingerprint": fingerprint})
     face.show(answer, lambda: f"{name}: pinned {fingerprint}; next: pancode fleet up {name}\n")
+
+
+@node.command("login", epilog=example("pancode node login gpubox claude"))
+@click.argument("name")
+@click.argument("runtime")
+@json_option
+def login(name: str, runtime: str, face: Face) -> int:
+    """Open a vendor's own login on a machine, on this terminal, where its runs will find it.
+
+    The exit status is that login's. Nothing of it passes through the coordinator.
+    """
+    from pancode.offline.login import log_in
+
+    told = face.client().post(path_of("nodes", name, "login"), {"by": who(), "runtime": runtime})
+    status = log_in(name, told["target"], runtime, os.environ)
+    face.show({"node": name, "runtime": runtime, "status": status}, lambda: "")
+    return status

@@ -51,7 +51,11 @@ class Reach:
     @classmethod
     def of(cls, node: Node) -> Reach:
         """From the ledger's row."""
-        data: Mapping[str, Any] = node.target
+        return cls.made_of(node.target)
+
+    @classmethod
+    def made_of(cls, data: Mapping[str, Any]) -> Reach:
+        """From plain JSON."""
         return cls(
             target=_target_from(data["target"]),
             pins={endpoint: HostKey.parse(line) for endpoint, line in data["pins"].items()},

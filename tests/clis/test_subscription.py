@@ -1,20 +1,23 @@
-"""A real program with a vendor's login behind the wall: it reaches that vendor's host, and nothing else."""
+"""Real programs with a vendor's login behind the wall: they reach that vendor's host, and nothing else."""
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from node_agent.gatewayfile import FILE
-from node_agent.wire.failure import Outcome
+from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Enforcement, Isolation, Safety, compile_policy
 from node_agent.wire.receipt import Enforced
 from tests.clis.conftest import path_of
-from tests.clis.launched import CLAUDE
+from tests.clis.launched import CLAUDE, CODEX, Cli
 from tests.clis.test_gateway import order_of
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.tls import authority, proxy_to
@@ -23,42 +26,141 @@ from tests.integration.node.node_world import until
 
 pytestmark = pytest.mark.slow
 
+
+def jwt(**claims: Any) -> str:
+    """One that nobody has signed; the program reads it and believes it."""
+    parts = ({"alg": "none", "typ": "JWT"}, claims)
+    words = [base64.urlsafe_b64encode(json.dumps(one).encode()).rstrip(b"=").decode() for one in parts]
+    return ".".join([*words, "c2ln"])
+
+
 TOKEN = "sk-ant-oat01-of-a-subscription-that-is-none"
-VENDOR = "api.anthropic.com"
+OF_OPENAI = "https://api.openai.com/auth"
+ACCESS = jwt(exp=4_000_000_000, email="a@b.c", **{OF_OPENAI: {"chatgpt_plan_type": "plus"}})
+REFRESH = "what-makes-new-tokens-of-the-owner"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One vendor's: what the owner has, as what its server knows the program, where that is."""
+
+    cli: Cli
+    host: str
+    shown: str
+    secrets: Mapping[str, str]
+    login: Mapping[str, Any]
+
+
+KINDS = {
+    "claude": Kind(CLAUDE, "api.anthropic.com", TOKEN, {"CLAUDE_CODE_OAUTH_TOKEN": TOKEN}, {}),
+    "codex": Kind(
+        CODEX,
+        "chatgpt.com",
+        ACCESS,
+        {},
+        {
+            "auth_mode": "chatgpt",
+            "OPENAI_API_KEY": None,
+            "tokens": {
+                "id_token": ACCESS,
+                "access_token": ACCESS,
+                "refresh_token": REFRESH,
+                "account_id": "a",
+            },
+            "last_refresh": "2026-11-20T00:00:00.000000Z",
+        },
+    ),
+}
+TRUST = ("NODE_EXTRA_CA_CERTS", "CODEX_CA_CERTIFICATE")
+
+
+@dataclass
+class Scene:
+    kind: Kind
+    world: GatewayWorld
+    asked: list[str]
+    """By name, of the owner's proxy."""
+
+    def order(self) -> Order:
+        """The private authority is the only thing that it names."""
+        return order_of(self.world, self.kind.cli).model_copy(update={"env": TRUST})
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[GatewayWorld]:
+def scene(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
     """The vendor is a scripted server with its name, which the owner's proxy finds here."""
-    ca, context = authority(tmp_path, VENDOR)
-    model = FakeModel({**preset("text"), "api_key": TOKEN})
+    kind: Kind = KINDS[request.param]
+    ca, context = authority(tmp_path, kind.host)
+    model = FakeModel({**preset("text"), "api_key": kind.shown})
     model.httpd.socket = context.wrap_socket(model.httpd.socket, server_side=True)
     with model, proxy_to(model.port) as proxy:
-        one = GatewayWorld(tmp_path, model, "claude", path_of("claude"))
-        one.owner_writes(CLAUDE_CODE_OAUTH_TOKEN=TOKEN, NODE_EXTRA_CA_CERTS=str(ca))
+        one = GatewayWorld(tmp_path, model, kind.cli.runtime, path_of(kind.cli.runtime))
+        one.owner_writes(**kind.secrets, **dict.fromkeys(TRUST, str(ca)))
+        if kind.login:
+            folder = one.home.root / "logins" / kind.cli.runtime
+            folder.mkdir(parents=True)
+            (folder / "auth.json").write_text(json.dumps(kind.login))
         (one.home.root / FILE).write_text(json.dumps({"https_proxy": proxy.url}))
         (one.home.root / "sandbox.json").write_text(json.dumps({"read": [str(ca)]}))
         one.begin()
-        yield one
+        yield Scene(kind, one, proxy.heads)
         one.end()
 
 
-def by_subscription(world: GatewayWorld) -> Order:
-    """The private authority is the only thing that the order names."""
-    return order_of(world, CLAUDE).model_copy(update={"env": ("NODE_EXTRA_CA_CERTS",)})
+every = pytest.mark.parametrize("scene", sorted(KINDS), indirect=True)
 
 
-def test_claude_by_subscription(world: GatewayWorld) -> None:
-    claims = world.run(by_subscription(world), 90)
-    assert (claims.outcome, claims.failure) == (Outcome.DONE, None), (
-        claims.reason,
-        world.log(claims.identity),
-    )
+@every
+def test_it_works_by_subscription(scene: Scene) -> None:
+    world = scene.world
+    claims = world.run(scene.order(), 90)
+    assert (claims.outcome, claims.failure) == (Outcome.DONE, None), (claims.reason, scene.asked)
     assert claims.isolation is Isolation.SANDBOX
     assert Enforced(rule="network model", how=Enforcement.SANDBOX) in claims.enforced
     assert claims.calls is not None and claims.calls.subscription and claims.claimed is None
     assert claims.calls.requests >= 1 and claims.calls.received_bytes > 1000
-    assert claims.usage.output_tokens == 34 and claims.usage.cost_source == "reported"
+    assert claims.usage.output_tokens == 34
+    assert {head.split(" ")[1] for head in scene.asked} == {f"{scene.kind.host}:443"}
+
+
+@pytest.mark.parametrize("scene", ["codex"], indirect=True)
+def test_a_run_has_of_codex_s_login_no_more_than_it_needs(scene: Scene) -> None:
+    world = scene.world
+    command = "cat $CODEX_HOME/auth.json; cat $CODEX_HOME/auth.json >seen"
+    world.model.set_script(says(command, ACCESS))
+    order = full_auto(scene.order())
+    seen: list[str] = []
+
+    def looked() -> bool:
+        file = world.home.root / "work" / str(order.identity) / "tree" / "seen"
+        seen[:] = [file.read_text()] if file.is_file() else seen
+        return bool(seen and seen[0])
+
+    world.coordinator.push(order)
+    until(looked, 60)
+    claims = world.ended(order.identity, 90)
+    assert json.loads(seen[0])["tokens"]["access_token"] == ACCESS, "which its program shows its vendor"
+    assert REFRESH not in seen[0]
+    log = world.log(order.identity)
+    assert ACCESS.encode() not in log and REFRESH.encode() not in log and claims.outcome is Outcome.DONE
+    assert json.loads((world.home.root / "logins/codex/auth.json").read_text()) == scene.kind.login
+
+
+@pytest.mark.parametrize("scene", ["codex"], indirect=True)
+def test_a_login_that_its_vendor_no_longer_takes(scene: Scene) -> None:
+    scene.world.model.set_script({**preset("text"), "api_key": "another"})
+    claims = scene.world.run(scene.order(), 90)
+    assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.MODEL_AUTH), claims.reason
+
+
+def says(command: str, key: str) -> dict[str, Any]:
+    """What the model wants to be run in a shell."""
+    return {"turns": [{"tool": "shell", "args": {"command": command}}, {"text": "Done."}], "api_key": key}
+
+
+def full_auto(order: Order) -> Order:
+    policy = compile_policy(Safety.FULL_AUTO, read_only=False)
+    return order.model_copy(update={"safety": Safety.FULL_AUTO, "policy": policy})
 
 
 PROBE = """\
@@ -69,15 +171,13 @@ tried plain 'import os, urllib.request as u; u.urlopen("http://elsewhere.example
 tried itself 'pass'"""
 
 
-def test_nothing_else_is_reached_by_it(world: GatewayWorld) -> None:
+@every
+def test_nothing_else_is_reached_by_it(scene: Scene) -> None:
     """Its shell has the way to the vendor, as the program must have it; no other name is on it."""
+    world = scene.world
     command = PROBE % {"port": world.model.port}
-    world.model.set_script(
-        {"turns": [{"tool": "shell", "args": {"command": command}}, {"text": "Done."}], "api_key": TOKEN}
-    )
-    plain = by_subscription(world)
-    policy = compile_policy(Safety.FULL_AUTO, read_only=False)
-    order = plain.model_copy(update={"safety": Safety.FULL_AUTO, "policy": policy})
+    world.model.set_script(says(command, scene.kind.shown))
+    order = full_auto(scene.order())
     told: list[str] = []
 
     def looked() -> bool:

@@ -119,7 +119,7 @@ ROUTES: list[tuple[str, str, set, Callable]] = [
     (r"(?:/v1)?/messages/count_tokens", "POST", ANT - {"ollama"}, r_count),
     (r"(?:/v1)?/messages", "POST", ANT, r_messages),
     (r"(?:/v1|/api/v0)?/chat/completions", "POST", OAI, r_chat),
-    (r"(?:/v1)?/responses", "POST", OAI, r_responses),
+    (r"(?:/v1|/backend-api/codex)?/responses", "POST", OAI, r_responses),
     (r"/v1(?:beta|alpha)?\d*/models/([^:/]+):(\w+)", "POST", {"gemini"}, r_gemini),
     (r"/v1beta/models", "GET", {"gemini"}, r_gemini_models),
     (r"/v1/models|/models", "GET HEAD", OAI | {"anthropic"}, r_models),

@@ -12,7 +12,7 @@ PROGRAM = Program(
     "@anthropic-ai/claude-code",
     version=r"(\d+\.\d+\.\d+)\b",
     known="2.1.",
-    login="put ANTHROPIC_API_KEY, or CLAUDE_CODE_OAUTH_TOKEN as `claude setup-token` prints it, "
+    login="by subscription: pancode node login NODE claude; else put ANTHROPIC_API_KEY "
     'into ~/.pancode-node/*/secrets.json: {"ANTHROPIC_API_KEY": "..."}',
 )
 CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_BASE_URL")

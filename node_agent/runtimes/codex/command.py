@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
+from node_agent.runtimes.codex import login
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.starting import keyed, prompt_in, task_of
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
 KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
-CREDENTIALS = (KEY, URL)
+CREDENTIALS = (KEY, URL, login.VARIABLE)
 """Variables that log the program in or point it at a model server; one without a key needs only its URL."""
 VENDOR = "https://api.openai.com/v1"
+SUBSCRIPTION = "https://chatgpt.com/backend-api/codex"
 PROGRAM = Program(
     "codex",
     "@openai/codex",
     version=r"(?:codex-cli )?(\d+\.\d+\.\d+)\b",
     known="0.169.",
-    login='put OPENAI_API_KEY into ~/.pancode-node/*/secrets.json: {"OPENAI_API_KEY": "..."}; for a server '
+    login="by subscription: pancode node login NODE codex; else put OPENAI_API_KEY into "
+    '~/.pancode-node/*/secrets.json: {"OPENAI_API_KEY": "..."}; for a server '
     "that speaks the Responses wire put OPENAI_BASE_URL there",
 )
 PROMPT = "codex/AGENTS.md"
@@ -29,11 +32,16 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, "codex/.keep": b"", **prompt_in(PROMPT, request)}
     env = {**base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
+    kept = login.for_run(env.pop(login.VARIABLE, ""))
+    provider = _provider(env.get(URL) or VENDOR, KEY in env)
+    if kept is not None and not (KEY in env or URL in env):
+        files[f"codex/{login.FILE}"] = kept
+        provider = _by_subscription()
     walled = place.isolation is Isolation.SANDBOX
-    return Launch(_argv(request, env.get(URL), KEY in env, walled), env, task_of(request), files)
+    return Launch(_argv(request, provider, walled), env, task_of(request), files)
 
 
-def _argv(request: LaunchRequest, url: str | None, key: bool, walled: bool) -> tuple[str, ...]:
+def _argv(request: LaunchRequest, provider: dict[str, object], walled: bool) -> tuple[str, ...]:
     argv = ["codex", "exec", "--json", "--skip-git-repo-check", "--ignore-user-config", "--ignore-rules"]
     if request.model:
         argv += ["-m", request.model]
@@ -41,7 +49,7 @@ def _argv(request: LaunchRequest, url: str | None, key: bool, walled: bool) -> t
     # Its own sandbox cannot be built inside another one: every command would fail, with exit status 0.
     argv += ["-s", "danger-full-access" if walled else own]
     network = request.may_write and request.safety is Safety.FULL_AUTO
-    for name, value in {**_provider(url or VENDOR, key), **_settings(network, request.besides)}.items():
+    for name, value in {**provider, **_settings(network, request.besides)}.items():
         argv += ["-c", f"{name}={json.dumps(value)}"]  # a JSON text, number or truth value is one of TOML too
     if request.resume:
         argv += ["resume", request.resume.session]
@@ -50,9 +58,17 @@ def _argv(request: LaunchRequest, url: str | None, key: bool, walled: bool) -> t
 
 def _provider(url: str, key: bool) -> dict[str, object]:
     """A model server of our own naming, so that vendor's and others' are reached in one measured way."""
-    values: dict[str, object] = {"name": "pancode", "base_url": url, "wire_api": "responses"}
-    if key:
-        values["env_key"] = KEY
+    return _named(url, {"env_key": KEY} if key else {})
+
+
+def _by_subscription() -> dict[str, object]:
+    """Through the same provider; as its own it would bring plugins and tools that its vendor runs."""
+    without = {"features.apps": False, "features.plugins": False}
+    return {**_named(SUBSCRIPTION, {"requires_openai_auth": True}), **without}
+
+
+def _named(url: str, shown: dict[str, object]) -> dict[str, object]:
+    values: dict[str, object] = {"name": "pancode", "base_url": url, "wire_api": "responses", **shown}
     # Left alone it asks 30 times in 25 s.
     values |= {"request_max_retries": 1, "stream_max_retries": 3, "supports_websockets": False}
     return {"model_provider": "pancode", **{f"model_providers.pancode.{k}": v for k, v in values.items()}}

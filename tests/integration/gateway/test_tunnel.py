@@ -94,6 +94,27 @@ def test_no_other_name_and_no_other_port(
     assert vendor[1].asked == [] and agent.counted().calls.refused == 1
 
 
+@pytest.mark.parametrize("said", ["elsewhere.example", "", "no TLS"])
+def test_behind_the_right_name_no_other_server_and_no_other_language(
+    lab: Lab, vendor: tuple[FakeModel, ConnectProxy, Path], said: str
+) -> None:
+    """Vendors share their addresses with whoever pays the same company."""
+    agent = opened(lab)
+    line, first = knock(agent.door, f"{VENDOR}:443")
+    assert first.startswith("HTTP/1.1 200 ")
+    inside = ssl.create_default_context(cafile=str(vendor[2]))
+    inside.check_hostname = False
+    with line, contextlib.suppress(OSError):
+        if said == "no TLS":
+            line.sendall(b"GET / HTTP/1.1\r\nhost: elsewhere.example\r\n\r\n")
+            assert line.recv(100) == b""
+        else:
+            with pytest.raises(OSError):
+                inside.wrap_socket(line, server_hostname=said or None)
+    count = agent.counted()
+    assert count.calls.refused == 1 and count.calls.sent_bytes == 0 and vendor[0].requests == []
+
+
 def test_who_does_not_show_the_run_s_word_is_led_nowhere(
     lab: Lab, vendor: tuple[FakeModel, ConnectProxy, Path]
 ) -> None:

@@ -1,0 +1,48 @@
+"""Says how each agent program's own login by subscription is opened, and what it leaves. Pure.
+
+A runtime that is not here has none whose form was measured: its runs take a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.runtimes.codex import login as codex
+
+FOLDER = "logins"
+"""In the node's home: a folder for each runtime, of the node's user alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """`argv`: the vendor's own login, with its configuration in the folder that the variable `home` names.
+
+    `file`: what it leaves there, or what we keep there of a token that it only `prints`. `variable`: as which
+    the node knows it.
+    """
+
+    argv: tuple[str, ...]
+    home: str
+    file: str
+    variable: str
+    prints: bool = False
+
+
+LOGINS: Mapping[str, Login] = {
+    "claude": Login(
+        ("claude", "setup-token"), "CLAUDE_CONFIG_DIR", "token", "CLAUDE_CODE_OAUTH_TOKEN", prints=True
+    ),
+    "codex": Login(("codex", "login", "--device-auth"), "CODEX_HOME", codex.FILE, codex.VARIABLE),
+}
+
+
+def tokens(home: Path) -> dict[str, Path]:
+    """Where what logins have left lies in a node's home, by the variable as which the node knows it."""
+    return {login.variable: home / FOLDER / name / login.file for name, login in LOGINS.items()}
+
+
+def inner_secrets(values: Mapping[str, str]) -> dict[str, str]:
+    """Secrets within the files of logins, by names for people: each of them may turn up alone."""
+    return codex.secrets_in(values.get(codex.VARIABLE, ""))

@@ -1,0 +1,27 @@
+"""Decides whether a runtime's own login can be opened on a machine, by what the machine said of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pancode.domain.names import not_found
+from pancode.domain.runtimes import LATER, RUNTIMES
+from pancode.errors import NotFoundError
+
+
+def check_login(node: Mapping[str, Any], runtime: str) -> None:
+    """NotFoundError for a runtime that there is not, or that the machine says it has not.
+
+    What a machine that was not heard yet has, it says itself when it is asked.
+    """
+    if runtime not in RUNTIMES or runtime in LATER:
+        raise not_found("runtime", runtime, RUNTIMES.keys() - LATER.keys(), "pancode runtimes")
+    fact = next((one for one in node["runtimes"] if one["name"] == runtime), None)
+    if fact is not None and fact["state"] == "missing":
+        raise NotFoundError(
+            f"{runtime} is not on {node['name']}",
+            why="its node agent looked along its PATH",
+            fix=f"on {node['name']}: {fact['fix']}",
+            code="runtime_missing",
+        )

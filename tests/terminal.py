@@ -1,0 +1,73 @@
+"""A person at a real terminal: a command with a pseudo-terminal of its own, typed at and read from."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import struct
+import subprocess
+import termios
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+MOST_LOOKS = 400
+"""Each of a second at most."""
+
+
+class Terminal:
+    """One command on a terminal of this size. `told`: all that was shown so far."""
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, size: tuple[int, int]) -> None:
+        self._own, far = os.openpty()
+        self.resize(*size)
+        self.process = subprocess.Popen(
+            ["setsid", "-c", *argv], env={**env, "TERM": "xterm"}, cwd=cwd, stdin=far, stdout=far, stderr=far
+        )
+        os.close(far)
+        self.told = ""
+        self._seen = 0
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self._own, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def types(self, text: str) -> None:
+        os.write(self._own, text.encode())
+
+    def shows(self, words: str, looks: int = MOST_LOOKS) -> str:
+        """Wait until this is on the screen, behind what was waited for before; all that stands before it."""
+        for _ in range(looks):
+            if words in self.told[self._seen :]:
+                break
+            assert self._read(), f"{words!r} did not come: {self.told!r}"
+        at = self.told.index(words, self._seen) + len(words)
+        seen, self._seen = self.told[self._seen : at], at
+        return seen
+
+    def ends(self) -> int:
+        """Its exit status, once it is over; all that it still showed is read."""
+        while self._read():
+            pass
+        return self.process.wait(60)
+
+    def close(self) -> None:
+        """End it, if it still runs. Idempotent."""
+        if self._own < 0:
+            return
+        if self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        os.close(self._own)
+        self._own = -1
+
+    def _read(self) -> bool:
+        """False when there will be no more."""
+        if not select.select([self._own], [], [], 1)[0]:
+            return self.process.poll() is None
+        try:
+            piece = os.read(self._own, 65536)
+        except OSError:  # nobody has the other end any more
+            return False
+        self.told += piece.decode("utf-8", "replace")
+        return bool(piece)
