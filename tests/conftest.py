@@ -16,8 +16,9 @@ SLOW_S = 5.0
 REASON_CHARS = 400
 
 _DROPPED = ("PANCODE_", "GIT_", "XDG_", "SSH_AUTH_SOCK", "SSH_AGENT_PID", "REDIS_URL")
-# GIT_SSL_CAINFO and the like say how this machine reaches the world; they carry no state of the user.
-_KEPT = ("GIT_SSL_",)
+# GIT_SSL_CAINFO and the like say how this machine reaches the world; they carry no state of the user;
+# a seed is given by hand to the simulation alone.
+_KEPT = ("GIT_SSL_", "PANCODE_SIM_")
 _CLIENT_SETTINGS = {"PIP_CONFIG_FILE": ".config/pip/pip.conf", "NPM_CONFIG_USERCONFIG": ".npmrc"}
 
 

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from node_agent.wire.model import MOST
 from node_agent.wire.policy import Mode, Safety
+from pancode.domain.books import MINUTE_MS, Ceilings
 from pancode.domain.names import label_word, nearest, node_name, one_line
 from pancode.domain.request import DispatchRequest
 from pancode.errors import UsageError
@@ -86,7 +88,21 @@ class ScopeBody(Body):
 
 
 class CeilingBody(ScopeBody):
-    usd: Decimal = Field(ge=0, allow_inf_nan=False)
+    """In each currency that is to be changed; one at least."""
+
+    usd: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
+    tokens: int | None = Field(default=None, ge=0, le=MOST)
+    minutes: Decimal | None = Field(default=None, ge=0, le=10**9, allow_inf_nan=False)
+
+    def ceilings(self) -> Ceilings:
+        """UsageError when none is said."""
+        if self.usd is None and self.tokens is None and self.minutes is None:
+            raise UsageError(
+                "no ceiling is said: USD, tokens or minutes",
+                fix="pancode budget set 20, or: pancode budget set --tokens 2000000",
+            )
+        ms = None if self.minutes is None else round(self.minutes * MINUTE_MS)
+        return Ceilings(self.usd, self.tokens, ms)
 
 
 class SettleBody(Body):

@@ -90,13 +90,13 @@ def _budget(desk: Desk, call: Call) -> Any:
 
 def _ceiling(desk: Desk, call: Call) -> Any:
     body: CeilingBody = call.body
-    kind, name = _budget_scope(body.scope)
+    said, (kind, name) = body.ceilings(), _budget_scope(body.scope)
     if kind == "node":
         with desk.core.ports.ledger.transaction() as tx:
             query_fleet.known_node(tx, name)
     if kind == "agent":
         find_agent(desk.coordinator.around({}).agents(None), name)
-    desk.coordinator.plane.set_ceiling(body.scope, body.usd, body.by)
+    desk.coordinator.plane.set_ceilings(body.scope, said, body.by)
     return _budget(desk, call)
 
 

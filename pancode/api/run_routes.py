@@ -81,7 +81,9 @@ def _plan(resolution: Resolution) -> dict[str, Any]:
         "network": "not restricted",
         "env": list(resolution.env),
         "secrets": list(resolution.secrets),
-        "estimate_usd": f"{resolution.estimate_usd:f}",
+        "estimate_usd": f"{resolution.due.usd:f}",
+        "estimate_tokens": resolution.due.tokens,
+        "estimate_minutes": round(resolution.due.ms / 60_000, 2),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -37,8 +38,8 @@ def _books(answer: dict[str, Any]) -> str:
             usd(s["held_usd"]),
             usd(s["remaining_usd"]) if s["remaining_usd"] is not None else "-",
             f"{s['unknown_runs']} runs" if s["unknown_runs"] else "-",
-            count(s["tokens"]),
-            s["agent_minutes"],
+            _of(s["tokens"], s["held_tokens"], s["ceiling_tokens"], count),
+            _of(s["agent_minutes"], s["held_minutes"], s["ceiling_minutes"], str),
             "over" if s["over"] else "",
             safe(s["origin"] or "-"),
         )
@@ -49,13 +50,33 @@ def _books(answer: dict[str, Any]) -> str:
     return table(head, rows) + next_ + "".join(f"note: {safe(note)}\n" for note in answer["notes"])
 
 
-@budget.command("set", epilog=example("pancode budget set 20", "pancode budget set 5 --scope node:gpubox"))
-@click.argument("amount", type=MONEY, metavar="USD")
+def _of(used: float, held: float, ceiling: float | None, shown: Callable[[Any], str]) -> str:
+    """Used, held and allowed; what is not there is left out."""
+    held_ = f" + {shown(held)} held" if held and ceiling is not None else ""
+    return f"{shown(used)}{held_}{f' of {shown(ceiling)}' if ceiling is not None else ''}"
+
+
+@budget.command(
+    "set",
+    epilog=example(
+        "pancode budget set 20",
+        "pancode budget set 5 --scope node:gpubox",
+        "pancode budget set --tokens 5000000 --minutes 600",
+    ),
+)
+@click.argument("amount", type=MONEY, metavar="[USD]", required=False)
+@click.option("--tokens", type=click.IntRange(0), metavar="N", help="Tokens of all models together.")
+@click.option("--minutes", type=click.FloatRange(0), metavar="M", help="Minutes that agents work.")
 @click.option("--scope", default="day", help="day (default), node:NAME or agent:NAME.")
 @json_option
-def set_(amount: str, scope: str, face: Face) -> None:
-    """Change a ceiling; it counts more than any file, until `budget unset`. What is spent stays spent."""
-    answer = face.client().post("/v1/budget/ceiling", {"by": who(), "scope": scope, "usd": amount})
+def set_(amount: str | None, tokens: int | None, minutes: float | None, scope: str, face: Face) -> None:
+    """Change a ceiling; it counts more than any file, until `budget unset`. What is spent stays spent.
+
+    Ceilings of USD, tokens and minutes count beside each other; what is not named stays as it is.
+    """
+    said = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
+    body = {name: value for name, value in said.items() if value is not None}
+    answer = face.client().post("/v1/budget/ceiling", {"by": who(), "scope": scope, **body})
     face.show(answer, lambda: _books(answer))
 
 
@@ -63,7 +84,7 @@ def set_(amount: str, scope: str, face: Face) -> None:
 @click.option("--scope", default="day", help="day (default), node:NAME or agent:NAME.")
 @json_option
 def unset(scope: str, face: Face) -> None:
-    """Take back what `budget set` has set: the configured ceiling counts again, or none."""
+    """Take back all that `budget set` has set there: the configured ceiling counts again, or none."""
     answer = face.client().post("/v1/budget/ceiling/unset", {"by": who(), "scope": scope})
     face.show(answer, lambda: _books(answer))
 

@@ -24,11 +24,13 @@ class Part(BaseModel):
 
 
 class Budget(Part):
-    """Money, in USD."""
+    """Money, in USD; and what a run without a history is thought to need of tokens and time."""
 
     ceiling: Money = Decimal(10)
     per_run: Money | None = None
     estimate: Money = Decimal("0.75")
+    estimate_tokens: int = Field(default=200_000, ge=0)
+    estimate_time: Duration = 10 * MINUTE_MS
 
 
 class Dispatch(Part):
@@ -131,6 +133,8 @@ class Settings(Part):
             wrap_up=self.limits.wrap_up,
             per_run_usd=self.budget.per_run,
             estimate_usd=self.budget.estimate,
+            estimate_tokens=self.budget.estimate_tokens,
+            estimate_ms=self.budget.estimate_time,
             max_attempts=self.dispatch.max_attempts,
             on_lost=self.dispatch.on_lost,
         )

@@ -9,7 +9,7 @@ from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from pancode.control import turned
-from pancode.control.core import Core, open_fences
+from pancode.control.core import CEILING, WORK_CEILING, Core, open_fences
 from pancode.control.settle import NOTHING_LEFT
 from pancode.domain import books
 from pancode.domain.fleet import NodeView
@@ -21,6 +21,7 @@ from pancode.errors import UnavailableError
 from pancode.ports import Ticket, Transaction
 
 MANY, MANY_TICKETS = 16, 4
+_OF_NODES = (f"{CEILING}node", f"{WORK_CEILING}node")
 SHOW_MS = 500
 """Where more than so many wait, why each does is taken down, or shown as tickets, at most so often."""
 
@@ -162,18 +163,18 @@ def _standing(core: Core, tx: Transaction, waiting: list[Run]) -> Standing:
         resting=turned.resting(core),
         shunned=turned.shunned(core),
         due=_due(tx, waiting),
-        room=_room(core, tx, views) if any(s.name.startswith("ceiling:node") for s in settings) else {},
+        room=_room(core, tx, views) if any(s.name.startswith(_OF_NODES) for s in settings) else {},
     )
 
 
-def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, tuple[Balance, Decimal]]:
-    """The books of each node that has a ceiling of its own, and that ceiling."""
+def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, tuple[Balance, books.Ceilings]]:
+    """The books of each node that has ceilings of its own, and those."""
     room = {}
     for name in (view.node.name for view in views):
         scope = books.node_scope(name)
-        ceiling = core.ceiling(tx, scope)
-        if ceiling is not None:
-            room[name] = tx.get(Balance, scope) or Balance(scope), ceiling
+        ceilings = core.ceilings(tx, scope)
+        if ceilings != books.NO_CEILING:
+            room[name] = tx.get(Balance, scope) or Balance(scope), ceilings
     return room
 
 
@@ -242,7 +243,8 @@ def _sign(core: Core, tx: Transaction, placed: Placed, order: Order) -> None:
     attempt = tx.get(Attempt, run.id, run.attempt)
     if attempt is not None:
         account = books.Account(run.id, run.attempt, number)
-        core.book(tx, books.hold([books.node_scope(node.name)], account, attempt.held_usd, core.stamp()))
+        due = replace(books.estimate_of(run), usd=attempt.held_usd)
+        core.book(tx, books.hold([books.node_scope(node.name)], account, due, core.stamp()))
     _bury_older(core, tx, run, node)
     tx.put(replace(run, fence=number, reason=f"offered to {node.name}", retry_at_ms=None))
     core.tell(tx, run.id, "placement", node.name, "placed", f"placed on {node.name}: {placed.why}")

@@ -38,6 +38,9 @@ from pancode.ports import Archive, Bus, Depot, Epochs, Ledger, Transaction
 FIRST_START_MS = 1_767_225_600_000
 """2026-01-01: no coordinator was started before."""
 
+CEILING, WORK_CEILING = "ceiling:", "ceiling-work:"
+"""Before a scope's name: what its owner has set, in USD, and in tokens and time."""
+
 TOLD_KEPT = 2_000
 """Runs whose number of entries is kept at hand."""
 MOST_TOLD, TOLD_CHARS = 5_000, 4_000
@@ -266,22 +269,29 @@ class Core:
             return Decimal(str(setting.value))
         return self.rules.ceiling_usd if scope.partition(":")[0] == "day" else None
 
-    def ceiling_set(self, tx: Transaction, scope: str) -> Setting | None:
+    def ceiling_set(self, tx: Transaction, scope: str, prefix: str = CEILING) -> Setting | None:
         """What its owner has set by hand, which counts more than any file."""
-        names = (f"ceiling:{scope}", f"ceiling:{scope.partition(':')[0]}")
+        names = (f"{prefix}{scope}", f"{prefix}{scope.partition(':')[0]}")
         return next((found for name in names if (found := tx.get(Setting, name)) is not None), None)
+
+    def ceilings(self, tx: Transaction, scope: str) -> books.Ceilings:
+        """The same in every currency; tokens and time have the ceilings that their owner has set."""
+        usd = self.ceiling(tx, scope)
+        work = self.ceiling_set(tx, scope, WORK_CEILING)
+        said = work.value if work is not None and isinstance(work.value, dict) else {}
+        return books.Ceilings(usd, said.get("tokens"), said.get("ms"))
 
     def hold(self, tx: Transaction, run: Run, account: books.Account) -> str | None:
         """Hold the run's estimate for one attempt; a refusal in words when a ceiling would be exceeded."""
         left = self.left(tx, run)
         usd = run.estimate_usd if left is None else min(run.estimate_usd, left)
         scopes = (books.day_scope(self.wall_ms(), self.tz), books.agent_scope(run.agent))
+        due = replace(books.estimate_of(run), usd=usd)
         for scope in scopes:
-            ceiling = self.ceiling(tx, scope)
-            balance = tx.get(Balance, scope) or Balance(scope)
-            if not books.fits(balance, ceiling, usd):
-                return books.refusal(balance, ceiling, usd)
-        self.book(tx, books.hold(scopes, account, usd, self.stamp()))
+            ceilings, balance = self.ceilings(tx, scope), tx.get(Balance, scope) or Balance(scope)
+            if not books.fits(balance, ceilings, due):
+                return books.refusal(balance, ceilings, due)
+        self.book(tx, books.hold(scopes, account, due, self.stamp()))
         tx.insert(Attempt(account.run, account.attempt, self.wall_ms(), usd))
         return None
 

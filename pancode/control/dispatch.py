@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cache
+from typing import TypeVar
 
 from node_agent.wire.rulefile import RuleError, together
 from pancode.control import purse
@@ -14,16 +16,19 @@ from pancode.control.faces import Surroundings
 from pancode.domain import books
 from pancode.domain.admission import Verdict, first_refused, judge, refusal
 from pancode.domain.admission.safety import accepted
+from pancode.domain.books import Amount, used_by
 from pancode.domain.orders import rules_of
 from pancode.domain.placement import is_unheld
 from pancode.domain.records import Balance, Run, RunState, Setting
-from pancode.domain.request import Catalogue, DispatchRequest
+from pancode.domain.request import Catalogue, DispatchRequest, Worker
 from pancode.domain.resolve import Resolution, Unresolved, as_task, resolve
 from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
 from pancode.errors import ConfigError, NotFoundError
-from pancode.ports import SnapshotTaken, Transaction
+from pancode.ports import SnapshotTaken
 
-Worker = tuple[str, str | None]
+K = TypeVar("K")
+V = TypeVar("V")
+Payee = tuple[str, str | None]
 HISTORY = 200
 """Runs that the estimate looks back on."""
 
@@ -51,7 +56,8 @@ class _Asked:
     request: DispatchRequest
     parent: str | None
     paths: tuple[PathFact, ...]
-    history: History
+    history: Mapping[Payee, Decimal]
+    work: Mapping[Worker, Amount]
 
 
 def dry_run(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None) -> Judged:
@@ -86,27 +92,34 @@ def _queued(core: Core, judged: Judged, run_id: str, taken: SnapshotTaken | None
     return Dispatched(run, (*warned, *(taken.warnings if taken is not None else ())))
 
 
-class History(Mapping[Worker, Decimal]):
-    """Average USD of the newest settled runs by (agent, model); read once, and only when it is asked for."""
+class Past(Mapping[K, V]):
+    """What settled runs say; read once, for both, and only when it is asked for."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
-        self._known: dict[Worker, Decimal] | None = None
+    def __init__(self, read: Callable[[], Mapping[K, V]]) -> None:
+        self._read = read
 
-    def __getitem__(self, key: Worker) -> Decimal:
+    def __getitem__(self, key: K) -> V:
         return self._read()[key]
 
-    def __iter__(self) -> Iterator[Worker]:
+    def __iter__(self) -> Iterator[K]:
         return iter(self._read())
 
     def __len__(self) -> int:
         return len(self._read())
 
-    def _read(self) -> dict[Worker, Decimal]:
-        if self._known is None:
-            with self._core.ports.ledger.transaction() as tx:
-                self._known = _history(tx)
-        return self._known
+
+def past(core: Core) -> tuple[Past[Payee, Decimal], Past[Worker, Amount]]:
+    """Average USD by (agent, model), and average tokens and time by (agent, runtime, model)."""
+
+    @cache
+    def read() -> tuple[Mapping[Payee, Decimal], Mapping[Worker, Amount]]:
+        with core.ports.ledger.transaction() as tx:
+            ended = tx.find(
+                Run, {"state": RunState.ENDED}, order="created_ms", descending=True, limit=HISTORY
+            )
+        return _history(ended), _works(ended)
+
+    return Past(lambda: read()[0]), Past(lambda: read()[1])
 
 
 def _catalogue(core: Core, around: Surroundings, asked: _Asked) -> Catalogue:
@@ -121,6 +134,7 @@ def _catalogue(core: Core, around: Surroundings, asked: _Asked) -> Catalogue:
         project=around.project(project),
         rules=around.rules(project),
         history=asked.history,
+        work=asked.work,
     )
 
 
@@ -130,7 +144,7 @@ def _ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str
     if request.project is not None and request.cwd is not None:
         request = replace(request, folder=around.below(request.cwd, request.project))
     paths = around.paths(as_task(request).task, request.cwd, request.project)
-    return _Asked(request, parent, paths, History(core))
+    return _Asked(request, parent, paths, *past(core))
 
 
 def _admit(core: Core, around: Surroundings, asked: _Asked) -> Judged:
@@ -184,7 +198,7 @@ def _view(core: Core, around: Surroundings, resolution: Resolution, asked: _Aske
     with core.ports.ledger.transaction() as tx:
         draining = tx.get(Setting, "draining")
         return AdmissionView(
-            scopes=tuple(ScopeView(tx.get(Balance, s) or Balance(s), core.ceiling(tx, s)) for s in scopes),
+            scopes=tuple(ScopeView(tx.get(Balance, s) or Balance(s), core.ceilings(tx, s)) for s in scopes),
             max_depth=around.max_depth(),
             draining=str(draining.value) if draining is not None else None,
             paths=asked.paths,
@@ -203,10 +217,9 @@ def _parent(core: Core, run_id: str | None) -> Parent | None:
     return Parent(run.id, run.mode, run.safety, run.read_only, run.depth, is_unheld(run), left, rules)
 
 
-def _history(tx: Transaction) -> dict[Worker, Decimal]:
+def _history(ended: Sequence[Run]) -> dict[Payee, Decimal]:
     """What cost nothing, as where a model server refused it, says nothing of what work costs."""
-    costs: dict[Worker, list[Decimal]] = {}
-    ended = tx.find(Run, {"state": RunState.ENDED}, order="created_ms", descending=True, limit=HISTORY)
+    costs: dict[Payee, list[Decimal]] = {}
     for run in ended:
         usage = run.result.get("usage")
         cost = usage.get("cost_usd") if isinstance(usage, dict) else None
@@ -215,6 +228,18 @@ def _history(tx: Transaction) -> dict[Worker, Decimal]:
     return {
         key: (sum(all_, Decimal(0)) / len(all_)).quantize(Decimal("0.0001")) for key, all_ in costs.items()
     }
+
+
+def _works(ended: Sequence[Run]) -> dict[Worker, Amount]:
+    """Nor does what used no tokens say what work takes."""
+    sums: dict[Worker, tuple[int, Amount]] = {}
+    for run in ended:
+        used = used_by(run.result.get("usage"))
+        if used.tokens:
+            worker = (run.agent, run.runtime, run.model)
+            count, so_far = sums.get(worker, (0, Amount()))
+            sums[worker] = count + 1, so_far + used
+    return {key: Amount(tokens=all_.tokens // n, ms=all_.ms // n) for key, (n, all_) in sums.items()}
 
 
 def _new_id(core: Core) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
-from pancode.control.core import Core
+from pancode.control.core import CEILING, WORK_CEILING, Core
 from pancode.domain import books
 from pancode.domain.records import Attempt, Entry, Run, Setting
 from pancode.errors import NotFoundError, UsageError
@@ -13,22 +13,38 @@ from pancode.errors import NotFoundError, UsageError
 
 def set_ceiling(core: Core, scope: str, usd: Decimal, by: str) -> None:
     """The ceiling of `day`, `node:NAME` or `agent:NAME`; what is spent already stays spent."""
-    if usd < 0:
+    set_ceilings(core, scope, books.Ceilings(usd), by)
+
+
+def set_ceilings(core: Core, scope: str, said: books.Ceilings, by: str) -> None:
+    """The same in each currency that is said; the others stay as they are."""
+    if any(amount is not None and amount < 0 for amount in (said.usd, said.tokens, said.ms)):
         raise UsageError("a ceiling cannot be negative", fix="pancode budget set 10")
     with core.ports.ledger.transaction() as tx:
-        old = core.ceiling(tx, scope if ":" in scope else f"{scope}:")
-        tx.put(Setting(f"ceiling:{scope}", f"{usd:f}", core.wall_ms(), by))
-        core.audit(tx, "budget", "info", "ceiling set", scope=scope, old=_text(old), new=f"{usd:f}", by=by)
+        old = core.ceilings(tx, scope if ":" in scope else f"{scope}:")
+        if said.usd is not None:
+            tx.put(Setting(f"{CEILING}{scope}", f"{said.usd:f}", core.wall_ms(), by))
+        work = {"tokens": said.tokens, "ms": said.ms}
+        if any(amount is not None for amount in work.values()):
+            known = tx.get(Setting, f"{WORK_CEILING}{scope}")
+            so_far = known.value if known is not None and isinstance(known.value, dict) else {}
+            now = {**so_far, **{name: amount for name, amount in work.items() if amount is not None}}
+            tx.put(Setting(f"{WORK_CEILING}{scope}", now, core.wall_ms(), by))
+        told = {"scope": scope, "old": _text(old, said), "new": _text(said, said), "by": by}
+        core.audit(tx, "budget", "info", "ceiling set", **told)
 
 
 def unset_ceiling(core: Core, scope: str, by: str) -> None:
     """What was set by hand counts no more: the configured ceiling does, or none. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
-        found = tx.get(Setting, f"ceiling:{scope}")
-        if found is None:
+        found = [tx.get(Setting, f"{prefix}{scope}") for prefix in (CEILING, WORK_CEILING)]
+        there = [setting for setting in found if setting is not None]
+        if not there:
             raise NotFoundError(f"no ceiling was set for {scope}", fix="pancode budget show")
-        tx.delete(Setting, found.name)
-        core.audit(tx, "budget", "info", "ceiling unset", scope=scope, old=str(found.value), by=by)
+        for setting in there:
+            tx.delete(Setting, setting.name)
+        old = ", ".join(str(setting.value) for setting in there)
+        core.audit(tx, "budget", "info", "ceiling unset", scope=scope, old=old, by=by)
 
 
 def settle_by_hand(core: Core, run_id: str, usd: Decimal, by: str) -> int:
@@ -56,5 +72,10 @@ def settle_by_hand(core: Core, run_id: str, usd: Decimal, by: str) -> int:
         return settled
 
 
-def _text(usd: Decimal | None) -> str | None:
-    return None if usd is None else f"{usd:f}"
+def _text(ceilings: books.Ceilings, said: books.Ceilings) -> str | None:
+    """In the currencies of `said`; None where there was none in any of them."""
+    words = [f"{ceilings.usd:f}"] if said.usd is not None and ceilings.usd is not None else []
+    words += [f"{ceilings.tokens} tokens"] if said.tokens is not None and ceilings.tokens is not None else []
+    if said.ms is not None and ceilings.ms is not None:
+        words.append(f"{books.minutes(ceilings.ms)} agent-minutes")
+    return ", ".join(words) or None

@@ -13,6 +13,7 @@ from pancode.control.enqueue import enqueue
 from pancode.control.lapse import lapse
 from pancode.control.stop import stop
 from pancode.control.tidy import tidy
+from pancode.domain import books
 from pancode.domain.fleet import NodeView
 from pancode.domain.records import Node, Run, Setting
 from pancode.errors import NotFoundError, UnavailableError
@@ -158,6 +159,11 @@ class Plane:
         """Change a budget's ceiling."""
         with self.core.lock:
             money.set_ceiling(self.core, scope, usd, by)
+
+    def set_ceilings(self, scope: str, said: books.Ceilings, by: str) -> None:
+        """Change those that are said: USD, tokens, time of agents."""
+        with self.core.lock:
+            money.set_ceilings(self.core, scope, said, by)
 
     def unset_ceiling(self, scope: str, by: str) -> None:
         """The configured ceiling counts again; NotFoundError when none was set."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from pancode.control.core import Core
+from pancode.control.core import CEILING, WORK_CEILING, Core
 from pancode.control.query import at
 from pancode.control.query_shapes import BudgetShape, ScopeShape
 from pancode.domain import books
 from pancode.domain.records import Balance, Setting
 from pancode.ports import Transaction
-
-CEILING = "ceiling:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +28,8 @@ def budget(core: Core, configured: Configured, everything: bool = False) -> Budg
     with core.ports.ledger.transaction() as tx:
         known = {balance.scope: balance for balance in tx.find(Balance)}
         for setting in tx.find(Setting):
-            scope = setting.name.removeprefix(CEILING)
-            if setting.name.startswith(CEILING) and ":" in scope:
+            scope = setting.name.removeprefix(CEILING).removeprefix(WORK_CEILING)
+            if setting.name.startswith((CEILING, WORK_CEILING)) and ":" in scope:
                 known.setdefault(scope, Balance(scope))
         day = known.pop(today, Balance(today))
         past = [s for s in sorted(known) if s.startswith("day:") and everything]
@@ -66,17 +64,25 @@ def _origin(core: Core, tx: Transaction, scope: str, configured: Configured) -> 
 
 
 def _scope(core: Core, tx: Transaction, balance: Balance, configured: Configured) -> ScopeShape:
-    ceiling = core.ceiling(tx, balance.scope)
+    ceilings = core.ceilings(tx, balance.scope)
     used = balance.spent_usd + balance.held_usd
     return {
         "scope": balance.scope,
-        "ceiling_usd": None if ceiling is None else usd(ceiling),
+        "ceiling_usd": None if ceilings.usd is None else usd(ceilings.usd),
         "origin": _origin(core, tx, balance.scope, configured),
         "spent_usd": usd(balance.spent_usd),
         "held_usd": usd(balance.held_usd),
-        "remaining_usd": None if ceiling is None else usd(ceiling - used),
+        "remaining_usd": None if ceilings.usd is None else usd(ceilings.usd - used),
         "unknown_runs": balance.unknown_runs,
         "tokens": balance.tokens,
-        "agent_minutes": round(balance.agent_ms / 60_000, 2),
-        "over": ceiling is not None and used > ceiling,
+        "held_tokens": balance.held_tokens,
+        "ceiling_tokens": ceilings.tokens,
+        "agent_minutes": _minutes(balance.agent_ms),
+        "held_minutes": _minutes(balance.held_ms),
+        "ceiling_minutes": None if ceilings.ms is None else _minutes(ceilings.ms),
+        "over": not books.fits(balance, ceilings, books.Amount()),
     }
+
+
+def _minutes(ms: int) -> float:
+    return round(ms / books.MINUTE_MS, 2)

@@ -156,7 +156,11 @@ class ScopeShape(TypedDict):
     remaining_usd: str | None
     unknown_runs: int
     tokens: int
+    held_tokens: int
+    ceiling_tokens: int | None
     agent_minutes: float
+    held_minutes: float
+    ceiling_minutes: float | None
     over: bool
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import assert_never
 
-from pancode.domain.records import Balance, Entry, EntryKind
+from pancode.domain.records import Balance, Entry, EntryKind, Run
 
 ZERO = Decimal(0)
 NewId = Callable[[], str]
 _SIGN = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
+MINUTE_MS = 60_000
 _SPENDS = (EntryKind.SPEND, EntryKind.CORRECT)
 
 
@@ -33,6 +34,30 @@ class Spent:
     tokens: int = 0
     agent_ms: int = 0
     source: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """In the three currencies: USD, tokens, milliseconds of agents."""
+
+    usd: Decimal = ZERO
+    tokens: int = 0
+    ms: int = 0
+
+    def __add__(self, more: Amount) -> Amount:
+        return Amount(self.usd + more.usd, self.tokens + more.tokens, self.ms + more.ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """What a scope may not exceed; None: it has none in that currency."""
+
+    usd: Decimal | None = None
+    tokens: int | None = None
+    ms: int | None = None
+
+
+NO_CEILING = Ceilings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +87,57 @@ def agent_scope(name: str) -> str:
     return f"agent:{name}"
 
 
-def fits(balance: Balance, ceiling: Decimal | None, amount: Decimal) -> bool:
-    """Whether a hold of `amount` keeps spent + held within the ceiling; None: no ceiling."""
-    if ceiling is None:
-        return True
-    return balance.spent_usd + balance.held_usd + amount <= ceiling
+def fits(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
+    """Whether a hold of `amount` keeps what is used and held within each ceiling."""
+    return not refusal(balance, ceilings, amount)
 
 
-def refusal(balance: Balance, ceiling: Decimal | None, amount: Decimal) -> str:
-    """Why a hold is not granted, with the numbers."""
+def refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str:
+    """Why a hold is not granted, with the numbers; empty when it is."""
+    if ceilings.usd is not None and balance.spent_usd + balance.held_usd + amount.usd > ceilings.usd:
+        return (
+            f"Dispatch blocked: Budget ceiling would be exceeded (spent: ${balance.spent_usd:.2f}, "
+            f"held: ${balance.held_usd:.2f}, estimated next: ${amount.usd:.2f}, ceiling: ${ceilings.usd:.2f})"
+        )
+    if ceilings.tokens is not None and balance.tokens + balance.held_tokens + amount.tokens > ceilings.tokens:
+        numbers = (balance.tokens, balance.held_tokens, amount.tokens, ceilings.tokens)
+        return _refused("Token ceiling", *(f"{number:,}" for number in numbers))
+    if ceilings.ms is not None and balance.agent_ms + balance.held_ms + amount.ms > ceilings.ms:
+        times = (balance.agent_ms, balance.held_ms, amount.ms, ceilings.ms)
+        return _refused("Ceiling of agent-minutes", *map(minutes, times))
+    return ""
+
+
+def _refused(what: str, used: str, held: str, due: str, ceiling: str) -> str:
     return (
-        f"Dispatch blocked: Budget ceiling would be exceeded (spent: ${balance.spent_usd:.2f}, "
-        f"held: ${balance.held_usd:.2f}, estimated next: ${amount:.2f}, ceiling: ${ceiling or ZERO:.2f})"
+        f"Dispatch blocked: {what} would be exceeded "
+        f"(used: {used}, held: {held}, estimated next: {due}, ceiling: {ceiling})"
     )
 
 
-def hold(scopes: Iterable[str], account: Account, usd: Decimal, stamp: Stamp) -> list[Entry]:
+def hold(scopes: Iterable[str], account: Account, due: Amount, stamp: Stamp) -> list[Entry]:
     """One hold in each scope."""
-    return [_entry(EntryKind.HOLD, scope, account, usd, stamp) for scope in scopes]
+    made = [_entry(EntryKind.HOLD, scope, account, due.usd, stamp) for scope in scopes]
+    return [replace(entry, held_tokens=due.tokens, held_ms=due.ms) for entry in made]
+
+
+def estimate_of(run: Run) -> Amount:
+    """What an attempt of the run is thought to need."""
+    return Amount(run.estimate_usd, run.estimate_tokens, run.estimate_ms)
+
+
+def used_by(usage: object) -> Amount:
+    """Tokens and time in a usage as kept in the ledger (plain JSON); nothing where it says nothing."""
+    if not isinstance(usage, Mapping):
+        return Amount()
+    names = ("input_tokens", "output_tokens", "agent_ms")
+    read, written, ms = (int(usage.get(name) or 0) for name in names)
+    return Amount(tokens=read + written, ms=ms)
+
+
+def minutes(ms: int) -> str:
+    """As a person reads them; what is there is never shown as nothing."""
+    return f"{ms / MINUTE_MS:.1f}" if ms >= MINUTE_MS // 10 or not ms else f"{ms / MINUTE_MS:.4f}"
 
 
 def release(
@@ -89,7 +147,7 @@ def release(
     held = _held_scopes(entries, account.attempt)
     due = {scope: usd for scope, usd in held.items() if only in (None, scope)}
     back = [_entry(EntryKind.RELEASE, scope, account, usd, stamp) for scope, usd in due.items()]
-    return [replace(entry, note=note) for entry in back]
+    return [replace(_freed(entry, entries), note=note) for entry in back]
 
 
 def settle(entries: Sequence[Entry], account: Account, spent: Spent, stamp: Stamp) -> list[Entry]:
@@ -97,9 +155,10 @@ def settle(entries: Sequence[Entry], account: Account, spent: Spent, stamp: Stam
     made: list[Entry] = []
     for scope, usd in _held_scopes(entries, account.attempt).items():
         if spent.usd is None:
-            made.append(_entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, spent))
+            unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, spent)
+            made.append(_freed(unknown, entries) if spent.tokens or spent.agent_ms else unknown)
             continue
-        made.append(_entry(EntryKind.RELEASE, scope, account, usd, stamp))
+        made.append(_freed(_entry(EntryKind.RELEASE, scope, account, usd, stamp), entries))
         made.append(_entry(EntryKind.SPEND, scope, account, spent.usd, stamp, spent))
     return made
 
@@ -108,7 +167,8 @@ def lose(entries: Sequence[Entry], account: Account, known: Spent, stamp: Stamp)
     """The node is lost: what it last swore to is booked, the rest of the hold stands as unknown."""
     made: list[Entry] = []
     for scope, held in _held_scopes(entries, account.attempt).items():
-        made.append(_entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, replace(known, usd=None)))
+        unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, replace(known, usd=None))
+        made.append(_freed(unknown, entries, Amount(tokens=known.tokens, ms=known.agent_ms)))
         if known.usd:
             made.append(_entry(EntryKind.RELEASE, scope, account, min(held, known.usd), stamp))
             so_far = Spent(known.usd, source="reported")
@@ -127,7 +187,7 @@ def settle_unknown(entries: Sequence[Entry], account: Account, spent: Spent, sta
     sums = _sums(entries, account.attempt)
     for scope in _unknown_scopes(entries, account.attempt):
         back = _entry(EntryKind.RELEASE, scope, account, sums.get(scope, ZERO), stamp)
-        made.append(replace(back, source="unknown"))
+        made.append(replace(_freed(back, entries), source="unknown"))
         mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
         booked = sum((e.usd for e in mine if e.kind in _SPENDS), ZERO)
         rest = replace(
@@ -143,9 +203,10 @@ def settle_unknown(entries: Sequence[Entry], account: Account, spent: Spent, sta
 def lapse(entries: Sequence[Entry], account: Account, scope: str, stamp: Stamp) -> list[Entry]:
     """Its period is over: the hold of an unknown cost goes back in that scope, the cost stays unknown."""
     held = _sums(entries, account.attempt).get(scope, ZERO)
-    if not held or scope not in _unknown_scopes(entries, account.attempt):
+    back = _freed(_entry(EntryKind.RELEASE, scope, account, held, stamp), entries)
+    nothing = not (held or back.held_tokens or back.held_ms)
+    if nothing or scope not in _unknown_scopes(entries, account.attempt):
         return []
-    back = _entry(EntryKind.RELEASE, scope, account, held, stamp)
     return [replace(back, note="the day of its admission is over")]
 
 
@@ -157,6 +218,8 @@ def used(entries: Iterable[Entry], before: int) -> Decimal:
 
 def apply(balance: Balance, entry: Entry) -> Balance:
     """The balance after one more entry of its scope."""
+    held_tokens, held_ms = balance.held_tokens + entry.held_tokens, balance.held_ms + entry.held_ms
+    balance = replace(balance, held_tokens=held_tokens, held_ms=held_ms)
     match entry.kind:
         case EntryKind.HOLD:
             runs = balance.runs + (1 if entry.attempt == 1 and entry.fence == 0 else 0)
@@ -216,6 +279,15 @@ def _sums(entries: Sequence[Entry], attempt: int) -> dict[str, Decimal]:
         if entry.attempt == attempt and entry.kind in _SIGN:
             sums[entry.scope] = sums.get(entry.scope, ZERO) + _SIGN[entry.kind] * entry.usd
     return sums
+
+
+def _freed(entry: Entry, entries: Sequence[Entry], most: Amount | None = None) -> Entry:
+    """The entry, giving back what its attempt still holds of tokens and time there; `most`: of that."""
+    mine = [e for e in entries if e.scope == entry.scope and e.attempt == entry.attempt]
+    tokens, ms = sum(e.held_tokens for e in mine), sum(e.held_ms for e in mine)
+    if most is not None:
+        tokens, ms = min(tokens, most.tokens), min(ms, most.ms)
+    return replace(entry, held_tokens=-tokens, held_ms=-ms)
 
 
 _NOTHING = Spent(None, source="")

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from node_agent.wire.policy import Isolation
 from pancode.domain import books
+from pancode.domain.books import Amount, Ceilings
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.records import Balance, Run
 from pancode.domain.runtimes import RUNTIMES, Asked, Held, held
@@ -53,18 +54,19 @@ class Standing:
     """By node: it takes nothing now."""
     shunned: Mapping[str, Mapping[str, Shun]] = field(default_factory=dict)
     """By run and node: it does not take that run."""
-    room: Mapping[str, tuple[Balance, Decimal]] = field(default_factory=dict)
-    """By node that has a ceiling of its own: its books, and that ceiling."""
+    room: Mapping[str, tuple[Balance, Ceilings]] = field(default_factory=dict)
+    """By node that has ceilings of its own: its books, and those."""
     due: Mapping[str, Decimal] = field(default_factory=dict)
-    """By run: what it will hold on its node, where that is not its estimate."""
+    """By run: how many USD it will hold on its node, where that is not its estimate."""
 
     @property
     def has_room(self) -> bool:
         """Whether any slot of any node is free."""
         return _any(self.free)
 
-    def holds(self, run: Run) -> Decimal:
-        return self.due.get(run.id, run.estimate_usd)
+    def holds(self, run: Run) -> Amount:
+        due = books.estimate_of(run)
+        return replace(due, usd=self.due.get(run.id, due.usd))
 
 
 NOT_PINNED = "not the pinned node"
@@ -89,7 +91,7 @@ def choose(runs: Iterable[Run], standing: Standing, whole: bool = True) -> list[
 
     Not `whole`: only for those that come before the last free slot is gone, which is the same for them.
     """
-    free, taken = dict(standing.free), dict[str, Decimal]()
+    free, taken = dict(standing.free), dict[str, Amount]()
     decided: list[Placed | Waits] = []
     in_vain: dict[object, str] = {}
     """By what a run asks for: why it waits, which holds for all that ask for the same, as slots only go."""
@@ -102,7 +104,7 @@ def choose(runs: Iterable[Run], standing: Standing, whole: bool = True) -> list[
         if isinstance(decision, Placed):
             name = decision.node.node.name
             free[name] -= 1
-            taken[name] = taken.get(name, books.ZERO) + standing.holds(run)
+            taken[name] = taken.get(name, Amount()) + standing.holds(run)
         else:
             in_vain[wish] = decision.why
         decided.append(decision)
@@ -195,7 +197,7 @@ def _has_runtime(run: Run, view: NodeView) -> bool:
 
 
 def _place(
-    run: Run, standing: Standing, free: Mapping[str, int], taken: Mapping[str, Decimal]
+    run: Run, standing: Standing, free: Mapping[str, int], taken: Mapping[str, Amount]
 ) -> Placed | Waits:
     if standing.paused is not None:
         return Waits(run, f"the fleet is paused: {standing.paused}")
@@ -217,15 +219,21 @@ def _place(
     return Placed(run, best, _because(run, len(ready)))
 
 
-def _short(run: Run, name: str, standing: Standing, taken: Mapping[str, Decimal]) -> str:
+def _short(run: Run, name: str, standing: Standing, taken: Mapping[str, Amount]) -> str:
     """Why the node's own ceiling has no room for it, with what is bound in this round; empty when it has."""
     if name not in standing.room:
         return ""
-    balance, ceiling = standing.room[name]
-    balance = replace(balance, held_usd=balance.held_usd + taken.get(name, books.ZERO))
-    due = standing.holds(run)
-    fits = books.fits(balance, ceiling, due)
-    return "" if fits else f"{balance.scope}: {books.refusal(balance, ceiling, due)}"
+    balance, ceilings = standing.room[name]
+    due, more = standing.holds(run), taken.get(name, Amount())
+    balance = replace(
+        balance,
+        held_usd=balance.held_usd + more.usd,
+        held_tokens=balance.held_tokens + more.tokens,
+        held_ms=balance.held_ms + more.ms,
+    )
+    if books.fits(balance, ceilings, due):
+        return ""
+    return f"{balance.scope}: {books.refusal(balance, ceilings, due)}"
 
 
 def _takes(view: NodeView, standing: Standing, free: Mapping[str, int]) -> bool:

@@ -147,6 +147,9 @@ class Run(Record):
     max_attempts: int | None
     """None: one, and one more for what went wrong on our side."""
     trace: str
+    estimate_tokens: int = 0
+    estimate_ms: int = 0
+    """Of its agent's time."""
     epoch: int = 0
     """In which it was admitted: what a later epoch signs for it is numbered apart."""
     state: RunState = RunState.PENDING
@@ -237,6 +240,9 @@ class Entry(Record):
     agent_ms: int = 0
     source: str = ""
     note: str = ""
+    held_tokens: int = 0
+    """By how many more, or fewer, are held; in USD the kind says which."""
+    held_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +257,8 @@ class Balance(Record):
     tokens: int = 0
     agent_ms: int = 0
     runs: int = 0
+    held_tokens: int = 0
+    held_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

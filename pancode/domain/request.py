@@ -8,7 +8,11 @@ from decimal import Decimal
 
 from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
 from pancode.domain.agents import DEFAULT_AGENT, Agents
+from pancode.domain.books import Amount
 from pancode.domain.fleet import NodeView
+
+Worker = tuple[str, str, str | None]
+"""Agent, runtime, model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class Defaults:
     wrap_up: bool = False
     per_run_usd: Decimal | None = None
     estimate_usd: Decimal = Decimal("0.75")
+    estimate_tokens: int = 200_000
+    estimate_ms: int = 600_000
     max_attempts: int | None = None
     on_lost: str = "ask"
 
@@ -98,4 +104,6 @@ class Catalogue:
     defaults: Defaults = Defaults()
     project: Project = Project()
     history: Mapping[tuple[str, str | None], Decimal] = field(default_factory=dict)
+    work: Mapping[Worker, Amount] = field(default_factory=dict)
+    """Average tokens and time of ended runs."""
     rules: Rules = NO_RULES

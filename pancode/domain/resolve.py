@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
 from pancode.domain.agents import Agent, compile_prompt, find_agent
+from pancode.domain.books import Amount
 from pancode.domain.candidates import Candidate, Wish, candidates
 from pancode.domain.names import not_found
 from pancode.domain.records import Run
@@ -70,7 +71,8 @@ class Resolution:
     gates: tuple[tuple[str, ...], ...]
     workspace: str
     candidates: tuple[Candidate, ...]
-    estimate_usd: Decimal
+    due: Amount
+    """What its first attempt holds."""
     env: tuple[str, ...]
     secrets: tuple[str, ...]
     on_lost: str
@@ -111,7 +113,9 @@ class Resolution:
             env=self.env,
             secrets=self.secrets,
             depth=asked.depth,
-            estimate_usd=self.estimate_usd,
+            estimate_usd=self.due.usd,
+            estimate_tokens=self.due.tokens,
+            estimate_ms=self.due.ms,
             on_lost=self.on_lost,
             max_attempts=self.max_attempts,
             trace=trace,
@@ -181,7 +185,7 @@ def _put_together(
         gates=gates,
         workspace=workspace,
         candidates=candidates(catalogue.nodes, wish),
-        estimate_usd=_estimate(request, agent, runtime, catalogue, limits.usd),
+        due=_due(request, agent, runtime, catalogue, limits),
         env=tuple(dict.fromkeys((*project.env, *agent.env))),
         secrets=tuple(dict.fromkeys((*project.secrets, *agent.secrets))),
         on_lost=request.on_lost or defaults.on_lost,
@@ -319,6 +323,20 @@ def _limits(request: DispatchRequest, agent: Agent, catalogue: Catalogue, runtim
 
 def _first_said(*words: bool | None) -> bool:
     return next((word for word in words if word is not None), False)
+
+
+def _due(
+    request: DispatchRequest, agent: Agent, runtime: RuntimeKind, catalogue: Catalogue, limits: RunLimits
+) -> Amount:
+    """The estimate in each currency, never above the run's own limit; own programs ask no model."""
+    usd, defaults = _estimate(request, agent, runtime, catalogue, limits.usd), catalogue.defaults
+    if runtime.own:
+        return Amount(usd, 0, min(defaults.estimate_ms, limits.wall_ms))
+    model = request.model or agent.model or defaults.model
+    worker = (agent.name, runtime.name, bare_model(model, runtime) if model else None)
+    usual = catalogue.work.get(worker, Amount(ms=defaults.estimate_ms, tokens=defaults.estimate_tokens))
+    tokens = usual.tokens if limits.tokens is None else min(usual.tokens, limits.tokens)
+    return Amount(usd, tokens, min(usual.ms, limits.wall_ms))
 
 
 def _estimate(

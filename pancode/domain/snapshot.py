@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
+from pancode.domain.books import NO_CEILING, Ceilings
 from pancode.domain.records import Balance
 
 
@@ -21,10 +22,10 @@ class PathFact:
 
 @dataclass(frozen=True, slots=True)
 class ScopeView:
-    """One scope of the budget. `ceiling` None: it has none."""
+    """One scope of the budget."""
 
     balance: Balance
-    ceiling: Decimal | None
+    ceilings: Ceilings = NO_CEILING
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,18 @@ def no_hold_is_left(tx: Transaction) -> None:
     known = {(s.run, s.attempt) for s in tx.find(StoredReceipt) if _known_cost(s) is not None}
     for key, cents in held.items():
         must(cents == 0 or (key in unknown and key[:2] not in known), f"{key} still holds {cents} cents")
+    for key, work in _held_work(tx).items():
+        must(work == (0, 0) or (key in unknown and key[:2] not in known), f"{key} still holds {work}")
+
+
+def _held_work(tx: Transaction) -> dict[tuple[str, int, str], tuple[int, int]]:
+    """Tokens and milliseconds, by attempt and scope."""
+    held: dict[tuple[str, int, str], tuple[int, int]] = {}
+    for entry in tx.find(Entry):
+        key = (entry.run, entry.attempt, entry.scope)
+        tokens, ms = held.get(key, (0, 0))
+        held[key] = tokens + entry.held_tokens, ms + entry.held_ms
+    return held
 
 
 def no_unknown_cost_narrows_a_scope_for_ever(tx: Transaction, world: World) -> None:
@@ -94,17 +106,21 @@ def no_unknown_cost_narrows_a_scope_for_ever(tx: Transaction, world: World) -> N
     core = world.desk.plane.core
     today = books.day_scope(world.clock.wall_ms(), core.tz)
     held: Counter[tuple[str, int, str]] = Counter()
-    days: dict[tuple[str, int, str], str] = {}
+    days: dict[tuple[str, int, str], list[str]] = {}
+    unknown = set()
     for entry in tx.find(Entry):
         key = (entry.run, entry.attempt, entry.scope)
         held[key] += {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}.get(entry.kind, 0) * int(entry.usd * 100)
+        if entry.kind in (EntryKind.HOLD, EntryKind.UNKNOWN):  # the clock may have been set back between them
+            days.setdefault(key, []).append(books.day_scope(entry.at_ms, core.tz))
         if entry.kind is EntryKind.UNKNOWN:
-            days[key] = books.day_scope(entry.at_ms, core.tz)
-    for key, cents in held.items():
-        lasting = not key[2].startswith("day:") and days.get(key, today) < today
+            unknown.add(key)
+    work = _held_work(tx)
+    for key in unknown:
+        lasting = not key[2].startswith("day:") and max(days[key]) < today
         must(
-            not (lasting and cents),
-            f"{key} still holds {cents} cents, unknown since {days.get(key)}, it is {today}",
+            not (lasting and (held[key] or any(work[key]))),
+            f"{key} still holds {held[key]} cents and {work[key]}, of {days[key]}, it is {today}",
         )
 
 
@@ -236,8 +252,13 @@ def _fits(world: World, tx: Transaction, run: Run) -> bool:
     assert world.desk.plane is not None
     core = world.desk.plane.core
     for scope in (books.day_scope(world.clock.wall_ms(), core.tz), books.agent_scope(run.agent)):
-        balance, ceiling = tx.get(Balance, scope) or Balance(scope), core.ceiling(tx, scope)
-        if ceiling is not None and balance.spent_usd + balance.held_usd + run.estimate_usd > ceiling:
+        balance, ceilings = tx.get(Balance, scope) or Balance(scope), core.ceilings(tx, scope)
+        sums = (
+            (balance.spent_usd + balance.held_usd + run.estimate_usd, ceilings.usd),
+            (balance.tokens + balance.held_tokens + run.estimate_tokens, ceilings.tokens),
+            (balance.agent_ms + balance.held_ms + run.estimate_ms, ceilings.ms),
+        )
+        if any(most is not None and all_ > most for all_, most in sums):
             return False
     return True
 

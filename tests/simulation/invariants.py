@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
+from typing import Any
 
 from node_agent.wire.failure import Outcome
 from node_agent.wire.marks import Mark
@@ -46,6 +47,7 @@ class Invariants:
     def __init__(self, world: World) -> None:
         self.world, self.desk, self.truth = world, world.desk, world.truth
         self.ceilings: dict[str, Decimal] = {}
+        self.work: dict[str, Any] = {}
         self._accepted: dict[str, str] = {}
         self.begin_anew()
 
@@ -64,7 +66,9 @@ class Invariants:
             self.each_wait_has_a_reason(runs)
             self.an_outcome_is_left_by_lost_only(runs)
             self.an_older_fence_never_replaces_a_newer_result(tx, runs)
-            self.ceilings = {s.name: Decimal(str(s.value)) for s in tx.find(Setting) if "ceiling" in s.name}
+            settings = tx.find(Setting)
+            self.ceilings = {s.name: Decimal(str(s.value)) for s in settings if s.name.startswith("ceiling:")}
+            self.work = {s.name: s.value for s in settings if s.name.startswith("ceiling-work:")}
             self.books_balance(tx.find(Entry), tx.find(Balance))
             receipts = tx.find(StoredReceipt)
             self.accepted_means_true_and_there(tx, receipts)
@@ -189,10 +193,23 @@ class Invariants:
             if entry.kind is EntryKind.HOLD and entry.usd and ceiling is not None:
                 over = now.spent_usd + now.held_usd > ceiling
                 must(not over, f"{entry.run}: a hold over the ceiling {ceiling}: {now}")
+            if entry.kind is EntryKind.HOLD:
+                self.work_fits(entry, now)
         self._entries = len(entries)
         for balance in balances:
             must(balance == self._running[balance.scope], f"books: {balance} {self._running}")
-            must(balance.held_usd >= 0, f"{balance.scope}: less than nothing is held")
+            held = (balance.held_usd >= 0, balance.held_tokens >= 0, balance.held_ms >= 0)
+            must(all(held), f"{balance.scope}: less than nothing is held: {balance}")
+
+    def work_fits(self, entry: Entry, now: Balance) -> None:
+        """Tokens and time as people have limited them, for this scope or else for all of its kind."""
+        kind = entry.scope.partition(":")[0]
+        said = self.work.get(f"ceiling-work:{entry.scope}", self.work.get(f"ceiling-work:{kind}", {}))
+        tokens, ms = said.get("tokens"), said.get("ms")
+        if entry.held_tokens and tokens is not None:
+            must(now.tokens + now.held_tokens <= tokens, f"{entry.run}: a hold over {tokens} tokens: {now}")
+        if entry.held_ms and ms is not None:
+            must(now.agent_ms + now.held_ms <= ms, f"{entry.run}: a hold over {ms} ms: {now}")
 
     # -- machines -------------------------------------------------------------------------------
 

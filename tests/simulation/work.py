@@ -10,6 +10,8 @@ from node_agent.ceiling import Ceiling
 from node_agent.memory import Script
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety
+from pancode.control.core import CEILING, WORK_CEILING
+from pancode.domain.books import Ceilings
 from pancode.domain.records import Fence, FenceState, Node, Run, RunState, Setting
 from tests.simulation.kinds import ENDLESS
 from tests.simulation.machines import Machine
@@ -82,6 +84,8 @@ def a_run(w: World, run_id: str) -> Run:
         "secrets": (),
         "depth": 0,
         "estimate_usd": Decimal(r.choice(("0", "0.20", "0.75"))),
+        "estimate_tokens": r.choice((0, 100, 700)),
+        "estimate_ms": r.choice((0, 30_000, 600_000)),
         "on_lost": r.choice(w.kind.careless),
         "max_attempts": r.choice((None, None, 1, 2)),
         "trace": "t",
@@ -162,8 +166,10 @@ def resize(w: World) -> None:
 def ceiling(w: World) -> None:
     usd = Decimal(w.random.choice(("2", "4", "6")))
     scope = w.random.choice(("day", "day", "agent:builder", "node", f"node:{w.machine().name}"))
-    w.say(f"ceiling of {scope} {usd}")
-    w.desk.ask(lambda p: p.set_ceiling(scope, usd, "sim"))
+    work = (Ceilings(tokens=2_000), Ceilings(ms=1_800_000), Ceilings(usd, 3_000))
+    said = w.random.choice((Ceilings(usd), *work))
+    w.say(f"ceiling of {scope} {said}")
+    w.desk.ask(lambda p: p.set_ceilings(scope, said, "sim"))
 
 
 def owner(w: World) -> None:
@@ -242,10 +248,10 @@ def wind_up(w: World) -> None:
 
 def _be_generous(w: World) -> None:
     with w.desk.seen() as tx:
-        names = [s.name for s in tx.find(Setting) if s.name.startswith("ceiling:")]
-    for name in sorted({"ceiling:day", *names}):
-        scope = name.removeprefix("ceiling:")
-        w.desk.ask(lambda p, scope=scope: p.set_ceiling(scope, Decimal(1_000), "sim"))  # type: ignore[misc]
+        names = [s.name for s in tx.find(Setting) if s.name.startswith((CEILING, WORK_CEILING))]
+    much = Ceilings(Decimal(1_000), 10**9, 10**12)
+    for scope in sorted({"day", *(name.partition(":")[2] for name in names)}):
+        w.desk.ask(lambda p, scope=scope: p.set_ceilings(scope, much, "sim"))  # type: ignore[misc]
 
 
 def stop_homeless(w: World) -> None:

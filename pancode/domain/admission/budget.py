@@ -5,24 +5,24 @@ from __future__ import annotations
 from pancode.domain import books
 from pancode.domain.admission.gate import Verdict, passed, refused, warned
 from pancode.domain.resolve import Resolution
-from pancode.domain.snapshot import AdmissionView
+from pancode.domain.snapshot import AdmissionView, ScopeView
 
 NAME = "budget"
 
 
 def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
-    estimate, parent = resolution.estimate_usd, view.parent
+    due, parent = resolution.due, view.parent
     if parent is not None and parent.usd_left == 0 and not resolution.runtime.own:
         words = f"Dispatch blocked: run {parent.run} has nothing left of its own limit"
         return refused(NAME, words, "do it there")
     for scope in view.scopes:
-        if not books.fits(scope.balance, scope.ceiling, estimate):
+        if not books.fits(scope.balance, scope.ceilings, due):
             return refused(
                 NAME,
-                books.refusal(scope.balance, scope.ceiling, estimate),
-                f"pancode budget show; raise it with pancode budget set USD (scope {scope.balance.scope})",
+                books.refusal(scope.balance, scope.ceilings, due),
+                f"pancode budget show; raise it with {_raised(scope, due)} (scope {scope.balance.scope})",
             )
-    words = f"estimated ${estimate:.2f}, {_room(view)}"
+    words = f"estimated ${due.usd:.2f}, {_room(view)}"
     unknown = sum(scope.balance.unknown_runs for scope in view.scopes[:1])
     if unknown:
         return warned(
@@ -31,9 +31,36 @@ def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
     return passed(NAME, words)
 
 
+def _raised(scope: ScopeView, due: books.Amount) -> str:
+    """The command for the currency that has no room; USD is named first in a refusal, too."""
+    if not books.fits(scope.balance, books.Ceilings(usd=scope.ceilings.usd), due):
+        return "pancode budget set USD"
+    short = not books.fits(scope.balance, books.Ceilings(tokens=scope.ceilings.tokens), due)
+    return f"pancode budget set {'--tokens N' if short else '--minutes M'}"
+
+
 def _room(view: AdmissionView) -> str:
+    """What is left in each currency, of the first scope that has a ceiling in it."""
+    left: list[tuple[str, str]] = []
     for scope in view.scopes:
-        if scope.ceiling is not None:
-            left = scope.ceiling - scope.balance.spent_usd - scope.balance.held_usd
-            return f"${left:.2f} of ${scope.ceiling:.2f} free ({scope.balance.scope})"
-    return "no ceiling"
+        free, said = _free(scope), {currency for currency, _ in left}
+        left += [
+            (currency, f"{words} free ({scope.balance.scope})")
+            for currency, words in free.items()
+            if currency not in said
+        ]
+    return ", ".join(words for _, words in left) or "no ceiling"
+
+
+def _free(scope: ScopeView) -> dict[str, str]:
+    """By currency."""
+    balance, ceilings, free = scope.balance, scope.ceilings, {}
+    if ceilings.usd is not None:
+        free["usd"] = f"${ceilings.usd - balance.spent_usd - balance.held_usd:.2f} of ${ceilings.usd:.2f}"
+    if ceilings.tokens is not None:
+        left = ceilings.tokens - balance.tokens - balance.held_tokens
+        free["tokens"] = f"{left:,} of {ceilings.tokens:,} tokens"
+    if ceilings.ms is not None:
+        rest = ceilings.ms - balance.agent_ms - balance.held_ms
+        free["ms"] = f"{books.minutes(rest)} of {books.minutes(ceilings.ms)} agent-minutes"
+    return free

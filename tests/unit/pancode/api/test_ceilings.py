@@ -56,3 +56,42 @@ def test_of_one_machine_too(world: World) -> None:
 @pytest.mark.parametrize(("scope", "code"), [("day", "not_found"), ("week", "bad_scope")])
 def test_what_was_never_set(world: World, scope: str, code: str) -> None:
     assert world.problem("POST", "/v1/budget/ceiling/unset", {"scope": scope})["code"] == code
+
+
+def test_tokens_and_minutes_beside_the_money(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.http.post("/v1/budget/ceiling", {"tokens": 1_000, "minutes": "90.5"})
+    day = shown(world)["scopes"][0]
+    assert (day["ceiling_usd"], day["ceiling_tokens"], day["ceiling_minutes"]) == ("10", 1_000, 90.5)
+    world.dispatch()
+    day = shown(world)["scopes"][0]
+    assert (day["held_tokens"], day["held_minutes"], day["over"]) == (0, 10.0, False)
+    world.http.post("/v1/budget/ceiling", {"minutes": "5"})
+    assert shown(world)["scopes"][0]["over"]
+    told = world.problem("POST", "/v1/runs", world.shell())
+    assert told["exit_code"] == 5 and "Ceiling of agent-minutes would be exceeded" in told["message"]
+    assert "budget set --minutes M" in told["fix"]
+    dry = world.http.post("/v1/runs", world.shell(dry_run=True)).json()
+    assert (dry["admitted"], dry["estimate_tokens"], dry["estimate_minutes"]) == (False, 0, 10.0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"tokens": -1},
+        {"tokens": 1.5},
+        {"tokens": "many"},
+        {"tokens": 10**30},
+        {"minutes": "-1"},
+        {"minutes": "NaN"},
+        {"minutes": "1e300"},
+        {"usd": None},
+    ],
+)
+def test_what_is_no_ceiling_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    world = World(tmp_path)
+    before = shown(world)
+    told = world.problem("POST", "/v1/budget/ceiling", wrong)
+    assert told["exit_code"] == 2 and (next(iter(wrong), "tokens") in told["message"] or told["fix"])
+    assert shown(world) == before

@@ -12,7 +12,7 @@ from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Usage
 from pancode.control import query
-from pancode.control.dispatch import History
+from pancode.control.dispatch import past
 from pancode.domain.records import Attempt, Balance, Decision, Fence, Run
 from tests.unit.pancode.control.world import Desk, Puppet, failed
 
@@ -182,10 +182,10 @@ def test_what_cost_nothing_says_nothing_of_what_work_costs(desk: Desk) -> None:
     node, order = started(desk, max_attempts=1)
     node.deliver(order, **BUSY, **spent("0"))
     later(desk, node)
-    assert dict(History(desk.plane.core)) == {}, "else the next run would be held for at nothing"
+    assert dict(past(desk.plane.core)[0]) == {}, "else the next run would be held for at nothing"
     desk.dispatch("r-0002")
     desk.turn()
     node.deliver(begun(node), **spent("0.30"))
     later(desk, node)
     worker = (desk.row(Run, "r-0002").agent, desk.row(Run, "r-0002").model)
-    assert dict(History(desk.plane.core)) == {worker: Decimal("0.3")}
+    assert dict(past(desk.plane.core)[0]) == {worker: Decimal("0.3")}

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pancode.domain import books
-from pancode.domain.books import Account, Spent, Stamp
+from pancode.domain.books import Account, Amount, Ceilings, Spent, Stamp
 from pancode.domain.records import Balance, Entry, EntryKind
 
 DAY, AGENT, NODE = "day:2026-11-20", "agent:builder", "node:desk"
 CENTS = st.integers(0, 300).map(lambda cents: Decimal(cents) / 100)
+FEW = st.integers(0, 50)
 
 
 def stamps() -> Callable[[], Stamp]:
@@ -36,7 +37,7 @@ class Books(RuleBasedStateMachine):
         self.open: list[Account] = []
         self.unknown: list[Account] = []
         self.actual: dict[str, Decimal] = {}
-        self.ceiling = Decimal(5)
+        self.ceiling = Ceilings(Decimal(5))
         self.runs = 0
 
     def book(self, made: list[Entry]) -> None:
@@ -51,23 +52,32 @@ class Books(RuleBasedStateMachine):
     def balance(self, scope: str) -> Balance:
         return self.balances.get(scope, Balance(scope))
 
-    @initialize(ceiling=CENTS)
-    def set_ceiling(self, ceiling: Decimal) -> None:
-        self.ceiling = ceiling
+    @initialize(ceiling=CENTS, tokens=st.none() | FEW, ms=st.none() | FEW)
+    def set_ceiling(self, ceiling: Decimal, tokens: int | None, ms: int | None) -> None:
+        self.ceiling = Ceilings(ceiling, tokens, ms)
 
-    @rule(usd=CENTS)
-    def admit(self, usd: Decimal) -> None:
-        balance = self.balance(DAY)
-        committed = balance.spent_usd + balance.held_usd
-        if not books.fits(balance, self.ceiling, usd):
-            assert committed + usd > self.ceiling
+    def over(self, more: Amount) -> bool:
+        """Whether it would be more than one of the ceilings, reckoned by hand."""
+        balance, ceiling = self.balance(DAY), self.ceiling
+        sums = (
+            (balance.spent_usd + balance.held_usd + more.usd, ceiling.usd),
+            (balance.tokens + balance.held_tokens + more.tokens, ceiling.tokens),
+            (balance.agent_ms + balance.held_ms + more.ms, ceiling.ms),
+        )
+        return any(most is not None and all_ > most for all_, most in sums)
+
+    @rule(usd=CENTS, tokens=FEW, ms=FEW)
+    def admit(self, usd: Decimal, tokens: int, ms: int) -> None:
+        due = Amount(usd, tokens, ms)
+        assert books.fits(self.balance(DAY), self.ceiling, due) is not self.over(due)
+        if self.over(due):
             return
         self.runs += 1
         account = Account(f"r-{self.runs}", 1, 1)
-        self.book(books.hold((DAY, AGENT), Account(account.run, 1), usd, self.stamp()))
-        self.book(books.hold((NODE,), account, usd, self.stamp()))
+        self.book(books.hold((DAY, AGENT), Account(account.run, 1), due, self.stamp()))
+        self.book(books.hold((NODE,), account, due, self.stamp()))
         self.open.append(account)
-        assert self.balance(DAY).spent_usd + self.balance(DAY).held_usd <= self.ceiling
+        assert not self.over(Amount())
 
     @precondition(lambda self: self.open)
     @rule(usd=st.none() | CENTS, data=st.data())
@@ -111,7 +121,7 @@ class Books(RuleBasedStateMachine):
     @invariant()
     def every_scope_tells_the_same_story(self) -> None:
         told = {
-            (b.spent_usd, b.held_usd, b.unknown_runs, b.tokens)
+            (b.spent_usd, b.held_usd, b.unknown_runs, b.tokens, b.agent_ms, b.held_tokens, b.held_ms)
             for b in (self.balance(DAY), self.balance(AGENT), self.balance(NODE))
         }
         assert len(told) == 1
@@ -122,9 +132,9 @@ class Books(RuleBasedStateMachine):
         balance = self.balance(DAY)
         assert balance.spent_usd == sum(self.actual.values(), Decimal(0))
         assert balance.unknown_runs == len(self.unknown)
-        assert balance.held_usd >= 0
+        assert balance.held_usd >= 0 and balance.held_tokens >= 0 and balance.held_ms >= 0
         if not self.open and not self.unknown:
-            assert balance.held_usd == 0
+            assert (balance.held_usd, balance.held_tokens, balance.held_ms) == (Decimal(0), 0, 0)
 
     @invariant()
     def ids_are_unique(self) -> None:
@@ -144,7 +154,7 @@ def test_a_day_is_the_coordinators_own() -> None:
 
 def test_a_lost_hold_stands_less_what_was_sworn_to() -> None:
     stamp, account = stamps(), Account("r-1", 1, 1)
-    held = books.hold((DAY,), account, Decimal("0.75"), stamp())
+    held = books.hold((DAY,), account, Amount(Decimal("0.75")), stamp())
     lost = books.lose(held, account, Spent(Decimal("0.20")), stamp())
     balance = books.total(DAY, [*held, *lost])
     assert (balance.spent_usd, balance.held_usd, balance.unknown_runs) == (
@@ -154,9 +164,35 @@ def test_a_lost_hold_stands_less_what_was_sworn_to() -> None:
     )
 
 
+def test_tokens_and_time_of_a_receipt_take_the_place_of_their_hold_although_nobody_knows_the_cost() -> None:
+    stamp, account = stamps(), Account("r-1", 1, 1)
+    held = books.hold((DAY,), account, Amount(Decimal("0.75"), 100, 60_000), stamp())
+    spent = books.settle(held, account, Spent(None, 30, 5_000), stamp())
+    balance = books.total(DAY, [*held, *spent])
+    assert (balance.held_usd, balance.held_tokens, balance.held_ms) == (Decimal("0.75"), 0, 0)
+    assert (balance.tokens, balance.agent_ms) == (30, 5_000)
+    rejected = books.settle(held, account, Spent(None), stamp())  # no receipt that could be believed
+    balance = books.total(DAY, [*held, *rejected])
+    assert (balance.held_tokens, balance.held_ms, balance.tokens) == (100, 60_000, 0)
+    over = books.lapse([*held, *rejected], account, DAY, stamp())
+    balance = books.total(DAY, [*held, *rejected, *over])
+    assert (balance.held_usd, balance.held_tokens, balance.held_ms) == (Decimal(0), 0, 0)
+
+
+def test_what_a_lost_machine_swore_to_is_booked_and_the_rest_stands() -> None:
+    stamp, account = stamps(), Account("r-1", 1, 1)
+    entries = books.hold((DAY,), account, Amount(Decimal("0.75"), 100, 60_000), stamp())
+    entries += books.lose(entries, account, Spent(None, 30, 5_000), stamp())
+    balance = books.total(DAY, entries)
+    assert (balance.tokens, balance.held_tokens, balance.agent_ms, balance.held_ms) == (30, 70, 5_000, 55_000)
+    late = books.settle_unknown(entries, account, Spent(Decimal("0.2"), 90, 80_000), stamp())
+    balance = books.total(DAY, [*entries, *late])
+    assert (balance.tokens, balance.held_tokens, balance.agent_ms, balance.held_ms) == (90, 0, 80_000, 0)
+
+
 def test_a_cost_above_the_hold_is_booked_in_full() -> None:
     stamp, account = stamps(), Account("r-1", 1, 1)
-    held = books.hold((DAY,), account, Decimal("0.75"), stamp())
+    held = books.hold((DAY,), account, Amount(Decimal("0.75")), stamp())
     spent = books.settle(held, account, Spent(Decimal(12), 5, 6, "reported"), stamp())
     balance = books.total(DAY, [*held, *spent])
     assert (balance.spent_usd, balance.held_usd, balance.tokens, balance.agent_ms) == (
@@ -165,12 +201,12 @@ def test_a_cost_above_the_hold_is_booked_in_full() -> None:
         5,
         6,
     )
-    assert not books.fits(balance, Decimal(10), Decimal(0))
+    assert not books.fits(balance, Ceilings(Decimal(10)), Amount())
 
 
 def test_settling_twice_changes_nothing_more() -> None:
     stamp, account = stamps(), Account("r-1", 1, 1)
-    entries = books.hold((DAY,), account, Decimal(1), stamp())
+    entries = books.hold((DAY,), account, Amount(Decimal(1)), stamp())
     entries += books.settle(entries, account, Spent(Decimal("0.5")), stamp())
     assert books.settle(entries, account, Spent(Decimal("0.5")), stamp()) == []
     assert books.release(entries, account, stamp(), "x") == []
@@ -179,8 +215,8 @@ def test_settling_twice_changes_nothing_more() -> None:
 
 def test_attempts_of_a_run_are_held_apart_and_counted_once() -> None:
     stamp, first = stamps(), Account("r-1", 1, 1)
-    entries = books.hold((DAY,), Account("r-1", 1), Decimal(1), stamp())
-    entries += books.hold((DAY,), Account("r-1", 2), Decimal(2), stamp())
+    entries = books.hold((DAY,), Account("r-1", 1), Amount(Decimal(1)), stamp())
+    entries += books.hold((DAY,), Account("r-1", 2), Amount(Decimal(2)), stamp())
     entries += books.settle(entries, first, Spent(Decimal("0.25")), stamp())
     balance = books.total(DAY, entries)
     assert (balance.spent_usd, balance.held_usd, balance.runs) == (Decimal("0.25"), Decimal(2), 1)
@@ -188,9 +224,23 @@ def test_attempts_of_a_run_are_held_apart_and_counted_once() -> None:
 
 def test_the_refusal_has_the_numbers() -> None:
     balance = Balance(DAY, Decimal("9.5"), Decimal("0.1"))
-    assert books.refusal(balance, Decimal(10), Decimal("0.75")) == (
+    assert books.refusal(balance, Ceilings(Decimal(10)), Amount(Decimal("0.75"))) == (
         "Dispatch blocked: Budget ceiling would be exceeded "
         "(spent: $9.50, held: $0.10, estimated next: $0.75, ceiling: $10.00)"
+    )
+
+
+def test_each_currency_is_refused_in_its_own_words() -> None:
+    balance = Balance(DAY, tokens=9_500, agent_ms=90_000, held_tokens=100, held_ms=30_000)
+    ceilings = Ceilings(Decimal(10), 10_000, 600_000)
+    assert books.refusal(balance, ceilings, Amount(tokens=400, ms=480_000)) == ""
+    assert books.refusal(balance, ceilings, Amount(tokens=401, ms=480_001)) == (
+        "Dispatch blocked: Token ceiling would be exceeded "
+        "(used: 9,500, held: 100, estimated next: 401, ceiling: 10,000)"
+    )
+    assert books.refusal(balance, ceilings, Amount(ms=480_001)) == (
+        "Dispatch blocked: Ceiling of agent-minutes would be exceeded "
+        "(used: 1.5, held: 0.5, estimated next: 8.0, ceiling: 10.0)"
     )
 
 

@@ -34,7 +34,7 @@ def test_what_is_not_said_is_the_fleets_own() -> None:
         Safety.AUTO_EDIT,
     )
     assert (found.workspace, found.model, found.on_lost, found.max_attempts) == ("git", None, "ask", None)
-    assert found.estimate_usd == Decimal("0.75")
+    assert found.due.usd == Decimal("0.75")
     assert found.limits.usd is None
 
 
@@ -111,7 +111,7 @@ def test_limits_of_calls_and_the_last_turn() -> None:
 )
 def test_the_estimate(options: dict[str, Any], estimate: str) -> None:
     history = {("scout", None): Decimal("0.02"), ("scout", "opus"): Decimal("1.5")}
-    assert resolved(settings={"history": history}, **options).estimate_usd == Decimal(estimate)
+    assert resolved(settings={"history": history}, **options).due.usd == Decimal(estimate)
 
 
 def test_gates_and_setup_of_the_project_and_of_the_request() -> None:

@@ -33,10 +33,10 @@ TABLES = (
         "tools:text read_only:bool runtime:text model:text? mode:text safety:text told_only:bool "
         "node:text? require:text priority:int project:text? workspace:text setup:text cache:text "
         "gates:text limits:text env:text secrets:text depth:int estimate_usd:text on_lost:text "
-        "max_attempts:int? trace:text epoch:int state:text reason:text attempt:int fence:int "
-        "stop_asked:text? outcome:text? failure:text? exit_code:int? result:text started_ms:int? "
-        "finished_ms:int? retry_at_ms:int? retry_of:text? parent:text? land:bool landing:text "
-        "landed:text? rules:text",
+        "max_attempts:int? trace:text estimate_tokens:int estimate_ms:int epoch:int state:text "
+        "reason:text attempt:int fence:int stop_asked:text? outcome:text? failure:text? "
+        "exit_code:int? result:text started_ms:int? finished_ms:int? retry_at_ms:int? "
+        "retry_of:text? parent:text? land:bool landing:text landed:text? rules:text",
     ),
     (
         "attempts",
@@ -58,13 +58,14 @@ TABLES = (
         "id",
         "run scope",
         "id:text at_ms:int scope:text kind:text run:text attempt:int fence:int usd:text tokens:int "
-        "agent_ms:int source:text note:text",
+        "agent_ms:int source:text note:text held_tokens:int held_ms:int",
     ),
     (
         "balances",
         "scope",
         "",
-        "scope:text spent_usd:text held_usd:text unknown_runs:int tokens:int agent_ms:int runs:int",
+        "scope:text spent_usd:text held_usd:text unknown_runs:int tokens:int agent_ms:int runs:int "
+        "held_tokens:int held_ms:int",
     ),
     (
         "decisions",

@@ -16,6 +16,7 @@ from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.policy import CommandRule, Isolation, Mode, Rules, Safety
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, SigningKey
 from pancode.domain.admission import NAMES, Verdict, first_refused, judge, refusal, task
+from pancode.domain.books import Ceilings
 from pancode.domain.fleet import NodeState
 from pancode.domain.orders import order_for, size_of
 from pancode.domain.records import Balance
@@ -24,7 +25,7 @@ from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
 from pancode.errors import ExitCode
 from tests.unit.pancode.domain.fleets import BUILDER, SCOUT, node, resolved
 
-DAY = ScopeView(Balance("day:2026-11-20"), Decimal(10))
+DAY = ScopeView(Balance("day:2026-11-20"), Ceilings(Decimal(10)))
 VIEW = AdmissionView((DAY,))
 
 
@@ -255,7 +256,7 @@ def test_an_empty_folder_that_nobody_asked_for_is_a_warning() -> None:
 
 
 def test_the_budgets_refusal_has_the_numbers() -> None:
-    day = ScopeView(Balance("day:2026-11-20", spent_usd=Decimal("9.50")), Decimal(10))
+    day = ScopeView(Balance("day:2026-11-20", spent_usd=Decimal("9.50")), Ceilings(Decimal(10)))
     verdict = gate("budget", AdmissionView((day,)))
     assert not verdict.passed
     assert verdict.words == (
@@ -266,23 +267,25 @@ def test_the_budgets_refusal_has_the_numbers() -> None:
 
 
 def test_the_budget_fits_to_the_cent_and_any_scope_can_refuse() -> None:
-    exact = ScopeView(Balance("day:x", Decimal("9.00"), Decimal("0.25")), Decimal(10))
+    exact = ScopeView(Balance("day:x", Decimal("9.00"), Decimal("0.25")), Ceilings(Decimal(10)))
     assert gate("budget", AdmissionView((exact,))).passed
-    over = ScopeView(Balance("day:x", Decimal("9.00"), Decimal("0.26")), Decimal(10))
+    over = ScopeView(Balance("day:x", Decimal("9.00"), Decimal("0.26")), Ceilings(Decimal(10)))
     assert not gate("budget", AdmissionView((over,))).passed
-    agent = ScopeView(Balance("agent:builder", Decimal(1)), Decimal(1))
+    agent = ScopeView(Balance("agent:builder", Decimal(1)), Ceilings(Decimal(1)))
     assert not gate("budget", AdmissionView((exact, agent))).passed
     assert gate("budget", AdmissionView((over, agent)), runtime="shell").passed is True
-    assert gate("budget", AdmissionView((ScopeView(Balance("day:x"), None),))).words.endswith("no ceiling")
+    assert gate("budget", AdmissionView((ScopeView(Balance("day:x")),))).words.endswith("no ceiling")
 
 
 def test_spent_over_the_ceiling_shuts_the_gate_even_for_nothing() -> None:
-    over = ScopeView(Balance("day:x", Decimal(11)), Decimal(10))
+    over = ScopeView(Balance("day:x", Decimal(11)), Ceilings(Decimal(10)))
     assert not gate("budget", AdmissionView((over,)), runtime="shell").passed
 
 
 def test_unknown_costs_are_said() -> None:
-    verdict = gate("budget", AdmissionView((ScopeView(Balance("day:x", unknown_runs=2), Decimal(10)),)))
+    verdict = gate(
+        "budget", AdmissionView((ScopeView(Balance("day:x", unknown_runs=2), Ceilings(Decimal(10))),))
+    )
     assert verdict.passed and verdict.warning and "cost of 2 runs is unknown" in verdict.words
 
 

@@ -1,0 +1,125 @@
+"""Ceilings of tokens and agent-minutes: held with the money, all or nothing, refused in their own words."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.receipt import Usage
+from pancode.domain.books import Ceilings
+from pancode.domain.records import Balance, Entry, Run
+from pancode.errors import RefusedError, UsageError
+from tests.unit.pancode.control.world import Desk, Puppet
+
+MINUTE = 60_000
+BUSY: dict[str, Any] = {"estimate_tokens": 400, "estimate_ms": 10 * MINUTE}
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def balance(desk: Desk, scope: str) -> Balance:
+    found: list[Balance] = [b for b in desk.rows(Balance) if b.scope.startswith(scope)]
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (Ceilings(tokens=700), "Token ceiling would be exceeded (used: 0, held: 400, estimated next: 400, "),
+        (
+            Ceilings(ms=15 * MINUTE),
+            "Ceiling of agent-minutes would be exceeded (used: 0.0, held: 10.0, estimated next: 10.0, ",
+        ),
+    ],
+)
+@pytest.mark.parametrize("scope", ["day", "agent:builder"])
+def test_the_second_of_two_that_do_not_fit_is_refused(
+    desk: Desk, said: Ceilings, words: str, scope: str
+) -> None:
+    desk.plane.set_ceilings(scope, said, "test")
+    desk.dispatch(**BUSY)
+    before = desk.rows(Entry)
+    with pytest.raises(RefusedError) as refused:
+        desk.dispatch("r-0002", **BUSY)
+    assert words in str(refused.value)
+    assert desk.rows(Entry) == before and desk.row(Run, "r-0002") is None, "all of it or nothing"
+    desk.check_books()
+
+
+def test_what_was_used_takes_the_place_of_what_was_held(desk: Desk) -> None:
+    desk.plane.set_ceilings("day", Ceilings(tokens=700, ms=15 * MINUTE), "test")
+    node = Puppet(desk)
+    node.breathe()
+    desk.dispatch(**BUSY)
+    desk.turn()
+    order = node.claim()
+    assert order is not None
+    for scope in ("day:", "agent:", "node:"):
+        held = balance(desk, scope)
+        assert (held.held_tokens, held.held_ms) == (400, 10 * MINUTE)
+    usage = Usage(
+        input_tokens=200, output_tokens=50, agent_ms=MINUTE, cost_usd=Decimal("0.1"), cost_source="reported"
+    )
+    node.deliver(order, usage=usage)
+    desk.turn()
+    for scope in ("day:", "agent:", "node:"):
+        now = balance(desk, scope)
+        assert (now.tokens, now.held_tokens, now.agent_ms, now.held_ms) == (250, 0, MINUTE, 0)
+    desk.dispatch("r-0002", **BUSY)
+    desk.check_books()
+
+
+def test_the_next_attempt_waits_for_tokens_and_goes_on_when_there_are_some(desk: Desk) -> None:
+    desk.plane.set_ceilings("day", Ceilings(tokens=700), "test")
+    node = Puppet(desk)
+    node.breathe()
+    desk.dispatch(**BUSY)
+    desk.turn()
+    order = node.claim()
+    assert order is not None
+    spent = Usage(input_tokens=600, output_tokens=0, cost_usd=Decimal(0), cost_source="local")
+    node.deliver(
+        order, outcome=Outcome.INFRA, failure=FailureKind.PROCESS_VANISHED, reason="gone", usage=spent
+    )
+    for _ in range(3):
+        node.breathe()
+        desk.turn(20_000)
+    assert "Token ceiling would be exceeded (used: 600," in desk.row(Run, "r-0001").reason
+    assert node.claim() is None
+    desk.plane.set_ceilings("day", Ceilings(tokens=1_000), "test")
+    node.breathe()
+    desk.turn()
+    again = node.claim()
+    assert again is not None and again.identity.attempt == 2
+    desk.check_books()
+
+
+def test_a_nodes_own_ceiling_leaves_the_run_to_another_and_is_why_one_waits(desk: Desk) -> None:
+    first, other = Puppet(desk), Puppet(desk, "n2")
+    for node in (first, other):
+        node.breathe()
+    desk.plane.set_ceilings("node:n1", Ceilings(ms=5 * MINUTE), "test")
+    desk.dispatch(**BUSY)
+    desk.dispatch("r-0002", node="n1", **BUSY)
+    desk.turn()
+    assert first.claim() is None and other.claim() is not None
+    assert desk.row(Run, "r-0002").reason.startswith("node:n1: Dispatch blocked: Ceiling of agent-minutes")
+
+
+def test_a_currency_that_is_not_named_stays_as_it_is_and_unset_takes_all(desk: Desk) -> None:
+    desk.plane.set_ceilings("day", Ceilings(Decimal(3), 700), "ana")
+    desk.plane.set_ceilings("day", Ceilings(ms=MINUTE), "ana")
+    with desk.ledger.transaction() as tx:
+        assert desk.plane.core.ceilings(tx, "day:x") == Ceilings(Decimal(3), 700, MINUTE)
+    desk.plane.unset_ceiling("day", "ana")
+    with desk.ledger.transaction() as tx:
+        assert desk.plane.core.ceilings(tx, "day:x") == Ceilings(desk.rules.ceiling_usd)
+    for wrong in (Ceilings(tokens=-1), Ceilings(ms=-1), Ceilings(Decimal(-1))):
+        with pytest.raises(UsageError, match="negative"):
+            desk.plane.set_ceilings("day", wrong, "ana")
