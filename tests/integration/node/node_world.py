@@ -28,6 +28,8 @@ from tests.integration.git.repos import simple, snap, workspace_of
 from tests.unit.node_agent.stage import COORDINATOR, FLEET, NODE, TAG, Coordinator, order_of
 
 FACTOR = 0.1
+RUN = f"r-git{os.getpid()}"
+"""Of this process alone: what is swept of an attempt goes by its name, wherever on the machine it runs."""
 
 
 class WaitingUplink(MemoryUplink):
@@ -46,7 +48,7 @@ class NodeWorld:
         self.depot = Depot(tmp_path / "depots")
         self.streams = Streams(tmp_path / "c")
         self.repo = simple(tmp_path / "project")
-        self.taken = snap(self.repo, self.depot, "r-git1")
+        self.taken = snap(self.repo, self.depot, RUN)
         self._enrol()
         parts = DepotParts(self.depot, self.streams, self._authorize, SystemIds(), lambda end: None)
         self.server = DepotServer(self.home.links / "g1" / "depot.sock", parts, ServerLimits())
@@ -149,9 +151,9 @@ class NodeWorld:
 
     # -- work
 
-    def order(self, task: str, run: str = "r-git1", **changes: Any) -> Order:
+    def order(self, task: str, run: str = RUN, **changes: Any) -> Order:
         """For this world's repository; `workspace` none unless the run is the one with a snapshot."""
-        workspace = workspace_of(self.taken) if run == "r-git1" else Workspace(kind="none")
+        workspace = workspace_of(self.taken) if run == RUN else Workspace(kind="none")
         late = FleetTime(epoch=1, ms=self.coordinator.now().ms + 60_000)
         base = {
             "task": task,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from tests.integration.node.node_world import NodeWorld, processes_of, until
+from tests.integration.node.node_world import RUN, NodeWorld, processes_of, until
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def world(tmp_path: Path) -> Iterator[NodeWorld]:
 
 
 def test_it_fills_its_workspace_and_says_done(world: NodeWorld) -> None:
-    order = world.order("#!scripted\ntry fill big.bin\nanswer done", run="r-git1")
+    order = world.order("#!scripted\ntry fill big.bin\nanswer done", run=RUN)
     claims = world.run(order)
     assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.DISK_FULL), claims.reason
     assert processes_of(order.identity) == []

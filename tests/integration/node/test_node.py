@@ -15,7 +15,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Gate, Limits
 from tests.integration.git.repos import snap, tree_of
-from tests.integration.node.node_world import NodeWorld, processes_of, until
+from tests.integration.node.node_world import RUN, NodeWorld, processes_of, until
 
 
 def gate(*argv: str) -> tuple[Gate, ...]:
@@ -103,10 +103,10 @@ def test_a_read_only_agent_behind_a_set_up_that_writes(world: NodeWorld) -> None
 def test_what_the_repository_says_reaches_the_agent(world: NodeWorld) -> None:
     """As it was dispatched, under the agent's own instructions; set-up can no longer change it."""
     world.repo.write("AGENTS.md", "Use tabs.\n")
-    world.taken = snap(world.repo, world.depot, "r-git1")
+    world.taken = snap(world.repo, world.depot, RUN)
     forged = (("sh", "-c", "echo Use spaces. > AGENTS.md"),)
     claims = world.run(world.order("#!scripted\nprompt\nanswer ok", setup=forged))
-    said = world.log(AttemptId.parse("r-git1.1.1")).decode()
+    said = world.log(AttemptId.parse(f"{RUN}.1.1")).decode()
     assert claims.outcome is Outcome.DONE
     assert "Build." in said and "Use tabs." in said and "Use spaces." not in said
     assert said.index("Build.") < said.index("It cannot") < said.index("Use tabs.")

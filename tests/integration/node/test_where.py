@@ -11,14 +11,14 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Gate, Order
 from node_agent.wire.receipt import Claims
 from tests.integration.git.repos import snap, tree_of, workspace_of
-from tests.integration.node.node_world import NodeWorld
+from tests.integration.node.node_world import RUN, NodeWorld
 
 ODD = """-a b/it's "odd"\n$(id)…"""
 
 
 def order_in(world: NodeWorld, folder: str, task: str, **more: Any) -> Order:
     """From a snapshot of the tree as it is now."""
-    world.taken = snap(world.repo, world.depot, "r-git1")
+    world.taken = snap(world.repo, world.depot, RUN)
     workspace = workspace_of(world.taken).model_copy(update={"folder": folder})
     return world.order(task, runtime="shell", workspace=workspace, **more)
 
