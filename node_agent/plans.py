@@ -101,4 +101,9 @@ def _step_name(number: int) -> str:
 
 def _limits(order: Order, ceiling: Ceiling) -> Limits:
     own = order.limits
-    return Limits(own.wall_ms, own.idle_ms, own.output_bytes, ceiling.memory, ceiling.processes)
+    memory, processes = _least(own.memory_bytes, ceiling.memory), _least(own.processes, ceiling.processes)
+    return Limits(own.wall_ms, own.idle_ms, own.output_bytes, memory, processes)
+
+
+def _least(*limits: int | None) -> int | None:
+    return min((one for one in limits if one is not None), default=None)

@@ -70,6 +70,10 @@ class Limits(WireModel):
     """Model calls; the node's model gateway holds it."""
     wrap_up: bool = False
     """One last, short call is let through when a limit of tokens, dollars or calls is reached."""
+    memory_bytes: int | None = Field(default=None, gt=0)
+    """All its processes together. Of this and the next the node allows no more than its owner says."""
+    processes: int | None = Field(default=None, gt=0)
+    """Threads too."""
 
 
 class Order(Message):

@@ -54,6 +54,8 @@ class Limits(Part):
     tokens: int | None = Field(default=None, gt=0)
     requests: int | None = Field(default=None, gt=0)
     wrap_up: bool = False
+    memory: Annotated[Size, Field(ge=64 * 2**20)] | None = None
+    processes: int | None = Field(default=None, ge=32)
 
 
 class Models(Part):
@@ -131,6 +133,8 @@ class Settings(Part):
             tokens=self.limits.tokens,
             requests=self.limits.requests,
             wrap_up=self.limits.wrap_up,
+            memory_bytes=self.limits.memory,
+            processes=self.limits.processes,
             per_run_usd=self.budget.per_run,
             estimate_usd=self.budget.estimate,
             estimate_tokens=self.budget.estimate_tokens,

@@ -34,6 +34,8 @@ def limits_of(data: dict[str, Any]) -> Limits:
         usd=None if usd is None else Decimal(str(usd)),
         requests=data.get("requests"),
         wrap_up=bool(data.get("wrap_up")),
+        memory_bytes=data.get("memory_bytes"),
+        processes=data.get("processes"),
     )
 
 

@@ -75,6 +75,8 @@ class Defaults:
     tokens: int | None = None
     requests: int | None = None
     wrap_up: bool = False
+    memory_bytes: int | None = None
+    processes: int | None = None
     per_run_usd: Decimal | None = None
     estimate_usd: Decimal = Decimal("0.75")
     estimate_tokens: int = 200_000

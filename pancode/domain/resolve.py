@@ -42,13 +42,16 @@ class RunLimits:
     usd: Decimal | None = None
     requests: int | None = None
     wrap_up: bool = False
+    memory_bytes: int | None = None
+    processes: int | None = None
 
     def plain(self) -> dict[str, object]:
         """Plain JSON as the ledger keeps it; money as text."""
         usd = None if self.usd is None else format(self.usd, "f")
         sizes = {"wall_ms": self.wall_ms, "idle_ms": self.idle_ms, "output_bytes": self.output_bytes}
         calls = {"requests": self.requests, "wrap_up": self.wrap_up}
-        return {**sizes, "tokens": self.tokens, "usd": usd, **calls}
+        machine = {"memory_bytes": self.memory_bytes, "processes": self.processes}
+        return {**sizes, "tokens": self.tokens, "usd": usd, **calls, **machine}
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +321,8 @@ def _limits(request: DispatchRequest, agent: Agent, catalogue: Catalogue, runtim
         usd=usd,
         requests=None if runtime.own else request.max_requests or own.requests or defaults.requests,
         wrap_up=not runtime.own and _first_said(request.wrap_up, own.wrap_up, defaults.wrap_up),
+        memory_bytes=defaults.memory_bytes,
+        processes=defaults.processes,
     )
 
 

@@ -54,6 +54,18 @@ def test_every_phase_is_held_to_what_the_node_lets_a_run_take() -> None:
         assert (plan.limits.memory_bytes, plan.limits.processes) == (1 << 30, 300)
 
 
+@pytest.mark.parametrize(
+    ("asked", "allowed", "held"), [(5, None, 5), (None, 7, 7), (5, 7, 5), (9, 7, 7), (None, None, None)]
+)
+def test_an_order_may_ask_for_less_than_the_node_allows(
+    asked: int | None, allowed: int | None, held: int | None
+) -> None:
+    limits = LIMITS.model_copy(update={"memory_bytes": asked, "processes": asked})
+    top = Ceiling().model_copy(update={"memory": allowed, "processes": allowed})
+    plan = work_plan(order_of(limits=limits), Launch(("agent",), ENV), Path("/w"), FOLDER, Tempo(), top)
+    assert (plan.limits.memory_bytes, plan.limits.processes) == (held, held)
+
+
 def test_what_the_agent_reads_lies_beside_its_outputs() -> None:
     """Not in its home, which is set-up's too: it could read other words than the receipt names."""
     (agent,) = work_plan(ORDER, Launch(("agent",), ENV, b"words"), Path("/w"), FOLDER, Tempo()).steps

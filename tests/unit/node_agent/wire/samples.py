@@ -73,6 +73,8 @@ def order() -> Order:
             usd=Decimal("0.75"),
             requests=40,
             wrap_up=True,
+            memory_bytes=1 << 30,
+            processes=300,
         ),
         env=("LANG",),
         secrets=("API_KEY",),

@@ -96,6 +96,13 @@ def test_limits_of_calls_and_the_last_turn() -> None:
     assert limits_of({"wall_ms": 1, "idle_ms": 1, "output_bytes": 1}).requests is None, "of an older ledger"
 
 
+def test_limits_of_what_a_run_takes_of_a_machine() -> None:
+    fleet = {"defaults": Defaults(memory_bytes=1 << 30, processes=300)}
+    wire = limits_of(resolved(settings=fleet).limits.plain())
+    assert (wire.memory_bytes, wire.processes) == (1 << 30, 300)
+    assert limits_of(resolved().limits.plain()).processes is None
+
+
 @pytest.mark.parametrize(
     ("options", "estimate"),
     [
