@@ -45,6 +45,8 @@ DONE = {"text": "Done: the work is finished.", "usage": {"input": 1200, "output"
 TEXT, TWO, EDIT = (1200, 34), (2400, 68), (3600, 102)
 PRICE, COSTS = "1 0.1 2 10", {TEXT: Decimal("0.00159"), TWO: Decimal("0.00318"), EDIT: Decimal("0.00477")}
 """Of a million tokens: input, from a cache, into a cache, output; and what that makes of those."""
+TWICE = "429"
+"""What is left to be tried once more, as a fault of ours is without a word; of the others once is enough."""
 FORBIDDEN = ("forbidden-edit", "forbidden-shell")
 CODES = {"done": 0, "error": 10, "stalled": 14, "budget_exceeded": 15, "infra": 17, "interrupted": 19}
 
@@ -160,6 +162,7 @@ def words(cli: Cli, act: str) -> list[str]:
     own += ["--safety", "full-auto"] if act == "stopped" else []
     own += ["--verify", "grep -qx BETA notes.txt"] if act == "edit" else []
     base = ["dispatch", "--runtime", cli.runtime, "--model", cli.model, "--node", f"node{K}"]
+    own += [] if act == TWICE else ["--attempts", "1"]
     return [*base, "--budget", "0.10", "--json", *own]
 
 
@@ -184,6 +187,7 @@ def test_an_act_comes_to_what_it_should(fleet: Owner, lab: Lab, told: Told, act:
     outcome = "done" if want.failure is None else FAILURES[want.failure].outcome.value
     assert (run["outcome"], told.said[act].code) == (outcome, CODES[outcome]), run
     assert act in told.asked, "its model was asked"
+    assert run["attempt"] == (2 if act == TWICE and want.failure is F.MODEL_BUSY else 1)
     assert run["files_changed"] == (["notes.txt"] if act == "edit" else [])
     assert receipt["isolation"] == "sandbox"
     usage = receipt["usage"]
