@@ -136,10 +136,11 @@ def told(request: pytest.FixtureRequest, fleet: Owner, lab: Lab) -> Iterator[Tol
         give_secrets(lab, K, secrets(cli))
         give_prices(lab, K, {cli.model: PRICE})
         await_state(fleet, K, cli.runtime, "ok")
-        begun = {}
-        for act in USUAL:
-            silent = expected(cli, act).failure is F.IDLE_LIMIT
-            begun[act] = fleet.begin(*words(cli, act), _task(act), cwd=short if silent else plain)
+        silent = {act for act in USUAL if expected(cli, act).failure is F.IDLE_LIMIT}
+        begun = {  # the longest first
+            act: fleet.begin(*words(cli, act), _task(act), cwd=short if act in silent else plain)
+            for act in sorted(USUAL, key=lambda act: act not in {"stopped", *silent})
+        }
         try:
             until(lambda: at_work(lab), f"{cli.runtime} works", AT_MOST_S)
             (run,) = (one for one in fleet.ask("runs")["runs"] if _is_stopped_one(one, cli))
