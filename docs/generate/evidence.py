@@ -33,8 +33,8 @@ def evidence_page() -> str:
         words(
             "Who holds a rule without a sandbox is decided by what changes something: a program whose own "
             "flags let it look around, as those of `codex` do, may still hold read-only. Where `told only` "
-            "or `impossible` stands, a dispatch is refused, unless you say `--allow-told-only`, which the "
-            "receipt keeps."
+            "or `impossible` stands, a dispatch of that program is refused, unless you say "
+            "`--allow-told-only`, which the receipt keeps; a script of your own at auto-edit is yours to run."
         ),
         "## Each act",
         words(
@@ -47,7 +47,8 @@ def evidence_page() -> str:
             "Commands are tried in disguise, as a filter of words is no wall; only the one that a rule "
             "forbids is tried as the rule has it: in disguise it would not be seen. `shell` is a script of "
             "your own, without any rule of its own: it shows what the wall holds alone, and it has the "
-            "machine's network."
+            "machine's network. `copilot` was tried with a model server of one's own, as all others; with "
+            "its vendor's cloud it was not, and what that may forbid or allow besides is not known."
         ),
     )
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node_agent.runtimes.base import EndedBy, ExitInfo
+from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.failure import Outcome
-from tests.contract.transcripts import RECORDED, cases, ending, feed, output, verdict
+from tests.clis.install import PACKAGES
+from tests.contract.transcripts import GOLDEN, RECORDED, cases, ending, feed, output, verdict
 
 ALL = [(runtime, case) for runtime in RECORDED for case in cases(runtime)]
 EXPECTED_CASES = {
@@ -21,6 +25,16 @@ EXPECTED_CASES = {
 @pytest.mark.parametrize("runtime", RECORDED)
 def test_every_case_is_recorded(runtime: str) -> None:
     assert set(cases(runtime)) == EXPECTED_CASES
+
+
+@pytest.mark.parametrize("runtime", RECORDED)
+def test_the_version_that_was_recorded_is_stated_and_one_that_the_runtime_knows(runtime: str) -> None:
+    stated = json.loads((GOLDEN / "versions.json").read_text())
+    program = RUNTIMES[runtime].program
+    assert program is not None and stated[runtime].startswith(program.known)
+    assert stated[runtime] == PACKAGES[runtime].version, "record them with the program that the tests run"
+    assert verdict(runtime, "ok-text").version in (None, stated[runtime])
+    assert stated.keys() == set(RECORDED)
 
 
 @pytest.mark.parametrize(("runtime", "case"), ALL)

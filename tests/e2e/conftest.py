@@ -24,7 +24,7 @@ LONGEST_FIRST = (
     "test_systemd",
     "test_fault_real_cut",
     "test_fault_up",
-    "test_runtimes",
+    "test_programs",
     "test_demo",
     "test_fault_fleets",
     "test_fault_silence",

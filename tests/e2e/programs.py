@@ -56,12 +56,21 @@ def installed(lab: Lab, name: str, nodes: Sequence[int]) -> Iterator[None]:
         yield
     finally:
         for k in nodes:
-            on_host(lab, k, f"rm -f ~/.local/bin/{name} ~/.pancode-node/f-*/secrets.json")
+            on_host(
+                lab,
+                k,
+                f"rm -f ~/.local/bin/{name} ~/.pancode-node/f-*/secrets.json ~/.pancode-node/f-*/prices.json",
+            )
 
 
 def give_secrets(lab: Lab, k: int, values: dict[str, str]) -> None:
     """As docs/howto/claude.md says it: the owner writes one file on the machine."""
     on_host(lab, k, "cd ~/.pancode-node/f-* && umask 077 && cat > secrets.json", json.dumps(values))
+
+
+def give_prices(lab: Lab, k: int, values: dict[str, str]) -> None:
+    """As docs/howto/model-calls.md says it: what the owner pays for a million tokens."""
+    on_host(lab, k, "cd ~/.pancode-node/f-* && umask 077 && cat > prices.json", json.dumps(values))
 
 
 @contextmanager

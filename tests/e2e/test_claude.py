@@ -1,6 +1,7 @@
 """The real Claude Code on real hosts, from the command line; its model is scripted, on their own loopback.
 
-Each test starts the real program once or twice, which takes it some seconds on a busy machine.
+What all programs do alike is in test_programs.py. Each test starts the real program once or twice, which
+takes it some seconds on a busy machine.
 """
 
 from __future__ import annotations
@@ -34,8 +35,6 @@ KEY = "sk-of-the-owner"
 MODEL = "claude-sonnet-4-5"
 COST = Decimal("0.01278")
 """What three answers of the script `edit` cost at the list price of MODEL, as the program itself reckons."""
-WRITES = {"call": {"name": "Write", "arguments": {"file_path": "${cwd}/forbidden.txt", "content": "x\n"}}}
-DONE = {"text": "Done: everything is written."}
 
 
 @pytest.fixture(scope="module")
@@ -104,29 +103,6 @@ def test_an_edit_is_made_verified_signed_paid_and_landed(logged_in: Owner, lab: 
     assert secret == "", "the owner's key stays in the owner's file"
 
 
-def test_a_read_only_agent_cannot_write_and_is_not_believed(logged_in: Owner, lab: Lab) -> None:
-    fleet, top = logged_in, project(logged_in, "readonly")
-    with model_on(lab, 1, {"turns": [WRITES, DONE]}):
-        words = ("--node", "node1", "--agent", "scout", "--model", MODEL, "--json", "write forbidden.txt")
-        said = fleet.run("dispatch", *words, cwd=top, timeout_s=120)
-    run = said.json()
-    assert (said.code, run["outcome"]) == (10, "error"), run
-    assert "denied" in run["reason"] and run["files_changed"] == [], run
-    assert any(finding.startswith("denied: Write") for finding in run["findings"]), run["findings"]
-    assert fleet.ask("receipt", "verify", run["run"])["verdict"] == "PASS"
-
-
-def test_a_key_that_is_refused_is_no_fault_of_the_agent(logged_in: Owner, lab: Lab) -> None:
-    before = books(logged_in)
-    with model_on(lab, 2, preset("401")):
-        words = ("--node", "node2", "--workspace", "none", "--model", MODEL, "--json", "say hello")
-        said = logged_in.run("dispatch", *words, timeout_s=120)
-    run = said.json()
-    assert (said.code, run["outcome"]) == (17, "infra"), run
-    assert "API key" in run["reason"], run["reason"]
-    assert books(logged_in) == before, "nothing was spent, nothing stays held"
-
-
 def test_a_model_that_does_not_answer_is_waited_for_until_it_is_stopped(logged_in: Owner, lab: Lab) -> None:
     fleet = logged_in
     with model_on(lab, 1, preset("stall")):
@@ -141,13 +117,3 @@ def test_a_model_that_does_not_answer_is_waited_for_until_it_is_stopped(logged_i
     assert left == "0"
     assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
     settled(fleet, run)
-
-
-def test_a_model_that_is_silent_for_the_idle_limit_is_stalled(logged_in: Owner, lab: Lab) -> None:
-    fleet, top = logged_in, project(logged_in, "idle")
-    (top / "pancode.yaml").write_text("limits: {idle: 12s}\n")
-    with model_on(lab, 2, preset("stall")):
-        words = ("--node", "node2", "--model", MODEL, "--json", "say hello")
-        said = fleet.run("dispatch", *words, cwd=top, timeout_s=120)
-    assert (said.code, said.json()["outcome"]) == (14, "stalled"), said
-    settled(fleet, said.json()["run"])

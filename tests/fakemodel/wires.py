@@ -6,6 +6,9 @@ import json
 import re
 from typing import Any
 
+CWD_WORDS = (r"working in the directory:", r"(?:working directory|cwd)\W{0,12}?(?:is|:|>|=)?")
+"""How programs tell their model where they work; the surest first, as a prompt may speak of such a folder."""
+
 
 class Req:
     """A request of any wire, reduced to what the script engine needs."""
@@ -25,9 +28,8 @@ class Req:
     @property
     def cwd(self) -> str | None:
         text = self.system_text + "\n" + self.user_text
-        m = re.search(
-            r"(?:working directory|cwd)\W{0,12}?(?:is|:|>|=)?[\s`'\"*<>]{0,6}(/[^\s<>\"'`,;]+)", text, re.I
-        )
+        told = (re.search(way + r"[\s`'\"*<>]{0,6}(/[^\s<>\"'`,;]+)", text, re.I) for way in CWD_WORDS)
+        m = next(filter(None, told), None)
         return m.group(1).rstrip(".)") if m else None
 
 
