@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from node_agent.runtimes import openai_login as login
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
-from node_agent.runtimes.codex import login
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.starting import keyed, prompt_in, task_of
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
