@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.runtimes.codex import login as codex
+from node_agent.runtimes import openai_login
 
 FOLDER = "logins"
 """In the node's home: a folder for each runtime, of the node's user alone."""
@@ -34,7 +34,9 @@ LOGINS: Mapping[str, Login] = {
     "claude": Login(
         ("claude", "setup-token"), "CLAUDE_CONFIG_DIR", "token", "CLAUDE_CODE_OAUTH_TOKEN", prints=True
     ),
-    "codex": Login(("codex", "login", "--device-auth"), "CODEX_HOME", codex.FILE, codex.VARIABLE),
+    "codex": Login(
+        ("codex", "login", "--device-auth"), "CODEX_HOME", openai_login.FILE, openai_login.VARIABLE
+    ),
 }
 
 
@@ -45,4 +47,4 @@ def tokens(home: Path) -> dict[str, Path]:
 
 def inner_secrets(values: Mapping[str, str]) -> dict[str, str]:
     """Secrets within the files of logins, by names for people: each of them may turn up alone."""
-    return codex.secrets_in(values.get(codex.VARIABLE, ""))
+    return openai_login.secrets_in(values.get(openai_login.VARIABLE, ""))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
-from node_agent.runtimes.codex import login
+from node_agent.runtimes.openai_login import FILE as LOGIN_FILE
+from node_agent.runtimes.openai_login import VARIABLE as LOGIN
+from node_agent.runtimes.openai_login import for_run
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.starting import keyed, prompt_in, task_of
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
 KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
-CREDENTIALS = (KEY, URL, login.VARIABLE)
+CREDENTIALS = (KEY, URL, LOGIN)
 """Variables that log the program in or point it at a model server; one without a key needs only its URL."""
 VENDOR = "https://api.openai.com/v1"
 SUBSCRIPTION = "https://chatgpt.com/backend-api/codex"
@@ -32,10 +34,10 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, "codex/.keep": b"", **prompt_in(PROMPT, request)}
     env = {**base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
-    kept = login.for_run(env.pop(login.VARIABLE, ""))
+    kept = for_run(env.pop(LOGIN, ""))
     provider = _provider(env.get(URL) or VENDOR, KEY in env)
     if kept is not None and not (KEY in env or URL in env):
-        files[f"codex/{login.FILE}"] = kept
+        files[f"codex/{LOGIN_FILE}"] = kept
         provider = _by_subscription()
     walled = place.isolation is Isolation.SANDBOX
     return Launch(_argv(request, provider, walled), env, task_of(request), files)

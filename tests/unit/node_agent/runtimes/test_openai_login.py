@@ -10,8 +10,8 @@ import pytest
 
 from node_agent.runtimes.base import Launch, Place
 from node_agent.runtimes.codex.command import launch
-from node_agent.runtimes.codex.login import for_run, secrets_in
 from node_agent.runtimes.logins import inner_secrets
+from node_agent.runtimes.openai_login import for_run, secrets_in
 from node_agent.wire.policy import Isolation
 from tests.unit.node_agent.runtimes.asked import ask
 
