@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -17,7 +18,7 @@ from node_agent.records import Entry, folded, opened
 from node_agent.shelf import FileShelf
 from node_agent.wire.signing import Envelope, SigningKey, parse_envelope
 from pancode.adapters.valkey.access import COORDINATOR
-from tests.e2e.owner import Owner, until
+from tests.e2e.owner import Owner, crowded, until
 from tests.lab import Lab
 
 SLICE_S = 0.0005
@@ -141,19 +142,33 @@ def stopped_when(pid: int, look: Callable[[], T | None], what: str, timeout_s: f
 
     It is let run in slices of half a millisecond, and looked at while it stands still.
     """
-    deadline = time.monotonic() + timeout_s
-    while True:
-        os.kill(pid, signal.SIGSTOP)
-        found = None
-        try:
-            found = look()
-        finally:  # a look that fails must not leave it standing for whoever comes next
-            if found is None:
-                os.kill(pid, signal.SIGCONT)
-        if found is not None:
-            return found
-        assert time.monotonic() < deadline, f"never {what}"
-        time.sleep(SLICE_S)
+    deadline = time.monotonic() + timeout_s * crowded()
+    with _before_all_others():
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            found = None
+            try:
+                found = look()
+            finally:  # a look that fails must not leave it standing for whoever comes next
+                if found is None:
+                    os.kill(pid, signal.SIGCONT)
+            if found is not None:
+                return found
+            assert time.monotonic() < deadline, f"never {what}"
+            time.sleep(SLICE_S)
+
+
+@contextmanager
+def _before_all_others() -> Iterator[None]:
+    """This thread is not kept waiting by a busy machine; else who is watched is far on at the next look."""
+    thread = threading.get_native_id()
+    before = os.getpriority(os.PRIO_PROCESS, thread)
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, thread, -20)
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, thread, before)
 
 
 def held(name: str) -> str:
