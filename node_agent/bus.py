@@ -209,7 +209,7 @@ class RedisUplink:
     def _open(self, place: Place) -> _Line:
         client = self._client(place, self._tempo.answer_s)
         claim, settle, heartbeat = (_Script(client, text) for text in (CLAIM, SETTLE, HEARTBEAT))
-        return _Line(place, client, claim, settle, heartbeat, NodeWorker(self._tag, client, self._clock))
+        return _Line(place, client, claim, settle, heartbeat, NodeWorker(self._tag, self._clock))
 
     def _client(self, place: Place, answer_s: float) -> Any:
         target: dict[str, Any] = (

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 
 from node_agent import scopes, shim
@@ -66,6 +65,8 @@ def version() -> str:
         return str(json.loads(bundle.read_bytes())["version"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
+    from importlib import metadata  # with `email` and `zipfile`, which no bundle needs
+
     try:
         return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:

@@ -76,6 +76,38 @@ def test_every_mark_is_there_after_a_restart(reopen: Open) -> None:
     assert reopen().order(one) == order_of().signed(COORDINATOR).model_dump_json()
 
 
+def test_what_was_told_outlives_a_power_cut() -> None:
+    """A lazy record goes with the power until it is told, settled, or followed by one that is not lazy."""
+    for told in ("nothing", "an event", "settled", "another record", "an output in between"):
+        shelf = MemoryShelf()
+        journal = Journal(shelf, say, MemoryClock())
+        one = accept(journal)
+        journal.write(one, Note(mark=Mark.SPAWNED, say=(Marked(mark=Mark.SPAWNED),), lazy=True))
+        match told:
+            case "an event":
+                assert len(journal.events(one, 0)) == 2
+            case "settled":
+                journal.settle()
+            case "another record":
+                journal.write(one, Note(baseline="b"))
+            case "an output in between":
+                journal.write(one, Note(say=(Finding(level="info", text="p"),), lossy=True))
+        shelf.power_cut()
+        entry = Journal(shelf, say, MemoryClock()).get(one)
+        assert entry is not None
+        assert entry.mark is (Mark.ACCEPTED if told == "nothing" else Mark.SPAWNED), told
+
+
+def test_a_process_that_ends_makes_the_next_one_sync_before_it_tells() -> None:
+    shelf = MemoryShelf()
+    journal = Journal(shelf, say, MemoryClock())
+    one = accept(journal)
+    journal.write(one, Note(mark=Mark.SPAWNED, say=(Marked(mark=Mark.SPAWNED),), lazy=True))
+    assert len(Journal(shelf, say, MemoryClock()).events(one, 0)) == 2
+    shelf.power_cut()
+    assert len(Journal(shelf, say, MemoryClock()).events(one, 0)) == 2
+
+
 def test_marks_go_forward_only(reopen: Open) -> None:
     journal = reopen()
     one = accept(journal)

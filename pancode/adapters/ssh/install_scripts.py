@@ -74,12 +74,17 @@ for line in listing.decode().splitlines():
     digest,size,name=line.split(" ",2)
     data=open(os.path.join(root,name),"rb").read()
     if hashlib.sha256(data).hexdigest()!=digest: sys.exit(name+" is damaged")' "$t" "$4" || exit 74
-"$3" -I -S -m compileall -q --invalidation-mode unchecked-hash -j 0 "$t/lib" >/dev/null 2>&1 || :
-"$3" -I -S -B -c 'import sys
+py=$3
+compiled() {
+  "$py" -I -S -m compileall -q --invalidation-mode unchecked-hash -j 0 "$@" >/dev/null 2>&1 || :
+}
+compiled -o 2 "$t/lib" # the node agent, without docstrings
+compiled -o 0 "$t/lib/node_agent" # its shims and gateways
+"$3" -I -S -B -OO -c 'import sys
 sys.path.insert(0,sys.argv[1])
 import start
 start.isolate()
-import pydantic_core,pydantic,redis,rq,node_agent.wire.order
+import pydantic_core,pydantic,redis,node_agent.wire.order
 from cryptography.hazmat.primitives.asymmetric import ed25519' "$t" || exit 75
 : > "$t/.ready" && sync -f "$t/.ready" 2>/dev/null
 rm -rf "${b:?}/$2" && mv "$t" "$b/$2" || exit 71

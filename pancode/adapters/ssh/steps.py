@@ -113,9 +113,12 @@ class Place:
         return folders(self.node_home, self.uid).sockets
 
     def command(self, python: str, *words: str) -> tuple[str, ...]:
-        """`pancode-node WORDS --home H` from the current bundle, with none of the machine's packages."""
+        """`pancode-node WORDS --home H` from the current bundle, with none of the machine's packages.
+
+        Without docstrings, which are 2 MB of what an idle node agent would hold.
+        """
         start = f"{self.node_home}/current/start.py"
-        return (python, "-I", "-S", "-B", start, *words, "--home", self.node_home)
+        return (python, "-I", "-S", "-B", "-OO", start, *words, "--home", self.node_home)
 
     def unit(self, python: str) -> Unit:
         return Unit(self.fleet, self.node_home, self.command(python, "run"))

@@ -3,14 +3,49 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import socket
 import zlib
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis import Redis
+from rq.serializers import JSONSerializer
+from rq.worker.base import BaseWorker
 
-from node_agent.rqworker import ENVELOPE_CAP, PoisonError, envelope_of
+from node_agent.memory import MemoryClock
+from node_agent.rqworker import ENVELOPE_CAP, NodeWorker, PoisonError, envelope_of
 from node_agent.wire import keys
+
+
+class RqWorker(BaseWorker):
+    """RQ's own, which asks the server for nothing."""
+
+    def _set_connection(self, connection: Any) -> Any:
+        return connection
+
+
+def test_the_worker_is_written_as_rq_writes_one() -> None:
+    clock = MemoryClock()
+    ours = NodeWorker("0123456789", clock)
+    theirs = RqWorker(
+        keys.node_queue("0123456789"),
+        name="0123456789",
+        connection=Redis(),  # never spoken to
+        serializer=JSONSerializer,
+        prepare_for_work=False,
+    )
+    theirs.hostname, theirs.pid = socket.gethostname(), os.getpid()
+    theirs.python_version = platform.python_version()
+    theirs.birth_date = datetime.fromtimestamp(clock.wall_ms() / 1000, UTC)
+    clock.advance(5_000)
+    theirs.last_heartbeat = datetime.fromtimestamp(clock.wall_ms() / 1000, UTC)
+    assert ours.fields() == theirs.serialize()
+    assert (ours.key, ours.queue) == (theirs.key, theirs.queue_names()[0])
 
 
 def packed(call: object) -> bytes:

@@ -43,7 +43,7 @@ def test_a_bundle_that_is_there_is_not_sent() -> None:
 
 def test_the_agent_sees_nothing_of_the_machines_packages() -> None:
     assert PLACE.command("/p", "run") == (
-        *("/p", "-I", "-S", "-B", f"{PLACE.node_home}/current/start.py"),
+        *("/p", "-I", "-S", "-B", "-OO", f"{PLACE.node_home}/current/start.py"),
         *("run", "--home", PLACE.node_home),
     )
 
@@ -85,7 +85,8 @@ def test_the_unit_leaves_attempts_alone() -> None:
     text = PLACE.unit("/usr/bin/python3.11").text()
     assert "\nKillMode=process\n" in text and "\nRestart=always\n" in text
     assert (
-        f'ExecStart="/usr/bin/python3.11" "-I" "-S" "-B" "{PLACE.node_home}/current/start.py" "run"' in text
+        f'ExecStart="/usr/bin/python3.11" "-I" "-S" "-B" "-OO" "{PLACE.node_home}/current/start.py" "run"'
+        in text
     )
 
 
