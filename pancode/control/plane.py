@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from node_agent.wire.signing import SigningKey
-from pancode.control import bind, heard, inbound, inventory, landed, money, pulse, quota
+from pancode.control import bind, heard, inbound, inventory, landed, money, pulse, quota, turned
 from pancode.control.core import Core, Ports, Rules
 from pancode.control.enqueue import enqueue
 from pancode.control.lapse import lapse
@@ -35,6 +35,7 @@ class Plane:
             self.core.enter(epoch)
             with self.core.ports.ledger.transaction() as tx:
                 landed.ask_again(self.core, tx)
+                turned.recall(self.core, tx)
                 for node in tx.find(Node):
                     heard.say_settings(self.core, tx, node)
 

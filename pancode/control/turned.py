@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from node_agent.wire.failure import ELSEWHERE, NODE_STATES, FailureKind, OrderRefusal
+from node_agent.wire.failure import ELSEWHERE, FAILURES, NODE_STATES, FailureKind, OrderRefusal
 from pancode.control.core import Core
 from pancode.domain.placement import Shun
-from pancode.domain.records import Fence
+from pancode.domain.records import Attempt, Closed, Fence, Run, RunState
+from pancode.ports import Transaction
 
 _FIXES = {
     OrderRefusal.CEILING: "its owner may change ceiling.json there, or dispatch within it",
@@ -30,6 +31,20 @@ def note(core: Core, fence: Fence, why: OrderRefusal, detail: str) -> None:
 def note_end(core: Core, fence: Fence, failure: FailureKind, reason: str) -> None:
     """An attempt has ended for what may go well on another node: this one does not get the next attempt."""
     _pass_over(core, fence, Shun(reason, _FIXES.get(failure, ""), core.ports.clock.boot_ms()))
+
+
+def recall(core: Core, tx: Transaction) -> None:
+    """As far as the ledger knows it, when a coordinator starts: the next attempt of a run goes elsewhere.
+
+    What a node has refused is not known any more: it is offered once more, and refused once more.
+    """
+    for run in tx.find(Run, {"state": RunState.PENDING}):
+        for old in tx.find(Attempt, {"run": run.id}) if run.attempt > 1 else ():
+            if old.failure is None or not FAILURES[old.failure].elsewhere:
+                continue
+            for fence in tx.find(Fence, {"run": run.id}):
+                if fence.attempt == old.attempt and fence.closed is Closed.RECEIPT:
+                    note_end(core, fence, old.failure, old.reason)
 
 
 def resting(core: Core) -> Mapping[str, Shun]:

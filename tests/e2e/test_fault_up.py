@@ -16,50 +16,50 @@ BOTH = ("fleet", "up", "node1", "node2", "--json")
 
 
 @contextmanager
-def asleep(lab: Lab) -> Iterator[None]:
-    lab.drop([1])
+def asleep(lab: Lab, k: int = 1) -> Iterator[None]:
+    lab.drop([k])
     yield
-    lab.heal([1])
+    lab.heal([k])
 
 
 @contextmanager
-def full(lab: Lab) -> Iterator[None]:
-    lab.fault([1], "disk-full")
+def full(lab: Lab, k: int = 1) -> Iterator[None]:
+    lab.fault([k], "disk-full")
     yield
-    lab.fault([1], "disk-full", on=False)
+    lab.fault([k], "disk-full", on=False)
 
 
 @contextmanager
-def without_python(lab: Lab) -> Iterator[None]:
-    lab.fault([1], "no-python")
+def without_python(lab: Lab, k: int = 1) -> Iterator[None]:
+    lab.fault([k], "no-python")
     yield
-    lab.fault([1], "no-python", on=False)
+    lab.fault([k], "no-python", on=False)
 
 
 @contextmanager
-def without_git(lab: Lab) -> Iterator[None]:
-    programs = lab.run(1, "which -a git | xargs -n1 readlink -f | sort -u").stdout.split()
+def without_git(lab: Lab, k: int = 1) -> Iterator[None]:
+    programs = lab.run(k, "which -a git | xargs -n1 readlink -f | sort -u").stdout.split()
     for path in programs:
-        assert lab.run(1, f"mount --bind /dev/null {path}").returncode == 0
+        assert lab.run(k, f"mount --bind /dev/null {path}").returncode == 0
     try:
         yield
     finally:
         for path in programs:
-            lab.run(1, f"umount {path}")
+            lab.run(k, f"umount {path}")
 
 
 @contextmanager
-def with_a_wrong_key(lab: Lab) -> Iterator[None]:
-    """The key of the person is not the one that node1 knows."""
+def with_a_wrong_key(lab: Lab, k: int = 1) -> Iterator[None]:
+    """The key of the person is not the one that the machine knows."""
     known = "/home/ops/.ssh/authorized_keys"
-    lab.run(1, f"cp -p {known} {known}.away; sed -i s/AAAA/AAAB/ {known}")
+    lab.run(k, f"cp -p {known} {known}.away; sed -i s/AAAA/AAAB/ {known}")
     try:
         yield
     finally:
-        lab.run(1, f"mv {known}.away {known}")
+        lab.run(k, f"mv {known}.away {known}")
 
 
-Sick = Callable[[Lab], AbstractContextManager[None]]
+Sick = Callable[..., AbstractContextManager[None]]
 SICK: dict[str, Sick] = {
     "asleep": asleep,
     "full": full,
@@ -86,3 +86,19 @@ def test_one_that_cannot_does_not_stop_the_other(healed: Lab, what: str) -> None
             assert owner.run("fleet", "up", "node1", timeout_s=150).code == 6, "all of them failed"
         up(owner, 1)
         assert owner.state("node1") == "online"
+
+
+MIXES = (("asleep", "full"), ("wrong key", "no git"), ("full", "wrong key"))
+
+
+@pytest.mark.parametrize("mix", MIXES, ids="+".join)
+def test_all_of_them_bad_whatever_each_lacks_is_another_status(healed: Lab, mix: tuple[str, str]) -> None:
+    """Over 30 s: a fleet of its own is brought up twice."""
+    with own_fleet(healed, [1, 2], fresh=[1, 2]) as owner:
+        with SICK[mix[0]](healed, 1), SICK[mix[1]](healed, 2):
+            said = owner.run(*BOTH, timeout_s=150)
+            assert said.code == 6, said
+            for result in said.json()["results"]:
+                first = result["problems"][0]
+                assert not result["ok"] and first["what"] and first["fix"], result
+        assert owner.run(*BOTH, timeout_s=150).code == 0

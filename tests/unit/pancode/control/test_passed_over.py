@@ -202,7 +202,9 @@ def test_what_is_bound_in_one_round_fits_under_a_nodes_ceiling_together(desk: De
     assert "held: $0.80" in desk.row(Run, "r-0002").reason
 
 
-def test_a_bad_key_on_one_node_sends_the_next_attempt_to_another(desk: Desk) -> None:
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_bad_key_on_one_node_sends_the_next_attempt_to_another(desk: Desk, restarted: bool) -> None:
+    """Also when the coordinator is another by then."""
     bad, good = two(desk)
     desk.dispatch()
     desk.turn()
@@ -211,6 +213,8 @@ def test_a_bad_key_on_one_node_sends_the_next_attempt_to_another(desk: Desk) -> 
     bad.start(order)
     bad.deliver(order, **failed(FailureKind.MODEL_AUTH, Outcome.INFRA))
     desk.turn()
+    if restarted:
+        desk.restart()
     wait(desk, bad, good, ms=20_000)
     assert bad.claim() is None
     later = good.claim()
