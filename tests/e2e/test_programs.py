@@ -45,6 +45,8 @@ DONE = {"text": "Done: the work is finished.", "usage": {"input": 1200, "output"
 TEXT, TWO, EDIT = (1200, 34), (2400, 68), (3600, 102)
 PRICE, COSTS = "1 0.1 2 10", {TEXT: Decimal("0.00159"), TWO: Decimal("0.00318"), EDIT: Decimal("0.00477")}
 """Of a million tokens: input, from a cache, into a cache, output; and what that makes of those."""
+IDLE = {"opencode": "75s"}
+"""Longer than it takes to start and ask, which on a busy machine is long, with four of them at once."""
 TWICE = "429"
 """What is left to be tried once more, as a fault of ours is without a word; of the others once is enough."""
 FORBIDDEN = ("forbidden-edit", "forbidden-shell")
@@ -131,7 +133,7 @@ def told(request: pytest.FixtureRequest, fleet: Owner, lab: Lab) -> Iterator[Tol
     plain = project(fleet, f"acts-{cli.runtime}")
     short = project(fleet, f"short-{cli.runtime}")
     (plain / "pancode.yaml").write_text("limits: {idle: 3m}\n")
-    (short / "pancode.yaml").write_text("limits: {idle: 30s}\n")
+    (short / "pancode.yaml").write_text(f"limits: {{idle: {IDLE.get(cli.runtime, '30s')}}}\n")
     with installed(lab, cli.runtime, [K]), model_on(lab, K, script(cli)) as log:
         give_secrets(lab, K, secrets(cli))
         give_prices(lab, K, {cli.model: PRICE})
