@@ -151,7 +151,12 @@ class Session:
 
 
 def bring_up(owner: Owner, lab: Lab) -> None:
-    """The session's fleet: node1 and node2 have 4 slots, the last one has 2 and the label rack=b."""
+    """The session's fleet: node1 and node2 have 4 slots, the last one has 2 and the label rack=b.
+
+    An order stays good for two minutes in spite of the scale: a test may hold a node up on a busy machine.
+    """
+    owner.fleet_home.mkdir(mode=0o700, exist_ok=True)
+    (owner.fleet_home / "pancode.yaml").write_text(json.dumps({"timing": {"start_by": "20m"}}))
     for k, host in lab.hosts.items():
         more = ["--slots", "2", "--label", "rack=b"] if k == len(lab.hosts) else ["--label", "rack=a"]
         pin = fingerprint(host["host_key"])
