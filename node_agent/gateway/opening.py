@@ -16,7 +16,7 @@ from pathlib import Path
 from node_agent import process
 from node_agent.doors import Door, ModelCount
 from node_agent.durable import make_folder
-from node_agent.gateway import places, program
+from node_agent.gateway import places
 from node_agent.gateway.counting import Count
 from node_agent.gateway.prices import price_of
 from node_agent.gateway.spec import Spec
@@ -29,6 +29,8 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import ModelCalls, Usage
 
+PROGRAM = str(Path(__file__).with_name("program.py"))
+"""By its path: all that a gateway is made of would lie in the node agent's memory."""
 END_MS = 5_000
 SPARE_S = 600.0
 """Beyond the wall limit: the graces of a stop, a slow machine."""
@@ -179,7 +181,7 @@ class GatewayProcesses:
         self._reap()
         told, log, *sockets = files
         at = range(FIRST_FD, FIRST_FD + len(sockets))
-        argv = [self._python, "-I", "-S", program.__file__, *map(str, at)]
+        argv = [self._python, "-I", "-S", PROGRAM, *map(str, at)]
         pairs = [(told, 0), (log, 1), (log, 2), *zip(sockets, at, strict=True)]
         return os.posix_spawn(
             argv[0], argv, env, file_actions=_moves(pairs), setsigmask=(), setsigdef=_DEFAULTS
