@@ -24,6 +24,7 @@ setup-token) ;;
 *) exit 9;;
 esac
 trap 'echo; echo caught; exit 4' INT
+trap 'echo; echo "now $(stty size)"' WINCH
 echo "window $(stty size)"
 printf 'open https://vendor.example/device and type the code: '
 while ! read -r code; do :; done
@@ -74,6 +75,7 @@ def test_a_vendor_s_login_is_answered_at_the_terminal_and_runs_have_it(fleet: Ow
     with at_terminal(fleet, "node", "login", node, "claude") as terminal:
         assert "window 31 97" in terminal.shows("type the code: ")
         terminal.resize(20, 60)
+        terminal.shows("now 20 60")
         terminal.types("1234\r")
         assert "window 20 60, token sk-ant-oat01-1234" in terminal.shows("Enter: none): ")
         terminal.types("sk-ant-oat01-1234\r")

@@ -64,13 +64,16 @@ def test_a_node_that_floods_redis_is_quarantined_and_the_others_go_on(fleet: Own
 
 
 def _is_told(fleet: Owner, running: str) -> None:
-    """In the table, by doctor, in the run's own words and in the audit, each with the way out."""
+    """In the run's own words, in the table, by doctor and in the audit, each with the way out.
+
+    The run first: after a silence of some minutes, here of seconds, it counts as lost.
+    """
+    shown = fleet.show(running)
+    assert shown["state"] == "running" and "node1 is quarantined: it kept" in shown["notes"][0], shown
     status = fleet.run("fleet", "status").ok().out
     assert "node1 is quarantined: it kept" in status and "(nodes.redis_quota)" in status
     assert "pancode fleet resume node1" in status
     doctor = fleet.run("fleet", "doctor", "node1")
     assert doctor.code == 20 and "quarantined" in doctor.out and "pancode fleet resume node1" in doctor.out
-    shown = fleet.show(running)
-    assert shown["state"] == "running" and "node1 is quarantined: it kept" in shown["notes"][0]
     assert "quarantined" in fleet.run("why", running).ok().out
     assert any(e["what"] == "node quarantined" for e in audited(fleet))
