@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 from tests.clis.left import end_all_in, in_folder
@@ -18,7 +19,11 @@ def test_what_names_the_folder_is_ended_and_nothing_else(tmp_path: Path) -> None
     names = subprocess.Popen(["sh", "-c", script, f"{inside}/work"], start_new_session=True)
     apart = subprocess.Popen(["sh", "-c", script, f"{other}/work"], cwd=other, start_new_session=True)
     try:
-        assert {there.pid, names.pid} <= {pid for pid, _ in in_folder(inside)}
+        for _ in range(100):  # for a moment of its birth a program has no arguments
+            if {there.pid, names.pid} <= (seen := {pid for pid, _ in in_folder(inside)}):
+                break
+            time.sleep(0.02)
+        assert {there.pid, names.pid} <= seen
         end_all_in(inside)
         assert there.wait(5) == names.wait(5) == -9
         assert apart.poll() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,7 +45,11 @@ def test_what_is_done_is_seen_and_nothing_else(target: Target, act: str) -> None
     target.look_after()
     assert target.seen == set()
     target.hear((done_by_tool if act.startswith("tool-") else done_by_command)(target, act))
-    target.look_after()
+    for _ in range(100):  # for a moment of its birth a program has no arguments
+        target.look_after()
+        if target.seen:
+            break
+        time.sleep(0.02)
     assert target.seen == {act}
 
 
