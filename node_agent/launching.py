@@ -136,6 +136,7 @@ class NodeRuntimes:
             env={**made.env, AGENT_ONLY: " ".join(logins)} if logins else made.env,
             stdin=made.stdin,
             files=made.files,
+            login=made.login,
             enforced=(*enforced(order, runtime, isolation), *_network_held(order, runtime, isolation, door)),
             version=around.version(order.runtime),
             prompt=request.prompt,

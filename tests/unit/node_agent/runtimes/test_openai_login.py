@@ -51,7 +51,8 @@ def test_each_of_its_words_is_a_secret_by_itself() -> None:
 
 def test_it_goes_into_a_file_of_the_run_s_home_and_no_environment() -> None:
     made = launched(CODEX_LOGIN=TEXT)
-    assert made.files["codex/auth.json"] == for_run(TEXT)
+    assert made.login == {"codex/auth.json": for_run(TEXT)}
+    assert "codex/auth.json" not in made.files, "set-up and gates read those"
     assert "CODEX_LOGIN" not in made.env and "a-refresh" not in repr(made)
     words = " ".join(made.argv)
     assert (
@@ -63,5 +64,5 @@ def test_it_goes_into_a_file_of_the_run_s_home_and_no_environment() -> None:
 @pytest.mark.parametrize("other", [{"OPENAI_API_KEY": "k"}, {"OPENAI_BASE_URL": "http://h/v1"}])
 def test_a_key_or_a_server_goes_before_it(other: dict[str, str]) -> None:
     made = launched(CODEX_LOGIN=TEXT, **other)
-    assert "codex/auth.json" not in made.files and "CODEX_LOGIN" not in made.env
+    assert not made.login and "CODEX_LOGIN" not in made.env
     assert "chatgpt.com" not in " ".join(made.argv)
