@@ -213,8 +213,7 @@ class Workspaces(Protocol):
         """
 
     def lend(self, identity: AttemptId, files: Mapping[str, bytes], later: bool) -> None:
-        """Files of the home for the agent alone, now or, if `later`, with `renew`. Before anything of the run
-        ran. Idempotent."""
+        """Files of the home for the agent alone, now or, if `later`, with `renew`. Before anything ran."""
 
     def take_back(self, identity: AttemptId) -> None:
         """What was lent is gone, with all in the topmost folders it lay in. No effect where nothing was.
