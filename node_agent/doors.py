@@ -18,6 +18,8 @@ class Door:
     token: str
     is_tunnel: bool = False
     """To the hosts of a vendor by subscription: nothing is counted there but bytes."""
+    is_priced: bool = True
+    """The gateway knows what the order's model costs: it can hold a limit of money by itself."""
 
     @property
     def base(self) -> str:

@@ -124,9 +124,8 @@ class NodeRuntimes:
         is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside nobody is root
         place = Place(around.path, around.python, is_root, isolation, own)
         request = request_of(order, str(work), str(home))
-        if (
-            door is not None and not door.is_tunnel and order.limits.wrap_up
-        ):  # its own stop would come before the last turn
+        if order.limits.wrap_up and door is not None and door.is_priced and not door.is_tunnel:
+            # its own stop would come before the last turn
             request = replace(request, limits=order.limits.model_copy(update={"usd": None}))
         if runtime.capabilities.prompted:
             request = replace(request, prompt=with_guide(request.prompt, guide))
@@ -136,6 +135,7 @@ class NodeRuntimes:
             env={**made.env, AGENT_ONLY: " ".join(logins)} if logins else made.env,
             stdin=made.stdin,
             files=made.files,
+            login=made.login,
             enforced=(*enforced(order, runtime, isolation), *_network_held(order, runtime, isolation, door)),
             version=around.version(order.runtime),
             prompt=request.prompt,

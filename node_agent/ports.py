@@ -209,6 +209,15 @@ class Workspaces(Protocol):
     def renew(self, identity: AttemptId) -> None:
         """After set-up: the files of `home` as they were kept, and nothing else in the folders they are in.
 
+        What was lent goes there, too. Only while no process of the attempt lives. Idempotent.
+        """
+
+    def lend(self, identity: AttemptId, files: Mapping[str, bytes], later: bool) -> None:
+        """Files of the home for the agent alone, now or, if `later`, with `renew`. Before anything ran."""
+
+    def take_back(self, identity: AttemptId) -> None:
+        """What was lent is gone, with all in the topmost folders it lay in. No effect where nothing was.
+
         Only while no process of the attempt lives. Idempotent.
         """
 
@@ -280,12 +289,16 @@ class DepotLink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How the agent's program is called. `files` go into the run's home first. `prompt`: its instructions."""
+    """How the agent's program is called. `files` go into the run's home first. `prompt`: its instructions.
+
+    `login`: files that log it in, for the agent's own phase alone.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     stdin: bytes | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
+    login: Mapping[str, bytes] = field(default_factory=dict)
     enforced: tuple[Enforced, ...] = ()
     version: str | None = None
     prompt: str = ""

@@ -82,13 +82,15 @@ class Count:
 
     @classmethod
     def from_json(cls, data: bytes) -> Count:
-        """Raises ValueError."""
+        """Also as a gateway of before an upgrade writes it, without some of today's names. ValueError."""
         raw: Any = json.loads(data)
-        if not isinstance(raw, dict) or set(raw) != {field.name for field in fields(cls)}:
+        known = {field.name for field in fields(cls)}
+        if not isinstance(raw, dict) or not {"requests", "tokens", "usd"} <= raw.keys() <= known:
             raise ValueError("not a count")
         try:
             usd = None if raw["usd"] is None else Decimal(raw["usd"])
-            bound = Bound(raw["bound"]["tokens"], Decimal(raw["bound"]["usd"]))
+            held = raw.get("bound") or {"tokens": 0, "usd": "0"}
+            bound = Bound(held["tokens"], Decimal(held["usd"]))
             return cls(**{**raw, "tokens": Tokens(**raw["tokens"]), "usd": usd, "bound": bound})
         except (KeyError, TypeError, ArithmeticError) as exc:
             raise ValueError(str(exc)) from exc

@@ -25,7 +25,7 @@ _OURS: dict[Wire, tuple[str, ...]] = {
 _DROPPED = ("web_search", "image_generation")
 """Codex offers these by itself, on the Responses wire: taken out, so that its runs go on without them."""
 _GEMINI = frozenset({"functionDeclarations", "function_declarations"})
-_FIELDS = ("mcp_servers", "web_search_options")
+_FIELDS = ("mcp_servers", "web_search_options", "plugins", "search_parameters", "enable_search")
 
 
 def without_hosted(wire: Wire, asked: dict[str, Any], strips: bool = False) -> dict[str, Any]:
@@ -38,6 +38,22 @@ def without_hosted(wire: Wire, asked: dict[str, Any], strips: bool = False) -> d
     for name in _FIELDS:
         if asked.get(name):
             raise _refused(name)
+    if wire is Wire.RESPONSES:
+        asked = _with_items(asked, strips)
+    return _with_tools(wire, asked, strips)
+
+
+def _with_items(asked: dict[str, Any], strips: bool) -> dict[str, Any]:
+    """What a search for tools has found stands among what was said, and is offered from then on."""
+    items = asked.get("input")
+    if not isinstance(items, list):
+        return asked
+    held = [_with_tools(Wire.RESPONSES, one, strips) if isinstance(one, dict) else one for one in items]
+    same = all(one is before for one, before in zip(held, items, strict=True))
+    return asked if same else {**asked, "input": held}
+
+
+def _with_tools(wire: Wire, asked: dict[str, Any], strips: bool) -> dict[str, Any]:
     tools = asked.get("tools")
     if not tools:
         return asked

@@ -18,7 +18,7 @@ from node_agent.doors import Door, ModelCount
 from node_agent.durable import make_folder
 from node_agent.gateway import places
 from node_agent.gateway.counting import Count
-from node_agent.gateway.prices import price_of
+from node_agent.gateway.prices import Prices, price_of
 from node_agent.gateway.spec import Spec
 from node_agent.gatewayfile import Wish
 from node_agent.ports import StepFailed
@@ -69,14 +69,25 @@ class GatewayProcesses:
         if way is None and not tunnel_of(order.runtime, values, named):
             return None
         given = places.read_door(folder)
+        priced = way is not None and self._is_priced(order.model, way.public)
         if given is not None and self.is_alive(folder):
-            return Door(*given, is_tunnel=way is None)
+            return Door(*given, way is None, priced)
         port, token = given or (0, f"pancode-{self._ids.token(TOKEN_BYTES)}")
         try:
-            return self._start(order, folder, Door(port, token, is_tunnel=way is None), values)
+            return self._start(order, folder, Door(port, token, way is None, priced), values)
         except OSError as exc:
             kind = FailureKind.DISK_FULL if exc.errno == errno.ENOSPC else FailureKind.NODE_INTERNAL
             raise StepFailed(kind, f"the model gateway cannot be opened: {exc}") from exc
+
+    def _is_priced(self, model: str | None, public: bool) -> bool:
+        """A vendor's own model, and a name without a number, stand for one of its newest."""
+        if public and not any(letter.isdigit() for letter in model or ""):
+            return True
+        try:
+            owner = {name: price_of(words) for name, words in self._prices().items()}
+        except (ValueError, SettingsError):  # the start says so
+            return False
+        return Prices(owner, public).of(model or "") is not None
 
     def is_alive(self, folder: Path) -> bool:
         return self._running(folder) is not None

@@ -112,25 +112,42 @@ def target_of(start: str, headers: Mapping[str, str], token: str) -> Target:
 
 
 def asked_of(route: Route, body: bytes) -> tuple[str, dict[str, Any]]:
-    """(the model, the body as an object). NotAllowed when a counted request has none that can be read."""
+    """(the model, the body as an object). NotAllowed when a request that needs one has none to be read."""
     try:
         value = json.loads(body, object_pairs_hook=_named_once)
     except (ValueError, RecursionError):
         value = None
-    if not isinstance(value, dict):
-        if route.counted:
+    if not isinstance(value, dict) or _twins(value):
+        if body or route.counted:  # what we cannot judge, the server may be able to read
             raise NotAllowed("the body is not a JSON object, or names something twice")
         return route.model, {}
-    named = value.get("model")
+    named = value.get("model") or (value.get("name") if route.wire is Wire.OLLAMA else "")
     return route.model or (named if isinstance(named, str) else ""), value
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of a name that is there twice, the server might take the one that we did not judge: ValueError."""
+    """Of a name that is there twice, the server might take the one that we did not judge: ValueError.
+
+    Some servers take names in any case; what a tool is given may well have `http_proxy` and `HTTP_PROXY`.
+    """
     named = dict(pairs)
-    if len(named) != len(pairs):
+    if len(named) != len(pairs) or _twins(named, _JUDGED):
         raise ValueError("a name twice in one object")
     return named
+
+
+_JUDGED = frozenset(
+    "model type tools url image_url file_url video_url audio_url fileuri file_uri functiondeclarations "
+    "function_declarations maxoutputtokens max_output_tokens num_predict".split()
+)
+"""Names below the top of a request, in small letters, by which we judge it."""
+
+
+def _twins(named: dict[str, Any], of: frozenset[str] | None = None) -> bool:
+    folded = [name.casefold() for name in named]
+    return len(set(folded)) != len(folded) and any(
+        folded.count(name) > 1 for name in (folded if of is None else of)
+    )
 
 
 def check_model(model: str, allowed: Sequence[str]) -> None:

@@ -40,6 +40,8 @@ KEPT_ERROR = 16 << 10
 MOST_BODIES = 16
 """Requests with a body under way at once, each of which is in memory; others wait unread."""
 MOST_OPEN = 256
+_NESTED = frozenset({"generateContentRequest", "generate_content_request"})
+"""Where a count of Gemini's tokens may hold a whole request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class Gateway:
         body = await client.body(head)
         route = target.route
         model, asked = asked_of(route, body)
-        if route.counted:
+        if target.method == "POST":  # a count of tokens makes the vendor fetch what it counts, too
             check_model(model, self._spec.models)
             held = self._held(route.wire, asked)
             asked, body = held, body if held is asked else json.dumps(held).encode()
@@ -166,6 +168,12 @@ class Gateway:
 
     def _held(self, wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
         """Without what the vendor would do in the run's place, as far as the owner of the node has it so."""
+        for name in _NESTED & asked.keys():
+            inner = asked[name] if isinstance(asked[name], dict) else {}
+            if "model" in inner:
+                check_model(str(inner["model"]).removeprefix("models/"), self._spec.models)
+            held = self._held(wire, inner)
+            asked = asked if held is inner else {**asked, name: held}
         if self._spec.fetched != "allow":
             check_fetched(wire, asked)
         if self._spec.hosted == "allow":

@@ -62,16 +62,22 @@ def _item(text: str) -> dict[str, Any]:
 
 
 def _gemini(asked: dict[str, Any]) -> dict[str, Any]:
-    """Both spellings are known there; what is set in the one that was used counts."""
-    at = "generation_config" if "generation_config" in asked else "generationConfig"
-    config = _dict(asked.get(at))
-    name = "max_output_tokens" if "max_output_tokens" in config else "maxOutputTokens"
-    made = {**asked, at: _one_answer({**config, name: _least(config.get(name))})}
+    """Both spellings are known there; which counts where both are given is not, so each has the bound."""
+    made = dict(asked)
+    for at in _spelled(asked, "generationConfig", "generation_config"):
+        config = _dict(asked.get(at))
+        names = _spelled(config, "maxOutputTokens", "max_output_tokens")
+        made[at] = _one_answer({**config, **{name: _least(config.get(name)) for name in names}})
     made["contents"] = _behind(asked.get("contents"), "parts", {"text": WORDS})
     if asked.get("tools"):
-        held = "tool_config" if "tool_config" in asked else "toolConfig"
-        made[held] = {"functionCallingConfig": {"mode": "NONE"}}
+        for held in _spelled(asked, "toolConfig", "tool_config"):
+            made[held] = {"functionCallingConfig": {"mode": "NONE"}}
     return made
+
+
+def _spelled(place: dict[str, Any], usual: str, other: str) -> list[str]:
+    """Those of both names that are there, or the usual one."""
+    return [name for name in (usual, other) if name in place] or [usual]
 
 
 def _ollama(asked: dict[str, Any]) -> dict[str, Any]:

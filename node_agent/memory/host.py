@@ -72,6 +72,7 @@ class MemoryHost:
     """What was taken down of them, by attempt."""
     homes: dict[str, dict[str, bytes]] = field(default_factory=dict)
     kept_homes: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    lent: dict[str, dict[str, bytes]] = field(default_factory=dict)
     spawns: list[str] = field(default_factory=list)
     """Every start of anything, by folder: what must never hold one twice."""
     forgotten: set[str] = field(default_factory=set)

@@ -62,7 +62,17 @@ class MemoryWorkspaces:
         return Path("/homes") / str(identity)
 
     def renew(self, identity: AttemptId) -> None:
-        self._host.homes[str(identity)] = dict(self._host.kept_homes.get(str(identity), {}))
+        host, name = self._host, str(identity)
+        host.homes[name] = {**host.kept_homes.get(name, {}), **host.lent.get(name, {})}
+
+    def lend(self, identity: AttemptId, files: Mapping[str, bytes], later: bool) -> None:
+        self._host.lent[str(identity)] = dict(files)
+        if not later:
+            self.home(identity, files)
+
+    def take_back(self, identity: AttemptId) -> None:
+        for name in self._host.lent.pop(str(identity), {}):
+            self._host.homes.get(str(identity), {}).pop(name, None)
 
     def repository(self, identity: AttemptId, workspace: Workspace) -> tuple[Path, ...]:
         return () if workspace.kind == "none" else (Path("/work") / str(identity) / "git",)

@@ -120,6 +120,7 @@ def _start_gates(case: Case) -> Turn:
     plan = case.desk.runner.planned(case.gates)
     try:
         plan = plan or case.enclosed(gates_plan(case.order, work, case.folder, case.desk.tempo, left), work)
+        case.desk.workspaces.take_back(case.identity)
         case.desk.runner.start(case.gates, plan)
     except StepFailed as failed:
         return case.mark(Mark.GATED, Fault(failed.kind, str(failed)))

@@ -28,6 +28,7 @@ def prepare(case: Case) -> Turn:
         plan, launch, findings, door = _lay_out(case)
         case.desk.runner.prepare(case.work, plan, launch.stdin or b"")
         ready, baseline = _set_up(case, plan)
+        case.desk.workspaces.lend(case.identity, launch.login, bool(case.order.setup) and not ready.restored)
         _hand_over(case, launch)
     except LinkDown:
         return unstarted(case, after_wait=True) or Wait(

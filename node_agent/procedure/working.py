@@ -102,9 +102,12 @@ def _gateway_gone(case: Case, watch: Watch) -> StopNote | None:
 
 
 def _over(case: Case, watch: Watch) -> StopNote | None:
-    """By the runtime's own figures; where a last turn may follow, the gateway alone ends it."""
+    """By the runtime's own figures; where a last turn may follow, the gateway alone ends it, if it can."""
     limits = case.order.limits
-    return None if limits.wrap_up and _is_metered(case, watch) else over_limit(limits, watch.spent.usage)
+    if limits.wrap_up and _is_metered(case, watch):
+        priced = watch.count is not None and watch.count.usage.cost_usd is not None
+        limits = limits.model_copy(update={"tokens": None, "usd": None if priced else limits.usd})
+    return over_limit(limits, watch.spent.usage)
 
 
 def _is_metered(case: Case, watch: Watch) -> bool:

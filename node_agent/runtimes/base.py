@@ -81,12 +81,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A process as a value. `files`: path relative to the run's home -> bytes, written before the start."""
+    """A process as a value. `files`: path relative to the run's home -> bytes, written before the start.
+
+    `login`: such files, too, but there while the agent runs, and neither for set-up nor for gates.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     stdin: bytes
     files: Mapping[str, bytes]
+    login: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class EndedBy(StrEnum):

@@ -11,11 +11,14 @@ VARIABLE = "CODEX_LOGIN"
 """As which the node knows the text of that file; no environment ever holds it."""
 FILE = "auth.json"
 _REFRESH = "refresh_token"
-_FORMS = ("id_token", "access_token", _REFRESH)
+_GIVEN = ("id_token", "access_token", "account_id")
+"""What its program needs; whatever else a later version of it keeps there stays with the node."""
+_PLAIN = frozenset({"auth_mode", "last_refresh"})
 
 
 def for_run(text: str) -> bytes | None:
-    """The file without what makes new tokens: whoever uses that up locks the owner out. None: it is no login.
+    """What a run needs of the file, and nothing that makes new tokens: whoever uses that up locks the owner
+    out. None: it is no login.
 
     The access token is good for days; when it is over, the login is opened again.
     """
@@ -23,13 +26,24 @@ def for_run(text: str) -> bytes | None:
     tokens = dict_of(whole.get("tokens"))
     if not (text_of(tokens.get("access_token")) and text_of(tokens.get("id_token"))):
         return None
-    return json.dumps({**whole, "OPENAI_API_KEY": None, "tokens": {**tokens, _REFRESH: ""}}).encode()
+    given = {name: whole[name] for name in ("auth_mode", "last_refresh") if name in whole}
+    held = {name: tokens[name] for name in _GIVEN if name in tokens}
+    return json.dumps({**given, "OPENAI_API_KEY": None, "tokens": {**held, _REFRESH: ""}}).encode()
 
 
 def secrets_in(text: str) -> dict[str, str]:
-    """By names for people; each may turn up alone."""
-    tokens = dict_of(_read(text).get("tokens"))
-    return {f"{VARIABLE} {name}": value for name in _FORMS if (value := text_of(tokens.get(name)))}
+    """By names for people; each may turn up alone. All words of the file, but for those that tell nothing."""
+    found: dict[str, str] = {}
+    todo: list[tuple[str, Any]] = [(VARIABLE, _read(text))]
+    while todo:
+        at, value = todo.pop()
+        if isinstance(value, dict):
+            todo += [(f"{at} {name}", one) for name, one in value.items() if name not in _PLAIN]
+        elif isinstance(value, list):
+            todo += [(f"{at} {number}", one) for number, one in enumerate(value)]
+        elif isinstance(value, str) and value:
+            found[at] = value
+    return found
 
 
 def _read(text: str) -> dict[str, Any]:

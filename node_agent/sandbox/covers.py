@@ -1,7 +1,7 @@
 """Finds what path rules name among the files that are there, so that the wall is laid over it.
 
-A mount covers what exists when a phase begins. What comes later, and what lies beyond the bounds here, is
-held by the checks on calls and on the result. So is `no-delete`: a mount would stop who saves by renaming.
+A mount covers what exists when a phase begins. What comes later is held by the checks on calls and on the
+result. So is `no-delete`: a mount would stop who saves by renaming.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from node_agent.sandbox.known import Known, found_again
 from node_agent.sandbox.policy import Covers
 from node_agent.wire.globs import covers, is_plain
 from node_agent.wire.policy import PathAccess, PathRule
 
-MOST_SEEN = 50_000
-"""Entries of a checkout that are looked at, so that a start takes no more than a second for it."""
+MOST_SEEN = 250_000
+"""Entries of a checkout that are looked at, so that a start takes no more than some seconds for it."""
 MOST_COVERED = 300
 """Mounts: each is two words of an argument list, and takes the kernel's time at every start."""
 
@@ -49,18 +50,25 @@ class _Found:
         return self.seen > MOST_SEEN or len(self.covers) > MOST_COVERED
 
 
-def covers_of(rules: Sequence[PathRule], ground: Ground, writable: bool) -> Covers:
-    """What is to be covered now. Nothing of it is a link, nor lies behind one."""
+def covers_of(
+    rules: Sequence[PathRule], ground: Ground, writable: bool, before: Sequence[Known] = ()
+) -> Covers:
+    """What is to be covered now. Nothing of it is a link, nor lies behind one.
+
+    `before`: what was covered once is again, and comes first, whatever a program has put beside it since.
+    """
     held = (PathAccess.NONE, PathAccess.READ) if writable else (PathAccess.NONE,)
     counting = [rule for rule in rules if rule.access in held]
     inside = [rule for rule in counting if not rule.pattern.startswith(("/", "~/"))]
     found = _Found()
+    again, is_all = found_again(ground.tree, [one for one in before if one.access in held], MOST_SEEN)
+    for one in again:
+        found.add(one.path, one.access)
     _plain(found, ground, [rule for rule in inside if is_plain(rule.pattern)])
-    _walked(found, ground, [rule for rule in inside if not is_plain(rule.pattern)])
     outside = [rule for rule in counting if rule not in inside and rule.access is PathAccess.NONE]
     _outside(found, ground, [rule for rule in outside if is_plain(rule.pattern)])
-    left = found.is_full or any(not is_plain(rule.pattern) for rule in outside)
-    return _made(found, left)
+    _walked(found, ground, [rule for rule in inside if not is_plain(rule.pattern)])
+    return _made(found, found.is_full, not is_all)
 
 
 def _plain(found: _Found, ground: Ground, rules: Iterable[PathRule]) -> None:
@@ -137,7 +145,7 @@ def _within(path: str, above: str) -> bool:
     return path == above or path.startswith(f"{above.rstrip('/')}/")
 
 
-def _made(found: _Found, left: bool) -> Covers:
+def _made(found: _Found, left: bool, lost: bool) -> Covers:
     folders, files, kept = list[str](), list[str](), list[str]()
     hidden = {path for path, access in found.covers.items() if access is PathAccess.NONE}
     for path, access in list(found.covers.items())[:MOST_COVERED]:
@@ -149,4 +157,4 @@ def _made(found: _Found, left: bool) -> Covers:
             folders.append(path)
         else:
             files.append(path)
-    return Covers(tuple(folders), tuple(files), tuple(kept), left)
+    return Covers(tuple(folders), tuple(files), tuple(kept), left, lost)

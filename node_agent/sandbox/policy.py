@@ -50,13 +50,15 @@ class System:
 class Covers:
     """What rules take away of what a phase would see: hidden folders and files, and what it cannot change.
 
-    `left`: not all that the rules name could be looked for.
+    `left`: not all that the rules name in the checkout could be looked for, or it is too much. `lost`: what
+    an earlier phase had covered may lie anywhere.
     """
 
     folders: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     left: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node_agent.plans import DEPTH
-from node_agent.sandbox import relay
-from node_agent.sandbox.covers import Ground, covers_of
+from node_agent.ports import StepFailed
+from node_agent.sandbox import known, relay
+from node_agent.sandbox.covers import MOST_COVERED, MOST_SEEN, Ground, covers_of
 from node_agent.sandbox.detect import UID, UIDS, Found, detect
 from node_agent.sandbox.fence import fence, holds
 from node_agent.sandbox.policy import Covers, Network, Tools, View, prefix
 from node_agent.sandbox.programs import Programs, this_system
 from node_agent.spool import Plan, StepKind
 from node_agent.wire.clock import Clock
+from node_agent.wire.failure import FailureKind
 from node_agent.wire.node import NO_SANDBOX, Problem
 from node_agent.wire.policy import PathRule
 from node_agent.workspace.folders import open_to_readers
@@ -31,6 +33,11 @@ GATE = "gate"
 """In an attempt's folder: the folder of the model gateway's socket."""
 SOCKET = "model.sock"
 OWN_FILE = "sandbox.json"
+TOO_MANY = (
+    "the sandbox cannot cover all that path rules name: "
+    f"more than {MOST_COVERED} paths of the checkout match, or it has more than {MOST_SEEN} entries; "
+    "fix: let the rules name folders, or places by their whole path"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,7 @@ class Sandbox:
             tools = replace(tools, uid=self.owner_of(plan.marker))
             _open_own(plan)
         view = self._view(plan, allowed, shown)
-        view = replace(view, covers=self._covers(view, allowed, tools))
+        view = replace(view, covers=self._covers(plan, view, allowed, tools))
         before = (*prefix(view, tools, processes=plan.limits.processes), *_relay(view, allowed.port))
         inside = (replace(one, wall=before, walled=True) for one in plan.steps)
         return replace(plan, steps=tuple(inside))
@@ -119,12 +126,19 @@ class Sandbox:
         words = fence(self._view(plan, allowed, shown), allowed.port)
         return replace(plan, steps=tuple(replace(one, wall=words) for one in plan.steps))
 
-    def _covers(self, view: View, allowed: Allowance, tools: Tools) -> Covers:
-        """What rules name of what is there now. What holds up the wall itself cannot be named."""
+    def _covers(self, plan: Plan, view: View, allowed: Allowance, tools: Tools) -> Covers:
+        """What rules name of what is there now. What holds up the wall itself cannot be named. StepFailed."""
         system = (*view.system.folders, *view.system.links)
         needed = (view.tree, view.home, view.etc, relay.__file__, os.path.realpath(sys.executable), *system)
         ground = Ground(view.tree, (*view.shown, *system), self._user_home, (*needed, tools.bwrap))
-        return covers_of(allowed.paths, ground, view.writable)
+        folder = Path(plan.steps[0].stdout).parent
+        before = known.read(folder)
+        covers = covers_of(allowed.paths, ground, view.writable, before)
+        # What an agent adds is looked for in the result; of what was there before it nothing may be left.
+        if covers.lost or (covers.left and all(step.kind is not StepKind.GATE for step in plan.steps)):
+            raise StepFailed(FailureKind.SANDBOX, TOO_MANY)
+        known.write(folder, view.tree, covers, () if view.writable else before)
+        return covers
 
     def _view(self, plan: Plan, allowed: Allowance, shown: Sequence[Path]) -> View:
         return View(

@@ -12,12 +12,34 @@ from node_agent.workspace.folders import Places, erase, give, must_be_folder, wr
 
 KEPT = "home.json"
 """Beside the home, where nothing of the attempt writes."""
+LENT = "login.json"
+"""Likewise: what is the agent's alone. No wall shows it."""
 
 
-def keep(places: Places, files: Mapping[str, bytes]) -> None:
+def keep(places: Places, files: Mapping[str, bytes], name: str = KEPT) -> None:
     """Idempotent."""
     held = {name: base64.b64encode(data).decode("ascii") for name, data in files.items()}
-    write_below(places.folder, KEPT, json.dumps(held).encode("ascii"))
+    write_below(places.folder, name, json.dumps(held).encode("ascii"))
+
+
+def lend(places: Places, files: Mapping[str, bytes], later: bool) -> None:
+    """Nothing of the attempt has run. What an earlier try wrote too soon is taken away. Idempotent."""
+    if not files:
+        return
+    keep(places, files, LENT)
+    for name, data in files.items():
+        if later:
+            (places.home / name).unlink(missing_ok=True)
+        else:
+            write_below(places.home, name, data)
+
+
+def take_back(places: Places) -> None:
+    """With the folders around it, where its program may have put more of it. Idempotent."""
+    for top in {Path(name).parts[0] for name in _held(places, LENT)}:
+        must_be_folder(places.home)
+        erase(places.home / top)
+    (places.folder / LENT).unlink(missing_ok=True)
 
 
 def renew(places: Places) -> None:
@@ -26,9 +48,8 @@ def renew(places: Places) -> None:
     Links that were left are taken away, never followed. Nothing was kept by a node agent of before: then all
     stays as it is.
     """
-    try:
-        held = json.loads((places.folder / KEPT).read_bytes())
-    except FileNotFoundError:
+    held = {**_held(places, KEPT), **_held(places, LENT)}
+    if not held:
         return
     must_be_folder(places.home)
     owner = os.lstat(places.home).st_uid
@@ -40,3 +61,10 @@ def renew(places: Places) -> None:
     for top in tops if owner != os.geteuid() else ():
         give(places.home / top, owner)
         os.chown(places.home / top, owner, owner, follow_symlinks=False)
+
+
+def _held(places: Places, name: str) -> dict[str, str]:
+    try:
+        return dict(json.loads((places.folder / name).read_bytes()))
+    except FileNotFoundError:
+        return {}

@@ -85,6 +85,16 @@ class Workspaces:
         """After set-up, which writes there, too: the runtime's own files are again as they were given."""
         homes.renew(self._home.places(identity))
 
+    @translated("login of the workspace")
+    def lend(self, identity: AttemptId, files: Mapping[str, bytes], later: bool) -> None:
+        """What logs the agent in, for its own phase alone."""
+        homes.lend(self._home.places(identity), files, later)
+
+    @translated("login of the workspace")
+    def take_back(self, identity: AttemptId) -> None:
+        """Before the gates, which run what the repository says."""
+        homes.take_back(self._home.places(identity))
+
     @translated("guide of the workspace")
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
         """AGENTS.md of the checkout, as it was dispatched: nothing of the run has run yet."""

@@ -34,13 +34,13 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, "codex/.keep": b"", **prompt_in(PROMPT, request)}
     env = {**base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
-    kept = for_run(env.pop(LOGIN, ""))
+    kept, login = for_run(env.pop(LOGIN, "")), dict[str, bytes]()
     provider = _provider(env.get(URL) or VENDOR, KEY in env)
     if kept is not None and not (KEY in env or URL in env):
-        files[f"codex/{LOGIN_FILE}"] = kept
+        login = {f"codex/{LOGIN_FILE}": kept}
         provider = _by_subscription()
     walled = place.isolation is Isolation.SANDBOX
-    return Launch(_argv(request, provider, walled), env, task_of(request), files)
+    return Launch(_argv(request, provider, walled), env, task_of(request), files, login)
 
 
 def _argv(request: LaunchRequest, provider: dict[str, object], walled: bool) -> tuple[str, ...]:

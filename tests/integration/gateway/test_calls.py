@@ -162,6 +162,27 @@ def test_what_is_not_on_the_list_goes_nowhere(lab: Lab) -> None:
         assert agent.counted().calls.refused == 7, "a stranger's are not the run's"
 
 
+def test_what_counts_tokens_is_held_as_what_costs_them(lab: Lab) -> None:
+    """The vendor fetches what it is to count."""
+    part = {"fileData": {"fileUri": "https://h/x.png"}}
+    asked = {"model": "models/m", "contents": [{"role": "user", "parts": [part]}]}
+    with FakeModel(preset("text")) as model:
+        lab.point("claude", model.url)
+        agent, path = lab.open(order_of("claude", model="claude-sonnet-4-5")), "/v1/messages/count_tokens"
+        image = {"type": "image", "source": {"type": "url", "url": "https://h/x.png"}}
+        said = {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": [image]}]}
+        assert agent.post(path, said)[0] == 403
+        assert agent.post(path, {"model": "other-model", "messages": []})[0] == 403
+        assert agent.post(path, {"model": said["model"], "mcp_servers": [{"url": "https://h"}]})[0] == 403
+        lab.point("gemini", model.url)
+        agent, path = lab.open(order_of("gemini")), "/v1beta/models/m:countTokens"
+        for body in (asked, {"generateContentRequest": asked}):
+            assert agent.post(path, body)[0] == 403
+        tools = {"model": "models/m", "tools": [{"googleSearch": {}}]}
+        assert agent.post(path, {"generateContentRequest": tools})[0] == 403
+        assert model.requests == []
+
+
 def test_the_agent_s_own_keys_and_the_key_in_a_query_do_not_go_on(lab: Lab) -> None:
     with FakeModel({**preset("text"), "api_key": KEY}) as model:
         lab.point("gemini", model.url)

@@ -136,6 +136,17 @@ def test_a_last_turn_is_given_told_and_the_end_of_the_run(
         assert any(claims.reason.encode() in one for one in said(world)), "told while it ran"
 
 
+def test_where_the_gateway_has_no_price_the_program_s_own_figures_hold_the_limit(world: GatewayWorld) -> None:
+    world.home.prices.write_text("{}")
+    paid = json.dumps(
+        {"type": "result", "subtype": "success", "result": "x", "total_cost_usd": 5, "usage": {}}
+    )
+    acted = acts(world, ("ask", MODEL), ("print", paid + "\n"), ("wait", "60"))
+    claims = world.run(limited(acted, usd=Decimal(1), wrap_up=True))
+    assert (claims.outcome, claims.failure) == (Outcome.BUDGET_EXCEEDED, FailureKind.USD_LIMIT), claims.reason
+    assert claims.reason.endswith("the limit is $1")
+
+
 def test_who_needs_no_more_than_its_limit_is_done(world: GatewayWorld) -> None:
     claims = world.run(limited(acts(world, ("ask", MODEL), ("ask", MODEL)), requests=2, wrap_up=True))
     assert (claims.outcome, claims.findings) == (Outcome.DONE, ())

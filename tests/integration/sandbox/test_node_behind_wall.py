@@ -229,3 +229,33 @@ def test_a_gate_that_is_not_there(world: NodeWorld) -> None:
     gates = (Gate(name="gone", argv=("no-such-gate",)),)
     claims = world.run(world.order("#!scripted\nwrite a.txt x\nanswer ok", gates=gates))
     assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.GATE_NOT_RUNNABLE)
+
+
+SECRET = Rules(paths=(PathRule(pattern="conf/secret", access=PathAccess.NONE),))
+
+
+def test_moving_the_folder_above_uncovers_nothing_in_the_next_phase(world: NodeWorld) -> None:
+    """Ignored by git, as secrets are: the check of the result sees nothing of it."""
+    order = world.order(
+        "mv conf c2; ! cat c2/secret",
+        runtime="shell",
+        policy=compile_policy(Safety.AUTO_EDIT, read_only=False, rules=SECRET),
+        setup=(("sh", "-euc", "mkdir conf; echo t0ps3cret > conf/secret; echo '*' > conf/.gitignore"),),
+        gates=(Gate(name="look", argv=("sh", "-c", "test -e c2/secret && ! cat c2/secret")),),
+    )
+    claims = world.run(order)
+    assert claims.outcome is Outcome.DONE, claims.reason
+    assert [gate.passed for gate in claims.gates] == [True]
+
+
+def test_rules_that_name_more_than_can_be_covered_end_the_run_before_its_agent(world: NodeWorld) -> None:
+    rules = Rules(paths=(PathRule(pattern="*.key", access=PathAccess.NONE),))
+    order = world.order(
+        "echo ran > ran",
+        runtime="shell",
+        policy=compile_policy(Safety.AUTO_EDIT, read_only=False, rules=rules),
+        setup=(("sh", "-euc", "for n in $(seq 301); do echo x > $n.key; done"),),
+    )
+    claims = world.run(order)
+    assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.SANDBOX)
+    assert "more than 300 paths" in claims.reason

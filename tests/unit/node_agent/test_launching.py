@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,13 @@ def test_behind_a_gateway_a_placeholder_stands_for_every_login() -> None:
     assert inside.env["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:7"
     assert inside.env[AGENT_ONLY].split() == ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"]
     assert "k" not in inside.env.values()
+
+
+def test_the_program_s_own_stop_gives_way_to_a_last_turn_only_where_the_gateway_knows_the_price() -> None:
+    limits = order_of().limits.model_copy(update={"usd": Decimal(1), "wrap_up": True})
+    order = order_of(runtime="claude", limits=limits)
+    for door, stops in ((Door(7, "t"), False), (Door(7, "t", is_priced=False), True), (None, True)):
+        assert ("--max-budget-usd" in RUNTIMES.launch(order, WORK, HOME, "", door).argv) is stops
 
 
 def test_texts_of_an_agent_carry_no_value_that_must_stay() -> None:

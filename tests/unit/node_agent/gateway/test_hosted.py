@@ -24,6 +24,10 @@ from node_agent.gateway.routes import NotAllowed
         (Wire.ANTHROPIC, {"tools": [{"type": "mcp_toolset"}]}),
         (Wire.CHAT, {"web_search_options": {"a": 1}}),
         (Wire.CHAT, {"tools": [{"type": "browser_search"}]}),
+        (Wire.CHAT, {"plugins": [{"id": "web"}]}),
+        (Wire.CHAT, {"search_parameters": {"mode": "on"}}),
+        (Wire.CHAT, {"enable_search": True}),
+        (Wire.RESPONSES, {"input": [{"type": "tool_search_output", "tools": [{"type": "mcp"}]}]}),
         (Wire.RESPONSES, {"tools": [{"type": "mcp", "server_url": "https://h"}]}),
         (Wire.RESPONSES, {"tools": [{"type": "code_interpreter"}]}),
         (Wire.RESPONSES, {"tools": [{"type": "namespace", "tools": [{"type": "mcp"}]}]}),
@@ -78,5 +82,8 @@ def test_where_the_owner_has_it_stripped_the_call_goes_on_without() -> None:
     assert without_hosted(Wire.GEMINI, gemini, strips=True) == {"tools": [{"functionDeclarations": []}]}
     nested = {"tools": [{"type": "namespace", "tools": [{"type": "mcp"}]}]}
     assert without_hosted(Wire.RESPONSES, nested, strips=True) == {"tools": []}
+    found = {"type": "tool_search_output", "tools": [{"type": "mcp"}, {"type": "function"}]}
+    made = without_hosted(Wire.RESPONSES, {"input": ["hi", found]}, strips=True)
+    assert made == {"input": ["hi", {**found, "tools": [{"type": "function"}]}]}
     plain = {"tools": [bash], "tool_choice": {"type": "any"}}
     assert without_hosted(Wire.ANTHROPIC, plain, strips=True) is plain

@@ -117,9 +117,15 @@ def test_the_model_is_the_path_s_or_the_body_s() -> None:
     assert asked_of(Route(Wire.GEMINI, True, "p"), b'{"model": "m"}')[0] == "p"
     assert asked_of(Route(Wire.CHAT, True), b'{"model": 3}')[0] == ""
     assert asked_of(Route(Wire.CHAT, False), b"")[1] == {}
-    for bad in (b"[1]", b"", b'{"model": "cheap", "model": "dear"}'):
+    for bad in (b"[1]", b"", b'{"model": "cheap", "model": "dear"}', b'{"model": "cheap", "MODEL": "dear"}'):
         with pytest.raises(NotAllowed):
             asked_of(Route(Wire.CHAT, True), bad)
+    for bad in (b'{"m": [{"type": "text", "Type": "url"}]}', b'{"model": "m", "model": "n"}', b"[1]"):
+        with pytest.raises(NotAllowed):
+            asked_of(Route(Wire.CHAT, False), bad)
+    given = {"args": {"http_proxy": 1, "HTTP_PROXY": 2}}
+    assert asked_of(Route(Wire.CHAT, True), json.dumps(given).encode())[1] == given
+    assert asked_of(Route(Wire.OLLAMA, False), b'{"name": "dear"}')[0] == "dear"
 
 
 def test_models_by_pattern() -> None:
@@ -193,6 +199,10 @@ def test_a_count_comes_back_as_it_was() -> None:
     count = replace(count, bound=Bound(7, Decimal("0.5")))
     assert Count.from_json(count.to_json()) == count
     assert Count.from_json(replace(count, usd=None).to_json()).usd is None
+    old = json.loads(count.to_json())
+    del old["bound"], old["wrap_up"], old["received"]
+    before = Count.from_json(json.dumps(old).encode())
+    assert before == replace(count, bound=Bound()), "one of a gateway that was there before an upgrade"
     for bad in (b"", b"[]", b"{}", count.to_json().replace(b'"requests"', b'"request"')):
         with pytest.raises(ValueError):
             Count.from_json(bad)

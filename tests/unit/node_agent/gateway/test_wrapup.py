@@ -41,6 +41,17 @@ def test_a_smaller_bound_of_the_agent_s_own_stays(asked: Any, given: int) -> Non
     assert config["generation_config"] == {"max_output_tokens": given} and "generationConfig" not in config
 
 
+def test_gemini_is_bounded_under_each_name_that_was_used() -> None:
+    both = {
+        "generationConfig": {},
+        "generation_config": {"max_output_tokens": 10**6, "maxOutputTokens": 10**6},
+    }
+    made = as_last(Wire.GEMINI, {**both, "tools": [1], "tool_config": {}, "toolConfig": {}}, False)
+    assert made["generationConfig"] == {"maxOutputTokens": OUTPUT}
+    assert made["generation_config"] == {"max_output_tokens": OUTPUT, "maxOutputTokens": OUTPUT}
+    assert made["tool_config"] == made["toolConfig"] == {"functionCallingConfig": {"mode": "NONE"}}
+
+
 def test_chat_is_bounded_under_the_name_that_its_server_knows() -> None:
     assert as_last(Wire.CHAT, {}, public=True)["max_completion_tokens"] == OUTPUT
     assert "max_tokens" not in as_last(Wire.CHAT, {}, public=True)

@@ -25,8 +25,9 @@ def launched(**env: str) -> Launch:
     return launch(ask(model="m"), replace(PLACE, env=env))
 
 
-def test_a_run_gets_all_but_what_makes_new_tokens() -> None:
-    given = for_run(TEXT)
+def test_a_run_gets_what_it_needs_and_nothing_that_makes_new_tokens() -> None:
+    more = {**LOGIN, "agent_key": "k", "tokens": {**TOKENS, "session_key": "s"}}
+    given = for_run(json.dumps(more))
     assert given is not None
     expected: dict[str, Any] = {**LOGIN, "OPENAI_API_KEY": None, "tokens": {**TOKENS, "refresh_token": ""}}
     assert json.loads(given) == expected
@@ -42,16 +43,21 @@ def test_what_is_no_login_gives_none(text: str) -> None:
 
 def test_each_of_its_words_is_a_secret_by_itself() -> None:
     assert inner_secrets({"CODEX_LOGIN": TEXT}) == {
-        "CODEX_LOGIN id_token": "an-id",
-        "CODEX_LOGIN access_token": "an-access",
-        "CODEX_LOGIN refresh_token": "a-refresh",
+        "CODEX_LOGIN OPENAI_API_KEY": "sk-x",
+        "CODEX_LOGIN tokens id_token": "an-id",
+        "CODEX_LOGIN tokens access_token": "an-access",
+        "CODEX_LOGIN tokens refresh_token": "a-refresh",
+        "CODEX_LOGIN tokens account_id": "a",
     }
+    later = json.dumps({"new": [{"deep": "s3cret-key"}], "auth_mode": "chatgpt", "n": 1})
+    assert secrets_in(later) == {"CODEX_LOGIN new 0 deep": "s3cret-key"}
     assert inner_secrets({}) == {}
 
 
 def test_it_goes_into_a_file_of_the_run_s_home_and_no_environment() -> None:
     made = launched(CODEX_LOGIN=TEXT)
-    assert made.files["codex/auth.json"] == for_run(TEXT)
+    assert made.login == {"codex/auth.json": for_run(TEXT)}
+    assert "codex/auth.json" not in made.files, "set-up and gates read those"
     assert "CODEX_LOGIN" not in made.env and "a-refresh" not in repr(made)
     words = " ".join(made.argv)
     assert (
@@ -63,5 +69,5 @@ def test_it_goes_into_a_file_of_the_run_s_home_and_no_environment() -> None:
 @pytest.mark.parametrize("other", [{"OPENAI_API_KEY": "k"}, {"OPENAI_BASE_URL": "http://h/v1"}])
 def test_a_key_or_a_server_goes_before_it(other: dict[str, str]) -> None:
     made = launched(CODEX_LOGIN=TEXT, **other)
-    assert "codex/auth.json" not in made.files and "CODEX_LOGIN" not in made.env
+    assert not made.login and "CODEX_LOGIN" not in made.env
     assert "chatgpt.com" not in " ".join(made.argv)

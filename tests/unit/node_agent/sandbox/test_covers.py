@@ -9,6 +9,7 @@ import pytest
 
 from node_agent.sandbox import covers as room
 from node_agent.sandbox.covers import Ground, covers_of
+from node_agent.sandbox.known import read, write
 from node_agent.sandbox.policy import Covers
 from node_agent.wire.policy import PathAccess, PathRule
 
@@ -104,7 +105,7 @@ def test_elsewhere_only_what_is_shown_is_hidden_and_never_what_is_needed(tree: P
     made = covers_of([rule(one) for one in rules], ground, writable=True)
     assert made == Covers((f"{home}/keys",), (f"{tools}/bin/x",))
     assert covers_of([rule("~/keys", READ)], ground, writable=True) == Covers()
-    assert covers_of([rule("~/k*")], ground, writable=True) == Covers(left=True)
+    assert covers_of([rule("~/k*")], ground, writable=True) == Covers()
 
 
 def test_a_checkout_beyond_the_bounds_is_said_to_be(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,3 +115,34 @@ def test_a_checkout_beyond_the_bounds_is_said_to_be(tree: Path, monkeypatch: pyt
     monkeypatch.setattr(room, "MOST_COVERED", 1)
     made = covers_of([rule("*.yaml"), rule(".env")], Ground(str(tree)), writable=True)
     assert made.left and len(made.files) == 1
+
+
+def test_what_was_covered_once_is_again_whatever_was_put_beside_it(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules, ground = (rule("*.yaml"), rule("~/keys")), Ground(str(tree), (str(tmp_path),), str(tmp_path))
+    (tmp_path / "keys").mkdir()
+    write(tmp_path, str(tree), covers_of(rules, ground, writable=True), ())
+    monkeypatch.setattr(room, "MOST_COVERED", 3)
+    for number in range(9):
+        (tree / "src" / f"{number}.yaml").write_text("x")
+    made = covers_of(rules, ground, writable=True, before=read(tmp_path))
+    assert made.left and made.folders == (str(tmp_path / "keys"),)
+    assert set(made.files) == {str(tree / "conf" / name) for name in ("prod.yaml", "dev.yaml")}
+
+
+def test_what_was_moved_with_its_folder_is_covered_where_it_lies(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules, ground = (rule("conf/prod.yaml"), rule("src/a.py", READ), rule("vault/k")), Ground(str(tree))
+    write(tmp_path, str(tree), covers_of(rules, ground, writable=True), ())
+    (tree / "conf").rename(tree / "src" / "c2")
+    (tree / "vault").rename(tree / "v2")
+    (tree / "vault").symlink_to("v2")
+    again = covers_of(rules, ground, writable=True, before=read(tmp_path))
+    assert again == Covers((f"{tree}/v2/k",), (f"{tree}/src/c2/prod.yaml",), (f"{tree}/src/a.py",))
+    monkeypatch.setattr(room, "MOST_SEEN", 2)
+    assert covers_of(rules, ground, writable=True, before=read(tmp_path)).lost
+    (tree / "src" / "c2" / "prod.yaml").unlink()
+    monkeypatch.setattr(room, "MOST_SEEN", 1_000)
+    assert covers_of(rules, ground, writable=True, before=read(tmp_path)).files == ()
