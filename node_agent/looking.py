@@ -51,7 +51,10 @@ def _exit_record(folder: Path) -> Ended | None:
         data = read_framed(path, exit_offset(os.stat(path).st_size))
     except FileNotFoundError:
         return None
-    return None if data is None else Ended(ExitRecord.from_json(data))
+    if data is None:
+        return None
+    record = ExitRecord.from_json(data)
+    return Ended(record, record.boot != process.boot_id())
 
 
 def spawned_in(folder: Path) -> Spawned | None:

@@ -348,9 +348,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The phase is over, and this is its record."""
+    """The phase is over; `rebooted`: in a boot of before. The record was synced, what it wrote was not."""
 
     record: ExitRecord
+    rebooted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

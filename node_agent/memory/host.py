@@ -83,9 +83,17 @@ class MemoryHost:
     owners: dict[str, int] = field(default_factory=dict)
     """To whom the files of an attempt were handed over."""
     full: bool = False
+    torn: set[str] = field(default_factory=set)
+    """Work whose output, and attempts whose files, were lost in a power cut: nobody had synced them."""
+
+    def power_cut(self) -> None:
+        """A reboot that takes what the page cache held: of outputs, and of the trees agents worked in."""
+        self.reboot()
+        self.torn.update(folder for folder, phase in self.phases.items() if phase.boot is not None)
+        self.torn.update(name for name, worked in self.trees.items() if worked)
 
     def reboot(self) -> None:
-        """Power cut: every process is gone."""
+        """Every process is gone, what they wrote is whole."""
         self.boot = f"boot-{int(self.boot.rpartition('-')[2]) + 1}"
 
     def kill_shims(self) -> None:

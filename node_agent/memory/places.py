@@ -24,6 +24,8 @@ from node_agent.wire.order import Order, Workspace
 from node_agent.wire.receipt import Blob
 
 MOST_ENTRIES, IDLE_MS = 8, 14 * 24 * 3_600_000
+EMPTIED = "emptied-by-a-power-cut"
+"""What a commit names where the files it was made of were lost."""
 
 
 @dataclass(slots=True)
@@ -143,6 +145,8 @@ class MemoryWorkspaces:
         text = f"{identity} {workspace.snapshot} {stamp.message} {stamp.date_ms}".encode()
         commit = hashlib.sha1(text, usedforsecurity=False).hexdigest()
         files = (*left, *(script.files if worked and script.kind == "change" else ()))
+        if str(identity) in self._host.torn:
+            files = (EMPTIED,)
         changes = tuple(FileChange(name, Touch.CHANGED) for name in files)
         return Result("change" if files else "no_change", commit, files, changes=changes)
 

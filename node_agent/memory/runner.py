@@ -72,7 +72,7 @@ class MemoryRunner:
         if phase.ended is None:
             self._pass_time(phase)
         if phase.ended is not None:
-            return Ended(phase.ended)
+            return Ended(phase.ended, phase.boot != self._host.boot)
         if phase.boot != self._host.boot:
             return Vanished("the node was restarted", True)
         return Vanished("the shim is gone") if phase.gone else Running("agent", 7, 6)
@@ -93,6 +93,8 @@ class MemoryRunner:
         phase = self._host.phases.get(str(path.parent))
         if phase is None or phase.boot is None or path.name != OUT:
             return self._other_log(path)[offset : offset + limit]
+        if str(path.parent) in self._host.torn:
+            return b""
         return self._script(phase.plan).output[offset : offset + limit]
 
     def _other_log(self, path: Path) -> bytes:

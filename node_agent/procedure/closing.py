@@ -11,7 +11,7 @@ from node_agent.plans import gates_plan
 from node_agent.ports import Result, StepFailed
 from node_agent.procedure.desk import Case, Turn, Wait
 from node_agent.procedure.starting import runner_fault
-from node_agent.procedure.working import end_process
+from node_agent.procedure.working import CUT_OFF, end_process
 from node_agent.spool import (
     Ended,
     EndedBy,
@@ -39,6 +39,8 @@ def commit(case: Case) -> Turn:
     if case.order.setup and case.entry.baseline is None and not case.entry.damaged:
         kind = "empty" if case.order.workspace.kind == "git" else "none"
         return case.mark(Mark.COMMITTED, fault, {"kind": kind})  # the agent never ran: nothing is its own
+    if case.was_cut_off:
+        return _cut_off(case, fault or Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
     try:
         result = case.desk.workspaces.commit(
             case.identity, case.order.workspace, case.stamp, case.entry.baseline
@@ -74,6 +76,13 @@ def _not_committed(case: Case, fault: Fault, failed: StepFailed) -> Turn:
     full = failed.kind is FailureKind.DISK_FULL
     kept = ("its files are not kept: the disk is full",) if full else salvaged(case)
     findings = [f"no result commit could be made: {failed}"[:1000], *kept]
+    words = [Finding(level="error", text=text) for text in findings]
+    return case.mark(Mark.COMMITTED, fault, {"kind": "none", "findings": findings}, *words)
+
+
+def _cut_off(case: Case, fault: Fault) -> Turn:
+    """A commit of files that a power cut has emptied would empty them for everybody: it is put aside."""
+    findings = [f"no result commit was made: {CUT_OFF}", *salvaged(case)]
     words = [Finding(level="error", text=text) for text in findings]
     return case.mark(Mark.COMMITTED, fault, {"kind": "none", "findings": findings}, *words)
 
@@ -114,6 +123,8 @@ def _start_gates(case: Case) -> Turn:
     work = case.desk.runner.planned(case.work)
     if work is None:
         return case.mark(Mark.GATED, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
+    if case.was_cut_off:  # the commit is whole, the files that they would judge may be not
+        return case.mark(Mark.GATED, Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
     left = case.time_left()
     if left == 0:
         return case.mark(Mark.GATED, Fault(FailureKind.WALL_LIMIT, "no time was left for the gates"))

@@ -17,6 +17,8 @@ from node_agent.wire.event import Finding
 from node_agent.wire.marks import Mark
 from node_agent.wire.receipt import receipt_of
 
+MAYBE_SHORT = "the log may be cut short: the node was restarted before it was sent"
+
 
 def push(case: Case) -> Turn:
     """gated → pushed. LinkDown leaves it there; a depot that says no costs the result, not the receipt."""
@@ -34,6 +36,8 @@ def push(case: Case) -> Turn:
             findings += salvaged(case)
     blobs, lost = upload(case)
     findings += lost
+    if blobs and case.was_cut_off:
+        findings.append(MAYBE_SHORT)
     data: dict[str, Any] = {"blobs": blobs, "delivered": delivered, "findings": findings}
     return case.mark(Mark.PUSHED, fault, data, *(Finding(level="error", text=text) for text in findings))
 

@@ -132,6 +132,12 @@ class Case:
         seen = self.desk.runner.look(phase)
         return seen.record if isinstance(seen, Ended) else None
 
+    @property
+    def was_cut_off(self) -> bool:
+        """Whether its work ended in a boot of before: what nobody synced since may be lost."""
+        seen = self.desk.runner.look(self.work)
+        return isinstance(seen, Ended) and seen.rebooted
+
     def time_left(self) -> int:
         """Milliseconds of the wall limit that the phases which are over have left; 0: none."""
         records = [self.record(phase) for phase in self.before_gates]

@@ -29,6 +29,7 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.judging import NOWHERE, Bounds, Where
 from node_agent.wire.marks import Mark
 
+CUT_OFF = "the node was restarted before what it wrote was safe on the disk"
 _UNKNOWN_END = ProcessEnd(None, None, "none")
 
 
@@ -40,8 +41,8 @@ def follow(case: Case) -> Turn:
     match seen:
         case Running():
             return _running(case)
-        case Ended(record):
-            return _ended(case, record)
+        case Ended(record, rebooted):
+            return _cut_off(case, record) if rebooted else _ended(case, record)
         case Vanished():
             return _gone(case, vanished_fault(seen, case.entry.stop))
         case NotStarted():
@@ -165,6 +166,25 @@ def _ended(case: Case, record: ExitRecord) -> Turn:
     told = watch_of(case).finish(case.desk.runner, _end_of(agent)) if agent is not None and ran else None
     count = _last_count(case)
     fault = gateway_fault(work_fault(record, told, case.entry.stop), told, count)
+    return _mark_ended(case, record, fault, told, count)
+
+
+def _cut_off(case: Case, record: ExitRecord) -> Turn:
+    """It ended in a boot of before, and nobody had looked: its record is durable, what it wrote may be not.
+
+    What it is said to have done is no result then. A limit, or who asked for its end, stands.
+    """
+    agent = next((step for step in record.steps if step.kind is StepKind.AGENT), None)
+    ran = agent is not None and agent.exec_error is None
+    told = watch_of(case).finish(case.desk.runner, _UNKNOWN_END) if ran else None
+    fault = work_fault(record, None, case.entry.stop) or Fault(FailureKind.NODE_REBOOTED, CUT_OFF)
+    return _mark_ended(case, record, fault, told, _last_count(case))
+
+
+def _mark_ended(
+    case: Case, record: ExitRecord, fault: Fault | None, told: Told | None, count: ModelCount | None
+) -> Turn:
+    agent = next((step for step in record.steps if step.kind is StepKind.AGENT), None)
     status = cannot_run(fault, agent, case.order.argv)
     if status is not None:
         fault = own_fault(case.order.argv or (), status, case.desk.node.name, _path_of(case))

@@ -158,8 +158,8 @@ def _book_usage(core: Core, tx: Transaction, claims: Claims, fence: Fence) -> No
     entries = tx.find(Entry, {"run": fence.run})
     account = books.Account(fence.run, fence.attempt, fence.fence)
     spent = spent_of(claims)
-    if spent.usd is not None:  # it stood as unknown, as lost or as rejected
-        core.book(tx, books.settle_unknown(entries, account, spent, core.stamp()))
+    late = books.add_unknown if spent.usd is None else books.settle_unknown  # it stood as lost or as rejected
+    core.book(tx, late(entries, account, spent, core.stamp()))
     core.book(tx, books.settle(entries, account, spent, core.stamp()))
 
 

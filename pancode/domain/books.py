@@ -151,12 +151,12 @@ def release(
 
 
 def settle(entries: Sequence[Entry], account: Account, spent: Spent, stamp: Stamp) -> list[Entry]:
-    """Actual replaces hold in every scope of the attempt; an unknown cost leaves the hold standing."""
+    """Actual replaces hold in every scope of the attempt, by currency; what is unknown leaves it standing."""
     made: list[Entry] = []
     for scope, usd in _held_scopes(entries, account.attempt).items():
         if spent.usd is None:
             unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, spent)
-            made.append(_freed(unknown, entries) if spent.tokens or spent.agent_ms else unknown)
+            made.append(_freed(unknown, entries, told=spent))
             continue
         made.append(_freed(_entry(EntryKind.RELEASE, scope, account, usd, stamp), entries))
         made.append(_entry(EntryKind.SPEND, scope, account, spent.usd, stamp, spent))
@@ -197,6 +197,20 @@ def settle_unknown(entries: Sequence[Entry], account: Account, spent: Spent, sta
         )
         kind = EntryKind.CORRECT if booked else EntryKind.SPEND
         made.append(_entry(kind, scope, account, spent.usd - booked, stamp, rest))
+    return made
+
+
+def add_unknown(entries: Sequence[Entry], account: Account, spent: Spent, stamp: Stamp) -> list[Entry]:
+    """A late receipt that knows no cost: the tokens and time not booked yet are; the USD hold stays."""
+    made: list[Entry] = []
+    for scope in _unknown_scopes(entries, account.attempt):
+        mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
+        tokens = max(0, spent.tokens - sum(e.tokens for e in mine))
+        ms = max(0, spent.agent_ms - sum(e.agent_ms for e in mine))
+        rest = replace(spent, usd=None, tokens=tokens, agent_ms=ms)
+        more = _freed(_entry(EntryKind.CORRECT, scope, account, ZERO, stamp, rest), entries, told=spent)
+        if tokens or ms or more.held_tokens or more.held_ms:
+            made.append(more)
     return made
 
 
@@ -281,10 +295,17 @@ def _sums(entries: Sequence[Entry], attempt: int) -> dict[str, Decimal]:
     return sums
 
 
-def _freed(entry: Entry, entries: Sequence[Entry], most: Amount | None = None) -> Entry:
-    """The entry, giving back what its attempt still holds of tokens and time there; `most`: of that."""
+def _freed(
+    entry: Entry, entries: Sequence[Entry], most: Amount | None = None, told: Spent | None = None
+) -> Entry:
+    """The entry, giving back what its attempt still holds of tokens and time there; `most`: of that.
+
+    `told`: of an attempt of unknown cost. What it says nothing of was not nothing, and is not given back.
+    """
     mine = [e for e in entries if e.scope == entry.scope and e.attempt == entry.attempt]
     tokens, ms = sum(e.held_tokens for e in mine), sum(e.held_ms for e in mine)
+    if told is not None:
+        tokens, ms = (tokens if told.tokens else 0), (ms if told.agent_ms else 0)
     if most is not None:
         tokens, ms = min(tokens, most.tokens), min(ms, most.ms)
     return replace(entry, held_tokens=-tokens, held_ms=-ms)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from node_agent import process
+from node_agent.looking import look
 from node_agent.process import AGENT_ONLY
 from node_agent.runner import Runner
-from node_agent.spool import EndedBy, ExecError, NotStarted, PhaseEnd, RunnerError, StepKind
+from node_agent.spool import Ended, EndedBy, ExecError, NotStarted, PhaseEnd, RunnerError, StepKind
 from node_agent.wire.clock import SystemClock
 from tests.integration.shim_phases import PYTHON, SHIM, Phases, new_runner, phases_in, until
 
@@ -264,3 +266,11 @@ def test_what_is_for_the_agent_alone_is_for_no_other_program(phases: Phases, kin
     names = {line.partition("=")[0] for line in (base / "out0").read_text().splitlines()}
     own = {"KEY", "URL"} if kind is StepKind.AGENT else set()
     assert step.ok and names & {"KEY", "URL", "OPEN", AGENT_ONLY} == {"OPEN", *own}
+
+
+def test_an_end_in_a_boot_of_before_is_known_for_one(phases: Phases, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = phases.start(["true"])
+    record = phases.finish(folder)
+    assert look(folder) == Ended(record)
+    monkeypatch.setattr(process, "boot_id", lambda: "of-today")
+    assert look(folder) == Ended(record, rebooted=True)

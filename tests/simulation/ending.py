@@ -38,6 +38,7 @@ def at_the_end(world: World) -> None:
         every_fence_is_closed(tx)
         no_hold_is_left(tx)
         what_was_spent_is_booked(tx)
+        what_was_told_of_work_is_booked(tx)
         no_unknown_cost_narrows_a_scope_for_ever(tx, world)
         nobody_ends_by_a_wait(tx, world)
         only_what_never_came_is_rejected(tx, world)
@@ -141,6 +142,25 @@ def what_was_spent_is_booked(tx: Transaction) -> None:
         entries = [e for e in tx.find(Entry, {"run": stored.run}) if e.attempt == stored.attempt]
         booked = sum((e.usd for e in entries if e.kind in spends and e.scope.startswith("day:")), Decimal(0))
         must(booked == cost, f"{stored.run}.{stored.attempt} cost {cost}, booked is {booked}")
+
+
+def what_was_told_of_work_is_booked(tx: Transaction) -> None:
+    """Tokens and time of every accepted receipt, in the day's books; what one says nothing of stays held."""
+    for stored in tx.find(StoredReceipt):
+        if stored.orphan or stored.rejected is not None:
+            continue
+        usage = claims_in(stored.envelope)["usage"]
+        told = (int(usage["input_tokens"]) + int(usage["output_tokens"]), int(usage["agent_ms"]))
+        mine = [e for e in tx.find(Entry, {"run": stored.run}) if e.attempt == stored.attempt]
+        mine = [e for e in mine if e.scope.startswith("day:")]
+        booked = sum(e.tokens for e in mine), sum(e.agent_ms for e in mine)
+        left = sum(e.held_tokens for e in mine), sum(e.held_ms for e in mine)
+        given = [(e.held_tokens, e.held_ms) for e in mine if e.kind is EntryKind.HOLD]
+        untold = usage["cost_usd"] is None and not any(e.kind is EntryKind.RELEASE for e in mine)
+        for one in (0, 1) if mine else ():
+            must(booked[one] >= told[one], f"{stored.run}: told {told}, booked is {booked}")
+            enough = booked[one] + left[one] >= sum(hold[one] for hold in given)
+            must(enough or not untold or bool(told[one]), f"{stored.run}: nobody told, and {left} is held")
 
 
 def _known_cost(stored: StoredReceipt) -> Decimal | None:

@@ -142,7 +142,7 @@ class Machine:
     def power_cut(self) -> None:
         """Everything that ran is gone; the boot clock begins anew, the wall clock goes on."""
         self.agent = None
-        self.host.reboot()
+        self.host.power_cut()
         self.shelf.power_cut()
         wall = self.clock.wall_ms()
         self.clock.ms = 20_000

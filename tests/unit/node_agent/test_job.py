@@ -9,6 +9,8 @@ import pytest
 
 from node_agent.durable import from_json
 from node_agent.memory import Crash, Script, Tripwire
+from node_agent.memory.places import EMPTIED
+from node_agent.procedure.delivering import MAYBE_SHORT
 from node_agent.wire.control import Stop
 from node_agent.wire.event import Interrupting, Marked, Refused, Revoked
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
@@ -269,7 +271,7 @@ def test_a_reboot_at_every_call() -> None:
     """Every process is gone and the boot id is another. What ran ends as ours; nothing starts again."""
 
     def power_cut(stage: Stage) -> None:
-        stage.host.reboot()
+        stage.host.power_cut()
         stage.shelf.power_cut()
         raise Crash
 
@@ -278,8 +280,13 @@ def test_a_reboot_at_every_call() -> None:
         stage.settle()
         seen.add(end := check_one_end(where, stage))
         assert end in ("done", "infra"), where
+        claims = stage.claims[NAME]
+        assert EMPTIED not in claims.files_changed, where  # a tree that lost its files is no result
+        whole = claims.files_changed == ("a.txt",) and any(blob.name == "out" for blob in claims.blobs)
         if end == "infra":
-            assert stage.claims[NAME].failure is FailureKind.NODE_REBOOTED, where
+            assert claims.failure is FailureKind.NODE_REBOOTED, where
+        else:
+            assert claims.answer == "did it" and (whole or MAYBE_SHORT in claims.findings), where
     assert seen == {"done", "infra"}
 
 

@@ -71,7 +71,7 @@ class Play:
         stage = self.stage
         match what:
             case "reboot":
-                stage.host.reboot()
+                stage.host.power_cut()
                 stage.shelf.power_cut()
                 stage.agent = stage.start()
             case "kill":

@@ -12,7 +12,7 @@ from node_agent.wire.receipt import Usage
 from pancode.domain.books import Ceilings
 from pancode.domain.records import Balance, Entry, Run
 from pancode.errors import RefusedError, UsageError
-from tests.unit.pancode.control.world import Desk, Puppet
+from tests.unit.pancode.control.world import Desk, Puppet, offered
 
 MINUTE = 60_000
 BUSY: dict[str, Any] = {"estimate_tokens": 400, "estimate_ms": 10 * MINUTE}
@@ -123,3 +123,39 @@ def test_a_currency_that_is_not_named_stays_as_it_is_and_unset_takes_all(desk: D
     for wrong in (Ceilings(tokens=-1), Ceilings(ms=-1), Ceilings(Decimal(-1))):
         with pytest.raises(UsageError, match="negative"):
             desk.plane.set_ceilings("day", wrong, "ana")
+
+
+def test_tokens_that_nobody_told_do_not_pass_the_ceiling(desk: Desk) -> None:
+    desk.plane.set_ceilings("day", Ceilings(tokens=700), "test")
+    node = Puppet(desk)
+    node.breathe()
+    desk.dispatch("r-0001", usd="0.01", estimate_tokens=400, estimate_ms=MINUTE)
+    node.breathe()
+    desk.turn()
+    order = node.claim()
+    assert order is not None
+    node.start(order)
+    usage = Usage(agent_ms=MINUTE, cost_usd=None, cost_source="unknown")
+    node.deliver(order, outcome=Outcome.TIMEOUT, failure=FailureKind.WALL_LIMIT, reason="late", usage=usage)
+    desk.turn()
+    assert balance(desk, "day").held_tokens == 400 and balance(desk, "day").agent_ms == MINUTE
+    with pytest.raises(RefusedError, match="Token ceiling would be exceeded"):
+        desk.dispatch("r-0002", usd="0.01", estimate_tokens=400, estimate_ms=MINUTE)
+
+
+def test_a_lost_run_that_tells_its_work_later_has_it_in_the_books(desk: Desk) -> None:
+    node, order = offered(desk)
+    node.start(order)
+    for _ in range(100):
+        desk.turn(10_000)
+    assert desk.row(Run, "r-0001").outcome is Outcome.LOST
+    held = balance(desk, "day").held_usd
+    usage = Usage(input_tokens=5_000, agent_ms=60 * MINUTE, cost_usd=None, cost_source="unknown")
+    node.deliver(order, usage=usage)
+    node.breathe()
+    now = balance(desk, "day")
+    assert (now.tokens, now.agent_ms, now.held_usd) == (5_000, 60 * MINUTE, held)
+    assert (now.held_tokens, now.held_ms, now.unknown_runs) == (0, 0, 1)
+    desk.plane.settle_by_hand("r-0001", Decimal(4), "ana")
+    assert (balance(desk, "day").spent_usd, balance(desk, "day").tokens) == (Decimal(4), 5_000)
+    desk.check_books()

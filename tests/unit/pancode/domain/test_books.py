@@ -179,6 +179,35 @@ def test_tokens_and_time_of_a_receipt_take_the_place_of_their_hold_although_nobo
     assert (balance.held_usd, balance.held_tokens, balance.held_ms) == (Decimal(0), 0, 0)
 
 
+def test_what_an_attempt_of_unknown_cost_did_not_tell_stays_held() -> None:
+    stamp, account = stamps(), Account("r-1", 1, 1)
+    held = books.hold((DAY,), account, Amount(Decimal("0.75"), 100, 60_000), stamp())
+    for spent, left in ((Spent(None, 0, 5_000), (100, 0)), (Spent(None, 30, 0), (0, 60_000))):
+        balance = books.total(DAY, [*held, *books.settle(held, account, spent, stamp())])
+        assert (balance.held_tokens, balance.held_ms) == left
+        assert (balance.tokens, balance.agent_ms, balance.held_usd) == (*_work(spent), Decimal("0.75"))
+
+
+def _work(spent: Spent) -> tuple[int, int]:
+    return spent.tokens, spent.agent_ms
+
+
+def test_a_late_receipt_without_a_cost_books_its_tokens_and_time_once() -> None:
+    stamp, account = stamps(), Account("r-1", 1, 1)
+    entries = books.hold((DAY,), account, Amount(Decimal("0.75"), 100, 60_000), stamp())
+    entries += books.lose(entries, account, Spent(None, 30, 5_000), stamp())
+    late = Spent(None, 5_000, 90_000)
+    entries += books.add_unknown(entries, account, late, stamp())
+    assert books.add_unknown(entries, account, late, stamp()) == []
+    balance = books.total(DAY, entries)
+    assert (balance.tokens, balance.held_tokens, balance.agent_ms, balance.held_ms) == (5_000, 0, 90_000, 0)
+    assert (balance.held_usd, balance.unknown_runs) == (Decimal("0.75"), 1)
+    entries += books.settle_unknown(entries, account, Spent(Decimal(4), source="settled"), stamp())
+    balance = books.total(DAY, entries)
+    assert (balance.spent_usd, balance.held_usd, balance.unknown_runs) == (Decimal(4), Decimal(0), 0)
+    assert (balance.tokens, balance.agent_ms) == (5_000, 90_000)
+
+
 def test_what_a_lost_machine_swore_to_is_booked_and_the_rest_stands() -> None:
     stamp, account = stamps(), Account("r-1", 1, 1)
     entries = books.hold((DAY,), account, Amount(Decimal("0.75"), 100, 60_000), stamp())
