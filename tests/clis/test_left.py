@@ -19,8 +19,10 @@ def test_what_names_the_folder_is_ended_and_nothing_else(tmp_path: Path) -> None
     names = subprocess.Popen(["sh", "-c", script, f"{inside}/work"], start_new_session=True)
     apart = subprocess.Popen(["sh", "-c", script, f"{other}/work"], cwd=other, start_new_session=True)
     try:
+        seen = set[int]()
         for _ in range(100):  # for a moment of its birth a program has no arguments
-            if {there.pid, names.pid} <= (seen := {pid for pid, _ in in_folder(inside)}):
+            seen = {pid for pid, _ in in_folder(inside)}
+            if {there.pid, names.pid} <= seen:
                 break
             time.sleep(0.02)
         assert {there.pid, names.pid} <= seen
