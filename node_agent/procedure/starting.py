@@ -28,6 +28,8 @@ def prepare(case: Case) -> Turn:
         plan, launch, findings, door = _lay_out(case)
         case.desk.runner.prepare(case.work, plan, launch.stdin or b"")
         ready, baseline = _set_up(case, plan)
+        if ready.restored:  # what rules name of it is there only now
+            case.desk.runner.amend(case.work, case.enclosed(plan, plan, door))
         case.desk.workspaces.lend(case.identity, launch.login, bool(case.order.setup) and not ready.restored)
         _hand_over(case, launch)
     except LinkDown:

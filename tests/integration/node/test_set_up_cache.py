@@ -10,6 +10,7 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Gate, Order
+from node_agent.wire.policy import PathAccess, PathRule, Rules, Safety, compile_policy
 from node_agent.wire.receipt import Claims
 from tests.integration.git.repos import snap, tree_of, workspace_of
 from tests.integration.node.node_world import NodeWorld
@@ -85,6 +86,17 @@ def test_it_runs_once_and_is_put_back_afterwards(shop: Shop) -> None:
     _is_right(shop, shop.run("r-locked"))
     assert shop.ran() == 2 and len(shop.entries()) == 2
     assert (shop.world.home.root / "cache").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_rules_hide_of_what_is_put_back_is_hidden(shop: Shop) -> None:
+    rules = Rules(paths=(PathRule(pattern="lib/a", access=PathAccess.NONE),))
+    policy = compile_policy(Safety.AUTO_EDIT, read_only=False, rules=rules)
+    (shop.world.home.root / "sandbox.json").unlink()
+    task, make = "! cat lib/a && echo ok > ok", "mkdir -p lib vendor/x; echo made > lib/a"
+    for run in ("r-first", "r-second"):
+        claims = shop.run(run, task=task, make=make, runtime="shell", policy=policy)
+        assert (claims.outcome, claims.files_changed) == (Outcome.DONE, ("ok",)), claims.reason
+    assert "set-up was not run" in shop.log("r-second")
 
 
 def test_an_agent_that_changes_what_was_put_back_changes_no_kept_copy(shop: Shop) -> None:
