@@ -158,7 +158,10 @@ class NodeRuntimes:
 
     def _owner(self, order: Order) -> int | None:
         sandbox = self._around.sandbox
-        return None if sandbox is None else sandbox.owner_of(str(order.identity))
+        try:
+            return None if sandbox is None else sandbox.owner_of(str(order.identity))
+        except OSError as exc:
+            raise StepFailed(FailureKind.SANDBOX, f"no user id for this attempt: {exc}") from exc
 
     def _isolation(self, order: Order, runtime: Runtime) -> Isolation:
         """Inside the sandbox where there is one. StepFailed where there is none and nothing else holds."""

@@ -21,6 +21,7 @@ MEMORY, PROCESSES = "memory", "processes"
 FAIR_GAME = 500
 """How much sooner than others the kernel ends an attempt's processes when the machine has no memory left."""
 _SCORE = "/proc/self/oom_score_adj"
+_OWN_OOM = (b"oom", b"oom_kill")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _THREADS, _RESIDENT = 17, 21  # of /proc/PID/stat, counted from the state
 
@@ -67,16 +68,26 @@ class Taking:
     def refused(self) -> str:
         """What the kernel has refused it since it began, where the kernel holds it."""
         for what, held in self._by_kernel.items():
-            if held and self._told(what) > self._before[what]:
+            told = zip(self._told(what), self._before[what], strict=True)
+            if held and all(now > before for now, before in told) and (what == MEMORY or self._full()):
                 return what
         return ""
 
-    def _told(self, what: str) -> int:
-        if not self._by_kernel[what]:
-            return 0
-        name, key = ("memory.events", b"oom_kill") if what == MEMORY else ("pids.events", b"max")
-        lines = (line.split() for line in _read(f"{self._scope}/{name}").splitlines())
-        return next((int(words[1]) for words in lines if words[:1] == [key]), 0)
+    def _told(self, what: str) -> tuple[int, ...]:
+        """All of them rise when this group's own limit is met.
+
+        The kernel counts as `oom_kill` also who was ended as the machine, or a group above, had no memory.
+        """
+        name, keys = ("memory.events", _OWN_OOM) if what == MEMORY else ("pids.events", (b"max",))
+        text = _read(f"{self._scope}/{name}") if self._by_kernel[what] else b""
+        counts = dict(line.split()[:2] for line in text.splitlines())
+        return tuple(int(counts.get(key, 0)) for key in keys)
+
+    def _full(self) -> bool:
+        """Whether it had all that it may: older kernels count refusals of a group above here, too."""
+        most, had = _read(f"{self._scope}/pids.max"), _read(f"{self._scope}/pids.peak")
+        had = had or _read(f"{self._scope}/pids.current")  # before Linux 6.1 there is no peak
+        return most.strip().isdigit() and had.strip().isdigit() and int(had) >= int(most)
 
 
 class FairGame:
@@ -134,9 +145,9 @@ def _apportioned(pids: Iterable[int]) -> int:
 
 
 def _own(pid: int) -> int:
-    """What it shares with nobody's file, where more is not told."""
+    """All that it has in memory, where no more is told: a process may see to that, and then share."""
     fields = _read(f"/proc/{pid}/statm").split()
-    return (int(fields[1]) - int(fields[2])) * _PAGE if len(fields) > 2 else 0
+    return int(fields[1]) * _PAGE if len(fields) > 2 else 0
 
 
 def _read(path: str) -> bytes:

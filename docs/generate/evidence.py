@@ -38,16 +38,18 @@ def evidence_page() -> str:
         ),
         "## Each act",
         words(
-            "`sandbox`: the wall alone stops it. `sandbox, runtime`: the program's own flags stop it first. "
-            "`ends the run`: it happens, and the node ends the run for it. `allowed`: the rule allows it. "
+            "`sandbox`: the wall alone stops it. `runtime`, `node agent`: that stops it with and without a "
+            "sandbox, so the wall was not met there. `ends the run`: it happens, and the node ends the "
+            "run for it. `allowed`: the rule allows it. "
             "`nobody`: it happens. The level `suggest` is read-only, and read-only is the same at each level."
         ),
         *(part for name in every for part in (f"### {name}", _acts(found, name))),
         words(
             "Commands are tried in disguise, as a filter of words is no wall; only the one that a rule "
             "forbids is tried as the rule has it: in disguise it would not be seen. `shell` is a script of "
-            "your own, without any rule of its own: it shows what the wall holds alone, and it has the "
-            "machine's network. `copilot` was tried with a model server of one's own, as all others; with "
+            "your own, without any rule of its own: it shows what the wall holds alone. It has the "
+            "machine's network, so nobody holds it from a server on the machine's loopback. "
+            "`copilot` was tried with a model server of one's own, as all others; with "
             "its vendor's cloud it was not, and what that may forbid or allow besides is not known."
         ),
     )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 MOST = 64 << 10
 _HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME, _HOST = 22, 1, 0, 0
+_HIDDEN_NAME = 0xFE0D
+"""Encrypted Client Hello: the name that is readable may then be that of another server."""
 _RECORD, _FRONT = 5, 4
 """Bytes of the head of a record, and of a handshake message."""
 
@@ -74,6 +76,8 @@ def _name_in(message: bytes) -> str:
     while extensions.left:
         kind = extensions.number(2)
         inside = extensions.field(2)
+        if kind == _HIDDEN_NAME:
+            raise NotTls("it hides for which server it is")
         found += [inside] if kind == _SERVER_NAME else []
     if len(found) != 1:
         raise NotTls("it does not say for which server it is")

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import threading
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +14,9 @@ from node_agent.plans import DEPTH
 from node_agent.ports import StepFailed
 from node_agent.sandbox import known, relay
 from node_agent.sandbox.covers import MOST_COVERED, MOST_SEEN, Ground, covers_of
-from node_agent.sandbox.detect import UID, UIDS, Found, detect
+from node_agent.sandbox.detect import Found, detect
 from node_agent.sandbox.fence import fence, holds
+from node_agent.sandbox.owners import FOLDER, Owners
 from node_agent.sandbox.policy import Covers, Network, Tools, View, prefix
 from node_agent.sandbox.programs import Programs, this_system
 from node_agent.spool import Plan, StepKind
@@ -70,6 +70,7 @@ class Sandbox:
         self._home, self._path, self._clock = home, path, clock
         self._system, self._user_home = this_system(), user_home
         self._programs = Programs(path, user_home, self._system)
+        self._owners = Owners(home / FOLDER)
         self._lock = threading.Lock()
         self._found: Found | None = None
         self._tried_ms = 0
@@ -96,7 +97,7 @@ class Sandbox:
         tools = self.find().tools
         if tools is None or tools.uid is None:
             return None
-        return UID + zlib.crc32(attempt.encode()) % UIDS
+        return self._owners.owner_of(attempt)
 
     def around(self, plan: Plan, allowed: Allowance, shown: Sequence[Path]) -> Plan | None:
         """The plan with each step inside the wall, another one if it was; None when there is none any more.

@@ -89,7 +89,10 @@ class Evidence:
         return bool(tried) and not any(a.changes for a in self.happened(runtime, rule, Isolation.NONE))
 
     def holder(self, runtime: str, rule: str, act: Act) -> str:
-        """Who holds the act where there is a sandbox, and who besides; empty where it was not tried."""
+        """Who was seen to hold the act where there is a sandbox; empty where it was not tried.
+
+        What is stopped without the wall, too, never came to it.
+        """
         walled, bare = (self.cells.get((runtime, rule, wall), {}).get(act.name) for wall in WALLS)
         if walled is None or bare is None:
             return ""
@@ -97,7 +100,7 @@ class Evidence:
             return "allowed"
         if walled is not Result.STOPPED:
             return _NOT_STOPPED[walled]
-        return f"sandbox, {act.bare}" if bare is Result.STOPPED else "sandbox"
+        return act.bare if bare is Result.STOPPED else "sandbox"
 
 
 _NOT_STOPPED = {Result.ENDED: "ends the run", Result.HAPPENED: "nobody"}

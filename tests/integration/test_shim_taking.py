@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import sys
@@ -101,13 +102,14 @@ def nobody() -> list[Proc]:
     return []
 
 
-def scope(folder: Path, oom: int, refused: int) -> str:
+def scope(folder: Path, oom: int, refused: int, *, own_oom: int | None = None, peak: int = 20) -> str:
     """As the kernel's files of a control group look."""
     for name, text in (
         ("memory.max", "1000\n"),
-        ("memory.events", f"low 0\nmax 7\noom 1\noom_kill {oom}\n"),
+        ("memory.events", f"low 0\nmax 7\noom {oom if own_oom is None else own_oom}\noom_kill {oom}\n"),
         ("pids.max", "20\n"),
         ("pids.events", f"max {refused}\n"),
+        ("pids.peak", f"{peak}\n"),
     ):
         (folder / name).write_text(text)
     return str(folder)
@@ -127,6 +129,20 @@ def test_where_the_kernel_holds_the_limit_its_word_counts(tmp_path: Path) -> Non
     assert held.over(30_000) == "", "its group is gone, and so is it"
 
 
+def test_what_met_the_limit_of_another_group_or_the_machine_is_not_blamed(tmp_path: Path) -> None:
+    held = Taking({"memory_bytes": 1, "processes": 1}, nobody, scope(tmp_path, 2, 3, own_oom=1))
+    held.start(0)
+    scope(tmp_path, 3, 3, own_oom=1)
+    assert held.refused() == "", "the machine had no memory left: this group was below its limit"
+    scope(tmp_path, 3, 4, own_oom=1, peak=19)
+    assert held.refused() == "", "a group above refused the process"
+    (tmp_path / "pids.peak").unlink()
+    (tmp_path / "pids.current").write_text("20\n")
+    assert held.refused() == PROCESSES, "an older kernel"
+    scope(tmp_path, 4, 4, own_oom=2, peak=19)
+    assert held.refused() == MEMORY
+
+
 def test_a_group_in_which_nothing_is_set_holds_nothing(tmp_path: Path) -> None:
     """As under a user manager that was not given the controllers: then the processes are looked at."""
     folder = scope(tmp_path, 0, 0)
@@ -135,3 +151,18 @@ def test_a_group_in_which_nothing_is_set_holds_nothing(tmp_path: Path) -> None:
     looked = Taking({"memory_bytes": 1, "processes": 1 << 20}, lambda: [(os.getpid(), 0)], folder)
     looked.start(0)
     assert looked.over(50) == "" and looked.over(200) == MEMORY
+
+
+def test_a_process_that_lets_nobody_look_closely_is_counted_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it could share with its children all that it takes, and have taken nothing."""
+    whole = taking._read
+    monkeypatch.setattr(taking, "_read", lambda path: b"" if "smaps" in path else whole(path))
+    size = 256 << 20
+    with mmap.mmap(-1, size) as shared:
+        for at in range(0, size, mmap.PAGESIZE):
+            shared[at] = 1
+        looked = Taking({"memory_bytes": size}, lambda: [(os.getpid(), 0)], "")
+        looked.start(0)
+        assert looked.over(10_000) == MEMORY

@@ -7,10 +7,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from node_agent.grammar import Grammar, from_plain, to_plain
+from node_agent.sandbox import landlock
 from node_agent.wire.commands.reading import read_command
 from node_agent.wire.commands.tree import UNREADABLE, Script, take_apart, take_elsewhere
 from node_agent.wire.policy import ALLOWED, ActionClass, Safety
@@ -54,6 +56,13 @@ def test_it_is_started_by_the_first_script_and_stays(grammar: Grammar) -> None:
     first = grammar.pid
     grammar.take_apart(b"ls -l")
     assert first is not None and grammar.pid == first
+
+
+def test_it_has_shut_itself_in(grammar: Grammar) -> None:
+    """Nothing shows a process's Landlock; but before that, and only for it, a process gives up privileges."""
+    grammar.take_apart(b"ls")
+    lines = Path(f"/proc/{grammar.pid}/status").read_text().splitlines()
+    assert f"NoNewPrivs:\t{int(landlock.abi() >= landlock.LEAST_ABI)}" in lines
 
 
 def test_the_largest_scripts_are_read_by_it(grammar: Grammar) -> None:
@@ -106,6 +115,21 @@ def test_one_that_left_for_want_of_work_is_started_again() -> None:
         assert grammar.take_apart(b"ls").whole
         until(lambda: grammar.pid is None)
         assert grammar.take_apart(b"ls").whole
+    finally:
+        grammar.close()
+
+
+def test_an_answer_that_is_nested_too_deeply_is_none(tmp_path: Path) -> None:
+    """The process may be the script's by then."""
+    program = tmp_path / "python"
+    program.write_text(
+        f"#!{sys.executable}\nimport os\nos.read(0, 9)\ndata = b'[' * 30_000\n"
+        "os.write(1, len(data).to_bytes(4, 'big') + data)\nos.read(0, 9)\n"
+    )
+    program.chmod(0o755)
+    grammar = Grammar(str(program))
+    try:
+        assert grammar.take_apart(b"ls") is UNREADABLE
     finally:
         grammar.close()
 

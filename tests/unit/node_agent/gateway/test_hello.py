@@ -57,6 +57,20 @@ def test_what_is_no_such_beginning(data: bytes) -> None:
         server_name(data)
 
 
+def test_a_name_that_may_not_be_the_real_one() -> None:
+    """With Encrypted Client Hello the name that can be read is that of a front for many."""
+    hidden = b"\xfe\x0d\x00\x01\x00"
+    body = HELLO[9:] + hidden
+    at = 2 + 32
+    for size in (1, 2, 1):
+        at += size + int.from_bytes(body[at : at + size], "big")
+    long = int.from_bytes(body[at : at + 2], "big") + len(hidden)
+    body = body[:at] + long.to_bytes(2, "big") + body[at + 2 :]
+    message = b"\x01" + len(body).to_bytes(3, "big") + body
+    with pytest.raises(NotTls, match="hides"):
+        server_name(HELLO[:3] + len(message).to_bytes(2, "big") + message)
+
+
 @given(st.binary(max_size=300))
 def test_no_bytes_do_anything_else(data: bytes) -> None:
     for given_ in (data, b"\x16\x03\x01" + data, HELLO[:60] + data):

@@ -46,12 +46,12 @@ def test_work_in_the_checkout_is_forbidden_to_read_only_alone() -> None:
 @pytest.mark.parametrize(
     ("act", "walled", "bare", "words"),
     [
-        ("tool-git", "stopped", "stopped", "sandbox, runtime"),
+        ("tool-git", "stopped", "stopped", "runtime"),
         ("tool-git", "stopped", "happened", "sandbox"),
         ("tool-git", "happened", "happened", "nobody"),
         ("tool-git", "happened", "stopped", "nobody"),
         ("tool-work", "happened", "happened", "allowed"),
-        ("shell-outlive", "stopped", "stopped", "sandbox, node agent"),
+        ("shell-outlive", "stopped", "stopped", "node agent"),
         ("command", "ended", "ended", "ends the run"),
     ],
 )
