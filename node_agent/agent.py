@@ -107,6 +107,7 @@ class NodeAgent:
             now=self.now,
             session=self.session,
             ceiling=w.facts.ceiling,
+            boot=w.facts.boot_id(),
         )
 
     def _inline(self) -> InlineDrive:

@@ -39,6 +39,8 @@ def commit(case: Case) -> Turn:
     if case.order.setup and case.entry.baseline is None and not case.entry.damaged:
         kind = "empty" if case.order.workspace.kind == "git" else "none"
         return case.mark(Mark.COMMITTED, fault, {"kind": kind})  # the agent never ran: nothing is its own
+    if case.was_prepared_before and isinstance(case.desk.runner.look(case.work), NotStarted):
+        return case.mark(Mark.COMMITTED, fault, {"kind": "none"})  # its files are whatever the cut left
     if case.was_cut_off:
         return _cut_off(case, fault or Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
     try:

@@ -71,6 +71,8 @@ class Desk:
     session: str
     ceiling: Callable[[], Ceiling] = Ceiling
     """What the node's owner allows, as the files say now."""
+    boot: str = ""
+    """Which start of the machine this is."""
 
 
 class Case:
@@ -131,6 +133,12 @@ class Case:
         """How a phase ended; None while it has not."""
         seen = self.desk.runner.look(phase)
         return seen.record if isinstance(seen, Ended) else None
+
+    @property
+    def was_prepared_before(self) -> bool:
+        """Whether it was laid out in a boot of before: its files were not synced."""
+        prepared = self.entry.data.get(Mark.PREPARED, {})
+        return bool(prepared.get("boot", self.desk.boot) != self.desk.boot)
 
     @property
     def was_cut_off(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, assert_never
 from node_agent.claims import NOTHING_SPENT, usage_to_json
 from node_agent.ports import StepFailed
 from node_agent.procedure.desk import Case, Progressed, Turn, Wait
-from node_agent.procedure.starting import reopen, runner_fault
+from node_agent.procedure.starting import LAID_OUT_BEFORE, reopen, runner_fault
 from node_agent.procedure.working import end_process, follow
 from node_agent.records import Note
 from node_agent.spool import Ended, ExitRecord, NotStarted, Plan, RunnerError, Running, Vanished
@@ -69,6 +69,8 @@ def _start_agent(case: Case) -> Turn:
     stop, left = case.entry.stop, case.time_left()
     if stop is not None:
         return _withhold(case, stop_fault(stop))
+    if case.was_prepared_before:
+        return _withhold(case, Fault(FailureKind.NODE_REBOOTED, LAID_OUT_BEFORE))
     if left == 0:
         return _withhold(case, Fault(FailureKind.WALL_LIMIT, "set-up took all of its time"))
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from node_agent.claims import NOTHING_SPENT, usage_to_json
 from node_agent.doors import Door
 from node_agent.plans import SETUP_LOG, is_walled, setup_plan, work_plan
 from node_agent.ports import Guide, Launch, LinkDown, PutBack, StepFailed
@@ -17,6 +18,9 @@ from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 
 NO_LAST_TURN = "no last turn to wrap up at a limit: this run goes past the count of the model gateway"
+
+LAID_OUT_BEFORE = "the node was restarted before it was started: its files may be lost in part"
+NEVER_RAN = {"usage": usage_to_json(NOTHING_SPENT)}
 
 
 def prepare(case: Case) -> Turn:
@@ -47,6 +51,7 @@ def prepare(case: Case) -> Turn:
         "version": launch.version,
         "prompt": digest_of(launch.prompt),
         "gateway": door is not None,
+        "boot": case.desk.boot,
         "cache": ready.key,
         "restored": ready.restored,
         "findings": [*findings, *ready.findings],
@@ -73,6 +78,8 @@ def spawn(case: Case) -> Turn:
         held = unstarted(case)
         if held is not None:
             return held
+        if case.was_prepared_before:
+            return case.mark(Mark.EXITED, Fault(FailureKind.NODE_REBOOTED, LAID_OUT_BEFORE), NEVER_RAN)
         plan = runner.planned(first)
         if plan is None:
             return case.mark(Mark.EXITED, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))

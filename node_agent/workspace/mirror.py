@@ -91,12 +91,17 @@ class Mirrors:
             erase(self._home.mirror(repo_id))
 
     def release(self, repo_id: str, run: str) -> None:
-        """Forget a run's snapshot. Only after the last checkout that borrows from it is gone."""
+        """Forget a run's snapshot. Only after the last checkout that borrows from it is gone.
+
+        A mirror that is no repository any more has none: `bring` sees to it, and the clean-up goes on.
+        """
         path = self._home.mirror(repo_id)
         if path.is_dir():
             with self._locked(repo_id):
                 _drop_locks(path)
-                Git(path).must("update-ref", "-d", snap_ref(run))
+                git = Git(path)
+                if git.ask("rev-parse", "--git-dir").ok:
+                    git.must("update-ref", "-d", snap_ref(run))
 
     def tidy(self, repo_id: str) -> None:
         """Pack, and drop what nothing has named for two weeks. Only while no checkout borrows from it."""

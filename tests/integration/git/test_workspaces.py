@@ -110,6 +110,17 @@ def test_a_broken_mirror_is_fetched_again(
     assert transport.fetches == 2
 
 
+def test_a_mirror_that_is_no_repository_keeps_nothing_from_being_cleaned_up(
+    spaces: Workspaces, taken: Snapshot, tmp_path: Path
+) -> None:
+    spaces.prepare(attempt(), workspace_of(taken))
+    (tmp_path / "node" / "mirrors" / taken.repo_id / "HEAD").unlink()
+    spaces.remove(attempt(), workspace_of(taken))
+    assert spaces.list() == ()
+    tree = spaces.prepare(attempt(number=2, fence=2), workspace_of(taken))
+    assert (tree / "f1").read_text() == "edited\n"
+
+
 def test_a_mirror_with_torn_objects_is_replaced(
     spaces: Workspaces, taken: Snapshot, tmp_path: Path, transport: PathTransport
 ) -> None:
