@@ -83,13 +83,13 @@ def _run(world: NodeWorld, cell: Cell, target: Target, bodies: Path) -> Claims:
     world.coordinator.push(order_of(world, cell, target))
 
     def over() -> bool:
-        target.look()
+        tried = str(RUN) in world.coordinator.claims or _all_tried(world)
+        target.look()  # after that question, so that what was said last is heard, too
         for path in bodies.glob("*"):
             target.hear(path.read_text())
-        return str(RUN) in world.coordinator.claims or _all_tried(world)
+        return tried
 
     until(over, AT_MOST_S, lambda: world.story(RUN))
-    target.look()
     if not _ended_for_it(world, target):
         world.coordinator.tell(Stop(identity=RUN, reason="all was tried"))
     claims = world.ended(RUN, AT_MOST_S)
