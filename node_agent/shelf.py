@@ -52,18 +52,19 @@ class FileShelf:
         return [entry.name for entry in found if not entry.name.startswith(".")]
 
     def create(self, name: str, record: bytes) -> None:
+        size = HEADER + len(record) + MARK_BYTES + RECEIPT_BYTES
         folder = self._root / name
         try:
             with _full():
                 make_folder(folder)
-                preallocate(self._at(name, MARKS), HEADER + len(record) + MARK_BYTES + RECEIPT_BYTES)
+                preallocate(self._at(name, MARKS), size)
                 write_framed(self._at(name, MARKS), record)
                 sync_folder(folder)
         except DiskFull:
             self.remove(name)
             raise
         self._set_end(name, MARKS, HEADER + len(record))
-        self._reserved[name] = HEADER + len(record) + MARK_BYTES + RECEIPT_BYTES
+        self._reserved[name] = size
 
     def append(self, name: str, record: bytes, sync: bool = True) -> None:
         self._add(name, framed(record), sync)

@@ -372,7 +372,9 @@ def is_forgotten(data: bytes) -> bool:
         raw = json.loads(data)
     except ValueError:
         return False
-    return isinstance(raw, dict) and {"below", *raw} == set(_fields_of(Plan)) and isinstance(raw["env"], list)
+    if not isinstance(raw, dict) or raw.keys() | _LATER["Plan"].keys() != set(_fields_of(Plan)):
+        return False
+    return isinstance(raw["env"], list)
 
 
 Look = NotStarted | Running | Ended | Vanished

@@ -145,9 +145,7 @@ _JUDGED = frozenset(
 
 def _twins(named: dict[str, Any], of: frozenset[str] | None = None) -> bool:
     folded = [name.casefold() for name in named]
-    return len(set(folded)) != len(folded) and any(
-        folded.count(name) > 1 for name in (folded if of is None else of)
-    )
+    return len(set(folded)) != len(folded) and (of is None or any(folded.count(name) > 1 for name in of))
 
 
 def check_model(model: str, allowed: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from node_agent.sandbox.known import Known, found_again
-from node_agent.sandbox.policy import Covers
+from node_agent.sandbox.policy import Covers, is_within
 from node_agent.wire.globs import covers, is_plain
 from node_agent.wire.policy import PathAccess, PathRule
 
@@ -136,20 +136,16 @@ def _outside(found: _Found, ground: Ground, rules: Iterable[PathRule]) -> None:
     for rule in rules:
         told = rule.pattern.rstrip("/")
         path = os.path.realpath(f"{ground.home}{told[1:]}" if told.startswith("~") else told)
-        seen = any(_within(path, above) for above in ground.shown)
-        if seen and os.path.exists(path) and not any(_within(one, path) for one in ground.needed):
+        seen = any(is_within(path, above) for above in ground.shown)
+        if seen and os.path.exists(path) and not any(is_within(one, path) for one in ground.needed):
             found.add(path, rule.access)
-
-
-def _within(path: str, above: str) -> bool:
-    return path == above or path.startswith(f"{above.rstrip('/')}/")
 
 
 def _made(found: _Found, left: bool, lost: bool) -> Covers:
     folders, files, kept = list[str](), list[str](), list[str]()
     hidden = {path for path, access in found.covers.items() if access is PathAccess.NONE}
     for path, access in list(found.covers.items())[:MOST_COVERED]:
-        if any(path != other and _within(path, other) for other in hidden):
+        if any(path != other and is_within(path, other) for other in hidden):
             continue  # it is gone with what holds it
         if access is PathAccess.READ:
             kept.append(path)

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from node_agent.sandbox import landlock
-from node_agent.sandbox.policy import ETC, NET_ETC, Network, System, View
+from node_agent.sandbox.policy import ETC, NET_ETC, Network, System, View, is_within
 
 TRIAL_S = 10
 NO_PORT = 0
@@ -26,7 +26,7 @@ def fence(view: View, port: int = 0) -> tuple[str, ...]:
     """What goes before a command. `port`: of the model gateway, which listens outside here."""
     read = [*_system(view.system), *view.shown]
     # Rules of Landlock only add: what holds something hidden is not shown at all.
-    read = [path for path in read if not any(_holds(path, one) for one in view.hidden)]
+    read = [path for path in read if not any(is_within(one, path) for one in view.hidden)]
     write = [view.home, *_DEVICES]
     (write if view.writable else read).append(view.tree)
     words = [word for path in dict.fromkeys(read) for word in ("--read", path)]
@@ -60,7 +60,3 @@ def holds(folder: Path, system: System) -> bool:
             return done.returncode == 0 and not os.path.exists(f"{place}/out")
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return False
-
-
-def _holds(above: str, path: str) -> bool:
-    return path == above or path.startswith(f"{above}/")

@@ -56,11 +56,13 @@ def found_again(tree: str, before: Iterable[Known], most: int) -> tuple[list[Kno
     here = list(before)
     stay = [one for one in here if _at(one.path) == one.at and _is_plain(tree, one.path)]
     lost = {one.at: one for one in here if one not in stay}
+    inodes = {inode for _, inode in lost}  # which an entry tells without another look at it
     for seen, entry in enumerate(_walked(tree) if lost else (), 1):
         if seen > most:
             return stay, False
-        if any(inode == entry.inode() for _, inode in lost) and _at(entry.path) in lost:
-            one = lost.pop(_at(entry.path) or (0, 0))
+        at = _at(entry.path) if entry.inode() in inodes else None
+        if at in lost:
+            one = lost.pop(at)
             stay.append(Known(entry.path, one.access, one.at))
             if not lost:
                 break

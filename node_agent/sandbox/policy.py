@@ -191,11 +191,12 @@ def _own_files(view: View) -> tuple[str, ...]:
 def _mounts(view: View) -> list[Mount]:
     """The outermost first: what lies deeper and is mounted later stays visible."""
     shown = dict.fromkeys((*view.shown, *((view.gate,) if view.gate else ())), "--ro-bind")
-    hidden = {path: "--tmpfs" for path in view.hidden if any(_holds(above, path) for above in shown)}
+    hidden = {path: "--tmpfs" for path in view.hidden if any(is_within(path, above) for above in shown)}
     own = {view.home: "--bind", view.tree: "--bind" if view.writable else "--ro-bind"}
     every = {**shown, **hidden, **own}
     return [(flag, path) for path, flag in sorted(every.items(), key=lambda item: item[0].count("/"))]
 
 
-def _holds(above: str, path: str) -> bool:
-    return path == above or path.startswith(f"{above}/")
+def is_within(path: str, above: str) -> bool:
+    """Whether it is that path, or lies below it, by name alone."""
+    return path == above or path.startswith(f"{above.rstrip('/')}/")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from node_agent.sandbox.policy import System
+from node_agent.sandbox.policy import System, is_within
 
 _TOP = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
@@ -67,7 +67,9 @@ class Programs:
             found.update(dict.fromkeys(self._of_program(where) if where else ()))
         there = [one for one in found if not self._in_system(one) and os.path.exists(one)]
         # What lies in another of them is shown with it; mounted by itself, a link there would be followed.
-        return tuple(one for one in there if not any(_within(one, other) for other in there if other != one))
+        return tuple(
+            one for one in there if not any(is_within(one, other) for other in there if other != one)
+        )
 
     def _of_path(self) -> Iterator[str]:
         for folder in self._path.split(":"):
@@ -135,16 +137,12 @@ class Programs:
         return self._holds_home(real) or os.path.dirname(real) == self._home
 
     def _holds_home(self, real: str) -> bool:
-        return _within(self._home, real)
+        return is_within(self._home, real)
 
     def _in_system(self, path: str) -> bool:
-        return any(_within(path, top) for top in (*self._system.folders, *self._system.links))
+        return any(is_within(path, top) for top in (*self._system.folders, *self._system.links))
 
 
 def _clean(path: str) -> str:
     """Of an absolute one, which may begin with two slashes."""
     return "/" + os.path.normpath(path).lstrip("/")
-
-
-def _within(path: str, above: str) -> bool:
-    return path == above or path.startswith(f"{above.rstrip('/')}/")
