@@ -36,7 +36,8 @@ TABLES = (
         "max_attempts:int? trace:text estimate_tokens:int estimate_ms:int epoch:int state:text "
         "reason:text attempt:int fence:int stop_asked:text? outcome:text? failure:text? "
         "exit_code:int? result:text started_ms:int? finished_ms:int? retry_at_ms:int? "
-        "retry_of:text? parent:text? land:bool landing:text landed:text? rules:text",
+        "retry_of:text? parent:text? land:bool landing:text landed:text? rules:text endpoint:text? "
+        "context:int?",
     ),
     (
         "attempts",
