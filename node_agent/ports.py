@@ -129,6 +129,9 @@ class Runner(Protocol):
     def planned(self, folder: Path) -> Plan | None:
         """The plan that `prepare` wrote; None when there is none."""
 
+    def discard(self, folder: Path) -> None:
+        """What `prepare` wrote is gone, and a stop that was left; RunnerError where anything was started."""
+
     def forget(self, folder: Path) -> None:
         """Take the values of the plan's environment off the disk; nothing starts from it again."""
 
@@ -201,10 +204,7 @@ class Workspaces(Protocol):
         it while the agent was not started."""
 
     def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
-        """A home folder of its own, outside the checkout, with these files (relative names).
-
-        `keep`: also where nothing of the attempt writes, for `renew`.
-        """
+        """A home of its own, outside the checkout, with these files (relative names); `keep`: for `renew`."""
 
     def renew(self, identity: AttemptId) -> None:
         """After set-up: the files of `home` as they were kept, and nothing else in the folders they are in.

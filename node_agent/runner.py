@@ -111,6 +111,17 @@ class Runner:
         write_atomic(path, plan.to_json(), sync=False)  # after a power cut nothing is started from it
         self._plans[path] = (_looks(path), plan)
 
+    def discard(self, folder: Path) -> None:
+        """Of a phase that nobody took: a power cut may have left any part of it. RunnerError."""
+        if (folder / SPAWNED).exists():
+            raise RunnerError(f"{folder} was started")
+        self._plans.pop(f"{folder}/{PLAN}", None)
+        try:
+            for name in (PLAN, RECORDS, STOP):
+                (folder / name).unlink(missing_ok=True)
+        except OSError as exc:
+            raise _translated(f"cannot clear {folder}", exc) from exc
+
     def forget(self, folder: Path) -> None:
         """Take the values of the environment, maybe secrets, off the disk. Nothing starts from it again."""
         plan = self.planned(folder)

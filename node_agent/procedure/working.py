@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Any, assert_never
 
-from node_agent.claims import NOTHING_SPENT, clipped, usage_to_json
+from node_agent.claims import NEVER_RAN, clipped, usage_to_json
 from node_agent.doors import ModelCount
 from node_agent.plans import OUT
 from node_agent.ports import DiskFull, ProcessEnd, Told
@@ -160,8 +160,12 @@ def _tell_progress(case: Case, watch: Watch) -> None:
         case.desk.journal.write(case.identity, Note(say=(body,), lossy=True))
 
 
+def _agent_in(record: ExitRecord) -> StepRecord | None:
+    return next((step for step in record.steps if step.kind is StepKind.AGENT), None)
+
+
 def _ended(case: Case, record: ExitRecord) -> Turn:
-    agent = next((step for step in record.steps if step.kind is StepKind.AGENT), None)
+    agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
     told = watch_of(case).finish(case.desk.runner, _end_of(agent)) if agent is not None and ran else None
     count = _last_count(case)
@@ -174,7 +178,7 @@ def _cut_off(case: Case, record: ExitRecord) -> Turn:
 
     What it is said to have done is no result then. A limit, or who asked for its end, stands.
     """
-    agent = next((step for step in record.steps if step.kind is StepKind.AGENT), None)
+    agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
     told = watch_of(case).finish(case.desk.runner, _UNKNOWN_END) if ran else None
     fault = work_fault(record, None, case.entry.stop) or Fault(FailureKind.NODE_REBOOTED, CUT_OFF)
@@ -184,7 +188,7 @@ def _cut_off(case: Case, record: ExitRecord) -> Turn:
 def _mark_ended(
     case: Case, record: ExitRecord, fault: Fault | None, told: Told | None, count: ModelCount | None
 ) -> Turn:
-    agent = next((step for step in record.steps if step.kind is StepKind.AGENT), None)
+    agent = _agent_in(record)
     status = cannot_run(fault, agent, case.order.argv)
     if status is not None:
         fault = own_fault(case.order.argv or (), status, case.desk.node.name, _path_of(case))
@@ -212,7 +216,7 @@ def _with_told(
     data: dict[str, Any], told: Told | None, agent: StepRecord | None, count: ModelCount | None
 ) -> dict[str, Any]:
     if told is None:  # the agent never ran, so its cost is known
-        return data | {"usage": usage_to_json(NOTHING_SPENT)}
+        return data | NEVER_RAN
     ms = agent.ended_mono_ms - agent.began_mono_ms if agent is not None else 0
     claim = told.spent.usage.model_copy(update={"agent_ms": max(0, ms)})
     usage, noted = (claim, ()) if count is None else (count.over(claim), count.findings(claim))
