@@ -75,10 +75,8 @@ class Journal(Protocol):
         """The order's envelope. KeyError for an unknown attempt."""
 
     def write(self, identity: AttemptId, note: Note) -> Entry:
-        """Add to the entry. JournalError for a mark that does not go forward.
-
-        What is lazy is durable with the next record that is not, by `settle`, or before an event is told.
-        """
+        """Add to the entry. JournalError for a mark that does not go forward. What is lazy is durable with
+        the next record that is not, by `settle`, or before an event is told."""
 
     def settle(self, identity: AttemptId | None = None) -> None:
         """Make all that was written of this attempt, or of every one, outlive a power cut."""
@@ -153,6 +151,10 @@ class Runner(Protocol):
     def sweep(self, marker: str) -> int:
         """Kill what is left of an attempt whose shim is gone; how many."""
 
+    def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
+        """Milliseconds from its start to its last sign of life that is known: a write to one of these, or
+        when it was seen; 0 where nothing was started. As wall clocks say."""
+
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes of an output from `offset`; empty when there is none."""
 
@@ -208,9 +210,7 @@ class Workspaces(Protocol):
 
     def renew(self, identity: AttemptId) -> None:
         """After set-up: the files of `home` as they were kept, and nothing else in the folders they are in.
-
-        What was lent goes there, too. Only while no process of the attempt lives. Idempotent.
-        """
+        What was lent goes there, too. Only while no process of the attempt lives. Idempotent."""
 
     def lend(self, identity: AttemptId, files: Mapping[str, bytes], later: bool) -> None:
         """Files of the home for the agent alone, now or, if `later`, with `renew`. Before anything ran."""

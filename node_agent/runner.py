@@ -214,6 +214,13 @@ class Runner:
         """What is alive of an attempt: what carries its marker, and all that is in a scope of its own."""
         return process.members(marker, groups=self._scopes.folders(marker) if self._scopes else ())
 
+    def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
+        """Milliseconds from the start to the last sign of life, as far as it is known; 0 without a start."""
+        began = _written(folder / SPAWNED)
+        if began is None:
+            return 0
+        return max(0, seen_wall_ms - began, *((_written(path) or 0) - began for path in outputs))
+
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes of a file from `offset`; empty if absent or at its end. Raises OSError."""
         return read_part(path, offset, limit) or b""
@@ -345,6 +352,14 @@ def _reaped(pid: int) -> bool:
         return os.waitpid(pid, os.WNOHANG)[0] != 0
     except ChildProcessError:
         return True
+
+
+def _written(path: Path) -> int | None:
+    """When, by the wall clock; None where it is not there."""
+    try:
+        return os.stat(path, follow_symlinks=False).st_mtime_ns // 1_000_000
+    except OSError:
+        return None
 
 
 def _looks(path: str) -> tuple[int, int, int]:

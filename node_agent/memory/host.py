@@ -42,6 +42,7 @@ class Phase:
     boot: str | None = None
     """None until a shim took the folder."""
     began: int = 0
+    began_wall: int = 0
     stop: int | None = None
     """When it was asked to end."""
     gone: bool = False

@@ -68,6 +68,7 @@ class MemoryRunner:
         if not self._host.torn.isdisjoint((str(folder), plan.marker)):
             self._host.built_on_torn.append(str(folder))
         phase.boot, phase.began = self._host.boot, self._host.clock.mono_ms()
+        phase.began_wall = self._host.clock.wall_ms()
         reason = self._host.stops.get(str(folder))
         if reason is not None:
             where = f"before step {plan.steps[0].name}"
@@ -98,6 +99,12 @@ class MemoryRunner:
 
     def sweep(self, marker: str) -> int:
         return 0
+
+    def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
+        phase = self._host.phases.get(str(folder))
+        if phase is None or phase.boot is None:
+            return 0
+        return max(0, seen_wall_ms - phase.began_wall)  # its output was written when it began
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
         phase = self._host.phases.get(str(path.parent))
