@@ -16,6 +16,7 @@ from node_agent.gateway.dialing import Unreachable
 from node_agent.gateway.fetched import check_fetched
 from node_agent.gateway.hosted import without_hosted
 from node_agent.gateway.http import BadMessage, Broken, Gone, Head, has_body
+from node_agent.gateway.lobby import Caller, Lobby
 from node_agent.gateway.meter import Meter, Wire, meter_of
 from node_agent.gateway.prices import Prices
 from node_agent.gateway.routes import (
@@ -40,6 +41,7 @@ KEPT_ERROR = 16 << 10
 MOST_BODIES = 16
 """Requests with a body under way at once, each of which is in memory; others wait unread."""
 MOST_OPEN = 256
+"""Connections that have shown the run's key."""
 _NESTED = frozenset({"generateContentRequest", "generate_content_request"})
 """Where a count of Gemini's tokens may hold a whole request."""
 
@@ -78,7 +80,7 @@ class Gateway:
         self._prices = Prices(spec.owner_prices(), spec.public)
         self._allowance, self._storm = Allowance(spec.caps, lambda: self.count), Storm()
         self._last: Told | None = None
-        self._open: set[asyncio.Task[Any]] = set()
+        self._lobby = Lobby(MOST_OPEN)
         self._bodies = asyncio.Semaphore(MOST_BODIES)
         self._strangers = 0
 
@@ -87,29 +89,18 @@ class Gateway:
         return Connection(self._serve)
 
     async def _serve(self, client: Client) -> None:
-        """One connection of the agent, request after request."""
-        task = asyncio.current_task()
-        if len(self._open) >= MOST_OPEN:
-            return client.close()
-        if task is not None:
-            self._open.add(task)
-            task.add_done_callback(self._open.discard)
-        try:
-            while await self._one(client):
+        """One connection, request after request."""
+        hung_up = contextlib.suppress(Gone, OSError, asyncio.CancelledError)
+        with hung_up, contextlib.closing(client.writer), self._lobby.visit(client.writer) as caller:
+            while await self._one(client, caller):
                 pass
-        except (Gone, OSError, asyncio.CancelledError):
-            pass
-        finally:
-            client.close()
 
     async def close(self) -> None:
         """End what is under way; its count is saved."""
-        for task in list(self._open):
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        await self._lobby.close()
         self._upstream.close()
 
-    async def _one(self, client: Client) -> bool:
+    async def _one(self, client: Client, caller: Caller) -> bool:
         """Whether the connection may have another request."""
         wire, head = Wire.CHAT, None
         try:
@@ -117,7 +108,7 @@ class Gateway:
             if head is None:
                 return False
             wire = wire_of(head.start)
-            target = await self._judged(client, head, wire)
+            target = await self._judged(client, caller, head)
             if target is None:
                 return False
             async with self._bodies if has_body(head) else contextlib.nullcontext():
@@ -133,23 +124,31 @@ class Gateway:
             return False
         return head is not None and not head.closes
 
-    async def _judged(self, client: Client, head: Head, wire: Wire) -> Target | None:
+    async def _judged(self, client: Client, caller: Caller, head: Head) -> Target | None:
         """By the head alone. What is refused is answered, and the connection over: its body is not kept."""
+        wire = wire_of(head.start)
         try:
             target = target_of(head.start, dict(head.headers), self._spec.token)
         except NotAllowed as refusal:
             await client.drop(head)
             await self._refuse(client, wire, refusal, closes=True)
             return None
+        if not self._lobby.knows(caller):
+            await client.drop(head)
+            words = f"this run has {MOST_OPEN} connections to its model open: close some"
+            await client.say(503, error_body(wire, 503, words), closes=True)
+            return None
         client.is_known = True
         return target
 
     async def _refuse(self, client: Client, wire: Wire, refusal: NotAllowed, closes: bool = False) -> None:
+        """Who does not listen must not keep us busy; what others do is not held against the run."""
         if isinstance(refusal, Stranger):
-            self._strangers += 1
+            self._strangers = so_far = self._strangers + 1
         else:
             self._note(refused=self.count.refused + 1, words=self.count.words or str(refusal))
-        if max(self.count.refused, self._strangers) > PATIENT:  # who does not listen must not keep us busy
+            so_far = self.count.refused
+        if so_far > PATIENT:
             await asyncio.sleep(FIRST_WAIT_S)
         await client.say(403, error_body(wire, 403, str(refusal)), closes=closes)
 
