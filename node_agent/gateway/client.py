@@ -29,7 +29,7 @@ READ_S = 60.0
 """For a whole body."""
 DROPPED_BYTES, DROP_S = 1 << 20, 5.0
 """So much of a refused body is read and thrown away: whoever hangs up on a sender is not heard."""
-REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 502: "Bad Gateway"}
+REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 413: "Content Too Large", 502: "Bad Gateway"}
 
 
 class Body:
@@ -106,11 +106,11 @@ class Client:
                 return await read_head(self._reader)
         return None
 
-    async def body(self, head: Head) -> bytes:
-        """Whole. BadMessage."""
+    async def body(self, head: Head, most: int) -> bytes:
+        """Whole. TooLarge, BadMessage."""
         if "100-continue" in head.joined("expect"):
             self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return await within(READ_S, read_whole(self._reader, framing_of(head, 0)))
+        return await within(READ_S, read_whole(self._reader, framing_of(head, 0), most))
 
     async def drop(self, head: Head) -> None:
         """A body that nobody wants, within bounds; the connection is of no more use then."""

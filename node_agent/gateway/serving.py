@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from node_agent.gateway.allowance import Allowance, Expected, Reached, believed, estimate
+from node_agent.gateway.bodies import Room, check_values, largest
 from node_agent.gateway.client import Client, Connection
 from node_agent.gateway.counting import FIRST_WAIT_S, PATIENT, Count, Storm
 from node_agent.gateway.dialing import Unreachable
 from node_agent.gateway.fetched import check_fetched
 from node_agent.gateway.hosted import without_hosted
-from node_agent.gateway.http import BadMessage, Broken, Gone, Head, has_body
+from node_agent.gateway.http import BadMessage, Broken, Gone, Head, TooLarge, framing_of
 from node_agent.gateway.lobby import Caller, Lobby
 from node_agent.gateway.meter import Meter, Wire, meter_of
 from node_agent.gateway.prices import Prices
@@ -38,8 +39,6 @@ from node_agent.gateway.upstream import Answer, Server, Upstream
 from node_agent.gateway.wrapup import as_last
 
 KEPT_ERROR = 16 << 10
-MOST_BODIES = 16
-"""Requests with a body under way at once, each of which is in memory; others wait unread."""
 MOST_OPEN = 256
 """Connections that have shown the run's key."""
 _NESTED = frozenset({"generateContentRequest", "generate_content_request"})
@@ -81,7 +80,7 @@ class Gateway:
         self._allowance, self._storm = Allowance(spec.caps, lambda: self.count), Storm()
         self._last: Told | None = None
         self._lobby = Lobby(MOST_OPEN)
-        self._bodies = asyncio.Semaphore(MOST_BODIES)
+        self._room = Room()
         self._strangers = 0
 
     def connection(self) -> Connection:
@@ -111,7 +110,7 @@ class Gateway:
             target = await self._judged(client, caller, head)
             if target is None:
                 return False
-            async with self._bodies if has_body(head) else contextlib.nullcontext():
+            async with self._room.of(framing_of(head, 0), largest(target)):
                 ask = await self._read(client, head, target)
                 with client.at_work():
                     await self._answer(client, ask)
@@ -119,6 +118,9 @@ class Gateway:
             await self._refuse(client, wire, refusal)
         except Unreachable as failed:
             await client.say(502, error_body(wire, 502, f"the model server: {failed}"))
+        except TooLarge as large:
+            await client.say(413, error_body(wire, 413, str(large)), closes=True)
+            return False
         except BadMessage as bad:
             await client.say(400, error_body(wire, 400, str(bad)), closes=True)
             return False
@@ -153,8 +155,17 @@ class Gateway:
         await client.say(403, error_body(wire, 403, str(refusal)), closes=closes)
 
     async def _read(self, client: Client, head: Head, target: Target) -> Ask:
-        """The whole request, checked. Raises NotAllowed and BadMessage."""
-        body = await client.body(head)
+        """The whole request, checked. Raises NotAllowed, TooLarge and BadMessage."""
+        body = await client.body(head, largest(target))
+        try:
+            check_values(body)
+            return self._checked(head, target, body)
+        except RecursionError as exc:
+            raise NotAllowed("the body is nested too deep") from exc
+        except MemoryError:
+            raise TooLarge(f"a request of {len(body)} bytes takes more memory than the gateway has") from None
+
+    def _checked(self, head: Head, target: Target, body: bytes) -> Ask:
         route = target.route
         model, asked = asked_of(route, body)
         if target.method == "POST":  # a count of tokens makes the vendor fetch what it counts, too
@@ -162,8 +173,7 @@ class Gateway:
             held = self._held(route.wire, asked)
             asked, body = held, body if held is asked else json.dumps(held).encode()
         expected = Expected(estimate(route.wire, len(body), asked), self._prices.of(model))
-        sent = with_usage(route.wire, body, asked)
-        return Ask(target, head, sent, model, expected)
+        return Ask(target, head, with_usage(route.wire, body, asked), model, expected)
 
     def _held(self, wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
         """Without what the vendor would do in the run's place, as far as the owner of the node has it so."""

@@ -22,12 +22,12 @@ from node_agent.gateway.http import (
 )
 
 
-def read(data: bytes, framing: int | Framing) -> bytes:
+def read(data: bytes, framing: int | Framing, most: int = 32 << 20) -> bytes:
     async def go() -> bytes:
         reader = asyncio.StreamReader()
         reader.feed_data(data)
         reader.feed_eof()
-        return await read_whole(reader, framing)
+        return await read_whole(reader, framing, most)
 
     return asyncio.run(go())
 
