@@ -67,6 +67,9 @@ class Defaults:
     agent: str = DEFAULT_AGENT
     runtime: str = "claude"
     model: str | None = None
+    """The workers'."""
+    scout_model: str | None = None
+    """Of agents that only look, and fast; None: the workers'."""
     mode: Mode = Mode.BUILD
     safety: Safety = Safety.AUTO_EDIT
     wall_ms: int = 3_600_000

@@ -17,15 +17,15 @@ def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
 
 
 def _model(resolution: Resolution) -> Verdict | None:
-    runtime, model = resolution.runtime, resolution.asked_model
-    provider = foreign_provider(model, runtime)
-    if provider is not None:
+    runtime, ref = resolution.runtime, resolution.ref
+    provider = foreign_provider(ref, runtime)
+    if ref is not None and provider is not None:
         return refused(
             NAME,
-            f"Dispatch blocked: runtime {runtime.name} cannot use model {model} of {provider}",
+            f"Dispatch blocked: runtime {runtime.name} cannot use model {ref.text} of {provider}",
             "name another model with --model, or another runtime with --runtime",
         )
-    if runtime.needs_model and model is None:
+    if runtime.needs_model and ref is None:
         return refused(
             NAME,
             f"Dispatch blocked: runtime {runtime.name} has no model of its own",
@@ -42,7 +42,7 @@ def _node(resolution: Resolution) -> Verdict:
     if not ready:
         fix = next((c.fix for c in fitting if c.fix), "pancode fleet status")
         return warned(NAME, f"it would wait: {_listed(fitting)}", fix)
-    model = f" with {resolution.asked_model}" if resolution.asked_model else ""
+    model = f" with {resolution.ref.text}" if resolution.ref else ""
     names = ", ".join(c.name for c in ready[:_SHOWN])
     return passed(NAME, f"runtime {resolution.runtime.name}{model} on {names}")
 

@@ -304,7 +304,11 @@ def test_an_agent_that_is_switched_off() -> None:
         ({"nodes": (node("desk"),), "require": {"gpu": "y"}}, False, "desk has no label gpu=y"),
         ({"nodes": (node("a"), node("b", {})), "node": "b"}, False, "b has no runtime claude"),
         ({"nodes": (node("a", state=NodeState.LOST),)}, True, "it would wait: a is lost"),
-        ({"model": "ollama/qwen3:8b"}, False, "runtime claude cannot use model ollama/qwen3:8b of ollama"),
+        (
+            {"model": "ollama/qwen3:8b", "runtime": "claude"},
+            False,
+            "runtime claude cannot use model ollama/qwen3:8b of ollama",
+        ),
         ({"runtime": "opencode"}, False, "runtime opencode has no model of its own"),
     ],
 )
@@ -324,7 +328,7 @@ def test_an_empty_fleet() -> None:
 
 def test_the_model_of_the_fleet_counts_for_routing() -> None:
     settings = {"defaults": Defaults(model="ollama/qwen3:8b")}
-    assert not gate("routing", settings=settings).passed
+    assert not gate("routing", settings=settings, runtime="claude").passed
     assert gate("routing", settings=settings, runtime="shell").passed
 
 
