@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from node_agent.wire.policy import Mode, Safety
-from pancode.config.values import Commands, Duration, FolderNames, Money, Names, Size
+from pancode.config.values import Commands, Duration, FolderNames, Level, Money, Names, Size
 from pancode.domain.agents import DEFAULT_AGENT
 from pancode.domain.models import model_ref
 from pancode.domain.request import Defaults, Project
@@ -54,6 +54,7 @@ class Dispatch(Part):
     runtime: Annotated[str, AfterValidator(known_runtime)] = "claude"
     mode: Annotated[Mode, Field(strict=False)] = Mode.BUILD
     safety: Annotated[Safety, Field(strict=False)] = Safety.AUTO_EDIT
+    reasoning: Level | None = None
     max_depth: int = Field(default=2, ge=0, le=10)
     max_attempts: int | None = Field(default=None, ge=1, le=10)
     on_lost: Literal["ask", "retry"] = "ask"
@@ -141,6 +142,7 @@ class Settings(Part):
             runtime=self.dispatch.runtime,
             model=self.models.worker,
             scout_model=self.models.scout,
+            reasoning=self.dispatch.reasoning,
             mode=self.dispatch.mode,
             safety=self.dispatch.safety,
             wall_ms=self.limits.wall,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from node_agent.wire.order import Reasoning
 from pancode.domain.agents import Agent, Speed, Tier
 from pancode.domain.models import ModelRef, known, model_ref
 from pancode.domain.names import not_found
@@ -35,6 +36,35 @@ def model_of(agent: Agent, catalogue: Catalogue) -> str | None:
     defaults = catalogue.defaults
     scouts = agent.read_only and agent.speed is Speed.FAST and agent.tier is Tier.ANY
     return agent.model or (defaults.scout_model if scouts else None) or defaults.model
+
+
+def reasoning_for(
+    request: DispatchRequest, agent: Agent, kind: RuntimeKind, catalogue: Catalogue
+) -> tuple[Reasoning | None, Reasoning | None]:
+    """(the level that is asked for, the one that the settings wish and the runtime cannot be asked for).
+
+    UsageError for a level that the request or its agent names and the runtime cannot be asked for.
+    """
+    said = request.reasoning or agent.reasoning
+    wished = catalogue.defaults.reasoning
+    if said is None:
+        return (None, None) if kind.own else (wished, None) if wished in kind.reasons else (None, wished)
+    if said in kind.reasons:
+        return said, None
+    if request.reasoning is None and kind.own:
+        return None, None
+    takes = [level.value for level in Reasoning if level in kind.reasons]
+    raise UsageError(
+        f"runtime {kind.name} cannot be asked for reasoning {said}",
+        why=f"it takes {', '.join(takes)}" if takes else "no model of it can be asked for a level",
+        fix=f"--reasoning {_closest(said, kind)}, or another --runtime" if takes else "leave --reasoning out",
+        code="reasoning_not_taken",
+    )
+
+
+def _closest(said: Reasoning, kind: RuntimeKind) -> Reasoning:
+    levels = list(Reasoning)
+    return min(kind.reasons, key=lambda level: (abs(levels.index(level) - levels.index(said)), level))
 
 
 def pinned(request: DispatchRequest, ref: ModelRef | None) -> DispatchRequest:

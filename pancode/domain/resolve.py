@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TypeVar
 
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
 from pancode.domain.agents import Agent, compile_prompt, find_agent
 from pancode.domain.books import Amount
 from pancode.domain.candidates import Candidate, Wish, candidates
-from pancode.domain.choice import pinned, runtime_and_model
+from pancode.domain.choice import pinned, reasoning_for, runtime_and_model
 from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found
 from pancode.domain.records import Run
@@ -57,6 +58,9 @@ class Resolution:
     runtime: RuntimeKind
     ref: ModelRef | None
     """The model, with provider and node where they were said."""
+    reasoning: Reasoning | None
+    unasked: Reasoning | None
+    """The level that the settings wish and the runtime cannot be asked for."""
     mode: Mode
     safety: Safety
     prompt: str
@@ -98,6 +102,8 @@ class Resolution:
             read_only=self.agent.read_only,
             runtime=self.runtime.name,
             model=self.model,
+            asked_model=None if self.ref is None else self.ref.text,
+            reasoning=self.reasoning,
             mode=self.mode,
             safety=self.safety,
             told_only=asked.told_only,
@@ -153,21 +159,23 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
     if runtime is not None:
         _try(problems, lambda: _check_argv(request, runtime))
         _try(problems, lambda: _check_calls(request, runtime))
+    thinks = agent and runtime and _try(problems, lambda: reasoning_for(request, agent, runtime, catalogue))
     request = _try(problems, lambda: pinned(request, ref)) or request
     if problems or agent is None or runtime is None or workspace is None or gates is None:
         return Unresolved(tuple(problems))
-    return _put_together(request, catalogue, agent, (runtime, ref), (workspace, gates))
+    what = (runtime, ref, *(thinks or (None, None)))
+    return _put_together(request, catalogue, agent, what, (workspace, gates))
 
 
 def _put_together(
     request: DispatchRequest,
     catalogue: Catalogue,
     agent: Agent,
-    what: tuple[RuntimeKind, ModelRef | None],
+    what: tuple[RuntimeKind, ModelRef | None, Reasoning | None, Reasoning | None],
     rest: tuple[str, tuple[tuple[str, ...], ...]],
 ) -> Resolution:
     defaults, project = catalogue.defaults, catalogue.project
-    (runtime, ref), (workspace, gates) = what, rest
+    (runtime, ref, reasoning, unasked), (workspace, gates) = what, rest
     mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
     limits = _limits(request, agent, catalogue, runtime)
     wish = Wish(request.node, request.require, runtime.name, safety, request.repo)
@@ -176,6 +184,8 @@ def _put_together(
         agent=agent,
         runtime=runtime,
         ref=ref,
+        reasoning=reasoning,
+        unasked=unasked,
         mode=mode,
         safety=safety,
         prompt="" if runtime.own else compile_prompt(agent, mode, safety, catalogue.rules),

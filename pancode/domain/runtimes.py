@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import (
     MODE_WRITES,
     Enforcement,
@@ -20,6 +21,7 @@ READ_ONLY = "read-only"
 RULES = (READ_ONLY, Safety.AUTO_EDIT.value, Safety.FULL_AUTO.value)
 """What a run can be held to; the level `suggest` is read-only."""
 _ALL_BUT_OPEN = frozenset({READ_ONLY, Safety.SUGGEST.value, Safety.AUTO_EDIT.value})
+_EVERY = frozenset(Reasoning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class RuntimeKind:
     provider: str | None = None
     needs_model: bool = False
     reaches: bool = False
+    reasons: frozenset[Reasoning] = frozenset()
+    """How hard its model can be asked to think (measured)."""
 
 
 RUNTIMES: dict[str, RuntimeKind] = {
@@ -45,12 +49,21 @@ RUNTIMES: dict[str, RuntimeKind] = {
     for kind in (
         RuntimeKind("shell", own=True),
         RuntimeKind("scripted", own=True, holds=frozenset({READ_ONLY})),
-        RuntimeKind("claude", holds=_ALL_BUT_OPEN, provider="anthropic"),
-        RuntimeKind("codex", holds=_ALL_BUT_OPEN | {Safety.FULL_AUTO.value}, provider="openai"),
-        RuntimeKind("gemini", holds=_ALL_BUT_OPEN, provider="google"),
-        RuntimeKind("opencode", holds=_ALL_BUT_OPEN, needs_model=True),
-        RuntimeKind("copilot", holds=_ALL_BUT_OPEN, needs_model=True),
-        RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True),
+        RuntimeKind(
+            "claude", holds=_ALL_BUT_OPEN, provider="anthropic", reasons=_EVERY - {Reasoning.MINIMAL}
+        ),
+        RuntimeKind(
+            "codex", holds=_ALL_BUT_OPEN | {Safety.FULL_AUTO.value}, provider="openai", reasons=_EVERY
+        ),
+        RuntimeKind(
+            "gemini",
+            holds=_ALL_BUT_OPEN,
+            provider="google",
+            reasons=_EVERY - {Reasoning.OFF, Reasoning.XHIGH},
+        ),
+        RuntimeKind("opencode", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY),
+        RuntimeKind("copilot", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY - {Reasoning.OFF}),
+        RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True, reasons=_EVERY),
         RuntimeKind("native", holds=_ALL_BUT_OPEN, needs_model=True, reaches=True),
     )
 }

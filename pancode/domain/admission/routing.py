@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from node_agent.wire.order import Reasoning
 from pancode.domain.admission.gate import Verdict, passed, refused, warned
 from pancode.domain.candidates import Candidate
 from pancode.domain.resolve import Resolution
@@ -44,7 +45,19 @@ def _node(resolution: Resolution) -> Verdict:
         return warned(NAME, f"it would wait: {_listed(fitting)}", fix)
     model = f" with {resolution.ref.text}" if resolution.ref else ""
     names = ", ".join(c.name for c in ready[:_SHOWN])
-    return passed(NAME, f"runtime {resolution.runtime.name}{model} on {names}")
+    words = f"runtime {resolution.runtime.name}{model} on {names}"
+    return _thinking(resolution, words) or passed(NAME, words)
+
+
+def _thinking(resolution: Resolution, words: str) -> Verdict | None:
+    """A level of the settings is a wish for all runs; one that this runtime cannot be asked for is said."""
+    if resolution.unasked is None:
+        return None
+    takes = ", ".join(level.value for level in Reasoning if level in resolution.runtime.reasons) or "none"
+    said = (
+        f"reasoning {resolution.unasked} of your settings is not asked for, {resolution.runtime.name} takes"
+    )
+    return warned(NAME, f"{words}; {said} {takes}", "name a level that it takes with --reasoning")
 
 
 def _nowhere(candidates: tuple[Candidate, ...]) -> Verdict:

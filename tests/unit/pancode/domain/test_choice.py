@@ -7,14 +7,18 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.order import Reasoning as Level
 from pancode.domain.agents import Agent, Speed, Tier
 from pancode.domain.models import ModelRef
+from pancode.domain.orders import order_for
 from pancode.domain.request import Defaults
 from pancode.domain.resolve import Unresolved, resolve
 from pancode.domain.runtimes import RUNTIMES, model_for
 from pancode.errors import NotFoundError, PancodeError, UsageError
 from tests.unit.pancode.domain.fleets import BUILDER, SCOUT, catalogue, node, request, resolved
 
+FOR = ("f-0001", "0123456789", 1, (0, FleetTime(epoch=1, ms=1)))
 FLEET = Defaults(model="anthropic/workers", scout_model="google/scouts")
 
 
@@ -90,3 +94,58 @@ def test_without_its_provider_where_that_is_a_server() -> None:
 
 def test_a_local_model_asks_for_our_own_worker() -> None:
     assert "native" in str(problem(model="ollama/qwen3:8b"))
+
+
+@pytest.mark.parametrize(
+    ("flag", "own", "fleet", "expected"),
+    [
+        (None, None, None, None),
+        (None, None, Level.LOW, Level.LOW),
+        (None, Level.HIGH, Level.LOW, Level.HIGH),
+        (Level.OFF, Level.HIGH, Level.LOW, Level.OFF),
+    ],
+)
+def test_reasoning_flag_then_agent_then_fleet(
+    flag: Level | None, own: Level | None, fleet: Level | None, expected: Level | None
+) -> None:
+    settings = {
+        "agents": {"builder": replace(BUILDER, reasoning=own)},
+        "defaults": replace(FLEET, reasoning=fleet),
+    }
+    chosen = resolved(settings=settings, reasoning=flag)
+    assert (chosen.reasoning, chosen.unasked) == (expected, None)
+    assert order_for(chosen.run("r-0001", 0, "t", {"kind": "none"}), *FOR).reasoning is expected
+
+
+@pytest.mark.parametrize(
+    ("runtime", "level", "why", "fix"),
+    [
+        ("claude", Level.MINIMAL, "it takes off, low, medium, high, xhigh", "--reasoning low"),
+        ("gemini", Level.OFF, "it takes minimal, low, medium, high", "--reasoning minimal"),
+        ("gemini", Level.XHIGH, "it takes minimal, low, medium, high", "--reasoning high"),
+        ("copilot", Level.OFF, "it takes minimal, low, medium, high, xhigh", "--reasoning minimal"),
+        ("shell", Level.HIGH, "no model of it can be asked for a level", "leave --reasoning out"),
+    ],
+)
+def test_a_level_that_a_runtime_does_not_take_is_refused(
+    runtime: str, level: Level, why: str, fix: str
+) -> None:
+    wrong = problem(runtime=runtime, reasoning=level)
+    assert isinstance(wrong, UsageError)
+    assert str(wrong) == f"runtime {runtime} cannot be asked for reasoning {level}"
+    assert (wrong.why, wrong.fix.split(",")[0]) == (why, fix)
+
+
+def test_an_agents_level_is_refused_alike_but_means_nothing_to_a_program_of_ones_own() -> None:
+    settings = {"agents": {"builder": replace(BUILDER, reasoning=Level.OFF)}}
+    wrong = resolve(request(runtime="gemini"), catalogue(**settings))
+    assert isinstance(wrong, Unresolved)
+    assert "cannot be asked for reasoning off" in str(wrong.error)
+    assert resolved(settings=settings, runtime="shell").reasoning is None
+
+
+def test_a_level_of_the_settings_that_a_runtime_does_not_take_is_said_and_left_out() -> None:
+    settings = {"defaults": replace(FLEET, reasoning=Level.XHIGH)}
+    chosen = resolved(node("desk", {"gemini": "ok"}), settings=settings, runtime="gemini")
+    assert (chosen.reasoning, chosen.unasked) == (None, Level.XHIGH)
+    assert resolved(settings=settings, runtime="shell").unasked is None
