@@ -136,7 +136,7 @@ def _read_with(read: Reader, before: Reading, data: bytes) -> Reading:
         value = json.loads(data)
         for event in value if isinstance(value, list) else [value]:
             before = read(before, event) if isinstance(event, dict) else before
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, MemoryError):
         return before
     return before
 

@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node_agent import process
@@ -22,7 +22,7 @@ from node_agent.gateway.prices import Prices, price_of
 from node_agent.gateway.spec import Spec
 from node_agent.gatewayfile import Wish
 from node_agent.ports import StepFailed
-from node_agent.runtimes.vendors import tunnel_of, way_of
+from node_agent.runtimes.vendors import Way, tunnel_of, way_of
 from node_agent.settings import SettingsError
 from node_agent.wire.clock import Ids
 from node_agent.wire.failure import FailureKind
@@ -40,6 +40,28 @@ FIRST_FD = 3
 _TLS = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """The node's own variables that a gateway needs, to know its certificates by."""
 _DEFAULTS = tuple(n for n in signal.valid_signals() if n not in (signal.SIGKILL, signal.SIGSTOP))
+
+
+@dataclass(frozen=True, slots=True)
+class _Led:
+    """Where a run's calls go: by `way`, or to `hosts` by subscription. Looked up once for each opening.
+
+    `prices`: the owner's, in words; `wrong`: why they cannot be read.
+    """
+
+    way: Way | None
+    hosts: tuple[str, ...] = ()
+    prices: tuple[tuple[str, str], ...] = ()
+    wrong: str = ""
+
+    def is_priced(self, model: str | None) -> bool:
+        """A vendor's own model, and a name without a number, stand for one of its newest."""
+        if self.way is None:
+            return False
+        if self.way.public and not any(letter.isdigit() for letter in model or ""):
+            return True
+        owner = {name: price_of(words) for name, words in self.prices}
+        return not self.wrong and Prices(owner, self.way.public).of(model or "") is not None
 
 
 class GatewayProcesses:
@@ -64,30 +86,34 @@ class GatewayProcesses:
 
     def open(self, order: Order, folder: Path) -> Door | None:
         values = self._values()
-        named = (*order.env, *order.secrets)
-        way = way_of(order.runtime, values, named, order.model)
-        if way is None and not tunnel_of(order.runtime, values, named):
+        led = self._led(order, values)
+        if led is None:
             return None
         given = places.read_door(folder)
-        priced = way is not None and self._is_priced(order.model, way.public)
+        priced = led.is_priced(order.model)
         if given is not None and self.is_alive(folder):
-            return Door(*given, way is None, priced)
+            return Door(*given, led.way is None, priced)
         port, token = given or (0, f"pancode-{self._ids.token(TOKEN_BYTES)}")
         try:
-            return self._start(order, folder, Door(port, token, way is None, priced), values)
+            return self._start(order, folder, Door(port, token, led.way is None, priced), led, values)
         except OSError as exc:
             kind = FailureKind.DISK_FULL if exc.errno == errno.ENOSPC else FailureKind.NODE_INTERNAL
             raise StepFailed(kind, f"the model gateway cannot be opened: {exc}") from exc
 
-    def _is_priced(self, model: str | None, public: bool) -> bool:
-        """A vendor's own model, and a name without a number, stand for one of its newest."""
-        if public and not any(letter.isdigit() for letter in model or ""):
-            return True
+    def _led(self, order: Order, values: Mapping[str, str]) -> _Led | None:
+        """None: the run goes directly."""
+        named = (*order.env, *order.secrets)
+        way = way_of(order.runtime, values, named, order.model)
+        if way is None:
+            hosts = tunnel_of(order.runtime, values, named)
+            return _Led(None, hosts) if hosts else None
         try:
-            owner = {name: price_of(words) for name, words in self._prices().items()}
-        except (ValueError, SettingsError):  # the start says so
-            return False
-        return Prices(owner, public).of(model or "") is not None
+            prices = tuple(self._prices().items())
+            for _, words in prices:
+                price_of(words)
+        except (ValueError, SettingsError) as exc:
+            return _Led(way, wrong=str(exc))
+        return _Led(way, prices=prices)
 
     def is_alive(self, folder: Path) -> bool:
         return self._running(folder) is not None
@@ -111,7 +137,7 @@ class GatewayProcesses:
         seen = process.stat(child) if child and found is None else None  # it has not said yet who it is
         return found if seen is None or seen.gone else (seen.pid, seen.start)
 
-    def _start(self, order: Order, folder: Path, door: Door, values: Mapping[str, str]) -> Door:
+    def _start(self, order: Order, folder: Path, door: Door, led: _Led, values: Mapping[str, str]) -> Door:
         make_folder(folder / places.FOLDER)
         make_folder(folder / places.GATE)
         (folder / places.GATE).chmod(0o711)
@@ -120,7 +146,7 @@ class GatewayProcesses:
         with tcp, unix, (folder / places.FOLDER / places.LOG).open("ab") as log:
             door = replace(door, port=tcp.getsockname()[1])
             places.write_door(folder, door.port, door.token)
-            spec = self._owners(self._spec(order, folder, door, values), values)
+            spec = self._owners(_spec(order, folder, door, led), values)
             env = {"LANG": "C.UTF-8", **{name: values[name] for name in _TLS if name in values}}
             told, pipe = os.pipe()
             try:
@@ -135,38 +161,6 @@ class GatewayProcesses:
         with contextlib.suppress(BrokenPipeError), open(pipe, "wb") as file:  # one that died is found out
             file.write(spec.to_json())
         return door
-
-    def _spec(self, order: Order, folder: Path, door: Door, values: Mapping[str, str]) -> Spec:
-        named = (*order.env, *order.secrets)
-        way = way_of(order.runtime, values, named, order.model)
-        if way is None:
-            life = order.limits.wall_ms / 1000 + SPARE_S
-            hosts = tunnel_of(order.runtime, values, named)
-            at = str(folder.absolute())
-            return Spec("", "", "", "", door.token, at, tunnel=hosts, life_s=life)
-        try:
-            prices = dict(self._prices())
-            for words in prices.values():
-                price_of(words)
-        except (ValueError, SettingsError) as exc:
-            raise StepFailed(FailureKind.NODE_INTERNAL, f"prices.json of this node: {exc}") from exc
-        limits = order.limits
-        return Spec(
-            upstream=way.upstream,
-            mount=way.mount,
-            header=way.header,
-            key=way.key,
-            token=door.token,
-            folder=str(folder.absolute()),
-            models=way.models,
-            public=way.public,
-            prices=tuple(prices.items()),
-            tokens=limits.tokens,
-            usd=None if limits.usd is None else format(limits.usd, "f"),
-            requests=limits.requests,
-            wrap_up=limits.wrap_up,
-            life_s=limits.wall_ms / 1000 + SPARE_S,
-        )
 
     def _owners(self, spec: Spec, values: Mapping[str, str]) -> Spec:
         """With what gateway.json says. StepFailed where that cannot be done."""
@@ -201,6 +195,32 @@ class GatewayProcesses:
     def _reap(self) -> None:
         with self._lock:
             self._mine = {at: child for at, child in self._mine.items() if not _reaped(child)}
+
+
+def _spec(order: Order, folder: Path, door: Door, led: _Led) -> Spec:
+    """StepFailed where the owner's prices cannot be read."""
+    way, limits = led.way, order.limits
+    life, at = limits.wall_ms / 1000 + SPARE_S, str(folder.absolute())
+    if way is None:
+        return Spec("", "", "", "", door.token, at, tunnel=led.hosts, life_s=life)
+    if led.wrong:
+        raise StepFailed(FailureKind.NODE_INTERNAL, f"prices.json of this node: {led.wrong}")
+    return Spec(
+        upstream=way.upstream,
+        mount=way.mount,
+        header=way.header,
+        key=way.key,
+        token=door.token,
+        folder=at,
+        models=way.models,
+        public=way.public,
+        prices=led.prices,
+        tokens=limits.tokens,
+        usd=None if limits.usd is None else format(limits.usd, "f"),
+        requests=limits.requests,
+        wrap_up=limits.wrap_up,
+        life_s=life,
+    )
 
 
 def _moves(pairs: list[tuple[int, int]]) -> list[tuple[int, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
+from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.model import Count, Millis, RepoId, WireModel
 from node_agent.wire.policy import SAFETY_RANK, Isolation, Safety
 
@@ -90,6 +91,7 @@ class NodeFacts(WireModel):
     load_1m: float
     isolation: Isolation
     runtimes: tuple[RuntimeFact, ...]
+    endpoints: tuple[EndpointFact, ...] = ()
     problems: tuple[Problem, ...] = ()
     shut: Problem | None = None
     """Why the node can take no work at all as it is now, such as a full disk; it then asks for no slot."""

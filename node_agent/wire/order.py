@@ -104,6 +104,8 @@ class Order(Message):
     """Runtime `shell` only: run exactly this instead of the task as a script."""
     runtime: str
     model: str | None = None
+    endpoint: str | None = Field(default=None, max_length=200)
+    """A model server by the name that this node gives it; where it is and its key the node knows alone."""
     reasoning: Reasoning | None = None
     """None: as hard as the runtime has it by itself."""
     mode: Mode

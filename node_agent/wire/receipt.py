@@ -61,6 +61,8 @@ class ModelCalls(WireModel):
     """By the vendor's own login, not metered: `requests` are connections, and bytes all that is known."""
     sent_bytes: Count = 0
     received_bytes: Count = 0
+    waited_ms: Count = 0
+    """For a free slot of the order's endpoint, all calls together."""
 
 
 class GateResult(WireModel):

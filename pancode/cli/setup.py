@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +127,9 @@ def serve(background: bool, child: bool) -> int:
         return ExitCode.DONE
     from pancode.offline.serve import serve_here
 
+    if child:  # of its own session: what a command in the background ignores is not for what starts here
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
     try:
         serve_here(os.environ, quiet=child)
     except AlreadyRunningError as there:

@@ -27,6 +27,7 @@ class CallsShape(TypedDict):
     subscription: bool
     sent_bytes: int
     received_bytes: int
+    waited_ms: int
 
 
 class LandingShape(TypedDict, total=False):

@@ -54,6 +54,7 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         argv=tuple(run.argv) if run.argv is not None else None,
         runtime=run.runtime,
         model=run.model,
+        endpoint=run.endpoint,
         reasoning=run.reasoning,
         mode=run.mode,
         safety=run.safety,

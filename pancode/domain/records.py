@@ -181,6 +181,10 @@ class Run(Record):
     landed: str | None = None
     rules: dict[str, object] = field(default_factory=dict)
     """Wire form of node_agent.wire.policy.Rules: those of people's files at dispatch."""
+    endpoint: str | None = None
+    """The model server that its model is on, as nodes call it; None: the runtime's own vendor."""
+    context: int | None = None
+    """Tokens that its first call needs at least, as far as that can be told before; None: no endpoint."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,12 +108,25 @@ def test_a_process_that_ends_makes_the_next_one_sync_before_it_tells() -> None:
     assert len(Journal(shelf, say, MemoryClock()).events(one, 0)) == 2
 
 
+def test_what_was_not_started_is_prepared_anew(reopen: Open) -> None:
+    """And then nothing is known of the set-up whose files are gone."""
+    journal = reopen()
+    one = accept(journal)
+    journal.write(one, Note(mark=Mark.PREPARED, data={"boot": "1"}, baseline="as put back"))
+    entry = journal.write(one, Note(mark=Mark.PREPARED, data={"boot": "2"}))
+    assert (entry.baseline, entry.data[Mark.PREPARED]) == (None, {"boot": "2"})
+    assert reopen().get(one) == entry
+    assert journal.write(one, Note(mark=Mark.SPAWNED)).mark is Mark.SPAWNED
+
+
 def test_marks_go_forward_only(reopen: Open) -> None:
     journal = reopen()
     one = accept(journal)
     for number, mark in enumerate(ORDER[1:7], 1):
         journal.write(one, Note(mark=mark))
         for earlier in ORDER[: number + 1]:
+            if earlier is mark is Mark.PREPARED:
+                continue
             with pytest.raises(JournalError):
                 journal.write(one, Note(mark=earlier))
     assert journal.seal(one, "e", "d" * 64, None)

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat, Control, Stop
+from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
 from node_agent.wire.event import Event, Events, Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.heartbeat import Ask, Heartbeat
@@ -58,6 +59,7 @@ def order() -> Order:
         argv=("printf", "%s", "-n"),
         runtime="shell",
         model="m",
+        endpoint="ollama",
         reasoning=Reasoning.HIGH,
         mode=Mode.BUILD,
         safety=Safety.AUTO_EDIT,
@@ -109,7 +111,7 @@ def receipt() -> Message:
         usage=Usage(input_tokens=7, output_tokens=1, cost_usd=Decimal("0.10"), cost_source="metered"),
         claimed=Usage(input_tokens=6, output_tokens=1, cost_usd=Decimal("0.09"), cost_source="reported"),
         calls=ModelCalls(
-            requests=2, failed=1, refused=1, unread=1, wrap_up=1, sent_bytes=5, received_bytes=6
+            requests=2, failed=1, refused=1, unread=1, wrap_up=1, sent_bytes=5, received_bytes=6, waited_ms=7
         ),
         session="s",
         tool_calls={"file_write": 1},
@@ -129,6 +131,43 @@ def receipt() -> Message:
         previous="3" * 64,
     )
     return receipt_of(claims)
+
+
+def endpoint() -> EndpointFact:
+    return EndpointFact(
+        name="ollama",
+        dialect=Dialect.OLLAMA,
+        at="127.0.0.1:11434",
+        version="0.14.2",
+        health=Health.WEDGED,
+        words="no progress for 60 s",
+        fix="restart it",
+        slots=1,
+        slots_free=0,
+        wires=(ModelWire.CHAT, ModelWire.OLLAMA),
+        free=False,
+        age_ms=12,
+        models=(
+            ModelFact(
+                id="qwen3-coder:30b",
+                family="qwen3moe",
+                parameters=30_500_000_000,
+                quantisation="Q4_K_M",
+                ctx_usable=32_768,
+                ctx_max=262_144,
+                residence=Residence.LOADED,
+                size=1 << 34,
+                vram=1 << 33,
+                slots=1,
+                tools=True,
+                vision=False,
+                embedding=True,
+                remote=True,
+                digest="06c1097efce0",
+            ),
+        ),
+        more=3,
+    )
 
 
 def facts() -> NodeFacts:
@@ -151,6 +190,7 @@ def facts() -> NodeFacts:
                 login=LoggedIn.SUBSCRIPTION,
             ),
         ),
+        endpoints=(endpoint(),),
         problems=(Problem(what="low disk", fix="free some"),),
         shut=Problem(what="low disk", fix="free some"),
         allows=Allowed(
@@ -163,7 +203,9 @@ def facts() -> NodeFacts:
 def samples() -> dict[str, Message]:
     """Name of the golden file to message."""
     stop = Stop(identity=WHO, reason="enough")
-    usage = Progress(input_tokens=1, output_tokens=2, cost_usd=Decimal("0.01"), tool_calls=3, log_bytes=4)
+    usage = Progress(
+        input_tokens=1, output_tokens=2, cost_usd=Decimal("0.01"), tool_calls=3, log_bytes=4, agent_ms=5
+    )
     entry = JournalEntry(identity=WHO, order="0" * 64, mark=Mark.SPAWNED, last_event=2)
     return {
         "order": order(),

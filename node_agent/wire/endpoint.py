@@ -1,0 +1,102 @@
+"""What a node says of the model servers that it reaches, and of their models: never a key, or a whole URL."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from node_agent.wire.model import Count, Millis, WireModel
+
+Word = Annotated[str, Field(min_length=1, max_length=200)]
+"""Of a server's own telling: clipped by whoever read it."""
+
+
+class Dialect(StrEnum):
+    """Which program answers, told by the shape of its answers; the last: any server with OpenAI's wire."""
+
+    OLLAMA = "ollama"
+    LMSTUDIO = "lmstudio"
+    LLAMACPP = "llamacpp"
+    VLLM = "vllm"
+    SGLANG = "sglang"
+    OPENAI = "openai-compatible"
+
+
+class Residence(StrEnum):
+    """Where a model is: ready, to be loaded at the first call, or unloaded until somebody calls."""
+
+    LOADED = "loaded"
+    NOT_LOADED = "not loaded"
+    ASLEEP = "asleep"
+
+
+class Health(StrEnum):
+    """`wedged`: it says that it is well and makes no progress."""
+
+    OK = "ok"
+    NEEDS_KEY = "needs a key"
+    WEDGED = "wedged"
+
+
+class ModelWire(StrEnum):
+    """A way of asking for a model's words."""
+
+    CHAT = "chat"
+    RESPONSES = "responses"
+    MESSAGES = "messages"
+    OLLAMA = "ollama"
+
+
+class ModelFact(WireModel):
+    """A model of an endpoint; None is unknown.
+
+    `ctx_usable`: tokens that a call gets now; `ctx_max`: what it was trained for. `size` and `vram` are
+    bytes. `remote`: the server asks another one on the internet for it, which costs.
+    """
+
+    id: Word
+    family: Word | None = None
+    parameters: Count | None = None
+    quantisation: Word | None = None
+    ctx_usable: Count | None = None
+    ctx_max: Count | None = None
+    residence: Residence | None = None
+    size: Count | None = None
+    vram: Count | None = None
+    slots: Count | None = None
+    tools: bool | None = None
+    vision: bool | None = None
+    embedding: bool = False
+    """It makes vectors, no words: not offered as a worker."""
+    remote: bool = False
+    digest: Word | None = None
+
+
+class EndpointFact(WireModel):
+    """A model server. `name`: what `NAME/MODEL` calls it; `at`: host:port; `slots`: calls at once.
+
+    `fix`: what mends a health that is not ok. `age_ms`: since it was looked at. `free`: calls cost nothing.
+    """
+
+    name: Word
+    dialect: Dialect
+    at: Word
+    version: Word | None = None
+    health: Health = Health.OK
+    words: str = ""
+    fix: str = ""
+    slots: Count | None = None
+    slots_free: Count | None = None
+    wires: tuple[ModelWire, ...] = ()
+    free: bool = True
+    age_ms: Millis = 0
+    models: tuple[ModelFact, ...] = ()
+    more: Count = 0
+    """Models that are not named here: a heartbeat stays small."""
+
+    def model(self, name: str) -> ModelFact | None:
+        """The one of that id; with Ollama a name without a tag is its `latest`."""
+        names = (name, f"{name}:latest") if self.dialect is Dialect.OLLAMA else (name,)
+        return next((one for one in self.models if one.id in names), None)
