@@ -23,7 +23,7 @@ from pancode.errors import ExitCode, PancodeError, UsageError
 @click.command(epilog=example("pancode init"))
 @json_option
 def init(face: Face) -> None:
-    """Write pancode.yaml, panagents.yaml, pansafety.yaml into your home, all comments; never overwrites."""
+    """Write your configuration files, all comments, into your home; never overwrites."""
     from pancode.offline.init import write_files
 
     answer = write_files(home_of(os.environ))

@@ -27,10 +27,16 @@ PER_DISPATCH = (
 )
 """Those that also count when they are set for one command: the command line hands them on as flags."""
 
-PLACES = ("PANCODE_HOME", "PANCODE_NODE_HOME", "PANCODE_TEST_POSTGRES_URL", "PANCODE_PUSH_REF")
+PLACES = (
+    "PANCODE_HOME",
+    "PANCODE_NODE_HOME",
+    "PANCODE_PRESET",
+    "PANCODE_TEST_POSTGRES_URL",
+    "PANCODE_PUSH_REF",
+)
 """Read elsewhere; they set no key."""
 _GIVEN_TO_RUNS = ("PANCODE_RUN", "PANCODE_ATTEMPT", "PANCODE_DEPTH")
-_NOT_YET = ("PANCODE_LOCAL_MACHINES", "PANCODE_PRESET")
+_NOT_YET = ("PANCODE_LOCAL_MACHINES",)
 
 
 def odd_variables(environ: Mapping[str, str]) -> list[str]:

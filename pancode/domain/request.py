@@ -90,6 +90,8 @@ class Defaults:
     estimate_ms: int = 600_000
     max_attempts: int | None = None
     on_lost: str = "ask"
+    raised: str = ""
+    """In words, that a preset has raised `safety` above what the settings say without it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ class Resolution:
     on_lost: str
     max_attempts: int | None
     rules: Rules = NO_RULES
+    raised: str = ""
+    """In words, that a preset and nobody else has raised its safety."""
 
     @property
     def model(self) -> str | None:
@@ -201,6 +203,7 @@ def _put_together(
         on_lost=request.on_lost or defaults.on_lost,
         max_attempts=request.max_attempts or agent.max_attempts or defaults.max_attempts,
         rules=catalogue.rules,
+        raised="" if request.safety is not None else defaults.raised,
     )
 
 
