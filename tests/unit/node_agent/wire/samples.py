@@ -59,7 +59,6 @@ def order() -> Order:
         argv=("printf", "%s", "-n"),
         runtime="shell",
         model="m",
-        endpoint="ollama",
         mode=Mode.BUILD,
         safety=Safety.AUTO_EDIT,
         policy=compile_policy(Safety.AUTO_EDIT, read_only=False, rules=RULES),
@@ -205,7 +204,7 @@ def samples() -> dict[str, Message]:
     usage = Progress(input_tokens=1, output_tokens=2, cost_usd=Decimal("0.01"), tool_calls=3, log_bytes=4)
     entry = JournalEntry(identity=WHO, order="0" * 64, mark=Mark.SPAWNED, last_event=2)
     return {
-        "order": order(),
+        "order": order().model_copy(update={"endpoint": "ollama"}),
         "receipt": receipt(),
         "control": Control(fleet=FLEET, node=TAG, seq=5, at=AT, body=stop),
         "beat": Beat(
