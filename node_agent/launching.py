@@ -120,6 +120,7 @@ class NodeRuntimes:
         if order.endpoint is not None and door is None:  # its key and its slots are held there
             words = "an endpoint is reached through a model gateway: gateway is false in node.json here"
             raise StepFailed(FailureKind.CANNOT_START, words)
+        _check_reasoning(order, runtime)
         allowed = self._allowed(order)
         logins = self._logins(runtime, allowed, order, door)
         own = {**allowed, **logins}
@@ -272,6 +273,14 @@ def _is_accepted(order: Order, runtime: Runtime, how: Enforcement) -> bool:
 def _name(text: str | None) -> str | None:
     """A name that a program gave: as much of it as a receipt may carry, which has a bound."""
     return None if text is None else clip(text, NAME_CHARS)
+
+
+def _check_reasoning(order: Order, runtime: Runtime) -> None:
+    """StepFailed rather than a run that thinks less or more than was asked; a coordinator knows before."""
+    if order.reasoning is not None and order.reasoning not in runtime.capabilities.reasoning:
+        raise StepFailed(
+            FailureKind.CANNOT_START, f"runtime {order.runtime} takes no reasoning {order.reasoning}"
+        )
 
 
 def _must_find(name: str) -> Runtime:

@@ -7,6 +7,7 @@ from dataclasses import fields
 from docs.generate.markdown import code, listed, page, table, words, yes
 from node_agent.runtimes.base import Capabilities, Runtime
 from node_agent.runtimes.registry import RUNTIMES
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Mode, Safety
 
 TOLD = {
@@ -20,7 +21,7 @@ TOLD = {
     "tells_ran": "Tells which calls it let through",
     "prompted": "Takes instructions",
 }
-LEFT_OUT = {"needs_model", "own", "read_only_enforced"}
+LEFT_OUT = {"needs_model", "own", "read_only_enforced", "reasoning"}
 RULES = (("read-only", Safety.AUTO_EDIT, True), *((level.value, level, False) for level in Safety))
 
 
@@ -48,6 +49,14 @@ def runtimes_page() -> str:
             "the program tells them while it works."
         ),
         table(("Runtime", *(TOLD[name] for name in shown)), can),
+        "## How hard a model thinks",
+        words(
+            "`pancode dispatch --reasoning LEVEL` (or `reasoning` of an agent) is refused where the runtime "
+            "does not take that level; `dispatch.reasoning` in the settings is a wish for all runs, left out "
+            "with a warning there. What a level means is the model's own: some know fewer than their "
+            "program takes."
+        ),
+        table(("Runtime", *(level.value for level in Reasoning)), [_levels(r) for r in every]),
         "## Who holds a rule",
         words(
             "A node's sandbox holds every rule, for every runtime. On a node without one it is as below. "
@@ -65,6 +74,10 @@ def _program(runtime: Runtime) -> tuple[str, ...]:
     if program is None:
         return code(runtime.name), "part of PanCode", "", ""
     return code(runtime.name), code(program.package), f"{program.known}x", listed(runtime.credentials)
+
+
+def _levels(runtime: Runtime) -> tuple[str, ...]:
+    return code(runtime.name), *(yes(level in runtime.capabilities.reasoning) for level in Reasoning)
 
 
 def _held(runtime: Runtime) -> tuple[str, ...]:

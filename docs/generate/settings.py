@@ -119,6 +119,8 @@ def kind_of(hint: Any) -> str:
         return listed(get_args(hint))
     if get_origin(hint) is tuple:
         return f"list of: {kind_of(get_args(hint)[0])}"
+    if get_origin(hint) is dict:
+        return f"keys with values: {kind_of(get_args(hint)[1])}"
     if isinstance(hint, type) and issubclass(hint, Enum):
         return listed(hint)
     return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}[hint.__name__]

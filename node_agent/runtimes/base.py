@@ -15,7 +15,7 @@ from typing import Protocol
 from node_agent.runtimes.probing import Program
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.node import Flag, RuntimeFact
-from node_agent.wire.order import Limits
+from node_agent.wire.order import Limits, Reasoning
 from node_agent.wire.policy import MODE_WRITES, ActionClass, Enforcement, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage
 
@@ -50,6 +50,7 @@ class LaunchRequest:
     home: str
     limits: Limits
     model: str | None = None
+    reasoning: Reasoning | None = None
     argv: tuple[str, ...] | None = None
     resume: Resume | None = None
     folder: str = ""
@@ -235,6 +236,8 @@ class Capabilities:
     """Its parser tells by `Ran` which calls were let through; of others every call counts as asked for."""
     prompted: bool = False
     """Takes instructions beside its task, and so what the repository says to agents."""
+    reasoning: frozenset[Reasoning] = frozenset()
+    """How hard its model can be asked to think."""
 
     @property
     def flags(self) -> tuple[Flag, ...]:

@@ -35,6 +35,7 @@ def request_of(order: Order, workspace: str, home: str, resume: Resume | None = 
         home=home,
         limits=order.limits,
         model=order.model,
+        reasoning=order.reasoning,
         argv=order.argv,
         resume=resume,
         folder=order.workspace.folder,

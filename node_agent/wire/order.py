@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
@@ -26,6 +27,17 @@ from node_agent.wire.signing import Message
 
 MAX_TASK_BYTES = 1_000_000
 Argv = tuple[str, ...]
+
+
+class Reasoning(StrEnum):
+    """How hard a model is asked to think. What a level means is the model's own."""
+
+    OFF = "off"
+    MINIMAL = "minimal"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    XHIGH = "xhigh"
 
 
 class AgentSpec(WireModel):
@@ -94,6 +106,8 @@ class Order(Message):
     model: str | None = None
     endpoint: str | None = Field(default=None, max_length=200)
     """A model server by the name that this node gives it; where it is and its key the node knows alone."""
+    reasoning: Reasoning | None = None
+    """None: as hard as the runtime has it by itself."""
     mode: Mode
     safety: Safety
     policy: Policy

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from node_agent.wire.model import MOST
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.domain.books import MINUTE_MS, Ceilings
 from pancode.domain.names import label_word, nearest, node_name, one_line
@@ -21,6 +22,17 @@ Word = Annotated[str, AfterValidator(label_word)]
 Labels = dict[Word, Word]
 Line = Annotated[str, AfterValidator(one_line)]
 NodeName = Annotated[str, AfterValidator(node_name)]
+
+CallersOwn = Literal[
+    "dispatch.safety",
+    "dispatch.agent",
+    "dispatch.reasoning",
+    "models.orchestrator",
+    "models.worker",
+    "models.scout",
+    "budget.per_run",
+]
+"""Settings that a variable of one command may say."""
 
 
 class Body(BaseModel):
@@ -45,6 +57,7 @@ class DispatchBody(Body):
     mode: Mode | None = None
     safety: Safety | None = None
     model: str | None = None
+    reasoning: Reasoning | None = None
     runtime: str | None = None
     workspace: str | None = None
     budget: Decimal | None = None
@@ -61,9 +74,7 @@ class DispatchBody(Body):
     parent: str | None = None
     depth: int = Field(default=0, ge=0)
     dry_run: bool = False
-    settings: dict[Literal["dispatch.safety", "dispatch.agent", "models.worker", "budget.per_run"], str] = (
-        Field(default_factory=dict)
-    )
+    settings: dict[CallersOwn, str] = Field(default_factory=dict)
     """What the caller's PANCODE_ variables say; less than a flag, more than a file."""
 
     def request(self) -> DispatchRequest:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
 from pancode.api.bodies import CeilingBody, QueueBody, ReasonBody, ScopeBody, SettleBody
 from pancode.api.desk import Desk
@@ -177,7 +178,14 @@ def _runtimes(desk: Desk, call: Call) -> Any:
         raise not_there_yet(name)
     if name is not None and name not in found:
         raise not_found("runtime", name, found, "pancode runtimes")
-    return {"runtimes": [{"name": n, "nodes": f} for n, f in found.items() if name in (None, n)]}
+    return {"runtimes": [_runtime(n, f) for n, f in found.items() if name in (None, n)]}
+
+
+def _runtime(name: str, nodes: list[dict[str, Any]]) -> dict[str, Any]:
+    """A node may tell of one that this coordinator does not know."""
+    kind = RUNTIMES.get(name)
+    levels = [level.value for level in Reasoning if kind is not None and level in kind.reasons]
+    return {"name": name, "nodes": nodes, "reasoning": levels}
 
 
 def _modes(desk: Desk, call: Call) -> Any:

@@ -68,6 +68,7 @@ def _plan(resolution: Resolution) -> dict[str, Any]:
         "agent": resolution.agent.name,
         "runtime": resolution.runtime.name,
         "model": resolution.model,
+        "reasoning": resolution.reasoning,
         "mode": resolution.mode.value,
         "safety": resolution.safety.value,
         "workspace": resolution.workspace,

@@ -20,14 +20,17 @@ from pancode.client import Client
 from pancode.errors import ExitCode, UsageError
 
 _SAID = (
-    *("agent", "node", "mode", "safety", "model", "runtime", "workspace"),
+    *("agent", "node", "mode", "safety", "model", "reasoning", "runtime", "workspace"),
     *("budget", "on_lost", "attempts", "max_requests", "wrap_up"),
 )
 # A variable of this one command counts more than a file and less than a flag.
 _SETTINGS = {
     "PANCODE_SAFETY": "dispatch.safety",
     "PANCODE_DEFAULT_AGENT": "dispatch.agent",
+    "PANCODE_REASONING": "dispatch.reasoning",
+    "PANCODE_MODEL": "models.orchestrator",
     "PANCODE_WORKER_MODEL": "models.worker",
+    "PANCODE_SCOUT_MODEL": "models.scout",
     "PANCODE_PER_RUN_BUDGET": "budget.per_run",
 }
 
@@ -62,7 +65,12 @@ class _WithArgv(click.Command):
 @click.option("--require", type=PAIR, multiple=True, help="Only machines with this label; may be repeated.")
 @click.option("--mode", metavar="M", help="admin, plan, build (default) or review.")
 @click.option("--safety", metavar="S", help="suggest, auto-edit (default) or full-auto.")
-@click.option("--model", metavar="M", help="Model, as VENDOR/NAME or as the runtime calls it.")
+@click.option("--model", metavar="M", help="Model: NAME, PROVIDER/NAME or NODE/PROVIDER/NAME.")
+@click.option(
+    "--reasoning",
+    metavar="L",
+    help="How hard it thinks: off, minimal, low, medium, high or xhigh (default: the runtime's own).",
+)
 @click.option("--runtime", metavar="R", help="Program that runs it; shell runs TASK as a script.")
 @click.option("--workspace", metavar="git|none", help="A snapshot of this repository, or an empty folder.")
 @click.option(

@@ -20,6 +20,9 @@ def matrix(runtimes: Sequence[dict[str, Any]]) -> str:
     flags = [(runtime["name"], _flags(runtime)) for runtime in runtimes if _flags(runtime)]
     if flags:
         parts.append(table(("RUNTIME", "DOES ITSELF"), flags))
+    levels = [(r["name"], ", ".join(r["reasoning"])) for r in runtimes if r["reasoning"]]
+    if levels:
+        parts.append(table(("RUNTIME", "REASONING"), levels))
     if any(by_subscription(fact) for fact in facts.values()):
         parts.append("subscription: the vendor's own login, not metered; the program's own figures count\n")
     if fixes := list(_fixes(runtimes)):

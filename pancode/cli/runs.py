@@ -71,7 +71,7 @@ def show(run: str, face: Face) -> None:
 
 
 _KEYS = (
-    *("task", "agent", "model", "mode", "safety", "isolation", "project", "folder", "verify"),
+    *("task", "agent", "model", "reasoning", "mode", "safety", "isolation", "project", "folder", "verify"),
     *("receipt", "landed"),
 )
 

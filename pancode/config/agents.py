@@ -15,7 +15,7 @@ from pancode.config.checked import checked
 from pancode.config.documents import Document, parse_document, read_document
 from pancode.config.layers import Folded, file_layer, fold
 from pancode.config.schema import Part, Settings
-from pancode.config.values import Duration, Money, Names, Size, Texts
+from pancode.config.values import Duration, Level, Money, Names, Size, Texts
 from pancode.domain.agents import READ_TOOLS, Agent, AgentLimits, Agents, Speed, Tier, check_agent
 from pancode.domain.runtimes import canonical
 from pancode.errors import ConfigError
@@ -48,6 +48,7 @@ class AgentEntry(Part):
     speed: Annotated[Speed, Field(strict=False)] = Speed.BALANCED
     runtime: str | None = None
     model: str | None = None
+    reasoning: Level | None = None
     limits: LimitsEntry = LimitsEntry()
     max_attempts: int | None = Field(default=None, ge=1, le=10)
     env: Names = ()
@@ -138,6 +139,7 @@ def _agent(name: str, entry: AgentEntry, model: str | None) -> Agent:
         speed=entry.speed,
         runtime=canonical(entry.runtime) if entry.runtime else None,
         model=model,
+        reasoning=entry.reasoning,
         limits=AgentLimits(
             limits.wall,
             limits.idle,

@@ -122,4 +122,6 @@ def _leaves(part: BaseModel, path: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {below}" for key, below in value.items()) or "none"
     return _PASSWORD.sub(r"\1***@", str(value)) if isinstance(value, str) else str(value)

@@ -8,13 +8,27 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from node_agent.wire.policy import Mode, Safety
-from pancode.config.values import Commands, Duration, FolderNames, Money, Names, Size
+from pancode.config.values import Commands, Duration, FolderNames, Level, Money, Names, Size
 from pancode.domain.agents import DEFAULT_AGENT
+from pancode.domain.models import model_ref
 from pancode.domain.request import Defaults, Project
 from pancode.domain.runtimes import known_runtime
-from pancode.errors import ConfigError
+from pancode.domain.tiers import ModelTier
+from pancode.errors import ConfigError, UsageError
 
 MINUTE_MS = 60_000
+
+
+def _model_name(text: str) -> str:
+    """As it is; ValueError for what no model can be called."""
+    try:
+        model_ref(text)
+    except UsageError as exc:
+        raise ValueError(f"{exc}; {exc.why}") from exc
+    return text
+
+
+ModelName = Annotated[str, AfterValidator(_model_name)]
 
 
 class Part(BaseModel):
@@ -40,6 +54,7 @@ class Dispatch(Part):
     runtime: Annotated[str, AfterValidator(known_runtime)] = "claude"
     mode: Annotated[Mode, Field(strict=False)] = Mode.BUILD
     safety: Annotated[Safety, Field(strict=False)] = Safety.AUTO_EDIT
+    reasoning: Level | None = None
     max_depth: int = Field(default=2, ge=0, le=10)
     max_attempts: int | None = Field(default=None, ge=1, le=10)
     on_lost: Literal["ask", "retry"] = "ask"
@@ -59,11 +74,12 @@ class Limits(Part):
 
 
 class Models(Part):
-    """Models by role; None: the runtime's own default."""
+    """Models by role; None: the runtime's own default. `tiers`: what the owner knows better, by pattern."""
 
-    orchestrator: str | None = None
-    worker: str | None = None
-    scout: str | None = None
+    orchestrator: ModelName | None = None
+    worker: ModelName | None = None
+    scout: ModelName | None = None
+    tiers: dict[str, Annotated[ModelTier, Field(strict=False)]] = {}
 
 
 class Nodes(Part):
@@ -125,6 +141,8 @@ class Settings(Part):
             agent=self.dispatch.agent,
             runtime=self.dispatch.runtime,
             model=self.models.worker,
+            scout_model=self.models.scout,
+            reasoning=self.dispatch.reasoning,
             mode=self.dispatch.mode,
             safety=self.dispatch.safety,
             wall_ms=self.limits.wall,

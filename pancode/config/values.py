@@ -9,6 +9,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from node_agent.wire.folders import Folders
+from node_agent.wire.order import Reasoning
+from pancode.domain.names import nearest
 from pancode.domain.words import split_words
 from pancode.errors import UsageError
 
@@ -58,6 +60,17 @@ def amount_usd(value: object) -> Decimal:
     return amount if int(amount.as_tuple().exponent) >= -9 else amount.quantize(Decimal("1e-9"))
 
 
+def reasoning_word(value: object) -> object:
+    """A level; ValueError with the nearest. YAML reads a bare `off` as false."""
+    word = "off" if value is False else value
+    levels = [level.value for level in Reasoning]
+    if word in levels:
+        return Reasoning(word)
+    near = nearest(str(word), levels)
+    guess = f"did you mean {near}? " if near else ""
+    raise ValueError(f"there is no reasoning level {word!r}; {guess}there are {', '.join(levels)}")
+
+
 def _listed(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
@@ -79,6 +92,7 @@ Size = Annotated[int, BeforeValidator(size_bytes), Field(gt=0)]
 Money = Annotated[Decimal, BeforeValidator(amount_usd)]
 """USD."""
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+Level = Annotated[Reasoning, BeforeValidator(reasoning_word)]
 Names = Annotated[tuple[VariableName, ...], BeforeValidator(_listed)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Command = Annotated[

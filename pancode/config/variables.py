@@ -10,6 +10,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PANCODE_PER_RUN_BUDGET": ("budget.per_run", str),
     "PANCODE_SAFETY": ("dispatch.safety", str),
     "PANCODE_DEFAULT_AGENT": ("dispatch.agent", str),
+    "PANCODE_REASONING": ("dispatch.reasoning", str),
     "PANCODE_DISPATCH_MAX_DEPTH": ("dispatch.max_depth", int),
     "PANCODE_NODE_CONCURRENCY": ("nodes.slots", int),
     "PANCODE_MODEL": ("models.orchestrator", str),
@@ -20,13 +21,16 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
 }
 """Variable to (key, what makes a value of its text: ValueError when it cannot)."""
 
-PER_DISPATCH = ("PANCODE_SAFETY", "PANCODE_DEFAULT_AGENT", "PANCODE_WORKER_MODEL", "PANCODE_PER_RUN_BUDGET")
+PER_DISPATCH = (
+    *("PANCODE_SAFETY", "PANCODE_DEFAULT_AGENT", "PANCODE_REASONING", "PANCODE_PER_RUN_BUDGET"),
+    *("PANCODE_MODEL", "PANCODE_WORKER_MODEL", "PANCODE_SCOUT_MODEL"),
+)
 """Those that also count when they are set for one command: the command line hands them on as flags."""
 
 PLACES = ("PANCODE_HOME", "PANCODE_NODE_HOME", "PANCODE_TEST_POSTGRES_URL", "PANCODE_PUSH_REF")
 """Read elsewhere; they set no key."""
 _GIVEN_TO_RUNS = ("PANCODE_RUN", "PANCODE_ATTEMPT", "PANCODE_DEPTH")
-_NOT_YET = ("PANCODE_REASONING", "PANCODE_LOCAL_MACHINES", "PANCODE_PRESET")
+_NOT_YET = ("PANCODE_LOCAL_MACHINES", "PANCODE_PRESET")
 
 
 def odd_variables(environ: Mapping[str, str]) -> list[str]:

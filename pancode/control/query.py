@@ -243,6 +243,7 @@ def _details(run: Run) -> Json:
     return {
         "argv": list(run.argv) if run.argv is not None else None,
         "mode": run.mode.value,
+        "reasoning": run.reasoning,
         "safety": run.safety.value,
         "isolation": result.get("isolation"),
         "priority": run.priority,

@@ -76,6 +76,7 @@ class RunDetail(RunShape):
 
     argv: list[str] | None
     mode: str
+    reasoning: str | None
     safety: str
     isolation: str | None
     priority: int

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import BUILT_IN, NO_RULES, Mode, PathAccess, Rules, Safety
 from pancode.domain.names import not_found
 from pancode.domain.runtimes import READ_ONLY, RUNTIMES, canonical, rule_of
@@ -62,6 +63,7 @@ class Agent:
     speed: Speed = Speed.BALANCED
     runtime: str | None = None
     model: str | None = None
+    reasoning: Reasoning | None = None
     limits: AgentLimits = AgentLimits()
     max_attempts: int | None = None
     env: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
 
 
@@ -123,6 +124,7 @@ class Run(Record):
     read_only: bool
     runtime: str
     model: str | None
+    """As the runtime is to name it."""
     mode: Mode
     safety: Safety
     told_only: bool
@@ -147,6 +149,9 @@ class Run(Record):
     max_attempts: int | None
     """None: one, and one more for what went wrong on our side."""
     trace: str
+    asked_model: str | None = None
+    """As it was asked for, with node and provider."""
+    reasoning: Reasoning | None = None
     estimate_tokens: int = 0
     estimate_ms: int = 0
     """Of its agent's time."""

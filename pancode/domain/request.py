@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
 from pancode.domain.agents import DEFAULT_AGENT, Agents
 from pancode.domain.books import Amount
@@ -32,6 +33,7 @@ class DispatchRequest:
     mode: Mode | None = None
     safety: Safety | None = None
     model: str | None = None
+    reasoning: Reasoning | None = None
     runtime: str | None = None
     workspace: str | None = None
     """`git` or `none`; None: git inside a repository, else none."""
@@ -67,6 +69,11 @@ class Defaults:
     agent: str = DEFAULT_AGENT
     runtime: str = "claude"
     model: str | None = None
+    """The workers'."""
+    scout_model: str | None = None
+    """Of agents that only look, and fast; None: the workers'."""
+    reasoning: Reasoning | None = None
+    """None: as hard as the runtime has it by itself."""
     mode: Mode = Mode.BUILD
     safety: Safety = Safety.AUTO_EDIT
     wall_ms: int = 3_600_000

@@ -7,22 +7,17 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TypeVar
 
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
 from pancode.domain.agents import Agent, compile_prompt, find_agent
 from pancode.domain.books import Amount
 from pancode.domain.candidates import Candidate, Wish, candidates
+from pancode.domain.choice import pinned, reasoning_for, runtime_and_model
+from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found
 from pancode.domain.records import Run
 from pancode.domain.request import Catalogue, DispatchRequest
-from pancode.domain.runtimes import (
-    LATER,
-    RUNTIMES,
-    RuntimeKind,
-    bare_model,
-    canonical,
-    not_there_yet,
-    runtime_for_model,
-)
+from pancode.domain.runtimes import RuntimeKind, model_for
 from pancode.domain.words import split_words
 from pancode.errors import PancodeError, UsageError
 
@@ -61,10 +56,11 @@ class Resolution:
     request: DispatchRequest
     agent: Agent
     runtime: RuntimeKind
-    model: str | None
-    """As the runtime wants to hear it."""
-    asked_model: str | None
-    """As it was asked for, with its provider."""
+    ref: ModelRef | None
+    """The model, with provider and node where they were said."""
+    reasoning: Reasoning | None
+    unasked: Reasoning | None
+    """The level that the settings wish and the runtime cannot be asked for."""
     mode: Mode
     safety: Safety
     prompt: str
@@ -81,6 +77,11 @@ class Resolution:
     on_lost: str
     max_attempts: int | None
     rules: Rules = NO_RULES
+
+    @property
+    def model(self) -> str | None:
+        """As the runtime wants to hear it."""
+        return None if self.ref is None else model_for(self.ref, self.runtime)
 
     @property
     def project(self) -> str | None:
@@ -101,6 +102,8 @@ class Resolution:
             read_only=self.agent.read_only,
             runtime=self.runtime.name,
             model=self.model,
+            asked_model=None if self.ref is None else self.ref.text,
+            reasoning=self.reasoning,
             mode=self.mode,
             safety=self.safety,
             told_only=asked.told_only,
@@ -149,36 +152,40 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
     _try(problems, lambda: _check_numbers(request))
     workspace = _try(problems, lambda: _workspace(request))
     gates = _try(problems, lambda: _gates(request, catalogue, workspace))
-    runtime = None if agent is None else _try(problems, lambda: _runtime(request, agent, catalogue))
+    found = None if agent is None else _try(problems, lambda: runtime_and_model(request, agent, catalogue))
+    runtime, ref = found if found is not None else (None, None)
     if runtime is not None and runtime.name != "shell" and request.argv is not None:
         request = as_task(request)
     if runtime is not None:
         _try(problems, lambda: _check_argv(request, runtime))
         _try(problems, lambda: _check_calls(request, runtime))
+    thinks = agent and runtime and _try(problems, lambda: reasoning_for(request, agent, runtime, catalogue))
+    request = _try(problems, lambda: pinned(request, ref)) or request
     if problems or agent is None or runtime is None or workspace is None or gates is None:
         return Unresolved(tuple(problems))
-    return _put_together(request, catalogue, agent, runtime, (workspace, gates))
+    what = (runtime, ref, *(thinks or (None, None)))
+    return _put_together(request, catalogue, agent, what, (workspace, gates))
 
 
 def _put_together(
     request: DispatchRequest,
     catalogue: Catalogue,
     agent: Agent,
-    runtime: RuntimeKind,
+    what: tuple[RuntimeKind, ModelRef | None, Reasoning | None, Reasoning | None],
     rest: tuple[str, tuple[tuple[str, ...], ...]],
 ) -> Resolution:
     defaults, project = catalogue.defaults, catalogue.project
-    workspace, gates = rest
+    (runtime, ref, reasoning, unasked), (workspace, gates) = what, rest
     mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
-    asked_model = None if runtime.own else request.model or agent.model or defaults.model
     limits = _limits(request, agent, catalogue, runtime)
     wish = Wish(request.node, request.require, runtime.name, safety, request.repo)
     return Resolution(
         request=request,
         agent=agent,
         runtime=runtime,
-        model=bare_model(asked_model, runtime) if asked_model else None,
-        asked_model=asked_model,
+        ref=ref,
+        reasoning=reasoning,
+        unasked=unasked,
         mode=mode,
         safety=safety,
         prompt="" if runtime.own else compile_prompt(agent, mode, safety, catalogue.rules),
@@ -188,7 +195,7 @@ def _put_together(
         gates=gates,
         workspace=workspace,
         candidates=candidates(catalogue.nodes, wish),
-        due=_due(request, agent, runtime, catalogue, limits),
+        due=_due(request, catalogue, (agent.name, runtime, model_for(ref, runtime) if ref else None), limits),
         env=tuple(dict.fromkeys((*project.env, *agent.env))),
         secrets=tuple(dict.fromkeys((*project.secrets, *agent.secrets))),
         on_lost=request.on_lost or defaults.on_lost,
@@ -262,17 +269,6 @@ def _gates(
     return catalogue.project.verify if workspace == "git" else ()
 
 
-def _runtime(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> RuntimeKind:
-    model = request.model or agent.model or catalogue.defaults.model
-    asked = request.runtime or agent.runtime or runtime_for_model(model) or catalogue.defaults.runtime
-    name = canonical(asked)
-    if name not in RUNTIMES:
-        raise not_found("runtime", asked, RUNTIMES.keys() - LATER.keys(), "pancode runtimes")
-    if name in LATER:
-        raise not_there_yet(name)
-    return RUNTIMES[name]
-
-
 def as_task(request: DispatchRequest) -> DispatchRequest:
     """For an agent one word after `--` is the task, which may begin with a dash."""
     if request.argv is None or len(request.argv) != 1 or request.task.strip():
@@ -331,29 +327,23 @@ def _first_said(*words: bool | None) -> bool:
 
 
 def _due(
-    request: DispatchRequest, agent: Agent, runtime: RuntimeKind, catalogue: Catalogue, limits: RunLimits
+    request: DispatchRequest,
+    catalogue: Catalogue,
+    worker: tuple[str, RuntimeKind, str | None],
+    limits: RunLimits,
 ) -> Amount:
     """The estimate in each currency, never above the run's own limit; own programs ask no model."""
-    usd, defaults = _estimate(request, agent, runtime, catalogue, limits.usd), catalogue.defaults
+    (agent, runtime, model), defaults = worker, catalogue.defaults
     if runtime.own:
-        return Amount(usd, 0, min(defaults.estimate_ms, limits.wall_ms))
-    model = request.model or agent.model or defaults.model
-    worker = (agent.name, runtime.name, bare_model(model, runtime) if model else None)
-    usual = catalogue.work.get(worker, Amount(ms=defaults.estimate_ms, tokens=defaults.estimate_tokens))
+        return Amount(_own_cost(request, limits.usd), 0, min(defaults.estimate_ms, limits.wall_ms))
+    usd = catalogue.history.get((agent, model), defaults.estimate_usd)
+    unknown = Amount(ms=defaults.estimate_ms, tokens=defaults.estimate_tokens)
+    usual = catalogue.work.get((agent, runtime.name, model), unknown)
     tokens = usual.tokens if limits.tokens is None else min(usual.tokens, limits.tokens)
+    usd = usd if limits.usd is None else min(usd, limits.usd)
     return Amount(usd, tokens, min(usual.ms, limits.wall_ms))
 
 
-def _estimate(
-    request: DispatchRequest, agent: Agent, runtime: RuntimeKind, catalogue: Catalogue, cap: Decimal | None
-) -> Decimal:
-    """What is held: history of this agent and model, else the default, never above the run's own cap.
-
-    The user's own programs cost nothing unless the user says what they may cost.
-    """
-    if runtime.own:
-        return min(request.budget, cap or request.budget) if request.budget is not None else Decimal(0)
-    model = request.model or agent.model or catalogue.defaults.model
-    usual = catalogue.history.get((agent.name, bare_model(model, runtime) if model else None))
-    estimate = catalogue.defaults.estimate_usd if usual is None else usual
-    return estimate if cap is None else min(estimate, cap)
+def _own_cost(request: DispatchRequest, cap: Decimal | None) -> Decimal:
+    """The user's own programs cost nothing unless the user says what they may cost."""
+    return min(request.budget, cap or request.budget) if request.budget is not None else Decimal(0)

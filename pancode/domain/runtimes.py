@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import (
     MODE_WRITES,
     Enforcement,
@@ -12,6 +13,7 @@ from node_agent.wire.policy import (
     Safety,
     is_on_the_machine,
 )
+from pancode.domain.models import PROVIDERS, ModelRef
 from pancode.domain.names import nearest
 from pancode.errors import UsageError
 
@@ -19,6 +21,7 @@ READ_ONLY = "read-only"
 RULES = (READ_ONLY, Safety.AUTO_EDIT.value, Safety.FULL_AUTO.value)
 """What a run can be held to; the level `suggest` is read-only."""
 _ALL_BUT_OPEN = frozenset({READ_ONLY, Safety.SUGGEST.value, Safety.AUTO_EDIT.value})
+_EVERY = frozenset(Reasoning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,8 @@ class RuntimeKind:
 
     `own`: it runs the user's own words as a program: no model, no cost. `holds`: rules that its own flags
     enforce without a wall around it (measured). `provider`: the only model provider that it can use, None for
-    any. `needs_model`: it has no default model.
+    any. `needs_model`: it has no default model. `reaches`: it asks each vendor in the cloud by itself; others
+    ask the one server that their node knows, which may itself call a model `openai/gpt-oss-20b`.
     """
 
     name: str
@@ -35,6 +39,9 @@ class RuntimeKind:
     holds: frozenset[str] = frozenset()
     provider: str | None = None
     needs_model: bool = False
+    reaches: bool = False
+    reasons: frozenset[Reasoning] = frozenset()
+    """How hard its model can be asked to think (measured)."""
 
 
 RUNTIMES: dict[str, RuntimeKind] = {
@@ -42,13 +49,22 @@ RUNTIMES: dict[str, RuntimeKind] = {
     for kind in (
         RuntimeKind("shell", own=True),
         RuntimeKind("scripted", own=True, holds=frozenset({READ_ONLY})),
-        RuntimeKind("claude", holds=_ALL_BUT_OPEN, provider="anthropic"),
-        RuntimeKind("codex", holds=_ALL_BUT_OPEN | {Safety.FULL_AUTO.value}, provider="openai"),
-        RuntimeKind("gemini", holds=_ALL_BUT_OPEN, provider="google"),
-        RuntimeKind("opencode", holds=_ALL_BUT_OPEN, needs_model=True),
-        RuntimeKind("copilot", holds=_ALL_BUT_OPEN, needs_model=True),
-        RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True),
-        RuntimeKind("native", holds=_ALL_BUT_OPEN, needs_model=True),
+        RuntimeKind(
+            "claude", holds=_ALL_BUT_OPEN, provider="anthropic", reasons=_EVERY - {Reasoning.MINIMAL}
+        ),
+        RuntimeKind(
+            "codex", holds=_ALL_BUT_OPEN | {Safety.FULL_AUTO.value}, provider="openai", reasons=_EVERY
+        ),
+        RuntimeKind(
+            "gemini",
+            holds=_ALL_BUT_OPEN,
+            provider="google",
+            reasons=_EVERY - {Reasoning.OFF, Reasoning.XHIGH},
+        ),
+        RuntimeKind("opencode", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY),
+        RuntimeKind("copilot", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY - {Reasoning.OFF}),
+        RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True, reasons=_EVERY),
+        RuntimeKind("native", holds=_ALL_BUT_OPEN, needs_model=True, reaches=True),
     )
 }
 LATER: dict[str, str] = {"native": "a worker of our own on a local model; opencode runs one today"}
@@ -66,7 +82,6 @@ ALIASES: dict[str, str] = {
     "pi": "native",
 }
 """Names that the original's files use."""
-_PREFIXES = {"anthropic": "claude", "openai-codex": "codex", "openai": "codex", "google": "gemini"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,27 +120,25 @@ def known_runtime(name: str) -> str:
     return name
 
 
-def runtime_for_model(model: str | None) -> str | None:
-    """The vendor's own runtime for `vendor/model`; None when the model names no such vendor."""
-    return _PREFIXES.get(model.partition("/")[0]) if model and "/" in model else None
-
-
-def bare_model(model: str, kind: RuntimeKind) -> str:
-    """The model as the runtime wants to hear it: without the prefix of its own vendor."""
-    provider, slash, rest = model.partition("/")
-    return rest if slash and provider in _spellings(kind) else model
-
-
-def foreign_provider(model: str | None, kind: RuntimeKind) -> str | None:
-    """The provider that the model names and the runtime cannot use; None when there is no such conflict."""
-    if model is None or "/" not in model or kind.provider is None:
+def runtime_for(ref: ModelRef | None) -> str | None:
+    """The vendor's own runtime for a model of that provider, or ours; None where none is named."""
+    if ref is None or ref.provider is None:
         return None
-    provider = model.partition("/")[0]
-    return None if provider in _spellings(kind) else provider
+    own = next((kind.name for kind in RUNTIMES.values() if kind.provider == ref.provider), None)
+    return own or ("native" if ref.provider in PROVIDERS else None)
 
 
-def _spellings(kind: RuntimeKind) -> set[str]:
-    return {kind.provider or "", *(p for p, name in _PREFIXES.items() if name == kind.name)} - {""}
+def model_for(ref: ModelRef, kind: RuntimeKind) -> str:
+    """The model as the runtime has to name it to whom it asks."""
+    theirs = ref.is_cloud and kind.provider is None and not kind.reaches
+    return ref.without_node().text if theirs else ref.model
+
+
+def foreign_provider(ref: ModelRef | None, kind: RuntimeKind) -> str | None:
+    """The provider that the model names and the runtime cannot use; None when there is no such conflict."""
+    if ref is None or kind.provider in (None, ref.provider):
+        return None
+    return ref.provider
 
 
 @dataclass(frozen=True, slots=True)

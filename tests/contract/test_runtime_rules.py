@@ -43,5 +43,10 @@ def test_both_know_the_users_own_programs() -> None:
     assert own == {name for name, kind in BELIEVED.items() if kind.own}
 
 
+@pytest.mark.parametrize("name", sorted(RUNTIMES))
+def test_both_know_the_same_levels_of_reasoning(name: str) -> None:
+    assert RUNTIMES[name].capabilities.reasoning == BELIEVED[name].reasons
+
+
 def test_what_a_node_can_run_is_not_said_to_come_later() -> None:
     assert not LATER.keys() & RUNTIMES.keys() and LATER.keys() <= BELIEVED.keys()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.starting import keyed, prompt_in, task_of
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
 
 PROGRAM = Program(
@@ -30,6 +33,15 @@ _RULES = {
     Safety.FULL_AUTO: ("--tools", _WRITE + ",Bash", "--permission-mode", "bypassPermissions"),
 }
 
+LEVELS: Mapping[Reasoning, tuple[str, int]] = {
+    Reasoning.OFF: ("", 0),
+    Reasoning.LOW: ("low", 4096),
+    Reasoning.MEDIUM: ("medium", 10_000),
+    Reasoning.HIGH: ("high", 20_000),
+    Reasoning.XHIGH: ("xhigh", 31_999),
+}
+"""For newer models its flag, for older ones a budget of tokens: it uses the one that the model knows."""
+
 
 def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
@@ -41,6 +53,8 @@ def _argv(request: LaunchRequest) -> tuple[str, ...]:
     argv = ["claude", "-p", "--output-format", "stream-json", "--verbose"]
     if request.model:
         argv += ["--model", request.model]
+    if request.reasoning and LEVELS[request.reasoning][0]:
+        argv += ["--effort", LEVELS[request.reasoning][0]]
     argv += ["--setting-sources", "", "--strict-mcp-config", "--permission-prompts", "none"]
     argv += _RULES[request.safety if request.may_write else Safety.SUGGEST]
     for folder in request.besides:
@@ -61,6 +75,8 @@ def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "DISABLE_AUTOUPDATER": "1",
     }
+    if request.reasoning:
+        env["MAX_THINKING_TOKENS"] = str(LEVELS[request.reasoning][1])
     # Left alone it asks ten times, for more than 100 s, and looks stalled meanwhile.
     env.setdefault("CLAUDE_CODE_MAX_RETRIES", "3")
     if place.is_root and request.may_write and request.safety is Safety.FULL_AUTO:

@@ -21,6 +21,7 @@ RUNTIME = Runtime(
         budget_limit=True,
         needs_model=True,
         prompted=True,
+        reasoning=frozenset(command.LEVELS),
     ),
     command.launch,
     ClaudeParser,

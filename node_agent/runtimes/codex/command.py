@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
 from node_agent.runtimes.openai_login import FILE as LOGIN_FILE
@@ -10,6 +11,7 @@ from node_agent.runtimes.openai_login import VARIABLE as LOGIN
 from node_agent.runtimes.openai_login import for_run
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.starting import keyed, prompt_in, task_of
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
 KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
@@ -28,6 +30,8 @@ PROGRAM = Program(
 )
 PROMPT = "codex/AGENTS.md"
 """What it takes as its user's standing instructions."""
+LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
+"""It hands any word on, also to models that it does not know."""
 
 
 def launch(request: LaunchRequest, place: Place) -> Launch:
@@ -47,6 +51,8 @@ def _argv(request: LaunchRequest, provider: dict[str, object], walled: bool) -> 
     argv = ["codex", "exec", "--json", "--skip-git-repo-check", "--ignore-user-config", "--ignore-rules"]
     if request.model:
         argv += ["-m", request.model]
+    if request.reasoning:
+        argv += ["-c", f"model_reasoning_effort={json.dumps(LEVELS[request.reasoning])}"]
     own = "workspace-write" if request.may_write else "read-only"
     # Its own sandbox cannot be built inside another one: every command would fail, with exit status 0.
     argv += ["-s", "danger-full-access" if walled else own]

@@ -16,6 +16,7 @@ RUNTIME = Runtime(
         read_only_enforced=True,
         needs_model=True,
         prompted=True,
+        reasoning=frozenset(command.LEVELS),
     ),
     command.launch,
     CodexParser,

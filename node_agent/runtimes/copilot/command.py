@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.starting import keyed, prompt_in, task_of
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
 
 KEY, URL = "COPILOT_PROVIDER_API_KEY", "COPILOT_PROVIDER_BASE_URL"
@@ -24,6 +25,8 @@ PROGRAM = Program(
 PROMPT = "copilot/agents/pancode.agent.md"
 """An agent of its user's, which is not one of the instructions that a repository can give it."""
 _FRONT = "---\nname: pancode\ndescription: The agent of this run\n---\n"
+LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning if level is not Reasoning.OFF}
+"""Its `none` is not handed on: the model would think as it does by itself."""
 
 REPORT = "usage.json"
 # What it used is not in its stream but in a file that it writes at its end: this puts the file behind the
@@ -62,6 +65,8 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
     report = f"{request.home}/{REPORT}"
     argv = [*("sh", "-c", _WITH_REPORT, "sh", report), *_HEADLESS, "--usage-output-file", report]
     argv += _RULES[request.safety if request.may_write else Safety.SUGGEST]
+    if request.reasoning:
+        argv += ["--reasoning-effort", LEVELS[request.reasoning]]
     if request.may_write:
         argv += _OWN_REPOSITORY
     for folder in request.besides:

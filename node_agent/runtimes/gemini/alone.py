@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from node_agent.runtimes.hiding import guard
 
@@ -28,7 +29,7 @@ _SETTINGS = {
 
 # Its search for `.gemini/.env` goes from the checkout up to the root of the disk, through the home of the
 # node's user, and no setting stops it; none stops it from reading GEMINI.md of the repository either.
-ALONE: Mapping[str, bytes] = {
-    ".gemini/settings.json": json.dumps(_SETTINGS).encode(),
-    **guard((".gemini/.env",), ("GEMINI.md",)),
-}
+def alone(more: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files, with `more` settings in them."""
+    settings = json.dumps({**_SETTINGS, **more}).encode()
+    return {".gemini/settings.json": settings, **guard((".gemini/.env",), ("GEMINI.md",))}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
-from node_agent.runtimes.gemini.alone import ALONE
+from node_agent.runtimes.gemini.alone import alone
+from node_agent.runtimes.gemini.thinking import overrides
 from node_agent.runtimes.hiding import guarded
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.starting import keyed, prompt_in, task_of
@@ -39,7 +40,8 @@ _RULES = {
 def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     mode, denied = _RULES[request.safety if request.may_write else Safety.SUGGEST]
-    files = {**BASE_FILES, **prompt_in(PROMPT, request), **ALONE}
+    thinks = overrides(request.reasoning, request.model)
+    files = {**BASE_FILES, **prompt_in(PROMPT, request), **alone(thinks)}
     argv = ["gemini", "-o", "stream-json"]
     if request.model:
         argv += ["-m", request.model]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.runtimes.base import Capabilities, Runtime
-from node_agent.runtimes.gemini import command
+from node_agent.runtimes.gemini import command, thinking
 from node_agent.runtimes.gemini.parse import GeminiParser
 from node_agent.runtimes.starting import held_but_full_auto
 
@@ -17,6 +17,7 @@ RUNTIME = Runtime(
         read_only_enforced=True,
         turn_limit=True,
         prompted=True,
+        reasoning=frozenset(thinking.LEVELS),
     ),
     command.launch,
     GeminiParser,

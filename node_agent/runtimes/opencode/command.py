@@ -9,6 +9,7 @@ from typing import Any
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.starting import keyed, prompt_in, task_of
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
 
 KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
@@ -24,6 +25,7 @@ PROGRAM = Program(
     'into ~/.pancode-node/*/secrets.json: {"OPENAI_BASE_URL": "..."}',
 )
 PROMPT = "prompt.md"
+LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
 
 # What is not named is denied, never asked for: an "ask" would end the run there, with exit status 0.
 _READ: dict[str, Any] = {"*": "deny", "read": "allow", "grep": "allow", "glob": "allow", "list": "allow"}
@@ -76,22 +78,23 @@ def _settings(request: LaunchRequest, env: Mapping[str, str], model: str) -> dic
         "model": model,
         "small_model": model,
         "enabled_providers": ["pancode"],
-        "provider": {"pancode": _provider(model.partition("/")[2], env)},
+        "provider": {"pancode": _provider(model.partition("/")[2], env, request.reasoning)},
         **({"instructions": [f"{request.home}/{PROMPT}"]} if request.prompt else {}),
     }
 
 
-def _provider(model: str, env: Mapping[str, str]) -> dict[str, Any]:
+def _provider(model: str, env: Mapping[str, str], reasoning: Reasoning | None) -> dict[str, Any]:
     """It reads key and server from its environment: these settings are seen by set-up and gates as well."""
     options = {"baseURL": f"{{env:{URL}}}" if URL in env else VENDOR}
     if KEY in env:
         options["apiKey"] = f"{{env:{KEY}}}"
+    asked = {"options": {"reasoningEffort": LEVELS[reasoning]}} if reasoning else {}
     limit = {"context": 131072, "output": 8192}
     return {
         "npm": "@ai-sdk/openai-compatible",  # part of the program, nothing is downloaded
         "name": "pancode",
         "options": options,
-        "models": {model: {"name": model, "tool_call": True, "limit": limit}},
+        "models": {model: {"name": model, "tool_call": True, "limit": limit, **asked}},
     }
 
 

@@ -18,6 +18,7 @@ RUNTIME = Runtime(
         tool_list=True,
         needs_model=True,
         prompted=True,
+        reasoning=frozenset(command.LEVELS),
     ),
     command.launch,
     OpencodeParser,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env, may_write
 from node_agent.runtimes.hiding import guard, guarded
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.starting import keyed, prompt_in, task_of
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
 KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
@@ -25,18 +27,16 @@ PROGRAM = Program(
 )
 PROMPT = ".qwen/QWEN.md"
 """What it takes as its user's standing instructions."""
+LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
 
+_GENERATION: dict[str, Any] = {"maxRetries": 1, "timeout": 60000}
 _SETTINGS = {
     "privacy": {"usageStatisticsEnabled": False},
     "general": {"enableAutoUpdate": False},
     "telemetry": {"enabled": False},
-    "model": {"generationConfig": {"maxRetries": 1, "timeout": 60000}},
 }
 # It takes settings of the repository for its own, and so servers, hooks and commands that run at its start.
-_FILES = {
-    ".qwen/settings.json": json.dumps(_SETTINGS).encode(),
-    **guard((".qwen/settings.json", ".env"), ("QWEN.md", "AGENTS.md")),
-}
+_FILES = guard((".qwen/settings.json", ".env"), ("QWEN.md", "AGENTS.md"))
 
 # Tools that are taken away. Skills and sub-agents may be the repository's own, so no level has them.
 _THEIRS = ("agent", "skill")
@@ -61,8 +61,15 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
         argv += ["--exclude-tools", tool]
     if request.resume:
         argv += ["--resume", request.resume.session]
-    files = {**BASE_FILES, **_FILES, **prompt_in(PROMPT, request)}
+    own = {".qwen/settings.json": _settings(request.reasoning)}
+    files = {**BASE_FILES, **_FILES, **own, **prompt_in(PROMPT, request)}
     return Launch(tuple(argv), _env(request, place, model), task_of(request), files)
+
+
+def _settings(reasoning: Reasoning | None) -> bytes:
+    """Its own words for a level are none that servers with OpenAI's chat wire know: it goes beside them."""
+    asked = {"extra_body": {"reasoning_effort": LEVELS[reasoning]}} if reasoning else {}
+    return json.dumps({**_SETTINGS, "model": {"generationConfig": {**_GENERATION, **asked}}}).encode()
 
 
 def _env(request: LaunchRequest, place: Place, model: str) -> dict[str, str]:

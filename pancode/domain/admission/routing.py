@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from node_agent.wire.order import Reasoning
 from pancode.domain.admission.gate import Verdict, passed, refused, warned
 from pancode.domain.candidates import Candidate
 from pancode.domain.resolve import Resolution
@@ -17,15 +18,15 @@ def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
 
 
 def _model(resolution: Resolution) -> Verdict | None:
-    runtime, model = resolution.runtime, resolution.asked_model
-    provider = foreign_provider(model, runtime)
-    if provider is not None:
+    runtime, ref = resolution.runtime, resolution.ref
+    provider = foreign_provider(ref, runtime)
+    if ref is not None and provider is not None:
         return refused(
             NAME,
-            f"Dispatch blocked: runtime {runtime.name} cannot use model {model} of {provider}",
+            f"Dispatch blocked: runtime {runtime.name} cannot use model {ref.text} of {provider}",
             "name another model with --model, or another runtime with --runtime",
         )
-    if runtime.needs_model and model is None:
+    if runtime.needs_model and ref is None:
         return refused(
             NAME,
             f"Dispatch blocked: runtime {runtime.name} has no model of its own",
@@ -42,9 +43,21 @@ def _node(resolution: Resolution) -> Verdict:
     if not ready:
         fix = next((c.fix for c in fitting if c.fix), "pancode fleet status")
         return warned(NAME, f"it would wait: {_listed(fitting)}", fix)
-    model = f" with {resolution.asked_model}" if resolution.asked_model else ""
+    model = f" with {resolution.ref.text}" if resolution.ref else ""
     names = ", ".join(c.name for c in ready[:_SHOWN])
-    return passed(NAME, f"runtime {resolution.runtime.name}{model} on {names}")
+    words = f"runtime {resolution.runtime.name}{model} on {names}"
+    return _thinking(resolution, words) or passed(NAME, words)
+
+
+def _thinking(resolution: Resolution, words: str) -> Verdict | None:
+    """A level of the settings is a wish for all runs; one that this runtime cannot be asked for is said."""
+    if resolution.unasked is None:
+        return None
+    takes = ", ".join(level.value for level in Reasoning if level in resolution.runtime.reasons) or "none"
+    said = (
+        f"reasoning {resolution.unasked} of your settings is not asked for, {resolution.runtime.name} takes"
+    )
+    return warned(NAME, f"{words}; {said} {takes}", "name a level that it takes with --reasoning")
 
 
 def _nowhere(candidates: tuple[Candidate, ...]) -> Verdict:

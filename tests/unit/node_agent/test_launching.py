@@ -21,6 +21,7 @@ from node_agent.sandbox.policy import Network
 from node_agent.tempo import Tempo
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.node import Problem
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import ActionClass, Enforcement, Isolation, Policy, Safety
 from tests.unit.node_agent.stage import order_of
 
@@ -54,6 +55,13 @@ def test_a_runtime_that_nobody_knows() -> None:
         with pytest.raises(StepFailed) as failed:
             call()
         assert failed.value.kind is FailureKind.RUNTIME_MISSING
+
+
+def test_a_level_of_reasoning_that_the_runtime_does_not_take() -> None:
+    order = order_of(runtime="gemini", reasoning=Reasoning.OFF)
+    with pytest.raises(StepFailed, match="runtime gemini takes no reasoning off") as caught:
+        RUNTIMES.launch(order, WORK, HOME)
+    assert caught.value.kind is FailureKind.CANNOT_START
 
 
 def test_who_holds_the_rule_is_said() -> None:

@@ -11,7 +11,7 @@ from node_agent.runtimes.orders import enforced, findings, request_of
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import AgentSpec, Order, Workspace
+from node_agent.wire.order import AgentSpec, Order, Reasoning, Workspace
 from node_agent.wire.policy import ActionClass, Enforcement, Isolation, Mode, Safety, compile_policy
 from node_agent.wire.receipt import Usage
 from tests.unit.node_agent.runtimes.asked import LIMITS
@@ -28,6 +28,7 @@ ORDER = Order(
     argv=("true",),
     runtime="claude",
     model="m",
+    reasoning=Reasoning.LOW,
     mode=Mode.BUILD,
     safety=Safety.AUTO_EDIT,
     policy=compile_policy(Safety.AUTO_EDIT, False),
@@ -50,6 +51,7 @@ def test_every_field_of_a_request_comes_from_the_order_or_the_folders() -> None:
         "home": "/h",
         "limits": LIMITS,
         "model": "m",
+        "reasoning": Reasoning.LOW,
         "argv": ("true",),
         "resume": None,
     }

@@ -15,7 +15,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import Inventory, JournalEntry
 from node_agent.wire.marks import Mark
 from node_agent.wire.node import Allowed, Flag, LoggedIn, NodeFacts, Problem, RuntimeFact
-from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
+from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Reasoning, Workspace
 from node_agent.wire.policy import (
     CommandRule,
     Enforcement,
@@ -59,6 +59,7 @@ def order() -> Order:
         argv=("printf", "%s", "-n"),
         runtime="shell",
         model="m",
+        reasoning=Reasoning.HIGH,
         mode=Mode.BUILD,
         safety=Safety.AUTO_EDIT,
         policy=compile_policy(Safety.AUTO_EDIT, read_only=False, rules=RULES),

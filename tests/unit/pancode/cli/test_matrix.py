@@ -17,6 +17,7 @@ def fact(node: str, state: str = "ok", version: str | None = None, fix: str = ""
 def test_machines_by_runtimes_then_flags_then_fixes() -> None:
     agent: dict[str, Any] = {
         "name": "agent",
+        "reasoning": ["low", "high"],
         "nodes": [
             fact("n1", "missing", fix=FIX),
             fact("n2", "not_logged_in", "1.2.3", LOGIN, ("stream", "usage")),
@@ -25,8 +26,8 @@ def test_machines_by_runtimes_then_flags_then_fixes() -> None:
             fact("n5", "ok", "9.0.0", "PanCode was measured with 1.x"),
         ],
     }
-    shell = {"name": "shell", "nodes": [fact(f"n{k}") for k in range(1, 6)]}
-    assert matrix([agent, shell, {"name": "native", "nodes": []}]).splitlines() == [
+    shell = {"name": "shell", "reasoning": [], "nodes": [fact(f"n{k}") for k in range(1, 6)]}
+    assert matrix([agent, shell, {"name": "native", "reasoning": [], "nodes": []}]).splitlines() == [
         "NODE  agent          shell  native",
         "n1    -              ok     -",
         "n2    not logged in  ok     -",
@@ -37,6 +38,9 @@ def test_machines_by_runtimes_then_flags_then_fixes() -> None:
         "RUNTIME  DOES ITSELF",
         "agent    stream, usage",
         "",
+        "RUNTIME  REASONING",
+        "agent    low, high",
+        "",
         "RUNTIME  ON      IS               FIX",
         "agent    n1, n3  missing          npm install -g agent",
         "agent    n2      not logged in    put KEY into secrets.json",
@@ -45,7 +49,7 @@ def test_machines_by_runtimes_then_flags_then_fixes() -> None:
 
 
 def test_without_a_machine_it_says_so() -> None:
-    assert matrix([{"name": "agent", "nodes": []}]) == "no machine was heard yet\n"
+    assert matrix([{"name": "agent", "reasoning": [], "nodes": []}]) == "no machine was heard yet\n"
 
 
 def row(runtime: str, version: str | None, tried: int, happened: list[str]) -> dict[str, Any]:

@@ -3,57 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.config.documents import MOST_BYTES, read_document
-from pancode.config.load import Loaded, Places, load
+from pancode.config.load import Places, load
 from pancode.config.schema import Settings
 from pancode.config.values import amount_usd
 from pancode.domain.request import Defaults, Project
 from pancode.errors import ConfigError, ExitCode
-
-Load = Callable[..., Loaded]
-
-
-@pytest.fixture
-def places(tmp_path: Path) -> Places:
-    for folder in ("home", "shop", "etc"):
-        (tmp_path / folder).mkdir()
-    return Places(tmp_path / "home", tmp_path / "shop", tmp_path / "etc" / "pancode.yaml")
-
-
-@pytest.fixture
-def loaded(places: Places) -> Load:
-    """Loads with these texts as files of the machine, the user and the project."""
-
-    def _load(
-        user: str | None = None,
-        project: str | None = None,
-        machine: str | None = None,
-        environ: Mapping[str, str] | None = None,
-        flags: Mapping[str, object] | None = None,
-    ) -> Loaded:
-        assert places.project is not None
-        files = {
-            places.machine: machine,
-            places.home / "pancode.yaml": user,
-            places.project / "pancode.yaml": project,
-        }
-        for path, text in files.items():
-            if text is not None:
-                path.write_text(text)
-        before = {path: path.read_bytes() for path in files if path.exists()}
-        try:
-            return load(places, environ or {}, flags)
-        finally:
-            assert {path: path.read_bytes() for path in files if path.exists()} == before
-
-    return _load
+from tests.unit.pancode.config.conftest import Load
 
 
 def test_without_any_file_everything_is_built_in(loaded: Load) -> None:
@@ -96,6 +60,7 @@ def test_the_later_layer_wins_and_every_value_keeps_its_origin(loaded: Load, pla
         ("PANCODE_MODEL", "opus", "models.orchestrator", "opus"),
         ("PANCODE_WORKER_MODEL", "ollama/qwen3:8b", "models.worker", "ollama/qwen3:8b"),
         ("PANCODE_SCOUT_MODEL", "haiku", "models.scout", "haiku"),
+        ("PANCODE_REASONING", "off", "dispatch.reasoning", Reasoning.OFF),
         ("PANCODE_REDIS_URL", "redis://:secret@h:6379/0", "redis.url", "redis://:secret@h:6379/0"),
         ("PANCODE_TIME_FACTOR", "0.05", "timing.factor", 0.05),
     ],
@@ -297,13 +262,13 @@ def test_an_empty_variable_is_none_and_a_misspelt_one_is_said(loaded: Load) -> N
         "PANCODE_SAFETY": " ",
         "PANCODE_BUDGET_CIELING": "1",
         "PANCODE_HOME": "/x",
-        "PANCODE_REASONING": "high",
+        "PANCODE_LOCAL_MACHINES": "10.0.0.1:1234",
     }
     found = loaded(environ=environ)
     assert found.settings == Settings()
     assert found.warnings == (
         "PANCODE_BUDGET_CIELING is set and unknown: did you mean PANCODE_BUDGET_CEILING?",
-        "PANCODE_REASONING is set and not there yet: it has no effect",
+        "PANCODE_LOCAL_MACHINES is set and not there yet: it has no effect",
     )
 
 

@@ -8,14 +8,8 @@ import pytest
 
 from node_agent.wire.policy import Mode, Safety
 from pancode.domain.agents import check_agent, compile_prompt, find_agent
-from pancode.domain.runtimes import (
-    RUNTIMES,
-    bare_model,
-    canonical,
-    foreign_provider,
-    rule_of,
-    runtime_for_model,
-)
+from pancode.domain.models import model_ref
+from pancode.domain.runtimes import RUNTIMES, canonical, foreign_provider, rule_of, runtime_for
 from pancode.errors import ConfigError, NotFoundError
 from tests.unit.pancode.domain.fleets import AGENTS, BUILDER, SCOUT
 
@@ -73,18 +67,34 @@ def test_the_prompt_has_the_agent_first_and_then_its_rule(
     assert prompt.count("Rules of this run") == 1
 
 
-def test_names_of_runtimes_and_models() -> None:
-    claude, opencode = RUNTIMES["claude"], RUNTIMES["opencode"]
+def test_names_of_runtimes() -> None:
     assert canonical("cli:claude-code") == "claude"
     assert canonical("shell") == "shell"
-    assert runtime_for_model("anthropic/claude-sonnet-4") == "claude"
-    assert runtime_for_model("ollama/qwen3:8b") is None
-    assert runtime_for_model("opus") is None
-    assert bare_model("anthropic/claude-sonnet-4", claude) == "claude-sonnet-4"
-    assert bare_model("ollama/qwen3:8b", opencode) == "ollama/qwen3:8b"
-    assert foreign_provider("ollama/qwen3:8b", claude) == "ollama"
-    assert foreign_provider("anthropic/x", claude) is None
-    assert foreign_provider("ollama/qwen3:8b", opencode) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "runtime"),
+    [
+        ("anthropic/claude-sonnet-4", "claude"),
+        ("openai-codex/gpt-5.5", "codex"),
+        ("google/gemini-3", "gemini"),
+        ("ollama/qwen3:8b", "native"),
+        ("groq/llama-3.3-70b", "native"),
+        ("opus", None),
+        ("Qwen/Qwen3-8B", None),
+    ],
+)
+def test_the_runtime_that_a_model_asks_for(model: str, runtime: str | None) -> None:
+    assert runtime_for(model_ref(model)) == runtime
+    assert runtime_for(None) is None
+
+
+def test_providers_that_a_runtime_cannot_use() -> None:
+    claude, opencode = RUNTIMES["claude"], RUNTIMES["opencode"]
+    assert foreign_provider(model_ref("ollama/qwen3:8b"), claude) == "ollama"
+    assert foreign_provider(model_ref("anthropic/x"), claude) is None
+    assert foreign_provider(model_ref("opus"), claude) is None
+    assert foreign_provider(model_ref("ollama/qwen3:8b"), opencode) is None
     assert foreign_provider(None, claude) is None
 
 

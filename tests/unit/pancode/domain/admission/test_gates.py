@@ -12,7 +12,7 @@ from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import LAST_ATTEMPT
 from node_agent.wire.model import MOST
 from node_agent.wire.node import Problem
-from node_agent.wire.order import MAX_TASK_BYTES
+from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.policy import CommandRule, Isolation, Mode, Rules, Safety
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, SigningKey
 from pancode.domain.admission import NAMES, Verdict, first_refused, judge, refusal, task
@@ -304,7 +304,11 @@ def test_an_agent_that_is_switched_off() -> None:
         ({"nodes": (node("desk"),), "require": {"gpu": "y"}}, False, "desk has no label gpu=y"),
         ({"nodes": (node("a"), node("b", {})), "node": "b"}, False, "b has no runtime claude"),
         ({"nodes": (node("a", state=NodeState.LOST),)}, True, "it would wait: a is lost"),
-        ({"model": "ollama/qwen3:8b"}, False, "runtime claude cannot use model ollama/qwen3:8b of ollama"),
+        (
+            {"model": "ollama/qwen3:8b", "runtime": "claude"},
+            False,
+            "runtime claude cannot use model ollama/qwen3:8b of ollama",
+        ),
         ({"runtime": "opencode"}, False, "runtime opencode has no model of its own"),
     ],
 )
@@ -324,7 +328,7 @@ def test_an_empty_fleet() -> None:
 
 def test_the_model_of_the_fleet_counts_for_routing() -> None:
     settings = {"defaults": Defaults(model="ollama/qwen3:8b")}
-    assert not gate("routing", settings=settings).passed
+    assert not gate("routing", settings=settings, runtime="claude").passed
     assert gate("routing", settings=settings, runtime="shell").passed
 
 
@@ -382,3 +386,11 @@ def test_commands_that_a_rule_forbids_are_not_dispatched(options: dict[str, Any]
     said = judge(found, VIEW)[NAMES.index("safety")]
     assert said.passed is (words is None)
     assert words is None or words in said.words
+
+
+def test_a_level_that_the_settings_wish_and_the_runtime_does_not_take_is_a_warning() -> None:
+    settings = {"defaults": Defaults(reasoning=Reasoning.OFF)}
+    verdict = gate("routing", nodes=(node("desk", {"gemini": "ok"}),), settings=settings, runtime="gemini")
+    assert verdict.passed and verdict.warning
+    words = "reasoning off of your settings is not asked for, gemini takes minimal, low, medium, high"
+    assert words in verdict.words

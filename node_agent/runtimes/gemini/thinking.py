@@ -1,0 +1,38 @@
+"""How hard the Gemini CLI has its model think: newer models by a level, older ones by a budget of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from node_agent.wire.order import Reasoning
+
+LEVELS: Mapping[Reasoning, tuple[str, int]] = {
+    Reasoning.MINIMAL: ("MINIMAL", 512),
+    Reasoning.LOW: ("LOW", 2048),
+    Reasoning.MEDIUM: ("MEDIUM", 8192),
+    Reasoning.HIGH: ("HIGH", 24_576),
+}
+"""Not every model of its vendor can be told to stop thinking, and none has a level above `high`."""
+_BUDGETED = "gemini-2.5"
+
+
+def overrides(reasoning: Reasoning | None, model: str | None) -> dict[str, Any]:
+    """The part of its settings that sets the level, for both kinds of model: it may choose one itself."""
+    return {"modelConfigs": {"customOverrides": list(_each(reasoning, model))}} if reasoning else {}
+
+
+def _each(reasoning: Reasoning, model: str | None) -> Iterator[dict[str, Any]]:
+    level, budget = LEVELS[reasoning]
+    yield _override("chat-base-2.5", {"thinkingBudget": budget})
+    yield _override("chat-base-3", {"thinkingLevel": level})
+    if model is not None:  # one that is in none of its own lists
+        budgeted = model.startswith(_BUDGETED)
+        yield _override(model, {"thinkingBudget": budget} if budgeted else {"thinkingLevel": level})
+
+
+def _override(model: str, config: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "match": {"model": model},
+        "modelConfig": {"generateContentConfig": {"thinkingConfig": config}},
+    }

@@ -1,0 +1,88 @@
+"""Which model a dispatch asks for, and which runtime runs it: flag > agent > fleet. Judges nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from node_agent.wire.order import Reasoning
+from pancode.domain.agents import Agent, Speed, Tier
+from pancode.domain.models import ModelRef, known, model_ref
+from pancode.domain.names import not_found
+from pancode.domain.request import Catalogue, DispatchRequest
+from pancode.domain.runtimes import LATER, RUNTIMES, RuntimeKind, canonical, not_there_yet, runtime_for
+from pancode.errors import UsageError
+
+
+def runtime_and_model(
+    request: DispatchRequest, agent: Agent, catalogue: Catalogue
+) -> tuple[RuntimeKind, ModelRef | None]:
+    """Both depend on each other: a model of a vendor asks for that vendor's program.
+
+    UsageError for what is no model or nearly a provider, NotFoundError for a runtime or node that is not.
+    """
+    text = request.model or model_of(agent, catalogue)
+    nodes = [view.node.name for view in catalogue.nodes if view.node.removed is None]
+    asked = model_ref(text, nodes) if text else None
+    # A model of the runtime's own that happens to look like `provider/model` is asked for whole.
+    whole = known(asked, nodes) if asked is not None else None
+    kind = _runtime(request.runtime or agent.runtime or runtime_for(asked) or catalogue.defaults.runtime)
+    if kind.own:
+        return kind, None
+    return kind, whole if kind.provider is None else asked
+
+
+def model_of(agent: Agent, catalogue: Catalogue) -> str | None:
+    """The agent's own model; else the scouts' for whoever only looks, and fast; else the workers'."""
+    defaults = catalogue.defaults
+    scouts = agent.read_only and agent.speed is Speed.FAST and agent.tier is Tier.ANY
+    return agent.model or (defaults.scout_model if scouts else None) or defaults.model
+
+
+def reasoning_for(
+    request: DispatchRequest, agent: Agent, kind: RuntimeKind, catalogue: Catalogue
+) -> tuple[Reasoning | None, Reasoning | None]:
+    """(the level that is asked for, the one that the settings wish and the runtime cannot be asked for).
+
+    UsageError for a level that the request or its agent names and the runtime cannot be asked for.
+    """
+    said = request.reasoning or agent.reasoning
+    wished = catalogue.defaults.reasoning
+    if said is None:
+        return (None, None) if kind.own else (wished, None) if wished in kind.reasons else (None, wished)
+    if said in kind.reasons:
+        return said, None
+    if request.reasoning is None and kind.own:
+        return None, None
+    takes = [level.value for level in Reasoning if level in kind.reasons]
+    raise UsageError(
+        f"runtime {kind.name} cannot be asked for reasoning {said}",
+        why=f"it takes {', '.join(takes)}" if takes else "no model of it can be asked for a level",
+        fix=f"--reasoning {_closest(said, kind)}, or another --runtime" if takes else "leave --reasoning out",
+        code="reasoning_not_taken",
+    )
+
+
+def _closest(said: Reasoning, kind: RuntimeKind) -> Reasoning:
+    levels = list(Reasoning)
+    return min(kind.reasons, key=lambda level: (abs(levels.index(level) - levels.index(said)), level))
+
+
+def pinned(request: DispatchRequest, ref: ModelRef | None) -> DispatchRequest:
+    """The request held to the node that its model names; UsageError when it asks for another one."""
+    if ref is None or ref.node is None:
+        return request
+    if request.node not in (None, ref.node):
+        raise UsageError(
+            f"the model {ref.text} is on {ref.node}, and --node says {request.node}",
+            fix=f"--model {ref.without_node().text}, or leave --node out",
+        )
+    return replace(request, node=ref.node)
+
+
+def _runtime(asked: str) -> RuntimeKind:
+    name = canonical(asked)
+    if name not in RUNTIMES:
+        raise not_found("runtime", asked, RUNTIMES.keys() - LATER.keys(), "pancode runtimes")
+    if name in LATER:
+        raise not_there_yet(name)
+    return RUNTIMES[name]
