@@ -37,7 +37,8 @@ class Count:
     some answer had no price, or no end. `bound` is what limits go by: it has also what such an answer must be
     assumed to have used. `limit`: which limit refused a call, in `words`. `ended`: regularly. `wrap_up`:
     1 from when the last call was let through after a limit. `tunnelled`: by subscription, where connections
-    and bytes are all that is counted.
+    and bytes are all that is counted. `local`: nothing costs, told to its end or not. `waited_ms`: for a
+    free slot of the server.
     """
 
     requests: int = 0
@@ -55,11 +56,14 @@ class Count:
     tunnelled: bool = False
     sent: int = 0
     received: int = 0
+    local: bool = False
+    waited_ms: int = 0
 
     def answered(self, reading: Reading, price: Price | None, model: str, used: Tokens) -> Count:
         """After an answer that the server gave for money; `used`: as told, or as must be assumed."""
         known = self.usd is not None and price is not None and reading.whole
         usd = self.usd + price.cost(reading.tokens) if known and self.usd is not None and price else None
+        usd = self.usd if self.local else usd
         return replace(
             self,
             tokens=self.tokens + reading.tokens,
@@ -71,7 +75,9 @@ class Count:
 
     def unanswered(self, assumed: Bound) -> Count:
         """After a call that the server has, and whose answer nobody heard: it may cost all the same."""
-        return replace(self, unread=self.unread + 1, usd=None, bound=self.bound + assumed)
+        return replace(
+            self, unread=self.unread + 1, usd=self.usd if self.local else None, bound=self.bound + assumed
+        )
 
     def to_json(self) -> bytes:
         flat = {name: getattr(self, name) for name in self.__slots__}

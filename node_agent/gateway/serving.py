@@ -34,6 +34,7 @@ from node_agent.gateway.routes import (
     wire_of,
     with_usage,
 )
+from node_agent.gateway.slots import Full, Slots
 from node_agent.gateway.spec import Spec
 from node_agent.gateway.upstream import Answer, Server, Upstream
 from node_agent.gateway.wrapup import as_last
@@ -73,11 +74,12 @@ class Gateway:
     """All connections of one run. `saved` is called with each new count, before the agent sees the end."""
 
     def __init__(self, spec: Spec, saved: Callable[[Count], None]) -> None:
-        self.count = Count()
+        self.count = Count(local=spec.local)
         self._spec, self._saved = spec, saved
-        self._upstream = Upstream(Server.parse(spec.upstream, spec.mount), spec.way)
-        self._prices = Prices(spec.owner_prices(), spec.public)
+        self._upstream = Upstream(Server.parse(spec.upstream, spec.mount), spec.way, spec.ca)
+        self._prices = Prices(spec.owner_prices(), spec.public, spec.local)
         self._allowance, self._storm = Allowance(spec.caps, lambda: self.count), Storm()
+        self._slots = Slots(spec.slots_folder, spec.slots) if spec.slots else None
         self._last: Told | None = None
         self._lobby = Lobby(MOST_OPEN)
         self._room = Room()
@@ -222,7 +224,17 @@ class Gateway:
             await asyncio.sleep(wait)
         if cut is not None:
             return await client.say(cut.status, cut.body, cut.kind)
-        return await self._counted(client, ask)
+        if self._slots is None:
+            return await self._counted(client, ask)
+        try:
+            async with self._slots.one(self._waited):
+                await self._counted(client, ask)
+        except Full as full:
+            self._note(failed=self.count.failed + 1)
+            await client.say(503, error_body(ask.route.wire, 503, str(full)))
+
+    def _waited(self, seconds: float) -> None:
+        self._note(waited_ms=self.count.waited_ms + int(seconds * 1000))
 
     async def _counted(self, client: Client, ask: Ask) -> None:
         """A call that costs: whatever becomes of it, it is counted. An agent that hangs up is no failure."""
