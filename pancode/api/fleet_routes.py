@@ -117,7 +117,7 @@ def _doctor(desk: Desk, call: Call) -> Any:
     body: NodesBody = call.body
     _check_names(desk, body.nodes)
     checks = desk.coordinator.fleet.doctor(body.nodes, _caller(body))
-    return {"checks": [*query_fleet.without_sandbox(desk.core, body.nodes), *checks]}
+    return {"checks": [*query_fleet.walls(desk.core, body.nodes), *checks]}
 
 
 def _probe(desk: Desk, call: Call) -> Any:
