@@ -146,7 +146,9 @@ def _set(desk: Desk, call: Call) -> Any:
 def _login(desk: Desk, call: Call) -> Any:
     body: LoginBody = call.body
     told = query_fleet.node(desk.core, desk.since, call.path["node"])
-    check_login(told, body.runtime)
+    if body.outcome is None:
+        check_login(told, body.runtime)
+    desk.coordinator.plane.note_login(told["name"], body.runtime, body.by, body.outcome)
     return {"node": told["name"], "runtime": body.runtime, "target": told["target"]}
 
 
