@@ -238,24 +238,29 @@ class Gateway:
 
     async def _counted(self, client: Client, ask: Ask) -> None:
         """A call that costs: whatever becomes of it, it is counted. An agent that hangs up is no failure."""
-        answer = await self._heard(ask)
+        asked = _now()
+        answer = await self._heard(ask, asked)
         if answer.status >= 300:
-            self._went(False)
+            self._failed_to(asked, answer.status, f"HTTP {answer.status}")
             return await self._failed(client, answer)
         try:
-            await self._metered(client, ask, answer)
-        except Broken:
-            self._went(False)
+            heard = await self._metered(client, ask, answer)
+        except Broken as broken:
+            self._failed_to(asked, answer.status, str(broken))
             raise
-        self._went(True)
+        if not heard:
+            return self._failed_to(asked, answer.status, "its answers are none: nothing in them can be read")
+        self._storm = Storm()
+        if self.count.failing:
+            self._note(failing=0, status=0, trouble="")
 
-    def _went(self, ok: bool) -> None:
-        """What the server made of a call."""
-        self._storm = self._storm.after(ok, _now())
-        if not ok:
-            self._note(failed=self.count.failed + 1)
+    def _failed_to(self, asked: float, status: int, words: str) -> None:
+        """A call that the server made nothing of."""
+        self._storm = self._storm.after(False, asked, _now())
+        told = {"failing": self._storm.tries, "status": status, "trouble": words[:500]}
+        self._note(failed=self.count.failed + 1, **told)
 
-    async def _heard(self, ask: Ask) -> Answer:
+    async def _heard(self, ask: Ask, asked: float) -> Answer:
         """The server's answer, or a note that there was none."""
         try:
             return await self._ask(ask)
@@ -263,20 +268,22 @@ class Gateway:
             self._last = Told(502, "", error_body(ask.route.wire, 502, f"the model server: {failed}"))
             if failed.sent:
                 self.count = self.count.unanswered(ask.expected.bound)
-            self._went(False)
+            self._failed_to(asked, 0, str(failed))
             raise
         except asyncio.CancelledError:
             self.count = self.count.unanswered(ask.expected.bound)
             self._saved(self.count)
             raise
 
-    async def _metered(self, client: Client, ask: Ask, answer: Answer) -> None:
+    async def _metered(self, client: Client, ask: Ask, answer: Answer) -> bool:
+        """Whether there was anything to be read in it."""
         meter = _Tally(meter_of(ask.route.wire, answer.head.get("content-type")))
         due = [meter]
         try:
             await self._pass_on(client, answer, meter, lambda: self._book(ask, due))
         finally:
             self._book(ask, due)
+        return meter.meter.heard
 
     async def _failed(self, client: Client, answer: Answer) -> None:
         """As the server said it, and kept: should it say so again and again, we tell it ourselves."""
