@@ -21,7 +21,7 @@ _FIX = (
 )
 
 
-def settle(home: Home, clock: Clock) -> None:
+def take_over(home: Home, clock: Clock) -> None:
     """Before anything else of the home is read. SettingsError, and nothing was touched, for one of later."""
     number = _number(home)
     if number > LAYOUT:

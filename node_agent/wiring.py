@@ -79,7 +79,7 @@ def version() -> str:
 
 def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> Parts:
     """Everything from disk; nothing is connected yet. `uplink`: another than the real one. SettingsError."""
-    layout.settle(home, clock)
+    layout.take_over(home, clock)
     settings, key, coordinator = home.read_settings(), home.read_key(), home.read_coordinator()
     if key.public.tag != settings.tag:
         raise SettingsError(
