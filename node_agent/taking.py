@@ -28,7 +28,10 @@ _THREADS, _RESIDENT = 17, 21  # of /proc/PID/stat, counted from the state
 
 
 class Taking:
-    """What one step takes. `members`: its processes; `scope`: the folder of its control group, or empty."""
+    """What one step takes; made before it starts, as what was told until then was another's.
+
+    `members`: its processes; `scope`: the folder of its control group, or empty.
+    """
 
     def __init__(
         self, limits: dict[str, Any], members: Callable[[], Iterable[process.Proc]], scope: str
@@ -42,8 +45,7 @@ class Taking:
         self._before = {what: self._told(what) for what in self._by_kernel}
 
     def start(self, now: int) -> None:
-        """The next step begins: what happened before was another's."""
-        self._before = {what: self._told(what) for what in self._by_kernel}
+        """The step runs: what the kernel has refused it since this was made counts, its first moment too."""
         self._next = now + NEAR_MS
 
     def over(self, now: int) -> str:

@@ -161,11 +161,6 @@ class Plane:
         with self.core.lock:
             inventory.forget(self.core, name)
 
-    def set_ceiling(self, scope: str, usd: Decimal, by: str) -> None:
-        """Change a budget's ceiling."""
-        with self.core.lock:
-            money.set_ceiling(self.core, scope, usd, by)
-
     def set_ceilings(self, scope: str, said: books.Ceilings, by: str) -> None:
         """Change those that are said: USD, tokens, time of agents."""
         with self.core.lock:

@@ -156,8 +156,9 @@ def test_where_the_kernel_holds_the_limit_its_word_counts(tmp_path: Path) -> Non
     assert held.over(10_000) == "" == held.refused()
     scope(tmp_path, 2, 4)
     assert held.over(10_001) == held.refused() == PROCESSES
-    held.start(20_000)
+    held = Taking({"memory_bytes": 1, "processes": 1}, nobody, scope(tmp_path, 2, 4))
     scope(tmp_path, 3, 4)
+    held.start(20_000)  # it had met its limit before anybody watched
     assert held.over(20_001) == MEMORY
     (tmp_path / "pids.events").unlink()
     (tmp_path / "memory.events").unlink()
