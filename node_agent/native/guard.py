@@ -1,8 +1,9 @@
 """Keeps a conversation inside what its model can use, by a rule that is told each time. Pure.
 
 The rule, step by step until it fits: results of tools older than the last KEPT turns are shortened, the
-oldest first; then what the model said and wrote into calls there; then whole old turns are left out; then the
-newest results are shortened, too. The system prompt, and what a person asked, are never touched.
+oldest first; then what the model said and wrote into calls there; then what is newer, but less; then whole old
+turns are left out; then what is left is cut short. The system prompt, and what a person asked, are never
+touched.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ CAREFUL = 8_192
 that was silently cut off."""
 VENDORS = 100_000
 """Of a vendor's hosted model of which nobody said more."""
-KEPT, SHORT, SHORTEST = 4, 400, 120
-BYTES_PER_TOKEN, FEWEST, MOST = 3.0, 2.0, 5.0
+KEPT, RECENT, SHORT, SHORTEST = 4, 2_000, 400, 120
+BYTES_PER_TOKEN, FEWEST, MOST = 3.0, 1.0, 5.0
 MOST_ANSWER = 8_192
 _SPARE, _PER_TURN, _PER_CALL = 64, 24, 30
 
@@ -53,7 +54,7 @@ class Guard:
     @property
     def most_chars(self) -> int:
         """Of one tool's answer: a quarter of the room."""
-        return max(int(self.context / 4 * FEWEST), 500)
+        return max(int(self.context / 4 * min(self._rate, BYTES_PER_TOKEN)), 500)
 
     def tokens(self, turns: Sequence[Turn]) -> int:
         """Of a prompt with them; rather too many than too few."""
@@ -78,8 +79,9 @@ class Guard:
         steps: tuple[tuple[str, Callable[[list[Turn]], int]], ...] = (
             ("{} old tool results shortened", lambda all_: _shorten(self, all_, room, old, SHORT, Told)),
             ("{} old answers shortened", lambda all_: _shorten(self, all_, room, old, SHORT, Answered)),
+            ("{} recent turns shortened", lambda all_: _shorten(self, all_, room, len(all_), RECENT)),
             ("{} old turns left out", lambda all_: _leave_out(self, all_, room)),
-            ("{} recent turns shortened", lambda all_: _shorten(self, all_, room, len(all_), SHORTEST)),
+            ("{} recent turns cut short", lambda all_: _shorten(self, all_, room, len(all_), SHORTEST)),
         )
         for words, step in steps:
             if self.tokens(now) <= room:

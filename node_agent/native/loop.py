@@ -188,6 +188,7 @@ class Loop:
                 self.voice.tell("noted", text=words)
             else:
                 self.guard.learn(sent, told)
+                self.box.most_chars = self.guard.most_chars
 
     def _check_limits(self) -> None:
         spent, most = self.used["input"] + self.used["output"], self.limits
