@@ -1,8 +1,8 @@
 """Keeps a conversation inside what its model can use, by a rule that is told each time. Pure.
 
 The rule, step by step until it fits: results of tools older than the last KEPT turns are shortened, the
-oldest first; then what the model said and wrote into calls there; then what is newer, but less; then whole old
-turns are left out; then what is left is cut short. The system prompt, and what a person asked, are never
+oldest first; then what the model said and wrote into calls there; then what is newer, but less; then whole
+old turns are left out; then what is left is cut short. The system prompt, and what a person asked, are never
 touched.
 """
 
