@@ -67,6 +67,8 @@ class Surroundings:
     """Names in the owner's file of secrets: no value of theirs leaves the node."""
     why_missing: Callable[[str], str] = lambda name: ""
     node: str = "this node"
+    room: Callable[[Order], int | None] = lambda order: None
+    """Tokens that the order's model can use on the endpoint that it names, as last seen."""
 
 
 class OutputReader:
@@ -128,7 +130,7 @@ class NodeRuntimes:
         isolation = self._isolation(order, runtime)
         is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside nobody is root
         place = Place(around.path, around.python, is_root, isolation, own, PACKAGE, LIBRARIES)
-        request = request_of(order, str(work), str(home))
+        request = replace(request_of(order, str(work), str(home)), context=around.room(order))
         if order.limits.wrap_up and door is not None and door.is_priced and not door.is_tunnel:
             # its own stop would come before the last turn
             request = replace(request, limits=order.limits.model_copy(update={"usd": None}))

@@ -15,9 +15,8 @@ from node_agent.native.talk import Answer, Answered, Asked, Call, Result, Told, 
 from node_agent.native.tools.box import Box, Failed
 from node_agent.native.tools.offer import TABLE
 from node_agent.native.voice import Voice
-from node_agent.runtimes.outcome import by_status
 from node_agent.wire.clock import Clock
-from node_agent.wire.failure import FailureKind
+from node_agent.wire.failure import FailureKind, by_status
 
 WAITS_S = (1.0, 4.0)
 """Before the model server is asked again after a failure that may pass; then the run has failed."""
