@@ -9,7 +9,7 @@ from pancode.domain.agents import Agent, Speed, Tier
 from pancode.domain.models import ModelRef, known, model_ref
 from pancode.domain.names import not_found
 from pancode.domain.request import Catalogue, DispatchRequest
-from pancode.domain.runtimes import LATER, RUNTIMES, RuntimeKind, canonical, not_there_yet, runtime_for
+from pancode.domain.runtimes import RUNTIMES, RuntimeKind, canonical, runtime_for
 from pancode.errors import UsageError
 
 
@@ -82,7 +82,5 @@ def pinned(request: DispatchRequest, ref: ModelRef | None) -> DispatchRequest:
 def _runtime(asked: str) -> RuntimeKind:
     name = canonical(asked)
     if name not in RUNTIMES:
-        raise not_found("runtime", asked, RUNTIMES.keys() - LATER.keys(), "pancode runtimes")
-    if name in LATER:
-        raise not_there_yet(name)
+        raise not_found("runtime", asked, RUNTIMES, "pancode runtimes")
     return RUNTIMES[name]
