@@ -211,6 +211,7 @@ def coordinator_settings(settings: Settings) -> CoordinatorSettings:
         slots=settings.nodes.slots,
         redis_url=settings.redis.url,
         time_factor=settings.timing.factor,
+        machines=settings.models.machines,
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from node_agent.wire.endpoint import RUNTIME_WIRES
 from node_agent.wire.order import Reasoning
 from pancode.domain.admission.gate import Verdict, passed, refused, warned
 from pancode.domain.candidates import Candidate
 from pancode.domain.resolve import Resolution
-from pancode.domain.runtimes import foreign_provider
+from pancode.domain.runtimes import LATER, foreign_provider
 from pancode.domain.snapshot import AdmissionView
 
 NAME = "routing"
@@ -19,7 +20,13 @@ def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
 
 def _model(resolution: Resolution) -> Verdict | None:
     runtime, ref = resolution.runtime, resolution.ref
-    provider = foreign_provider(ref, runtime)
+    if resolution.wanted is not None and runtime.name not in RUNTIME_WIRES:
+        return refused(
+            NAME,
+            f"Dispatch blocked: runtime {runtime.name} cannot use an endpoint of a node",
+            f"--runtime opencode, or another of {', '.join(sorted(RUNTIME_WIRES.keys() - LATER.keys()))}",
+        )
+    provider = foreign_provider(ref, runtime) if resolution.wanted is None else None
     if ref is not None and provider is not None:
         return refused(
             NAME,
