@@ -11,6 +11,9 @@ from genai_prices.types import ModelInfo, TieredPrices
 from pancode.domain.cloud import CloudModel
 from pancode.domain.models import CLOUD
 
+_SOLD = Decimal(0)
+"""At a price that does not matter here."""
+
 
 def cloud_models(now_ms: int) -> tuple[CloudModel, ...]:
     """Every model of the vendors that PanCode knows, but those that are given up, at that day's price."""
@@ -22,6 +25,20 @@ def cloud_models(now_ms: int) -> tuple[CloudModel, ...]:
         for model in provider.models
         if not model.deprecated
     )
+
+
+class KeptList:
+    """pancode.domain.request.VendorList of one vendor."""
+
+    def __init__(self, provider: str) -> None:
+        self._models = tuple(model for one in providers if one.id == provider for model in one.models)
+        known = (
+            CloudModel(provider, m.id, None, _SOLD, None, _SOLD) for m in self._models if not m.deprecated
+        )
+        self.names = sorted(model.id for model in known if model.could_work)
+
+    def knows(self, model: str) -> bool:
+        return any(one.is_match(model) for one in self._models)
 
 
 def _model(provider: str, model: ModelInfo, now: datetime) -> CloudModel:

@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runtimes": ("catalogue:runtimes", "the programs that run agents, and where they were found"),
     "modes": ("catalogue:modes", "what each mode lets a dispatch do"),
     "safety": ("catalogue:safety", "what each safety level lets a run do; your safety rules: show, check"),
-    "models": ("models:models", "models to choose from, how able they are, what they cost"),
+    "models": ("vendors:models", "models to choose from, how able they are, what they cost"),
     "presets": ("presets:presets", "named sets of settings, and which one counts"),
     "config": ("setup:config", "every setting, its value and where that was said"),
     "doctor": ("setup:doctor", "what is wrong on this machine, each with its fix"),

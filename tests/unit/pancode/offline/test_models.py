@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pancode.adapters.price_list import cloud_models
+from pancode.adapters.vendor_lists import KeptLists
 from pancode.domain.models import CLOUD
 from pancode.errors import NotFoundError
 from pancode.offline.models import models_of
@@ -46,6 +47,16 @@ def test_a_price_is_that_of_its_day() -> None:
         return str(found.input_usd)
 
     assert (price(NOV_2026), price(JAN_2027)) == ("0.75", "1.5")
+
+
+def test_a_list_knows_a_models_other_names_and_reads_only_vendors() -> None:
+    lists = KeptLists()
+    assert set(lists) == set(CLOUD) and len(lists) == len(CLOUD) and "ollama" not in lists
+    claude = lists["anthropic"]
+    assert lists["anthropic"] is claude
+    assert claude.knows("claude-sonnet-4-5-20250929") and claude.knows("claude-opus-5-5")
+    assert not claude.knows("claude-opsu-5")
+    assert "claude-opus-5-5" in claude.names and "text-embedding-3-small" not in lists["openai"].names
 
 
 def test_every_vendor_is_on_the_list() -> None:
