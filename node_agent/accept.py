@@ -67,6 +67,8 @@ class NodeView:
     free_slots: int
     runtimes: frozenset[str]
     """Those that are ready on this node."""
+    unlogged: frozenset[str]
+    """Those that only want a login, which a run at an endpoint of this node does not."""
     ceiling: Ceiling
     disk_ok: bool = True
 
@@ -136,7 +138,8 @@ def _not_now(order: Order, view: NodeView) -> Why:
 
 
 def _not_here(order: Order, view: NodeView) -> Why:
-    if order.runtime not in view.runtimes:
+    ready = view.runtimes if order.endpoint is None else view.runtimes | view.unlogged
+    if order.runtime not in ready:
         return OrderRefusal.RUNTIME_MISSING, f"runtime {order.runtime} is not ready on this node"
     beyond = view.ceiling.forbids(order)
     return None if beyond is None else (OrderRefusal.CEILING, beyond)

@@ -188,9 +188,9 @@ class NodeAgent:
         w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json())
         self._next_beat = now + w.tempo.heartbeat_ms
 
-    def _ready(self) -> frozenset[str]:
+    def _ready(self, state: str) -> frozenset[str]:
         facts = self._seen(self.world.clock.mono_ms())
-        return frozenset(one.name for one in facts.runtimes if one.state == "ok")
+        return frozenset(one.name for one in facts.runtimes if one.state == state)
 
     def _seen(self, now: int) -> NodeFacts:
         if self._facts is None or now >= self._next_facts:

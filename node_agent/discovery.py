@@ -20,6 +20,7 @@ from node_agent.runtimes.base import Runtime
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.vendors import how_logged_in
 from node_agent.wire.clock import Clock
+from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.node import Allowed, NodeFacts, Problem, RuntimeFact
 from node_agent.wire.policy import Isolation
 
@@ -44,6 +45,7 @@ class Others:
 
     isolation: Isolation = Isolation.NONE
     problems: tuple[Problem, ...] = ()
+    endpoints: tuple[EndpointFact, ...] = ()
 
 
 class Machine:
@@ -86,6 +88,7 @@ class Machine:
             load_1m=round(os.getloadavg()[0], 2),
             isolation=others.isolation,
             runtimes=self._runtimes(),
+            endpoints=others.endpoints,
             problems=(*others.problems, *self._problems()),
             shut=self._shut(),
             allows=self.ceiling().told(),

@@ -9,6 +9,9 @@ from typing import Protocol
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import ModelCalls, Usage
 
+WAITED_MS = 1_000
+"""A shorter wait for a slot is not told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Door:
@@ -40,6 +43,12 @@ class ModelCount:
     unpriced: str = ""
     ended: bool = False
     """It came to its regular end: nothing is missing."""
+    failing: int = 0
+    """Calls in a row that the server failed until now, each asked when the one before had failed."""
+    status: int = 0
+    """The HTTP status of the last of them; 0: no answer."""
+    trouble: str = ""
+    """What it was, in words."""
 
     @property
     def wrapped(self) -> str:
@@ -74,6 +83,10 @@ class ModelCount:
             (
                 bool(self.limit and calls.refused),
                 f"the model gateway refused {calls.refused} calls: {self.words}",
+            ),
+            (
+                calls.waited_ms >= WAITED_MS,
+                f"model calls waited {calls.waited_ms / 1000:.1f} s for a free slot of the endpoint",
             ),
             (
                 calls.unread > 0,

@@ -26,11 +26,11 @@ MOST_CLAIMS = 16
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What changes from turn to turn, asked for when it is needed. `ready`: names of runtimes."""
+    """What changes from turn to turn, asked for when it is needed. `ready`: names of runtimes in a state."""
 
     now: Callable[[], FleetTime | None]
     free_slots: Callable[[], int]
-    ready: Callable[[], frozenset[str]]
+    ready: Callable[[str], frozenset[str]]
 
 
 class Intake:
@@ -143,7 +143,8 @@ class Intake:
             draining=state.draining,
             revoked=state.revoked,
             free_slots=self._free_slots(),
-            runtimes=self._ready(),
+            runtimes=self._ready("ok"),
+            unlogged=self._ready("not_logged_in"),
             ceiling=w.facts.ceiling(),
             disk_ok=w.facts.disk_ok(),
         )

@@ -27,7 +27,7 @@ from node_agent.runtimes.base import (
 from node_agent.runtimes.logins import inner_secrets
 from node_agent.runtimes.orders import enforced, findings, request_of, with_guide
 from node_agent.runtimes.registry import RUNTIMES, find
-from node_agent.runtimes.vendors import through, way_of
+from node_agent.runtimes.vendors import Way, local_way, through, way_of
 from node_agent.sandbox.policy import Network
 from node_agent.sandbox.wall import Allowance, Sandbox
 from node_agent.spool import Plan, StepKind
@@ -117,6 +117,9 @@ class NodeRuntimes:
         self, order: Order, work: Path, home: Path, guide: str = "", door: Door | None = None
     ) -> ports.Launch:
         runtime, around = _must_find(order.runtime), self._around
+        if order.endpoint is not None and door is None:  # its key and its slots are held there
+            words = "an endpoint is reached through a model gateway: gateway is false in node.json here"
+            raise StepFailed(FailureKind.CANNOT_START, words)
         _check_reasoning(order, runtime)
         allowed = self._allowed(order)
         logins = self._logins(runtime, allowed, order, door)
@@ -223,11 +226,18 @@ class NodeRuntimes:
         own = {n: values[n] for n in runtime.credentials if n in values and n not in allowed}
         if door is not None and door.is_tunnel:
             return {**own, **through(door.base, door.token)}
-        way = way_of(order.runtime, values, (*order.env, *order.secrets)) if door else None
+        way = _way(order, values) if door else None
         if door is None or way is None:
             return own
         kept = {name: value for name, value in own.items() if name not in way.variables}
         return {**kept, **way.inside(door.base, door.token)}
+
+
+def _way(order: Order, values: Mapping[str, str]) -> Way | None:
+    """As the gateway goes; to an endpoint, its address and key are for the gateway alone."""
+    if order.endpoint is not None:
+        return local_way(order.runtime, order.model)
+    return way_of(order.runtime, values, (*order.env, *order.secrets))
 
 
 def network_of(order: Order, runtime: Runtime, agent: bool, door: Door | None = None) -> Network:

@@ -36,6 +36,10 @@ class StopKind(StrEnum):
     USD = "usd"
     GATEWAY = "gateway"
     RULE = "rule"
+    MODEL_FAILED = "model_failed"
+    MODEL_BUSY = "model_busy"
+    MODEL_AUTH = "model_auth"
+    MODEL_REFUSES = "model_refuses"
 
 
 @dataclass(frozen=True, slots=True)

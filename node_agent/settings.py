@@ -41,6 +41,8 @@ class Settings(WireModel):
     """PATH of agents and probes; None: the node agent's own with the usual folders of a user."""
     gateway: bool = True
     """Model calls made with a vendor's key go through a gateway of ours that holds the key and counts."""
+    machines: tuple[str, ...] = Field(default=(), strict=False)
+    """Addresses of model servers that are looked at beside this machine's own: HOST:PORT or NAME=HOST."""
     warm: bool = True
     """Fork shims from a template that stays while there is work."""
 
@@ -78,6 +80,11 @@ class Home:
         return self.root / "prices.json"
 
     @property
+    def layout(self) -> Path:
+        """The number of this home's layout."""
+        return self.root / "layout"
+
+    @property
     def journal(self) -> Path:
         return self.root / "journal"
 
@@ -88,6 +95,11 @@ class Home:
     @property
     def pid(self) -> Path:
         return self.root / "run" / "agent.pid"
+
+    @property
+    def slots(self) -> Path:
+        """Which slots of which endpoint are taken, by locks on files."""
+        return self.root / "run" / "endpoints"
 
     @property
     def links(self) -> Path:

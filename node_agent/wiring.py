@@ -8,15 +8,19 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node_agent import scopes, shim
+from node_agent import layout, scopes, shim
 from node_agent.agent import NodeAgent
 from node_agent.bus import RedisUplink
 from node_agent.claims import Self
 from node_agent.discovery import Machine, Others, search_path
 from node_agent.doors import Gateways, NoGateways
+from node_agent.endpoints.places import machine_places
+from node_agent.endpoints.table import Table
 from node_agent.fleettime import FleetClock
 from node_agent.follow import Follower
+from node_agent.gateway.near import Near
 from node_agent.gateway.opening import GatewayProcesses
+from node_agent.gateway.slots import folder_of, is_taken
 from node_agent.gatewayfile import problems_of, read_wish
 from node_agent.journal import Journal
 from node_agent.launching import NodeRuntimes, Surroundings
@@ -75,6 +79,7 @@ def version() -> str:
 
 def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> Parts:
     """Everything from disk; nothing is connected yet. `uplink`: another than the real one. SettingsError."""
+    layout.take_over(home, clock)
     settings, key, coordinator = home.read_settings(), home.read_key(), home.read_coordinator()
     if key.public.tag != settings.tag:
         raise SettingsError(
@@ -89,13 +94,14 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
     groups = scopes.here(settings.fleet, os.environ, clock)
     runner = Runner(sys.executable, Path(shim.__file__), clock, settings.warm, groups)
     sandbox = Sandbox(home.root, path, clock, os.path.expanduser("~"))
+    endpoints = _endpoints(home, settings, vault, clock)
     machine = Machine(
         home.root,
         path,
         clock,
         settings.disk_reserve,
         vault.values,
-        lambda: _others(groups, sandbox, (*vault.problems(), *problems_of(home.root))),
+        lambda: _others(groups, sandbox, endpoints, (*vault.problems(), *problems_of(home.root))),
     )
     depot = DepotClient(Door(lambda: _depot_end(home), _Sign(node, key)))
     runtimes = NodeRuntimes(replace(_around(path, vault, machine, settings.name), sandbox=sandbox))
@@ -110,7 +116,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
         workspaces=Workspaces(home.root, depot, settings.disk_reserve, machine_name()),
         depot=shown,
         runtimes=runtimes,
-        gateways=_gateways(home, settings, vault, ids),
+        gateways=_gateways(home, settings, vault, ids, endpoints),
         uplink=uplink or _redis(home, settings, clock, ids),
         facts=machine,
         fleet=fleet,
@@ -162,7 +168,9 @@ class _Sign:
         return hello.signed(self.key).model_dump_json().encode()
 
 
-def _others(groups: scopes.Scopes | None, sandbox: Sandbox, files: tuple[Problem, ...]) -> Others:
+def _others(
+    groups: scopes.Scopes | None, sandbox: Sandbox, endpoints: Table, files: tuple[Problem, ...]
+) -> Others:
     trouble, found = groups.trouble if groups else "", sandbox.find()
     scope = (Problem(what=trouble, fix=scopes.FIX),) if trouble else ()
     wall = (found.problem,) if found.problem is not None else ()
@@ -170,7 +178,22 @@ def _others(groups: scopes.Scopes | None, sandbox: Sandbox, files: tuple[Problem
     loose = () if held or found.tools is None else (Problem(what=LOOSE, fix=LOOSE_FIX),)
     lesser = Isolation.LANDLOCK if found.landlock else Isolation.NONE
     isolation = Isolation.SANDBOX if found.tools else lesser
-    return Others(isolation, (*scope, *wall, *loose, *files))
+    servers = endpoints.facts()
+    return Others(isolation, (*scope, *wall, *loose, *files, *endpoints.problems()), servers)
+
+
+def _endpoints(home: Home, settings: Settings, vault: Vault, clock: Clock) -> Table:
+    """SettingsError for a machine of node.json that is none."""
+    try:
+        machines = tuple(place for text in settings.machines for place in machine_places(text))
+    except ValueError as exc:
+        raise SettingsError(f"{home.settings}: machines: {exc}") from exc
+    every_ms = Tempo().scaled(settings.time_factor).facts_ms
+
+    def in_use(name: str) -> bool:
+        return is_taken(folder_of(home.slots, name))
+
+    return Table(home.root, clock, vault.values, machines, every_ms, in_use)
 
 
 def _around(path: str, vault: Vault, machine: Machine, node: str) -> Surroundings:
@@ -185,7 +208,10 @@ def _around(path: str, vault: Vault, machine: Machine, node: str) -> Surrounding
     )
 
 
-def _gateways(home: Home, settings: Settings, vault: Vault, ids: Ids) -> Gateways:
+def _gateways(home: Home, settings: Settings, vault: Vault, ids: Ids, endpoints: Table) -> Gateways:
     if not settings.gateway:
         return NoGateways()
-    return GatewayProcesses(sys.executable, ids, vault.values, home.read_prices, lambda: read_wish(home.root))
+    near = Near(endpoints.server, home.slots)
+    return GatewayProcesses(
+        sys.executable, ids, vault.values, home.read_prices, lambda: read_wish(home.root), near
+    )

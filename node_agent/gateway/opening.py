@@ -12,12 +12,14 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from node_agent import process
 from node_agent.doors import Door, ModelCount
 from node_agent.durable import make_folder
 from node_agent.gateway import places
 from node_agent.gateway.counting import Count
+from node_agent.gateway.near import Lead, Near
 from node_agent.gateway.prices import Prices, price_of
 from node_agent.gateway.spec import Spec
 from node_agent.gatewayfile import Wish
@@ -46,18 +48,21 @@ _DEFAULTS = tuple(n for n in signal.valid_signals() if n not in (signal.SIGKILL,
 class _Led:
     """Where a run's calls go: by `way`, or to `hosts` by subscription. Looked up once for each opening.
 
-    `prices`: the owner's, in words; `wrong`: why they cannot be read.
+    `prices`: the owner's, in words; `wrong`: why they cannot be read. `lead`: to an endpoint of the node.
     """
 
     way: Way | None
     hosts: tuple[str, ...] = ()
     prices: tuple[tuple[str, str], ...] = ()
     wrong: str = ""
+    lead: Lead | None = None
 
     def is_priced(self, model: str | None) -> bool:
         """A vendor's own model, and a name without a number, stand for one of its newest."""
         if self.way is None:
             return False
+        if self.lead is not None and self.lead.free:
+            return True
         if self.way.public and not any(letter.isdigit() for letter in model or ""):
             return True
         owner = {name: price_of(words) for name, words in self.prices}
@@ -68,7 +73,7 @@ class GatewayProcesses:
     """Real ones. Thread-safe.
 
     `values`: the node's variables and secrets by name, as now. `prices`: the owner's, by model, in words.
-    `wish`: the owner's gateway.json. Either raises SettingsError.
+    `wish`: the owner's gateway.json. Either raises SettingsError. `near`: the node's own model servers.
     """
 
     def __init__(
@@ -78,23 +83,27 @@ class GatewayProcesses:
         values: Callable[[], Mapping[str, str]],
         prices: Callable[[], Mapping[str, str]] = dict,
         wish: Callable[[], Wish] = Wish,
+        near: Near | None = None,
     ) -> None:
-        self._python, self._ids, self._values = python, ids, values
+        self._python, self._ids, self._values, self._near = python, ids, values, near
         self._prices, self._wish = prices, wish
         self._mine: dict[Path, int] = {}  # pids of our children
         self._lock = threading.Lock()
 
     def open(self, order: Order, folder: Path) -> Door | None:
-        values = self._values()
-        led = self._led(order, values)
-        if led is None:
-            return None
         given = places.read_door(folder)
-        priced = led.is_priced(order.model)
-        if given is not None and self.is_alive(folder):
-            return Door(*given, led.way is None, priced)
-        port, token = given or (0, f"pancode-{self._ids.token(TOKEN_BYTES)}")
+        alive = given is not None and self.is_alive(folder)
+        if given is not None and alive and order.endpoint is not None:  # its server may be gone by now
+            return Door(*given)
         try:
+            values = self._values()
+            led = self._led(order, values)
+            if led is None:
+                return None
+            priced = led.is_priced(order.model)
+            if given is not None and alive:
+                return Door(*given, led.way is None, priced)
+            port, token = given or (0, f"pancode-{self._ids.token(TOKEN_BYTES)}")
             return self._start(order, folder, Door(port, token, led.way is None, priced), led, values)
         except OSError as exc:
             kind = FailureKind.DISK_FULL if exc.errno == errno.ENOSPC else FailureKind.NODE_INTERNAL
@@ -103,7 +112,8 @@ class GatewayProcesses:
     def _led(self, order: Order, values: Mapping[str, str]) -> _Led | None:
         """None: the run goes directly."""
         named = (*order.env, *order.secrets)
-        way = way_of(order.runtime, values, named, order.model)
+        lead = self._lead(order)
+        way = way_of(order.runtime, values, named, order.model) if lead is None else lead.way
         if way is None:
             hosts = tunnel_of(order.runtime, values, named)
             return _Led(None, hosts) if hosts else None
@@ -112,8 +122,16 @@ class GatewayProcesses:
             for _, words in prices:
                 price_of(words)
         except (ValueError, SettingsError) as exc:
-            return _Led(way, wrong=str(exc))
-        return _Led(way, prices=prices)
+            return _Led(way, wrong=str(exc), lead=lead)
+        return _Led(way, prices=prices, lead=lead)
+
+    def _lead(self, order: Order) -> Lead | None:
+        """To an endpoint of this node, where the order names one."""
+        if order.endpoint is None:
+            return None
+        if self._near is None:
+            raise StepFailed(FailureKind.CANNOT_START, "this node agent looks at no endpoints")
+        return self._near.lead(order)
 
     def is_alive(self, folder: Path) -> bool:
         return self._running(folder) is not None
@@ -220,6 +238,7 @@ def _spec(order: Order, folder: Path, door: Door, led: _Led) -> Spec:
         requests=limits.requests,
         wrap_up=limits.wrap_up,
         life_s=life,
+        **(led.lead.told() if led.lead is not None else {}),
     )
 
 
@@ -246,7 +265,7 @@ def _told(count: Count) -> ModelCount:
             cached_tokens=tokens.cached,
             output_tokens=tokens.output,
             cost_usd=count.usd,
-            cost_source="unknown" if count.usd is None else "metered",
+            cost_source=_source(count),
         ),
         ModelCalls(
             requests=count.requests,
@@ -257,12 +276,22 @@ def _told(count: Count) -> ModelCount:
             subscription=count.tunnelled,
             sent_bytes=count.sent,
             received_bytes=count.received,
+            waited_ms=count.waited_ms,
         ),
         count.limit,
         count.words,
         count.unpriced,
         count.ended,
+        count.failing,
+        count.status,
+        count.trouble,
     )
+
+
+def _source(count: Count) -> Literal["unknown", "local", "metered"]:
+    if count.usd is None:
+        return "unknown"
+    return "local" if count.local else "metered"
 
 
 def _tcp(port: int) -> socket.socket:

@@ -103,19 +103,28 @@ class Price:
 
 
 class Prices:
-    """`public`: whether the vendors' list counts, as it does at a vendor's own server only."""
+    """`public`: whether the vendors' list counts, as it does at a vendor's own server only.
 
-    def __init__(self, owner: Mapping[str, Price], public: bool) -> None:
+    `free`: at a server of the owner's own, where every model costs nothing, whatever it is called.
+    """
+
+    def __init__(self, owner: Mapping[str, Price], public: bool, free: bool = False) -> None:
+        self._free = free
         self._known = {**(PUBLIC if public else {}), **owner}
 
     def of(self, *models: str) -> Price | None:
         """The price of the first of these names that has one, with or without the date at its end."""
+        if self._free:
+            return NOTHING
         for model in models:
             name = model.removeprefix("models/")
             found = self._known.get(name) or self._known.get(_DATED.sub("", name))
             if found:
                 return found
         return None
+
+
+NOTHING = Price(Rate(Decimal(0), Decimal(0), Decimal(0), Decimal(0)))
 
 
 def price_of(words: str) -> Price:

@@ -34,6 +34,7 @@ from node_agent.gateway.routes import (
     wire_of,
     with_usage,
 )
+from node_agent.gateway.slots import Full, Slots
 from node_agent.gateway.spec import Spec
 from node_agent.gateway.upstream import Answer, Server, Upstream
 from node_agent.gateway.wrapup import as_last
@@ -73,11 +74,12 @@ class Gateway:
     """All connections of one run. `saved` is called with each new count, before the agent sees the end."""
 
     def __init__(self, spec: Spec, saved: Callable[[Count], None]) -> None:
-        self.count = Count()
+        self.count = Count(local=spec.local)
         self._spec, self._saved = spec, saved
-        self._upstream = Upstream(Server.parse(spec.upstream, spec.mount), spec.way)
-        self._prices = Prices(spec.owner_prices(), spec.public)
+        self._upstream = Upstream(Server.parse(spec.upstream, spec.mount), spec.way, spec.ca)
+        self._prices = Prices(spec.owner_prices(), spec.public, spec.local)
         self._allowance, self._storm = Allowance(spec.caps, lambda: self.count), Storm()
+        self._slots = Slots(spec.slots_folder, spec.slots) if spec.slots else None
         self._last: Told | None = None
         self._lobby = Lobby(MOST_OPEN)
         self._room = Room()
@@ -222,28 +224,43 @@ class Gateway:
             await asyncio.sleep(wait)
         if cut is not None:
             return await client.say(cut.status, cut.body, cut.kind)
-        return await self._counted(client, ask)
+        if self._slots is None:
+            return await self._counted(client, ask)
+        try:
+            async with self._slots.one(self._waited):
+                await self._counted(client, ask)
+        except Full as full:
+            self._note(failed=self.count.failed + 1)
+            await client.say(503, error_body(ask.route.wire, 503, str(full)))
+
+    def _waited(self, seconds: float) -> None:
+        self._note(waited_ms=self.count.waited_ms + int(seconds * 1000))
 
     async def _counted(self, client: Client, ask: Ask) -> None:
         """A call that costs: whatever becomes of it, it is counted. An agent that hangs up is no failure."""
-        answer = await self._heard(ask)
+        asked = _now()
+        answer = await self._heard(ask, asked)
         if answer.status >= 300:
-            self._went(False)
+            self._failed_to(asked, answer.status, f"HTTP {answer.status}")
             return await self._failed(client, answer)
         try:
-            await self._metered(client, ask, answer)
-        except Broken:
-            self._went(False)
+            heard = await self._metered(client, ask, answer)
+        except Broken as broken:
+            self._failed_to(asked, answer.status, str(broken))
             raise
-        self._went(True)
+        if not heard:
+            return self._failed_to(asked, answer.status, "its answers are none: nothing in them can be read")
+        self._storm = Storm()
+        if self.count.failing:
+            self._note(failing=0, status=0, trouble="")
 
-    def _went(self, ok: bool) -> None:
-        """What the server made of a call."""
-        self._storm = self._storm.after(ok, _now())
-        if not ok:
-            self._note(failed=self.count.failed + 1)
+    def _failed_to(self, asked: float, status: int, words: str) -> None:
+        """A call that the server made nothing of."""
+        self._storm = self._storm.after(False, asked, _now())
+        told = {"failing": self._storm.tries, "status": status, "trouble": words[:500]}
+        self._note(failed=self.count.failed + 1, **told)
 
-    async def _heard(self, ask: Ask) -> Answer:
+    async def _heard(self, ask: Ask, asked: float) -> Answer:
         """The server's answer, or a note that there was none."""
         try:
             return await self._ask(ask)
@@ -251,20 +268,22 @@ class Gateway:
             self._last = Told(502, "", error_body(ask.route.wire, 502, f"the model server: {failed}"))
             if failed.sent:
                 self.count = self.count.unanswered(ask.expected.bound)
-            self._went(False)
+            self._failed_to(asked, 0, str(failed))
             raise
         except asyncio.CancelledError:
             self.count = self.count.unanswered(ask.expected.bound)
             self._saved(self.count)
             raise
 
-    async def _metered(self, client: Client, ask: Ask, answer: Answer) -> None:
+    async def _metered(self, client: Client, ask: Ask, answer: Answer) -> bool:
+        """Whether there was anything to be read in it."""
         meter = _Tally(meter_of(ask.route.wire, answer.head.get("content-type")))
         due = [meter]
         try:
             await self._pass_on(client, answer, meter, lambda: self._book(ask, due))
         finally:
             self._book(ask, due)
+        return meter.meter.heard
 
     async def _failed(self, client: Client, answer: Answer) -> None:
         """As the server said it, and kept: should it say so again and again, we tell it ourselves."""

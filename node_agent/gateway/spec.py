@@ -20,7 +20,9 @@ class Spec:
     `token`: what the agent must show in the place of a key; `models`: patterns, none: any; `public`: whether
     the vendors' price list counts; `prices`: the owner's, in words; `folder`: the attempt's; `hosted`,
     `fetched`, `proxy`, `direct`: what the owner's gateway.json says; `tunnel`: the hosts of a
-    vendor that is reached by subscription, and then there is no upstream.
+    vendor that is reached by subscription, and then there is no upstream. `local`: a server that costs
+    nothing; `slots`: how many calls it takes at once from all runs of this node together, which share
+    `slots_folder`, 0: as many as come; `ca`: the file of certificates that it is known by.
     """
 
     upstream: str
@@ -42,6 +44,10 @@ class Spec:
     proxy_login: str = ""
     direct: tuple[str, ...] = ()
     tunnel: tuple[str, ...] = ()
+    local: bool = False
+    slots: int = 0
+    slots_folder: str = ""
+    ca: str = ""
     life_s: float = 86_400.0
 
     def __repr__(self) -> str:

@@ -94,10 +94,10 @@ class Answer:
 class Upstream:
     """`ask` may be called many times at once."""
 
-    def __init__(self, server: Server, proxy: Proxy = NO_PROXY) -> None:
+    def __init__(self, server: Server, proxy: Proxy = NO_PROXY, ca: str = "") -> None:
         self.server, self._proxy = server, proxy
         self._idle: list[Line] = []
-        self._tls = ssl.create_default_context() if server.tls else None
+        self._tls = ssl.create_default_context(cafile=ca or None) if server.tls else None
 
     async def ask(self, method: str, target: str, headers: Headers, body: bytes) -> Answer:
         """Raises Unreachable. A kept connection that the server has closed meanwhile is replaced, once."""

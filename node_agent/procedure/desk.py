@@ -225,7 +225,7 @@ class Case:
 _TAKEN_AGAIN = (Mark.SPAWNED, Mark.GATED, Mark.PUSHED)
 """A power cut may take these back, while they are told to nobody: the shim's own records are durable, and the
 same follows from them. What acts on the world outside makes them durable first."""
-_OF_ITS_OWN = (StopKind.TOKENS, StopKind.USD, StopKind.GATEWAY, StopKind.RULE)
+_BY_SOMEBODY = (StopKind.STOP, StopKind.TOMBSTONE, StopKind.DRAIN)
 
 
 def order_in(envelope: str) -> Order:
@@ -239,4 +239,4 @@ def digest_of(text: str) -> str:
 
 def is_interrupt(stop: StopNote | None) -> bool:
     """Whether somebody wants this attempt's end (and not its own limits, or a fault)."""
-    return stop is not None and stop.kind not in _OF_ITS_OWN
+    return stop is not None and stop.kind in _BY_SOMEBODY

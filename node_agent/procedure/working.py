@@ -17,6 +17,7 @@ from node_agent.verdict import (
     GATEWAY_GONE,
     Fault,
     cannot_run,
+    failing_model,
     gateway_fault,
     over_limit,
     own_fault,
@@ -81,7 +82,9 @@ def _running(case: Case) -> Turn:
     entry = case.entry
     _tell_offences(case, watch)
     if entry.stop is None:
-        stop = _broken(watch) or _gateway_gone(case, watch) or _over(case, watch)
+        stop = (
+            _broken(watch) or _gateway_gone(case, watch) or _over(case, watch) or failing_model(watch.count)
+        )
         _tell_wrap_up(case, watch)
         if stop is not None:
             note = Note(stop=stop, say=(Interrupting(reason=stop.reason),))

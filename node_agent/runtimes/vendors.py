@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
+from node_agent.wire.endpoint import RUNTIME_WIRES
 from node_agent.wire.node import LoggedIn
 
 
@@ -104,6 +105,27 @@ def way_of(
         models=(model, *vendor.models) if model else (),
         variables=vendor.variables,
         placeholder=name,
+        url=vendor.url,
+    )
+
+
+def local_way(runtime: str, model: str | None, url: str = "", key: str = "") -> Way | None:
+    """To an endpoint of the node's; None: no runtime of that name can use one.
+
+    It has every path of every wire from its top on: so nothing of a path is taken off there.
+    """
+    vendor = VENDORS.get(runtime, _OPENAI)
+    if runtime not in RUNTIME_WIRES:
+        return None
+    return Way(
+        upstream=url,
+        mount=vendor.mount,
+        header="authorization",
+        key=key,
+        public=False,
+        models=(model,) if model else (),
+        variables=vendor.variables,
+        placeholder=vendor.keys[0][0],
         url=vendor.url,
     )
 

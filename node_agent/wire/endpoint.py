@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -47,6 +48,17 @@ class ModelWire(StrEnum):
     RESPONSES = "responses"
     MESSAGES = "messages"
     OLLAMA = "ollama"
+
+
+RUNTIME_WIRES: Mapping[str, ModelWire] = {
+    "claude": ModelWire.MESSAGES,
+    "codex": ModelWire.RESPONSES,
+    "copilot": ModelWire.CHAT,
+    "native": ModelWire.CHAT,
+    "opencode": ModelWire.CHAT,
+    "qwen": ModelWire.CHAT,
+}
+"""The wire that each runtime asks an endpoint on; one that is not here can use none."""
 
 
 class ModelFact(WireModel):

@@ -183,10 +183,11 @@ class SetBody(Body):
 
 
 class LoginBody(Body):
-    """Whose own login is to be opened; by somebody who sits at a terminal."""
+    """Whose own login is to be opened; by somebody who sits at a terminal. `outcome`: what became of it."""
 
     by: str = "api"
     runtime: str
+    outcome: str | None = Field(default=None, max_length=500)
 
 
 class TrustBody(CallerBody):

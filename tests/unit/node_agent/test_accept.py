@@ -47,6 +47,7 @@ VIEW = NodeView(
     revoked=False,
     free_slots=1,
     runtimes=frozenset({"scripted"}),
+    unlogged=frozenset({"opencode"}),
     ceiling=Ceiling(),
 )
 
@@ -75,6 +76,7 @@ def test_accepts() -> None:
         ({}, {"free_slots": 0}, OrderRefusal.NO_SLOT),
         ({}, {"disk_ok": False}, OrderRefusal.DISK_FULL),
         ({"runtime": "claude"}, {}, OrderRefusal.RUNTIME_MISSING),
+        ({"runtime": "opencode"}, {}, OrderRefusal.RUNTIME_MISSING),
         ({"safety": Safety.FULL_AUTO}, {"ceiling": Ceiling(safety=Safety.AUTO_EDIT)}, OrderRefusal.CEILING),
         ({}, {"ceiling": Ceiling(repositories=("repo-2",))}, OrderRefusal.CEILING),
         ({}, {"ceiling": Ceiling(runtimes=("shell",))}, OrderRefusal.CEILING),
@@ -86,6 +88,10 @@ def test_refuses(order_changes: dict[str, Any], view_changes: dict[str, Any], wh
     assert isinstance(verdict, Refuse)
     assert (verdict.why, verdict.identity) == (why, identity(fence=4))
     assert verdict.detail
+
+
+def test_at_an_endpoint_nobody_has_to_log_in() -> None:
+    assert judge(opened(order(runtime="opencode", endpoint="ollama")), VIEW) == Accept()
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,6 @@ def order() -> Order:
         argv=("printf", "%s", "-n"),
         runtime="shell",
         model="m",
-        endpoint="ollama",
         reasoning=Reasoning.HIGH,
         mode=Mode.BUILD,
         safety=Safety.AUTO_EDIT,
@@ -208,7 +207,7 @@ def samples() -> dict[str, Message]:
     )
     entry = JournalEntry(identity=WHO, order="0" * 64, mark=Mark.SPAWNED, last_event=2)
     return {
-        "order": order(),
+        "order": order().model_copy(update={"endpoint": "ollama"}),
         "receipt": receipt(),
         "control": Control(fleet=FLEET, node=TAG, seq=5, at=AT, body=stop),
         "beat": Beat(

@@ -1,0 +1,102 @@
+"""Reads what the owner of this node says of model servers: `endpoints.json` in the node's home."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, field_validator
+
+from node_agent.endpoints.places import PORTS, Place, place_of
+from node_agent.settings import SettingsError
+from node_agent.wire.endpoint import ModelWire
+from node_agent.wire.model import SecretName, WireModel
+
+FILE = "endpoints.json"
+FORM = '{"endpoints": [{"name": "gpu", "url": "http://10.0.0.5:8000", "key": "GPU_KEY"}]}'
+TAKEN = frozenset(
+    {"anthropic", "google", "groq", "mistral", "openai", "openai-codex", "openrouter", "together"}
+)
+"""Vendors on the internet: a model of `openai/...` must stay theirs."""
+_Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+
+
+class Listed(WireModel):
+    """One server. `key`: the name of a secret; `ca`: a file of certificates; `free`: its calls cost none."""
+
+    name: _Name
+    url: str
+    key: SecretName | None = None
+    ca: str | None = None
+    enabled: bool = True
+    slots: int | None = Field(default=None, ge=1, le=256)
+    wires: tuple[ModelWire, ...] | None = Field(default=None, strict=False)
+    free: bool | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _is_url(cls, url: str) -> str:
+        place_of(url)
+        return url
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name in TAKEN:
+            raise ValueError(f"{name} is a vendor's name: call it something else")
+        return name
+
+    def place(self) -> Place:
+        return replace(
+            place_of(self.url),
+            name=self.name,
+            key=self.key,
+            ca=self.ca,
+            slots=self.slots,
+            wires=self.wires,
+            free=self.free,
+        )
+
+
+class Owners(WireModel):
+    """`ports`: those of this machine that are looked at; none: no look by itself."""
+
+    ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = PORTS
+    endpoints: tuple[Listed, ...] = Field(default=(), max_length=32)
+
+    @field_validator("endpoints")
+    @classmethod
+    def _are_apart(cls, listed: tuple[Listed, ...]) -> tuple[Listed, ...]:
+        names = [one.name for one in listed]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two endpoints have the name {twice!r}")
+        return listed
+
+    def places(self) -> tuple[Place, ...]:
+        return tuple(one.place() for one in self.endpoints if one.enabled)
+
+    def ports_left(self) -> tuple[int, ...]:
+        """Without those of servers of this machine that are listed and switched off."""
+        off = {
+            place.port
+            for place in (one.place() for one in self.endpoints if not one.enabled)
+            if place.is_here
+        }
+        return tuple(port for port in self.ports if port not in off)
+
+
+def read_owners(home: Path) -> Owners:
+    """As the file is now; without one the defaults. SettingsError names file, key and what is wrong."""
+    path = home / FILE
+    try:
+        return Owners.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Owners()
+    except OSError as exc:
+        raise SettingsError(f"{path} cannot be read: {exc.strerror}") from exc
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise SettingsError(f"{path}: {key}: {first['msg']}") from exc

@@ -1,0 +1,96 @@
+"""One look at a place: which server is there, and what it says; what is known of it is not asked again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from node_agent.endpoints import llamacpp, lmstudio, ollama, openai
+from node_agent.endpoints.answers import Ask, Mismatch, Silent
+from node_agent.endpoints.fingerprint import Identity, identify
+from node_agent.endpoints.progress import Progress
+from node_agent.endpoints.reading import Memory, Reading, Slots
+from node_agent.wire.endpoint import Dialect
+
+STRANGER_MS = 600_000
+"""So long a server that is none of models is not asked again, unless it was gone meanwhile: it may log us."""
+
+
+@dataclass(slots=True)
+class Known:
+    """What is kept of a place from look to look. `stranger_until`: no server of models is there till then."""
+
+    identity: Identity | None = None
+    memory: Memory = field(default_factory=Memory)
+    progress: Progress = field(default_factory=Progress)
+    reading: Reading | None = None
+    seen_ms: int = 0
+    trouble: str = ""
+    """Why there is no reading, in words."""
+    stranger_until: int = 0
+    key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """`listed`: its owner says that a server is there; `in_use`: calls of ours are under way there."""
+
+    now_ms: int
+    port: int
+    listed: bool = False
+    in_use: bool = False
+
+
+def look(known: Known, ask: Ask, moment: Moment) -> Known:
+    """What is known afterwards. Raises nothing."""
+    now_ms = moment.now_ms
+    if known.identity is None and now_ms < known.stranger_until:
+        return known
+    try:
+        return _asked(known, ask, moment)
+    except Silent as exc:
+        return _unheard(known, exc, now_ms)
+
+
+def _asked(known: Known, ask: Ask, moment: Moment) -> Known:
+    now_ms = moment.now_ms
+    for _ in range(2):
+        if known.identity is None:
+            known = Known(identity=identify(ask, moment.port, moment.listed), key=known.key)
+        identity = known.identity
+        if identity is None:
+            words = "answers, and is no model server that we know"
+            return Known(trouble=words, stranger_until=now_ms + STRANGER_MS)
+        known.memory.asks_slots = moment.in_use or now_ms >= known.memory.slots_due_ms
+        try:
+            reading = read(identity.dialect, ask, known.memory)
+        except Mismatch:
+            known = Known(key=known.key)
+            continue
+        if identity.locked and not reading.locked:  # it lets us in now: what it is, only it can tell
+            known = Known(key=known.key)
+            continue
+        progress = known.progress.after(reading.seen, now_ms)
+        known.memory.asked(reading.seen, moment.in_use, now_ms)
+        return Known(identity, known.memory, progress, reading, now_ms, key=known.key)
+    return Known(trouble="answers in shapes that do not go together", stranger_until=now_ms + STRANGER_MS)
+
+
+def _unheard(known: Known, exc: Silent, now_ms: int) -> Known:
+    """One that listens and is silent is still there, for a while: its slots may all be at a long prompt."""
+    if exc.refused or known.reading is None or now_ms - known.seen_ms >= STRANGER_MS:
+        return Known(trouble=str(exc))
+    progress = known.progress.after(Slots(0, silent=True), now_ms)
+    return replace(known, progress=progress, trouble=str(exc))
+
+
+def read(dialect: Dialect, ask: Ask, memory: Memory) -> Reading:
+    """By the dialect. Raises Silent, Mismatch."""
+    match dialect:
+        case Dialect.OLLAMA:
+            return ollama.read(ask, memory)
+        case Dialect.LMSTUDIO:
+            return lmstudio.read(ask, memory)
+        case Dialect.LLAMACPP:
+            return llamacpp.read(ask, memory)
+        case _:
+            return openai.read(ask, memory, dialect)

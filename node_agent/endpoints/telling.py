@@ -1,0 +1,96 @@
+"""What a heartbeat says of the servers that are known: named, capped, with what mends what is wrong. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from node_agent.endpoints.looking import Known
+from node_agent.endpoints.places import Place
+from node_agent.wire.endpoint import Dialect, EndpointFact, Health, Residence
+from node_agent.wire.node import Problem
+
+MOST_MODELS = 40
+"""Of all endpoints together."""
+MOST_ENDPOINTS = 16
+_FIRST = (Residence.LOADED, Residence.ASLEEP, Residence.NOT_LOADED, None)
+
+
+def fact(name: str, place: Place, known: Known, now_ms: int) -> EndpointFact | None:
+    """None when nothing is there."""
+    identity, reading = known.identity, known.reading
+    if identity is None or reading is None:
+        return None
+    health, words, fix = _health(name, place, known)
+    models = sorted(reading.models, key=lambda one: (one.embedding, _FIRST.index(one.residence)))
+    return EndpointFact(
+        name=name,
+        dialect=identity.dialect,
+        at=place.at,
+        version=reading.version,
+        health=health,
+        words=words,
+        fix=fix,
+        slots=place.slots or reading.slots,
+        slots_free=reading.slots_free,
+        wires=place.wires or reading.wires,
+        free=place.costs_nothing,
+        age_ms=max(now_ms - known.seen_ms, 0),
+        models=tuple(models),
+    )
+
+
+def _health(name: str, place: Place, known: Known) -> tuple[Health, str, str]:
+    if known.reading is not None and known.reading.locked:
+        words = f"it does not take the key {place.key}" if known.key else "it wants a key"
+        secret = place.key or "GPU_KEY"
+        entry = f'{{"name": "{name}", "url": "{place.url}", "key": "{secret}"}}'
+        fix = f"put the key into secrets.json of the node as {secret}, and {entry} into its endpoints.json"
+        return Health.NEEDS_KEY, words, fix
+    if known.progress.words:
+        return Health.WEDGED, known.progress.words, f"restart the server at {place.at}"
+    return Health.OK, "", ""
+
+
+def named(places: Sequence[tuple[Place, Dialect | None]], given: dict[Place, str]) -> dict[Place, str]:
+    """A name for each place with a server; one that was given stays."""
+    taken = {*given.values(), *(place.name for place, _ in places if place.name)}
+    names = dict(given)
+    for place, dialect in places:
+        if place in names or dialect is None:
+            continue
+        names[place] = place.name or _new_name(place, dialect, taken)
+        taken.add(names[place])
+    return names
+
+
+def _new_name(place: Place, dialect: Dialect, taken: set[str]) -> str:
+    stem = f"{place.prefix}-{dialect}" if place.prefix else str(dialect)
+    stem = stem if place.prefix or place.is_here else f"{dialect}-{place.host}"
+    return stem if stem not in taken else f"{stem}-{place.port}"
+
+
+def capped(facts: Sequence[EndpointFact]) -> tuple[EndpointFact, ...]:
+    """With as many models as a heartbeat carries: of each endpoint a fair share, the loaded ones first."""
+    kept, left = [], MOST_MODELS
+    ordered = sorted(facts[:MOST_ENDPOINTS], key=lambda one: len(one.models))
+    for number, one in enumerate(ordered):
+        share = min(len(one.models), left // (len(ordered) - number))
+        left -= share
+        kept.append(one.model_copy(update={"models": one.models[:share], "more": len(one.models) - share}))
+    return tuple(sorted(kept, key=lambda one: one.name))
+
+
+def problems(said: Sequence[tuple[str, Place, Known, EndpointFact | None]]) -> tuple[Problem, ...]:
+    """For `fleet status`: what is listed and not there, and what is there and not well."""
+    told = []
+    for name, place, known, found in said:
+        if found is None and place.listed:
+            what = f"endpoint {name} ({place.at}) {known.trouble or 'was not looked at yet'}"
+            told.append(Problem(what=what[:500], fix=f"start it, or take it out of {_where(place)}"))
+        elif found is not None and found.health is not Health.OK:
+            told.append(Problem(what=f"endpoint {name} ({place.at}): {found.words}"[:500], fix=found.fix))
+    return tuple(told)
+
+
+def _where(place: Place) -> str:
+    return "endpoints.json of the node" if place.name else "models.machines (PANCODE_LOCAL_MACHINES)"

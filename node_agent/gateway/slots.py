@@ -1,0 +1,80 @@
+"""Keeps the calls of all runs of this node at one server down to the slots that it has; the others wait here.
+
+A queue inside such a server has no bound and cannot be seen. Standard library only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+PATIENCE_S = 300.0
+FIRST_PAUSE_S, PAUSE_S = 0.02, 0.25
+
+
+def folder_of(parent: Path, name: str) -> Path:
+    """Where the calls at one endpoint share its slots."""
+    return parent / re.sub(r"[^A-Za-z0-9._-]", "_", name)
+
+
+def is_taken(folder: Path) -> bool:
+    """Whether a call has one of them now."""
+    return any(_is_locked(file) for file in sorted(folder.glob("slot-*")))
+
+
+def _is_locked(file: Path) -> bool:
+    with file.open("rb") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+class Full(Exception):
+    """No slot came free in time; the message is for the agent."""
+
+
+class Slots:
+    """A file for each slot, locked while a call has it: the kernel gives it back, whoever dies."""
+
+    def __init__(self, folder: str, number: int, patience_s: float = PATIENCE_S) -> None:
+        self._files = [os.path.join(folder, f"slot-{i}") for i in range(number)]
+        self._patience_s = patience_s
+
+    @contextlib.asynccontextmanager
+    async def one(self, waited: Callable[[float], None]) -> AsyncIterator[None]:
+        """While a call has one. `waited` is told the seconds when there was a wait. Raises Full."""
+        loop = asyncio.get_running_loop()
+        began, pause = loop.time(), FIRST_PAUSE_S
+        while (file := self._take()) is None:
+            if loop.time() - began >= self._patience_s:
+                waited(loop.time() - began)
+                many = f"all {len(self._files)} slots" if len(self._files) > 1 else "the only slot"
+                raise Full(f"{many} of the model server were taken for {self._patience_s:.0f} s")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, PAUSE_S)
+        try:
+            if pause > FIRST_PAUSE_S:
+                waited(loop.time() - began)
+            yield
+        finally:
+            os.close(file)
+
+    def _take(self) -> int | None:
+        for path in self._files:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return file
+            except BlockingIOError:
+                os.close(file)
+            except BaseException:
+                os.close(file)
+                raise
+        return None

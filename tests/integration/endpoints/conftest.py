@@ -1,0 +1,31 @@
+"""Looks at servers on real sockets, as a node does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.endpoints.table import Table
+from node_agent.wire.clock import SystemClock
+
+Look = Callable[..., Table]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Look:
+    """A node's table that looks at these ports, with the owner's `endpoints`, and has looked once."""
+
+    def make(
+        *ports: int, endpoints: Any = (), values: dict[str, str] | None = None, in_use: bool = False
+    ) -> Table:
+        owners = {"ports": list(ports), "endpoints": list(endpoints)}
+        (tmp_path / "endpoints.json").write_text(json.dumps(owners))
+        made = Table(tmp_path, SystemClock(), lambda: values or {}, (), 3_600_000, lambda name: in_use)
+        made.facts()
+        return made
+
+    return make
