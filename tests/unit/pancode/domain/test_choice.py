@@ -83,8 +83,13 @@ def test_a_vendors_name_is_part_of_what_a_nodes_own_server_calls_it() -> None:
     """LM Studio and OpenRouter name models like this, and these runtimes ask one server only."""
     for runtime in ("opencode", "copilot", "qwen"):
         assert resolved(model="openai/gpt-oss-20b", runtime=runtime).model == "openai/gpt-oss-20b"
-    assert model_for(ModelRef("desk", "openai", "gpt-5.5"), RUNTIMES["native"]) == "gpt-5.5"
+    assert model_for(ModelRef("desk", "openai", "gpt-5.5"), RUNTIMES["codex"]) == "gpt-5.5"
     assert resolved(model="openai/gpt-5.5").model == "gpt-5.5"
+
+
+def test_our_own_worker_is_told_the_vendor_too() -> None:
+    """Its node holds the keys of several of them."""
+    assert resolved(model="groq/llama-3.3-70b", runtime="native").model == "groq/llama-3.3-70b"
 
 
 def test_without_its_provider_where_that_is_a_server() -> None:
@@ -94,7 +99,7 @@ def test_without_its_provider_where_that_is_a_server() -> None:
 
 
 def test_a_local_model_asks_for_our_own_worker() -> None:
-    assert "native" in str(problem(model="ollama/qwen3:8b"))
+    assert resolved(model="ollama/qwen3:8b").runtime.name == "native"
 
 
 @pytest.mark.parametrize(
