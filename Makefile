@@ -21,7 +21,7 @@ help: ## this list
 
 setup: $(STAMP) ## the virtual environment, from hash-locked requirements (instant when nothing changed)
 
-$(STAMP): requirements/lock.txt pyproject.toml .ci/setup
+$(STAMP): requirements/lock.txt pyproject.toml .ci/setup pancode/start.py
 	@.ci/setup
 	@touch $@
 

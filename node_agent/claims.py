@@ -124,6 +124,10 @@ def usage_to_json(usage: Usage) -> dict[str, Any]:
     return usage.model_dump(mode="json")
 
 
+NEVER_RAN = {"usage": usage_to_json(NOTHING_SPENT)}
+"""What a mark says of an agent that was never started."""
+
+
 def usage_from_json(raw: Data | None, spawned: bool) -> Usage:
     """Without a report, what never ran cost nothing, and what ran an unknown sum."""
     if raw is None:

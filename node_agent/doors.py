@@ -43,6 +43,12 @@ class ModelCount:
     unpriced: str = ""
     ended: bool = False
     """It came to its regular end: nothing is missing."""
+    failing: int = 0
+    """Calls in a row that the server failed until now, each asked when the one before had failed."""
+    status: int = 0
+    """The HTTP status of the last of them; 0: no answer."""
+    trouble: str = ""
+    """What it was, in words."""
 
     @property
     def wrapped(self) -> str:

@@ -77,12 +77,8 @@ def from_json(data: bytes) -> Any:
 
 
 def sync_folder(folder: StrPath) -> None:
-    """Make the names in `folder` outlive a power cut."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    """Make the names in `folder` outlive a power cut. OSError."""
+    _synced(folder, os.O_RDONLY | os.O_DIRECTORY, os.fsync)
 
 
 def make_folder(folder: StrPath) -> bool:
@@ -157,6 +153,35 @@ def preallocate(path: StrPath, size: int) -> None:
         os.close(fd)
 
 
+def replace_reserved(path: StrPath, data: bytes, size: int) -> None:
+    """Replace `path` (0600) by `data` and reserved space up to `size`, durably. OSError: it is as it was."""
+    path = os.fspath(path)
+    temporary = _temporary(path)
+    try:
+        preallocate(temporary, size)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            _write_all(fd, data, 0)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except OSError:
+        _forget(temporary)
+        raise
+    sync_folder(os.path.dirname(path) or ".")
+
+
+def blank(path: StrPath, offset: int) -> None:
+    """Put zeros in the place of all from `offset` on, durably, in the space that is there. OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        _write_all(fd, bytes(max(0, os.fstat(fd).st_size - offset)), offset)
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
+
+
 def write_framed(path: StrPath, payload: bytes, offset: int = 0, sync: bool = True) -> None:
     """Write one framed record in place, in space reserved before, so that a full disk cannot refuse it.
 
@@ -185,9 +210,13 @@ def write_frames(path: StrPath, frames: bytes, offset: int, sync: bool) -> None:
 
 def sync_file(path: StrPath) -> None:
     """Make what was written to it outlive a power cut. OSError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    _synced(path, os.O_WRONLY | os.O_NOFOLLOW, os.fdatasync)
+
+
+def _synced(path: StrPath, how: int, sync: Callable[[int], None]) -> None:
+    fd = os.open(path, how | os.O_CLOEXEC)
     try:
-        os.fdatasync(fd)
+        sync(fd)
     finally:
         os.close(fd)
 

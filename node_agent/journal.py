@@ -78,7 +78,10 @@ class Shelf(Protocol):
         """Move a damaged entry out of the way; where it is now."""
 
     def mend(self, name: str) -> str:
-        """Cut an entry down to the records that can be read; where its damaged form is kept."""
+        """Cut an entry down to the records that can be read; where its damaged form is kept, if it fits.
+
+        What was reserved stays so.
+        """
 
     def remove(self, name: str) -> None:
         """With all its files. Unknown: no effect."""
@@ -325,9 +328,8 @@ class Journal:
         """Part of an entry is lost: the job ends what runs and reports the rest; a sealed receipt stands."""
         name = str(entry.identity)
         place = self._shelf.mend(name)
-        self._troubles.append(
-            f"the journal of {name} was damaged, what could be read is used; kept as {place}"
-        )
+        kept = f"kept as {place}" if place else "not kept: the disk is full"
+        self._troubles.append(f"the journal of {name} was damaged, what could be read is used; {kept}")
         record: dict[str, Any] = {"w": self._clock.wall_ms(), "x": True}
         sealed = self._shelf.receipt(name)
         if sealed is not None and may_follow(entry, Mark.RECEIPTED):

@@ -75,10 +75,8 @@ class Journal(Protocol):
         """The order's envelope. KeyError for an unknown attempt."""
 
     def write(self, identity: AttemptId, note: Note) -> Entry:
-        """Add to the entry. JournalError for a mark that does not go forward.
-
-        What is lazy is durable with the next record that is not, by `settle`, or before an event is told.
-        """
+        """Add to the entry. JournalError for a mark that does not go forward. What is lazy is durable with
+        the next record that is not, by `settle`, or before an event is told."""
 
     def settle(self, identity: AttemptId | None = None) -> None:
         """Make all that was written of this attempt, or of every one, outlive a power cut."""
@@ -129,6 +127,9 @@ class Runner(Protocol):
     def planned(self, folder: Path) -> Plan | None:
         """The plan that `prepare` wrote; None when there is none."""
 
+    def discard(self, folder: Path) -> None:
+        """What `prepare` wrote is gone, and a stop that was left; RunnerError where anything was started."""
+
     def forget(self, folder: Path) -> None:
         """Take the values of the plan's environment off the disk; nothing starts from it again."""
 
@@ -149,6 +150,10 @@ class Runner(Protocol):
 
     def sweep(self, marker: str) -> int:
         """Kill what is left of an attempt whose shim is gone; how many."""
+
+    def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
+        """Milliseconds from its start to its last sign of life that is known: a write to one of these, or
+        when it was seen; 0 where nothing was started. As wall clocks say."""
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes of an output from `offset`; empty when there is none."""
@@ -201,16 +206,11 @@ class Workspaces(Protocol):
         it while the agent was not started."""
 
     def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
-        """A home folder of its own, outside the checkout, with these files (relative names).
-
-        `keep`: also where nothing of the attempt writes, for `renew`.
-        """
+        """A home of its own, outside the checkout, with these files (relative names); `keep`: for `renew`."""
 
     def renew(self, identity: AttemptId) -> None:
         """After set-up: the files of `home` as they were kept, and nothing else in the folders they are in.
-
-        What was lent goes there, too. Only while no process of the attempt lives. Idempotent.
-        """
+        What was lent goes there, too. Only while no process of the attempt lives. Idempotent."""
 
     def lend(self, identity: AttemptId, files: Mapping[str, bytes], later: bool) -> None:
         """Files of the home for the agent alone, now or, if `later`, with `renew`. Before anything ran."""

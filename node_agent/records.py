@@ -36,6 +36,10 @@ class StopKind(StrEnum):
     USD = "usd"
     GATEWAY = "gateway"
     RULE = "rule"
+    MODEL_FAILED = "model_failed"
+    MODEL_BUSY = "model_busy"
+    MODEL_AUTH = "model_auth"
+    MODEL_REFUSES = "model_refuses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +139,10 @@ class NodeState:
 
 
 def may_follow(entry: Entry, mark: Mark) -> bool:
-    """Marks only go forward; a final one is never left."""
+    """Marks only go forward; a final one is never left. What was not started may be prepared anew."""
     if entry.final:
         return False
-    if mark in (Mark.REFUSED, Mark.REJECTED):
+    if mark in (Mark.REFUSED, Mark.REJECTED) or mark is entry.mark is Mark.PREPARED:
         return True
     return ORDER.index(mark) > ORDER.index(entry.mark)
 
@@ -187,7 +191,8 @@ def folded(entry: Entry, record: Data) -> Entry:
     if "m" in record:
         marks = {Mark(name): data for name, data in (*record.get("p", ()), (record["m"], record["d"]))}
         data = {**entry.data, **marks}
-        entry = replace(entry, mark=Mark(record["m"]), data=data, wall_ms=int(record["w"]))
+        baseline = None if Mark.PREPARED in marks else entry.baseline  # that of files which are gone
+        entry = replace(entry, mark=Mark(record["m"]), data=data, wall_ms=int(record["w"]), baseline=baseline)
     if "r" in record:
         entry = replace(entry, receipt=record["r"], chain=int(record["n"]))
     if "s" in record and entry.stop is None:

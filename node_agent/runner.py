@@ -111,6 +111,17 @@ class Runner:
         write_atomic(path, plan.to_json(), sync=False)  # after a power cut nothing is started from it
         self._plans[path] = (_looks(path), plan)
 
+    def discard(self, folder: Path) -> None:
+        """Of a phase that nobody took: a power cut may have left any part of it. RunnerError."""
+        if (folder / SPAWNED).exists():
+            raise RunnerError(f"{folder} was started")
+        self._plans.pop(f"{folder}/{PLAN}", None)
+        try:
+            for name in (PLAN, RECORDS, STOP):
+                (folder / name).unlink(missing_ok=True)
+        except OSError as exc:
+            raise _translated(f"cannot clear {folder}", exc) from exc
+
     def forget(self, folder: Path) -> None:
         """Take the values of the environment, maybe secrets, off the disk. Nothing starts from it again."""
         plan = self.planned(folder)
@@ -202,6 +213,13 @@ class Runner:
     def members(self, marker: str) -> list[process.Proc]:
         """What is alive of an attempt: what carries its marker, and all that is in a scope of its own."""
         return process.members(marker, groups=self._scopes.folders(marker) if self._scopes else ())
+
+    def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
+        """Milliseconds from the start to the last sign of life, as far as it is known; 0 without a start."""
+        began = _written(folder / SPAWNED)
+        if began is None:
+            return 0
+        return max(0, seen_wall_ms - began, *((_written(path) or 0) - began for path in outputs))
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes of a file from `offset`; empty if absent or at its end. Raises OSError."""
@@ -334,6 +352,14 @@ def _reaped(pid: int) -> bool:
         return os.waitpid(pid, os.WNOHANG)[0] != 0
     except ChildProcessError:
         return True
+
+
+def _written(path: Path) -> int | None:
+    """When, by the wall clock; None where it is not there."""
+    try:
+        return os.stat(path, follow_symlinks=False).st_mtime_ns // 1_000_000
+    except OSError:
+        return None
 
 
 def _looks(path: str) -> tuple[int, int, int]:

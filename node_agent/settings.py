@@ -80,6 +80,11 @@ class Home:
         return self.root / "prices.json"
 
     @property
+    def layout(self) -> Path:
+        """The number of this home's layout."""
+        return self.root / "layout"
+
+    @property
     def journal(self) -> Path:
         return self.root / "journal"
 

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from node_agent.durable import (
     HEADER,
+    blank,
     framed,
     make_folder,
     preallocate,
+    replace_reserved,
     sync_file,
     sync_folder,
     write_atomic,
@@ -72,6 +74,10 @@ class FileShelf:
     def seal(self, name: str, receipt: bytes, record: bytes) -> None:
         self._add(name, framed(_RECEIPT + receipt) + framed(record), sync=True)
 
+    def put_back(self, name: str, receipt: bytes) -> None:
+        """A receipt whose record is there, and that itself lay elsewhere."""
+        self._add(name, framed(_RECEIPT + receipt), sync=True)
+
     def sync(self, name: str) -> None:
         sync_file(self._at(name, MARKS))
 
@@ -122,16 +128,34 @@ class FileShelf:
         return str(target)
 
     def mend(self, name: str) -> str:
-        target, path = self._aside(f"{name}.{MARKS}"), self._at(name, MARKS)
-        shutil.copyfile(path, target, follow_symlinks=False)
+        path = self._at(name, MARKS)
+        kept = self._copied_aside(path, f"{name}.{MARKS}")
         sealed, (records, end) = self.receipt(name), _frames(path)
+        moved = sealed is not None and _RECEIPT + sealed not in records
         with open(path, "rb") as file:
-            good = file.read(end)
-        if sealed is not None and _RECEIPT + sealed not in records:
-            good += framed(_RECEIPT + sealed)
-        write_atomic(path, good + bytes(MARK_BYTES))
+            good = file.read(end) + (framed(_RECEIPT + (sealed or b"")) if moved else b"")
+        try:
+            with _full():
+                replace_reserved(path, good, len(good) + MARK_BYTES + RECEIPT_BYTES)
+        except DiskFull:
+            if moved:
+                raise  # it cannot be moved in place: a crash in the middle might lose it
+            blank(path, end)
         self._ends.pop((name, MARKS), None)
         self._reserved.pop(name, None)
+        return kept
+
+    def _copied_aside(self, path: str, name: str) -> str:
+        """Where; nowhere on a full disk: what still lives goes before what is for a person to look at."""
+        target = None
+        try:
+            with _full():
+                target = self._aside(name)
+                shutil.copyfile(path, target, follow_symlinks=False)
+        except DiskFull:
+            if target is not None:
+                target.unlink(missing_ok=True)
+            return ""
         return str(target)
 
     def remove(self, name: str) -> None:

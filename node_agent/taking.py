@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 
-from node_agent import process
+from node_agent import process, unmapped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-LOOK_MS, NEAR_MS = 1_000, 100
-"""Between two looks at the processes; the second when half of a limit is taken."""
+LOOK_MS, NEAR_MS, NAMELESS_MS = 1_000, 100, 4_000
+"""Between two looks at the processes; the second when half of a limit is taken, the third at the files that
+they hold open, which are many."""
 MEMORY, PROCESSES = "memory", "processes"
 FAIR_GAME = 500
 """How much sooner than others the kernel ends an attempt's processes when the machine has no memory left."""
@@ -27,7 +28,10 @@ _THREADS, _RESIDENT = 17, 21  # of /proc/PID/stat, counted from the state
 
 
 class Taking:
-    """What one step takes. `members`: its processes; `scope`: the folder of its control group, or empty."""
+    """What one step takes; made before it starts, as what was told until then was another's.
+
+    `members`: its processes; `scope`: the folder of its control group, or empty.
+    """
 
     def __init__(
         self, limits: dict[str, Any], members: Callable[[], Iterable[process.Proc]], scope: str
@@ -35,13 +39,13 @@ class Taking:
         self._memory: int | None = limits.get("memory_bytes")
         self._processes: int | None = limits.get("processes")
         self._members, self._scope = members, scope
-        self._next = 0
+        self._next = self._next_nameless = 0
+        self._nameless = 0
         self._by_kernel = {MEMORY: _is_set(f"{scope}/memory.max"), PROCESSES: _is_set(f"{scope}/pids.max")}
         self._before = {what: self._told(what) for what in self._by_kernel}
 
     def start(self, now: int) -> None:
-        """The next step begins: what happened before was another's."""
-        self._before = {what: self._told(what) for what in self._by_kernel}
+        """The step runs: what the kernel has refused it since this was made counts, its first moment too."""
         self._next = now + NEAR_MS
 
     def over(self, now: int) -> str:
@@ -56,14 +60,22 @@ class Taking:
             return ""
         pids = [pid for pid, _ in self._members()]
         threads, resident = _sums(pids)
+        files = 0 if memory is None else self._files(pids, now)
         if processes is not None and threads >= processes:
             return PROCESSES
         # Shared pages are in the first sum once for each process: only the second, which is dear, decides.
-        if memory is not None and resident > memory and _apportioned(pids) > memory:
+        resident += files
+        if memory is not None and resident > memory and _apportioned(pids, files) > memory:
             return MEMORY
         near = threads * 2 > (processes or threads * 3) or resident * 2 > (memory or resident * 3)
         self._next = now + (NEAR_MS if near else LOOK_MS)
         return ""
+
+    def _files(self, pids: list[int], now: int) -> int:
+        """Bytes in files that lie in memory alone."""
+        if now >= self._next_nameless:
+            self._nameless, self._next_nameless = unmapped.nameless(pids), now + NAMELESS_MS
+        return unmapped.in_folders(pids) + self._nameless
 
     def refused(self) -> str:
         """What the kernel has refused it since it began, where the kernel holds it."""
@@ -134,14 +146,17 @@ def _sums(pids: Iterable[int]) -> tuple[int, int]:
     return threads, resident
 
 
-def _apportioned(pids: Iterable[int]) -> int:
-    """Bytes in memory, each shared page in parts among those that share it."""
-    total = 0
+def _apportioned(pids: Iterable[int], files: int) -> int:
+    """Bytes in memory, each shared page in parts among those that share it.
+
+    What they have mapped of files in memory may be of those `files`: of both, only the larger counts.
+    """
+    total = mapped = 0
     for pid in pids:
-        lines = _read(f"/proc/{pid}/smaps_rollup").splitlines()
-        told = next((int(line.split()[1]) * 1024 for line in lines if line.startswith(b"Pss:")), None)
-        total += _own(pid) if told is None else told
-    return total
+        told = {line.split()[0]: line.split()[1] for line in _read(f"/proc/{pid}/smaps_rollup").splitlines()}
+        total += int(told[b"Pss:"]) * 1024 if b"Pss:" in told else _own(pid)
+        mapped += int(told.get(b"Pss_Shmem:", 0)) * 1024
+    return total + max(0, files - mapped)
 
 
 def _own(pid: int) -> int:

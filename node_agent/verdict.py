@@ -10,7 +10,7 @@ from node_agent.doors import ModelCount
 from node_agent.ports import Told
 from node_agent.records import StopKind, StopNote
 from node_agent.spool import EndedBy, ExitRecord, PhaseEnd, StepKind, StepRecord, Vanished
-from node_agent.wire.failure import FAILURES, FailureKind, Outcome
+from node_agent.wire.failure import FAILURES, FailureKind, Outcome, by_status
 from node_agent.wire.order import Limits
 from node_agent.wire.receipt import GateResult, Usage
 
@@ -44,7 +44,13 @@ _STOPPED = {
     StopKind.USD: FailureKind.USD_LIMIT,
     StopKind.GATEWAY: FailureKind.NODE_INTERNAL,
     StopKind.RULE: FailureKind.RULE_BROKEN,
+    StopKind.MODEL_FAILED: FailureKind.MODEL_FAILED,
+    StopKind.MODEL_BUSY: FailureKind.MODEL_BUSY,
+    StopKind.MODEL_AUTH: FailureKind.MODEL_AUTH,
+    StopKind.MODEL_REFUSES: FailureKind.AGENT_FAILED,
 }
+MOST_TRIES = 10
+"""With the gateway's waits between them, about a minute."""
 _OURS = (Outcome.INFRA, Outcome.INTERRUPTED)
 _REFUSED = {
     "tokens": FailureKind.TOKEN_LIMIT,
@@ -69,6 +75,18 @@ def over_limit(limits: Limits, usage: Usage) -> StopNote | None:
     if limits.usd is not None and usage.cost_usd is not None and usage.cost_usd > limits.usd:
         return StopNote(StopKind.USD, f"${usage.cost_usd}, the limit is ${limits.usd}")
     return None
+
+
+def failing_model(count: ModelCount | None) -> StopNote | None:
+    """Whether the model's server has failed too often in a row; a program may never stop asking."""
+    if count is None or count.failing < MOST_TRIES:
+        return None
+    failure = by_status(count.status)
+    kind = next(stop for stop, ends_as in _STOPPED.items() if ends_as is failure)
+    return StopNote(
+        kind,
+        f"the model server failed {count.failing} times in a row, asked ever more slowly: {count.trouble}",
+    )
 
 
 def gateway_fault(fault: Fault | None, told: Told | None, count: ModelCount | None) -> Fault | None:

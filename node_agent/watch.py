@@ -23,6 +23,8 @@ class Watch:
         """Of the model gateway: what it counted goes before what the runtime tells."""
         self.asked_to_stop = False
         self.told_wrap_up = False
+        self.seen_wall_ms = 0
+        """When it was seen to run, last in the life of this node agent."""
         self.told_ms: int | None = None
         self._told: tuple[Spent, int] | None = None
 

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node_agent import scopes, shim
+from node_agent import layout, scopes, shim
 from node_agent.agent import NodeAgent
 from node_agent.bus import RedisUplink
 from node_agent.claims import Self
@@ -79,6 +79,7 @@ def version() -> str:
 
 def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> Parts:
     """Everything from disk; nothing is connected yet. `uplink`: another than the real one. SettingsError."""
+    layout.take_over(home, clock)
     settings, key, coordinator = home.read_settings(), home.read_key(), home.read_coordinator()
     if key.public.tag != settings.tag:
         raise SettingsError(

@@ -6,26 +6,36 @@ import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # the real one takes milliseconds, in which Ctrl-C would be a traceback
+    from collections.abc import Callable
+    from types import FrameType
     from typing import NoReturn
+
+    Handler = Callable[[int, FrameType | None], object] | int
 
 
 def main() -> NoReturn:
     """Entry point; never returns.
 
     While modules are read and while Python ends there is nothing to detach from and nobody to catch an
-    exception: a signal then just ends the process.
+    exception: a signal then just ends the process. What a shell has put into the background hears none.
     """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _on_ctrl_c(signal.SIG_DFL)
     import sys
 
     from pancode.cli.main import run
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _on_ctrl_c(signal.default_int_handler)
     try:
         status = run(sys.argv[1:])
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        _on_ctrl_c(signal.SIG_DFL)
     sys.exit(status)
+
+
+def _on_ctrl_c(handler: Handler) -> None:
+    """Unless whoever started us wants it ignored, as shells do for `pancode ... &`."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handler)
 
 
 if __name__ == "__main__":

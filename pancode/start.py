@@ -1,5 +1,5 @@
 #!python
-"""The command `pancode` as it is installed: Ctrl-C ends it silently from its first line on."""
+"""The command `pancode` as it is installed: Ctrl-C ends it silently from its first line on, if it may."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ if __name__ == "__main__":
     else:
         import _signal as signal
 
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # so a shell keeps Ctrl-C from its background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     from pancode.__main__ import main
 

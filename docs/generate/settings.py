@@ -16,6 +16,7 @@ from node_agent.wire.policy import MOST_RULES
 from node_agent.wire.rulefile import FILES
 from pancode.config import values
 from pancode.config.agents import AgentEntry, LimitsEntry, shipped_text
+from pancode.config.presets import PresetEntry
 from pancode.config.schema import PROJECT_KEYS, Settings
 from pancode.config.variables import PER_DISPATCH, VARIABLES
 
@@ -31,13 +32,14 @@ PLACES = (
         "PANCODE_HOME",
         "the coordinator's and your own files; default `~/.pancode`. Two homes are two fleets",
     ),
+    ("PANCODE_PRESET", "the preset of one dispatch, or, where the coordinator has it, of all that name none"),
     ("PANCODE_NODE_HOME", "on a node: folder of the node agent; default `~/.pancode-node/<fleet>`"),
 )
 INTRO = """
 Settings come in layers; the later wins, key by key: built in, `/etc/pancode/pancode.yaml`, `pancode.yaml`
 in `PANCODE_HOME`, `pancode.yaml` at the top of the repository (only the keys marked *repository*),
-environment variables, flags. `pancode config show --origin` prints every value with the file and line, or
-variable, that set it.
+environment variables, a preset, flags. `pancode config show --origin` prints every value with the file and
+line, the variable or the preset that set it.
 
 An unknown key is an error that names its file, line and the nearest right key (exit status 3). PanCode
 never writes these files, except that `pancode init` makes those that are not there. A password in
@@ -70,6 +72,11 @@ from the top of the workspace; `/...` and `~/...` are places on the machine. A p
 regular expression, looked for in the command as it was written and in each call of it as its program gets
 the words.
 """
+PRESETS = """
+`panpresets.yaml` is a mapping from name to these keys; yours in `PANCODE_HOME` is laid over the shipped one,
+key by key. Which preset counts: `--preset`, `PANCODE_PRESET` of the command, `pancode presets apply`, and
+then `PANCODE_PRESET` of the coordinator. The preset `none` is none. [How to use them](../howto/models.md).
+"""
 COMMAND = """
 A variable of a single command is honoured too for these, above every file and below the command's flags:
 """
@@ -91,6 +98,7 @@ def settings_page() -> str:
         words(GIVEN),
         "A `PANCODE_` variable that is unknown and close to one of these is named in a warning.",
         _agents(),
+        _presets(),
         *_safety(),
         "## reference.yaml",
         "Every setting with its default, as a file that validates:",
@@ -170,6 +178,14 @@ def _default(path: str) -> str:
     for step in path.split("."):
         value = value[step]
     return "null" if value is None else str(value)
+
+
+def _presets() -> str:
+    rows = []
+    for name, hint in get_type_hints(PresetEntry, include_extras=True).items():
+        if name != "model_config":
+            rows.append((code(name), kind_of(hint)))
+    return "\n\n".join(("## Presets", words(PRESETS).strip(), table(("Key", "Type"), rows)))
 
 
 def _agents() -> str:

@@ -20,15 +20,16 @@ from node_agent.gateway.http import (
     read_head,
     read_whole,
 )
+from node_agent.gateway.lobby import FIRST_S
 from node_agent.gateway.routes import HOP
 from node_agent.gateway.upstream import Answer
 
 T = TypeVar("T")
 READ_S = 60.0
-"""For a whole body, and for the first head of who has not shown the key yet."""
+"""For a whole body."""
 DROPPED_BYTES, DROP_S = 1 << 20, 5.0
 """So much of a refused body is read and thrown away: whoever hangs up on a sender is not heard."""
-REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 502: "Bad Gateway"}
+REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 413: "Content Too Large", 502: "Bad Gateway"}
 
 
 class Body:
@@ -81,7 +82,7 @@ class Client:
     """The agent's end of a connection. `is_known`: it has shown the key, and may keep silent."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+        self._reader, self.writer = reader, writer
         self._working: asyncio.Task[Any] | None = None
         self.is_known = False
 
@@ -98,18 +99,18 @@ class Client:
         if self._working is not None:
             self._working.cancel()
 
-    def close(self) -> None:
-        self._writer.close()
-
     async def next(self) -> Head | None:
-        """The next request's head. BadMessage."""
-        return await within(None if self.is_known else READ_S, read_head(self._reader))
+        """The next request's head; None where there is none to come. BadMessage."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if self.is_known else FIRST_S):
+                return await read_head(self._reader)
+        return None
 
-    async def body(self, head: Head) -> bytes:
-        """Whole. BadMessage."""
+    async def body(self, head: Head, most: int) -> bytes:
+        """Whole. TooLarge, BadMessage."""
         if "100-continue" in head.joined("expect"):
-            self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return await within(READ_S, read_whole(self._reader, framing_of(head, 0)))
+            self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return await within(READ_S, read_whole(self._reader, framing_of(head, 0), most))
 
     async def drop(self, head: Head) -> None:
         """A body that nobody wants, within bounds; the connection is of no more use then."""
@@ -130,8 +131,8 @@ class Client:
         chunked = isinstance(answer.framing, Framing)
         framing = ("transfer-encoding", "chunked") if chunked else ("content-length", str(answer.framing))
         start = "HTTP/1.1 " + answer.head.start.split(" ", 1)[1]
-        self._writer.write(head_bytes(start, [*kept, framing]))
-        return Body(self._writer, chunked)
+        self.writer.write(head_bytes(start, [*kept, framing]))
+        return Body(self.writer, chunked)
 
     async def say(self, status: int, body: bytes, kind: str = "", closes: bool = False) -> None:
         """Words of our own."""
@@ -139,11 +140,11 @@ class Client:
         if closes:
             headers.append(("connection", "close"))
         start = f"HTTP/1.1 {status} {REASONS.get(status, 'Error')}"
-        self._writer.write(head_bytes(start, headers) + body)
-        await self._writer.drain()
+        self.writer.write(head_bytes(start, headers) + body)
+        await self.writer.drain()
 
 
-async def within(seconds: float | None, reading: Awaitable[T]) -> T:
+async def within(seconds: float, reading: Awaitable[T]) -> T:
     """BadMessage when it takes longer."""
     try:
         async with asyncio.timeout(seconds):

@@ -38,7 +38,8 @@ class Count:
     assumed to have used. `limit`: which limit refused a call, in `words`. `ended`: regularly. `wrap_up`:
     1 from when the last call was let through after a limit. `tunnelled`: by subscription, where connections
     and bytes are all that is counted. `local`: nothing costs, told to its end or not. `waited_ms`: for a
-    free slot of the server.
+    free slot of the server. `failing`: tries in a row that have failed until now, the last of them
+    with `status` (0: no answer) and in the words of `trouble`.
     """
 
     requests: int = 0
@@ -58,6 +59,9 @@ class Count:
     received: int = 0
     local: bool = False
     waited_ms: int = 0
+    failing: int = 0
+    status: int = 0
+    trouble: str = ""
 
     def answered(self, reading: Reading, price: Price | None, model: str, used: Tokens) -> Count:
         """After an answer that the server gave for money; `used`: as told, or as must be assumed."""
@@ -132,13 +136,21 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """Calls that failed in a row, and when the server was asked last. Times are seconds of any one clock."""
+    """Calls that failed in a row, and when the server failed last. Times are seconds of any one clock.
+
+    `tries`: of those, how many were asked after the failure before them was known.
+    """
 
     failures: int = 0
-    asked: float = 0.0
+    failed: float = 0.0
+    tries: int = 0
 
-    def after(self, ok: bool, now: float) -> Storm:
-        return Storm(0 if ok else self.failures + 1, now)
+    def after(self, ok: bool, asked: float, now: float) -> Storm:
+        """After a call that was sent at `asked`. Many at once that fail together are one try."""
+        if ok:
+            return Storm()
+        again = self.failures == 0 or asked >= self.failed
+        return Storm(self.failures + 1, now, self.tries + again)
 
     def wait(self) -> float:
         """Seconds before the next call goes out."""
@@ -147,4 +159,4 @@ class Storm:
 
     def is_cut(self, now: float) -> bool:
         """Whether the server is not asked this time."""
-        return self.failures >= MOST_FAILURES and now - self.asked < COOL_S
+        return self.failures >= MOST_FAILURES and now - self.failed < COOL_S

@@ -10,8 +10,8 @@ from enum import Enum
 
 HEAD_BYTES = 64 << 10
 PIECE = 64 << 10
-BODY_BYTES = 32 << 20
-"""Of a request, which is read whole: the longest that was seen has 2 MB."""
+DROPPED = 8
+"""Times its bound: so much is read of a body that is too large."""
 
 Headers = list[tuple[str, str]]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -21,6 +21,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 class BadMessage(Exception):
     """What came is not HTTP, or not a kind of it that leaves no doubt where a body ends."""
+
+
+class TooLarge(BadMessage):
+    """A body that nobody should have to keep."""
 
 
 class Gone(Exception):
@@ -104,11 +108,6 @@ def framing_of(head: Head, default: int | Framing) -> int | Framing:
     return int(length)
 
 
-def has_body(head: Head) -> bool:
-    """BadMessage."""
-    return framing_of(head, 0) != 0
-
-
 async def body_of(reader: asyncio.StreamReader, framing: int | Framing) -> AsyncIterator[bytes]:
     """The body in pieces, as they come. BadMessage when it ends too early."""
     if isinstance(framing, int):
@@ -157,16 +156,22 @@ def _size(line: bytes) -> int:
     return int(digits, 16)
 
 
-async def read_whole(reader: asyncio.StreamReader, framing: int | Framing) -> bytes:
-    """A request's body. BadMessage when it is larger than BODY_BYTES."""
-    if isinstance(framing, int) and framing > BODY_BYTES:
-        raise BadMessage("the request is too large")
+async def read_whole(reader: asyncio.StreamReader, framing: int | Framing, most: int) -> bytes:
+    """A request's body. BadMessage; TooLarge when it has more than `most` bytes.
+
+    The rest of such a one is read and thrown away, within bounds: whoever hangs up on a sender is not heard.
+    """
     parts, size = [], 0
     async for piece in body_of(reader, framing):
         size += len(piece)
-        if size > BODY_BYTES:
-            raise BadMessage("the request is too large")
-        parts.append(piece)
+        if size <= most:
+            parts.append(piece)
+        else:
+            parts.clear()
+        if size > DROPPED * most:
+            break
+    if size > most:
+        raise TooLarge(f"the request is too large: it may have {most >> 20} MB")
     return b"".join(parts)
 
 

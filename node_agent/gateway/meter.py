@@ -60,9 +60,10 @@ class Reading:
 
 
 class Meter(Protocol):
-    """Takes an answer's bytes, cut anywhere. Never raises."""
+    """Takes an answer's bytes, cut anywhere. Never raises. `heard`: there was something to be read in it."""
 
     reading: Reading
+    heard: bool
 
     def feed(self, chunk: bytes) -> None:
         """The next bytes."""
@@ -78,7 +79,7 @@ class LineMeter:
     """For streams: server-sent events (`data: {...}`) and lines of JSON. Most lines are never parsed."""
 
     def __init__(self, read: Reader, mark: bytes) -> None:
-        self.reading = Reading()
+        self.reading, self.heard = Reading(), False
         self._read, self._mark = read, mark
         self._rest: list[bytes] = []
         self._size = 0
@@ -102,15 +103,17 @@ class LineMeter:
 
     def _line(self) -> None:
         line, self._rest, self._size = b"".join(self._rest), [], 0
-        if self._mark in line:
-            self.reading = _read_with(self._read, self.reading, line.removeprefix(b"data:"))
+        if self._mark in line or (not self.heard and b"{" in line):
+            value = _value(line.removeprefix(b"data:"))
+            self.heard = self.heard or value is not None
+            self.reading = _read_with(self._read, self.reading, value)
 
 
 class PlainMeter:
     """For one JSON value, or a list of them as Gemini streams it without `alt=sse`."""
 
     def __init__(self, read: Reader) -> None:
-        self.reading = Reading()
+        self.reading, self.heard = Reading(), False
         self._read = read
         self._data = bytearray()
 
@@ -121,7 +124,9 @@ class PlainMeter:
             del self._data[1:]
 
     def close(self) -> None:
-        self.reading = _read_with(self._read, self.reading, bytes(self._data))
+        value = _value(bytes(self._data))
+        self.heard = value is not None
+        self.reading = _read_with(self._read, self.reading, value)
 
 
 def meter_of(wire: Wire, content_type: str) -> Meter:
@@ -131,13 +136,18 @@ def meter_of(wire: Wire, content_type: str) -> Meter:
     return LineMeter(read, mark) if streamed else PlainMeter(read)
 
 
-def _read_with(read: Reader, before: Reading, data: bytes) -> Reading:
+def _value(data: bytes) -> Any:
+    """An object or a list; None for all else."""
     try:
         value = json.loads(data)
-        for event in value if isinstance(value, list) else [value]:
-            before = read(before, event) if isinstance(event, dict) else before
-    except (ValueError, RecursionError):
-        return before
+    except (ValueError, RecursionError, MemoryError):
+        return None
+    return value if isinstance(value, dict | list) else None
+
+
+def _read_with(read: Reader, before: Reading, value: Any) -> Reading:
+    for event in value if isinstance(value, list) else [value]:
+        before = read(before, event) if isinstance(event, dict) else before
     return before
 
 

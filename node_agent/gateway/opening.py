@@ -282,6 +282,9 @@ def _told(count: Count) -> ModelCount:
         count.words,
         count.unpriced,
         count.ended,
+        count.failing,
+        count.status,
+        count.trouble,
     )
 
 

@@ -29,6 +29,8 @@ LOOK_S = 0.5
 PATIENCE_S = 300.0
 SETUP, SPAWNED = "set-up", "spawned"
 PR_SET_DUMPABLE = 4
+MEMORY = 512 << 20
+"""Of our own: the largest request, in letters that take four bytes each, with room to spare."""
 
 
 class Life:
@@ -86,6 +88,16 @@ def hide() -> None:
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def bound() -> None:
+    """What a run sends us must not take the machine's memory: a request that does not fit is refused."""
+    import resource
+
+    with contextlib.suppress(OSError, ValueError):
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        least = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (least, least))
+
+
 def detach() -> None:
     """A session of our own, and no files but those that were meant for us."""
     os.umask(0o077)
@@ -97,6 +109,7 @@ def detach() -> None:
 def main(argv: list[str]) -> int:
     """Its exit status: 65 for a spec that is none."""
     hide()
+    bound()
     detach()
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(ignored, signal.SIG_IGN)

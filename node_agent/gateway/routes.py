@@ -167,11 +167,15 @@ def with_usage(wire: Wire, body: bytes, asked: dict[str, Any]) -> bytes:
 
 def error_body(wire: Wire, status: int, words: str) -> bytes:
     """A refusal as a client of that wire reads it."""
-    told, refused = f"PanCode: {words}", status == 403
+    told = f"PanCode: {words}"
+    kind, gemini = _KINDS.get(status, ("api_error", "UNAVAILABLE"))
     shape: dict[str, Any] = {"message": told, "type": "pancode_gateway", "param": None, "code": status}
     if wire is Wire.ANTHROPIC:
-        kind = "permission_error" if refused else "api_error"
         return json.dumps({"type": "error", "error": {"type": kind, "message": told}}).encode()
     if wire is Wire.GEMINI:
-        shape = {"code": status, "message": told, "status": "PERMISSION_DENIED" if refused else "UNAVAILABLE"}
+        shape = {"code": status, "message": told, "status": gemini}
     return json.dumps({"error": told if wire is Wire.OLLAMA else shape}).encode()
+
+
+_KINDS = {403: ("permission_error", "PERMISSION_DENIED"), 413: ("request_too_large", "INVALID_ARGUMENT")}
+"""By status: what Anthropic and Google call it."""

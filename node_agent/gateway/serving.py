@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from node_agent.gateway.allowance import Allowance, Expected, Reached, believed, estimate
+from node_agent.gateway.bodies import Room, check_values, largest
 from node_agent.gateway.client import Client, Connection
 from node_agent.gateway.counting import FIRST_WAIT_S, PATIENT, Count, Storm
 from node_agent.gateway.dialing import Unreachable
 from node_agent.gateway.fetched import check_fetched
 from node_agent.gateway.hosted import without_hosted
-from node_agent.gateway.http import BadMessage, Broken, Gone, Head, has_body
+from node_agent.gateway.http import BadMessage, Broken, Gone, Head, TooLarge, framing_of
+from node_agent.gateway.lobby import Caller, Lobby
 from node_agent.gateway.meter import Meter, Wire, meter_of
 from node_agent.gateway.prices import Prices
 from node_agent.gateway.routes import (
@@ -38,9 +40,8 @@ from node_agent.gateway.upstream import Answer, Server, Upstream
 from node_agent.gateway.wrapup import as_last
 
 KEPT_ERROR = 16 << 10
-MOST_BODIES = 16
-"""Requests with a body under way at once, each of which is in memory; others wait unread."""
 MOST_OPEN = 256
+"""Connections that have shown the run's key."""
 _NESTED = frozenset({"generateContentRequest", "generate_content_request"})
 """Where a count of Gemini's tokens may hold a whole request."""
 
@@ -80,8 +81,8 @@ class Gateway:
         self._allowance, self._storm = Allowance(spec.caps, lambda: self.count), Storm()
         self._slots = Slots(spec.slots_folder, spec.slots) if spec.slots else None
         self._last: Told | None = None
-        self._open: set[asyncio.Task[Any]] = set()
-        self._bodies = asyncio.Semaphore(MOST_BODIES)
+        self._lobby = Lobby(MOST_OPEN)
+        self._room = Room()
         self._strangers = 0
 
     def connection(self) -> Connection:
@@ -89,29 +90,18 @@ class Gateway:
         return Connection(self._serve)
 
     async def _serve(self, client: Client) -> None:
-        """One connection of the agent, request after request."""
-        task = asyncio.current_task()
-        if len(self._open) >= MOST_OPEN:
-            return client.close()
-        if task is not None:
-            self._open.add(task)
-            task.add_done_callback(self._open.discard)
-        try:
-            while await self._one(client):
+        """One connection, request after request."""
+        hung_up = contextlib.suppress(Gone, OSError, asyncio.CancelledError)
+        with hung_up, contextlib.closing(client.writer), self._lobby.visit(client.writer) as caller:
+            while await self._one(client, caller):
                 pass
-        except (Gone, OSError, asyncio.CancelledError):
-            pass
-        finally:
-            client.close()
 
     async def close(self) -> None:
         """End what is under way; its count is saved."""
-        for task in list(self._open):
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        await self._lobby.close()
         self._upstream.close()
 
-    async def _one(self, client: Client) -> bool:
+    async def _one(self, client: Client, caller: Caller) -> bool:
         """Whether the connection may have another request."""
         wire, head = Wire.CHAT, None
         try:
@@ -119,10 +109,10 @@ class Gateway:
             if head is None:
                 return False
             wire = wire_of(head.start)
-            target = await self._judged(client, head, wire)
+            target = await self._judged(client, caller, head)
             if target is None:
                 return False
-            async with self._bodies if has_body(head) else contextlib.nullcontext():
+            async with self._room.of(framing_of(head, 0), largest(target)):
                 ask = await self._read(client, head, target)
                 with client.at_work():
                     await self._answer(client, ask)
@@ -130,34 +120,54 @@ class Gateway:
             await self._refuse(client, wire, refusal)
         except Unreachable as failed:
             await client.say(502, error_body(wire, 502, f"the model server: {failed}"))
+        except TooLarge as large:
+            await client.say(413, error_body(wire, 413, str(large)), closes=True)
+            return False
         except BadMessage as bad:
             await client.say(400, error_body(wire, 400, str(bad)), closes=True)
             return False
         return head is not None and not head.closes
 
-    async def _judged(self, client: Client, head: Head, wire: Wire) -> Target | None:
+    async def _judged(self, client: Client, caller: Caller, head: Head) -> Target | None:
         """By the head alone. What is refused is answered, and the connection over: its body is not kept."""
+        wire = wire_of(head.start)
         try:
             target = target_of(head.start, dict(head.headers), self._spec.token)
         except NotAllowed as refusal:
             await client.drop(head)
             await self._refuse(client, wire, refusal, closes=True)
             return None
+        if not self._lobby.knows(caller):
+            await client.drop(head)
+            words = f"this run has {MOST_OPEN} connections to its model open: close some"
+            await client.say(503, error_body(wire, 503, words), closes=True)
+            return None
         client.is_known = True
         return target
 
     async def _refuse(self, client: Client, wire: Wire, refusal: NotAllowed, closes: bool = False) -> None:
+        """Who does not listen must not keep us busy; what others do is not held against the run."""
         if isinstance(refusal, Stranger):
-            self._strangers += 1
+            self._strangers = so_far = self._strangers + 1
         else:
             self._note(refused=self.count.refused + 1, words=self.count.words or str(refusal))
-        if max(self.count.refused, self._strangers) > PATIENT:  # who does not listen must not keep us busy
+            so_far = self.count.refused
+        if so_far > PATIENT:
             await asyncio.sleep(FIRST_WAIT_S)
         await client.say(403, error_body(wire, 403, str(refusal)), closes=closes)
 
     async def _read(self, client: Client, head: Head, target: Target) -> Ask:
-        """The whole request, checked. Raises NotAllowed and BadMessage."""
-        body = await client.body(head)
+        """The whole request, checked. Raises NotAllowed, TooLarge and BadMessage."""
+        body = await client.body(head, largest(target))
+        try:
+            check_values(body)
+            return self._checked(head, target, body)
+        except RecursionError as exc:
+            raise NotAllowed("the body is nested too deep") from exc
+        except MemoryError:
+            raise TooLarge(f"a request of {len(body)} bytes takes more memory than the gateway has") from None
+
+    def _checked(self, head: Head, target: Target, body: bytes) -> Ask:
         route = target.route
         model, asked = asked_of(route, body)
         if target.method == "POST":  # a count of tokens makes the vendor fetch what it counts, too
@@ -165,8 +175,7 @@ class Gateway:
             held = self._held(route.wire, asked)
             asked, body = held, body if held is asked else json.dumps(held).encode()
         expected = Expected(estimate(route.wire, len(body), asked), self._prices.of(model))
-        sent = with_usage(route.wire, body, asked)
-        return Ask(target, head, sent, model, expected)
+        return Ask(target, head, with_usage(route.wire, body, asked), model, expected)
 
     def _held(self, wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
         """Without what the vendor would do in the run's place, as far as the owner of the node has it so."""
@@ -229,24 +238,29 @@ class Gateway:
 
     async def _counted(self, client: Client, ask: Ask) -> None:
         """A call that costs: whatever becomes of it, it is counted. An agent that hangs up is no failure."""
-        answer = await self._heard(ask)
+        asked = _now()
+        answer = await self._heard(ask, asked)
         if answer.status >= 300:
-            self._went(False)
+            self._failed_to(asked, answer.status, f"HTTP {answer.status}")
             return await self._failed(client, answer)
         try:
-            await self._metered(client, ask, answer)
-        except Broken:
-            self._went(False)
+            heard = await self._metered(client, ask, answer)
+        except Broken as broken:
+            self._failed_to(asked, answer.status, str(broken))
             raise
-        self._went(True)
+        if not heard:
+            return self._failed_to(asked, answer.status, "its answers are none: nothing in them can be read")
+        self._storm = Storm()
+        if self.count.failing:
+            self._note(failing=0, status=0, trouble="")
 
-    def _went(self, ok: bool) -> None:
-        """What the server made of a call."""
-        self._storm = self._storm.after(ok, _now())
-        if not ok:
-            self._note(failed=self.count.failed + 1)
+    def _failed_to(self, asked: float, status: int, words: str) -> None:
+        """A call that the server made nothing of."""
+        self._storm = self._storm.after(False, asked, _now())
+        told = {"failing": self._storm.tries, "status": status, "trouble": words[:500]}
+        self._note(failed=self.count.failed + 1, **told)
 
-    async def _heard(self, ask: Ask) -> Answer:
+    async def _heard(self, ask: Ask, asked: float) -> Answer:
         """The server's answer, or a note that there was none."""
         try:
             return await self._ask(ask)
@@ -254,20 +268,22 @@ class Gateway:
             self._last = Told(502, "", error_body(ask.route.wire, 502, f"the model server: {failed}"))
             if failed.sent:
                 self.count = self.count.unanswered(ask.expected.bound)
-            self._went(False)
+            self._failed_to(asked, 0, str(failed))
             raise
         except asyncio.CancelledError:
             self.count = self.count.unanswered(ask.expected.bound)
             self._saved(self.count)
             raise
 
-    async def _metered(self, client: Client, ask: Ask, answer: Answer) -> None:
+    async def _metered(self, client: Client, ask: Ask, answer: Answer) -> bool:
+        """Whether there was anything to be read in it."""
         meter = _Tally(meter_of(ask.route.wire, answer.head.get("content-type")))
         due = [meter]
         try:
             await self._pass_on(client, answer, meter, lambda: self._book(ask, due))
         finally:
             self._book(ask, due)
+        return meter.meter.heard
 
     async def _failed(self, client: Client, answer: Answer) -> None:
         """As the server said it, and kept: should it say so again and again, we tell it ourselves."""

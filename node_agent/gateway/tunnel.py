@@ -18,6 +18,7 @@ from node_agent.gateway.counting import Count
 from node_agent.gateway.dialing import Streams, Unreachable, dial
 from node_agent.gateway.hello import NotTls, server_name
 from node_agent.gateway.http import HEAD_BYTES, BadMessage, Head, head_bytes, read_head
+from node_agent.gateway.lobby import FIRST_S, Caller, Lobby
 from node_agent.gateway.routes import NotAllowed, Stranger
 from node_agent.gateway.spec import Spec
 
@@ -59,7 +60,7 @@ class Tunnels:
     def __init__(self, spec: Spec, saved: Callable[[Count], None]) -> None:
         self.count = Count(usd=None, tunnelled=True)
         self._spec, self._saved = spec, saved
-        self._open: set[asyncio.Task[None]] = set()
+        self._lobby = Lobby(MOST_OPEN)
 
     def connection(self) -> asyncio.StreamReaderProtocol:
         """For each that comes in: what an event loop's server asks for."""
@@ -67,29 +68,25 @@ class Tunnels:
 
     async def close(self) -> None:
         """End what is under way; its bytes are counted."""
-        for task in list(self._open):
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        await self._lobby.close()
 
     async def _begun(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or len(self._open) >= MOST_OPEN:
-            return writer.close()
-        self._open.add(task)
-        task.add_done_callback(self._open.discard)
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            await self._serve((reader, writer))
+        with contextlib.suppress(OSError, asyncio.CancelledError), self._lobby.visit(writer) as caller:
+            await self._serve((reader, writer), caller)
         writer.close()
         self._saved(self.count)
 
-    async def _serve(self, near: Streams) -> None:
+    async def _serve(self, near: Streams, caller: Caller) -> None:
         """One connection, to its end."""
         reader, writer = near
         try:
-            async with asyncio.timeout(HEAD_S):
+            async with asyncio.timeout(FIRST_S):
                 head = await read_head(reader)
             if head is not None:
-                await self._to(host_of(head, self._spec.token, self._spec.tunnel), near)
+                host = host_of(head, self._spec.token, self._spec.tunnel)
+                if not self._lobby.knows(caller):
+                    raise NotAllowed(f"this run has {MOST_OPEN} connections open: close some")
+                await self._to(host, near)
         except Stranger as stranger:
             await _say(writer, STRANGE, str(stranger))
         except NotAllowed as refusal:

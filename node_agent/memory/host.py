@@ -42,6 +42,7 @@ class Phase:
     boot: str | None = None
     """None until a shim took the folder."""
     began: int = 0
+    began_wall: int = 0
     stop: int | None = None
     """When it was asked to end."""
     gone: bool = False
@@ -84,13 +85,15 @@ class MemoryHost:
     """To whom the files of an attempt were handed over."""
     full: bool = False
     torn: set[str] = field(default_factory=set)
-    """Work whose output, and attempts whose files, were lost in a power cut: nobody had synced them."""
+    """Phases whose plan or output, and attempts whose files, a power cut took: nobody had synced them."""
+    built_on_torn: list[str] = field(default_factory=list)
+    """Phases that were started from such a plan or on such files, and attempts of which copies were kept."""
 
     def power_cut(self) -> None:
-        """A reboot that takes what the page cache held: of outputs, and of the trees agents worked in."""
+        """A reboot that takes what the page cache held: of plans, of outputs, and of checkouts."""
         self.reboot()
-        self.torn.update(folder for folder, phase in self.phases.items() if phase.boot is not None)
-        self.torn.update(name for name, worked in self.trees.items() if worked)
+        self.torn.update(self.phases)
+        self.torn.update(self.trees)
 
     def reboot(self) -> None:
         """Every process is gone, what they wrote is whole."""

@@ -49,12 +49,16 @@ class MemoryWorkspaces:
         self._host, self._depot = host, depot
 
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
-        if str(identity) not in self._host.trees:
+        torn = str(identity) in self._host.torn  # a checkout says in which boot it was made
+        if str(identity) not in self._host.trees or torn:
             if workspace.kind == "git":
                 self._depot.reach()
             if self._host.full:
                 raise StepFailed(FailureKind.DISK_FULL, "the disk is full")
             self._host.trees[str(identity)] = False
+            self._host.torn.discard(str(identity))
+            self._host.homes.pop(str(identity), None)
+            self._host.set_up.discard(str(identity))
         return Path("/work") / str(identity) / "tree"
 
     def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
@@ -105,6 +109,8 @@ class MemoryWorkspaces:
         if self._host.full:
             return ("what set-up made is not kept for later attempts: the disk is full",)
         self._host.cache.setdefault(key, self._host.clock.wall_ms())
+        if str(order.identity) in self._host.torn:
+            self._host.built_on_torn.append(str(order.identity))
         return ()
 
     def trim(self, now_ms: int) -> None:

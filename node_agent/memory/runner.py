@@ -41,6 +41,14 @@ class MemoryRunner:
         phase = self._host.phases.get(str(folder))
         return None if phase is None or str(folder) in self._host.forgotten else phase.plan
 
+    def discard(self, folder: Path) -> None:
+        phase = self._host.phases.get(str(folder))
+        if phase is not None and phase.boot is not None:
+            raise RunnerError(f"{folder} was started")
+        self._host.phases.pop(str(folder), None)
+        self._host.stops.pop(str(folder), None)
+        self._host.torn.discard(str(folder))
+
     def forget(self, folder: Path) -> None:
         self._host.forgotten.add(str(folder))
 
@@ -57,7 +65,10 @@ class MemoryRunner:
         if self._script(plan).start_fails:
             raise RunnerError("no shim started")
         phase = self._host.phases[str(folder)]
+        if not self._host.torn.isdisjoint((str(folder), plan.marker)):
+            self._host.built_on_torn.append(str(folder))
         phase.boot, phase.began = self._host.boot, self._host.clock.mono_ms()
+        phase.began_wall = self._host.clock.wall_ms()
         reason = self._host.stops.get(str(folder))
         if reason is not None:
             where = f"before step {plan.steps[0].name}"
@@ -88,6 +99,12 @@ class MemoryRunner:
 
     def sweep(self, marker: str) -> int:
         return 0
+
+    def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
+        phase = self._host.phases.get(str(folder))
+        if phase is None or phase.boot is None:
+            return 0
+        return max(0, seen_wall_ms - phase.began_wall)  # its output was written when it began
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
         phase = self._host.phases.get(str(path.parent))

@@ -30,6 +30,8 @@ from node_agent.wire.order import Gate
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import GateResult
 
+AS_FOUND = "what is put aside may be empty or old in part"
+
 
 def commit(case: Case) -> Turn:
     """exited → committed: whatever the end was, what the agent left is kept."""
@@ -84,7 +86,7 @@ def _not_committed(case: Case, fault: Fault, failed: StepFailed) -> Turn:
 
 def _cut_off(case: Case, fault: Fault) -> Turn:
     """A commit of files that a power cut has emptied would empty them for everybody: it is put aside."""
-    findings = [f"no result commit was made: {CUT_OFF}", *salvaged(case)]
+    findings = [f"no result commit was made: {CUT_OFF}; {AS_FOUND}", *salvaged(case)]
     words = [Finding(level="error", text=text) for text in findings]
     return case.mark(Mark.COMMITTED, fault, {"kind": "none", "findings": findings}, *words)
 

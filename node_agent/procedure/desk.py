@@ -15,7 +15,7 @@ from node_agent.plans import GATES, SETUP, is_walled, time_left
 from node_agent.ports import DepotLink, Journal, Runner, Runtimes, Stamp, Workspaces
 from node_agent.records import Data, Entry, Note, StopKind, StopNote
 from node_agent.redact import redacted
-from node_agent.spool import Ended, ExitRecord, Plan
+from node_agent.spool import Ended, ExitRecord, Plan, Vanished
 from node_agent.tempo import Tempo
 from node_agent.uplink import Uplink
 from node_agent.verdict import Fault, fault_from_json, fault_to_json
@@ -135,6 +135,11 @@ class Case:
         return seen.record if isinstance(seen, Ended) else None
 
     @property
+    def was_accepted_before(self) -> bool:
+        """Whether another start of the node agent took it, and may have left anything half laid out."""
+        return bool(self.entry.data[Mark.ACCEPTED].get("session") != self.desk.session)
+
+    @property
     def was_prepared_before(self) -> bool:
         """Whether it was laid out in a boot of before: its files were not synced."""
         prepared = self.entry.data.get(Mark.PREPARED, {})
@@ -144,7 +149,7 @@ class Case:
     def was_cut_off(self) -> bool:
         """Whether its work ended in a boot of before: what nobody synced since may be lost."""
         seen = self.desk.runner.look(self.work)
-        return isinstance(seen, Ended) and seen.rebooted
+        return isinstance(seen, Ended | Vanished) and seen.rebooted
 
     def time_left(self) -> int:
         """Milliseconds of the wall limit that the phases which are over have left; 0: none."""
@@ -179,7 +184,8 @@ class Case:
         left = [(mark, data or {}), *self._onward(mark, fault)]
         *passed, (last, its_data) = [(m, {**d, "fault": fault_to_json(fault)}) for m, d in left]
         told = "" if fault is None else f"{fault.kind}: {fault.reason}"[:500]
-        words = (*say, *(Marked(mark=each, detail=told) for each, _ in left))
+        new = [each for each, _ in left if each not in self.entry.data]
+        words = (*say, *(Marked(mark=each, detail=told) for each in new))
         note = Note(last, its_data, tuple(passed), words, baseline=baseline, lazy=last in _TAKEN_AGAIN)
         self.desk.journal.write(self.identity, note)
         return Progressed()
@@ -219,7 +225,7 @@ class Case:
 _TAKEN_AGAIN = (Mark.SPAWNED, Mark.GATED, Mark.PUSHED)
 """A power cut may take these back, while they are told to nobody: the shim's own records are durable, and the
 same follows from them. What acts on the world outside makes them durable first."""
-_OF_ITS_OWN = (StopKind.TOKENS, StopKind.USD, StopKind.GATEWAY, StopKind.RULE)
+_BY_SOMEBODY = (StopKind.STOP, StopKind.TOMBSTONE, StopKind.DRAIN)
 
 
 def order_in(envelope: str) -> Order:
@@ -233,4 +239,4 @@ def digest_of(text: str) -> str:
 
 def is_interrupt(stop: StopNote | None) -> bool:
     """Whether somebody wants this attempt's end (and not its own limits, or a fault)."""
-    return stop is not None and stop.kind not in _OF_ITS_OWN
+    return stop is not None and stop.kind in _BY_SOMEBODY

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, assert_never
 
-from node_agent.claims import NOTHING_SPENT, usage_to_json
+from node_agent.claims import NEVER_RAN
 from node_agent.ports import StepFailed
 from node_agent.procedure.desk import Case, Progressed, Turn, Wait
 from node_agent.procedure.starting import LAID_OUT_BEFORE, reopen, runner_fault
-from node_agent.procedure.working import end_process, follow
+from node_agent.procedure.working import CUT_OFF, end_process, follow
 from node_agent.records import Note
 from node_agent.spool import Ended, ExitRecord, NotStarted, Plan, RunnerError, Running, Vanished
 from node_agent.verdict import Fault, setup_fault, stop_fault, vanished_fault
@@ -35,8 +35,8 @@ def _setting_up(case: Case) -> Turn:
             if stop is not None:
                 end_process(case, case.setup, stop.reason)
             return Wait("set-up is running", case.desk.tempo.look_ms, case.setup)
-        case Ended(record):
-            return _set_up(case, record)
+        case Ended(record, rebooted):
+            return _set_up(case, record, rebooted)
         case Vanished():
             return _gone(case, vanished_fault(seen, stop))
         case NotStarted():
@@ -45,8 +45,11 @@ def _setting_up(case: Case) -> Turn:
             assert_never(seen)
 
 
-def _set_up(case: Case, record: ExitRecord) -> Turn:
+def _set_up(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
+    """What it made in a boot of before may be lost in part: no agent starts on it, and no copy is kept."""
     fault = setup_fault(record, case.entry.stop)
+    if fault is None and rebooted:
+        fault = Fault(FailureKind.NODE_REBOOTED, CUT_OFF)
     if fault is not None:
         return _never_ran(case, fault)
     try:
@@ -110,7 +113,7 @@ def _gone(case: Case, fault: Fault) -> Turn:
 
 def _never_ran(case: Case, fault: Fault, findings: list[str] | None = None) -> Turn:
     """The agent never ran, so its cost is known."""
-    data: dict[str, Any] = {"usage": usage_to_json(NOTHING_SPENT), "findings": findings or []}
+    data: dict[str, Any] = {**NEVER_RAN, "findings": findings or []}
     record = case.record(case.setup)
     if record is not None:
         data |= {"began": record.began_wall_ms, "ended": record.ended_wall_ms}

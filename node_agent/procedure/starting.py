@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from node_agent.claims import NOTHING_SPENT, usage_to_json
 from node_agent.doors import Door
 from node_agent.plans import SETUP_LOG, is_walled, setup_plan, work_plan
 from node_agent.ports import Guide, Launch, LinkDown, PutBack, StepFailed
@@ -20,15 +19,18 @@ from node_agent.wire.order import Order
 NO_LAST_TURN = "no last turn to wrap up at a limit: this run goes past the count of the model gateway"
 
 LAID_OUT_BEFORE = "the node was restarted before it was started: its files may be lost in part"
-NEVER_RAN = {"usage": usage_to_json(NOTHING_SPENT)}
 
 
 def prepare(case: Case) -> Turn:
     """accepted → prepared: all that the start needs lies there, and the space of its records is reserved."""
-    held = unstarted(case)
-    if held is not None:
-        return held
+    return unstarted(case) or _prepare(case, anew=case.was_accepted_before)
+
+
+def _prepare(case: Case, anew: bool) -> Turn:
+    """`anew`: nothing that lies there can be relied on. Again and again while the depot is away."""
     try:
+        if anew:
+            _clear(case)
         plan, launch, findings, door = _lay_out(case)
         case.desk.runner.prepare(case.work, plan, launch.stdin or b"")
         ready, baseline = _set_up(case, plan)
@@ -78,8 +80,8 @@ def spawn(case: Case) -> Turn:
         held = unstarted(case)
         if held is not None:
             return held
-        if case.was_prepared_before:
-            return case.mark(Mark.EXITED, Fault(FailureKind.NODE_REBOOTED, LAID_OUT_BEFORE), NEVER_RAN)
+        if case.was_prepared_before:  # none of it was synced
+            return _prepare(case, anew=True)
         plan = runner.planned(first)
         if plan is None:
             return case.mark(Mark.EXITED, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
@@ -106,7 +108,7 @@ def unstarted(case: Case, after_wait: bool = False) -> Turn | None:
     entry, now = case.entry, case.desk.now()
     if entry.stop is not None:
         return _withdraw(case, Revoked(reason=entry.stop.reason), entry.stop.reason)
-    if not after_wait and entry.data[Mark.ACCEPTED].get("session") == case.desk.session:
+    if not after_wait and not case.was_accepted_before:
         return None
     if now is None:
         return Wait("no fleet time yet", case.desk.tempo.retry_ms)
@@ -125,6 +127,12 @@ def _withdraw(case: Case, word: EventBody, why: str) -> Turn:
             return case.mark(Mark.SPAWNED, None)
     case.desk.journal.write(case.identity, Note(mark=Mark.REFUSED, data={"why": why}, say=(word,)))
     return Progressed()
+
+
+def _clear(case: Case) -> None:
+    """Of what an earlier try left, no plan is used, nor a stop heard that it was left with. RunnerError."""
+    for phase in case.phases:
+        case.desk.runner.discard(phase)
 
 
 def _lay_out(case: Case) -> tuple[Plan, Launch, tuple[str, ...], Door | None]:

@@ -6,9 +6,9 @@ import contextlib
 from pathlib import Path
 from typing import Any, assert_never
 
-from node_agent.claims import NOTHING_SPENT, clipped, usage_to_json
+from node_agent.claims import NEVER_RAN, clipped, usage_to_json
 from node_agent.doors import ModelCount
-from node_agent.plans import OUT
+from node_agent.plans import ERR, OUT
 from node_agent.ports import DiskFull, ProcessEnd, Told
 from node_agent.procedure.desk import Case, Turn, Wait
 from node_agent.records import Note, StopKind, StopNote
@@ -17,6 +17,7 @@ from node_agent.verdict import (
     GATEWAY_GONE,
     Fault,
     cannot_run,
+    failing_model,
     gateway_fault,
     over_limit,
     own_fault,
@@ -76,11 +77,14 @@ def end_process(case: Case, folder: Path, reason: str) -> None:
 
 def _running(case: Case) -> Turn:
     watch, desk = watch_of(case), case.desk
+    watch.seen_wall_ms = desk.clock.wall_ms()
     done = watch.pull(desk.runner)
     entry = case.entry
     _tell_offences(case, watch)
     if entry.stop is None:
-        stop = _broken(watch) or _gateway_gone(case, watch) or _over(case, watch)
+        stop = (
+            _broken(watch) or _gateway_gone(case, watch) or _over(case, watch) or failing_model(watch.count)
+        )
         _tell_wrap_up(case, watch)
         if stop is not None:
             note = Note(stop=stop, say=(Interrupting(reason=stop.reason),))
@@ -155,13 +159,25 @@ def _tell_progress(case: Case, watch: Watch) -> None:
         cost_usd=spent.usage.cost_usd,
         tool_calls=spent.calls,
         log_bytes=watch.offset,
+        agent_ms=_lived_ms(case),
     )
     with contextlib.suppress(DiskFull):  # the totals come again, and at the end in the receipt
         case.desk.journal.write(case.identity, Note(say=(body,), lossy=True))
 
 
+def _agent_in(record: ExitRecord) -> StepRecord | None:
+    return next((step for step in record.steps if step.kind is StepKind.AGENT), None)
+
+
+def _lived_ms(case: Case) -> int:
+    """Of the agent, without the record of its end. A wall clock that was set has no say beyond the limit."""
+    outputs = (case.folder / OUT, case.folder / ERR)
+    lived = case.desk.runner.lived(case.work, outputs, watch_of(case).seen_wall_ms)
+    return min(lived, case.order.limits.wall_ms)
+
+
 def _ended(case: Case, record: ExitRecord) -> Turn:
-    agent = next((step for step in record.steps if step.kind is StepKind.AGENT), None)
+    agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
     told = watch_of(case).finish(case.desk.runner, _end_of(agent)) if agent is not None and ran else None
     count = _last_count(case)
@@ -174,7 +190,7 @@ def _cut_off(case: Case, record: ExitRecord) -> Turn:
 
     What it is said to have done is no result then. A limit, or who asked for its end, stands.
     """
-    agent = next((step for step in record.steps if step.kind is StepKind.AGENT), None)
+    agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
     told = watch_of(case).finish(case.desk.runner, _UNKNOWN_END) if ran else None
     fault = work_fault(record, None, case.entry.stop) or Fault(FailureKind.NODE_REBOOTED, CUT_OFF)
@@ -184,7 +200,7 @@ def _cut_off(case: Case, record: ExitRecord) -> Turn:
 def _mark_ended(
     case: Case, record: ExitRecord, fault: Fault | None, told: Told | None, count: ModelCount | None
 ) -> Turn:
-    agent = next((step for step in record.steps if step.kind is StepKind.AGENT), None)
+    agent = _agent_in(record)
     status = cannot_run(fault, agent, case.order.argv)
     if status is not None:
         fault = own_fault(case.order.argv or (), status, case.desk.node.name, _path_of(case))
@@ -195,7 +211,8 @@ def _mark_ended(
     swept = record.swept + (before.swept if before is not None else 0)
     if swept:
         data["findings"] = [f"{swept} processes were left behind and killed"]
-    return case.mark(Mark.EXITED, fault, _with_told(data, told, agent, count))
+    ms = agent.ended_mono_ms - agent.began_mono_ms if agent is not None else 0
+    return case.mark(Mark.EXITED, fault, _with_told(data, told, ms, count))
 
 
 def _path_of(case: Case) -> str:
@@ -208,12 +225,9 @@ def _end_of(agent: StepRecord) -> ProcessEnd:
     return ProcessEnd(agent.exit_code, agent.signal, agent.ended_by.value)
 
 
-def _with_told(
-    data: dict[str, Any], told: Told | None, agent: StepRecord | None, count: ModelCount | None
-) -> dict[str, Any]:
+def _with_told(data: dict[str, Any], told: Told | None, ms: int, count: ModelCount | None) -> dict[str, Any]:
     if told is None:  # the agent never ran, so its cost is known
-        return data | {"usage": usage_to_json(NOTHING_SPENT)}
-    ms = agent.ended_mono_ms - agent.began_mono_ms if agent is not None else 0
+        return data | NEVER_RAN
     claim = told.spent.usage.model_copy(update={"agent_ms": max(0, ms)})
     usage, noted = (claim, ()) if count is None else (count.over(claim), count.findings(claim))
     findings, _ = clipped([*data.get("findings", ()), *told.findings, *noted])
@@ -235,7 +249,8 @@ def _gone(case: Case, fault: Fault) -> Turn:
     swept = case.desk.runner.sweep(str(case.identity))
     told = watch_of(case).finish(case.desk.runner, _UNKNOWN_END)
     findings = [f"{swept} processes were left behind and killed"] if swept else []
-    return case.mark(Mark.EXITED, fault, _with_told({"findings": findings}, told, None, _last_count(case)))
+    data = _with_told({"findings": findings}, told, _lived_ms(case), _last_count(case))
+    return case.mark(Mark.EXITED, fault, data)
 
 
 def _abandon(case: Case) -> Turn:

@@ -24,21 +24,7 @@ from node_agent.wire.receipt import Usage
 
 MAX_DENIALS = 100
 
-_BY_STATUS = {
-    400: FailureKind.AGENT_FAILED,
-    413: FailureKind.AGENT_FAILED,
-    401: FailureKind.MODEL_AUTH,
-    403: FailureKind.MODEL_AUTH,
-    429: FailureKind.MODEL_BUSY,
-    503: FailureKind.MODEL_BUSY,
-    529: FailureKind.MODEL_BUSY,
-}
 _REFUSED = frozenset({FailureKind.MODEL_AUTH, FailureKind.MODEL_BUSY})
-
-
-def by_status(status: int) -> FailureKind:
-    """What the HTTP status of a model server that ended the run means."""
-    return _BY_STATUS.get(status, FailureKind.MODEL_FAILED)
 
 
 def spent(failure: FailureKind | None, answered: bool, usage: Usage) -> Usage:

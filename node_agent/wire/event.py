@@ -53,6 +53,7 @@ class Progress(WireModel):
     cost_usd: Usd | None = None
     tool_calls: Count = 0
     log_bytes: Count = 0
+    agent_ms: Count = 0
 
 
 class Finding(WireModel):

@@ -120,6 +120,22 @@ FAILURES: dict[FailureKind, FailureRule] = {
 """The failure table: the only place that says which failure may be tried again and whom it counts against."""
 
 
+_BY_STATUS = {
+    400: FailureKind.AGENT_FAILED,
+    413: FailureKind.AGENT_FAILED,
+    401: FailureKind.MODEL_AUTH,
+    403: FailureKind.MODEL_AUTH,
+    429: FailureKind.MODEL_BUSY,
+    503: FailureKind.MODEL_BUSY,
+    529: FailureKind.MODEL_BUSY,
+}
+
+
+def by_status(status: int) -> FailureKind:
+    """What the HTTP status of a model server that ended the run means."""
+    return _BY_STATUS.get(status, FailureKind.MODEL_FAILED)
+
+
 class OrderRefusal(StrEnum):
     """Why a node does not start an order. A refused order frees its slot and never counts as an attempt."""
 

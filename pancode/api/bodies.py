@@ -75,11 +75,21 @@ class DispatchBody(Body):
     depth: int = Field(default=0, ge=0)
     dry_run: bool = False
     settings: dict[CallersOwn, str] = Field(default_factory=dict)
-    """What the caller's PANCODE_ variables say; less than a flag, more than a file."""
+    """What the caller's PANCODE_ variables say; less than a flag or preset, more than a file."""
+    preset: str | None = None
+    """Of this dispatch; None: the one that is applied."""
 
     def request(self) -> DispatchRequest:
-        given = self.model_dump(exclude={"by", "attempts", "parent", "dry_run", "settings"})
+        given = self.model_dump(exclude={"by", "attempts", "parent", "dry_run", "settings", "preset"})
         return DispatchRequest(**given, created_by=self.by, max_attempts=self.attempts)
+
+
+class ActBody(Body):
+    by: str = "api"
+
+
+class PresetBody(ActBody):
+    name: str
 
 
 class ReasonBody(Body):
@@ -173,10 +183,11 @@ class SetBody(Body):
 
 
 class LoginBody(Body):
-    """Whose own login is to be opened; by somebody who sits at a terminal."""
+    """Whose own login is to be opened; by somebody who sits at a terminal. `outcome`: what became of it."""
 
     by: str = "api"
     runtime: str
+    outcome: str | None = Field(default=None, max_length=500)
 
 
 class TrustBody(CallerBody):

@@ -117,7 +117,7 @@ def _doctor(desk: Desk, call: Call) -> Any:
     body: NodesBody = call.body
     _check_names(desk, body.nodes)
     checks = desk.coordinator.fleet.doctor(body.nodes, _caller(body))
-    return {"checks": [*query_fleet.without_sandbox(desk.core, body.nodes), *checks]}
+    return {"checks": [*query_fleet.walls(desk.core, body.nodes), *checks]}
 
 
 def _probe(desk: Desk, call: Call) -> Any:
@@ -146,7 +146,9 @@ def _set(desk: Desk, call: Call) -> Any:
 def _login(desk: Desk, call: Call) -> Any:
     body: LoginBody = call.body
     told = query_fleet.node(desk.core, desk.since, call.path["node"])
-    check_login(told, body.runtime)
+    if body.outcome is None:
+        check_login(told, body.runtime)
+    desk.coordinator.plane.note_login(told["name"], body.runtime, body.by, body.outcome)
     return {"node": told["name"], "runtime": body.runtime, "target": told["target"]}
 
 

@@ -21,6 +21,7 @@ from pancode.control import (
     query_story,
 )
 from pancode.domain.agents import find_agent
+from pancode.domain.isolation import holds
 from pancode.domain.names import not_found
 from pancode.domain.records import Node, RunState
 from pancode.domain.runtimes import LATER, RUNTIMES, matrix, not_there_yet
@@ -186,7 +187,11 @@ def _runtimes(desk: Desk, call: Call) -> Any:
         raise not_there_yet(name)
     if name is not None and name not in found:
         raise not_found("runtime", name, found, "pancode runtimes")
-    return {"runtimes": [_runtime(n, f) for n, f in found.items() if name in (None, n)]}
+    walls = [
+        {"node": n["name"], "isolation": n["isolation"], "holds": holds(n["isolation"])}
+        for n in fleet["nodes"]
+    ]
+    return {"runtimes": [_runtime(n, f) for n, f in found.items() if name in (None, n)], "walls": walls}
 
 
 def _runtime(name: str, nodes: list[dict[str, Any]]) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from pancode.errors import WorkspaceError
 
 def _dispatch(desk: Desk, call: Call) -> Any:
     body = call.body if call.inside is None else _childs(desk, call.inside, call.body)
-    flags: dict[str, object] = dict(body.settings.items())
-    around = desk.coordinator.around(flags)
+    callers: dict[str, object] = dict(body.settings.items())
+    around = desk.coordinator.around(callers, body.preset)
     if body.dry_run:
         judged = dry_run(desk.core, around, body.request(), body.parent)
         project = judged.resolution.project

@@ -67,9 +67,9 @@ def runtimes() -> None:
 @runtimes.command("ls", epilog=example("pancode runtimes"))
 @json_option
 def list_runtimes(face: Face) -> None:
-    """All that PanCode knows, node by node; what each does by itself; what makes the others ready."""
+    """All that PanCode knows, node by node; what each does by itself, its fix, and the wall of each node."""
     answer = _ask(face, "runtimes")
-    face.show(answer, lambda: matrix(answer["runtimes"]))
+    face.show(answer, lambda: matrix(answer["runtimes"], answer["walls"]))
 
 
 @runtimes.command("show", epilog=example("pancode runtimes show claude"))

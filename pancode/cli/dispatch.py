@@ -71,6 +71,9 @@ class _WithArgv(click.Command):
     metavar="L",
     help="How hard it thinks: off, minimal, low, medium, high or xhigh (default: the runtime's own).",
 )
+@click.option(
+    "--preset", metavar="P", help="Settings of this preset; none: without any (see pancode presets)."
+)
 @click.option("--runtime", metavar="R", help="Program that runs it; shell runs TASK as a script.")
 @click.option("--workspace", metavar="git|none", help="A snapshot of this repository, or an empty folder.")
 @click.option(
@@ -172,6 +175,9 @@ def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> di
     for name in _SAID:
         if given[name] is not None:
             body[name] = given[name]
+    preset = given["preset"] or os.environ.get("PANCODE_PRESET", "").strip()
+    if preset:
+        body["preset"] = preset
     if given["timeout"] is not None:
         body["timeout_ms"] = given["timeout"]
     if given["verify"] or given["no_verify"]:

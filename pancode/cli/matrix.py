@@ -10,8 +10,8 @@ from pancode.cli.render import table
 _CELLS = {"missing": "-", "not_logged_in": "not logged in", "unknown_version": "unknown version"}
 
 
-def matrix(runtimes: Sequence[dict[str, Any]]) -> str:
-    """Machines by runtimes, the runtimes' flags, and the fixes, each once."""
+def matrix(runtimes: Sequence[dict[str, Any]], walls: Sequence[dict[str, Any]] = ()) -> str:
+    """Machines by runtimes, the runtimes' flags, the fixes, each once, and what stands around runs."""
     nodes = list(dict.fromkeys(fact["node"] for runtime in runtimes for fact in runtime["nodes"]))
     facts = {(fact["node"], runtime["name"]): fact for runtime in runtimes for fact in runtime["nodes"]}
     names = [runtime["name"] for runtime in runtimes]
@@ -27,7 +27,13 @@ def matrix(runtimes: Sequence[dict[str, Any]]) -> str:
         parts.append("subscription: the vendor's own login, not metered; the program's own figures count\n")
     if fixes := list(_fixes(runtimes)):
         parts.append(table(("RUNTIME", "ON", "IS", "FIX"), fixes))
+    if walls:
+        parts.append(table(("NODE", "WALL", "HOLDS"), [tuple(map(_shown, wall.values())) for wall in walls]))
     return "\n".join(parts)
+
+
+def _shown(value: str | None) -> str:
+    return value or "-"
 
 
 def does(fact: dict[str, Any]) -> str:

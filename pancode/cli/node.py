@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import Any
@@ -14,7 +15,7 @@ from pancode.cli.lazy import LazyGroup
 from pancode.cli.params import PAIR
 from pancode.cli.render import safe, table
 from pancode.client import Client, path_of
-from pancode.errors import ExitCode, UsageError
+from pancode.errors import ExitCode, PancodeError, UsageError
 
 
 @click.group("node", cls=LazyGroup, epilog=example("pancode node add gpubox", "pancode node ls"))
@@ -215,11 +216,22 @@ def trust(name: str, accept_fingerprint: str | None, face: Face) -> None:
 def login(name: str, runtime: str, face: Face) -> int:
     """Open a vendor's own login on a machine, on this terminal, where its runs will find it.
 
-    The exit status is that login's. Nothing of it passes through the coordinator.
+    The exit status is that login's. Nothing of it passes through the coordinator; `pancode audit` has who
+    opened it, where, and how it ended.
     """
     from pancode.offline.login import log_in
 
-    told = face.client().post(path_of("nodes", name, "login"), {"by": who(), "runtime": runtime})
-    status = log_in(name, told["target"], runtime, os.environ)
+    verb, asked = path_of("nodes", name, "login"), {"by": who(), "runtime": runtime}
+    told = face.client().post(verb, asked)
+    outcome = "not seen to its end"
+    try:
+        status = log_in(name, told["target"], runtime, os.environ)
+        outcome = f"exit {status}"
+    except PancodeError as error:
+        outcome = str(error)[:500]
+        raise
+    finally:
+        with contextlib.suppress(PancodeError):  # that it was opened is on record; what it did is done
+            face.client().post(verb, {**asked, "outcome": outcome})
     face.show({"node": name, "runtime": runtime, "status": status}, lambda: "")
     return status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from pancode.errors import ExitCode, PancodeError, UsageError
 @click.command(epilog=example("pancode init"))
 @json_option
 def init(face: Face) -> None:
-    """Write pancode.yaml, panagents.yaml, pansafety.yaml into your home, all comments; never overwrites."""
+    """Write your configuration files, all comments, into your home; never overwrites."""
     from pancode.offline.init import write_files
 
     answer = write_files(home_of(os.environ))
@@ -126,6 +127,9 @@ def serve(background: bool, child: bool) -> int:
         return ExitCode.DONE
     from pancode.offline.serve import serve_here
 
+    if child:  # of its own session: what a command in the background ignores is not for what starts here
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
     try:
         serve_here(os.environ, quiet=child)
     except AlreadyRunningError as there:

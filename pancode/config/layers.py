@@ -121,12 +121,12 @@ def environment_layer(environ: Mapping[str, str]) -> Layer:
     return Layer(data, named=named)
 
 
-def flags_layer(flags: Mapping[str, object]) -> Layer:
-    """Values by dotted path, as given on the command line."""
+def layer_of(values: Mapping[str, object], origin: str) -> Layer:
+    """Values by dotted path, all of one origin."""
     data: dict[str, object] = {}
-    for path, value in flags.items():
+    for path, value in values.items():
         _put(data, path, value)
-    return Layer(data, named=dict.fromkeys(flags, "command line"))
+    return Layer(data, named=dict.fromkeys(values, origin))
 
 
 def _put(data: dict[str, object], path: str, value: object) -> None:

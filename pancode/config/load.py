@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -14,14 +14,18 @@ from pancode.config.documents import read_document
 from pancode.config.layers import (
     BUILT_IN,
     Folded,
+    Layer,
     environment_layer,
     file_layer,
-    flags_layer,
     fold,
+    layer_of,
     project_layer,
 )
+from pancode.config.presets import in_force, preset_layer
 from pancode.config.schema import Settings
-from pancode.config.variables import odd_variables
+from pancode.config.variables import VARIABLES, odd_variables
+from pancode.domain.presets import Preset, raises
+from pancode.domain.request import Defaults
 from pancode.errors import ConfigError
 
 MACHINE_FILE = Path("/etc/pancode/pancode.yaml")
@@ -37,9 +41,16 @@ class Loaded:
     settings: Settings
     folded: Folded
     warnings: tuple[str, ...] = ()
+    preset: Preset | None = None
+    raised: str = ""
+    """In words, that the preset lets runs do more than the settings below it."""
+
+    def defaults(self) -> Defaults:
+        """As resolution takes them."""
+        return replace(self.settings.defaults(), raised=self.raised)
 
     def origin(self, path: str) -> str:
-        """`built-in`, `file:line`, a variable's name, or `command line`."""
+        """`built-in`, `file:line`, a variable's name, `command line`, or `preset NAME`."""
         return self.folded.origins.get(path, BUILT_IN)
 
     def rows(self) -> list[tuple[str, str, str]]:
@@ -56,20 +67,47 @@ class Places:
     machine: Path = MACHINE_FILE
 
 
-def load(places: Places, environ: Mapping[str, str], flags: Mapping[str, object] | None = None) -> Loaded:
-    """All layers as one; ConfigError names the file and line, variable or flag that is wrong."""
+def load(
+    places: Places,
+    environ: Mapping[str, str],
+    callers: Mapping[str, object] | None = None,
+    preset: str | None = None,
+) -> Loaded:
+    """All layers as one; ConfigError names the file and line, variable or preset that is wrong.
+
+    `callers`: what the variables of one command say, by dotted path. `preset`: the one of this call; None:
+    the applied one, or that of the environment. NotFoundError for one that is not there.
+    """
     layers = [
         file_layer(d) for d in map(read_document, (places.machine, places.home / FILE)) if d is not None
     ]
     project = read_document(places.project / FILE) if places.project is not None else None
     if project is not None:
         layers.append(project_layer(project))
-    layers += [environment_layer(environ), flags_layer(flags or {})]
+    layers += [environment_layer(environ), layer_of(callers or {}, "command line")]
+    chosen = in_force(places.home, environ, preset)
+    folded, settings = _settings([*layers, *([preset_layer(chosen)] if chosen else [])], environ)
+    below = _settings(layers, environ)[1].dispatch.safety if chosen else settings.dispatch.safety
+    warnings = (*odd_variables(environ), *_idle_variables(environ, chosen))
+    return Loaded(settings, folded, warnings, chosen, raises(chosen, below))
+
+
+def _settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Folded, Settings]:
     folded = fold(layers)
     _resolve_url(folded, environ)
     settings = checked(Settings, folded.data, folded.origin)
     _check_order(settings, folded)
-    return Loaded(settings, folded, tuple(odd_variables(environ)))
+    return folded, settings
+
+
+def _idle_variables(environ: Mapping[str, str], preset: Preset | None) -> list[str]:
+    """A sentence for each variable that a preset outranks."""
+    sets = preset.settings() if preset is not None else {}
+    return [
+        f"{name} is set, and preset {preset.name} counts more: it says {sets[key]}"
+        for name, (key, _) in VARIABLES.items()
+        if preset is not None and key in sets and environ.get(name, "").strip() not in ("", sets[key])
+    ]
 
 
 def _resolve_url(folded: Folded, environ: Mapping[str, str]) -> None:

@@ -12,6 +12,8 @@ from node_agent.wire.policy import Rules
 from pancode.config.agents import FILE as AGENTS_FILE
 from pancode.config.agents import LoadedAgents, load_agents
 from pancode.config.load import FILE, MACHINE_FILE, Loaded, Places, load
+from pancode.config.presets import APPLIED, LoadedPresets, applied, load_presets
+from pancode.config.presets import FILE as PRESETS_FILE
 from pancode.config.safety import LoadedRules, load_rules, rule_files
 from pancode.domain.agents import Agents
 from pancode.domain.paths import is_inside, is_rooted, located, mentioned
@@ -32,12 +34,14 @@ class FileSurroundings:
         self,
         home: Path,
         environ: Mapping[str, str],
-        flags: Mapping[str, object] | None = None,
+        callers: Mapping[str, object] | None = None,
         machine: Path = MACHINE_FILE,
+        preset: str | None = None,
     ) -> None:
         self._places = Places(home, None, machine)
         self._environ = dict(environ)
-        self._flags = dict(flags or {})
+        self._callers = dict(callers or {})
+        self._preset = preset
         self._settings: dict[str | None, tuple[Stamp, Loaded]] = {}
         self._agents: dict[str | None, tuple[Stamp, LoadedAgents]] = {}
         self._rules: dict[str | None, tuple[object, LoadedRules]] = {}
@@ -46,10 +50,11 @@ class FileSurroundings:
         """All settings for a project, or for the fleet itself."""
         places = replace(self._places, project=Path(project) if project is not None else None)
         files = [places.machine, places.home / FILE, *([places.project / FILE] if places.project else [])]
+        files += [places.home / PRESETS_FILE, places.home / APPLIED]
         now = _stamp(files)
         known = self._settings.get(project)
         if known is None or known[0] != now:
-            known = (now, load(places, self._environ, self._flags))
+            known = (now, load(places, self._environ, self._callers, self._preset))
             self._settings[project] = known
         return known[1]
 
@@ -65,7 +70,15 @@ class FileSurroundings:
 
     def defaults(self, project: str | None) -> Defaults:
         """Settings that a request may leave out."""
-        return self.loaded(project).settings.defaults()
+        return self.loaded(project).defaults()
+
+    def presets(self) -> LoadedPresets:
+        """The shipped presets and the user's."""
+        return load_presets(self._places.home)
+
+    def applied(self) -> str | None:
+        """The name of the applied preset."""
+        return applied(self._places.home)
 
     def project(self, project: str | None) -> Project:
         """What the repository's own pancode.yaml says."""

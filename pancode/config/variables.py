@@ -34,10 +34,15 @@ PER_DISPATCH = (
 )
 """Those that also count when they are set for one command: the command line hands them on as flags."""
 
-PLACES = ("PANCODE_HOME", "PANCODE_NODE_HOME", "PANCODE_TEST_POSTGRES_URL", "PANCODE_PUSH_REF")
+PLACES = (
+    "PANCODE_HOME",
+    "PANCODE_NODE_HOME",
+    "PANCODE_PRESET",
+    "PANCODE_TEST_POSTGRES_URL",
+    "PANCODE_PUSH_REF",
+)
 """Read elsewhere; they set no key."""
 _GIVEN_TO_RUNS = ("PANCODE_RUN", "PANCODE_ATTEMPT", "PANCODE_DEPTH")
-_NOT_YET = ("PANCODE_PRESET",)
 
 
 def odd_variables(environ: Mapping[str, str]) -> list[str]:
@@ -47,8 +52,6 @@ def odd_variables(environ: Mapping[str, str]) -> list[str]:
         if not name.startswith("PANCODE_") or name in VARIABLES or name in PLACES or name in _GIVEN_TO_RUNS:
             continue
         near = get_close_matches(name, VARIABLES, n=1, cutoff=0.8)
-        if name in _NOT_YET:
-            said.append(f"{name} is set and not there yet: it has no effect")
-        elif near:
+        if near:
             said.append(f"{name} is set and unknown: did you mean {near[0]}?")
     return said

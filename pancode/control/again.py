@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import shlex
 from decimal import Decimal
 from typing import Any
 
+from node_agent.wire.gitsafe import shown
 from pancode.control.core import Core
 from pancode.control.dispatch import Dispatched, dispatch
 from pancode.control.faces import Surroundings
 from pancode.domain.records import Run, RunState
 from pancode.domain.request import DispatchRequest
-from pancode.errors import UsageError
+from pancode.errors import UsageError, WorkspaceError
 
 
 def dispatch_again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
@@ -21,12 +23,30 @@ def dispatch_again(core: Core, around: Surroundings, old: Run, by: str) -> Dispa
         raise UsageError(
             f"{old.id} has not ended, it is {old.state}", fix=f"pancode runs stop {old.id}", code="not_ended"
         )
-    return dispatch(core, around, request_of(old, by))
+    request = request_of(old, by)
+    _must_be_below(around, old, request)
+    return dispatch(core, around, request)
+
+
+def _folder_of(run: Run) -> str:
+    """Where below the project's top it began; empty for the top."""
+    return str(run.workspace.get("folder") or "")
+
+
+def _must_be_below(around: Surroundings, old: Run, request: DispatchRequest) -> None:
+    """WorkspaceError where the place of before leads elsewhere: the run would begin at the top instead."""
+    folder, cwd, top = _folder_of(old), request.cwd, request.project
+    if folder and cwd is not None and top is not None and not around.below(cwd, top):
+        raise WorkspaceError(
+            f"a run cannot begin in {shown(os.fsencode(folder))}: it is no folder below {top} any more",
+            why="it is, or lies behind, a link that leads elsewhere",
+            fix=f"put the folder back, or dispatch anew from {top}",
+        )
 
 
 def _place_of(run: Run) -> str | None:
     """Where it was asked for."""
-    folder = str(run.workspace.get("folder") or "")
+    folder = _folder_of(run)
     return run.project if run.project is None or not folder else posixpath.join(run.project, folder)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from decimal import Decimal
@@ -33,6 +33,7 @@ from pancode.domain.records import (
     Run,
     Setting,
 )
+from pancode.domain.request import VendorList
 from pancode.ports import Archive, Bus, Depot, Epochs, Ledger, Transaction
 
 FIRST_START_MS = 1_767_225_600_000
@@ -58,6 +59,8 @@ class Ports:
     epochs: Epochs
     clock: Clock
     ids: Ids
+    vendors: Mapping[str, VendorList] = field(default_factory=dict)
+    """What is known of vendors' models; reading one may take a moment the first time."""
 
 
 @dataclass(frozen=True, slots=True)

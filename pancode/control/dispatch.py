@@ -133,6 +133,7 @@ def _catalogue(core: Core, around: Surroundings, asked: _Asked) -> Catalogue:
         defaults=around.defaults(project),
         project=around.project(project),
         rules=around.rules(project),
+        vendors=core.ports.vendors,
         history=asked.history,
         work=asked.work,
     )

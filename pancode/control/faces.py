@@ -11,6 +11,7 @@ from node_agent.wire.policy import Rules
 from pancode.control.plane import Plane
 from pancode.control.query_receipts import Streams
 from pancode.domain.agents import Agents
+from pancode.domain.presets import Presets
 from pancode.domain.records import Node, Run
 from pancode.domain.request import Defaults, Project
 from pancode.domain.snapshot import PathFact
@@ -144,6 +145,17 @@ class CodeVerbs(Protocol):
         """
 
 
+class NamedPresets(Protocol):
+    """Presets by name."""
+
+    @property
+    def presets(self) -> Presets:
+        """All there are."""
+
+    def origin(self, name: str) -> str:
+        """Where one was written."""
+
+
 class Surroundings(Protocol):
     """The user's configuration and folders, as they are at the moment of the call."""
 
@@ -174,6 +186,12 @@ class Surroundings(Protocol):
     def paths(self, task: str, cwd: str | None, project: str | None) -> tuple[PathFact, ...]:
         """Each path that the task names: where it is, links followed, and whether something is there."""
 
+    def presets(self) -> NamedPresets:
+        """The shipped presets and the user's. ConfigError names file, line and key."""
+
+    def applied(self) -> str | None:
+        """The name of the applied preset."""
+
     def origins(self, project: str | None) -> list[Json]:
         """Every setting with its value and where that was said: `{"key", "value", "origin"}`."""
 
@@ -197,8 +215,14 @@ class Coordinator(Protocol):
     def streams(self) -> Streams:
         """Delivered logs and artifacts."""
 
-    def around(self, flags: Mapping[str, object]) -> Surroundings:
-        """Configuration and folders of the user; `flags`: settings of this call alone, by dotted path."""
+    def around(self, callers: Mapping[str, object], preset: str | None = None) -> Surroundings:
+        """Configuration and folders of the user; `callers`: settings of this call alone, by dotted path.
+
+        `preset`: the one of this call; None: the applied one.
+        """
+
+    def applied_preset(self, name: str | None) -> str | None:
+        """Make it the one of all calls that name none; None: there is none. Returns the one before."""
 
     def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
         """Those that this process of this machine is part of, the outermost last. None: it is gone.

@@ -94,6 +94,15 @@ def adjust(core: Core, name: str, wanted: Wanted, by: str) -> Node:
         return _changed(core, tx, node, replace(node, labels=labels, slots=slots))
 
 
+def note_login(core: Core, name: str, runtime: str, by: str, outcome: str | None) -> None:
+    """Put on record who opened a vendor's login where, and, with `outcome`, what became of it."""
+    what = "login opened" if outcome is None else "login ended"
+    told = {} if outcome is None else {"outcome": outcome}
+    with core.ports.ledger.transaction() as tx:
+        node = _known(tx, name)
+        core.audit(tx, "trust", "info", what, node=node.name, runtime=runtime, by=by, **told)
+
+
 def _changed(core: Core, tx: Transaction, node: Node, changed: Node) -> Node:
     tx.put(changed)
     if changed.slots != node.slots:

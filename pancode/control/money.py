@@ -11,13 +11,11 @@ from pancode.domain.records import Attempt, Entry, Run, Setting
 from pancode.errors import NotFoundError, UsageError
 
 
-def set_ceiling(core: Core, scope: str, usd: Decimal, by: str) -> None:
-    """The ceiling of `day`, `node:NAME` or `agent:NAME`; what is spent already stays spent."""
-    set_ceilings(core, scope, books.Ceilings(usd), by)
-
-
 def set_ceilings(core: Core, scope: str, said: books.Ceilings, by: str) -> None:
-    """The same in each currency that is said; the others stay as they are."""
+    """The ceilings of `day`, `node:NAME` or `agent:NAME` in each currency that is said; the others stay.
+
+    What is spent already stays spent.
+    """
     if any(amount is not None and amount < 0 for amount in (said.usd, said.tokens, said.ms)):
         raise UsageError("a ceiling cannot be negative", fix="pancode budget set 10")
     with core.ports.ledger.transaction() as tx:

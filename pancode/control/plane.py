@@ -115,6 +115,11 @@ class Plane:
         with self.core.lock:
             return inventory.adjust(self.core, name, wanted, by)
 
+    def note_login(self, name: str, runtime: str, by: str, outcome: str | None = None) -> None:
+        """A vendor's login is opened on a machine, or has come to its end; NotFoundError."""
+        with self.core.lock:
+            inventory.note_login(self.core, name, runtime, by, outcome)
+
     def put_link(self, name: str, trying: bool, why: str = "", fix: str = "") -> None:
         """Whether we try to reach a machine: while we do not, nothing that it has is given up as lost.
 
@@ -155,11 +160,6 @@ class Plane:
         """Its cleaning was proven: take it out."""
         with self.core.lock:
             inventory.forget(self.core, name)
-
-    def set_ceiling(self, scope: str, usd: Decimal, by: str) -> None:
-        """Change a budget's ceiling."""
-        with self.core.lock:
-            money.set_ceiling(self.core, scope, usd, by)
 
     def set_ceilings(self, scope: str, said: books.Ceilings, by: str) -> None:
         """Change those that are said: USD, tokens, time of agents."""

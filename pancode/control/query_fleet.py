@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.node import NO_SANDBOX
+from node_agent.wire.node import NO_SANDBOX, NodeFacts, Problem
 from pancode.control import turned
 from pancode.control.core import Core, open_fences
 from pancode.control.query import at
 from pancode.control.query_models import endpoint_shape
 from pancode.control.query_shapes import FleetShape, Json, NodeShape
 from pancode.domain.fleet import NodeState, NodeView, Reaching, skew_within
+from pancode.domain.isolation import holds
 from pancode.domain.lifecycle import holds_slot
 from pancode.domain.names import not_found
 from pancode.domain.records import Node, Setting
@@ -72,17 +73,22 @@ def node(core: Core, since: Since, name: str) -> Json:
     }
 
 
-def without_sandbox(core: Core, names: Sequence[str]) -> list[Json]:
-    """A line of `fleet doctor` for each node (none named: every one) that says why it has no sandbox."""
+def walls(core: Core, names: Sequence[str]) -> list[Json]:
+    """Lines of `fleet doctor` for each node (none named: all): what its wall holds, why there is no better.
+
+    Of a node that was not heard nothing is known, and another line says so.
+    """
     with core.ports.ledger.transaction() as tx:
         nodes = [n for n in tx.find(Node) if n.removed is None and (not names or n.name in names)]
-    beats = [(node.name, core.view_of(node).heard) for node in nodes]
-    return [
-        {"node": name, "what": problem.what, "ok": True, "fix": problem.fix}
-        for name, heard in beats
-        for problem in (heard.heartbeat.facts.problems if heard is not None else ())
-        if problem.what.startswith(NO_SANDBOX)
-    ]
+    heard = [(node.name, core.view_of(node).heard) for node in nodes]
+    return [line for name, one in heard if one is not None for line in _wall_lines(name, one.heartbeat.facts)]
+
+
+def _wall_lines(name: str, facts: NodeFacts) -> list[Json]:
+    wall = f"isolation {facts.isolation}: holds {holds(facts.isolation)}"
+    problems = [one for one in facts.problems if one.what.startswith(NO_SANDBOX)]
+    told = [Problem(what=wall), *problems]
+    return [{"node": name, "what": one.what, "ok": True, "fix": one.fix} for one in told]
 
 
 def known_node(tx: Transaction, name: str) -> Node:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from pancode.control.core import Core, open_fences
 from pancode.control.heard import enrolled
@@ -63,7 +64,8 @@ def _keep_out(core: Core) -> None:
             core.live.shut_out.add(tag)
             core.live.heard.pop(tag, None)
             core.live.raw.pop(tag, None)
-            core.note_reaching(node.name, lambda r: replace(r, shut_out=True))
+            last_ms = core.live.echoed_ms.get(tag, 0)
+            core.note_reaching(node.name, partial(replace, shut_out=True, heard_ms=last_ms))
 
 
 def let_in(core: Core, tag: str, password: str) -> None:

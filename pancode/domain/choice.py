@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from node_agent.wire.order import Reasoning
 from pancode.domain.agents import Agent, Speed, Tier
 from pancode.domain.endpoints import check_known, endpoint_names, endpoint_of
 from pancode.domain.models import ModelRef, known, model_ref
-from pancode.domain.names import not_found
-from pancode.domain.request import Catalogue, DispatchRequest
+from pancode.domain.names import nearest, not_found
+from pancode.domain.request import Catalogue, DispatchRequest, VendorList
 from pancode.domain.runtimes import LATER, RUNTIMES, RuntimeKind, canonical, not_there_yet, runtime_for
 from pancode.errors import UsageError
 
 _LOCAL_RUNTIME = "opencode" if "native" in LATER else "native"
 """What runs a model of an endpoint when nobody says."""
+_SHOWN = 6
 
 
 def runtime_and_model(
@@ -74,6 +76,23 @@ def reasoning_for(
 def _closest(said: Reasoning, kind: RuntimeKind) -> Reasoning:
     levels = list(Reasoning)
     return min(kind.reasons, key=lambda level: (abs(levels.index(level) - levels.index(said)), level))
+
+
+def unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str, VendorList]) -> str:
+    """In words, that a vendor's list does not have this model; empty where it has, or nobody can say.
+
+    A name without a digit, as `opus`, is the program's own word for one of them.
+    """
+    if ref is None or kind.provider is None or not any(map(str.isdigit, ref.model)):
+        return ""
+    listed = vendors.get(kind.provider)
+    if ref.provider not in (None, kind.provider) or listed is None or listed.knows(ref.model):
+        return ""
+    near = nearest(ref.model, listed.names)
+    guess = (
+        f", did you mean {near}?" if near else f"; there are {', '.join(listed.names[-_SHOWN:])} and others"
+    )
+    return f"{ref.model} is not on PanCode's list of {kind.provider}'s models{guess}"
 
 
 def pinned(request: DispatchRequest, ref: ModelRef | None) -> DispatchRequest:

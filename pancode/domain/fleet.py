@@ -53,6 +53,8 @@ class Reaching:
     """A person took its node agent down; only a person starts it again."""
     shut_out: bool = False
     """It was shut out of Redis for filling it; only a person lets it in again."""
+    heard_ms: int = 0
+    """Our boot clock at its last echo before that: what it said is forgotten, that it spoke is not."""
     why: str = ""
     fix: str = ""
     since_ms: int = 0
@@ -190,9 +192,10 @@ def view(
     reaching: Reaching = REACHED,
 ) -> NodeView:
     """Everything that is decided about one node from one moment's facts."""
-    silent_ms, ever = silence(heard, now, watch.started_ms, watch.gaps)
+    began_ms = max(watch.started_ms, reaching.heard_ms)
+    silent_ms, ever = silence(heard, now, began_ms, watch.gaps)
     # What is bound next asks how long nothing was heard; what is given up, how long nothing could be heard.
-    missed_ms, _ = silence(heard, now, watch.started_ms, (*watch.gaps, *reaching.gaps(now.ms)))
+    missed_ms, _ = silence(heard, now, began_ms, (*watch.gaps, *reaching.gaps(now.ms)))
     busy = bool(heard and heard.heartbeat.ask.open)
     state = state_of(node, silent_ms, ever, busy, limits)
     if state not in _SETTLED:

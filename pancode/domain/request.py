@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Protocol
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
@@ -90,6 +91,8 @@ class Defaults:
     estimate_ms: int = 600_000
     max_attempts: int | None = None
     on_lost: str = "ask"
+    raised: str = ""
+    """In words, that a preset has raised `safety` above what the settings say without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,17 @@ class Project:
     secrets: tuple[str, ...] = ()
 
 
+class VendorList(Protocol):
+    """What is known of one vendor's models; a newer one may be missing."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of those that could do a run's work."""
+
+    def knows(self, model: str) -> bool:
+        """Also by another of its names, as with a date at its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     """What there is to choose from now. `history`: average USD of settled runs by (agent, model)."""
@@ -115,4 +129,6 @@ class Catalogue:
     history: Mapping[tuple[str, str | None], Decimal] = field(default_factory=dict)
     work: Mapping[Worker, Amount] = field(default_factory=dict)
     """Average tokens and time of ended runs."""
+    vendors: Mapping[str, VendorList] = field(default_factory=dict)
+    """By provider; read when it is asked for."""
     rules: Rules = NO_RULES

@@ -12,7 +12,7 @@ from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
 from pancode.domain.agents import Agent, compile_prompt, find_agent
 from pancode.domain.books import Amount
 from pancode.domain.candidates import Candidate, Wish, candidates
-from pancode.domain.choice import pinned, reasoning_for, runtime_and_model
+from pancode.domain.choice import pinned, reasoning_for, runtime_and_model, unlisted
 from pancode.domain.endpoints import Wanted, context_of, costs_nothing, endpoint_of
 from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found
@@ -64,6 +64,8 @@ class Resolution:
     """Of an endpoint, where its model is on one."""
     unasked: Reasoning | None
     """The level that the settings wish and the runtime cannot be asked for."""
+    unlisted: str
+    """In words, that nobody has heard of its model."""
     mode: Mode
     safety: Safety
     prompt: str
@@ -80,6 +82,8 @@ class Resolution:
     on_lost: str
     max_attempts: int | None
     rules: Rules = NO_RULES
+    raised: str = ""
+    """In words, that a preset and nobody else has raised its safety."""
 
     @property
     def model(self) -> str | None:
@@ -193,6 +197,7 @@ def _put_together(
         ref=ref,
         reasoning=reasoning,
         unasked=unasked,
+        unlisted=unlisted(ref, runtime, catalogue.vendors),
         mode=mode,
         safety=safety,
         wanted=wanted,
@@ -213,6 +218,7 @@ def _put_together(
         on_lost=request.on_lost or defaults.on_lost,
         max_attempts=request.max_attempts or agent.max_attempts or defaults.max_attempts,
         rules=catalogue.rules,
+        raised="" if request.safety is not None else defaults.raised,
     )
 
 

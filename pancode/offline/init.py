@@ -10,15 +10,22 @@ from node_agent.wire.rulefile import FILES
 from pancode.config.agents import FILE as AGENTS
 from pancode.config.agents import shipped_text
 from pancode.config.load import FILE as SETTINGS
+from pancode.config.presets import FILE as PRESETS
 from pancode.errors import ConfigError
 
 SAFETY = FILES[0]
 _HEAD = {
     SETTINGS: "# Your settings. Below are the defaults, commented out: take away a # to change one.\n\n",
     SAFETY: "# Your safety rules; none of them holds yet. Take away a # to have one.\n\n",
+    PRESETS: "# Your presets, laid over the shipped ones below. Take away a # to change one.\n\n",
     AGENTS: "# Your agents, laid over the shipped ones below. Take away a # to change one.\n\n",
 }
-_SOURCE = {SETTINGS: "reference.yaml", AGENTS: "panagents.yaml", SAFETY: "pansafety.yaml"}
+_SOURCE = {
+    SETTINGS: "reference.yaml",
+    AGENTS: "panagents.yaml",
+    SAFETY: "pansafety.yaml",
+    PRESETS: "panpresets.yaml",
+}
 
 
 def write_files(home: Path) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Serving:
         """From any thread or signal handler; a second signal ends the process the hard way."""
         self._stop.set()
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in _heard(signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
 
     def end(self, by: str) -> None:
@@ -166,15 +166,21 @@ def listen(root: Path) -> socket.socket:
 def serve(
     root: Path, make: Make, clock: Clock | None = None, ready: Callable[[], None] = lambda: None
 ) -> None:
-    """Run the coordinator in this process until SIGTERM, SIGINT or `pancode fleet down`."""
+    """Run the coordinator in this process until SIGTERM, SIGINT, SIGHUP or `pancode fleet down`."""
     serving = Serving(root, make, clock or SystemClock())
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         serving.stop()
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in _heard(signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
     serving.run(ready)
+
+
+def _heard(*numbers: signal.Signals) -> tuple[signal.Signals, ...]:
+    """SIGTERM, and of these what is not ignored: as a shell's background and `nohup` want it."""
+    ignored = signal.SIG_IGN
+    return (signal.SIGTERM, *(number for number in numbers if signal.getsignal(number) is not ignored))
 
 
 def make_real(root: Path, environ: Mapping[str, str]) -> Coordinator:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pancode.config.load import Places, load
+from pancode.config.presets import VARIABLE
 from pancode.config.surroundings import FileSurroundings
 
 
@@ -15,6 +16,7 @@ def settings_here(
 ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """(`{"key", "value", "origin"}` of every setting, what looks odd). ConfigError with file and line."""
     project = FileSurroundings(home, environ).project_of(str(cwd))
-    loaded = load(Places(home, Path(project) if project is not None else None), environ)
+    places = Places(home, Path(project) if project is not None else None)
+    loaded = load(places, environ, preset=environ.get(VARIABLE, "").strip() or None)
     rows = [{"key": key, "value": value, "origin": origin} for key, value, origin in loaded.rows()]
     return rows, loaded.warnings

@@ -24,6 +24,7 @@ from pancode.adapters.store.ledger import SqlLedger
 from pancode.adapters.valkey.access import RedisAccess
 from pancode.adapters.valkey.embedded import EmbeddedValkey
 from pancode.adapters.valkey.external import check_external
+from pancode.adapters.vendor_lists import KeptLists
 from pancode.control.core import Ports, Rules
 from pancode.control.plane import Plane
 from pancode.domain.records import Node, Setting
@@ -126,7 +127,7 @@ class Coordinator:
     def _plane(self) -> Plane:
         archive = FileArchive(self.home.receipts)
         epochs = FileEpochs(self.home.epoch)
-        ports = Ports(self.ledger, self.bus, self.depot, archive, epochs, self._clock, self._ids)
+        ports = Ports(self.ledger, self.bus, self.depot, archive, epochs, self._clock, self._ids, KeptLists())
         rules = self.settings.rules.scaled(self.settings.time_factor)
         return Plane(ports, self.key, self.fleet_id, rules)
 

@@ -15,6 +15,7 @@ from pancode.adapters.ssh.target import Overrides
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.adapters.systemd.user_unit import UserService
 from pancode.config.load import Places, load
+from pancode.config.presets import NO_PRESET
 from pancode.config.schema import Settings
 from pancode.config.surroundings import FileSurroundings
 from pancode.control.core import Rules
@@ -64,9 +65,15 @@ class FaceCoordinator:
         self.streams = FaceStreams(inner.depot.streams)
         self._landings = AskedLandings(inner.plane.core, self.code)
 
-    def around(self, flags: Mapping[str, object]) -> FileSurroundings:
+    def around(self, callers: Mapping[str, object], preset: str | None = None) -> FileSurroundings:
         """Settings of one call are read for that call; without any, files are read when they change."""
-        return FileSurroundings(self._root, self._environ, flags) if flags else self._around
+        if not callers and preset is None:
+            return self._around
+        return FileSurroundings(self._root, self._environ, callers, preset=preset)
+
+    def applied_preset(self, name: str | None) -> str | None:
+        """Kept in a file of its own, beside those that the user writes."""
+        return self._inner.home.applied_preset(name)
 
     def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
         try:
@@ -186,7 +193,7 @@ class FaceFleet:
 def build_for_faces(root: Path, environ: Mapping[str, str]) -> FaceCoordinator:
     """The coordinator of this home, by its settings. ConfigError names file and key; InsideRunError."""
     _not_inside(Home(root))
-    settings = load(Places(root), environ).settings
+    settings = load(Places(root), environ, preset=NO_PRESET).settings  # presets are about dispatches
     service = service_of(root, settings.redis.url, environ)
     return FaceCoordinator(build(Home(root), coordinator_settings(settings), environ), environ, service)
 

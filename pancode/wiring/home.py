@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from node_agent.wire.clock import Ids
 from node_agent.wire.signing import SigningKey
 from pancode.adapters.files import write_durable
 from pancode.adapters.ssh.loopback import LoopbackKeys, make_key
+from pancode.config.presets import APPLIED, applied
 from pancode.errors import ConfigError
 
 _IGNORED = b"*\n!pancode.yaml\n!panagents.yaml\n"
@@ -108,6 +110,19 @@ class Home:
         """Remove what was kept for a node that is gone."""
         for path in (f"key/nodes/{tag}.redis", f"key/loopback/{name}.host", f"key/loopback/{name}.client"):
             (self.root / path).unlink(missing_ok=True)
+
+    def applied_preset(self, name: str | None) -> str | None:
+        """Keep the preset that dispatches have by themselves, or none; the one before, readable or not."""
+        path = self.root / APPLIED
+        try:
+            before = applied(self.root)
+        except ConfigError:
+            before = "unreadable"
+        if name is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_durable(path, json.dumps({"preset": name}).encode())
+        return before
 
     def _once(self, name: str, make: Callable[[], str]) -> str:
         """The file's text; made and kept at the first time."""

@@ -187,6 +187,20 @@ def test_a_loop_is_ended_at_its_limit(make_world: MakeWorld, runtime: str) -> No
     until(lambda: not processes_of(claims.identity))
 
 
+def test_a_server_that_fails_on_and_on_ends_the_run_as_the_model_s_failure(make_world: MakeWorld) -> None:
+    """OpenCode asks without end for what can be read. About a minute: the gateway's waits between."""
+    world = make_world(OPENCODE, preset("bad-json"))
+    claims = world.run(order_of(world, OPENCODE, wall_ms=600_000, idle_ms=600_000), 240)
+    assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.MODEL_FAILED), claims.reason
+    assert (
+        claims.reason.startswith("the model server failed 10 times in a row")
+        and "its answers are none" in claims.reason
+    )
+    assert claims.calls is not None and claims.calls.failed == len(world.model.requests) >= 10
+    assert counted(claims) == (0, 0)
+    until(lambda: not processes_of(claims.identity))
+
+
 def test_a_price_of_the_owner_s_makes_the_cost_known(make_world: MakeWorld) -> None:
     world = make_world(CODEX, preset("text"))
     world.home.prices.write_text(json.dumps({CODEX.model: "1 0.1 2 10"}))

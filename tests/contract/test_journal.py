@@ -108,12 +108,25 @@ def test_a_process_that_ends_makes_the_next_one_sync_before_it_tells() -> None:
     assert len(Journal(shelf, say, MemoryClock()).events(one, 0)) == 2
 
 
+def test_what_was_not_started_is_prepared_anew(reopen: Open) -> None:
+    """And then nothing is known of the set-up whose files are gone."""
+    journal = reopen()
+    one = accept(journal)
+    journal.write(one, Note(mark=Mark.PREPARED, data={"boot": "1"}, baseline="as put back"))
+    entry = journal.write(one, Note(mark=Mark.PREPARED, data={"boot": "2"}))
+    assert (entry.baseline, entry.data[Mark.PREPARED]) == (None, {"boot": "2"})
+    assert reopen().get(one) == entry
+    assert journal.write(one, Note(mark=Mark.SPAWNED)).mark is Mark.SPAWNED
+
+
 def test_marks_go_forward_only(reopen: Open) -> None:
     journal = reopen()
     one = accept(journal)
     for number, mark in enumerate(ORDER[1:7], 1):
         journal.write(one, Note(mark=mark))
         for earlier in ORDER[: number + 1]:
+            if earlier is mark is Mark.PREPARED:
+                continue
             with pytest.raises(JournalError):
                 journal.write(one, Note(mark=earlier))
     assert journal.seal(one, "e", "d" * 64, None)
@@ -301,26 +314,76 @@ def test_a_damaged_node_state(disk: Path) -> None:
     assert again.node() == NodeState(epoch=3) and len(again.troubles()) == 1
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
-    """With no room for one more byte the marks and the receipt of what was accepted still fit."""
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 3 MB."""
     if os.geteuid() != 0:
         pytest.skip("not root")
     place = tmp_path / "small"
     place.mkdir()
-    if os.system(f"mount -t tmpfs -o size=2m none {place} 2>/dev/null") != 0:
+    if os.system(f"mount -t tmpfs -o size=3m none {place} 2>/dev/null") != 0:
         pytest.skip("kernel lacks tmpfs mounts here")
-    try:
-        _fill_and_go_on(place)
-    finally:
-        os.system(f"umount {place}")
+    yield place
+    os.system(f"umount {place}")
 
 
-def _fill_and_go_on(place: Path) -> None:
-    journal = on(place / "journal")
-    one = accept(journal)
+def _fill(place: Path) -> None:
     with pytest.raises(OSError, match="No space"), (place / "filler").open("wb", buffering=0) as file:
         while True:
             file.write(b"x" * 4096)
+
+
+def _damage(place: Path, one: AttemptId) -> None:
+    """In place, as a bad sector does."""
+    marks = place / "journal" / str(one) / "marks"
+    at = marks.read_bytes().index(b"needle")
+    with marks.open("r+b") as file:
+        file.seek(at)
+        file.write(b"noodle")
+
+
+def _goes_on(place: Path, one: AttemptId) -> None:
+    """To its end, with large marks and a large receipt."""
+    journal = on(place / "journal")
+    for mark in (Mark.EXITED, Mark.PUSHED):
+        journal.write(one, Note(mark=mark, data={"x": "y" * 30_000}, say=(Marked(mark=mark),)))
+    assert journal.seal(one, "z" * 200_000, "1" * 64, None)
+    again = on(place / "journal")
+    entry = again.get(one)
+    assert entry is not None and entry.mark is Mark.RECEIPTED and again.receipt(one) == "z" * 200_000
+
+
+@pytest.mark.parametrize("full", ["before the damage is found", "after it was mended"])
+def test_a_damaged_entry_has_room_for_its_end_on_a_full_disk(small: Path, full: str) -> None:
+    journal = on(small / "journal")
+    one = accept(journal)
+    journal.write(one, Note(mark=Mark.PREPARED, data={"x": "needle"}))
+    journal.write(one, Note(mark=Mark.SPAWNED))
+    _damage(small, one)
+    first = full == "before the damage is found"
+    if first:
+        _fill(small)
+    again = on(small / "journal")
+    entry = again.get(one)
+    assert entry is not None and entry.damaged and entry.mark is Mark.ACCEPTED
+    assert ("not kept: the disk is full" in again.troubles()[0]) is first
+    if not first:
+        _fill(small)
+    _goes_on(small, one)
+
+
+def test_a_restarted_node_agent_has_the_room_that_was_kept(small: Path) -> None:
+    one = accept(on(small / "journal"))
+    _fill(small)
+    _goes_on(small, one)
+
+
+def test_a_full_disk(small: Path) -> None:
+    """With no room for one more byte the marks and the receipt of what was accepted still fit."""
+    place = small
+    journal = on(place / "journal")
+    one = accept(journal)
+    _fill(place)
     with pytest.raises(DiskFull):
         accept(journal, identity(run="r-other"))
     assert not (place / "journal" / "r-other.1.1").exists()

@@ -146,6 +146,25 @@ def test_another_plan_for_the_folder_is_refused(world: World) -> None:
         world.runner.prepare(world.folder, world.plan(1))
 
 
+def test_what_was_prepared_and_not_started_is_discarded(world: World) -> None:
+    """Also a plan that a power cut has torn, and a stop that was left for it."""
+    world.runner.discard(world.folder)  # nothing lies there
+    world.runner.prepare(world.folder, world.plan(0), stdin=b"old")
+    world.runner.stop(world.folder, "the start failed")
+    for path in world.folder.glob("*"):  # as far as there are files
+        path.write_bytes(b"")
+    for _ in range(2):
+        world.runner.discard(world.folder)
+    assert world.runner.planned(world.folder) is None
+    other = world.plan(3)
+    world.runner.prepare(world.folder, other)
+    assert world.runner.planned(world.folder) == other
+    world.runner.start(world.folder, other)
+    assert [step.exit_code for step in world.end().steps] == [3]
+    with pytest.raises(RunnerError):
+        world.runner.discard(world.folder)
+
+
 def test_a_prepared_phase_gets_another_limit(world: World) -> None:
     plan = world.plan(0, seconds=LONG_S)
     world.runner.prepare(world.folder, plan)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from tests.e2e.ground import audited
 from tests.e2e.owner import Owner, until
 from tests.e2e.programs import on_host
 from tests.lab import Lab
@@ -71,6 +74,12 @@ def fact(fleet: Owner, name: str) -> dict[str, str]:
     return next((r for r in fleet.nodes()[name]["runtimes"] if r["name"] == "claude"), {})
 
 
+def logins(fleet: Owner, name: str) -> list[dict[str, Any]]:
+    """On record, of this machine, the oldest first."""
+    found = [one for one in audited(fleet) if one["what"].startswith("login ")]
+    return sorted((one for one in found if one["detail"]["node"] == name), key=lambda one: one["number"])
+
+
 def test_a_vendor_s_login_is_answered_at_the_terminal_and_runs_have_it(fleet: Owner, node: str) -> None:
     with at_terminal(fleet, "node", "login", node, "claude") as terminal:
         assert "window 31 97" in terminal.shows("type the code: ")
@@ -82,6 +91,10 @@ def test_a_vendor_s_login_is_answered_at_the_terminal_and_runs_have_it(fleet: Ow
         assert terminal.ends() == 0
         shown = terminal.told.partition("Enter: none): ")[2]
         assert "logged in" in shown and "sk-ant" not in shown, "what is typed there is not shown"
+    first, last = logins(fleet, node)[-2:]
+    assert (first["what"], last["what"]) == ("login opened", "login ended")
+    assert last["detail"] == {**first["detail"], "outcome": "exit 0"} and first["detail"]["by"]
+    assert "sk-ant" not in json.dumps([first, last])
     until(lambda: fact(fleet, node).get("state") == "ok", "claude is logged in", 60)
     assert fact(fleet, node)["login"] == "subscription"
     assert "2.1.328 (subscription)" in fleet.run("runtimes").ok().out
@@ -97,6 +110,8 @@ def test_ctrl_c_is_for_the_login_and_its_status_is_ours(fleet: Owner, node: str)
         terminal.shows("type the code: ")
         terminal.types("wrong\r")
         assert terminal.ends() == 1 and "nothing was kept" in terminal.told
+    ends = [one["detail"].get("outcome") for one in logins(fleet, node)[-4:]]
+    assert ends == [None, "exit 4", None, "exit 1"]
     assert fact(fleet, node)["state"] == "not_logged_in"
 
 
@@ -110,5 +125,6 @@ def test_what_cannot_be_opened_is_said_with_the_fix(fleet: Owner, lab: Lab) -> N
     assert nowhere.code == 4 and "did you mean node2?" in nowhere.err
     piped = fleet.run("node", "login", f"node{K}", "shell")
     assert piped.code == 2 and "a login needs a terminal" in piped.err
+    assert logins(fleet, f"node{K}")[-1]["detail"]["outcome"] == "a login needs a terminal"
     with at_terminal(fleet, "node", "login", f"node{K}", "shell") as terminal:
         assert terminal.ends() == 1 and "shell needs no login" in terminal.told

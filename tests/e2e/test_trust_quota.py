@@ -64,10 +64,7 @@ def test_a_node_that_floods_redis_is_quarantined_and_the_others_go_on(fleet: Own
 
 
 def _is_told(fleet: Owner, running: str) -> None:
-    """In the run's own words, in the table, by doctor and in the audit, each with the way out.
-
-    The run first: after a silence of some minutes, here of seconds, it counts as lost.
-    """
+    """In the run's own words, in the table, by doctor and in the audit, each with the way out."""
     shown = fleet.show(running)
     assert shown["state"] == "running" and "node1 is quarantined: it kept" in shown["notes"][0], shown
     status = fleet.run("fleet", "status").ok().out

@@ -274,3 +274,19 @@ def test_an_end_in_a_boot_of_before_is_known_for_one(phases: Phases, monkeypatch
     assert look(folder) == Ended(record)
     monkeypatch.setattr(process, "boot_id", lambda: "of-today")
     assert look(folder) == Ended(record, rebooted=True)
+
+
+def test_how_long_it_lived_is_known_without_a_record_of_its_end(phases: Phases) -> None:
+    """By its start and the last that is known of it: what it wrote, or that somebody saw it."""
+    folder = phases.start(["sleep", "60"])
+    out, absent = folder / "out0", folder / "err0.not-there"
+    began = os.stat(folder / "spawned").st_mtime_ns
+    out.write_bytes(b"so far")
+    os.utime(out, ns=(began, began + 7_000_000_000))
+    assert phases.runner.lived(folder, (out, absent), 0) == 7_000
+    assert phases.runner.lived(folder, (out, absent), began // 1_000_000 + 9_000) == 9_000
+    os.utime(out, ns=(0, 0))  # as by a clock that was set
+    assert phases.runner.lived(folder, (out, absent), 0) == 0
+    assert phases.runner.lived(folder / "never", (out,), 10**15) == 0
+    phases.runner.stop(folder, "enough")
+    phases.finish(folder)

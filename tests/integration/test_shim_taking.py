@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent import taking
+from node_agent import taking, unmapped
 from node_agent.process import Proc
 from node_agent.spool import EndedBy, Limits, PhaseEnd
 from node_agent.taking import MEMORY, PROCESSES, Taking
@@ -39,6 +39,16 @@ import threading, time
 for _ in range(80):
     threading.Thread(target=time.sleep, args=(60,)).start()
 """
+NAMELESS = """
+import os, time
+kept = os.memfd_create("kept")
+for _ in range(40):
+    os.write(kept, bytes(4 << 20))
+if os.fork() == 0:
+    time.sleep(60)
+time.sleep(60)
+"""
+"""160 MB in a file that no process has mapped, and that two hold open."""
 CROWD = "n=0; while [ $n -lt 150 ]; do sleep 60 & n=$((n+1)); done; wait"
 """Never an unbounded bomb: without a wall only a look ends it, and until then it has the whole machine."""
 SMALL = 100 << 20
@@ -53,6 +63,31 @@ def test_a_hog_of_memory_is_ended(phases: Phases) -> None:
     done, _ = phases.one(sys.executable, "-c", HOG, limits=Limits(memory_bytes=SMALL))
     assert (done.ended_by, done.signal) == (EndedBy.MEMORY, signal.SIGKILL)
     assert done.max_rss_kb < 10 * SMALL / 1024, "long before the machine feels it"
+
+
+@pytest.mark.slow
+def test_a_file_without_a_name_counts_as_memory_and_once(phases: Phases) -> None:
+    done, _ = phases.one(sys.executable, "-c", NAMELESS, limits=Limits(memory_bytes=SMALL))
+    assert (done.ended_by, done.signal) == (EndedBy.MEMORY, signal.SIGKILL)
+    brief = NAMELESS.replace("sleep(60)", "sleep(3)")
+    done, _ = phases.one(sys.executable, "-c", brief, limits=Limits(memory_bytes=260 << 20))
+    assert (done.ended_by, done.exit_code) == (EndedBy.NONE, 0)
+
+
+def test_what_is_mapped_of_a_file_in_memory_is_not_counted_twice() -> None:
+    size = 128 << 20
+    kept = os.memfd_create("kept")
+    try:
+        os.ftruncate(kept, size)
+        with mmap.mmap(kept, size) as shared:
+            for at in range(0, size, mmap.PAGESIZE):
+                shared[at] = 1
+            mine = [os.getpid()]
+            assert unmapped.nameless(mine) == size
+            assert taking._apportioned(mine, size) == pytest.approx(taking._apportioned(mine, 0), rel=0.1)
+    finally:
+        os.close(kept)
+    assert unmapped.nameless(mine) == 0 and unmapped.in_folders(mine) == 0, "the machine's own are nobody's"
 
 
 def test_what_is_taken_together_counts_together(phases: Phases) -> None:
@@ -121,8 +156,9 @@ def test_where_the_kernel_holds_the_limit_its_word_counts(tmp_path: Path) -> Non
     assert held.over(10_000) == "" == held.refused()
     scope(tmp_path, 2, 4)
     assert held.over(10_001) == held.refused() == PROCESSES
-    held.start(20_000)
+    held = Taking({"memory_bytes": 1, "processes": 1}, nobody, scope(tmp_path, 2, 4))
     scope(tmp_path, 3, 4)
+    held.start(20_000)  # it had met its limit before anybody watched
     assert held.over(20_001) == MEMORY
     (tmp_path / "pids.events").unlink()
     (tmp_path / "memory.events").unlink()

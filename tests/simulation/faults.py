@@ -63,6 +63,12 @@ def power(w: World) -> None:
     machine.power_cut()
 
 
+def power_fails(w: World) -> None:
+    machine, calls = w.machine(), w.random.randint(1, 60)
+    w.say(f"{machine.name} loses its power in {calls} calls")
+    machine.power_fails_in(calls)
+
+
 def freeze_node(w: World) -> None:
     machine = w.machine()
     w.say(f"{machine.name} frozen")

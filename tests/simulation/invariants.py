@@ -214,7 +214,7 @@ class Invariants:
     # -- machines -------------------------------------------------------------------------------
 
     def processes_keep_the_rules(self, runs: dict[str, Run]) -> None:
-        """Ground truth: slots, no second start, nothing refused or stopped before its start ever starts."""
+        """Ground truth: slots, no second start, nothing on torn files, nothing refused or stopped before."""
         everywhere: Counter[str] = Counter()
         for machine in self.world.machines:
             alive = {who for who, _ in machine.alive()}
@@ -223,6 +223,8 @@ class Invariants:
             everywhere.update({who.run for who in alive})
             twice = [folder for folder, n in Counter(machine.host.spawns).items() if n > 1]
             must(not twice, f"{machine.name} started twice: {twice}")
+            torn = machine.host.built_on_torn
+            must(not torn, f"{machine.name} built upon what a power cut had torn: {torn}")
             self._refused_never_started(machine.name)
             self._set_up_before_it_started(machine, runs)
         for run_id, count in everywhere.items():

@@ -165,7 +165,16 @@ KINDS: dict[str, Kind] = {
         Kind(
             "clocks",
             "machines reboot, wall clocks jump, midnight passes",
-            {"power": 4, "reboot_coordinator": 4, "wall": 4, "cut": 1, "mend": 2, "stop": 1, "kill_shims": 2},
+            {
+                "power": 2,
+                "power_fails": 4,
+                "reboot_coordinator": 4,
+                "wall": 4,
+                "cut": 1,
+                "mend": 2,
+                "stop": 1,
+                "kill_shims": 2,
+            },
         ),
         Kind(
             "money",

@@ -26,6 +26,7 @@ from node_agent.memory import (
     Script,
     Tripping,
     Tripwire,
+    die,
 )
 from node_agent.ports import LinkDown
 from node_agent.publish import Speaker
@@ -126,7 +127,15 @@ class Machine:
             self.agent, self.wire.at = None, None
 
     def crash_in(self, calls: int) -> None:
-        self.wire.at = self.wire.count + calls
+        self.wire.at, self.wire.action = self.wire.count + calls, die
+
+    def power_fails_in(self, calls: int) -> None:
+        """In the middle of whatever its node agent does then."""
+        self.wire.at, self.wire.action = self.wire.count + calls, self._power_fails
+
+    def _power_fails(self) -> None:
+        self.power_cut()
+        raise Crash
 
     def cut(self, down: bool) -> None:
         """The link: Redis and depot go together, as they share one SSH connection."""

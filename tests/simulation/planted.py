@@ -10,7 +10,7 @@ import pytest
 
 from node_agent import accept, control, intake, job
 from node_agent.plans import setup_plan
-from node_agent.procedure import delivering, starting
+from node_agent.procedure import delivering, desk, setting_up, starting
 from node_agent.records import NodeState
 from node_agent.wire import signing
 from node_agent.wire.failure import REBINDABLE
@@ -73,6 +73,13 @@ def _accept_without_archive(patch: pytest.MonkeyPatch) -> None:
             core.ports = ports
 
     patch.setattr(settle, "_accept", hasty)
+
+
+def _as_if_nothing_happened(case: Any, record: Any, rebooted: bool) -> Any:
+    return _set_up(case, record, False)
+
+
+_set_up = setting_up._set_up
 
 
 class _NoArchive:
@@ -225,5 +232,20 @@ BUGS = (
         "a wait names a cause that is not there",
         "calm",
         _to(placement, "_not_now", lambda v, f: f"{v.node.name} is draining: x"),
+    ),
+    Bug(
+        "what lay ready before a power cut is started",
+        "clocks",
+        _to(desk.Case, "was_prepared_before", property(lambda case: False)),
+    ),
+    Bug(
+        "a plan of before a power cut is used",
+        "clocks",
+        _to(starting, "_clear", _nothing),
+    ),
+    Bug(
+        "copies are kept of what a power cut has torn",
+        "clocks",
+        _to(setting_up, "_set_up", _as_if_nothing_happened),
     ),
 )

@@ -27,8 +27,8 @@ from node_agent.runtimes.base import (
 )
 from node_agent.runtimes.codex.tools import call_of
 from node_agent.runtimes.lines import count_of, dict_of, text_of
-from node_agent.runtimes.outcome import EventParser, by_status, spent, without_end
-from node_agent.wire.failure import FailureKind
+from node_agent.runtimes.outcome import EventParser, spent, without_end
+from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
 MAX_ITEMS_OPEN = 1000
@@ -50,7 +50,7 @@ class CodexParser(EventParser):
 
     def __init__(self, request: LaunchRequest) -> None:
         super().__init__(request.model)
-        self._before = request.resume.before if request.resume else Usage()
+        self._before = request.resume.before if request.resume else None
         self._known = self._answered = self._ran = False
         self._answer = self._no_sandbox = ""
         self._open: set[str] = set()
@@ -69,47 +69,63 @@ class CodexParser(EventParser):
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Sequence[Activity]:
-        """A sequence and no generator: its lines are short, and many."""
-        told: Sequence[Activity] = ()
-        match kind := event.get("type"):
-            case "item.started" | "item.completed":
-                told = self._item(dict_of(event.get("item")), kind == "item.completed")
+        """A sequence and no generator: its lines are short, and many. Items first, as nearly all are."""
+        kind = event.get("type")
+        if kind == "item.completed":
+            self._known = True
+            return self._completed(dict_of(event.get("item")))
+        if kind == "item.started":
+            self._known = True
+            return self._started(dict_of(event.get("item")))
+        told = self._turn(event, kind)
+        self._known = self._known or told is not None
+        return told or ()
+
+    def _turn(self, event: dict[str, Any], kind: Any) -> Sequence[Activity] | None:
+        """What is told between the items; None for an event of a kind that is not known."""
+        match kind:
             case "thread.started":
                 self._session = text_of(event.get("thread_id")) or None
-                told = (SessionStarted(self._session, self._model),)
+                return (SessionStarted(self._session, self._model),)
             case "error":  # followed by another try, or by the end of the turn
                 words = text_of(event.get("message"))
-                told = (Retrying(_status(words), clip(words, REASON_CHARS)),)
+                return (Retrying(_status(words), clip(words, REASON_CHARS)),)
             case "turn.completed" | "turn.failed":
                 self._end = event
-                told = (UsageGrew(self.usage),)
+                return (UsageGrew(self.usage),)
             case "turn.started":
                 self._end = None
-            case _:
                 return ()
-        self._known = True
-        return told
+        return None
 
-    def _item(self, item: dict[str, Any], completed: bool) -> Sequence[Activity]:
-        if item.get("type") == "agent_message":
-            return self._message(text_of(item.get("text"))) if completed else ()
+    def _started(self, item: dict[str, Any]) -> Sequence[Activity]:
         call = call_of(item)
         if call is None:
             return ()
+        if len(self._open) < MAX_ITEMS_OPEN:
+            self._open.add(text_of(item.get("id")))
+        self._called(call)
+        return (call,)
+
+    def _completed(self, item: dict[str, Any]) -> Sequence[Activity]:
+        if item.get("type") == "agent_message":
+            return self._message(text_of(item.get("text")))
+        call = call_of(item)
+        if call is None:
+            return ()
+        status = item.get("status")
+        self._note_sandbox(item, status)
+        self._denied_last = None
         number = text_of(item.get("id"))
-        told: list[Activity] = []
-        if not (completed and number in self._open):
-            self._answered = True
-            self._calls[call.action] += 1
-            told.append(call)
-        if completed:
-            self._note_sandbox(item)
-            self._denied_last = None
-            self._open.discard(number)
-            told.append(self._over(call, item.get("status")))
-        elif len(self._open) < MAX_ITEMS_OPEN:
-            self._open.add(number)
-        return told
+        if number in self._open:
+            self._open.remove(number)
+            return (self._over(call, status),)
+        self._called(call)
+        return (call, self._over(call, status))
+
+    def _called(self, call: ToolCall) -> None:
+        self._answered = True
+        self._calls[call.action] += 1
 
     def _message(self, text: str) -> Sequence[Activity]:
         if not text:
@@ -122,11 +138,11 @@ class CodexParser(EventParser):
             return self._denied(Denial(call.tool, call.action, "declined"))
         return Ran(call, status == "completed")
 
-    def _note_sandbox(self, item: dict[str, Any]) -> None:
+    def _note_sandbox(self, item: dict[str, Any], status: Any) -> None:
         """Where its sandbox cannot start, nothing runs, and the model says what it likes."""
-        status = item.get("status")
-        self._ran = self._ran or status == "completed"
-        if status == "failed" and (said := text_of(item.get("aggregated_output"))).startswith("bwrap: "):
+        if status == "completed":
+            self._ran = True
+        elif status == "failed" and (said := text_of(item.get("aggregated_output"))).startswith("bwrap: "):
             self._no_sandbox = said.strip()
 
     # ---- the outcome, in this order and no other
@@ -159,13 +175,14 @@ def _kind(words: str) -> FailureKind:
     return next((kind for part, kind in _BY_WORDS if part in words), FailureKind.MODEL_FAILED)
 
 
-def _usage(tokens: dict[str, Any], before: Usage) -> Usage:
+def _usage(tokens: dict[str, Any], before: Usage | None) -> Usage:
     """The numbers are of the whole session; its input includes what came from the cache."""
     cached = count_of(tokens.get("cached_input_tokens"))
-    fresh = count_of(tokens.get("input_tokens")) - cached
-    return Usage(
-        input_tokens=max(fresh - before.input_tokens, 0),
-        cached_tokens=max(cached - before.cached_tokens, 0),
-        output_tokens=max(count_of(tokens.get("output_tokens")) - before.output_tokens, 0),
-        turns=1,
-    )
+    fresh, output = count_of(tokens.get("input_tokens")) - cached, count_of(tokens.get("output_tokens"))
+    if before is not None:
+        fresh -= before.input_tokens
+        cached -= before.cached_tokens
+        output -= before.output_tokens
+    if min(fresh, cached, output) < 0:
+        fresh, cached, output = max(fresh, 0), max(cached, 0), max(output, 0)
+    return Usage(input_tokens=fresh, cached_tokens=cached, output_tokens=output, turns=1)

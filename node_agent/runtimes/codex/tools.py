@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from node_agent.runtimes.actions import DETAIL_CHARS, shell_call
 from node_agent.runtimes.base import ToolCall, clip
 from node_agent.runtimes.lines import dict_of, list_of, text_of
+from node_agent.wire.commands.tree import MOST_BYTES
 from node_agent.wire.policy import ActionClass
 
 _WRAPPED = re.compile(r"""\S*sh -l?c (?:(?P<mark>['"])(?P<quoted>.*)(?P=mark)|(?P<bare>\S+))$""", re.DOTALL)
@@ -20,17 +22,37 @@ _PLAIN = {
 
 def call_of(item: dict[str, Any]) -> ToolCall | None:
     """The tool call that the item is; None for messages, reasoning, lists and warnings."""
-    kind = text_of(item.get("type"))
+    kind = item.get("type")
     if kind == "command_execution":
-        return shell_call(kind, _inner(text_of(item.get("command"))))
+        told = text_of(item.get("command"))
+        return _command(told) if len(told) <= MOST_BYTES else shell_call(kind, _inner(told))
     if kind == "file_change":
-        changes = [dict_of(change) for change in list_of(item.get("changes"))]
-        paths = tuple([text_of(change.get("path")) for change in changes])
-        return _change(paths, "delete" in [change.get("kind") for change in changes])
-    if kind not in _PLAIN:
+        changes = item.get("changes")
+        if type(changes) is list and len(changes) == 1:  # as nearly always
+            change = dict_of(changes[0])
+            return _one_change(text_of(change.get("path")), change.get("kind") == "delete")
+        return _changes([dict_of(change) for change in list_of(changes)])
+    plain = _PLAIN.get(text_of(kind))
+    if plain is None:
         return None
-    action, detail = _PLAIN[kind]
-    return ToolCall(kind, action, clip(text_of(item.get(detail)), DETAIL_CHARS))
+    action, detail = plain
+    return ToolCall(text_of(kind), action, clip(text_of(item.get(detail)), DETAIL_CHARS))
+
+
+@lru_cache(maxsize=64)
+def _command(told: str) -> ToolCall:
+    """Each is told of twice: begun, and over."""
+    return shell_call("command_execution", _inner(told))
+
+
+@lru_cache(maxsize=64)
+def _one_change(path: str, deletes: bool) -> ToolCall:
+    return _change((path,), deletes)
+
+
+def _changes(changes: list[dict[str, Any]]) -> ToolCall:
+    paths = tuple([text_of(change.get("path")) for change in changes])
+    return _change(paths, "delete" in [change.get("kind") for change in changes])
 
 
 def _change(paths: tuple[str, ...], deletes: bool) -> ToolCall:

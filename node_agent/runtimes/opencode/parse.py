@@ -25,8 +25,8 @@ from node_agent.runtimes.base import (
     how_it_ended,
 )
 from node_agent.runtimes.lines import count_of, dict_of, text_of, total_of, usd_of
-from node_agent.runtimes.outcome import EventParser, by_status, spent, without_end
-from node_agent.wire.failure import FailureKind
+from node_agent.runtimes.outcome import EventParser, spent, without_end
+from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
 

@@ -22,6 +22,8 @@ PAUSES = (0.05, 0.2, 1.0)
 GRACE_S = 10
 """How much longer than the node's own `timeout` we wait for its answer."""
 _KILL_AFTER = "5"
+FIX = "\n  fix: "
+"""What a program of ours puts between what went wrong and what helps."""
 TOO_MANY = 2
 """ChannelOpenError code of a server whose MaxSessions is reached."""
 
@@ -44,13 +46,17 @@ class Completed:
         return self.stdout.decode("utf-8", "replace")
 
     def check(self, what: str, fix: str = "") -> Completed:
-        """Itself, or RemoteFailed with the last of what the command said."""
+        """Itself, or RemoteFailed with the last of what the command said, and the fix if it named one."""
         if self.status == 0 and not self.timed_out:
             return self
         said = self.stderr.decode("utf-8", "replace").strip() or self.text.strip()
+        said, _, own = said.partition(FIX)
         how = "timed out" if self.timed_out else f"exit {self.status}{self.signal}"
         raise RemoteFailed(
-            f"{what} failed on the node", status=self.status, why=f"{how}: {said[-800:]}", fix=fix
+            f"{what} failed on the node",
+            status=self.status,
+            why=f"{how}: {said[-800:]}",
+            fix=own.partition("\n")[0].strip() or fix,
         )
 
 

@@ -53,18 +53,25 @@ def _node(resolution: Resolution) -> Verdict:
     model = f" with {resolution.ref.text}" if resolution.ref else ""
     names = ", ".join(c.name for c in ready[:_SHOWN])
     words = f"runtime {resolution.runtime.name}{model} on {names}"
-    return _thinking(resolution, words) or passed(NAME, words)
+    odd, fixes = _odd(resolution)
+    return warned(NAME, "; ".join((words, *odd)), "; ".join(fixes)) if odd else passed(NAME, words)
 
 
-def _thinking(resolution: Resolution, words: str) -> Verdict | None:
-    """A level of the settings is a wish for all runs; one that this runtime cannot be asked for is said."""
-    if resolution.unasked is None:
-        return None
-    takes = ", ".join(level.value for level in Reasoning if level in resolution.runtime.reasons) or "none"
-    said = (
-        f"reasoning {resolution.unasked} of your settings is not asked for, {resolution.runtime.name} takes"
-    )
-    return warned(NAME, f"{words}; {said} {takes}", "name a level that it takes with --reasoning")
+def _odd(resolution: Resolution) -> tuple[list[str], list[str]]:
+    """What need not be wrong and is to be said, and what would help.
+
+    A level of the settings is a wish for all runs; one that this runtime cannot be asked for is left out.
+    """
+    odd, fixes = [], []
+    if resolution.unasked is not None:
+        name = resolution.runtime.name
+        takes = ", ".join(level.value for level in Reasoning if level in resolution.runtime.reasons) or "none"
+        odd.append(f"reasoning {resolution.unasked} of your settings is not asked for, {name} takes {takes}")
+        fixes.append("name a level that it takes with --reasoning")
+    if resolution.unlisted:
+        odd.append(resolution.unlisted)
+        fixes.append(f"pancode models --runtime {resolution.runtime.name}")
+    return odd, fixes
 
 
 def _nowhere(candidates: tuple[Candidate, ...]) -> Verdict:

@@ -36,7 +36,10 @@ def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
     if broken is not None:
         fix = "change that command; pancode safety show has the rules and where they are written"
         return refused(NAME, f"Dispatch blocked: {broken}", fix)
-    return _held(resolution, parent is None or parent.unheld)
+    verdict = _held(resolution, parent is None or parent.unheld)
+    if not (resolution.raised and verdict.passed):
+        return verdict
+    return warned(NAME, f"{verdict.words}; {resolution.raised}", verdict.fix or "say --safety to choose it")
 
 
 def accepted(resolution: Resolution, parent: Parent | None) -> bool:

@@ -61,10 +61,11 @@ class Shell:
         )
         return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
 
-    def begin(self, *args: str) -> subprocess.Popen[bytes]:
-        """In the background; ended with the test."""
+    def begin(self, *args: str, deaf: bool = False) -> subprocess.Popen[bytes]:
+        """Beside the test, ended with it. `deaf`: as a script starts what it puts into the background."""
+        shell = ("sh", "-c", 'trap "" INT; exec "$@"', "sh") if deaf else ()
         process = subprocess.Popen(
-            [sys.executable, "-m", "pancode", *args],
+            [*shell, sys.executable, "-m", "pancode", *args],
             env=self.environ(),
             cwd=self.cwd,
             stdin=subprocess.DEVNULL,

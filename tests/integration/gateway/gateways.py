@@ -93,10 +93,16 @@ class Agent:
         self, path: str, body: dict, token: str | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
         """(status, body); status 0 when the connection broke, with what had come."""
+        return self.post_raw(path, json.dumps(body).encode(), token, headers)
+
+    def post_raw(
+        self, path: str, body: bytes, token: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """The same, of a body as it is."""
         line = http.client.HTTPConnection("127.0.0.1", self.door.port, timeout=20)
         shown = {"x-api-key": self.door.token if token is None else token, **(headers or {})}
         try:
-            line.request("POST", path, json.dumps(body).encode(), shown)
+            line.request("POST", path, body, shown)
             answer = line.getresponse()
             return answer.status, answer.read()
         except http.client.IncompleteRead as exc:

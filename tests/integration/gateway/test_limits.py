@@ -56,6 +56,51 @@ def test_an_agent_that_hangs_up_is_no_failing_server(lab: Lab) -> None:
         assert (calls.requests, calls.failed, calls.unread) == (PATIENT + 2, 0, PATIENT + 2)
 
 
+def test_failures_in_a_row_are_counted_as_tries_and_forgotten_with_an_answer(lab: Lab) -> None:
+    with FakeModel(
+        {"turns": [{"text": "x", "fault": {"status": 503, "times": 4}}], "no_tools": "turns"}
+    ) as model:
+        lab.point("opencode", model.url)
+        agent = lab.open(order_of("opencode"))
+        path, body = request("chat", True)
+        for tries in range(1, 5):
+            assert agent.post(path, body)[0] == 503
+            count = lab.gateways.count(agent.folder)
+            assert count is not None
+            assert (count.failing, count.status, count.trouble) == (tries, 503, "HTTP 503")
+        assert agent.post(path, body)[0] == 200
+        until(lambda: (count := lab.gateways.count(agent.folder)) is not None and count.failing == 0)
+        assert agent.counted().calls.failed == 4
+
+
+@pytest.mark.parametrize("wire", ["anthropic", "chat", "responses", "gemini"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_in_which_nothing_can_be_read_is_a_failure(lab: Lab, wire: str, stream: bool) -> None:
+    with FakeModel(preset("bad-json")) as model:
+        lab.point(RUNTIMES[wire], model.url)
+        agent = lab.open(order_of(RUNTIMES[wire]))
+        assert agent.post(*request(wire, stream))[0] in (0, 200)
+        count = agent.counted()
+        assert (count.failing, count.calls.failed) == (1, 1) and "nothing in them" in count.trouble
+
+
+def test_forty_failures_at_once_are_few_tries(lab: Lab) -> None:
+    with FakeModel(preset("500")) as model:
+        lab.point("opencode", model.url)
+        agent = lab.open(order_of("opencode"))
+        forty(agent, *request("chat", True))
+        count = agent.counted()
+        assert count.calls.failed >= 3 and 1 <= count.failing < 10
+
+
+def test_a_server_that_is_not_there_is_named(lab: Lab) -> None:
+    lab.point("opencode", "http://127.0.0.1:9")
+    agent = lab.open(order_of("opencode"))
+    assert agent.post(*request("chat", True))[0] == 502
+    count = agent.counted()
+    assert (count.failing, count.status) == (1, 0) and "127.0.0.1:9 cannot be reached" in count.trouble
+
+
 def kept(lab: Lab) -> Log:
     """So that the model server keeps the bodies of requests."""
     return Log(dump_dir=str(lab.root / "bodies"))

@@ -303,3 +303,30 @@ def test_a_trial_that_came_to_no_end_is_soon_made_again(
     assert (settled := sandbox.find()).tools is not None
     clock.now += wall.SOON_MS
     assert sandbox.find() is settled, "an answer lasts longer"
+
+
+FILES_IN_MEMORY = """
+import os, time
+for folder in ("/tmp", "/var/tmp", "/dev/shm"):
+    with open(folder + "/kept", "wb") as file:
+        for _ in range(12):
+            file.write(bytes(4 << 20))
+            file.flush()
+            time.sleep(0.01)
+open("up", "w").write("x")
+time.sleep(60)
+"""
+"""144 MB, and the process itself has next to nothing."""
+
+
+def test_files_in_the_memory_of_a_sandbox_count_as_memory(phases: Walled) -> None:
+    script = (sys.executable, "-c", FILES_IN_MEMORY)
+    done = phases.ended(phases.behind(*script, limits=Limits(memory_bytes=100 << 20)))
+    assert (done.ended_by, done.exec_error) == (EndedBy.MEMORY, None)
+    assert done.max_rss_kb < 60 << 10, "it had mapped nothing of them"
+
+
+def test_as_much_as_it_may_have_is_let_be(phases: Walled) -> None:
+    short = FILES_IN_MEMORY.replace("time.sleep(60)", "time.sleep(3)")
+    done = phases.ended(phases.behind(sys.executable, "-c", short, limits=Limits(memory_bytes=400 << 20)))
+    assert (done.ended_by, done.exit_code) == (EndedBy.NONE, 0)

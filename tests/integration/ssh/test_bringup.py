@@ -226,6 +226,29 @@ def test_an_agent_that_does_not_start_is_reported_with_its_words(tmp_path: Path,
     asyncio.run(go())
 
 
+@pytest.mark.slow
+def test_a_home_of_a_newer_node_agent_is_named_with_what_helps(tmp_path: Path) -> None:
+    """By the real node agent, which refuses before it touches anything."""
+    real = BundleStore(tmp_path / "bundles", level=1)
+
+    async def go() -> None:
+        async with world(tmp_path) as it, remote(it) as node:
+            fleet = Fleet(real)
+            place = Place.of(FLEET, await probe(node, FLEET))
+            await perform(node, steps.home_step(place))
+            (home(it) / "layout").write_text("99\n")
+            out = await fleet.up(node)
+            (problem,) = (found for found in out.problems if found.code == StepName.START)
+            assert not out.ok and "is of layout 99, as a newer node agent writes it" in problem.what
+            assert problem.fix.startswith(
+                "bring this fleet up with the version of PanCode that was here last"
+            )
+            assert "fix:" not in problem.what
+            assert (await fleet.remove(node)).left == ()
+
+    asyncio.run(go())
+
+
 @pytest.mark.parametrize("how", ["other fleet", "not empty", "link", "file"])
 def test_a_home_that_is_not_ours_is_neither_used_nor_removed(
     tmp_path: Path, store: BundleStore, how: str

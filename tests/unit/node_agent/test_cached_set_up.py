@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from node_agent.memory import Crash, Script
+from node_agent.memory import Crash, MemoryRunner, Script
 from node_agent.memory.places import EMPTIED, IDLE_MS
+from node_agent.spool import Ended
 from node_agent.wire.control import Stop
 from node_agent.wire.event import Refused, Revoked
 from node_agent.wire.failure import FailureKind, Outcome
@@ -61,6 +63,21 @@ def test_a_read_only_agent_behind_what_was_put_back() -> None:
     run(stage, SECOND, read_only=True)
     claims = stage.claims[str(SECOND)]
     assert (claims.outcome, claims.change, claims.commit) == (Outcome.DONE, "empty", None)
+
+
+def test_nothing_is_kept_of_a_set_up_that_a_power_cut_overtook() -> None:
+    """Its record is durable, and what it made is not: a copy would be torn for all that come later."""
+    stage = Stage(script=lambda _: SCRIPT)
+    stage.push(order(FIRST))
+    assert stage.go(20_000, lambda: phases(stage, FIRST) == ["set-up"])
+    stage.clock.advance(SCRIPT.setup_ms)
+    assert isinstance(MemoryRunner(stage.host).look(Path(f"/journal/{FIRST}/set-up")), Ended)
+    stage.host.power_cut()
+    stage.shelf.power_cut()
+    stage.agent = stage.start()
+    stage.settle()
+    assert stage.claims[str(FIRST)].failure is FailureKind.NODE_REBOOTED
+    assert stage.host.cache == {} and stage.host.built_on_torn == []
 
 
 @pytest.mark.parametrize("changes", [{"setup": (("npm", "i"),)}, {"cache": ("lib",)}, {"cache": ()}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from node_agent.doors import Door, ModelCount, NoGateways
 from node_agent.ports import Spent, Told
@@ -19,7 +20,7 @@ COUNTED = Usage(input_tokens=7, cached_tokens=2, output_tokens=4, cost_usd=Decim
 UNPRICED = COUNTED.model_copy(update={"cost_usd": None, "cost_source": "unknown"})
 
 
-def count(usage: Usage = COUNTED, ended: bool = True, unread: int = 0, **words: str) -> ModelCount:
+def count(usage: Usage = COUNTED, ended: bool = True, unread: int = 0, **words: Any) -> ModelCount:
     calls = ModelCalls(requests=2, refused=1, unread=unread)
     return ModelCount(usage, calls, ended=ended, **words)
 

@@ -290,25 +290,6 @@ def test_a_reboot_at_every_call() -> None:
     assert seen == {"done", "infra"}
 
 
-def test_nothing_is_started_from_what_was_laid_out_before_a_power_cut() -> None:
-    begun: list[bool] = []
-
-    def power_cut(stage: Stage) -> None:
-        entry = stage.journal.get(identity())
-        begun.append(entry is None or Mark.PREPARED not in entry.data or WORK in stage.host.spawns)
-        stage.host.power_cut()
-        stage.shelf.power_cut()
-        raise Crash
-
-    for where, stage in at_every_point(power_cut):
-        stage.settle()
-        if not begun[-1]:
-            claims = stage.claims[NAME]
-            assert WORK not in stage.host.spawns, where
-            assert claims.failure is FailureKind.NODE_REBOOTED and claims.commit is None, where
-    assert not all(begun)
-
-
 def test_dead_shims_at_every_call() -> None:
     seen = set()
     for where, stage in at_every_point(lambda stage: stage.host.kill_shims()):

@@ -10,7 +10,7 @@ from node_agent.wire.marks import Mark
 from node_agent.wire.model import canonical_json
 from node_agent.wire.order import Limits
 from tests.unit.node_agent.stage import RUN, Stage, identity, order_of
-from tests.unit.node_agent.test_job import NAME, gated, run
+from tests.unit.node_agent.test_job import NAME, WORK, gated, run
 
 
 def test_the_dollar_limit_ends_it() -> None:
@@ -32,6 +32,20 @@ def test_progress_is_told_and_not_too_often() -> None:
     stage = run(Script(duration_ms=60_000))
     told = [body for body in stage.bodies() if isinstance(body, Progress)]
     assert len(told) == 1 and told[0].input_tokens == 10 and str(told[0].cost_usd) == "0.01"
+
+
+def test_the_time_of_what_vanished_is_told_as_far_as_it_is_known() -> None:
+    stage = Stage(script=lambda _: Script(duration_ms=600_000))
+    stage.push(gated())
+    assert stage.go(20_000, lambda: WORK in stage.host.spawns)
+    stage.go(60_000)
+    stage.host.kill_shims()
+    stage.settle()
+    claims = stage.claims[NAME]
+    assert (claims.failure, str(claims.usage.cost_usd)) == (FailureKind.PROCESS_VANISHED, "0.01")
+    assert 55_000 <= claims.usage.agent_ms <= 65_000
+    told = [body.agent_ms for body in stage.bodies() if isinstance(body, Progress)]
+    assert told and 0 < told[-1] <= claims.usage.agent_ms
 
 
 def test_a_tombstone_ends_it_and_its_evidence_still_comes() -> None:

@@ -7,15 +7,20 @@ from typing import Any
 
 import pytest
 
+from node_agent.doors import ModelCount
 from node_agent.ports import Told
+from node_agent.procedure.desk import is_interrupt
 from node_agent.records import StopKind, StopNote
 from node_agent.spool import EndedBy, ExecError, ExitRecord, PhaseEnd, StepKind, StepRecord, Vanished
 from node_agent.verdict import (
+    MOST_TRIES,
     Fault,
     change_fault,
+    failing_model,
     fault_from_json,
     fault_to_json,
     gate_fault,
+    gateway_fault,
     over_limit,
     setup_fault,
     vanished_fault,
@@ -24,7 +29,7 @@ from node_agent.verdict import (
 )
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.order import Limits
-from node_agent.wire.receipt import GateResult, Usage
+from node_agent.wire.receipt import GateResult, ModelCalls, Usage
 
 K = FailureKind
 STOP = StopNote(StopKind.STOP, "enough")
@@ -196,6 +201,35 @@ def test_limits() -> None:
     spent = Usage(cost_usd=Decimal("0.51"), cost_source="reported")
     assert over_limit(limits, spent) == StopNote(StopKind.USD, "$0.51, the limit is $0.5")
     assert over_limit(limits, Usage()) is None  # unknown is not over
+
+
+def counted(failing: int, status: int) -> ModelCount:
+    return ModelCount(Usage(), ModelCalls(), failing=failing, status=status, trouble=f"HTTP {status}")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "failure", "again"),
+    [
+        (500, StopKind.MODEL_FAILED, K.MODEL_FAILED, True),
+        (0, StopKind.MODEL_FAILED, K.MODEL_FAILED, True),
+        (429, StopKind.MODEL_BUSY, K.MODEL_BUSY, True),
+        (401, StopKind.MODEL_AUTH, K.MODEL_AUTH, False),
+        (400, StopKind.MODEL_REFUSES, K.AGENT_FAILED, True),
+    ],
+)
+def test_a_model_server_that_fails_on_and_on_ends_the_run_as_its_failure(
+    status: int, kind: StopKind, failure: K, again: bool
+) -> None:
+    stop = failing_model(counted(MOST_TRIES, status))
+    assert stop is not None and stop.kind is kind and f"HTTP {status}" in stop.reason
+    ended = work_fault(record(step(ended_by=EndedBy.STOP)), DONE, stop)
+    assert ended == Fault(failure, stop.reason) and FAILURES[failure].retry is again
+    assert gateway_fault(ended, DONE, counted(MOST_TRIES, status)) == ended
+    assert not is_interrupt(stop), "nobody asked for it"
+
+
+def test_a_model_server_that_answers_now_and_then_ends_nothing() -> None:
+    assert failing_model(None) is None and failing_model(counted(MOST_TRIES - 1, 500)) is None
 
 
 def test_a_fault_survives_its_record() -> None:

@@ -22,12 +22,12 @@ from node_agent.gateway.http import (
 )
 
 
-def read(data: bytes, framing: int | Framing) -> bytes:
+def read(data: bytes, framing: int | Framing, most: int = 32 << 20) -> bytes:
     async def go() -> bytes:
         reader = asyncio.StreamReader()
         reader.feed_data(data)
         reader.feed_eof()
-        return await read_whole(reader, framing)
+        return await read_whole(reader, framing, most)
 
     return asyncio.run(go())
 
@@ -102,7 +102,7 @@ def test_heads_that_are_none(data: bytes) -> None:
 def test_what_does_not_come_in_time_is_given_up() -> None:
     with pytest.raises(BadMessage, match="did not come"):
         asyncio.run(within(0.0, asyncio.sleep(60)))
-    assert asyncio.run(within(None, asyncio.sleep(0, "came"))) == "came"
+    assert asyncio.run(within(60.0, asyncio.sleep(0, "came"))) == "came"
 
 
 def test_who_closes() -> None:

@@ -244,10 +244,18 @@ def test_a_storm_waits_ever_longer_is_cut_and_tried_now_and_then() -> None:
     for second in range(MOST_FAILURES):
         waits.append(storm.wait())
         assert not storm.is_cut(second)
-        storm = storm.after(False, second)
+        storm = storm.after(False, second, second)
     assert waits[:PATIENT] == [0.0] * PATIENT and waits == sorted(waits) and waits[-1] == LONGEST_WAIT_S
     assert storm.is_cut(MOST_FAILURES) and not storm.is_cut(MOST_FAILURES + COOL_S)
-    assert storm.after(True, 1.0) == Storm(0, 1.0)
+    assert storm.tries == MOST_FAILURES and storm.after(True, 1.0, 1.0) == Storm()
+
+
+def test_many_calls_at_once_that_fail_together_are_one_try() -> None:
+    storm = Storm().after(False, 5.0, 6.0)
+    for _ in range(15):
+        storm = storm.after(False, 5.0, 6.1)
+    assert (storm.failures, storm.tries) == (16, 1)
+    assert storm.after(False, 6.2, 6.3).tries == 2
 
 
 def test_a_spec_comes_back_and_never_shows_its_key() -> None:

@@ -202,7 +202,9 @@ def facts() -> NodeFacts:
 def samples() -> dict[str, Message]:
     """Name of the golden file to message."""
     stop = Stop(identity=WHO, reason="enough")
-    usage = Progress(input_tokens=1, output_tokens=2, cost_usd=Decimal("0.01"), tool_calls=3, log_bytes=4)
+    usage = Progress(
+        input_tokens=1, output_tokens=2, cost_usd=Decimal("0.01"), tool_calls=3, log_bytes=4, agent_ms=5
+    )
     entry = JournalEntry(identity=WHO, order="0" * 64, mark=Mark.SPAWNED, last_event=2)
     return {
         "order": order().model_copy(update={"endpoint": "ollama"}),

@@ -39,6 +39,8 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
     bodies: dict[str, dict[str, Any]] = {
         "/v1/budget/ceiling": {"usd": "1000"},
         "/v1/budget/settle": {"run": run, "usd": "0"},
+        "/v1/presets/apply": {"name": "openai-max"},
+        "/v1/presets/unset": {"by": "ana"},
         "/v1/nodes/probe": {"name": "x"},
         "/v1/nodes": {"name": "x"},
         "/v1/nodes/{node}/trust": {"fingerprint": "SHA256:x"},

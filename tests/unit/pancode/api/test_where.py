@@ -62,6 +62,27 @@ def test_another_try_begins_there_too(top: Path, tmp_path: Path) -> None:
     assert world.claim().workspace.folder == "web"
 
 
+def test_another_try_does_not_begin_elsewhere(top: Path, tmp_path: Path) -> None:
+    """The folder is a link now, out of the project or to its top: never quietly at the top."""
+    world = World(tmp_path / "home")
+    first = queued(world, cwd=str(top / "web"))["run"]
+    world.node.deliver(world.claim(), outcome=Outcome.ERROR, failure=FailureKind.AGENT_FAILED)
+    world.desk.turn()
+    (top / "web").rename(tmp_path / "moved")
+    for target in (tmp_path / "moved", top):
+        (top / "web").symlink_to(target)
+        again = world.http.post(f"/v1/runs/{first}/retry")
+        told = again.json()
+        assert (again.status_code, told["exit_code"]) == (409, 7), told
+        assert told["message"] == f"a run cannot begin in web: it is no folder below {top} any more"
+        assert "link" in told["why"] and str(top) in told["fix"]
+        assert len(world.http.get("/v1/runs").json()["runs"]) == 1
+        (top / "web").unlink()
+    (tmp_path / "moved").rename(top / "web")
+    assert world.http.post(f"/v1/runs/{first}/retry").status_code == 201
+    assert world.claim().workspace.folder == "web"
+
+
 def test_a_dry_run_tells_it(top: Path, tmp_path: Path) -> None:
     asked = {"task": "true", "runtime": "shell", "cwd": str(top / "web"), "dry_run": True}
     answer = World(tmp_path / "home").http.post("/v1/runs", asked)

@@ -29,6 +29,7 @@ from pancode.control.inside import InsideGateError
 from pancode.control.plane import Plane
 from pancode.domain.records import Node, Run
 from pancode.errors import UsageError, WorkspaceError
+from pancode.wiring.home import Home
 from tests.unit.pancode.control.world import Desk, Puppet
 
 FINGERPRINT = "SHA256:abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
@@ -150,8 +151,11 @@ class MemoryCoordinator:
     def plane(self) -> Plane:
         return self.desk.plane
 
-    def around(self, flags: Mapping[str, object]) -> FileSurroundings:
-        return FileSurroundings(self.home, {}, flags, machine=self.home / "none.yaml")
+    def around(self, callers: Mapping[str, object], preset: str | None = None) -> FileSurroundings:
+        return FileSurroundings(self.home, {}, callers, self.home / "none.yaml", preset)
+
+    def applied_preset(self, name: str | None) -> str | None:
+        return Home(self.home).applied_preset(name)
 
     def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
         if self.in_gate:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from node_agent.wire.policy import Isolation
 from pancode.cli.matrix import evidence_of, matrix
+from pancode.domain.isolation import HOLDS, holds
 
 FIX = "npm install -g agent"
 LOGIN = "put KEY into secrets.json"
@@ -46,6 +48,23 @@ def test_machines_by_runtimes_then_flags_then_fixes() -> None:
         "agent    n2      not logged in    put KEY into secrets.json",
         "agent    n5      another version  PanCode was measured with 1.x",
     ]
+
+
+def test_the_wall_of_each_machine_stands_with_what_it_holds() -> None:
+    walls = [
+        {"node": name, "isolation": kind, "holds": holds(kind)}
+        for name, kind in (("n1", "sandbox"), ("n2", "landlock"), ("n3", "none"), ("n4", None))
+    ]
+    told = matrix([{"name": "shell", "nodes": [fact("n1")]}], walls).splitlines()[3:]
+    assert [line.split()[:2] for line in told] == [
+        ["NODE", "WALL"], ["n1", "sandbox"], ["n2", "landlock"], ["n3", "none"], ["n4", "-"],
+    ]  # fmt: skip
+    assert "the network" in told[1] and "UDP" in told[2] and "nothing" in told[3]
+    assert told[4].endswith("not known: the machine was not heard")
+
+
+def test_every_isolation_has_its_words() -> None:
+    assert set(HOLDS) == set(Isolation)
 
 
 def test_without_a_machine_it_says_so() -> None:

@@ -262,13 +262,11 @@ def test_an_empty_variable_is_none_and_a_misspelt_one_is_said(loaded: Load) -> N
         "PANCODE_SAFETY": " ",
         "PANCODE_BUDGET_CIELING": "1",
         "PANCODE_HOME": "/x",
-        "PANCODE_PRESET": "local",
     }
     found = loaded(environ=environ)
     assert found.settings == Settings()
     assert found.warnings == (
         "PANCODE_BUDGET_CIELING is set and unknown: did you mean PANCODE_BUDGET_CEILING?",
-        "PANCODE_PRESET is set and not there yet: it has no effect",
     )
 
 

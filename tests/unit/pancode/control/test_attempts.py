@@ -13,6 +13,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import Usage
 from pancode.control import query
 from pancode.control.dispatch import past
+from pancode.domain.books import Ceilings
 from pancode.domain.records import Attempt, Balance, Decision, Fence, Run
 from tests.unit.pancode.control.world import Desk, Puppet, failed
 
@@ -128,7 +129,7 @@ def test_a_late_receipt_uses_up_what_the_next_attempt_was_to_have(desk: Desk) ->
 
 
 def test_the_next_attempt_waits_for_the_budget_and_goes_on_when_there_is_some(desk: Desk) -> None:
-    desk.plane.set_ceiling("day", Decimal("1.00"), "test")
+    desk.plane.set_ceilings("day", Ceilings(Decimal("1.00")), "test")
     node, order = started(desk, usd="0.75")
     node.deliver(order, **VANISHED, **spent("0.75"))
     later(desk, node)
@@ -137,7 +138,7 @@ def test_the_next_attempt_waits_for_the_budget_and_goes_on_when_there_is_some(de
         "Budget ceiling would be exceeded (spent: $0.75, held: $0.00, estimated next: $0.75, ceiling: $1.00)"
     )
     assert words in desk.row(Run, "r-0001").reason
-    desk.plane.set_ceiling("day", Decimal("2.00"), "test")
+    desk.plane.set_ceilings("day", Ceilings(Decimal("2.00")), "test")
     later(desk, node)
     assert begun(node).identity.attempt == 2
     (day,) = [b for b in desk.rows(Balance) if b.scope.startswith("day:")]

@@ -9,6 +9,7 @@ import pytest
 from node_agent.wire.failure import Outcome
 from node_agent.wire.receipt import Receipt, Subject, Usage
 from node_agent.wire.signing import parse_message
+from pancode.domain.books import Ceilings
 from pancode.domain.records import Audit, Balance, Node, Run
 from pancode.errors import ConflictError
 from tests.unit.pancode.control.world import Desk, Puppet, offered
@@ -37,12 +38,12 @@ def test_a_receipt_about_another_commit_is_not_believed(desk: Desk) -> None:
 def test_a_nodes_own_ceiling_holds_at_the_binding(desk: Desk) -> None:
     node = Puppet(desk)
     node.breathe()
-    desk.plane.set_ceiling("node:n1", Decimal("0.50"), "test")
+    desk.plane.set_ceilings("node:n1", Ceilings(Decimal("0.50")), "test")
     desk.dispatch()
     desk.turn()
     assert node.claim() is None
     assert "node:n1: Dispatch blocked: Budget ceiling" in desk.row(Run, "r-0001").reason
-    desk.plane.set_ceiling("node:n1", Decimal("1.00"), "test")
+    desk.plane.set_ceilings("node:n1", Ceilings(Decimal("1.00")), "test")
     node.breathe()
     assert node.claim() is not None
     desk.check_books()

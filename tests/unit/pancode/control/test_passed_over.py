@@ -13,6 +13,7 @@ from node_agent.wire.node import Allowed, Problem
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Safety
 from pancode.control import query_fleet
+from pancode.domain.books import Ceilings
 from pancode.domain.lifecycle import MAX_BINDINGS
 from pancode.domain.records import Balance, Closed, Decision, Fence, Run, RunState
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
@@ -173,7 +174,7 @@ def test_a_refused_pinned_run_is_offered_again_after_a_long_while_and_not_for_ev
 
 def test_a_node_without_money_leaves_the_run_to_another(desk: Desk) -> None:
     poor, other = two(desk)
-    desk.plane.set_ceiling("node:n1", Decimal("0.50"), "test")
+    desk.plane.set_ceilings("node:n1", Ceilings(Decimal("0.50")), "test")
     desk.dispatch(usd="0.75")
     desk.turn()
     assert poor.claim() is None and other.claim() is not None
@@ -182,7 +183,7 @@ def test_a_node_without_money_leaves_the_run_to_another(desk: Desk) -> None:
 def test_who_waits_for_a_nodes_money_keeps_its_slot_from_nobody(desk: Desk) -> None:
     node = Puppet(desk, slots=1)
     node.breathe()
-    desk.plane.set_ceiling("node:n1", Decimal("0.50"), "test")
+    desk.plane.set_ceilings("node:n1", Ceilings(Decimal("0.50")), "test")
     desk.dispatch(usd="0.75", node="n1", priority=9)
     desk.dispatch("r-0002", usd="0.50", node="n1")
     desk.turn()
@@ -194,7 +195,7 @@ def test_who_waits_for_a_nodes_money_keeps_its_slot_from_nobody(desk: Desk) -> N
 def test_what_is_bound_in_one_round_fits_under_a_nodes_ceiling_together(desk: Desk) -> None:
     node = Puppet(desk, slots=4)
     node.breathe()
-    desk.plane.set_ceiling("node:n1", Decimal("1.00"), "test")
+    desk.plane.set_ceilings("node:n1", Ceilings(Decimal("1.00")), "test")
     for number in range(3):
         desk.dispatch(f"r-000{number}", usd="0.40")
     desk.turn()

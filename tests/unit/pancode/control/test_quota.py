@@ -129,6 +129,23 @@ def test_a_run_in_flight_says_why_and_is_never_given_up(fleet: Fleet) -> None:
     assert fleet.shown()["state"] == "online"
 
 
+def test_it_was_heard_until_it_was_shut_out_however_long_we_listen_already(fleet: Fleet) -> None:
+    """Its silence begins with the quarantine, which is none of its making, and not with our own start."""
+    fleet.running_on_bad()
+    lost_ms = fleet.desk.rules.deadlines.lost_ms
+    for _ in range(lost_ms // 10_000 + 2):
+        for node in (fleet.bad, fleet.good):
+            node.breathe(inventory=False)
+        fleet.desk.turn(10_000)
+    fleet.flood()
+    for _ in range(lost_ms // 10_000 + 2):
+        fleet.good.breathe()
+        fleet.desk.turn(10_000)
+    run = fleet.desk.row(Run, "r-0001")
+    assert (run.state, run.outcome) == (RunState.RUNNING, None), run.reason
+    assert fleet.shown()["state"] == NodeState.QUARANTINED.value
+
+
 def test_an_order_that_was_only_offered_says_so(fleet: Fleet) -> None:
     fleet.desk.dispatch("r-0002", node="bad")
     fleet.bad.breathe()

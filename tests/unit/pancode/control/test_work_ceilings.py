@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.event import Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Usage
 from pancode.domain.books import Ceilings
@@ -158,4 +159,18 @@ def test_a_lost_run_that_tells_its_work_later_has_it_in_the_books(desk: Desk) ->
     assert (now.held_tokens, now.held_ms, now.unknown_runs) == (0, 0, 1)
     desk.plane.settle_by_hand("r-0001", Decimal(4), "ana")
     assert (balance(desk, "day").spent_usd, balance(desk, "day").tokens) == (Decimal(4), 5_000)
+    desk.check_books()
+
+
+def test_the_time_that_a_lost_machine_swore_to_is_booked_whoever_tells_the_cost(desk: Desk) -> None:
+    node, order = offered(desk)
+    node.start(order)
+    node.say(order.identity, Progress(input_tokens=30, output_tokens=0, agent_ms=4 * MINUTE))
+    for _ in range(100):
+        desk.turn(10_000)
+    assert desk.row(Run, "r-0001").outcome is Outcome.LOST
+    assert (balance(desk, "day").tokens, balance(desk, "day").agent_ms) == (30, 4 * MINUTE)
+    desk.plane.settle_by_hand("r-0001", Decimal(4), "ana")
+    now = balance(desk, "day")
+    assert (now.spent_usd, now.tokens, now.agent_ms, now.held_ms) == (Decimal(4), 30, 4 * MINUTE, 0)
     desk.check_books()

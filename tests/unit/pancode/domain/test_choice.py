@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -158,3 +159,35 @@ def test_a_level_of_the_settings_that_a_runtime_does_not_take_is_said_and_left_o
     chosen = resolved(node("desk", {"gemini": "ok"}), settings=settings, runtime="gemini")
     assert (chosen.reasoning, chosen.unasked) == (None, Level.XHIGH)
     assert resolved(settings=settings, runtime="shell").unasked is None
+
+
+@dataclass
+class Listed:
+    """A vendor's list that knows these names and no others."""
+
+    names: Sequence[str] = ("claude-haiku-4-5", "claude-opus-5", "claude-opus-5-5")
+
+    def knows(self, model: str) -> bool:
+        return model in self.names
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("anthropic/claude-opus-5", ""),
+        ("claude-opus-5", ""),
+        ("opus", ""),
+        ("anthropic/claude-opus-55", "did you mean claude-opus-5-5?"),
+        ("o9", "; there are claude-haiku-4-5, claude-opus-5, claude-opus-5-5 and others"),
+        (None, ""),
+    ],
+)
+def test_a_vendors_model_that_nobody_has_heard_of_is_said(model: str | None, words: str) -> None:
+    chosen = resolved(settings={"vendors": {"anthropic": Listed()}}, model=model, runtime="claude")
+    assert words in chosen.unlisted and bool(words) is bool(chosen.unlisted)
+    assert resolved(model=model, runtime="claude").unlisted == "", "without a list nobody can say"
+
+
+def test_of_a_nodes_own_server_nobody_can_say_what_it_has() -> None:
+    settings = {"vendors": {"openai": Listed()}}
+    assert resolved(settings=settings, model="openai/gpt-9", runtime="opencode").unlisted == ""

@@ -97,7 +97,9 @@ def test_the_written_files_change_nothing_until_they_are_edited(home: Path) -> N
     before = load(Places(home), {}).settings
     assert all(file["written"] for file in write_files(home)["files"])
     assert load(Places(home), {}).settings == before
-    assert sorted(p.name for p in home.iterdir()) == ["panagents.yaml", "pancode.yaml", "pansafety.yaml"]
+    assert sorted(p.name for p in home.iterdir()) == [
+        *("panagents.yaml", "pancode.yaml", "panpresets.yaml", "pansafety.yaml")
+    ]
     assert load_rules(home, None).rules == OWN_RULES, "all of it is comments"
     text = (
         (home / "pancode.yaml")

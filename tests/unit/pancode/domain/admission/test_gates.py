@@ -12,7 +12,7 @@ from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import LAST_ATTEMPT
 from node_agent.wire.model import MOST
 from node_agent.wire.node import Problem
-from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
+from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.policy import CommandRule, Isolation, Mode, Rules, Safety
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, SigningKey
 from pancode.domain.admission import NAMES, Verdict, first_refused, judge, refusal, task
@@ -386,11 +386,3 @@ def test_commands_that_a_rule_forbids_are_not_dispatched(options: dict[str, Any]
     said = judge(found, VIEW)[NAMES.index("safety")]
     assert said.passed is (words is None)
     assert words is None or words in said.words
-
-
-def test_a_level_that_the_settings_wish_and_the_runtime_does_not_take_is_a_warning() -> None:
-    settings = {"defaults": Defaults(reasoning=Reasoning.OFF)}
-    verdict = gate("routing", nodes=(node("desk", {"gemini": "ok"}),), settings=settings, runtime="gemini")
-    assert verdict.passed and verdict.warning
-    words = "reasoning off of your settings is not asked for, gemini takes minimal, low, medium, high"
-    assert words in verdict.words

@@ -1,0 +1,65 @@
+"""Says how much memory files hold that lie in memory alone, whether a process has mapped them or not.
+
+Such are the files of a sandbox's own /tmp and the like, and those without a name (memfd) that a process holds
+open. Standard library only: the shim imports this.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+"""What a sandbox has of its own in memory; everything else there is read-only."""
+_NAMELESS = "/memfd:"
+_BLOCK = 512
+
+
+def in_folders(pids: Iterable[int]) -> int:
+    """Bytes in the folders in memory of the sandboxes in which these processes are; each sandbox once."""
+    here, seen = _space("self"), set()
+    total = 0
+    for pid in pids:
+        space = _space(pid)
+        if space and space != here and space not in seen:
+            seen.add(space)
+            total += sum(_held(f"/proc/{pid}/root{folder}") for folder in FOLDERS)
+    return total
+
+
+def nameless(pids: Iterable[int]) -> int:
+    """Bytes in files without a name that these processes hold open; each file once."""
+    files: dict[tuple[int, int], int] = {}
+    for pid in pids:
+        try:
+            numbers = os.listdir(f"/proc/{pid}/fd")
+        except OSError:  # it is gone, or lets nobody look
+            continue
+        for number in numbers:
+            path = f"/proc/{pid}/fd/{number}"
+            try:
+                if os.readlink(path).startswith(_NAMELESS):
+                    found = os.stat(path)
+                    files[found.st_dev, found.st_ino] = found.st_blocks * _BLOCK
+            except OSError:
+                continue
+    return sum(files.values())
+
+
+def _space(pid: int | str) -> str:
+    """The process's world of processes: another one than ours only behind a wall. Empty: not told."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return ""
+
+
+def _held(folder: str) -> int:
+    try:
+        told = os.statvfs(folder)
+    except OSError:
+        return 0
+    return (told.f_blocks - told.f_bfree) * told.f_frsize

@@ -1,0 +1,62 @@
+"""Routes of presets: what there is, which one is applied, apply another, apply none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pancode.api.bodies import ActBody, PresetBody
+from pancode.api.desk import Desk
+from pancode.api.routing import Call, Verb
+from pancode.control.preset import record_applied
+from pancode.domain.presets import Preset, find_preset
+from pancode.errors import NotFoundError
+
+
+def _presets(desk: Desk, call: Call) -> Any:
+    around = desk.coordinator.around({})
+    loaded, applied = around.presets(), around.applied()
+    name = call.query.get("name")
+    chosen = [find_preset(loaded.presets, name)] if name is not None else loaded.presets.values()
+    return {"presets": [_shape(p, loaded.origin(p.name), p.name == applied) for p in chosen]}
+
+
+def _shape(preset: Preset, origin: str, applied: bool) -> dict[str, Any]:
+    return {
+        "name": preset.name,
+        "description": preset.description,
+        "model": preset.model,
+        "worker_model": preset.worker_model,
+        "scout_model": preset.scout_model,
+        "reasoning": preset.reasoning,
+        "safety": preset.safety,
+        "origin": origin,
+        "applied": applied,
+    }
+
+
+def _apply(desk: Desk, call: Call) -> Any:
+    """Kept by the coordinator, beside the user's files; every dispatch from now on has it."""
+    body: PresetBody = call.body
+    preset = find_preset(desk.coordinator.around({}).presets().presets, body.name)
+    before = desk.coordinator.applied_preset(preset.name)
+    record_applied(desk.core, preset.name, before, body.by)
+    around = desk.coordinator.around({})
+    rows = [row for row in around.origins(None) if row["key"] in preset.settings()]
+    raised = around.defaults(None).raised
+    return {"preset": preset.name, "before": before, "settings": rows, "warnings": [raised] if raised else []}
+
+
+def _unset(desk: Desk, call: Call) -> Any:
+    body: ActBody = call.body
+    before = desk.coordinator.applied_preset(None)
+    if before is None:
+        raise NotFoundError("no preset is applied", fix="pancode presets", code="no_preset")
+    record_applied(desk.core, None, before, body.by)
+    return {"preset": None, "before": before}
+
+
+PRESET_VERBS: tuple[Verb, ...] = (
+    Verb("GET", "/v1/presets", _presets, query=("name",)),
+    Verb("POST", "/v1/presets/apply", _apply, PresetBody),
+    Verb("POST", "/v1/presets/unset", _unset, ActBody),
+)

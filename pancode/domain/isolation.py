@@ -1,0 +1,20 @@
+"""Says what a machine's wall around its runs holds, for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from node_agent.wire.policy import Isolation
+
+HOLDS: Mapping[Isolation, str] = {
+    Isolation.SANDBOX: "other files, the repository, processes, and the network where a run may not use it",
+    Isolation.LANDLOCK: "other files, the repository, TCP; not UDP, not sockets; counts for no level",
+    Isolation.OWN_UID: "files of other users; not the repository, not the network; counts for no level",
+    Isolation.NONE: "nothing; what a runtime does not hold by itself is only told",
+}
+NOT_KNOWN = "not known: the machine was not heard"
+
+
+def holds(isolation: str | None) -> str:
+    """What stands behind the word in a machine's facts; None: it was not heard yet."""
+    return NOT_KNOWN if isolation is None else HOLDS[Isolation(isolation)]

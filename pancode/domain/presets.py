@@ -1,0 +1,52 @@
+"""What a preset is, and what it sets; whether it lets runs do more than the settings below it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import SAFETY_RANK, Safety
+from pancode.domain.names import not_found
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Some settings under one name. None: left as it is."""
+
+    name: str
+    description: str = ""
+    model: str | None = None
+    worker_model: str | None = None
+    scout_model: str | None = None
+    reasoning: Reasoning | None = None
+    safety: Safety | None = None
+
+    def settings(self) -> dict[str, str]:
+        """By dotted key, as they would be written."""
+        said = {
+            "models.orchestrator": self.model,
+            "models.worker": self.worker_model,
+            "models.scout": self.scout_model,
+            "dispatch.reasoning": self.reasoning,
+            "dispatch.safety": self.safety,
+        }
+        return {key: str(value) for key, value in said.items() if value is not None}
+
+
+Presets = Mapping[str, Preset]
+
+
+def find_preset(presets: Presets, name: str) -> Preset:
+    """The preset of this name; NotFoundError with the nearest one, or the list."""
+    found = presets.get(name)
+    if found is None:
+        raise not_found("preset", name, presets, "pancode presets")
+    return found
+
+
+def raises(preset: Preset | None, without: Safety) -> str:
+    """In words, that runs may do more under it than the settings below it allow; empty when they may not."""
+    if preset is None or preset.safety is None or SAFETY_RANK[preset.safety] <= SAFETY_RANK[without]:
+        return ""
+    return f"preset {preset.name} raises safety from {without} to {preset.safety}"

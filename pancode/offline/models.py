@@ -1,0 +1,44 @@
+"""The vendors' models that a runtime can use, with tier and price; needs no coordinator and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pancode.adapters.price_list import cloud_models
+from pancode.config.load import Places, load
+from pancode.config.presets import NO_PRESET
+from pancode.domain.cloud import CloudModel, offered, providers_of
+from pancode.domain.models import ModelRef
+from pancode.domain.names import not_found
+from pancode.domain.tiers import ModelTier, tier_of
+
+
+def models_of(
+    runtime: str, tier: str | None, home: Path, environ: Mapping[str, str], now_ms: int
+) -> list[dict[str, Any]]:
+    """One row for each; NotFoundError with the nearest name for a runtime or tier that is not there."""
+    if tier is not None and tier not in list(ModelTier):
+        raise not_found("tier", tier, ModelTier, "--tier small, mid or frontier")
+    overrides = load(Places(home), environ, preset=NO_PRESET).settings.models.tiers
+    rows = [_row(model, overrides) for model in offered(cloud_models(now_ms), providers_of(runtime))]
+    return [row for row in rows if tier in (None, row["tier"])]
+
+
+def _row(model: CloudModel, overrides: dict[str, ModelTier]) -> dict[str, Any]:
+    found = tier_of(ModelRef(None, model.provider, model.id), context=model.context, overrides=overrides)
+    return {
+        "model": f"{model.provider}/{model.id}",
+        "tier": found.tier,
+        "tier_by": found.why,
+        "context": model.context,
+        "input_usd": _usd(model.input_usd),
+        "cached_usd": _usd(model.cached_usd),
+        "output_usd": _usd(model.output_usd),
+    }
+
+
+def _usd(price: Decimal | None) -> str | None:
+    return None if price is None else format(price.normalize(), "f")
