@@ -12,6 +12,7 @@ from node_agent.doors import Door
 from node_agent.held import Held
 from node_agent.ports import ProcessEnd, Spent, StepFailed, Told
 from node_agent.process import AGENT_ONLY
+from node_agent.programs import LIBRARIES, PACKAGE
 from node_agent.redact import is_secret_name, redacted
 from node_agent.runtimes.base import (
     EndedBy,
@@ -66,6 +67,8 @@ class Surroundings:
     """Names in the owner's file of secrets: no value of theirs leaves the node."""
     why_missing: Callable[[str], str] = lambda name: ""
     node: str = "this node"
+    room: Callable[[Order], int | None] = lambda order: None
+    """Tokens that the order's model can use on the endpoint that it names, as last seen."""
 
 
 class OutputReader:
@@ -126,8 +129,8 @@ class NodeRuntimes:
         own = {**allowed, **logins}
         isolation = self._isolation(order, runtime)
         is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside nobody is root
-        place = Place(around.path, around.python, is_root, isolation, own)
-        request = request_of(order, str(work), str(home))
+        place = Place(around.path, around.python, is_root, isolation, own, PACKAGE, LIBRARIES)
+        request = replace(request_of(order, str(work), str(home)), context=around.room(order))
         if order.limits.wrap_up and door is not None and door.is_priced and not door.is_tunnel:
             # its own stop would come before the last turn
             request = replace(request, limits=order.limits.model_copy(update={"usd": None}))
@@ -237,7 +240,7 @@ def _way(order: Order, values: Mapping[str, str]) -> Way | None:
     """As the gateway goes; to an endpoint, its address and key are for the gateway alone."""
     if order.endpoint is not None:
         return local_way(order.runtime, order.model)
-    return way_of(order.runtime, values, (*order.env, *order.secrets))
+    return way_of(order.runtime, values, (*order.env, *order.secrets), order.model)
 
 
 def network_of(order: Order, runtime: Runtime, agent: bool, door: Door | None = None) -> Network:

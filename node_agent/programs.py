@@ -7,6 +7,11 @@ import os
 import shutil
 from pathlib import Path
 
+import pydantic
+
+PACKAGE = os.path.dirname(os.path.abspath(__file__))
+LIBRARIES = os.path.dirname(os.path.dirname(os.path.abspath(pydantic.__file__)))
+"""Folders of the node agent's own code, and of what it was installed with: a worker of ours runs on both."""
 HEAD, MOST = 256, 1 << 20
 FOLDERS = 6
 """A program lies at most so deep in its package."""

@@ -39,6 +39,7 @@ from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Problem
+from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.signing import SigningKey
 from node_agent.workspace.depot_client import DepotClient
@@ -104,7 +105,8 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
         lambda: _others(groups, sandbox, endpoints, (*vault.problems(), *problems_of(home.root))),
     )
     depot = DepotClient(Door(lambda: _depot_end(home), _Sign(node, key)))
-    runtimes = NodeRuntimes(replace(_around(path, vault, machine, settings.name), sandbox=sandbox))
+    around = replace(_around(path, vault, machine, settings.name), sandbox=sandbox)
+    runtimes = NodeRuntimes(replace(around, room=lambda order: _room(endpoints, order)))
     journal = Journal(FileShelf(home.journal), Speaker(node, key, clock, fleet), clock)
     shown = RedactingDepot(depot, lambda identity: runtimes.hidden(order_in(journal.order(identity))))
     world = World(
@@ -206,6 +208,12 @@ def _around(path: str, vault: Vault, machine: Machine, node: str) -> Surrounding
         why_missing=vault.why_missing,
         node=node,
     )
+
+
+def _room(endpoints: Table, order: Order) -> int | None:
+    server = endpoints.server(order.endpoint) if order.endpoint else None
+    model = server.fact.model(order.model or "") if server else None
+    return None if model is None else model.ctx_usable
 
 
 def _gateways(home: Home, settings: Settings, vault: Vault, ids: Ids, endpoints: Table) -> Gateways:

@@ -63,6 +63,7 @@ class _Led:
             return False
         if self.lead is not None and self.lead.free:
             return True
+        model = next(iter(self.way.models), model)  # without the name of a provider
         if self.way.public and not any(letter.isdigit() for letter in model or ""):
             return True
         owner = {name: price_of(words) for name, words in self.prices}

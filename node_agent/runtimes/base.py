@@ -16,7 +16,7 @@ from node_agent.runtimes.probing import Program
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.node import Flag, RuntimeFact
 from node_agent.wire.order import Limits, Reasoning
-from node_agent.wire.policy import MODE_WRITES, ActionClass, Enforcement, Isolation, Mode, Safety
+from node_agent.wire.policy import MODE_WRITES, ActionClass, Enforcement, Isolation, Mode, Policy, Safety
 from node_agent.wire.receipt import Usage
 
 ANSWER_CHARS = 4000
@@ -38,7 +38,9 @@ class LaunchRequest:
     """What an order asks of a runtime. Paths are absolute paths on the node.
 
     `home` is an empty folder of this attempt outside the workspace; `argv` is for the runtime `shell` only.
-    `folder` is where below the workspace it begins: all of the workspace is its own nevertheless.
+    `folder` is where below the workspace it begins: all of the workspace is its own nevertheless. `tools`, by
+    name, and `policy` are for a worker of ours, which holds them itself; `context`: the tokens that the model
+    can use, where that is known.
     """
 
     task: str
@@ -54,6 +56,9 @@ class LaunchRequest:
     argv: tuple[str, ...] | None = None
     resume: Resume | None = None
     folder: str = ""
+    tools: tuple[str, ...] = ()
+    policy: Policy | None = None
+    context: int | None = None
 
     @property
     def besides(self) -> tuple[str, ...]:
@@ -71,6 +76,7 @@ class Place:
     """The facts of the node that a command line depends on.
 
     `env`: values of the allow-listed variables and secrets, and nothing else of the node's environment.
+    `package`, `libraries`: the node agent's own code and what it stands on, for a worker of ours.
     """
 
     path: str
@@ -78,6 +84,8 @@ class Place:
     is_root: bool
     isolation: Isolation
     env: Mapping[str, str] = field(default_factory=dict)
+    package: str = ""
+    libraries: str = ""
 
 
 @dataclass(frozen=True, slots=True)

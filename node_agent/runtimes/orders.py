@@ -39,6 +39,8 @@ def request_of(order: Order, workspace: str, home: str, resume: Resume | None = 
         argv=order.argv,
         resume=resume,
         folder=order.workspace.folder,
+        tools=order.agent.tools,
+        policy=order.policy,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
+from node_agent.runtimes.providers import HOSTED, KEY, LOGINS, NAME, PROVIDERS, URL, split_model
 from node_agent.wire.endpoint import RUNTIME_WIRES
 from node_agent.wire.node import LoggedIn
 
@@ -35,6 +36,7 @@ class Vendor:
         return frozenset({*(name for name, _ in self.keys), self.url, *self.logins})
 
 
+NATIVE = "native"
 OPENAI = "https://api.openai.com/v1"
 _OPENAI = Vendor((("OPENAI_API_KEY", "authorization"),), "OPENAI_BASE_URL", OPENAI, "/v1")
 VENDORS: Mapping[str, Vendor] = {
@@ -50,6 +52,7 @@ VENDORS: Mapping[str, Vendor] = {
     "codex": replace(_OPENAI, models=("gpt-*", "codex-*"), logins=("CODEX_LOGIN",), hosts=("chatgpt.com",)),
     "opencode": _OPENAI,
     "qwen": _OPENAI,
+    NATIVE: Vendor(((KEY, "authorization"),), URL, "", "/v1", logins=LOGINS),
     "gemini": Vendor(
         (("GEMINI_API_KEY", "x-goog-api-key"),),
         "GOOGLE_GEMINI_BASE_URL",
@@ -77,16 +80,20 @@ class Way:
     placeholder: str
     """The variable by which the program shows its key, and the one that points it at its server: `url`."""
     url: str
+    more: tuple[tuple[str, str], ...] = ()
+    """Other variables that the program is to have there."""
 
     def inside(self, base: str, token: str) -> dict[str, str]:
         """What the agent gets instead: the gateway's address, and a key that is worth nothing elsewhere."""
-        return {self.placeholder: token, self.url: base + self.mount}
+        return {self.placeholder: token, self.url: base + self.mount, **dict(self.more)}
 
 
 def way_of(
     runtime: str, values: Mapping[str, str], named: Collection[str], model: str | None = None
 ) -> Way | None:
     """None: there is no such vendor, no key or server here, or the run is to go directly."""
+    if runtime == NATIVE:
+        return _native_way(values, named, model)
     vendor = VENDORS.get(runtime)
     if vendor is None or vendor.variables & set(named):
         return None
@@ -101,7 +108,7 @@ def way_of(
         mount=vendor.mount,
         header=header,
         key=key,
-        public=bool(vendor.home) and urlsplit(upstream).hostname == urlsplit(vendor.home).hostname,
+        public=bool(vendor.home) and _host(upstream) == _host(vendor.home),
         models=(model, *vendor.models) if model else (),
         variables=vendor.variables,
         placeholder=name,
@@ -128,6 +135,33 @@ def local_way(runtime: str, model: str | None, url: str = "", key: str = "") -> 
         placeholder=vendor.keys[0][0],
         url=vendor.url,
     )
+
+
+def _native_way(values: Mapping[str, str], named: Collection[str], model: str | None) -> Way | None:
+    """To the provider that the model names, by its own key; without a model to the first that can be used."""
+    able = [one for one in PROVIDERS.values() if values.get(one.key) or values.get(one.url)]
+    provider, name = (able[0], "") if model is None and able else split_model(model)
+    key, url = values.get(provider.key, ""), values.get(provider.url, "")
+    if set(LOGINS) & set(named) or not (key or url):
+        return None
+    upstream = (url or provider.home).rstrip("/") + provider.suffix
+    hosted = _host(upstream) == _host(provider.home)
+    return Way(
+        upstream=upstream,
+        mount="/v1",
+        header="authorization",
+        key=key,
+        public=hosted and provider.priced,
+        models=(name,) if name else (),
+        variables=frozenset({*LOGINS, KEY, URL, NAME, HOSTED}),
+        placeholder=KEY,
+        url=URL,
+        more=((NAME, name), *(((HOSTED, "1"),) if hosted else ())),
+    )
+
+
+def _host(url: str) -> str | None:
+    return urlsplit(url).hostname
 
 
 def tunnel_of(runtime: str, values: Mapping[str, str], named: Collection[str]) -> tuple[str, ...]:

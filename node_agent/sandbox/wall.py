@@ -12,6 +12,7 @@ from pathlib import Path
 
 from node_agent.plans import DEPTH
 from node_agent.ports import StepFailed
+from node_agent.programs import LIBRARIES, PACKAGE
 from node_agent.sandbox import known, relay
 from node_agent.sandbox.covers import MOST_COVERED, MOST_SEEN, Ground, covers_of
 from node_agent.sandbox.detect import Found, detect
@@ -226,9 +227,10 @@ def _named(plan: Plan) -> Iterator[str]:
 
 
 def _own_folders(plan: Plan) -> set[str]:
-    """Of the node agent's own files that an agent is started with."""
+    """Of the node agent's own files that an agent is started with: all of them for a worker of ours."""
     agents = [step.argv for step in plan.steps if step.kind is StepKind.AGENT]
-    return {os.path.dirname(word) for argv in agents for word in argv if _is_ours(word)}
+    folders = {word for argv in agents for word in argv if word in (PACKAGE, LIBRARIES)}
+    return folders | {os.path.dirname(word) for argv in agents for word in argv if _is_ours(word)}
 
 
 def _is_clean(path: str) -> bool:
@@ -237,7 +239,4 @@ def _is_clean(path: str) -> bool:
 
 def _is_ours(word: str) -> bool:
     """A file of the node agent's own that a step is started with, such as the double's program."""
-    return word.startswith(f"{_PACKAGE}/") and _is_clean(word) and os.path.isfile(word)
-
-
-_PACKAGE = str(Path(__file__).resolve().parents[1])
+    return word.startswith(f"{PACKAGE}/") and _is_clean(word) and os.path.isfile(word)

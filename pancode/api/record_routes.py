@@ -24,7 +24,7 @@ from pancode.domain.agents import find_agent
 from pancode.domain.isolation import holds
 from pancode.domain.names import not_found
 from pancode.domain.records import Node, RunState
-from pancode.domain.runtimes import LATER, RUNTIMES, matrix, not_there_yet
+from pancode.domain.runtimes import RUNTIMES, matrix
 from pancode.errors import UsageError
 
 
@@ -178,13 +178,11 @@ def _plain(agent: dict[str, Any]) -> dict[str, Any]:
 def _runtimes(desk: Desk, call: Call) -> Any:
     """What PanCode knows, and where it was found."""
     fleet = query_fleet.fleet(desk.core, desk.since, {})
-    found: dict[str, list[dict[str, Any]]] = {n: [] for n in RUNTIMES if n not in LATER}
+    found: dict[str, list[dict[str, Any]]] = {n: [] for n in RUNTIMES}
     for node in fleet["nodes"]:
         for fact in node["runtimes"]:
             found.setdefault(fact["name"], []).append({"node": node["name"], **fact})
     name = call.query.get("name")
-    if name in LATER:
-        raise not_there_yet(name)
     if name is not None and name not in found:
         raise not_found("runtime", name, found, "pancode runtimes")
     walls = [

@@ -11,10 +11,10 @@ from pancode.domain.endpoints import check_known, endpoint_names, endpoint_of
 from pancode.domain.models import ModelRef, known, model_ref
 from pancode.domain.names import nearest, not_found
 from pancode.domain.request import Catalogue, DispatchRequest, VendorList
-from pancode.domain.runtimes import LATER, RUNTIMES, RuntimeKind, canonical, not_there_yet, runtime_for
+from pancode.domain.runtimes import RUNTIMES, RuntimeKind, canonical, runtime_for
 from pancode.errors import UsageError
 
-_LOCAL_RUNTIME = "opencode" if "native" in LATER else "native"
+_LOCAL_RUNTIME = "native"
 """What runs a model of an endpoint when nobody says."""
 _SHOWN = 6
 
@@ -110,7 +110,5 @@ def pinned(request: DispatchRequest, ref: ModelRef | None) -> DispatchRequest:
 def _runtime(asked: str) -> RuntimeKind:
     name = canonical(asked)
     if name not in RUNTIMES:
-        raise not_found("runtime", asked, RUNTIMES.keys() - LATER.keys(), "pancode runtimes")
-    if name in LATER:
-        raise not_there_yet(name)
+        raise not_found("runtime", asked, RUNTIMES, "pancode runtimes")
     return RUNTIMES[name]

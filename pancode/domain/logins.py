@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pancode.domain.names import not_found
-from pancode.domain.runtimes import LATER, RUNTIMES
+from pancode.domain.runtimes import RUNTIMES
 from pancode.errors import NotFoundError
 
 
@@ -15,8 +15,8 @@ def check_login(node: Mapping[str, Any], runtime: str) -> None:
 
     What a machine that was not heard yet has, it says itself when it is asked.
     """
-    if runtime not in RUNTIMES or runtime in LATER:
-        raise not_found("runtime", runtime, RUNTIMES.keys() - LATER.keys(), "pancode runtimes")
+    if runtime not in RUNTIMES:
+        raise not_found("runtime", runtime, RUNTIMES, "pancode runtimes")
     fact = next((one for one in node["runtimes"] if one["name"] == runtime), None)
     if fact is not None and fact["state"] == "missing":
         raise NotFoundError(

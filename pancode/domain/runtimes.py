@@ -15,7 +15,6 @@ from node_agent.wire.policy import (
 )
 from pancode.domain.models import PROVIDERS, ModelRef
 from pancode.domain.names import nearest
-from pancode.errors import UsageError
 
 READ_ONLY = "read-only"
 RULES = (READ_ONLY, Safety.AUTO_EDIT.value, Safety.FULL_AUTO.value)
@@ -30,8 +29,7 @@ class RuntimeKind:
 
     `own`: it runs the user's own words as a program: no model, no cost. `holds`: rules that its own flags
     enforce without a wall around it (measured). `provider`: the only model provider that it can use, None for
-    any. `needs_model`: it has no default model. `reaches`: it asks each vendor in the cloud by itself; others
-    ask the one server that their node knows, which may itself call a model `openai/gpt-oss-20b`.
+    any. `needs_model`: it has no default model.
     """
 
     name: str
@@ -39,7 +37,6 @@ class RuntimeKind:
     holds: frozenset[str] = frozenset()
     provider: str | None = None
     needs_model: bool = False
-    reaches: bool = False
     reasons: frozenset[Reasoning] = frozenset()
     """How hard its model can be asked to think (measured)."""
 
@@ -64,11 +61,9 @@ RUNTIMES: dict[str, RuntimeKind] = {
         RuntimeKind("opencode", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY),
         RuntimeKind("copilot", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY - {Reasoning.OFF}),
         RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True, reasons=_EVERY),
-        RuntimeKind("native", holds=_ALL_BUT_OPEN, needs_model=True, reaches=True),
+        RuntimeKind("native", holds=_ALL_BUT_OPEN, needs_model=True),
     )
 }
-LATER: dict[str, str] = {"native": "a worker of our own on a local model; opencode runs one today"}
-"""Known by name, and not there yet, with what does instead."""
 ALIASES: dict[str, str] = {
     "cli:claude-code": "claude",
     "claude-code": "claude",
@@ -100,12 +95,6 @@ class Asked:
     may_allow: bool = True
 
 
-def not_there_yet(name: str) -> UsageError:
-    """The error for one of LATER."""
-    fix = "what is there: pancode runtimes"
-    return UsageError(f"runtime {name} is not there yet", why=LATER[name], fix=fix, code="not_there_yet")
-
-
 def canonical(name: str) -> str:
     """The runtime's own name for any of its names."""
     return ALIASES.get(name, name)
@@ -130,7 +119,7 @@ def runtime_for(ref: ModelRef | None) -> str | None:
 
 def model_for(ref: ModelRef, kind: RuntimeKind) -> str:
     """The model as the runtime has to name it to whom it asks."""
-    theirs = ref.is_cloud and kind.provider is None and not kind.reaches
+    theirs = ref.is_cloud and kind.provider is None
     return ref.without_node().text if theirs else ref.model
 
 
@@ -182,7 +171,7 @@ def matrix() -> list[tuple[str, str, Enforcement, Enforcement]]:
     """Each runtime and rule: who holds it on a node with a sandbox, and on one without."""
     rows = []
     for kind in RUNTIMES.values():
-        for rule in RULES if kind.name not in LATER else ():
+        for rule in RULES:
             needs = Held(kind, rule, told_only=False)
             rows.append((kind.name, rule, needs.by(Isolation.SANDBOX), needs.by(Isolation.NONE)))
     return rows

@@ -21,6 +21,7 @@ NOT_RUN = {
     "codex-and-opencode.md",
     "gemini.md",
     "copilot.md",
+    "native.md",
     "qwen.md",
     "README.md",
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clis.install import CannotInstall, ensure
+from tests.clis.install import NATIVE, CannotInstall, ensure
 from tests.clis.launched import Bench, Cli
 from tests.clis.left import end_all_in
 from tests.fakemodel import FakeModel
@@ -23,6 +23,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def path_of(program: str) -> str:
     """A PATH with the program on it; a machine that cannot have it skips, and says why."""
+    if program == NATIVE:
+        return os.defpath
     try:
         return f"{ensure(program)}{os.pathsep}{os.defpath}"
     except CannotInstall as exc:

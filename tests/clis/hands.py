@@ -49,6 +49,11 @@ HANDS = {
         lambda path: call("read_file", file_path=path),
         lambda line: call("run_shell_command", command=line, description="p"),
     ),
+    "native": Hands(
+        lambda path, text: call("write", path=path, content=text),
+        lambda path: call("read", path=path),
+        lambda line: call("bash", command=line),
+    ),
     "opencode": Hands(
         lambda path, text: call("write", filePath=path, content=text),
         lambda path: call("read", filePath=path),

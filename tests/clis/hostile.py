@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from node_agent.runtimes.native.spec import TOOLS
 from node_agent.wire.control import Stop
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
@@ -126,7 +127,14 @@ def order_of(world: NodeWorld, cell: Cell, target: Target) -> Order:
     policy = compile_policy(safety, read_only, cell.wall is Isolation.NONE, rules=rules)
     task = _all_in_one(cell, target) if cell.cli is SHELL else "Go on."
     order = world.order(task, runtime=cell.cli.runtime, safety=safety, read_only=read_only)
-    changes = {"identity": RUN, "workspace": workspace_of(world.taken), "policy": policy, "limits": LIMITS}
+    agent = order.agent.model_copy(update={"tools": TOOLS})
+    changes = {
+        "agent": agent,
+        "identity": RUN,
+        "workspace": workspace_of(world.taken),
+        "policy": policy,
+        "limits": LIMITS,
+    }
     return order.model_copy(update={**changes, "model": cell.cli.model or None, "env": (), "secrets": ()})
 
 

@@ -49,6 +49,11 @@ PACKAGES = {
 }
 
 
+NATIVE = "native"
+"""The worker of our own: it comes with the node agent, and its version is that of its stream."""
+VERSIONS = {**{name: package.version for name, package in PACKAGES.items()}, NATIVE: "1"}
+
+
 class CannotInstall(Exception):
     """The program is not here and cannot be brought: no npm, no network, no space."""
 

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,10 +16,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from node_agent.programs import LIBRARIES, PACKAGE
 from node_agent.runtimes.base import EndedBy, ExitInfo, LaunchRequest, Place, Probe, Resume, Verdict
+from node_agent.runtimes.native.spec import TOOLS
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.order import Limits
-from node_agent.wire.policy import Isolation, Mode, Safety
+from node_agent.wire.policy import Isolation, Mode, Safety, compile_policy
 from node_agent.workspace.folders import give, write_below
 
 LIMITS = Limits(wall_ms=60_000, idle_ms=60_000, output_bytes=1 << 26)
@@ -53,9 +56,10 @@ CLAUDE = Cli("claude", "claude-sonnet-4-5", _anthropic)
 CODEX = Cli("codex", "gpt-5.5", _openai)
 COPILOT = Cli("copilot", "fake-coder", _provider)
 GEMINI = Cli("gemini", "gemini-2.5-pro", _google)
+NATIVE = Cli("native", "fake-coder", _openai)
 OPENCODE = Cli("opencode", "fake-coder", _openai)
 QWEN = Cli("qwen", "fake-coder", _openai)
-EVERY = (CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, QWEN)
+EVERY = (CLAUDE, CODEX, COPILOT, GEMINI, NATIVE, OPENCODE, QWEN)
 
 
 @dataclass
@@ -114,10 +118,20 @@ class Bench:
             model=self.cli.model,
             resume=resume,
             folder=folder,
+            tools=TOOLS,
+            policy=compile_policy(safety, read_only),
         )
 
     def start(self, request: LaunchRequest) -> subprocess.Popen[bytes]:
-        place = Place(self.path, "python3", self.is_root, Isolation.NONE, self.cli.env(self.url))
+        place = Place(
+            self.path,
+            sys.executable,
+            self.is_root,
+            Isolation.NONE,
+            self.cli.env(self.url),
+            PACKAGE,
+            LIBRARIES,
+        )
         made = RUNTIMES[self.cli.runtime].launch(request, place)
         for name, data in {**made.files, "stdin": made.stdin}.items():
             write_below(self.home, name, data)

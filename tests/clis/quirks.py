@@ -70,6 +70,15 @@ QUIRKS = {
     # With a server that fails it waits 15 s in all: the end-to-end tests let it.
     "copilot": Quirks("COPILOT_PROVIDER_BASE_URL", failures=_but("500"), mentions=True),
     "gemini": Quirks("GEMINI_API_KEY", signals={signal.SIGTERM: 0}, auth="x-goog-api-key", mentions=True),
+    "native": Quirks(
+        "OPENAI_BASE_URL",
+        failures={**_TOLD, "refuse": F.AGENT_FAILED, "stream-error": F.MODEL_FAILED},
+        signals={signal.SIGTERM: 143, signal.SIGINT: 130},
+        offered=frozenset({"read", "write", "edit", "bash", "grep", "find", "ls"}),
+        tells_version=True,
+        mentions=True,
+        takes_along=True,
+    ),
     # Between two tries it does not always hear anything milder; bad answers it asks for without end.
     "opencode": Quirks(
         "OPENAI_BASE_URL",

@@ -21,7 +21,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Safety
 from tests.clis.conftest import MakeBench, path_of
 from tests.clis.hands import HANDS
-from tests.clis.install import PACKAGES
+from tests.clis.install import VERSIONS
 from tests.clis.launched import EVERY, Cli, answers, await_file, first_request, runs
 from tests.clis.quirks import QUIRKS
 from tests.fakemodel import preset
@@ -49,7 +49,7 @@ def test_a_text_answer_is_done_with_its_usage(make_bench: MakeBench, cli: Cli) -
         assert (usage.input_tokens, usage.cached_tokens, usage.output_tokens) == (1200, 500, 34)
     assert (usage.cost_usd, usage.cost_source) == (own.usd, "reported" if own.usd else "unknown")
     assert verdict.session and verdict.model == cli.model
-    assert verdict.version == (PACKAGES[cli.runtime].version if own.tells_version else None)
+    assert verdict.version == (VERSIONS[cli.runtime] if own.tells_version else None)
 
 
 def test_an_edit_is_made_and_task_and_prompt_reach_the_model(
@@ -165,5 +165,5 @@ def test_a_flood_arrives_whole_and_a_resumed_session_goes_on(
 def test_the_probe_sees_version_and_login(cli: Cli, tmp_path: Path) -> None:
     probe, own = RUNTIMES[cli.runtime].probe, QUIRKS[cli.runtime]
     fact = probe.read(answers(probe, path_of(cli.runtime), tmp_path))
-    assert (fact.version, fact.state) == (PACKAGES[cli.runtime].version, "not_logged_in")
+    assert (fact.version, fact.state) == (VERSIONS[cli.runtime], "not_logged_in")
     assert probe.read(answers(probe, path_of(cli.runtime), tmp_path, **{own.login: "k"})).state == "ok"

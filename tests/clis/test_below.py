@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.clis.conftest import MakeBench
-from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, QWEN, Cli, names
+from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, NATIVE, OPENCODE, QWEN, Cli, names
 
 pytestmark = pytest.mark.slow
 
-EVERY = (CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, QWEN)
+EVERY = (CLAUDE, CODEX, COPILOT, GEMINI, NATIVE, OPENCODE, QWEN)
 TURNS = [
     {"tool": "read", "args": {"path": "${cwd}/notes.txt"}},
     {"tool": "edit", "args": {"path": "${cwd}/notes.txt", "old": "beta", "new": "BETA"}},

@@ -15,20 +15,21 @@ from typing import Any
 import pytest
 
 from node_agent.ports import Launch, Runtimes
+from node_agent.runtimes.native.spec import TOOLS
 from node_agent.wire.control import Stop
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Enforcement, Isolation, Safety, compile_policy
 from node_agent.wire.receipt import Claims, Enforced
 from tests.clis.conftest import path_of
-from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, Cli
+from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, NATIVE, OPENCODE, Cli
 from tests.fakemodel import FakeModel, preset
 from tests.integration.node.gateway_world import KEY, GatewayWorld
 from tests.integration.node.node_world import processes_of, until
 
 pytestmark = pytest.mark.slow
 
-EVERY = {cli.runtime: cli for cli in (CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE)}
+EVERY = {cli.runtime: cli for cli in (CLAUDE, CODEX, COPILOT, GEMINI, NATIVE, OPENCODE)}
 
 
 class Untitled:
@@ -68,7 +69,8 @@ def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
 def order_of(world: GatewayWorld, cli: Cli, **limits: object) -> Order:
     order = world.order("Say hello.", run=RUN, runtime=cli.runtime, model=cli.model, safety=Safety.AUTO_EDIT)
     changed = order.limits.model_copy(update={"wall_ms": 60_000, "idle_ms": 60_000, **limits})
-    return order.model_copy(update={"limits": changed, "env": (), "secrets": ()})
+    agent = order.agent.model_copy(update={"tools": TOOLS})
+    return order.model_copy(update={"agent": agent, "limits": changed, "env": (), "secrets": ()})
 
 
 def served(model: FakeModel) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from node_agent.wire.clock import SystemClock
 from node_agent.wire.policy import Isolation
 from pancode.offline import evidence
 from pancode.offline.evidence import Result
-from tests.clis.install import PACKAGES
+from tests.clis.install import VERSIONS
 
 PATH = Path(evidence.__file__).with_name(evidence.FILE)
 Came = Mapping[str, Result]
@@ -44,6 +44,6 @@ def _order(cell: Mapping[str, Any]) -> tuple[str, ...]:
 def _spelled(cells: list[dict[str, Any]]) -> str:
     """A line for each cell, so that a difference shows as one."""
     day = datetime.fromtimestamp(SystemClock().wall_ms() / 1000, UTC).date().isoformat()
-    versions = {name: PACKAGES[name].version for name in sorted(PACKAGES)}
+    versions = dict(sorted(VERSIONS.items()))
     head = f'{{"measured": {json.dumps(day)},\n"versions": {json.dumps(versions)},\n"cells": [\n'
     return head + ",\n".join(map(json.dumps, cells)) + "\n]}\n"

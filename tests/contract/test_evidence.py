@@ -13,9 +13,10 @@ from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from pancode.domain.runtimes import RULES, Asked, held
 from pancode.domain.runtimes import RUNTIMES as BELIEVED
 from pancode.offline.evidence import ACTS, WALLS, Evidence, Result, evidence
-from tests.clis.install import PACKAGES
+from tests.clis.install import NATIVE, PACKAGES, VERSIONS
 
 AGENTS = sorted(name for name, runtime in RUNTIMES.items() if runtime.program is not None)
+TRIED = (*AGENTS, NATIVE)
 LIMITS = Limits(wall_ms=60_000, idle_ms=60_000, output_bytes=1 << 20)
 
 
@@ -24,23 +25,23 @@ def found() -> Evidence:
     return evidence()
 
 
-@pytest.mark.parametrize(("name", "rule", "wall"), list(product((*AGENTS, "shell"), RULES, WALLS)))
+@pytest.mark.parametrize(("name", "rule", "wall"), list(product((*TRIED, "shell"), RULES, WALLS)))
 def test_every_act_was_tried_in_every_program(name: str, rule: str, wall: Isolation, found: Evidence) -> None:
     fitting = {act.name for act in ACTS if name != "shell" or not act.agents}
     assert found.cells[name, rule, wall].keys() == fitting
 
 
-@pytest.mark.parametrize(("name", "rule"), list(product((*AGENTS, "shell"), RULES)))
+@pytest.mark.parametrize(("name", "rule"), list(product((*TRIED, "shell"), RULES)))
 def test_behind_the_wall_nothing_forbidden_happened(name: str, rule: str, found: Evidence) -> None:
     assert found.happened(name, rule, Isolation.SANDBOX) == []
 
 
-@pytest.mark.parametrize(("name", "rule"), list(product(AGENTS, RULES)))
+@pytest.mark.parametrize(("name", "rule"), list(product(TRIED, RULES)))
 def test_a_rule_is_believed_to_be_held_exactly_where_it_was(name: str, rule: str, found: Evidence) -> None:
     assert (rule in BELIEVED[name].holds) is found.holds(name, rule)
 
 
-@pytest.mark.parametrize(("name", "rule", "told_only"), list(product(AGENTS, RULES, (False, True))))
+@pytest.mark.parametrize(("name", "rule", "told_only"), list(product(TRIED, RULES, (False, True))))
 def test_without_a_wall_what_did_not_hold_is_refused_unless_the_user_says_so(
     name: str, rule: str, told_only: bool, found: Evidence
 ) -> None:
@@ -51,13 +52,14 @@ def test_without_a_wall_what_did_not_hold_is_refused_unless_the_user_says_so(
     assert needs.by(Isolation.SANDBOX) is Enforcement.SANDBOX and needs.enough(Isolation.SANDBOX)
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", TRIED)
 def test_the_tries_were_real(name: str, found: Evidence) -> None:
     """What is allowed does happen, behind the wall, too: an act that is stopped was not just badly tried."""
     for wall in WALLS:
         assert found.cells[name, "auto-edit", wall]["tool-work"] is Result.HAPPENED
         assert found.cells[name, "full-auto", wall]["shell-work"] is Result.HAPPENED
-        assert found.cells[name, "full-auto", wall]["command"] is Result.ENDED
+        ruled = Result.STOPPED if name == NATIVE else Result.ENDED  # it judges before it runs
+        assert found.cells[name, "full-auto", wall]["command"] is ruled
 
 
 def test_without_any_wall_every_kind_of_act_but_one_is_seen_to_happen(found: Evidence) -> None:
@@ -73,9 +75,10 @@ def test_it_was_measured_with_the_version_that_the_runtime_knows(name: str, foun
     assert program is not None
     assert found.versions[name] == PACKAGES[name].version
     assert found.versions[name].startswith(program.known)
+    assert found.versions[NATIVE] == VERSIONS[NATIVE]
 
 
-@pytest.mark.parametrize(("name", "wall"), list(product(AGENTS, WALLS)))
+@pytest.mark.parametrize(("name", "wall"), list(product(TRIED, WALLS)))
 def test_suggest_and_read_only_at_any_level_are_one_and_the_same_launch(name: str, wall: Isolation) -> None:
     """So one measurement of read-only stands for all of them."""
 

@@ -8,8 +8,8 @@ import pytest
 
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
-from pancode.domain.runtimes import LATER, Asked, held, rule_of
 from pancode.domain.runtimes import RUNTIMES as BELIEVED
+from pancode.domain.runtimes import Asked, held, rule_of
 
 
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
@@ -48,5 +48,5 @@ def test_both_know_the_same_levels_of_reasoning(name: str) -> None:
     assert RUNTIMES[name].capabilities.reasoning == BELIEVED[name].reasons
 
 
-def test_what_a_node_can_run_is_not_said_to_come_later() -> None:
-    assert not LATER.keys() & RUNTIMES.keys() and LATER.keys() <= BELIEVED.keys()
+def test_what_the_coordinator_knows_a_node_can_run() -> None:
+    assert RUNTIMES.keys() == BELIEVED.keys()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.clis.install import CannotInstall, ensure
+from tests.clis.install import NATIVE, CannotInstall, ensure
 from tests.e2e.owner import Owner, until
 from tests.lab import Lab
 
@@ -47,11 +47,11 @@ def await_state(fleet: Owner, k: int, name: str, state: str) -> None:
 def installed(lab: Lab, name: str, nodes: Sequence[int]) -> Iterator[None]:
     """The program on the PATH of these hosts, until the end of the block; nothing logs it in then either."""
     try:
-        program = ensure(name) / name
+        program = None if name == NATIVE else ensure(name) / name
     except CannotInstall as exc:
         pytest.skip(f"the real {name} cannot be installed here: {exc}")
     try:
-        for k in nodes:
+        for k in nodes if program else ():
             on_host(lab, k, f"mkdir -p ~/.local/bin && ln -sfn {program} ~/.local/bin/{name}")
         yield
     finally:

@@ -11,7 +11,10 @@ from pancode.adapters.bundle.contents import wanted
 from pancode.adapters.bundle.errors import NotHere
 from pancode.adapters.bundle.platform import NodePlatform, needed
 
-ROOTS = ("pydantic", "cryptography", "redis", "rq", "pyyaml", "google-re2", "tree-sitter", "tree-sitter-bash")
+ROOTS = (
+    *("pydantic", "cryptography", "redis", "rq", "pyyaml", "google-re2", "tree-sitter", "tree-sitter-bash"),
+    *("pydantic-ai-slim", "openai"),
+)
 """What the node agent imports; equal to the extra `node` of our own distribution."""
 
 

@@ -7,7 +7,7 @@ from node_agent.wire.order import Reasoning
 from pancode.domain.admission.gate import Verdict, passed, refused, warned
 from pancode.domain.candidates import Candidate
 from pancode.domain.resolve import Resolution
-from pancode.domain.runtimes import LATER, foreign_provider
+from pancode.domain.runtimes import foreign_provider
 from pancode.domain.snapshot import AdmissionView
 
 NAME = "routing"
@@ -24,7 +24,7 @@ def _model(resolution: Resolution) -> Verdict | None:
         return refused(
             NAME,
             f"Dispatch blocked: runtime {runtime.name} cannot use an endpoint of a node",
-            f"--runtime opencode, or another of {', '.join(sorted(RUNTIME_WIRES.keys() - LATER.keys()))}",
+            f"--runtime native, or another of {', '.join(sorted(RUNTIME_WIRES))}",
         )
     provider = foreign_provider(ref, runtime) if resolution.wanted is None else None
     if ref is not None and provider is not None:

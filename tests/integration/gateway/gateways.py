@@ -27,6 +27,7 @@ KEY = "key-that-only-the-gateway-knows"
 RUNTIMES = {"anthropic": "claude", "chat": "opencode", "responses": "codex", "gemini": "gemini"}
 VARIABLES = {
     "claude": ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", ""),
+    "native": ("OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
     "opencode": ("OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
     "codex": ("OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
     "copilot": ("COPILOT_PROVIDER_API_KEY", "COPILOT_PROVIDER_BASE_URL", "/v1"),

@@ -141,6 +141,15 @@ def test_behind_a_gateway_a_placeholder_stands_for_every_login() -> None:
     assert "k" not in inside.env.values()
 
 
+def test_our_own_worker_is_told_how_much_its_model_can_use_where_it_goes() -> None:
+    near = replace(AROUND, room=lambda order: 4_096 if order.endpoint == "ollama" else None)
+    for endpoint, room in (("ollama", 4_096), (None, None)):
+        order = order_of(runtime="native", model="qwen3:8b", endpoint=endpoint)
+        door = Door(7, "token") if endpoint else None
+        made = NodeRuntimes(near).launch(order, Path("/w"), Path("/h"), "", door)
+        assert json.loads(made.files["native.json"])["context"] == room
+
+
 def test_the_program_s_own_stop_gives_way_to_a_last_turn_only_where_the_gateway_knows_the_price() -> None:
     limits = order_of().limits.model_copy(update={"usd": Decimal(1), "wrap_up": True})
     order = order_of(runtime="claude", limits=limits)

@@ -23,7 +23,7 @@ ORDER = Order(
     node="0123456789",
     issued_wall_ms=0,
     start_by=FleetTime(epoch=1, ms=1),
-    agent=AgentSpec(name="builder", prompt="be kind", tools=(), read_only=False),
+    agent=AgentSpec(name="builder", prompt="be kind", tools=("read",), read_only=False),
     task="do it",
     argv=("true",),
     runtime="claude",
@@ -54,6 +54,9 @@ def test_every_field_of_a_request_comes_from_the_order_or_the_folders() -> None:
         "reasoning": Reasoning.LOW,
         "argv": ("true",),
         "resume": None,
+        "tools": ("read",),
+        "policy": ORDER.policy,
+        "context": None,
     }
 
 

@@ -16,7 +16,7 @@ from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from tests.unit.node_agent.runtimes.asked import PLACE, ask
 
 ROOM = Path(node_agent.runtimes.__file__).parent
-SHARED = {"base", "lines", "actions", "outcome", "probing", "starting", "hiding", "openai_login"}
+SHARED = {"base", "lines", "actions", "outcome", "probing", "starting", "hiding", "openai_login", "providers"}
 
 
 def test_the_runtimes_of_today() -> None:
@@ -25,6 +25,7 @@ def test_the_runtimes_of_today() -> None:
         "codex",
         "copilot",
         "gemini",
+        "native",
         "opencode",
         "qwen",
         "scripted",

@@ -15,7 +15,7 @@ from pancode.domain.models import ModelRef
 from pancode.domain.orders import order_for
 from pancode.domain.request import Defaults
 from pancode.domain.resolve import Unresolved, resolve
-from pancode.domain.runtimes import LATER, RUNTIMES, model_for
+from pancode.domain.runtimes import RUNTIMES, model_for
 from pancode.errors import NotFoundError, PancodeError, UsageError
 from tests.unit.pancode.domain.fleets import BUILDER, SCOUT, catalogue, endpoint, node, request, resolved
 
@@ -87,8 +87,13 @@ def test_a_vendors_name_is_part_of_what_a_nodes_own_server_calls_it() -> None:
     """LM Studio and OpenRouter name models like this, and these runtimes ask one server only."""
     for runtime in ("opencode", "copilot", "qwen"):
         assert resolved(model="openai/gpt-oss-20b", runtime=runtime).model == "openai/gpt-oss-20b"
-    assert model_for(ModelRef("desk", "openai", "gpt-5.5"), RUNTIMES["native"]) == "gpt-5.5"
+    assert model_for(ModelRef("desk", "openai", "gpt-5.5"), RUNTIMES["codex"]) == "gpt-5.5"
     assert resolved(model="openai/gpt-5.5").model == "gpt-5.5"
+
+
+def test_our_own_worker_is_told_the_vendor_too() -> None:
+    """Its node holds the keys of several of them."""
+    assert resolved(model="groq/llama-3.3-70b", runtime="native").model == "groq/llama-3.3-70b"
 
 
 def test_without_its_provider_where_that_is_a_server() -> None:
@@ -100,10 +105,9 @@ def test_without_its_provider_where_that_is_a_server() -> None:
     assert resolved(model="opus").model == "opus"
 
 
-def test_a_local_model_asks_for_our_own_worker_or_for_what_does_till_it_is_there() -> None:
+def test_a_local_model_asks_for_our_own_worker() -> None:
     there = node("desk", endpoints=(endpoint("ollama", "qwen3:8b"),))
-    expected = "opencode" if "native" in LATER else "native"
-    assert resolved(there, model="ollama/qwen3:8b").runtime.name == expected
+    assert resolved(there, model="ollama/qwen3:8b").runtime.name == "native"
 
 
 @pytest.mark.parametrize(

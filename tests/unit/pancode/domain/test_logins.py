@@ -28,7 +28,7 @@ def test_what_is_missing_is_said_with_the_fix_on_that_machine() -> None:
     assert caught.value.fix == "on gpubox: npm install -g @openai/codex"
 
 
-@pytest.mark.parametrize("name", ["cluade", "native", ""])
+@pytest.mark.parametrize("name", ["cluade", "nativ", ""])
 def test_what_is_no_runtime(name: str) -> None:
     with pytest.raises(NotFoundError, match="there is no runtime"):
         check_login(NODE, name)

@@ -163,7 +163,6 @@ def test_outside_a_repository_the_workspace_is_none() -> None:
         ({"workspace": "none", "land": True}, UsageError, "--land needs", 2),
         ({"argv": ("ls", "-l"), "task": ""}, UsageError, "for the runtime shell", 2),
         ({"argv": ("ls",)}, UsageError, "for the runtime shell", 2),
-        ({"runtime": "native"}, UsageError, "native is not there yet", 2),
         ({"argv": ("ls",), "runtime": "shell"}, UsageError, "exclude each other", 2),
         ({"argv": (), "runtime": "shell", "task": ""}, UsageError, "no command after --", 2),
     ],

@@ -1,0 +1,195 @@
+"""Keeps a conversation inside what its model can use, by a rule that is told each time. Pure.
+
+The rule, step by step until it fits: results of tools older than the last KEPT turns are shortened, the
+oldest first; then what the model said and wrote into calls there; then what is newer, but less; then whole
+old turns are left out; then what is left is cut short. The system prompt, and what a person asked, are never
+touched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from node_agent.native.talk import Answered, Asked, Call, Told, ToolForm, Turn
+
+CAREFUL = 8_192
+"""Tokens, where nobody knows what a server of one's own can use: the least that works is better than a task
+that was silently cut off."""
+VENDORS = 100_000
+"""Of a vendor's hosted model of which nobody said more."""
+KEPT, RECENT, SHORT, SHORTEST = 4, 2_000, 400, 120
+BYTES_PER_TOKEN, FEWEST, MOST = 3.0, 1.0, 5.0
+MOST_ANSWER = 8_192
+_SPARE, _PER_TURN, _PER_CALL = 64, 24, 30
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """`turns` as they may be sent; `words`: what was done to them, empty for nothing. `fits`: whether it was
+    enough; `tokens`: what it is believed to come to, with the answer."""
+
+    turns: tuple[Turn, ...]
+    tokens: int
+    fits: bool
+    words: str = ""
+
+
+class Guard:
+    """Of one run. `context`: the tokens that the model can use."""
+
+    def __init__(self, context: int, system: str, tools: Sequence[ToolForm]) -> None:
+        self.context = context
+        self._rate = BYTES_PER_TOKEN
+        schema = json.dumps([[one.name, one.words, one.schema] for one in tools])
+        self._always = len(system.encode()) + len(schema) + 40 * len(tools)
+
+    @property
+    def answer_tokens(self) -> int:
+        """What is kept free for an answer."""
+        return max(min(MOST_ANSWER, self.context // 4), 16)
+
+    @property
+    def most_chars(self) -> int:
+        """Of one tool's answer: a quarter of the room."""
+        return max(int(self.context / 4 * min(self._rate, BYTES_PER_TOKEN)), 500)
+
+    def tokens(self, turns: Sequence[Turn]) -> int:
+        """Of a prompt with them; rather too many than too few."""
+        return int((self._always + sum(map(_size, turns))) / self._rate) + _SPARE
+
+    def learn(self, turns: Sequence[Turn], told: int) -> None:
+        """What the server counted for a prompt that was just sent."""
+        size = self._always + sum(map(_size, turns))
+        if told > 0:
+            self._rate = min(max(size / told * 0.95, FEWEST), MOST)
+
+    def looks_cut(self, turns: Sequence[Turn], told: int) -> bool:
+        """Whether the server counted so few tokens that it cannot have read the whole prompt."""
+        size = self._always + sum(map(_size, turns))
+        return 0 < told < size / (MOST * 2) and told > self.context // 3
+
+    def fit(self, turns: Sequence[Turn], answer: int | None = None) -> Fitted:
+        """Shortened as far as needed for a prompt and an answer of so many tokens."""
+        now, done = list(turns), list[str]()
+        room = self.context - (self.answer_tokens if answer is None else answer)
+        old = max(len(now) - KEPT, 0)
+        steps: tuple[tuple[str, Callable[[list[Turn]], int]], ...] = (
+            ("{} old tool results shortened", lambda all_: _shorten(self, all_, room, old, SHORT, Told)),
+            ("{} old answers shortened", lambda all_: _shorten(self, all_, room, old, SHORT, Answered)),
+            ("{} recent turns shortened", lambda all_: _shorten(self, all_, room, len(all_), RECENT)),
+            ("{} old turns left out", lambda all_: _leave_out(self, all_, room)),
+            ("{} recent turns cut short", lambda all_: _shorten(self, all_, room, len(all_), SHORTEST)),
+        )
+        for words, step in steps:
+            if self.tokens(now) <= room:
+                break
+            if changed := step(now):
+                done.append(words.format(changed))
+        tokens = self.tokens(now)
+        return Fitted(tuple(now), tokens + self.context - room, tokens <= room, ", ".join(done))
+
+
+def _size(turn: Turn) -> int:
+    match turn:
+        case Asked(text):
+            return len(text.encode()) + _PER_TURN
+        case Answered(text, calls):
+            wrote = sum(len(one.arguments.encode()) + len(one.name) + _PER_CALL for one in calls)
+            return len(text.encode()) + wrote + _PER_TURN
+        case Told(results):
+            return sum(len(one.text.encode()) + _PER_CALL for one in results) + _PER_TURN
+    assert_never(turn)
+
+
+def _shorten(
+    guard: Guard, turns: list[Turn], room: int, before: int, size: int, kind: type[Turn] | None = None
+) -> int:
+    """The oldest first, as many as it takes; how many."""
+    changed = 0
+    for at in range(before):
+        if guard.tokens(turns) <= room:
+            break
+        if kind is None or isinstance(turns[at], kind):
+            short = _short(turns[at], size)
+            changed += short != turns[at]
+            turns[at] = short
+    return changed
+
+
+def _short(turn: Turn, size: int) -> Turn:
+    match turn:
+        case Told(results):
+            return Told(tuple(replace(one, text=_cut(one.text, size)) for one in results))
+        case Answered(text, calls):
+            return Answered(_cut(text, size), tuple(_short_call(one, size) for one in calls))
+    return turn
+
+
+def _short_call(call: Call, size: int) -> Call:
+    """Still JSON, for servers look at it."""
+    if len(call.arguments) <= size:
+        return call
+    try:
+        given = json.loads(call.arguments)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        return replace(call, arguments=json.dumps({"shortened": _cut(call.arguments, size)}))
+    short = {key: _cut(value, size) if isinstance(value, str) else value for key, value in given.items()}
+    return replace(call, arguments=json.dumps(short))
+
+
+def _cut(text: str, size: int) -> str:
+    if len(text) <= size + 80:
+        return text
+    return f"{text[:size]} [... shortened to save room: {len(text) - size} more characters were here]"
+
+
+def _leave_out(guard: Guard, turns: list[Turn], room: int) -> int:
+    """Whole turns of the model with their results, the oldest first, but for the last; a note takes their
+    place, so that the model knows. What a person asked stays."""
+    out = 0
+    names: dict[str, None] = {}
+    while guard.tokens(turns) > room:
+        at = next((n for n, turn in enumerate(turns) if isinstance(turn, Answered)), None)
+        last = max((n for n, turn in enumerate(turns) if isinstance(turn, Answered)), default=None)
+        if at is None or at == last:
+            break
+        turn = turns.pop(at)
+        names.update((one.name, None) for one in turn.calls) if isinstance(turn, Answered) else None
+        if at < len(turns) and isinstance(turns[at], Told):
+            turns.pop(at)
+        out += 1
+        _note(turns, at, out, names)
+    return out
+
+
+_NOTE = "[Left out here to save room: "
+
+
+def _note(turns: list[Turn], at: int, out: int, names: dict[str, None]) -> None:
+    used = f", in which you called {', '.join(names)}" if names else ""
+    note = Asked(f"{_NOTE}{out} of your turns{used}. The files are as you left them.]")
+    if at and isinstance(before := turns[at - 1], Asked) and before.text.startswith(_NOTE):
+        turns[at - 1] = note
+    else:
+        turns.insert(at, note)
+
+
+ENGINES = (
+    "llama.cpp: --ctx-size N (it is divided by --parallel); Ollama: OLLAMA_CONTEXT_LENGTH=N; "
+    "LM Studio: Context Length when the model is loaded; vLLM: --max-model-len N"
+)
+"""What makes a server's context larger."""
+
+
+def too_small(fitted: Fitted, context: int, known: bool) -> str:
+    """Why a run cannot begin or go on, and what changes that."""
+    told = "" if known else " (nobody said how much it can use: PANCODE_MODEL_CONTEXT=N tells it)"
+    return (
+        f"the prompt needs about {fitted.tokens} tokens with room for an answer, "
+        f"and the model can use {context}{told}; set more: {ENGINES}"
+    )

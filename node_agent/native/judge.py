@@ -1,0 +1,67 @@
+"""Decides whether a tool call of this run may be done: its tools, its level, people's rules. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from node_agent.runtimes.native.spec import Spec
+from node_agent.wire.commands.programs import Use
+from node_agent.wire.judging import Judgement, Where, judge_command, judge_path
+from node_agent.wire.policy import ActionClass, Safety
+
+_BARE = (
+    "commands need full-auto or a sandbox, and this node has none; read, edit and search with the other tools"
+)
+_LOOKS = "this run changes nothing: only commands that look, such as git log, ls or grep, are let through"
+
+
+class Denied(Exception):
+    """The call is not let through; the text says why, for the model and for people."""
+
+
+class Judge:
+    """Of one run."""
+
+    def __init__(self, spec: Spec, home: str) -> None:
+        """`home`: what `~` stands for in rules."""
+        self._spec = spec
+        self._where = Where(spec.top, home)
+        self._begins = Where(spec.top, home, spec.folder)
+
+    def tool(self, name: str) -> None:
+        """Raises Denied for a tool that the run does not have."""
+        if name not in self._spec.tools:
+            have = ", ".join(self._spec.tools) or "none"
+            raise Denied(f"{name} is no tool of this run; its tools are {have}")
+
+    def path(self, name: str, use: Use) -> None:
+        """A real path from the checkout's top. Raises Denied."""
+        if use is not Use.READ and not self._spec.writes:
+            raise Denied(f"{use} {name}: this run changes no files")
+        said = judge_path(self._spec.policy, name, use, self._where)
+        if said.offences:
+            raise Denied(said.offences[0].words)
+
+    def hides(self, name: str) -> bool:
+        """Whether a search leaves it out."""
+        return bool(judge_path(self._spec.policy, name, Use.READ, self._where).offences)
+
+    def command(self, text: str) -> Judgement:
+        """A shell script. Raises Denied."""
+        spec = self._spec
+        if spec.safety is not Safety.FULL_AUTO and not spec.walled:
+            raise Denied(_BARE)
+        said = judge_command(spec.policy, text, self._begins)
+        if not spec.writes and not said.only_looks:
+            raise Denied(_LOOKS)
+        words = self._against(said)
+        if words:
+            raise Denied(words[0])
+        return said
+
+    def _against(self, said: Judgement) -> Sequence[str]:
+        """What only the level forbids is let through where it only looks, and where all is let through that
+        nobody can see into."""
+        unseen = said.action is ActionClass.UNKNOWN and self._spec.safety is Safety.FULL_AUTO
+        free = unseen or said.only_looks
+        return [one.words for one in said.offences if not (one.of_level and free)]

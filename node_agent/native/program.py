@@ -1,0 +1,170 @@
+"""The worker as a program: `python -I -S program.py PACKAGE LIBRARIES SPEC`, the task on standard input.
+
+Its stream is a line of JSON for each event: session, said, called, ran, denied, usage, retrying, noted,
+compacted, final. It ends with 0 after a final event that says `done`, else with 1; a signal ends it at once,
+with the command that it runs, and without a final event.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+if not __package__:
+    sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
+    sys.path = list(dict.fromkeys(sys.path))
+
+gc.disable()  # what is loaded now stays: looking at it again and again takes a tenth of a second
+
+from node_agent.grammar import Grammar  # noqa: E402
+from node_agent.native.guard import CAREFUL, VENDORS, Guard  # noqa: E402
+from node_agent.native.judge import Judge  # noqa: E402
+from node_agent.native.loop import Limits, Loop, Over  # noqa: E402
+from node_agent.native.model import Model  # noqa: E402
+from node_agent.native.places import Tree  # noqa: E402
+from node_agent.native.secrecy import wipe  # noqa: E402
+from node_agent.native.talk import Turn, from_json, to_json  # noqa: E402
+from node_agent.native.tools.box import Box  # noqa: E402
+from node_agent.native.tools.offer import forms  # noqa: E402
+from node_agent.native.tools.shell import end, running  # noqa: E402
+from node_agent.native.voice import Voice  # noqa: E402
+from node_agent.runtimes.native.spec import PROMPT, SESSION, VERSION, Spec  # noqa: E402
+from node_agent.wire.clock import SystemClock, SystemIds  # noqa: E402
+from node_agent.wire.commands.tree import take_elsewhere  # noqa: E402
+
+MOST_TURNS, MOST_CALLS = 200, 1_000
+RESULT_CHARS = 4_000
+_HEAD = """\
+You are a coding agent at work in {where}. Use the tools; paths are inside it. {may} \
+Work until the task is done, then answer in plain words, without a tool call: what you did, what is left. \
+Nobody answers questions. What is denied stays denied: find another way, or say so."""
+
+
+def main(argv: list[str]) -> int:
+    """Its exit status."""
+    gc.freeze()
+    gc.enable()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _ended)
+    spec = Spec.model_validate_json(Path(argv[3]).read_bytes())
+    clock = SystemClock()
+    take_elsewhere(Grammar(sys.executable).take_apart)
+    voice = Voice(clock)
+    session, talk = _before(spec)
+    loop = _loop(spec, clock, voice, session)
+    loop.talk += talk
+    told = {"session": session, "model": spec.model, "version": VERSION, "context": loop.guard.context}
+    voice.tell("session", **told, context_known=loop.known, tools=[one.name for one in loop.tools])
+    return _run(loop, spec)
+
+
+def _loop(spec: Spec, clock: SystemClock, voice: Voice, session: str) -> Loop:
+    began = clock.mono_ms()
+    tree = Tree(spec.top, spec.folder)
+    tools = forms(spec.tools)
+    system = _system(spec, [one.name for one in tools])
+    guard = Guard(spec.context or (VENDORS if spec.is_hosted else CAREFUL), system, tools)
+    env = {name: value for name, value in os.environ.items() if name not in spec.hidden}
+    limits = Limits(
+        until_ms=began + spec.wall_ms,
+        turns=spec.turns or MOST_TURNS,
+        calls=MOST_CALLS,
+        tokens=spec.tokens,
+        output_bytes=spec.output_bytes,
+    )
+    return Loop(
+        model=_model(spec, voice),
+        box=Box(tree, Judge(spec, os.path.expanduser("~")), clock, env, guard.most_chars),
+        guard=guard,
+        voice=voice,
+        clock=clock,
+        limits=limits,
+        system=system,
+        tools=tools,
+        wait=_wait,
+        saved=lambda turns: _save(spec, session, turns),
+        known=spec.context is not None or spec.is_hosted,
+    )
+
+
+def _model(spec: Spec, voice: Voice) -> Model:
+    """The key goes to the client, and out of the environment that this process shows."""
+    url = os.environ.get(spec.url_name, "") or spec.url
+    key = os.environ.get(spec.key_name, "")
+    for name in spec.hidden:
+        wipe(name)
+    return Model(spec.model, f"{url.rstrip('/')}{spec.suffix}", key, voice.say, spec.newest)
+
+
+def _system(spec: Spec, tools: list[str]) -> str:
+    may = "You may change files." if spec.writes else "You change nothing: this run only looks."
+    head = _HEAD.format(where=os.path.join(spec.top, spec.folder).rstrip("/"), may=may)
+    try:
+        prompt = Path(spec.home, PROMPT).read_text("utf-8", "replace")
+    except FileNotFoundError:
+        prompt = ""
+    without = "" if tools else " You have no tools."
+    return f"{head}{without}\n\n{prompt}".rstrip()
+
+
+def _wait(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+def _before(spec: Spec) -> tuple[str, list[Turn]]:
+    """The session to go on with, or a new one. What cannot be read is none: the run then begins anew."""
+    if spec.resume:
+        try:
+            session, turns = from_json(Path(spec.home, SESSION).read_bytes())
+        except (OSError, ValueError):
+            session, turns = "", []
+        if session == spec.resume:
+            return session, turns
+    return SystemIds().token(8), []
+
+
+def _save(spec: Spec, session: str, turns: list[Turn]) -> None:
+    """A full disk costs the session, not the run."""
+    file = Path(spec.home, SESSION)
+    with contextlib.suppress(OSError):
+        file.with_suffix(".new").write_bytes(to_json(session, turns))
+        file.with_suffix(".new").replace(file)
+
+
+def _run(loop: Loop, spec: Spec) -> int:
+    try:
+        task = sys.stdin.buffer.read().decode("utf-8", "replace")
+        result, failure, reason = loop.run(task), None, ""
+    except Over as over:
+        result, failure, reason = "", over.kind.value, str(over)
+    scope = f"{spec.folder or 'the whole checkout'}, {'writing' if spec.writes else 'reading only'}"
+    report = {
+        "scope": scope,
+        "files": list(loop.box.changed),
+        "commands": loop.box.commands,
+        "turns": loop.turns,
+        "calls": loop.calls,
+        "denied": loop.denied,
+    }
+    status = "done" if failure is None else "failed"
+    loop.voice.tell(
+        "final", status=status, failure=failure, reason=reason, result=result[-RESULT_CHARS:], report=report
+    )
+    return 0 if failure is None else 1
+
+
+def _ended(number: int, frame: FrameType | None) -> None:
+    """At once: the node saves what there is. The command under way goes with us."""
+    for process in running:
+        end(process)
+    os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    os._exit(main(sys.argv))  # nothing to tear down, and the interpreter takes its time for it

@@ -1,0 +1,3 @@
+"""The runtime `native`: a worker of our own, on any model server that speaks OpenAI's chat wire."""
+
+from __future__ import annotations

@@ -1,0 +1,53 @@
+"""Which model servers the native worker can use by name: keys, addresses, where their chat wire is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """`key`, `url`: variables of the node. `home`: the vendor's own server. `suffix` comes behind either for
+    the chat wire: the same variable tells another program of the same server.
+    """
+
+    name: str
+    key: str
+    url: str
+    home: str
+    suffix: str = ""
+    priced: bool = False
+    """The public price list counts for it."""
+
+
+_ALL = (
+    Provider("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "https://api.openai.com/v1", priced=True),
+    Provider(
+        "anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "https://api.anthropic.com", "/v1", True
+    ),
+    Provider(
+        "google", "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL", "https://generativelanguage.googleapis.com",
+        "/v1beta/openai", True,
+    ),
+    Provider("groq", "GROQ_API_KEY", "GROQ_BASE_URL", "https://api.groq.com/openai/v1"),
+    Provider("together", "TOGETHER_API_KEY", "TOGETHER_BASE_URL", "https://api.together.xyz/v1"),
+    Provider("mistral", "MISTRAL_API_KEY", "MISTRAL_BASE_URL", "https://api.mistral.ai/v1"),
+    Provider("openrouter", "OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "https://openrouter.ai/api/v1"),
+)  # fmt: skip
+PROVIDERS: Mapping[str, Provider] = {one.name: one for one in _ALL}
+ANY = PROVIDERS["openai"]
+"""Of a model without a provider's name: OPENAI_BASE_URL may be any server with this wire."""
+KEY, URL, NAME, HOSTED = (f"PANCODE_MODEL_{word}" for word in ("KEY", "URL", "NAME", "HOSTED"))
+"""What the gateway gives in the place of all of them: the name is the model's as its server knows it, where
+that is not the order's; the last is there where the vendor's own server is behind it."""
+CONTEXT = "PANCODE_MODEL_CONTEXT"
+"""How many tokens the model can use, if the node's owner says so."""
+LOGINS = tuple(dict.fromkeys(name for one in _ALL for name in (one.key, one.url)))
+
+
+def split_model(model: str | None) -> tuple[Provider, str]:
+    """The provider that a model's name begins with, and the name as that provider knows it."""
+    name, slash, rest = (model or "").partition("/")
+    provider = PROVIDERS.get(name) if slash and rest else None
+    return (ANY, model or "default") if provider is None else (provider, rest)

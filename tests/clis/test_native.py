@@ -1,0 +1,67 @@
+"""What only our own worker does: its key is out of reach of what it starts, its tools are the order's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import FailureKind as F
+from node_agent.wire.policy import Safety
+from tests.clis.conftest import MakeBench
+from tests.clis.hands import HANDS
+from tests.clis.launched import NATIVE, first_request, names
+
+pytestmark = pytest.mark.slow
+
+DONE = {"text": "Done: the work is finished.", "usage": {"input": 1200, "output": 34, "cache_read": 500}}
+KEY = "k-of-the-owner"
+
+
+@pytest.fixture
+def bench(make_bench: MakeBench) -> Any:
+    return partial(make_bench, NATIVE)
+
+
+def test_a_command_finds_the_key_neither_in_its_variables_nor_in_those_of_the_worker(
+    bench: Any, tmp_path: Path
+) -> None:
+    look = HANDS["native"].shell("env; tr '\\0' '\\n' < /proc/$PPID/environ; echo looked")
+    b, model = bench({"turns": [look, DONE]})
+    verdict = b.run(b.request(safety=Safety.FULL_AUTO))
+    assert verdict.failure is None, verdict.reason
+    heard = "".join(path.read_text() for path in (tmp_path / "d").iterdir())
+    assert "looked" in heard and "TMPDIR=" in heard, "it did look"
+    assert KEY not in heard and "OPENAI_BASE_URL" not in heard.replace("OPENAI_BASE_URL=*", "")
+    assert {r["auth"] for r in model.requests if "wire" in r} == {"authorization"}, "and the key was used"
+
+
+def test_it_has_the_tools_of_its_order_and_no_others(bench: Any, tmp_path: Path) -> None:
+    b, _ = bench({"turns": [HANDS["native"].write("${cwd}/x", "x"), DONE]})
+    verdict = b.run(replace(b.request(), tools=("read", "ls")))
+    assert verdict.failure is F.TOOL_DENIED and names(b.work) == [".git", "notes.txt"]
+    offered = [tool["function"]["name"] for tool in first_request(tmp_path)["tools"]]
+    assert offered == ["read", "ls"]
+
+
+def test_its_report_tells_what_was_changed(bench: Any) -> None:
+    hands = HANDS["native"]
+    b, _ = bench({"turns": [hands.write("${cwd}/a/new.txt", "x"), hands.shell("touch b"), DONE]})
+    verdict = b.run(b.request(safety=Safety.FULL_AUTO))
+    told = "Scope: the whole checkout, writing\nFiles changed: a/new.txt; 1 command may have changed others"
+    assert verdict.answer == f"Done: the work is finished.\n\n{told}"
+    final = json.loads((b.home / "out").read_text().splitlines()[-1])
+    assert final["type"] == "final" and final["report"]["files"] == ["a/new.txt"]
+
+
+def test_the_repository_tells_it_nothing(bench: Any, tmp_path: Path) -> None:
+    b, _ = bench({"turns": [HANDS["native"].shell("echo ${THEIRS:-none} > told"), DONE]})
+    for name in ("AGENTS.md", "sitecustomize.py", ".env", "pydantic_ai.py", "openai.py"):
+        (b.work / name).write_text("raise SystemExit('WORDS-OF-THE-REPOSITORY')\nTHEIRS=1\n")
+    assert b.run(b.request(safety=Safety.FULL_AUTO)).failure is None
+    assert (b.work / "told").read_text() == "none\n"
+    assert "WORDS-OF-THE-REPOSITORY" not in json.dumps(first_request(tmp_path))

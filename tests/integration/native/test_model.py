@@ -1,0 +1,158 @@
+"""The one class that knows the library, against a scripted model server: what is sent, what is understood."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.native import model as module
+from node_agent.native.model import Model, Question, Trouble
+from node_agent.native.talk import Answered, Asked, Call, Result, Told, Turn
+from node_agent.native.tools.offer import forms
+from tests.fakemodel import FakeModel, preset
+from tests.fakemodel.state import Log
+
+USAGE = {"input": 1200, "output": 34, "cache_read": 500}
+READ = {"call": {"name": "read", "arguments": {"path": "a"}}, "usage": USAGE}
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Callable[[dict], tuple[Ask, FakeModel]]]:
+    """A server for a script, and how it is asked."""
+    servers, models = list[FakeModel](), list[Model]()
+
+    def make(script: dict) -> tuple[Ask, FakeModel]:
+        server = FakeModel(script, log=Log(dump_dir=str(tmp_path / "d"))).start()
+        servers.append(server)
+        said: list[str] = []
+        one = Model("m", f"{server.url}/v1", "the-key", said.append, public=False)
+        models.append(one)
+
+        def ask(turns: tuple[Turn, ...] = (Asked("hello"),), until_s: float = 30.0) -> Any:
+            answer = one.ask(Question("the system", turns, forms(["read", "edit"]), 77, until_s))
+            assert "".join(said) == answer.text
+            return answer
+
+        return ask, server
+
+    yield make
+    for one in models:
+        one.close()
+    for server in servers:
+        server.stop()
+
+
+def sent(tmp_path: Path) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(max((tmp_path / "d").iterdir()).read_text())
+    return body
+
+
+def test_a_request_is_streamed_bounded_and_has_what_it_should(served: Any, tmp_path: Path) -> None:
+    ask, server = served(preset("text"))
+    answer = ask()
+    assert (answer.text, answer.finish, answer.calls) == ("Hello from the model.", "stop", ())
+    assert (answer.tokens.input, answer.tokens.cached, answer.tokens.output) == (1200, 500, 34)
+    body = sent(tmp_path)
+    assert (body["stream"], body["max_tokens"], body["stream_options"]) == (True, 77, {"include_usage": True})
+    assert [(m["role"], m["content"]) for m in body["messages"]] == [
+        ("system", "the system"),
+        ("user", "hello"),
+    ]
+    assert [t["function"]["name"] for t in body["tools"]] == ["read", "edit"]
+    assert {r["auth"] for r in server.requests if "wire" in r} == {"authorization"}
+
+
+def test_a_conversation_goes_as_it_was(served: Any, tmp_path: Path) -> None:
+    ask, _ = served(preset("text"))
+    call = Call("c1", "read", '{"path": "a"}')
+    ask((Asked("go"), Answered("I look.", (call,)), Told((Result("c1", "read", "words"),)), Asked("more")))
+    roles = [message["role"] for message in sent(tmp_path)["messages"]]
+    assert roles == ["system", "user", "assistant", "tool", "user"]
+    spoken, told = sent(tmp_path)["messages"][2:4]
+    function = spoken["tool_calls"][0]["function"]
+    assert (function["name"], json.loads(function["arguments"])) == ("read", {"path": "a"})
+    assert told["tool_call_id"] == "c1" and told["content"] == "words"
+
+
+def test_tool_calls_come_whole_however_they_are_cut(served: Any) -> None:
+    ask, _ = served({"turns": [{"calls": [READ["call"]] * 2, "chunk_chars": 1, "usage": USAGE}]})
+    answer = ask()
+    assert [(c.name, json.loads(c.arguments)) for c in answer.calls] == [("read", {"path": "a"})] * 2
+    assert answer.finish == "tool_call" and len({c.id for c in answer.calls}) == 2
+
+
+def test_an_answer_that_was_cut_off_says_so_with_its_calls(served: Any) -> None:
+    """The library would do them: it is the loop that must see this and not."""
+    ask, _ = served({"turns": [{**READ, "finish": "length"}]})
+    answer = ask()
+    assert answer.finish == "length" and len(answer.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "passing"),
+    [
+        ("401", 401, False),
+        ("429", 429, True),
+        ("500", 500, True),
+        ("bad-json", None, True),
+        ("cut", None, True),
+        ("stream-error", None, True),
+    ],
+)
+def test_each_failure_of_a_server_is_told_and_asked_once(
+    served: Any, name: str, status: int | None, passing: bool
+) -> None:
+    ask, server = served(preset(name))
+    with pytest.raises(Trouble) as caught:
+        ask()
+    assert caught.value.passing is passing and str(caught.value)
+    if name != "stream-error":
+        assert caught.value.status == status
+    assert server.wait_for(1, 10)
+    assert len([r for r in server.requests if "wire" in r]) == 1, "the client's own retries are off"
+    assert caught.value.retry_after == (1.0 if name == "429" else None)
+
+
+def test_a_server_that_never_answers_is_left_in_time(served: Any) -> None:
+    ask, _ = served(preset("stall"))
+    with pytest.raises(Trouble) as caught:
+        ask(until_s=1.0)
+    assert caught.value.passing
+
+
+def test_a_stream_that_stops_moving_is_left(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BETWEEN_S", 0.3)
+    ask, _ = served({"turns": [{"text": "two words", "chunk_chars": 4, "chunk_delay": 2.0, "usage": USAGE}]})
+    with pytest.raises(Trouble) as caught:
+        ask()
+    assert caught.value.passing
+
+
+def test_a_server_that_is_not_there(served: Any) -> None:
+    ask, server = served(preset("text"))
+    server.stop()
+    with pytest.raises(Trouble) as caught:
+        ask()
+    assert caught.value.passing and caught.value.status is None
+
+
+@pytest.mark.parametrize(
+    ("words", "room"),
+    [
+        ("request (18018 tokens) exceeds the available context size (4096 tokens), try increasing it", 4096),
+        ("This model's maximum context length is 8192 tokens, however you requested 9000", 8192),
+        ("prompt too long; context_length_exceeded", None),
+    ],
+)
+def test_a_prompt_that_was_too_long_is_known_by_the_server_s_words(
+    served: Any, words: str, room: int | None
+) -> None:
+    ask, _ = served({"turns": [{"fault": {"status": 400, "message": words}}]})
+    with pytest.raises(Trouble) as caught:
+        ask()
+    assert caught.value.too_long and caught.value.room == room and not caught.value.passing

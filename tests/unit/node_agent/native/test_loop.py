@@ -1,0 +1,248 @@
+"""The agent loop against a scripted model: limits, denials, answers cut off, servers that fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import weakref
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from node_agent.native.guard import Guard
+from node_agent.native.loop import CUT_TURNS, LARGER, WAITS_S, Limits, Loop, Over
+from node_agent.native.model import Question, Trouble
+from node_agent.native.talk import Answer, Answered, Asked, Call, Tokens, Told, Turn, from_json, to_json
+from node_agent.native.tools.offer import TABLE, forms
+from node_agent.native.voice import Voice
+from node_agent.runtimes.native.spec import TOOLS
+from node_agent.wire.clock import SystemClock
+from node_agent.wire.failure import FailureKind as F
+from tests.unit.node_agent.native.tree_of import box_of, checkout, spec_of
+
+USED = Tokens(100, 50, 10, told=True)
+
+
+def says(text: str, finish: str = "stop") -> Answer:
+    return Answer(text, (), finish, USED, "m")
+
+
+def calls(name: str, finish: str = "tool_call", **arguments: object) -> Answer:
+    return Answer("", (Call("c", name, json.dumps(arguments)),), finish, USED, "m")
+
+
+class Script:
+    """A model that answers in turn; the last answer again and again."""
+
+    def __init__(self, *answers: Answer | Trouble) -> None:
+        self.answers, self.questions = list(answers), list[Question]()
+
+    def ask(self, question: Question) -> Answer:
+        self.questions.append(question)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Trouble):
+            raise answer
+        return answer
+
+
+class Stage:
+    """A loop on a checkout; what it told is read from a file."""
+
+    def __init__(self, folder: Path, script: Script, **changes: Any) -> None:
+        self.top, self.script = checkout(folder), script
+        self.file, clock = folder / "told", SystemClock()
+        fd = os.open(self.file, os.O_WRONLY | os.O_CREAT)
+        weakref.finalize(self, os.close, fd)
+        tools, context = forms(TOOLS), changes.pop("context", 8_192)
+        self.waited: list[float] = []
+        self.saved: list[Turn] = []
+        limits = {"until_ms": clock.mono_ms() + 60_000, "turns": 20, "calls": 50, "tokens": None}
+        self.loop = Loop(
+            model=script,
+            box=box_of(spec_of(self.top)),
+            guard=Guard(context, "system", tools),
+            voice=Voice(clock, fd),
+            clock=clock,
+            limits=Limits(**{**limits, "output_bytes": 1 << 20, **changes}),
+            system="system",
+            tools=tools,
+            wait=self.waited.append,
+            saved=lambda turns: self.saved.__setitem__(slice(None), turns),
+        )
+
+    def over(self) -> Over:
+        with pytest.raises(Over) as caught:
+            self.loop.run("the task")
+        return caught.value
+
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        self.loop.voice.flush()
+        lines = self.file.read_text().splitlines()
+        return [event for event in map(json.loads, lines) if event["type"] == kind]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def test_calls_are_done_told_and_answered(folder: Path) -> None:
+    stage = Stage(folder, Script(calls("edit", path="notes.txt", old="beta", new="B"), says("Done.")))
+    assert stage.loop.run("the task") == "Done."
+    assert (stage.top / "notes.txt").read_text() == "alpha\nB\ngamma\n"
+    (called,), (ran,) = stage.told("called"), stage.told("ran")
+    assert (called["tool"], called["path"]) == ("edit", f"{stage.top}/notes.txt")
+    assert ran == {"type": "ran", "id": "c", "ok": True}
+    assert stage.told("usage")[-1] == {
+        "type": "usage", "input": 200, "cached": 100, "output": 20, "turns": 2, "told": True, "model": "m"
+    }  # fmt: skip
+    assert stage.script.questions[0].turns == (Asked("the task"),)
+    assert from_json(to_json("s", stage.saved)) == ("s", stage.loop.talk)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        calls("write", path="../x", content=""),
+        calls("bash", command="rm -rf /"),
+        calls("web_search", query="x"),
+        calls("read", path="/etc/passwd"),
+    ],
+    ids=["outside", "grave", "unknown tool", "elsewhere"],
+)
+def test_what_is_denied_is_told_to_both_and_ends_nothing(folder: Path, call: Answer) -> None:
+    stage = Stage(folder, Script(call, says("So I could not.")))
+    assert stage.loop.run("t") == "So I could not."
+    assert len(stage.told("denied")) == stage.loop.denied == 1 and stage.told("ran") == []
+    told = stage.loop.talk[2]
+    assert isinstance(told, Told) and told.results[0].text.startswith("Denied: ")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        calls("read", path="gone"),
+        calls("read"),
+        calls("edit", path="notes.txt", old="zzz", new="x"),
+        Answer("", (Call("c", "read", "{not json"),), "tool_call", USED),
+        Answer("", (Call("c", "read", '["a"]'),), "tool_call", USED),
+        Answer("", (Call("c", "grep", '{"pattern": "x", "path": 7}'),), "tool_call", USED),
+    ],
+)
+def test_a_tool_that_fails_ends_nothing(folder: Path, call: Answer) -> None:
+    stage = Stage(folder, Script(call, says("ok")))
+    assert stage.loop.run("t") == "ok"
+    assert [one["ok"] for one in stage.told("ran")] == [False]
+
+
+def test_a_fault_of_ours_in_a_tool_costs_that_call_only(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(box: object, given: object) -> str:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setitem(cast(dict, TABLE), "read", broken)
+    stage = Stage(folder, Script(calls("read", path="notes.txt"), says("ok")))
+    assert stage.loop.run("t") == "ok"
+    told = stage.loop.talk[2]
+    assert isinstance(told, Told) and told.results[0].text == "Error: RuntimeError: a bug"
+
+
+def test_calls_of_an_answer_that_was_cut_off_are_never_done(folder: Path) -> None:
+    cut = calls("write", finish="length", path="half.txt", content="half of a fi")
+    stage = Stage(folder, Script(cut, cut, says("ok")))
+    assert stage.loop.run("t") == "ok"
+    assert not (stage.top / "half.txt").exists() and stage.told("called") == []
+    asked = [one.max_tokens for one in stage.script.questions]
+    assert asked[1] == 2 * asked[0], "with more room first"
+    assert any(isinstance(one, Asked) and "cut off" in one.text for one in stage.loop.talk)
+
+
+def test_a_model_that_is_always_cut_off_comes_to_an_end(folder: Path) -> None:
+    stage = Stage(folder, Script(calls("write", finish="length", path="a", content="b")), context=100_000)
+    over = stage.over()
+    assert over.kind is F.AGENT_FAILED and "cut off at" in str(over)
+    assert len(stage.script.questions) == (LARGER + 1) * CUT_TURNS
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"turns": 3}, F.REQUEST_LIMIT),
+        ({"calls": 3}, F.REQUEST_LIMIT),
+        ({"tokens": 300}, F.TOKEN_LIMIT),
+        ({"until_ms": 0}, F.WALL_LIMIT),
+        ({"output_bytes": 300}, F.OUTPUT_LIMIT),
+    ],
+)
+def test_each_limit_ends_a_model_that_calls_for_ever(folder: Path, changes: dict, kind: F) -> None:
+    stage = Stage(folder, Script(calls("read", path="notes.txt")), **changes)
+    assert stage.over().kind is kind
+    assert len(stage.script.questions) <= 4
+
+
+def trouble(status: int | None, **more: Any) -> Trouble:
+    made = Trouble("words of the server", status, passing=status in (None, 429, 500))
+    for name, value in more.items():
+        setattr(made, name, value)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "asked"),
+    [
+        (401, F.MODEL_AUTH, 1),
+        (400, F.AGENT_FAILED, 1),
+        (429, F.MODEL_BUSY, 3),
+        (500, F.MODEL_FAILED, 3),
+        (None, F.MODEL_FAILED, 3),
+    ],
+)
+def test_a_server_that_fails_is_asked_again_where_that_may_help(
+    folder: Path, status: int | None, kind: F, asked: int
+) -> None:
+    stage = Stage(folder, Script(trouble(status)))
+    over = stage.over()
+    assert over.kind is kind and "words of the server" in str(over)
+    assert len(stage.script.questions) == asked and stage.waited == list(WAITS_S)[: asked - 1]
+    assert [one["status"] for one in stage.told("retrying")] == [status] * (asked - 1)
+
+
+def test_it_waits_as_long_as_the_server_says_but_not_for_ever(folder: Path) -> None:
+    stage = Stage(folder, Script(trouble(429, retry_after=7.0), says("ok")))
+    assert stage.loop.run("t") == "ok" and stage.waited == [7.0]
+    stage = Stage(folder / "b", Script(trouble(429, retry_after=3_600.0)))
+    assert stage.over().kind is F.MODEL_BUSY and stage.waited == []
+
+
+def test_a_server_with_less_room_than_believed_is_believed(folder: Path) -> None:
+    long = Trouble("the request exceeds the available context size", 400)
+    long.too_long, long.room = True, 4_000
+    read = calls("read", path="big")
+    stage = Stage(folder, Script(read, read, read, long, says("ok")), context=32_000)
+    (stage.top / "big").write_text("word " * 3_000)
+    assert stage.loop.run("the task") == "ok"
+    assert stage.loop.guard.context == 4_000
+    assert stage.told("compacted") and stage.told("noted")
+    assert stage.script.questions[-1].turns[0] == Asked("the task")
+    assert len(stage.loop.talk) == 8, "what is not sent is kept all the same"
+
+
+def test_a_prompt_that_cannot_fit_ends_before_the_model_is_asked(folder: Path) -> None:
+    stage = Stage(folder, Script(says("never")), context=600)
+    over = stage.over()
+    assert over.kind is F.CANNOT_START and "--ctx-size" in str(over)
+    assert stage.script.questions == []
+
+
+def test_a_model_that_declines_has_failed(folder: Path) -> None:
+    assert Stage(folder, Script(says("I cannot.", "content_filter"))).over().kind is F.AGENT_FAILED
+
+
+def test_a_flood_of_calls_in_one_answer_is_bounded(folder: Path) -> None:
+    many = tuple(Call(f"c{n}", "read", '{"path": "notes.txt"}') for n in range(40))
+    stage = Stage(folder, Script(Answer("", many, "tool_call", USED), says("ok")))
+    assert stage.loop.run("t") == "ok"
+    assert [one["ok"] for one in stage.told("ran")] == [True] * 32 + [False] * 8
+    assert isinstance(stage.loop.talk[1], Answered)
