@@ -59,7 +59,7 @@ def _word(value: object) -> str:
 def apply_preset(name: str, face: Face) -> None:
     """Make it the default of every dispatch. Your files stay as they are; `presets unset` ends it."""
     answer = face.client().post("/v1/presets/apply", {"name": name, "by": who()})
-    for warning in answer.pop("warnings"):
+    for warning in answer["warnings"]:
         face.note(f"warning: {safe(warning)}")
     rows = [(row["key"], row["value"], row["origin"]) for row in answer["settings"]]
     face.show(answer, lambda: table(("KEY", "VALUE", "ORIGIN"), rows))

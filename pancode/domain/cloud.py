@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from pancode.domain.models import CLOUD
 from pancode.domain.names import not_found
-from pancode.domain.runtimes import LATER, RUNTIMES, RuntimeKind, canonical
+from pancode.domain.runtimes import RUNTIMES, RuntimeKind, canonical
 from pancode.errors import UsageError
 
 _NO_WORKER = re.compile(
@@ -44,7 +44,7 @@ def providers_of(name: str) -> tuple[str, ...]:
     """The vendors whose models a runtime can use; UsageError where nobody can say, NotFoundError."""
     kind = RUNTIMES.get(canonical(name))
     if kind is None:
-        raise not_found("runtime", name, RUNTIMES.keys() - LATER.keys(), "pancode runtimes")
+        raise not_found("runtime", name, RUNTIMES, "pancode runtimes")
     if kind.provider is None and not kind.reaches:
         raise UsageError(f"no vendor's models are known of runtime {kind.name}", why=_why(kind), fix=_FIX)
     return (kind.provider,) if kind.provider is not None else tuple(CLOUD)

@@ -29,7 +29,7 @@ class RuntimeKind:
 
     `own`: it runs the user's own words as a program: no model, no cost. `holds`: rules that its own flags
     enforce without a wall around it (measured). `provider`: the only model provider that it can use, None for
-    any. `needs_model`: it has no default model.
+    any. `needs_model`: it has no default model. `reaches`: it asks each vendor in the cloud by itself.
     """
 
     name: str
@@ -37,6 +37,7 @@ class RuntimeKind:
     holds: frozenset[str] = frozenset()
     provider: str | None = None
     needs_model: bool = False
+    reaches: bool = False
     reasons: frozenset[Reasoning] = frozenset()
     """How hard its model can be asked to think (measured)."""
 
@@ -61,7 +62,7 @@ RUNTIMES: dict[str, RuntimeKind] = {
         RuntimeKind("opencode", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY),
         RuntimeKind("copilot", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY - {Reasoning.OFF}),
         RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True, reasons=_EVERY),
-        RuntimeKind("native", holds=_ALL_BUT_OPEN, needs_model=True),
+        RuntimeKind("native", holds=_ALL_BUT_OPEN, needs_model=True, reaches=True),
     )
 }
 ALIASES: dict[str, str] = {
