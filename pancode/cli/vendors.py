@@ -1,4 +1,4 @@
-"""Vendors' models by runtime, for `pancode models`: how able they are and what they cost."""
+"""Shows the models of vendors: how able they are and what they cost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HEAD = ("MODEL", "TIER", "CONTEXT", "$/M IN", "CACHED", "OUT")
 
 
 def show_vendors(face: Face, runtime: str, tier: str | None) -> None:
-    """From the kept list, as new as this PanCode, without a network; a `-` is what nobody knows."""
+    """From the kept list; a `-` is what nobody knows."""
     from node_agent.wire.clock import SystemClock
     from pancode.offline.models import models_of
 
