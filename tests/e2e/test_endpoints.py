@@ -1,6 +1,7 @@
-"""A model server on a host's own loopback: found, shown, given work through the gateway, and gone when gone.
+"""A model server on a host's own loopback: found, shown, given work through the gateway, gone when gone.
 
-llama.cpp itself with a tiny model, and the real OpenCode. Over a minute and a half: hosts, bring-up, two runs.
+llama.cpp itself with a tiny model, PanCode's own worker and the real OpenCode. Over a minute and a half:
+hosts, bring-up, two servers and two runs.
 """
 
 from __future__ import annotations
