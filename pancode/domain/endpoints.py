@@ -21,7 +21,14 @@ from pancode.errors import NotFoundError
 
 CHARS_OF_TOKEN = 4
 """Of English and of code, about: an estimate, never a count."""
-OWN_TOKENS = {"claude": 13_500, "codex": 9_700, "copilot": 6_200, "opencode": 5_400, "qwen": 17_600}
+OWN_TOKENS = {
+    "claude": 13_500,
+    "codex": 9_700,
+    "copilot": 6_200,
+    "native": 700,
+    "opencode": 5_400,
+    "qwen": 17_600,
+}
 """What each program says before the task: its first call at full-auto, as it was measured."""
 _PULL = {
     Dialect.OLLAMA: "ollama pull {model}",
@@ -90,7 +97,7 @@ def lack_of(facts: NodeFacts, wanted: Wanted, node: str) -> Lack | None:
     wire = RUNTIME_WIRES.get(wanted.runtime)
     if wire not in found.wires:
         words = f"its {found.name} does not speak {wire}, which {wanted.runtime} asks on"
-        return Lack(words, "--runtime opencode, which asks on chat")
+        return Lack(words, "--runtime native, which asks on chat")
     model = found.model(wanted.model)
     if model is None:
         return (

@@ -1,6 +1,7 @@
-"""A model server on a host's own loopback: found, shown, given work through the gateway, and gone when gone.
+"""A model server on a host's own loopback: found, shown, given work through the gateway, gone when gone.
 
-llama.cpp itself with a tiny model, and the real OpenCode. About a minute and a half with hosts and bring-up.
+llama.cpp itself with a tiny model, PanCode's own worker and the real OpenCode. Over a minute and a half:
+hosts, bring-up, two servers and two runs.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def test_a_model_of_a_machines_own(fleet: Owner, lab: Lab) -> None:
             )
             shown_everywhere(fleet)
             refused_with_words(fleet)
-        runs_through_the_gateway(fleet)
+        runs_through_the_gateway(fleet, "native")  # nobody said which
+        runs_through_the_gateway(fleet, "opencode", "--runtime", "opencode")
         server.kill()
         until(lambda: not endpoints(fleet), "it is gone", 60, lambda: endpoints(fleet))
     gone = fleet.run("dispatch", "--model", "llamacpp/tiny", "--node", NODE, "--workspace", "none", "say so")
@@ -83,7 +85,7 @@ def shown_everywhere(fleet: Owner) -> None:
 
 def refused_with_words(fleet: Owner) -> None:
     """Before anything runs: too small a context, a name that is not quite right, a program that cannot."""
-    small = dispatch(fleet, "llamacpp-9931/narrow")
+    small = dispatch(fleet, "llamacpp-9931/narrow", "--runtime", "opencode")
     assert small.code == ExitCode.REFUSED
     assert "gives narrow a context of 4096 tokens" in small.err and "--ctx-size" in small.err
     near = dispatch(fleet, "llamacpp/tinny")
@@ -93,18 +95,19 @@ def refused_with_words(fleet: Owner) -> None:
     assert other.code == ExitCode.REFUSED and "gemini cannot use an endpoint" in other.err
 
 
-def runs_through_the_gateway(fleet: Owner) -> None:
+def runs_through_the_gateway(fleet: Owner, runtime: str, *words: str) -> None:
     """No key, no login, no variable: the node knows where it is."""
-    said = dispatch(fleet, "llamacpp/tiny", "--runtime", "opencode", "--json")
+    said = dispatch(fleet, "llamacpp/tiny", *words, "--json")
     assert said.code == ExitCode.DONE, said
     run = said.json()
+    assert run["runtime"] == runtime
     usage = run["usage"]
     assert (usage["cost_usd"], usage["cost_source"]) == ("0", "local")
     assert usage["input_tokens"] > 1_000 and usage["output_tokens"] > 0
     shown = fleet.show(run["run"])
     assert shown["attempts"][-1]["held_usd"] == "0"
-    words = " ".join(one["detail"] for one in fleet.ask("why", run["run"])["decisions"])
-    assert "has it loaded" in words
+    decided = " ".join(one["detail"] for one in fleet.ask("why", run["run"])["decisions"])
+    assert "has it loaded" in decided
     assert fleet.ask("receipt", "verify", run["run"])["verdict"] == "PASS"
 
 
