@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from node_agent.wire.endpoint import ModelWire
+from node_agent.wire.machines import is_address, machine_of
 
 PORTS = (11434, 1234, 8080, 9931, 8000, 30000)
 """Ollama, LM Studio, llama.cpp twice, vLLM, SGLang: where to look, never what it is."""
@@ -48,16 +49,15 @@ class Place:
 
     @property
     def is_here(self) -> bool:
-        return _address(self.host) is not None and ipaddress.ip_address(self.host).is_loopback
+        return is_address(self.host) and ipaddress.ip_address(self.host).is_loopback
 
     @property
     def costs_nothing(self) -> bool:
         """As its owner says; else on private addresses and in names of a house's own."""
         if self.free is not None:
             return self.free
-        address = _address(self.host)
-        if address is not None:
-            return address.is_loopback or address.is_private
+        if is_address(self.host):
+            return ipaddress.ip_address(self.host).is_private
         return "." not in self.host or self.host.lower().endswith(_AT_HOME)
 
 
@@ -91,38 +91,8 @@ def place_of(url: str) -> Place:
 
 
 def machine_places(text: str) -> tuple[Place, ...]:
-    """From `ip:port` (that one), `name=ip` (its usual ports) or `name=ip:port`. ValueError says the form."""
-    prefix, equals, address = text.strip().rpartition("=")
-    host, port = _split(address.strip())
-    if not host or (equals and not prefix) or not _is_host(host):
-        raise ValueError(f"{text!r} is not HOST:PORT, NAME=HOST or NAME=HOST:PORT")
-    if port is None and not equals:
-        raise ValueError(f"{text!r} has no port: write HOST:PORT, or NAME=HOST to look at the usual ports")
-    ports = PORTS if port is None else (port,)
-    return tuple(Place(host, one, listed=port is not None, prefix=prefix or None) for one in ports)
-
-
-def _split(address: str) -> tuple[str, int | None]:
-    if address.startswith("["):
-        host, _, port = address[1:].partition("]")
-        port = port.removeprefix(":")
-    elif address.count(":") > 1:
-        host, port = address, ""
-    else:
-        host, _, port = address.partition(":")
-    if not port:
-        return ("", None) if address.endswith(":") else (host, None)
-    number = int(port) if port.isascii() and port.isdigit() else 0
-    return (host, number) if 0 < number < 65536 else ("", None)
-
-
-def _is_host(host: str) -> bool:
-    letters = host.replace("-", "").replace(".", "").replace("_", "")
-    return _address(host) is not None or (letters.isascii() and letters.isalnum())
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
+    """The places that a machine's name stands for. ValueError says the form."""
+    machine = machine_of(text)
+    ports = PORTS if machine.port is None else (machine.port,)
+    told = machine.port is not None
+    return tuple(Place(machine.host, port, listed=told, prefix=machine.name) for port in ports)

@@ -11,7 +11,15 @@ from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, 
 from pancode.api.bodies import CeilingBody, QueueBody, ReasonBody, ScopeBody, SettleBody
 from pancode.api.desk import Desk
 from pancode.api.routing import Call, Verb
-from pancode.control import query, query_fleet, query_money, query_queue, query_receipts, query_story
+from pancode.control import (
+    query,
+    query_fleet,
+    query_models,
+    query_money,
+    query_queue,
+    query_receipts,
+    query_story,
+)
 from pancode.domain.agents import find_agent
 from pancode.domain.isolation import holds
 from pancode.domain.names import not_found
@@ -191,6 +199,18 @@ def _runtime(name: str, nodes: list[dict[str, Any]]) -> dict[str, Any]:
     return {"name": name, "nodes": nodes, "reasoning": levels}
 
 
+def _endpoints(desk: Desk, call: Call) -> Any:
+    """Every model server of every node that is heard, or of one."""
+    return {"endpoints": query_models.endpoints(desk.core, call.query.get("node"))}
+
+
+def _models(desk: Desk, call: Call) -> Any:
+    """Every model of theirs, with its tier."""
+    tiers = desk.coordinator.around({}).tiers(_project(desk, call))
+    asked = query_models.Asked(call.query.get("node"), call.query.get("tier"))
+    return query_models.models(desk.core, asked, tiers)
+
+
 def _modes(desk: Desk, call: Call) -> Any:
     default = desk.coordinator.around({}).defaults(_project(desk, call)).mode
     modes = [
@@ -243,6 +263,8 @@ RECORD_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/audit", _audit, query=("about", "limit")),
     Verb("GET", "/v1/agents", _agents, query=("cwd", "name")),
     Verb("GET", "/v1/runtimes", _runtimes, query=("cwd", "name")),
+    Verb("GET", "/v1/endpoints", _endpoints, query=("node",)),
+    Verb("GET", "/v1/models", _models, query=("cwd", "node", "tier")),
     Verb("GET", "/v1/modes", _modes, query=("cwd",)),
     Verb("GET", "/v1/safety", _safety, query=("cwd",)),
     Verb("GET", "/v1/config", _config, query=("cwd",)),

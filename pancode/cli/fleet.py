@@ -12,7 +12,7 @@ import click
 from pancode import __version__
 from pancode.cli.face import Face, caller, example, json_option, who
 from pancode.cli.lazy import LazyGroup
-from pancode.cli.render import safe, size, table
+from pancode.cli.render import safe, size, table, tokens
 from pancode.client import ApiError, Client, Event
 from pancode.connection import NotRunningError
 from pancode.down import mark
@@ -117,7 +117,7 @@ def _status(answer: dict[str, Any]) -> str:
     """The readiness table, each problem with its fix below its node."""
     if not answer["nodes"]:
         return "no node in the fleet; add one: pancode node add NAME, or pancode fleet up for this machine\n"
-    head = ("NODE", "STATE", "AGENT", "SLOTS", "RUNTIMES", "ISOLATION", "DISK", "CLOCK")
+    head = ("NODE", "STATE", "AGENT", "SLOTS", "RUNTIMES", "ENDPOINTS", "ISOLATION", "DISK", "CLOCK")
     lines = table(head, [_row(node) for node in answer["nodes"]], toned=("STATE",)).splitlines()
     shown = [lines[0]]
     for line, node in zip(lines[1:], answer["nodes"], strict=True):
@@ -139,10 +139,23 @@ def _row(node: dict[str, Any]) -> tuple[object, ...]:
         node["version"],
         slots,
         runtimes,
+        ", ".join(_endpoint(one) for one in node["endpoints"]) or "-",
         node["isolation"],
         size(node["disk_free"]),
         clock,
     )
+
+
+def _endpoint(fact: dict[str, Any]) -> str:
+    """With its first model, which is loaded where one is; what is wrong stands below."""
+    if fact["health"] != "ok":
+        return f"{fact['name']} {fact['health'].upper()}"
+    able = [one for one in fact["models"] if not one["embedding"]]
+    if not able:
+        return f"{fact['name']}: no model"
+    others = len(able) - 1 + fact["more"]
+    shown = f"{fact['name']}: {able[0]['id']} {tokens(able[0]['ctx_usable'])}".rstrip()
+    return f"{shown}, +{others}" if others else shown
 
 
 def _runtime(fact: dict[str, Any]) -> str:

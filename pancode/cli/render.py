@@ -126,6 +126,13 @@ def size(number: int | None) -> str:
     return f"{number} B"
 
 
+def tokens(number: int | None) -> str:
+    """Of a context: 32k, 4k, 900; empty where it is not known."""
+    if number is None:
+        return ""
+    return f"{number // 1024}k" if number >= 1024 else str(number)
+
+
 def took(seconds: float) -> str:
     """00:12, 01:02:03, 3d 04:00."""
     whole = int(seconds)

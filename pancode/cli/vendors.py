@@ -1,29 +1,15 @@
-"""`pancode models`: which models there are to choose from, how able they are and what they cost."""
+"""Shows vendors' models by runtime: how able they are and what a million tokens cost."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-import click
-
-from pancode.cli.face import Face, example, json_option
+from pancode.cli.face import Face
 from pancode.cli.render import table
 from pancode.connection import home_of
 
 _HEAD = ("MODEL", "TIER", "CONTEXT", "$/M IN", "CACHED", "OUT")
-
-
-@click.command("models", epilog=example("pancode models --runtime claude --tier mid"))
-@click.option("--runtime", metavar="R", required=True, help="Vendors' models that this runtime can use.")
-@click.option("--tier", metavar="T", help="Only small, mid or frontier ones.")
-@json_option
-def models(face: Face, runtime: str, tier: str | None) -> None:
-    """Vendors' models by runtime, with their tier and what a million tokens cost; needs no network.
-
-    The list is as new as this PanCode: a model that is not on it can be named all the same.
-    """
-    show_vendors(face, runtime, tier)
 
 
 def show_vendors(face: Face, runtime: str, tier: str | None) -> None:

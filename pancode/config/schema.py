@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from node_agent.wire.policy import Mode, Safety
-from pancode.config.values import Commands, Duration, FolderNames, Level, Money, Names, Size
+from pancode.config.values import Commands, Duration, FolderNames, Level, Machines, Money, Names, Size
 from pancode.domain.agents import DEFAULT_AGENT
 from pancode.domain.models import model_ref
 from pancode.domain.request import Defaults, Project
@@ -74,11 +74,15 @@ class Limits(Part):
 
 
 class Models(Part):
-    """Models by role; None: the runtime's own default. `tiers`: what the owner knows better, by pattern."""
+    """Models by role; None: the runtime's own default. `tiers`: what the owner knows better, by pattern.
+
+    `machines`: addresses of model servers, which the node on this machine looks at.
+    """
 
     orchestrator: ModelName | None = None
     worker: ModelName | None = None
     scout: ModelName | None = None
+    machines: Machines = ()
     tiers: dict[str, Annotated[ModelTier, Field(strict=False)]] = {}
 
 

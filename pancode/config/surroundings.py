@@ -19,6 +19,7 @@ from pancode.domain.agents import Agents
 from pancode.domain.paths import is_inside, is_rooted, located, mentioned
 from pancode.domain.request import Defaults, Project
 from pancode.domain.snapshot import PathFact
+from pancode.domain.tiers import ModelTier
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
@@ -97,6 +98,10 @@ class FileSurroundings:
     def rules(self, project: str | None) -> Rules:
         """The safety rules in force for a project, or outside of one."""
         return self.loaded_rules(project).rules
+
+    def tiers(self, project: str | None) -> dict[str, ModelTier]:
+        """What the owner knows better of how able a model is."""
+        return self.loaded(project).settings.models.tiers
 
     def max_depth(self) -> int:
         """How deep runs may start runs."""

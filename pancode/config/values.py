@@ -6,9 +6,10 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from node_agent.wire.folders import Folders
+from node_agent.wire.machines import machine_of
 from node_agent.wire.order import Reasoning
 from pancode.domain.names import nearest
 from pancode.domain.words import split_words
@@ -71,6 +72,11 @@ def reasoning_word(value: object) -> object:
     raise ValueError(f"there is no reasoning level {word!r}; {guess}there are {', '.join(levels)}")
 
 
+def _machine(text: str) -> str:
+    machine_of(text)
+    return text.strip()
+
+
 def _listed(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
@@ -99,4 +105,6 @@ Command = Annotated[
     tuple[Annotated[str, Field(min_length=0)], ...], BeforeValidator(_command), Field(min_length=1)
 ]
 Commands = Annotated[tuple[Command, ...], BeforeValidator(_listed)]
+Machines = Annotated[tuple[Annotated[str, AfterValidator(_machine)], ...], BeforeValidator(_listed)]
+"""Addresses of model servers."""
 FolderNames = Annotated[Folders, BeforeValidator(_listed)]

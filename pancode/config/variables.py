@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 
+
+def _words(text: str) -> list[str]:
+    """What stands between commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
 VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PANCODE_BUDGET_CEILING": ("budget.ceiling", str),
     "PANCODE_PER_RUN_BUDGET": ("budget.per_run", str),
@@ -16,6 +22,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PANCODE_MODEL": ("models.orchestrator", str),
     "PANCODE_WORKER_MODEL": ("models.worker", str),
     "PANCODE_SCOUT_MODEL": ("models.scout", str),
+    "PANCODE_LOCAL_MACHINES": ("models.machines", _words),
     "PANCODE_REDIS_URL": ("redis.url", str),
     "PANCODE_TIME_FACTOR": ("timing.factor", float),
 }
@@ -36,7 +43,6 @@ PLACES = (
 )
 """Read elsewhere; they set no key."""
 _GIVEN_TO_RUNS = ("PANCODE_RUN", "PANCODE_ATTEMPT", "PANCODE_DEPTH")
-_NOT_YET = ("PANCODE_LOCAL_MACHINES",)
 
 
 def odd_variables(environ: Mapping[str, str]) -> list[str]:
@@ -46,8 +52,6 @@ def odd_variables(environ: Mapping[str, str]) -> list[str]:
         if not name.startswith("PANCODE_") or name in VARIABLES or name in PLACES or name in _GIVEN_TO_RUNS:
             continue
         near = get_close_matches(name, VARIABLES, n=1, cutoff=0.8)
-        if name in _NOT_YET:
-            said.append(f"{name} is set and not there yet: it has no effect")
-        elif near:
+        if near:
             said.append(f"{name} is set and unknown: did you mean {near[0]}?")
     return said

@@ -15,6 +15,7 @@ from pancode.domain.presets import Presets
 from pancode.domain.records import Node, Run
 from pancode.domain.request import Defaults, Project
 from pancode.domain.snapshot import PathFact
+from pancode.domain.tiers import ModelTier
 
 Json = dict[str, Any]
 
@@ -175,6 +176,9 @@ class Surroundings(Protocol):
 
     def rules(self, project: str | None) -> Rules:
         """Safety rules: built-in, the user's, the project's. ConfigError names file, line and rule."""
+
+    def tiers(self, project: str | None) -> dict[str, ModelTier]:
+        """What the owner knows better of how able a model is, by pattern."""
 
     def max_depth(self) -> int:
         """How deep runs may start runs."""

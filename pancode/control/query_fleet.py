@@ -9,6 +9,7 @@ from node_agent.wire.node import NO_SANDBOX, NodeFacts, Problem
 from pancode.control import turned
 from pancode.control.core import Core, open_fences
 from pancode.control.query import at
+from pancode.control.query_models import endpoint_shape
 from pancode.control.query_shapes import FleetShape, Json, NodeShape
 from pancode.domain.fleet import NodeState, NodeView, Reaching, skew_within
 from pancode.domain.isolation import holds
@@ -110,7 +111,7 @@ def _node(core: Core, tx: Transaction, view: NodeView, since: Since) -> NodeShap
         "since": _since(core, view, since),
         "slots": {"used": used, "total": view.node.slots},
         "runtimes": [r.model_dump(mode="json") for r in facts.runtimes] if facts is not None else [],
-        "endpoints": [],
+        "endpoints": [endpoint_shape(one) for one in facts.endpoints] if facts is not None else [],
         "labels": dict(view.node.labels),
         "version": beat.version if beat is not None else None,
         "clock_skew_s": skew,

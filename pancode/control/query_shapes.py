@@ -180,6 +180,50 @@ class SlotsShape(TypedDict):
     total: int
 
 
+class ModelShape(TypedDict):
+    """A model of an endpoint. `tier`, `tier_why`: how able it is, and how that is known; null is unknown."""
+
+    node: str
+    endpoint: str
+    id: str
+    ref: str
+    tier: str | None
+    tier_why: str
+    family: str | None
+    parameters: int | None
+    quantisation: str | None
+    ctx_usable: int | None
+    ctx_max: int | None
+    residence: str | None
+    size: int | None
+    vram: int | None
+    slots: int | None
+    tools: bool | None
+    vision: bool | None
+    embedding: bool
+    remote: bool
+    digest: str | None
+
+
+class EndpointShape(TypedDict):
+    """A model server that a node reaches. `more`: models that are not among those of the heartbeat."""
+
+    name: str
+    dialect: str
+    at: str
+    version: str | None
+    health: str
+    words: str
+    fix: str
+    slots: int | None
+    slots_free: int | None
+    wires: list[str]
+    free: bool
+    age_ms: int
+    models: list[Json]
+    more: int
+
+
 class NodeShape(TypedDict):
     """A machine as `fleet status` shows it."""
 
@@ -188,7 +232,7 @@ class NodeShape(TypedDict):
     since: str | None
     slots: SlotsShape
     runtimes: list[Json]
-    endpoints: list[Json]
+    endpoints: list[EndpointShape]
     labels: dict[str, str]
     version: str | None
     clock_skew_s: float | None

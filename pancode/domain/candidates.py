@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from node_agent.wire.node import NO_SANDBOX, NodeFacts, Problem, RuntimeFact
+from node_agent.wire.node import NO_SANDBOX, NodeFacts, Problem
 from node_agent.wire.policy import Isolation, Safety
+from pancode.domain.endpoints import RANKED, Lack, Wanted, lack_of, rank
 from pancode.domain.fleet import NodeState, NodeView
 
 
@@ -33,6 +34,8 @@ class Wish:
     runtime: str
     safety: Safety
     repo: str | None = None
+    wanted: Wanted | None = None
+    """Of an endpoint, where its model is on one."""
 
 
 def candidates(nodes: Sequence[NodeView], wish: Wish) -> tuple[Candidate, ...]:
@@ -41,7 +44,7 @@ def candidates(nodes: Sequence[NodeView], wish: Wish) -> tuple[Candidate, ...]:
 
 
 def _judge(view: NodeView, wish: Wish) -> Candidate:
-    name, runtime = view.node.name, wish.runtime
+    name = view.node.name
     if wish.node is not None and wish.node != name:
         return Candidate(name, False, False, "not the pinned node")
     if view.node.removed is not None:
@@ -51,29 +54,39 @@ def _judge(view: NodeView, wish: Wish) -> Candidate:
             return Candidate(name, False, False, f"has no label {key}={value}", "pancode node ls")
     if view.heard is None:
         return Candidate(name, True, False, "was not heard yet", "pancode fleet up " + name)
-    isolation = view.heard.heartbeat.facts.isolation
-    fact = next((r for r in view.heard.heartbeat.facts.runtimes if r.name == runtime), None)
-    if fact is None or fact.state != "ok":
-        fix = "pancode runtimes" if fact is None else f"on {name}: {fact.fix}" if fact.fix else ""
-        return Candidate(name, False, False, _without(fact, runtime), fix, isolation)
-    beyond = view.heard.heartbeat.facts.allows.beyond(wish.safety, runtime, wish.repo)
-    if beyond:
-        fix = f"dispatch within it, or have its owner change ceiling.json on {name}"
-        return Candidate(name, False, False, f"may not take it: {beyond}", fix, isolation)
+    facts = view.heard.heartbeat.facts
+    lack = _without(facts, wish, name) or _beyond(facts, wish, name) or _unserved(facts, wish, name)
+    if lack is not None:
+        return Candidate(name, False, False, lack.why, lack.fix, facts.isolation)
     waits, fix = _not_now(view)
-    missing = _no_sandbox(view.heard.heartbeat.facts)
-    return Candidate(name, True, not waits, waits or "can take it", fix, isolation, missing)
+    can = "can take it" if wish.wanted is None else f"can take it, and {RANKED[rank(facts, wish.wanted)]}"
+    return Candidate(name, True, not waits, waits or can, fix, facts.isolation, _no_sandbox(facts))
+
+
+def _without(facts: NodeFacts, wish: Wish, name: str) -> Lack | None:
+    """At an endpoint nobody has to log in."""
+    fact = next((one for one in facts.runtimes if one.name == wish.runtime), None)
+    if fact is None or fact.state == "missing":
+        fix = "pancode runtimes" if fact is None else f"on {name}: {fact.fix}" if fact.fix else ""
+        return Lack(f"has no runtime {wish.runtime}", fix)
+    if fact.state == "ok" or (fact.state == "not_logged_in" and wish.wanted is not None):
+        return None
+    state = "is not logged in" if fact.state == "not_logged_in" else "has an unknown version"
+    return Lack(f"runtime {wish.runtime} {state}", f"on {name}: {fact.fix}" if fact.fix else "")
+
+
+def _beyond(facts: NodeFacts, wish: Wish, name: str) -> Lack | None:
+    beyond = facts.allows.beyond(wish.safety, wish.runtime, wish.repo)
+    fix = f"dispatch within it, or have its owner change ceiling.json on {name}"
+    return Lack(f"may not take it: {beyond}", fix) if beyond else None
+
+
+def _unserved(facts: NodeFacts, wish: Wish, name: str) -> Lack | None:
+    return None if wish.wanted is None else lack_of(facts, wish.wanted, name)
 
 
 def _no_sandbox(facts: NodeFacts) -> Problem | None:
     return next((one for one in facts.problems if one.what.startswith(NO_SANDBOX)), None)
-
-
-def _without(fact: RuntimeFact | None, runtime: str) -> str:
-    if fact is None or fact.state == "missing":
-        return f"has no runtime {runtime}"
-    state = {"not_logged_in": "is not logged in", "unknown_version": "has an unknown version"}
-    return f"runtime {runtime} {state[fact.state]}"
 
 
 def _not_now(view: NodeView) -> tuple[str, str]:

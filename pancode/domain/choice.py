@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from node_agent.wire.order import Reasoning
 from pancode.domain.agents import Agent, Speed, Tier
+from pancode.domain.endpoints import check_known, endpoint_names, endpoint_of
 from pancode.domain.models import ModelRef, known, model_ref
 from pancode.domain.names import nearest, not_found
 from pancode.domain.request import Catalogue, DispatchRequest, VendorList
@@ -14,6 +15,8 @@ from pancode.domain.runtimes import RUNTIMES, RuntimeKind, canonical, runtime_fo
 from pancode.errors import UsageError
 
 _SHOWN = 6
+_LOCAL_RUNTIME = "native"
+"""What runs a model of an endpoint when nobody says."""
 
 
 def runtime_and_model(
@@ -25,12 +28,17 @@ def runtime_and_model(
     """
     text = request.model or model_of(agent, catalogue)
     nodes = [view.node.name for view in catalogue.nodes if view.node.removed is None]
-    asked = model_ref(text, nodes) if text else None
+    servers = endpoint_names(catalogue.nodes)
+    asked = model_ref(text, nodes, servers) if text else None
     # A model of the runtime's own that happens to look like `provider/model` is asked for whole.
-    whole = known(asked, nodes) if asked is not None else None
-    kind = _runtime(request.runtime or agent.runtime or runtime_for(asked) or catalogue.defaults.runtime)
+    whole = known(asked, nodes, servers) if asked is not None else None
+    endpoint = endpoint_of(asked, catalogue.nodes)
+    usual = runtime_for(asked) if endpoint is None else _LOCAL_RUNTIME
+    kind = _runtime(request.runtime or agent.runtime or usual or catalogue.defaults.runtime)
     if kind.own:
         return kind, None
+    if asked is not None and endpoint is not None:
+        check_known(catalogue.nodes, asked, endpoint)
     return kind, whole if kind.provider is None else asked
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from node_agent.wire.policy import Isolation
 from pancode.domain import books
 from pancode.domain.books import Amount, Ceilings
+from pancode.domain.endpoints import RANKED, Wanted, lack_of, rank
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.records import Balance, Run
 from pancode.domain.runtimes import RUNTIMES, Asked, Held, held
@@ -121,7 +122,7 @@ def _wish(run: Run, standing: Standing) -> object:
     due = standing.holds(run) if standing.room else None
     where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"), due)
     how = (run.mode, run.safety, run.read_only, run.told_only, run.depth, run.parent is None)
-    return where, how, shunned, *sorted(run.require.items())
+    return where, how, shunned, wanted_of(run), *sorted(run.require.items())
 
 
 def can_be_had(view: NodeView) -> bool:
@@ -141,7 +142,7 @@ def misfit(run: Run, view: NodeView) -> str:
         return node.removed
     if view.heard is not None and not _has_runtime(run, view):
         return f"has no runtime {run.runtime}"
-    return _beyond(run, view) or _unheld(run, view)
+    return _beyond(run, view) or _unheld(run, view) or _unserved(run, view)
 
 
 def _beyond(run: Run, view: NodeView) -> str:
@@ -152,6 +153,22 @@ def _beyond(run: Run, view: NodeView) -> str:
     allows = view.heard.heartbeat.facts.allows
     beyond = allows.beyond(run.safety, run.runtime, str(repo) if repo is not None else None)
     return f"may not take it: {beyond}" if beyond else ""
+
+
+def _unserved(run: Run, view: NodeView) -> str:
+    """Why its endpoint does not do for the run, and what mends that, as it may be mended any time."""
+    wanted = wanted_of(run)
+    if wanted is None or view.heard is None:
+        return ""
+    lack = lack_of(view.heard.heartbeat.facts, wanted, view.node.name)
+    return "" if lack is None else f"{lack.why}{f' ({lack.fix})' if lack.fix else ''}"
+
+
+def wanted_of(run: Run) -> Wanted | None:
+    """What it asks of an endpoint; None: its model is none of ours."""
+    if run.endpoint is None or run.model is None:
+        return None
+    return Wanted(run.endpoint, run.model, run.runtime, run.context or 0)
 
 
 def _unfit(run: Run, view: NodeView, standing: Standing) -> str:
@@ -193,7 +210,8 @@ def is_unheld(run: Run) -> bool:
 def _has_runtime(run: Run, view: NodeView) -> bool:
     if view.heard is None:
         return False
-    return any(r.name == run.runtime and r.state == "ok" for r in view.heard.heartbeat.facts.runtimes)
+    states = ("ok",) if run.endpoint is None else ("ok", "not_logged_in")
+    return any(r.name == run.runtime and r.state in states for r in view.heard.heartbeat.facts.runtimes)
 
 
 def _place(
@@ -215,8 +233,18 @@ def _place(
     ready = [v for v in ready if not short[v.node.name]]
     if not ready:
         return Waits(run, "; ".join(list(short.values())[:3]))
-    best = min(ready, key=lambda v: (-free[v.node.name], v.node.name))
-    return Placed(run, best, _because(run, len(ready)))
+    best = min(ready, key=lambda v: (_model_rank(run, v), -free[v.node.name], v.node.name))
+    return Placed(run, best, _because(run, len(ready)) + _with_model(run, best))
+
+
+def _model_rank(run: Run, view: NodeView) -> int:
+    """First where its model is loaded already."""
+    wanted = wanted_of(run)
+    return 0 if wanted is None or view.heard is None else rank(view.heard.heartbeat.facts, wanted)
+
+
+def _with_model(run: Run, view: NodeView) -> str:
+    return f", {RANKED[_model_rank(run, view)]}" if run.endpoint is not None else ""
 
 
 def _short(run: Run, name: str, standing: Standing, taken: Mapping[str, Amount]) -> str:

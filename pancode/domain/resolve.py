@@ -13,6 +13,7 @@ from pancode.domain.agents import Agent, compile_prompt, find_agent
 from pancode.domain.books import Amount
 from pancode.domain.candidates import Candidate, Wish, candidates
 from pancode.domain.choice import pinned, reasoning_for, runtime_and_model, unlisted
+from pancode.domain.endpoints import Wanted, context_of, costs_nothing, endpoint_of
 from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found
 from pancode.domain.records import Run
@@ -59,6 +60,8 @@ class Resolution:
     ref: ModelRef | None
     """The model, with provider and node where they were said."""
     reasoning: Reasoning | None
+    wanted: Wanted | None
+    """Of an endpoint, where its model is on one."""
     unasked: Reasoning | None
     """The level that the settings wish and the runtime cannot be asked for."""
     unlisted: str
@@ -132,6 +135,8 @@ class Resolution:
             retry_of=asked.retry_of,
             parent=asked.parent,
             land=asked.land,
+            endpoint=None if self.wanted is None else self.wanted.endpoint,
+            context=None if self.wanted is None else self.wanted.context,
             rules=self.rules.model_dump(mode="json"),
         )
 
@@ -182,7 +187,9 @@ def _put_together(
     (runtime, ref, reasoning, unasked), (workspace, gates) = what, rest
     mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
     limits = _limits(request, agent, catalogue, runtime)
-    wish = Wish(request.node, request.require, runtime.name, safety, request.repo)
+    prompt = "" if runtime.own else compile_prompt(agent, mode, safety, catalogue.rules)
+    wanted = _wanted(request, ref, runtime, prompt, catalogue)
+    wish = Wish(request.node, request.require, runtime.name, safety, request.repo, wanted)
     return Resolution(
         request=request,
         agent=agent,
@@ -193,14 +200,19 @@ def _put_together(
         unlisted=unlisted(ref, runtime, catalogue.vendors),
         mode=mode,
         safety=safety,
-        prompt="" if runtime.own else compile_prompt(agent, mode, safety, catalogue.rules),
+        wanted=wanted,
+        prompt=prompt,
         limits=limits,
         setup=project.setup if workspace == "git" else (),
         cache=project.cache if workspace == "git" else (),
         gates=gates,
         workspace=workspace,
         candidates=candidates(catalogue.nodes, wish),
-        due=_due(request, catalogue, (agent.name, runtime, model_for(ref, runtime) if ref else None), limits),
+        due=_free(
+            _due(request, catalogue, (agent.name, runtime, model_for(ref, runtime) if ref else None), limits),
+            wanted,
+            catalogue,
+        ),
         env=tuple(dict.fromkeys((*project.env, *agent.env))),
         secrets=tuple(dict.fromkeys((*project.secrets, *agent.secrets))),
         on_lost=request.on_lost or defaults.on_lost,
@@ -348,6 +360,23 @@ def _due(
     tokens = usual.tokens if limits.tokens is None else min(usual.tokens, limits.tokens)
     usd = usd if limits.usd is None else min(usd, limits.usd)
     return Amount(usd, tokens, min(usual.ms, limits.wall_ms))
+
+
+def _wanted(
+    request: DispatchRequest, ref: ModelRef | None, runtime: RuntimeKind, prompt: str, catalogue: Catalogue
+) -> Wanted | None:
+    """What it asks of an endpoint; None: its model is not on one."""
+    endpoint = endpoint_of(ref, catalogue.nodes)
+    if endpoint is None or ref is None:
+        return None
+    return Wanted(endpoint, ref.model, runtime.name, context_of(runtime.name, prompt, request.task))
+
+
+def _free(due: Amount, wanted: Wanted | None, catalogue: Catalogue) -> Amount:
+    """At an endpoint of the fleet's own no money is held."""
+    if wanted is None or not costs_nothing(catalogue.nodes, wanted.endpoint, wanted.model):
+        return due
+    return replace(due, usd=Decimal(0))
 
 
 def _own_cost(request: DispatchRequest, cap: Decimal | None) -> Decimal:

@@ -64,7 +64,24 @@ class FleetParts:
     key: PublicKey
     slots: int
     time_factor: float
+    machines: tuple[str, ...]
+    """Addresses of model servers, for the node on this machine."""
     user_home: Path
+
+
+def node_settings(parts: FleetParts, node: Node) -> dict[str, object]:
+    """What `node.json` of its home is to say. This machine's node looks at the owner's others, too."""
+    tag = node.tag or ""
+    settings: dict[str, object] = {
+        "fleet": parts.fleet,
+        "name": node.name,
+        "tag": tag,
+        "slots": node.slots,
+        "redis": {"user": node_user(tag), "password_file": "key/redis.password"},
+        "time_factor": parts.time_factor,
+    }
+    looked_at = parts.machines if Reach.of(node).local else ()
+    return {**settings, "machines": list(looked_at)} if looked_at else settings
 
 
 class BringUp:
@@ -180,14 +197,7 @@ class BringUp:
         self.parts.plane.change_node(name, settle)
         self.parts.plane.put_halted(name, False)
         password = self.admit(tag)
-        settings = {
-            "fleet": self.parts.fleet,
-            "name": name,
-            "tag": tag,
-            "slots": node.slots,
-            "redis": {"user": node_user(tag), "password_file": "key/redis.password"},
-            "time_factor": self.parts.time_factor,
-        }
+        settings = node_settings(self.parts, node)
         return [
             HomeFile("key/coordinator.pub", f"{self.parts.key.text()}\n".encode()),
             HomeFile("key/redis.password", f"{password}\n".encode()),

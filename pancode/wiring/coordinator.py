@@ -55,6 +55,8 @@ class CoordinatorSettings:
     slots: int = 4
     redis_url: str | None = None
     time_factor: float = 1.0
+    machines: tuple[str, ...] = ()
+    """Addresses of model servers that the node on this machine looks at."""
 
 
 class Coordinator:
@@ -145,6 +147,7 @@ class Coordinator:
             key=self.key.public,
             slots=self.settings.slots,
             time_factor=self.settings.time_factor,
+            machines=self.settings.machines,
             user_home=user_home,
         )
         return Fleet(parts, self.loop, Links(settings), BundleStore(self.home.bundles))

@@ -218,6 +218,7 @@ def coordinator_settings(settings: Settings) -> CoordinatorSettings:
         slots=settings.nodes.slots,
         redis_url=settings.redis.url,
         time_factor=settings.timing.factor,
+        machines=settings.models.machines,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from node_agent.wire.endpoint import RUNTIME_WIRES
 from node_agent.wire.order import Reasoning
 from pancode.domain.admission.gate import Verdict, passed, refused, warned
 from pancode.domain.candidates import Candidate
@@ -19,7 +20,13 @@ def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
 
 def _model(resolution: Resolution) -> Verdict | None:
     runtime, ref = resolution.runtime, resolution.ref
-    provider = foreign_provider(ref, runtime)
+    if resolution.wanted is not None and runtime.name not in RUNTIME_WIRES:
+        return refused(
+            NAME,
+            f"Dispatch blocked: runtime {runtime.name} cannot use an endpoint of a node",
+            f"--runtime native, or another of {', '.join(sorted(RUNTIME_WIRES))}",
+        )
+    provider = foreign_provider(ref, runtime) if resolution.wanted is None else None
     if ref is not None and provider is not None:
         return refused(
             NAME,

@@ -262,13 +262,11 @@ def test_an_empty_variable_is_none_and_a_misspelt_one_is_said(loaded: Load) -> N
         "PANCODE_SAFETY": " ",
         "PANCODE_BUDGET_CIELING": "1",
         "PANCODE_HOME": "/x",
-        "PANCODE_LOCAL_MACHINES": "10.0.0.1:1234",
     }
     found = loaded(environ=environ)
     assert found.settings == Settings()
     assert found.warnings == (
         "PANCODE_BUDGET_CIELING is set and unknown: did you mean PANCODE_BUDGET_CEILING?",
-        "PANCODE_LOCAL_MACHINES is set and not there yet: it has no effect",
     )
 
 

@@ -7,11 +7,12 @@ from typing import Any
 from node_agent.wire.order import Reasoning
 from pancode.control.again import request_of
 from pancode.domain.request import DispatchRequest
-from tests.unit.pancode.domain.fleets import node, resolved
+from tests.unit.pancode.domain.fleets import endpoint, node, resolved
 
 
 def again(**options: Any) -> DispatchRequest:
-    chosen = resolved(node("desk"), node("gpubox"), **options)
+    gpubox = node("gpubox", endpoints=(endpoint("ollama", "qwen3:8b"),))
+    chosen = resolved(node("desk"), gpubox, **options)
     return request_of(chosen.run("r-0001", 0, "t", {"kind": "none"}), "ana")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, ModelWire, Residence
 from node_agent.wire.heartbeat import Ask, Heartbeat
 from node_agent.wire.node import NodeFacts, RuntimeFact
 from node_agent.wire.policy import Isolation
@@ -57,12 +58,25 @@ def heard(
     return Heard(beat, "n")
 
 
+def endpoint(name: str, *models: ModelFact | str, **said: Any) -> EndpointFact:
+    """One that speaks every wire; models are loaded, and have the context that they need."""
+    listed = tuple(
+        ModelFact(id=one, residence=Residence.LOADED, ctx_usable=65_536) if isinstance(one, str) else one
+        for one in models
+    )
+    dialect = said.pop("dialect", Dialect.OLLAMA)
+    wires = said.pop("wires", tuple(ModelWire))
+    return EndpointFact(name=name, dialect=dialect, at="127.0.0.1:1", wires=wires, models=listed, **said)
+
+
 def node(name: str, runtimes: Mapping[str, str] | None = None, **options: Any) -> NodeView:
     """An online node with claude and shell. Options: fields of Node, state, and those named below."""
     state = options.pop("state", NodeState.ONLINE)
     isolation = options.pop("isolation", Isolation.NONE)
     mute = options.pop("mute", False)
-    said = {name: options.pop(name) for name in ("shut", "allows", "problems") if name in options}
+    said = {
+        name: options.pop(name) for name in ("shut", "allows", "problems", "endpoints") if name in options
+    }
     given = {"claude": "ok", "shell": "ok", "scripted": "ok"} if runtimes is None else runtimes
     record = Node(
         name, 1, {}, options.pop("labels", {}), options.pop("slots", 4), tag="0123456789", **options

@@ -17,7 +17,7 @@ from pancode.domain.request import Defaults
 from pancode.domain.resolve import Unresolved, resolve
 from pancode.domain.runtimes import RUNTIMES, model_for
 from pancode.errors import NotFoundError, PancodeError, UsageError
-from tests.unit.pancode.domain.fleets import BUILDER, SCOUT, catalogue, node, request, resolved
+from tests.unit.pancode.domain.fleets import BUILDER, SCOUT, catalogue, endpoint, node, request, resolved
 
 FOR = ("f-0001", "0123456789", 1, (0, FleetTime(epoch=1, ms=1)))
 FLEET = Defaults(model="anthropic/workers", scout_model="google/scouts")
@@ -50,16 +50,20 @@ def test_scouts_have_a_model_of_their_own() -> None:
 
 
 def test_a_node_in_a_models_name_pins_the_run() -> None:
-    chosen = resolved(node("desk"), node("gpubox"), model="gpubox/ollama/qwen3:8b", runtime="opencode")
+    gpubox = node("gpubox", endpoints=(endpoint("ollama", "qwen3:8b", "x"),))
+    chosen = resolved(node("desk"), gpubox, model="gpubox/ollama/qwen3:8b", runtime="opencode")
     assert chosen.ref == ModelRef("gpubox", "ollama", "qwen3:8b")
     assert (chosen.model, chosen.request.node) == ("qwen3:8b", "gpubox")
     assert [c.name for c in chosen.candidates if c.why != "not the pinned node"] == ["gpubox"]
-    same = resolved(node("gpubox"), model="gpubox/ollama/x", node="gpubox", runtime="opencode")
+    same = resolved(gpubox, model="gpubox/ollama/x", node="gpubox", runtime="opencode")
     assert same.request.node == "gpubox"
 
 
 def test_another_node_than_the_models_is_refused() -> None:
-    wrong = problem(model="gpubox/ollama/x", node="desk", runtime="opencode")
+    fleet = catalogue(node("desk"), node("gpubox", endpoints=(endpoint("ollama", "x"),)))
+    answer = resolve(request(model="gpubox/ollama/x", node="desk", runtime="opencode"), fleet)
+    assert isinstance(answer, Unresolved)
+    wrong = answer.error
     assert isinstance(wrong, UsageError)
     assert str(wrong) == "the model gpubox/ollama/x is on gpubox, and --node says desk"
     assert wrong.fix == "--model ollama/x, or leave --node out"
@@ -93,13 +97,17 @@ def test_our_own_worker_is_told_the_vendor_too() -> None:
 
 
 def test_without_its_provider_where_that_is_a_server() -> None:
-    assert resolved(model="ollama/qwen3:8b", runtime="opencode").model == "qwen3:8b"
-    assert resolved(model="lmstudio/openai/gpt-oss-20b", runtime="opencode").model == "openai/gpt-oss-20b"
+    servers = (endpoint("ollama", "qwen3:8b"), endpoint("lmstudio", "openai/gpt-oss-20b"))
+    there = node("desk", endpoints=servers)
+    assert resolved(there, model="ollama/qwen3:8b", runtime="opencode").model == "qwen3:8b"
+    chosen = resolved(there, model="lmstudio/openai/gpt-oss-20b", runtime="opencode")
+    assert chosen.model == "openai/gpt-oss-20b"
     assert resolved(model="opus").model == "opus"
 
 
 def test_a_local_model_asks_for_our_own_worker() -> None:
-    assert resolved(model="ollama/qwen3:8b").runtime.name == "native"
+    there = node("desk", endpoints=(endpoint("ollama", "qwen3:8b"),))
+    assert resolved(there, model="ollama/qwen3:8b").runtime.name == "native"
 
 
 @pytest.mark.parametrize(

@@ -305,9 +305,9 @@ def test_an_agent_that_is_switched_off() -> None:
         ({"nodes": (node("a"), node("b", {})), "node": "b"}, False, "b has no runtime claude"),
         ({"nodes": (node("a", state=NodeState.LOST),)}, True, "it would wait: a is lost"),
         (
-            {"model": "ollama/qwen3:8b", "runtime": "claude"},
+            {"model": "groq/qwen3", "runtime": "claude"},
             False,
-            "runtime claude cannot use model ollama/qwen3:8b of ollama",
+            "runtime claude cannot use model groq/qwen3 of groq",
         ),
         ({"runtime": "opencode"}, False, "runtime opencode has no model of its own"),
     ],
@@ -327,7 +327,7 @@ def test_an_empty_fleet() -> None:
 
 
 def test_the_model_of_the_fleet_counts_for_routing() -> None:
-    settings = {"defaults": Defaults(model="ollama/qwen3:8b")}
+    settings = {"defaults": Defaults(model="groq/qwen3:8b")}
     assert not gate("routing", settings=settings, runtime="claude").passed
     assert gate("routing", settings=settings, runtime="shell").passed
 

@@ -1,0 +1,111 @@
+"""`pancode endpoints` and `pancode models`: the model servers that your machines reach, and their models."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from pancode.cli.face import Face, example, json_option
+from pancode.cli.render import safe, size, table, tokens
+from pancode.cli.vendors import show_vendors
+from pancode.errors import UsageError
+
+_NONE = """no model server was found
+  On each machine PanCode looks at the usual ports of 127.0.0.1: Ollama, LM Studio, llama.cpp, vLLM, SGLang.
+  One elsewhere: write {"endpoints": [{"name": "gpu", "url": "http://10.0.0.5:8000"}]} into endpoints.json in
+  a node's home (~/.pancode-node/*/), or PANCODE_LOCAL_MACHINES=10.0.0.5:8000 before `pancode fleet up`.
+"""
+
+
+@click.command("endpoints", epilog=example("pancode endpoints", "pancode endpoints --node gpubox"))
+@click.option("--node", help="Of this node only.")
+@json_option
+def endpoints(node: str | None, face: Face) -> None:
+    """The model servers that your machines reach: what they are, how they are, what they speak."""
+    answer: dict[str, Any] = face.client().get("/v1/endpoints", node=node)
+    face.show(answer, lambda: _endpoints(answer["endpoints"]))
+
+
+@click.command(
+    "models", epilog=example("pancode models --node gpubox --tier mid", "pancode models --runtime claude")
+)
+@click.option("--node", help="Of this node only.")
+@click.option("--tier", help="Of this tier only: frontier, mid or small.")
+@click.option("--runtime", metavar="R", help="Instead, the vendors' models that this runtime can use.")
+@json_option
+def models(node: str | None, tier: str | None, runtime: str | None, face: Face) -> None:
+    """The models of your own servers. CONTEXT: tokens that a call gets now, of those it was trained for.
+
+    With --runtime: vendors' models, with what a million tokens cost, from a list that came with PanCode. One
+    that is not on it can be named all the same.
+    """
+    if runtime is not None:
+        if node is not None:
+            raise UsageError("a vendor's models are on no node", fix="leave --node or --runtime out")
+        return show_vendors(face, runtime, tier)
+    answer: dict[str, Any] = face.client().get("/v1/models", cwd=os.getcwd(), node=node, tier=tier)
+    face.show(answer, lambda: _models(answer["models"], tier))
+
+
+def _endpoints(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return _NONE
+    head = ("NODE", "ENDPOINT", "KIND", "AT", "STATE", "SLOTS", "MODELS", "SPEAKS", "COST", "SEEN")
+    shown = table(head, [_endpoint(one) for one in found], toned=("STATE",))
+    wrong = [one for one in found if one["health"] != "ok"]
+    lines = "".join(
+        f"  {one['node']}/{one['name']}: {safe(one['words'])}\n    fix: {safe(one['fix'])}\n" for one in wrong
+    )
+    return shown + lines
+
+
+def _endpoint(one: dict[str, Any]) -> tuple[object, ...]:
+    version = f" {one['version']}" if one["version"] else ""
+    free = "?" if one["slots_free"] is None else one["slots_free"]
+    slots = "?" if one["slots"] is None else f"{free}/{one['slots']} free"
+    return (
+        one["node"],
+        one["name"],
+        f"{one['dialect']}{version}",
+        one["at"],
+        one["health"],
+        slots,
+        len(one["models"]) + one["more"],
+        ", ".join(one["wires"]),
+        "none" if one["free"] else "unknown",
+        f"{one['age_ms'] / 1000:.0f} s ago",
+    )
+
+
+def _models(found: list[dict[str, Any]], tier: str | None) -> str:
+    if not found:
+        return f"no model of the tier {tier}; all of them: pancode models\n" if tier else _NONE
+    head = ("MODEL", "TIER", "SIZE", "QUANT", "CONTEXT", "STATE", "DISK", "TOOLS", "VISION")
+    return table(head, [_model(one) for one in found])
+
+
+def _model(one: dict[str, Any]) -> tuple[object, ...]:
+    usable, trained = tokens(one["ctx_usable"]) or "?", tokens(one["ctx_max"]) or "?"
+    return (
+        one["ref"],
+        "no words (vectors)" if one["embedding"] else one["tier"] or "?",
+        _parameters(one["parameters"]),
+        one["quantisation"] or "?",
+        f"{usable} of {trained}",
+        "elsewhere, it costs" if one["remote"] else one["residence"] or "?",
+        size(one["size"]),
+        _yes(one["tools"]),
+        _yes(one["vision"]),
+    )
+
+
+def _parameters(number: int | None) -> str:
+    if number is None:
+        return "?"
+    return f"{number / 10**9:.1f} B" if number >= 10**8 else f"{number / 10**6:.1f} M"
+
+
+def _yes(known: bool | None) -> str:
+    return "?" if known is None else "yes" if known else "no"

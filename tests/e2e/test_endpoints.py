@@ -1,0 +1,113 @@
+"""A model server on a host's own loopback: found, shown, given work through the gateway, and gone when gone.
+
+llama.cpp itself with a tiny model, and the real OpenCode. About a minute and a half with hosts and bring-up.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from pancode.errors import ExitCode
+from tests.e2e.owner import Owner, until
+from tests.e2e.programs import ROOT, await_state, installed
+from tests.lab import Lab
+from tests.tinyllama.client import argv_of
+
+pytestmark = pytest.mark.slow
+
+K = 2
+NODE = f"node{K}"
+
+
+@contextmanager
+def tiny_on(lab: Lab, k: int, port: int, alias: str, ctx: int) -> Iterator[subprocess.Popen[bytes]]:
+    """llama.cpp's server on host k's loopback, on a usual port: nobody tells the node of it."""
+    inside = ["ip", "netns", "exec", lab.link(k)]
+    argv = [*inside, *argv_of(port=port, alias=alias, slots=1, ctx=ctx), "--die-with-stdin"]
+    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        told = json.loads(server.stdout.readline())
+        try:
+            yield server
+        finally:
+            server.kill()
+            shutil.rmtree(told["scratch"])
+
+
+def endpoints(fleet: Owner) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in fleet.ask("endpoints", "--node", NODE)["endpoints"]}
+
+
+def test_a_model_of_a_machines_own(fleet: Owner, lab: Lab) -> None:
+    with installed(lab, "opencode", [K]), tiny_on(lab, K, 8080, "tiny", 32_768) as server:
+        await_state(fleet, K, "opencode", "not_logged_in")
+        with tiny_on(lab, K, 9931, "narrow", 4_096):
+            found = {"llamacpp", "llamacpp-9931"}
+            until(
+                lambda: set(endpoints(fleet)) == found, "both servers are found", 60, lambda: endpoints(fleet)
+            )
+            shown_everywhere(fleet)
+            refused_with_words(fleet)
+        runs_through_the_gateway(fleet)
+        server.kill()
+        until(lambda: not endpoints(fleet), "it is gone", 60, lambda: endpoints(fleet))
+    gone = fleet.run("dispatch", "--model", "llamacpp/tiny", "--node", NODE, "--workspace", "none", "say so")
+    assert gone.code == ExitCode.NOT_FOUND, gone
+    assert "there is no endpoint 'llamacpp' on any node" in gone.err and "pancode endpoints" in gone.err
+
+
+def shown_everywhere(fleet: Owner) -> None:
+    told = endpoints(fleet)["llamacpp"]
+    assert (told["node"], told["dialect"], told["at"], told["health"]) == (
+        NODE,
+        "llamacpp",
+        "127.0.0.1:8080",
+        "ok",
+    )
+    assert {"chat", "responses", "messages"} == set(told["wires"])
+    (model,) = (one for one in fleet.ask("models", "--node", NODE)["models"] if one["id"] == "tiny")
+    assert (model["ref"], model["tier"]) == (f"{NODE}/llamacpp/tiny", "small")
+    assert (model["ctx_usable"], model["residence"], model["tools"]) == (32_768, "loaded", True)
+    assert fleet.ask("models", "--tier", "frontier")["models"] == []
+    table = fleet.run("fleet", "status").ok().out
+    assert "llamacpp: tiny 32k, llamacpp-9931: narrow 4k" in table
+    assert fleet.nodes()["node1"]["endpoints"] == []
+
+
+def refused_with_words(fleet: Owner) -> None:
+    """Before anything runs: too small a context, a name that is not quite right, a program that cannot."""
+    small = dispatch(fleet, "llamacpp-9931/narrow")
+    assert small.code == ExitCode.REFUSED
+    assert "gives narrow a context of 4096 tokens" in small.err and "--ctx-size" in small.err
+    near = dispatch(fleet, "llamacpp/tinny")
+    assert near.code == ExitCode.NOT_FOUND
+    assert "did you mean llamacpp/tiny?" in near.err and f"on {NODE}: llama-server -hf tinny" in near.err
+    other = dispatch(fleet, "llamacpp/tiny", "--runtime", "gemini")
+    assert other.code == ExitCode.REFUSED and "gemini cannot use an endpoint" in other.err
+
+
+def runs_through_the_gateway(fleet: Owner) -> None:
+    """No key, no login, no variable: the node knows where it is."""
+    said = dispatch(fleet, "llamacpp/tiny", "--runtime", "opencode", "--json")
+    assert said.code == ExitCode.DONE, said
+    run = said.json()
+    usage = run["usage"]
+    assert (usage["cost_usd"], usage["cost_source"]) == ("0", "local")
+    assert usage["input_tokens"] > 1_000 and usage["output_tokens"] > 0
+    shown = fleet.show(run["run"])
+    assert shown["attempts"][-1]["held_usd"] == "0"
+    words = " ".join(one["detail"] for one in fleet.ask("why", run["run"])["decisions"])
+    assert "has it loaded" in words
+    assert fleet.ask("receipt", "verify", run["run"])["verdict"] == "PASS"
+
+
+def dispatch(fleet: Owner, model: str, *words: str) -> Any:
+    base = ["dispatch", "--model", model, "--node", NODE, "--workspace", "none", "--attempts", "1"]
+    return fleet.run(*base, *words, "say [[hello]]", timeout_s=180)

@@ -1,0 +1,41 @@
+"""What a node's home is told: the owner's other machines are this machine's node's to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from node_agent.settings import Settings
+from node_agent.wire.clock import SystemClock, SystemIds
+from node_agent.wire.signing import SigningKey
+from pancode.adapters.ssh.target import Target
+from pancode.domain.records import Node
+from pancode.wiring.bringup import FleetParts, node_settings
+from pancode.wiring.home import Home
+from pancode.wiring.nodes import Reach
+
+KEY = SigningKey(b"0123456789abcdef0123456789abcdef")
+
+
+def told(local: bool, machines: tuple[str, ...]) -> Settings:
+    parts = FleetParts(
+        plane=cast(Any, None),
+        home=Home(Path("/h")),
+        clock=SystemClock(),
+        ids=SystemIds(),
+        fleet="f-test",
+        key=KEY.public,
+        slots=4,
+        time_factor=1.0,
+        machines=machines,
+        user_home=Path("/"),
+    )
+    reach = Reach(Target("desk", "127.0.0.1", 22, "ana"), local=local)
+    node = Node("desk", 1, reach.data(), {}, 4, tag=KEY.public.tag)
+    return Settings.model_validate(node_settings(parts, node))
+
+
+def test_this_machine_s_node_and_no_other() -> None:
+    assert told(True, ("gpu=10.0.0.5",)).machines == ("gpu=10.0.0.5",)
+    assert told(False, ("gpu=10.0.0.5",)).machines == ()
+    assert told(True, ()).machines == ()
