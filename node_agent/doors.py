@@ -45,6 +45,8 @@ class ModelCount:
     """It came to its regular end: nothing is missing."""
     failing: int = 0
     """Calls in a row that the server failed until now, each asked when the one before had failed."""
+    failing_s: int = 0
+    """For so long."""
     status: int = 0
     """The HTTP status of the last of them; 0: no answer."""
     trouble: str = ""

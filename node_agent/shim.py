@@ -58,12 +58,21 @@ def exit_offset(size: int) -> int:
     return max(0, size - EXIT_BYTES) // 2
 
 
+class Ready:
+    """What a shim does before it knows its folder: belong to nobody, and take orphans as its own."""
+
+    def __init__(self, keep: tuple[int, ...] = ()) -> None:
+        """`keep`: open files that it needs until then."""
+        _detach(keep)
+        self.reaper, self.birth = process.become_reaper(), process.Birth()
+
+
 class Phase:
     """The step list of one plan, in order, and its records."""
 
-    def __init__(self, folder: str, plan: dict[str, Any], clock: KernelClock, reaper: bool) -> None:
-        self.folder, self.plan, self.clock, self.reaper = folder, plan, clock, reaper
-        self.keeper = step.Keeper(clock, folder, plan["marker"], reaper)
+    def __init__(self, folder: str, plan: dict[str, Any], clock: KernelClock, ready: Ready) -> None:
+        self.folder, self.plan, self.clock, self.reaper = folder, plan, clock, ready.reaper
+        self.keeper = step.Keeper(clock, folder, plan["marker"], ready.reaper, ready.birth)
         self.records: list[dict[str, Any]] = []
         self.swept, self.left = 0, 0
         self.began = (clock.wall_ms(), clock.mono_ms())
@@ -152,16 +161,17 @@ class Phase:
         return swept
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], ready: Ready | None = None) -> int:
     """The whole life of a shim; returns its exit status."""
     folder = os.path.abspath(argv[1])
-    _detach()
+    ready = ready or Ready()
+    # Blocked and then fetched one by one: no handler runs between two lines of ours.
+    signal.pthread_sigmask(signal.SIG_SETMASK, (*step.WAKE, signal.SIGINT, signal.SIGHUP))
     try:
         with open(f"{folder}/{PLAN}", "rb") as file:
             plan = _checked(from_json(file.read()))
     except (OSError, ValueError) as exc:
         return _fail(folder, BAD_PLAN, f"plan: {exc}")
-    reaper = process.become_reaper()
     try:
         reserve(folder, len(plan["steps"]))
         if not create_exclusive(f"{folder}/{SPAWNED}", to_json(_identity())):
@@ -170,7 +180,7 @@ def main(argv: list[str]) -> int:
         return _fail(folder, NO_SPACE, f"folder: {exc}")
     _tell(1, "spawned\n")
     _to_null(0, 1)
-    record = Phase(folder, plan, KernelClock(), reaper).run()
+    record = Phase(folder, plan, KernelClock(), ready).run()
     try:
         reserve(folder, len(plan["steps"]))  # what ran may have taken it away
         write_framed(f"{folder}/{RECORDS}", to_json(record), len(plan["steps"]) * STEP_BYTES)
@@ -179,18 +189,16 @@ def main(argv: list[str]) -> int:
     return ENDED
 
 
-def _detach() -> None:
-    """Belong to nobody: own session, three files and no others, no signal that ends us by surprise."""
+def _detach(keep: tuple[int, ...]) -> None:
+    """Belong to nobody: own session, three files and no others but those to keep."""
     os.umask(0o077)
     os.chdir("/")
     if os.getpgid(0) != os.getpid():  # else it leads a session already, or a shell's job, which cannot change
         os.setsid()
     for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2:
+        if int(name) > 2 and int(name) not in keep:
             _close(int(name))
     _to_null(*(fd for fd in (0, 1, 2) if not _is_open(fd)))
-    # Blocked and then fetched one by one: no handler runs between two lines of ours.
-    signal.pthread_sigmask(signal.SIG_SETMASK, (*step.WAKE, signal.SIGINT, signal.SIGHUP))
 
 
 def _identity() -> dict[str, Any]:

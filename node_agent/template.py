@@ -1,8 +1,9 @@
 """Starts shims by forking a warm interpreter that has imported one already: half the time of a cold start.
 
 Standard library only. `Template` is the node agent's side. The program (`template.py IDLE_S`, a socket as
-stdin) forks a shim for each message. It ends when the node agent does, or when nothing was asked for IDLE_S
-seconds; the shims are in sessions of their own and do not notice.
+stdin) has one shim stand by, which waits for a message with its folder, and forks the next when that was
+asked: no start waits for a fork. It ends when the node agent does, or when nothing was asked for IDLE_S
+seconds, and who stands by with it; the shims are in sessions of their own and do not notice.
 """
 
 from __future__ import annotations
@@ -92,46 +93,71 @@ class Template:
 
 
 def serve(idle_s: int) -> None:
-    """Forks until the other side is gone or silent."""
+    """One shim stands by, and another when it was asked; until one was not asked, or came to grief."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's, meant for the node agent
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     sock = socket.socket(fileno=0)
     sock.settimeout(idle_s)
     process.preload()
     gc.freeze()
+    own = os.getpid()
     while True:
-        try:
-            folder, ancillary, _, _ = sock.recvmsg(MESSAGE_BYTES, socket.CMSG_SPACE(3 * FD_BYTES))
-        except TimeoutError:
+        heard, asked = os.pipe()
+        if os.fork() == 0:
+            _stand_by(sock, own, asked)
+        os.close(asked)
+        word = os.read(heard, 1)
+        os.close(heard)
+        if not word:
             return
-        if not folder:
-            return
-        files = [
-            int.from_bytes(rights[at : at + FD_BYTES], sys.byteorder)
-            for _, _, rights in ancillary
-            for at in range(0, len(rights), FD_BYTES)
-        ]
-        pid = os.fork()
-        if pid == 0:
-            _become_shim(os.fsdecode(folder), files)
-        found = process.stat(pid)
-        for fd in files:
-            os.close(fd)
-        sock.send(b"%d %d" % (pid, found.start if found else 0))
 
 
-def _become_shim(folder: str, files: list[int]) -> None:
+def _stand_by(sock: socket.socket, template: int, asked: int) -> None:
+    """Get ready, wait for a folder, and be its shim. What fails before that ends the template, too."""
     status = 70
+    folder = ""
     try:
-        for ignored in (signal.SIGINT, signal.SIGCHLD):
-            signal.signal(ignored, signal.SIG_DFL)
-        for number, fd in enumerate(files):
-            os.dup2(fd, number)
-        status = shim.main(["shim", folder])
+        process.end_with(template)
+        ready = shim.Ready(keep=(asked,))
+        found = process.stat(os.getpid())
+        folder, files = _told(sock)
+        if folder:
+            process.end_with(0)
+            os.write(asked, b"+")
+            # An error: who asked has given up, and nothing is begun.
+            sock.send(b"%d %d" % (os.getpid(), found.start if found else 0))
+            _take(sock, files, asked)
+            status = shim.main(["shim", folder], ready)
     except BaseException as exc:  # nothing may return into the template's loop
-        shim.note(folder, f"{type(exc).__name__}: {exc}")
+        if folder:
+            shim.note(folder, f"{type(exc).__name__}: {exc}")
     finally:
         os._exit(status)
+
+
+def _told(sock: socket.socket) -> tuple[str, list[int]]:
+    """The folder and three files; no folder when nobody asked in time, or will any more."""
+    try:
+        folder, ancillary, _, _ = sock.recvmsg(MESSAGE_BYTES, socket.CMSG_SPACE(3 * FD_BYTES))
+    except TimeoutError:
+        return "", []
+    files = [
+        int.from_bytes(rights[at : at + FD_BYTES], sys.byteorder)
+        for _, _, rights in ancillary
+        for at in range(0, len(rights), FD_BYTES)
+    ]
+    return os.fsdecode(folder), files
+
+
+def _take(sock: socket.socket, files: list[int], asked: int) -> None:
+    """The files in the place of the socket and of the template's."""
+    for ignored in (signal.SIGINT, signal.SIGCHLD):
+        signal.signal(ignored, signal.SIG_DFL)
+    sock.detach()
+    for number, fd in enumerate(files):
+        os.dup2(fd, number)
+    for fd in (*files, asked):
+        os.close(fd)
 
 
 if __name__ == "__main__":

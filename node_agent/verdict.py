@@ -49,8 +49,8 @@ _STOPPED = {
     StopKind.MODEL_AUTH: FailureKind.MODEL_AUTH,
     StopKind.MODEL_REFUSES: FailureKind.AGENT_FAILED,
 }
-MOST_TRIES = 10
-"""With the gateway's waits between them, about a minute."""
+MOST_TRIES, MOST_FAILING_S = 10, 90
+"""Both: a server that loads its model says so for a minute, and a program may ask many times a second."""
 _OURS = (Outcome.INFRA, Outcome.INTERRUPTED)
 _REFUSED = {
     "tokens": FailureKind.TOKEN_LIMIT,
@@ -79,13 +79,13 @@ def over_limit(limits: Limits, usage: Usage) -> StopNote | None:
 
 def failing_model(count: ModelCount | None) -> StopNote | None:
     """Whether the model's server has failed too often in a row; a program may never stop asking."""
-    if count is None or count.failing < MOST_TRIES:
+    if count is None or count.failing < MOST_TRIES or count.failing_s < MOST_FAILING_S:
         return None
     failure = by_status(count.status)
     kind = next(stop for stop, ends_as in _STOPPED.items() if ends_as is failure)
     return StopNote(
         kind,
-        f"the model server failed {count.failing} times in a row, asked ever more slowly: {count.trouble}",
+        f"the model server failed {count.failing} times in a row within {count.failing_s} s: {count.trouble}",
     )
 
 

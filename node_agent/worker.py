@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from node_agent.agent import NodeAgent
+from node_agent.crew import Crew
 from node_agent.follow import Follower
 from node_agent.job import Finished, Job, Turn, Wait
 from node_agent.ports import Journal, LinkDown, Runner
@@ -36,7 +38,9 @@ class ThreadDrive:
         """Called when events have to go out; `soon`: a slot is free, so that others wait for the word."""
         self._lock = threading.Lock()
         self._due: dict[AttemptId, int] = {}
-        self._busy: dict[AttemptId, threading.Thread] = {}
+        self._busy: set[AttemptId] = set()
+        self._rest = threading.Condition(self._lock)
+        self._crew = Crew()
         self._woken: set[AttemptId] = set()
         self._leaving = threading.Event()
 
@@ -71,14 +75,12 @@ class ThreadDrive:
     def leave(self) -> None:
         """Let every thread come to a point between two steps, but wait for none longer than a moment."""
         self._leaving.set()
-        deadline = self._clock.mono_ms() + int(LEAVE_S * 1000)
-        for thread in list(self._busy.values()):
-            thread.join(max(0.0, (deadline - self._clock.mono_ms()) / 1000))
+        with self._rest:
+            self._rest.wait_for(lambda: not self._busy, LEAVE_S)
 
     def _begin(self, identity: AttemptId) -> None:
-        thread = threading.Thread(target=self._carry, args=(identity,), name=str(identity), daemon=True)
-        self._busy[identity] = thread
-        thread.start()
+        self._busy.add(identity)
+        self._crew.do(partial(self._carry, identity))
 
     def _carry(self, identity: AttemptId) -> None:
         due: int | None = self._clock.mono_ms() + self._idle_ms
@@ -87,8 +89,9 @@ class ThreadDrive:
         except Exception:  # a fault here must cost this attempt a pause, never the node
             _log.exception("%s: a fault of ours", identity)
         finally:
-            with self._lock:
-                del self._busy[identity]
+            with self._rest:
+                self._busy.discard(identity)
+                self._rest.notify_all()
                 if due is None:
                     self._due.pop(identity, None)
                 else:

@@ -177,4 +177,4 @@ class Archive(Protocol):
     """Where countersigned receipts are kept as files, besides the ledger."""
 
     def store(self, identity: AttemptId, envelope: str) -> None:
-        """Durable when it returns; the same bytes again are no error."""
+        """Durable when it returns; the same bytes again are no error, and may be kept twice."""

@@ -161,6 +161,7 @@ def _journal() -> list[str]:
         "    accepted --> refused",
         "    prepared --> refused",
         "    prepared --> exited",
+        "    prepared --> prepared: anew",
         "    accepted --> exited",
     ]
     lines += ["    receipted --> rejected", *(f"    {end} --> [*]" for end in sorted(marks.FINAL))]
@@ -173,7 +174,8 @@ def _journal() -> list[str]:
         words(
             "One list of marks on the node; each is written and fsynced before what follows it begins. A "
             "node agent that is killed goes on from the newest mark. `exited` follows `accepted` or "
-            "`prepared` directly when nothing could be started."
+            "`prepared` directly when nothing could be started. What was prepared and not started when the "
+            "machine was restarted is prepared anew, which is told nobody."
         ),
         block("\n".join(lines), "mermaid"),
         table(("Mark", "Holds a slot", "Final", "Only publishing", "What is true then"), rows),

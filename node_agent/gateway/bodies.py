@@ -54,18 +54,18 @@ class Room:
 
     def __init__(self, size: int = IN_MEMORY) -> None:
         self._free = size
-        self._freed = asyncio.Condition()
+        self._freed = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def of(self, framing: int | Framing, most: int) -> AsyncIterator[None]:
         """While a body is in memory; one that does not tell its size counts as the largest."""
         size = min(framing, most) if isinstance(framing, int) else most
-        async with self._freed:
-            await self._freed.wait_for(lambda: self._free >= size)
-            self._free -= size
+        while self._free < size:
+            await self._freed.wait()
+        self._free -= size
         try:
             yield
         finally:
             self._free += size
-            async with self._freed:
-                self._freed.notify_all()
+            self._freed.set()
+            self._freed = asyncio.Event()

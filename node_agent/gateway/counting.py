@@ -38,8 +38,8 @@ class Count:
     assumed to have used. `limit`: which limit refused a call, in `words`. `ended`: regularly. `wrap_up`:
     1 from when the last call was let through after a limit. `tunnelled`: by subscription, where connections
     and bytes are all that is counted. `local`: nothing costs, told to its end or not. `waited_ms`: for a
-    free slot of the server. `failing`: tries in a row that have failed until now, the last of them
-    with `status` (0: no answer) and in the words of `trouble`.
+    free slot of the server. `failing`: tries in a row that have failed until now, for `failing_s`, the last
+    of them with `status` (0: no answer) and in the words of `trouble`.
     """
 
     requests: int = 0
@@ -60,6 +60,7 @@ class Count:
     local: bool = False
     waited_ms: int = 0
     failing: int = 0
+    failing_s: int = 0
     status: int = 0
     trouble: str = ""
 
@@ -138,19 +139,26 @@ class Caps:
 class Storm:
     """Calls that failed in a row, and when the server failed last. Times are seconds of any one clock.
 
-    `tries`: of those, how many were asked after the failure before them was known.
+    `tries`: of those, how many were asked after the failure before them was known; `first`: when it began.
     """
 
     failures: int = 0
     failed: float = 0.0
     tries: int = 0
+    first: float = 0.0
+
+    @property
+    def lasted(self) -> int:
+        """Whole seconds, from its first failure to its last."""
+        return int(self.failed - self.first)
 
     def after(self, ok: bool, asked: float, now: float) -> Storm:
         """After a call that was sent at `asked`. Many at once that fail together are one try."""
         if ok:
             return Storm()
-        again = self.failures == 0 or asked >= self.failed
-        return Storm(self.failures + 1, now, self.tries + again)
+        if not self.failures:
+            return Storm(1, now, 1, now)
+        return Storm(self.failures + 1, now, self.tries + (asked >= self.failed), self.first)
 
     def wait(self) -> float:
         """Seconds before the next call goes out."""

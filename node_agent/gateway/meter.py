@@ -122,10 +122,11 @@ class PlainMeter:
             self._data += chunk
         else:  # what was cut is no JSON, so that nothing is read from it
             del self._data[1:]
+            self.heard = True
 
     def close(self) -> None:
         value = _value(bytes(self._data))
-        self.heard = value is not None
+        self.heard = self.heard or value is not None
         self.reading = _read_with(self._read, self.reading, value)
 
 

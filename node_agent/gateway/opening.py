@@ -284,6 +284,7 @@ def _told(count: Count) -> ModelCount:
         count.unpriced,
         count.ended,
         count.failing,
+        count.failing_s,
         count.status,
         count.trouble,
     )

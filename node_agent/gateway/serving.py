@@ -158,14 +158,14 @@ class Gateway:
 
     async def _read(self, client: Client, head: Head, target: Target) -> Ask:
         """The whole request, checked. Raises NotAllowed, TooLarge and BadMessage."""
-        body = await client.body(head, largest(target))
         try:
+            body = await client.body(head, largest(target))
             check_values(body)
             return self._checked(head, target, body)
         except RecursionError as exc:
             raise NotAllowed("the body is nested too deep") from exc
         except MemoryError:
-            raise TooLarge(f"a request of {len(body)} bytes takes more memory than the gateway has") from None
+            raise TooLarge("the request takes more memory than the model gateway has") from None
 
     def _checked(self, head: Head, target: Target, body: bytes) -> Ask:
         route = target.route
@@ -252,13 +252,13 @@ class Gateway:
             return self._failed_to(asked, answer.status, "its answers are none: nothing in them can be read")
         self._storm = Storm()
         if self.count.failing:
-            self._note(failing=0, status=0, trouble="")
+            self._note(failing=0, failing_s=0, status=0, trouble="")
 
     def _failed_to(self, asked: float, status: int, words: str) -> None:
         """A call that the server made nothing of."""
         self._storm = self._storm.after(False, asked, _now())
-        told = {"failing": self._storm.tries, "status": status, "trouble": words[:500]}
-        self._note(failed=self.count.failed + 1, **told)
+        told = {"failing": self._storm.tries, "failing_s": self._storm.lasted, "status": status}
+        self._note(failed=self.count.failed + 1, **told, trouble=words[:500])
 
     async def _heard(self, ask: Ask, asked: float) -> Answer:
         """The server's answer, or a note that there was none."""
@@ -283,7 +283,8 @@ class Gateway:
             await self._pass_on(client, answer, meter, lambda: self._book(ask, due))
         finally:
             self._book(ask, due)
-        return meter.meter.heard
+        packed = answer.head.get("content-encoding") not in ("", "identity")  # though nobody asked for it
+        return meter.meter.heard or packed
 
     async def _failed(self, client: Client, answer: Answer) -> None:
         """As the server said it, and kept: should it say so again and again, we tell it ourselves."""

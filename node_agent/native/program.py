@@ -32,7 +32,7 @@ from node_agent.native.secrecy import wipe  # noqa: E402
 from node_agent.native.talk import Turn, from_json, to_json  # noqa: E402
 from node_agent.native.tools.box import Box  # noqa: E402
 from node_agent.native.tools.offer import forms  # noqa: E402
-from node_agent.native.tools.shell import end, running  # noqa: E402
+from node_agent.native.tools.shell import kill_group, running  # noqa: E402
 from node_agent.native.voice import Voice  # noqa: E402
 from node_agent.runtimes.native.spec import PROMPT, SESSION, VERSION, Spec  # noqa: E402
 from node_agent.wire.clock import SystemClock, SystemIds  # noqa: E402
@@ -163,7 +163,7 @@ def _run(loop: Loop, spec: Spec) -> int:
 def _ended(number: int, frame: FrameType | None) -> None:
     """At once: the node saves what there is. The command under way goes with us."""
     for process in running:
-        end(process)
+        kill_group(process)
     os._exit(128 + number)
 
 

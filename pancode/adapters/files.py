@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
+from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
 from pancode.errors import UnavailableError
 
@@ -13,22 +15,29 @@ COPIED_S = 10
 
 
 class FileArchive:
-    """Countersigned receipts as `<root>/<run>/<attempt>.<fence>.json`: readable without the ledger."""
+    """Countersigned receipts, a line of JSON each, in a file for each day: readable without the ledger.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    `{"attempt": "RUN.ATTEMPT.FENCE", "receipt": ENVELOPE}`. A line that a crash has cut short stays, and the
+    next begins behind it. A folder and a file for each would cost a tenth of all of the settling.
+    """
+
+    def __init__(self, root: Path, clock: Clock) -> None:
+        self.root, self._clock = root, clock
+        self._whole: Path | None = None
+        """The file that is known to end with a whole line."""
 
     def store(self, identity: AttemptId, envelope: str) -> None:
-        """Durable when it returns; the same bytes again are no error. UnavailableError on a full disk."""
+        """Durable when it returns; the same again is another line. UnavailableError on a full disk."""
+        day = datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC).date()
+        path, line = self.root / f"{day}.jsonl", f'{{"attempt":"{identity}","receipt":{envelope}}}\n'
+        known, self._whole = self._whole, None
         try:
-            write_durable(self.path(identity), envelope.encode())
+            append_durable(path, line.encode(), whole=path == known)
         except OSError as exc:
             raise UnavailableError(
                 "the receipt could not be archived", why=str(exc), fix="free disk space; nothing is lost"
             ) from exc
-
-    def path(self, identity: AttemptId) -> Path:
-        return self.root / identity.run / f"{identity.attempt}.{identity.fence}.json"
+        self._whole = path
 
 
 class FileEpochs:
@@ -60,20 +69,48 @@ class FileEpochs:
             ) from exc
 
 
+def append_durable(path: Path, line: bytes, whole: bool) -> None:
+    """The line is at the end of the file, also after a power cut. Mode 0600.
+
+    `whole`: this process has put whole lines there, and nothing else since.
+    """
+    if not whole:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(handle).st_size
+        if size and not whole and os.pread(handle, 1, size - 1) != b"\n":
+            line = b"\n" + line
+        _write(handle, line)
+        os.fdatasync(handle)
+    finally:
+        os.close(handle)
+    if not size:
+        _sync_folder(path.parent)
+
+
 def write_durable(path: Path, data: bytes) -> None:
     """The file has these bytes or is as it was before, also after a power cut. Mode 0600."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(handle, view) :]
+        _write(handle, data)
         os.fsync(handle)
     finally:
         os.close(handle)
     draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync_folder(path.parent)
+
+
+def _write(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +14,8 @@ from pancode.control.core import Core
 from pancode.control.faces import Coordinator
 from pancode.control.query_fleet import Since
 from pancode.errors import UnavailableError
+
+log = logging.getLogger("pancode.desk")
 
 
 class Bell:
@@ -84,11 +87,18 @@ class Desk:
         return self.coordinator.plane.core
 
     def poke(self) -> None:
-        """Act on a change now instead of at the next round; changes of one moment share a turn."""
+        """Act on a change now instead of at the next round; changes of one moment share a turn.
+
+        Raises nothing: the change is made, and what fails here the next round does.
+        """
         if not self.nudges.take():
             return
         with self.core.lock:
             self.nudges.begun()
-            with suppress(UnavailableError):  # the loop tells, and mends
+            try:
                 self.coordinator.plane.act()
+            except UnavailableError:  # the loop tells, and mends
+                pass
+            except Exception:
+                log.exception("a change was made, and could not be acted upon at once")
         self.bell.ring()

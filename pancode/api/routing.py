@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Address
 from starlette.requests import Request
@@ -80,13 +79,17 @@ class Verb:
     def route(self, desk: Desk) -> Route:
         async def endpoint(request: Request) -> Response:
             call = await read(request, self.body, self.query)
-            answer = await run_in_threadpool(self._answered, desk, call, request.client)
-            if isinstance(answer, Response):
-                return answer
-            after = BackgroundTask(desk.poke) if self.pokes else None
-            return Answered(answer, self.status, background=after)
+            answer = await run_in_threadpool(self._done, desk, call, request.client)
+            return answer if isinstance(answer, Response) else Answered(answer, self.status)
 
         return Route(self.path, endpoint, methods=[self.method])
+
+    def _done(self, desk: Desk, call: Call, caller: Address | None) -> Any:
+        """Answered, and acted upon by the same thread: another would have to be waited for."""
+        answer = self._answered(desk, call, caller)
+        if self.pokes and not isinstance(answer, Response):
+            desk.poke()
+        return answer
 
     def _answered(self, desk: Desk, call: Call, caller: Address | None) -> Any:
         """InsideRunError for a run that asks for more than it may, InsideGateError for a gate."""

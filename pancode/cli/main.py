@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("records:audit", "what happened in the fleet, newest first"),
     "agents": ("catalogue:agents", "agent definitions"),
     "runtimes": ("catalogue:runtimes", "the programs that run agents, and where they were found"),
-    "models": ("models:models", "the models of your own servers or of vendors, and how able each is"),
+    "models": ("models:models", "models to choose from: where they are, how able, what they cost"),
     "endpoints": ("models:endpoints", "the model servers that your machines reach"),
     "modes": ("catalogue:modes", "what each mode lets a dispatch do"),
     "safety": ("catalogue:safety", "what each safety level lets a run do; your safety rules: show, check"),

@@ -10,7 +10,6 @@ import click
 from pancode.cli.face import Face, example, json_option
 from pancode.cli.render import safe, size, table, tokens
 from pancode.cli.vendors import show_vendors
-from pancode.errors import UsageError
 
 _NONE = """no model server was found
   On each machine PanCode looks at the usual ports of 127.0.0.1: Ollama, LM Studio, llama.cpp, vLLM, SGLang.
@@ -28,22 +27,20 @@ def endpoints(node: str | None, face: Face) -> None:
     face.show(answer, lambda: _endpoints(answer["endpoints"]))
 
 
-@click.command(
-    "models", epilog=example("pancode models --node gpubox --tier mid", "pancode models --runtime claude")
-)
+@click.command("models", epilog=example("pancode models", "pancode models --runtime claude --tier mid"))
 @click.option("--node", help="Of this node only.")
 @click.option("--tier", help="Of this tier only: frontier, mid or small.")
-@click.option("--runtime", metavar="R", help="Instead, the vendors' models that this runtime can use.")
+@click.option("--runtime", metavar="R", help="Instead: vendors' models for this runtime, with prices.")
 @json_option
 def models(node: str | None, tier: str | None, runtime: str | None, face: Face) -> None:
-    """The models of your own servers. CONTEXT: tokens that a call gets now, of those it was trained for.
+    """The models of your own servers; with --runtime those of vendors, from a list that needs no network.
 
-    With --runtime: vendors' models, with what a million tokens cost, from a list that came with PanCode. One
-    that is not on it can be named all the same.
+    CONTEXT: tokens that a call gets now, of those that the model was trained for. The list of vendors' models
+    is as new as this PanCode: one that is not on it can be named all the same.
     """
+    if runtime is not None and node is not None:
+        raise click.UsageError("--node is about your own servers, --runtime about vendors: leave one out")
     if runtime is not None:
-        if node is not None:
-            raise UsageError("a vendor's models are on no node", fix="leave --node or --runtime out")
         return show_vendors(face, runtime, tier)
     answer: dict[str, Any] = face.client().get("/v1/models", cwd=os.getcwd(), node=node, tier=tier)
     face.show(answer, lambda: _models(answer["models"], tier))

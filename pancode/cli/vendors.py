@@ -1,4 +1,4 @@
-"""Shows vendors' models by runtime: how able they are and what a million tokens cost."""
+"""Shows the models of vendors: how able they are and what they cost."""
 
 from __future__ import annotations
 

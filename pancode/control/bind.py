@@ -29,29 +29,43 @@ SHOW_MS = 500
 def bind(core: Core) -> int:
     """Bind what can be bound now; returns how many orders were signed. Pushing them is a separate step."""
     with core.ports.ledger.transaction() as tx:
-        waiting = [run for run in _waiting(core, tx) if _granted(core, tx, run)]
-        if not waiting:
-            return 0
-        placed, whole = 0, _is_whole(core, len(waiting))
-        standing = _standing(core, tx, waiting)
-        if not whole and not standing.has_room:
-            return 0
-        for decision in choose(waiting, standing, whole):
-            if isinstance(decision, Placed):
-                placed += _bound(core, tx, decision)
-            elif decision.run.reason != decision.why:
-                tx.put(replace(decision.run, reason=decision.why))
-                core.tell(tx, decision.run.id, "wait", "placement", "waits", decision.why)
-        return placed
+        return bind_in(core, tx)
+
+
+def bind_in(core: Core, tx: Transaction) -> int:
+    """The same inside a transaction, whose commit makes the orders durable."""
+    views, taken = core.views(tx), open_fences(tx)
+    free = {v.node.name: _free(v, taken, core.live.freed.get(v.node.tag or "", set())) for v in views}
+    if _is_told(core, core.live.waiting) and not any(slots > 0 for slots in free.values()):
+        return 0
+    waiting = [run for run in _waiting(core, tx, taken) if _granted(core, tx, run)]
+    core.live.waiting = len(waiting)
+    if not waiting:
+        return 0
+    placed, whole = 0, _is_whole(core, len(waiting))
+    standing = _standing(core, tx, waiting, (views, free))
+    if not whole and not standing.has_room:
+        return 0
+    for decision in choose(waiting, standing, whole):
+        if isinstance(decision, Placed):
+            placed += _bound(core, tx, decision)
+        elif decision.run.reason != decision.why:
+            tx.put(replace(decision.run, reason=decision.why))
+            core.tell(tx, decision.run.id, "wait", "placement", "waits", decision.why)
+    return placed
 
 
 def _is_whole(core: Core, many: int) -> bool:
     """Whether this round decides of all that wait, and not only of those for whom there is room now."""
-    boot = core.ports.clock.boot_ms()
-    if many > MANY and 0 <= boot - core.live.told_ms < SHOW_MS:
+    if _is_told(core, many):
         return False
-    core.live.told_ms = boot
+    core.live.told_ms = core.ports.clock.boot_ms()
     return True
+
+
+def _is_told(core: Core, many: int) -> bool:
+    """Whether so many wait that it was taken down often enough why each does."""
+    return many > MANY and 0 <= core.ports.clock.boot_ms() - core.live.told_ms < SHOW_MS
 
 
 def push_offers(core: Core) -> None:
@@ -87,9 +101,9 @@ def show_tickets(core: Core) -> None:
         core.live.tickets, core.live.shown_ms = tickets, boot
 
 
-def _waiting(core: Core, tx: Transaction) -> list[Run]:
+def _waiting(core: Core, tx: Transaction, taken: list[Fence]) -> list[Run]:
     """Pending runs without an open fence whose time has come, in serving order."""
-    bound = {f.run for f in open_fences(tx)}
+    bound = {f.run for f in taken}
     runs = tx.find(Run, {"state": RunState.PENDING})
     due = [r for r in runs if r.id not in bound and _is_due(core, r) and not _may_still_run(core, tx, r)]
     return in_order(due)
@@ -148,13 +162,14 @@ def _end_unbound(core: Core, tx: Transaction, run: Run, how: tuple[Outcome, Fail
     tx.put(end_run(run, ended, {}, core.wall_ms()))
 
 
-def _standing(core: Core, tx: Transaction, waiting: list[Run]) -> Standing:
-    views = core.views(tx)
-    taken = open_fences(tx)
+def _standing(
+    core: Core, tx: Transaction, waiting: list[Run], at: tuple[list[NodeView], dict[str, int]]
+) -> Standing:
+    """`at`: the nodes, and the free slots of each."""
+    views, free = at
     paused = tx.get(Setting, "paused")
     settings = tx.find(Setting)
     queues = {s.name.removeprefix("pause:"): str(s.value) for s in settings if s.name.startswith("pause:")}
-    free = {v.node.name: _free(v, taken, core.live.freed.get(v.node.tag or "", set())) for v in views}
     return Standing(
         nodes=tuple(views),
         free=free,

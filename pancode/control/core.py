@@ -135,6 +135,8 @@ class Live:
     last_beat_ms: int = -1
     pushed_ms: dict[str, int] = field(default_factory=dict)
     sent_ms: dict[str, int] = field(default_factory=dict)
+    waiting: int = 0
+    """How many runs waited when they were last counted."""
     tickets: object = None
     shown_ms: int = 0
     """When the tickets were shown last."""

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from node_agent.wire.rulefile import RuleError, together
 from pancode.control import purse
+from pancode.control.bind import bind_in
 from pancode.control.core import Core
 from pancode.control.enqueue import admit
 from pancode.control.faces import Surroundings
@@ -272,9 +273,14 @@ def _run(core: Core, resolution: Resolution, run_id: str, taken: SnapshotTaken |
 
 
 def _commit(core: Core, run: Run, verdicts: tuple[Verdict, ...]) -> None:
-    """The gates' words, the hold, the run, and what it replaces: all of it or nothing."""
+    """The gates' words, the hold, the run, what it replaces; its order, if a slot is free: all or nothing.
+
+    Nobody waits on an idle fleet, and a commit is a wait for the disk: there both are one.
+    """
     with core.ports.ledger.transaction() as tx:
         for verdict in verdicts:
             word = "warning" if verdict.warning else "passed"
             core.tell(tx, run.id, "gate", verdict.gate, word, verdict.words)
         admit(core, tx, run)
+        if not core.live.waiting:
+            bind_in(core, tx)

@@ -14,9 +14,9 @@ from pancode.domain.request import Catalogue, DispatchRequest, VendorList
 from pancode.domain.runtimes import RUNTIMES, RuntimeKind, canonical, runtime_for
 from pancode.errors import UsageError
 
-_SHOWN = 6
 _LOCAL_RUNTIME = "native"
 """What runs a model of an endpoint when nobody says."""
+_SHOWN = 6
 
 
 def runtime_and_model(

@@ -125,7 +125,7 @@ class Coordinator:
         return self.valkey.start_or_adopt(__version__).access
 
     def _plane(self) -> Plane:
-        archive = FileArchive(self.home.receipts)
+        archive = FileArchive(self.home.receipts, self._clock)
         epochs = FileEpochs(self.home.epoch)
         ports = Ports(self.ledger, self.bus, self.depot, archive, epochs, self._clock, self._ids, KeptLists())
         rules = self.settings.rules.scaled(self.settings.time_factor)

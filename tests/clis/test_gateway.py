@@ -190,14 +190,11 @@ def test_a_loop_is_ended_at_its_limit(make_world: MakeWorld, runtime: str) -> No
 
 
 def test_a_server_that_fails_on_and_on_ends_the_run_as_the_model_s_failure(make_world: MakeWorld) -> None:
-    """OpenCode asks without end for what can be read. About a minute: the gateway's waits between."""
+    """OpenCode asks without end for what can be read. Two minutes: so long it is tried."""
     world = make_world(OPENCODE, preset("bad-json"))
     claims = world.run(order_of(world, OPENCODE, wall_ms=600_000, idle_ms=600_000), 240)
     assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.MODEL_FAILED), claims.reason
-    assert (
-        claims.reason.startswith("the model server failed 10 times in a row")
-        and "its answers are none" in claims.reason
-    )
+    assert claims.reason.startswith("the model server failed 1") and "its answers are none" in claims.reason
     assert claims.calls is not None and claims.calls.failed == len(world.model.requests) >= 10
     assert counted(claims) == (0, 0)
     until(lambda: not processes_of(claims.identity))

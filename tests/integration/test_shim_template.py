@@ -46,6 +46,13 @@ def templates() -> list[int]:
     return mine
 
 
+def standing_by(template: int) -> list[int]:
+    """Who waits below a template to be a shim."""
+    stats = [process.stat(int(name)) for name in os.listdir("/proc") if name.isdigit()]
+    mine = [each.pid for each in stats if each is not None and each.ppid == template and not each.gone]
+    return [pid for pid in mine if Path(f"/proc/{pid}/fd/0").readlink().name.startswith("socket:")]
+
+
 def gone(pid: int) -> bool:
     found = process.stat(pid)
     return found is None or found.gone
@@ -73,18 +80,39 @@ def test_shims_outlive_their_template(phases: Phases) -> None:
     assert phases.finish(folder).steps[0].exit_code == 4
 
 
+def test_one_stands_by_and_ends_with_its_template(phases: Phases) -> None:
+    phases.one("true")
+    (alone,) = templates()
+    (waiting,) = until(lambda: standing_by(alone))
+    os.kill(alone, signal.SIGKILL)
+    assert until(lambda: gone(waiting))
+
+
+def test_a_template_ends_with_who_stands_by(phases: Phases) -> None:
+    """It is not forked again and again where something kills it."""
+    phases.one("true")
+    (alone,) = templates()
+    (waiting,) = until(lambda: standing_by(alone))
+    os.kill(waiting, signal.SIGKILL)
+    assert until(lambda: gone(alone))
+    assert phases.one("true")[0].ok and phases.one("true")[0].ok
+
+
 def test_a_frozen_template_is_no_wall(phases: Phases, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets its time, then the cold way is taken; what it does when it thaws can start nothing twice."""
     monkeypatch.setattr(template, "REPLY_S", 0.5)
     phases.one("true")
     (frozen,) = templates()
-    os.kill(frozen, signal.SIGSTOP)
+    both = (frozen, *until(lambda: standing_by(frozen)))
+    for pid in both:
+        os.kill(pid, signal.SIGSTOP)
     folder = phases.start(["sh", "-c", "echo once >>count; sleep 0.3"])
-    os.kill(frozen, signal.SIGCONT)
+    for pid in both:
+        os.kill(pid, signal.SIGCONT)
     assert phases.finish(folder).ended is PhaseEnd.DONE
     assert until(lambda: gone(frozen))  # its socket is closed
     assert (folder.parent / "count").read_text() == "once\n"
-    assert "another shim" in (folder / "shim.log").read_text()
+    assert "Broken pipe" in (folder / "shim.log").read_text()  # nobody hears its answer: it begins nothing
 
 
 def test_an_idle_template_retires_and_comes_back(tmp_path: Path) -> None:

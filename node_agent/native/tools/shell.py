@@ -103,11 +103,16 @@ def _late(fd: int, kept: _Kept, clock: Clock) -> None:
 
 def end(process: subprocess.Popen[bytes]) -> None:
     """It, and all that is left of its group."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    kill_group(process)
     process.wait()
     if process.stdout is not None:
         process.stdout.close()
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Without waiting: for a signal's handler, too, which may have come in the midst of a wait."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _ended(process: subprocess.Popen[bytes], why: str, wait_s: int) -> str:

@@ -13,6 +13,8 @@ from node_agent.wire.commands.tree import MOST_BYTES
 from node_agent.wire.policy import ActionClass
 
 _WRAPPED = re.compile(r"""\S*sh -l?c (?:(?P<mark>['"])(?P<quoted>.*)(?P=mark)|(?P<bare>\S+))$""", re.DOTALL)
+PATH_CHARS = 4096
+"""A longer one is no path, and not worth keeping."""
 _PLAIN = {
     "mcp_tool_call": (ActionClass.UNKNOWN, "tool"),
     "web_search": (ActionClass.NETWORK, "query"),
@@ -30,7 +32,8 @@ def call_of(item: dict[str, Any]) -> ToolCall | None:
         changes = item.get("changes")
         if type(changes) is list and len(changes) == 1:  # as nearly always
             change = dict_of(changes[0])
-            return _one_change(text_of(change.get("path")), change.get("kind") == "delete")
+            path, deletes = text_of(change.get("path")), change.get("kind") == "delete"
+            return _one_change(path, deletes) if len(path) <= PATH_CHARS else _change((path,), deletes)
         return _changes([dict_of(change) for change in list_of(changes)])
     plain = _PLAIN.get(text_of(kind))
     if plain is None:

@@ -170,8 +170,13 @@ class SqlTransaction:
 
     def put(self, record: Record) -> None:
         sql = self._statements[type(record)]
+        key = sql.key_of(record)
+        known = self._cache.get(type(record), key) if self._cache is not None and self._open else None
+        if known is not None:
+            self._change(sql, key, known, record)
+            return
         self._run(sql.put, sql.shape.to_row(record))
-        self._forget(sql, sql.key_of(record))
+        self._forget(sql, key)
 
     def delete(self, kind: type[Record], *key: str | int) -> None:
         sql = self._statements[kind]
@@ -191,6 +196,18 @@ class SqlTransaction:
         if self._cache is not None:
             self._cache.put(sql.key_of(record), record)
         return record
+
+    def _change(self, sql: Statements, key: tuple[Any, ...], known: Record, record: Record) -> None:
+        """Write what differs from the row that is there, and know what the database gives back."""
+        changed = sql.shape.changed(known, record)
+        if not changed:
+            return
+        self._run(*sql.change(key, changed))
+        after = sql.shape.after(known, changed)
+        if after is None or self._cache is None:
+            self._forget(sql, key)
+        else:
+            self._cache.put(key, after)
 
     def _forget(self, sql: Statements, key: tuple[Any, ...]) -> None:
         """What is read next is what the database made of it, not what we were handed."""

@@ -14,6 +14,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from pancode.domain.records import Record
 
 Convert = Callable[[Any], Any]
+_PLAIN = (str, int, bool, NoneType)
 
 
 class Kind(Enum):
@@ -70,6 +71,29 @@ class RecordShape:
             if values[place] is not None:
                 values[place] = decode(values[place])
         return self.record(*values)
+
+    def changed(self, old: Record, new: Record) -> dict[str, Any]:
+        """Plain values by field name of what differs; what may be equal in two spellings differs, too."""
+        changed = {}
+        for column, was, now in zip(self.columns, self.values(old), self.values(new), strict=True):
+            same = column.encode is None and type(was) is type(now) and was == now
+            if was is not now and not same:
+                changed[column.name] = now if now is None or column.encode is None else column.encode(now)
+        return changed
+
+    def after(self, old: Record, changed: Mapping[str, Any]) -> Any:
+        """The record that a ledger on disk gives back when these plain values were written over the old one.
+
+        None where the database would have made a plain value of one that is not.
+        """
+        if any(type(value) not in _PLAIN for value in changed.values()):
+            return None
+        values = dict(zip([column.name for column in self.columns], self.values(old), strict=True))
+        for column in self.columns:
+            if column.name in changed:
+                value = changed[column.name]
+                values[column.name] = value if value is None or not column.decode else column.decode(value)
+        return self.record(*values.values())
 
     def normal(self, record: Record) -> Any:
         """A copy, equal to what a ledger on disk gives back."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import Dialect, and_, bindparam, delete, select
+from sqlalchemy import Dialect, and_, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pancode.adapters.store.shape import RecordShape, key_getter, shape_of
@@ -51,6 +51,7 @@ class Statements:
         self._keys = [self._table.c[name] for name in self.shape.key]
         self._names = tuple(f"k{number}" for number in range(len(self._keys)))
         match = and_(*(c == bindparam(n) for c, n in zip(self._keys, self._names, strict=True)))
+        self._match = match
         self.get = prepare(select(self._table).where(match), dialect)
         self.delete = prepare(delete(self._table).where(match), dialect)
         # Both dialects spell it alike; their classes have no common parent that says so.
@@ -65,6 +66,14 @@ class Statements:
         if len(key) != len(self._names):
             raise ValueError(f"{self.shape.record.__name__} has the key {self.shape.key}")
         return dict(zip(self._names, key, strict=True))
+
+    def change(self, key: tuple[str | int, ...], changed: Values) -> tuple[Prepared, Values]:
+        """An update of these fields alone: an index of others is left in peace."""
+        form = ("change", *changed)
+        if form not in self._found:
+            new: dict[Any, Any] = {self._table.c[name]: bindparam(f"n_{name}") for name in changed}
+            self._found[form] = prepare(update(self._table).where(self._match).values(new), self._dialect)
+        return self._found[form], {**self.key(key), **{f"n_{name}": v for name, v in changed.items()}}
 
     def starting(self, prefix: str, limit: int) -> tuple[Prepared, Values]:
         """Keys from `prefix` to the last text that starts with it: a range of the key's own index."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.doors import Door
+from node_agent.gateway.tunnel import MOST_OPEN
 from node_agent.gatewayfile import Wish
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import Agent, Lab, order_of, until
@@ -160,3 +161,15 @@ def test_a_key_goes_before_a_subscription_and_what_the_order_names_past_both(lab
     del lab.values["ANTHROPIC_API_KEY"]
     named = order_of("claude").model_copy(update={"secrets": ("CLAUDE_CODE_OAUTH_TOKEN",)})
     assert lab.gateways.open(named, lab.root / "a") is None
+
+
+def test_who_holds_connections_without_the_key_does_not_shut_the_run_out(
+    lab: Lab, vendor: tuple[FakeModel, ConnectProxy, Path]
+) -> None:
+    agent = opened(lab)
+    with contextlib.ExitStack() as held:
+        for _ in range(MOST_OPEN * 2):
+            held.enter_context(socket.create_connection(("127.0.0.1", agent.door.port), timeout=20))
+        line, said = knock(agent.door, f"{VENDOR}:443")
+        line.close()
+    assert said.startswith("HTTP/1.1 200 ") and agent.counted().calls.requests == 1

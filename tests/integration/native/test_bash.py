@@ -12,6 +12,7 @@ from node_agent.native.tools.box import Box
 from node_agent.native.tools.shell import MOST_PRINTED, bash, running
 from node_agent.wire.policy import Safety
 from tests.clis.launched import runs
+from tests.integration.node.node_world import until
 from tests.unit.node_agent.native.tree_of import box_of, checkout, spec_of
 
 
@@ -38,13 +39,14 @@ def test_what_takes_too_long_is_ended_with_all_of_its_group(box: Box) -> None:
     long = f"sleep 300.{os.getpid()}1"
     said = bash(box, {"command": f"{long} & echo begun; {long}", "timeout_s": 1})
     assert said.startswith("begun") and "ended after 1 s" in said
-    assert runs(long) == [] and running == []
+    until(lambda: runs(long) == [])
+    assert running == []
 
 
 def test_what_is_left_in_the_background_is_ended_and_waited_for_no_longer(box: Box) -> None:
     long = f"sleep 300.{os.getpid()}2"
     assert bash(box, {"command": f"{long} & echo done"}) == "done\n\n[exit 0]"
-    assert runs(long) == []
+    until(lambda: runs(long) == [])
 
 
 def test_a_flood_is_clipped_and_one_without_end_is_ended(box: Box) -> None:

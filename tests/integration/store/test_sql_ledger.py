@@ -5,13 +5,16 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from node_agent.wire.failure import FailureKind, Outcome
 from pancode.adapters.store.engine import engine_for, sqlite_url
 from pancode.adapters.store.errors import LedgerDamagedError
 from pancode.adapters.store.ledger import SqlLedger
@@ -19,7 +22,7 @@ from pancode.adapters.store.migrate import History
 from pancode.adapters.store.migrations import HEAD
 from pancode.adapters.store.migrations.script import SHIPPED, scripts
 from pancode.adapters.store.tables import METADATA
-from pancode.domain.records import Balance, Entry, Setting
+from pancode.domain.records import Attempt, Balance, Entry, Setting
 from pancode.errors import ConfigError, PancodeError, UnavailableError
 
 ROOT = Path(__file__).parents[3]
@@ -254,4 +257,52 @@ def test_rows_at_hand_are_those_of_the_database(path: Path) -> None:
     with ledger.transaction() as tx:
         tx.delete(Setting, "epoch")
         assert tx.get(Setting, "epoch") is None and tx.find(Setting) == []
+    ledger.close()
+
+
+def test_a_change_writes_what_differs_and_is_known_as_the_database_gives_it_back(path: Path) -> None:
+    """Also where two values are equal and are not spelt alike."""
+    ledger = SqlLedger(path)
+    first = Attempt("r-0001", 1, 5, Decimal("1.0"), usage={"a": 1, "b": [1]})
+    with ledger.transaction() as tx:
+        tx.insert(first)
+        assert tx.get(Attempt, "r-0001", 1) == first
+    changes: list[dict[str, Any]] = [
+        {"held_usd": Decimal("1.00")},
+        {"usage": {"a": True, "b": (1,)}},
+        {"outcome": Outcome.DONE, "failure": FailureKind.NODE_LOST, "finished_ms": 9},
+        {"outcome": None, "failure": None, "reason": Outcome.LOST},
+        {},
+    ]
+    for change in changes:
+        with ledger.transaction() as tx:
+            found = tx.get(Attempt, "r-0001", 1)
+            assert found is not None
+            tx.put(replace(found, **change))
+            told = tx.get(Attempt, "r-0001", 1)
+        other = SqlLedger(path)
+        with other.transaction() as tx:
+            read = tx.get(Attempt, "r-0001", 1)
+        other.close()
+        assert repr(told) == repr(read), change
+    with ledger.transaction() as tx:
+        read = tx.get(Attempt, "r-0001", 1)
+    assert read is not None and (read.finished_ms, read.usage) == (9, {"a": True, "b": [1]})
+    ledger.close()
+
+
+def test_a_change_leaves_other_fields_alone(path: Path) -> None:
+    """Of a row that is at hand only what differs is written: not its keys in indexes, not its JSON."""
+    ledger = SqlLedger(path)
+    with ledger.transaction() as tx:
+        tx.insert(Setting("epoch", [1], 1, "ana"))
+        known = tx.get(Setting, "epoch")
+        assert known is not None
+        said: list[str] = []
+        assert tx._driver is not None
+        tx._driver.set_trace_callback(said.append)
+        tx.put(replace(known, changed_ms=2))
+        tx._driver.set_trace_callback(None)
+    assert [text.split(" WHERE ")[0] for text in said] == ["UPDATE settings SET changed_ms=2"]
+    assert setting(ledger) == Setting("epoch", [1], 2, "ana")
     ledger.close()

@@ -13,6 +13,7 @@ from node_agent.procedure.desk import is_interrupt
 from node_agent.records import StopKind, StopNote
 from node_agent.spool import EndedBy, ExecError, ExitRecord, PhaseEnd, StepKind, StepRecord, Vanished
 from node_agent.verdict import (
+    MOST_FAILING_S,
     MOST_TRIES,
     Fault,
     change_fault,
@@ -203,8 +204,9 @@ def test_limits() -> None:
     assert over_limit(limits, Usage()) is None  # unknown is not over
 
 
-def counted(failing: int, status: int) -> ModelCount:
-    return ModelCount(Usage(), ModelCalls(), failing=failing, status=status, trouble=f"HTTP {status}")
+def counted(failing: int, status: int, seconds: int = MOST_FAILING_S) -> ModelCount:
+    told = {"status": status, "trouble": f"HTTP {status}"}
+    return ModelCount(Usage(), ModelCalls(), failing=failing, failing_s=seconds, **told)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -230,6 +232,7 @@ def test_a_model_server_that_fails_on_and_on_ends_the_run_as_its_failure(
 
 def test_a_model_server_that_answers_now_and_then_ends_nothing() -> None:
     assert failing_model(None) is None and failing_model(counted(MOST_TRIES - 1, 500)) is None
+    assert failing_model(counted(MOST_TRIES * 9, 503, MOST_FAILING_S - 1)) is None, "it may be loading"
 
 
 def test_a_fault_survives_its_record() -> None:

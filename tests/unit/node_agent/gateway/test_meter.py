@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.gateway.meter import LINE_BYTES, Reading, Tokens, Wire, meter_of
+from node_agent.gateway.meter import LINE_BYTES, PLAIN_BYTES, Reading, Tokens, Wire, meter_of
 
 SSE, JSON, LINES = "text/event-stream; charset=utf-8", "application/json", "application/x-ndjson"
 
@@ -163,3 +163,24 @@ def test_a_number_that_no_wire_can_carry_counts_as_none() -> None:
     meter.feed(json.dumps({"usage": {"prompt_tokens": 2**60, "completion_tokens": 7}}).encode())
     meter.close()
     assert meter.reading.tokens == Tokens(0, 0, 0, 7)
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
+def test_whether_there_was_anything_to_be_read(kind: str) -> None:
+    def heard(*pieces: bytes) -> bool:
+        meter = meter_of(Wire.CHAT, kind)
+        for piece in pieces:
+            meter.feed(piece)
+        meter.close()
+        return meter.heard
+
+    assert heard(b'{"choices"', b": []}"), "without a word of tokens"
+    assert not heard(b'{"choices": [{"de') and not heard(b"<html>no</html>") and not heard()
+
+
+def test_a_plain_answer_that_is_too_long_to_be_looked_at_is_one_all_the_same() -> None:
+    meter = meter_of(Wire.CHAT, "application/json")
+    for _ in range(PLAIN_BYTES // (1 << 20) + 1):
+        meter.feed(b"[" + b"0," * (1 << 19))
+    meter.close()
+    assert meter.heard and not meter.reading.whole

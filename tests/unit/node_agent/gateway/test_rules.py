@@ -255,7 +255,8 @@ def test_many_calls_at_once_that_fail_together_are_one_try() -> None:
     for _ in range(15):
         storm = storm.after(False, 5.0, 6.1)
     assert (storm.failures, storm.tries) == (16, 1)
-    assert storm.after(False, 6.2, 6.3).tries == 2
+    later = storm.after(False, 6.2, 9.3)
+    assert (later.tries, later.lasted) == (2, 3)
 
 
 def test_a_spec_comes_back_and_never_shows_its_key() -> None:

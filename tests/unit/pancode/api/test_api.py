@@ -11,7 +11,8 @@ import pytest
 from node_agent.wire.event import Revoked
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.api.app import VERBS
-from pancode.domain.records import Balance, Fence, Node, Run, RunState, Setting
+from pancode.domain.records import Balance, Fence, FenceState, Node, Run, RunState, Setting
+from pancode.errors import UnavailableError
 from tests.unit.pancode.api.world import FINGERPRINT, World, events_of
 from tests.unit.pancode.control.world import failed
 
@@ -76,6 +77,22 @@ def test_dispatch_passes_ten_gates_and_is_bound_at_once(world: World) -> None:
     )
     assert world.claim().identity.run == run  # the response's own round has signed and pushed it
     assert why["now"] == "pending: offered to n1"
+
+
+@pytest.mark.parametrize("error", [UnavailableError("Redis is away"), ZeroDivisionError("a fault of ours")])
+def test_an_order_that_cannot_go_out_at_once_is_signed_and_goes_out_later(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def act() -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.desk.plane, "act", act)
+        run = world.dispatch()["run"]
+    (fence,) = world.desk.rows(Fence, run=run)
+    assert fence.state is FenceState.OFFERED and world.node.claim() is None
+    world.desk.turn()
+    assert world.claim().identity.run == run
 
 
 def test_a_refusal_names_its_gate_and_nothing_is_left(world: World) -> None:

@@ -55,7 +55,7 @@ def test_the_wall_of_each_machine_stands_with_what_it_holds() -> None:
         {"node": name, "isolation": kind, "holds": holds(kind)}
         for name, kind in (("n1", "sandbox"), ("n2", "landlock"), ("n3", "none"), ("n4", None))
     ]
-    told = matrix([{"name": "shell", "reasoning": [], "nodes": [fact("n1")]}], walls).splitlines()[3:]
+    told = matrix([{"name": "shell", "nodes": [fact("n1")], "reasoning": []}], walls).splitlines()[3:]
     assert [line.split()[:2] for line in told] == [
         ["NODE", "WALL"], ["n1", "sandbox"], ["n2", "landlock"], ["n3", "none"], ["n4", "-"],
     ]  # fmt: skip

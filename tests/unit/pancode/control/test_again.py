@@ -11,8 +11,8 @@ from tests.unit.pancode.domain.fleets import endpoint, node, resolved
 
 
 def again(**options: Any) -> DispatchRequest:
-    gpubox = node("gpubox", endpoints=(endpoint("ollama", "qwen3:8b"),))
-    chosen = resolved(node("desk"), gpubox, **options)
+    there = node("gpubox", endpoints=(endpoint("ollama", "qwen3:8b"),))
+    chosen = resolved(node("desk"), there, **options)
     return request_of(chosen.run("r-0001", 0, "t", {"kind": "none"}), "ana")
 
 

@@ -1,0 +1,50 @@
+"""Threads for short pieces of work: one that has nothing to do waits a while for the next, then ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+IDLE_S = 5.0
+Work = Callable[[], None]
+
+
+class Crew:
+    """As many threads as there is work at once. Starting one costs more than most of what they do."""
+
+    def __init__(self, idle_s: float = IDLE_S) -> None:
+        self._idle_s = idle_s
+        self._lock = threading.Lock()
+        self._idle: list[SimpleQueue[Work]] = []
+        """Where those who wait are told; the one that began to wait last is asked first."""
+
+    def do(self, work: Work) -> None:
+        """Begin it now, in another thread; it must raise nothing."""
+        with self._lock:
+            waiting = self._idle.pop() if self._idle else None
+        if waiting is None:
+            threading.Thread(target=self._go, args=(work,), name="crew", daemon=True).start()
+        else:
+            waiting.put(work)
+
+    def _go(self, work: Work) -> None:
+        told: SimpleQueue[Work] = SimpleQueue()
+        while True:
+            work()
+            with self._lock:
+                self._idle.append(told)
+            try:
+                work = told.get(timeout=self._idle_s)
+            except Empty:
+                if self._left(told):
+                    return
+                work = told.get()  # it was asked in the moment in which it would have ended
+
+    def _left(self, told: SimpleQueue[Work]) -> bool:
+        """Whether it may end: nobody has asked it, and nobody will."""
+        with self._lock:
+            if told not in self._idle:
+                return False
+            self._idle.remove(told)
+            return True
