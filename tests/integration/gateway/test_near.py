@@ -24,7 +24,9 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import Order
 from tests.endpointfakes import Generic, Ollama, Vllm, serving
 from tests.endpointfakes.apps import ollama_model
+from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import Lab, order_of, until
+from tests.integration.gateway.tls import authority
 from tests.tinyllama import Tiny, tiny_server
 
 HELLO = [{"role": "user", "content": "[[hello]]"}]
@@ -159,3 +161,22 @@ def test_a_model_that_ollama_asks_in_the_cloud_is_not_free(lab: Lab) -> None:
             agent.post("/v1/chat/completions", {"model": "gpt-oss:120b-cloud", "messages": HELLO})[0] == 200
         )
         assert agent.counted().usage.cost_source == "unknown"
+
+
+def test_behind_tls_with_an_authority_of_the_owner_s_own(lab: Lab, tmp_path: Path) -> None:
+    ca, context = authority(tmp_path)
+    model = FakeModel({**preset("text"), "api_key": "k"}, "openai")
+    model.httpd.socket = context.wrap_socket(model.httpd.socket, server_side=True)
+    lab.values["TOWER"] = "k"
+    with model:
+        listed = {
+            "name": "tower",
+            "url": f"https://127.0.0.1:{model.port}/v1",
+            "key": "TOWER",
+            "wires": ["chat"],
+        }
+        with pytest.raises(StepFailed, match="endpoint tower is not there now"):
+            near_lab(lab, [listed]).open(at("opencode", "tower", "m"))
+        agent = near_lab(lab, [{**listed, "ca": str(ca)}]).open(at("opencode", "tower", "m"))
+        assert agent.post("/v1/chat/completions", {"model": "m", "messages": HELLO})[0] == 200
+        assert agent.counted().usage.cost_source == "local"
