@@ -72,6 +72,7 @@ class Loop:
     wait: Callable[[float], None]
     saved: Callable[[list[Turn]], None]
     known: bool = True
+    thinks: str = ""
     talk: list[Turn] = field(default_factory=list)
     turns: int = 0
     calls: int = 0
@@ -149,7 +150,7 @@ class Loop:
 
     def _question(self, sent: tuple[Turn, ...], room: int) -> Question:
         left = (self.limits.until_ms - self.clock.mono_ms()) / 1000
-        return Question(self.system, sent, self.tools, room, left)
+        return Question(self.system, sent, self.tools, room, left, self.thinks)
 
     def _learn_room(self, trouble: Trouble, sent: tuple[Turn, ...]) -> int:
         """The tokens that an answer may have from now on."""

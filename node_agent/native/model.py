@@ -64,13 +64,14 @@ class Trouble(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One call of the model. `until_s`: the most that it may take in all."""
+    """One call of the model. `until_s`: the most that it may take in all. `thinks`: how hard, if said."""
 
     system: str
     turns: Sequence[Turn]
     tools: Sequence[ToolForm]
     max_tokens: int
     until_s: float
+    thinks: str = ""
 
 
 class Model:
@@ -115,6 +116,10 @@ class Model:
             ]
         )
         settings = OpenAIChatModelSettings(timeout=max(question.until_s, 1.0), max_tokens=question.max_tokens)
+        if question.thinks:
+            settings["extra_body"] = {
+                "reasoning_effort": question.thinks
+            }  # also what the library knows no word for
         async with asyncio.timeout(max(question.until_s, 1.0)):
             stream = model_request_stream(
                 self._model, _messages(question), model_settings=settings, model_request_parameters=asked

@@ -90,6 +90,7 @@ def _loop(spec: Spec, clock: SystemClock, voice: Voice, session: str) -> Loop:
         wait=_wait,
         saved=lambda turns: _save(spec, session, turns),
         known=spec.context is not None or spec.is_hosted,
+        thinks=spec.thinks,
     )
 
 

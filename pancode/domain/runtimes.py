@@ -62,7 +62,7 @@ RUNTIMES: dict[str, RuntimeKind] = {
         RuntimeKind("opencode", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY),
         RuntimeKind("copilot", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY - {Reasoning.OFF}),
         RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True, reasons=_EVERY),
-        RuntimeKind("native", holds=_ALL_BUT_OPEN, needs_model=True, reaches=True),
+        RuntimeKind("native", holds=_ALL_BUT_OPEN, needs_model=True, reaches=True, reasons=_EVERY),
     )
 }
 ALIASES: dict[str, str] = {

@@ -18,6 +18,7 @@ from node_agent.runtimes.probing import Said, any_given
 from node_agent.runtimes.providers import CONTEXT, HOSTED, KEY, LOGINS, NAME, URL, Provider, split_model
 from node_agent.runtimes.starting import held_but_full_auto, prompt_in, task_of
 from node_agent.wire.node import RuntimeFact
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Safety, compile_policy
 
 PROGRAM = "native/program.py"
@@ -28,6 +29,7 @@ LOGIN = (
     "put the key of a model server into ~/.pancode-node/*/secrets.json, such as GROQ_API_KEY, or the "
     'OPENAI_BASE_URL of one with OpenAI\'s chat wire: {"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"}'
 )
+LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
 MOST_SPARE_MS = 2_000
 """Its own end of time comes before ours, so that it can say so."""
 _OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags.optimize)
@@ -79,6 +81,7 @@ def _spec(
         tokens=own.tokens if own else None,
         turns=own.requests if own else None,
         output_bytes=limits.output_bytes,
+        thinks=LEVELS[request.reasoning] if request.reasoning else "",
         resume=request.resume.session if request.resume else "",
     )
 

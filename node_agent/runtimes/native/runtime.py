@@ -18,6 +18,7 @@ RUNTIME = Runtime(
         turn_limit=True,
         needs_model=True,
         prompted=True,
+        reasoning=frozenset(command.LEVELS),
     ),
     command.launch,
     NativeParser,

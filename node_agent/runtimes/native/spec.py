@@ -43,4 +43,6 @@ class Spec(WireModel):
     tokens: int | None = None
     turns: int | None = None
     output_bytes: int
+    thinks: str = ""
+    """How hard, in the words of OpenAI's chat wire."""
     resume: str = ""

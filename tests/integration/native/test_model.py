@@ -33,8 +33,8 @@ def served(tmp_path: Path) -> Iterator[Callable[[dict], tuple[Ask, FakeModel]]]:
         one = Model("m", f"{server.url}/v1", "the-key", said.append, public=False)
         models.append(one)
 
-        def ask(turns: tuple[Turn, ...] = (Asked("hello"),), until_s: float = 30.0) -> Any:
-            answer = one.ask(Question("the system", turns, forms(["read", "edit"]), 77, until_s))
+        def ask(turns: tuple[Turn, ...] = (Asked("hello"),), until_s: float = 30.0, thinks: str = "") -> Any:
+            answer = one.ask(Question("the system", turns, forms(["read", "edit"]), 77, until_s, thinks))
             assert "".join(said) == answer.text
             return answer
 
@@ -65,6 +65,15 @@ def test_a_request_is_streamed_bounded_and_has_what_it_should(served: Any, tmp_p
     ]
     assert [t["function"]["name"] for t in body["tools"]] == ["read", "edit"]
     assert {r["auth"] for r in server.requests if "wire" in r} == {"authorization"}
+
+
+def test_how_hard_it_thinks_is_asked_for_only_where_it_is_said(served: Any, tmp_path: Path) -> None:
+    ask, _ = served(preset("text"))
+    ask()
+    assert "reasoning_effort" not in sent(tmp_path)
+    again, _ = served(preset("text"))
+    again(thinks="xhigh")
+    assert sent(tmp_path)["reasoning_effort"] == "xhigh"
 
 
 def test_a_conversation_goes_as_it_was(served: Any, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from node_agent.runtimes.native.command import PROBE, PROGRAM, launch
 from node_agent.runtimes.native.spec import Spec
 from node_agent.runtimes.providers import PROVIDERS, split_model
 from node_agent.runtimes.vendors import way_of
-from node_agent.wire.order import Limits
+from node_agent.wire.order import Limits, Reasoning
 from node_agent.wire.policy import ActionClass, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage
 from tests.unit.node_agent.runtimes.asked import LIMITS, ask, place
@@ -30,6 +30,11 @@ def test_task_and_prompt_and_key_are_nowhere_on_the_command_line() -> None:
     assert made.argv[-4:] == (f"/p/{PROGRAM}", "/p", "/l", "/node/homes/r/native.json")
     assert made.stdin == b"Task:\nthe task\n" and made.files["prompt.md"] == b"the prompt"
     assert not any(b"key-of" in data or b"the task" in data for data in made.files.values())
+
+
+def test_how_hard_its_model_thinks_is_told_in_the_words_of_the_chat_wire() -> None:
+    assert told().thinks == ""
+    assert (told(reasoning=Reasoning.OFF).thinks, told(reasoning=Reasoning.XHIGH).thinks) == ("none", "xhigh")
 
 
 def test_only_the_key_of_the_provider_that_the_model_names_is_given() -> None:
