@@ -93,7 +93,8 @@ def lack_of(facts: NodeFacts, wanted: Wanted, node: str) -> Lack | None:
     if found is None:
         return Lack(f"has no endpoint {wanted.endpoint} now", f"start it on {node}, then: pancode endpoints")
     if found.health is not Health.OK:
-        return Lack(f"its {found.name} {found.health}: {found.words}", f"on {node}: {found.fix}")
+        state = "is wedged" if found.health is Health.WEDGED else "needs a key"
+        return Lack(f"its {found.name} {state}: {found.words}", f"on {node}: {found.fix}")
     wire = RUNTIME_WIRES.get(wanted.runtime)
     if wire not in found.wires:
         words = f"its {found.name} does not speak {wire}, which {wanted.runtime} asks on"

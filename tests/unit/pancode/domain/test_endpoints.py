@@ -56,7 +56,7 @@ def test_a_runtime_that_is_not_logged_in_runs_at_an_endpoint() -> None:
         (endpoint("ollama", "other"), "has no model qwen3:8b at ollama", "on b: ollama pull qwen3:8b"),
         (
             endpoint("ollama", "qwen3:8b", health=Health.WEDGED, words="a slot stands", fix="restart it"),
-            "its ollama wedged: a slot stands",
+            "its ollama is wedged: a slot stands",
             "on b: restart it",
         ),
         (
