@@ -49,7 +49,7 @@ class Slots:
 
     @contextlib.asynccontextmanager
     async def one(self, waited: Callable[[float], None]) -> AsyncIterator[None]:
-        """While a call has one. `waited` is told the seconds when there was a wait. Raises Full."""
+        """While a call has one. `waited`: 0 when a wait begins, its seconds at its end. Raises Full."""
         loop = asyncio.get_running_loop()
         began, pause = loop.time(), FIRST_PAUSE_S
         while (file := self._take()) is None:
@@ -57,6 +57,8 @@ class Slots:
                 waited(loop.time() - began)
                 many = f"all {len(self._files)} slots" if len(self._files) > 1 else "the only slot"
                 raise Full(f"{many} of the model server were taken for {self._patience_s:.0f} s")
+            if pause == FIRST_PAUSE_S:
+                waited(0.0)
             await asyncio.sleep(pause)
             pause = min(pause * 2, PAUSE_S)
         try:
