@@ -78,6 +78,7 @@ def _spec(
         wall_ms=max(limits.wall_ms - MOST_SPARE_MS, limits.wall_ms // 2),
         tokens=own.tokens if own else None,
         turns=own.requests if own else None,
+        sampling=request.sampling,
         output_bytes=limits.output_bytes,
         resume=request.resume.session if request.resume else "",
     )

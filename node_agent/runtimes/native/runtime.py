@@ -18,6 +18,8 @@ RUNTIME = Runtime(
         turn_limit=True,
         needs_model=True,
         prompted=True,
+        narrows=True,
+        tells_turns=True,
     ),
     command.launch,
     NativeParser,
