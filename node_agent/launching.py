@@ -128,6 +128,7 @@ class NodeRuntimes:
         logins = self._logins(runtime, allowed, order, door)
         own = {**allowed, **logins}
         isolation = self._isolation(order, runtime)
+        _check_turns(order, runtime, door)
         is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside nobody is root
         place = Place(around.path, around.python, is_root, isolation, own, PACKAGE, LIBRARIES)
         request = replace(request_of(order, str(work), str(home)), context=around.room(order))
@@ -174,12 +175,15 @@ class NodeRuntimes:
         """Inside the sandbox where there is one. StepFailed where there is none and nothing else holds."""
         sandbox = self._around.sandbox
         asked = (order.mode, order.safety, order.agent.read_only)
-        if is_on_the_machine(
+        if not order.policy.walled and is_on_the_machine(
             order.runtime, order.workspace.kind, order.safety, may_write(*asked), order.depth
         ):
             return Isolation.NONE
         if sandbox is not None and sandbox.find().tools is not None:
             return Isolation.SANDBOX
+        if order.policy.walled:
+            words = f"agent {order.agent.name} runs only in a sandbox: {self._no_wall()}"
+            raise StepFailed(FailureKind.SANDBOX, words)
         how = runtime.enforcement(*asked, Isolation.NONE)
         if how in (Enforcement.TOLD_ONLY, Enforcement.IMPOSSIBLE) and not _is_accepted(order, runtime, how):
             raise StepFailed(
@@ -251,6 +255,18 @@ def network_of(order: Order, runtime: Runtime, agent: bool, door: Door | None = 
     if agent and not runtime.capabilities.own:
         return Network.FULL if door is None else Network.MODEL
     return Network.FULL if ActionClass.NETWORK in order.policy.allowed else Network.NONE
+
+
+def _check_turns(order: Order, runtime: Runtime, door: Door | None) -> None:
+    """A limit that nobody here could hold is a reason not to begin."""
+    counted = door is not None and not door.is_tunnel
+    if order.limits.turns is None or counted or runtime.capabilities.tells_turns:
+        return
+    raise StepFailed(
+        FailureKind.MODEL_AUTH,
+        f"{order.runtime} does not tell its turns, and goes past the count of this node's model gateway: "
+        f"give the node an API key or a model server, or take max_turns out of agent {order.agent.name}",
+    )
 
 
 def _network_held(

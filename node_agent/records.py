@@ -34,6 +34,7 @@ class StopKind(StrEnum):
     DRAIN = "drain"
     TOKENS = "tokens"
     USD = "usd"
+    TURNS = "turns"
     GATEWAY = "gateway"
     RULE = "rule"
     MODEL_FAILED = "model_failed"

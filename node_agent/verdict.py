@@ -42,6 +42,7 @@ _STOPPED = {
     StopKind.DRAIN: FailureKind.DRAINED,
     StopKind.TOKENS: FailureKind.TOKEN_LIMIT,
     StopKind.USD: FailureKind.USD_LIMIT,
+    StopKind.TURNS: FailureKind.TURN_LIMIT,
     StopKind.GATEWAY: FailureKind.NODE_INTERNAL,
     StopKind.RULE: FailureKind.RULE_BROKEN,
     StopKind.MODEL_FAILED: FailureKind.MODEL_FAILED,
@@ -87,6 +88,19 @@ def failing_model(count: ModelCount | None) -> StopNote | None:
         kind,
         f"the model server failed {count.failing} times in a row within {count.failing_s} s: {count.trouble}",
     )
+
+
+def too_many_turns(limit: int | None, told: int, count: ModelCount | None) -> StopNote | None:
+    """Whether the model has answered more often than the run may have it.
+
+    `told`: by the runtime. One that tells none while it works is counted by its gateway.
+    """
+    calls = None if count is None or count.calls.subscription else count.calls
+    counted = 0 if calls is None else calls.requests - calls.failed - calls.refused
+    turns = told or counted
+    if limit is None or turns <= limit:
+        return None
+    return StopNote(StopKind.TURNS, f"the model was asked for its turn {turns}, the limit is {limit}")
 
 
 def gateway_fault(fault: Fault | None, told: Told | None, count: ModelCount | None) -> Fault | None:

@@ -24,6 +24,7 @@ FAILED: Mapping[FailureKind, str] = {
     FailureKind.TOKEN_LIMIT: "it used more tokens than `limits.tokens`",
     FailureKind.USD_LIMIT: "it spent more than the budget of this run",
     FailureKind.REQUEST_LIMIT: "it made more model calls than `limits.requests`",
+    FailureKind.TURN_LIMIT: "its model answered more often than `max_turns` of its agent",
     FailureKind.STOPPED: "a person stopped it, or it was given up for another attempt",
     FailureKind.DRAINED: "its node was drained at once",
     FailureKind.NODE_LOST: "its node was not heard for the whole deadline",

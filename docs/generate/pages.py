@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from docs.generate.agents import agents_page
 from docs.generate.commands import commands_page
 from docs.generate.evidence import evidence_page
 from docs.generate.messages import messages_page, redis_page
@@ -17,6 +18,7 @@ REFERENCE = Path(__file__).resolve().parents[1] / "reference"
 PAGES: Mapping[str, Callable[[], str]] = {
     "cli.md": commands_page,
     "configuration.md": settings_page,
+    "agents.md": agents_page,
     "exit-codes.md": exit_codes_page,
     "failures.md": failures_page,
     "states.md": states_page,

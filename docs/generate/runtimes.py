@@ -20,6 +20,8 @@ TOLD = {
     "budget_limit": "Limit of money",
     "tells_ran": "Tells which calls it let through",
     "prompted": "Takes instructions",
+    "narrows": "Holds an agent's own list of tools",
+    "tells_turns": "Tells its turns",
 }
 LEFT_OUT = {"needs_model", "own", "read_only_enforced", "reasoning"}
 RULES = (("read-only", Safety.AUTO_EDIT, True), *((level.value, level, False) for level in Safety))

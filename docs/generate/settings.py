@@ -1,4 +1,4 @@
-"""Writes the page of configuration: every key, variable and key of an agent, and reference.yaml itself."""
+"""Writes the page of configuration: every key and variable, the safety rules, and reference.yaml itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from node_agent.wire import rulefile
 from node_agent.wire.policy import MOST_RULES
 from node_agent.wire.rulefile import FILES
 from pancode.config import values
-from pancode.config.agents import AgentEntry, LimitsEntry, shipped_text
+from pancode.config.agents import shipped_text
 from pancode.config.presets import PresetEntry
 from pancode.config.schema import PROJECT_KEYS, Settings
 from pancode.config.variables import PER_DISPATCH, VARIABLES
@@ -42,7 +42,8 @@ environment variables, a preset, flags. `pancode config show --origin` prints ev
 line, the variable or the preset that set it.
 
 An unknown key is an error that names its file, line and the nearest right key (exit status 3). PanCode
-never writes these files, except that `pancode init` makes those that are not there. A password in
+never writes these files, except that `pancode init` makes those that are not there and `pancode agents set`
+changes one value of `panagents.yaml`. A password in
 `redis.url` is written as `${VARIABLE}`.
 """
 REPOSITORY = """
@@ -97,7 +98,8 @@ def settings_page() -> str:
         table(("Read elsewhere", "Meaning"), [(code(n), text) for n, text in PLACES]),
         words(GIVEN),
         "A `PANCODE_` variable that is unknown and close to one of these is named in a warning.",
-        _agents(),
+        "## Agents",
+        "Each key of `panagents.yaml` is on [a page of its own](agents.md).",
         _presets(),
         *_safety(),
         "## reference.yaml",
@@ -188,25 +190,6 @@ def _presets() -> str:
     return "\n\n".join(("## Presets", words(PRESETS).strip(), table(("Key", "Type"), rows)))
 
 
-def _agents() -> str:
-    rows = []
-    for name, hint in get_type_hints(AgentEntry, include_extras=True).items():
-        if name != "model_config":
-            rows.append((code(name), _agent_kind(hint), _agent_default(name)))
-    shipped = yaml.safe_load(shipped_text("panagents.yaml"))["agents"]
-    agents = [(code(n), "no" if a["readonly"] else "yes", a["description"]) for n, a in shipped.items()]
-    text = "`panagents.yaml` in `PANCODE_HOME`, below `agents:`, laid over the shipped ones key by key."
-    return "\n\n".join(
-        [
-            "## Agents",
-            text,
-            table(("Key of an agent", "Type", "Default"), rows),
-            "Shipped:",
-            table(("Agent", "Changes files", "What for"), agents),
-        ]
-    )
-
-
 def _safety() -> list[str]:
     lists = [(code(key), code(f"{access}"), "paths, as texts") for key, access in rulefile.LISTS.items()]
     lists.append((code(rulefile.COMMANDS), "not run", "commands, each with `pattern` and perhaps `reason`"))
@@ -220,19 +203,3 @@ def _safety() -> list[str]:
         words(PATTERNS),
         block(shipped_text(FILES[0]), "yaml"),
     ]
-
-
-def _agent_kind(hint: Any) -> str:
-    if hint is LimitsEntry:
-        names = [n for n in get_type_hints(LimitsEntry) if n != "model_config"]
-        return f"{listed(names)}, as in `limits`; `usd` is a sum of money"
-    return kind_of(hint)
-
-
-def _agent_default(name: str) -> str:
-    value = AgentEntry.model_fields[name].default
-    if isinstance(value, LimitsEntry) or value is None:
-        return code("null") if value is None else ""
-    if isinstance(value, tuple):
-        return code(f"[{', '.join(value)}]")
-    return code(str(value).lower() if isinstance(value, bool) else value)

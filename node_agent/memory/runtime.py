@@ -29,7 +29,7 @@ from node_agent.wire.receipt import Usage
 
 
 class LineReader:
-    """Reads JSON lines `{"answer", "in", "out", "usd", "tool"}`; what is something else is passed over."""
+    """Reads JSON lines `{"answer", "in", "out", "usd", "turns", "tool"}`; all else is passed over."""
 
     def __init__(self) -> None:
         self._rest, self._answer = b"", ""
@@ -53,6 +53,7 @@ class LineReader:
             self._usage = Usage(
                 input_tokens=said.get("in", 0),
                 output_tokens=said.get("out", 0),
+                turns=said.get("turns", 0),
                 cost_usd=Decimal(said["usd"]),
                 cost_source="reported",
             )

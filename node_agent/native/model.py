@@ -40,6 +40,7 @@ from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.tools import ToolDefinition
 
 from node_agent.native.talk import Answer, Answered, Asked, Call, Tokens, Told, ToolForm, Turn
+from node_agent.wire.sampling import Sampling
 
 CONNECT_S, FIRST_S, BETWEEN_S = 10.0, 600.0, 120.0
 """To the server; to the first piece, which takes minutes where a weak machine reads a long prompt; between
@@ -80,6 +81,8 @@ class Model:
     def __init__(self, name: str, url: str, key: str, said: Callable[[str], None], public: bool) -> None:
         """`public`: the vendor OpenAI itself, whose newest models want the limit under another name."""
         self._said = said
+        self.sampling: Sampling | None = None
+        """How it chooses its words; None: as its server has it."""
         self._client = AsyncOpenAI(base_url=url, api_key=key or "none", max_retries=0, timeout=FIRST_S)
         profile = OpenAIModelProfile(
             openai_supports_strict_tool_definition=False,
@@ -115,11 +118,7 @@ class Model:
                 for one in question.tools
             ]
         )
-        settings = OpenAIChatModelSettings(timeout=max(question.until_s, 1.0), max_tokens=question.max_tokens)
-        if question.thinks:
-            settings["extra_body"] = {
-                "reasoning_effort": question.thinks
-            }  # also what the library knows no word for
+        settings = settings_of(question, self.sampling)
         async with asyncio.timeout(max(question.until_s, 1.0)):
             stream = model_request_stream(
                 self._model, _messages(question), model_settings=settings, model_request_parameters=asked
@@ -135,6 +134,28 @@ class Model:
                 self._said(event.part.content)
             elif isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
                 self._said(event.delta.content_delta)
+
+
+def settings_of(question: Question, sampling: Sampling | None) -> OpenAIChatModelSettings:
+    """Of one call. What is no field of OpenAI's wire, or no word that the library knows, goes beside them."""
+    made = OpenAIChatModelSettings(timeout=max(question.until_s, 1.0), max_tokens=question.max_tokens)
+    beside: dict[str, object] = {"reasoning_effort": question.thinks} if question.thinks else {}
+    if sampling is not None:
+        _sample(made, sampling)
+        if sampling.top_k is not None:
+            beside["top_k"] = sampling.top_k
+    if beside:
+        made["extra_body"] = beside
+    return made
+
+
+def _sample(made: OpenAIChatModelSettings, sampling: Sampling) -> None:
+    if sampling.temperature is not None:
+        made["temperature"] = float(sampling.temperature)
+    if sampling.top_p is not None:
+        made["top_p"] = float(sampling.top_p)
+    if sampling.presence_penalty is not None:
+        made["presence_penalty"] = float(sampling.presence_penalty)
 
 
 def _messages(question: Question) -> list[ModelMessage]:

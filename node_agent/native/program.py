@@ -100,7 +100,9 @@ def _model(spec: Spec, voice: Voice) -> Model:
     key = os.environ.get(spec.key_name, "")
     for name in spec.hidden:
         wipe(name)
-    return Model(spec.model, f"{url.rstrip('/')}{spec.suffix}", key, voice.say, spec.newest)
+    model = Model(spec.model, f"{url.rstrip('/')}{spec.suffix}", key, voice.say, spec.newest)
+    model.sampling = spec.sampling
+    return model
 
 
 def _system(spec: Spec, tools: list[str]) -> str:

@@ -21,6 +21,7 @@ from node_agent.verdict import (
     gateway_fault,
     over_limit,
     own_fault,
+    too_many_turns,
     vanished_fault,
     work_fault,
 )
@@ -109,6 +110,9 @@ def _gateway_gone(case: Case, watch: Watch) -> StopNote | None:
 def _over(case: Case, watch: Watch) -> StopNote | None:
     """By the runtime's own figures; where a last turn may follow, the gateway alone ends it, if it can."""
     limits = case.order.limits
+    late = too_many_turns(limits.turns, watch.spent.usage.turns, watch.count)
+    if late is not None:
+        return late
     if limits.wrap_up and _is_metered(case, watch):
         priced = watch.count is not None and watch.count.usage.cost_usd is not None
         limits = limits.model_copy(update={"tokens": None, "usd": None if priced else limits.usd})

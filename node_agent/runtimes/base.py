@@ -18,7 +18,11 @@ from node_agent.wire.node import Flag, RuntimeFact
 from node_agent.wire.order import Limits, Reasoning
 from node_agent.wire.policy import MODE_WRITES, ActionClass, Enforcement, Isolation, Mode, Policy, Safety
 from node_agent.wire.receipt import Usage
+from node_agent.wire.sampling import Sampling
 
+READ_TOOLS = ("read", "grep", "find", "ls")
+TOOLS = (*READ_TOOLS, "edit", "write", "bash")
+"""What an agent can be given, by our names; each program has its own for them."""
 ANSWER_CHARS = 4000
 REASON_CHARS = 500
 NOTHING = Usage(cost_usd=Decimal(0), cost_source="local")
@@ -38,9 +42,9 @@ class LaunchRequest:
     """What an order asks of a runtime. Paths are absolute paths on the node.
 
     `home` is an empty folder of this attempt outside the workspace; `argv` is for the runtime `shell` only.
-    `folder` is where below the workspace it begins: all of the workspace is its own nevertheless. `tools`, by
-    name, and `policy` are for a worker of ours, which holds them itself; `context`: the tokens that the model
-    can use, where that is known.
+    `folder` is where below the workspace it begins: all of the workspace is its own nevertheless. `tools`:
+    what its agent may use, by our names; its level may allow fewer. `policy` and `sampling` are for a worker
+    of ours; `context`: the tokens that the model can use, where that is known.
     """
 
     task: str
@@ -56,7 +60,8 @@ class LaunchRequest:
     argv: tuple[str, ...] | None = None
     resume: Resume | None = None
     folder: str = ""
-    tools: tuple[str, ...] = ()
+    tools: tuple[str, ...] = TOOLS
+    sampling: Sampling | None = None
     policy: Policy | None = None
     context: int | None = None
 
@@ -64,6 +69,10 @@ class LaunchRequest:
     def besides(self) -> tuple[str, ...]:
         """The workspace, for a program that would take only the folder in which it begins for its own."""
         return (self.workspace,) if self.folder else ()
+
+    def has(self, *tools: str) -> bool:
+        """Whether its agent may use one of these; whether its level allows that is another question."""
+        return any(tool in self.tools for tool in tools)
 
     @property
     def may_write(self) -> bool:
@@ -235,7 +244,11 @@ class Capabilities:
     read_only_enforced: bool = False
     tool_list: bool = False
     """Its tools are named one by one: what is not named is not there."""
+    narrows: bool = False
+    """An agent's own, shorter list of tools is held by its flags."""
     turn_limit: bool = False
+    tells_turns: bool = False
+    """Its stream tells each answer of the model as it comes."""
     budget_limit: bool = False
     needs_model: bool = False
     own: bool = False

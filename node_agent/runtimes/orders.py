@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from node_agent.runtimes.base import LaunchRequest, Resume, Runtime, Verdict, may_write
+from node_agent.runtimes.base import READ_TOOLS, TOOLS, LaunchRequest, Resume, Runtime, Verdict, may_write
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Enforcement, Isolation, PathAccess
 from node_agent.wire.receipt import Enforced
@@ -40,6 +40,7 @@ def request_of(order: Order, workspace: str, home: str, resume: Resume | None = 
         resume=resume,
         folder=order.workspace.folder,
         tools=order.agent.tools,
+        sampling=order.agent.sampling,
         policy=order.policy,
     )
 
@@ -58,7 +59,15 @@ def enforced(order: Order, runtime: Runtime, isolation: Isolation) -> tuple[Enfo
     asked = (order.mode, order.safety, order.agent.read_only)
     rule = order.safety.value if may_write(*asked) else READ_ONLY
     held = Enforced(rule=rule, how=runtime.enforcement(*asked, isolation))
-    return (held, *_of_rules(order, runtime, isolation))
+    return (held, *_of_tools(order, runtime), *_of_rules(order, runtime, isolation))
+
+
+def _of_tools(order: Order, runtime: Runtime) -> Iterator[Enforced]:
+    """Said where an agent has fewer than its level would give it."""
+    whole = TOOLS if may_write(order.mode, order.safety, order.agent.read_only) else READ_TOOLS
+    if not runtime.capabilities.own and not set(whole) <= set(order.agent.tools):
+        how = Enforcement.RUNTIME if runtime.capabilities.narrows else Enforcement.TOLD_ONLY
+        yield Enforced(rule=f"tools {', '.join(order.agent.tools) or 'none'}"[:200], how=how)
 
 
 def _of_rules(order: Order, runtime: Runtime, isolation: Isolation) -> Iterator[Enforced]:

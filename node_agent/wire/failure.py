@@ -39,6 +39,7 @@ class FailureKind(StrEnum):
     TOKEN_LIMIT = "token_limit"
     USD_LIMIT = "usd_limit"
     REQUEST_LIMIT = "request_limit"
+    TURN_LIMIT = "turn_limit"
     STOPPED = "stopped"
     DRAINED = "drained"
     NODE_LOST = "node_lost"
@@ -95,6 +96,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.TOKEN_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),
     FailureKind.USD_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),
     FailureKind.REQUEST_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),
+    FailureKind.TURN_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),
     FailureKind.STOPPED: _rule(Outcome.INTERRUPTED, ""),
     FailureKind.DRAINED: _rule(Outcome.INTERRUPTED, "r"),
     FailureKind.NODE_LOST: _rule(Outcome.LOST, "n"),

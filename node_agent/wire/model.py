@@ -39,6 +39,12 @@ Usd = Annotated[
     PlainSerializer(_plain, return_type=str),
 ]
 """Money in US dollars, a decimal string on the wire; sums of it are exact in Decimal's 28 digits."""
+Share = Annotated[
+    Decimal,
+    Field(allow_inf_nan=False, max_digits=9, decimal_places=6),
+    PlainSerializer(_plain, return_type=str),
+]
+"""A small number with a fraction, a decimal string on the wire."""
 RunId = Annotated[str, Field(pattern=r"^r-[a-z0-9]{4,24}$")]
 FleetId = Annotated[str, Field(pattern=r"^f-[a-z0-9]{4,24}$")]
 NodeTag = Annotated[str, Field(pattern=r"^[0-9a-f]{10}$")]

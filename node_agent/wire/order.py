@@ -23,6 +23,7 @@ from node_agent.wire.model import (
     WireModel,
 )
 from node_agent.wire.policy import Mode, Policy, Safety
+from node_agent.wire.sampling import Sampling
 from node_agent.wire.signing import Message
 
 MAX_TASK_BYTES = 1_000_000
@@ -47,6 +48,8 @@ class AgentSpec(WireModel):
     prompt: str
     tools: tuple[str, ...]
     read_only: bool
+    sampling: Sampling | None = None
+    """For a runtime that lets it be set; no other is given one."""
 
 
 class Workspace(WireModel):
@@ -86,6 +89,8 @@ class Limits(WireModel):
     """All its processes together. Of this and the next the node allows no more than its owner says."""
     processes: int | None = Field(default=None, gt=0)
     """Threads too."""
+    turns: int | None = Field(default=None, gt=0)
+    """Answers of the model, as the runtime tells them; where it does not, as the gateway counts them."""
 
 
 class Order(Message):

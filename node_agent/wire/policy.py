@@ -151,6 +151,8 @@ class Policy(WireModel):
     commands: tuple[CommandRule, ...] = Field(default=(), max_length=MOST_RULES)
     told_only: bool = False
     """The user accepted that rules which cannot be enforced are only told to the agent."""
+    walled: bool = False
+    """It runs behind the node's sandbox or not at all."""
 
 
 NO_RULES = Rules()
@@ -169,6 +171,7 @@ def compile_policy(
     *,
     mode: Mode = Mode.BUILD,
     rules: Rules = NO_RULES,
+    walled: bool = False,
 ) -> Policy:
     """The allowed action classes, sorted, and the rules; where nothing may be written, what reads is left."""
     writes = mode in MODE_WRITES and not read_only
@@ -177,4 +180,5 @@ def compile_policy(
         paths=rules.paths,
         commands=rules.commands,
         told_only=told_only,
+        walled=walled,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 
+from pancode.api.agent_routes import AGENT_VERBS
 from pancode.api.desk import Desk
 from pancode.api.fleet_routes import FLEET_VERBS
 from pancode.api.preset_routes import PRESET_VERBS
@@ -12,7 +13,7 @@ from pancode.api.record_routes import RECORD_VERBS
 from pancode.api.routing import Verb
 from pancode.api.run_routes import RUN_VERBS
 
-VERBS: tuple[Verb, ...] = (*RUN_VERBS, *FLEET_VERBS, *RECORD_VERBS, *PRESET_VERBS)
+VERBS: tuple[Verb, ...] = (*RUN_VERBS, *FLEET_VERBS, *RECORD_VERBS, *PRESET_VERBS, *AGENT_VERBS)
 
 
 def build_app(desk: Desk) -> Starlette:

@@ -74,14 +74,16 @@ class DispatchBody(Body):
     parent: str | None = None
     depth: int = Field(default=0, ge=0)
     dry_run: bool = False
+    yes: bool = False
+    """A person has said yes to this very dispatch."""
     settings: dict[CallersOwn, str] = Field(default_factory=dict)
     """What the caller's PANCODE_ variables say; less than a flag or preset, more than a file."""
     preset: str | None = None
     """Of this dispatch; None: the one that is applied."""
 
     def request(self) -> DispatchRequest:
-        given = self.model_dump(exclude={"by", "attempts", "parent", "dry_run", "settings", "preset"})
-        return DispatchRequest(**given, created_by=self.by, max_attempts=self.attempts)
+        given = self.model_dump(exclude={"by", "attempts", "parent", "dry_run", "settings", "preset", "yes"})
+        return DispatchRequest(**given, created_by=self.by, max_attempts=self.attempts, confirmed=self.yes)
 
 
 class ActBody(Body):

@@ -86,6 +86,10 @@ class Desk:
     def core(self) -> Core:
         return self.coordinator.plane.core
 
+    def project_of(self, cwd: str | None) -> str | None:
+        """Top of the repository in which somebody stands who asks; None outside of one."""
+        return None if cwd is None else self.coordinator.around({}).project_of(cwd)
+
     def poke(self) -> None:
         """Act on a change now instead of at the next round; changes of one moment share a turn.
 

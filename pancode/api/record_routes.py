@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -161,20 +160,6 @@ def _audit(desk: Desk, call: Call) -> Any:
 # -- what there is to choose from ------------------------------------------------------------------
 
 
-def _agents(desk: Desk, call: Call) -> Any:
-    around = desk.coordinator.around({})
-    agents = around.agents(_project(desk, call))
-    name = call.query.get("name")
-    chosen = [find_agent(agents, name)] if name is not None else list(agents.values())
-    return {"agents": [_plain(asdict(agent)) for agent in chosen]}
-
-
-def _plain(agent: dict[str, Any]) -> dict[str, Any]:
-    usd = agent["limits"]["usd"]
-    limits = {**agent["limits"], "usd": None if usd is None else f"{usd:f}"}
-    return {**agent, "limits": limits}
-
-
 def _runtimes(desk: Desk, call: Call) -> Any:
     """What PanCode knows, and where it was found."""
     fleet = query_fleet.fleet(desk.core, desk.since, {})
@@ -206,13 +191,13 @@ def _endpoints(desk: Desk, call: Call) -> Any:
 
 def _models(desk: Desk, call: Call) -> Any:
     """Every model of theirs, with its tier."""
-    tiers = desk.coordinator.around({}).tiers(_project(desk, call))
+    tiers = desk.coordinator.around({}).tiers(desk.project_of(call.query.get("cwd")))
     asked = query_models.Asked(call.query.get("node"), call.query.get("tier"))
     return query_models.models(desk.core, asked, tiers)
 
 
 def _modes(desk: Desk, call: Call) -> Any:
-    default = desk.coordinator.around({}).defaults(_project(desk, call)).mode
+    default = desk.coordinator.around({}).defaults(desk.project_of(call.query.get("cwd"))).mode
     modes = [
         {
             "name": m.value,
@@ -226,7 +211,7 @@ def _modes(desk: Desk, call: Call) -> Any:
 
 
 def _safety(desk: Desk, call: Call) -> Any:
-    default = desk.coordinator.around({}).defaults(_project(desk, call)).safety
+    default = desk.coordinator.around({}).defaults(desk.project_of(call.query.get("cwd"))).safety
     levels = [
         {"name": s.value, "allows": sorted(a.value for a in ALLOWED[s]), "default": s == default}
         for s in Safety
@@ -239,12 +224,7 @@ def _safety(desk: Desk, call: Call) -> Any:
 
 
 def _config(desk: Desk, call: Call) -> Any:
-    return {"settings": desk.coordinator.around({}).origins(_project(desk, call))}
-
-
-def _project(desk: Desk, call: Call) -> str | None:
-    cwd = call.query.get("cwd")
-    return desk.coordinator.around({}).project_of(cwd) if cwd is not None else None
+    return {"settings": desk.coordinator.around({}).origins(desk.project_of(call.query.get("cwd")))}
 
 
 RECORD_VERBS: tuple[Verb, ...] = (
@@ -261,7 +241,6 @@ RECORD_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/receipts/{run}", _receipt),
     Verb("GET", "/v1/export", _export, query=("run",)),
     Verb("GET", "/v1/audit", _audit, query=("about", "limit")),
-    Verb("GET", "/v1/agents", _agents, query=("cwd", "name")),
     Verb("GET", "/v1/runtimes", _runtimes, query=("cwd", "name")),
     Verb("GET", "/v1/endpoints", _endpoints, query=("node",)),
     Verb("GET", "/v1/models", _models, query=("cwd", "node", "tier")),

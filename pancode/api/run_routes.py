@@ -13,7 +13,7 @@ from pancode.api.routing import Call, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.control import query, query_log, query_story
 from pancode.control.again import dispatch_again
-from pancode.control.dispatch import Judged, dispatch, dry_run
+from pancode.control.dispatch import Dispatched, Judged, dispatch, dry_run
 from pancode.control.inside import refuse
 from pancode.control.query_receipts import verify
 from pancode.domain.records import Run, RunState
@@ -31,7 +31,11 @@ def _dispatch(desk: Desk, call: Call) -> Any:
         taken = desk.coordinator.code.preview(project, judged.resolution.request.folder) if project else None
         return {**_report(judged), "snapshot": taken}
     done = dispatch(desk.core, around, body.request(), body.parent)
-    return {**query.queued(done.run), "warnings": list(done.warnings)}
+    return _queued(done)
+
+
+def _queued(done: Dispatched) -> Any:
+    return {**query.queued(done.run, done.chosen), "warnings": list(done.warnings)}
 
 
 def _childs(desk: Desk, parent: Run, body: DispatchBody) -> DispatchBody:
@@ -66,6 +70,7 @@ def _plan(resolution: Resolution) -> dict[str, Any]:
     ]
     return {
         "agent": resolution.agent.name,
+        "chosen": resolution.chosen,
         "runtime": resolution.runtime.name,
         "model": resolution.model,
         "reasoning": resolution.reasoning,
@@ -78,6 +83,7 @@ def _plan(resolution: Resolution) -> dict[str, Any]:
         "cache": list(resolution.cache),
         "verify": [list(argv) for argv in resolution.gates],
         "limits": resolution.limits.plain(),
+        "tokens": dict(resolution.tokens),
         "nodes": nodes,
         "network": "not restricted",
         "env": list(resolution.env),
@@ -139,8 +145,7 @@ def _stop(desk: Desk, call: Call) -> Any:
 
 def _retry(desk: Desk, call: Call) -> Any:
     around = desk.coordinator.around({})
-    done = dispatch_again(desk.core, around, _meant(desk, call), call.body.by)
-    return {**query.queued(done.run), "warnings": list(done.warnings)}
+    return _queued(dispatch_again(desk.core, around, _meant(desk, call), call.body.by))
 
 
 def _diff(desk: Desk, call: Call) -> Any:

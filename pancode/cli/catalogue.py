@@ -1,4 +1,4 @@
-"""`pancode agents`, `runtimes`, `modes`, `safety`: what a dispatch can choose from."""
+"""`pancode runtimes`, `modes`, `safety`: what a dispatch can choose from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from pancode.cli.dispatch import safe_block
 from pancode.cli.face import Face, example, json_option
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.matrix import by_subscription, does, evidence_of, matrix
@@ -23,40 +22,6 @@ _SET_LATER = {"set": "write it into pancode.yaml (see pancode config show), or g
 def _ask(face: Face, what: str, **query: object) -> dict[str, Any]:
     answer: dict[str, Any] = face.client().get(f"/v1/{what}", cwd=os.getcwd(), **query)
     return answer
-
-
-@click.group(
-    "agents",
-    cls=DefaultGroup,
-    default="ls",
-    later={"set": "write it into panagents.yaml (pancode init makes one with comments)"},
-    epilog=example("pancode agents show reviewer"),
-)
-def agents() -> None:
-    """Agent definitions: shipped ones, and those of your panagents.yaml."""
-
-
-@agents.command("ls", epilog=example("pancode agents"))
-@json_option
-def list_agents(face: Face) -> None:
-    """All of them."""
-    answer = _ask(face, "agents")
-    rows = [
-        (a["name"], "read only" if a["read_only"] else "writes", a["runtime"], a["model"], a["description"])
-        for a in answer["agents"]
-    ]
-    face.show(answer, lambda: table(("AGENT", "FILES", "RUNTIME", "MODEL", "WHAT FOR"), rows))
-
-
-@agents.command("show", epilog=example("pancode agents show builder"))
-@click.argument("name")
-@json_option
-def show_agent(name: str, face: Face) -> None:
-    """One definition with its prompt."""
-    answer = _ask(face, "agents", name=name)
-    agent = answer["agents"][0]
-    facts = "".join(f"{k:<13} {v}\n" for k, v in agent.items() if k != "prompt" and v not in (None, [], ""))
-    face.show(agent, lambda: facts + "\n" + safe_block(agent["prompt"]))
 
 
 @click.group("runtimes", cls=DefaultGroup, default="ls", later=_SET_LATER, epilog=example("pancode runtimes"))

@@ -16,13 +16,15 @@ from pancode.cli.landing import landed, unless_landed
 from pancode.cli.params import DURATION, MONEY, PAIR
 from pancode.cli.render import safe, table
 from pancode.cli.tell import exit_of
-from pancode.client import Client
+from pancode.client import ApiError, Client
 from pancode.errors import ExitCode, UsageError
 
 _SAID = (
     *("agent", "node", "mode", "safety", "model", "reasoning", "runtime", "workspace"),
     *("budget", "on_lost", "attempts", "max_requests", "wrap_up"),
 )
+NEEDS_YES = "needs_yes"
+"""The refusal that a person can lift by a word."""
 # A variable of this one command counts more than a file and less than a flag.
 _SETTINGS = {
     "PANCODE_SAFETY": "dispatch.safety",
@@ -60,7 +62,9 @@ class _WithArgv(click.Command):
     ),
 )
 @click.argument("task", required=False)
-@click.option("--agent", metavar="A", help="Agent definition (default builder; see pancode agents).")
+@click.option(
+    "--agent", metavar="A", help="Agent definition (default: chosen by the task; see pancode agents)."
+)
 @click.option("--node", metavar="N", help="Only this machine.")
 @click.option("--require", type=PAIR, multiple=True, help="Only machines with this label; may be repeated.")
 @click.option("--mode", metavar="M", help="admin, plan, build (default) or review.")
@@ -113,6 +117,7 @@ class _WithArgv(click.Command):
 )
 @click.option("--detach/--wait", default=False, help="Do not wait for the result (default: wait).")
 @click.option("--dry-run", is_flag=True, help="Show the ten gates and what would happen; start nothing.")
+@click.option("--yes", is_flag=True, help="Yes to an agent that asks a person before each dispatch.")
 @click.option(
     "--land", is_flag=True, help="Land the change when the run is done, also when nobody waits for it."
 )
@@ -126,12 +131,14 @@ def dispatch(ctx: click.Context, /, face: Face, task: str | None, **given: Any) 
     --runtime shell TASK is a script, and -- ARG ARG... runs exactly that argument list.
     """
     body = _body(task, ctx.meta.get("argv"), given)
-    answer = _post(face.client(works=True), body)
+    answer = _agreed(face, face.client(works=True), body)
     if given["dry_run"]:
         face.show(answer, lambda: _plan(answer))
         return ExitCode.DONE if answer["admitted"] else ExitCode.REFUSED
     for warning in answer.pop("warnings", []):
         face.note(f"warning: {safe(warning)}")
+    if answer["chosen"]:
+        face.note(f"agent {answer['agent']}: {safe(answer['chosen'])}")
     if given["detach"]:
         face.show(answer, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
         return ExitCode.DONE
@@ -140,6 +147,19 @@ def dispatch(ctx: click.Context, /, face: Face, task: str | None, **given: Any) 
     if ended is None:
         return ExitCode.DETACHED
     return _finish(face, client, ended)
+
+
+def _agreed(face: Face, client: Client, body: dict[str, Any]) -> Any:
+    """An agent that asks first is answered by whoever sits there; where nobody does, the refusal stands."""
+    try:
+        return _post(client, body)
+    except ApiError as refused:
+        if refused.code != NEEDS_YES or not face.can_ask():
+            raise
+        words = str(refused).removeprefix("Dispatch blocked: ")
+        if not face.agreed(f"{safe(words)}. Dispatch it?", "--yes"):
+            raise
+    return _post(client, {**body, "yes": True})
 
 
 def _post(client: Client, body: dict[str, Any]) -> Any:
@@ -183,7 +203,8 @@ def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> di
     if given["verify"] or given["no_verify"]:
         body["verify"] = list(given["verify"])
     body |= {"require": dict(given["require"]), "priority": given["priority"]}
-    body |= {"told_only": given["told_only"], "dry_run": given["dry_run"], **_from_environment()}
+    body |= {"told_only": given["told_only"], "dry_run": given["dry_run"], "yes": given["yes"]}
+    body |= _from_environment()
     return body
 
 
@@ -208,7 +229,8 @@ def _plan(report: dict[str, Any]) -> str:
     fixes = [f"  fix: {gate['fix']}\n" for gate in report["gates"] if gate["fix"] and not gate["passed"]]
     nodes = table(("NODE", "READY", "WHY"), [(n["node"], _ready(n), n["why"]) for n in report["nodes"]])
     verdict = "would be queued" if report["admitted"] else "would be refused"
-    head = f"{verdict}: agent {report['agent']}, runtime {report['runtime']}, "
+    why = f" ({safe(report['chosen'])})" if report["chosen"] else ""
+    head = f"{verdict}: agent {report['agent']}{why}, runtime {report['runtime']}, "
     head += f"estimate ${report['estimate_usd']}\n"
     listed = nodes if report["nodes"] else "no node in the fleet\n"
     return head + text + "".join(fixes) + listed + _travels(report)
@@ -217,6 +239,8 @@ def _plan(report: dict[str, Any]) -> str:
 def _travels(report: dict[str, Any]) -> str:
     """What would leave this machine."""
     lines = [f"network: {report['network']}"]
+    counts = ", ".join(f"{name} {count}" for name, count in report["tokens"].items())
+    lines += [f"tokens of the first call, about: {counts}"] if counts else []
     lines += [f"secrets: {', '.join(report['secrets'])}"] if report["secrets"] else []
     taken = report["snapshot"]
     if taken is not None:

@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "receipt": ("receipt:receipt", "the signed proof of what a run did: ls, show, verify, export"),
     "budget": ("budget:budget", "what may be spent, was spent, is held: show, set, settle"),
     "audit": ("records:audit", "what happened in the fleet, newest first"),
-    "agents": ("catalogue:agents", "agent definitions"),
+    "agents": ("agents:agents", "agent definitions: look, set, add, check; what each is told"),
     "runtimes": ("catalogue:runtimes", "the programs that run agents, and where they were found"),
     "models": ("models:models", "models to choose from: where they are, how able, what they cost"),
     "endpoints": ("models:endpoints", "the model servers that your machines reach"),

@@ -3,58 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field
-
-from pancode.config.checked import checked
+from pancode.config.agentfile import DEFAULT_PROMPT, AgentEntry, entry_flaws, remarks
+from pancode.config.checked import problems
 from pancode.config.documents import Document, parse_document, read_document
 from pancode.config.layers import Folded, file_layer, fold
+from pancode.config.promptfiles import prompt_text
 from pancode.config.schema import Part, Settings
-from pancode.config.values import Duration, Level, Money, Names, Size, Texts
-from pancode.domain.agents import READ_TOOLS, Agent, AgentLimits, Agents, Speed, Tier, check_agent
+from pancode.domain.agentrules import Flaw, flaws
+from pancode.domain.agents import Agent, Agents
 from pancode.domain.runtimes import canonical
 from pancode.errors import ConfigError
 
 FILE = "panagents.yaml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-class LimitsEntry(Part):
-    """Limits of one agent."""
-
-    wall: Duration | None = None
-    idle: Duration | None = None
-    output: Size | None = None
-    tokens: int | None = Field(default=None, gt=0)
-    usd: Money | None = None
-    requests: int | None = Field(default=None, gt=0)
-    wrap_up: bool | None = None
-
-
-class AgentEntry(Part):
-    """One agent as it is written."""
-
-    description: str = ""
-    system_prompt: str = ""
-    tools: Texts = READ_TOOLS
-    readonly: bool = True
-    tier: Annotated[Tier, Field(strict=False)] = Tier.ANY
-    speed: Annotated[Speed, Field(strict=False)] = Speed.BALANCED
-    runtime: str | None = None
-    model: str | None = None
-    reasoning: Level | None = None
-    limits: LimitsEntry = LimitsEntry()
-    max_attempts: int | None = Field(default=None, ge=1, le=10)
-    env: Names = ()
-    secrets: Names = ()
-    tags: Texts = ()
-    enabled: bool = True
+_BUILT_IN = f"built-in {FILE}"
 
 
 class AgentFile(Part):
@@ -75,23 +43,42 @@ class LoadedAgents:
         return self.folded.origin(f"agents.{name}")
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What could be loaded, everything that is wrong, and what is odd but no error."""
+
+    loaded: LoadedAgents
+    problems: tuple[ConfigError, ...]
+    remarks: tuple[ConfigError, ...]
+
+
 def load_agents(home: Path, settings: Settings, environ: Mapping[str, str]) -> LoadedAgents:
     """The shipped agents with the user's laid over them; ConfigError with file:line."""
-    user = read_document(home / FILE)
+    found = check_agents(home, settings, environ, read_document(home / FILE))
+    if not found.problems:
+        return found.loaded
+    first, more = found.problems[0], len(found.problems) - 1
+    others = f"{more} more problems after this one: pancode agents check" if more else ""
+    why = "; ".join(part for part in (first.why, others) if part)
+    raise ConfigError(str(first), why=why, fix=first.fix) from first
+
+
+def check_agents(
+    home: Path, settings: Settings, environ: Mapping[str, str], user: Document | None
+) -> Checked:
+    """The same of any file, with all problems at once. `home`: where its prompts lie."""
     layers = [file_layer(_shipped())] + ([file_layer(user)] if user is not None else [])
     folded = fold(layers)
-    entries = checked(AgentFile, folded.data, folded.origin).agents
-    models = _models(settings, environ)
-    agents: dict[str, Agent] = {}
-    for name, entry in entries.items():
-        where = folded.origin(f"agents.{name}")
-        if not _NAME.fullmatch(name):
-            raise ConfigError(f"{where}: {name!r} is no name for an agent", fix="use a-z, 0-9, - and _")
-        agents[name] = _agent(
-            name, entry, _expanded(entry.model, models, folded.origin(f"agents.{name}.model"))
-        )
-        check_agent(agents[name], where)
-    return LoadedAgents(agents, folded)
+    reading = _Reading(home, folded, _models(settings, environ))
+    _, wrong = problems(AgentFile, {**folded.data, "agents": {}}, folded.origin)
+    entries = folded.data.get("agents")
+    if isinstance(entries, dict):
+        for name, entry in entries.items():
+            reading.take(name, entry)
+    else:
+        wrong += problems(AgentFile, folded.data, folded.origin)[1]
+    loaded = LoadedAgents(reading.agents, folded)
+    return Checked(loaded, (*wrong, *reading.wrong), tuple(reading.odd))
 
 
 def shipped_text(name: str) -> str:
@@ -100,7 +87,83 @@ def shipped_text(name: str) -> str:
 
 
 def _shipped() -> Document:
-    return parse_document(shipped_text(FILE), f"built-in {FILE}")
+    return parse_document(shipped_text(FILE), _BUILT_IN)
+
+
+class _Reading:
+    """Takes entry after entry; what is wrong with one hides nothing of the others."""
+
+    def __init__(self, home: Path, folded: Folded, models: Mapping[str, str]) -> None:
+        self._home, self._folded, self._models = home, folded, models
+        self.agents: dict[str, Agent] = {}
+        self.wrong: list[ConfigError] = []
+        self.odd: list[ConfigError] = []
+
+    def take(self, name: str, written: object) -> None:
+        where = self._folded.origin(f"agents.{name}")
+        if not _NAME.fullmatch(name):
+            what = f"{where}: {name!r} is no name for an agent"
+            self.wrong.append(ConfigError(what, fix="use a-z, 0-9, - and _"))
+            return
+        file, wrong = problems(AgentFile, {"agents": {name: written}}, self._folded.origin)
+        if file is None:
+            self.wrong += wrong
+            return
+        entry = file.agents[name]
+        try:
+            agent = self._agent(name, entry)
+        except ConfigError as problem:
+            self.wrong.append(problem)
+            return
+        told = (*entry_flaws(name, entry, lambda field: self._is_own(name, field)), *flaws(agent))
+        self.wrong += self._placed(name, told)
+        self.odd += self._placed(name, remarks(name, entry))
+        self.agents[name] = agent
+
+    def _is_own(self, name: str, field: str) -> bool:
+        origin = self._folded.origins.get(f"agents.{name}.{field}", _BUILT_IN)
+        return not origin.startswith(_BUILT_IN)
+
+    def _placed(self, name: str, found: tuple[Flaw, ...] | Iterator[Flaw]) -> list[ConfigError]:
+        return [
+            ConfigError(
+                f"{self._folded.origin(f'agents.{name}.{flaw.field}')}: {flaw.what}",
+                why=flaw.why,
+                fix=flaw.fix,
+            )
+            for flaw in found
+        ]
+
+    def _agent(self, name: str, entry: AgentEntry) -> Agent:
+        own = any(self._is_own(name, field) for field in AgentEntry.model_fields)
+        model = _expanded(entry.model, self._models, self._folded.origin(f"agents.{name}.model"))
+        prompt = entry.system_prompt
+        if entry.prompt != DEFAULT_PROMPT:
+            prompt = prompt_text(self._home, entry.prompt, self._folded.origin(f"agents.{name}.prompt"))
+        return Agent(
+            name=name,
+            description=entry.description,
+            prompt=prompt,
+            tools=entry.tools,
+            read_only=entry.readonly,
+            tier=entry.tier,
+            speed=entry.speed,
+            runtime=canonical(entry.runtime) if entry.runtime else None,
+            model=model,
+            reasoning=entry.reasoning,
+            limits=entry.run_limits(),
+            max_attempts=entry.attempts(),
+            env=entry.env,
+            secrets=entry.secrets,
+            tags=entry.tags,
+            enabled=entry.enabled,
+            autonomy=entry.autonomy,
+            walls=entry.isolation,
+            said_role=entry.role,
+            sampling=entry.sampling.wire(),
+            origin=self._folded.origin(f"agents.{name}"),
+            own=own,
+        )
 
 
 def _models(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
@@ -121,37 +184,10 @@ def _expanded(model: str | None, variables: Mapping[str, str], where: str) -> st
 
     def fill(match: re.Match[str]) -> str:
         if not variables.get(match[1]):
-            raise ConfigError(f"{where}: model {model!r} names ${{{match[1]}}}, which is not set")
+            raise ConfigError(
+                f"{where}: model {model!r} names ${{{match[1]}}}, which is not set",
+                fix=f"export {match[1]}=..., or write the model itself",
+            )
         return variables[match[1]]
 
     return _VARIABLE.sub(fill, model)
-
-
-def _agent(name: str, entry: AgentEntry, model: str | None) -> Agent:
-    limits = entry.limits
-    return Agent(
-        name=name,
-        description=entry.description,
-        prompt=entry.system_prompt,
-        tools=entry.tools,
-        read_only=entry.readonly,
-        tier=entry.tier,
-        speed=entry.speed,
-        runtime=canonical(entry.runtime) if entry.runtime else None,
-        model=model,
-        reasoning=entry.reasoning,
-        limits=AgentLimits(
-            limits.wall,
-            limits.idle,
-            limits.output,
-            limits.tokens,
-            limits.usd,
-            limits.requests,
-            limits.wrap_up,
-        ),
-        max_attempts=entry.max_attempts,
-        env=entry.env,
-        secrets=entry.secrets,
-        tags=entry.tags,
-        enabled=entry.enabled,
-    )

@@ -19,13 +19,25 @@ def checked(kind: type[M], data: Mapping[str, object], origin: Callable[[str], s
     try:
         return kind.model_validate(data)
     except ValidationError as exc:
-        raise _told(kind, exc.errors(include_url=False), origin) from exc
+        errors = exc.errors(include_url=False)
+        others = f"; {len(errors) - 1} more problems after this one" if len(errors) > 1 else ""
+        raise _told(kind, errors[0], origin, others) from exc
 
 
-def _told(kind: type[BaseModel], errors: list[ErrorDetails], origin: Callable[[str], str]) -> ConfigError:
-    error = errors[0]
+def problems(
+    kind: type[M], data: Mapping[str, object], origin: Callable[[str], str]
+) -> tuple[M | None, list[ConfigError]]:
+    """The model, or None with everything that does not fit."""
+    try:
+        return kind.model_validate(data), []
+    except ValidationError as exc:
+        return None, [_told(kind, error, origin) for error in exc.errors(include_url=False)]
+
+
+def _told(
+    kind: type[BaseModel], error: ErrorDetails, origin: Callable[[str], str], others: str = ""
+) -> ConfigError:
     path = ".".join(str(part) for part in error["loc"] if not _is_branch(part))
-    others = f"; {len(errors) - 1} more problems after this one" if len(errors) > 1 else ""
     place = origin(path)
     if error["type"] == "extra_forbidden":
         group, key = path.rpartition(".")[0], str(error["loc"][-1])

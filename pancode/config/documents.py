@@ -37,7 +37,7 @@ def read_document(path: Path) -> Document | None:
     and for a link that leads nowhere.
     """
     try:
-        raw = _bytes_of(path)
+        raw = bytes_of(path, MOST_BYTES)
     except FileNotFoundError as exc:
         if not path.is_symlink():
             return None
@@ -58,13 +58,13 @@ def read_document(path: Path) -> Document | None:
         raise ConfigError(f"{path}:{line}: not UTF-8", why=str(exc), fix="save it as UTF-8") from exc
 
 
-def _bytes_of(path: Path) -> bytes:
-    """At most one byte too many. A repository's file may be a link to a device or pipe without end."""
+def bytes_of(path: Path, most: int) -> bytes:
+    """At most one byte more than `most`. A file may be a link to a device or pipe without end."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, "it is no plain file", str(path))
-        return file.read(MOST_BYTES + 1)
+        return file.read(most + 1)
 
 
 def parse_document(text: str, place: str) -> Document:

@@ -9,7 +9,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from node_agent.wire.policy import Mode, Safety
 from pancode.config.values import Commands, Duration, FolderNames, Level, Machines, Money, Names, Size
-from pancode.domain.agents import DEFAULT_AGENT
 from pancode.domain.models import model_ref
 from pancode.domain.request import Defaults, Project
 from pancode.domain.runtimes import known_runtime
@@ -50,7 +49,7 @@ class Budget(Part):
 class Dispatch(Part):
     """What a dispatch that does not say otherwise is."""
 
-    agent: str = DEFAULT_AGENT
+    agent: str | None = None
     runtime: Annotated[str, AfterValidator(known_runtime)] = "claude"
     mode: Annotated[Mode, Field(strict=False)] = Mode.BUILD
     safety: Annotated[Safety, Field(strict=False)] = Safety.AUTO_EDIT
@@ -84,6 +83,7 @@ class Models(Part):
     scout: ModelName | None = None
     machines: Machines = ()
     tiers: dict[str, Annotated[ModelTier, Field(strict=False)]] = {}
+    strict_tiers: bool = False
 
 
 class Nodes(Part):
@@ -163,6 +163,8 @@ class Settings(Part):
             estimate_ms=self.budget.estimate_time,
             max_attempts=self.dispatch.max_attempts,
             on_lost=self.dispatch.on_lost,
+            tiers=self.models.tiers,
+            strict_tiers=self.models.strict_tiers,
         )
 
     def project(self) -> Project:

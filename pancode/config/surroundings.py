@@ -14,6 +14,7 @@ from pancode.config.agents import LoadedAgents, load_agents
 from pancode.config.load import FILE, MACHINE_FILE, Loaded, Places, load
 from pancode.config.presets import APPLIED, LoadedPresets, applied, load_presets
 from pancode.config.presets import FILE as PRESETS_FILE
+from pancode.config.promptfiles import prompt_files
 from pancode.config.safety import LoadedRules, load_rules, rule_files
 from pancode.domain.agents import Agents
 from pancode.domain.paths import is_inside, is_rooted, located, mentioned
@@ -21,6 +22,8 @@ from pancode.domain.request import Defaults, Project
 from pancode.domain.snapshot import PathFact
 from pancode.domain.tiers import ModelTier
 
+GUIDE, MOST_GUIDE = "AGENTS.md", 32 << 10
+"""What a repository says to agents, and how much of it nodes hand on."""
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -43,7 +46,7 @@ class FileSurroundings:
         self._callers = dict(callers or {})
         self._preset = preset
         self._settings: dict[str | None, tuple[Stamp, Loaded]] = {}
-        self._agents: dict[str | None, tuple[Stamp, LoadedAgents]] = {}
+        self._agents: dict[str | None, tuple[object, LoadedAgents]] = {}
         self._rules: dict[str | None, tuple[object, LoadedRules]] = {}
 
     def loaded(self, project: str | None = None) -> Loaded:
@@ -61,10 +64,12 @@ class FileSurroundings:
     def agents(self, project: str | None) -> Agents:
         """The shipped agents and the user's. A repository defines none: it is not the owner."""
         loaded = self.loaded(project)
-        now = (*_stamp([self._places.home / AGENTS_FILE]), *self._settings[project][0])
+        home = self._places.home
+        files = [home / AGENTS_FILE, *prompt_files(home)]
+        now = (files, _stamp(files), self._settings[project][0])
         known = self._agents.get(project)
         if known is None or known[0] != now:
-            known = (now, load_agents(self._places.home, loaded.settings, self._environ))
+            known = (now, load_agents(home, loaded.settings, self._environ))
             self._agents[project] = known
         return known[1].agents
 
@@ -82,7 +87,8 @@ class FileSurroundings:
 
     def project(self, project: str | None) -> Project:
         """What the repository's own pancode.yaml says."""
-        return self.loaded(project).settings.project()
+        said = self.loaded(project).settings.project()
+        return said if project is None else replace(said, guide_chars=_guide_chars(Path(project)))
 
     def loaded_rules(self, project: str | None) -> LoadedRules:
         """The safety rules in force for a project, or outside of one, and where they were read."""
@@ -141,6 +147,14 @@ def _fact(word: str, cwd: str, project: str, home: str) -> PathFact | None:
         return None
     real = os.path.realpath(path)
     return PathFact(word, real, is_inside(real, os.path.realpath(project)), exists)
+
+
+def _guide_chars(project: Path) -> int:
+    """As many as a run is given of what the repository says to agents."""
+    try:
+        return min((project / GUIDE).stat().st_size, MOST_GUIDE)
+    except OSError:
+        return 0
 
 
 def _stamp(files: list[Path]) -> Stamp:

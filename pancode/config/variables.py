@@ -11,6 +11,15 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
+_WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in _WORDS:
+        raise ValueError(f"write {', '.join(_WORDS)}")
+    return _WORDS[text.lower()]
+
+
 VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PANCODE_BUDGET_CEILING": ("budget.ceiling", str),
     "PANCODE_PER_RUN_BUDGET": ("budget.per_run", str),
@@ -23,6 +32,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PANCODE_WORKER_MODEL": ("models.worker", str),
     "PANCODE_SCOUT_MODEL": ("models.scout", str),
     "PANCODE_LOCAL_MACHINES": ("models.machines", _words),
+    "PANCODE_STRICT_TIERS": ("models.strict_tiers", _truth),
     "PANCODE_REDIS_URL": ("redis.url", str),
     "PANCODE_TIME_FACTOR": ("timing.factor", float),
 }

@@ -81,5 +81,6 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         on_lost=run.on_lost,
         max_attempts=run.max_attempts,
         land=run.land and run.landed is None,
+        confirmed=True,  # by the person who names this very run; a run may not
         retry_of=run.id,
     )

@@ -48,6 +48,8 @@ class Dispatched:
 
     run: Run
     warnings: tuple[str, ...]
+    chosen: str = ""
+    """Why this agent, where nobody named one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ def _queued(core: Core, judged: Judged, run_id: str, taken: SnapshotTaken | None
     own = judged.resolution.runtime.own  # its owner knows that nothing holds a program of one's own
     seen = [v for v in judged.verdicts if v.warning and not (own and v.gate == "safety")]
     warned = [f"{v.words} (fix: {v.fix})" if v.fix else v.words for v in seen]
-    return Dispatched(run, (*warned, *(taken.warnings if taken is not None else ())))
+    told = (*warned, *(taken.warnings if taken is not None else ()))
+    return Dispatched(run, told, judged.resolution.chosen)
 
 
 class Past(Mapping[K, V]):

@@ -97,9 +97,10 @@ def show(core: Core, text: str) -> RunDetail:
     return detail
 
 
-def queued(run: Run) -> Queued:
+def queued(run: Run, chosen: str) -> Queued:
     """What is known right after a dispatch."""
-    return {"run": run.id, "state": run.state.value, "reason": run.reason}
+    state, reason = run.state.value, run.reason
+    return {"run": run.id, "state": state, "reason": reason, "agent": run.agent, "chosen": chosen}
 
 
 def usage_of(usage: dict[str, Any]) -> UsageShape:

@@ -99,11 +99,13 @@ class RunDetail(RunShape):
 
 
 class Queued(TypedDict):
-    """What an asynchronous dispatch answers."""
+    """What an asynchronous dispatch answers; `chosen`: why this agent, empty where one was named."""
 
     run: str
     state: str
     reason: str
+    agent: str
+    chosen: str
 
 
 class DecisionShape(TypedDict):

@@ -10,6 +10,8 @@ from node_agent.wire.policy import Isolation, Safety
 from pancode.domain.endpoints import RANKED, Lack, Wanted, lack_of, rank
 from pancode.domain.fleet import NodeState, NodeView
 
+NOT_WALLED = "has no sandbox, and its agent runs only in one (isolation: container)"
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -36,6 +38,8 @@ class Wish:
     repo: str | None = None
     wanted: Wanted | None = None
     """Of an endpoint, where its model is on one."""
+    walled: bool = False
+    """Only where there is a sandbox."""
 
 
 def candidates(nodes: Sequence[NodeView], wish: Wish) -> tuple[Candidate, ...]:
@@ -55,9 +59,14 @@ def _judge(view: NodeView, wish: Wish) -> Candidate:
     if view.heard is None:
         return Candidate(name, True, False, "was not heard yet", "pancode fleet up " + name)
     facts = view.heard.heartbeat.facts
-    lack = _without(facts, wish, name) or _beyond(facts, wish, name) or _unserved(facts, wish, name)
+    lack = (
+        _without(facts, wish, name)
+        or _unwalled(facts, wish, name)
+        or _beyond(facts, wish, name)
+        or _unserved(facts, wish, name)
+    )
     if lack is not None:
-        return Candidate(name, False, False, lack.why, lack.fix, facts.isolation)
+        return Candidate(name, False, False, lack.why, lack.fix, facts.isolation, _no_sandbox(facts))
     waits, fix = _not_now(view)
     can = "can take it" if wish.wanted is None else f"can take it, and {RANKED[rank(facts, wish.wanted)]}"
     return Candidate(name, True, not waits, waits or can, fix, facts.isolation, _no_sandbox(facts))
@@ -73,6 +82,14 @@ def _without(facts: NodeFacts, wish: Wish, name: str) -> Lack | None:
         return None
     state = "is not logged in" if fact.state == "not_logged_in" else "has an unknown version"
     return Lack(f"runtime {wish.runtime} {state}", f"on {name}: {fact.fix}" if fact.fix else "")
+
+
+def _unwalled(facts: NodeFacts, wish: Wish, name: str) -> Lack | None:
+    if not wish.walled or facts.isolation is Isolation.SANDBOX:
+        return None
+    missing = _no_sandbox(facts)
+    mended = missing.fix if missing is not None else ""
+    return Lack(NOT_WALLED, f"on {name}: {mended}" if mended else "pancode fleet doctor")
 
 
 def _beyond(facts: NodeFacts, wish: Wish, name: str) -> Lack | None:

@@ -49,6 +49,10 @@ def model_of(agent: Agent, catalogue: Catalogue) -> str | None:
     return agent.model or (defaults.scout_model if scouts else None) or defaults.model
 
 
+BY_SPEED: dict[Speed, Reasoning] = {Speed.FAST: Reasoning.LOW, Speed.THOROUGH: Reasoning.HIGH}
+"""How hard an agent's model thinks where nobody says it, and its runtime can be asked for that."""
+
+
 def reasoning_for(
     request: DispatchRequest, agent: Agent, kind: RuntimeKind, catalogue: Catalogue
 ) -> tuple[Reasoning | None, Reasoning | None]:
@@ -58,6 +62,9 @@ def reasoning_for(
     """
     said = request.reasoning or agent.reasoning
     wished = catalogue.defaults.reasoning
+    if said is None and wished is None:
+        usual = BY_SPEED.get(agent.speed)
+        return (usual if usual in kind.reasons else None), None
     if said is None:
         return (None, None) if kind.own else (wished, None) if wished in kind.reasons else (None, wished)
     if said in kind.reasons:

@@ -12,6 +12,7 @@ from node_agent.wire.identity import LAST_ATTEMPT, AttemptId
 from node_agent.wire.model import MOST
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
 from node_agent.wire.policy import Rules, compile_policy
+from node_agent.wire.sampling import Sampling
 from node_agent.wire.signing import Envelope, Signature
 from pancode.domain.records import Fence, Run
 
@@ -36,6 +37,7 @@ def limits_of(data: dict[str, Any]) -> Limits:
         wrap_up=bool(data.get("wrap_up")),
         memory_bytes=data.get("memory_bytes"),
         processes=data.get("processes"),
+        turns=data.get("turns"),
     )
 
 
@@ -49,7 +51,7 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         node=tag,
         issued_wall_ms=issued_wall_ms,
         start_by=start_by,
-        agent=AgentSpec(name=run.agent, prompt=run.prompt, tools=tuple(run.tools), read_only=run.read_only),
+        agent=_spec(run),
         task=run.task,
         argv=tuple(run.argv) if run.argv is not None else None,
         runtime=run.runtime,
@@ -59,7 +61,12 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         mode=run.mode,
         safety=run.safety,
         policy=compile_policy(
-            run.safety, run.read_only, run.told_only, mode=run.mode, rules=rules_of(run.rules)
+            run.safety,
+            run.read_only,
+            run.told_only,
+            mode=run.mode,
+            rules=rules_of(run.rules),
+            walled=bool(run.terms.get("walled")),
         ),
         workspace=Workspace.model_validate(run.workspace),
         setup=tuple(tuple(argv) for argv in run.setup),
@@ -73,10 +80,23 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
     )
 
 
+def _spec(run: Run) -> AgentSpec:
+    said = run.terms.get("sampling")
+    return AgentSpec(
+        name=run.agent,
+        prompt=run.prompt,
+        tools=tuple(run.tools),
+        read_only=run.read_only,
+        sampling=None if said is None else Sampling.model_validate(said, strict=False),
+    )
+
+
 def may_exceed(run: Run, size: int) -> bool:
     """Whether its order could have more bytes than that; a rough look that spares most runs a close one."""
     said = (run.prompt, run.task, run.argv, run.setup, run.gates, run.cache, run.tools, run.workspace)
-    texts = str((said, run.env, run.secrets, run.limits, run.agent, run.model, run.trace, run.rules))
+    texts = str(
+        (said, run.env, run.secrets, run.limits, run.agent, run.model, run.trace, run.rules, run.terms)
+    )
     return _FRAME + _WIDEST * len(texts) > size
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from node_agent.wire.policy import Isolation
 from pancode.domain import books
 from pancode.domain.books import Amount, Ceilings
+from pancode.domain.candidates import NOT_WALLED
 from pancode.domain.endpoints import RANKED, Wanted, lack_of, rank
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.records import Balance, Run
@@ -121,7 +122,7 @@ def _wish(run: Run, standing: Standing) -> object:
     shunned = tuple((name, shun.why) for name, shun in standing.shunned.get(run.id, {}).items())
     due = standing.holds(run) if standing.room else None
     where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"), due)
-    how = (run.mode, run.safety, run.read_only, run.told_only, run.depth, run.parent is None)
+    how = (run.mode, run.safety, run.read_only, run.told_only, run.depth, run.parent is None, _walled(run))
     return where, how, shunned, wanted_of(run), *sorted(run.require.items())
 
 
@@ -188,10 +189,16 @@ def _unheld(run: Run, view: NodeView) -> str:
     """A run that something must hold goes nowhere where nothing would."""
     if view.heard is None or run.runtime not in RUNTIMES:
         return ""
+    if _walled(run) and view.heard.heartbeat.facts.isolation is not Isolation.SANDBOX:
+        return NOT_WALLED
     needs = needs_of(run)
     if needs.enough(view.heard.heartbeat.facts.isolation):
         return ""
     return f"has no sandbox, and nothing else there holds {run.runtime} to {needs.rule}"
+
+
+def _walled(run: Run) -> bool:
+    return bool(run.terms.get("walled"))
 
 
 def needs_of(run: Run) -> Held:

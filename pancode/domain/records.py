@@ -185,6 +185,8 @@ class Run(Record):
     """The model server that its model is on, as nodes call it; None: the runtime's own vendor."""
     context: int | None = None
     """Tokens that its first call needs at least, as far as that can be told before; None: no endpoint."""
+    terms: dict[str, object] = field(default_factory=dict)
+    """What its agent's definition says besides: `walled`, `sampling` (wire form)."""
 
 
 @dataclass(frozen=True, slots=True)

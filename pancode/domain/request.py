@@ -9,9 +9,10 @@ from typing import Protocol
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
-from pancode.domain.agents import DEFAULT_AGENT, Agents
+from pancode.domain.agents import Agents
 from pancode.domain.books import Amount
 from pancode.domain.fleet import NodeView
+from pancode.domain.tiers import ModelTier
 
 Worker = tuple[str, str, str | None]
 """Agent, runtime, model."""
@@ -59,6 +60,8 @@ class DispatchRequest:
     retry_of: str | None = None
     parent: str | None = None
     """The run from inside which it was asked for."""
+    confirmed: bool = False
+    """A person has said yes to this very dispatch."""
     most_usd: Decimal | None = None
     """What that run has left of its own limit; None: it has none."""
 
@@ -67,7 +70,8 @@ class DispatchRequest:
 class Defaults:
     """The fleet's settings that a request may leave out. Milliseconds, bytes, USD."""
 
-    agent: str = DEFAULT_AGENT
+    agent: str | None = None
+    """None: chosen by the task."""
     runtime: str = "claude"
     model: str | None = None
     """The workers'."""
@@ -93,6 +97,10 @@ class Defaults:
     on_lost: str = "ask"
     raised: str = ""
     """In words, that a preset has raised `safety` above what the settings say without it."""
+    tiers: Mapping[str, ModelTier] = field(default_factory=dict)
+    """How able models are, by pattern, where their owner knows better than the rule."""
+    strict_tiers: bool = False
+    """A model below its agent's tier is refused, not only told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +113,8 @@ class Project:
     verify: tuple[tuple[str, ...], ...] = ()
     env: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    guide_chars: int = 0
+    """How long what it says to agents (AGENTS.md) is, as far as an agent is given it."""
 
 
 class VendorList(Protocol):

@@ -2,52 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TypeVar
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
-from pancode.domain.agents import Agent, compile_prompt, find_agent
+from pancode.domain.agentchoice import Choice, choose
+from pancode.domain.agents import DEFAULT_AGENT, Agent, Walls, find_agent
 from pancode.domain.books import Amount
 from pancode.domain.candidates import Candidate, Wish, candidates
 from pancode.domain.choice import pinned, reasoning_for, runtime_and_model, unlisted
 from pancode.domain.endpoints import Wanted, context_of, costs_nothing, endpoint_of
+from pancode.domain.limits import RunLimits, run_limits
 from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found
+from pancode.domain.prompts import Situation, compile_prompt, tokens_of
 from pancode.domain.records import Run
 from pancode.domain.request import Catalogue, DispatchRequest
-from pancode.domain.runtimes import RuntimeKind, model_for
+from pancode.domain.runtimes import RUNTIMES, RuntimeKind, canonical, model_for
+from pancode.domain.tiers import Tiered, tier_of
 from pancode.domain.words import split_words
 from pancode.errors import PancodeError, UsageError
 
 T = TypeVar("T")
 ON_LOST = ("ask", "retry")
 WORKSPACES = ("git", "none")
-
-
-@dataclass(frozen=True, slots=True)
-class RunLimits:
-    """What ends the run; None: no such limit."""
-
-    wall_ms: int
-    idle_ms: int
-    output_bytes: int
-    tokens: int | None = None
-    usd: Decimal | None = None
-    requests: int | None = None
-    wrap_up: bool = False
-    memory_bytes: int | None = None
-    processes: int | None = None
-
-    def plain(self) -> dict[str, object]:
-        """Plain JSON as the ledger keeps it; money as text."""
-        usd = None if self.usd is None else format(self.usd, "f")
-        sizes = {"wall_ms": self.wall_ms, "idle_ms": self.idle_ms, "output_bytes": self.output_bytes}
-        calls = {"requests": self.requests, "wrap_up": self.wrap_up}
-        machine = {"memory_bytes": self.memory_bytes, "processes": self.processes}
-        return {**sizes, "tokens": self.tokens, "usd": usd, **calls, **machine}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +65,18 @@ class Resolution:
     rules: Rules = NO_RULES
     raised: str = ""
     """In words, that a preset and nobody else has raised its safety."""
+    chosen: str = ""
+    """Why this agent, where nobody named one."""
+    tiered: Tiered | None = None
+    """How able its model is; None: the runtime's own, of which nothing is known."""
+    strict_tiers: bool = False
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    """Estimated, of what is known of its first call: system, tools, task, context."""
+
+    @property
+    def walled(self) -> bool:
+        """Whether it runs behind a sandbox or not at all."""
+        return self.agent.walls is Walls.CONTAINER
 
     @property
     def model(self) -> str | None:
@@ -138,7 +131,14 @@ class Resolution:
             endpoint=None if self.wanted is None else self.wanted.endpoint,
             context=None if self.wanted is None else self.wanted.context,
             rules=self.rules.model_dump(mode="json"),
+            terms=self._terms(),
         )
+
+    def _terms(self) -> dict[str, object]:
+        """What the agent's definition says that no other field of a run holds; only what it says."""
+        sampling = None if self.runtime.own else self.agent.sampling
+        said = {"walled": self.walled, "sampling": sampling and sampling.model_dump(mode="json")}
+        return {name: value for name, value in said.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +156,13 @@ class Unresolved:
 def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unresolved:
     """Decide everything that can be decided without judging; flag > agent > project > fleet."""
     problems: list[PancodeError] = []
-    agent = _try(problems, lambda: find_agent(catalogue.agents, request.agent or catalogue.defaults.agent))
+    choice = _try(problems, lambda: _agent(request, catalogue))
+    agent = None if choice is None else choice.agent
     _try(problems, lambda: _check_node(request, catalogue))
     _try(problems, lambda: _check_numbers(request))
     workspace = _try(problems, lambda: _workspace(request))
+    if agent is not None and workspace is not None:
+        _try(problems, lambda: _check_worktree(agent, workspace))
     gates = _try(problems, lambda: _gates(request, catalogue, workspace))
     found = None if agent is None else _try(problems, lambda: runtime_and_model(request, agent, catalogue))
     runtime, ref = found if found is not None else (None, None)
@@ -170,26 +173,39 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
         _try(problems, lambda: _check_calls(request, runtime))
     thinks = agent and runtime and _try(problems, lambda: reasoning_for(request, agent, runtime, catalogue))
     request = _try(problems, lambda: pinned(request, ref)) or request
-    if problems or agent is None or runtime is None or workspace is None or gates is None:
+    if problems or choice is None or runtime is None or workspace is None or gates is None:
         return Unresolved(tuple(problems))
     what = (runtime, ref, *(thinks or (None, None)))
-    return _put_together(request, catalogue, agent, what, (workspace, gates))
+    return _put_together(request, catalogue, choice, what, (workspace, gates))
+
+
+def _agent(request: DispatchRequest, catalogue: Catalogue) -> Choice:
+    """By name: of the request, else of the settings. Else by what the task says, but for a script."""
+    name = request.agent or catalogue.defaults.agent
+    kind = RUNTIMES.get(canonical(request.runtime or catalogue.defaults.runtime))
+    script = kind is not None and kind.own and (request.runtime is not None or request.model is None)
+    if name is None and not script:
+        return choose(catalogue.agents, as_task(request).task, request.mode or catalogue.defaults.mode)
+    return Choice(find_agent(catalogue.agents, name or DEFAULT_AGENT))
 
 
 def _put_together(
     request: DispatchRequest,
     catalogue: Catalogue,
-    agent: Agent,
+    choice: Choice,
     what: tuple[RuntimeKind, ModelRef | None, Reasoning | None, Reasoning | None],
     rest: tuple[str, tuple[tuple[str, ...], ...]],
 ) -> Resolution:
-    defaults, project = catalogue.defaults, catalogue.project
+    agent, defaults, project = choice.agent, catalogue.defaults, catalogue.project
     (runtime, ref, reasoning, unasked), (workspace, gates) = what, rest
     mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
-    limits = _limits(request, agent, catalogue, runtime)
-    prompt = "" if runtime.own else compile_prompt(agent, mode, safety, catalogue.rules)
+    limits = run_limits(request, agent, catalogue.defaults, runtime)
+    told = compile_prompt(agent, Situation(mode, safety, runtime.name, catalogue.rules))
+    guide = project.guide_chars if workspace == "git" else 0
+    prompt = "" if runtime.own else told.text
     wanted = _wanted(request, ref, runtime, prompt, catalogue)
-    wish = Wish(request.node, request.require, runtime.name, safety, request.repo, wanted)
+    walled = agent.walls is Walls.CONTAINER
+    wish = Wish(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
     return Resolution(
         request=request,
         agent=agent,
@@ -219,6 +235,10 @@ def _put_together(
         max_attempts=request.max_attempts or agent.max_attempts or defaults.max_attempts,
         rules=catalogue.rules,
         raised="" if request.safety is not None else defaults.raised,
+        chosen=choice.why,
+        tiered=tier_of(ref, overrides=dict(defaults.tiers)) if ref is not None else None,
+        strict_tiers=defaults.strict_tiers,
+        tokens={} if runtime.own else tokens_of(told, request.task, guide),
     )
 
 
@@ -279,6 +299,16 @@ def _workspace(request: DispatchRequest) -> str:
     return workspace
 
 
+def _check_worktree(agent: Agent, workspace: str) -> None:
+    if agent.walls is Walls.WORKTREE and workspace != "git":
+        raise UsageError(
+            f"agent {agent.name} works on a checkout of its own, and this run would have none",
+            why=f"isolation: worktree ({agent.origin or agent.name})",
+            fix="go into the repository, leave --workspace none out, or take another agent with --agent",
+            code="needs_worktree",
+        )
+
+
 def _gates(
     request: DispatchRequest, catalogue: Catalogue, workspace: str | None
 ) -> tuple[tuple[str, ...], ...]:
@@ -318,30 +348,6 @@ def _check_argv(request: DispatchRequest, runtime: RuntimeKind) -> None:
         )
     if not request.argv or not request.argv[0]:
         raise UsageError("there is no command after --", fix="pancode dispatch --runtime shell -- uname -a")
-
-
-def _limits(request: DispatchRequest, agent: Agent, catalogue: Catalogue, runtime: RuntimeKind) -> RunLimits:
-    """A program of the user's own makes no model calls that anybody counts."""
-    own, defaults = agent.limits, catalogue.defaults
-    caps = [usd for usd in (own.usd, defaults.per_run_usd) if usd is not None]
-    usd = request.budget if request.budget is not None else min(caps, default=None)
-    if request.most_usd is not None:
-        usd = request.most_usd if usd is None else min(usd, request.most_usd)
-    return RunLimits(
-        wall_ms=request.timeout_ms or own.wall_ms or defaults.wall_ms,
-        idle_ms=own.idle_ms or defaults.idle_ms,
-        output_bytes=own.output_bytes or defaults.output_bytes,
-        tokens=own.tokens or defaults.tokens,
-        usd=usd,
-        requests=None if runtime.own else request.max_requests or own.requests or defaults.requests,
-        wrap_up=not runtime.own and _first_said(request.wrap_up, own.wrap_up, defaults.wrap_up),
-        memory_bytes=defaults.memory_bytes,
-        processes=defaults.processes,
-    )
-
-
-def _first_said(*words: bool | None) -> bool:
-    return next((word for word in words if word is not None), False)
 
 
 def _due(

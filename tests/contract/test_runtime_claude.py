@@ -86,7 +86,7 @@ TURNS = {"subtype": "error_max_turns", "is_error": True, "result": None, "errors
         (INIT + result(result="  "), 0, F.NO_ANSWER),
         (INIT + result(result=None), 0, F.NO_ANSWER),
         (INIT + result(**BUDGET), 1, F.USD_LIMIT),
-        (INIT + result(**TURNS), 1, F.AGENT_FAILED),
+        (INIT + result(**TURNS), 1, F.TURN_LIMIT),
         (INIT + result(subtype="error_during_execution"), 0, F.AGENT_FAILED),
         (INIT + result(is_error=True, result="Not logged in · Please run /login"), 1, F.MODEL_AUTH),
         (INIT + result(is_error=True, api_error_status=404, result="no such model"), 1, F.MODEL_FAILED),

@@ -128,7 +128,7 @@ def trouble(words: str) -> bytes:
         (START + failed("[API Error: no such model]"), 148, F.MODEL_FAILED),
         (START + failed("[API Error: the prompt is too long]"), 144, F.AGENT_FAILED),
         (START + failed("[API Error: fetch failed]"), 1, F.MODEL_FAILED),
-        (START + failed("Reached max session turns"), 53, F.AGENT_FAILED),
+        (START + failed("Reached max session turns"), 53, F.TURN_LIMIT),
         (START + failed(7), 1, F.AGENT_FAILED),
         (b"", 41, F.MODEL_AUTH),
         (b"", 42, F.RUNTIME_UNREADABLE),

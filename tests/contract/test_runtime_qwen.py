@@ -110,7 +110,7 @@ DECLINED = 'Qwen Code requires permission to use "edit", but that permission was
     [
         (START + SAID + result(), 0, None),
         (START + SAID, 0, F.NO_ANSWER),
-        (START + SAID, 53, F.NO_ANSWER),  # its limit of turns, without a result
+        (START + SAID, 53, F.TURN_LIMIT),  # its limit of turns, without a result
         (START + result(""), 0, F.NO_ANSWER),
         (START + SAID + result() + SAID, 0, F.NO_ANSWER),
         (START + SAID + result(usage=None), 0, F.RUNTIME_UNREADABLE),

@@ -23,14 +23,23 @@ CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_T
 
 PROMPT = "prompt.md"
 
-_READ = "Read,Grep,Glob"
-_WRITE = _READ + ",Edit,Write"
+_TOOLS = {
+    "Read": ("read",),
+    "Grep": ("grep",),
+    "Glob": ("find", "ls"),
+    "Edit": ("edit",),
+    "Write": ("write",),
+    "Bash": ("bash",),
+}
+"""Its tools, and which of ours each stands for."""
+_READ = ("Read", "Grep", "Glob")
+_WRITE = (*_READ, "Edit", "Write")
 # `--tools` limits, for sub-agents as well; `--allowedTools` would only grant. `--restricted` keeps file tools
 # inside the workspace. Without `--tools`, acceptEdits lets a plain `echo x > file` through Bash pass.
-_RULES = {
-    Safety.SUGGEST: ("--tools", _READ, "--permission-mode", "dontAsk", "--restricted"),
-    Safety.AUTO_EDIT: ("--tools", _WRITE, "--permission-mode", "acceptEdits", "--restricted"),
-    Safety.FULL_AUTO: ("--tools", _WRITE + ",Bash", "--permission-mode", "bypassPermissions"),
+_RULES: dict[Safety, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    Safety.SUGGEST: (_READ, ("--permission-mode", "dontAsk", "--restricted")),
+    Safety.AUTO_EDIT: (_WRITE, ("--permission-mode", "acceptEdits", "--restricted")),
+    Safety.FULL_AUTO: ((*_WRITE, "Bash"), ("--permission-mode", "bypassPermissions")),
 }
 
 LEVELS: Mapping[Reasoning, tuple[str, int]] = {
@@ -56,13 +65,16 @@ def _argv(request: LaunchRequest) -> tuple[str, ...]:
     if request.reasoning and LEVELS[request.reasoning][0]:
         argv += ["--effort", LEVELS[request.reasoning][0]]
     argv += ["--setting-sources", "", "--strict-mcp-config", "--permission-prompts", "none"]
-    argv += _RULES[request.safety if request.may_write else Safety.SUGGEST]
+    allowed, rest = _RULES[request.safety if request.may_write else Safety.SUGGEST]
+    argv += ["--tools", ",".join(tool for tool in allowed if request.has(*_TOOLS[tool])), *rest]
     for folder in request.besides:
         argv += ["--add-dir", folder]
     if request.prompt:
         argv += ["--append-system-prompt-file", f"{request.home}/{PROMPT}"]
     if request.limits.usd is not None:
         argv += ["--max-budget-usd", format(request.limits.usd, "f")]
+    if request.limits.turns is not None:
+        argv += ["--max-turns", str(request.limits.turns)]  # it knows the flag, and its help does not say so
     if request.resume:
         argv += ["--resume", request.resume.session]
     return tuple(argv)

@@ -31,7 +31,7 @@ from node_agent.wire.receipt import Usage
 MAX_CALLS_OPEN = 200
 
 _BY_SUBTYPE = {
-    "error_max_turns": FailureKind.AGENT_FAILED,
+    "error_max_turns": FailureKind.TURN_LIMIT,
     "error_max_budget_usd": FailureKind.USD_LIMIT,
 }
 

@@ -41,20 +41,24 @@ _HEADLESS = (
     *("--disable-builtin-mcps", "--no-custom-instructions", "--no-remote", "--log-level", "none"),
     *("--disallow-temp-dir", "--allow-all-tools"),
 )
-_READ = "view,grep,glob"
-_EDIT = f"{_READ},create,edit,str_replace_editor,apply_patch"
-_OPEN = f"{_EDIT},bash,write_bash,read_bash,stop_bash,list_bash,update_todo"
+_OURS = {
+    **dict.fromkeys(("view",), ("read", "ls")),
+    **dict.fromkeys(("grep",), ("grep",)),
+    **dict.fromkeys(("glob",), ("find", "ls")),
+    **dict.fromkeys(("create",), ("write",)),
+    **dict.fromkeys(("edit", "str_replace_editor", "apply_patch"), ("edit",)),
+    **dict.fromkeys(("bash", "write_bash", "read_bash", "stop_bash", "list_bash"), ("bash",)),
+}
+"""Its tools, and which of ours each stands for; what stands for none is no agent's to lose."""
+_READ = ("view", "grep", "glob")
+_EDIT = (*_READ, "create", "edit", "str_replace_editor", "apply_patch")
+_OPEN = (*_EDIT, "bash", "write_bash", "read_bash", "stop_bash", "list_bash", "update_todo")
 # What is available is named at every level: else skills and sub-agents of the repository are offered, too.
 # The rules for `.git` hold by every way to it, links too, but not for a shell.
-_RULES = {
-    Safety.SUGGEST: (
-        "--deny-tool=write",
-        "--deny-tool=shell",
-        "--deny-tool=url",
-        f"--available-tools={_READ}",
-    ),
-    Safety.AUTO_EDIT: ("--deny-tool=shell", "--deny-tool=url", f"--available-tools={_EDIT}"),
-    Safety.FULL_AUTO: (f"--available-tools={_OPEN}",),
+_RULES: dict[Safety, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    Safety.SUGGEST: (("--deny-tool=write", "--deny-tool=shell", "--deny-tool=url"), _READ),
+    Safety.AUTO_EDIT: (("--deny-tool=shell", "--deny-tool=url"), _EDIT),
+    Safety.FULL_AUTO: ((), _OPEN),
 }
 _OWN_REPOSITORY = ("--deny-tool=write(.git)", "--deny-tool=write(.git/**)")
 
@@ -64,7 +68,9 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
     files = {**BASE_FILES, "copilot/.keep": b"", **prompt_in(PROMPT, request, _FRONT)}
     report = f"{request.home}/{REPORT}"
     argv = [*("sh", "-c", _WITH_REPORT, "sh", report), *_HEADLESS, "--usage-output-file", report]
-    argv += _RULES[request.safety if request.may_write else Safety.SUGGEST]
+    denied, there = _RULES[request.safety if request.may_write else Safety.SUGGEST]
+    mine = [tool for tool in there if tool not in _OURS or request.has(*_OURS[tool])]
+    argv += [*denied, f"--available-tools={','.join(mine)}"]
     if request.reasoning:
         argv += ["--reasoning-effort", LEVELS[request.reasoning]]
     if request.may_write:

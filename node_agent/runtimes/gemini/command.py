@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
 from node_agent.runtimes.gemini.alone import alone
@@ -28,6 +29,17 @@ POLICY = "policy.toml"
 
 _NETWORK = ("web_fetch", "google_web_search")
 _EDIT = ("replace", "write_file")
+_OURS = {
+    "read_file": ("read",),
+    "read_many_files": ("read",),
+    "grep_search": ("grep",),
+    "glob": ("find", "ls"),
+    "list_directory": ("find", "ls"),
+    "replace": ("edit",),
+    "write_file": ("write",),
+    "run_shell_command": ("bash",),
+}
+"""Its tools, and which of ours each stands for."""
 # Out of its plan mode a model lets itself, and is then under no rule at all.
 _DOORS = ("exit_plan_mode", "enter_plan_mode")
 _RULES = {
@@ -40,8 +52,8 @@ _RULES = {
 def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     mode, denied = _RULES[request.safety if request.may_write else Safety.SUGGEST]
-    thinks = overrides(request.reasoning, request.model)
-    files = {**BASE_FILES, **prompt_in(PROMPT, request), **alone(thinks)}
+    denied = tuple(dict.fromkeys((*denied, *(t for t, ours in _OURS.items() if not request.has(*ours)))))
+    files = {**BASE_FILES, **prompt_in(PROMPT, request), **alone(_settings(request))}
     argv = ["gemini", "-o", "stream-json"]
     if request.model:
         argv += ["-m", request.model]
@@ -54,6 +66,13 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
     if request.resume:
         argv += ["--resume", request.resume.session]
     return Launch(tuple(argv), _env(request, place), task_of(request), files)
+
+
+def _settings(request: LaunchRequest) -> dict[str, Any]:
+    """What this run has beside what every run has: how hard its model thinks, how often it may answer."""
+    turns = request.limits.turns
+    spent = {} if turns is None else {"model": {"maxSessionTurns": turns}}
+    return {**overrides(request.reasoning, request.model), **spent}
 
 
 def _deny(tool: str) -> str:

@@ -35,8 +35,11 @@ from node_agent.wire.receipt import Usage
 MAX_CALLS_OPEN = 200
 _DENIED = frozenset({"tool_not_registered", "policy_violation", "permission_denied", "path_not_in_workspace"})
 _STATUS = re.compile(r'"code":\s*(\d{3})\b')
-_NO_LOGIN = 41
-"""Its exit status, without any output, where nothing logs it in."""
+_BY_STATUS = {
+    41: (FailureKind.MODEL_AUTH, "no key logs it in"),
+    53: (FailureKind.TURN_LIMIT, "its model has answered as often as it may"),
+}
+"""Exit statuses that say all there is, where no result says success."""
 
 
 class GeminiParser(EventParser):
@@ -123,13 +126,8 @@ class GeminiParser(EventParser):
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
         if ours := ended_for_us(end):
             return ours
-        if self._end is None:
-            if end.status == _NO_LOGIN:
-                return FailureKind.MODEL_AUTH, f"exit {_NO_LOGIN}: no key logs it in"
-            return without_end(end, self._lines, self._known, "a result event")
-        if self._end.get("status") != "success":
-            words = text_of(dict_of(self._end.get("error")).get("message"), "an error without words")
-            return _kind(words, end), words
+        if self._end is None or self._end.get("status") != "success":
+            return self._without_success(end)
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result that said success"
         if "output_tokens" not in dict_of(self._end.get("stats")):
@@ -137,6 +135,15 @@ class GeminiParser(EventParser):
         if self._trouble:  # as where it found itself in a loop, which it calls a success
             return FailureKind.AGENT_FAILED, self._trouble
         return self._worth(self._answer)
+
+    def _without_success(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
+        if end.status in _BY_STATUS:
+            kind, words = _BY_STATUS[end.status]
+            return kind, f"exit {end.status}: {words}"
+        if self._end is None:
+            return without_end(end, self._lines, self._known, "a result event")
+        words = text_of(dict_of(self._end.get("error")).get("message"), "an error without words")
+        return _kind(words, end), words
 
 
 def _kind(words: str, end: ExitInfo) -> FailureKind:

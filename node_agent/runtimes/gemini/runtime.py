@@ -18,6 +18,8 @@ RUNTIME = Runtime(
         turn_limit=True,
         prompted=True,
         reasoning=frozenset(thinking.LEVELS),
+        narrows=True,
+        tells_turns=True,
     ),
     command.launch,
     GeminiParser,

@@ -80,6 +80,7 @@ def _spec(
         wall_ms=max(limits.wall_ms - MOST_SPARE_MS, limits.wall_ms // 2),
         tokens=own.tokens if own else None,
         turns=own.requests if own else None,
+        sampling=request.sampling,
         output_bytes=limits.output_bytes,
         thinks=LEVELS[request.reasoning] if request.reasoning else "",
         resume=request.resume.session if request.resume else "",

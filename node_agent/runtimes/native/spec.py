@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from node_agent.wire.model import WireModel
 from node_agent.wire.policy import Policy, Safety
+from node_agent.wire.sampling import Sampling
 
 VERSION = "1"
 """Of the worker's stream and of this file."""
@@ -42,6 +43,7 @@ class Spec(WireModel):
     wall_ms: int
     tokens: int | None = None
     turns: int | None = None
+    sampling: Sampling | None = None
     output_bytes: int
     thinks: str = ""
     """How hard, in the words of OpenAI's chat wire."""

@@ -31,6 +31,15 @@ LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | 
 _READ: dict[str, Any] = {"*": "deny", "read": "allow", "grep": "allow", "glob": "allow", "list": "allow"}
 _EDIT = {**_READ, "edit": {"*": "allow", ".git/*": "deny", ".git/**": "deny"}}
 _RULES = {Safety.SUGGEST: _READ, Safety.AUTO_EDIT: _EDIT, Safety.FULL_AUTO: {**_EDIT, "bash": "allow"}}
+_OURS = {
+    "read": ("read",),
+    "grep": ("grep",),
+    "glob": ("find", "ls"),
+    "list": ("find", "ls"),
+    "edit": ("edit", "write"),
+    "bash": ("bash",),
+}
+"""Its permissions, and which of our tools each stands for."""
 _QUIET = dict.fromkeys(
     (
         "OPENCODE_DISABLE_AUTOUPDATE",
@@ -74,13 +83,19 @@ def _settings(request: LaunchRequest, env: Mapping[str, str], model: str) -> dic
     return {
         "autoupdate": False,
         "share": "disabled",
-        "permission": _RULES[request.safety if request.may_write else Safety.SUGGEST],
+        "permission": _permission(request),
         "model": model,
         "small_model": model,
         "enabled_providers": ["pancode"],
         "provider": {"pancode": _provider(model.partition("/")[2], env, request.reasoning)},
         **({"instructions": [f"{request.home}/{PROMPT}"]} if request.prompt else {}),
     }
+
+
+def _permission(request: LaunchRequest) -> dict[str, Any]:
+    """What its level allows, and of that what its agent may use."""
+    allowed = _RULES[request.safety if request.may_write else Safety.SUGGEST]
+    return {tool: how for tool, how in allowed.items() if tool not in _OURS or request.has(*_OURS[tool])}
 
 
 def _provider(model: str, env: Mapping[str, str], reasoning: Reasoning | None) -> dict[str, Any]:

@@ -42,6 +42,18 @@ _FILES = guard((".qwen/settings.json", ".env"), ("QWEN.md", "AGENTS.md"))
 _THEIRS = ("agent", "skill")
 _SHELL = ("run_shell_command", "monitor", "web_fetch", *_THEIRS)
 _EDIT = ("edit", "write_file", "notebook_edit", "exit_plan_mode")
+_OURS = {
+    "read_file": ("read",),
+    "grep_search": ("grep",),
+    "glob": ("find", "ls"),
+    "list_directory": ("find", "ls"),
+    "edit": ("edit",),
+    "notebook_edit": ("edit",),
+    "write_file": ("write",),
+    "run_shell_command": ("bash",),
+    "monitor": ("bash",),
+}
+"""Its tools, and which of ours each stands for."""
 _RULES = {
     Safety.SUGGEST: ("plan", (*_SHELL, *_EDIT)),
     Safety.AUTO_EDIT: ("auto-edit", _SHELL),
@@ -57,7 +69,9 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
     argv += ["--extensions", "none"]
     for folder in request.besides:
         argv += ["--include-directories", folder]
-    for tool in without:
+    if request.limits.turns is not None:
+        argv += ["--max-session-turns", str(request.limits.turns)]
+    for tool in dict.fromkeys((*without, *(t for t, ours in _OURS.items() if not request.has(*ours)))):
         argv += ["--exclude-tools", tool]
     if request.resume:
         argv += ["--resume", request.resume.session]

@@ -32,6 +32,8 @@ from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
 
 MAX_CALLS_OPEN = 200
+TURNS_SPENT = 53
+"""Its exit status at a limit of its model's turns, without a result."""
 _API_ERROR = re.compile(r"\[API Error: (?:(?P<status>\d{3})\b)?[^\n]*\]\s*$")
 _NO_LOGIN = ("API key", "auth type", "OPENAI_API_KEY")
 
@@ -118,6 +120,8 @@ class QwenParser(EventParser):
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
         if ours := ended_for_us(end):
             return ours
+        if end.status == TURNS_SPENT:
+            return FailureKind.TURN_LIMIT, f"exit {TURNS_SPENT}: its model has answered as often as it may"
         if self._result is None:
             return without_end(end, self._lines, self._known, "a result event")
         if failed := _failed(self._result):

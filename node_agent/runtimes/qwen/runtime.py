@@ -18,6 +18,8 @@ RUNTIME = Runtime(
         needs_model=True,
         prompted=True,
         reasoning=frozenset(command.LEVELS),
+        narrows=True,
+        tells_turns=True,
     ),
     command.launch,
     QwenParser,

@@ -66,7 +66,7 @@ def refusal(verdict: Verdict) -> RefusedError:
         verdict.words,
         why=f"gate {NAMES.index(verdict.gate) + 1} of {len(NAMES)}: {verdict.gate}",
         fix=verdict.fix,
-        code=f"refused_{verdict.gate}",
+        code=verdict.code or f"refused_{verdict.gate}",
     )
 
 

@@ -1,21 +1,116 @@
-"""Gate 9: whether the agent's definition may be used."""
+"""Gate 9: whether the agent's definition may be used, and whether this run keeps to what it says."""
 
 from __future__ import annotations
 
-from pancode.domain.admission.gate import Verdict, passed, refused
+from node_agent.wire.policy import is_on_the_machine
+from pancode.domain.admission.gate import Verdict, passed, refused, warned
+from pancode.domain.agentrules import SAMPLES, no_sampling
+from pancode.domain.agents import Autonomy, Tier
 from pancode.domain.resolve import Resolution
+from pancode.domain.runtimes import READ_ONLY, rule_of
 from pancode.domain.snapshot import AdmissionView
+from pancode.domain.tiers import RANK, ModelTier
 
 NAME = "agent"
+NEEDS_YES = "needs_yes"
+"""The refusal of what a person has to say yes to first."""
 
 
 def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
+    refusal = (
+        _switched_off(resolution)
+        or _unasked(resolution, view)
+        or _lands_alone(resolution)
+        or _sampled(resolution)
+        or _outside(resolution)
+        or _weak(resolution)
+    )
+    return refusal or passed(NAME, _words(resolution))
+
+
+def _words(resolution: Resolution) -> str:
     agent = resolution.agent
-    if not agent.enabled:
+    kind = "read-only" if agent.read_only else "changes files"
+    why = f" ({resolution.chosen})" if resolution.chosen else ""
+    return f"agent {agent.name}{why}: {kind}, tools {', '.join(agent.tools) or 'none'}"
+
+
+def _switched_off(resolution: Resolution) -> Verdict | None:
+    agent = resolution.agent
+    if agent.enabled:
+        return None
+    words = f"Dispatch blocked: agent {agent.name} is switched off"
+    return refused(NAME, words, f"pancode agents set {agent.name} enabled true")
+
+
+def _unasked(resolution: Resolution, view: AdmissionView) -> Verdict | None:
+    """Confirmatory: a person says yes before each dispatch; a run cannot say it for them."""
+    agent, runtime = resolution.agent, resolution.runtime.name
+    if agent.autonomy is not Autonomy.CONFIRMATORY:
+        return None
+    if view.parent is not None:
         return refused(
             NAME,
-            f"Dispatch blocked: agent {agent.name} is switched off",
-            f"set enabled: true for {agent.name}",
+            f"Dispatch blocked: agent {agent.name} asks a person before each dispatch, and run "
+            f"{view.parent.run} is none",
+            "dispatch it yourself",
         )
-    kind = "read-only" if agent.read_only else "changes files"
-    return passed(NAME, f"agent {agent.name}: {kind}, tools {', '.join(agent.tools) or 'none'}")
+    if resolution.request.confirmed:
+        return None
+    model = f" with {resolution.ref.text}" if resolution.ref else ""
+    return refused(
+        NAME,
+        f"Dispatch blocked: agent {agent.name} asks before each dispatch (runtime {runtime}{model}, "
+        f"estimate ${resolution.due.usd:f})",
+        "add --yes, or answer on a terminal",
+        NEEDS_YES,
+    )
+
+
+def _lands_alone(resolution: Resolution) -> Verdict | None:
+    agent = resolution.agent
+    if not resolution.request.land or agent.autonomy is Autonomy.AUTONOMOUS:
+        return None
+    return refused(
+        NAME,
+        f"Dispatch blocked: agent {agent.name} is {agent.autonomy}, its change is never landed by itself",
+        "leave --land out, look at the change, then: pancode runs land RUN",
+    )
+
+
+def _sampled(resolution: Resolution) -> Verdict | None:
+    agent, runtime = resolution.agent, resolution.runtime
+    if agent.sampling is None or runtime.own or runtime.name == SAMPLES:
+        return None
+    what, why, fix = no_sampling(agent, runtime.name)
+    where = f" [{agent.origin}]" if agent.origin else ""
+    return refused(NAME, f"Dispatch blocked: {what}{where}: {why}", fix)
+
+
+def _weak(resolution: Resolution) -> Verdict | None:
+    """A model below the tier that its agent's work asks for; one of which nothing is known is let pass."""
+    agent, found, ref = resolution.agent, resolution.tiered, resolution.ref
+    if agent.tier is Tier.ANY or ref is None or found is None or found.tier is None:
+        return None
+    if RANK[found.tier] >= RANK[ModelTier(agent.tier.value)]:
+        return None
+    words = f"agent {agent.name} asks for a {agent.tier} model, and {ref.text} is {found.tier}: {found.why}"
+    fix = f"name an abler one with --model, or what you know better in models.tiers: {ref.text}"
+    if resolution.strict_tiers:
+        return refused(NAME, f"Dispatch blocked: {words} (models.strict_tiers)", fix)
+    return warned(NAME, f"{words}; {_words(resolution)}", fix)
+
+
+def _outside(resolution: Resolution) -> Verdict | None:
+    """A person's own command about the machine itself has no wall, which would hide that machine."""
+    asked, agent = resolution.request, resolution.agent
+    writes = rule_of(resolution.mode, resolution.safety, agent.read_only) != READ_ONLY
+    runs = (resolution.runtime.name, resolution.workspace, resolution.safety)
+    if not resolution.walled or not is_on_the_machine(*runs, writes, asked.depth):
+        return None
+    return refused(
+        NAME,
+        f"Dispatch blocked: agent {agent.name} runs only in a sandbox (isolation: container), and a command "
+        "about the machine itself runs outside of one",
+        "take another agent with --agent",
+    )

@@ -14,6 +14,8 @@ class Verdict:
     words: str
     fix: str = ""
     warning: bool = False
+    code: str = ""
+    """Of a refusal that a face can do something about; else that of its gate."""
 
 
 def passed(gate: str, words: str) -> Verdict:
@@ -24,5 +26,5 @@ def warned(gate: str, words: str, fix: str = "") -> Verdict:
     return Verdict(gate, True, words, fix, warning=True)
 
 
-def refused(gate: str, words: str, fix: str) -> Verdict:
-    return Verdict(gate, False, words, fix)
+def refused(gate: str, words: str, fix: str, code: str = "") -> Verdict:
+    return Verdict(gate, False, words, fix, code=code)

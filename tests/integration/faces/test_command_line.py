@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,6 +83,55 @@ def test_what_cannot_be_done_says_why_and_how(
     else:
         assert set(as_json.error) == {"code", "message", "why", "fix", "exit_code"}
         assert as_json.error["exit_code"] == status
+
+
+def test_agents_of_ones_own_through_the_command_line(served: Served, pancode: Shell) -> None:
+    made = pancode("agents", "new", "migrator", "--from", "builder")
+    assert made.status == 0 and "a copy of builder" in made.out, made.err
+    assert pancode("agents", "set", "migrator", "tags", "sql").status == 0
+    assert pancode("agents", "set", "migrator", "autonomy", "confirmatory").status == 0
+    text = (pancode.home / "panagents.yaml").read_text()
+    wrong = pancode("agents", "set", "migrator", "tier", "huge")
+    assert wrong.status == 3 and "nothing is written" in wrong.err
+    assert (pancode.home / "panagents.yaml").read_text() == text
+    listed = pancode("agents", "--tag", "sql")
+    assert "migrator" in listed.out and "builder " not in listed.out
+    assert "autonomy      confirmatory" in pancode("agents", "show", "migrator").out
+    told = pancode("agents", "show", "reviewer", "--prompt", "--mode", "build")
+    assert told.status == 0 and "--- mode" in told.out and "you are read-only" in told.out
+    assert pancode("agents", "show", "reviewer", "--mode", "build").status == 2
+    refused = pancode("dispatch", *SHELL, "--agent", "migrator", "x")
+    assert refused.status == 5 and "add --yes, or answer on a terminal" in refused.err
+    assert pancode("dispatch", *SHELL, "--agent", "migrator", "--yes", "x").status == 0
+    (pancode.cwd / "other.yaml").write_text("agents:\n  a: {tier: huge, tools: [gerp]}\n  b: {speed: x}\n")
+    checked = pancode("agents", "check", "other.yaml")
+    assert checked.status == 3 and "other.yaml:2" in checked.out and "other.yaml: 2 problems" in checked.out
+
+
+@pytest.mark.parametrize(("word", "status"), [("y", 0), ("n", 5)])
+def test_an_agent_that_asks_first_asks_who_sits_there(
+    served: Served, pancode: Shell, word: str, status: int
+) -> None:
+    (pancode.home / "panagents.yaml").write_text("agents: {builder: {autonomy: confirmatory}}")
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, f"{word}\n".encode())
+        done = subprocess.run(
+            [sys.executable, "-m", "pancode", "dispatch", *SHELL, "x"],
+            env=pancode.environ(),
+            cwd=pancode.cwd,
+            stdin=theirs,
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    said = done.stderr.decode()
+    assert done.returncode == status, said
+    assert "agent builder asks before each dispatch (runtime shell, estimate $0). Dispatch it?" in said
+    assert len(pancode("runs", "--json").data["runs"]) == (status == 0)
 
 
 def test_ctrl_c_detaches_and_the_run_goes_on(served: Served, pancode: Shell, tmp_path: Path) -> None:

@@ -113,6 +113,15 @@ def test_past_its_limit_a_run_is_stopped_there(
     assert words in claims.reason and len(model.requests) == 2 and tokens(claims)[0] == 2400
 
 
+def test_turns_past_their_limit_end_it_while_it_runs(world: GatewayWorld) -> None:
+    """Its program tells none before its end, so what the gateway counted ends it long before that."""
+    asks = [("ask", MODEL)] * 3
+    claims = world.run(limited(acts(world, *asks, ("wait", "60")), turns=2))
+    assert (claims.outcome, claims.failure) == (Outcome.BUDGET_EXCEEDED, FailureKind.TURN_LIMIT)
+    assert claims.reason == "the model was asked for its turn 3, the limit is 2"
+    assert tokens(claims)[0] == 3600, "what was used is booked"
+
+
 @pytest.mark.parametrize(
     ("limits", "failure"),
     [

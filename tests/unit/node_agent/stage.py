@@ -30,6 +30,7 @@ from node_agent.memory import (
     Tripwire,
 )
 from node_agent.publish import Speaker
+from node_agent.runtimes.base import TOOLS
 from node_agent.tempo import Tempo
 from node_agent.uplink import Claimed, Sent
 from node_agent.wire import keys
@@ -70,7 +71,7 @@ def order_of(**changes: Any) -> Order:
         "node": TAG,
         "issued_wall_ms": 1_790_000_000_000,
         "start_by": FleetTime(epoch=1, ms=AHEAD + 1_000_000 + 60_000),
-        "agent": AgentSpec(name="builder", prompt="Build.", tools=(), read_only=read_only),
+        "agent": AgentSpec(name="builder", prompt="Build.", tools=TOOLS, read_only=read_only),
         "task": "do it",
         "runtime": "scripted",
         "mode": Mode.BUILD,

@@ -28,6 +28,16 @@ def test_the_token_limit_ends_it() -> None:
     assert run(script, limits=limits).claims[NAME].failure is FailureKind.TOKEN_LIMIT
 
 
+def test_the_limit_of_turns_ends_it_while_it_runs() -> None:
+    limits = Limits(wall_ms=3_600_000, idle_ms=600_000, output_bytes=1 << 20, turns=3)
+    over = b'{"usd": "0", "turns": 3}\n{"usd": "0", "turns": 4}\n'
+    claims = run(Script(output=over, duration_ms=600_000), limits=limits).claims[NAME]
+    assert (claims.outcome, claims.failure) == (Outcome.BUDGET_EXCEEDED, FailureKind.TURN_LIMIT)
+    assert claims.reason == "the model was asked for its turn 4, the limit is 3"
+    within = b'{"usd": "0", "turns": 3, "answer": "done"}\n'
+    assert run(Script(output=within), limits=limits).claims[NAME].outcome is Outcome.DONE
+
+
 def test_progress_is_told_and_not_too_often() -> None:
     stage = run(Script(duration_ms=60_000))
     told = [body for body in stage.bodies() if isinstance(body, Progress)]

@@ -21,7 +21,7 @@ from node_agent.sandbox.policy import Network
 from node_agent.tempo import Tempo
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.node import Problem
-from node_agent.wire.order import Reasoning
+from node_agent.wire.order import Reasoning, Workspace
 from node_agent.wire.policy import ActionClass, Enforcement, Isolation, Policy, Safety
 from tests.unit.node_agent.stage import order_of
 
@@ -200,6 +200,35 @@ def test_without_a_sandbox_only_what_something_else_holds(changes: dict[str, Any
     with pytest.raises(StepFailed, match="nothing holds .* this node has no sandbox") as failed:
         RUNTIMES.launch(order, WORK, HOME)
     assert failed.value.kind is FailureKind.SANDBOX
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"runtime": "claude", "safety": Safety.AUTO_EDIT},
+        {"runtime": "shell", "safety": Safety.AUTO_EDIT, "workspace": Workspace(kind="none")},
+    ],
+)
+def test_an_agent_that_asks_for_a_sandbox_gets_one_or_nothing(changes: dict[str, Any]) -> None:
+    """Neither the word that being told is enough nor a command about the machine itself lets it out."""
+    order = order_of(**changes)
+    policy = order.policy.model_copy(update={"walled": True, "told_only": True})
+    with pytest.raises(StepFailed, match="runs only in a sandbox: this node has no") as failed:
+        RUNTIMES.launch(order.model_copy(update={"policy": policy}), WORK, HOME)
+    assert failed.value.kind is FailureKind.SANDBOX
+
+
+def test_a_limit_of_turns_needs_somebody_who_counts_them() -> None:
+    order = order_of(runtime="codex", safety=Safety.AUTO_EDIT)
+    order = order.model_copy(update={"limits": order.limits.model_copy(update={"turns": 5})})
+    by_login = Door(1, "t", is_tunnel=True)
+    for door in (None, by_login):
+        with pytest.raises(StepFailed, match="codex does not tell its turns") as failed:
+            RUNTIMES.launch(order, WORK, HOME, door=door)
+        assert failed.value.kind is FailureKind.MODEL_AUTH
+    assert RUNTIMES.launch(order, WORK, HOME, door=Door(1, "t")).argv
+    told = RUNTIMES.launch(order.model_copy(update={"runtime": "claude"}), WORK, HOME)
+    assert told.argv[told.argv.index("--max-turns") + 1] == "5"
 
 
 class Lesser:

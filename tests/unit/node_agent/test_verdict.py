@@ -24,6 +24,8 @@ from node_agent.verdict import (
     gateway_fault,
     over_limit,
     setup_fault,
+    stop_fault,
+    too_many_turns,
     vanished_fault,
     verdict,
     work_fault,
@@ -233,6 +235,20 @@ def test_a_model_server_that_fails_on_and_on_ends_the_run_as_its_failure(
 def test_a_model_server_that_answers_now_and_then_ends_nothing() -> None:
     assert failing_model(None) is None and failing_model(counted(MOST_TRIES - 1, 500)) is None
     assert failing_model(counted(MOST_TRIES * 9, 503, MOST_FAILING_S - 1)) is None, "it may be loading"
+
+
+def test_turns_are_the_runtimes_own_or_the_gateways() -> None:
+    calls = ModelCount(Usage(), ModelCalls(requests=9, failed=2, refused=1))
+    by_login = ModelCount(Usage(), ModelCalls(requests=9, subscription=True))
+    assert too_many_turns(5, 5, calls) is None, "what the runtime tells goes before what was counted"
+    assert too_many_turns(5, 6, None) == StopNote(
+        StopKind.TURNS, "the model was asked for its turn 6, the limit is 5"
+    )
+    assert too_many_turns(6, 0, calls) is None, "failed and refused calls are no turns"
+    assert too_many_turns(5, 0, calls) is not None
+    assert too_many_turns(5, 0, by_login) is None, "connections are no turns"
+    assert too_many_turns(None, 99, calls) is None
+    assert stop_fault(StopNote(StopKind.TURNS, "x")).kind is K.TURN_LIMIT
 
 
 def test_a_fault_survives_its_record() -> None:

@@ -75,6 +75,19 @@ def test_only_full_auto_as_root_says_that_it_is_in_a_sandbox() -> None:
     assert "IS_SANDBOX" not in launch(ask(safety=Safety.FULL_AUTO, read_only=True), root).env
 
 
+def test_an_agents_own_list_of_tools_narrows_what_its_level_gives() -> None:
+    def given(**changes: object) -> str:
+        argv = launch(ask(**changes), PLACE).argv
+        return argv[argv.index("--tools") + 1]
+
+    full = {"safety": Safety.FULL_AUTO}
+    assert given(**full) == "Read,Grep,Glob,Edit,Write,Bash"
+    assert given(**full, tools=("read", "grep", "find", "ls", "edit", "write")) == "Read,Grep,Glob,Edit,Write"
+    assert given(**full, tools=("ls", "bash")) == "Glob,Bash"
+    assert given(tools=("read", "bash")) == "Read", "no list gives what the level does not"
+    assert given(tools=()) == ""
+
+
 def test_full_auto_is_told_only_without_a_wall() -> None:
     def grade(safety: Safety, isolation: Isolation = Isolation.NONE) -> Enforcement:
         return held_but_full_auto(Mode.BUILD, safety, False, isolation)

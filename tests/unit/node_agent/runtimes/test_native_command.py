@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
+from node_agent.native.model import Question, settings_of
 from node_agent.runtimes.base import Place, Resume
 from node_agent.runtimes.native.command import PROBE, PROGRAM, launch
 from node_agent.runtimes.native.spec import Spec
@@ -12,6 +15,7 @@ from node_agent.runtimes.vendors import way_of
 from node_agent.wire.order import Limits, Reasoning
 from node_agent.wire.policy import ActionClass, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage
+from node_agent.wire.sampling import Sampling
 from tests.unit.node_agent.runtimes.asked import LIMITS, ask, place
 
 KEYS = {one.key: f"key-of-{one.name}" for one in PROVIDERS.values()}
@@ -141,3 +145,21 @@ def test_the_probe_says_whether_there_is_any_model_server() -> None:
     assert PROBE.read([(0, "")]).state == "ok"
     fact = PROBE.read([(1, "")])
     assert (fact.state, fact.version) == ("not_logged_in", "1") and "OPENAI_BASE_URL" in fact.fix
+
+
+def test_how_words_are_chosen_goes_to_every_call() -> None:
+    said = Sampling(
+        temperature=Decimal("0.2"), top_p=Decimal("0.95"), top_k=20, presence_penalty=Decimal("-0.5")
+    )
+    spec = told(sampling=said)
+    assert spec.sampling == said and told().sampling is None
+    question = Question("", (), (), 100, 30.0)
+    assert settings_of(question, None) == {"timeout": 30.0, "max_tokens": 100}
+    assert settings_of(question, spec.sampling) == {
+        "timeout": 30.0,
+        "max_tokens": 100,
+        "temperature": 0.2,
+        "top_p": 0.95,
+        "presence_penalty": -0.5,
+        "extra_body": {"top_k": 20},
+    }

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from node_agent.runtimes.base import Denial, Verdict
+from node_agent.runtimes.base import TOOLS, Denial, Verdict
 from node_agent.runtimes.orders import enforced, findings, request_of
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.clock import FleetTime
@@ -23,7 +23,7 @@ ORDER = Order(
     node="0123456789",
     issued_wall_ms=0,
     start_by=FleetTime(epoch=1, ms=1),
-    agent=AgentSpec(name="builder", prompt="be kind", tools=("read",), read_only=False),
+    agent=AgentSpec(name="builder", prompt="be kind", tools=TOOLS, read_only=False),
     task="do it",
     argv=("true",),
     runtime="claude",
@@ -54,7 +54,8 @@ def test_every_field_of_a_request_comes_from_the_order_or_the_folders() -> None:
         "reasoning": Reasoning.LOW,
         "argv": ("true",),
         "resume": None,
-        "tools": ("read",),
+        "tools": TOOLS,
+        "sampling": None,
         "policy": ORDER.policy,
         "context": None,
     }
@@ -72,6 +73,25 @@ def test_every_field_of_a_request_comes_from_the_order_or_the_folders() -> None:
 def test_the_rule_and_who_holds_it(changes: dict, rule: str, how: Enforcement) -> None:
     (one,) = enforced(ORDER.model_copy(update=changes), RUNTIMES["claude"], Isolation.NONE)
     assert (one.rule, one.how) == (rule, how)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "tools", "read_only", "how"),
+    [
+        ("claude", ("read", "edit"), False, Enforcement.RUNTIME),
+        ("codex", ("read", "edit"), False, Enforcement.TOLD_ONLY),
+        ("claude", ("read",), True, Enforcement.RUNTIME),
+        ("claude", ("read", "grep", "find", "ls"), True, None),
+        ("shell", ("read",), False, None),
+    ],
+)
+def test_fewer_tools_than_the_level_gives_are_held_or_told(
+    runtime: str, tools: tuple[str, ...], read_only: bool, how: Enforcement | None
+) -> None:
+    agent = AgentSpec(name="a", prompt="", tools=tools, read_only=read_only)
+    found = enforced(ORDER.model_copy(update={"agent": agent}), RUNTIMES[runtime], Isolation.NONE)
+    told = [(one.rule, one.how) for one in found[1:]]
+    assert told == ([] if how is None else [(f"tools {', '.join(tools)}", how)])
 
 
 def test_denials_are_mentioned_but_not_without_end() -> None:

@@ -28,6 +28,7 @@ from node_agent.wire.policy import (
     compile_policy,
 )
 from node_agent.wire.receipt import Blob, Claims, Enforced, GateResult, ModelCalls, Usage, receipt_of
+from node_agent.wire.sampling import Sampling
 from node_agent.wire.signing import Message, SigningKey
 
 KEY = SigningKey(b"golden-wire-key-of-32-bytes-long")
@@ -54,7 +55,15 @@ def order() -> Order:
         node=TAG,
         issued_wall_ms=1_790_000_000_000,
         start_by=AT,
-        agent=AgentSpec(name="builder", prompt="Be exact.", tools=("read", "edit"), read_only=False),
+        agent=AgentSpec(
+            name="builder",
+            prompt="Be exact.",
+            tools=("read", "edit"),
+            read_only=False,
+            sampling=Sampling(
+                temperature=Decimal("0.2"), top_p=Decimal("0.95"), top_k=20, presence_penalty=Decimal("-0.5")
+            ),
+        ),
         task='say "it\'s $(done)"\n--é😀',
         argv=("printf", "%s", "-n"),
         runtime="shell",
@@ -62,7 +71,7 @@ def order() -> Order:
         reasoning=Reasoning.HIGH,
         mode=Mode.BUILD,
         safety=Safety.AUTO_EDIT,
-        policy=compile_policy(Safety.AUTO_EDIT, read_only=False, rules=RULES),
+        policy=compile_policy(Safety.AUTO_EDIT, read_only=False, rules=RULES, walled=True),
         workspace=Workspace(kind="git", repo="demo-1234", base="a" * 40, snapshot="b" * 40, folder="-web/é"),
         setup=(("make", "setup"),),
         cache=("node_modules",),
@@ -77,6 +86,7 @@ def order() -> Order:
             wrap_up=True,
             memory_bytes=1 << 30,
             processes=300,
+            turns=20,
         ),
         env=("LANG",),
         secrets=("API_KEY",),

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pancode.config.agents import LoadedAgents, load_agents
+from node_agent.wire.order import Reasoning
+from node_agent.wire.sampling import Sampling
+from pancode.config.agentfile import AgentEntry
+from pancode.config.agents import LoadedAgents, check_agents, load_agents
+from pancode.config.documents import parse_document
 from pancode.config.schema import Models, Settings
-from pancode.domain.agents import TOOLS, AgentLimits, Speed, Tier
+from pancode.domain.agents import TOOLS, AgentLimits, Autonomy, Role, Speed, Tier, Walls
 from pancode.errors import ConfigError, ExitCode
 
 SEVEN = {
@@ -114,6 +118,34 @@ def test_the_shipped_scout_takes_the_scouts_model(tmp_path: Path) -> None:
         ("agents:\n  x: {limits: {wall: 5}}", "agents.x.limits.wall: 5 does not fit", "correct"),
         ("agents:\n  x: {model: 'a/${NOPE}'}", "names ${NOPE}, which is not set", ""),
         ("agents: [x]", "agents: does not fit", "correct"),
+        (
+            "agents:\n  x:\n    runtime: claude\n    runtime_args: [--dangerously-skip-permissions]",
+            "panagents.yaml:4: agent x: runtime_args are refused: --dangerously-skip-permissions",
+            "take runtime_args out",
+        ),
+        ("agents:\n  x: {runtime: claude, sampling: coding}", "the runtime claude takes none", "native"),
+        ("agents:\n  x: {sampling: codng}", "agents.x.sampling: 'codng' does not fit", "correct"),
+        ("agents:\n  x: {sampling: {temperature: 3}}", "agents.x.sampling.temperature: 3", "correct"),
+        ("agents:\n  x: {sampling: {heat: 1}}", "unknown key agents.x.sampling.heat", "known are"),
+        (
+            "agents:\n  x: {token_budget: 5, limits: {tokens: 6}}",
+            "panagents.yaml:2: agent x: token_budget and limits.tokens contradict each other",
+            "keep one",
+        ),
+        ("agents:\n  x: {max_turns: 5, limits: {turns: 6}}", "max_turns and limits.turns contradict", "keep"),
+        ("agents:\n  x: {retry_on_failure: false, max_attempts: 3}", "retry_on_failure and max_attempts", ""),
+        ("agents:\n  x: {retry_on_failure: true, max_attempts: 1}", "contradict each other", "keep one"),
+        ("agents:\n  x: {max_turns: 0}", "agents.x.max_turns: 0 does not fit", "correct"),
+        ("agents:\n  x: {autonomy: free}", "agents.x.autonomy: 'free' does not fit", "correct"),
+        ("agents:\n  x: {isolation: vm}", "agents.x.isolation: 'vm' does not fit", "correct"),
+        ("agents:\n  x: {role: boss}", "agents.x.role: 'boss' does not fit", "correct"),
+        ("agents:\n  x: {prompt: ../../etc/passwd}", "agents.x.prompt: '../../etc/passwd'", "correct"),
+        ("agents:\n  x: {prompt: strict}", "there is no prompt 'strict'", "prompts/strict.md"),
+        (
+            "agents:\n  x:\n    prompt: strict\n    system_prompt: me",
+            "there is no prompt 'strict'",
+            "prompts/strict.md",
+        ),
         ("agents:\n  x: {tools: read}", "agents.x.tools: 'read' does not fit", "write tools: ['read']"),
     ],
 )
@@ -123,4 +155,143 @@ def test_what_is_wrong_is_told(tmp_path: Path, text: str, words: str, fix: str) 
     assert words in str(caught.value)
     assert fix in caught.value.fix
     assert caught.value.exit_code is ExitCode.CONFIG
+    assert (tmp_path / "panagents.yaml").read_text() == text
+
+
+FIELDS: list[tuple[str, str, str, object]] = [
+    ("description", "Mine", "description", "Mine"),
+    ("system_prompt", "You are mine.", "prompt", "You are mine."),
+    ("role", "scout", "role", Role.SCOUT),
+    ("tools", "[read]", "tools", ("read",)),
+    ("readonly", "false", "read_only", False),
+    ("tier", "small", "tier", Tier.SMALL),
+    ("speed", "fast", "speed", Speed.FAST),
+    ("autonomy", "supervised", "autonomy", Autonomy.SUPERVISED),
+    ("isolation", "container", "walls", Walls.CONTAINER),
+    ("runtime", "cli:codex", "runtime", "codex"),
+    ("model", "opus", "model", "opus"),
+    ("reasoning", "high", "reasoning", Reasoning.HIGH),
+    ("sampling", "coding", "sampling", Sampling(temperature=Decimal("0.2"), top_p=Decimal("0.95"))),
+    ("token_budget", "200000", "limits", AgentLimits(tokens=200_000)),
+    ("max_turns", "12", "limits", AgentLimits(turns=12)),
+    ("limits", "{turns: 12, usd: 1}", "limits", AgentLimits(turns=12, usd=Decimal(1))),
+    ("retry_on_failure", "true", "max_attempts", 2),
+    ("max_attempts", "3", "max_attempts", 3),
+    ("env", "[PGHOST]", "env", ("PGHOST",)),
+    ("secrets", "[PGPASSWORD]", "secrets", ("PGPASSWORD",)),
+    ("tags", "[sql]", "tags", ("sql",)),
+    ("enabled", "false", "enabled", False),
+]
+"""Each field as written, and what it makes of the agent; what that does to a run is tested there."""
+REFUSED_OR_ELSEWHERE = {"runtime_args", "prompt"}
+
+
+@pytest.mark.parametrize(("field", "written", "name", "value"), FIELDS)
+def test_every_field_makes_a_difference(
+    tmp_path: Path, field: str, written: str, name: str, value: object
+) -> None:
+    agents = loaded(tmp_path, f"agents:\n  x: {{{field}: {written}}}\n  y: {{}}\n").agents
+    assert getattr(agents["x"], name) == value
+    assert getattr(agents["y"], name) != value
+
+
+def test_no_field_is_forgotten() -> None:
+    assert {field for field, *_ in FIELDS} | REFUSED_OR_ELSEWHERE == set(AgentEntry.model_fields)
+
+
+def test_a_failure_is_not_tried_again_where_that_is_said(tmp_path: Path) -> None:
+    text = "agents: {x: {retry_on_failure: false}, y: {retry_on_failure: true, max_attempts: 4}}"
+    agents = loaded(tmp_path, text).agents
+    assert (agents["x"].max_attempts, agents["y"].max_attempts) == (1, 4)
+
+
+def test_words_are_chosen_by_a_preset_and_what_is_said_over_it(tmp_path: Path) -> None:
+    text = "agents: {x: {sampling: {preset: reasoning, temperature: 0.1, presence_penalty: -0.5}}}"
+    said = loaded(tmp_path, text).agents["x"].sampling
+    assert said is not None
+    assert said.model_dump(mode="json") == {
+        "temperature": "0.1",
+        "top_p": "0.95",
+        "top_k": 20,
+        "presence_penalty": "-0.5",
+    }
+
+
+def test_who_the_agent_is_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "strict.md").write_text("You are strict.\n")
+    assert loaded(tmp_path, "agents: {reviewer: {prompt: strict}}").agents["reviewer"].prompt == (
+        "You are strict.\n"
+    )
+    with pytest.raises(ConfigError, match="has a system_prompt and a prompt, and both say who it is"):
+        loaded(tmp_path, "agents: {x: {prompt: strict, system_prompt: me}}")
+    with pytest.raises(ConfigError, match=r"panagents.yaml:1: there is no prompt 'strct'") as caught:
+        loaded(tmp_path, "agents: {x: {prompt: strct}}")
+    assert caught.value.why == "did you mean strict?"
+    (tmp_path / "prompts" / "strict.md").write_text(" \n")
+    with pytest.raises(ConfigError, match=r"strict\.md is empty"):
+        loaded(tmp_path, "agents: {reviewer: {prompt: strict}}")
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    text = """agnets: {}
+agents:
+  a: {tools: [gerp, bash]}
+  b: {tier: huge, speed: slow}
+  Bad Name: {}
+  c: {runtime_args: [-x], model: 'a/${NOPE}'}
+  d: {description: fine}
+"""
+    document = parse_document(text, "f")
+    found = check_agents(tmp_path, Settings(), {}, document)
+    places = [str(one).partition(": ")[0] for one in found.problems]
+    assert sorted(places) == ["f:1", "f:3", "f:3", "f:4", "f:4", "f:5", "f:6"]
+    assert "d" in found.loaded.agents and not {"b", "c"} & set(found.loaded.agents)
+    (tmp_path / "panagents.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_agents(tmp_path, Settings(), {})
+    assert "6 more problems after this one: pancode agents check" in caught.value.why
+
+
+def test_what_is_probably_not_meant_is_a_remark(tmp_path: Path) -> None:
+    document = parse_document("agents:\n  x:\n    token_budget: 4000\n", "f")
+    found = check_agents(tmp_path, Settings(), {}, document)
+    assert not found.problems
+    assert [str(one) for one in found.remarks] == [
+        "f:3: agent x: 4000 tokens end a run at its first or second model call"
+    ]
+
+
+SEEDS = """# ~/.pancode/panagents.yaml
+agents:
+  dev:
+    description: Developer
+    model: ${PANCODE_WORKER_MODEL}
+    runtime: cli:claude-code
+    tools: [read, grep, find, ls, edit, write, bash]
+    sampling: {}
+    readonly: false
+    system_prompt: You write code.
+    runtime_args: []
+    tier: mid
+    prompt: default
+    speed: balanced
+    autonomy: supervised
+    isolation: none
+    max_turns: 20
+    retry_on_failure: true
+    tags: [code]
+  scout:
+    model: ${PANCODE_WORKER_MODEL}
+"""
+
+
+def test_a_file_in_the_form_of_the_original_is_read_as_it_stands(tmp_path: Path) -> None:
+    """The one that it overwrote at its start, since its first agent has a model and no speed, stays, too."""
+    agents = loaded(tmp_path, SEEDS, models=Models(worker="opus")).agents
+    dev = agents["dev"]
+    assert (dev.model, dev.runtime, dev.max_attempts, dev.limits.turns) == ("opus", "claude", 2, 20)
+    assert agents["scout"].model == "opus"
+    text = "agents:\n  scout:\n    model: x # mine\n"
+    assert loaded(tmp_path, text).agents["scout"].model == "x"
     assert (tmp_path / "panagents.yaml").read_text() == text

@@ -32,18 +32,18 @@ def around(tmp_path: Path, shop: Path) -> FileSurroundings:
 def test_a_file_counts_from_the_moment_it_is_written(
     around: FileSurroundings, tmp_path: Path, shop: Path
 ) -> None:
-    assert around.defaults(str(shop)).agent == "builder"
+    assert around.defaults(str(shop)).agent is None
     assert around.project(str(shop)).verify == ()
     (shop / "pancode.yaml").write_text("verify: [make check]\ndispatch: {agent: scout}\n")
     assert around.project(str(shop)).verify == (("make", "check"),)
     assert around.defaults(str(shop)).agent == "scout"
-    assert around.defaults(None).agent == "builder"
+    assert around.defaults(None).agent is None
     (shop / "pancode.yaml").write_text("verify: [")
     with pytest.raises(ConfigError, match=r"shop/pancode\.yaml:1"):
         around.project(str(shop))
-    assert around.defaults(None).agent == "builder"
+    assert around.defaults(None).agent is None
     (shop / "pancode.yaml").unlink()
-    assert around.defaults(str(shop)).agent == "builder"
+    assert around.defaults(str(shop)).agent is None
     assert around.max_depth() == 3
 
 
@@ -58,6 +58,26 @@ def test_agents_follow_their_file_and_the_settings(around: FileSurroundings, tmp
     assert around.agents(None)["mine"].tags == ("a",)
     (tmp_path / "home" / "pancode.yaml").write_text("models: {scout: haiku}")
     assert around.agents(None)["scout"].model == "haiku"
+
+
+def test_agents_follow_the_files_of_their_prompts(around: FileSurroundings, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "panagents.yaml").write_text("agents: {reviewer: {prompt: strict}}")
+    with pytest.raises(ConfigError, match="there is no prompt 'strict'"):
+        around.agents(None)
+    (home / "prompts").mkdir()
+    (home / "prompts" / "strict.md").write_text("You are strict.")
+    assert around.agents(None)["reviewer"].prompt == "You are strict."
+    (home / "prompts" / "strict.md").write_text("You are stricter.")
+    assert around.agents(None)["reviewer"].prompt == "You are stricter."
+
+
+def test_what_a_repository_says_to_agents_is_measured(around: FileSurroundings, shop: Path) -> None:
+    assert around.project(str(shop)).guide_chars == 0
+    (shop / "AGENTS.md").write_text("x" * 100)
+    assert around.project(str(shop)).guide_chars == 100
+    (shop / "AGENTS.md").write_text("x" * 100_000)
+    assert around.project(str(shop)).guide_chars == 32 << 10, "more than that no node hands on"
 
 
 def test_every_setting_has_its_origin(around: FileSurroundings) -> None:

@@ -1,17 +1,22 @@
-"""Definitions that make sense, those that do not, and the prompt of a run."""
+"""Definitions that make sense, those that do not, and the names of agents, runtimes and models."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
 from node_agent.wire.policy import Mode, Safety
-from pancode.domain.agents import check_agent, compile_prompt, find_agent
+from node_agent.wire.sampling import Sampling
+from pancode.domain.agentrules import flaws
+from pancode.domain.agents import Agent, Role, Speed, find_agent
 from pancode.domain.models import model_ref
 from pancode.domain.runtimes import RUNTIMES, canonical, foreign_provider, rule_of, runtime_for
-from pancode.errors import ConfigError, NotFoundError
+from pancode.errors import NotFoundError
 from tests.unit.pancode.domain.fleets import AGENTS, BUILDER, SCOUT
+
+WARM = Sampling(temperature=Decimal("0.2"))
 
 
 def test_an_agent_by_name_and_by_alias() -> None:
@@ -29,46 +34,47 @@ def test_an_unknown_agent_names_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("agent", "words"),
+    ("agent", "field", "words"),
     [
-        (replace(SCOUT, tools=("read", "gerp")), "no tool 'gerp'"),
-        (replace(SCOUT, tools=("read", "bash")), "read-only and has the tool bash"),
-        (replace(BUILDER, runtime="claud"), "no runtime 'claud'"),
+        (replace(SCOUT, tools=("read", "gerp")), "tools", "no tool 'gerp'"),
+        (replace(SCOUT, tools=("read", "bash")), "tools", "read-only and has the tool bash"),
+        (replace(BUILDER, runtime="claud"), "runtime", "no runtime 'claud'"),
+        (replace(BUILDER, runtime="claude", sampling=WARM), "sampling", "the runtime claude takes none"),
     ],
 )
-def test_a_definition_that_makes_no_sense(agent: object, words: str) -> None:
-    with pytest.raises(ConfigError, match=words) as caught:
-        check_agent(agent, "panagents.yaml")  # type: ignore[arg-type]
-    assert "panagents.yaml" in str(caught.value)
-    assert caught.value.fix
+def test_a_definition_that_makes_no_sense(agent: Agent, field: str, words: str) -> None:
+    found = list(flaws(agent))
+    assert [flaw.field for flaw in found] == [field]
+    assert words in found[0].what and found[0].fix
+
+
+def test_all_that_is_wrong_is_told() -> None:
+    assert len(list(flaws(replace(SCOUT, tools=("x", "bash"), runtime="claud")))) == 3
 
 
 def test_definitions_that_make_sense() -> None:
-    for agent in (BUILDER, SCOUT, replace(BUILDER, runtime="cli:claude-code")):
-        check_agent(agent, "x")
+    native = replace(BUILDER, runtime="native", sampling=WARM)
+    for agent in (BUILDER, SCOUT, native, replace(BUILDER, sampling=WARM), replace(BUILDER, runtime="codex")):
+        assert not list(flaws(agent))
 
 
 @pytest.mark.parametrize(
-    ("agent", "mode", "safety", "rule"),
+    ("agent", "role"),
     [
-        (SCOUT, Mode.BUILD, Safety.FULL_AUTO, "read only"),
-        (BUILDER, Mode.REVIEW, Safety.AUTO_EDIT, "read only"),
-        (BUILDER, Mode.BUILD, Safety.SUGGEST, "read only"),
-        (BUILDER, Mode.BUILD, Safety.AUTO_EDIT, "push nothing"),
-        (BUILDER, Mode.BUILD, Safety.FULL_AUTO, "Rewrite no history, change"),
+        (BUILDER, Role.WORKER),
+        (replace(BUILDER, speed=Speed.FAST), Role.WORKER),
+        (SCOUT, Role.REVIEWER),
+        (replace(SCOUT, speed=Speed.FAST), Role.SCOUT),
+        (replace(SCOUT, said_role=Role.PLANNER), Role.PLANNER),
     ],
 )
-def test_the_prompt_has_the_agent_first_and_then_its_rule(
-    agent: object, mode: Mode, safety: Safety, rule: str
-) -> None:
-    prompt = compile_prompt(agent, mode, safety)  # type: ignore[arg-type]
-    assert prompt.startswith("You ")
-    assert rule in prompt
-    assert prompt.count("Rules of this run") == 1
+def test_a_role_is_said_or_follows_from_what_the_agent_does(agent: Agent, role: Role) -> None:
+    assert agent.role is role
 
 
 def test_names_of_runtimes() -> None:
     assert canonical("cli:claude-code") == "claude"
+    assert canonical("pi") == "native"
     assert canonical("shell") == "shell"
 
 

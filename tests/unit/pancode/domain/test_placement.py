@@ -96,6 +96,19 @@ def test_what_a_node_without_a_sandbox_cannot_hold_keeps_nobody_else() -> None:
     assert isinstance(free, Placed)
 
 
+def test_an_agent_that_runs_only_in_a_sandbox_waits_for_one() -> None:
+    walled, free = run("r-1", terms={"walled": True}), run("r-2")
+    bare = node("bare")
+    assert said(walled, standing(bare)) == (
+        "bare has no sandbox, and its agent runs only in one (isolation: container)"
+    )
+    both = standing(bare, node("inside", isolation=Isolation.SANDBOX))
+    placed = choose([walled, free], both)
+    assert [p.node.node.name if isinstance(p, Placed) else None for p in placed] == ["inside", "bare"]
+    fenced = standing(node("fenced", isolation=Isolation.LANDLOCK))
+    assert "has no sandbox" in said(walled, fenced), "the lesser wall is none"
+
+
 def test_pauses_of_the_fleet_and_of_a_queue() -> None:
     assert said(run("r-1"), standing(node("a"), paused="deploy")) == "the fleet is paused: deploy"
     pinned = run("r-1", node="a")

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.clock import FleetTime
 from node_agent.wire.node import Allowed, Problem
-from node_agent.wire.policy import Mode, Safety
-from pancode.domain.agents import AgentLimits
+from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import Isolation, Mode, Safety
+from node_agent.wire.sampling import Sampling
+from pancode.domain.agents import AgentLimits, Speed, Walls
 from pancode.domain.fleet import NodeState
-from pancode.domain.orders import limits_of
+from pancode.domain.orders import limits_of, order_for
 from pancode.domain.request import Defaults, Project
 from pancode.domain.resolve import Unresolved, resolve
 from pancode.errors import ExitCode, NotFoundError, PancodeError, UsageError
@@ -282,3 +285,99 @@ def test_the_run_that_is_queued_says_what_was_resolved() -> None:
     assert run.estimate_usd == Decimal("0.5")
     assert run.limits["usd"] == "0.5"
     assert run.prompt.startswith(AGENTS["scout"].prompt)
+
+
+def test_the_task_chooses_where_nobody_names_an_agent() -> None:
+    looker = replace(SCOUT, name="reviewer")
+    settings: dict[str, Any] = {"agents": {**AGENTS, "reviewer": looker}}
+    found = resolved(task="review src/a.py", settings=settings)
+    assert (found.agent.name, found.chosen) == ("reviewer", "the task begins with “review”")
+    assert resolved(task="review it", mode=Mode.REVIEW, settings=settings).agent.name == "reviewer"
+    asked: tuple[dict[str, Any], ...] = (
+        {"agent": "builder"},
+        {"settings": {**settings, "defaults": Defaults(agent="builder")}},
+    )
+    for said in asked:
+        named = resolved(task="review it", **{"settings": settings, **said})
+        assert (named.agent.name, named.chosen) == ("builder", ""), "who is named is not chosen"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"runtime": "shell", "task": "find . -name '*.py'"},
+        {"runtime": "shell", "task": "", "argv": ("find", ".")},
+        {"settings": {"defaults": Defaults(runtime="shell")}, "task": "list"},
+    ],
+)
+def test_a_script_is_no_task_in_words(options: dict[str, Any]) -> None:
+    found = resolved(**options)
+    assert (found.agent.name, found.chosen) == ("builder", "")
+
+
+@pytest.mark.parametrize(
+    ("speed", "own", "options", "expected"),
+    [
+        (Speed.BALANCED, AgentLimits(), {}, (3_600_000, 600_000, None)),
+        (Speed.FAST, AgentLimits(), {}, (900_000, 300_000, Reasoning.LOW)),
+        (Speed.THOROUGH, AgentLimits(), {}, (3_600_000, 1_200_000, Reasoning.HIGH)),
+        (Speed.FAST, AgentLimits(wall_ms=7, idle_ms=8), {}, (7, 8, Reasoning.LOW)),
+        (Speed.FAST, AgentLimits(), {"timeout_ms": 9}, (9, 300_000, Reasoning.LOW)),
+        (Speed.FAST, AgentLimits(), {"reasoning": Reasoning.HIGH}, (900_000, 300_000, Reasoning.HIGH)),
+    ],
+)
+def test_speed_is_time_and_thought(
+    speed: Speed, own: AgentLimits, options: dict[str, Any], expected: tuple[int, int, Reasoning | None]
+) -> None:
+    agents = {"builder": replace(BUILDER, speed=speed, limits=own)}
+    found = resolved(settings={"agents": agents}, **options)
+    assert (found.limits.wall_ms, found.limits.idle_ms, found.reasoning) == expected
+
+
+def test_speed_asks_no_runtime_for_what_it_cannot_do_and_settings_go_first() -> None:
+    agents = {"builder": replace(BUILDER, speed=Speed.THOROUGH)}
+    assert resolved(settings={"agents": agents}, runtime="shell").reasoning is None
+    wished = {"agents": agents, "defaults": Defaults(reasoning=Reasoning.LOW)}
+    assert resolved(settings=wished).reasoning is Reasoning.LOW
+    short = {"agents": agents, "defaults": Defaults(wall_ms=500, idle_ms=400)}
+    assert resolved(settings=short).limits.idle_ms == 500, "silence is never longer than the run"
+
+
+def test_turns_go_from_the_agent_to_the_order() -> None:
+    agents = {"builder": replace(BUILDER, limits=AgentLimits(turns=7))}
+    assert limits_of(resolved(settings={"agents": agents}).limits.plain()).turns == 7
+    assert resolved(settings={"agents": agents}, runtime="shell").limits.turns is None
+    assert limits_of({"wall_ms": 1, "idle_ms": 1, "output_bytes": 1}).turns is None, "of an older ledger"
+
+
+def test_an_agent_that_works_on_a_checkout_only() -> None:
+    agents = {"builder": replace(BUILDER, walls=Walls.WORKTREE, origin="panagents.yaml:3")}
+    assert resolved(settings={"agents": agents}).workspace == "git"
+    for options in ({"workspace": "none"}, {"project": None}):
+        (problem,) = problems({"agents": agents}, **options)
+        assert isinstance(problem, UsageError) and "works on a checkout of its own" in str(problem)
+        assert "panagents.yaml:3" in problem.why
+    none = {"builder": replace(BUILDER, walls=Walls.NONE)}
+    assert resolved(settings={"agents": none}, workspace="none").workspace == "none"
+
+
+def test_what_only_a_definition_says_goes_with_the_run_into_its_order() -> None:
+    warm = Sampling(temperature=Decimal("0.2"), top_k=20)
+    agents = {"builder": replace(BUILDER, walls=Walls.CONTAINER, sampling=warm)}
+    walled = node("walled", isolation=Isolation.SANDBOX)
+    found = resolved(walled, settings={"agents": agents})
+    run = found.run("r-1234", 1, "t", {"kind": "none"})
+    order = order_for(run, "f-test", "0123456789", 1, (1, FleetTime(epoch=1, ms=1)))
+    assert order.policy.walled and order.agent.sampling == warm
+    plain = resolved().run("r-1234", 1, "t", {"kind": "none"})
+    order = order_for(plain, "f-test", "0123456789", 1, (1, FleetTime(epoch=1, ms=1)))
+    assert (order.policy.walled, order.agent.sampling, plain.terms) == (False, None, {})
+
+
+def test_what_fills_the_first_call_is_estimated() -> None:
+    found = resolved(task="x" * 40, settings={"project": Project(guide_chars=400)})
+    assert (found.tokens["task"], found.tokens["context"]) == (10, 100)
+    assert found.tokens["system"] > 100 and found.tokens["tools"] > 10
+    elsewhere = resolved(workspace="none", settings={"project": Project(guide_chars=400)})
+    assert elsewhere.tokens["context"] == 0
+    assert resolved(runtime="shell").tokens == {}

@@ -59,7 +59,7 @@ def test_a_plain_dispatch_passes_all_ten() -> None:
 
 
 def test_all_ten_are_told_and_the_first_refusal_decides() -> None:
-    verdicts = judge(resolved(task=" ", mode=Mode.PLAN, safety=Safety.SUGGEST), VIEW)
+    verdicts = judge(resolved(task=" ", agent="builder", mode=Mode.PLAN, safety=Safety.SUGGEST), VIEW)
     assert len(verdicts) == 10
     assert [v.gate for v in verdicts if not v.passed] == ["mode", "mutation", "task", "safety"]
     decided = first_refused(verdicts)

@@ -1,0 +1,18 @@
+"""How a model is asked to choose its words. Light: our own worker reads it, too."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from node_agent.wire.model import Share, WireModel
+
+
+class Sampling(WireModel):
+    """How a model chooses its words; None: as the model server has it."""
+
+    temperature: Annotated[Share, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[Share, Field(gt=0, le=1)] | None = None
+    top_k: int | None = Field(default=None, ge=1, le=1_000_000)
+    presence_penalty: Annotated[Share, Field(ge=-2, le=2)] | None = None

@@ -1,0 +1,175 @@
+"""`pancode agents`: who can do the work, how each is defined, what each is told; and your own file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pancode.cli.dispatch import safe_block
+from pancode.cli.face import Face, example, json_option
+from pancode.cli.lazy import DefaultGroup
+from pancode.cli.render import safe, table
+from pancode.client import path_of
+from pancode.connection import home_of
+from pancode.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from pancode.offline.agents import Desk
+
+
+def _ask(face: Face, *path: str, **query: object) -> dict[str, Any]:
+    asked = {key: value for key, value in query.items() if value is not None}
+    answer: dict[str, Any] = face.client().get(path_of("agents", *path), cwd=os.getcwd(), **asked)
+    return answer
+
+
+def _desk() -> Desk:
+    from pancode.offline.agents import Desk
+
+    return Desk(home_of(os.environ), Path.cwd(), os.environ)
+
+
+@click.group("agents", cls=DefaultGroup, default="ls", epilog=example("pancode agents show reviewer"))
+def agents() -> None:
+    """Agent definitions: shipped ones, and those of your panagents.yaml."""
+
+
+@agents.command("ls", epilog=example("pancode agents", "pancode agents --tag python"))
+@click.option("--tag", metavar="T", help="Only those with this tag.")
+@json_option
+def list_agents(tag: str | None, face: Face) -> None:
+    """All of them."""
+    found = _ask(face)["agents"]
+    shown = [a for a in found if tag is None or tag in a["tags"]]
+    rows = [
+        (
+            a["name"],
+            "read only" if a["read_only"] else "writes",
+            a["tier"],
+            a["speed"],
+            a["runtime"],
+            a["model"],
+            a["description"] if a["enabled"] else f"switched off: {a['description']}",
+        )
+        for a in shown
+    ]
+    if tag is not None and not shown:
+        known = sorted({one for a in found for one in a["tags"]})
+        face.note(f"no agent has the tag {tag}; there are {', '.join(known) or 'no tags'}")
+    heads = ("AGENT", "FILES", "TIER", "SPEED", "RUNTIME", "MODEL", "WHAT FOR")
+    face.show({"agents": shown}, lambda: table(heads, rows))
+
+
+@agents.command(
+    "show",
+    epilog=example(
+        "pancode agents show builder",
+        "pancode agents show reviewer --prompt --mode review --runtime claude",
+    ),
+)
+@click.argument("name")
+@click.option("--prompt", is_flag=True, help="The whole prompt of a run, with its tokens.")
+@click.option("--mode", metavar="M", help="With --prompt: of a run in this mode.")
+@click.option("--safety", metavar="S", help="With --prompt: of a run at this level.")
+@click.option("--runtime", metavar="R", help="With --prompt: for this program.")
+@json_option
+def show_agent(name: str, prompt: bool, face: Face, **asked: str | None) -> None:
+    """One definition; or, with --prompt, what a run of it is told, part by part, in this folder."""
+    if not prompt:
+        if any(asked.values()):
+            raise UsageError("--mode, --safety and --runtime go with --prompt", fix="add --prompt")
+        agent = _ask(face, name=name)["agents"][0]
+        facts = "".join(f"{key:<13} {_shown(value)}\n" for key, value in agent.items() if _says(key, value))
+        face.show(agent, lambda: facts + "\n" + safe_block(agent["prompt"]))
+        return
+    answer = _ask(face, name, "prompt", **asked)
+    head = (
+        f"{answer['agent']} in mode {answer['mode']} at {answer['safety']} for {answer['runtime']}\n"
+        f"digest {answer['digest']}\n"
+        f"tokens, about: {', '.join(f'{key} {count}' for key, count in answer['tokens'].items())}\n"
+    )
+    parts = "".join(f"\n--- {piece['category']}\n{safe_block(piece['text'])}" for piece in answer["pieces"])
+    face.show(answer, lambda: head + parts)
+
+
+def _says(key: str, value: object) -> bool:
+    return key != "prompt" and value not in (None, [], {}, "")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        said = {key: one for key, one in value.items() if one is not None}
+        return safe(", ".join(f"{key} {one}" for key, one in said.items()) or "-")
+    return safe(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+@agents.command(
+    "set",
+    epilog=example(
+        "pancode agents set scout model ollama/qwen3:8b",
+        "pancode agents set builder limits.wall 2h",
+        "pancode agents set documenter tools '[read, grep, find, ls, edit]'",
+    ),
+)
+@click.argument("name")
+@click.argument("field")
+@click.argument("value")
+@json_option
+def set_agent(name: str, field: str, value: str, face: Face) -> None:
+    """Set one FIELD of an agent in your panagents.yaml. Comments, order and all else there stay as they are.
+
+    The result is checked before anything is written. A shipped agent gets an entry that is laid over it.
+    """
+    from pancode.offline.agents import set_field
+
+    answer = set_field(_desk(), name, field, value)
+    words = f"{answer['agent']}.{field} is {_plain(answer['value'])}  {answer['file']}:{answer['line']}\n"
+    face.show(answer, lambda: safe(words.rstrip("\n")) + "\n")
+
+
+def _plain(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+@agents.command("new", epilog=example("pancode agents new migrator --from builder"))
+@click.argument("name")
+@click.option(
+    "--from", "base", default="builder", show_default=True, metavar="A", help="Agent to begin with."
+)
+@json_option
+def new_agent(name: str, base: str, face: Face) -> None:
+    """Add an agent to your panagents.yaml, as a copy of another one to be changed."""
+    from pancode.offline.agents import new_agent as made
+
+    answer = made(_desk(), name, base)
+    where = f"{answer['file']}:{answer['line']}"
+    words = f"{name}, a copy of {answer['from']}: edit {where}, then: pancode agents check"
+    face.show(answer, lambda: safe(words) + "\n")
+
+
+@agents.command("check", epilog=example("pancode agents check", "pancode agents check ./panagents.yaml"))
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@json_option
+def check_agents(file: Path | None, face: Face) -> int:
+    """Everything that is wrong with your panagents.yaml, or with FILE, at once; exit code 3 if there is."""
+    from pancode.offline.agents import check_file
+
+    answer = check_file(_desk(), file)
+    face.show(answer, lambda: _checked(answer))
+    return ExitCode.CONFIG if answer["problems"] else ExitCode.DONE
+
+
+def _checked(answer: dict[str, Any]) -> str:
+    lines = []
+    for kind, found in (("error", answer["problems"]), ("note", answer["remarks"])):
+        for one in found:
+            lines.append(f"{kind}: {one['message']}")
+            lines += [f"  {name}: {one[name]}" for name in ("why", "fix") if one[name]]
+    where = answer["file"] or "no panagents.yaml: the shipped agents hold"
+    count = len(answer["problems"])
+    good = f"{len(answer['agents'])} agents, all right"
+    end = f"{count} problem{'s' if count != 1 else ''}" if count else good
+    return "".join(f"{safe(line)}\n" for line in [*lines, f"{where}: {end}"])

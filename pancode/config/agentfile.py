@@ -1,0 +1,174 @@
+"""How an agent is written in panagents.yaml: every key, and what it means for a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from node_agent.wire.sampling import Sampling
+from pancode.config.schema import Part
+from pancode.config.values import Duration, Level, Money, Names, Size, Texts
+from pancode.domain.agentrules import Flaw
+from pancode.domain.agents import READ_TOOLS, AgentLimits, Autonomy, Role, Speed, Tier, Walls
+from pancode.domain.names import nearest
+
+DEFAULT_PROMPT = "default"
+LITTLE = 20_000
+"""Tokens that the first call of an agent program alone may have: its own prompt and its tools."""
+PRESETS: dict[str, dict[str, object]] = {
+    "coding": {"temperature": "0.2", "top_p": "0.95"},
+    "general": {"temperature": "0.7", "top_p": "0.95"},
+    "reasoning": {"temperature": "0.6", "top_p": "0.95", "top_k": 20},
+}
+"""Named ways of choosing words."""
+
+
+def _sampling(value: object) -> object:
+    """A preset's name, or a mapping, perhaps over a preset."""
+    given = {"preset": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping) or "preset" not in given:
+        return given
+    name = given["preset"]
+    if name not in PRESETS:
+        near = nearest(str(name), PRESETS)
+        words = f"did you mean {near}?" if near else f"there are {', '.join(PRESETS)}"
+        raise ValueError(f"there is no sampling preset {name!r}; {words}")
+    return {**PRESETS[str(name)], **{key: one for key, one in given.items() if key != "preset"}}
+
+
+def _decimal(value: object) -> object:
+    """A number as it is written; of a float its shortest text, which is that."""
+    try:
+        return Decimal(str(value)) if not isinstance(value, bool) and value is not None else value
+    except InvalidOperation:
+        raise ValueError(f"{value!r} is no number") from None
+
+
+_Share = Annotated[Decimal, BeforeValidator(_decimal), Field(max_digits=9, decimal_places=6)]
+
+
+class SamplingEntry(Part):
+    """How a model chooses its words."""
+
+    temperature: Annotated[_Share, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[_Share, Field(gt=0, le=1)] | None = None
+    top_k: int | None = Field(default=None, ge=1, le=1_000_000)
+    presence_penalty: Annotated[_Share, Field(ge=-2, le=2)] | None = None
+
+    def wire(self) -> Sampling | None:
+        """None where nothing is said."""
+        said = self.model_dump(exclude_none=True)
+        return Sampling(**said) if said else None
+
+
+class LimitsEntry(Part):
+    """Limits of one agent."""
+
+    wall: Duration | None = None
+    idle: Duration | None = None
+    output: Size | None = None
+    tokens: int | None = Field(default=None, gt=0)
+    usd: Money | None = None
+    requests: int | None = Field(default=None, gt=0)
+    wrap_up: bool | None = None
+    turns: int | None = Field(default=None, gt=0)
+
+
+class AgentEntry(Part):
+    """One agent as it is written."""
+
+    description: str = ""
+    system_prompt: str = ""
+    prompt: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] = DEFAULT_PROMPT
+    role: Annotated[Role, Field(strict=False)] | None = None
+    tools: Texts = READ_TOOLS
+    readonly: bool = True
+    tier: Annotated[Tier, Field(strict=False)] = Tier.ANY
+    speed: Annotated[Speed, Field(strict=False)] = Speed.BALANCED
+    autonomy: Annotated[Autonomy, Field(strict=False)] = Autonomy.AUTONOMOUS
+    isolation: Annotated[Walls, Field(strict=False)] = Walls.NONE
+    runtime: str | None = None
+    runtime_args: Texts = ()
+    model: str | None = None
+    reasoning: Level | None = None
+    sampling: Annotated[SamplingEntry, BeforeValidator(_sampling)] = SamplingEntry()
+    token_budget: int | None = Field(default=None, gt=0)
+    max_turns: int | None = Field(default=None, gt=0)
+    retry_on_failure: bool | None = None
+    limits: LimitsEntry = LimitsEntry()
+    max_attempts: int | None = Field(default=None, ge=1, le=10)
+    env: Names = ()
+    secrets: Names = ()
+    tags: Texts = ()
+    enabled: bool = True
+
+    def run_limits(self) -> AgentLimits:
+        """`token_budget` and `max_turns` are other names of two of them."""
+        limits = self.limits
+        return AgentLimits(
+            limits.wall,
+            limits.idle,
+            limits.output,
+            limits.tokens or self.token_budget,
+            limits.usd,
+            limits.requests,
+            limits.wrap_up,
+            limits.turns or self.max_turns,
+        )
+
+    def attempts(self) -> int | None:
+        """`retry_on_failure`: once more, or not again whatever went wrong; None: as the fleet has it."""
+        if self.retry_on_failure is None or self.max_attempts is not None:
+            return self.max_attempts
+        return 2 if self.retry_on_failure else 1
+
+
+def entry_flaws(name: str, entry: AgentEntry, is_own: Callable[[str], bool]) -> Iterator[Flaw]:
+    """What cannot be done as it is written. `is_own`: whether a person wrote that key, and not we."""
+    if entry.runtime_args:
+        yield Flaw(
+            "runtime_args",
+            f"agent {name}: runtime_args are refused: {' '.join(entry.runtime_args)}",
+            "a flag could lift what holds a run, such as --dangerously-skip-permissions; PanCode writes the "
+            "whole command line from mode, safety, tools, model and limits",
+            "take runtime_args out; what they were for has a key of its own: model, tools, limits, env",
+        )
+    if entry.prompt != DEFAULT_PROMPT and entry.system_prompt and is_own("system_prompt"):
+        yield Flaw(
+            "prompt",
+            f"agent {name} has a system_prompt and a prompt, and both say who it is",
+            f"prompt: {entry.prompt} is the file prompts/{entry.prompt}.md",
+            "keep one of them",
+        )
+    yield from _twice(name, entry)
+
+
+def _twice(name: str, entry: AgentEntry) -> Iterator[Flaw]:
+    """Two keys for one thing that do not say the same."""
+    retried = None if entry.retry_on_failure is None else entry.retry_on_failure
+    pairs = (
+        ("token_budget", entry.token_budget, "limits.tokens", entry.limits.tokens),
+        ("max_turns", entry.max_turns, "limits.turns", entry.limits.turns),
+        ("retry_on_failure", retried, "max_attempts", entry.max_attempts and entry.max_attempts > 1),
+    )
+    for field, one, other, said in pairs:
+        if one is not None and said is not None and one != said:
+            yield Flaw(
+                field, f"agent {name}: {field} and {other} contradict each other", fix="keep one of them"
+            )
+
+
+def remarks(name: str, entry: AgentEntry) -> Iterator[Flaw]:
+    """What is no error, and probably not meant."""
+    tokens = entry.run_limits().tokens
+    if tokens is not None and tokens < LITTLE:
+        field = "token_budget" if entry.token_budget is not None else "limits.tokens"
+        yield Flaw(
+            field,
+            f"agent {name}: {tokens} tokens end a run at its first or second model call",
+            "an agent program's own prompt and tools may take 10,000 to 30,000",
+            f"write a limit for the whole run, such as 200000, or take {field} out",
+        )

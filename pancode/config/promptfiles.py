@@ -1,0 +1,38 @@
+"""Finds the prompts that people keep as files: prompts/NAME.md in the home, named by an agent's `prompt`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pancode.config.documents import bytes_of
+from pancode.domain.names import not_found
+from pancode.errors import ConfigError
+
+FOLDER = "prompts"
+SUFFIX = ".md"
+MOST_BYTES = 64_000
+
+
+def prompt_files(home: Path) -> list[Path]:
+    """All there are, and their folder: when one of these changes, agents are read again."""
+    folder = home / FOLDER
+    return [folder, *sorted(folder.glob(f"*{SUFFIX}"))]
+
+
+def prompt_text(home: Path, name: str, where: str) -> str:
+    """Who the agent is, in the file's words. ConfigError with the place that named it."""
+    path = home / FOLDER / f"{name}{SUFFIX}"
+    try:
+        raw = bytes_of(path, MOST_BYTES)
+        text = raw.decode()
+    except FileNotFoundError as exc:
+        names = [file.stem for file in prompt_files(home)[1:]]
+        missing = not_found("prompt", name, names, f"ls {home / FOLDER}")
+        fix = f"write it into {path}, or take `prompt` out"
+        raise ConfigError(f"{where}: {missing}", why=missing.why, fix=fix) from exc
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{where}: {path} cannot be read", why=str(exc), fix=f"ls -l {path}") from exc
+    if not text.strip() or len(raw) > MOST_BYTES:
+        size = "is empty" if not text.strip() else f"has more than {MOST_BYTES} bytes"
+        raise ConfigError(f"{where}: {path} {size}", fix=f"edit {path}")
+    return text

@@ -1,0 +1,116 @@
+"""Decides the system prompt of a run. Every agent goes through here: no definition writes a prompt alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from node_agent.wire.policy import BUILT_IN, NO_RULES, Mode, PathAccess, Rules, Safety
+from pancode.domain.agents import WRITE_TOOLS, Agent
+from pancode.domain.prompts import fragments
+from pancode.domain.runtimes import READ_ONLY, rule_of
+
+
+class Category(StrEnum):
+    """The parts of a prompt, in the order in which they stand."""
+
+    IDENTITY = "identity"
+    CONSTITUTION = "constitution"
+    MODE = "mode"
+    SAFETY = "safety"
+    RULES = "rules"
+    TOOLS = "tools"
+    REPORT = "report"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """In what a run works: what its prompt depends on beside its agent."""
+
+    mode: Mode
+    safety: Safety
+    runtime: str = ""
+    rules: Rules = NO_RULES
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One part."""
+
+    category: Category
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """All parts; the same agent in the same situation has the same ones to the byte."""
+
+    pieces: tuple[Piece, ...]
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join(piece.text for piece in self.pieces)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text, in hexadecimal."""
+        return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def compile_prompt(agent: Agent, situation: Situation) -> Prompt:
+    """Who the agent is, then what holds whatever else it reads, then the form of its answer."""
+    rule = rule_of(situation.mode, situation.safety, agent.read_only)
+    made = {
+        Category.IDENTITY: _identity(agent),
+        Category.CONSTITUTION: f"{fragments.CONSTITUTION} {fragments.SCOPE[agent.role]}",
+        Category.MODE: _mode(agent, situation.mode),
+        Category.SAFETY: fragments.RULES[rule],
+        Category.RULES: "\n".join(_rules(situation.rules)),
+        Category.TOOLS: _tools(agent, rule, situation.runtime),
+        Category.REPORT: fragments.REPORTS[agent.role],
+    }
+    return Prompt(tuple(Piece(category, made[category]) for category in Category if made[category]))
+
+
+def _identity(agent: Agent) -> str:
+    return agent.prompt.strip() or f"You are {agent.name}. {agent.description}".strip()
+
+
+def _mode(agent: Agent, mode: Mode) -> str:
+    """What the run itself may do, which is not what its mode lets others do."""
+    if mode is Mode.BUILD and agent.read_only:
+        return fragments.BUILD_READ_ONLY
+    return fragments.MODES[mode]
+
+
+def _tools(agent: Agent, rule: str, runtime: str) -> str:
+    usable = [tool for tool in agent.tools if rule != READ_ONLY or tool not in WRITE_TOOLS]
+    if not usable:
+        return fragments.NO_TOOLS
+    named = fragments.TOOLS_HEAD.format(tools=", ".join(usable))
+    return f"{named} {_called(usable, runtime)}".strip()
+
+
+def _called(tools: Sequence[str], runtime: str) -> str:
+    """By the names that its program gives them; empty where those are ours."""
+    if runtime == "codex":
+        return fragments.SHELL_ONLY
+    names = fragments.CALLED.get(runtime, {})
+    called = dict.fromkeys(names.get(tool, tool) for tool in tools)
+    return fragments.CALLED_HEAD.format(names=", ".join(called)) if names else ""
+
+
+def _rules(rules: Rules) -> Iterator[str]:
+    """Patterns only, and in quotes: a repository may have written them, and they speak to nobody."""
+    written = [rule for rule in rules.paths if rule.origin != BUILT_IN]
+    told = {
+        fragments.OF_PATHS[access]: [r.pattern for r in written if r.access is access]
+        for access in PathAccess
+    } | {fragments.OF_COMMANDS: [rule.pattern for rule in rules.commands]}
+    lines = [f"{words}: {', '.join(map(json.dumps, said))}." for words, said in told.items() if said]
+    if lines:
+        yield fragments.BROKEN
+        yield from lines

@@ -1,0 +1,122 @@
+"""Gate 9: what an agent's definition asks of a run, and of whoever dispatches it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from node_agent.wire.node import Problem
+from node_agent.wire.policy import Isolation, Mode, Safety
+from node_agent.wire.sampling import Sampling
+from pancode.domain.admission import NAMES, judge, refusal
+from pancode.domain.agents import Autonomy, Tier, Walls
+from pancode.domain.request import Defaults
+from pancode.domain.runtimes import RUNTIMES
+from pancode.domain.snapshot import AdmissionView, Parent
+from pancode.domain.tiers import ModelTier
+from pancode.errors import ExitCode
+from tests.unit.pancode.domain.admission.test_gates import DAY, VIEW, gate
+from tests.unit.pancode.domain.fleets import BUILDER, SCOUT, node, resolved
+
+
+def own(**changes: Any) -> dict[str, Any]:
+    """Settings with a builder of one's own."""
+    return {"agents": {"builder": replace(BUILDER, **changes), "scout": SCOUT}}
+
+
+def test_why_an_agent_was_chosen_is_said() -> None:
+    words = gate("agent", task="add a flag").words
+    assert words.startswith("agent builder (nothing in the task asks for another): changes files")
+
+
+def test_a_confirmatory_agent_needs_a_persons_yes() -> None:
+    asks = own(autonomy=Autonomy.CONFIRMATORY)
+    refused = gate("agent", settings=asks)
+    assert (
+        not refused.passed and "asks before each dispatch (runtime claude, estimate $0.75)" in refused.words
+    )
+    assert (refused.fix, refusal(refused).code) == ("add --yes, or answer on a terminal", "needs_yes")
+    assert refusal(refused).exit_code is ExitCode.REFUSED
+    assert gate("agent", settings=asks, confirmed=True).passed
+
+
+def test_a_run_cannot_say_a_persons_yes() -> None:
+    asks = own(autonomy=Autonomy.CONFIRMATORY)
+    inside = AdmissionView((DAY,), parent=Parent("r-1", Mode.BUILD, Safety.AUTO_EDIT, False, unheld=True))
+    verdict = gate("agent", inside, settings=asks, confirmed=True, depth=1)
+    assert not verdict.passed and "run r-1 is none" in verdict.words
+    assert verdict.code != "needs_yes", "no face asks for it"
+
+
+@pytest.mark.parametrize(
+    ("autonomy", "land", "passes"),
+    [
+        (Autonomy.AUTONOMOUS, True, True),
+        (Autonomy.SUPERVISED, False, True),
+        (Autonomy.SUPERVISED, True, False),
+        (Autonomy.CONFIRMATORY, True, False),
+    ],
+)
+def test_what_is_supervised_is_never_landed_by_itself(autonomy: Autonomy, land: bool, passes: bool) -> None:
+    verdict = gate("agent", settings=own(autonomy=autonomy), land=land, confirmed=True)
+    assert verdict.passed is passes
+    assert passes or "pancode runs land RUN" in verdict.fix
+
+
+def test_sampling_is_refused_by_name_where_nobody_can_set_it() -> None:
+    warm = own(sampling=Sampling(temperature=Decimal("0.2")), origin="panagents.yaml:7")
+    verdict = gate("agent", settings=warm)
+    assert not verdict.passed
+    assert "builder sets sampling, and the runtime claude takes none [panagents.yaml:7]" in verdict.words
+    assert gate("agent", settings=warm, runtime="shell").passed, "a program of one's own asks no model"
+    ours = replace(resolved(settings=warm), runtime=RUNTIMES["native"])
+    assert judge(ours, VIEW)[NAMES.index("agent")].passed
+
+
+def test_an_agent_that_runs_only_in_a_sandbox() -> None:
+    walled = own(walls=Walls.CONTAINER)
+    both = (node("bare"), node("walled", isolation=Isolation.SANDBOX))
+    verdict = gate("routing", settings=walled, nodes=both)
+    assert verdict.words == "runtime claude on walled"
+    lacks = Problem(what="no sandbox: bwrap is missing", fix="apt install bubblewrap")
+    bare = gate("routing", settings=walled, nodes=(node("bare", problems=(lacks,)),))
+    assert not bare.passed and "bare has no sandbox, and its agent runs only in one" in bare.words
+    assert bare.fix == "on bare: apt install bubblewrap"
+    outside = gate("agent", settings=walled, runtime="shell", workspace="none", nodes=both)
+    assert not outside.passed and "about the machine itself" in outside.words
+    assert gate("agent", settings=walled, nodes=both).passed
+
+
+ANY_MODEL: dict[str, Any] = {"runtime": "opencode", "nodes": (node("desk", {"opencode": "ok"}),)}
+
+
+@pytest.mark.parametrize(
+    ("tier", "model", "strict", "passes", "warns"),
+    [
+        (Tier.MID, "qwen3:4b", False, True, True),
+        (Tier.MID, "qwen3:4b", True, False, False),
+        (Tier.SMALL, "qwen3:4b", True, True, False),
+        (Tier.ANY, "qwen3:4b", True, True, False),
+        (Tier.FRONTIER, "qwen3:32b", True, False, False),
+        (Tier.FRONTIER, "anthropic/claude-opus-4", True, True, False),
+        (Tier.FRONTIER, "nobody-knows", True, True, False),
+        (Tier.FRONTIER, None, True, True, False),
+    ],
+)
+def test_a_model_below_the_tier_of_its_agent(
+    tier: Tier, model: str | None, strict: bool, passes: bool, warns: bool
+) -> None:
+    settings = {**own(tier=tier), "defaults": Defaults(strict_tiers=strict)}
+    verdict = gate("agent", settings=settings, model=model, **ANY_MODEL)
+    assert (verdict.passed, verdict.warning) == (passes, warns)
+    if not passes or warns:
+        assert f"asks for a {tier} model, and {model} is" in verdict.words and "models.tiers" in verdict.fix
+
+
+def test_an_owner_knows_better_how_able_a_model_is() -> None:
+    knows = Defaults(strict_tiers=True, tiers={"qwen3*": ModelTier.FRONTIER})
+    settings = {**own(tier=Tier.FRONTIER), "defaults": knows}
+    assert gate("agent", settings=settings, model="qwen3:4b", **ANY_MODEL).passed
