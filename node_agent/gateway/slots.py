@@ -49,7 +49,7 @@ class Slots:
 
     @contextlib.asynccontextmanager
     async def one(self, waited: Callable[[float], None]) -> AsyncIterator[None]:
-        """While a call has one. `waited` is told 0 when a wait begins, its seconds at its end. Raises Full."""
+        """While a call has one. `waited`: 0 when a wait begins, its seconds at its end. Raises Full."""
         loop = asyncio.get_running_loop()
         began, pause = loop.time(), FIRST_PAUSE_S
         while (file := self._take()) is None:
