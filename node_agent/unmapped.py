@@ -14,19 +14,28 @@ if TYPE_CHECKING:
 
 FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 """What a sandbox has of its own in memory; everything else there is read-only."""
+_IN_MEMORY = "tmpfs"
 _NAMELESS = "/memfd:"
 _BLOCK = 512
 
 
 def in_folders(pids: Iterable[int]) -> int:
-    """Bytes in the folders in memory of the sandboxes in which these processes are; each sandbox once."""
+    """Bytes in the folders in memory of the sandboxes in which these processes are; each sandbox once.
+
+    A program with a sandbox of its own, such as Codex, shows the machine's /tmp there: that is not the run's.
+    """
     here, seen = _space("self"), set()
+    counted = {device for device, _ in _mounts("self")}
     total = 0
     for pid in pids:
         space = _space(pid)
-        if space and space != here and space not in seen:
-            seen.add(space)
-            total += sum(_held(f"/proc/{pid}/root{folder}") for folder in FOLDERS)
+        if not space or space == here or space in seen:
+            continue
+        seen.add(space)
+        for device, folder in _mounts(pid):
+            if folder in FOLDERS and device not in counted:
+                counted.add(device)
+                total += _held(f"/proc/{pid}/root{folder}")
     return total
 
 
@@ -55,6 +64,16 @@ def _space(pid: int | str) -> str:
         return os.readlink(f"/proc/{pid}/ns/pid")
     except OSError:
         return ""
+
+
+def _mounts(pid: int | str) -> list[tuple[str, str]]:
+    """(device, where) of each file system in memory that the process sees."""
+    try:
+        with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="replace") as file:
+            lines = [line.split() for line in file]
+    except OSError:
+        return []
+    return [(words[2], words[4]) for words in lines if words[words.index("-") + 1] == _IN_MEMORY]
 
 
 def _held(folder: str) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +90,39 @@ def test_what_is_mapped_of_a_file_in_memory_is_not_counted_twice() -> None:
     finally:
         os.close(kept)
     assert unmapped.nameless(mine) == 0 and unmapped.in_folders(mine) == 0, "the machine's own are nobody's"
+
+
+FILLED = "head -c 20000000 /dev/zero > /tmp/kept-by-a-test; echo full; exec sleep 60"
+
+
+@pytest.mark.parametrize(("own", "most"), [((), 0), (("--tmpfs", "/tmp"), 30_000_000)])
+def test_of_a_programs_own_sandbox_only_what_it_has_of_its_own(own: tuple[str, ...], most: int) -> None:
+    """Codex shows what it starts the machine's own /tmp, which holds what others put there."""
+    inside = FILLED if own else "echo full; exec sleep 60"
+    argv = ["bwrap", "--dev-bind", "/", "/", *own, "--unshare-pid", "--die-with-parent", "sh", "-c", inside]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as started:
+        try:
+            assert started.stdout is not None and started.stdout.readline() == "full\n"
+            below = [pid for pid, parent in _parents().items() if _is_below(pid, started.pid)]
+            held = unmapped.in_folders(below)
+        finally:
+            started.kill()
+    assert (20_000_000 <= held <= most) if own else held == most
+
+
+def _parents() -> dict[int, int]:
+    found = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            found[int(name)] = int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1])
+    return found
+
+
+def _is_below(pid: int, above: int) -> bool:
+    parents = _parents()
+    while pid and pid != above:
+        pid = parents.get(pid, 0)
+    return pid == above
 
 
 def test_what_is_taken_together_counts_together(phases: Phases) -> None:
