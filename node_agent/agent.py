@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from node_agent.control import Controls
+from node_agent.control import Acts, Controls
 from node_agent.drive import Drive, InlineDrive
 from node_agent.fleettime import read_beat
 from node_agent.heartbeat import Pulse, holding
@@ -19,6 +19,7 @@ from node_agent.pruning import prune
 from node_agent.publish import Outbox, Speaker
 from node_agent.uplink import Sent
 from node_agent.wire.clock import FleetTime
+from node_agent.wire.control import Examine
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import NodeFacts, Problem
 from node_agent.wire.signing import WireRefusal
@@ -38,7 +39,8 @@ class NodeAgent:
         """Called in each turn; may raise LinkDown."""
         self.job = Job(self._desk())
         self.drive: Drive = drive(self.job) if drive else self._inline()
-        self._controls = Controls(world.node, world.keys, world.journal, world.clock, self.job.resend)
+        acts = Acts(self.job.resend, self._examine)
+        self._controls = Controls(world.node, world.keys, world.journal, world.clock, acts)
         self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet)
         self._inventory = InventoryDuty(world.tempo.inventory_ms)
         self._after, self.linked = "0", True
@@ -167,6 +169,12 @@ class NodeAgent:
             self.drive.wake(identity)
         self._after = heard.last or self._after
 
+    def _examine(self, ask: Examine) -> None:
+        """Who asked has gone by the time that is too late: no model is loaded for nobody."""
+        now = self.now()
+        if now is not None and not ask.start_by.is_past(now) and not self.world.journal.node().revoked:
+            self.world.exams.examine(ask)
+
     def _tell_inventory(self) -> None:
         w, now = self.world, self.now()
         if now is None or not self._inventory.is_due(self._fleet, now, w.clock.mono_ms()):
@@ -180,6 +188,8 @@ class NodeAgent:
 
     def _beat(self) -> None:
         w, now = self.world, self.world.clock.mono_ms()
+        if w.exams.news():  # what was found fits the servers as they are now
+            self._next_facts = self._next_beat = 0
         if now < self._next_beat:
             return
         pulse = self._pulse.make(
@@ -198,7 +208,9 @@ class NodeAgent:
         own = [f"{words} ({count} times)" for words, count in sorted(self.counts.items())]
         own += self.world.journal.troubles()
         problems = (*self._facts.problems, *(Problem(what=words[:500]) for words in own[:20]))
-        return self._facts.model_copy(update={"problems": problems, "wall_ms": self.world.clock.wall_ms()})
+        exams, wall_ms = self.world.exams, self.world.clock.wall_ms()
+        asked = {"endpoints": exams.stamped(self._facts.endpoints), "asks": exams.asks()}
+        return self._facts.model_copy(update={"problems": problems, "wall_ms": wall_ms, **asked})
 
     def _prune(self) -> None:
         w, now = self.world, self.world.clock.mono_ms()

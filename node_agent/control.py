@@ -17,6 +17,7 @@ from node_agent.wire.control import (
     Acknowledge,
     Control,
     Drain,
+    Examine,
     Reject,
     Resend,
     Revoke,
@@ -48,6 +49,14 @@ class Heard:
     """The stream entry up to which all is applied."""
 
 
+@dataclass(frozen=True, slots=True)
+class Acts:
+    """What is not of the journal: `resend` a receipt with all that it names, `examine` a model."""
+
+    resend: Callable[[AttemptId], None]
+    examine: Callable[[Examine], None]
+
+
 class Controls:
     """Applies control messages. A message whose effect could not be made durable is read again later."""
 
@@ -57,10 +66,10 @@ class Controls:
         keys: Mapping[str, PublicKey],
         journal: Journal,
         clock: Clock,
-        resend: Callable[[AttemptId], None],
+        acts: Acts,
     ) -> None:
         self._node, self._keys, self._journal = node, keys, journal
-        self._clock, self._resend = clock, resend
+        self._clock, self._acts = clock, acts
         self._touched: list[AttemptId] = []
         self._ahead: set[int] = set()
         """Applied, but something below is missing. A restart forgets them and reads them again."""
@@ -108,16 +117,22 @@ class Controls:
                 self._acknowledge(body)
             case Reject():
                 self._answer(body.identity, body.receipt, Mark.REJECTED, body.reason)
-            case Resend():
-                if news and self._awaits(body.identity, body.receipt) is not None:
-                    self._resend(body.identity)
-                    self._touched.append(body.identity)
+            case Resend() | Examine():
+                if news:
+                    self._act(body)
             case SetSlots() | Drain() | Revoke():
                 newest = news and control.seq > state.latest.get(body.kind, 0)
                 state = _settled(body, control.seq, state) if newest else state
             case _:
                 assert_never(body)
         return state
+
+    def _act(self, body: Resend | Examine) -> None:
+        if isinstance(body, Examine):
+            self._acts.examine(body)
+        elif self._awaits(body.identity, body.receipt) is not None:
+            self._acts.resend(body.identity)
+            self._touched.append(body.identity)
 
     def _stop(self, control: Control, body: Stop, state: NodeState) -> NodeState:
         entry = self._journal.get(body.identity)

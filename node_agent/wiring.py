@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +25,11 @@ from node_agent.gateway.slots import folder_of, is_taken
 from node_agent.gatewayfile import problems_of, read_wish
 from node_agent.journal import Journal
 from node_agent.launching import NodeRuntimes, Surroundings
+from node_agent.passport.chat import HttpChat
+from node_agent.passport.desk import ExamDesk
+from node_agent.passport.exam import Tools
+from node_agent.passport.kept import Shelf
+from node_agent.passport.turns import Turns
 from node_agent.procedure.desk import order_in
 from node_agent.publish import Speaker
 from node_agent.redacting import RedactingDepot
@@ -126,6 +132,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
         ids=ids,
         tempo=tempo,
         slots=settings.slots,
+        exams=ExamDesk(_tools(home, endpoints, clock, ids), Shelf(home.root)),
     )
     return Parts(world, runner, Follower(journal, shown))
 
@@ -196,6 +203,18 @@ def _endpoints(home: Home, settings: Settings, vault: Vault, clock: Clock) -> Ta
         return is_taken(folder_of(home.slots, name))
 
     return Table(home.root, clock, vault.values, machines, every_ms, in_use)
+
+
+def _tools(home: Home, endpoints: Table, clock: Clock, ids: Ids) -> Tools:
+    turns = Turns(home.slots)
+    return Tools(
+        servers=endpoints,
+        chat=lambda server: HttpChat(server, clock),
+        clock=clock,
+        ids=ids,
+        pause=lambda ms: time.sleep(ms / 1000),
+        turn=turns.one,
+    )
 
 
 def _around(path: str, vault: Vault, machine: Machine, node: str) -> Surroundings:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from node_agent.claims import Self
 from node_agent.doors import Gateways
+from node_agent.exams import Exams, NoExams
 from node_agent.fleettime import FleetClock
 from node_agent.ports import DepotLink, Facts, Journal, Runner, Runtimes, Workspaces
 from node_agent.tempo import Tempo
@@ -36,3 +37,4 @@ class World:
     ids: Ids
     tempo: Tempo
     slots: int
+    exams: Exams = field(default_factory=NoExams)

@@ -54,6 +54,7 @@ class ApiError(PancodeError):
             why=str(problem.get("why") or ""),
             fix=str(problem.get("fix") or ""),
             code=str(problem.get("code") or "internal"),
+            details=_details(problem.get("details")),
         )
         self.exit_code = _exit_code(problem.get("exit_code"))
         self.retryable = bool(problem.get("retryable"))
@@ -331,6 +332,10 @@ def _exit_code(value: object) -> ExitCode:
         return ExitCode(int(str(value)))
     except ValueError:
         return ExitCode.INTERNAL
+
+
+def _details(value: object) -> dict[str, str]:
+    return {str(key): str(one) for key, one in value.items()} if isinstance(value, dict) else {}
 
 
 def _with(path: str, query: Mapping[str, object]) -> str:

@@ -13,7 +13,8 @@ PancodeError                 1  internal error
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 
@@ -53,6 +54,8 @@ class Problem:
     fix: str
     exit_code: int
     retryable: bool
+    details: Mapping[str, str] = field(default_factory=dict)
+    """For programs: what the code is about."""
 
 
 class PancodeError(Exception):
@@ -62,16 +65,26 @@ class PancodeError(Exception):
     exit_code = ExitCode.INTERNAL
     retryable = False
 
-    def __init__(self, message: str = "", *, why: str = "", fix: str = "", code: str = "") -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        why: str = "",
+        fix: str = "",
+        code: str = "",
+        details: Mapping[str, str] | None = None,
+    ) -> None:
         """`message` says what happened, `why` how we know, `fix` the command that mends it."""
         super().__init__(message or type(self).__doc__ or "")
         self.why = why
         self.fix = fix
+        self.details = dict(details or {})
         if code:
             self.code = code
 
     def problem(self) -> Problem:
-        return Problem(self.code, str(self), self.why, self.fix, int(self.exit_code), self.retryable)
+        code, retryable = int(self.exit_code), self.retryable
+        return Problem(self.code, str(self), self.why, self.fix, code, retryable, self.details)
 
 
 class UsageError(PancodeError):

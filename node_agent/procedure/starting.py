@@ -16,6 +16,7 @@ from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 
+UNTESTED = "the model was not tested, or did not pass: its owner wanted it all the same (--untested)"
 NO_LAST_TURN = "no last turn to wrap up at a limit: this run goes past the count of the model gateway"
 
 LAID_OUT_BEFORE = "the node was restarted before it was started: its files may be lost in part"
@@ -141,7 +142,7 @@ def _lay_out(case: Case) -> tuple[Plan, Launch, tuple[str, ...], Door | None]:
     home = desk.workspaces.home(case.identity, {})
     guide = desk.workspaces.guide(case.identity, order.workspace) or Guide("")
     door = desk.gateways.open(order, case.folder)
-    told = (*guide.findings, *_without_gateway(order, door))
+    told = (*guide.findings, *_without_gateway(order, door), *((UNTESTED,) if order.untested else ()))
     launch = desk.runtimes.launch(order, work, home, guide.text, door)
     desk.workspaces.home(case.identity, launch.files, keep=bool(order.setup))
     planned = desk.runner.planned(case.work)  # of a try that a crash cut short: its plan stands

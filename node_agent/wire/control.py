@@ -9,6 +9,7 @@ from pydantic import Field
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import Count, Digest, FleetId, NodeTag, Number, RunId, WireModel
+from node_agent.wire.passport import AskId
 from node_agent.wire.signing import Message, Signature
 
 
@@ -79,8 +80,23 @@ class Resend(WireModel):
     missing: tuple[str, ...]
 
 
+class Examine(WireModel):
+    """Test a model of an endpoint of the node. The answer: `ask` among the node's asks, and its passport.
+
+    `again`: also where there is a passport already. Too late, after `start_by`, nothing is tested.
+    """
+
+    kind: Literal["examine"] = "examine"
+    ask: AskId
+    endpoint: str = Field(min_length=1, max_length=200)
+    model: str = Field(min_length=1, max_length=200)
+    again: bool = False
+    start_by: FleetTime
+
+
 ControlBody = Annotated[
-    Stop | Tombstone | SetSlots | Drain | Revoke | Acknowledge | Reject | Resend, Field(discriminator="kind")
+    Stop | Tombstone | SetSlots | Drain | Revoke | Acknowledge | Reject | Resend | Examine,
+    Field(discriminator="kind"),
 ]
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from node_agent.wire.model import Count, Millis, WireModel
+from node_agent.wire.passport import PassportFact
 
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 """Of a server's own telling: clipped by whoever read it."""
@@ -84,6 +85,8 @@ class ModelFact(WireModel):
     """It makes vectors, no words: not offered as a worker."""
     remote: bool = False
     digest: Word | None = None
+    passport: PassportFact | None = None
+    """None: it was not tested as it is now."""
 
 
 class EndpointFact(WireModel):

@@ -7,6 +7,7 @@ from typing import Literal
 
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.model import Count, Millis, RepoId, WireModel
+from node_agent.wire.passport import AskFact
 from node_agent.wire.policy import SAFETY_RANK, Isolation, Safety
 
 
@@ -92,6 +93,8 @@ class NodeFacts(WireModel):
     isolation: Isolation
     runtimes: tuple[RuntimeFact, ...]
     endpoints: tuple[EndpointFact, ...] = ()
+    asks: tuple[AskFact, ...] = ()
+    """Tests of models that were asked for."""
     problems: tuple[Problem, ...] = ()
     shut: Problem | None = None
     """Why the node can take no work at all as it is now, such as a full disk; it then asks for no slot."""

@@ -111,6 +111,8 @@ class Order(Message):
     model: str | None = None
     endpoint: str | None = Field(default=None, max_length=200)
     """A model server by the name that this node gives it; where it is and its key the node knows alone."""
+    untested: bool = False
+    """Whoever dispatched it wanted no test of the model: the receipt says so."""
     reasoning: Reasoning | None = None
     """None: as hard as the runtime has it by itself."""
     mode: Mode

@@ -7,13 +7,21 @@ from starlette.applications import Starlette
 from pancode.api.agent_routes import AGENT_VERBS
 from pancode.api.desk import Desk
 from pancode.api.fleet_routes import FLEET_VERBS
+from pancode.api.model_routes import MODEL_VERBS
 from pancode.api.preset_routes import PRESET_VERBS
 from pancode.api.problems import HANDLERS
 from pancode.api.record_routes import RECORD_VERBS
 from pancode.api.routing import Verb
 from pancode.api.run_routes import RUN_VERBS
 
-VERBS: tuple[Verb, ...] = (*RUN_VERBS, *FLEET_VERBS, *RECORD_VERBS, *PRESET_VERBS, *AGENT_VERBS)
+VERBS: tuple[Verb, ...] = (
+    *RUN_VERBS,
+    *FLEET_VERBS,
+    *MODEL_VERBS,
+    *RECORD_VERBS,
+    *PRESET_VERBS,
+    *AGENT_VERBS,
+)
 
 
 def build_app(desk: Desk) -> Starlette:

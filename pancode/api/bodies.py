@@ -67,6 +67,7 @@ class DispatchBody(Body):
     verify: tuple[str, ...] | None = None
     priority: int = Field(default=0, ge=-1000, le=1000)
     told_only: bool = False
+    untested: bool = False
     on_lost: str | None = None
     attempts: int | None = None
     land: bool = False
@@ -182,6 +183,15 @@ class SetBody(Body):
     slots: int | None = Field(default=None, ge=1, le=256)
     labels: Labels = Field(default_factory=dict)
     unlabel: tuple[str, ...] = ()
+
+
+class ExamBody(Body):
+    """The model as `--model` takes it. `again`: also where it has a passport already."""
+
+    by: str = "api"
+    model: str = Field(min_length=1, max_length=600)
+    node: str | None = None
+    again: bool = False
 
 
 class LoginBody(Body):

@@ -36,6 +36,7 @@ def body_of(problem: Problem, status: int) -> dict[str, Any]:
         "fix": problem.fix,
         "exit_code": problem.exit_code,
         "retryable": problem.retryable,
+        "details": dict(problem.details),
     }
 
 

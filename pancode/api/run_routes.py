@@ -53,7 +53,9 @@ def _report(judged: Judged) -> dict[str, Any]:
         for v in judged.verdicts
     ]
     admitted = all(v.passed for v in judged.verdicts)
-    return {"dry_run": True, "admitted": admitted, "gates": gates, **_plan(judged.resolution)}
+    places = [place.text for place in judged.untested]
+    told = {"untested": places, "notes": list(judged.notes)}
+    return {"dry_run": True, "admitted": admitted, "gates": gates, **told, **_plan(judged.resolution)}
 
 
 def _plan(resolution: Resolution) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from pancode.cli.exams import admitted
 from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.follow import summary, wait
 from pancode.cli.landing import landed, unless_landed
@@ -115,6 +116,7 @@ class _WithArgv(click.Command):
     is_flag=True,
     help="Accept that rules which cannot be enforced are only told.",
 )
+@click.option("--untested", is_flag=True, help="Use a local model without its test.")
 @click.option("--detach/--wait", default=False, help="Do not wait for the result (default: wait).")
 @click.option("--dry-run", is_flag=True, help="Show the ten gates and what would happen; start nothing.")
 @click.option("--yes", is_flag=True, help="Yes to an agent that asks a person before each dispatch.")
@@ -152,20 +154,20 @@ def dispatch(ctx: click.Context, /, face: Face, task: str | None, **given: Any) 
 def _agreed(face: Face, client: Client, body: dict[str, Any]) -> Any:
     """An agent that asks first is answered by whoever sits there; where nobody does, the refusal stands."""
     try:
-        return _post(client, body)
+        return _post(face, client, body)
     except ApiError as refused:
         if refused.code != NEEDS_YES or not face.can_ask():
             raise
         words = str(refused).removeprefix("Dispatch blocked: ")
         if not face.agreed(f"{safe(words)}. Dispatch it?", "--yes"):
             raise
-    return _post(client, {**body, "yes": True})
+    return _post(face, client, {**body, "yes": True})
 
 
-def _post(client: Client, body: dict[str, Any]) -> Any:
+def _post(face: Face, client: Client, body: dict[str, Any]) -> Any:
     """Admission and snapshot; Ctrl-C here leaves a question that only the list of runs answers."""
     try:
-        return client.post("/v1/runs", body)
+        return admitted(face, client, "/v1/runs", body)
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted before the answer came; whether it was queued: pancode runs\n")
         raise
@@ -204,7 +206,7 @@ def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> di
         body["verify"] = list(given["verify"])
     body |= {"require": dict(given["require"]), "priority": given["priority"]}
     body |= {"told_only": given["told_only"], "dry_run": given["dry_run"], "yes": given["yes"]}
-    body |= _from_environment()
+    body |= {"untested": given["untested"], **_from_environment()}
     return body
 
 
@@ -233,7 +235,14 @@ def _plan(report: dict[str, Any]) -> str:
     head = f"{verdict}: agent {report['agent']}{why}, runtime {report['runtime']}, "
     head += f"estimate ${report['estimate_usd']}\n"
     listed = nodes if report["nodes"] else "no node in the fleet\n"
-    return head + text + "".join(fixes) + listed + _travels(report)
+    return head + text + "".join(fixes) + listed + _tested(report) + _travels(report)
+
+
+def _tested(report: dict[str, Any]) -> str:
+    """A dry run asks no model anything."""
+    if not report["untested"]:
+        return ""
+    return f"model not tested yet: {safe(report['untested'][0])} would be tested first, up to 60 s\n"
 
 
 def _travels(report: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pancode.cli.face import Face, example, json_option
+from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import safe, size, table, tokens
 from pancode.cli.vendors import show_vendors
 
@@ -27,12 +28,23 @@ def endpoints(node: str | None, face: Face) -> None:
     face.show(answer, lambda: _endpoints(answer["endpoints"]))
 
 
-@click.command("models", epilog=example("pancode models", "pancode models --runtime claude --tier mid"))
+@click.group(
+    "models",
+    cls=DefaultGroup,
+    default="ls",
+    table={"test": ("exams:test_model", "what a model can do for an agent, found out by asking it")},
+    epilog=example("pancode models", "pancode models test qwen3-coder:30b"),
+)
+def models() -> None:
+    """The models of your own servers: which there are, and what each can do for an agent."""
+
+
+@models.command("ls", epilog=example("pancode models", "pancode models --runtime claude --tier mid"))
 @click.option("--node", help="Of this node only.")
 @click.option("--tier", help="Of this tier only: frontier, mid or small.")
 @click.option("--runtime", metavar="R", help="Instead: vendors' models for this runtime, with prices.")
 @json_option
-def models(node: str | None, tier: str | None, runtime: str | None, face: Face) -> None:
+def list_models(node: str | None, tier: str | None, runtime: str | None, face: Face) -> None:
     """The models of your own servers; with --runtime those of vendors, from a list that needs no network.
 
     CONTEXT: tokens that a call gets now, of those that the model was trained for. The list of vendors' models
@@ -79,7 +91,7 @@ def _endpoint(one: dict[str, Any]) -> tuple[object, ...]:
 def _models(found: list[dict[str, Any]], tier: str | None) -> str:
     if not found:
         return f"no model of the tier {tier}; all of them: pancode models\n" if tier else _NONE
-    head = ("MODEL", "TIER", "SIZE", "QUANT", "CONTEXT", "STATE", "DISK", "TOOLS", "VISION")
+    head = ("MODEL", "TIER", "SIZE", "QUANT", "CONTEXT", "STATE", "DISK", "TOOLS", "VISION", "TESTED")
     return table(head, [_model(one) for one in found])
 
 
@@ -95,7 +107,17 @@ def _model(one: dict[str, Any]) -> tuple[object, ...]:
         size(one["size"]),
         _yes(one["tools"]),
         _yes(one["vision"]),
+        "-" if one["embedding"] else _tested(one["passport"]),
     )
+
+
+def _tested(passport: dict[str, Any] | None) -> str:
+    """How its test ended: the first check that failed, or how fast it is."""
+    if passport is None or passport["passed"] is None:
+        return "not yet"
+    if passport["passed"]:
+        return "passed" if passport["tok_s"] is None else f"passed, {passport['tok_s']:.0f} tok/s"
+    return f"failed: {next(one['check'] for one in passport['checks'] if one['grade'] == 'failed')}"
 
 
 def _parameters(number: int | None) -> str:

@@ -13,10 +13,11 @@ _COLOURS = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2"
 _GOOD = {"done", "online", "PASS", "passed", "yes"}
 _BAD = {
     "error", "verify_failed", "infra", "lost", "timeout", "stalled", "policy_violation", "budget_exceeded",
-    "TAMPERED", "UNSIGNED", "UNKNOWN_KEY", "NOT_FOUND", "unreachable", "refused",
+    "failed", "TAMPERED", "UNSIGNED", "UNKNOWN_KEY", "NOT_FOUND", "unreachable", "refused",
 }  # fmt: skip
 _WARN = {
     "blocked", "interrupted", "suspect", "draining", "drained", "halted", "interrupting", "new", "warning",
+    "unknown",
 }  # fmt: skip
 
 

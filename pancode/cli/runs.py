@@ -12,6 +12,7 @@ import click
 
 from pancode.cli import landing as landings
 from pancode.cli.dispatch import safe_block
+from pancode.cli.exams import admitted
 from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.follow import detached, resumed, summary, wait
 from pancode.cli.lazy import DefaultGroup
@@ -214,7 +215,7 @@ def stop(run: str | None, reason: str, face: Face) -> None:
 @json_option
 def retry(run: str, detach: bool, face: Face) -> int:
     """The same work as a new run; a lost one is given up for good."""
-    answer = face.client(works=True).post(path_of("runs", run, "retry"), {"by": who()})
+    answer = admitted(face, face.client(works=True), path_of("runs", run, "retry"), {"by": who()})
     for warning in answer.pop("warnings", []):
         face.note(f"warning: {safe(warning)}")
     if detach:

@@ -75,6 +75,7 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         verify=tuple(shlex.join(str(word) for word in gate["argv"]) for gate in gates),
         priority=run.priority,
         told_only=run.told_only,
+        untested=run.untested,
         depth=run.depth,
         project=run.project,
         cwd=_place_of(run),

@@ -19,6 +19,7 @@ from pancode.domain.admission import Verdict, first_refused, judge, refusal
 from pancode.domain.admission.safety import accepted
 from pancode.domain.books import Amount, used_by
 from pancode.domain.orders import rules_of
+from pancode.domain.passports import Needs, Place, sifted, unknowns, untested
 from pancode.domain.placement import is_unheld
 from pancode.domain.records import Balance, Run, RunState, Setting
 from pancode.domain.request import Catalogue, DispatchRequest, Worker
@@ -40,6 +41,10 @@ class Judged:
 
     resolution: Resolution
     verdicts: tuple[Verdict, ...]
+    untested: tuple[Place, ...] = ()
+    """Where its model has to be tested first, one of them at least."""
+    notes: tuple[str, ...] = ()
+    """What is not known of its model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ def _queued(core: Core, judged: Judged, run_id: str, taken: SnapshotTaken | None
     own = judged.resolution.runtime.own  # its owner knows that nothing holds a program of one's own
     seen = [v for v in judged.verdicts if v.warning and not (own and v.gate == "safety")]
     warned = [f"{v.words} (fix: {v.fix})" if v.fix else v.words for v in seen]
-    told = (*warned, *(taken.warnings if taken is not None else ()))
+    told = (*warned, *judged.notes, *(taken.warnings if taken is not None else ()))
     return Dispatched(run, told, judged.resolution.chosen)
 
 
@@ -160,6 +165,8 @@ def _admit(core: Core, around: Surroundings, asked: _Asked) -> Judged:
             detail = {"gate": verdict.gate, "words": verdict.words, "by": asked.request.created_by}
             core.audit(tx, "admission", "warning", "refused", None, **detail)
         raise refusal(verdict)
+    if judged.untested:
+        raise untested(judged.untested[0])
     return judged
 
 
@@ -170,8 +177,23 @@ def _judge(core: Core, around: Surroundings, asked: _Asked) -> Judged:
     if isinstance(resolved, Unresolved):
         raise resolved.error
     view = replace(_view(core, around, resolved, asked), parent=above)
+    resolved, places, notes = _trusted(resolved, catalogue)
     verdicts = judge(resolved, view)
-    return Judged(_on_record(resolved, above), verdicts)
+    return Judged(_on_record(resolved, above), verdicts, places, notes)
+
+
+def _trusted(
+    resolved: Resolution, catalogue: Catalogue
+) -> tuple[Resolution, tuple[Place, ...], tuple[str, ...]]:
+    """The nodes by what their tests of the model say; where one is due, and what no test could find out."""
+    if resolved.wanted is None:
+        return resolved, (), ()
+    wanted = resolved.wanted
+    if resolved.request.untested:
+        return resolved, (), (f"the model {wanted.model} counts without a test, as you said (--untested)",)
+    needs = Needs(wanted.endpoint, wanted.model, resolved.agent.read_only)
+    shown, places = sifted(resolved.candidates, catalogue.nodes, needs)
+    return replace(resolved, candidates=shown), places, unknowns(shown, catalogue.nodes, needs)
 
 
 def _on_record(resolution: Resolution, above: Parent | None) -> Resolution:

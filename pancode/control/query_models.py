@@ -8,6 +8,7 @@ from typing import cast
 
 from node_agent.wire.endpoint import EndpointFact, ModelFact
 from pancode.control.core import Core
+from pancode.control.query_passports import passport_shape
 from pancode.control.query_shapes import EndpointShape, Json, ModelShape
 from pancode.domain.models import ModelRef
 from pancode.domain.names import nearest, not_found
@@ -69,5 +70,6 @@ def _shape(node: str, endpoint: EndpointFact, model: ModelFact, tiers: dict[str,
     billions = None if model.parameters is None else model.parameters / 10**9
     tiered = tier_of(ref, billions, model.ctx_usable, tiers)
     told = {"node": node, "endpoint": endpoint.name, "ref": ref.text}
+    passport = {"passport": passport_shape(model.passport)}
     tier = {"tier": None if tiered.tier is None else tiered.tier.value, "tier_why": tiered.why}
-    return cast(ModelShape, {**told, **tier, **model.model_dump(mode="json")})
+    return cast(ModelShape, {**told, **tier, **model.model_dump(mode="json"), **passport})

@@ -182,6 +182,28 @@ class SlotsShape(TypedDict):
     total: int
 
 
+class GradeShape(TypedDict):
+    """One check of a model's test: passed, failed or unknown."""
+
+    check: str
+    grade: str
+    words: str
+    fix: str
+
+
+class PassportShape(TypedDict):
+    """What a model's test has found; `passed` None: it was not tested as it is now.
+
+    `ctx`: tokens that a call gets; `tok_s`: those of its answers in a second.
+    """
+
+    passed: bool | None
+    checks: list[GradeShape]
+    ctx: int | None
+    tok_s: float | None
+    taken_at: str | None
+
+
 class ModelShape(TypedDict):
     """A model of an endpoint. `tier`, `tier_why`: how able it is, and how that is known; null is unknown."""
 
@@ -205,6 +227,7 @@ class ModelShape(TypedDict):
     embedding: bool
     remote: bool
     digest: str | None
+    passport: PassportShape
 
 
 class EndpointShape(TypedDict):
@@ -241,6 +264,17 @@ class NodeShape(TypedDict):
     disk_free: int | None
     isolation: str | None
     problems: list[Json]
+
+
+class ExamShape(PassportShape):
+    """A test of a model on a node. `state`: done, or given up, with the `words` why."""
+
+    node: str
+    endpoint: str
+    model: str
+    state: str
+    words: str
+    fix: str
 
 
 class FleetShape(TypedDict):

@@ -57,6 +57,7 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         runtime=run.runtime,
         model=run.model,
         endpoint=run.endpoint,
+        untested=run.untested,
         reasoning=run.reasoning,
         mode=run.mode,
         safety=run.safety,

@@ -12,6 +12,7 @@ from pancode.domain.books import Amount, Ceilings
 from pancode.domain.candidates import NOT_WALLED
 from pancode.domain.endpoints import RANKED, Wanted, lack_of, rank
 from pancode.domain.fleet import NodeState, NodeView
+from pancode.domain.passports import Needs, Trust, Trusted, failure, trust_of
 from pancode.domain.records import Balance, Run
 from pancode.domain.runtimes import RUNTIMES, Asked, Held, held
 
@@ -123,7 +124,7 @@ def _wish(run: Run, standing: Standing) -> object:
     due = standing.holds(run) if standing.room else None
     where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"), due)
     how = (run.mode, run.safety, run.read_only, run.told_only, run.depth, run.parent is None, _walled(run))
-    return where, how, shunned, wanted_of(run), *sorted(run.require.items())
+    return where, how, shunned, wanted_of(run), run.untested, *sorted(run.require.items())
 
 
 def can_be_had(view: NodeView) -> bool:
@@ -143,7 +144,7 @@ def misfit(run: Run, view: NodeView) -> str:
         return node.removed
     if view.heard is not None and not _has_runtime(run, view):
         return f"has no runtime {run.runtime}"
-    return _beyond(run, view) or _unheld(run, view) or _unserved(run, view)
+    return _beyond(run, view) or _unheld(run, view) or _unserved(run, view) or _untrusted(run, view)
 
 
 def _beyond(run: Run, view: NodeView) -> str:
@@ -163,6 +164,27 @@ def _unserved(run: Run, view: NodeView) -> str:
         return ""
     lack = lack_of(view.heard.heartbeat.facts, wanted, view.node.name)
     return "" if lack is None else f"{lack.why}{f' ({lack.fix})' if lack.fix else ''}"
+
+
+def _untrusted(run: Run, view: NodeView) -> str:
+    """A model that has failed its test there. One that lost its passport since admission is not held up."""
+    told = _tested(run, view)
+    is_bad = told is not None and told.trust is Trust.FAILED
+    return failure(run.model or "", told) if told is not None and is_bad else ""
+
+
+def _tested(run: Run, view: NodeView) -> Trusted | None:
+    """What the test of its model there says; None where none is asked for."""
+    if run.endpoint is None or run.model is None or run.untested:
+        return None
+    return trust_of(view, Needs(run.endpoint, run.model, run.read_only))
+
+
+def _proven(run: Run, fitting: list[NodeView]) -> list[NodeView]:
+    """Those where its model has passed, if there is one; else all."""
+    told = {view.node.name: _tested(run, view) for view in fitting}
+    good = [name for name, one in told.items() if one is not None and one.trust is Trust.GOOD]
+    return [view for view in fitting if not good or view.node.name in good]
 
 
 def wanted_of(run: Run) -> Wanted | None:
@@ -229,7 +251,7 @@ def _place(
     paused = (standing.paused_queues or {}).get(pool_of(run))
     if paused is not None:
         return Waits(run, f"queue {pool_of(run)} is paused: {paused}")
-    fitting = [v for v in standing.nodes if not _unfit(run, v, standing)]
+    fitting = _proven(run, [v for v in standing.nodes if not _unfit(run, v, standing)])
     if not fitting:
         return Waits(run, _nowhere(run, standing))
     ready = [v for v in fitting if _takes(v, standing, free)]

@@ -187,6 +187,8 @@ class Run(Record):
     """Tokens that its first call needs at least, as far as that can be told before; None: no endpoint."""
     terms: dict[str, object] = field(default_factory=dict)
     """What its agent's definition says besides: `walled`, `sampling` (wire form)."""
+    untested: bool = False
+    """Its model needs no passport, as whoever dispatched it says."""
 
 
 @dataclass(frozen=True, slots=True)

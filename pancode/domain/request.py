@@ -46,6 +46,8 @@ class DispatchRequest:
     verify: tuple[str, ...] | None = None
     priority: int = 0
     told_only: bool = False
+    untested: bool = False
+    """A local model that was not tested, or has failed, will do."""
     depth: int = 0
     project: str | None = None
     """Absolute path of the top of the user's repository; None outside of one."""

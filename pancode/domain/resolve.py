@@ -107,6 +107,7 @@ class Resolution:
             mode=self.mode,
             safety=self.safety,
             told_only=asked.told_only,
+            untested=asked.untested and self.wanted is not None,
             node=asked.node,
             require=dict(asked.require),
             priority=asked.priority,

@@ -88,6 +88,9 @@ def refused_with_words(fleet: Owner) -> None:
     small = dispatch(fleet, "llamacpp-9931/narrow", "--runtime", "opencode")
     assert small.code == ExitCode.REFUSED
     assert "gives narrow a context of 4096 tokens" in small.err and "--ctx-size" in small.err
+    shorter = dispatch(fleet, "llamacpp-9931/narrow", "--runtime", "native")
+    assert shorter.code == ExitCode.REFUSED, "its first call would fit: what comes after it would not"
+    assert f"testing narrow on {NODE}" in shorter.err and "a call gets 4096 tokens" in shorter.err
     near = dispatch(fleet, "llamacpp/tinny")
     assert near.code == ExitCode.NOT_FOUND
     assert "did you mean llamacpp/tiny?" in near.err and f"on {NODE}: llama-server -hf tinny" in near.err

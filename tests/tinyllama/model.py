@@ -50,6 +50,9 @@ SCENARIOS: dict[str, list[str]] = {
     "prose-tool": ['I will call write_file({"path": "x.txt"}) now.', "Done."],
     "loop": [tool_call("read_file", path="same.txt")],
     "empty": [""],
+    "passport-answer": ["Hello to whoever tests me."],
+    "passport-tool": [tool_call("ping", x="ok")],
+    "passport-edit": [tool_call("edit", path="greet.py", old='"Hello"', new='"Welcome"')],
 }
 
 

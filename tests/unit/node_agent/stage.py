@@ -10,6 +10,7 @@ from typing import Any
 from node_agent.agent import NodeAgent
 from node_agent.claims import Self
 from node_agent.doors import NoGateways
+from node_agent.exams import Exams, NoExams
 from node_agent.fleettime import FleetClock
 from node_agent.journal import Journal
 from node_agent.memory import (
@@ -209,6 +210,7 @@ class Stage(Coordinator):
     shelf: MemoryShelf = field(default_factory=MemoryShelf)
     depot: MemoryDepot = field(default_factory=MemoryDepot)
     uplink: MemoryUplink = field(default_factory=MemoryUplink)
+    exams: Exams = field(default_factory=NoExams)
 
     def __post_init__(self) -> None:
         super().__init__(self.clock, self.uplink, NODE.public)
@@ -246,6 +248,7 @@ class Stage(Coordinator):
                 ids=self.ids,
                 tempo=Tempo(),
                 slots=self.slots,
+                exams=self.exams,
             )
         )
 

@@ -131,6 +131,14 @@ def test_the_receipt_has_the_digest_of_all_instructions() -> None:
     assert run(Script()).claims[NAME].prompt_digest == hashlib.sha256(b"Build.").hexdigest()
 
 
+def test_a_model_that_was_not_tested_is_told() -> None:
+    stage = Stage()
+    stage.push(order_of(untested=True))
+    stage.settle()
+    (claims,) = stage.order_of_receipts
+    assert any("--untested" in finding for finding in claims.findings)
+
+
 def test_a_run_without_set_up_has_no_phase_for_it() -> None:
     stage = run(Script(), gates=gates("test"))
     assert stage.host.spawns == [WORK, GATES] and SETUP not in stage.host.phases

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.control import Beat, Control, Stop
+from node_agent.wire.control import Beat, Control, Examine, Stop
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
 from node_agent.wire.event import Event, Events, Progress
 from node_agent.wire.failure import FailureKind, Outcome
@@ -16,6 +16,7 @@ from node_agent.wire.inventory import Inventory, JournalEntry
 from node_agent.wire.marks import Mark
 from node_agent.wire.node import Allowed, Flag, LoggedIn, NodeFacts, Problem, RuntimeFact
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Reasoning, Workspace
+from node_agent.wire.passport import AskFact, AskState, Check, CheckFact, Grade, PassportFact
 from node_agent.wire.policy import (
     CommandRule,
     Enforcement,
@@ -69,6 +70,7 @@ def order() -> Order:
         runtime="shell",
         model="m",
         reasoning=Reasoning.HIGH,
+        untested=True,
         mode=Mode.BUILD,
         safety=Safety.AUTO_EDIT,
         policy=compile_policy(Safety.AUTO_EDIT, read_only=False, rules=RULES, walled=True),
@@ -142,6 +144,19 @@ def receipt() -> Message:
     return receipt_of(claims)
 
 
+def passport() -> PassportFact:
+    return PassportFact(
+        taken_ms=5,
+        took_ms=4_000,
+        checks=(
+            CheckFact(check=Check.ANSWERS, grade=Grade.PASSED, words="first token after 0.2 s"),
+            CheckFact(check=Check.CONTEXT, grade=Grade.FAILED, words="a call gets 4096 tokens", fix="more"),
+        ),
+        ctx=4_096,
+        tok_s=31.5,
+    )
+
+
 def endpoint() -> EndpointFact:
     return EndpointFact(
         name="ollama",
@@ -173,6 +188,7 @@ def endpoint() -> EndpointFact:
                 embedding=True,
                 remote=True,
                 digest="06c1097efce0",
+                passport=passport(),
             ),
         ),
         more=3,
@@ -200,6 +216,15 @@ def facts() -> NodeFacts:
             ),
         ),
         endpoints=(endpoint(),),
+        asks=(
+            AskFact(
+                ask="a" * 16,
+                endpoint="ollama",
+                model="qwen3-coder:30b",
+                state=AskState.TESTING,
+                words="tools?",
+            ),
+        ),
         problems=(Problem(what="low disk", fix="free some"),),
         shut=Problem(what="low disk", fix="free some"),
         allows=Allowed(
@@ -220,6 +245,13 @@ def samples() -> dict[str, Message]:
         "order": order().model_copy(update={"endpoint": "ollama"}),
         "receipt": receipt(),
         "control": Control(fleet=FLEET, node=TAG, seq=5, at=AT, body=stop),
+        "examine": Control(
+            fleet=FLEET,
+            node=TAG,
+            seq=7,
+            at=AT,
+            body=Examine(ask="a" * 16, endpoint="ollama", model="qwen3-coder:30b", again=True, start_by=AT),
+        ),
         "beat": Beat(
             fleet=FLEET, node=TAG, seq=6, time=AT, answers="n", cursors={str(WHO): 2}, control_floor=5
         ),

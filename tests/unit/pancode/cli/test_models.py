@@ -73,9 +73,10 @@ def test_models() -> None:
         "5 G",
         "yes",
         "no",
+        "not yet",
     ]
-    assert [w.strip() for w in words(unknown)][1:] == ["?", "?", "?", "? of ?", "?", "-", "?", "?"]
-    assert "no words (vectors)" in none
+    assert [w.strip() for w in words(unknown)][1:] == ["?", "?", "?", "? of ?", "?", "-", "?", "?", "not yet"]
+    assert "no words (vectors)" in none and none.split()[-1] == "-"
 
 
 def test_nothing_says_what_to_do() -> None:

@@ -37,7 +37,7 @@ TABLES = (
         "estimate_ms:int epoch:int state:text reason:text attempt:int fence:int stop_asked:text? "
         "outcome:text? failure:text? exit_code:int? result:text started_ms:int? finished_ms:int? "
         "retry_at_ms:int? retry_of:text? parent:text? land:bool landing:text landed:text? "
-        "rules:text endpoint:text? context:int? terms:text",
+        "rules:text endpoint:text? context:int? terms:text untested:bool",
     ),
     (
         "attempts",

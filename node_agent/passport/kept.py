@@ -1,0 +1,111 @@
+"""The passports that this node has taken: one small file, and which of them a model still has."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from node_agent.durable import write_atomic
+from node_agent.wire.endpoint import EndpointFact, ModelFact, Residence
+from node_agent.wire.model import Count, WireModel
+from node_agent.wire.passport import Check, Grade, PassportFact
+
+FILE = "passports.json"
+MOST = 200
+SICK_MS = 600_000
+"""So long it counts that a model did not answer: a restart of its server changes none of its numbers."""
+_log = logging.getLogger("pancode.node")
+
+
+class Kept(WireModel):
+    """A passport, and what must still be so of its model and server."""
+
+    endpoint: str
+    model: str
+    digest: str | None
+    size: Count | None
+    quantisation: str | None
+    version: str | None
+    ctx: Count | None
+    tools: bool | None
+    fact: PassportFact
+
+    @classmethod
+    def of(cls, endpoint: EndpointFact, model: ModelFact, fact: PassportFact) -> Kept:
+        return cls(
+            endpoint=endpoint.name,
+            model=model.id,
+            digest=model.digest,
+            size=model.size,
+            quantisation=model.quantisation,
+            version=endpoint.version,
+            ctx=model.ctx_usable,
+            tools=model.tools,
+            fact=fact,
+        )
+
+    def fits(self, endpoint: EndpointFact, model: ModelFact, now_ms: int) -> bool:
+        """Whether the model is as it was. The context of one that is not loaded is only assumed."""
+        if self.ctx != model.ctx_usable and model.residence in (Residence.LOADED, None):
+            return False
+        first = self.fact.of(Check.ANSWERS)
+        if first is not None and first.grade is not Grade.PASSED:
+            return 0 <= now_ms - self.fact.taken_ms < SICK_MS and self._is(endpoint, model)
+        return self._is(endpoint, model)
+
+    def _is(self, endpoint: EndpointFact, model: ModelFact) -> bool:
+        mine = (self.endpoint, self.model, self.digest, self.size, self.quantisation, self.version)
+        now = (endpoint.name, model.id, model.digest, model.size, model.quantisation, endpoint.version)
+        return mine == now and self.tools == model.tools
+
+
+class _File(WireModel):
+    passports: tuple[Kept, ...] = Field(default=(), max_length=MOST)
+
+
+class Shelf:
+    """In memory and in the file. A file that cannot be read is begun anew: it only saves a minute each."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / FILE
+        self._kept = _read(self._path)
+
+    def find(self, endpoint: EndpointFact, model: ModelFact, now_ms: int) -> PassportFact | None:
+        """The newest one of the model as it is now."""
+        fitting = (one.fact for one in self._kept if one.fits(endpoint, model, now_ms))
+        return max(fitting, key=lambda one: one.taken_ms, default=None)
+
+    def put(self, kept: Kept) -> None:
+        """In the place of the model's older ones of the same server; the oldest of all go first."""
+        others = [one for one in self._kept if (one.endpoint, one.model) != (kept.endpoint, kept.model)]
+        self._kept = tuple(sorted((*others, kept), key=lambda one: one.fact.taken_ms)[-MOST:])
+        try:
+            write_atomic(self._path, _File(passports=self._kept).model_dump_json().encode())
+        except OSError as exc:  # a full disk: it counts until the node agent ends
+            _log.warning("a model's passport could not be kept: %s", exc)
+
+
+def _read(path: Path) -> tuple[Kept, ...]:
+    try:
+        return _File.model_validate_json(path.read_bytes()).passports
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValidationError) as exc:
+        _log.warning("the passports of models cannot be read, and are taken anew: %s", exc)
+        return ()
+
+
+def stamped(shelf: Shelf, endpoints: Sequence[EndpointFact], now_ms: int) -> tuple[EndpointFact, ...]:
+    """Each model with its passport, if it has one as it is now."""
+    return tuple(_stamped(shelf, one, now_ms) for one in endpoints)
+
+
+def _stamped(shelf: Shelf, endpoint: EndpointFact, now_ms: int) -> EndpointFact:
+    found = {model.id: shelf.find(endpoint, model, now_ms) for model in endpoint.models}
+    if not any(found.values()):
+        return endpoint
+    models = tuple(one.model_copy(update={"passport": found[one.id]}) for one in endpoint.models)
+    return endpoint.model_copy(update={"models": models})

@@ -1,0 +1,43 @@
+"""What a test needs of the node's table of model servers, and of a way to talk with one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from node_agent.passport.replies import Reply
+from node_agent.wire.endpoint import EndpointFact
+
+
+class Server(Protocol):
+    """One endpoint. `url`: without the `/v1`; `key`: empty for none; `ca`: a file. The key stays here."""
+
+    @property
+    def fact(self) -> EndpointFact: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def ca(self) -> str | None: ...
+
+
+class Servers(Protocol):
+    """The node's own table. Safe from any thread; raises nothing."""
+
+    def server(self, name: str) -> Server | None:
+        """As it was looked at last; None when there is none of that name now."""
+
+    def look(self) -> None:
+        """Look again, now; returns when that is done. Wakes and loads no model."""
+
+
+class Unreachable(Exception):
+    """Nobody takes the connection; the message says how we know."""
+
+
+class Chat(Protocol):
+    """Asks one server, streamed, and leaves when its time is over. Raises Unreachable."""
+
+    def ask(self, body: Mapping[str, Any], ms: int) -> Reply:
+        """What came within that time; `late` when there would have been more."""

@@ -1,0 +1,44 @@
+"""One of the slots that all calls of this node at an endpoint share, for as long as a test takes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from node_agent.durable import make_folder
+from node_agent.gateway.slots import folder_of
+from node_agent.passport.servers import Server
+from node_agent.wire.endpoint import ModelFact
+
+
+class Turns:
+    """`folder`: where the model gateways of runs lock theirs, a file for each slot."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextlib.contextmanager
+    def one(self, server: Server, model: ModelFact) -> Iterator[bool]:
+        """Whether there is one; it is ours until the end. Of a server that names no slots there always is."""
+        slots = server.fact.slots or model.slots or 0
+        file = self._take(folder_of(self._folder, server.fact.name), slots) if slots else None
+        try:
+            yield file is not None or not slots
+        finally:
+            if file is not None:
+                os.close(file)
+
+    def _take(self, folder: Path, slots: int) -> int | None:
+        make_folder(self._folder)
+        make_folder(folder)
+        for number in range(slots):
+            file = os.open(folder / f"slot-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return file
+            except BlockingIOError:
+                os.close(file)
+        return None

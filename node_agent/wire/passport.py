@@ -1,0 +1,77 @@
+"""What a node found out about a local model by asking it: its passport, and the tests that were asked for."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from node_agent.wire.model import Count, Millis, WireModel
+
+Line = Annotated[str, Field(max_length=300)]
+"""Words for people, clipped by whoever wrote them."""
+AskId = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
+
+
+class Check(StrEnum):
+    """In the order in which they are made; each needs what comes before."""
+
+    ANSWERS = "answers"
+    CONTEXT = "context"
+    TOOLS = "tools"
+    EDITS = "edits"
+
+
+class Grade(StrEnum):
+    """`unknown`: it could not be found out, and `words` say why."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class CheckFact(WireModel):
+    """One check. `fix`: what mends a failed one, on the machine of the model server."""
+
+    check: Check
+    grade: Grade
+    words: Line
+    fix: Line = ""
+
+
+class PassportFact(WireModel):
+    """A model as it was on its server at `taken_ms` of the node's wall clock.
+
+    `ctx`: tokens that a call was found to get; `tok_s`: tokens of its answers in a second.
+    """
+
+    taken_ms: Millis
+    took_ms: Millis
+    checks: tuple[CheckFact, ...] = Field(max_length=8)
+    ctx: Count | None = None
+    tok_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+    def of(self, check: Check) -> CheckFact | None:
+        """None: it was not made."""
+        return next((one for one in self.checks if one.check is check), None)
+
+
+class AskState(StrEnum):
+    """How far a test is; `given up`: nobody knows more than before, and `words` say why."""
+
+    WAITING = "waiting"
+    TESTING = "testing"
+    DONE = "done"
+    GIVEN_UP = "given up"
+
+
+class AskFact(WireModel):
+    """A test that was asked for, until a while after its end. What it found is the model's passport."""
+
+    ask: AskId
+    endpoint: Annotated[str, Field(max_length=200)]
+    model: Annotated[str, Field(max_length=200)]
+    state: AskState
+    words: Line = ""
+    fix: Line = ""

@@ -1,0 +1,40 @@
+"""Routes of models that nodes offer: the test of one, with its steps as they happen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pancode.api.bodies import ExamBody
+from pancode.api.desk import Desk
+from pancode.api.routing import Call, Verb
+from pancode.api.streaming import sse, steps
+from pancode.control import exams, query_fleet
+from pancode.control.faces import Progress, ProgressLine
+from pancode.control.query_shapes import ExamShape
+from pancode.domain.passports import Place
+
+
+def _test(desk: Desk, call: Call) -> Any:
+    body: ExamBody = call.body
+    if body.node is not None:
+        with desk.core.ports.ledger.transaction() as tx:
+            query_fleet.known_node(tx, body.node)
+    places = exams.where(desk.core, body.model, body.node)
+
+    def work(progress: Progress) -> Any:
+        return {"tests": [_one(desk, place, body.again, progress) for place in places]}
+
+    return sse(steps(desk, work))
+
+
+def _one(desk: Desk, place: Place, again: bool, progress: Progress) -> ExamShape:
+    progress(ProgressLine(place.node, place.model, "started", exams.begun(desk.core, place)))
+    try:
+        asked = exams.ask(desk.core, place, again)
+        desk.poke()
+        return exams.follow(desk.core, asked, progress, desk.closing.wait)
+    except exams.NotTested as no:  # the other places are tested all the same
+        return exams.given_up(place, no)
+
+
+MODEL_VERBS: tuple[Verb, ...] = (Verb("POST", "/v1/models/test", _test, ExamBody),)

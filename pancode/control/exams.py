@@ -1,0 +1,133 @@
+"""Has a node test a model of its own, and waits for what it says; the test goes on without whoever waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from node_agent.wire.control import Examine
+from node_agent.wire.endpoint import Residence
+from node_agent.wire.passport import AskFact, AskState, PassportFact
+from pancode.control.core import Core
+from pancode.control.faces import Progress, ProgressLine
+from pancode.control.query_passports import passport_shape
+from pancode.control.query_shapes import ExamShape
+from pancode.domain.fleet import NodeState, NodeView
+from pancode.domain.passports import Place, fact_of, places_of
+from pancode.domain.records import Node
+from pancode.errors import UnavailableError
+
+START_MS = 30_000
+"""So long a node may take to say that it has heard of it."""
+LAST_MS = 900_000
+"""For the slot, the loading and the questions; a node that says nothing for longer has forgotten the test."""
+LOOK_S = 0.2
+_OVER = (AskState.DONE, AskState.GIVEN_UP)
+
+
+class NotTested(UnavailableError):
+    """The node was not there for it, or has not told how it went."""
+
+    code = "not_tested"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A test that a node was asked for, at that time of our boot clock."""
+
+    place: Place
+    ask: str
+    at_ms: int
+
+
+def where(core: Core, model: str, node: str | None) -> list[Place]:
+    """Where the model is. NotFoundError."""
+    with core.lock:
+        return places_of(model, _views(core), node)
+
+
+def ask(core: Core, place: Place, again: bool) -> Asked:
+    """Tell the node. NotTested for one that is not there now: it would test it for nobody, later."""
+    with core.lock, core.ports.ledger.transaction() as tx:
+        node = tx.get(Node, place.node)
+        view = core.view_of(node) if node is not None else None
+        if node is None or view is None or view.state is not NodeState.ONLINE:
+            state = view.state if view is not None else "gone"
+            raise NotTested(f"{place.node} is {state}", fix=f"pancode fleet up {place.node}")
+        asked = Asked(place, core.ports.ids.token(8), core.ports.clock.boot_ms())
+        start_by = core.now().plus(START_MS)
+        body = Examine(
+            ask=asked.ask, endpoint=place.endpoint, model=place.model, again=again, start_by=start_by
+        )
+        core.issue(tx, node, body)
+    return asked
+
+
+def follow(core: Core, asked: Asked, progress: Progress, pause: Callable[[float], bool]) -> ExamShape:
+    """Until the node says that it is over. `pause`: sleeps, True when the coordinator ends.
+
+    NotTested where the node does not take it up, or is not heard of again; UnavailableError at our own end.
+    """
+    place, told = asked.place, ""
+    while True:
+        fact, silent_ms = _seen(core, asked), core.ports.clock.boot_ms() - asked.at_ms
+        if fact is not None and fact.state in _OVER:
+            return _shape(core, asked, fact)
+        if fact is not None and fact.words != told:
+            told = fact.words
+            progress(ProgressLine(place.node, place.model, "note", told))
+        if (fact is None and silent_ms > START_MS) or silent_ms > LAST_MS:
+            raise NotTested(
+                f"{place.node} does not say how it goes: it was started anew, or is of an older version",
+                fix=f"pancode fleet status; then: pancode models test {place.text}",
+            )
+        if pause(LOOK_S):
+            raise UnavailableError("the coordinator ends; the test goes on", fix="the same command again")
+
+
+def given_up(place: Place, why: NotTested) -> ExamShape:
+    """As a node's own word that it could not be tested."""
+    return _told(place, AskState.GIVEN_UP, (str(why), why.fix), None)
+
+
+def begun(core: Core, place: Place) -> str:
+    """What a person should know before the wait."""
+    with core.lock:
+        found = fact_of(place, _views(core))
+    is_there = found is None or found[1].residence in (Residence.LOADED, None)
+    how_long = "up to 60 s" if is_there else "it will be loaded first, which may take minutes"
+    return f"testing {place.model} on {place.node} ({place.endpoint}), {how_long}"
+
+
+def _views(core: Core) -> Sequence[NodeView]:
+    with core.ports.ledger.transaction() as tx:
+        return core.views(tx)
+
+
+def _seen(core: Core, asked: Asked) -> AskFact | None:
+    with core.lock, core.ports.ledger.transaction() as tx:
+        node = tx.get(Node, asked.place.node)
+        heard = core.view_of(node).heard if node is not None else None
+    asks = heard.heartbeat.facts.asks if heard is not None else ()
+    return next((one for one in asks if one.ask == asked.ask), None)
+
+
+def _shape(core: Core, asked: Asked, fact: AskFact) -> ExamShape:
+    """With the passport that came in the same heartbeat."""
+    place = asked.place
+    with core.lock:
+        found = fact_of(place, _views(core))
+    passport = found[1].passport if found is not None and fact.state is AskState.DONE else None
+    return _told(place, fact.state, (fact.words, fact.fix), passport)
+
+
+def _told(place: Place, state: AskState, words: tuple[str, str], passport: PassportFact | None) -> ExamShape:
+    return ExamShape(
+        node=place.node,
+        endpoint=place.endpoint,
+        model=place.model,
+        state=state.value,
+        words=words[0],
+        fix=words[1],
+        **passport_shape(passport),
+    )

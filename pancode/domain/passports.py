@@ -1,0 +1,191 @@
+"""Whether a local model may be given work: by the passport that its node has taken of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from node_agent.wire.endpoint import EndpointFact, ModelFact
+from node_agent.wire.passport import Check, Grade, PassportFact
+from pancode.domain.candidates import Candidate
+from pancode.domain.fleet import NodeView
+from pancode.domain.names import not_found
+from pancode.errors import RefusedError
+
+READERS_NEED = (Check.ANSWERS, Check.CONTEXT, Check.TOOLS)
+"""Of agents that change nothing: whether the model edits well is nothing to them."""
+NOT_TESTED = "was not tested yet"
+MODEL_UNTESTED = "model_untested"
+
+
+class Trust(StrEnum):
+    """What a passport says of work for an agent."""
+
+    GOOD = "good"
+    FAILED = "failed"
+    UNTESTED = "untested"
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """`words`, `fix`: of the first check that failed; of a good one, what could not be found out."""
+
+    trust: Trust
+    words: str = ""
+    fix: str = ""
+
+
+def judged(passport: PassportFact | None, read_only: bool) -> Trusted:
+    """For an agent of that kind. What could not be found out is told, and holds nobody up."""
+    if passport is None:
+        return Trusted(Trust.UNTESTED, NOT_TESTED)
+    needed = [one for one in passport.checks if not read_only or one.check in READERS_NEED]
+    failed = next((one for one in needed if one.grade is Grade.FAILED), None)
+    if failed is not None:
+        return Trusted(Trust.FAILED, f"{failed.check}: {failed.words}", failed.fix)
+    unknown = [f"{one.check}: {one.words}" for one in needed if one.grade is Grade.UNKNOWN]
+    return Trusted(Trust.GOOD, "; ".join(unknown))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A model on a server of a node."""
+
+    node: str
+    endpoint: str
+    model: str
+
+    @property
+    def text(self) -> str:
+        """As `--model` takes it."""
+        return f"{self.node}/{self.endpoint}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """A run's model, and for what kind of agent."""
+
+    endpoint: str
+    model: str
+    read_only: bool
+
+    def at(self, node: str) -> Place:
+        return Place(node, self.endpoint, self.model)
+
+
+def trust_of(view: NodeView, needs: Needs) -> Trusted | None:
+    """Of the model on that node; None where it is not told of: whether it is there is for others to say."""
+    found = fact_of(needs.at(view.node.name), (view,))
+    return None if found is None else judged(found[1].passport, needs.read_only)
+
+
+def sifted(
+    found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs
+) -> tuple[tuple[Candidate, ...], tuple[Place, ...]]:
+    """The candidates by their models' passports; and where a test has to come first, the readiest node first.
+
+    A model that has failed takes its node out. While one has passed, those that were not tested get nothing.
+    """
+    by_node = {view.node.name: trust_of(view, needs) for view in views}
+    told = {one.name: by_node.get(one.name) for one in found if one.fits}
+    is_proven = any(one is not None and one.trust is Trust.GOOD for one in told.values())
+    shown = tuple(_shown(one, told.get(one.name), needs, is_proven) for one in found)
+    open_ = [one for one in shown if one.fits and not is_proven]
+    untested = [one for one in open_ if _is(told.get(one.name), Trust.UNTESTED)]
+    untested.sort(key=lambda one: not one.ready)
+    return shown, tuple(needs.at(one.name) for one in untested)
+
+
+def unknowns(found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs) -> tuple[str, ...]:
+    """What no test could find out of the model, on the nodes that could take the run."""
+    fitting = {one.name for one in found if one.fits}
+    told = ((view.node.name, trust_of(view, needs)) for view in views if view.node.name in fitting)
+    return tuple(
+        f"{needs.model} on {name}: {one.words}"
+        for name, one in told
+        if one is not None and one.trust is Trust.GOOD and one.words
+    )
+
+
+def _is(one: Trusted | None, what: Trust) -> bool:
+    return one is not None and one.trust is what
+
+
+def _shown(one: Candidate, told: Trusted | None, needs: Needs, is_proven: bool) -> Candidate:
+    if told is None:
+        return one
+    test = f"pancode models test {needs.at(one.name).text}"
+    if told.trust is Trust.FAILED:
+        fix = f"on {one.name}: {told.fix}; then: {test} --again"
+        return replace(one, fits=False, ready=False, why=f"{failure(needs.model, told)}", fix=fix)
+    if told.trust is Trust.GOOD:
+        return one
+    if is_proven:
+        return replace(one, fits=False, ready=False, why=f"{needs.model} {NOT_TESTED} there", fix=test)
+    return replace(one, why=f"{one.why}; {needs.model} {NOT_TESTED}", fix=one.fix or test)
+
+
+def failure(model: str, told: Trusted) -> str:
+    return f"model {model} did not pass its test: {told.words}"
+
+
+def untested(place: Place) -> RefusedError:
+    """What a dispatch answers where a test comes first; the command line has it made, and tries again."""
+    return RefusedError(
+        f"Dispatch blocked: the model {place.model} {NOT_TESTED} on {place.node}",
+        why=f"what local models cannot do is seen only when they are asked ({place.endpoint})",
+        fix=f"pancode models test {place.text}; or dispatch with --untested",
+        code=MODEL_UNTESTED,
+        details={"node": place.node, "endpoint": place.endpoint, "model": place.model},
+    )
+
+
+def every_place(views: Sequence[NodeView]) -> list[Place]:
+    """Each model that somebody could talk with, of each node that is heard."""
+    return [
+        Place(view.node.name, endpoint.name, model.id)
+        for view in sorted(views, key=lambda one: one.node.name)
+        for endpoint in endpoints_of(view)
+        for model in endpoint.models
+        if not model.embedding
+    ]
+
+
+def places_of(text: str, views: Sequence[NodeView], node: str | None = None) -> list[Place]:
+    """Where the model is, as MODEL, ENDPOINT/MODEL or NODE/ENDPOINT/MODEL. NotFoundError with the nearest."""
+    there = [one for one in every_place(views) if node in (None, one.node)]
+    found = [one for one in there if text in _names(one, views)]
+    if not found:
+        names = {name for one in there for name in _names(one, views) if not name.startswith(f"{one.node}/")}
+        where = f"pancode models --node {node}" if node is not None else "pancode models"
+        raise not_found("model", text, names, where)
+    return found
+
+
+def fact_of(place: Place, views: Sequence[NodeView]) -> tuple[EndpointFact, ModelFact] | None:
+    """As its node tells it now."""
+    view = next((one for one in views if one.node.name == place.node), None)
+    for endpoint in endpoints_of(view) if view is not None else ():
+        model = endpoint.model(place.model) if endpoint.name == place.endpoint else None
+        if model is not None:
+            return endpoint, model
+    return None
+
+
+def endpoints_of(view: NodeView) -> tuple[EndpointFact, ...]:
+    """None of a node that is not heard."""
+    return view.heard.heartbeat.facts.endpoints if view.heard is not None else ()
+
+
+def _names(place: Place, views: Sequence[NodeView]) -> set[str]:
+    """With Ollama a name without a tag is its `latest`."""
+    found = fact_of(place, views)
+    short = place.model.removesuffix(":latest")
+    same = found is not None and found[0].model(short) == found[1]
+    models = {place.model, short} if same else {place.model}
+    return {
+        f"{head}{model}"
+        for head in ("", f"{place.endpoint}/", f"{place.node}/{place.endpoint}/")
+        for model in models
+    }

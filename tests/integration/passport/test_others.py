@@ -1,0 +1,141 @@
+"""The test of a model on servers that are not llama.cpp, by a scripted server on a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from node_agent.passport.exam import NotNow, Patience
+from node_agent.wire.endpoint import Dialect, ModelFact, Residence
+from node_agent.wire.passport import Check, Grade, PassportFact
+from tests.fakemodel import FakeModel
+from tests.integration.passport.ground import Sitting, check, there
+
+MODEL = ModelFact(id="fake-coder", ctx_usable=32_768, residence=Residence.LOADED, tools=True)
+EDIT = {"path": "greet.py", "old": '"Hello"', "new": '"Welcome"'}
+GOOD: dict[str, dict[str, Any]] = {
+    "passport-answer": {"text": "Hello.", "usage": {"input": 9, "output": 1}},
+    "passport-context": {"text": "42", "usage": {"input": 6_900, "output": 2}},
+    "passport-tool": {"call": {"name": "ping", "arguments": {"x": "ok"}}, "chunk_chars": 1},
+    "passport-edit": {"call": {"name": "edit", "arguments": EDIT}, "chunk_chars": 1},
+}
+
+
+def script(**changes: Any) -> dict[str, Any]:
+    """By the mark in the question; the needle asks without one at its end, and gets the plain turns."""
+    turns = {**GOOD, **{f"passport-{name}": turn for name, turn in changes.items()}}
+    rules = [
+        {"if": {"prompt": rf"\[\[{mark}\]\]"}, "turns": turn if isinstance(turn, list) else [turn]}
+        for mark, turn in turns.items()
+    ]
+    return {"models": [MODEL.id], "no_tools": "turns", "turns": [turns["passport-context"]], "rules": rules}
+
+
+@contextmanager
+def serving(
+    dialect: Dialect = Dialect.OLLAMA,
+    model: ModelFact = MODEL,
+    patience: Patience | None = None,
+    **turns: Any,
+) -> Iterator[tuple[FakeModel, Sitting]]:
+    said = {**script(**turns), "api_key": turns["key"]} if "key" in turns else script(**turns)
+    with FakeModel(said, "openai") as fake:
+        yield fake, Sitting(there(dialect, fake.url, model), patience or Patience())
+
+
+def taken(**asked: Any) -> PassportFact:
+    with serving(**asked) as (_, sitting):
+        return sitting.take()
+
+
+def test_a_model_that_can_do_it_all() -> None:
+    with serving() as (fake, sitting):
+        fact = sitting.take()
+        assert fake.wait_for(4)
+        asked = fake.requests
+    assert [(c.check, c.grade) for c in fact.checks] == [(c, Grade.PASSED) for c in Check], fact
+    assert fact.ctx == 32_768 and sitting.servers.looks == 1
+    assert len(asked) == 4 and all(one["stream"] for one in asked)
+
+
+def test_a_prompt_that_was_cut_without_a_word() -> None:
+    fact = taken(context={"text": "Which number?", "usage": {"input": 4_096, "output": 3}})
+    context = check(fact, Check.CONTEXT)
+    assert context.grade is Grade.FAILED and "cut to 4096, without a word" in context.words
+    assert "OLLAMA_CONTEXT_LENGTH=32768" in context.fix and fact.ctx == 4_096
+
+
+def test_lm_studio_tells_a_short_context_and_how_it_is_loaded_with_more() -> None:
+    fact = taken(dialect=Dialect.LMSTUDIO, model=MODEL.model_copy(update={"ctx_usable": 4_096}))
+    assert check(fact, Check.CONTEXT).fix.startswith("lms load fake-coder --context-length 32768")
+
+
+def test_broken_arguments_thrice() -> None:
+    broken = {"call": {"name": "ping", "arguments": '{"x": "o'}}
+    with serving(tool=broken) as (fake, sitting):
+        fact = sitting.take()
+        assert fake.wait_for(6)
+        asked = [one for one in fake.requests if "passport-tool" in one["prompt_tail"]]
+    tools = check(fact, Check.TOOLS)
+    assert tools.grade is Grade.FAILED and tools.words == "the arguments of its call are no JSON"
+    assert len(asked) == 3 and "ollama show" in tools.fix
+
+
+def test_a_call_in_text() -> None:
+    fact = taken(tool={"text": '<tool_call>{"name": "ping", "arguments": {"x": "ok"}}</tool_call>'})
+    assert check(fact, Check.TOOLS).words == "it wrote the call as text, where no program finds it"
+
+
+def test_a_server_that_takes_no_tools_is_asked_once() -> None:
+    refusal = {"fault": {"status": 400, "message": "fake-coder does not support tools"}}
+    with serving(tool=refusal) as (fake, sitting):
+        fact = sitting.take()
+        assert fake.wait_for(4)
+        asked = [one for one in fake.requests if "passport-tool" in one["prompt_tail"]]
+    assert "does not support tools" in check(fact, Check.TOOLS).words and len(asked) == 1
+
+
+def test_a_model_that_thinks_first() -> None:
+    thinks = {**GOOD["passport-tool"], "reasoning": "I am asked to call ping. " * 20}
+    assert check(taken(tool=thinks), Check.TOOLS).grade is Grade.PASSED
+
+
+def test_a_slow_first_token_of_a_model_that_is_loaded_for_it() -> None:
+    """More patience than for one that is there, and it is said; the numbers are read again afterwards."""
+    asleep = MODEL.model_copy(update={"residence": Residence.NOT_LOADED, "ctx_usable": 4_096})
+    slow = {**GOOD["passport-answer"], "latency": 1.0}
+    patience = Patience(answer=200, load=30_000)
+    with serving(model=asleep, patience=patience, answer=slow) as (_, sitting):
+        sitting.servers.after = lambda fact: fact.model_copy(update={"models": (MODEL,)})
+        fact = sitting.take()
+    assert sitting.said[0][1] == "it is loaded now, which may take minutes"
+    assert check(fact, Check.ANSWERS).grade is Grade.PASSED
+    assert check(fact, Check.CONTEXT).grade is Grade.PASSED and fact.ctx == 32_768
+
+
+def test_a_stream_that_only_says_that_it_is_there() -> None:
+    """Comments keep the connection alive, and no token ever comes."""
+    fact = taken(patience=Patience(answer=400), answer={"fault": {"hang": 30}})
+    assert check(fact, Check.ANSWERS).words.startswith("not one token within")
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"status": 401, "message": "no"}, "it wants a key: no"),
+        ({"status": 404, "message": "gone"}, "the server does not know the model: gone"),
+        ({"status": 503, "message": "server busy"}, "the server cannot now: 503 server busy"),
+    ],
+)
+def test_what_says_nothing_of_the_model(fault: dict[str, Any], words: str) -> None:
+    with serving(answer={"fault": fault}) as (_, sitting), pytest.raises(NotNow) as no:
+        sitting.take()
+    assert str(no.value) == words and no.value.fix
+
+
+def test_a_connection_that_breaks_in_an_answer() -> None:
+    fact = taken(tool={**GOOD["passport-tool"], "fault": {"disconnect": "mid"}})
+    assert check(fact, Check.TOOLS).words.startswith("its answer broke off: the connection broke")

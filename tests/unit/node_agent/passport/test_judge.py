@@ -1,0 +1,227 @@
+"""What a model's answers say of it: tables of answers and grades."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from node_agent.passport import fixes, judge
+from node_agent.passport.fixes import LEAST_CONTEXT
+from node_agent.passport.replies import Call, Reply
+from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact
+from node_agent.wire.passport import Grade
+
+MODEL = ModelFact(id="qwen3:8b", ctx_usable=32_768, ctx_max=262_144, tools=True)
+PING = Reply(calls=(Call("ping", '{"x": "ok"}'),), finish="tool_calls")
+EDIT = {"path": "greet.py", "old": '"Hello"', "new": '"Welcome"'}
+WORD = Reply(text="no", finish="stop")
+LATE = Reply(late=True)
+
+
+def endpoint(dialect: Dialect = Dialect.OLLAMA, **more: object) -> EndpointFact:
+    return EndpointFact.model_validate(
+        {"name": "box", "dialect": dialect, "at": "127.0.0.1:1", "models": (MODEL,), **more}
+    )
+
+
+def edit(**changes: object) -> Reply:
+    fields = {key: value for key, value in {**EDIT, **changes}.items() if value is not None}
+    return Reply(calls=(Call("edit", json.dumps(fields)),), finish="tool_calls")
+
+
+@pytest.mark.parametrize(
+    ("reply", "grade", "words"),
+    [
+        (Reply(tokens=1, first_ms=1_200), Grade.PASSED, "first token after 1.2 s"),
+        (Reply(tokens=1), Grade.PASSED, "first token"),
+        (Reply(thought=True, first_ms=5), Grade.PASSED, "first token after 0.0 s"),
+        (Reply(), Grade.FAILED, "its answer was empty"),
+        (LATE, Grade.FAILED, "not one token within 15 s"),
+        (Reply(error="out of memory"), Grade.FAILED, "200: out of memory"),
+        (Reply(status=400, error="bad template"), Grade.FAILED, "400: bad template"),
+    ],
+)
+def test_answers(reply: Reply, grade: Grade, words: str) -> None:
+    said = judge.answers(endpoint(), MODEL, reply, 15)
+    assert (said.grade, said.words, bool(said.fix)) == (grade, words, grade is Grade.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("replies", "grade", "words"),
+    [
+        ([PING], Grade.PASSED, "called a tool with valid arguments"),
+        ([WORD, PING], Grade.PASSED, "called a tool with valid arguments, at try 2"),
+        ([WORD], Grade.FAILED, "it called no tool"),
+        (
+            [replace(PING, finish="length")],
+            Grade.FAILED,
+            "it did not come to a call within its limit of tokens",
+        ),
+        (
+            [replace(PING, calls=(Call("ping", '{"x": '),))],
+            Grade.FAILED,
+            "the arguments of its call are no JSON",
+        ),
+        (
+            [replace(PING, calls=(Call("ping", "{}"),))],
+            Grade.FAILED,
+            "it called 'ping', with other arguments than asked for",
+        ),
+        (
+            [replace(PING, calls=(Call("ping", '{"x": "ok", "y": 1}'),))],
+            Grade.FAILED,
+            "it called 'ping', with other arguments than asked for",
+        ),
+        (
+            [replace(PING, calls=(Call("pong", '{"x": "ok"}'),))],
+            Grade.FAILED,
+            "it called 'pong', which is no tool here",
+        ),
+        (
+            [Reply(text='<tool_call>{"name": "ping"}')],
+            Grade.FAILED,
+            "it wrote the call as text, where no program finds it",
+        ),
+        ([Reply(text='ping(x="ok")')], Grade.FAILED, "it wrote the call as text, where no program finds it"),
+        (
+            [Reply(status=400, error="x does not support tools")],
+            Grade.FAILED,
+            "the server refused the tool: x does not support tools",
+        ),
+        ([WORD, LATE], Grade.FAILED, "no answer in the time that was left"),
+        ([LATE], Grade.UNKNOWN, "no answer in the time that was left"),
+    ],
+)
+def test_tools(replies: list[Reply], grade: Grade, words: str) -> None:
+    said = judge.tools(endpoint(), MODEL, replies)
+    assert (said.grade, said.words, bool(said.fix)) == (grade, words, grade is Grade.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("reply", "grade", "words"),
+    [
+        (edit(), Grade.PASSED, "edited a file in the asked format"),
+        (
+            edit(old='    greeting = "Hello"\n', new='    greeting = "Welcome"\n'),
+            Grade.PASSED,
+            "edited a file in the asked format",
+        ),
+        (edit(old='greeting = "Hi"'), Grade.FAILED, "the old text of its edit is not in the file"),
+        (
+            edit(old="return f"),
+            Grade.FAILED,
+            "the old text of its edit is not in the file",
+        ),  # twice: which one?
+        (edit(old=""), Grade.FAILED, "its edit names no old text"),
+        (edit(new='"Welcome'), Grade.FAILED, "its edit makes another change than the one asked for"),
+        (edit(old=None), Grade.FAILED, "its edit lacks path, old or new"),
+        (edit(path=7), Grade.FAILED, "its edit lacks path, old or new"),
+        (Reply(calls=(Call("edit", "{'old': 1}"),)), Grade.FAILED, "the arguments of its edit are no JSON"),
+        (
+            replace(edit(), finish="length"),
+            Grade.FAILED,
+            "it did not come to a call within its limit of tokens",
+        ),
+        (Reply(text="```diff\n- edit"), Grade.FAILED, "it wrote the call as text, where no program finds it"),
+        (LATE, Grade.UNKNOWN, "no answer in the time that was left"),
+    ],
+)
+def test_edits(reply: Reply, grade: Grade, words: str) -> None:
+    said = judge.edits(endpoint(), MODEL, [reply])
+    assert (said.grade, said.words) == (grade, words)
+    assert ("qwen3:8b can still be asked by read-only agents" in said.fix) == (grade is Grade.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("reply", "told", "grade", "words"),
+    [
+        (
+            Reply(prompt_tokens=6_900),
+            32_768,
+            Grade.PASSED,
+            "32768 tokens as it says; over 6000 were read whole",
+        ),
+        (
+            Reply(prompt_tokens=4_096),
+            32_768,
+            Grade.FAILED,
+            "a prompt of over 6000 tokens was cut to 4096, without a word",
+        ),
+        (
+            Reply(prompt_tokens=2_048),
+            None,
+            Grade.FAILED,
+            "a prompt of over 6000 tokens was cut to 2048, without a word",
+        ),
+        (
+            Reply(prompt_tokens=6_900),
+            None,
+            Grade.UNKNOWN,
+            "over 6000 tokens were read; how many fit it does not say",
+        ),
+        (
+            Reply(text="It was 123456."),
+            32_768,
+            Grade.PASSED,
+            "32768 tokens as it says; over 6000 were read whole",
+        ),
+        (
+            Reply(text="Which one?"),
+            32_768,
+            Grade.UNKNOWN,
+            "the server does not count prompts, and the number was not found",
+        ),
+        (LATE, 32_768, Grade.UNKNOWN, "a prompt of over 6000 tokens took longer than there was time"),
+        (
+            Reply(status=400, error="at most 4096"),
+            None,
+            Grade.FAILED,
+            "refuses a prompt of over 6000 tokens: at most 4096",
+        ),
+        (Reply(status=500, error="no"), None, Grade.UNKNOWN, "500: no"),
+    ],
+)
+def test_what_was_read_of_a_long_prompt(reply: Reply, told: int | None, grade: Grade, words: str) -> None:
+    model = MODEL.model_copy(update={"ctx_usable": told})
+    said = judge.read_context(endpoint(), model, reply, 6_000, "123456")
+    assert (said.grade, said.words) == (grade, words)
+
+
+def test_a_server_that_says_too_little_is_believed() -> None:
+    small = MODEL.model_copy(update={"ctx_usable": 4_096})
+    said = judge.told_context(endpoint(), small)
+    assert said is not None and said.grade is Grade.FAILED
+    assert said.words == "a call gets 4096 tokens, and a coding agent needs 16384"
+    assert said.fix.startswith("start Ollama with OLLAMA_CONTEXT_LENGTH=32768, or make a model of it:")
+    assert judge.told_context(endpoint(), MODEL) is None
+    unknown = MODEL.model_copy(update={"ctx_usable": None})
+    assert judge.told_context(endpoint(), unknown) is None
+
+
+def test_the_limit_that_a_refusal_names_is_exact() -> None:
+    assert judge.refused_context(endpoint(), MODEL, Reply(status=400)) is None
+    good = judge.refused_context(endpoint(), MODEL, Reply(status=400, ctx=32_768))
+    assert good is not None and good.grade is Grade.PASSED
+    bad = judge.refused_context(endpoint(Dialect.LLAMACPP, slots=4), MODEL, Reply(status=400, ctx=4_096))
+    assert bad is not None and bad.grade is Grade.FAILED
+    assert bad.fix == "start llama-server with -c 131072 --parallel 4 (they share it)"
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+def test_each_server_has_its_own_fix(dialect: Dialect) -> None:
+    there = endpoint(dialect)
+    context, tools = fixes.for_context(there, MODEL), fixes.for_tools(there, MODEL)
+    others = {fixes.for_context(endpoint(one), MODEL) for one in Dialect if one is not dialect}
+    assert "32768" in context and context not in others and len(context) <= 300
+    assert "tool" in tools and len(tools) <= 300
+
+
+def test_a_model_that_was_made_for_less_has_no_setting() -> None:
+    small = MODEL.model_copy(update={"ctx_max": 8_192})
+    assert fixes.for_context(endpoint(), small) == (
+        "use another model: qwen3:8b was made for 8192 tokens at most"
+    )
+    half = MODEL.model_copy(update={"ctx_max": LEAST_CONTEXT})
+    assert "OLLAMA_CONTEXT_LENGTH=16384" in fixes.for_context(endpoint(), half)
