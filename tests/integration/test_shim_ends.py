@@ -190,7 +190,7 @@ def test_runs_where_nothing_is_installed(phases: Phases, tmp_path: Path) -> None
     """The few files alone, in a folder of their own, under an interpreter without site packages."""
     home = tmp_path / "bundle" / "node_agent"
     home.mkdir(parents=True)
-    for name in ("__init__.py", "shim.py", "step.py", "taking.py", "process.py", "durable.py"):
+    for name in ("__init__.py", "shim.py", "step.py", "taking.py", "unmapped.py", "process.py", "durable.py"):
         (home / name).write_bytes((SHIM.parent / name).read_bytes())
     phases.runner = new_runner(home / "shim.py")
     step, base = phases.one("echo", "hi")
