@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -38,8 +39,16 @@ def _clean_environment() -> Path:
     return home
 
 
+def _usual_signals() -> None:
+    """Who starts tests in the background, or under nohup, has Ctrl-C and hang-ups ignored below."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 # At import, not in a fixture: a test module may read the environment when it is collected.
 _HOME = _clean_environment()
+_usual_signals()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
