@@ -179,10 +179,10 @@ def test_a_home_with_a_long_path_works(desk: Shell) -> None:
 
 def test_files_of_the_user_are_written_once(desk: Shell) -> None:
     first = desk("init", "--json").data["files"]
-    assert [f["written"] for f in first] == [True, True, True]
+    assert [f["written"] for f in first] == [True] * 4
     mine = desk.home / "pancode.yaml"
     mine.write_text("budget:\n  ceiling: 3\n")
-    assert [f["written"] for f in desk("init", "--json").data["files"]] == [False, False, False]
+    assert [f["written"] for f in desk("init", "--json").data["files"]] == [False] * 4
     assert mine.read_text() == "budget:\n  ceiling: 3\n"
     shown = {row["key"]: row for row in desk("config", "show", "--origin", "--json").data["settings"]}
     assert shown["budget.ceiling"]["value"] == "3" and "pancode.yaml:2" in shown["budget.ceiling"]["origin"]
