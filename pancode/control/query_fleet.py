@@ -16,6 +16,7 @@ from pancode.domain.isolation import holds
 from pancode.domain.lifecycle import holds_slot
 from pancode.domain.names import not_found
 from pancode.domain.records import Node, Setting
+from pancode.domain.runtimes import OUR_OWN
 from pancode.ports import Transaction
 
 SKEW_S = 30.0
@@ -156,6 +157,7 @@ def _problems(view: NodeView, reaching: Reaching, skew: float | None) -> list[Js
     if beat is not None:
         found += [{"what": p.what, "fix": p.fix} for p in beat.facts.problems]
         runtimes = [r for r in beat.facts.runtimes if r.state in ("not_logged_in", "unknown_version")]
+        runtimes = [r for r in runtimes if r.name != OUR_OWN]  # nobody put it there to be used
         found += [{"what": f"{r.name} {r.state.replace('_', ' ')}", "fix": r.fix} for r in runtimes]
     if skew is not None and abs(skew) > SKEW_S:
         fix = f"set the clock of {view.node.name} (timedatectl set-ntp true)"

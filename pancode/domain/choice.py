@@ -11,11 +11,9 @@ from pancode.domain.endpoints import check_known, endpoint_names, endpoint_of
 from pancode.domain.models import ModelRef, known, model_ref
 from pancode.domain.names import nearest, not_found
 from pancode.domain.request import Catalogue, DispatchRequest, VendorList
-from pancode.domain.runtimes import RUNTIMES, RuntimeKind, canonical, runtime_for
+from pancode.domain.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, canonical, runtime_for
 from pancode.errors import UsageError
 
-_LOCAL_RUNTIME = "native"
-"""What runs a model of an endpoint when nobody says."""
 _SHOWN = 6
 
 
@@ -33,7 +31,7 @@ def runtime_and_model(
     # A model of the runtime's own that happens to look like `provider/model` is asked for whole.
     whole = known(asked, nodes, servers) if asked is not None else None
     endpoint = endpoint_of(asked, catalogue.nodes)
-    usual = runtime_for(asked) if endpoint is None else _LOCAL_RUNTIME
+    usual = runtime_for(asked) if endpoint is None else OUR_OWN
     kind = _runtime(request.runtime or agent.runtime or usual or catalogue.defaults.runtime)
     if kind.own:
         return kind, None

@@ -42,6 +42,8 @@ class RuntimeKind:
     """How hard its model can be asked to think (measured)."""
 
 
+OUR_OWN = "native"
+"""Comes with PanCode, on every node; what runs a model of an endpoint when nobody says."""
 RUNTIMES: dict[str, RuntimeKind] = {
     kind.name: kind
     for kind in (
@@ -62,7 +64,7 @@ RUNTIMES: dict[str, RuntimeKind] = {
         RuntimeKind("opencode", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY),
         RuntimeKind("copilot", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY - {Reasoning.OFF}),
         RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True, reasons=_EVERY),
-        RuntimeKind("native", holds=_ALL_BUT_OPEN, needs_model=True, reaches=True, reasons=_EVERY),
+        RuntimeKind(OUR_OWN, holds=_ALL_BUT_OPEN, needs_model=True, reaches=True, reasons=_EVERY),
     )
 }
 ALIASES: dict[str, str] = {
