@@ -18,7 +18,7 @@ from tests.lab.lab import Spec
 from tests.lab.state import HostState
 
 HOSTS = 3
-HOME_MB = 1024  # homes are a tmpfs of this size, so that `disk-full` is possible
+HOME_MB = 1536  # homes are a tmpfs of this size, so that `disk-full` is possible
 LONGEST_FIRST = (
     "test_docs",
     "test_systemd",

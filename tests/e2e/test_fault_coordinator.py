@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from decimal import Decimal
 
 import pytest
@@ -49,12 +50,23 @@ def test_killed_at_each_write_around_the_enqueue(fleet: Owner, lab: Lab, wanted:
     assert tuple(map(Decimal, money(fleet))) == (Decimal(spent), Decimal(0)), "no hold is left"
 
 
+@contextmanager
+def _queue_paused(fleet: Owner, host: Ground) -> Iterator[None]:
+    """What could go at once is admitted and signed in one commit; what has to wait, in two."""
+    fleet.run("queue", "pause", f"pool.node.{host.name}").ok()
+    try:
+        yield
+    finally:
+        fleet.run("queue", "resume", f"pool.node.{host.name}").ok()
+
+
 def _killed_at(fleet: Owner, host: Ground, wanted: Written, once: str) -> Written:
     """One dispatch; the coordinator is killed at that write of it; the run ends as if nothing had been."""
     known = {r["run"] for r in fleet.ask("runs", "1000")["runs"]}
     work = "sleep 1; " if wanted is Written.ACCEPTED else ""  # else all that is said of it is one commit
     words = ("--runtime", "shell", "--node", host.name, "--workspace", "none", f"{work}echo x >> {once}")
-    with writes_held(fleet) if wanted is Written.SIGNED else nullcontext():
+    waits = {Written.ADMITTED: _queue_paused(fleet, host), Written.SIGNED: writes_held(fleet)}
+    with waits.get(wanted, nullcontext()):
         asked = fleet.begin("dispatch", "--detach", "--json", *words)
         caught = kill_desk_at(fleet, wanted, known)
     out, err = asked.communicate(timeout=60)

@@ -28,6 +28,7 @@ from node_agent.wire.signing import SigningKey, parse_envelope, parse_message
 from tests.e2e.ground import Ground, coordinator_pid, held, money, raised
 from tests.e2e.intruder import STRANGER, Intruder, altered, order_in, resigned
 from tests.e2e.owner import Owner, until
+from tests.e2e.writes import archived
 from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
@@ -170,9 +171,9 @@ def test_a_forged_inventory_frees_no_order(fleet: Owner, healed: Lab, intruder: 
 
 def _receipt(fleet: Owner, run: str, exported: str) -> str:
     """The node's own envelope of the run's receipt, out of the coordinator's archive."""
-    folder = fleet.fleet_home / "receipts" / run
-    (path,) = folder.glob("*.json")
-    envelope = parse_envelope(path.read_bytes())
+    last = fleet.show(run)
+    (kept,) = archived(fleet, AttemptId(run=run, attempt=last["attempt"], fence=last["fence"]))
+    envelope = parse_envelope(kept)
     assert envelope.payload in exported, "it is the one that is exported"
     return envelope.model_copy(update={"signatures": envelope.signatures[:1]}).model_dump_json()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -80,12 +81,22 @@ def written(owner: Owner, client: Any, known: set[str]) -> Written:
     tag, attempt, number, state = fence
     if outcome is not None:
         return Written.ANSWERED if _answered(client, tag, run) else Written.ENDED
-    if (owner.fleet_home / "receipts" / run / f"{attempt}.{number}.json").exists():
+    identity = AttemptId(run=run, attempt=attempt, fence=number)
+    if archived(owner, identity):
         return Written.ARCHIVED
     if state != "offered":
         return Written.ACCEPTED
-    job = job_id(tag, AttemptId(run=run, attempt=attempt, fence=number))
+    job = job_id(tag, identity)
     return Written.PUSHED if client.exists(f"rq:job:{job}") else Written.SIGNED
+
+
+def archived(owner: Owner, identity: AttemptId) -> list[bytes]:
+    """The attempt's receipts in the coordinator's archive, as they were countersigned."""
+    begin = f'{{"attempt":"{identity}","receipt":'.encode()
+    lines = (
+        line for day in owner.fleet_home.glob("receipts/*.jsonl") for line in day.read_bytes().splitlines()
+    )
+    return [json.dumps(json.loads(line)["receipt"]).encode() for line in lines if line.startswith(begin)]
 
 
 def _answered(client: Any, tag: str, run: str) -> bool:
