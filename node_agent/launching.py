@@ -69,6 +69,8 @@ class Surroundings:
     node: str = "this node"
     room: Callable[[Order], int | None] = lambda order: None
     """Tokens that the order's model can use on the endpoint that it names, as last seen."""
+    rules: Callable[[], Rules] = Rules
+    """Those of the node's owner, as now."""
 
 
 class OutputReader:
@@ -131,7 +133,8 @@ class NodeRuntimes:
         _check_turns(order, runtime, door)
         is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside nobody is root
         place = Place(around.path, around.python, is_root, isolation, own, PACKAGE, LIBRARIES)
-        request = replace(request_of(order, str(work), str(home)), context=around.room(order))
+        policy = with_rules(order.policy, around.rules())  # for who judges before it does
+        request = replace(request_of(order, str(work), str(home)), context=around.room(order), policy=policy)
         if order.limits.wrap_up and door is not None and door.is_priced and not door.is_tunnel:
             # its own stop would come before the last turn
             request = replace(request, limits=order.limits.model_copy(update={"usd": None}))

@@ -226,6 +226,7 @@ def _around(path: str, vault: Vault, machine: Machine, node: str) -> Surrounding
         owned=vault.owned,
         why_missing=vault.why_missing,
         node=node,
+        rules=lambda: machine.ceiling().rules,
     )
 
 

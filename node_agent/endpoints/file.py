@@ -12,12 +12,11 @@ from node_agent.endpoints.places import PORTS, Place, place_of
 from node_agent.settings import SettingsError
 from node_agent.wire.endpoint import ModelWire
 from node_agent.wire.model import SecretName, WireModel
+from node_agent.wire.vendors import OTHER_NAMES, VENDOR_VARIABLES
 
 FILE = "endpoints.json"
 FORM = '{"endpoints": [{"name": "gpu", "url": "http://10.0.0.5:8000", "key": "GPU_KEY"}]}'
-TAKEN = frozenset(
-    {"anthropic", "google", "groq", "mistral", "openai", "openai-codex", "openrouter", "together"}
-)
+TAKEN = frozenset({*VENDOR_VARIABLES, *OTHER_NAMES})
 """Vendors on the internet: a model of `openai/...` must stay theirs."""
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 

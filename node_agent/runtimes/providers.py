@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from node_agent.wire.vendors import VENDOR_VARIABLES
+
 
 @dataclass(frozen=True, slots=True)
 class Provider:
@@ -21,20 +23,16 @@ class Provider:
     """The public price list counts for it."""
 
 
-_ALL = (
-    Provider("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "https://api.openai.com/v1", priced=True),
-    Provider(
-        "anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "https://api.anthropic.com", "/v1", True
-    ),
-    Provider(
-        "google", "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL", "https://generativelanguage.googleapis.com",
-        "/v1beta/openai", True,
-    ),
-    Provider("groq", "GROQ_API_KEY", "GROQ_BASE_URL", "https://api.groq.com/openai/v1"),
-    Provider("together", "TOGETHER_API_KEY", "TOGETHER_BASE_URL", "https://api.together.xyz/v1"),
-    Provider("mistral", "MISTRAL_API_KEY", "MISTRAL_BASE_URL", "https://api.mistral.ai/v1"),
-    Provider("openrouter", "OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "https://openrouter.ai/api/v1"),
-)  # fmt: skip
+_SERVERS = {
+    "openai": ("https://api.openai.com/v1", "", True),
+    "anthropic": ("https://api.anthropic.com", "/v1", True),
+    "google": ("https://generativelanguage.googleapis.com", "/v1beta/openai", True),
+    "groq": ("https://api.groq.com/openai/v1", "", False),
+    "together": ("https://api.together.xyz/v1", "", False),
+    "mistral": ("https://api.mistral.ai/v1", "", False),
+    "openrouter": ("https://openrouter.ai/api/v1", "", False),
+}
+_ALL = tuple(Provider(name, key, url, *_SERVERS[name]) for name, (key, url) in VENDOR_VARIABLES.items())
 PROVIDERS: Mapping[str, Provider] = {one.name: one for one in _ALL}
 ANY = PROVIDERS["openai"]
 """Of a model without a provider's name: OPENAI_BASE_URL may be any server with this wire."""

@@ -85,7 +85,7 @@ def append_durable(path: Path, line: bytes, whole: bool) -> None:
         os.fdatasync(handle)
     finally:
         os.close(handle)
-    if not size:
+    if not (size and whole):  # whoever made the file may have ended before its name was durable
         _sync_folder(path.parent)
 
 

@@ -242,7 +242,10 @@ def _tested(report: dict[str, Any]) -> str:
     """A dry run asks no model anything."""
     if not report["untested"]:
         return ""
-    return f"model not tested yet: {safe(report['untested'][0])} would be tested first, up to 60 s\n"
+    words = f"model not tested yet: {safe(report['untested'][0])}"
+    if report["costly_test"]:
+        return f"{words} has to be tested by you first, as that costs: pancode models test\n"
+    return f"{words} would be tested first, up to 60 s\n"
 
 
 def _travels(report: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ def test_model(face: Face, model: str, node: str | None, again: bool) -> int:
     """Test a local MODEL: does it answer, read long prompts, call tools, edit files; and how fast.
 
     It asks the model, up to 60 s; one that is not loaded is loaded for it, which may take minutes. The
-    first dispatch to a model does this by itself. Exit code 5 when a check failed.
+    first dispatch to a model does this by itself where it is free. Exit code 5 when a check failed.
     """
     tests = tested(face, face.client(), {"model": model, "node": node, "again": again})
     face.show({"tests": tests}, lambda: "".join(_shown(one) for one in tests))

@@ -18,6 +18,7 @@ from pancode.domain import books
 from pancode.domain.admission import Verdict, first_refused, judge, refusal
 from pancode.domain.admission.safety import accepted
 from pancode.domain.books import Amount, used_by
+from pancode.domain.endpoints import costs_nothing
 from pancode.domain.orders import rules_of
 from pancode.domain.passports import Needs, Place, sifted, unknowns, untested
 from pancode.domain.placement import is_unheld
@@ -43,6 +44,8 @@ class Judged:
     verdicts: tuple[Verdict, ...]
     untested: tuple[Place, ...] = ()
     """Where its model has to be tested first, one of them at least."""
+    costly: bool = False
+    """The test of it is not free."""
     notes: tuple[str, ...] = ()
     """What is not known of its model."""
 
@@ -166,7 +169,7 @@ def _admit(core: Core, around: Surroundings, asked: _Asked) -> Judged:
             core.audit(tx, "admission", "warning", "refused", None, **detail)
         raise refusal(verdict)
     if judged.untested:
-        raise untested(judged.untested[0])
+        raise untested(judged.untested[0], judged.costly)
     return judged
 
 
@@ -179,7 +182,8 @@ def _judge(core: Core, around: Surroundings, asked: _Asked) -> Judged:
     view = replace(_view(core, around, resolved, asked), parent=above)
     resolved, places, notes = _trusted(resolved, catalogue)
     verdicts = judge(resolved, view)
-    return Judged(_on_record(resolved, above), verdicts, places, notes)
+    costly = any(not costs_nothing(catalogue.nodes, one.endpoint, one.model) for one in places)
+    return Judged(_on_record(resolved, above), verdicts, places, costly, notes)
 
 
 def _trusted(

@@ -12,8 +12,9 @@ from pancode.control.core import Core
 from pancode.control.faces import Progress, ProgressLine
 from pancode.control.query_passports import passport_shape
 from pancode.control.query_shapes import ExamShape
+from pancode.domain.endpoints import costs_nothing
 from pancode.domain.fleet import NodeState, NodeView
-from pancode.domain.passports import Place, fact_of, places_of
+from pancode.domain.passports import COSTS, Place, fact_of, places_of
 from pancode.domain.records import Node
 from pancode.errors import UnavailableError
 
@@ -93,10 +94,12 @@ def given_up(place: Place, why: NotTested) -> ExamShape:
 def begun(core: Core, place: Place) -> str:
     """What a person should know before the wait."""
     with core.lock:
-        found = fact_of(place, _views(core))
+        views = _views(core)
+    found = fact_of(place, views)
+    costs = "" if costs_nothing(views, place.endpoint, place.model) else f"; {COSTS}"
     is_there = found is None or found[1].residence in (Residence.LOADED, None)
     how_long = "up to 60 s" if is_there else "it will be loaded first, which may take minutes"
-    return f"testing {place.model} on {place.node} ({place.endpoint}), {how_long}"
+    return f"testing {place.model} on {place.node} ({place.endpoint}), {how_long}{costs}"
 
 
 def _views(core: Core) -> Sequence[NodeView]:

@@ -156,10 +156,11 @@ RANKED = ("has it loaded", "may have it loaded", "will wake it", "will load it, 
 
 
 def costs_nothing(nodes: Sequence[NodeView], endpoint: str, model: str) -> bool:
-    """Whether every endpoint of that name is free, and the model is its own."""
+    """Whether every endpoint of that name is free, and the model is its own. Of one unheard nobody knows."""
     named = [one for view in nodes for one in _facts(view) if one.name == endpoint]
     models = [one.model(model) for one in named]
-    return all(one.free for one in named) and not any(one.remote for one in models if one is not None)
+    free = bool(named) and all(one.free for one in named)
+    return free and not any(one.remote for one in models if one is not None)
 
 
 def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from node_agent.wire.vendors import OTHER_NAMES, VENDOR_VARIABLES
 from pancode.domain.names import nearest, not_found
 from pancode.errors import UsageError
 
@@ -19,26 +20,13 @@ class Provider:
     cloud: bool = True
 
 
-CLOUD: dict[str, Provider] = {
-    name: Provider(name, f"{stem}_API_KEY", f"{stem}_BASE_URL")
-    for name, stem in {
-        "openai": "OPENAI",
-        "anthropic": "ANTHROPIC",
-        "google": "GEMINI",
-        "groq": "GROQ",
-        "together": "TOGETHER",
-        "mistral": "MISTRAL",
-        "openrouter": "OPENROUTER",
-    }.items()
-}
-CLOUD["google"] = Provider("google", "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL")
+CLOUD: dict[str, Provider] = {name: Provider(name, *both) for name, both in VENDOR_VARIABLES.items()}
 """The vendors whose models anybody with a key can use."""
 LOCAL: dict[str, Provider] = {
     name: Provider(name, cloud=False) for name in ("ollama", "lmstudio", "llamacpp", "vllm")
 }
 """Kinds of model server on a node; its owner may name others, which an endpoint's own name stands for."""
 PROVIDERS: dict[str, Provider] = {**CLOUD, **LOCAL}
-_OTHER_NAMES = {"openai-codex": "openai"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +54,7 @@ def provider_name(word: str, providers: Collection[str] = ()) -> str | None:
     """The provider's own name for any of its names; None for a word that is no provider."""
     if word in providers:
         return word
-    name = _OTHER_NAMES.get(word, word)
+    name = OTHER_NAMES.get(word, word)
     return name if name in PROVIDERS else None
 
 

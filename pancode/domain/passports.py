@@ -16,7 +16,9 @@ from pancode.errors import RefusedError
 READERS_NEED = (Check.ANSWERS, Check.CONTEXT, Check.TOOLS)
 """Of agents that change nothing: whether the model edits well is nothing to them."""
 NOT_TESTED = "was not tested yet"
-MODEL_UNTESTED = "model_untested"
+COSTS = "its test costs what its calls cost, in no budget"
+MODEL_UNTESTED, COSTLY_TEST = "model_untested", "costly_test"
+"""A refusal that a test takes away: one that costs nothing, and one that a person has to want."""
 
 
 class Trust(StrEnum):
@@ -130,13 +132,18 @@ def failure(model: str, told: Trusted) -> str:
     return f"model {model} did not pass its test: {told.words}"
 
 
-def untested(place: Place) -> RefusedError:
-    """What a dispatch answers where a test comes first; the command line has it made, and tries again."""
+def untested(place: Place, costs: bool) -> RefusedError:
+    """What a dispatch answers where a test comes first; the command line has it made, and tries again.
+
+    Not so where that costs: nobody was asked, and no budget has it.
+    """
+    words = f"Dispatch blocked: the model {place.model} {NOT_TESTED} on {place.node}"
+    why = f"what local models cannot do is seen only when they are asked ({place.endpoint})"
     return RefusedError(
-        f"Dispatch blocked: the model {place.model} {NOT_TESTED} on {place.node}",
-        why=f"what local models cannot do is seen only when they are asked ({place.endpoint})",
+        f"{words}, and {COSTS}" if costs else words,
+        why=why,
         fix=f"pancode models test {place.text}; or dispatch with --untested",
-        code=MODEL_UNTESTED,
+        code=COSTLY_TEST if costs else MODEL_UNTESTED,
         details={"node": place.node, "endpoint": place.endpoint, "model": place.model},
     )
 

@@ -8,10 +8,12 @@ says. What a program itself does (a build, a test, a script in a file) is not lo
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from node_agent.wire.commands.git import git_action
+from node_agent.wire.commands.looking import is_quiet, only_looks
 from node_agent.wire.commands.programs import Touched, Use, plain_action, touched
 from node_agent.wire.commands.tree import MOST_CALLS, Call, Redirect, Word, parse
 from node_agent.wire.commands.wrappers import inside
@@ -35,16 +37,8 @@ _RESERVED = frozenset(
     "if then else elif fi for while until do done case esac in select function { } [[ ]] !".split()
 )
 """Of a shell's own; where one stands as a program, shell and parser do not read the same."""
-_LOOKS = frozenset(
-    """
-    ls cat head tail less more nl tac rev cut sort uniq diff cmp comm wc grep egrep fgrep rg ag find fd fdfind
-    tree file stat du df pwd echo printf true false test [ cd basename dirname realpath readlink which type
-    command bash sh xxd od hexdump strings sha256sum md5sum jq date whoami id uname env nproc
-    """.split()
-)
-_GIT_LOOKS = frozenset(
-    "status log diff show blame grep ls-files ls-tree rev-parse rev-list cat-file describe shortlog".split()
-)
+_REWRITTEN = re.compile(r"\(\(|\$\[|\[\[|\[ [^]]*-[vR] |\$\{[^}]*[^A-Za-z0-9_}]|\bfor\s+[a-z_]*[A-Z]")
+"""Arithmetic, and what is made of a variable: a text in it may be run. And a loop that may set PATH."""
 _HARMLESS = ("/dev/null", "/dev/stdout", "/dev/stderr", "/dev/tty", "/dev/zero", "/dev/fd")
 _OF_SYSTEM = (
     "/etc",
@@ -64,10 +58,14 @@ _OF_SYSTEM = (
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One call: its class, and its words as one line, `?` for what is made while it runs."""
+    """One call: its class, and its words as one line, `?` for what is made while it runs.
+
+    `looks`: it changes nothing.
+    """
 
     action: ActionClass
     line: str
+    looks: bool = False
 
 
 @dataclass(slots=True)
@@ -76,6 +74,8 @@ class Reading:
 
     acts: list[Act] = field(default_factory=list)
     touches: list[Touched] = field(default_factory=list)
+    plain: bool = True
+    """Nothing in it changes what its calls mean, or writes where nobody can see."""
 
     @property
     def gravest(self) -> Act:
@@ -88,15 +88,9 @@ class Reading:
 
     @property
     def only_looks(self) -> bool:
-        """Whether nothing in it changes anything, as far as its programs' names say."""
-        looking = all(act.action is A.SHELL and _is_look(act.line) for act in self.acts)
+        """Whether nothing in it changes anything: each of its calls is known for it, and can be seen."""
+        looking = self.plain and all(act.looks for act in self.acts)
         return looking and all(one.use is Use.READ or one.path == "/dev/null" for one in self.touches)
-
-
-def _is_look(line: str) -> bool:
-    first, _, rest = line.partition(" ")
-    program = first.rpartition("/")[2]
-    return program in _LOOKS or (program == "git" and rest.split(" ")[0] in _GIT_LOOKS)
 
 
 def read_command(text: str) -> Reading:
@@ -108,6 +102,7 @@ def read_command(text: str) -> Reading:
 
 def _script(reading: Reading, text: str, depth: int) -> None:
     script = parse(text)
+    reading.plain = reading.plain and _REWRITTEN.search(text) is None
     if not script.whole or depth > MOST_NESTED or len(reading.acts) > MOST_CALLS:
         reading.acts.append(Act(A.UNKNOWN, " ".join(text.split())[:500]))
     if depth <= MOST_NESTED and len(reading.acts) <= MOST_CALLS:
@@ -133,11 +128,14 @@ def _variable(reading: Reading, name: str, value: Word, depth: int) -> None:
             reading.acts.append(Act(A.UNKNOWN, f"{name}=?"))
         else:
             _script(reading, value.text, depth + 1)
+    elif not is_quiet(name):
+        reading.plain = False
 
 
 def _redirected(reading: Reading, redirect: Redirect) -> None:
     path = redirect.target.text
     if path is None:
+        reading.plain = reading.plain and not redirect.writes
         return  # some file is written: that is what a shell may do, and where it is nobody can say
     use = Use.WRITE if redirect.writes else Use.READ
     reading.touches.append(Touched(path, use, redirect.target.glob))
@@ -173,10 +171,12 @@ def _words(reading: Reading, words: Sequence[Word], fed: bool, depth: int) -> No
     program = first.text.rpartition("/")[2]
     found = inside(program, words[1:], fed)
     if found is None:
-        reading.acts.append(Act(_own(program, words[1:], fed), line))
+        own = _own(program, words[1:], fed)
+        reading.acts.append(Act(own, line, own is A.SHELL and only_looks(first.text, words[1:])))
         _touch(reading, program, words[1:], line)
         return
-    reading.acts.append(Act(found.own, line))
+    looks = found.own is A.SHELL and only_looks(first.text, words[1:])
+    reading.acts.append(Act(found.own, line, looks))
     for call in found.calls:
         _words(reading, call, fed, depth + 1)
     for text in found.scripts:

@@ -22,7 +22,17 @@ from node_agent.tempo import Tempo
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.node import Problem
 from node_agent.wire.order import Reasoning, Workspace
-from node_agent.wire.policy import ActionClass, Enforcement, Isolation, Policy, Safety
+from node_agent.wire.policy import (
+    ActionClass,
+    CommandRule,
+    Enforcement,
+    Isolation,
+    PathAccess,
+    PathRule,
+    Policy,
+    Rules,
+    Safety,
+)
 from tests.unit.node_agent.stage import order_of
 
 VALUES = {"ANTHROPIC_API_KEY": "k", "SSH_AUTH_SOCK": "/s", "LANG": "xx", "HOME": "/root", "TOKEN": "t"}
@@ -148,6 +158,18 @@ def test_our_own_worker_is_told_how_much_its_model_can_use_where_it_goes() -> No
         door = Door(7, "token") if endpoint else None
         made = NodeRuntimes(near).launch(order, Path("/w"), Path("/h"), "", door)
         assert json.loads(made.files["native.json"])["context"] == room
+
+
+def test_our_own_worker_judges_by_the_rules_of_the_node_s_owner_too() -> None:
+    """Others are held to them by the wall, or ended after the deed: where there is no wall, too late."""
+    mine, theirs = (PathRule(pattern=name, access=PathAccess.NONE) for name in ("mine/", "theirs/"))
+    command = CommandRule(pattern="npm publish", reason="mine")
+    around = replace(AROUND, rules=lambda: Rules(paths=(mine,), commands=(command,)))
+    policy = Policy(allowed=tuple(ActionClass), paths=(theirs,))
+    order = order_of(runtime="native", model="m", policy=policy)
+    made = NodeRuntimes(around).launch(order, Path("/w"), Path("/h"))
+    told = Policy.model_validate(json.loads(made.files["native.json"])["policy"], strict=False)
+    assert set(told.paths) == {mine, theirs} and told.commands == (command,)
 
 
 def test_the_program_s_own_stop_gives_way_to_a_last_turn_only_where_the_gateway_knows_the_price() -> None:

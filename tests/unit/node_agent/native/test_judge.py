@@ -21,6 +21,8 @@ TOP = Path("/srv/top")
 LOOKS, WORKS = ("ls -l src", "git log -3", "grep -rn x . | head"), ("make test", "echo x > a.txt", "mkdir a")
 UNSEEN = ("echo aGk= | base64 -d | sh", "python3 -c 'x'", "eval $X", "curl x | sh", "$(cat cmd) x")
 GRAVE = ("rm -rf src", "rm a", "git push origin main")
+DRESSED = ("bash build.sh", "./ls", "git grep -n --open-files-in-pager=./x y", "sort -o a b", "PATH=. ls")
+"""What has the names of programs that only look."""
 NEVER = (
     "git reset --hard HEAD~3",
     "sudo ls",
@@ -42,12 +44,12 @@ def denied(level: Safety, command: str, walled: bool = True) -> bool:
     ("level", "through"),
     [
         (Safety.SUGGEST, LOOKS),
-        (Safety.AUTO_EDIT, (*LOOKS, *WORKS)),
-        (Safety.FULL_AUTO, (*LOOKS, *WORKS, *GRAVE, *UNSEEN)),
+        (Safety.AUTO_EDIT, (*LOOKS, *WORKS, *DRESSED)),
+        (Safety.FULL_AUTO, (*LOOKS, *WORKS, *DRESSED, *GRAVE, *UNSEEN)),
     ],
 )
 def test_each_level_behind_a_wall(level: Safety, through: tuple[str, ...]) -> None:
-    every = (*LOOKS, *WORKS, *UNSEEN, *GRAVE, *NEVER)
+    every = (*LOOKS, *WORKS, *DRESSED, *UNSEEN, *GRAVE, *NEVER)
     assert {one for one in every if not denied(level, one)} == set(through)
 
 

@@ -43,9 +43,15 @@ class Local(World):
         super().__init__(home)
         self.tell()
 
-    def tell(self, fact: PassportFact | None = None, *asks: AskFact) -> None:
+    def tell(self, fact: PassportFact | None = None, *asks: AskFact, **more: bool) -> None:
+        """`more`: of the model, and `free` of its server."""
         model = ModelFact(
-            id="qwen3", passport=fact, residence=Residence.LOADED, ctx_usable=32_768, tools=True
+            id="qwen3",
+            passport=fact,
+            residence=Residence.LOADED,
+            ctx_usable=32_768,
+            tools=True,
+            remote=more.get("remote", False),
         )
         server = EndpointFact(
             name="ollama",
@@ -53,6 +59,7 @@ class Local(World):
             at="127.0.0.1:11434",
             wires=(ModelWire.CHAT,),
             models=(model,),
+            free=more.get("free", True),
         )
         runtimes = (RuntimeFact(name="opencode", state="ok"),)
         self.node.facts = facts(runtimes=runtimes, endpoints=(server,), asks=asks)
@@ -188,6 +195,20 @@ def test_a_dispatch_to_an_untested_model_is_refused_for_programs_and_people(worl
     assert (told["code"], told["exit_code"]) == ("model_untested", 5)
     assert told["details"] == {"node": "n1", "endpoint": "ollama", "model": "qwen3"}
     assert "--untested" in told["fix"] and world.desk.rows(Run) == []
+
+
+@pytest.mark.parametrize("how", [{"free": False}, {"remote": True}])
+def test_a_test_that_costs_is_for_a_person_to_want(world: Local, how: dict[str, bool]) -> None:
+    """A dispatch makes the others by itself; of this one no budget would know."""
+    world.tell(None, **how)
+    told = world.problem("POST", "/v1/runs", world.body())
+    assert (told["code"], told["exit_code"]) == ("costly_test", 5)
+    assert "costs" in told["message"] and world.desk.rows(Run) == []
+    assert world.http.post("/v1/runs", world.body(dry_run=True)).json()["costly_test"] is True
+    assert "in no budget" in exams.begun(world.desk.plane.core, PLACE)
+    world.tell(None)
+    assert world.http.post("/v1/runs", world.body(dry_run=True)).json()["costly_test"] is False
+    assert "in no budget" not in exams.begun(world.desk.plane.core, PLACE)
 
 
 def test_a_dry_run_says_that_it_was_not_tested_and_asks_nothing(world: Local) -> None:

@@ -151,6 +151,11 @@ def test_no_money_is_held_for_what_costs_nothing() -> None:
     assert asked(box("a", endpoint("ollama", cloud))).due.usd > 0
 
 
+def test_money_is_held_while_nobody_has_told_of_the_endpoint() -> None:
+    """It may be one that costs, and then the ceiling would be passed without a hold."""
+    assert asked(node("away", mute=True)).due.usd > 0
+
+
 def test_the_order_says_which_endpoint() -> None:
     run = asked(box("a", endpoint("ollama", "qwen3:8b"))).run("r-1", 1, "t", {"kind": "none"})
     assert (run.endpoint, run.model) == ("ollama", "qwen3:8b")

@@ -114,7 +114,7 @@ def test_what_no_test_could_find_out_is_told_of_those_that_could_take_it() -> No
 
 
 def test_the_refusal_names_the_place_for_programs_and_the_command_for_people() -> None:
-    error = untested(Place("gpubox", "ollama", "hf.co/qwen/x:Q4"))
+    error = untested(Place("gpubox", "ollama", "hf.co/qwen/x:Q4"), costs=False)
     assert error.code == MODEL_UNTESTED and error.exit_code is ExitCode.REFUSED
     assert error.problem().details == {"node": "gpubox", "endpoint": "ollama", "model": "hf.co/qwen/x:Q4"}
     assert error.fix == "pancode models test gpubox/ollama/hf.co/qwen/x:Q4; or dispatch with --untested"
