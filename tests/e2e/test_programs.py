@@ -78,9 +78,8 @@ USUAL = {
 OWN: dict[str, dict[str, Came]] = {
     # Its stream does not tell what it was kept from; that nothing came of it is seen all the same.
     "codex": dict.fromkeys(FORBIDDEN, Came()),
-    # It asks a server that fails again and again and says nothing meanwhile: our limit ends it. Answers that
-    # break off it takes for turns and asks on, which the gateway counts: the run's budget ends it.
-    "opencode": {"500": Came(F.IDLE_LIMIT), "bad-json": Came(F.USD_LIMIT)},
+    # It asks a server that fails again and again and says nothing meanwhile: our limit ends it.
+    "opencode": {"500": Came(F.IDLE_LIMIT)},
     # It does, too; and it asks its model beside its work, which the gateway counts.
     "qwen": {
         **dict.fromkeys(("429", "500"), Came(F.IDLE_LIMIT)),
