@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Self
 
 
 class ExitCode(IntEnum):
@@ -81,6 +82,11 @@ class PancodeError(Exception):
         self.details = dict(details or {})
         if code:
             self.code = code
+
+    def because(self, *more: str) -> Self:
+        """The same error, with what else one should know to understand it."""
+        self.why = "; ".join(filter(None, (self.why, *more)))
+        return self
 
     def problem(self) -> Problem:
         code, retryable = int(self.exit_code), self.retryable

@@ -40,10 +40,11 @@ class ExamDesk:
             if len(self._asks) - len(self._over) >= MOST_ASKS:
                 self._note(ask, AskState.GIVEN_UP, f"{MOST_ASKS} tests wait here already", "try again later")
                 return
-            self._note(ask, AskState.WAITING, f"another test of {ask.endpoint} goes first")
             if ask.endpoint in self._waiting:
+                self._note(ask, AskState.WAITING, f"another test of {ask.endpoint} goes first")
                 self._waiting[ask.endpoint].append(ask)
                 return
+            self._note(ask, AskState.WAITING, "it begins")
             self._waiting[ask.endpoint] = deque((ask,))
         threading.Thread(target=self._work, args=(ask.endpoint,), name="exam", daemon=True).start()
 

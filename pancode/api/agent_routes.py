@@ -63,7 +63,8 @@ def _one_of(kind: type[E], word: str | None, default: E) -> E:
     if word is None:
         return default
     if word not in set(kind):
-        raise not_found(kind.__name__.lower(), word, list(kind), f"pancode {kind.__name__.lower()}")
+        what = kind.__name__.lower()
+        raise not_found(what, word, list(kind), "pancode modes" if kind is Mode else f"pancode {what}")
     return kind(word)
 
 

@@ -54,7 +54,8 @@ def _report(judged: Judged) -> dict[str, Any]:
     ]
     admitted = all(v.passed for v in judged.verdicts)
     places = [place.text for place in judged.untested]
-    told = {"untested": places, "costly_test": judged.costly, "notes": list(judged.notes)}
+    notes = [*judged.outranked, *judged.notes]
+    told = {"untested": places, "costly_test": judged.costly, "notes": notes}
     return {"dry_run": True, "admitted": admitted, "gates": gates, **told, **_plan(judged.resolution)}
 
 

@@ -235,7 +235,8 @@ def _plan(report: dict[str, Any]) -> str:
     head = f"{verdict}: agent {report['agent']}{why}, runtime {report['runtime']}, "
     head += f"estimate ${report['estimate_usd']}\n"
     listed = nodes if report["nodes"] else "no node in the fleet\n"
-    return head + text + "".join(fixes) + listed + _tested(report) + _travels(report)
+    notes = "".join(f"warning: {safe(note)}\n" for note in report["notes"])
+    return head + text + "".join(fixes) + listed + notes + _tested(report) + _travels(report)
 
 
 def _tested(report: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from pancode import __version__
 from pancode.cli.face import Face, caller, example, json_option, who
 from pancode.cli.lazy import LazyGroup
 from pancode.cli.render import safe, size, table, tokens
+from pancode.cli.unheeded import unheeded
 from pancode.client import ApiError, Client, Event
 from pancode.connection import NotRunningError
 from pancode.down import mark
@@ -37,6 +39,8 @@ def up(nodes: tuple[str, ...], face: Face) -> int:
     Without NODES all of the inventory, and this machine where there is none. A second time changes nothing.
     """
     client = face.client(works=True)
+    for warning in unheeded(client, Path.cwd(), os.environ):
+        face.note(f"warning: {safe(warning)}")
     body = {**caller(), "nodes": list(nodes)}
     answer = steps(face, client.events("POST", "/v1/fleet/up", body))
     face.show(answer, lambda: _status(answer) + _troubles(answer["results"]))

@@ -16,6 +16,7 @@ _NONE = """no model server was found
   On each machine PanCode looks at the usual ports of 127.0.0.1: Ollama, LM Studio, llama.cpp, vLLM, SGLang.
   One elsewhere: write {"endpoints": [{"name": "gpu", "url": "http://10.0.0.5:8000"}]} into endpoints.json in
   a node's home (~/.pancode-node/*/), or PANCODE_LOCAL_MACHINES=10.0.0.5:8000 before `pancode fleet up`.
+  Machines look every half minute: what was started just now is seen then.
 """
 
 
@@ -45,10 +46,10 @@ def models() -> None:
 @click.option("--runtime", metavar="R", help="Instead: vendors' models for this runtime, with prices.")
 @json_option
 def list_models(node: str | None, tier: str | None, runtime: str | None, face: Face) -> None:
-    """The models of your own servers; with --runtime those of vendors, from a list that needs no network.
+    """The models of your own servers, or of vendors (--runtime).
 
     CONTEXT: tokens that a call gets now, of those that the model was trained for. The list of vendors' models
-    is as new as this PanCode: one that is not on it can be named all the same.
+    needs no network and is as new as this PanCode: one that is not on it can be named all the same.
     """
     if runtime is not None and node is not None:
         raise click.UsageError("--node is about your own servers, --runtime about vendors: leave one out")

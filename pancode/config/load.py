@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -31,6 +31,7 @@ from pancode.errors import ConfigError
 MACHINE_FILE = Path("/etc/pancode/pancode.yaml")
 FILE = "pancode.yaml"
 _PASSWORD = re.compile(r"(//[^:/@]*:)([^@/]+)@")
+_VARIABLE_OF = {key: name for name, (key, _) in VARIABLES.items()}
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -44,10 +45,12 @@ class Loaded:
     preset: Preset | None = None
     raised: str = ""
     """In words, that the preset lets runs do more than the settings below it."""
+    outranked: Mapping[str, str] = field(default_factory=dict)
+    """By key, in words: what the variables of this one command say and the preset outranks."""
 
     def defaults(self) -> Defaults:
         """As resolution takes them."""
-        return replace(self.settings.defaults(), raised=self.raised)
+        return replace(self.settings.defaults(), raised=self.raised, outranked=self.outranked)
 
     def origin(self, path: str) -> str:
         """`built-in`, `file:line`, a variable's name, `command line`, or `preset NAME`."""
@@ -84,12 +87,18 @@ def load(
     project = read_document(places.project / FILE) if places.project is not None else None
     if project is not None:
         layers.append(project_layer(project))
-    layers += [environment_layer(environ), layer_of(callers or {}, "command line")]
+    layers += [environment_layer(environ), *_callers_layers(callers or {})]
     chosen = in_force(places.home, environ, preset)
     folded, settings = _settings([*layers, *([preset_layer(chosen)] if chosen else [])], environ)
     below = _settings(layers, environ)[1].dispatch.safety if chosen else settings.dispatch.safety
     warnings = (*odd_variables(environ), *_idle_variables(environ, chosen))
-    return Loaded(settings, folded, warnings, chosen, raises(chosen, below))
+    return Loaded(
+        settings, folded, warnings, chosen, raises(chosen, below), _outranked(callers or {}, chosen)
+    )
+
+
+def _callers_layers(callers: Mapping[str, object]) -> list[Layer]:
+    return [layer_of({key: value}, _VARIABLE_OF.get(key, "command line")) for key, value in callers.items()]
 
 
 def _settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Folded, Settings]:
@@ -102,12 +111,18 @@ def _settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Folded, 
 
 def _idle_variables(environ: Mapping[str, str], preset: Preset | None) -> list[str]:
     """A sentence for each variable that a preset outranks."""
+    said = {key: environ.get(name, "").strip() for name, (key, _) in VARIABLES.items()}
+    return list(_outranked({key: value for key, value in said.items() if value}, preset).values())
+
+
+def _outranked(said: Mapping[str, object], preset: Preset | None) -> dict[str, str]:
+    """A sentence for each key that a variable sets and a preset sets otherwise."""
     sets = preset.settings() if preset is not None else {}
-    return [
-        f"{name} is set, and preset {preset.name} counts more: it says {sets[key]}"
-        for name, (key, _) in VARIABLES.items()
-        if preset is not None and key in sets and environ.get(name, "").strip() not in ("", sets[key])
-    ]
+    return {
+        key: f"{_VARIABLE_OF[key]} is set, and preset {preset.name} counts more: it says {sets[key]}"
+        for key, value in said.items()
+        if preset is not None and key in sets and key in _VARIABLE_OF and value != sets[key]
+    }
 
 
 def _resolve_url(folded: Folded, environ: Mapping[str, str]) -> None:

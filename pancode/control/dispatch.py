@@ -22,6 +22,7 @@ from pancode.domain.endpoints import costs_nothing
 from pancode.domain.orders import rules_of
 from pancode.domain.passports import Needs, Place, sifted, unknowns, untested
 from pancode.domain.placement import is_unheld
+from pancode.domain.presets import outranked_for
 from pancode.domain.records import Balance, Run, RunState, Setting
 from pancode.domain.request import Catalogue, DispatchRequest, Worker
 from pancode.domain.resolve import Resolution, Unresolved, as_task, resolve
@@ -48,6 +49,8 @@ class Judged:
     """The test of it is not free."""
     notes: tuple[str, ...] = ()
     """What is not known of its model."""
+    outranked: tuple[str, ...] = ()
+    """Which variables of this one command a preset outranks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def _queued(core: Core, judged: Judged, run_id: str, taken: SnapshotTaken | None
     own = judged.resolution.runtime.own  # its owner knows that nothing holds a program of one's own
     seen = [v for v in judged.verdicts if v.warning and not (own and v.gate == "safety")]
     warned = [f"{v.words} (fix: {v.fix})" if v.fix else v.words for v in seen]
-    told = (*warned, *judged.notes, *(taken.warnings if taken is not None else ()))
+    told = (*judged.outranked, *warned, *judged.notes, *(taken.warnings if taken is not None else ()))
     return Dispatched(run, told, judged.resolution.chosen)
 
 
@@ -167,7 +170,7 @@ def _admit(core: Core, around: Surroundings, asked: _Asked) -> Judged:
         with core.ports.ledger.transaction() as tx:
             detail = {"gate": verdict.gate, "words": verdict.words, "by": asked.request.created_by}
             core.audit(tx, "admission", "warning", "refused", None, **detail)
-        raise refusal(verdict)
+        raise refusal(verdict).because(*judged.outranked)
     if judged.untested:
         raise untested(judged.untested[0], judged.costly)
     return judged
@@ -178,12 +181,20 @@ def _judge(core: Core, around: Surroundings, asked: _Asked) -> Judged:
     catalogue = _under(_catalogue(core, around, asked), above)
     resolved = resolve(_as_child(asked.request, above), catalogue)
     if isinstance(resolved, Unresolved):
-        raise resolved.error
+        raise resolved.error.because(*outranked_for(asked.request, catalogue.defaults))
     view = replace(_view(core, around, resolved, asked), parent=above)
     resolved, places, notes = _trusted(resolved, catalogue)
     verdicts = judge(resolved, view)
     costly = any(not costs_nothing(catalogue.nodes, one.endpoint, one.model) for one in places)
-    return Judged(_on_record(resolved, above), verdicts, places, costly, notes)
+    outranked = _outranked(resolved, catalogue)
+    return Judged(_on_record(resolved, above), verdicts, places, costly, notes, outranked)
+
+
+def _outranked(resolved: Resolution, catalogue: Catalogue) -> tuple[str, ...]:
+    """Nothing of a program of one's own, nor of what the agent itself says."""
+    agent, said = resolved.agent, resolved.request
+    said = replace(said, model=said.model or agent.model, reasoning=said.reasoning or agent.reasoning)
+    return () if resolved.runtime.own else outranked_for(said, catalogue.defaults)
 
 
 def _trusted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -67,23 +68,30 @@ def ask(core: Core, place: Place, again: bool) -> Asked:
 def follow(core: Core, asked: Asked, progress: Progress, pause: Callable[[float], bool]) -> ExamShape:
     """Until the node says that it is over. `pause`: sleeps, True when the coordinator ends.
 
-    NotTested where the node does not take it up, or is not heard of again; UnavailableError at our own end.
+    NotTested where the node does not take it up, was started anew in the midst of it, or is not heard of
+    again; UnavailableError at our own end.
     """
-    place, told = asked.place, ""
+    place, told, begun_in = asked.place, "", ""
     while True:
-        fact, silent_ms = _seen(core, asked), core.ports.clock.boot_ms() - asked.at_ms
+        (fact, session), silent_ms = _seen(core, asked), core.ports.clock.boot_ms() - asked.at_ms
         if fact is not None and fact.state in _OVER:
             return _shape(core, asked, fact)
         if fact is not None and fact.words != told:
             told = fact.words
             progress(ProgressLine(place.node, place.model, "note", told))
+        if fact is not None:
+            begun_in = session
+        elif begun_in and session not in ("", begun_in):
+            raise _lost(place, "was started anew in the midst of the test")
         if (fact is None and silent_ms > START_MS) or silent_ms > LAST_MS:
-            raise NotTested(
-                f"{place.node} does not say how it goes: it was started anew, or is of an older version",
-                fix=f"pancode fleet status; then: pancode models test {place.text}",
-            )
+            raise _lost(place, "does not say how it goes: it was started anew, or is of an older version")
         if pause(LOOK_S):
             raise UnavailableError("the coordinator ends; the test goes on", fix="the same command again")
+
+
+def _lost(place: Place, words: str) -> NotTested:
+    again = f"pancode models test {shlex.quote(place.text)}"
+    return NotTested(f"{place.node} {words}", fix=f"pancode fleet status; then: {again}")
 
 
 def given_up(place: Place, why: NotTested) -> ExamShape:
@@ -107,12 +115,15 @@ def _views(core: Core) -> Sequence[NodeView]:
         return core.views(tx)
 
 
-def _seen(core: Core, asked: Asked) -> AskFact | None:
+def _seen(core: Core, asked: Asked) -> tuple[AskFact | None, str]:
+    """With the node agent's session that tells it; a new one knows nothing of the tests of the last."""
     with core.lock, core.ports.ledger.transaction() as tx:
         node = tx.get(Node, asked.place.node)
         heard = core.view_of(node).heard if node is not None else None
-    asks = heard.heartbeat.facts.asks if heard is not None else ()
-    return next((one for one in asks if one.ask == asked.ask), None)
+    if heard is None:
+        return None, ""
+    asks, session = heard.heartbeat.facts.asks, heard.heartbeat.session
+    return next((one for one in asks if one.ask == asked.ask), None), session
 
 
 def _shape(core: Core, asked: Asked, fact: AskFact) -> ExamShape:

@@ -50,7 +50,8 @@ def _tier(text: str | None) -> ModelTier | None:
         return None if text is None else ModelTier(text)
     near = nearest(text, names)
     why = f"did you mean {near}?" if near else f"there are {', '.join(names)}"
-    raise UsageError(f"there is no tier {text!r}", why=why, fix="pancode models --tier mid", code="bad_tier")
+    fix = f"pancode models --tier {near or ModelTier.MID}"
+    raise UsageError(f"there is no tier {text!r}", why=why, fix=fix, code="bad_tier")
 
 
 def _every(core: Core, node: str | None) -> Iterator[tuple[str, EndpointFact]]:

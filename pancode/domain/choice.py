@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 
 from node_agent.wire.order import Reasoning
 from pancode.domain.agents import Agent, Speed, Tier
-from pancode.domain.endpoints import check_known, endpoint_names, endpoint_of
+from pancode.domain.endpoints import check_known, endpoint_names, endpoint_of, serving
 from pancode.domain.models import ModelRef, known, model_ref
 from pancode.domain.names import nearest, not_found
 from pancode.domain.request import Catalogue, DispatchRequest, VendorList
@@ -24,12 +25,14 @@ def runtime_and_model(
 
     UsageError for what is no model or nearly a provider, NotFoundError for a runtime or node that is not.
     """
-    text = request.model or model_of(agent, catalogue)
+    text = model_of(agent, catalogue) if request.model is None else request.model
     nodes = [view.node.name for view in catalogue.nodes if view.node.removed is None]
     servers = endpoint_names(catalogue.nodes)
-    asked = model_ref(text, nodes, servers) if text else None
+    asked = None if text is None else model_ref(text, nodes, servers)
     # A model of the runtime's own that happens to look like `provider/model` is asked for whole.
     whole = known(asked, nodes, servers) if asked is not None else None
+    here = _where_it_is(whole, request, agent, catalogue)
+    asked, whole = (here, here) if here is not None else (asked, whole)
     endpoint = endpoint_of(asked, catalogue.nodes)
     usual = runtime_for(asked) if endpoint is None else OUR_OWN
     kind = _runtime(request.runtime or agent.runtime or usual or catalogue.defaults.runtime)
@@ -40,11 +43,33 @@ def runtime_and_model(
     return kind, whole if kind.provider is None else asked
 
 
+def _where_it_is(
+    bare: ModelRef | None, request: DispatchRequest, agent: Agent, catalogue: Catalogue
+) -> ModelRef | None:
+    """Where nobody named provider or runtime: the model at the only endpoint that has it, None: nowhere.
+
+    UsageError where several have it.
+    """
+    if bare is None or bare.provider is not None or request.runtime or agent.runtime:
+        return None
+    there = serving(catalogue.nodes, bare.model, request.node)
+    if not there:
+        return None
+    if len(there) > 1:
+        raise UsageError(
+            f"the model {bare.model!r} is at {len(there)} endpoints",
+            why=f"there are {', '.join(f'{name}/{bare.model}' for name in there)}",
+            fix=f"--model {shlex.quote(f'{there[0]}/{bare.model}')}, or another of them",
+            code="model_ambiguous",
+        )
+    return ModelRef(None, there[0], bare.model)
+
+
 def model_of(agent: Agent, catalogue: Catalogue) -> str | None:
     """The agent's own model; else the scouts' for whoever only looks, and fast; else the workers'."""
     defaults = catalogue.defaults
     scouts = agent.read_only and agent.speed is Speed.FAST and agent.tier is Tier.ANY
-    return agent.model or (defaults.scout_model if scouts else None) or defaults.model
+    return agent.model or (defaults.scout_model if scouts else None) or defaults.model or None
 
 
 BY_SPEED: dict[Speed, Reasoning] = {Speed.FAST: Reasoning.LOW, Speed.THOROUGH: Reasoning.HIGH}

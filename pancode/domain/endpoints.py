@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,6 +83,17 @@ def endpoint_of(ref: ModelRef | None, nodes: Sequence[NodeView]) -> str | None:
     return ref.provider if ref.provider in {*LOCAL, *endpoint_names(nodes)} else None
 
 
+def serving(nodes: Sequence[NodeView], model: str, node: str | None = None) -> list[str]:
+    """The names of the endpoints that have a model of that name; `node`: only there."""
+    asked = [view for view in nodes if node in (None, view.node.name)]
+    return sorted({one.name for view in asked for one in _facts(view) if _serves(one, model)})
+
+
+def _serves(endpoint: EndpointFact, model: str) -> bool:
+    found = endpoint.model(model)
+    return found is not None and not found.embedding
+
+
 def context_of(runtime: str, prompt: str, task: str) -> int:
     """About how many tokens the first call has: the program's own words, the prompt, the task."""
     return OWN_TOKENS.get(runtime, 0) + (len(prompt) + len(task)) // CHARS_OF_TOKEN
@@ -133,7 +145,7 @@ def widen(found: EndpointFact, model: ModelFact, needed: int) -> str:
         return f"use another model: {model.id} was trained for {model.ctx_max} tokens"
     tokens = tokens if model.ctx_max is None else min(tokens, model.ctx_max)
     setting = _WIDEN.get(found.dialect, "its own setting for the context, {tokens} tokens")
-    return setting.format(model=model.id, tokens=tokens)
+    return setting.format(model=shlex.quote(model.id), tokens=tokens)
 
 
 def rank(facts: NodeFacts, wanted: Wanted) -> int:
@@ -164,14 +176,17 @@ def costs_nothing(nodes: Sequence[NodeView], endpoint: str, model: str) -> bool:
 
 
 def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None:
-    """NotFoundError for an endpoint or model that is on no node, if every node was heard: else who knows."""
+    """NotFoundError for an endpoint or model that is on no node, if every node was heard: else who knows.
+
+    Nor does anybody know what is at an endpoint that wants a key, or is wedged: placement says which it is.
+    """
     asked = [view for view in nodes if view.node.removed is None and ref.node in (None, view.node.name)]
     if not asked or any(view.heard is None for view in asked):
         return
     there = [(view.node.name, one) for view in asked for one in _facts(view) if one.name == endpoint]
     if not there:
         raise _no_endpoint(asked, ref, endpoint)
-    if any(one.more or one.model(ref.model) for _, one in there):
+    if any(one.health is not Health.OK or one.more or one.model(ref.model) for _, one in there):
         return
     names = [model.id for _, one in there for model in one.models if not model.embedding]
     near = nearest(ref.model, names)
@@ -189,7 +204,7 @@ def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None
 def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> NotFoundError:
     names = sorted(endpoint_names(asked))
     where = ref.node or "any node"
-    command = _PULL.get(_NAMES.get(endpoint, Dialect.OPENAI), "").format(model=ref.model)
+    command = _PULL.get(_NAMES.get(endpoint, Dialect.OPENAI), "").format(model=shlex.quote(ref.model))
     node = ref.node or asked[0].node.name
     start = f"start it on {node}" + (f" ({command})" if command else "")
     return NotFoundError(
@@ -210,7 +225,7 @@ def _on(node: str, found: EndpointFact, wanted: Wanted) -> str:
     command = _PULL.get(found.dialect)
     if command is None:
         return f"have the server at {found.at} of {node} serve it; what is there: pancode models"
-    return f"on {node}: {command.format(model=wanted.model)}; what is there: pancode models"
+    return f"on {node}: {command.format(model=shlex.quote(wanted.model))}; what is there: pancode models"
 
 
 def _facts(view: NodeView) -> tuple[EndpointFact, ...]:

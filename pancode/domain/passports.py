@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from node_agent.wire.endpoint import EndpointFact, ModelFact
+from node_agent.wire.endpoint import EndpointFact, Health, ModelFact
 from node_agent.wire.passport import Check, Grade, PassportFact
 from pancode.domain.candidates import Candidate
 from pancode.domain.fleet import NodeView
 from pancode.domain.names import not_found
-from pancode.errors import RefusedError
+from pancode.errors import NotFoundError, RefusedError
 
 READERS_NEED = (Check.ANSWERS, Check.CONTEXT, Check.TOOLS)
 """Of agents that change nothing: whether the model edits well is nothing to them."""
@@ -166,8 +166,22 @@ def places_of(text: str, views: Sequence[NodeView], node: str | None = None) -> 
     if not found:
         names = {name for one in there for name in _names(one, views) if not name.startswith(f"{one.node}/")}
         where = f"pancode models --node {node}" if node is not None else "pancode models"
-        raise not_found("model", text, names, where)
+        raise _not_there(not_found("model", text, names, where), views, node)
     return found
+
+
+def _not_there(error: NotFoundError, views: Sequence[NodeView], node: str | None) -> NotFoundError:
+    """With the servers that do not say which models they have."""
+    silent = [
+        f"{view.node.name}/{one.name}"
+        for view in views
+        for one in endpoints_of(view)
+        if node in (None, view.node.name) and one.health is not Health.OK and not one.models
+    ]
+    if not silent:
+        return error
+    words = f"{error.why}; what {', '.join(silent)} has cannot be seen"
+    return NotFoundError(str(error), why=words, fix=f"{error.fix}; and: pancode endpoints", code=error.code)
 
 
 def fact_of(place: Place, views: Sequence[NodeView]) -> tuple[EndpointFact, ModelFact] | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import SAFETY_RANK, Safety
 from pancode.domain.names import not_found
+from pancode.domain.request import Defaults, DispatchRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,17 @@ def find_preset(presets: Presets, name: str) -> Preset:
     if found is None:
         raise not_found("preset", name, presets, "pancode presets")
     return found
+
+
+def outranked_for(request: DispatchRequest, defaults: Defaults) -> tuple[str, ...]:
+    """Which of its variables a preset outranks, in words; nothing of what a flag says anyway."""
+    flags = {
+        "models.worker": request.model,
+        "models.scout": request.model,
+        "dispatch.reasoning": request.reasoning,
+        "dispatch.safety": request.safety,
+    }
+    return tuple(words for key, words in defaults.outranked.items() if key in flags and flags[key] is None)
 
 
 def raises(preset: Preset | None, without: Safety) -> str:

@@ -99,6 +99,8 @@ class Defaults:
     on_lost: str = "ask"
     raised: str = ""
     """In words, that a preset has raised `safety` above what the settings say without it."""
+    outranked: Mapping[str, str] = field(default_factory=dict)
+    """By key, in words: which variables of this one command a preset outranks."""
     tiers: Mapping[str, ModelTier] = field(default_factory=dict)
     """How able models are, by pattern, where their owner knows better than the rule."""
     strict_tiers: bool = False

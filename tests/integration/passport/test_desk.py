@@ -80,6 +80,7 @@ def test_one_at_a_time_and_nobody_waits_for_it(tmp_path: Path) -> None:
     one = desk(box, tmp_path)
     for number in range(3):
         one.examine(asking(f"{number}" * 8, again=True))
+        assert "another test" not in one.asks()[0].words
     assert box.begun.wait(20)
     assert AskState.WAITING in states(one) and states(one).count(AskState.TESTING) == 1
     assert one.asks()[2].words == "another test of box goes first"

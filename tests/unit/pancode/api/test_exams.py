@@ -139,6 +139,18 @@ def test_a_node_that_says_nothing_is_waited_for_no_longer(world: Local, begins: 
     assert least < world.desk.clock.ms - began < least + 60_000 and "fleet status" in no.value.fix
 
 
+def test_a_node_agent_that_starts_anew_has_forgotten_the_test(world: Local) -> None:
+    def anew(ask: str) -> None:
+        world.node.session, world.node.nonce, world.node.seq = "s2", "nonce-2", 0
+        world.tell()
+
+    began = world.desk.clock.ms
+    with pytest.raises(NotTested, match="n1 was started anew in the midst of the test") as no:
+        Follow(world, lambda ask: world.tell(None, fact(ask, AskState.TESTING, "words")), anew).go()
+    assert world.desk.clock.ms - began < START_MS
+    assert no.value.fix.endswith("pancode models test n1/ollama/qwen3")
+
+
 def test_a_coordinator_that_ends_leaves_the_test_to_the_node(world: Local) -> None:
     asked = exams.ask(world.desk.plane.core, PLACE, False)
     with pytest.raises(UnavailableError, match="the test goes on"):
@@ -253,3 +265,8 @@ def test_what_could_not_be_found_out_is_a_warning(world: Local) -> None:
 def test_where_a_model_is_nowhere(world: Local) -> None:
     with pytest.raises(NotFoundError):
         exams.where(world.desk.plane.core, "llama", None)
+
+
+def test_a_tier_that_is_none_names_the_nearest(world: Local) -> None:
+    told = world.problem("GET", "/v1/models?tier=smal")
+    assert (told["why"], told["fix"]) == ("did you mean small?", "pancode models --tier small")

@@ -66,6 +66,22 @@ def test_a_preset_that_raises_safety_says_so_wherever_it_counts(world: World) ->
     assert words not in gate["words"]
 
 
+def test_a_variable_of_this_command_that_a_preset_outranks_is_said(world: World, tmp_path: Path) -> None:
+    words = "PANCODE_WORKER_MODEL is set, and preset quick counts more: it says anthropic/quick"
+    said = {"models.worker": "llamacpp/tiny"}
+    asked = {"task": "do it", "workspace": "none", "preset": "quick", "settings": said}
+    refused = world.problem("POST", "/v1/runs", asked)
+    assert refused["code"] == "refused_routing" and words in refused["why"], refused
+    assert world.http.post("/v1/runs", {**asked, "dry_run": True}).json()["notes"] == [words]
+    flagged = world.http.post("/v1/runs", {**asked, "dry_run": True, "model": "anthropic/opus"}).json()
+    assert flagged["notes"] == []
+    (tmp_path / "panagents.yaml").write_text("agents: {builder: {model: anthropic/opus}}")
+    assert world.http.post("/v1/runs", {**asked, "dry_run": True}).json()["notes"] == []
+    unresolved = world.problem("POST", "/v1/runs", {**asked, "agent": "nobody"})
+    assert unresolved["code"] == "agent_not_found" and unresolved["why"].endswith(words)
+    assert plan(world, preset="quick", settings=said)["notes"] == []
+
+
 def test_a_run_cannot_have_more_by_a_preset_than_its_parent(world: World) -> None:
     parent = world.dispatch()["run"]
     told = world.problem("POST", "/v1/runs", world.shell(parent=parent, depth=1, preset="open"))

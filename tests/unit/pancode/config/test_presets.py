@@ -117,8 +117,19 @@ def test_a_preset_counts_more_than_the_variables_of_one_command(tmp_path: Path) 
         tmp_path, {}, {"models.worker": "c", "models.scout": "e"}, tmp_path / "none", "local"
     )
     assert around.defaults(None).model == "ollama/qwen2.5-coder:7b"
+    more = "is set, and preset local counts more: it says ollama/qwen2.5-coder"
+    assert around.defaults(None).outranked == {
+        "models.worker": f"PANCODE_WORKER_MODEL {more}:7b",
+        "models.scout": f"PANCODE_SCOUT_MODEL {more}:3b",
+    }
     own = FileSurroundings(tmp_path, {}, {"models.worker": "c"}, tmp_path / "none")
-    assert own.defaults(None).model == "c"
+    assert own.defaults(None).model == "c" and not own.defaults(None).outranked
+
+
+def test_what_does_not_fit_of_one_command_names_its_variable(tmp_path: Path) -> None:
+    around = FileSurroundings(tmp_path, {}, {"dispatch.reasoning": "hgih"}, tmp_path / "none")
+    with pytest.raises(ConfigError, match="^PANCODE_REASONING: dispatch.reasoning: 'hgih'"):
+        around.defaults(None)
 
 
 def test_which_preset_this_call_then_the_applied_then_the_environment(tmp_path: Path) -> None:

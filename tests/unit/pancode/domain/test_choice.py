@@ -110,6 +110,35 @@ def test_a_local_model_asks_for_our_own_worker() -> None:
     assert resolved(there, model="ollama/qwen3:8b").runtime.name == "native"
 
 
+def test_a_bare_name_is_found_at_the_only_endpoint_that_has_it() -> None:
+    gpubox = node("gpubox", endpoints=(endpoint("ollama", "qwen2.5-coder:7b", "Qwen/Qwen3-8B"),))
+    other = node("attic", endpoints=(endpoint("ollama", "qwen2.5-coder:7b"),))
+    for name in ("qwen2.5-coder:7b", "Qwen/Qwen3-8B"):
+        chosen = resolved(gpubox, other, model=name)
+        assert (chosen.runtime.name, chosen.ref) == ("native", ModelRef(None, "ollama", name))
+        assert chosen.wanted is not None and chosen.wanted.endpoint == "ollama"
+    default = {"defaults": Defaults(model="qwen2.5-coder:7b")}
+    assert resolved(gpubox, settings=default).ref == ModelRef(None, "ollama", "qwen2.5-coder:7b")
+    assert resolved(gpubox, model="opus").runtime.name == "claude"
+    assert resolved(gpubox, model="qwen2.5-coder:7b", runtime="claude").wanted is None
+
+
+def test_a_bare_name_that_several_endpoints_have_is_asked_about() -> None:
+    nodes = (
+        node("gpubox", endpoints=(endpoint("ollama", "qwen3:8b"), endpoint("vllm", "else"))),
+        node("attic", endpoints=(endpoint("lmstudio", "qwen3:8b"),)),
+    )
+    wrong = resolve(request(model="qwen3:8b"), catalogue(*nodes))
+    assert isinstance(wrong, Unresolved) and isinstance(wrong.error, UsageError)
+    assert str(wrong.error) == "the model 'qwen3:8b' is at 2 endpoints"
+    assert wrong.error.why == "there are lmstudio/qwen3:8b, ollama/qwen3:8b"
+    assert resolved(*nodes, model="qwen3:8b", node="attic").ref == ModelRef(None, "lmstudio", "qwen3:8b")
+
+
+def test_an_empty_model_is_none_at_all_and_said_to_be_none() -> None:
+    assert str(problem(model="")) == "'' is no model"
+
+
 @pytest.mark.parametrize(
     ("flag", "own", "fleet", "expected"),
     [

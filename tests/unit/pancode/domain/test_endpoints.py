@@ -112,6 +112,17 @@ def test_a_model_that_is_nowhere_names_the_nearest_and_the_command() -> None:
     assert wrong.fix == "on gpubox: ollama pull qwen3:9b; what is there: pancode models"
 
 
+def test_a_command_takes_a_strange_name_whole() -> None:
+    wrong = problem(box("gpubox", endpoint("ollama", "qwen3:8b")), model="ollama/a b; x")
+    assert wrong.fix.startswith("on gpubox: ollama pull 'a b; x';")
+
+
+def test_what_an_endpoint_has_that_wants_a_key_nobody_knows() -> None:
+    locked = endpoint("ollama", health=Health.NEEDS_KEY, words="it wants a key", fix="write it down")
+    found = asked(box("gpubox", locked))
+    assert why(found, "gpubox") == "its ollama needs a key: it wants a key"
+
+
 def test_it_may_be_at_another_endpoint() -> None:
     lm = endpoint("lmstudio", "gemma", dialect=Dialect.LMSTUDIO)
     wrong = problem(box("gpubox", endpoint("ollama", "qwen3:8b"), lm), model="ollama/gemma")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.wire.endpoint import ModelFact
+from node_agent.wire.endpoint import Health, ModelFact
 from node_agent.wire.passport import Check, CheckFact, Grade, PassportFact
 from pancode.domain.candidates import Candidate
 from pancode.domain.fleet import NodeView
@@ -142,6 +142,14 @@ def test_a_model_that_is_nowhere(text: str) -> None:
     assert no.value.code == "model_not_found"
     if text == "qwen":
         assert "did you mean" in no.value.why
+
+
+def test_a_server_that_wants_a_key_may_have_the_model() -> None:
+    locked = node("d", RUNTIME, endpoints=(endpoint("tower", health=Health.NEEDS_KEY),))
+    with pytest.raises(NotFoundError) as no:
+        places_of("secret", (there("a", NONE), locked))
+    assert no.value.why.endswith("; what d/tower has cannot be seen")
+    assert no.value.fix.endswith("and: pancode endpoints")
 
 
 def on_local(**changes: object) -> dict[str, object]:
