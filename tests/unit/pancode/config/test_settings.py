@@ -44,7 +44,7 @@ def test_the_later_layer_wins_and_every_value_keeps_its_origin(loaded: Load, pla
     assert found.origin("budget.ceiling") == f"{places.home}/pancode.yaml:2"
     assert found.origin("limits.wall") == f"{places.project}/pancode.yaml:2"
     assert found.origin("nodes.slots") == "PANCODE_NODE_CONCURRENCY"
-    assert found.origin("models.worker") == "command line"
+    assert found.origin("models.worker") == "PANCODE_WORKER_MODEL", "a variable of this one command"
     assert found.origin("limits.idle") == "built-in"
 
 
