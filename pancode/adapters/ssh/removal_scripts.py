@@ -80,6 +80,8 @@ u="$HOME/.config/systemd/user/$3"
 if [ -e "$u" ]; then
   rm -f "$u" "$HOME/.config/systemd/user/default.target.wants/$3" || exit 71
   timeout 20 systemctl --user daemon-reload >/dev/null 2>&1; c=yes
+  # One that was ended by force is remembered as failed, without a file, until somebody says that it is known.
+  timeout 20 systemctl --user reset-failed "$3" >/dev/null 2>&1
   d="$HOME/.config" # empty folders only
   rmdir "$d/systemd/user/default.target.wants" "$d/systemd/user" "$d/systemd" "$d" 2>/dev/null
 fi
