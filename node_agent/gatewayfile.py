@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from node_agent.settings import SettingsError
+from node_agent.settings import SettingsError, read_owned
 from node_agent.wire.model import WireModel
 from node_agent.wire.node import Problem
 
@@ -56,17 +56,7 @@ class Wish(WireModel):
 
 def read_wish(home: Path) -> Wish:
     """As the file is now; without one the defaults. SettingsError names file, key and what is wrong."""
-    path = home / FILE
-    try:
-        return Wish.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return Wish()
-    except OSError as exc:
-        raise SettingsError(f"{path} cannot be read: {exc.strerror}") from exc
-    except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise SettingsError(f"{path}: {key}: {first['msg']}") from exc
+    return read_owned(Wish, home / FILE)
 
 
 def problems_of(home: Path) -> tuple[Problem, ...]:

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -13,6 +14,8 @@ from node_agent.durable import create_exclusive, make_folder
 from node_agent.wire.clock import Ids
 from node_agent.wire.model import FleetId, NodeTag, WireModel
 from node_agent.wire.signing import PublicKey, SigningKey
+
+M = TypeVar("M", bound=WireModel)
 
 
 class SettingsError(Exception):
@@ -214,3 +217,20 @@ def _end(text: str) -> str | tuple[str, int]:
     if kind != "tcp" or not host:
         raise ValueError(f"not an end of a tunnel: {text!r}")
     return host, int(port)
+
+
+def read_owned(model: type[M], path: Path) -> M:
+    """A file of the node's owner as it is now; without one the defaults.
+
+    SettingsError names file, key and what is wrong.
+    """
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return model()
+    except OSError as exc:
+        raise SettingsError(f"{path} cannot be read: {exc.strerror}") from exc
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise SettingsError(f"{path}: {key}: {first['msg']}") from exc

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from node_agent.endpoints.places import PORTS, Place, place_of
-from node_agent.settings import SettingsError
+from node_agent.settings import read_owned
 from node_agent.wire.endpoint import ModelWire
 from node_agent.wire.model import SecretName, WireModel
 from node_agent.wire.vendors import OTHER_NAMES, VENDOR_VARIABLES
@@ -88,14 +88,4 @@ class Owners(WireModel):
 
 def read_owners(home: Path) -> Owners:
     """As the file is now; without one the defaults. SettingsError names file, key and what is wrong."""
-    path = home / FILE
-    try:
-        return Owners.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return Owners()
-    except OSError as exc:
-        raise SettingsError(f"{path} cannot be read: {exc.strerror}") from exc
-    except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise SettingsError(f"{path}: {key}: {first['msg']}") from exc
+    return read_owned(Owners, home / FILE)
