@@ -24,14 +24,16 @@ def in_folders(pids: Iterable[int]) -> int:
 
     A program with a sandbox of its own, such as Codex, shows the machine's /tmp there: that is not the run's.
     """
-    here, seen = _space("self"), set()
+    walled: dict[str, int] = {}
+    for pid in pids:
+        walled.setdefault(_space(pid), pid)
+    for none in ("", _space("self")):
+        walled.pop(none, None)
+    if not walled:  # no need to ask what there is of our own
+        return 0
     counted = {device for device, _ in _mounts("self")}
     total = 0
-    for pid in pids:
-        space = _space(pid)
-        if not space or space == here or space in seen:
-            continue
-        seen.add(space)
+    for pid in walled.values():
         for device, folder in _mounts(pid):
             if folder in FOLDERS and device not in counted:
                 counted.add(device)
