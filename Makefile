@@ -8,20 +8,26 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 STAMP := .venv/.setup
 
-# Tests that share nothing but the CPU run side by side; those with real servers do so file by file.
-LIGHT := tests/unit tests/contract tests/simulation
-HEAVY := tests/integration tests/clis
-# Each of the two has a lab of its own; a file stays together, and the files start in the order of tests/e2e/conftest.py.
-HOSTS := -n 2 --dist loadfile --no-loadscope-reorder tests/e2e
+# Bytecode that is kept is made once, and not by every process that a test starts.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup system demo test check format lint types contracts rules fix unit contract integration e2e simulation matrix bench docs lock clean
+# Tests that share nothing but the CPU run side by side; those with real servers do so by the parts of tests/together.py.
+LIGHT := -n 2 tests/unit tests/contract tests/simulation
+BY_PART := -n 2 --dist loadfile --no-loadscope-reorder
+# All of them at once: the hosts mostly wait, and what waits for nobody takes what they leave of the processor. The
+# demo, which needs no host, is where less is to be done, and comes first there: one file of minutes.
+DEMO := tests/e2e/test_demo.py
+HOSTS := $(BY_PART) tests/e2e --ignore $(DEMO)
+HEAVY := $(BY_PART) $(DEMO) tests/clis tests/integration
+
+.PHONY: help setup system demo stack test check format lint types contracts rules fix unit contract integration e2e simulation matrix bench docs man docs-site dist lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## the virtual environment, from hash-locked requirements (instant when nothing changed)
 
-$(STAMP): requirements/lock.txt pyproject.toml .ci/setup pancode/start.py
+$(STAMP): requirements/lock.txt requirements/ansible.txt pyproject.toml .ci/setup pancode/start.py
 	@.ci/setup
 	@touch $@
 
@@ -31,10 +37,12 @@ system: ## the system programs that the tests use (apt-get as root, else says wh
 demo: setup ## a whole fleet on this machine: up, dispatch, kill, recover, verify, clean up
 	@$(BIN)/pancode demo
 
-test: setup system check ## everything: check, then all suites
-	@.ci/tests -n 2 $(LIGHT)
-	@.ci/tests -n 2 --dist loadfile $(HEAVY)
-	@.ci/tests $(HOSTS)
+stack: setup system ## the services of docker-compose.yml as plain processes (as root), one run through all of them
+	@$(BIN)/python -m tests.stack
+
+test: setup system ## everything: check, then all suites
+	@$(MAKE) -j 2 -O check
+	@.ci/tests "$(HOSTS)" "$(HEAVY)" "idle $(LIGHT)"
 
 # Separate targets, so that `make -k check` shows everything that is wrong at once.
 check: format lint types contracts rules ## format, lint, types, import contracts, architecture tests
@@ -68,10 +76,10 @@ simulation: setup ## tests/simulation: control plane and node under one seeded s
 	$(PYTEST) -n 2 tests/simulation
 
 integration: setup system ## tests/integration: real Valkey, RQ, git, SSH in this process
-	$(PYTEST) -n 2 --dist loadfile tests/integration
+	$(PYTEST) $(BY_PART) tests/integration
 
 e2e: setup system ## tests/e2e: real SSH hosts, driven through the command line
-	@.ci/tests $(HOSTS)
+	@.ci/tests "$(BY_PART) tests/e2e"
 
 matrix: setup system ## what hostile models can do in the real programs, tried and written anew (minutes)
 	$(PYTEST) -n 2 tests/clis/test_matrix.py --write-evidence
@@ -83,6 +91,17 @@ bench: setup system ## ratios against peers, in one run
 docs: setup ## write the reference pages from the code, check every link and command of the documents
 	$(BIN)/python -m docs.generate
 	$(PYTEST) -q tests/architecture/test_documents.py tests/architecture/test_reference.py tests/architecture/test_docs_run.py
+
+man: setup ## write the manual pages from the command line, check them with mandoc and man
+	$(BIN)/python -m docs.generate
+	$(PYTEST) -q tests/integration/packaging/test_manual.py
+
+docs-site: setup ## the documents as a site in build/site; a dead link fails it
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs/site -d build/site-read . build/site
+	@echo "build/site/index.html"
+
+dist: setup ## the sdist, and the wheel made of it, into dist/; no network, the same bytes for the same commit
+	@.ci/dist
 
 lock: ## write requirements/*.txt again (UPGRADE=1 for the newest)
 	@.ci/lock

@@ -66,7 +66,7 @@ class NodeView:
     revoked: bool
     free_slots: int
     runtimes: frozenset[str]
-    """Those that are ready on this node."""
+    """Those that are ready on this node, or not looked at yet."""
     unlogged: frozenset[str]
     """Those that only want a login, which a run at an endpoint of this node does not."""
     ceiling: Ceiling

@@ -188,7 +188,7 @@ class NodeAgent:
 
     def _beat(self) -> None:
         w, now = self.world, self.world.clock.mono_ms()
-        if w.exams.news():  # what was found fits the servers as they are now
+        if w.exams.news() or w.facts.news():  # what was found fits the servers and programs as they are now
             self._next_facts = self._next_beat = 0
         if now < self._next_beat:
             return
@@ -198,9 +198,9 @@ class NodeAgent:
         w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json())
         self._next_beat = now + w.tempo.heartbeat_ms
 
-    def _ready(self, state: str) -> frozenset[str]:
+    def _ready(self, *states: str) -> frozenset[str]:
         facts = self._seen(self.world.clock.mono_ms())
-        return frozenset(one.name for one in facts.runtimes if one.state == state)
+        return frozenset(one.name for one in facts.runtimes if one.state in states)
 
     def _seen(self, now: int) -> NodeFacts:
         if self._facts is None or now >= self._next_facts:

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import redis
-from redis import exceptions as raised
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from node_agent.ear import Ear
 from node_agent.ports import LinkDown
+from node_agent.redisline import Access, Client, Place
+from node_agent.resp import RedisError, Refused, Words
 from node_agent.rqworker import (
     KEEP_CLOSED_S,
     NodeWorker,
@@ -32,9 +29,6 @@ from node_agent.uplink import Claimed, News, Sent
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.scripts import CLAIM, HEARTBEAT, SETTLE
-
-Place = str | tuple[str, int]
-"""Path of a unix socket, or host and port."""
 
 ANSWER_S = 10.0
 CONNECT_S = 5.0
@@ -51,18 +45,18 @@ class UplinkTempo:
 
 
 class _Script:
-    """A script that the coordinator has loaded; NoScriptError until it has (the server was restarted)."""
+    """A script that the coordinator has loaded; refused until it has (the server was restarted)."""
 
-    def __init__(self, client: Any, text: str) -> None:
+    def __init__(self, client: Client, text: str) -> None:
         self._client = client
         self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
-    def __call__(self, *, args: Sequence[Any]) -> Any:
-        return self._client.evalsha(self._digest, 0, *args)
+    def __call__(self, args: Words) -> Any:
+        return self._client.ask(self.words(args))[0]
 
-    def put(self, pipe: Any, args: Sequence[Any]) -> None:
-        """As one of the commands of a pipeline."""
-        pipe.evalsha(self._digest, 0, *args)
+    def words(self, args: Words) -> Words:
+        """As one of several commands."""
+        return ("EVALSHA", self._digest, 0, *args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +64,10 @@ class _Line:
     """One place with its client and scripts; replaced as a whole when the link is a new one."""
 
     place: Place
-    client: Any
-    claim: Any
-    settle: Any
-    heartbeat: Any
+    client: Client
+    claim: _Script
+    settle: _Script
+    heartbeat: _Script
     worker: NodeWorker
 
 
@@ -112,25 +106,25 @@ class RedisUplink:
             return self._claim(line)
 
     def _claim(self, line: _Line) -> Claimed | None:
-        found = line.claim(args=self._claim_args())
-        self._unanswered = None
-        return self._opened(line, found)
+        return self._opened(line, line.claim(self._claim_args()))
 
     def _claim_args(self) -> list[Any]:
-        """The id of the claim stays the same until an answer has come."""
+        """The id of the claim stays the same until whoever asked has its answer."""
         self._unanswered = self._unanswered or self._ids.token(16)
         return [keys.node_queue(self._tag), self._tag, self._iso(), self._unanswered]
 
     def _opened(self, line: _Line, found: Any) -> Claimed | None:
         """What was claimed, or what comes after it, when it is not an order."""
-        if not found:
-            return None
-        job = found[0].decode("utf-8", "replace")
-        try:
-            return Claimed(job, envelope_of(*found[1]))
-        except PoisonError as exc:
-            self._settle(line, job, False, f"not an order: {exc}")
-            return self._claim(line)
+        claimed = None
+        if found:
+            job = found[0].decode("utf-8", "replace")
+            try:
+                claimed = Claimed(job, envelope_of(*found[1]))
+            except PoisonError as exc:
+                self._settle(line, job, False, f"not an order: {exc}")
+                return self._claim(line)  # by the same id: what is settled is not given again
+        self._unanswered = None
+        return claimed
 
     def settle_job(self, job: str, ok: bool, reason: str) -> None:
         with self._doing() as line:
@@ -138,40 +132,36 @@ class RedisUplink:
 
     def _settle(self, line: _Line, job: str, ok: bool, reason: str) -> None:
         head = [keys.node_queue(self._tag), self._tag, job, "finished" if ok else "failed"]
-        line.settle(args=[*head, self._iso(), KEEP_CLOSED_S, *result_fields(ok, reason)])
+        line.settle([*head, self._iso(), KEEP_CLOSED_S, *result_fields(ok, reason)])
 
     # -- messages -------------------------------------------------------------------------------------------
 
     def send(self, *envelopes: str) -> None:
-        with self._doing() as line, line.client.pipeline(transaction=False) as pipe:
-            for envelope in envelopes:
-                pipe.xadd(keys.up_stream(self._tag), {"e": envelope}, maxlen=UP_CAP, approximate=True)
-            pipe.publish(keys.UP_HINT, self._tag)
-            pipe.execute()
+        head = ("XADD", keys.up_stream(self._tag), "MAXLEN", "~", UP_CAP, "*", "e")
+        with self._doing() as line:
+            line.client.ask(*((*head, one) for one in envelopes), ("PUBLISH", keys.UP_HINT, self._tag))
 
     def set_heartbeat(self, envelope: str) -> None:
         with self._doing() as line:
-            line.heartbeat(args=line.worker.heartbeat_args(envelope))
+            line.heartbeat(line.worker.heartbeat_args(envelope))
 
     def news(self, after: str, claim: bool = False) -> News:
         stream = keys.down_stream(self._tag)
         with self._claiming, self._doing() as line:
-            with line.client.pipeline(transaction=False) as pipe:
-                pipe.get(keys.beat_key(self._tag))
-                pipe.xrevrange(stream, count=1)
-                pipe.xrange(stream, min=f"({after}", count=CONTROLS)
-                if claim:
-                    line.claim.put(pipe, self._claim_args())
-                beat, newest, found, *claimed = pipe.execute()
-            self._unanswered = None if claimed else self._unanswered
+            beat, newest, found, *claimed = line.client.ask(
+                ("GET", keys.beat_key(self._tag)),
+                ("XREVRANGE", stream, "+", "-", "COUNT", 1),
+                ("XRANGE", stream, f"({after}", "+", "COUNT", CONTROLS),
+                *((line.claim.words(self._claim_args()),) if claim else ()),
+            )
             if newest and _order(newest[0][0].decode()) < _order(after):
                 # Redis lost its data, and its clock went back: a cursor from before must hide nothing.
-                found = line.client.xrange(stream, count=CONTROLS)
+                found = line.client.ask(("XRANGE", stream, "-", "+", "COUNT", CONTROLS))[0]
             order = self._opened(line, claimed[0]) if claimed else None
-        return News(beat, [Sent(entry.decode(), fields.get(b"e", b"")) for entry, fields in found], order)
+        return News(beat, [_sent(*one) for one in found], order)
 
     def hinted(self, wait_ms: int) -> bool:
-        return self._ear.heard(self._place(), self._client, wait_ms)
+        return self._ear.heard(self._place(), self._access, wait_ms)
 
     def close(self) -> None:
         """Closes what is open; everything opens again when used."""
@@ -184,10 +174,10 @@ class RedisUplink:
     def _doing(self) -> Iterator[_Line]:
         try:
             yield self._current()
-        except (raised.RedisError, OSError) as exc:
-            if isinstance(exc, raised.AuthenticationError):
+        except RedisError as exc:
+            if isinstance(exc, Refused) and exc.is_login:
                 self._drop_line()
-            raise LinkDown(f"Redis: {type(exc).__name__}: {str(exc)[:200]}") from exc
+            raise LinkDown(f"Redis: {str(exc)[:200]}") from exc
 
     def _current(self) -> _Line:
         place = self._place()
@@ -207,30 +197,25 @@ class RedisUplink:
             line.client.close()
 
     def _open(self, place: Place) -> _Line:
-        client = self._client(place, self._tempo.answer_s)
+        client = Client(self._access(place, self._tempo.answer_s))
         claim, settle, heartbeat = (_Script(client, text) for text in (CLAIM, SETTLE, HEARTBEAT))
         return _Line(place, client, claim, settle, heartbeat, NodeWorker(self._tag, self._clock))
 
-    def _client(self, place: Place, answer_s: float) -> Any:
-        target: dict[str, Any] = (
-            {"unix_socket_path": place} if isinstance(place, str) else {"host": place[0], "port": place[1]}
-        )
-        return redis.Redis(
-            **target,
-            username=f"node-{self._tag}",
-            password=self._password if isinstance(self._password, str) else self._password(),
-            socket_timeout=answer_s,
-            socket_connect_timeout=min(CONNECT_S, answer_s),
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-            driver_info=None,  # it costs two round trips for a name that nobody reads
-        )
+    def _access(self, place: Place, answer_s: float) -> Access:
+        password = self._password if isinstance(self._password, str) else self._password()
+        return Access(place, f"node-{self._tag}", password, min(CONNECT_S, answer_s), answer_s)
 
     def _place(self) -> Place | None:
         return self._where()
 
     def _iso(self) -> str:
         return iso(self._clock.wall_ms())
+
+
+def _sent(entry: bytes, words: list[bytes]) -> Sent:
+    """An entry of a stream, whose fields come as names and values in turn."""
+    fields = dict(zip(words[::2], words[1::2], strict=False))
+    return Sent(entry.decode(), fields.get(b"e", b""))
 
 
 def _order(entry: str) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from node_agent.agent import NodeAgent
 from node_agent.durable import make_folder, write_atomic
 from node_agent.grammar import Grammar
 from node_agent.logging_in import NoLogin, log_in
+from node_agent.notify import Watched
 from node_agent.runner import Runner
 from node_agent.runtimes.logins import tokens
 from node_agent.settings import Home, SettingsError
@@ -33,8 +34,11 @@ OK, FAILED, BAD_SETTINGS, HELD = 0, 1, 78, 73
 """Exit statuses; 73: another node agent holds this home (a service manager must not start it again)."""
 
 HOLD_TRIES, HOLD_PAUSE_S = 20, 0.05
-SWITCH_S = 0.0005
-"""Who wants the interpreter for a moment between two waits waits no longer for another thread's work."""
+SWITCH_S = 0.002
+"""Who wants the interpreter for a moment between two waits waits no longer for another thread's work.
+
+Not less without need: each of those who wait wakes up that often.
+"""
 LOOK_S = 2.0
 """How often the node agent looks whether its home is still there."""
 
@@ -69,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         _say(f"pancode-node: a node agent runs for {home.root} already", sys.stderr)
         return HELD
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    write_atomic(home.pid, f"{os.getpid()}\n".encode())
+    home.pid.unlink(missing_ok=True)
     try:
         _work(home, lock)
     finally:
@@ -102,6 +106,19 @@ def login(args: argparse.Namespace) -> int:
         return wrong.status
 
 
+def reach(args: argparse.Namespace) -> int:
+    """Whether Redis and the depot are reached as this node; with --offered by the link on standard input."""
+    from node_agent.reach import reach as try_reach
+
+    found = try_reach(_home(args), sys.stdin.read() if args.offered else None, SystemClock())
+    if args.json:
+        _say(found.text())
+    else:
+        for name, wrong in (("redis", found.redis), ("depot", found.depot)):
+            _say(f"{name}  {wrong or 'ok'}")
+    return OK if found.ok else FAILED
+
+
 def show_version(args: argparse.Namespace) -> int:
     """The version of this node agent."""
     _say(wiring.version())
@@ -121,6 +138,7 @@ def remove(args: argparse.Namespace) -> int:
 
 
 def _work(home: Home, lock: int) -> None:
+    watch = Watched(os.environ, SystemClock())
     gc.freeze()
     sys.setswitchinterval(SWITCH_S)
     grammar = Grammar(sys.executable)
@@ -136,12 +154,15 @@ def _work(home: Home, lock: int) -> None:
         return drives[0]
 
     agent = NodeAgent(world, threads)
-    worker = Worker(agent, drives[0], parts.follower)
+    worker = Worker(agent, drives[0], parts.follower, watch.beat)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.leave())
     threading.Thread(target=_watch, args=(home, lock, worker.leave), name="home", daemon=True).start()
     logging.getLogger("pancode.node").info("node %s of %s", world.node.name, world.node.fleet)
+    write_atomic(home.pid, f"{os.getpid()}\n".encode())  # only now: it says that this home can be worked in
+    watch.ready()
     worker.run()
+    watch.stopping()
     parts.runner.close()
     grammar.close()
 
@@ -199,6 +220,7 @@ def _parser() -> argparse.ArgumentParser:
         ("version", show_version),
         ("remove", remove),
         ("login", login),
+        ("reach", reach),
     ):
         sub = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__)
         sub.add_argument("--home", help="this fleet's folder on this node")
@@ -206,4 +228,6 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(verb=verb)
         if verb is login:
             sub.add_argument("runtime", help="whose login it is, such as claude")
+        if verb is reach:
+            sub.add_argument("--offered", action="store_true", help="by the link on standard input")
     return parser

@@ -15,7 +15,7 @@ from node_agent.uplink import Claimed
 from node_agent.wire import keys as names
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.event import Finding, Marked, Refused
-from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.failure import NODE_STATES, OrderRefusal
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import FINAL, Mark
 from node_agent.world import World
@@ -26,11 +26,11 @@ MOST_CLAIMS = 16
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What changes from turn to turn, asked for when it is needed. `ready`: names of runtimes in a state."""
+    """What changes from turn to turn, asked for when it is needed. `ready`: runtimes in these states."""
 
     now: Callable[[], FleetTime | None]
     free_slots: Callable[[], int]
-    ready: Callable[[str], frozenset[str]]
+    ready: Callable[..., frozenset[str]]
 
 
 class Intake:
@@ -98,7 +98,8 @@ class Intake:
             self._refuse(opened, Refuse(OrderRefusal.DISK_FULL, detail, opened.order.identity))
 
     def _refuse(self, opened: Opened, refused: Refuse) -> None:
-        self._counts[f"refused: {refused.why}"] += 1
+        if refused.why not in NODE_STATES:  # those are told as they are while they last
+            self._counts[f"refused: {refused.why}"] += 1
         journal, identity = self._world.journal, opened.order.identity
         if refused.why is OrderRefusal.FENCE_CONFLICT:
             known = journal.get(identity)
@@ -143,7 +144,7 @@ class Intake:
             draining=state.draining,
             revoked=state.revoked,
             free_slots=self._free_slots(),
-            runtimes=self._ready("ok"),
+            runtimes=self._ready("ok", "looking"),  # who sent it knew it as ready, before this start
             unlogged=self._ready("not_logged_in"),
             ceiling=w.facts.ceiling(),
             disk_ok=w.facts.disk_ok(),

@@ -31,6 +31,8 @@ from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 from node_agent.wire.signing import parse_envelope
 
+MOST_SAID = 64
+"""Events of one attempt that are kept in memory."""
 Say = Callable[[AttemptId, int, EventBody], str]
 """Makes the text of an event with that number, as it is kept."""
 
@@ -87,7 +89,7 @@ class Shelf(Protocol):
         """With all its files. Unknown: no effect."""
 
     def drop(self, name: str, files: tuple[str, ...]) -> None:
-        """Delete files of others from its folder. Absent: no effect."""
+        """Take what files of others hold from its folder; their names may stay. Absent: no effect."""
 
     def folder(self, name: str) -> Path:
         """The entry's own folder."""
@@ -104,7 +106,11 @@ class Journal:
 
     def __init__(self, shelf: Shelf, say: Say, clock: Clock) -> None:
         self._shelf, self._say, self._clock = shelf, say, clock
-        self._lock = threading.RLock()  # the index, the node's state and the chain
+        self._lock = (
+            threading.RLock()
+        )  # the index and the node's state; no attempt's disk is waited for in it
+        self._accepting = threading.Lock()
+        self._sealing = threading.Lock()  # the chain: a receipt names the one before it
         self._locks: dict[
             str, threading.Lock
         ] = {}  # one per entry: writing one never waits for another's disk
@@ -113,24 +119,29 @@ class Journal:
         self._top: dict[str, int] = {}
         self._troubles: list[str] = []
         self._state = self._kept = NodeState()
+        self._last: tuple[int, str | None] = (0, None)  # number and digest of the newest receipt
         self._lost: list[str] = []
         self._loose: set[str] = set()  # whose newest records are perhaps not durable yet
         self._sealed: dict[str, str] = {}  # receipts of this process that may still be asked for
+        self._said: dict[str, list[Spoken]] = {}  # all events of attempts accepted in it, while they are few
         names = shelf.names()
         broken = [entry for name in names if (entry := self._load(name)) is not None]
         self._state = self._kept = self._load_state()
+        if self._state.chain >= self._last[0]:
+            self._last = self._state.chain, self._state.last_receipt
         for entry in broken:
             self._mend(entry)
 
     def accept(self, order: Order, digest: str, envelope: str, note: Note) -> Entry:
         name = str(order.identity)
-        with self._lock:
+        with self._accepting:
             if name in self._entries:
                 raise JournalError(f"{name} is in the journal")
             head = {"identity": name, "digest": digest, "epoch": order.epoch, "order": envelope}
             events = self._numbered(order.identity, 0, note.say)
             record = first_record(note, head, events, self._clock.wall_ms())
             self._shelf.create(name, to_json(record))
+            self._said[name] = _spoken(events)
             self._remember(entry := opened(record))
             return entry
 
@@ -162,6 +173,7 @@ class Journal:
             events = self._numbered(identity, entry.last_event, note.say)
             record = record_of(note, events, self._clock.wall_ms())
             self._put(name, note, to_json(record))
+            self._note_said(name, events)
             return self._remember(folded(entry, record))
 
     def _put(self, name: str, note: Note, record: bytes) -> None:
@@ -174,6 +186,7 @@ class Journal:
         if note.cleaned:
             self._shelf.close(name)
             self._sealed.pop(name, None)
+            self._said.pop(name, None)
 
     def settle(self, identity: AttemptId | None = None) -> None:
         for name in [*self._loose] if identity is None else [str(identity)]:
@@ -189,8 +202,8 @@ class Journal:
 
     def seal(self, identity: AttemptId, envelope: str, digest: str, previous: str | None) -> bool:
         name = self._known(identity)
-        with self._lock, self._locks[name]:
-            number, last = self._newest()
+        with self._sealing, self._locks[name]:
+            number, last = self._last
             if last != previous:
                 return False
             entry = self._entries[name]
@@ -206,7 +219,7 @@ class Journal:
 
     def last_receipt(self) -> str | None:
         with self._lock:
-            return self._newest()[1]
+            return self._last[1]
 
     def receipt(self, identity: AttemptId) -> str | None:
         name = self._known(identity)
@@ -217,7 +230,11 @@ class Journal:
 
     def events(self, identity: AttemptId, above: int) -> list[Spoken]:
         name = self._known(identity)
-        self.settle(identity)  # a number that was told once must not be given again
+        with self._locks[name]:
+            self._make_durable(name)  # a number that was told once must not be given again
+            said = self._said.get(name)
+            if said is not None:
+                return [event for event in said if event.seq > above]
         records = self._shelf.read(name) + self._shelf.read_lossy(name)
         found = {int(seq): str(text) for raw in records for seq, text in from_json(raw).get("e", ())}
         return [Spoken(seq, found[seq]) for seq in sorted(found) if seq > above]
@@ -256,7 +273,7 @@ class Journal:
                 self.set_node(replace(self._state, chain=entry.chain, last_receipt=entry.receipt))
             self._shelf.remove(name)
             self._loose.discard(name)
-            for index in (self._entries, self._live, self._locks, self._sealed):
+            for index in (self._entries, self._live, self._locks, self._sealed, self._said):
                 index.pop(name, None)
 
     def lost(self) -> tuple[str, ...]:
@@ -283,18 +300,22 @@ class Journal:
                 self._live.setdefault(name)
             self._locks.setdefault(name, threading.Lock())
             self._top[run] = max(self._top.get(run, 0), entry.identity.fence)
+            if entry.chain > self._last[0]:
+                self._last = entry.chain, entry.receipt
         return entry
+
+    def _note_said(self, name: str, events: list[tuple[int, str]]) -> None:
+        """What a long run has said is read from the disk when it is asked for."""
+        said = self._said.get(name)
+        if said is not None:
+            said += _spoken(events)
+            if len(said) > MOST_SAID:
+                self._said.pop(name, None)
 
     def _numbered(
         self, identity: AttemptId, last: int, bodies: tuple[EventBody, ...]
     ) -> list[tuple[int, str]]:
         return [(seq, self._say(identity, seq, body)) for seq, body in enumerate(bodies, last + 1)]
-
-    def _newest(self) -> tuple[int, str | None]:
-        sealed = max(self._entries.values(), key=lambda entry: entry.chain, default=None)
-        if sealed is None or sealed.chain <= self._state.chain:
-            return self._state.chain, self._state.last_receipt
-        return sealed.chain, sealed.receipt
 
     def _load(self, name: str) -> Entry | None:
         """The entry again when part of it is damaged."""
@@ -334,7 +355,7 @@ class Journal:
         sealed = self._shelf.receipt(name)
         if sealed is not None and may_follow(entry, Mark.RECEIPTED):
             digest = parse_envelope(sealed).digest()
-            record |= {"m": Mark.RECEIPTED.value, "d": {}, "r": digest, "n": self._newest()[0] + 1}
+            record |= {"m": Mark.RECEIPTED.value, "d": {}, "r": digest, "n": self._last[0] + 1}
         self._shelf.append(name, to_json(record))
         self._remember(folded(entry, record))
 
@@ -355,3 +376,7 @@ class Journal:
                 f"the node's own state was damaged ({exc}); it starts again from its attempts"
             )
             return NodeState(epoch=floor)
+
+
+def _spoken(events: list[tuple[int, str]]) -> list[Spoken]:
+    return [Spoken(seq, text) for seq, text in events]

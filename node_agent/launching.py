@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node_agent import ports
+from node_agent.brought import brought_in
 from node_agent.doors import Door
 from node_agent.held import Held
 from node_agent.ports import ProcessEnd, Spent, StepFailed, Told
@@ -95,7 +96,8 @@ class OutputReader:
         return Spent(self._parser.usage, dict(self._tools), broken)
 
     def finish(self, end: ProcessEnd) -> Told:
-        told = self._parser.finish(ExitInfo(end.exit_code, end.signal, EndedBy(end.ended_by)))
+        how = ExitInfo(end.exit_code, end.signal, EndedBy(end.ended_by), complaints=end.complaints)
+        told = self._parser.finish(how)
         tools = {action.value: count for action, count in told.tool_calls.items()}
         broken = self._held.violation
         return Told(
@@ -131,9 +133,11 @@ class NodeRuntimes:
         own = {**allowed, **logins}
         isolation = self._isolation(order, runtime)
         _check_turns(order, runtime, door)
+        loose = self._loose(order, runtime, isolation, work)
         is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside nobody is root
         place = Place(around.path, around.python, is_root, isolation, own, PACKAGE, LIBRARIES)
-        policy = with_rules(order.policy, around.rules())  # for who judges before it does
+        owners = around.rules()
+        policy = with_rules(order.policy, owners)  # for who judges before it does
         request = replace(request_of(order, str(work), str(home)), context=around.room(order), policy=policy)
         if order.limits.wrap_up and door is not None and door.is_priced and not door.is_tunnel:
             # its own stop would come before the last turn
@@ -147,7 +151,11 @@ class NodeRuntimes:
             stdin=made.stdin,
             files=made.files,
             login=made.login,
-            enforced=(*enforced(order, runtime, isolation), *_network_held(order, runtime, isolation, door)),
+            enforced=(
+                *enforced(order, runtime, isolation, owners),
+                *loose,
+                *_network_held(order, runtime, isolation, door),
+            ),
             version=around.version(order.runtime),
             prompt=request.prompt,
             isolation=isolation,
@@ -195,6 +203,23 @@ class NodeRuntimes:
             )
         fenced = sandbox is not None and sandbox.find().landlock and order.runtime not in OWN_WALL
         return Isolation.LANDLOCK if fenced else Isolation.NONE
+
+    def _loose(
+        self, order: Order, runtime: Runtime, isolation: Isolation, work: Path
+    ) -> tuple[Enforced, ...]:
+        """What the program starts of the repository past its flags. StepFailed unless a user accepts it."""
+        if isolation is Isolation.SANDBOX or not runtime.brought:
+            return ()
+        found = brought_in(work, order.workspace.folder, runtime.brought)
+        if found is None:
+            return ()
+        if order.policy.told_only:
+            return (Enforced(rule=f"{found} of the repository", how=Enforcement.TOLD_ONLY),)
+        words = (
+            f"{order.runtime} would start what {found} of the repository is or names, whatever its flags say"
+        )
+        fix = f"{self._no_wall()}; or take that file out, or say --allow-told-only"
+        raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing bounds it here: {fix}")
 
     def _no_wall(self) -> str:
         found = self._around.sandbox.find().problem if self._around.sandbox is not None else None

@@ -9,8 +9,9 @@ from node_agent.records import folded, opened
 from node_agent.settings import Home, SettingsError
 from node_agent.shelf import FileShelf
 from node_agent.wire.clock import Clock
+from node_agent.wire.node import HOME_LAYOUT
 
-LAYOUT = 2
+LAYOUT = HOME_LAYOUT
 """1: a receipt in a file of its own, and a folder for the work (never released, without a number).
 2: ADR 17. Whoever changes where or how a home's things lie counts on, and says below what becomes of it."""
 _OLD_RECEIPT, _OLD_WORK = "receipt", "work"

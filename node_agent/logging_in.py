@@ -64,9 +64,9 @@ def _login_of(runtime: str, home: Home) -> Login:
         known = ", ".join(sorted(LOGINS))
         raise NoLogin(f"there is no runtime {runtime!r}", f"those with a login of their own: {known}")
     if runtime not in LOGINS:
-        names = [name for name in RUNTIMES[runtime].credentials if name.endswith("_KEY")]
-        fix = f"put {names[0]} into {home.secrets}" if names else f"{runtime} needs no login"
-        raise NoLogin(f"{runtime} has no login by subscription that its runs could use", fix)
+        program = RUNTIMES[runtime].program
+        fix = program.login if program is not None else f"{runtime} needs no login"
+        raise NoLogin(f"{runtime} has no login of its own that could be opened here for its runs", fix)
     return LOGINS[runtime]
 
 

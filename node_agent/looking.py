@@ -59,7 +59,7 @@ def _exit_record(folder: Path) -> Ended | None:
 
 def spawned_in(folder: Path) -> Spawned | None:
     """Who has taken the folder. OSError, SpoolError."""
-    data = read_part(folder / SPAWNED)
+    data = read_part(f"{folder}/{SPAWNED}")
     return None if data is None else Spawned.from_json(data)
 
 
@@ -78,12 +78,15 @@ def _steps(folder: Path) -> tuple[tuple[StepRecord, ...], StepStart | None]:
 
 
 def read_part(path: str | Path, offset: int = 0, limit: int = 1 << 24) -> bytes | None:
-    """Up to `limit` bytes from `offset`; None when the file is absent. Follows no link. OSError."""
+    """Up to `limit` bytes from `offset`; None when the file is absent. Follows no link. OSError.
+
+    A negative offset counts from the file's end.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
-        return os.pread(fd, limit, offset)
+        return os.pread(fd, limit, offset if offset >= 0 else max(0, os.fstat(fd).st_size + offset))
     finally:
         os.close(fd)

@@ -26,11 +26,12 @@ class OwnersFiles:
 
     def __init__(self, home: Path) -> None:
         self._home = home
+        self._paths = [f"{home}/{name}" for name in (CEILING, *FILES)]
         self._known: tuple[object, Ceiling] | None = None
 
     def ceiling(self) -> Ceiling:
         """As the files are now."""
-        now = [_stamp(self._home / name) for name in (CEILING, *FILES)]
+        now = [_stamp(path) for path in self._paths]
         if self._known is None or self._known[0] != now:
             self._known = (now, self._read())
         return self._known[1]
@@ -108,9 +109,9 @@ def _mapping(node: Any, path: str, lines: dict[str, int]) -> dict[str, object]:
     return found
 
 
-def _stamp(path: Path) -> object:
+def _stamp(path: str) -> object:
     try:
-        seen = path.stat()
+        seen = os.stat(path)
     except OSError:
         return os.path.lexists(path)
     return (seen.st_mtime_ns, seen.st_size, seen.st_ino, seen.st_dev)

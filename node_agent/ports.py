@@ -97,7 +97,7 @@ class Journal(Protocol):
         """Where the attempt's plans, records and outputs lie; exists while the entry does."""
 
     def drop(self, identity: AttemptId, files: tuple[str, ...]) -> None:
-        """Delete outputs from its folder that nobody will ask for again. Absent: no effect."""
+        """Outputs in its folder that nobody will ask for again hold nothing any more. Absent: no effect."""
 
     def node(self) -> NodeState:
         """The node's own state. From memory."""
@@ -152,11 +152,10 @@ class Runner(Protocol):
         """Kill what is left of an attempt whose shim is gone; how many."""
 
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
-        """Milliseconds from its start to its last sign of life that is known: a write to one of these, or
-        when it was seen; 0 where nothing was started. As wall clocks say."""
+        """Milliseconds by wall clocks to its last sign of life: a write to one of these, or when seen."""
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes of an output from `offset`; empty when there is none."""
+        """Up to `limit` bytes of an output from `offset`, if negative from its end; empty: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +216,7 @@ class Workspaces(Protocol):
 
     def take_back(self, identity: AttemptId) -> None:
         """What was lent is gone, with all in the topmost folders it lay in. No effect where nothing was.
-
-        Only while no process of the attempt lives. Idempotent.
-        """
+        Only while no process of the attempt lives. Idempotent."""
 
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
         """What the repository says to agents; None when it says nothing. Before anything of the run ran."""
@@ -314,11 +311,12 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnd:
-    """How the agent's process ended. `ended_by`: none, stop, wall, idle or output."""
+    """How the agent's process ended (by: none, stop, wall, idle or output), and the end of its stderr."""
 
     exit_code: int | None
     signal: int | None
     ended_by: str
+    complaints: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,10 +375,9 @@ class Runtimes(Protocol):
     def enclosed(
         self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None, rules: Rules = NO_RULES
     ) -> Plan:
-        """The phase inside the sandbox, with `shown` there to read, and `door` of the model gateway.
+        """The phase inside the sandbox; one inside already gets another. StepFailed(SANDBOX) without one.
 
-        `rules`: of the node's owner, besides the order's; what they cover is looked for now. A plan that is
-        inside already gets another sandbox. StepFailed(SANDBOX) when there is none any more.
+        `shown` is there to read. `rules`: of the node's owner; what they cover is looked for now.
         """
 
 
@@ -391,7 +388,10 @@ class Facts(Protocol):
         """Changes at each start of the machine."""
 
     def look(self) -> NodeFacts:
-        """The machine and its runtimes as they are now."""
+        """The machine and its runtimes as they are now; what is not known yet of a runtime is `looking`."""
+
+    def news(self) -> bool:
+        """Whether a runtime has been found out about since the last look."""
 
     def disk_ok(self) -> bool:
         """Whether there is more free disk than the reserve."""

@@ -128,10 +128,12 @@ def own_scope() -> str:
 
 
 class Birth:
-    """When this process came to be, by its pid: a machine has hundreds of processes that are older."""
+    """A moment, by the newest pid of then: a machine has hundreds of processes that are older."""
 
-    def __init__(self) -> None:
-        self._pid, self._forks = os.getpid(), _forks()
+    def __init__(self, pid: int = 0) -> None:
+        """That in which this process came to be; else what is newest now."""
+        self._forks = _forks()
+        self._pid = pid or os.getpid()
 
     def since(self) -> tuple[int, int]:
         """The first and the last pid that were handed out since; from 0 on when that is not certain.
@@ -140,10 +142,15 @@ class Birth:
         the last one was a greater one.
         """
         count = _forks() - self._forks
-        last, most = _number("/proc/loadavg", -1), _number("/proc/sys/kernel/pid_max", 0)
+        last, most = newest(), _number("/proc/sys/kernel/pid_max", 0)
         if self._forks and 0 <= count < most // 2 and last >= self._pid:
             return self._pid, last
         return 0, sys.maxsize
+
+
+def newest() -> int:
+    """The pid that was handed out last; 0 when it cannot be told."""
+    return _number("/proc/loadavg", -1)
 
 
 def _forks() -> int:
@@ -193,7 +200,7 @@ def is_inside(pid: int) -> bool:
 def signal_exact(proc: Proc, number: int) -> bool:
     """Send a signal to exactly this process, never to a later owner of its pid; False if not delivered."""
     pid, start = proc
-    fd = _pidfd(pid)
+    fd = pidfd(pid)
     try:
         found = stat(pid)
         if found is None or found.start != start:
@@ -210,7 +217,7 @@ def signal_exact(proc: Proc, number: int) -> bool:
     return True
 
 
-def _pidfd(pid: int) -> int | None:
+def pidfd(pid: int) -> int | None:
     """None before Linux 5.3, behind a filter that forbids it, or in an interpreter built without it."""
     try:
         return os.pidfd_open(pid)
@@ -243,8 +250,24 @@ def _processes(birth: Birth | None) -> Iterator[Stat]:
 def _carries(pid: int, needle: bytes) -> bool:
     try:
         return needle in _read(f"/proc/{pid}/environ").split(b"\0")
-    except OSError:  # ended, or another user's
+    except PermissionError:  # another user's, or one of ours that holds a key and lets nobody look into it
+        return _works_in(pid, needle.partition(b"=")[2])
+    except OSError:  # ended
         return False
+
+
+def _works_in(pid: int, marker: bytes) -> bool:
+    """Whether it is our own user's, with a path of that attempt among its arguments."""
+    try:
+        words = _read(f"/proc/{pid}/cmdline").split(b"\0")
+        return any(marker in word.split(b"/") for word in words) and _owner(pid) == os.getuid()
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def _owner(pid: int) -> int:
+    """Also of one whose files in /proc are root's, because it lets nobody look."""
+    return int(_read(f"/proc/{pid}/status").partition(b"\nUid:")[2].split(None, 1)[0])
 
 
 def _read(path: str, whole: bool = True) -> bytes:

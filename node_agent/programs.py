@@ -1,4 +1,4 @@
-"""Reads which version of an npm package a program is, without starting it; a start costs up to 2 s."""
+"""Reads which version of its package a program is, without starting it; a start costs up to 2 s."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Protocol
 
 import pydantic
+
+from node_agent.environments import found_environment, version_in
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
 LIBRARIES = os.path.dirname(os.path.dirname(os.path.abspath(pydantic.__file__)))
@@ -15,6 +18,25 @@ LIBRARIES = os.path.dirname(os.path.dirname(os.path.abspath(pydantic.__file__)))
 HEAD, MOST = 256, 1 << 20
 FOLDERS = 6
 """A program lies at most so deep in its package."""
+
+
+class Named(Protocol):
+    """An agent program: the name on PATH, the package that it is of, and whether that one is Python's."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def package(self) -> str: ...
+    @property
+    def environment(self) -> bool: ...
+
+
+def written_version(program: Named, path: str) -> str | None:
+    """As it stands where it was installed; None where that cannot be read."""
+    if not program.environment:
+        return installed_version(program.name, program.package, path)
+    found = found_environment(program.name, path)
+    return None if found is None else version_in(found, program.package)
 
 
 def installed_version(program: str, package: str, path: str) -> str | None:

@@ -13,7 +13,7 @@ from node_agent.records import Entry
 from node_agent.tempo import Tempo
 from node_agent.uplink import Uplink
 from node_agent.wire.clock import Clock
-from node_agent.wire.event import MOST_EVENTS, Event, EventBody, Events
+from node_agent.wire.event import MOST_EVENTS, Event, EventBody, Events, events_of
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
 
@@ -43,9 +43,8 @@ class Speaker:
         return event.canonical().decode()
 
     def seal(self, texts: Sequence[str]) -> str:
-        events = tuple(Event.model_validate_json(text) for text in texts)
-        told = Events(fleet=self._node.fleet, node=self._node.tag, events=events)
-        return told.signed(self._key).model_dump_json()
+        told = events_of(self._node.fleet, self._node.tag, texts)
+        return self._key.sign(Events.payload_type(), told).model_dump_json()
 
 
 @dataclass(frozen=True, eq=False, slots=True)

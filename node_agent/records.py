@@ -189,25 +189,29 @@ def opened(record: Data) -> Entry:
 
 def folded(entry: Entry, record: Data) -> Entry:
     """The entry after one more record."""
-    if "m" in record:
-        marks = {Mark(name): data for name, data in (*record.get("p", ()), (record["m"], record["d"]))}
-        data = {**entry.data, **marks}
-        baseline = None if Mark.PREPARED in marks else entry.baseline  # that of files which are gone
-        entry = replace(entry, mark=Mark(record["m"]), data=data, wall_ms=int(record["w"]), baseline=baseline)
+    new: dict[str, Any] = _marked(entry, record) if "m" in record else {}
     if "r" in record:
-        entry = replace(entry, receipt=record["r"], chain=int(record["n"]))
+        new |= {"receipt": record["r"], "chain": int(record["n"])}
     if "s" in record and entry.stop is None:
-        entry = replace(entry, stop=StopNote(StopKind(record["s"][0]), record["s"][1]))
+        new["stop"] = StopNote(StopKind(record["s"][0]), record["s"][1])
     if "b" in record:
-        entry = replace(entry, baseline=str(record["b"]))
+        new["baseline"] = str(record["b"])
     if "f" in record:
-        entry = replace(entry, findings=(*entry.findings, *record["f"]))
+        new["findings"] = (*entry.findings, *record["f"])
     if record.get("c"):
-        entry = replace(entry, cleaned=True, data={})
+        new |= {"cleaned": True, "data": {}}
+    last = entry.last_event
     if record.get("x"):
-        entry = replace(entry, damaged=True, last_event=entry.last_event + SKIP)
-    last = max((int(event[0]) for event in record.get("e", ())), default=0)
-    return replace(entry, last_event=max(entry.last_event, last))
+        new["damaged"], last = True, last + SKIP
+    new["last_event"] = max(last, *(int(event[0]) for event in record.get("e", ())), 0)
+    return replace(entry, **new)
+
+
+def _marked(entry: Entry, record: Data) -> dict[str, Any]:
+    """What its marks change."""
+    marks = {Mark(name): data for name, data in (*record.get("p", ()), (record["m"], record["d"]))}
+    new = {"mark": Mark(record["m"]), "data": {**entry.data, **marks}, "wall_ms": int(record["w"])}
+    return new | {"baseline": None} if Mark.PREPARED in marks else new  # that of files which are gone
 
 
 def prunable(entry: Entry, epoch: int, wall_ms: int) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import signal
 import threading
 import time
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from node_agent import process
 from node_agent.durable import create_exclusive, make_folder, overwrite, to_json, write_atomic
+from node_agent.endings import Endings, await_end, heard
 from node_agent.looking import look, read_part, spawned_in
 from node_agent.scopes import Scope
 from node_agent.shim import (
@@ -30,6 +30,7 @@ from node_agent.shim import (
     reserve,
 )
 from node_agent.spool import (
+    Ended,
     Look,
     NotStarted,
     Plan,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 LAUNCH_MS = 30_000  # a loaded machine may take seconds to start an interpreter
 SCOPE_MS = 15_000  # then without a scope
 SWEEP_MS = 10_000
-POLL_MS = 50
 NO_SCOPE = Scope((), {})
 _DISK = (errno.ENOSPC, errno.EDQUOT)
 _DEFAULTS = tuple(
@@ -69,6 +69,9 @@ class Runner:
         self._python, self._shim, self._clock = python, shim, clock
         self._plans: dict[str, tuple[tuple[int, int, int], Plan]] = {}
         """As last read, until it is forgotten, with what its file looked like."""
+        self._ended: dict[str, tuple[tuple[int, int, int], Ended]] = {}
+        """Ends that were read, in the same way."""
+        self._endings = Endings()
         self._mine: set[int] = set()  # our children, not yet reaped
         self._lock = threading.Lock()
         self._template = Template(python, self._adopt) if warm else None
@@ -77,13 +80,14 @@ class Runner:
         """Let the template go, if there is one. Shims go on."""
         if self._template is not None:
             self._template.close()
+        self._endings.close()
         self._reap()
 
     def prepare(self, folder: Path, plan: Plan, stdin: bytes = b"") -> None:
         """Write plan and `stdin`, reserve the space of all records; `start` does so, too. RunnerError."""
         try:
             make_folder(folder)
-            if not (folder / PLAN).exists():
+            if not os.path.exists(f"{folder}/{PLAN}"):
                 reserve(str(folder), len(plan.steps))
                 for path in {step.stdin for step in plan.steps if stdin and step.stdin}:
                     write_atomic(path, stdin, sync=False)
@@ -126,6 +130,8 @@ class Runner:
         """Take the values of the environment, maybe secrets, off the disk. Nothing starts from it again."""
         plan = self.planned(folder)
         self._plans.pop(f"{folder}/{PLAN}", None)
+        self._ended.pop(str(folder), None)
+        self._endings.forget(str(folder))
         if plan is None:
             if not is_forgotten(read_part(f"{folder}/{PLAN}") or b""):  # of another version: its values count
                 (folder / PLAN).unlink(missing_ok=True)
@@ -146,22 +152,32 @@ class Runner:
     def start(self, folder: Path, plan: Plan) -> None:
         """Returns once a shim has taken the folder, now or earlier. Raises RunnerError when none could."""
         self._reap()
-        if (folder / SPAWNED).exists():
+        if os.path.exists(f"{folder}/{SPAWNED}"):
             return
-        self.prepare(folder, plan)
+        if self.planned(folder) != plan:
+            self.prepare(folder, plan)
         if self._in_scope(folder, plan):
             return
         said = self._begin(folder, self._launch)
-        if not (folder / SPAWNED).exists():
+        if not os.path.exists(f"{folder}/{SPAWNED}"):
             raise _failed(folder, said or "it said nothing")
 
     def look(self, folder: Path) -> Look:
         """What the folder and the process table say now. Raises RunnerError for an unreadable record."""
+        known = self._ended.get(str(folder))
+        with contextlib.suppress(OSError):
+            if known is not None and known[0] == _looks(f"{folder}/{RECORDS}"):
+                return known[1]
         self._reap()
         try:
-            return look(folder)
+            seen = look(folder)
+            if isinstance(seen, Ended):
+                self._ended[str(folder)] = _looks(f"{folder}/{RECORDS}"), seen
+            if not isinstance(seen, Running | NotStarted):
+                self._endings.over(str(folder))
         except (OSError, SpoolError) as exc:
             raise _translated(f"cannot read {folder}", exc) from exc
+        return seen
 
     def wait(self, folder: Path, timeout_s: float) -> Look:
         """Like `look`, but only once the shim is gone or the time is over. Takes no CPU meanwhile."""
@@ -171,7 +187,7 @@ class Runner:
             left = deadline - self._clock.mono_ms()
             if not isinstance(seen, Running) or left <= 0:
                 return seen
-            _await_end(seen.shim, left)
+            self._endings.wait(str(folder), seen.shim, left)
 
     def stop(self, folder: Path, reason: str) -> None:
         """Ask for a clean end, before or after the start; the shim does the rest. The first reason stands.
@@ -186,6 +202,8 @@ class Runner:
             if exc.errno not in _DISK or isinstance(self.look(folder), NotStarted):
                 raise _translated(f"cannot leave a stop in {folder}", exc) from exc
             hint = signal.SIGTERM
+        if isinstance(self.look(folder), Ended):
+            return  # its shim may serve another phase by now
         try:
             spawned = spawned_in(folder)
         except (OSError, SpoolError) as exc:
@@ -222,7 +240,7 @@ class Runner:
         return max(0, seen_wall_ms - began, *((_written(path) or 0) - began for path in outputs))
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes of a file from `offset`; empty if absent or at its end. Raises OSError."""
+        """As the port says; what is asked for is small beside memory. Raises OSError."""
         return read_part(path, offset, limit) or b""
 
     def _in_scope(self, folder: Path, plan: Plan) -> bool:
@@ -250,10 +268,14 @@ class Runner:
             proc, ready = launch(folder)
         except OSError as exc:
             raise _translated("cannot start a shim", exc) from exc
+        said = ""
         try:
-            said = _heard(ready, patience_ms)
+            said = heard(ready, patience_ms)
         finally:
-            os.close(ready)
+            if said.strip() == SPAWNED:  # else it is not the one that has the folder, or none
+                self._endings.keep(str(folder), ready)
+            else:
+                os.close(ready)
         if not said:
             self._put_down(proc)  # it must not come to life after we have said that it did not start
         return said
@@ -286,7 +308,7 @@ class Runner:
 
     def _put_down(self, proc: process.Proc) -> None:
         if process.signal_exact(proc, signal.SIGKILL):
-            _await_end(proc[0], SWEEP_MS)
+            await_end(proc[0], SWEEP_MS)
         self._reap()
 
     def _reap(self) -> None:
@@ -315,13 +337,6 @@ def _with_pipe(
             os.close(fd)
 
 
-def _heard(ready: int, ms: int) -> str:
-    """`spawned`, or what the shim could not do, or nothing when it died or took too long."""
-    poll = select.poll()
-    poll.register(ready, select.POLLIN)
-    return os.read(ready, 1024).decode("utf-8", "replace") if poll.poll(ms) else ""
-
-
 def _failed(folder: Path, said: str) -> RunnerError:
     why = f"{said.strip()} {_log(folder)}".strip()
     return RunnerError(f"the shim did not start in {folder}: {why}", f"[Errno {errno.ENOSPC}]" in said)
@@ -330,21 +345,6 @@ def _failed(folder: Path, said: str) -> RunnerError:
 def _log(folder: Path) -> str:
     """An interpreter's own words, or systemd's, if any."""
     return (read_part(folder / LOG) or b"").decode("utf-8", "replace")[-500:].strip()
-
-
-def _await_end(pid: int, ms: int) -> None:
-    try:
-        fd = os.pidfd_open(pid)
-    except (OSError, AttributeError) as exc:
-        if not isinstance(exc, ProcessLookupError):  # a kernel or an interpreter without pidfd
-            time.sleep(min(ms, POLL_MS) / 1000)
-        return
-    try:
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        poll.poll(ms)
-    finally:
-        os.close(fd)
 
 
 def _reaped(pid: int) -> bool:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from pydantic import Field, ValidationError
 
+from node_agent.direct import Secure
 from node_agent.durable import create_exclusive, make_folder
 from node_agent.wire.clock import Ids
 from node_agent.wire.model import FleetId, NodeTag, WireModel
@@ -137,6 +138,13 @@ class Home:
         except (OSError, ValueError) as exc:
             raise SettingsError(f"{self.coordinator} cannot be read: {exc}; enrol this node again") from exc
 
+    def redis_password(self, settings: Settings) -> str:
+        """As it is now; empty where it cannot be read: it will be refused, and asked for again."""
+        try:
+            return (self.root / settings.redis.password_file).read_text().strip()
+        except OSError:
+            return ""
+
     def make_key(self, ids: Ids) -> PublicKey:
         """The public half of this node's key; makes one when there is none. Never replaces one."""
         self.key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -164,12 +172,16 @@ class Home:
             make_folder(self.root / name)
 
 
+End = str | tuple[str, int] | Secure
+"""A unix socket path, or (host, port); or the coordinator itself by TLS."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """The near ends of the tunnel now: unix socket paths, or (host, port)."""
+    """The near ends of the tunnel now, or the far ones where there is none."""
 
-    redis: str | tuple[str, int]
-    depot: str | tuple[str, int]
+    redis: End
+    depot: End
 
 
 def current_link(links: Path) -> Ends | None:
@@ -184,10 +196,18 @@ def current_link(links: Path) -> Ends | None:
         folder = links / Path(text).name
         return Ends(str(folder / "redis.sock"), str(folder / "depot.sock"))
     try:
-        shape = json.loads(text)
-        return Ends(_end(shape["redis"]), _end(shape["depot"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return ends_of(text, links.parent / "key")
+    except ValueError:
         return None
+
+
+def ends_of(text: str, keys: Path) -> Ends:
+    """From the one line of JSON that points to them. ValueError."""
+    try:
+        shape = json.loads(text)
+        return Ends(_end(shape, "redis", keys), _end(shape, "depot", keys))
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ValueError(f"it does not say where Redis and the depot are: {exc!r}") from exc
 
 
 class LinkFile:
@@ -209,13 +229,15 @@ class LinkFile:
         return known[1]
 
 
-def _end(text: str) -> str | tuple[str, int]:
-    kind, _, rest = text.partition(":")
+def _end(shape: dict[str, str], name: str, keys: Path) -> End:
+    kind, _, rest = shape[name].partition(":")
     if kind == "unix" and rest.startswith("/"):
         return rest
     host, _, port = rest.rpartition(":")
-    if kind != "tcp" or not host:
-        raise ValueError(f"not an end of a tunnel: {text!r}")
+    if kind not in ("tcp", "tls") or not host:
+        raise ValueError(f"not an end of a tunnel: {shape[name]!r}")
+    if kind == "tls":
+        return Secure(host.strip("[]"), int(port), name, shape["ca"], shape["cert"], keys)
     return host, int(port)
 
 

@@ -6,10 +6,11 @@ import errno
 import os
 import re
 import shutil
+import stat
 import threading
 from binascii import crc32
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from node_agent.durable import (
@@ -166,9 +167,12 @@ class FileShelf:
                 self._ends.pop((name, kind), None)
 
     def drop(self, name: str, files: tuple[str, ...]) -> None:
-        for file in files:
-            with suppress(FileNotFoundError):
-                os.unlink(self._at(name, file))
+        """Emptied, they stay for as long as the entry: a file system without a journal looks, at each file
+
+        that is made, at every one that was deleted in the last minutes.
+        """
+        for file in {*os.listdir(f"{self._base}/{name}")} & {*files}:
+            _empty(self._at(name, file))
 
     def folder(self, name: str) -> Path:
         return self._root / name
@@ -201,6 +205,15 @@ class FileShelf:
         while os.path.lexists(folder / f"{name}.{number}"):
             number += 1
         return folder / f"{name}.{number}"
+
+
+def _empty(path: str) -> None:
+    """What is no plain file, such as a link, goes."""
+    seen = os.lstat(path)
+    if not stat.S_ISREG(seen.st_mode):
+        os.unlink(path)
+    elif seen.st_size:
+        os.close(os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC))
 
 
 def _frames(path: str, known_end: int | None = None) -> tuple[list[bytes], int]:

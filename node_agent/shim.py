@@ -179,7 +179,7 @@ def main(argv: list[str], ready: Ready | None = None) -> int:
     except OSError as exc:
         return _fail(folder, NO_SPACE, f"folder: {exc}")
     _tell(1, "spawned\n")
-    _to_null(0, 1)
+    to_null(0, 1)
     record = Phase(folder, plan, KernelClock(), ready).run()
     try:
         reserve(folder, len(plan["steps"]))  # what ran may have taken it away
@@ -198,7 +198,7 @@ def _detach(keep: tuple[int, ...]) -> None:
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2 and int(name) not in keep:
             _close(int(name))
-    _to_null(*(fd for fd in (0, 1, 2) if not _is_open(fd)))
+    to_null(*(fd for fd in (0, 1, 2) if not _is_open(fd)))
 
 
 def _identity() -> dict[str, Any]:
@@ -245,7 +245,8 @@ def _close(fd: int) -> None:
         return
 
 
-def _to_null(*fds: int) -> None:
+def to_null(*fds: int) -> None:
+    """In the place of what is open there, if anything."""
     for fd in fds:
         null = os.open(os.devnull, os.O_RDWR)
         if null != fd:

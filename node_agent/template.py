@@ -1,9 +1,9 @@
 """Starts shims by forking a warm interpreter that has imported one already: half the time of a cold start.
 
 Standard library only. `Template` is the node agent's side. The program (`template.py IDLE_S`, a socket as
-stdin) has one shim stand by, which waits for a message with its folder, and forks the next when that was
-asked: no start waits for a fork. It ends when the node agent does, or when nothing was asked for IDLE_S
-seconds, and who stands by with it; the shims are in sessions of their own and do not notice.
+stdin) has a shim stand by, which waits for a message with its folder, and forks one when none does: no start
+waits for a fork, and most need none, as a shim comes back (`standby.py`). It ends when the node agent does,
+or when nothing was asked for IDLE_S seconds, and who stands by with it; those at work do not notice.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import select
 import sys
+import time
 from threading import Lock
 
 if not __package__:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from node_agent import process, shim
+from node_agent import process, standby
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +32,6 @@ else:
 
 IDLE_S = 60
 REPLY_S = 30
-MESSAGE_BYTES = 8192  # a folder's path
-FD_BYTES = 4
 
 
 class Template:
@@ -41,6 +41,8 @@ class Template:
         """`started` is told the pid of each template process: the caller reaps it."""
         self._python, self._started, self._idle_s = python, started, idle_s
         self._sock: socket.socket | None = None
+        self._life: int | None = None
+        """Of the process; None where the kernel or the interpreter has no such thing."""
         self._lock = Lock()
 
     def fork(self, folder: str, files: tuple[int, int, int]) -> process.Proc:
@@ -51,8 +53,9 @@ class Template:
         with self._lock:
             sock = self._sock or self._start()
             try:
-                rights = b"".join(fd.to_bytes(FD_BYTES, sys.byteorder) for fd in files)
+                rights = b"".join(fd.to_bytes(standby.FD_BYTES, sys.byteorder) for fd in files)
                 sock.sendmsg([os.fsencode(folder)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+                self._await(sock)
                 answer = sock.recv(64).split()
                 if len(answer) != 2:
                     raise ConnectionResetError(errno.ECONNRESET, "the template has ended")
@@ -60,6 +63,15 @@ class Template:
                 self._drop()
                 raise
         return int(answer[0]), int(answer[1])
+
+    def _await(self, sock: socket.socket) -> None:
+        """An answer. Its shims at work hold the socket, too: it alone would not tell the template's end."""
+        poll = select.poll()
+        for fd in (sock.fileno(), self._life):
+            if fd is not None:
+                poll.register(fd, select.POLLIN)
+        if sock.fileno() not in dict(poll.poll(REPLY_S * 1000)):
+            raise ConnectionResetError(errno.ECONNRESET, "the template has ended, or stands still")
 
     def close(self) -> None:
         """End the template; shims go on."""
@@ -81,6 +93,7 @@ class Template:
             raise
         finally:
             theirs.close()
+        self._life = process.pidfd(pid)
         self._started(pid)
         ours.settimeout(REPLY_S)
         self._sock = ours
@@ -90,74 +103,83 @@ class Template:
         if self._sock is not None:
             self._sock.close()
             self._sock = None
+        if self._life is not None:
+            os.close(self._life)
+            self._life = None
+
+
+class Pool:
+    """The processes below a template: at least one stands by, or the template ends."""
+
+    def __init__(self, sock: socket.socket, idle_s: int) -> None:
+        self._sock, self._idle_ms = sock, idle_s * 1000
+        self._idle: set[int] = set()
+        self._busy: set[int] = set()
+        """By the pipe on which each says what it does."""
+        self._poll = select.poll()
+        self._asked_ms = _mono_ms()
+
+    def run(self) -> None:
+        """Until nothing was asked for a while, or one who stood by came to grief."""
+        while self._idle or _mono_ms() - self._asked_ms < self._idle_ms:
+            if not self._idle:
+                self._fork()
+            for fd, _ in self._poll.poll():
+                if not self._hear(fd, os.read(fd, 1)):
+                    return
+
+    def _fork(self) -> None:
+        heard, word = os.pipe()
+        if os.fork() == 0:
+            _stand_by(self._sock, word)
+        os.close(word)
+        self._idle.add(heard)
+        self._poll.register(heard, select.POLLIN)
+
+    def _hear(self, fd: int, word: bytes) -> bool:
+        """False: one who stood by has ended, and did not say why."""
+        stood = fd in self._idle
+        self._idle.discard(fd)
+        match word:
+            case standby.TAKEN:
+                self._busy.add(fd)
+                self._asked_ms = _mono_ms()
+            case standby.BACK:
+                self._busy.discard(fd)
+                self._idle.add(fd)
+            case standby.TIRED:
+                self._busy.add(fd)  # until its end is seen
+            case _:
+                self._busy.discard(fd)
+                self._poll.unregister(fd)
+                os.close(fd)
+                return not stood
+        return True
 
 
 def serve(idle_s: int) -> None:
-    """One shim stands by, and another when it was asked; until one was not asked, or came to grief."""
+    """The program. Who is at work then goes on, and finds nobody to come back to."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's, meant for the node agent
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
-    sock = socket.socket(fileno=0)
+    sock = socket.socket(fileno=os.dup(0))
     sock.settimeout(idle_s)
     process.preload()
     gc.freeze()
-    own = os.getpid()
-    while True:
-        heard, asked = os.pipe()
-        if os.fork() == 0:
-            _stand_by(sock, own, asked)
-        os.close(asked)
-        word = os.read(heard, 1)
-        os.close(heard)
-        if not word:
-            return
+    Pool(sock, idle_s).run()
+    sock.shutdown(socket.SHUT_RDWR)  # those at work hold it, too: nobody is to ask there any more
 
 
-def _stand_by(sock: socket.socket, template: int, asked: int) -> None:
-    """Get ready, wait for a folder, and be its shim. What fails before that ends the template, too."""
+def _stand_by(sock: socket.socket, word: int) -> None:
+    """Nothing may return into the template's loop."""
     status = 70
-    folder = ""
     try:
-        process.end_with(template)
-        ready = shim.Ready(keep=(asked,))
-        found = process.stat(os.getpid())
-        folder, files = _told(sock)
-        if folder:
-            process.end_with(0)
-            os.write(asked, b"+")
-            # An error: who asked has given up, and nothing is begun.
-            sock.send(b"%d %d" % (os.getpid(), found.start if found else 0))
-            _take(sock, files, asked)
-            status = shim.main(["shim", folder], ready)
-    except BaseException as exc:  # nothing may return into the template's loop
-        if folder:
-            shim.note(folder, f"{type(exc).__name__}: {exc}")
+        status = standby.StandBy(sock, os.getppid(), word).run()
     finally:
         os._exit(status)
 
 
-def _told(sock: socket.socket) -> tuple[str, list[int]]:
-    """The folder and three files; no folder when nobody asked in time, or will any more."""
-    try:
-        folder, ancillary, _, _ = sock.recvmsg(MESSAGE_BYTES, socket.CMSG_SPACE(3 * FD_BYTES))
-    except TimeoutError:
-        return "", []
-    files = [
-        int.from_bytes(rights[at : at + FD_BYTES], sys.byteorder)
-        for _, _, rights in ancillary
-        for at in range(0, len(rights), FD_BYTES)
-    ]
-    return os.fsdecode(folder), files
-
-
-def _take(sock: socket.socket, files: list[int], asked: int) -> None:
-    """The files in the place of the socket and of the template's."""
-    for ignored in (signal.SIGINT, signal.SIGCHLD):
-        signal.signal(ignored, signal.SIG_DFL)
-    sock.detach()
-    for number, fd in enumerate(files):
-        os.dup2(fd, number)
-    for fd in (*files, asked):
-        os.close(fd)
+def _mono_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
 
 
 if __name__ == "__main__":

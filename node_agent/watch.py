@@ -9,6 +9,7 @@ from node_agent.doors import ModelCount
 from node_agent.ports import ProcessEnd, Reader, Runner, Spent, Told
 
 CHUNK = 1 << 20
+COMPLAINTS = 1 << 16
 TURN = 16
 """So many chunks at once: a flood must not keep a stop waiting."""
 
@@ -16,8 +17,8 @@ TURN = 16
 class Watch:
     """One attempt's output, from its first byte; after a restart it begins again there."""
 
-    def __init__(self, reader: Reader, path: Path) -> None:
-        self._reader, self._path = reader, path
+    def __init__(self, reader: Reader, path: Path, errors: Path) -> None:
+        self._reader, self._path, self._errors = reader, path, errors
         self.offset = 0
         self.count: ModelCount | None = None
         """Of the model gateway: what it counted goes before what the runtime tells."""
@@ -57,4 +58,5 @@ class Watch:
         """The rest of the output, and what it says of the end."""
         while not self.pull(runner):
             pass
-        return self._reader.finish(end)
+        complaints = runner.tail(self._errors, -COMPLAINTS, COMPLAINTS)
+        return self._reader.finish(replace(end, complaints=complaints))

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node_agent import layout, scopes, shim
-from node_agent.agent import NodeAgent
 from node_agent.bus import RedisUplink
 from node_agent.claims import Self
 from node_agent.discovery import Machine, Others, search_path
 from node_agent.doors import Gateways, NoGateways
 from node_agent.endpoints.places import machine_places
 from node_agent.endpoints.table import Table
+from node_agent.finding import Finder
 from node_agent.fleettime import FleetClock
 from node_agent.follow import Follower
 from node_agent.gateway.near import Near
@@ -36,7 +36,7 @@ from node_agent.redacting import RedactingDepot
 from node_agent.runner import Runner
 from node_agent.runtimes.logins import tokens
 from node_agent.sandbox.wall import Sandbox
-from node_agent.settings import Home, LinkFile, Settings, SettingsError, current_link
+from node_agent.settings import End, Home, LinkFile, Settings, SettingsError, current_link
 from node_agent.shelf import FileShelf
 from node_agent.tempo import Tempo
 from node_agent.uplink import Uplink
@@ -93,7 +93,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
             f"{home.settings} is for node {settings.tag}, the key here is of {key.public.tag}"
         )
     home.make_folders()
-    vault = Vault(home.secrets, os.environ, clock, tokens(home.root))
+    vault = Vault(home.secrets, dict(os.environ), clock, tokens(home.root))
     tempo = Tempo().scaled(settings.time_factor)
     node = Self(settings.fleet, settings.name, version(), key.public)
     fleet = FleetClock(0, ids.token(8))
@@ -104,10 +104,9 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
     endpoints = _endpoints(home, settings, vault, clock)
     machine = Machine(
         home.root,
-        path,
+        Finder(path, clock, vault.values),
         clock,
         settings.disk_reserve,
-        vault.values,
         lambda: _others(groups, sandbox, endpoints, (*vault.problems(), *problems_of(home.root))),
     )
     depot = DepotClient(Door(lambda: _depot_end(home), _Sign(node, key)))
@@ -137,25 +136,14 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
     return Parts(world, runner, Follower(journal, shown))
 
 
-def agent_of(parts: Parts) -> NodeAgent:
-    """With the inline drive: for tests and for one turn at a time."""
-    return NodeAgent(parts.world)
-
-
 def _redis(home: Home, settings: Settings, clock: Clock, ids: Ids) -> RedisUplink:
     link = LinkFile(home.links)
 
-    def where() -> str | tuple[str, int] | None:
+    def where() -> End | None:
         ends = link.ends()
         return None if ends is None else ends.redis
 
-    def password() -> str:
-        try:
-            return (home.root / settings.redis.password_file).read_text().strip()
-        except OSError:
-            return ""  # it will be refused, and asked for again
-
-    return RedisUplink(settings.tag, where, password, clock, ids)
+    return RedisUplink(settings.tag, where, lambda: home.redis_password(settings), clock, ids)
 
 
 def _depot_end(home: Home) -> Address | None:

@@ -128,8 +128,15 @@ class ThreadDrive:
 class Worker:
     """Runs a node agent until it is told to leave. Attempts go on without it: they belong to their shims."""
 
-    def __init__(self, agent: NodeAgent, drive: ThreadDrive, follower: Follower) -> None:
-        self._agent, self._drive, self._follower = agent, drive, follower
+    def __init__(
+        self,
+        agent: NodeAgent,
+        drive: ThreadDrive,
+        follower: Follower,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`beat`: called after each turn."""
+        self._agent, self._drive, self._follower, self._beat = agent, drive, follower, beat
         self._leaving = threading.Event()
         self._murmur, self._soon = threading.Event(), threading.Event()
         drive.moved, drive.murmured = agent.moved, self._mutter
@@ -145,6 +152,7 @@ class Worker:
             threading.Thread(target=work, name=name, daemon=True).start()
         while not self._leaving.is_set():
             self._turn()
+            self._beat()
         self._drive.leave()
         self._soon.set()
         self._murmur.set()

@@ -7,14 +7,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from pancode import __version__, down
-from pancode.connection import Connection, NotRunningError
+from pancode.connection import Connection, NotRunningError, ask, until_answered
 from pancode.errors import ConfigError, ExitCode, PancodeError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -43,6 +43,12 @@ class StreamCutError(UnavailableError):
     """The coordinator went away in the middle of a stream; ask again from where you are."""
 
     code = "stream_cut"
+
+
+class SilentError(StreamCutError):
+    """The coordinator, which may still be at work, said nothing for longer than the caller waits."""
+
+    code = "no_answer"
 
 
 class ApiError(PancodeError):
@@ -104,6 +110,13 @@ class Client:
         """As `get`, for a request that changes something. Never sent twice."""
         return self._json("POST", path, body or {}, wait_s)
 
+    def post_work(self, path: str, body: Json, told: Callable[[Json], None], wait_s: float = ANSWER_S) -> Any:
+        """As `post`, for what may take as long as it likes: waits while the coordinator answers others.
+
+        `told` gets each time what snapshots are under way. SilentError once it has said nothing for `wait_s`.
+        """
+        return self._json("POST", path, body, wait_s, told)
+
     def raw(self, path: str, **query: object) -> bytes:
         """The answer's bytes as they are."""
         connection, response = self._send("GET", _with(path, query), None, ANSWER_S)
@@ -139,8 +152,15 @@ class Client:
         finally:
             connection.close()
 
-    def _json(self, method: str, path: str, body: Json | None, wait_s: float = ANSWER_S) -> Any:
-        connection, response = self._send(method, path, body, wait_s)
+    def _json(
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        wait_s: float = ANSWER_S,
+        told: Callable[[Json], None] | None = None,
+    ) -> Any:
+        connection, response = self._send(method, path, body, wait_s, told)
         try:
             data = _reading(response.read)
         finally:
@@ -149,31 +169,43 @@ class Client:
         return json.loads(data)
 
     def _send(
-        self, method: str, path: str, body: Json | None, timeout_s: float
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        timeout_s: float,
+        told: Callable[[Json], None] | None = None,
     ) -> tuple[Connection, http.client.HTTPResponse]:
         """Send once; where no coordinator runs (so nothing was sent) start one first."""
         try:
-            return self._once(method, path, body, timeout_s)
+            return self._once(method, path, body, timeout_s, told)
         except NotRunningError as none:
             if not self.works:
                 _unless_down(self.home, none)
             if not self.starts:
                 raise
         start_coordinator(self.home)
-        return self._once(method, path, body, timeout_s)
+        return self._once(method, path, body, timeout_s, told)
 
     def _once(
-        self, method: str, path: str, body: Json | None, timeout_s: float
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        timeout_s: float,
+        told: Callable[[Json], None] | None = None,
     ) -> tuple[Connection, http.client.HTTPResponse]:
         connection = Connection(self.home, timeout_s)
         data = None if body is None else json.dumps(body).encode()
         try:
             connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+            if told is not None:
+                until_answered(connection, timeout_s, told)
             response = _reading(connection.getresponse)
         except BaseException as error:
             connection.close()
             if isinstance(error, OSError):
-                raise _went_away(error) from error
+                raise _cut(error) from error
             raise
         self.server_version = response.headers.get("Pancode-Version") or self.server_version
         return connection, response
@@ -252,15 +284,10 @@ def _private(path: str, flags: int) -> int:
 
 def _answering(home: Path) -> int | None:
     """Pid of the coordinator that answers; None when none does."""
-    connection = Connection(home, 5)
     try:
-        connection.request("GET", "/v1/ping")
-        told = json.loads(connection.getresponse().read())
-        return int(told["pid"])
-    except (OSError, http.client.HTTPException, UnavailableError, ValueError, KeyError):
+        return int((ask(home, "/v1/ping", 5) or {})["pid"])
+    except (ValueError, KeyError):
         return None
-    finally:
-        connection.close()
 
 
 def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
@@ -305,7 +332,18 @@ def _reading(read: Any) -> Any:
     try:
         return read()
     except (OSError, http.client.HTTPException) as exc:
-        raise _went_away(exc) from exc
+        raise _cut(exc) from exc
+
+
+def _cut(error: BaseException) -> StreamCutError:
+    """Silence is told apart from an end: who is silent may still do what it was asked."""
+    if not isinstance(error, TimeoutError):
+        return _went_away(error)
+    return SilentError(
+        "the coordinator did not answer in time",
+        why=f"{error}; it may still be at work on this",
+        fix="look before you repeat: pancode runs",
+    )
 
 
 def _went_away(error: BaseException) -> StreamCutError:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
+import select
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pancode.errors import ConfigError, UnavailableError
 
+Json = dict[str, Any]
 SOCKET = "api.sock"
+LOOK_S = 2.0
+"""So often one who waits asks whether the coordinator is still at work."""
 _LONGEST = 100
 _LONGEST_NAME, _LONGEST_HOME = 255, 3_500
 
@@ -58,30 +64,58 @@ class Connection(http.client.HTTPConnection):
 
     def __init__(self, home: Path, timeout_s: float) -> None:
         super().__init__("pancode", timeout=timeout_s)
-        self._home = home
+        self.home = home
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         try:
-            with reachable(self._home, SOCKET) as path:
+            with reachable(self.home, SOCKET) as path:
                 self.sock.connect(path)
         except (FileNotFoundError, ConnectionRefusedError) as exc:
             self.close()
             raise NotRunningError(
-                f"no coordinator runs on {self._home}", why=str(exc), fix="pancode fleet up"
+                f"no coordinator runs on {self.home}", why=str(exc), fix="pancode fleet up"
             ) from exc
         except NotADirectoryError as exc:
             self.close()
             raise ConfigError(
-                f"{self._home} cannot be a folder",
+                f"{self.home} cannot be a folder",
                 why=f"a part of its path is a file: {exc.strerror}",
                 fix="set PANCODE_HOME to a folder of your own",
             ) from exc
         except OSError as exc:
             self.close()
             raise UnavailableError(
-                f"the coordinator's socket in {self._home} cannot be used",
+                f"the coordinator's socket in {self.home} cannot be used",
                 why=str(exc),
                 fix="run as the user whose home this is, or set PANCODE_HOME",
             ) from exc
+
+
+def until_answered(connection: Connection, wait_s: float, told: Callable[[Json], None]) -> None:
+    """Until the answer to what was asked on it begins, or it ends, for as long as others are answered.
+
+    `told` gets what snapshots are under way. TimeoutError once nothing was answered for `wait_s`.
+    """
+    step, silent = min(LOOK_S, wait_s / 4), 0.0
+    while not select.select([connection.sock], [], [], step)[0]:
+        seen = ask(connection.home, "/v1/snapshots", step)
+        silent = 0.0 if seen is not None else silent + step
+        if seen is not None:
+            told(seen)
+        elif silent >= wait_s:
+            raise TimeoutError(f"nothing came for {wait_s:g} s")
+
+
+def ask(home: Path, path: str, timeout_s: float) -> Json | None:
+    """What the coordinator says to that question; None when it says nothing that can be read."""
+    connection = Connection(home, timeout_s)
+    try:
+        connection.request("GET", path)
+        told = json.loads(connection.getresponse().read())
+        return told if isinstance(told, dict) else None
+    except (OSError, http.client.HTTPException, UnavailableError, ValueError):
+        return None
+    finally:
+        connection.close()

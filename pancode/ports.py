@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -36,7 +36,8 @@ class Transaction(Protocol):
         """The first keys, in order, whose first field (a text) starts with `prefix`; by the index of keys."""
 
     def insert(self, record: Record) -> None:
-        """A new row; ConflictError when the key is taken."""
+        """A new row; ConflictError when the key is taken: at once, or at the latest as the block is left,
+        and then nothing of the block is written."""
 
     def put(self, record: Record) -> None:
         """A new row or the new value of the row with that key."""
@@ -77,17 +78,42 @@ class Ticket:
     priority: int
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A signed order for the queue of one node."""
+
+    tag: str
+    identity: AttemptId
+    envelope: str
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A job that is to leave its node's queue."""
+
+    tag: str
+    identity: AttemptId
+    ok: bool
+    reason: str
+
+
 class Bus(Protocol):
     """Redis as the coordinator sees it. Not trusted, may forget everything at any moment.
 
     Every method raises UnavailableError while Redis cannot be used; every write is idempotent.
     """
 
-    def push_order(self, tag: str, identity: AttemptId, envelope: str) -> None:
-        """Put the order into the node's queue, unless its job is already queued or claimed there."""
+    def push_orders(self, orders: Sequence[Offer]) -> None:
+        """Put each into its node's queue, in this order, unless its job is already queued or claimed there.
 
-    def close_job(self, tag: str, identity: AttemptId, ok: bool, reason: str) -> None:
-        """The RQ job is `finished` (ok) or `failed` with the reason, out of the queue. Unknown: no effect."""
+        After an UnavailableError some of them may be there.
+        """
+
+    def close_jobs(self, jobs: Sequence[Over]) -> None:
+        """Each RQ job is finished (ok) or failed with the reason, out of the queue. Unknown: no effect.
+
+        After an UnavailableError some of them may be.
+        """
 
     def show_tickets(self, tickets: Iterable[Ticket]) -> None:
         """Make the pool queues show exactly these, in this order."""
@@ -147,20 +173,28 @@ class SnapshotTaken:
     warnings: tuple[str, ...] = ()
 
 
-class Depot(Protocol):
-    """The coordinator's own git objects, logs and artifacts."""
+Told = Callable[[int, int], None]
+"""Called with how many files of a snapshot are in, and of how many."""
 
-    def snapshot(self, project: str, run: str, folder: str = "") -> SnapshotTaken:
+
+def untold(done: int, of: int) -> None:
+    """Nobody asked."""
+
+
+class Depot(Protocol):
+    """The coordinator's own git objects and logs."""
+
+    def snapshot(self, project: str, run: str, folder: str = "", told: Told = untold) -> SnapshotTaken:
         """Take a snapshot; WorkspaceError names paths and fix. The user's repository stays byte for byte.
 
-        `folder`: below the top, must be in it; else a WorkspaceError, too.
+        `folder`: below the top, must be in it; else a WorkspaceError, too. `told`: called between, if at all.
         """
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
         """Whether the fence's ref is there, is this commit, is whole and stands on the run's snapshot."""
 
     def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
-        """Whether that log or artifact is on disk, complete to its digest."""
+        """Whether that log is on disk, complete to its digest."""
 
 
 class Epochs(Protocol):

@@ -8,15 +8,28 @@ import signal
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 # A skip whose reason does not start with one of these fails where CI=true: what can run there must run.
-ALLOWED_SKIPS = ("not root", "not built yet", "kernel lacks")
+ALLOWED_SKIPS = ("not root", "not built yet", "kernel lacks", "no Python 3.1")
 SLOW_S = 5.0
 REASON_CHARS = 400
 
-_DROPPED = ("PANCODE_", "GIT_", "XDG_", "SSH_AUTH_SOCK", "SSH_AGENT_PID", "REDIS_URL")
+_DROPPED = (
+    "PANCODE_",
+    "GIT_",
+    "XDG_",
+    "SSH_AUTH_SOCK",
+    "SSH_AGENT_PID",
+    "REDIS_URL",
+    "PGHOST",
+    "PGPORT",
+    "PGUSER",
+    "PGPASSWORD",
+    "PYTHONDONTWRITEBYTECODE",
+)
 # GIT_SSL_CAINFO and the like say how this machine reaches the world; they carry no state of the user;
 # a seed is given by hand to the simulation alone.
 _KEPT = ("GIT_SSL_", "PANCODE_SIM_")
@@ -34,6 +47,9 @@ def _clean_environment() -> Path:
             os.environ.setdefault(variable, str(settings))
     home = Path(tempfile.mkdtemp(prefix="pct-"))
     os.environ["HOME"] = str(home)
+    os.environ.setdefault(
+        "TESTS_SHARED", str(home)
+    )  # of the process that all workers of this session come from
     os.environ["LC_ALL"] = "C.UTF-8"
     os.environ["TZ"] = "UTC"
     return home
@@ -113,6 +129,47 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, value in report.user_properties:
             if name == "unmarked_slow":
                 terminalreporter.write_line(f"slow, not marked so: {report.nodeid} took {value}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files are handed to the workers as xdist does, but the longest of them in parts."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    from tests.together import scope_of
+
+    scheduler = LoadFileScheduling(config, log)
+    scheduler._split_scope = scope_of
+    return scheduler
+
+
+@pytest.fixture(autouse=True)
+def same_process() -> Generator[None, None, None]:
+    """What all tests of a worker share is as it was: a mask that one leaves breaks others, far away."""
+    before = _shared()
+    yield
+    after = _shared()
+    if after != before:
+        os.umask(int(before[0], 8))
+        os.chdir(before[1])
+        pytest.fail(f"the test leaves umask and folder as {after}, they were {before}")
+
+
+def _shared() -> tuple[str, str]:
+    """Read, never set: other threads make files."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith("Umask:")), os.getcwd()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Generator[Any, None, None]:
+    """A PostgreSQL server of this session's, with a database for whoever asks; only where a test wants it."""
+    from tests.contract.postgres_server import running
+
+    with running() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

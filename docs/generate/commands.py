@@ -19,8 +19,13 @@ on [another](json.md).
 """
 
 
+def whole() -> click.Context:
+    """`pancode` as a person calls it, with its settings: click keeps the first help option."""
+    return click.Context(cli, info_name="pancode", **cli.context_settings)
+
+
 def commands_page() -> str:
-    top = click.Context(cli, info_name="pancode")
+    top = whole()
     parts = [words(INTRO), _contents(top)]
     parts += [part for path, command in walk(cli, top) for part in _one(path, command)]
     return page("Commands", "`pancode/cli`", *parts, _later())
@@ -67,7 +72,9 @@ def _one(context: click.Context, command: click.Command) -> list[str]:
     if rows:
         parts.append(table(("Option", "Meaning"), rows))
     shown = examples(command)
-    return [*parts, block("\n".join(f"$ {line}" for line in shown), "console")] if shown else parts
+    return (
+        [*parts, block("\n".join(f"$ {line}" for line in shown), "console not=example")] if shown else parts
+    )
 
 
 def _option(context: click.Context, option: click.Option) -> tuple[str, str]:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from docs.generate.agents import agents_page
+from docs.generate.api import api_page
 from docs.generate.commands import commands_page
 from docs.generate.evidence import evidence_page
+from docs.generate.hardened import units_page
 from docs.generate.messages import messages_page, redis_page
 from docs.generate.runtimes import runtimes_page
 from docs.generate.settings import settings_page
@@ -26,5 +28,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "safety-matrix.md": evidence_page,
     "events.md": messages_page,
     "redis-keys.md": redis_page,
+    "units.md": units_page,
     "json.md": json_page,
+    "api.md": api_page,
 }

@@ -41,7 +41,7 @@ def runtimes_page() -> str:
             "are taken from `secrets.json` of the node. A key stays with the node's model gateway, the run "
             "has a placeholder; a vendor's own login is seen by the agent's process alone."
         ),
-        table(("Runtime", "npm package", "Measured with", "Variables"), [_program(r) for r in every]),
+        table(("Runtime", "Package", "Measured with", "Variables"), [_program(r) for r in every]),
         "## What each tells and does by itself",
         words(
             "By itself: where model calls go through the [gateway](../howto/model-calls.md), tokens, "
@@ -75,7 +75,8 @@ def _program(runtime: Runtime) -> tuple[str, ...]:
     program = runtime.program
     if program is None:
         return code(runtime.name), "part of PanCode", "", ""
-    return code(runtime.name), code(program.package), f"{program.known}x", listed(runtime.credentials)
+    package = f"{code(program.package)} ({'pip' if program.environment else 'npm'})"
+    return code(runtime.name), package, f"{program.known}x", listed(runtime.credentials)
 
 
 def _levels(runtime: Runtime) -> tuple[str, ...]:

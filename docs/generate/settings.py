@@ -44,7 +44,7 @@ line, the variable or the preset that set it.
 An unknown key is an error that names its file, line and the nearest right key (exit status 3). PanCode
 never writes these files, except that `pancode init` makes those that are not there and `pancode agents set`
 changes one value of `panagents.yaml`. A password in
-`redis.url` is written as `${VARIABLE}`.
+`redis.url` or `ledger.url` is written as `${VARIABLE}`.
 """
 REPOSITORY = """
 A repository may set only what is marked. It cannot raise a ceiling, choose a runtime, a mode or a safety
@@ -53,7 +53,7 @@ level, or define an agent: whoever can write to a repository is not thereby the 
 GIVEN = """
 A run sees of its node's environment what `env` and `secrets` name, and no more; a value in the node owner's
 `secrets.json` goes before one of the node agent's environment
-([where values come from](../howto/model-calls.md)). Beside that a run has fixed values, a HOME,
+([where values come from](../howto/secrets.md)). Beside that a run has fixed values, a HOME,
 TMPDIR and PATH of its own, `PANCODE_ATTEMPT`, its identity as RUN.ATTEMPT.FENCE, `PANCODE_RUN`, and
 `PANCODE_DEPTH`: 0 for what a person dispatched. By the process that asks, a `pancode dispatch` from inside a
 run is that run's child: it may not have more than its parent, and `dispatch.max_depth` bounds how far this

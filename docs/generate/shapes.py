@@ -1,11 +1,10 @@
-"""Writes the page of JSON: every object that `--json` and the API answer with, and every route."""
+"""Writes the page of JSON: every object that `--json` and the API answer with."""
 
 from __future__ import annotations
 
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from docs.generate.markdown import bases, code, page, table, told, words
-from pancode.api.app import VERBS
 from pancode.control import query_shapes
 
 PRINTED = (
@@ -24,12 +23,7 @@ INTRO = """
 Scripts may rely on what is listed here: later versions only add. Names are snake_case, times ISO 8601 in
 UTC, money decimal strings in USD; a cost that is not known is `null` beside `"cost_source": "unknown"`,
 never zero. An error with `--json` is one object on standard error, see [exit
-statuses](exit-codes.md#errors).
-"""
-API = """
-Every command is a client of these routes, on a unix socket of mode 0600 in the home: `api.sock`. Whoever
-may open the socket is the owner; there is no other login. An error is `application/problem+json` with the
-same fields as above.
+statuses](exit-codes.md#errors). The same objects are answered by the [HTTP API](api.md).
 """
 
 
@@ -39,23 +33,14 @@ def json_page() -> str:
     parts = [
         part for shape in shapes for part in (f"### {shape.__name__}", told(shape), _fields(shape)) if part
     ]
-    routes = [(v.method, code(v.path), ", ".join(code(q) for q in v.query), _body(v)) for v in VERBS]
     return page(
         "JSON",
-        "`pancode/control/query_shapes.py` and `pancode/api`",
+        "`pancode/control/query_shapes.py`",
         words(INTRO),
         table(("Command", "Object", ""), rows),
         "## Objects",
         *parts,
-        "## Routes",
-        words(API),
-        table(("Method", "Path", "Query", "Body"), routes),
     )
-
-
-def _body(verb: Any) -> str:
-    fields = verb.body.model_fields
-    return ", ".join(code(name) for name in fields)
 
 
 def _link(name: str) -> str:

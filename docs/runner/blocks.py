@@ -2,7 +2,8 @@
 
 A block that begins with ```console run=local is run on this machine alone, one with run=hosts where a second
 machine is. Its lines are what a terminal shows: `$ command`, `> ` for its further lines, then lines that
-appear in its output, in this order; `...` stands for anything. A block without `run=` is only shown.
+appear in its output, in this order; `...` stands for anything. One with run=model is run where that second
+machine has a model server of its own. A block that is only shown says why with not=REASON.
 """
 
 from __future__ import annotations
@@ -11,8 +12,19 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-FENCE = re.compile(r"^```(\w+)(?: run=(\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-WORLDS = ("local", "hosts")
+FENCE = re.compile(r"^```(\w+)(?: (run|not)=(\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+WORLDS = ("local", "hosts", "model")
+NOT_RUN = {
+    "make": "commands of the clone, which continuous integration gives itself",
+    "login": "needs an account or a key of a vendor, or a model that can do the task",
+    "install": "installs what others publish, from the network",
+    "root": "changes the machine, as root",
+    "state": "needs a state of the fleet that a page does not bring about",
+    "elsewhere": "another test gives these commands",
+    "release": "is done once for each version",
+    "example": "one line of help, held to the command line",
+}
+"""Why a block is only shown: the words that a fence may say, and what each means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +40,12 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """`world`: where it is run; empty where it is only shown."""
+    """`world`: where it is run; empty where it is only shown, and then `reason` says why."""
 
     world: str
     commands: tuple[Command, ...]
     line: int
+    reason: str = ""
 
 
 def blocks(page: Path) -> list[Block]:
@@ -40,12 +53,17 @@ def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     found = []
     for match in FENCE.finditer(text):
-        language, world, body = match[1], match[2] or "", match[3]
+        language, key, word, body = match[1], match[2], match[3] or "", match[4]
         line = text.count("\n", 0, match.start()) + 1
-        if world and (language != "console" or world not in WORLDS):
-            raise ValueError(f"{page.name}:{line}: a block is run with `console run=` {' or '.join(WORLDS)}")
-        if language == "console":
-            found.append(Block(world, _commands(body, line, page.name), line))
+        if language != "console" and not key:
+            continue
+        if language != "console" or word not in {"run": WORLDS, "not": NOT_RUN}.get(key or "", ()):
+            raise ValueError(
+                f"{page.name}:{line}: a block of commands is ```console run= {' or '.join(WORLDS)}, "
+                f"or says why not: not= {' or '.join(NOT_RUN)}"
+            )
+        world, reason = (word, "") if key == "run" else ("", word)
+        found.append(Block(world, _commands(body, line, page.name), line, reason))
     return found
 
 

@@ -16,11 +16,11 @@ _SIZES = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 
 class Silent(Exception):
-    """No answer in time. `refused`: nothing listens there."""
+    """No answer in time. `refused`: nothing listens there; `fix`: what mends it, where that is known."""
 
-    def __init__(self, words: str, refused: bool = False) -> None:
+    def __init__(self, words: str, refused: bool = False, fix: str = "") -> None:
         super().__init__(words)
-        self.refused = refused
+        self.refused, self.fix = refused, fix
 
 
 class Mismatch(Exception):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from node_agent.endpoints.answers import Answer, Silent
 from node_agent.endpoints.places import Place
+from node_agent.endpoints.trust import context_of, unbelieved
 from node_agent.wire.clock import Clock
 
 HERE_S, NEAR_S, READ_S = 0.5, 1.0, 2.0
@@ -46,13 +47,15 @@ class Http:
 
     def _connected(self) -> http.client.HTTPConnection:
         place = self._place
+        tls = context_of(place) if place.tls else None
         sock = socket.create_connection((place.host, place.port), HERE_S if place.is_here else NEAR_S)
         try:
             sock.settimeout(READ_S)
-            if place.tls:
-                sock = ssl.create_default_context(cafile=place.ca).wrap_socket(
-                    sock, server_hostname=place.host
-                )
+            if tls is not None:
+                sock = tls.wrap_socket(sock, server_hostname=place.host)
+        except ssl.SSLError as exc:
+            sock.close()
+            raise unbelieved(place, exc) from exc
         except BaseException:
             sock.close()
             raise

@@ -15,14 +15,16 @@ from node_agent.wire.model import SecretName, WireModel
 from node_agent.wire.vendors import OTHER_NAMES, VENDOR_VARIABLES
 
 FILE = "endpoints.json"
-FORM = '{"endpoints": [{"name": "gpu", "url": "http://10.0.0.5:8000", "key": "GPU_KEY"}]}'
 TAKEN = frozenset({*VENDOR_VARIABLES, *OTHER_NAMES})
 """Vendors on the internet: a model of `openai/...` must stay theirs."""
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
 class Listed(WireModel):
-    """One server. `key`: the name of a secret; `ca`: a file of certificates; `free`: its calls cost none."""
+    """One server. `key`: the name of a secret; `free`: its calls cost none.
+
+    `ca`: a file of certificates; `~` is the home of the node's user, and a name alone is beside this file.
+    """
 
     name: _Name
     url: str
@@ -45,6 +47,11 @@ class Listed(WireModel):
         if name in TAKEN:
             raise ValueError(f"{name} is a vendor's name: call it something else")
         return name
+
+    def below(self, home: Path) -> Listed:
+        """With the whole path of its certificates."""
+        whole = None if self.ca is None else str(home / Path(self.ca).expanduser())
+        return self.model_copy(update={"ca": whole})
 
     def place(self) -> Place:
         return replace(
@@ -88,4 +95,5 @@ class Owners(WireModel):
 
 def read_owners(home: Path) -> Owners:
     """As the file is now; without one the defaults. SettingsError names file, key and what is wrong."""
-    return read_owned(Owners, home / FILE)
+    owners = read_owned(Owners, home / FILE)
+    return owners.model_copy(update={"endpoints": tuple(one.below(home) for one in owners.endpoints)})

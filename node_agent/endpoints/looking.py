@@ -26,6 +26,8 @@ class Known:
     seen_ms: int = 0
     trouble: str = ""
     """Why there is no reading, in words."""
+    fix: str = ""
+    """What mends that, where it is more than a start."""
     stranger_until: int = 0
     key: str = field(default="", repr=False)
 
@@ -78,7 +80,7 @@ def _asked(known: Known, ask: Ask, moment: Moment) -> Known:
 def _unheard(known: Known, exc: Silent, now_ms: int) -> Known:
     """One that listens and is silent is still there, for a while: its slots may all be at a long prompt."""
     if exc.refused or known.reading is None or now_ms - known.seen_ms >= STRANGER_MS:
-        return Known(trouble=str(exc))
+        return Known(trouble=str(exc), fix=exc.fix)
     progress = known.progress.after(Slots(0, silent=True), now_ms)
     return replace(known, progress=progress, trouble=str(exc))
 

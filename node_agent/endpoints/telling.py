@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from node_agent.endpoints.looking import Known
 from node_agent.endpoints.places import Place
-from node_agent.wire.endpoint import Dialect, EndpointFact, Health, Residence
+from node_agent.wire.endpoint import Dialect, EndpointFact, Health, Residence, troubled
 from node_agent.wire.node import Problem
 
 MOST_MODELS = 40
@@ -85,8 +85,9 @@ def problems(said: Sequence[tuple[str, Place, Known, EndpointFact | None]]) -> t
     told = []
     for name, place, known, found in said:
         if found is None and place.listed:
-            what = f"endpoint {name} ({place.at}) {known.trouble or 'was not looked at yet'}"
-            told.append(Problem(what=what[:500], fix=f"start it, or take it out of {_where(place)}"))
+            what = troubled(name, place.at, known.trouble or "was not looked at yet")
+            fix = known.fix or f"start it, or take it out of {_where(place)}"
+            told.append(Problem(what=what[:500], fix=fix))
         elif found is not None and found.health is not Health.OK:
             told.append(Problem(what=f"endpoint {name} ({place.at}): {found.words}"[:500], fix=found.fix))
     return tuple(told)

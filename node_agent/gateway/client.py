@@ -84,7 +84,7 @@ class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self.writer = reader, writer
         self._working: asyncio.Task[Any] | None = None
-        self.is_known = False
+        self.is_known = self._is_old = False
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
@@ -103,7 +103,9 @@ class Client:
         """The next request's head; None where there is none to come. BadMessage."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if self.is_known else FIRST_S):
-                return await read_head(self._reader)
+                head = await read_head(self._reader)
+                self._is_old = head is not None and head.is_old
+                return head
         return None
 
     async def body(self, head: Head, most: int) -> bytes:
@@ -128,8 +130,11 @@ class Client:
     async def begin(self, answer: Answer) -> Body:
         """The head of the server's answer, its body to follow."""
         kept = [(name, value) for name, value in answer.head.headers if name not in HOP]
-        chunked = isinstance(answer.framing, Framing)
-        framing = ("transfer-encoding", "chunked") if chunked else ("content-length", str(answer.framing))
+        endless = isinstance(answer.framing, Framing)
+        chunked = endless and not self._is_old
+        framing = ("content-length", str(answer.framing))
+        if endless:
+            framing = ("transfer-encoding", "chunked") if chunked else ("connection", "close")
         start = "HTTP/1.1 " + answer.head.start.split(" ", 1)[1]
         self.writer.write(head_bytes(start, [*kept, framing]))
         return Body(self.writer, chunked)

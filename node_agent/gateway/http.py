@@ -10,8 +10,13 @@ from enum import Enum
 
 HEAD_BYTES = 64 << 10
 PIECE = 64 << 10
+DIGITS = 15
+"""A length of more is nobody's, and from some thousands on Python makes no number of them."""
 DROPPED = 8
 """Times its bound: so much is read of a body that is too large."""
+
+TRAILERS = 100
+"""Lines behind a body in chunks: whoever sent them without end would keep us busy for nothing."""
 
 Headers = list[tuple[str, str]]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -49,11 +54,15 @@ class Head:
         return ", ".join(value for key, value in self.headers if key == name).lower()
 
     @property
+    def is_old(self) -> bool:
+        """Of HTTP/1.0, which knows no chunks."""
+        return "HTTP/1.0" in self.start
+
+    @property
     def closes(self) -> bool:
         """Whether the connection is over after this message."""
-        old = "HTTP/1.0" in self.start
         said = self.joined("connection")
-        return "close" in said or (old and "keep-alive" not in said)
+        return "close" in said or (self.is_old and "keep-alive" not in said)
 
 
 class Framing(Enum):
@@ -103,7 +112,7 @@ def framing_of(head: Head, default: int | Framing) -> int | Framing:
     if not lengths:
         return default
     length = lengths.pop()
-    if lengths or not (length.isascii() and length.isdigit()):
+    if lengths or not (length.isascii() and length.isdigit() and len(length) <= DIGITS):
         raise BadMessage("the length of the body is in doubt")
     return int(length)
 
@@ -138,8 +147,10 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
             yield piece
         if await _line(reader):
             raise BadMessage("a chunk is longer than it says")
-    while await _line(reader):  # trailers, of which nobody makes use
-        pass
+    for _ in range(TRAILERS):  # of which nobody makes use
+        if not await _line(reader):
+            return
+    raise BadMessage("the trailers have no end")
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

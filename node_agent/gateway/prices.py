@@ -12,12 +12,11 @@ from decimal import Decimal
 
 from node_agent.gateway.meter import Tokens
 
-AS_OF = "2026-11"
 MILLION = Decimal(1_000_000)
 _DATED = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2}|latest)$")
 
-# US dollars for a million tokens: input, read from a cache, written into one, output. A second price of the
-# same kind, with `>`, is for requests whose input is longer than that many tokens.
+# US dollars for a million tokens, as of November 2026: input, read from a cache, written into one, output.
+# A second price of the same kind, with `>`, is for requests whose input is longer than that many tokens.
 _PUBLIC = """
 claude-opus-5-5     4     0.2    5      20
 claude-opus-5       5     0.5    6.25   25

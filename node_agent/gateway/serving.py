@@ -126,7 +126,7 @@ class Gateway:
         except BadMessage as bad:
             await client.say(400, error_body(wire, 400, str(bad)), closes=True)
             return False
-        return head is not None and not head.closes
+        return head is not None and not (head.closes or head.is_old)
 
     async def _judged(self, client: Client, caller: Caller, head: Head) -> Target | None:
         """By the head alone. What is refused is answered, and the connection over: its body is not kept."""

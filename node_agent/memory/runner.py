@@ -109,10 +109,10 @@ class MemoryRunner:
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
         phase = self._host.phases.get(str(path.parent))
         if phase is None or phase.boot is None or path.name != OUT:
-            return self._other_log(path)[offset : offset + limit]
+            return _part(self._other_log(path), offset, limit)
         if str(path.parent) in self._host.torn:
             return b""
-        return self._script(phase.plan).output[offset : offset + limit]
+        return _part(self._script(phase.plan).output, offset, limit)
 
     def _other_log(self, path: Path) -> bytes:
         if path.name == SETUP_LOG:
@@ -210,3 +210,8 @@ def _step(number: int, phase: Phase, code: Any, signal: int | None, now: int) ->
         cpu_ms=0,
         swept=0,
     )
+
+
+def _part(data: bytes, offset: int, limit: int) -> bytes:
+    begin = offset if offset >= 0 else max(0, len(data) + offset)
+    return data[begin : begin + limit]

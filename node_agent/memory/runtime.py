@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -106,6 +106,7 @@ class MemoryFacts:
     def __init__(self, host: MemoryHost, runtimes: tuple[str, ...] = ("shell", "scripted")) -> None:
         self._host, self._runtimes = host, runtimes
         self.top = Ceiling()
+        self.finds: Callable[[str], RuntimeFact] = lambda name: RuntimeFact(name=name, state="ok")
 
     def boot_id(self) -> str:
         return self._host.boot
@@ -121,11 +122,14 @@ class MemoryFacts:
             disk_free=1,
             load_1m=0.0,
             isolation=Isolation.NONE,
-            runtimes=tuple(RuntimeFact(name=name, state="ok") for name in self._runtimes),
+            runtimes=tuple(self.finds(name) for name in self._runtimes),
             wall_ms=self._host.clock.wall_ms(),
             shut=Problem(what="the disk is full", fix="free disk") if self._host.full else None,
             allows=self.top.told(),
         )
+
+    def news(self) -> bool:
+        return False
 
     def disk_ok(self) -> bool:
         return not self._host.full

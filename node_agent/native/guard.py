@@ -179,17 +179,18 @@ def _note(turns: list[Turn], at: int, out: int, names: dict[str, None]) -> None:
         turns.insert(at, note)
 
 
-ENGINES = (
-    "llama.cpp: --ctx-size N (it is divided by --parallel); Ollama: OLLAMA_CONTEXT_LENGTH=N; "
-    "LM Studio: Context Length when the model is loaded; vLLM: --max-model-len N"
-)
-"""What makes a server's context larger."""
-
-
 def too_small(fitted: Fitted, context: int, known: bool) -> str:
     """Why a run cannot begin or go on, and what changes that."""
+    from node_agent.wire.widening import widen_any  # for a run that ends here alone
+
     told = "" if known else " (nobody said how much it can use: PANCODE_MODEL_CONTEXT=N tells it)"
+    more = widen_any(_rounded(fitted.tokens))
     return (
         f"the prompt needs about {fitted.tokens} tokens with room for an answer, "
-        f"and the model can use {context}{told}; set more: {ENGINES}"
+        f"and the model can use {context}{told}; start its server with more: {more}"
     )
+
+
+def _rounded(tokens: int) -> int:
+    """As contexts are set."""
+    return -(-tokens // 1_024) * 1_024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node_agent.runtimes.native.spec import Spec
+from node_agent.runtimes.workerspec import Spec
 from node_agent.wire.commands.programs import Use
 from node_agent.wire.judging import Judgement, Where, judge_command, judge_path
 from node_agent.wire.policy import ActionClass, Safety

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
+from node_agent.native.deeds import Deeds
 from node_agent.native.guard import Guard, too_small
-from node_agent.native.judge import Denied
+from node_agent.native.limits import Limits, Over
 from node_agent.native.model import Question, Trouble
-from node_agent.native.places import NotFound, Outside
-from node_agent.native.talk import Answer, Answered, Asked, Call, Result, Told, ToolForm, Turn
-from node_agent.native.tools.box import Box, Failed
-from node_agent.native.tools.offer import TABLE
+from node_agent.native.talk import Answer, Answered, Asked, Told, ToolForm, Turn
+from node_agent.native.tools.box import Box
 from node_agent.native.voice import Voice
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind, by_status
@@ -24,10 +22,17 @@ LONGEST_WAIT_S = 30.0
 LARGER, CUT_TURNS = 2, 2
 """So often an answer that was cut off is asked for again with twice the room; and so often after the model
 was told of it."""
-MOST_CALLS_AT_ONCE = 32
 CUT_OFF = (
     "Your last answer was cut off at {} tokens, so none of its tool calls was done. "
     "Make one smaller call: write a large file in several edits."
+)
+
+
+LAST_TOKENS = 4_096
+"""That the last answer may have."""
+LAST = (
+    "You have answered as often as this run may, and this is its last answer. Call no tools. "
+    "Say in a few sentences what is done, what is left to do, and what you would do next."
 )
 
 
@@ -36,25 +41,6 @@ class Asks(Protocol):
 
     def ask(self, question: Question) -> Answer:
         """Raises Trouble."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """`until_ms` on the monotonic clock; None: no such limit."""
-
-    until_ms: int
-    turns: int
-    calls: int
-    tokens: int | None
-    output_bytes: int
-
-
-class Over(Exception):
-    """The run is over, without having done its work."""
-
-    def __init__(self, kind: FailureKind, why: str) -> None:
-        super().__init__(why)
-        self.kind = kind
 
 
 @dataclass
@@ -75,21 +61,44 @@ class Loop:
     thinks: str = ""
     talk: list[Turn] = field(default_factory=list)
     turns: int = 0
-    calls: int = 0
     used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
-    denied: int = 0
+    is_last: bool = False
+    deeds: Deeds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.deeds = Deeds(self.box, self.voice)
 
     def run(self, task: str) -> str:
         """The final answer. Raises Over."""
         self.talk.append(Asked(task))
+        try:
+            return self._worked()
+        except Over as over:
+            if over.kind is FailureKind.TURN_LIMIT and self.limits.wrap_up:
+                over.answer = self._last_words()
+            raise
+
+    def _worked(self) -> str:
         while True:
             answer = self._answer()
             self.talk.append(Answered(answer.text, answer.calls))
             if answer.calls:
-                self.talk.append(Told(tuple(self._done(one, n) for n, one in enumerate(answer.calls))))
+                self.talk.append(Told(tuple(self.deeds.do(one, n) for n, one in enumerate(answer.calls))))
             self.saved(self.talk)
             if not answer.calls:
                 return answer.text
+
+    def _last_words(self) -> str:
+        """Without tools, and no turn more than it may have; empty where none come."""
+        self.is_last, self.tools = True, []
+        self.talk.append(Asked(LAST))
+        try:
+            answer = self._asked(min(self.guard.answer_tokens, LAST_TOKENS))
+        except Over:
+            return ""
+        self.talk.append(Answered(answer.text or "[nothing]"))
+        self.saved(self.talk)
+        return answer.text
 
     # ---- the model
     def _answer(self) -> Answer:
@@ -174,7 +183,7 @@ class Loop:
         self.wait(seconds)
 
     def _count(self, answer: Answer, sent: tuple[Turn, ...]) -> None:
-        self.turns += 1
+        self.turns += not self.is_last
         tokens = answer.tokens
         for name in self.used:
             self.used[name] += getattr(tokens, name)
@@ -191,63 +200,5 @@ class Loop:
                 self.box.most_chars = self.guard.most_chars
 
     def _check_limits(self) -> None:
-        spent, most = self.used["input"] + self.used["output"], self.limits
-        if self.clock.mono_ms() >= most.until_ms:
-            raise Over(FailureKind.WALL_LIMIT, "the time limit was reached")
-        if self.turns >= most.turns:
-            raise Over(
-                FailureKind.REQUEST_LIMIT, f"{self.turns} calls of the model, the limit is {most.turns}"
-            )
-        if self.calls >= most.calls:
-            raise Over(FailureKind.REQUEST_LIMIT, f"{self.calls} tool calls, the limit is {most.calls}")
-        if most.tokens is not None and spent >= most.tokens:
-            raise Over(FailureKind.TOKEN_LIMIT, f"{spent} tokens, the limit is {most.tokens}")
-        if self.voice.written >= most.output_bytes:
-            raise Over(FailureKind.OUTPUT_LIMIT, "more output than the limit")
-
-    # ---- the tools
-    def _done(self, call: Call, number: int) -> Result:
-        """Whatever becomes of it is told to the model."""
-        self.calls += 1
-        given = _arguments(call)
-        self.voice.tell("called", id=call.id, tool=call.name, **self._about(given or {}))
-        try:
-            if number >= MOST_CALLS_AT_ONCE:
-                raise Failed(f"not done: at most {MOST_CALLS_AT_ONCE} calls in one answer")
-            self.box.judge.tool(call.name)
-            if given is None:
-                raise Failed("the arguments are no JSON object")
-            text, ok = TABLE[call.name](self.box, given), True
-        except (Denied, Outside) as denied:
-            self.denied += 1
-            self.voice.tell("denied", id=call.id, tool=call.name, why=str(denied)[:500])
-            return Result(call.id, call.name, f"Denied: {denied}")
-        except (Failed, NotFound, OSError) as failed:
-            text, ok = f"Error: {failed}", False
-        except Exception as fault:  # a fault of ours in a tool costs that call, not the run
-            text, ok = f"Error: {type(fault).__name__}: {fault}", False
-        self.voice.tell("ran", id=call.id, ok=ok)
-        return Result(call.id, call.name, text)
-
-    def _about(self, given: dict[str, Any]) -> dict[str, object]:
-        """What the call is about, whole: to be held against the policy once more by who reads the stream."""
-        command, path = given.get("command"), given.get("path")
-        about: dict[str, object] = {}
-        if isinstance(command, str):
-            about["command"] = command
-        if isinstance(path, str):
-            tree = self.box.tree
-            about["path"] = (
-                path if path.startswith("/") else "/".join(filter(None, (tree.top, tree.folder, path)))
-            )
-        if isinstance(given.get("pattern"), str):
-            about["pattern"] = given["pattern"][:200]
-        return about
-
-
-def _arguments(call: Call) -> dict[str, Any] | None:
-    try:
-        given = json.loads(call.arguments or "{}")
-    except (ValueError, RecursionError):
-        return None
-    return given if isinstance(given, dict) else None
+        now, written = self.clock.mono_ms(), self.voice.written
+        self.limits.check(now, self.turns, self.deeds.calls, self.used, written, self.is_last)

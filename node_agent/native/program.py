@@ -20,30 +20,33 @@ if not __package__:
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
     sys.path = list(dict.fromkeys(sys.path))
 
+from node_agent.native.secrecy import hide, wipe
+
+if not __package__:
+    hide()  # before all else is loaded, which takes a second: the key lies in our environment
+
 gc.disable()  # what is loaded now stays: looking at it again and again takes a tenth of a second
 
+from node_agent.native.sparing import spare  # noqa: E402
+
+spare("openai.types")  # a third of all modules, and a fifth of the start
+
 from node_agent.grammar import Grammar  # noqa: E402
+from node_agent.native.brief import system_of, tell_end  # noqa: E402
+from node_agent.native.children import CHILDREN  # noqa: E402
 from node_agent.native.guard import CAREFUL, VENDORS, Guard  # noqa: E402
 from node_agent.native.judge import Judge  # noqa: E402
-from node_agent.native.loop import Limits, Loop, Over  # noqa: E402
+from node_agent.native.limits import MOST_CALLS, MOST_TURNS, Limits, Over  # noqa: E402
+from node_agent.native.loop import Loop  # noqa: E402
 from node_agent.native.model import Model  # noqa: E402
 from node_agent.native.places import Tree  # noqa: E402
-from node_agent.native.secrecy import wipe  # noqa: E402
 from node_agent.native.talk import Turn, from_json, to_json  # noqa: E402
 from node_agent.native.tools.box import Box  # noqa: E402
 from node_agent.native.tools.offer import forms  # noqa: E402
-from node_agent.native.tools.shell import kill_group, running  # noqa: E402
 from node_agent.native.voice import Voice  # noqa: E402
-from node_agent.runtimes.native.spec import PROMPT, SESSION, VERSION, Spec  # noqa: E402
+from node_agent.runtimes.workerspec import SESSION, VERSION, Spec  # noqa: E402
 from node_agent.wire.clock import SystemClock, SystemIds  # noqa: E402
 from node_agent.wire.commands.tree import take_elsewhere  # noqa: E402
-
-MOST_TURNS, MOST_CALLS = 200, 1_000
-RESULT_CHARS = 4_000
-_HEAD = """\
-You are a coding agent at work in {where}. Use the tools; paths are inside it. {may} \
-Work until the task is done, then answer in plain words, without a tool call: what you did, what is left. \
-Nobody answers questions. What is denied stays denied: find another way, or say so."""
 
 
 def main(argv: list[str]) -> int:
@@ -68,7 +71,7 @@ def _loop(spec: Spec, clock: SystemClock, voice: Voice, session: str) -> Loop:
     began = clock.mono_ms()
     tree = Tree(spec.top, spec.folder)
     tools = forms(spec.tools)
-    system = _system(spec, [one.name for one in tools])
+    system = system_of(spec, [one.name for one in tools])
     guard = Guard(spec.context or (VENDORS if spec.is_hosted else CAREFUL), system, tools)
     env = {name: value for name, value in os.environ.items() if name not in spec.hidden}
     limits = Limits(
@@ -77,6 +80,8 @@ def _loop(spec: Spec, clock: SystemClock, voice: Voice, session: str) -> Loop:
         calls=MOST_CALLS,
         tokens=spec.tokens,
         output_bytes=spec.output_bytes,
+        answers=spec.answers,
+        wrap_up=spec.wrap_up,
     )
     return Loop(
         model=_model(spec, voice),
@@ -103,17 +108,6 @@ def _model(spec: Spec, voice: Voice) -> Model:
     model = Model(spec.model, f"{url.rstrip('/')}{spec.suffix}", key, voice.say, spec.newest)
     model.sampling = spec.sampling
     return model
-
-
-def _system(spec: Spec, tools: list[str]) -> str:
-    may = "You may change files." if spec.writes else "You change nothing: this run only looks."
-    head = _HEAD.format(where=os.path.join(spec.top, spec.folder).rstrip("/"), may=may)
-    try:
-        prompt = Path(spec.home, PROMPT).read_text("utf-8", "replace")
-    except FileNotFoundError:
-        prompt = ""
-    without = "" if tools else " You have no tools."
-    return f"{head}{without}\n\n{prompt}".rstrip()
 
 
 def _wait(seconds: float) -> None:
@@ -143,30 +137,15 @@ def _save(spec: Spec, session: str, turns: list[Turn]) -> None:
 def _run(loop: Loop, spec: Spec) -> int:
     try:
         task = sys.stdin.buffer.read().decode("utf-8", "replace")
-        result, failure, reason = loop.run(task), None, ""
+        result, ended = loop.run(task), None
     except Over as over:
-        result, failure, reason = "", over.kind.value, str(over)
-    scope = f"{spec.folder or 'the whole checkout'}, {'writing' if spec.writes else 'reading only'}"
-    report = {
-        "scope": scope,
-        "files": list(loop.box.changed),
-        "commands": loop.box.commands,
-        "turns": loop.turns,
-        "calls": loop.calls,
-        "denied": loop.denied,
-    }
-    status = "done" if failure is None else "failed"
-    loop.voice.tell(
-        "final", status=status, failure=failure, reason=reason, result=result[-RESULT_CHARS:], report=report
-    )
-    return 0 if failure is None else 1
+        result, ended = over.answer, over
+    return tell_end(loop.voice, spec, loop.deeds, loop.turns, result, ended)
 
 
 def _ended(number: int, frame: FrameType | None) -> None:
     """At once: the node saves what there is. The command under way goes with us."""
-    for process in running:
-        kill_group(process)
-    os._exit(128 + number)
+    CHILDREN.end(128 + number)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,21 @@
-"""Takes a variable out of this process: out of what its children get, and out of what /proc shows of it."""
+"""Keeps a model's key within this process: out of what its children get, and of what /proc shows of it.
+
+Standard library only: drivers load it, too, in the Python of an environment that is not ours.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+
+PR_SET_DUMPABLE = 4
+
+
+def hide() -> None:
+    """No other process of this user may read our memory or environment from now on. Root may."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def wipe(name: str) -> None:

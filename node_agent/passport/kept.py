@@ -17,6 +17,9 @@ FILE = "passports.json"
 MOST = 200
 SICK_MS = 600_000
 """So long it counts that a model did not answer: a restart of its server changes none of its numbers."""
+DAY_MS = 86_400_000
+NUMBERED_MS, NAMED_MS = 7 * DAY_MS, DAY_MS
+"""So long a passport counts where no digest tells models apart: by its numbers, by its name alone."""
 _log = logging.getLogger("pancode.node")
 
 
@@ -28,6 +31,9 @@ class Kept(WireModel):
     digest: str | None
     size: Count | None
     quantisation: str | None
+    family: str | None = None
+    parameters: Count | None = None
+    ctx_max: Count | None = None
     version: str | None
     ctx: Count | None
     tools: bool | None
@@ -41,6 +47,9 @@ class Kept(WireModel):
             digest=model.digest,
             size=model.size,
             quantisation=model.quantisation,
+            family=model.family,
+            parameters=model.parameters,
+            ctx_max=model.ctx_max,
             version=endpoint.version,
             ctx=model.ctx_usable,
             tools=model.tools,
@@ -48,18 +57,38 @@ class Kept(WireModel):
         )
 
     def fits(self, endpoint: EndpointFact, model: ModelFact, now_ms: int) -> bool:
-        """Whether the model is as it was. The context of one that is not loaded is only assumed."""
-        if self.ctx != model.ctx_usable and model.residence in (Residence.LOADED, None):
+        """Whether the model is as it was, as far as its server tells, which is less while it is not loaded.
+
+        The time in lists of models (`created`) is of no use: servers put the time of the question there.
+        """
+        is_here = model.residence in (Residence.LOADED, None)
+        if self.ctx != model.ctx_usable and is_here:
             return False
+        lasts = self._lasts()
+        is_fresh = lasts is None or 0 <= now_ms - self.fact.taken_ms < lasts
+        return is_fresh and self._is(endpoint, model, is_here)
+
+    def _is(self, endpoint: EndpointFact, model: ModelFact, is_here: bool) -> bool:
+        if (self.endpoint, self.model, self.version) != (endpoint.name, model.id, endpoint.version):
+            return False
+        pairs = (
+            (self.digest, model.digest),
+            (self.size, model.size),
+            (self.quantisation, model.quantisation),
+            (self.family, model.family),
+            (self.parameters, model.parameters),
+            (self.ctx_max, model.ctx_max),
+            (self.tools, model.tools),
+        )
+        return all(was == now or (now is None and not is_here) for was, now in pairs)
+
+    def _lasts(self) -> int | None:
         first = self.fact.of(Check.ANSWERS)
         if first is not None and first.grade is not Grade.PASSED:
-            return 0 <= now_ms - self.fact.taken_ms < SICK_MS and self._is(endpoint, model)
-        return self._is(endpoint, model)
-
-    def _is(self, endpoint: EndpointFact, model: ModelFact) -> bool:
-        mine = (self.endpoint, self.model, self.digest, self.size, self.quantisation, self.version)
-        now = (endpoint.name, model.id, model.digest, model.size, model.quantisation, endpoint.version)
-        return mine == now and self.tools == model.tools
+            return SICK_MS
+        if self.digest is not None:
+            return None
+        return NAMED_MS if self.size is None and self.parameters is None else NUMBERED_MS
 
 
 class _File(WireModel):

@@ -13,7 +13,7 @@ from node_agent.claims import Self
 from node_agent.doors import Door, Gateways
 from node_agent.plans import GATES, SETUP, is_walled, time_left
 from node_agent.ports import DepotLink, Journal, Runner, Runtimes, Stamp, Workspaces
-from node_agent.records import Data, Entry, Note, StopKind, StopNote
+from node_agent.records import Data, Entry, Note
 from node_agent.redact import redacted
 from node_agent.spool import Ended, ExitRecord, Plan, Vanished
 from node_agent.tempo import Tempo
@@ -81,6 +81,8 @@ class Case:
     def __init__(self, desk: Desk, identity: AttemptId) -> None:
         self.desk, self.identity = desk, identity
         self.order = order_in(desk.journal.order(identity))
+        self.folder = self.work = desk.journal.folder(identity)
+        self.setup, self.gates = self.folder / SETUP, self.folder / GATES
         self.watch: Watch | None = None
         self.sent_ms: int | None = None
         """When the receipt went out last, and how long to wait for its answer."""
@@ -98,22 +100,6 @@ class Case:
         return found
 
     @property
-    def folder(self) -> Path:
-        return self.desk.journal.folder(self.identity)
-
-    @property
-    def setup(self) -> Path:
-        return self.folder / SETUP
-
-    @property
-    def work(self) -> Path:
-        return self.folder
-
-    @property
-    def gates(self) -> Path:
-        return self.folder / GATES
-
-    @property
     def before_gates(self) -> tuple[Path, ...]:
         """The phases before the gates, in order; set-up is none when there is none, or none is needed."""
         restored = self.entry.data.get(Mark.PREPARED, {}).get("restored", False)
@@ -127,7 +113,8 @@ class Case:
     @property
     def phases(self) -> tuple[Path, ...]:
         """Every phase that may have a folder."""
-        return (self.setup, self.work, self.gates)
+        before = (self.setup,) if self.order.setup else ()
+        return (*before, self.work, self.gates) if self.order.gates else (*before, self.work)
 
     def record(self, phase: Path) -> ExitRecord | None:
         """How a phase ended; None while it has not."""
@@ -225,7 +212,6 @@ class Case:
 _TAKEN_AGAIN = (Mark.SPAWNED, Mark.GATED, Mark.PUSHED)
 """A power cut may take these back, while they are told to nobody: the shim's own records are durable, and the
 same follows from them. What acts on the world outside makes them durable first."""
-_BY_SOMEBODY = (StopKind.STOP, StopKind.TOMBSTONE, StopKind.DRAIN)
 
 
 def order_in(envelope: str) -> Order:
@@ -235,8 +221,3 @@ def order_in(envelope: str) -> Order:
 
 def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def is_interrupt(stop: StopNote | None) -> bool:
-    """Whether somebody wants this attempt's end (and not its own limits, or a fault)."""
-    return stop is not None and stop.kind in _BY_SOMEBODY

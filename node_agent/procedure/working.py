@@ -58,7 +58,7 @@ def watch_of(case: Case) -> Watch:
     if case.watch is None:
         bounds = Bounds(_place(case), case.desk.ceiling().rules)
         reader = case.desk.runtimes.reader(case.order, bounds)
-        case.watch = Watch(reader, case.folder / OUT)
+        case.watch = Watch(reader, case.folder / OUT, case.folder / ERR)
     return case.watch
 
 

@@ -128,12 +128,14 @@ class ExitInfo:
     """How the process ended: an exit status or a signal, or neither when that is not known.
 
     `not_started`: the error's name (`ENOENT`, `EACCES`, ...) when there never was a process.
+    `complaints`: the end of its stderr; some programs tell people alone why they were not let in.
     """
 
     status: int | None = None
     signal: int | None = None
     ended_by: EndedBy = EndedBy.NONE
     not_started: str = ""
+    complaints: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +252,6 @@ class Capabilities:
     tells_turns: bool = False
     """Its stream tells each answer of the model as it comes."""
     budget_limit: bool = False
-    needs_model: bool = False
     own: bool = False
     """Runs the user's own words as a program: no model that anybody has to reach."""
     tells_ran: bool = False
@@ -349,10 +350,19 @@ Enforcer = Callable[[Mode, Safety, bool, Isolation], Enforcement]
 
 
 @dataclass(frozen=True, slots=True)
+class Brought:
+    """What of a repository a program starts by itself. `naming`: only where the file holds this word."""
+
+    pattern: str
+    naming: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """One runtime. `credentials`: variables of the node that log it in, for the agent's process alone.
 
-    `program`: the agent program that it starts, where that is one of a vendor's.
+    `program`: the agent program that it starts, where that is one of a vendor's. `brought`: what no flag of
+    it leaves out, so that only a wall bounds it.
     """
 
     name: str
@@ -363,3 +373,4 @@ class Runtime:
     probe: Probe
     credentials: tuple[str, ...] = ()
     program: Program | None = None
+    brought: tuple[Brought, ...] = ()

@@ -37,6 +37,12 @@ LOGINS: Mapping[str, Login] = {
     "codex": Login(
         ("codex", "login", "--device-auth"), "CODEX_HOME", openai_login.FILE, openai_login.VARIABLE
     ),
+    "opencode": Login(
+        ("opencode", "auth", "login", "--provider", "openai", "--method", "ChatGPT Pro/Plus (headless)"),
+        "XDG_DATA_HOME",
+        f"opencode/{openai_login.FILE}",
+        openai_login.OPENCODE,
+    ),
 }
 
 
@@ -47,4 +53,7 @@ def tokens(home: Path) -> dict[str, Path]:
 
 def inner_secrets(values: Mapping[str, str]) -> dict[str, str]:
     """Secrets within the files of logins, by names for people: each of them may turn up alone."""
-    return openai_login.secrets_in(values.get(openai_login.VARIABLE, ""))
+    found: dict[str, str] = {}
+    for name in (openai_login.VARIABLE, openai_login.OPENCODE):
+        found |= openai_login.secrets_in(values.get(name, ""), name)
+    return found

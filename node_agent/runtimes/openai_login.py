@@ -1,4 +1,4 @@
-"""Reads the file that Codex's own login leaves: what a run gets of it, what in it is secret. Pure."""
+"""Reads the files that logins with a ChatGPT account leave: what runs get of them, what is secret. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 
 from node_agent.runtimes.lines import dict_of, text_of
 
-VARIABLE = "CODEX_LOGIN"
-"""As which the node knows the text of that file; no environment ever holds it."""
+VARIABLE, OPENCODE = "CODEX_LOGIN", "OPENCODE_LOGIN"
+"""As which the node knows the text of each program's file; no environment ever holds it."""
 FILE = "auth.json"
 _REFRESH = "refresh_token"
 _GIVEN = ("id_token", "access_token", "account_id")
 """What its program needs; whatever else a later version of it keeps there stays with the node."""
-_PLAIN = frozenset({"auth_mode", "last_refresh"})
+_PLAIN = frozenset({"auth_mode", "last_refresh", "type"})
+_FAR_MS = 4_102_444_800_000
 
 
 def for_run(text: str) -> bytes | None:
@@ -31,10 +32,21 @@ def for_run(text: str) -> bytes | None:
     return json.dumps({**given, "OPENAI_API_KEY": None, "tokens": {**held, _REFRESH: ""}}).encode()
 
 
-def secrets_in(text: str) -> dict[str, str]:
+def for_opencode(text: str) -> bytes | None:
+    """The same of OpenCode's file, which may hold logins at other vendors: those stay with the node."""
+    held = dict_of(_read(text).get("openai"))
+    if held.get("type") != "oauth" or not text_of(held.get("access")):
+        return None
+    given: dict[str, Any] = {name: held[name] for name in ("type", "access", "accountId") if name in held}
+    # It asks for a new token when its time is over, and has nothing to ask with: so its vendor is to say it.
+    given |= {"refresh": "", "expires": _FAR_MS}
+    return json.dumps({"openai": given}).encode()
+
+
+def secrets_in(text: str, name: str = VARIABLE) -> dict[str, str]:
     """By names for people; each may turn up alone. All words of the file, but for those that tell nothing."""
     found: dict[str, str] = {}
-    todo: list[tuple[str, Any]] = [(VARIABLE, _read(text))]
+    todo: list[tuple[str, Any]] = [(name, _read(text))]
     while todo:
         at, value = todo.pop()
         if isinstance(value, dict):

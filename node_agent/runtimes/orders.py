@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from node_agent.runtimes.base import READ_TOOLS, TOOLS, LaunchRequest, Resume, Runtime, Verdict, may_write
 from node_agent.wire.order import Order
-from node_agent.wire.policy import Enforcement, Isolation, PathAccess
+from node_agent.wire.policy import (
+    NO_RULES,
+    CommandRule,
+    Enforcement,
+    Isolation,
+    PathAccess,
+    PathRule,
+    Rules,
+)
 from node_agent.wire.receipt import Enforced
 
 READ_ONLY = "read-only"
@@ -54,12 +63,20 @@ def with_guide(prompt: str, guide: str) -> str:
     return f"{prompt}\n\n{_GUIDE.format(mark=mark, text=guide.rstrip())}\n".lstrip("\n")
 
 
-def enforced(order: Order, runtime: Runtime, isolation: Isolation) -> tuple[Enforced, ...]:
-    """Read-only or its safety level, and who holds the run to it; then what is held against rules."""
+def enforced(
+    order: Order, runtime: Runtime, isolation: Isolation, owners: Rules = NO_RULES
+) -> tuple[Enforced, ...]:
+    """Read-only or its safety level, and who holds the run to it; then what is held against rules.
+
+    `owners`: the rules of the machine's owner, as they are when the run begins.
+    """
     asked = (order.mode, order.safety, order.agent.read_only)
     rule = order.safety.value if may_write(*asked) else READ_ONLY
     held = Enforced(rule=rule, how=runtime.enforcement(*asked, isolation))
-    return (held, *_of_tools(order, runtime), *_of_rules(order, runtime, isolation))
+    where = _Where(order.workspace.kind == "git", runtime.capabilities.stream, isolation)
+    mine = _of_rules(order.policy.paths, order.policy.commands, where)
+    theirs = _of_rules(owners.paths, owners.commands, where, " of the machine's owner")
+    return (held, *_of_tools(order, runtime), *mine, *theirs)
 
 
 def _of_tools(order: Order, runtime: Runtime) -> Iterator[Enforced]:
@@ -70,19 +87,30 @@ def _of_tools(order: Order, runtime: Runtime) -> Iterator[Enforced]:
         yield Enforced(rule=f"tools {', '.join(order.agent.tools) or 'none'}"[:200], how=how)
 
 
-def _of_rules(order: Order, runtime: Runtime, isolation: Isolation) -> Iterator[Enforced]:
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """In what rules are looked for: a result commit, the program's own stream; and behind which wall."""
+
+    git: bool
+    stream: bool
+    isolation: Isolation
+
+
+def _of_rules(
+    paths: Sequence[PathRule], commands: Sequence[CommandRule], where: _Where, whose: str = ""
+) -> Iterator[Enforced]:
     """Paths in the result commit, commands in the program's own stream; where there is none they are told.
 
     The sandbox is laid over those paths that are there when a phase begins.
     """
-    mounted = any(rule.access is not PathAccess.NO_DELETE for rule in order.policy.paths)
-    if mounted and isolation is Isolation.SANDBOX:
-        yield Enforced(rule="path rules, of what is there at a start", how=Enforcement.SANDBOX)
-    if order.policy.paths and order.workspace.kind == "git":
-        yield Enforced(rule="path rules", how=Enforcement.CHECKED)
-    if order.policy.commands:
-        how = Enforcement.CHECKED if runtime.capabilities.stream else Enforcement.TOLD_ONLY
-        yield Enforced(rule="command rules", how=how)
+    mounted = any(rule.access is not PathAccess.NO_DELETE for rule in paths)
+    if mounted and where.isolation is Isolation.SANDBOX:
+        yield Enforced(rule=f"path rules{whose}, of what is there at a start", how=Enforcement.SANDBOX)
+    if paths and where.git:
+        yield Enforced(rule=f"path rules{whose}", how=Enforcement.CHECKED)
+    if commands:
+        how = Enforcement.CHECKED if where.stream else Enforcement.TOLD_ONLY
+        yield Enforced(rule=f"command rules{whose}", how=how)
 
 
 def findings(verdict: Verdict) -> tuple[str, ...]:

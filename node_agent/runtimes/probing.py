@@ -14,7 +14,7 @@ Said = tuple[int | None, str]
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """An agent program as an npm package.
+    """An agent program as an npm package, or what is in a Python environment that a link on PATH leads into.
 
     `version`: what `--version` prints, its number as group 1; the number alone fits, too. `known`: how the
     numbers begin that the parser was measured with. `login`: what to do where nothing logs it in.
@@ -25,6 +25,20 @@ class Program:
     version: str
     known: str
     login: str
+    environment: bool = False
+    """A package of pip in an environment of its own; the link to that one's Python has the runtime's name."""
+
+    @property
+    def install(self) -> str:
+        """The command that brings it."""
+        return self._installed(self.package)
+
+    def _installed(self, package: str, version: str = "") -> str:
+        if not self.environment:
+            return f"npm install -g {package}{f'@{version}x' if version else ''}"
+        at = f"~/.local/share/pancode/{self.name}"
+        pip = f"{at}/bin/pip install '{package}=={version or self.known}*'"
+        return f"python3 -m venv {at} && {pip} && ln -sf {at}/bin/python ~/.local/bin/{self.name}"
 
     @property
     def asks_version(self) -> tuple[str, ...]:
@@ -34,20 +48,22 @@ class Program:
     def fact(self, said: Said, logged_in: bool) -> RuntimeFact:
         """From `--version` and the login. A version that nobody measured runs, with a warning."""
         status, text = said
-        install = f"npm install -g {self.package}"
         if status != 0:
-            return RuntimeFact(name=self.name, state="missing", fix=install)
+            return RuntimeFact(name=self.name, state="missing", fix=self.install)
         found = re.match(self.version, text.strip())
         if not found:
-            return RuntimeFact(name=self.name, state="unknown_version", fix=f"{install}@latest")
+            return RuntimeFact(name=self.name, state="unknown_version", fix=self._latest())
         if not logged_in:
             return RuntimeFact(name=self.name, version=found[1], state="not_logged_in", fix=self.login)
         return RuntimeFact(name=self.name, version=found[1], state="ok", fix=self._warning(found[1]))
 
+    def _latest(self) -> str:
+        return self.install if self.environment else f"{self.install}@latest"
+
     def _warning(self, version: str) -> str:
         if version.startswith(self.known):
             return ""
-        other = f"npm install -g {self.package}@{self.known}x"
+        other = self._installed(self.package, self.known)
         return f"PanCode was measured with {self.known}x; if runs end as infra: {other}"
 
 

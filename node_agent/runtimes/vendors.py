@@ -36,32 +36,46 @@ class Vendor:
         return frozenset({*(name for name, _ in self.keys), self.url, *self.logins})
 
 
-NATIVE = "native"
+OURS = frozenset({"native", "openai-agents"})
+"""Programs of ours ask any provider that the model names."""
+_OF_COPILOT = tuple(
+    f"api.{plan}githubcopilot.com" for plan in ("", "individual.", "business.", "enterprise.")
+)
+"""By what the account pays for; GitHub tells its program which one it is."""
 OPENAI = "https://api.openai.com/v1"
 _OPENAI = Vendor((("OPENAI_API_KEY", "authorization"),), "OPENAI_BASE_URL", OPENAI, "/v1")
+_ANTHROPIC = Vendor(
+    (("ANTHROPIC_API_KEY", "x-api-key"), ("ANTHROPIC_AUTH_TOKEN", "authorization")),
+    "ANTHROPIC_BASE_URL",
+    "https://api.anthropic.com",
+    "",
+    ("CLAUDE_CODE_OAUTH_TOKEN",),
+    ("claude-*",),  # `sonnet` is no model's name, and side requests go to smaller ones
+    ("api.anthropic.com",),
+)
 VENDORS: Mapping[str, Vendor] = {
-    "claude": Vendor(
-        (("ANTHROPIC_API_KEY", "x-api-key"), ("ANTHROPIC_AUTH_TOKEN", "authorization")),
-        "ANTHROPIC_BASE_URL",
-        "https://api.anthropic.com",
-        "",
-        ("CLAUDE_CODE_OAUTH_TOKEN",),
-        ("claude-*",),  # `sonnet` is no model's name, and side requests go to smaller ones
-        ("api.anthropic.com",),
-    ),
+    "claude": _ANTHROPIC,
+    "claude-sdk": _ANTHROPIC,
     "codex": replace(_OPENAI, models=("gpt-*", "codex-*"), logins=("CODEX_LOGIN",), hosts=("chatgpt.com",)),
-    "opencode": _OPENAI,
+    "opencode": replace(_OPENAI, logins=("OPENCODE_LOGIN",), hosts=("chatgpt.com",)),
     "qwen": _OPENAI,
-    NATIVE: Vendor(((KEY, "authorization"),), URL, "", "/v1", logins=LOGINS),
+    **dict.fromkeys(OURS, Vendor(((KEY, "authorization"),), URL, "", "/v1", logins=LOGINS)),
     "gemini": Vendor(
         (("GEMINI_API_KEY", "x-goog-api-key"),),
         "GOOGLE_GEMINI_BASE_URL",
         "https://generativelanguage.googleapis.com",
         "",
+        logins=("GOOGLE_CLOUD_ACCESS_TOKEN",),
         models=("gemini-*",),
+        hosts=("cloudcode-pa.googleapis.com",),
     ),
     "copilot": Vendor(
-        (("COPILOT_PROVIDER_API_KEY", "authorization"),), "COPILOT_PROVIDER_BASE_URL", "", "/v1"
+        (("COPILOT_PROVIDER_API_KEY", "authorization"),),
+        "COPILOT_PROVIDER_BASE_URL",
+        "",
+        "/v1",
+        logins=("COPILOT_GITHUB_TOKEN",),
+        hosts=("api.github.com", *_OF_COPILOT),
     ),
 }
 
@@ -92,7 +106,7 @@ def way_of(
     runtime: str, values: Mapping[str, str], named: Collection[str], model: str | None = None
 ) -> Way | None:
     """None: there is no such vendor, no key or server here, or the run is to go directly."""
-    if runtime == NATIVE:
+    if runtime in OURS:
         return _native_way(values, named, model)
     vendor = VENDORS.get(runtime)
     if vendor is None or vendor.variables & set(named):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
+from node_agent.environments import environment_of
 from node_agent.sandbox.policy import System, is_within
 
 _TOP = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -91,6 +92,9 @@ class Programs:
             links += [entry.path for entry in islice(entries, MOST_LINKS) if entry.is_symlink()]
         for link in links:
             yield from self._installed(os.path.realpath(link))
+            environment = environment_of(link)  # whose Python is a link itself, to one elsewhere
+            if environment is not None and not self._too_much(os.path.realpath(environment)):
+                yield environment
 
     def _which(self, program: str) -> str | None:
         """Cleaned; None for what is not there, and for a path that depends on where somebody stands."""

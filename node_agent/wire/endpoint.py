@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
@@ -53,9 +54,11 @@ class ModelWire(StrEnum):
 
 RUNTIME_WIRES: Mapping[str, ModelWire] = {
     "claude": ModelWire.MESSAGES,
+    "claude-sdk": ModelWire.MESSAGES,
     "codex": ModelWire.RESPONSES,
     "copilot": ModelWire.CHAT,
     "native": ModelWire.CHAT,
+    "openai-agents": ModelWire.CHAT,
     "opencode": ModelWire.CHAT,
     "qwen": ModelWire.CHAT,
 }
@@ -115,3 +118,17 @@ class EndpointFact(WireModel):
         """The one of that id; with Ollama a name without a tag is its `latest`."""
         names = (name, f"{name}:latest") if self.dialect is Dialect.OLLAMA else (name,)
         return next((one for one in self.models if one.id in names), None)
+
+
+_TROUBLED = re.compile(r"endpoint (\S+) \(")
+
+
+def troubled(name: str, at: str, words: str) -> str:
+    """What a node's problem says of a server that its owner lists and that it cannot use."""
+    return f"endpoint {name} ({at}) {words}"
+
+
+def troubled_name(what: str) -> str | None:
+    """The server that such a problem is about; None for any other problem."""
+    found = _TROUBLED.match(what)
+    return found[1] if found else None

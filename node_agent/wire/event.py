@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -9,8 +10,18 @@ from pydantic import Field
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.keys import WIRE_VERSION
 from node_agent.wire.marks import Mark
-from node_agent.wire.model import Count, FleetId, Millis, NodeTag, Number, Usd, WireModel
+from node_agent.wire.model import (
+    Count,
+    FleetId,
+    Millis,
+    NodeTag,
+    Number,
+    Usd,
+    WireModel,
+    canonical_json,
+)
 from node_agent.wire.signing import Message
 
 
@@ -89,3 +100,9 @@ class Events(Message):
     fleet: FleetId
     node: NodeTag
     events: tuple[Event, ...] = Field(min_length=1, max_length=MOST_EVENTS)
+
+
+def events_of(fleet: str, node: str, texts: Sequence[str]) -> bytes:
+    """Canonical bytes of `Events` whose events have these canonical texts."""
+    rest = canonical_json({"fleet": fleet, "node": node, "v": WIRE_VERSION})
+    return b'{"events":[%s],%s' % (",".join(texts).encode(), rest[1:])

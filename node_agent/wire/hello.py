@@ -8,7 +8,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import FleetId, NodeTag
 from node_agent.wire.signing import Message
 
-Verb = Literal["fetch", "push", "log", "artifact"]
+Verb = Literal["fetch", "push", "log"]
 
 
 class Hello(Message):

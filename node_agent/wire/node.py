@@ -36,8 +36,12 @@ NO_SANDBOX = "no sandbox: "
 """How a problem begins that says why a node has no sandbox."""
 
 
+HOME_LAYOUT = 2
+"""How a node's home is laid out; what became of each earlier layout stands in `node_agent/layout.py`."""
+
+
 class RuntimeFact(WireModel):
-    """A runtime as found on the node. `can`: its flags, where it was found.
+    """A runtime as found on the node. `can`: its flags, where it was found. `looking`: not known yet.
 
     `login`: a key or server that the model gateway holds and meters, a vendor's subscription, which nobody
     meters, or anything else.
@@ -45,7 +49,7 @@ class RuntimeFact(WireModel):
 
     name: str
     version: str | None = None
-    state: Literal["ok", "missing", "not_logged_in", "unknown_version"]
+    state: Literal["ok", "missing", "not_logged_in", "unknown_version", "looking"]
     fix: str = ""
     can: tuple[Flag, ...] = ()
     login: LoggedIn = LoggedIn.OTHER

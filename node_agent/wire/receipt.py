@@ -79,7 +79,7 @@ class GateResult(WireModel):
 
 
 class Blob(WireModel):
-    """A stored stream of this attempt (log or artifact)."""
+    """A stored stream of this attempt (a log)."""
 
     name: str
     size: Count
@@ -145,7 +145,7 @@ class Claims(WireModel):
 
 
 class Subject(WireModel):
-    """What the statement is about: the result commit, the log, the artifacts."""
+    """What the statement is about: the result commit, the logs."""
 
     name: str
     digest: dict[str, str]

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import Field, ValidationError
 
 from node_agent.wire.keys import WIRE_VERSION
@@ -134,6 +135,11 @@ class SigningKey:
         """One line for a file of mode 0600."""
         return "ed25519-seed " + base64.b64encode(self._seed).decode()
 
+    def pem(self) -> str:
+        """As libraries for TLS read a private key."""
+        plain = NoEncryption()
+        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, plain).decode()
+
     @classmethod
     def parse(cls, text: str) -> SigningKey:
         """From `text()`; ValueError when it is something else."""
@@ -189,6 +195,11 @@ def parse_envelope(data: bytes | str) -> Envelope:
 
 def verify(envelope: Envelope, keys: Mapping[str, PublicKey]) -> PublicKey:
     """The key of `keys` (by key id) that signed it; WireRefusal UNSIGNED, UNKNOWN_KEY or TAMPERED."""
+    return _verified(envelope, keys)[0]
+
+
+def _verified(envelope: Envelope, keys: Mapping[str, PublicKey]) -> tuple[PublicKey, bytes]:
+    """Who signed it, and the payload."""
     if not envelope.signatures:
         raise WireRefusal(RefusalCode.UNSIGNED, "no signature")
     known = [(s, keys[s.keyid]) for s in envelope.signatures if s.keyid in keys]
@@ -196,11 +207,12 @@ def verify(envelope: Envelope, keys: Mapping[str, PublicKey]) -> PublicKey:
         raise WireRefusal(
             RefusalCode.UNKNOWN_KEY, f"signed by {envelope.signatures[0].keyid[:10]}, which is not enrolled"
         )
-    message = pae(envelope.payloadType, envelope.body())
+    body = envelope.body()
+    message = pae(envelope.payloadType, body)
     for signature, key in known:
         if not key.verifies(_unbase64(signature.sig), message):
             raise WireRefusal(RefusalCode.TAMPERED, f"the signature of {key.tag} does not fit the content")
-    return known[0][1]
+    return known[0][1], body
 
 
 def open_as(kind: type[M], envelope: Envelope, keys: Mapping[str, PublicKey]) -> M:
@@ -209,12 +221,20 @@ def open_as(kind: type[M], envelope: Envelope, keys: Mapping[str, PublicKey]) ->
         raise WireRefusal(
             RefusalCode.WRONG_TYPE, f"{envelope.payloadType} where {kind.payload_type()} is due"
         )
-    verify(envelope, keys)
-    return parse_message(kind, envelope.body())
+    return parse_message(kind, _verified(envelope, keys)[1])
 
 
 def parse_message(kind: type[M], body: bytes) -> M:
-    """Unverified bytes to a message: version first, then every field."""
+    """Unverified bytes to a message; what does not fit is judged by its version first, then by its fields."""
+    try:
+        message = kind.model_validate_json(body)
+    except (ValidationError, RecursionError):
+        return _judged(kind, body)
+    return message if message.v == WIRE_VERSION and "v" in message.model_fields_set else _judged(kind, body)
+
+
+def _judged(kind: type[M], body: bytes) -> M:
+    """As `parse_message`, for what is no message of this version, or none at all."""
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError) as exc:

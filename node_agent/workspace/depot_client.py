@@ -1,4 +1,4 @@
-"""What a node does with the depot: fetch a snapshot, push a result, send logs and artifacts."""
+"""What a node does with the depot: fetch a snapshot, push a result, send logs."""
 
 from __future__ import annotations
 
@@ -87,16 +87,6 @@ class DepotClient:
         """Send what is new in a file that still grows."""
         with _opened(path) as file, self._stream("log", identity) as peer:
             _send_new(peer, name, file)
-
-    def upload_artifact(self, identity: AttemptId, name: str, path: Path) -> Blob:
-        """Send a whole file under its digest, unless it is there."""
-        with _opened(path) as file:
-            size, sha256 = _digest(file)
-            with self._stream("artifact", identity) as peer:
-                if ask(peer, op="blob", sha256=sha256, length=size).get("go") is True:
-                    _send_bytes(peer, file, 0, size)
-                    must_agree(read_line(peer))
-        return Blob(name=name, size=size, sha256=sha256)
 
     @contextmanager
     def _stream(self, verb: Verb, identity: AttemptId) -> Iterator[socket.socket]:

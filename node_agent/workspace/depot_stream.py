@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from node_agent.direct import Secure, dial
 from node_agent.wire.hello import Verb
 from node_agent.wire.identity import AttemptId
 from node_agent.workspace.errors import DepotRefused, DepotUnavailable
 
 LINE_MAX = 16 * 1024
-Address = Path | tuple[str, int]
-"""A unix socket, or host and port where sshd forbids forwarding those."""
+Address = Path | tuple[str, int] | Secure
+"""A unix socket, or host and port where sshd forbids forwarding those; or the coordinator by TLS."""
 SignHello = Callable[[str, Verb, AttemptId], bytes]
 """(nonce, verb, identity) -> the signed hello, one line without its end."""
 
@@ -31,6 +32,17 @@ class Door:
 
     def open(self, verb: Verb, identity: AttemptId) -> socket.socket:
         """A granted stream. DepotUnavailable: try again later; DepotRefused: it never will be."""
+        peer, nonce = self.greeted()
+        try:
+            send(peer, self.sign(nonce, verb, identity) + b"\n")
+            must_agree(read_line(peer))
+        except BaseException:
+            peer.close()
+            raise
+        return peer
+
+    def greeted(self) -> tuple[socket.socket, str]:
+        """Connected, and the nonce by which a depot is known. DepotUnavailable."""
         address = self.address()
         if address is None:
             raise DepotUnavailable("no link to the coordinator is up")
@@ -42,14 +54,14 @@ class Door:
             nonce = read_line(peer).get("nonce")
             if not isinstance(nonce, str):
                 raise DepotUnavailable("what answered is not a depot")
-            send(peer, self.sign(nonce, verb, identity) + b"\n")
-            must_agree(read_line(peer))
         except BaseException:
             peer.close()
             raise
-        return peer
+        return peer, nonce
 
     def _connect(self, address: Address) -> socket.socket:
+        if isinstance(address, Secure):
+            return dial(address, self.patience_s)
         family = socket.AF_UNIX if isinstance(address, Path) else socket.AF_INET
         peer = socket.socket(family)
         peer.settimeout(self.patience_s)

@@ -50,12 +50,19 @@ class Spares:
             if len(names) >= self._most or not _is_as_new(folder):
                 return False
             try:
-                self._root.mkdir(mode=0o700, exist_ok=True)
-                os.rename(folder, self._root / folder.name)
+                self._put(folder)
             except OSError:
                 return False
             names.append(folder.name)
             return True
+
+    def _put(self, folder: Path) -> None:
+        there = self._root / folder.name
+        try:
+            os.rename(folder, there)
+        except FileNotFoundError:
+            self._root.mkdir(mode=0o700, exist_ok=True)
+            os.rename(folder, there)
 
     def _known(self) -> list[str]:
         if self._names is None:
@@ -69,12 +76,12 @@ def _is_as_new(folder: Path) -> bool:
     """Whether exactly the folders are there, ours alone to use, on one device, with nothing in or on them."""
     try:
         device = os.lstat(folder).st_dev
-        return all(_is_untouched(folder / way, names, device) for way, names in BELOW.items())
+        return all(_is_untouched(f"{folder}/{way}", names, device) for way, names in BELOW.items())
     except OSError:
         return False
 
 
-def _is_untouched(path: Path, names: frozenset[str], device: int) -> bool:
+def _is_untouched(path: str, names: frozenset[str], device: int) -> bool:
     """Attributes of the system's own, such as a label of SELinux, are on every folder there."""
     seen = os.lstat(path)
     if seen.st_mode != stat.S_IFDIR | 0o700 or (seen.st_uid, seen.st_dev) != (os.geteuid(), device):

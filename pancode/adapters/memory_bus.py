@@ -13,12 +13,11 @@ from enum import StrEnum
 from typing import Any
 
 from node_agent.wire import keys
-from node_agent.wire.identity import AttemptId
 from pancode.adapters.memory_weighing import weighed
 from pancode.adapters.redis_bus.fair import take_fairly
 from pancode.domain.quota import Kept
 from pancode.errors import UnavailableError
-from pancode.ports import QueueView, Ticket, UpMessage
+from pancode.ports import Offer, Over, QueueView, Ticket, UpMessage
 
 UP_CAP = 20_000
 DOWN_CAP = 1_000
@@ -195,25 +194,31 @@ class _End:
 class MemoryBus(_End):
     """The coordinator's port on the memory store."""
 
-    def push_order(self, tag: str, identity: AttemptId, envelope: str) -> None:
-        with self._call("push_order", tag):
-            store, job, queue = self._redis.store, keys.job_id(tag, identity), keys.node_queue(tag)
-            waiting = store.queues.setdefault(queue, [])
-            if job in waiting:
-                store.jobs[job] = MemoryJob(queue, envelope)
-            elif not self._touched_lately(store.jobs.get(job)):
-                store.jobs[job] = MemoryJob(queue, envelope)
-                waiting.append(job)
-            self._redis.hints.add(tag)
+    def push_orders(self, orders: Sequence[Offer]) -> None:
+        for one in orders:  # each may be the last one that arrives
+            with self._call("push_order", one.tag):
+                self._push(one)
+
+    def _push(self, one: Offer) -> None:
+        store, tag = self._redis.store, one.tag
+        job, queue = keys.job_id(tag, one.identity), keys.node_queue(tag)
+        waiting = store.queues.setdefault(queue, [])
+        if job in waiting:
+            store.jobs[job] = MemoryJob(queue, one.envelope)
+        elif not self._touched_lately(store.jobs.get(job)):
+            store.jobs[job] = MemoryJob(queue, one.envelope)
+            waiting.append(job)
+        self._redis.hints.add(tag)
 
     def _touched_lately(self, job: MemoryJob | None) -> bool:
         if job is None or job.at_ms is None:
             return False
         return self._redis.now_ms() - job.at_ms < self._redis.claim_lease_ms
 
-    def close_job(self, tag: str, identity: AttemptId, ok: bool, reason: str) -> None:
-        with self._call("close_job", tag):
-            _close(self._redis, keys.job_id(tag, identity), ok, reason)
+    def close_jobs(self, jobs: Sequence[Over]) -> None:
+        for one in jobs:
+            with self._call("close_job", one.tag):
+                _close(self._redis, keys.job_id(one.tag, one.identity), one.ok, one.reason)
 
     def show_tickets(self, tickets: Iterable[Ticket]) -> None:
         with self._call("show_tickets", ""):

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from node_agent.wire.model import MOST
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
+from pancode.control.faces import LinkWay
 from pancode.domain.books import MINUTE_MS, Ceilings
 from pancode.domain.names import label_word, nearest, node_name, one_line
 from pancode.domain.request import DispatchRequest
@@ -21,6 +22,7 @@ B = TypeVar("B", bound="Body")
 Word = Annotated[str, AfterValidator(label_word)]
 Labels = dict[Word, Word]
 Line = Annotated[str, AfterValidator(one_line)]
+Amount = Annotated[int | None, Field(gt=0, le=MOST)]
 NodeName = Annotated[str, AfterValidator(node_name)]
 
 CallersOwn = Literal[
@@ -62,7 +64,13 @@ class DispatchBody(Body):
     workspace: str | None = None
     budget: Decimal | None = None
     timeout_ms: int | None = None
-    max_requests: int | None = Field(default=None, gt=0)
+    idle_timeout_ms: Amount = None
+    max_requests: Amount = None
+    max_turns: Amount = None
+    max_tokens: Amount = None
+    max_output: Amount = None
+    max_memory: Amount = None
+    max_processes: Amount = None
     wrap_up: bool | None = None
     verify: tuple[str, ...] | None = None
     priority: int = Field(default=0, ge=-1000, le=1000)
@@ -156,6 +164,12 @@ class NodesBody(CallerBody):
     now: bool = False
 
 
+class UpBody(NodesBody):
+    """`link` None: as it is."""
+
+    link: LinkWay | None = None
+
+
 class DrainBody(ReasonBody):
     """No names: the whole fleet."""
 
@@ -172,8 +186,18 @@ class SpecBody(CallerBody):
     slots: int | None = Field(default=None, ge=1, le=256)
     fingerprint: str | None = None
     fleet_key: bool = False
+    link: LinkWay = "ssh"
     local: bool = False
     local_home: str | None = None
+
+
+class HandedBody(Body):
+    """How far a bring-up by another tool has come: nothing yet, the probe's answer, the node's key."""
+
+    by: str = "api"
+    probe: str | None = Field(default=None, max_length=1 << 20)
+    key: str | None = Field(default=None, max_length=400)
+    remove: bool = False
 
 
 class SetBody(Body):
@@ -220,7 +244,7 @@ def parse(kind: type[B], data: Any) -> B:
 
 def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
     error = exc.errors(include_url=False, include_input=False)[0]
-    path = ".".join(str(part) for part in error["loc"])
+    path = ".".join(str(part) for part in error["loc"]).removesuffix(".[key]")
     if error["type"] == "extra_forbidden":
         names = kind.model_fields
         near = nearest(str(error["loc"][-1]), names)

@@ -13,7 +13,7 @@ from typing import Any
 from pancode.control.core import Core
 from pancode.control.faces import Coordinator
 from pancode.control.query_fleet import Since
-from pancode.errors import UnavailableError
+from pancode.errors import ConfigError, PancodeError, UnavailableError
 
 log = logging.getLogger("pancode.desk")
 
@@ -69,6 +69,18 @@ class Nudges:
             self._waiting = False
 
 
+@dataclass(slots=True)
+class Trouble:
+    """What keeps rounds from going on now, Redis or the ledger; written by their thread alone."""
+
+    now: PancodeError | None = None
+
+    def shape(self) -> dict[str, str] | None:
+        """For faces; None while all is well."""
+        found = self.now
+        return None if found is None else {"what": str(found), "why": found.why, "fix": found.fix}
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """Handed to every route. `facts`: pid, version, home, since ... of this process."""
@@ -81,6 +93,7 @@ class Desk:
     since: Since = field(default_factory=Since)
     closing: threading.Event = field(default_factory=threading.Event)
     nudges: Nudges = field(default_factory=Nudges)
+    trouble: Trouble = field(default_factory=Trouble)
 
     @property
     def core(self) -> Core:
@@ -101,7 +114,7 @@ class Desk:
             self.nudges.begun()
             try:
                 self.coordinator.plane.act()
-            except UnavailableError:  # the loop tells, and mends
+            except (UnavailableError, ConfigError):  # the loop tells, and mends
                 pass
             except Exception:
                 log.exception("a change was made, and could not be acted upon at once")

@@ -8,12 +8,14 @@ from typing import Any
 from pancode.api.bodies import (
     CallerBody,
     DrainBody,
+    HandedBody,
     LoginBody,
     NodesBody,
     SetBody,
     ShutdownBody,
     SpecBody,
     TrustBody,
+    UpBody,
 )
 from pancode.api.desk import Desk
 from pancode.api.routing import Call, Verb
@@ -28,7 +30,8 @@ from pancode.errors import RefusedError, UsageError
 
 
 def _status(desk: Desk, call: Call) -> Any:
-    facts = {**desk.facts, "after_reboot": desk.coordinator.after_reboot()}
+    known = {"after_reboot": desk.coordinator.after_reboot(), "trouble": desk.trouble.shape()}
+    facts = {**desk.facts, **known}
     return query_fleet.fleet(desk.core, desk.since, facts)
 
 
@@ -43,11 +46,11 @@ def _check_names(desk: Desk, names: tuple[str, ...]) -> None:
 
 
 def _up(desk: Desk, call: Call) -> Any:
-    body: NodesBody = call.body
+    body: UpBody = call.body
     _check_names(desk, body.nodes)
 
     def work(progress: Progress) -> Any:
-        results = desk.coordinator.fleet.up(body.nodes, _caller(body), progress)
+        results = desk.coordinator.fleet.up(body.nodes, _caller(body), progress, body.link)
         desk.poke()
         return {"results": [asdict(r) for r in results], **_status(desk, call)}
 
@@ -163,6 +166,15 @@ def _remove(desk: Desk, call: Call) -> Any:
     return sse(steps(desk, work))
 
 
+def _handed(desk: Desk, call: Call) -> Any:
+    body: HandedBody = call.body
+    return desk.coordinator.fleet.handed(call.path["node"], body.probe, body.key, body.remove)
+
+
+def _cleaned(desk: Desk, call: Call) -> Any:
+    return {"forgotten": desk.coordinator.fleet.cleaned(call.path["node"])}
+
+
 def _trust(desk: Desk, call: Call) -> Any:
     body: TrustBody = call.body
     name = call.path["node"]
@@ -186,7 +198,7 @@ def _spec(body: SpecBody) -> NodeSpec:
 
 FLEET_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/fleet", _status),
-    Verb("POST", "/v1/fleet/up", _up, NodesBody),
+    Verb("POST", "/v1/fleet/up", _up, UpBody),
     Verb("POST", "/v1/fleet/down", _down, NodesBody),
     Verb("POST", "/v1/fleet/drain", _drain, DrainBody, pokes=True),
     Verb("POST", "/v1/fleet/resume", _resume, DrainBody, pokes=True),
@@ -197,6 +209,8 @@ FLEET_VERBS: tuple[Verb, ...] = (
     Verb("POST", "/v1/nodes/{node}/set", _set, SetBody, pokes=True),
     Verb("POST", "/v1/nodes/{node}/login", _login, LoginBody),
     Verb("POST", "/v1/nodes/{node}/remove", _remove, CallerBody),
+    Verb("POST", "/v1/nodes/{node}/steps", _handed, HandedBody),
+    Verb("POST", "/v1/nodes/{node}/cleaned", _cleaned, CallerBody),
     Verb("POST", "/v1/nodes/{node}/trust", _trust, TrustBody),
     Verb("POST", "/v1/shutdown", _shutdown, ShutdownBody),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -62,13 +63,26 @@ async def on_error(request: Request, error: Exception) -> Response:
 async def on_http_error(request: Request, error: Exception) -> Response:
     """A path or method that is not there."""
     status = error.status_code if isinstance(error, HTTPException) else 500
-    told = NotFoundError(
+    told = _slashed(request.scope.get("raw_path", b"")) or NotFoundError(
         f"{request.method} {request.url.path} is not there",
         why="this coordinator may be of another version",
         fix="pancode fleet status",
         code="no_such_route",
-    ).problem()
-    return JSONResponse(body_of(told, status), status, media_type="application/problem+json")
+    )
+    return JSONResponse(body_of(told.problem(), status), status, media_type="application/problem+json")
+
+
+def _slashed(raw_path: bytes) -> NotFoundError | None:
+    """A name that a person typed with a slash in it matches no path; it is the name that is not there."""
+    for part in map(unquote, raw_path.decode("latin-1").split("/")):
+        if "/" in part:
+            return NotFoundError(
+                f"there is no {part!r}",
+                why="no run, machine or queue has a slash in its name",
+                fix="look: pancode runs, pancode node ls",
+                code="no_such_name",
+            )
+    return None
 
 
 HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {

@@ -11,7 +11,7 @@ from pancode.api.bodies import DispatchBody, LandBody, ReasonBody
 from pancode.api.desk import Desk
 from pancode.api.routing import Call, Verb
 from pancode.api.streaming import log_events, run_events, sse
-from pancode.control import query, query_log, query_story
+from pancode.control import query, query_log, query_story, snapshots
 from pancode.control.again import dispatch_again
 from pancode.control.dispatch import Dispatched, Judged, dispatch, dry_run
 from pancode.control.inside import refuse
@@ -101,6 +101,10 @@ def _runs(desk: Desk, call: Call) -> Any:
     return {"runs": query.runs(desk.core, call.number("limit", 20, query.MOST))}
 
 
+def _snapshots(desk: Desk, call: Call) -> Any:
+    return {"snapshots": snapshots.under_way(desk.core)}
+
+
 def _show(desk: Desk, call: Call) -> Any:
     return query.show(desk.core, call.path["run"])
 
@@ -181,6 +185,7 @@ def _verify(desk: Desk, call: Call) -> Any:
 RUN_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/runs", _runs, query=("limit",)),
     Verb("POST", "/v1/runs", _dispatch, DispatchBody, pokes=True, status=201, for_runs=True),
+    Verb("GET", "/v1/snapshots", _snapshots),
     Verb("GET", "/v1/runs/{run}", _show),
     Verb("GET", "/v1/runs/{run}/brief", _brief),
     Verb("GET", "/v1/runs/{run}/why", _why),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pancode.cli import known
 from pancode.cli.dispatch import safe_block
 from pancode.cli.face import Face, example, json_option
 from pancode.cli.lazy import DefaultGroup
@@ -70,11 +71,15 @@ def list_agents(tag: str | None, face: Face) -> None:
         "pancode agents show reviewer --prompt --mode review --runtime claude",
     ),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=known.agents)
 @click.option("--prompt", is_flag=True, help="The whole prompt of a run, with its tokens.")
-@click.option("--mode", metavar="M", help="With --prompt: of a run in this mode.")
-@click.option("--safety", metavar="S", help="With --prompt: of a run at this level.")
-@click.option("--runtime", metavar="R", help="With --prompt: for this program.")
+@click.option("--mode", metavar="M", shell_complete=known.modes, help="With --prompt: of a run in this mode.")
+@click.option(
+    "--safety", metavar="S", shell_complete=known.levels, help="With --prompt: of a run at this level."
+)
+@click.option(
+    "--runtime", metavar="R", shell_complete=known.runtimes, help="With --prompt: for this program."
+)
 @json_option
 def show_agent(name: str, prompt: bool, face: Face, **asked: str | None) -> None:
     """One definition; or, with --prompt, what a run of it is told, part by part, in this folder."""
@@ -114,7 +119,7 @@ def _shown(value: object) -> str:
         "pancode agents set documenter tools '[read, grep, find, ls, edit]'",
     ),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=known.agents)
 @click.argument("field")
 @click.argument("value")
 @json_option
@@ -137,7 +142,13 @@ def _plain(value: object) -> str:
 @agents.command("new", epilog=example("pancode agents new migrator --from builder"))
 @click.argument("name")
 @click.option(
-    "--from", "base", default="builder", show_default=True, metavar="A", help="Agent to begin with."
+    "--from",
+    "base",
+    default="builder",
+    show_default=True,
+    metavar="A",
+    shell_complete=known.agents,
+    help="Agent to begin with.",
 )
 @json_option
 def new_agent(name: str, base: str, face: Face) -> None:
@@ -154,7 +165,10 @@ def new_agent(name: str, base: str, face: Face) -> None:
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @json_option
 def check_agents(file: Path | None, face: Face) -> int:
-    """Everything that is wrong with your panagents.yaml, or with FILE, at once; exit code 3 if there is."""
+    """Everything that is wrong with your panagents.yaml, or with FILE, at once; exit code 3 if there is.
+
+    FILE may be a folder with a panagents.yaml in it.
+    """
     from pancode.offline.agents import check_file
 
     answer = check_file(_desk(), file)
@@ -170,6 +184,12 @@ def _checked(answer: dict[str, Any]) -> str:
             lines += [f"  {name}: {one[name]}" for name in ("why", "fix") if one[name]]
     where = answer["file"] or "no panagents.yaml: the shipped agents hold"
     count = len(answer["problems"])
-    good = f"{len(answer['agents'])} agents, all right"
-    end = f"{count} problem{'s' if count != 1 else ''}" if count else good
+    end = f"{count} problem{'s' if count != 1 else ''}" if count else _good(answer)
     return "".join(f"{safe(line)}\n" for line in [*lines, f"{where}: {end}"])
+
+
+def _good(answer: dict[str, Any]) -> str:
+    """One that is switched off can do no work."""
+    off, usable = answer["disabled"], len(answer["agents"]) - len(answer["disabled"])
+    switched = f", and {len(off)} switched off: {', '.join(off)}" if off else ""
+    return f"{usable} agent{'s' if usable != 1 else ''}, all right{switched}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pancode.cli import known
 from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.params import MONEY
@@ -46,7 +47,8 @@ def _books(answer: dict[str, Any]) -> str:
         for s in answer["scopes"]
     ]
     head = ("SCOPE", "CEILING", "SPENT", "HELD", "LEFT", "UNKNOWN", "TOKENS", "MINUTES", "", "CEILING FROM")
-    next_ = f"{answer['runs']} runs today; the next would hold {usd(answer['estimate_next_usd'])}\n"
+    runs = f"{answer['runs']} run{'s' if answer['runs'] != 1 else ''}"
+    next_ = f"{runs} today; the next would hold {usd(answer['estimate_next_usd'])}\n"
     return table(head, rows) + next_ + "".join(f"note: {safe(note)}\n" for note in answer["notes"])
 
 
@@ -90,7 +92,7 @@ def unset(scope: str, face: Face) -> None:
 
 
 @budget.command("settle", epilog=example("pancode budget settle r-7f3k --usd 0.42"))
-@click.argument("run")
+@click.argument("run", shell_complete=known.runs)
 @click.option("--usd", "amount", type=MONEY, required=True, help="What it really cost.")
 @json_option
 def settle(run: str, amount: str, face: Face) -> None:

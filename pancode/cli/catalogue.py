@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
+from pancode.cli import known
 from pancode.cli.face import Face, example, json_option
 from pancode.cli.lazy import DefaultGroup
-from pancode.cli.matrix import by_subscription, does, evidence_of, matrix
+from pancode.cli.matrix import by_subscription, does, evidence_of, is_local_only, matrix
 from pancode.cli.render import safe, table
 from pancode.connection import home_of
 from pancode.errors import ExitCode, UsageError
@@ -50,13 +51,19 @@ def _found(answer: dict[str, Any]) -> str:
     rows = []
     for runtime in answer["runtimes"]:
         nodes = runtime["nodes"] or [{"node": None, "version": None, "state": "on no node", "fix": ""}]
-        rows += [(n["node"], n["version"], n["state"], _login(n), does(n), n["fix"]) for n in nodes]
+        rows += [(n["node"], n["version"], _state(n), _login(n), does(n), n["fix"]) for n in nodes]
     return table(("NODE", "VERSION", "STATE", "LOGIN", "DOES ITSELF", "FIX"), rows)
+
+
+def _state(fact: dict[str, Any]) -> str:
+    return "own servers only" if is_local_only(fact) else str(fact["state"]).replace("_", " ")
 
 
 def _login(fact: dict[str, Any]) -> str:
     if by_subscription(fact):
         return "subscription, not metered"
+    if fact.get("endpoints"):
+        return f"none for {', '.join(fact['endpoints'])}"
     return "key, metered" if fact.get("login") == "key" else "-"
 
 
@@ -120,7 +127,7 @@ _ls(safety, "safety", _levels)
 
 
 @safety.command("matrix", epilog=example("pancode safety matrix", "pancode safety matrix claude"))
-@click.argument("runtime", required=False)
+@click.argument("runtime", required=False, shell_complete=known.runtimes)
 @json_option
 def show_matrix(runtime: str | None, face: Face) -> None:
     """Who holds a run to its rule: the sandbox, the runtime's own flags, or nobody (told only).

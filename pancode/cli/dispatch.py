@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
+from pancode.cli import known
 from pancode.cli.exams import admitted
 from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.follow import summary, wait
 from pancode.cli.landing import landed, unless_landed
-from pancode.cli.params import DURATION, MONEY, PAIR
+from pancode.cli.params import DURATION, MONEY, PAIR, SIZE
 from pancode.cli.render import safe, table
 from pancode.cli.tell import exit_of
 from pancode.client import ApiError, Client
@@ -22,7 +23,8 @@ from pancode.errors import ExitCode, UsageError
 
 _SAID = (
     *("agent", "node", "mode", "safety", "model", "reasoning", "runtime", "workspace"),
-    *("budget", "on_lost", "attempts", "max_requests", "wrap_up"),
+    *("budget", "on_lost", "attempts", "wrap_up"),
+    *("max_requests", "max_turns", "max_tokens", "max_output", "max_memory", "max_processes"),
 )
 NEEDS_YES = "needs_yes"
 """The refusal that a person can lift by a word."""
@@ -64,34 +66,66 @@ class _WithArgv(click.Command):
 )
 @click.argument("task", required=False)
 @click.option(
-    "--agent", metavar="A", help="Agent definition (default: chosen by the task; see pancode agents)."
+    "--agent",
+    metavar="A",
+    shell_complete=known.agents,
+    help="Agent definition (default: chosen by the task; see pancode agents).",
 )
-@click.option("--node", metavar="N", help="Only this machine.")
+@click.option("--node", metavar="N", shell_complete=known.nodes, help="Only this machine.")
 @click.option("--require", type=PAIR, multiple=True, help="Only machines with this label; may be repeated.")
-@click.option("--mode", metavar="M", help="admin, plan, build (default) or review.")
-@click.option("--safety", metavar="S", help="suggest, auto-edit (default) or full-auto.")
-@click.option("--model", metavar="M", help="Model: NAME, PROVIDER/NAME or NODE/PROVIDER/NAME.")
+@click.option(
+    "--mode", metavar="M", shell_complete=known.modes, help="admin, plan, build (default) or review."
+)
+@click.option(
+    "--safety", metavar="S", shell_complete=known.levels, help="suggest, auto-edit (default) or full-auto."
+)
+@click.option(
+    "--model",
+    metavar="M",
+    shell_complete=known.models,
+    help="Model: NAME, PROVIDER/NAME or NODE/PROVIDER/NAME.",
+)
 @click.option(
     "--reasoning",
     metavar="L",
     help="How hard it thinks: off, minimal, low, medium, high or xhigh (default: the runtime's own).",
 )
 @click.option(
-    "--preset", metavar="P", help="Settings of this preset; none: without any (see pancode presets)."
+    "--preset",
+    metavar="P",
+    shell_complete=known.presets,
+    help="Settings of this preset; none: without any (see pancode presets).",
 )
-@click.option("--runtime", metavar="R", help="Program that runs it; shell runs TASK as a script.")
+@click.option(
+    "--runtime",
+    metavar="R",
+    shell_complete=known.runtimes,
+    help="Program that runs it; shell runs TASK as a script.",
+)
 @click.option("--workspace", metavar="git|none", help="A snapshot of this repository, or an empty folder.")
 @click.option(
     "--budget", type=MONEY, metavar="USD", help="At most this much for the run, all attempts together."
 )
 @click.option("--timeout", type=DURATION, metavar="D", help="At most this long, as in 15m.")
 @click.option(
+    "--idle-timeout", type=DURATION, metavar="D", help="At most this long without a sign of life, as in 5m."
+)
+@click.option(
+    "--max-turns", type=click.IntRange(1), metavar="N", help="At most this many answers of its model."
+)
+@click.option(
     "--max-requests", type=click.IntRange(1), metavar="N", help="At most this many model calls in an attempt."
 )
 @click.option(
+    "--max-tokens", type=click.IntRange(1), metavar="N", help="At most this many tokens in an attempt."
+)
+@click.option("--max-output", type=SIZE, metavar="S", help="At most this much output, as in 64MiB.")
+@click.option("--max-memory", type=SIZE, metavar="S", help="At most this much memory, as in 4GiB.")
+@click.option("--max-processes", type=click.IntRange(1), metavar="N", help="At most this many processes.")
+@click.option(
     "--wrap-up/--no-wrap-up",
     default=None,
-    help="At a limit of tokens, dollars or calls, let one last, short answer through.",
+    help="At a limit of tokens, dollars or calls, let one last, short answer through; of turns: native only.",
 )
 @click.option("--verify", multiple=True, metavar="CMD", help="Gate: must exit 0 afterwards; may be repeated.")
 @click.option("--no-verify", is_flag=True, help="Without the project's gates.")
@@ -202,6 +236,8 @@ def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> di
         body["preset"] = preset
     if given["timeout"] is not None:
         body["timeout_ms"] = given["timeout"]
+    if given["idle_timeout"] is not None:
+        body["idle_timeout_ms"] = given["idle_timeout"]
     if given["verify"] or given["no_verify"]:
         body["verify"] = list(given["verify"])
     body |= {"require": dict(given["require"]), "priority": given["priority"]}

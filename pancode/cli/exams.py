@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from pancode.cli import known
 from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.render import safe, table
+from pancode.cli.taking import Snapshots
 from pancode.client import ApiError, Client
 from pancode.errors import ExitCode, UnavailableError
 
@@ -22,7 +24,7 @@ MODEL_UNTESTED = "model_untested"
         "pancode models test qwen3-coder:30b", "pancode models test gpubox/ollama/qwen3-coder:30b --again"
     ),
 )
-@click.argument("model")
+@click.argument("model", shell_complete=known.models)
 @click.option("--node", metavar="N", help="Only on this machine (default: wherever it is).")
 @click.option("--again", is_flag=True, help="Also where it was tested already.")
 @json_option
@@ -60,7 +62,7 @@ def admitted(face: Face, client: Client, path: str, body: dict[str, Any]) -> Any
     seen: set[str] = set()
     while True:
         try:
-            return client.post(path, body)
+            return client.post_work(path, body, Snapshots(face, str(body.get("cwd") or "")).show)
         except ApiError as refused:
             place = _place(refused)
             if place is None or place in seen:

@@ -11,14 +11,17 @@ from typing import Any
 import click
 
 from pancode import __version__
+from pancode.cli import known
 from pancode.cli.face import Face, caller, example, json_option, who
 from pancode.cli.lazy import LazyGroup
+from pancode.cli.matrix import is_local_only
+from pancode.cli.params import link_option
 from pancode.cli.render import safe, size, table, tokens
 from pancode.cli.unheeded import unheeded
 from pancode.client import ApiError, Client, Event
 from pancode.connection import NotRunningError
 from pancode.down import mark
-from pancode.errors import ExitCode, UnavailableError
+from pancode.errors import ExitCode, UnavailableError, UsageError
 
 _LATER = {"upgrade": "pancode fleet up swaps the node bundle where it is another", "drill": "a chaos test"}
 
@@ -30,18 +33,20 @@ def fleet() -> None:
     """The machines that work for you."""
 
 
-@fleet.command("up", epilog=example("pancode fleet up", "pancode fleet up gpubox"))
-@click.argument("nodes", nargs=-1)
+@fleet.command("up", epilog=example("pancode fleet up", "pancode fleet up gpubox --link direct"))
+@click.argument("nodes", nargs=-1, shell_complete=known.nodes)
+@link_option
 @json_option
-def up(nodes: tuple[str, ...], face: Face) -> int:
+def up(nodes: tuple[str, ...], link: str | None, face: Face) -> int:
     """Start the coordinator if need be; install, start and check node agents; print the readiness table.
 
     Without NODES all of the inventory, and this machine where there is none. A second time changes nothing.
+    With --link a node changes from its tunnel to direct links, or back; runs in flight go on.
     """
     client = face.client(works=True)
     for warning in unheeded(client, Path.cwd(), os.environ):
         face.note(f"warning: {safe(warning)}")
-    body = {**caller(), "nodes": list(nodes)}
+    body = {**caller(), "nodes": list(nodes), **({"link": link} if link else {})}
     answer = steps(face, client.events("POST", "/v1/fleet/up", body))
     face.show(answer, lambda: _status(answer) + _troubles(answer["results"]))
     return _exit(answer["results"])
@@ -111,6 +116,10 @@ def _coordinator(told: dict[str, Any]) -> str:
         said += (
             f"             this command is {__version__}; change over: pancode fleet down, pancode fleet up\n"
         )
+    if told.get("trouble"):
+        trouble = told["trouble"]
+        said += f"             {safe(trouble['what'])}: {safe(trouble['why'])}\n"
+        said += f"             fix: {safe(trouble['fix'])}\n"
     for word in ("paused", "draining"):
         if told[word]:
             said += f"             {word}: {safe(told[word])}\n"
@@ -135,7 +144,7 @@ def _status(answer: dict[str, Any]) -> str:
 def _row(node: dict[str, Any]) -> tuple[object, ...]:
     skew = node["clock_skew_s"]
     slots = f"{node['slots']['used']}/{node['slots']['total']}"
-    runtimes = ", ".join(_runtime(r) for r in node["runtimes"] if r["state"] != "missing")
+    runtimes = ", ".join(runtime_words(r) for r in node["runtimes"] if r["state"] != "missing")
     clock = "-" if skew is None else f"{skew:+.1f} s"
     return (
         node["name"],
@@ -143,14 +152,14 @@ def _row(node: dict[str, Any]) -> tuple[object, ...]:
         node["version"],
         slots,
         runtimes,
-        ", ".join(_endpoint(one) for one in node["endpoints"]) or "-",
+        ", ".join(endpoint_words(one) for one in node["endpoints"]) or "-",
         node["isolation"],
         size(node["disk_free"]),
         clock,
     )
 
 
-def _endpoint(fact: dict[str, Any]) -> str:
+def endpoint_words(fact: dict[str, Any]) -> str:
     """With its first model, which is loaded where one is; what is wrong stands below."""
     if fact["health"] != "ok":
         return f"{fact['name']} {fact['health'].upper()}"
@@ -162,14 +171,15 @@ def _endpoint(fact: dict[str, Any]) -> str:
     return f"{shown}, +{others}" if others else shown
 
 
-def _runtime(fact: dict[str, Any]) -> str:
+def runtime_words(fact: dict[str, Any]) -> str:
     version = f" {fact['version']}" if fact["version"] else ""
-    state = "" if fact["state"] == "ok" else f" {fact['state'].replace('_', ' ').upper()}"
+    good = fact["state"] == "ok" or is_local_only(fact)
+    state = "" if good else f" {fact['state'].replace('_', ' ').upper()}"
     return f"{fact['name']}{version}{state}"
 
 
 @fleet.command("down", epilog=example("pancode fleet down --now"))
-@click.argument("nodes", nargs=-1)
+@click.argument("nodes", nargs=-1, shell_complete=known.nodes)
 @click.option(
     "--now", is_flag=True, help="Do not ask, although runs are in flight; they go on and deliver later."
 )
@@ -231,17 +241,19 @@ def wait_gone(client: Client) -> None:
 
 
 @fleet.command("drain", epilog=example("pancode fleet drain gpubox --reason 'new disk'"))
-@click.argument("nodes", nargs=-1)
+@click.argument("nodes", nargs=-1, shell_complete=known.nodes)
 @click.option("--reason", required=True, help="Shown to everybody who waits.")
 @json_option
 def drain(nodes: tuple[str, ...], reason: str, face: Face) -> None:
     """Start nothing new on NODES (none: on the whole fleet); what runs goes on."""
+    if not reason.strip():
+        raise UsageError("--reason is empty", fix="say why, for those who wait: --reason 'new disk'")
     answer = face.client().post("/v1/fleet/drain", {"by": who(), "nodes": list(nodes), "reason": reason})
     face.show(answer, lambda: f"draining {', '.join(answer['nodes']) or 'the fleet'}: {safe(reason)}\n")
 
 
 @fleet.command("resume", epilog=example("pancode fleet resume gpubox"))
-@click.argument("nodes", nargs=-1)
+@click.argument("nodes", nargs=-1, shell_complete=known.nodes)
 @json_option
 def resume(nodes: tuple[str, ...], face: Face) -> None:
     """Take NODES (none: the whole fleet) back into service; named ones out of quarantine, too."""
@@ -251,7 +263,7 @@ def resume(nodes: tuple[str, ...], face: Face) -> None:
 
 
 @fleet.command("doctor", epilog=example("pancode fleet doctor"))
-@click.argument("nodes", nargs=-1)
+@click.argument("nodes", nargs=-1, shell_complete=known.nodes)
 @json_option
 def doctor(nodes: tuple[str, ...], face: Face) -> int:
     """Reach every node, mend what bring-up can mend, name the rest with its fix."""

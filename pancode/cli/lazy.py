@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pancode.errors import UsageError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_NO_SUCH = "pancode.no_such_command"
+"""Tab was pressed behind a name that is none: no answer, and no error."""
 
 
 class LazyGroup(click.Group):
@@ -39,6 +45,9 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
+        if ctx.resilient_parsing and self.get_command(ctx, name) is None:
+            ctx.meta[_NO_SUCH] = True
+            return None, None, args
         if name in self.later:
             raise UsageError(
                 f"{ctx.command_path} {name} is not there yet",
@@ -49,6 +58,17 @@ class LazyGroup(click.Group):
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             raise unknown(name, self.list_commands(ctx), ctx.command_path)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The names in the table, without loading what is behind each: this runs whenever Tab is pressed."""
+        from click.shell_completion import CompletionItem
+
+        if _NO_SUCH in ctx.meta:
+            return []
+        own = [(name, line) for name, (_, line) in self._table.items()]
+        own += [(n, c.get_short_help_str(90)) for n, c in sorted(self.commands.items()) if not c.hidden]
+        found = [CompletionItem(name, help=line) for name, line in own if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, line) for name, (_, line) in self._table.items()]
@@ -72,11 +92,23 @@ class DefaultGroup(LazyGroup):
         self._numbered = numbered
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing and not args:
+            return super().parse_args(ctx, args)  # what Tab completes may still become a subcommand
         first = args[0] if args else ""
         asks_help = first in ("-h", "--help")
         if not asks_help and (not first or first.startswith("-") or (self._numbered and first.isdigit())):
             args = [self._default, *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Its subcommands, and the options of the one that is meant without a name."""
+        found = super().shell_complete(ctx, incomplete)
+        meant = self.get_command(ctx, self._default)
+        if meant is None or not incomplete.startswith("-"):
+            return found
+        inner = click.Context(meant, info_name=self._default, parent=ctx, resilient_parsing=True)
+        seen = {item.value for item in found}
+        return found + [item for item in meant.shell_complete(inner, incomplete) if item.value not in seen]
 
 
 def unknown(name: str, known: list[str], path: str) -> UsageError:

@@ -31,9 +31,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "modes": ("catalogue:modes", "what each mode lets a dispatch do"),
     "safety": ("catalogue:safety", "what each safety level lets a run do; your safety rules: show, check"),
     "presets": ("presets:presets", "named sets of settings, and which one counts"),
+    "ledger": ("ledger:ledger", "the record of the fleet: move it to another database"),
+    "redis": ("redis:redis", "what a Redis of your own needs: its file of users"),
     "config": ("setup:config", "every setting, its value and where that was said"),
     "doctor": ("setup:doctor", "what is wrong on this machine, each with its fix"),
+    "service": ("units:service", "the coordinator as a service: print its unit, install, remove it"),
     "serve": ("setup:serve", "the coordinator in the foreground"),
+    "completion": ("completion:completion", "what your shell reads to complete commands and options"),
     "help": ("help:help_command", "help on a command, or on exit-codes"),
 }
 """Name to (module:object in this package, one line)."""
@@ -69,9 +73,25 @@ Examples:
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.version_option(__version__, "--version", message="pancode %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, _option, asked: _tell_version(ctx) if asked else None,
+    help="Show the version and the commit, and exit.",
+)
 def cli() -> None:
     """Your machines, every coding agent, one policy, proof of what happened."""
+
+
+def _tell_version(ctx: click.Context) -> None:
+    if ctx.resilient_parsing:
+        return
+    from pancode.commit import commit
+
+    click.echo(f"pancode {__version__} (commit {commit()})")
+    ctx.exit()
 
 
 def run(args: list[str]) -> int:
@@ -104,5 +124,9 @@ def _usage(wrong: click.ClickException) -> PancodeError:
         fix = f"did you mean {' or '.join(sorted(wrong.possibilities))}?"
     if isinstance(wrong, click.UsageError) and wrong.ctx is not None:
         fix = f"{fix} look: {wrong.ctx.command_path} -h".strip()
-    message = f"no such option: {wrong.option_name}" if isinstance(wrong, click.NoSuchOption) else ""
+    message = ""
+    if isinstance(wrong, click.NoSuchOption):
+        name = wrong.option_name
+        number = name[1:2].isdigit()
+        message = f"a number below 0 is none that fits here: {name}" if number else f"no such option: {name}"
     return UsageError(message or wrong.format_message(), fix=fix)

@@ -7,7 +7,10 @@ from typing import Any
 
 from pancode.cli.render import table
 
-_CELLS = {"missing": "-", "not_logged_in": "not logged in", "unknown_version": "unknown version"}
+_CELLS = {
+    **{"missing": "-", "looking": "looking"},
+    **{"not_logged_in": "not logged in", "unknown_version": "unknown version"},
+}
 
 
 def matrix(runtimes: Sequence[dict[str, Any]], walls: Sequence[dict[str, Any]] = ()) -> str:
@@ -48,8 +51,15 @@ def _flags(runtime: dict[str, Any]) -> str:
 def _cell(fact: dict[str, Any] | None) -> str:
     if fact is None:
         return "-"
+    if is_local_only(fact):
+        return f"{fact['version'] or 'ok'} (own servers)"
     found = _CELLS.get(fact["state"]) or fact["version"] or "ok"
     return f"{found} (subscription)" if fact["state"] == "ok" and by_subscription(fact) else found
+
+
+def is_local_only(fact: dict[str, Any]) -> bool:
+    """Whether it is no vendor's own program, has no key, and asks model servers of the machine's own."""
+    return bool(fact.get("served"))
 
 
 def by_subscription(fact: dict[str, Any]) -> bool:
@@ -63,10 +73,15 @@ def _fixes(runtimes: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, str, 
         needs: dict[tuple[str, str], list[str]] = {}
         for fact in runtime["nodes"]:
             if fact["fix"]:
-                needs.setdefault((fact["state"], fact["fix"]), []).append(fact["node"])
-        for (state, fix), nodes in needs.items():
-            word = "another version" if state == "ok" else state.replace("_", " ")
+                needs.setdefault((_need(fact), fact["fix"]), []).append(fact["node"])
+        for (word, fix), nodes in needs.items():
             yield runtime["name"], ", ".join(nodes), word, fix
+
+
+def _need(fact: dict[str, Any]) -> str:
+    if is_local_only(fact):
+        return f"for {', '.join(fact['endpoints'])}; for others"
+    return "another version" if fact["state"] == "ok" else fact["state"].replace("_", " ")
 
 
 def evidence_of(answer: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pancode.cli import known
 from pancode.cli.face import Face, example, json_option
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import safe, size, table, tokens
@@ -21,7 +22,7 @@ _NONE = """no model server was found
 
 
 @click.command("endpoints", epilog=example("pancode endpoints", "pancode endpoints --node gpubox"))
-@click.option("--node", help="Of this node only.")
+@click.option("--node", shell_complete=known.nodes, help="Of this node only.")
 @json_option
 def endpoints(node: str | None, face: Face) -> None:
     """The model servers that your machines reach: what they are, how they are, what they speak."""
@@ -41,9 +42,14 @@ def models() -> None:
 
 
 @models.command("ls", epilog=example("pancode models", "pancode models --runtime claude --tier mid"))
-@click.option("--node", help="Of this node only.")
+@click.option("--node", shell_complete=known.nodes, help="Of this node only.")
 @click.option("--tier", help="Of this tier only: frontier, mid or small.")
-@click.option("--runtime", metavar="R", help="Instead: vendors' models for this runtime, with prices.")
+@click.option(
+    "--runtime",
+    metavar="R",
+    shell_complete=known.runtimes,
+    help="Instead: vendors' models for this runtime, with prices.",
+)
 @json_option
 def list_models(node: str | None, tier: str | None, runtime: str | None, face: Face) -> None:
     """The models of your own servers, or of vendors (--runtime).

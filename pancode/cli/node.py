@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from typing import Any
 
 import click
 
+from pancode.cli import known
 from pancode.cli.face import Face, caller, example, json_option, who
 from pancode.cli.fleet import steps
 from pancode.cli.lazy import LazyGroup
-from pancode.cli.params import PAIR
+from pancode.cli.nodepage import page
+from pancode.cli.params import PAIR, link_option
 from pancode.cli.render import safe, table
 from pancode.client import Client, path_of
 from pancode.errors import ExitCode, PancodeError, UsageError
 
+MORE = {
+    "steps": ("handed:steps", "The steps of a bring-up as data, for a tool that carries them out."),
+    "import": ("imported:import_", "Machines of an Ansible inventory into this one."),
+}
 
-@click.group("node", cls=LazyGroup, epilog=example("pancode node add gpubox", "pancode node ls"))
+
+@click.group("node", cls=LazyGroup, table=MORE, epilog=example("pancode node add gpubox", "pancode node ls"))
 def node() -> None:
     """Machines of the fleet; an alias of your ~/.ssh/config is enough."""
 
@@ -42,6 +48,7 @@ def node() -> None:
     default=None,
     help="Put the fleet's own SSH key there (forwarding and our commands), for links while you are away.",
 )
+@link_option
 @json_option
 def add(name: str, face: Face, accept_fingerprint: str | None, fleet_key: bool | None, **given: Any) -> None:
     """Put a machine into the inventory; shows its host key and asks once."""
@@ -123,16 +130,16 @@ def _labels(told: dict[str, Any]) -> str:
 
 
 @node.command("show", epilog=example("pancode node show gpubox"))
-@click.argument("name")
+@click.argument("name", shell_complete=known.nodes)
 @json_option
 def show(name: str, face: Face) -> None:
     """How a machine is reached, and what it says about itself."""
     answer = face.client().get(path_of("nodes", name))
-    face.show(answer, lambda: json.dumps(answer, indent=2) + "\n")
+    face.show(answer, lambda: page(answer))
 
 
 @node.command("set", epilog=example("pancode node set gpubox --slots 2 --label gpu=24g --unlabel ssd"))
-@click.argument("name")
+@click.argument("name", shell_complete=known.nodes)
 @click.option("--slots", type=click.IntRange(1, 256), help="Runs at once.")
 @click.option("--label", "labels", type=PAIR, multiple=True, help="Set or replace; may be repeated.")
 @click.option("--unlabel", metavar="KEY", multiple=True, help="Take a label away; may be repeated.")
@@ -156,7 +163,7 @@ def set_(
 
 
 @node.command("rm", epilog=example("pancode node rm gpubox"))
-@click.argument("name")
+@click.argument("name", shell_complete=known.nodes)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def rm(name: str, yes: bool, face: Face) -> int:
@@ -191,7 +198,7 @@ def _removed(answer: dict[str, Any]) -> str:
 
 
 @node.command("trust", epilog=example("pancode node trust gpubox"))
-@click.argument("name")
+@click.argument("name", shell_complete=known.nodes)
 @click.option("--accept-fingerprint", metavar="SHA256:...", help="The host key that you expect.")
 @json_option
 def trust(name: str, accept_fingerprint: str | None, face: Face) -> None:
@@ -210,8 +217,8 @@ def trust(name: str, accept_fingerprint: str | None, face: Face) -> None:
 
 
 @node.command("login", epilog=example("pancode node login gpubox claude"))
-@click.argument("name")
-@click.argument("runtime")
+@click.argument("name", shell_complete=known.nodes)
+@click.argument("runtime", shell_complete=known.runtimes)
 @json_option
 def login(name: str, runtime: str, face: Face) -> int:
     """Open a vendor's own login on a machine, on this terminal, where its runs will find it.

@@ -16,6 +16,8 @@ else:  # not generic in every version of click that will do
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)")
+_UNITS_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _MONEY = re.compile(r"\$?(\d{1,9}(?:\.\d{1,9})?)")
 
 
@@ -62,4 +64,25 @@ class Pair(_Two):
         return key, rest
 
 
+class Size(_Whole):
+    """Bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = _SIZE.fullmatch(str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is not a size; write 64MiB, 2GiB or 500KB", param, ctx)
+        return round(float(match[1]) * _UNITS_BYTES[match[2]])
+
+
 DURATION, MONEY, PAIR = Duration(), Money(), Pair()
+SIZE = Size()
+
+link_option = click.option(
+    "--link",
+    type=click.Choice(("ssh", "direct")),
+    help="How it comes to Redis and the depot: a tunnel, or TLS to the address direct.listen.",
+)

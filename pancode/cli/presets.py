@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pancode.cli import known
 from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import safe, table
@@ -37,7 +38,7 @@ def _row(preset: dict[str, Any]) -> tuple[Any, ...]:
 
 
 @presets.command("show", epilog=example("pancode presets show hybrid"))
-@click.argument("name")
+@click.argument("name", shell_complete=known.presets)
 @json_option
 def show_preset(name: str, face: Face) -> None:
     """What one sets, and where it is written."""
@@ -54,7 +55,7 @@ def _word(value: object) -> str:
 
 
 @presets.command("apply", epilog=example("pancode presets apply local"))
-@click.argument("name")
+@click.argument("name", shell_complete=known.presets)
 @json_option
 def apply_preset(name: str, face: Face) -> None:
     """Make it the default of every dispatch. Your files stay as they are; `presets unset` ends it."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pancode.cli import known
 from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import safe, table, took
@@ -80,7 +81,7 @@ def resume(name: str | None, face: Face) -> None:
 
 
 @queue.command("rm", epilog=example("pancode queue rm r-7f3k"))
-@click.argument("run")
+@click.argument("run", shell_complete=known.runs)
 @click.option("--reason", default="", help="Goes into the run's story.")
 @json_option
 def rm(run: str, reason: str, face: Face) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from pancode.cli import known
 from pancode.cli.face import Face, example, json_option
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import safe, short_time, table, tone
@@ -65,7 +66,7 @@ def _at(row: dict[str, Any]) -> str:
 
 
 @receipt.command("show", epilog=example("pancode receipt show last"))
-@click.argument("run")
+@click.argument("run", shell_complete=known.runs)
 @json_option
 def show(run: str, face: Face) -> None:
     """What the receipt says; whether that is true is told by verify."""
@@ -76,7 +77,7 @@ def show(run: str, face: Face) -> None:
 @receipt.command(
     "verify", epilog=example("pancode receipt verify last", "pancode receipt verify r.json --keys k.json")
 )
-@click.argument("run")
+@click.argument("run", shell_complete=known.runs)
 @click.option(
     "--keys", type=click.Path(exists=True, dir_okay=False), help="Exported public keys: no coordinator."
 )
@@ -92,7 +93,7 @@ def verify(run: str, keys: str | None, face: Face) -> int:
 
 
 def _verdict(face: Face, run: str, keys: str | None) -> dict[str, Any]:
-    if keys is not None or Path(run).is_file():
+    if keys is not None or "/" in run or Path(run).is_file():
         from pancode.offline.verify import verify_file
 
         judged = verify_file(Path(run), Path(keys) if keys is not None else None)
@@ -117,7 +118,7 @@ def _judged(answer: dict[str, Any]) -> str:
 @receipt.command(
     "export", epilog=example("pancode receipt export last > r.json", "pancode receipt export > keys.json")
 )
-@click.argument("run", required=False)
+@click.argument("run", shell_complete=known.runs, required=False)
 @json_option
 def export(run: str | None, face: Face) -> None:
     """A receipt with the public keys, as a file to verify anywhere; without RUN the keys alone."""

@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
+from pancode.cli import known
 from pancode.cli.face import Face, example, json_option
 from pancode.cli.render import safe, short_time, table
 from pancode.client import path_of
 
 
 @click.command(epilog=example("pancode why last"))
-@click.argument("run")
+@click.argument("run", shell_complete=known.runs)
 @json_option
 def why(run: str, face: Face) -> None:
     """Each gate, placement, wait, retry and settlement of this run, in words."""

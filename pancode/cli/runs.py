@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from pancode.cli import known
 from pancode.cli import landing as landings
 from pancode.cli.dispatch import safe_block
 from pancode.cli.exams import admitted
@@ -63,7 +64,7 @@ def _listed(found: list[dict[str, Any]]) -> str:
 
 
 @runs.command(epilog=example("pancode runs show last"))
-@click.argument("run")
+@click.argument("run", shell_complete=known.runs)
 @json_option
 def show(run: str, face: Face) -> None:
     """Everything about one run."""
@@ -82,11 +83,21 @@ def _shown(run: dict[str, Any]) -> str:
     lines += [
         f"  {key:<10} {run[f'{key}_at']}" for key in ("created", "started", "finished") if run[f"{key}_at"]
     ]
+    lines += [f"  {key:<10} {safe(words)}" for key, words in _of_model(run)]
     lines += [f"  calls      {_calls(run)}"] if run["calls"] else []
     lines += [f"  gate       {safe(_gate(gate))}" for gate in run["gates"]]
     lines += [f"  file       {safe(name)}" for name in run["files_changed"][:50]]
     answer = f"\n{safe_block(run['answer'])}" if run["answer"] else ""
     return summary(run) + "\n".join(lines) + "\n" + answer
+
+
+def _of_model(run: dict[str, Any]) -> list[tuple[str, str]]:
+    """Who chose it, and the model server that had it."""
+    lines = [("chosen by", run["model_from"])] if run["model_from"] else []
+    about = run["served"]
+    if about:
+        lines.append(("endpoint", f"{about['endpoint']} of {about['node']}, {about['words']}"))
+    return lines
 
 
 def _calls(run: dict[str, Any]) -> str:
@@ -100,7 +111,8 @@ def _calls(run: dict[str, Any]) -> str:
     told = f" ({', '.join(notes)})" if notes else ""
     counted = f"{calls['requests']} through the model gateway{told}"
     said = f"; the runtime says {_tokens(claimed)}" if claimed else ""
-    return f"{counted}: {_tokens(run['usage'])}{said}"
+    waited = f"; waited {calls['waited_ms'] / 1000:.1f} s for a free slot" if calls.get("waited_ms") else ""
+    return f"{counted}: {_tokens(run['usage'])}{said}{waited}"
 
 
 def _tokens(usage: dict[str, Any]) -> str:
@@ -117,7 +129,7 @@ def _word(value: Any) -> str:
 
 
 @runs.command(epilog=example("pancode runs logs -f last", "pancode runs logs r-7f3k --stream err"))
-@click.argument("run")
+@click.argument("run", shell_complete=known.runs)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended; Ctrl-C detaches.")
 @click.option("--stream", metavar="NAME", help="Only this one (default: out, and err on standard error).")
 @click.option("--attempt", default="", metavar="A.F", help="Attempt and fence, as runs show names them.")
@@ -198,7 +210,7 @@ def _stream(face: Face, client: Client, start: tuple[str, str, int], stream: str
 
 
 @runs.command(epilog=example("pancode runs stop last --reason 'wrong branch'"))
-@click.argument("run", required=False)
+@click.argument("run", shell_complete=known.runs, required=False)
 @click.option("--reason", default="", help="Goes into the run's story.")
 @json_option
 def stop(run: str | None, reason: str, face: Face) -> None:
@@ -210,7 +222,7 @@ def stop(run: str | None, reason: str, face: Face) -> None:
 
 
 @runs.command(epilog=example("pancode runs retry last"))
-@click.argument("run")
+@click.argument("run", shell_complete=known.runs)
 @click.option("--detach/--wait", default=False, help="Do not wait for the result (default: wait).")
 @json_option
 def retry(run: str, detach: bool, face: Face) -> int:
@@ -231,7 +243,7 @@ def retry(run: str, detach: bool, face: Face) -> int:
 
 
 @runs.command(epilog=example("pancode runs diff last | git apply --stat"))
-@click.argument("run")
+@click.argument("run", shell_complete=known.runs)
 @click.option("--stat", is_flag=True, help="Only the files, with counted lines.")
 @json_option
 def diff(run: str, stat: bool, face: Face) -> None:
@@ -245,7 +257,7 @@ def diff(run: str, stat: bool, face: Face) -> None:
 
 
 @runs.command(epilog=example("pancode runs land last"))
-@click.argument("run")
+@click.argument("run", shell_complete=known.runs)
 @click.option("--no-gates", is_flag=True, help="Do not run the gates again on the merged tree.")
 @click.option("--anyway", is_flag=True, help="Also the change of a run that did not end as done.")
 @json_option

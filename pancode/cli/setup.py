@@ -15,7 +15,7 @@ from pancode.cli.face import Face, example, json_option
 from pancode.cli.lazy import LazyGroup
 from pancode.cli.render import safe, table
 from pancode.cli.tell import tell_error
-from pancode.client import start_coordinator
+from pancode.client import Client, start_coordinator
 from pancode.connection import home_of
 from pancode.errors import ExitCode, PancodeError, UsageError
 
@@ -110,34 +110,59 @@ def _fixes(checks: list[dict[str, Any]]) -> str:
     )
 
 
+HELD = 73
+"""Exit status for a service: another coordinator has the home. The units know it."""
+
+
 @click.command(epilog=example("pancode serve", "pancode serve --background"))
 @click.option("--background", is_flag=True, help="Start it in its own session and come back when it answers.")
+@click.option("--check", is_flag=True, help="Start nothing: exit status 0 if one answers, else 6.")
 @click.option("--child", is_flag=True, hidden=True)
-def serve(background: bool, child: bool) -> int:
+def serve(background: bool, check: bool, child: bool) -> int:
     """The coordinator in the foreground; Ctrl-C stops it cleanly, and runs on nodes go on."""
-    from pancode.offline.sole import AlreadyRunningError, holder_of
-
-    if background:
-        root = home_of(os.environ)
-        before = holder_of(root)
-        start_coordinator(root)
-        now = holder_of(root)
-        words = "already running" if before is not None else "running"
-        sys.stdout.write(f"{words}, pid {now.pid if now is not None else '?'}\n")
+    if check:
+        Client(home_of(os.environ), starts=False).get("/v1/ping")
         return ExitCode.DONE
+    if background:
+        return _in_background()
+    if not child:
+        return _in_foreground()
+    for number in (signal.SIGINT, signal.SIGHUP):
+        # Of its own session: what a command in the background ignores is not for what starts here.
+        signal.signal(number, signal.SIG_DFL)
+    return _as_child()
+
+
+def _in_background() -> int:
+    from pancode.offline.sole import holder_of
+
+    root = home_of(os.environ)
+    before = holder_of(root)
+    start_coordinator(root)
+    now = holder_of(root)
+    words = "already running" if before is not None else "running"
+    sys.stdout.write(f"{words}, pid {now.pid if now is not None else '?'}\n")
+    return ExitCode.DONE
+
+
+def _in_foreground() -> int:
     from pancode.offline.serve import serve_here
 
-    if child:  # of its own session: what a command in the background ignores is not for what starts here
-        for number in (signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
+    serve_here(os.environ, quiet=False)
+    return ExitCode.DONE
+
+
+def _as_child() -> int:
+    from pancode.offline.serve import serve_here
+    from pancode.offline.sole import AlreadyRunningError
+
+    by_service = "NOTIFY_SOCKET" in os.environ
     try:
-        serve_here(os.environ, quiet=child)
+        serve_here(os.environ, quiet=True)
     except AlreadyRunningError as there:
-        if not child:
-            raise
         sys.stderr.write(f"{there}\n")
+        # A service would take 0 for one that ended before it was ready, and start it again.
+        return HELD if by_service else ExitCode.DONE
     except PancodeError as error:
-        if child:
-            return tell_error(error, as_json=True)
-        raise
+        return tell_error(error, as_json=True)
     return ExitCode.DONE

@@ -55,7 +55,10 @@ def flow(value: object) -> str:
     if isinstance(value, str) and ("\n" in value or not value.isprintable()):
         return json.dumps(value, ensure_ascii=False)
     text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("\n...").strip()
+    text = text.removesuffix("\n").removesuffix("\n...").strip()
+    if isinstance(value, str) and text == value and value.startswith(":"):
+        return json.dumps(value, ensure_ascii=False)  # within braces such a colon is one of its own
+    return text
 
 
 def block(tree: object, indent: int) -> str:

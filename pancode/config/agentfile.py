@@ -142,6 +142,7 @@ def entry_flaws(name: str, entry: AgentEntry, is_own: Callable[[str], bool]) -> 
             f"agent {name} has a system_prompt and a prompt, and both say who it is",
             f"prompt: {entry.prompt} is the file prompts/{entry.prompt}.md",
             "keep one of them",
+            beside=("system_prompt",),
         )
     yield from _twice(name, entry)
 
@@ -156,9 +157,8 @@ def _twice(name: str, entry: AgentEntry) -> Iterator[Flaw]:
     )
     for field, one, other, said in pairs:
         if one is not None and said is not None and one != said:
-            yield Flaw(
-                field, f"agent {name}: {field} and {other} contradict each other", fix="keep one of them"
-            )
+            what = f"agent {name}: {field} and {other} contradict each other"
+            yield Flaw(field, what, fix="keep one of them", beside=(other.partition(".")[0],))
 
 
 def remarks(name: str, entry: AgentEntry) -> Iterator[Flaw]:

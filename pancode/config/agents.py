@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -100,31 +100,40 @@ class _Reading:
         self.odd: list[ConfigError] = []
 
     def take(self, name: str, written: object) -> None:
-        where = self._folded.origin(f"agents.{name}")
+        where, before = self._folded.origin(f"agents.{name}"), len(self.wrong)
         if not _NAME.fullmatch(name):
             what = f"{where}: {name!r} is no name for an agent"
             self.wrong.append(ConfigError(what, fix="use a-z, 0-9, - and _"))
+        entry, dropped = self._entry(name, written)
+        if entry is None:
             return
-        file, wrong = problems(AgentFile, {"agents": {name: written}}, self._folded.origin)
-        if file is None:
-            self.wrong += wrong
-            return
-        entry = file.agents[name]
-        try:
-            agent = self._agent(name, entry)
-        except ConfigError as problem:
-            self.wrong.append(problem)
-            return
+        agent, unread = self._agent(name, entry)
         told = (*entry_flaws(name, entry, lambda field: self._is_own(name, field)), *flaws(agent))
-        self.wrong += self._placed(name, told)
+        fit = len(self.wrong) == before
+        known = [one for one in told if not {one.field, *one.beside} & {*dropped, *unread}]
+        self.wrong += self._placed(name, known)
         self.odd += self._placed(name, remarks(name, entry))
-        self.agents[name] = agent
+        if fit:
+            self.agents[name] = agent
+
+    def _entry(self, name: str, written: object) -> tuple[AgentEntry | None, list[str]]:
+        """What can be read of it, and the fields that do not fit: what names them is not judged."""
+        file, wrong = problems(AgentFile, {"agents": {name: written}}, self._folded.origin)
+        self.wrong += wrong
+        if file is not None or not isinstance(written, Mapping):
+            return (file.agents[name] if file is not None else None), []
+        fit = {
+            key: value
+            for key, value in written.items()
+            if problems(AgentFile, {"agents": {name: {key: value}}}, self._folded.origin)[0] is not None
+        }
+        return AgentEntry.model_validate(fit), [key for key in written if key not in fit]
 
     def _is_own(self, name: str, field: str) -> bool:
         origin = self._folded.origins.get(f"agents.{name}.{field}", _BUILT_IN)
         return not origin.startswith(_BUILT_IN)
 
-    def _placed(self, name: str, found: tuple[Flaw, ...] | Iterator[Flaw]) -> list[ConfigError]:
+    def _placed(self, name: str, found: Iterable[Flaw]) -> list[ConfigError]:
         return [
             ConfigError(
                 f"{self._folded.origin(f'agents.{name}.{flaw.field}')}: {flaw.what}",
@@ -134,12 +143,29 @@ class _Reading:
             for flaw in found
         ]
 
-    def _agent(self, name: str, entry: AgentEntry) -> Agent:
+    def _told(self, read: Callable[[], str | None], unread: list[str], field: str) -> str | None:
+        """None, and one problem more, for what the field names and is not there."""
+        try:
+            return read()
+        except ConfigError as problem:
+            self.wrong.append(problem)
+            unread.append(field)
+            return None
+
+    def _agent(self, name: str, entry: AgentEntry) -> tuple[Agent, list[str]]:
+        """And the fields whose values lead nowhere."""
         own = any(self._is_own(name, field) for field in AgentEntry.model_fields)
-        model = _expanded(entry.model, self._models, self._folded.origin(f"agents.{name}.model"))
-        prompt = entry.system_prompt
+        origin, unread = self._folded.origin, list[str]()
+        where = origin(f"agents.{name}.model")
+        model = self._told(lambda: _expanded(entry.model, self._models, where), unread, "model")
+        prompt: str | None = entry.system_prompt
         if entry.prompt != DEFAULT_PROMPT:
-            prompt = prompt_text(self._home, entry.prompt, self._folded.origin(f"agents.{name}.prompt"))
+            place = origin(f"agents.{name}.prompt")
+            prompt = self._told(lambda: prompt_text(self._home, entry.prompt, place), unread, "prompt")
+        return self._made(name, entry, (model, prompt or "", own)), unread
+
+    def _made(self, name: str, entry: AgentEntry, read: tuple[str | None, str, bool]) -> Agent:
+        model, prompt, own = read
         return Agent(
             name=name,
             description=entry.description,

@@ -8,6 +8,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pancode.config.misfits import told
+from pancode.config.secrets import shown
 from pancode.domain.names import nearest
 from pancode.errors import ConfigError
 
@@ -47,20 +49,13 @@ def _told(
         return ConfigError(
             f"{place}: unknown key {path}", why=f"{group or 'the file'} has no {key}{others}", fix=fix
         )
-    shown = "" if isinstance(error["input"], dict | list | tuple) else f" {error['input']!r}"
-    said, fix = _shape(kind, error, path)
+    shown = "" if isinstance(error["input"], dict | list | tuple) else f" {_plain(error['input'])!r}"
+    said, fix = told(error, path, _keys(kind, (*error["loc"], "")))
     return ConfigError(f"{place}: {path}:{shown} does not fit", why=f"{said}{others}", fix=fix)
 
 
-def _shape(kind: type[BaseModel], error: ErrorDetails, path: str) -> tuple[str, str]:
-    """(why, fix), in a person's words where a value stands in the place of a list or of keys."""
-    match error["type"]:
-        case "tuple_type" | "list_type":
-            return "a list is expected here", f"write {path.rpartition('.')[2]}: [{error['input']!r}]"
-        case "model_type" | "model_attributes_type":
-            known = _keys(kind, (*error["loc"], ""))
-            return "keys with values are expected below it", f"known are {', '.join(known)}"
-    return error["msg"].removeprefix("Value error, "), f"correct {path}"
+def _plain(value: object) -> object:
+    return shown(value) if isinstance(value, str) else value
 
 
 def _is_branch(part: object) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pancode.config.documents import Document
 from pancode.config.schema import OWN_OF_PROJECT, PROJECT_KEYS
 from pancode.config.variables import VARIABLES
+from pancode.domain.names import nearest
 from pancode.errors import ConfigError
 
 BUILT_IN = "built-in"
@@ -89,9 +90,16 @@ def project_layer(document: Document) -> Layer:
             raise ConfigError(
                 f"{document.at(path)}: a repository may not set {path}",
                 why=f"it may set {', '.join(PROJECT_KEYS)}; everything else is the owner's",
-                fix="move it to pancode.yaml in your PANCODE_HOME, or check the key's spelling",
+                fix=_where_it_may_stand(path),
             )
     return Layer(document.data, document)
+
+
+def _where_it_may_stand(path: str) -> str:
+    near = nearest(path, PROJECT_KEYS)
+    if near is not None:
+        return f"did you mean {near}?"
+    return "move it to pancode.yaml in your PANCODE_HOME, or check the key's spelling"
 
 
 def _leaves(data: Mapping[str, object], path: str = "") -> list[str]:

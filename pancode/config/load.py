@@ -23,6 +23,7 @@ from pancode.config.layers import (
 )
 from pancode.config.presets import in_force, preset_layer
 from pancode.config.schema import Settings
+from pancode.config.secrets import passwords, shown
 from pancode.config.variables import VARIABLES, odd_variables
 from pancode.domain.presets import Preset, raises
 from pancode.domain.request import Defaults
@@ -30,7 +31,11 @@ from pancode.errors import ConfigError
 
 MACHINE_FILE = Path("/etc/pancode/pancode.yaml")
 FILE = "pancode.yaml"
-_PASSWORD = re.compile(r"(//[^:/@]*:)([^@/]+)@")
+_URLS = {
+    "redis.url": "redis://:${REDIS_PASSWORD}@host:6379",
+    "ledger.url": "postgresql://me:${DATABASE_PASSWORD}@host/pancode",
+}
+"""Keys whose value is an address, and how one with a password is written."""
 _VARIABLE_OF = {key: name for name, (key, _) in VARIABLES.items()}
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -50,11 +55,21 @@ class Loaded:
 
     def defaults(self) -> Defaults:
         """As resolution takes them."""
-        return replace(self.settings.defaults(), raised=self.raised, outranked=self.outranked)
+        origins = {key: self._written(key) for key in ("models.worker", "models.scout")}
+        return replace(
+            self.settings.defaults(), raised=self.raised, outranked=self.outranked, origins=origins
+        )
 
     def origin(self, path: str) -> str:
         """`built-in`, `file:line`, a variable's name, `command line`, or `preset NAME`."""
         return self.folded.origins.get(path, BUILT_IN)
+
+    def _written(self, path: str) -> str:
+        """Its origin, and for what a preset says also the place where the preset says it."""
+        origin = self.origin(path)
+        if self.preset is None or origin != f"preset {self.preset.name}":
+            return origin
+        return f"{origin}, {self.preset.places[path]}" if path in self.preset.places else origin
 
     def rows(self) -> list[tuple[str, str, str]]:
         """(path, value as text, origin) of every setting; a password in a URL is not shown."""
@@ -91,7 +106,7 @@ def load(
     chosen = in_force(places.home, environ, preset)
     folded, settings = _settings([*layers, *([preset_layer(chosen)] if chosen else [])], environ)
     below = _settings(layers, environ)[1].dispatch.safety if chosen else settings.dispatch.safety
-    warnings = (*odd_variables(environ), *_idle_variables(environ, chosen))
+    warnings = (*odd_variables(environ), *_idle_variables(environ, chosen), *_idle_files(settings, folded))
     return Loaded(
         settings, folded, warnings, chosen, raises(chosen, below), _outranked(callers or {}, chosen)
     )
@@ -103,7 +118,8 @@ def _callers_layers(callers: Mapping[str, object]) -> list[Layer]:
 
 def _settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Folded, Settings]:
     folded = fold(layers)
-    _resolve_url(folded, environ)
+    for key in _URLS:
+        _resolve_url(key, folded, environ)
     settings = checked(Settings, folded.data, folded.origin)
     _check_order(settings, folded)
     return folded, settings
@@ -113,6 +129,17 @@ def _idle_variables(environ: Mapping[str, str], preset: Preset | None) -> list[s
     """A sentence for each variable that a preset outranks."""
     said = {key: environ.get(name, "").strip() for name, (key, _) in VARIABLES.items()}
     return list(_outranked({key: value for key, value in said.items() if value}, preset).values())
+
+
+def _idle_files(settings: Settings, folded: Folded) -> list[str]:
+    """A sentence for each file that goes with the address of a server, where no address is set."""
+    told = []
+    for key in _URLS:
+        group = getattr(settings, key.partition(".")[0])
+        if group.url is None:
+            beside = [path for path, value in _leaves(group, key.partition(".")[0]) if value is not None]
+            told += [f"{folded.origin(path)}: {path} is not used, since {key} is not set" for path in beside]
+    return told
 
 
 def _outranked(said: Mapping[str, object], preset: Preset | None) -> dict[str, str]:
@@ -125,26 +152,25 @@ def _outranked(said: Mapping[str, object], preset: Preset | None) -> dict[str, s
     }
 
 
-def _resolve_url(folded: Folded, environ: Mapping[str, str]) -> None:
+def _resolve_url(key: str, folded: Folded, environ: Mapping[str, str]) -> None:
     """A URL in a file names its secrets as ${VARIABLE}; a password in the file itself is refused."""
-    redis = folded.data.get("redis")
-    url = redis.get("url") if isinstance(redis, dict) else None
-    if not isinstance(redis, dict) or not isinstance(url, str):
+    group = folded.data.get(key.partition(".")[0])
+    url = group.get("url") if isinstance(group, dict) else None
+    if not isinstance(group, dict) or not isinstance(url, str):
         return
-    place = folded.origin("redis.url")
-    password = _PASSWORD.search(url)
-    if password and ":" in place and not _REFERENCE.fullmatch(password[2]):
+    place = folded.origin(key)
+    if ":" in place and any(not _REFERENCE.fullmatch(password) for password in passwords(url)):
         raise ConfigError(
-            f"{place}: redis.url holds a password",
+            f"{place}: {key} holds a password",
             why="secrets are never kept in a configuration file, only named",
-            fix="write redis://:${REDIS_PASSWORD}@host:6379 and set that variable, or set PANCODE_REDIS_URL",
+            fix=f"write {_URLS[key]} and set that variable, or set {_VARIABLE_OF[key]}",
         )
-    redis["url"] = _REFERENCE.sub(lambda m: _variable(m[1], environ, place), url)
+    group["url"] = _REFERENCE.sub(lambda m: _variable(m[1], environ, f"{place}: {key}"), url)
 
 
 def _variable(name: str, environ: Mapping[str, str], place: str) -> str:
     if not environ.get(name):
-        raise ConfigError(f"{place}: redis.url names ${{{name}}}, which is not set", fix=f"export {name}=...")
+        raise ConfigError(f"{place} names ${{{name}}}, which is not set", fix=f"export {name}=...")
     return environ[name]
 
 
@@ -177,4 +203,4 @@ def _leaves(part: BaseModel, path: str = "") -> Iterator[tuple[str, object]]:
 def _shown(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {below}" for key, below in value.items()) or "none"
-    return _PASSWORD.sub(r"\1***@", str(value)) if isinstance(value, str) else str(value)
+    return shown(value) if isinstance(value, str) else str(value)

@@ -27,6 +27,8 @@ APPLIED = "applied-preset.json"
 VARIABLE = "PANCODE_PRESET"
 NO_PRESET = "none"
 """In the place of a preset's name: this once without any."""
+_MODELS = {"models.worker": "workerModel", "models.scout": "scoutModel"}
+"""What says who runs which model, by the key of the settings."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -80,6 +82,7 @@ def _preset(name: str, data: object, folded: Folded) -> Preset:
         entry.scoutModel,
         entry.reasoning,
         entry.safety,
+        {key: folded.origin(f"{name}.{field}") for key, field in _MODELS.items() if field in data},
     )
 
 

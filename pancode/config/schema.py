@@ -8,7 +8,17 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from node_agent.wire.policy import Mode, Safety
-from pancode.config.values import Commands, Duration, FolderNames, Level, Machines, Money, Names, Size
+from pancode.config.values import (
+    Commands,
+    Duration,
+    FilePath,
+    FolderNames,
+    Level,
+    Machines,
+    Money,
+    Names,
+    Size,
+)
 from pancode.domain.models import model_ref
 from pancode.domain.request import Defaults, Project
 from pancode.domain.runtimes import known_runtime
@@ -93,10 +103,27 @@ class Nodes(Part):
     redis_quota: Annotated[Size, Field(ge=2**20)] = 64 * 2**20
 
 
+class LedgerPlace(Part):
+    """The record. Without a URL it is a file in the home. The password is read at each connection."""
+
+    url: str | None = Field(default=None, pattern=r"^(postgresql|postgres)://")
+    password_file: FilePath | None = None
+
+
 class Redis(Part):
-    """The bus. Without a URL the coordinator runs its own Valkey."""
+    """The bus. Without a URL the coordinator runs its own Valkey. The files are read at each connection."""
 
     url: str | None = Field(default=None, pattern=r"^(redis|rediss|unix)://")
+    password_file: FilePath | None = None
+    ca_file: FilePath | None = None
+    cert_file: FilePath | None = None
+    key_file: FilePath | None = None
+
+
+class DirectLinks(Part):
+    """Where nodes reach Redis and the depot by TLS without a tunnel. Nothing listens where it is not set."""
+
+    listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
 
 
 class Allow(Part):
@@ -131,6 +158,8 @@ class Settings(Part):
     models: Models = Models()
     nodes: Nodes = Nodes()
     redis: Redis = Redis()
+    direct: DirectLinks = DirectLinks()
+    ledger: LedgerPlace = LedgerPlace()
     allow: Allow = Allow()
     timing: Timing = Timing()
     setup: Commands = ()

@@ -77,6 +77,12 @@ def _machine(text: str) -> str:
     return text.strip()
 
 
+def _file_path(text: str) -> str:
+    if not text.startswith(("/", "~/")):
+        raise ValueError(f"{text!r} is no path of a file: it must begin with / or ~/")
+    return text
+
+
 def _listed(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
@@ -91,6 +97,8 @@ def _command(value: object) -> object:
         raise ValueError(f"{exc}. Fix: {exc.fix}") from exc
 
 
+FilePath = Annotated[str, AfterValidator(_file_path)]
+"""Of a file on the coordinator's machine; `~` is the home of its user."""
 Duration = Annotated[int, BeforeValidator(duration_ms), Field(gt=0)]
 """Milliseconds."""
 Size = Annotated[int, BeforeValidator(size_bytes), Field(gt=0)]

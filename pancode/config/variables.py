@@ -34,6 +34,13 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PANCODE_LOCAL_MACHINES": ("models.machines", _words),
     "PANCODE_STRICT_TIERS": ("models.strict_tiers", _truth),
     "PANCODE_REDIS_URL": ("redis.url", str),
+    "PANCODE_REDIS_PASSWORD_FILE": ("redis.password_file", str),
+    "PANCODE_REDIS_CA_FILE": ("redis.ca_file", str),
+    "PANCODE_REDIS_CERT_FILE": ("redis.cert_file", str),
+    "PANCODE_REDIS_KEY_FILE": ("redis.key_file", str),
+    "PANCODE_DIRECT_LISTEN": ("direct.listen", str),
+    "PANCODE_DATABASE_URL": ("ledger.url", str),
+    "PANCODE_DATABASE_PASSWORD_FILE": ("ledger.password_file", str),
     "PANCODE_TIME_FACTOR": ("timing.factor", float),
 }
 """Variable to (key, what makes a value of its text: ValueError when it cannot)."""
@@ -48,7 +55,6 @@ PLACES = (
     "PANCODE_HOME",
     "PANCODE_NODE_HOME",
     "PANCODE_PRESET",
-    "PANCODE_TEST_POSTGRES_URL",
     "PANCODE_PUSH_REF",
 )
 """Read elsewhere; they set no key."""

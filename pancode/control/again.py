@@ -12,8 +12,10 @@ from node_agent.wire.gitsafe import shown
 from pancode.control.core import Core
 from pancode.control.dispatch import Dispatched, dispatch
 from pancode.control.faces import Surroundings
+from pancode.domain.placement import is_walled
 from pancode.domain.records import Run, RunState
 from pancode.domain.request import DispatchRequest
+from pancode.domain.runtimes import RUNTIMES
 from pancode.errors import UsageError, WorkspaceError
 
 
@@ -70,7 +72,13 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         workspace=str(run.workspace.get("kind")),
         budget=None if usd is None else Decimal(str(usd)),
         timeout_ms=limits["wall_ms"],
+        idle_timeout_ms=limits["idle_ms"],
         max_requests=limits.get("requests"),
+        max_turns=limits.get("turns"),
+        max_tokens=None if RUNTIMES[run.runtime].own else limits.get("tokens"),
+        max_output=limits["output_bytes"],
+        max_memory=limits.get("memory_bytes"),
+        max_processes=limits.get("processes"),
         wrap_up=bool(limits.get("wrap_up")),
         verify=tuple(shlex.join(str(word) for word in gate["argv"]) for gate in gates),
         priority=run.priority,
@@ -82,6 +90,7 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         on_lost=run.on_lost,
         max_attempts=run.max_attempts,
         land=run.land and run.landed is None,
+        walled=run.depth > 0 and is_walled(run),
         confirmed=True,  # by the person who names this very run; a run may not
         retry_of=run.id,
     )

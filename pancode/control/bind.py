@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 
 from node_agent.wire.control import Tombstone
@@ -17,8 +16,10 @@ from pancode.domain.lifecycle import NOT_STARTED, end_attempt, end_run, holds_sl
 from pancode.domain.orders import identity_of, may_push, order_for
 from pancode.domain.placement import Placed, Standing, choose, in_order, pool_of
 from pancode.domain.records import Attempt, Balance, Entry, Fence, FenceState, Node, Run, RunState, Setting
+from pancode.domain.served import served
+from pancode.domain.values import replace
 from pancode.errors import UnavailableError
-from pancode.ports import Ticket, Transaction
+from pancode.ports import Offer, Ticket, Transaction
 
 MANY, MANY_TICKETS = 16, 4
 _OF_NODES = (f"{CEILING}node", f"{WORK_CEILING}node")
@@ -75,13 +76,13 @@ def push_offers(core: Core) -> None:
         offered = tx.find(Fence, {"state": FenceState.OFFERED})
     keys = {str(identity_of(fence)) for fence in offered}
     core.live.pushed_ms = {key: ms for key, ms in core.live.pushed_ms.items() if key in keys}
+    due = []
     for fence in offered:
-        key = str(identity_of(fence))
-        last = core.live.pushed_ms.get(key)
-        due = last is None or boot - last >= core.rules.push_again_ms
-        if due and may_push(fence, now):
-            core.ports.bus.push_order(fence.tag, identity_of(fence), fence.order)
-            core.live.pushed_ms[key] = boot
+        last = core.live.pushed_ms.get(str(identity_of(fence)))
+        if (last is None or boot - last >= core.rules.push_again_ms) and may_push(fence, now):
+            due.append(Offer(fence.tag, identity_of(fence), fence.order))
+    core.ports.bus.push_orders(due)
+    core.live.pushed_ms.update((str(offer.identity), boot) for offer in due)
 
 
 def show_tickets(core: Core) -> None:
@@ -261,8 +262,12 @@ def _sign(core: Core, tx: Transaction, placed: Placed, order: Order) -> None:
         due = replace(books.estimate_of(run), usd=attempt.held_usd)
         core.book(tx, books.hold([books.node_scope(node.name)], account, due, core.stamp()))
     _bury_older(core, tx, run, node)
-    tx.put(replace(run, fence=number, reason=f"offered to {node.name}", retry_at_ms=None))
+    about = served(run, placed.node, core.wall_ms())
+    terms = {**run.terms, "served": about} if about else run.terms
+    tx.put(replace(run, fence=number, reason=f"offered to {node.name}", retry_at_ms=None, terms=terms))
     core.tell(tx, run.id, "placement", node.name, "placed", f"placed on {node.name}: {placed.why}")
+    if about:
+        core.tell(tx, run.id, "model", f"{run.endpoint}/{run.model}", "served", about["words"])
 
 
 def _bury_older(core: Core, tx: Transaction, run: Run, node: Node) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from decimal import Decimal
 from functools import lru_cache
@@ -16,6 +16,7 @@ from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.control import Control, ControlBody
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import PublicKey, SigningKey
+from pancode.control.lists import Lists
 from pancode.domain import books
 from pancode.domain.fleet import REACHED, Deadlines, Heard, NodeView, Reaching, Watch, awake_since, view
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
@@ -34,6 +35,7 @@ from pancode.domain.records import (
     Setting,
 )
 from pancode.domain.request import VendorList
+from pancode.domain.values import replace
 from pancode.ports import Archive, Bus, Depot, Epochs, Ledger, Transaction
 
 FIRST_START_MS = 1_767_225_600_000
@@ -152,6 +154,8 @@ class Live:
     """Tags of quarantined nodes that were expelled from Redis in this life."""
     to_land: SimpleQueue[str | None] = field(default_factory=SimpleQueue)
     """Runs whose change is to be landed; None: nothing more will come."""
+    taking: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    """By run whose snapshot is being taken: the project, how many files are done, and of how many."""
     told: dict[str, int] = field(default_factory=dict)
     """By run: how many entries its story has."""
     issued: list[tuple[str, int]] = field(default_factory=list)
@@ -182,6 +186,7 @@ class Core:
 
     def __init__(self, ports: Ports, key: SigningKey, fleet: str, rules: Rules) -> None:
         self.ports = ports
+        self.lists = Lists(ports.vendors)
         self.key = key
         self.fleet = fleet
         self.rules = rules
@@ -262,10 +267,14 @@ class Core:
 
     def book(self, tx: Transaction, entries: Iterable[Entry]) -> None:
         """Write entries and the balances that they change, in this transaction."""
+        balances: dict[str, Balance] = {}
         for entry in entries:
             tx.insert(entry)
-            balance = tx.get(Balance, entry.scope) or Balance(entry.scope)
-            tx.put(books.apply(balance, entry))
+            scope = entry.scope
+            balance = balances.get(scope) or tx.get(Balance, scope) or Balance(scope)
+            balances[scope] = books.apply(balance, entry)
+        for balance in balances.values():
+            tx.put(balance)
 
     def ceiling(self, tx: Transaction, scope: str) -> Decimal | None:
         """The ceiling of a scope: set by the owner, else the default for days, else none."""

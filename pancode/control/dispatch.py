@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
 from typing import TypeVar
 
 from node_agent.wire.rulefile import RuleError, together
-from pancode.control import purse
+from pancode.control import purse, snapshots
 from pancode.control.bind import bind_in
 from pancode.control.core import Core
 from pancode.control.enqueue import admit
 from pancode.control.faces import Surroundings
+from pancode.control.lists import decided
 from pancode.domain import books
 from pancode.domain.admission import Verdict, first_refused, judge, refusal
 from pancode.domain.admission.safety import accepted
@@ -21,11 +23,12 @@ from pancode.domain.books import Amount, used_by
 from pancode.domain.endpoints import costs_nothing
 from pancode.domain.orders import rules_of
 from pancode.domain.passports import Needs, Place, sifted, unknowns, untested
-from pancode.domain.placement import is_unheld
+from pancode.domain.placement import is_unheld, is_walled
 from pancode.domain.presets import outranked_for
 from pancode.domain.records import Balance, Run, RunState, Setting
 from pancode.domain.request import Catalogue, DispatchRequest, Worker
-from pancode.domain.resolve import Resolution, Unresolved, as_task, resolve
+from pancode.domain.requested import as_task
+from pancode.domain.resolve import Resolution, Unresolved, resolve
 from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
 from pancode.errors import ConfigError, NotFoundError
 from pancode.ports import SnapshotTaken
@@ -76,7 +79,8 @@ class _Asked:
 
 def dry_run(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None) -> Judged:
     """All ten verdicts, nothing changed. PancodeError for what cannot even be resolved."""
-    return _judge(core, around, _ask(core, around, request, parent))
+    asked = _ask(core, around, request, parent)
+    return decided(core.lists, nullcontext(), lambda: _judge(core, around, asked))
 
 
 def dispatch(
@@ -84,16 +88,22 @@ def dispatch(
 ) -> Dispatched:
     """Queue the run, or raise the first gate's refusal. The snapshot is taken while nothing is held up."""
     asked = _ask(core, around, request, parent)
-    with core.lock:
-        judged = _admit(core, around, asked)
-        run_id = _new_id(core)
-        if judged.resolution.project is None:
-            return _queued(core, judged, run_id, None)
-    taken = _snapshot(core, judged.resolution, run_id)
+    begun = decided(core.lists, core.lock, lambda: _begun(core, around, asked))
+    if isinstance(begun, Dispatched):
+        return begun
+    judged, run_id = begun
+    taken = snapshots.take(core, judged.resolution, run_id)
     if taken is not None:
         asked = replace(asked, request=replace(asked.request, repo=taken.repo))
-    with core.lock:  # judged again: a snapshot may take long
-        return _queued(core, _admit(core, around, asked), run_id, taken)
+    # judged again: a snapshot may take long
+    return decided(core.lists, core.lock, lambda: _queued(core, _admit(core, around, asked), run_id, taken))
+
+
+def _begun(core: Core, around: Surroundings, asked: _Asked) -> Dispatched | tuple[Judged, str]:
+    """Queued, where it needs no project; else what was judged, and the id that it is to have."""
+    judged = _admit(core, around, asked)
+    run_id = _new_id(core)
+    return _queued(core, judged, run_id, None) if judged.resolution.project is None else (judged, run_id)
 
 
 def _queued(core: Core, judged: Judged, run_id: str, taken: SnapshotTaken | None) -> Dispatched:
@@ -148,7 +158,7 @@ def _catalogue(core: Core, around: Surroundings, asked: _Asked) -> Catalogue:
         defaults=around.defaults(project),
         project=around.project(project),
         rules=around.rules(project),
-        vendors=core.ports.vendors,
+        vendors=core.lists,
         history=asked.history,
         work=asked.work,
     )
@@ -232,7 +242,7 @@ def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest
     if above is None:
         return request
     depth = max(request.depth, above.depth + 1)
-    return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left)
+    return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left, walled=above.walled)
 
 
 def _view(core: Core, around: Surroundings, resolution: Resolution, asked: _Asked) -> AdmissionView:
@@ -256,7 +266,8 @@ def _parent(core: Core, run_id: str | None) -> Parent | None:
             raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
         left = purse.left(tx, run)
     rules = rules_of(run.rules)
-    return Parent(run.id, run.mode, run.safety, run.read_only, run.depth, is_unheld(run), left, rules)
+    walled = is_walled(run)
+    return Parent(run.id, run.mode, run.safety, run.read_only, run.depth, is_unheld(run), left, walled, rules)
 
 
 def _history(ended: Sequence[Run]) -> dict[Payee, Decimal]:
@@ -292,12 +303,6 @@ def _new_id(core: Core) -> str:
                 return fresh
 
 
-def _snapshot(core: Core, resolution: Resolution, run_id: str) -> SnapshotTaken | None:
-    if resolution.project is None:
-        return None
-    return core.ports.depot.snapshot(resolution.project, run_id, resolution.request.folder)
-
-
 def _run(core: Core, resolution: Resolution, run_id: str, taken: SnapshotTaken | None) -> Run:
     workspace: dict[str, object] = {"kind": "none"}
     if taken is not None:
@@ -321,6 +326,8 @@ def _commit(core: Core, run: Run, verdicts: tuple[Verdict, ...]) -> None:
         for verdict in verdicts:
             word = "warning" if verdict.warning else "passed"
             core.tell(tx, run.id, "gate", verdict.gate, word, verdict.words)
+        if chosen_by := run.terms.get("model_from"):
+            core.tell(tx, run.id, "model", run.asked_model or "", "chosen", str(chosen_by))
         admit(core, tx, run)
         if not core.live.waiting:
             bind_in(core, tx)

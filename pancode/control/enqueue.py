@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
 from pancode.control.settle import GIVEN_UP
 from pancode.domain import books
 from pancode.domain.records import Closed, Fence, Node, Run
+from pancode.domain.values import replace
 from pancode.errors import RefusedError
 from pancode.ports import Transaction
 

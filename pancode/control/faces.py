@@ -31,6 +31,10 @@ class Caller:
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
+LinkWay = Literal["ssh", "direct"]
+"""How a node comes to Redis and the depot: through a tunnel, or by TLS without one."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
     """A machine as `node add` names it. None: what the SSH configuration says of the alias `name`."""
@@ -46,6 +50,8 @@ class NodeSpec:
     """The host key that the person has seen and accepted; None: not asked yet."""
     fleet_key: bool = False
     """Put the fleet's own key there, so that the link comes back while nobody is there."""
+    link: LinkWay = "ssh"
+    """How it comes to Redis and the depot."""
     local: bool = False
     """This machine, without a system sshd. `local_home`: another HOME for it (demo)."""
     local_home: str | None = None
@@ -103,14 +109,33 @@ class FleetVerbs(Protocol):
     def add(self, spec: NodeSpec, caller: Caller) -> Node:
         """Into the inventory, with the accepted host key pinned. ConflictError when the name is taken."""
 
-    def up(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
-        """Install, start and check; no names: all, and this machine where the fleet has none."""
+    def up(
+        self, names: Sequence[str], caller: Caller, progress: Progress, link: LinkWay | None = None
+    ) -> list[NodeResult]:
+        """Install, start and check; no names: all, and this machine where the fleet has none.
+
+        `link`: how they come to Redis and the depot from now on; ConfigError, UsageError if that cannot be.
+        """
 
     def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
         """Stop the node agents (running attempts belong to their shims and go on)."""
 
     def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
         """Take out all that we brought and prove it; away: revoked now, cleaned at next contact."""
+
+    def handed(self, name: str, probe: str | None, key: str | None, remove: bool) -> Json:
+        """The next steps of a bring-up or removal that another tool carries out on the node.
+
+        `probe`: what our probe said there; None: `{"look"}`, the probe itself. Then `{"steps", "key"}`; with
+        `key`, the one that the node has made, it is enrolled. Idempotent. NotFoundError, UsageError,
+        UnavailableError for a node that is not fit.
+        """
+
+    def cleaned(self, name: str) -> bool:
+        """Another tool has taken all of ours off that machine and proven it; whether it is forgotten now.
+
+        Only one that was removed and not cleaned is. Idempotent; any name may be said.
+        """
 
     def let_in(self, names: Sequence[str]) -> None:
         """Give these their users in Redis again, after `Plane.release`."""
@@ -213,7 +238,7 @@ class Coordinator(Protocol):
 
     @property
     def streams(self) -> Streams:
-        """Delivered logs and artifacts."""
+        """Delivered logs."""
 
     def around(self, callers: Mapping[str, object], preset: str | None = None) -> Surroundings:
         """Configuration and folders of the user; `callers`: settings of this call alone, by dotted path.

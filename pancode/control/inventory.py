@@ -117,6 +117,7 @@ def drain(core: Core, name: str, reason: str | None, by: str) -> Node:
         changed = replace(node, draining=reason)
         tx.put(changed)
         core.issue(tx, changed, Drain(on=reason is not None, reason=reason or ""))
+        core.live.resting.pop(name, None)  # what it refused while it drained says nothing of it now
         core.audit(
             tx, "fleet", "info", "drain" if reason is not None else "resume", node=name, by=by, why=reason
         )

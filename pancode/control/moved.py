@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from node_agent.wire.identity import AttemptId
 from pancode.control.core import Core
 from pancode.control.settle import free_holds
 from pancode.domain.lifecycle import Moved, Trio
 from pancode.domain.orders import identity_of
 from pancode.domain.records import Attempt, Closed, Fence, Run
+from pancode.domain.values import replace
 from pancode.ports import Transaction
 
 

@@ -70,8 +70,10 @@ class Plane:
         """Decide and speak: the part of a round that acts on a change of ours. UnavailableError as `turn`."""
         with self.core.lock:
             bind.bind(self.core)
+            pulse.flush_controls(
+                self.core
+            )  # first: a node that is back in service must know it before it gets work
             bind.push_offers(self.core)
-            pulse.flush_controls(self.core)
             bind.show_tickets(self.core)
 
     def view(self, name: str) -> NodeView:

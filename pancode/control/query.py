@@ -262,6 +262,8 @@ def _details(run: Run) -> Json:
         "findings": list(result.get("findings") or ()),
         "calls": result.get("calls"),
         "claimed": usage_of(result["claimed"]) if result.get("claimed") else None,
+        "model_from": run.terms.get("model_from"),
+        "served": run.terms.get("served"),
     }
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.node import NO_SANDBOX, NodeFacts, Problem
+from node_agent.wire.node import NO_SANDBOX, NodeFacts, Problem, RuntimeFact
 from pancode.control import turned
 from pancode.control.core import Core, open_fences
 from pancode.control.query import at
 from pancode.control.query_models import endpoint_shape
 from pancode.control.query_shapes import FleetShape, Json, NodeShape
+from pancode.domain.endpoints import asks
 from pancode.domain.fleet import NodeState, NodeView, Reaching, skew_within
 from pancode.domain.isolation import holds
 from pancode.domain.lifecycle import holds_slot
 from pancode.domain.names import not_found
 from pancode.domain.records import Node, Setting
-from pancode.domain.runtimes import OUR_OWN
+from pancode.domain.runtimes import OUR_OWN, RUNTIMES
 from pancode.ports import Transaction
 
 SKEW_S = 30.0
@@ -111,7 +112,7 @@ def _node(core: Core, tx: Transaction, view: NodeView, since: Since) -> NodeShap
         "state": _shown(view.state, used).value,
         "since": _since(core, view, since),
         "slots": {"used": used, "total": view.node.slots},
-        "runtimes": [r.model_dump(mode="json") for r in facts.runtimes] if facts is not None else [],
+        "runtimes": [_runtime(facts, r) for r in facts.runtimes] if facts is not None else [],
         "endpoints": [endpoint_shape(one) for one in facts.endpoints] if facts is not None else [],
         "labels": dict(view.node.labels),
         "version": beat.version if beat is not None else None,
@@ -120,6 +121,12 @@ def _node(core: Core, tx: Transaction, view: NodeView, since: Since) -> NodeShap
         "isolation": facts.isolation.value if facts is not None else None,
         "problems": _problems(view, core.reaching(view.node.name), skew) + _passed_over(core, view.node.name),
     }
+
+
+def _runtime(facts: NodeFacts, fact: RuntimeFact) -> Json:
+    """With the machine's own model servers that it can ask, for which nobody has to log in."""
+    served = {"endpoints": list(asks(facts, fact.name)), "served": _is_served(facts, fact)}
+    return {**fact.model_dump(mode="json"), **served}
 
 
 def _shown(state: NodeState, used: int) -> NodeState:
@@ -158,11 +165,20 @@ def _problems(view: NodeView, reaching: Reaching, skew: float | None) -> list[Js
         found += [{"what": p.what, "fix": p.fix} for p in beat.facts.problems]
         runtimes = [r for r in beat.facts.runtimes if r.state in ("not_logged_in", "unknown_version")]
         runtimes = [r for r in runtimes if r.name != OUR_OWN]  # nobody put it there to be used
+        runtimes = [r for r in runtimes if not _is_served(beat.facts, r)]
         found += [{"what": f"{r.name} {r.state.replace('_', ' ')}", "fix": r.fix} for r in runtimes]
     if skew is not None and abs(skew) > SKEW_S:
         fix = f"set the clock of {view.node.name} (timedatectl set-ntp true)"
         found.append({"what": f"its clock is {skew:+.0f} s off", "fix": fix})
     return found
+
+
+def _is_served(facts: NodeFacts, fact: RuntimeFact) -> bool:
+    """A program that is no vendor's own is logged in nowhere, and asks the model servers that there are."""
+    kind = RUNTIMES.get(fact.name)
+    if fact.state != "not_logged_in" or kind is None or kind.provider is not None:
+        return False
+    return bool(asks(facts, fact.name))
 
 
 def _passed_over(core: Core, name: str) -> list[Json]:
@@ -175,7 +191,7 @@ def _state_problem(view: NodeView, reaching: Reaching) -> list[Json]:
     if view.state is NodeState.QUARANTINED:
         what = f"{name} is quarantined: {view.node.quarantined}"
         return [{"what": what, "fix": f"look at what runs there, then: pancode fleet resume {name}"}]
-    if view.state in _SILENT and not reaching.trying and reaching.why:
+    if view.state in (NodeState.NEW, *_SILENT) and reaching.why:
         return [{"what": f"{name} is {view.state}: {reaching.why}", "fix": reaching.fix}]
     if view.state in (NodeState.NEW, *_SILENT):
         words = "was never brought up" if view.state is NodeState.NEW else f"is {view.state}"

@@ -27,7 +27,7 @@ EXPORT = "pancode/receipt-export/1"
 
 
 class Streams(Protocol):
-    """Delivered logs and artifacts."""
+    """Delivered logs."""
 
     def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
         """Whether it is here in full, to its digest."""

@@ -96,6 +96,10 @@ class RunDetail(RunShape):
     claimed: UsageShape | None
     attempts: list[Json]
     fences: list[Json]
+    model_from: str | None
+    """In words, who chose its model."""
+    served: Json | None
+    """The model server that it has: node, endpoint, model, context, slots and test when it was placed."""
 
 
 class Queued(TypedDict):

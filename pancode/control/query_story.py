@@ -19,7 +19,7 @@ def why(core: Core, text: str) -> WhyShape:
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         told = tx.find(Decision, {"run": run.id}, order="number")
-    return {"run": run.id, "now": _now(run), "decisions": [_decision(d) for d in told]}
+    return {"run": run.id, "now": f"{_now(run)}{_waited(run)}", "decisions": [_decision(d) for d in told]}
 
 
 def audit(core: Core, about: str | None, limit: int) -> list[AuditRow]:
@@ -40,6 +40,15 @@ def _now(run: Run) -> str:
     if run.state is RunState.ENDED:
         return f"ended: {run.outcome}: {run.reason}" if run.reason else f"ended: {run.outcome}"
     return f"{run.state}: {run.reason}"
+
+
+def _waited(run: Run) -> str:
+    """As its receipt tells it."""
+    calls = run.result.get("calls")
+    ms = calls.get("waited_ms") if isinstance(calls, dict) else None
+    if not ms:
+        return ""
+    return f"; its model calls waited {ms / 1000:.1f} s for a free slot of {run.endpoint or 'their server'}"
 
 
 def _decision(decision: Decision) -> DecisionShape:

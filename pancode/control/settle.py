@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 from node_agent.wire.control import Acknowledge, Reject, Resend
@@ -27,6 +27,7 @@ from pancode.domain.records import (
     StoredReceipt,
 )
 from pancode.domain.settlement import Evidence, Judged, Ruling, judge_evidence, judge_identity, retry_after
+from pancode.domain.values import replace
 from pancode.ports import Transaction
 
 ANSWER_AGAIN_MS = 5_000

@@ -6,7 +6,7 @@ from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
 from pancode.control.core import Core
 from pancode.domain.records import Closed, Fence, FenceState
-from pancode.ports import QueueView, Transaction
+from pancode.ports import Over, QueueView, Transaction
 
 EVERY_MS = 60_000
 
@@ -20,25 +20,28 @@ def tidy(core: Core) -> None:
     queues = [q for q in core.ports.bus.queues() if q.name.startswith("node.")] if everything else []
     with core.ports.ledger.transaction() as tx:
         over = [*_closed(core, tx), *(found for queue in queues for found in _over(tx, queue))]
-    for tag, identity, fence in over:
-        ok = fence is not None and fence.closed is Closed.RECEIPT
-        why = "receipt delivered" if ok else f"closed: {fence.closed if fence else 'unknown fence'}"
-        core.ports.bus.close_job(tag, identity, ok, why)
+    core.ports.bus.close_jobs([_job_of(*one) for one in over])
     core.live.closed.clear()
     if everything:
         core.live.tidied_ms = boot
 
 
-Over = tuple[str, AttemptId, Fence | None]
+Found = tuple[str, AttemptId, Fence | None]
 
 
-def _closed(core: Core, tx: Transaction) -> list[Over]:
+def _job_of(tag: str, identity: AttemptId, fence: Fence | None) -> Over:
+    ok = fence is not None and fence.closed is Closed.RECEIPT
+    why = "receipt delivered" if ok else f"closed: {fence.closed if fence else 'unknown fence'}"
+    return Over(tag, identity, ok, why)
+
+
+def _closed(core: Core, tx: Transaction) -> list[Found]:
     """What was said to be closed and is: the commit that closed it may have failed."""
     found = [(identity, tx.get(Fence, identity.run, identity.fence)) for identity in core.live.closed]
     return [(f.tag, i, f) for i, f in found if f is not None and f.state is FenceState.CLOSED]
 
 
-def _over(tx: Transaction, queue: QueueView) -> list[Over]:
+def _over(tx: Transaction, queue: QueueView) -> list[Found]:
     """Jobs of the queue whose fence is closed or unknown here."""
     found = []
     for job in (*queue.waiting, *queue.started):

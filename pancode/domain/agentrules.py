@@ -15,12 +15,13 @@ SAMPLES = "native"
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """What is wrong with one field."""
+    """What is wrong with one field. `beside`: the other fields by which it is wrong."""
 
     field: str
     what: str
     why: str = ""
     fix: str = ""
+    beside: tuple[str, ...] = ()
 
 
 def flaws(agent: Agent) -> Iterator[Flaw]:
@@ -30,7 +31,7 @@ def flaws(agent: Agent) -> Iterator[Flaw]:
         missing = not_found("runtime", agent.runtime, RUNTIMES, "pancode runtimes")
         yield Flaw("runtime", str(missing), missing.why, missing.fix)
     elif agent.sampling is not None and agent.runtime not in (None, SAMPLES):
-        yield Flaw("sampling", *no_sampling(agent, agent.runtime or ""))
+        yield Flaw("sampling", *no_sampling(agent, agent.runtime or ""), beside=("runtime",))
 
 
 def no_sampling(agent: Agent, runtime: str) -> tuple[str, str, str]:
@@ -54,4 +55,5 @@ def _tools(agent: Agent) -> Iterator[Flaw]:
             f"agent {agent.name} is read-only and has the tool {writing[0]}",
             "a tool that can change files would make read-only untrue",
             f"take {', '.join(writing)} out of its tools, or set readonly: false",
+            beside=("readonly",),
         )

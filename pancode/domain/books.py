@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import assert_never
 
 from pancode.domain.records import Balance, Entry, EntryKind, Run
+from pancode.domain.values import replace
 
 ZERO = Decimal(0)
 NewId = Callable[[], str]

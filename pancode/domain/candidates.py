@@ -10,7 +10,11 @@ from node_agent.wire.policy import Isolation, Safety
 from pancode.domain.endpoints import RANKED, Lack, Wanted, lack_of, rank
 from pancode.domain.fleet import NodeState, NodeView
 
-NOT_WALLED = "has no sandbox, and its agent runs only in one (isolation: container)"
+NOT_WALLED = (
+    "has no sandbox, and its agent, or the run it comes from, runs only in one (isolation: container)"
+)
+
+LOOKING = "is still finding out whether it has runtime"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ def _judge(view: NodeView, wish: Wish) -> Candidate:
     if view.heard is None:
         return Candidate(name, True, False, "was not heard yet", "pancode fleet up " + name)
     facts = view.heard.heartbeat.facts
+    if is_looking(facts, wish.runtime):
+        return Candidate(name, True, False, f"{LOOKING} {wish.runtime}", "pancode runtimes", facts.isolation)
     lack = (
         _without(facts, wish, name)
         or _unwalled(facts, wish, name)
@@ -70,6 +76,11 @@ def _judge(view: NodeView, wish: Wish) -> Candidate:
     waits, fix = _not_now(view)
     can = "can take it" if wish.wanted is None else f"can take it, and {RANKED[rank(facts, wish.wanted)]}"
     return Candidate(name, True, not waits, waits or can, fix, facts.isolation, _no_sandbox(facts))
+
+
+def is_looking(facts: NodeFacts, runtime: str) -> bool:
+    """Whether the node does not know yet if it has that runtime: its program has not answered."""
+    return any(one.name == runtime and one.state == "looking" for one in facts.runtimes)
 
 
 def _without(facts: NodeFacts, wish: Wish, name: str) -> Lack | None:

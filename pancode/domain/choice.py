@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from node_agent.wire.order import Reasoning
+from pancode.domain.absent import check_somewhere
 from pancode.domain.agents import Agent, Speed, Tier
 from pancode.domain.endpoints import check_known, endpoint_names, endpoint_of, serving
+from pancode.domain.fleet import NodeView
 from pancode.domain.models import ModelRef, known, model_ref
 from pancode.domain.names import nearest, not_found
 from pancode.domain.request import Catalogue, DispatchRequest, VendorList
 from pancode.domain.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, canonical, runtime_for
-from pancode.errors import UsageError
+from pancode.errors import PancodeError, UsageError
 
 _SHOWN = 6
 
@@ -26,21 +29,51 @@ def runtime_and_model(
     UsageError for what is no model or nearly a provider, NotFoundError for a runtime or node that is not.
     """
     text = model_of(agent, catalogue) if request.model is None else request.model
-    nodes = [view.node.name for view in catalogue.nodes if view.node.removed is None]
-    servers = endpoint_names(catalogue.nodes)
-    asked = None if text is None else model_ref(text, nodes, servers)
-    # A model of the runtime's own that happens to look like `provider/model` is asked for whole.
-    whole = known(asked, nodes, servers) if asked is not None else None
-    here = _where_it_is(whole, request, agent, catalogue)
-    asked, whole = (here, here) if here is not None else (asked, whole)
+    with _named_by(request, agent, catalogue):
+        asked, whole = _read(text, request, agent, catalogue)
     endpoint = endpoint_of(asked, catalogue.nodes)
     usual = runtime_for(asked) if endpoint is None else OUR_OWN
     kind = _runtime(request.runtime or agent.runtime or usual or catalogue.defaults.runtime)
     if kind.own:
         return kind, None
-    if asked is not None and endpoint is not None:
-        check_known(catalogue.nodes, asked, endpoint)
+    with _named_by(request, agent, catalogue):
+        if whole is not None and whole.provider is None and not (request.runtime or agent.runtime):
+            check_somewhere(whole, kind, _meant(request, catalogue), catalogue.vendors)
+        if asked is not None and endpoint is not None:
+            check_known(catalogue.nodes, asked, endpoint)
     return kind, whole if kind.provider is None else asked
+
+
+def _read(
+    text: str | None, request: DispatchRequest, agent: Agent, catalogue: Catalogue
+) -> tuple[ModelRef | None, ModelRef | None]:
+    """(its parts as they are written, the same with a provider that there is); None: no model is named."""
+    if text is None:
+        return None, None
+    nodes = [view.node.name for view in catalogue.nodes if view.node.removed is None]
+    servers = endpoint_names(catalogue.nodes)
+    asked = model_ref(text, nodes, servers)
+    # A model of the runtime's own that happens to look like `provider/model` is asked for whole.
+    whole = known(asked, nodes, servers)
+    here = _where_it_is(whole, request, agent, catalogue)
+    return (here, here) if here is not None else (asked, whole)
+
+
+@contextmanager
+def _named_by(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> Iterator[None]:
+    """An error about a model that the request itself does not name tells who does."""
+    try:
+        yield
+    except PancodeError as wrong:
+        if request.model is None:
+            wrong.because(f"{model_from(request, agent, catalogue)} names it")
+        raise
+
+
+def _meant(request: DispatchRequest, catalogue: Catalogue) -> list[NodeView]:
+    """The machines on which it may run, as far as the request itself says it."""
+    there = (view for view in catalogue.nodes if view.node.removed is None)
+    return [view for view in there if request.node in (None, view.node.name)]
 
 
 def _where_it_is(
@@ -68,8 +101,24 @@ def _where_it_is(
 def model_of(agent: Agent, catalogue: Catalogue) -> str | None:
     """The agent's own model; else the scouts' for whoever only looks, and fast; else the workers'."""
     defaults = catalogue.defaults
-    scouts = agent.read_only and agent.speed is Speed.FAST and agent.tier is Tier.ANY
-    return agent.model or (defaults.scout_model if scouts else None) or defaults.model or None
+    return agent.model or (defaults.scout_model if is_scout(agent) else None) or defaults.model or None
+
+
+def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> str:
+    """Who chose it, in words; the setting with the place where it is written."""
+    if request.model is not None:
+        return "--model" if request.retry_of is None else f"as run {request.retry_of} had it"
+    fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
+    if agent.model and (agent.own or agent.model not in fleets):  # a shipped one names those of the settings
+        return f"agent {agent.name}{f' ({agent.origin})' if agent.origin else ''}"
+    key = "models.scout" if is_scout(agent) and catalogue.defaults.scout_model else "models.worker"
+    origin = catalogue.defaults.origins.get(key, "")
+    return f"{key}{f' ({origin})' if origin else ''}"
+
+
+def is_scout(agent: Agent) -> bool:
+    """Whether it only looks, and fast: for those there is a model of its own."""
+    return agent.read_only and agent.speed is Speed.FAST and agent.tier is Tier.ANY
 
 
 BY_SPEED: dict[Speed, Reasoning] = {Speed.FAST: Reasoning.LOW, Speed.THOROUGH: Reasoning.HIGH}
@@ -125,15 +174,21 @@ def unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str, Vend
     return f"{ref.model} is not on PanCode's list of {kind.provider}'s models{guess}"
 
 
-def pinned(request: DispatchRequest, ref: ModelRef | None) -> DispatchRequest:
-    """The request held to the node that its model names; UsageError when it asks for another one."""
+def pinned(request: DispatchRequest, ref: ModelRef | None, named_by: str) -> DispatchRequest:
+    """The request held to the node that its model names; UsageError when it asks for another one.
+
+    `named_by`: who chose the model, in words.
+    """
     if ref is None or ref.node is None:
         return request
     if request.node not in (None, ref.node):
-        raise UsageError(
+        wrong = UsageError(
             f"the model {ref.text} is on {ref.node}, and --node says {request.node}",
             fix=f"--model {ref.without_node().text}, or leave --node out",
         )
+        if request.model is None:
+            wrong.because(f"{named_by} names it")
+        raise wrong
     return replace(request, node=ref.node)
 
 

@@ -50,12 +50,21 @@ def providers_of(name: str) -> tuple[str, ...]:
     return (kind.provider,) if kind.provider is not None else tuple(CLOUD)
 
 
+_BY_LOGIN = {
+    "copilot": "GitHub, whose plan says which models it has",
+    "opencode": "OpenAI, whose ChatGPT plan says which models it has",
+}
+"""Who has the models where a vendor's own login is used, which no kept list tells."""
 _FIX = "pancode models --runtime claude, codex or gemini"
 
 
 def _why(kind: RuntimeKind) -> str:
     if kind.own:
         return "it runs programs of your own and calls no model that PanCode knows of"
+    if kind.name in _BY_LOGIN:
+        return (
+            f"it asks the model server that its machine knows, or, by a subscription, {_BY_LOGIN[kind.name]}"
+        )
     return "it asks the one model server that its machine knows, and that server knows its models"
 
 

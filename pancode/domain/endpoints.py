@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from node_agent.wire.endpoint import (
@@ -13,8 +14,10 @@ from node_agent.wire.endpoint import (
     Health,
     ModelFact,
     Residence,
+    troubled_name,
 )
-from node_agent.wire.node import NodeFacts
+from node_agent.wire.node import NodeFacts, Problem
+from node_agent.wire.widening import widen
 from pancode.domain.fleet import NodeView
 from pancode.domain.models import LOCAL, ModelRef
 from pancode.domain.names import nearest
@@ -24,9 +27,11 @@ CHARS_OF_TOKEN = 4
 """Of English and of code, about: an estimate, never a count."""
 OWN_TOKENS = {
     "claude": 13_500,
+    "claude-sdk": 1_200,
     "codex": 9_700,
     "copilot": 6_200,
     "native": 700,
+    "openai-agents": 700,
     "opencode": 5_400,
     "qwen": 17_600,
 }
@@ -38,13 +43,14 @@ _PULL = {
     Dialect.VLLM: "vllm serve {model}",
     Dialect.SGLANG: "python -m sglang.launch_server --model-path {model}",
 }
-_WIDEN = {
-    Dialect.OLLAMA: "OLLAMA_CONTEXT_LENGTH={tokens} ollama serve",
-    Dialect.LMSTUDIO: "lms load {model} --context-length {tokens}",
-    Dialect.LLAMACPP: "llama-server --ctx-size {tokens} for each slot (--parallel)",
-    Dialect.VLLM: "vllm serve {model} --max-model-len {tokens}",
-    Dialect.SGLANG: "--context-length {tokens} at the start of SGLang",
+_FROM_DISK = {
+    Dialect.LLAMACPP: "llama-server -m FILE.gguf --alias {model}",
+    Dialect.VLLM: "vllm serve FOLDER --served-model-name {model}",
+    Dialect.SGLANG: "python -m sglang.launch_server --model-path FOLDER --served-model-name {model}",
 }
+"""Of a name under which these servers can fetch nothing: its owner knows where the weights are."""
+_HUB = "hf.co/"
+_REPOSITORY = re.compile(r"[a-z0-9][a-z0-9_.-]*/[a-z0-9][a-z0-9_.-]*", re.ASCII | re.IGNORECASE)
 _NAMES = {
     "ollama": Dialect.OLLAMA,
     "lmstudio": Dialect.LMSTUDIO,
@@ -72,8 +78,9 @@ class Lack:
 
 
 def endpoint_names(nodes: Sequence[NodeView]) -> frozenset[str]:
-    """Of every node that was heard."""
-    return frozenset(one.name for view in nodes for one in _facts(view))
+    """Of every node that was heard, with those that its owner lists and that it cannot use."""
+    there = {one.name for view in nodes for one in _facts(view)}
+    return frozenset(there.union(name for _, name, _ in _troubles(nodes)))
 
 
 def endpoint_of(ref: ModelRef | None, nodes: Sequence[NodeView]) -> str | None:
@@ -81,6 +88,18 @@ def endpoint_of(ref: ModelRef | None, nodes: Sequence[NodeView]) -> str | None:
     if ref is None or ref.provider is None:
         return None
     return ref.provider if ref.provider in {*LOCAL, *endpoint_names(nodes)} else None
+
+
+def asks(facts: NodeFacts, runtime: str) -> tuple[str, ...]:
+    """The names of a machine's own endpoints that the runtime can ask for a model's words now."""
+    wire = RUNTIME_WIRES.get(runtime)
+    return tuple(
+        one.name
+        for one in facts.endpoints
+        if one.health is Health.OK
+        and wire in one.wires
+        and (one.more or not all(m.embedding for m in one.models))
+    )
 
 
 def serving(nodes: Sequence[NodeView], model: str, node: str | None = None) -> list[str]:
@@ -132,20 +151,16 @@ def _unable(found: EndpointFact, model: ModelFact, wanted: Wanted, node: str) ->
             f"its {found.name} gives {model.id} a context of {model.ctx_usable} tokens, "
             f"and this run begins with about {wanted.context}"
         )
-        return Lack(words, f"on {node}: {widen(found, model, wanted.context)}")
+        return Lack(words, f"on {node}: {_setting(found, model, wanted.context)}")
     return None
 
 
-def widen(found: EndpointFact, model: ModelFact, needed: int) -> str:
-    """The setting of that server that gives a model a longer context."""
+def _setting(found: EndpointFact, model: ModelFact, needed: int) -> str:
+    """The setting of that server that gives a model a longer context: twice what the run begins with."""
     tokens = 16_384
     while tokens < needed * 2:
         tokens *= 2
-    if model.ctx_max is not None and model.ctx_max < needed:
-        return f"use another model: {model.id} was trained for {model.ctx_max} tokens"
-    tokens = tokens if model.ctx_max is None else min(tokens, model.ctx_max)
-    setting = _WIDEN.get(found.dialect, "its own setting for the context, {tokens} tokens")
-    return setting.format(model=shlex.quote(model.id), tokens=tokens)
+    return widen(found, model, needed, tokens)
 
 
 def rank(facts: NodeFacts, wanted: Wanted) -> int:
@@ -175,6 +190,13 @@ def costs_nothing(nodes: Sequence[NodeView], endpoint: str, model: str) -> bool:
     return free and not any(one.remote for one in models if one is not None)
 
 
+def costs_there(facts: NodeFacts, wanted: Wanted) -> bool:
+    """Whether that node's endpoint takes money for it; one that does not tell of itself takes nothing yet."""
+    found = next((one for one in facts.endpoints if one.name == wanted.endpoint), None)
+    model = None if found is None else found.model(wanted.model)
+    return found is not None and (not found.free or (model is not None and model.remote))
+
+
 def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None:
     """NotFoundError for an endpoint or model that is on no node, if every node was heard: else who knows.
 
@@ -202,9 +224,17 @@ def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None
 
 
 def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> NotFoundError:
-    names = sorted(endpoint_names(asked))
+    if told := next((one for one in _troubles(asked) if one[1] == endpoint), None):
+        node, _, problem = told
+        return NotFoundError(
+            f"no endpoint {endpoint!r} can be used",
+            why=f"{node}: {problem.what}",
+            fix=f"on {node}: {problem.fix}",
+            code="endpoint_not_found",
+        )
+    names = sorted({one.name for view in asked for one in _facts(view)})
     where = ref.node or "any node"
-    command = _PULL.get(_NAMES.get(endpoint, Dialect.OPENAI), "").format(model=shlex.quote(ref.model))
+    command = pull_command(_NAMES.get(endpoint, Dialect.OPENAI), ref.model)
     node = ref.node or asked[0].node.name
     start = f"start it on {node}" + (f" ({command})" if command else "")
     return NotFoundError(
@@ -215,17 +245,37 @@ def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> Not
     )
 
 
+def _troubles(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, Problem]]:
+    """(node, name, what is wrong) of each server that an owner lists and the node cannot use."""
+    for view in nodes:
+        told = view.heard.heartbeat.facts.problems if view.heard is not None else ()
+        for problem in told if view.node.removed is None else ():
+            if (name := troubled_name(problem.what)) is not None:
+                yield view.node.name, name, problem
+
+
 def _elsewhere(nodes: Sequence[NodeView], model: str) -> str:
     """Where a model of that name is, in words."""
     there = [f"{v.node.name}/{one.name}" for v in nodes for one in _facts(v) if one.model(model) is not None]
     return f"it is at {', '.join(there[:4])}" if there else ""
 
 
+def pull_command(dialect: Dialect, model: str) -> str:
+    """What brings a model to such a server; empty where nobody knows."""
+    if dialect not in _FROM_DISK:
+        return _PULL.get(dialect, "").format(model=shlex.quote(model))
+    name = model.removeprefix(_HUB)
+    repository = name.partition(":")[0] if dialect is Dialect.LLAMACPP else name  # there a tag is the file
+    if _REPOSITORY.fullmatch(repository) and shlex.quote(name) == name:
+        return _PULL[dialect].format(model=name)
+    return _FROM_DISK[dialect].format(model=shlex.quote(model))
+
+
 def _on(node: str, found: EndpointFact, wanted: Wanted) -> str:
-    command = _PULL.get(found.dialect)
-    if command is None:
+    command = pull_command(found.dialect, wanted.model)
+    if not command:
         return f"have the server at {found.at} of {node} serve it; what is there: pancode models"
-    return f"on {node}: {command.format(model=shlex.quote(wanted.model))}; what is there: pancode models"
+    return f"on {node}: {command}; what is there: pancode models"
 
 
 def _facts(view: NodeView) -> tuple[EndpointFact, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.heartbeat import Heartbeat
 from pancode.domain.records import Node
+from pancode.domain.values import replace
 
 
 class NodeState(StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
 from node_agent.wire.event import EventBody, Finding, Interrupting, Marked, Progress, Refused, Revoked
@@ -18,6 +18,7 @@ from node_agent.wire.failure import (
 from node_agent.wire.marks import ORDER as MARKS
 from node_agent.wire.marks import Mark
 from pancode.domain.records import Attempt, Closed, Fence, FenceState, Run, RunState
+from pancode.domain.values import replace
 
 MAX_BINDINGS = 12
 """Fences of one attempt that may come back in one epoch before the run is given up; waits are not counted."""

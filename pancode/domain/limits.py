@@ -37,22 +37,30 @@ class RunLimits:
 def run_limits(request: DispatchRequest, agent: Agent, defaults: Defaults, runtime: RuntimeKind) -> RunLimits:
     """Flag, then agent, then fleet. A program of the user's own makes no model calls that anybody counts."""
     own, (wall_ms, idle_ms) = agent.limits, paced(defaults, agent.speed)
+    output = own.output_bytes or defaults.output_bytes
     caps = [usd for usd in (own.usd, defaults.per_run_usd) if usd is not None]
     usd = request.budget if request.budget is not None else min(caps, default=None)
     if request.most_usd is not None:
         usd = request.most_usd if usd is None else min(usd, request.most_usd)
     return RunLimits(
         wall_ms=request.timeout_ms or own.wall_ms or wall_ms,
-        idle_ms=own.idle_ms or idle_ms,
-        output_bytes=own.output_bytes or defaults.output_bytes,
-        tokens=own.tokens or defaults.tokens,
+        idle_ms=request.idle_timeout_ms or own.idle_ms or idle_ms,
+        output_bytes=_of_the_machine(request, request.max_output, output) or output,
+        tokens=request.max_tokens or own.tokens or defaults.tokens,
         usd=usd,
         requests=None if runtime.own else request.max_requests or own.requests or defaults.requests,
         wrap_up=not runtime.own and _first_said(request.wrap_up, own.wrap_up, defaults.wrap_up),
-        memory_bytes=defaults.memory_bytes,
-        processes=defaults.processes,
-        turns=None if runtime.own else own.turns,
+        memory_bytes=_of_the_machine(request, request.max_memory, defaults.memory_bytes),
+        processes=_of_the_machine(request, request.max_processes, defaults.processes),
+        turns=None if runtime.own else request.max_turns or own.turns,
     )
+
+
+def _of_the_machine(request: DispatchRequest, asked: int | None, fleets: int | None) -> int | None:
+    """What protects a machine a run may lower for its child, and never raise."""
+    if asked is None or fleets is None:
+        return asked or fleets
+    return min(asked, fleets) if request.depth else asked
 
 
 def paced(defaults: Defaults, speed: Speed) -> tuple[int, int]:

@@ -14,12 +14,15 @@ _NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
 RUNNING = "running"
 """The run that was started last of those that run."""
 _SHOWN = 8
+_BEGUN = 3
+"""So many letters tell a name by its beginning, when no other begins so."""
 
 
 def nearest(word: str, names: Iterable[str]) -> str | None:
     """The name that the word was probably meant to be; None when none is near."""
     by_lower = {name.lower(): name for name in names}
-    found = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    begun = [name for name in by_lower if len(word) >= _BEGUN and name.startswith(word.lower())]
+    found = begun if len(begun) == 1 else get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None
 
 

@@ -82,6 +82,14 @@ def trust_of(view: NodeView, needs: Needs) -> Trusted | None:
     return None if found is None else judged(found[1].passport, needs.read_only)
 
 
+def trusted_at(views: Sequence[NodeView], needs: Needs | None) -> tuple[str, ...]:
+    """The nodes on which the model has passed."""
+    if needs is None:
+        return ()
+    told = ((view.node.name, trust_of(view, needs)) for view in views)
+    return tuple(name for name, one in told if _is(one, Trust.GOOD))
+
+
 def sifted(
     found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs
 ) -> tuple[tuple[Candidate, ...], tuple[Place, ...]]:

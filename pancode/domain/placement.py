@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -9,8 +10,8 @@ from decimal import Decimal
 from node_agent.wire.policy import Isolation
 from pancode.domain import books
 from pancode.domain.books import Amount, Ceilings
-from pancode.domain.candidates import NOT_WALLED
-from pancode.domain.endpoints import RANKED, Wanted, lack_of, rank
+from pancode.domain.candidates import LOOKING, NOT_WALLED, is_looking
+from pancode.domain.endpoints import RANKED, Wanted, costs_there, lack_of, rank
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.passports import Needs, Trust, Trusted, failure, trust_of
 from pancode.domain.records import Balance, Run
@@ -123,8 +124,9 @@ def _wish(run: Run, standing: Standing) -> object:
     shunned = tuple((name, shun.why) for name, shun in standing.shunned.get(run.id, {}).items())
     due = standing.holds(run) if standing.room else None
     where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"), due)
-    how = (run.mode, run.safety, run.read_only, run.told_only, run.depth, run.parent is None, _walled(run))
-    return where, how, shunned, wanted_of(run), run.untested, *sorted(run.require.items())
+    how = (run.mode, run.safety, run.read_only, run.told_only, run.depth, run.parent is None, is_walled(run))
+    model = (wanted_of(run), run.untested, bool(run.terms.get("free")), str(run.terms.get("trusted")))
+    return where, how, shunned, model, *sorted(run.require.items())
 
 
 def can_be_had(view: NodeView) -> bool:
@@ -143,8 +145,12 @@ def misfit(run: Run, view: NodeView) -> str:
     if node.removed is not None:
         return node.removed
     if view.heard is not None and not _has_runtime(run, view):
-        return f"has no runtime {run.runtime}"
-    return _beyond(run, view) or _unheld(run, view) or _unserved(run, view) or _untrusted(run, view)
+        looking = is_looking(view.heard.heartbeat.facts, run.runtime)
+        return f"{LOOKING} {run.runtime}" if looking else f"has no runtime {run.runtime}"
+    for judge in (_beyond, _unheld, _unserved, _unpaid, _untrusted):
+        if why := judge(run, view):
+            return why
+    return ""
 
 
 def _beyond(run: Run, view: NodeView) -> str:
@@ -166,11 +172,33 @@ def _unserved(run: Run, view: NodeView) -> str:
     return "" if lack is None else f"{lack.why}{f' ({lack.fix})' if lack.fix else ''}"
 
 
+def _unpaid(run: Run, view: NodeView) -> str:
+    """It was admitted as free, and this endpoint told only later that it is not: nothing is held for it."""
+    wanted = wanted_of(run)
+    if wanted is None or view.heard is None or not run.terms.get("free"):
+        return ""
+    if not costs_there(view.heard.heartbeat.facts, wanted):
+        return ""
+    return (
+        f"takes money for {wanted.model} at its {wanted.endpoint}, and none is held for this run: at the "
+        f"dispatch all that was told of it was free (dispatch again with --node {view.node.name})"
+    )
+
+
 def _untrusted(run: Run, view: NodeView) -> str:
-    """A model that has failed its test there. One that lost its passport since admission is not held up."""
-    told = _tested(run, view)
-    is_bad = told is not None and told.trust is Trust.FAILED
-    return failure(run.model or "", told) if told is not None and is_bad else ""
+    """A model that has failed its test there, or has none there and had none when the run was admitted.
+
+    One that lost its passport since then holds nobody up: that is so when a server loads it anew.
+    """
+    told, trusted = _tested(run, view), run.terms.get("trusted")
+    if told is None or told.trust is Trust.GOOD:
+        return ""
+    if told.trust is Trust.FAILED:
+        return failure(run.model or "", told)
+    if not isinstance(trusted, list) or view.node.name in trusted:
+        return ""
+    place = f"{view.node.name}/{run.endpoint}/{run.model}"
+    return f"has not tested {run.model} yet (pancode models test {shlex.quote(place)})"
 
 
 def _tested(run: Run, view: NodeView) -> Trusted | None:
@@ -211,7 +239,7 @@ def _unheld(run: Run, view: NodeView) -> str:
     """A run that something must hold goes nowhere where nothing would."""
     if view.heard is None or run.runtime not in RUNTIMES:
         return ""
-    if _walled(run) and view.heard.heartbeat.facts.isolation is not Isolation.SANDBOX:
+    if is_walled(run) and view.heard.heartbeat.facts.isolation is not Isolation.SANDBOX:
         return NOT_WALLED
     needs = needs_of(run)
     if needs.enough(view.heard.heartbeat.facts.isolation):
@@ -219,7 +247,8 @@ def _unheld(run: Run, view: NodeView) -> str:
     return f"has no sandbox, and nothing else there holds {run.runtime} to {needs.rule}"
 
 
-def _walled(run: Run) -> bool:
+def is_walled(run: Run) -> bool:
+    """Whether it goes only where a sandbox is: as its agent says, or as the run says from which it comes."""
     return bool(run.terms.get("walled"))
 
 
@@ -307,9 +336,17 @@ def _resting(view: NodeView, standing: Standing) -> str:
     return f"{view.node.name} takes no work: {why}{f' ({fix})' if fix else ''}" if why else ""
 
 
+def _pinned_by(run: Run) -> str:
+    """Its model's name may hold a node, which a setting, a preset or an agent may have named."""
+    asked = run.asked_model or ""
+    if not asked.startswith(f"{run.node}/"):
+        return "pinned by --node"
+    return f"pinned by its model {asked} ({run.terms.get('model_from') or '--model'})"
+
+
 def _because(run: Run, ready: int) -> str:
     if run.node is not None:
-        return "pinned by --node"
+        return _pinned_by(run)
     wanted = ", ".join(f"{k}={v}" for k, v in sorted(run.require.items()))
     of = f"of {ready} nodes that can take it" if ready > 1 else "the only node that can take it now"
     return f"{of}{f' with {wanted}' if wanted else ''}, most free slots"

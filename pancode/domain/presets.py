@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import SAFETY_RANK, Safety
@@ -22,6 +22,8 @@ class Preset:
     scout_model: str | None = None
     reasoning: Reasoning | None = None
     safety: Safety | None = None
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Where it says its models, by dotted key: `file:line`."""
 
     def settings(self) -> dict[str, str]:
         """By dotted key, as they would be written."""

@@ -41,7 +41,14 @@ class DispatchRequest:
     """`git` or `none`; None: git inside a repository, else none."""
     budget: Decimal | None = None
     timeout_ms: int | None = None
+    idle_timeout_ms: int | None = None
     max_requests: int | None = None
+    max_turns: int | None = None
+    max_tokens: int | None = None
+    max_output: int | None = None
+    """Bytes, and so is `max_memory`."""
+    max_memory: int | None = None
+    max_processes: int | None = None
     wrap_up: bool | None = None
     verify: tuple[str, ...] | None = None
     priority: int = 0
@@ -62,6 +69,8 @@ class DispatchRequest:
     retry_of: str | None = None
     parent: str | None = None
     """The run from inside which it was asked for."""
+    walled: bool = False
+    """The run from inside which it was asked for is one that runs behind a sandbox or not at all."""
     confirmed: bool = False
     """A person has said yes to this very dispatch."""
     most_usd: Decimal | None = None
@@ -101,6 +110,8 @@ class Defaults:
     """In words, that a preset has raised `safety` above what the settings say without it."""
     outranked: Mapping[str, str] = field(default_factory=dict)
     """By key, in words: which variables of this one command a preset outranks."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Of the models, by key: where each is written."""
     tiers: Mapping[str, ModelTier] = field(default_factory=dict)
     """How able models are, by pattern, where their owner knows better than the rule."""
     strict_tiers: bool = False

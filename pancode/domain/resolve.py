@@ -9,26 +9,26 @@ from typing import TypeVar
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
+from pancode.domain import requested
 from pancode.domain.agentchoice import Choice, choose
 from pancode.domain.agents import DEFAULT_AGENT, Agent, Walls, find_agent
 from pancode.domain.books import Amount
 from pancode.domain.candidates import Candidate, Wish, candidates
-from pancode.domain.choice import pinned, reasoning_for, runtime_and_model, unlisted
-from pancode.domain.endpoints import Wanted, context_of, costs_nothing, endpoint_of
+from pancode.domain.choice import model_from, pinned, reasoning_for, runtime_and_model, unlisted
+from pancode.domain.endpoints import Wanted, context_of, endpoint_of
+from pancode.domain.estimate import estimate, is_free
 from pancode.domain.limits import RunLimits, run_limits
 from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found
+from pancode.domain.passports import Needs, trusted_at
 from pancode.domain.prompts import Situation, compile_prompt, tokens_of
 from pancode.domain.records import Run
 from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.runtimes import RUNTIMES, RuntimeKind, canonical, model_for
 from pancode.domain.tiers import Tiered, tier_of
-from pancode.domain.words import split_words
-from pancode.errors import PancodeError, UsageError
+from pancode.errors import PancodeError
 
 T = TypeVar("T")
-ON_LOST = ("ask", "retry")
-WORKSPACES = ("git", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,19 @@ class Resolution:
     tiered: Tiered | None = None
     """How able its model is; None: the runtime's own, of which nothing is known."""
     strict_tiers: bool = False
+    free: bool = False
+    """Its endpoint costs nothing, as far as it is told of: no money is held."""
+    trusted: tuple[str, ...] = ()
+    """The nodes on which its model has passed its test."""
+    model_from: str = ""
+    """In words, who chose its model; empty where it has the runtime's own."""
     tokens: Mapping[str, int] = field(default_factory=dict)
     """Estimated, of what is known of its first call: system, tools, task, context."""
 
     @property
     def walled(self) -> bool:
         """Whether it runs behind a sandbox or not at all."""
-        return self.agent.walls is Walls.CONTAINER
+        return self.request.walled or self.agent.walls is Walls.CONTAINER
 
     @property
     def model(self) -> str | None:
@@ -136,10 +142,12 @@ class Resolution:
         )
 
     def _terms(self) -> dict[str, object]:
-        """What the agent's definition says that no other field of a run holds; only what it says."""
+        """What no other field of a run holds: of its agent, of its endpoint as it was told of."""
         sampling = None if self.runtime.own else self.agent.sampling
-        said = {"walled": self.walled, "sampling": sampling and sampling.model_dump(mode="json")}
-        return {name: value for name, value in said.items() if value}
+        said: dict[str, object] = {"walled": self.walled, "free": self.free, "model_from": self.model_from}
+        said["sampling"] = sampling and sampling.model_dump(mode="json")
+        terms = {name: value for name, value in said.items() if value}
+        return terms if self.wanted is None else {**terms, "trusted": list(self.trusted)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,20 +168,22 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
     choice = _try(problems, lambda: _agent(request, catalogue))
     agent = None if choice is None else choice.agent
     _try(problems, lambda: _check_node(request, catalogue))
-    _try(problems, lambda: _check_numbers(request))
-    workspace = _try(problems, lambda: _workspace(request))
+    _try(problems, lambda: requested.check_numbers(request))
+    workspace = _try(problems, lambda: requested.workspace(request))
     if agent is not None and workspace is not None:
-        _try(problems, lambda: _check_worktree(agent, workspace))
-    gates = _try(problems, lambda: _gates(request, catalogue, workspace))
+        _try(problems, lambda: requested.check_worktree(agent, workspace))
+    gates = _try(problems, lambda: requested.gates(request, catalogue, workspace))
     found = None if agent is None else _try(problems, lambda: runtime_and_model(request, agent, catalogue))
     runtime, ref = found if found is not None else (None, None)
     if runtime is not None and runtime.name != "shell" and request.argv is not None:
-        request = as_task(request)
+        request = requested.as_task(request)
     if runtime is not None:
-        _try(problems, lambda: _check_argv(request, runtime))
-        _try(problems, lambda: _check_calls(request, runtime))
+        _try(problems, lambda: requested.check_argv(request, runtime))
+        _try(problems, lambda: requested.check_calls(request, runtime))
     thinks = agent and runtime and _try(problems, lambda: reasoning_for(request, agent, runtime, catalogue))
-    request = _try(problems, lambda: pinned(request, ref)) or request
+    if agent is not None:
+        named_by = model_from(request, agent, catalogue)
+        request = _try(problems, lambda: pinned(request, ref, named_by)) or request
     if problems or choice is None or runtime is None or workspace is None or gates is None:
         return Unresolved(tuple(problems))
     what = (runtime, ref, *(thinks or (None, None)))
@@ -186,7 +196,9 @@ def _agent(request: DispatchRequest, catalogue: Catalogue) -> Choice:
     kind = RUNTIMES.get(canonical(request.runtime or catalogue.defaults.runtime))
     script = kind is not None and kind.own and (request.runtime is not None or request.model is None)
     if name is None and not script:
-        return choose(catalogue.agents, as_task(request).task, request.mode or catalogue.defaults.mode)
+        return choose(
+            catalogue.agents, requested.as_task(request).task, request.mode or catalogue.defaults.mode
+        )
     return Choice(find_agent(catalogue.agents, name or DEFAULT_AGENT))
 
 
@@ -205,7 +217,12 @@ def _put_together(
     guide = project.guide_chars if workspace == "git" else 0
     prompt = "" if runtime.own else told.text
     wanted = _wanted(request, ref, runtime, prompt, catalogue)
-    walled = agent.walls is Walls.CONTAINER
+    needs = Needs(wanted.endpoint, wanted.model, agent.read_only) if wanted is not None else None
+    free = is_free(wanted, catalogue)
+    due = estimate(
+        request, catalogue, (agent.name, runtime, model_for(ref, runtime) if ref else None), limits
+    )
+    walled = request.walled or agent.walls is Walls.CONTAINER
     wish = Wish(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
     return Resolution(
         request=request,
@@ -225,11 +242,9 @@ def _put_together(
         gates=gates,
         workspace=workspace,
         candidates=candidates(catalogue.nodes, wish),
-        due=_free(
-            _due(request, catalogue, (agent.name, runtime, model_for(ref, runtime) if ref else None), limits),
-            wanted,
-            catalogue,
-        ),
+        due=replace(due, usd=Decimal(0)) if free else due,
+        free=free,
+        trusted=trusted_at(catalogue.nodes, needs),
         env=tuple(dict.fromkeys((*project.env, *agent.env))),
         secrets=tuple(dict.fromkeys((*project.secrets, *agent.secrets))),
         on_lost=request.on_lost or defaults.on_lost,
@@ -239,6 +254,7 @@ def _put_together(
         chosen=choice.why,
         tiered=tier_of(ref, overrides=dict(defaults.tiers)) if ref is not None else None,
         strict_tiers=defaults.strict_tiers,
+        model_from=model_from(request, agent, catalogue) if ref is not None else "",
         tokens={} if runtime.own else tokens_of(told, request.task, guide),
     )
 
@@ -258,117 +274,6 @@ def _check_node(request: DispatchRequest, catalogue: Catalogue) -> None:
         raise not_found("node", request.node, names, "pancode node ls")
 
 
-def _is_amount(usd: Decimal) -> bool:
-    """An amount that an order can carry: a billion at most, to a billionth."""
-    return usd.is_finite() and 0 <= usd <= 10**9 and int(usd.as_tuple().exponent) >= -9
-
-
-def _check_numbers(request: DispatchRequest) -> None:
-    asked: dict[str, int | Decimal | None] = {
-        "--timeout": request.timeout_ms,
-        "--attempts": request.max_attempts,
-        "--max-requests": request.max_requests,
-    }
-    for flag, value in asked.items():
-        if value is not None and value <= 0:
-            raise UsageError(f"{flag} must be more than 0", fix=f"leave {flag} out for the default")
-    if request.budget is not None and not _is_amount(request.budget):
-        raise UsageError("--budget must be an amount of USD, 0 or more", fix="--budget 0.75")
-    if request.on_lost not in (None, *ON_LOST):
-        raise UsageError(
-            f"--on-lost {request.on_lost!r} is not known", fix="--on-lost ask, or --on-lost retry"
-        )
-
-
-def _workspace(request: DispatchRequest) -> str:
-    asked = request.workspace
-    if asked not in (None, *WORKSPACES):
-        raise UsageError(f"--workspace {asked!r} is not known", fix="--workspace git, or --workspace none")
-    if asked == "git" and request.project is None:
-        raise UsageError(
-            f"{request.cwd or 'this folder'} is in no git repository",
-            why="--workspace git takes a snapshot of one",
-            fix="go into the repository, run git init, or use --workspace none",
-        )
-    workspace = asked or ("git" if request.project is not None else "none")
-    if request.land and workspace == "none":
-        raise UsageError(
-            "--land needs a git workspace",
-            why="without one there is nothing to land on",
-            fix="go into the repository, or leave --land out",
-        )
-    return workspace
-
-
-def _check_worktree(agent: Agent, workspace: str) -> None:
-    if agent.walls is Walls.WORKTREE and workspace != "git":
-        raise UsageError(
-            f"agent {agent.name} works on a checkout of its own, and this run would have none",
-            why=f"isolation: worktree ({agent.origin or agent.name})",
-            fix="go into the repository, leave --workspace none out, or take another agent with --agent",
-            code="needs_worktree",
-        )
-
-
-def _gates(
-    request: DispatchRequest, catalogue: Catalogue, workspace: str | None
-) -> tuple[tuple[str, ...], ...]:
-    if request.verify is not None:
-        return tuple(split_words(text, "--verify") for text in request.verify)
-    return catalogue.project.verify if workspace == "git" else ()
-
-
-def as_task(request: DispatchRequest) -> DispatchRequest:
-    """For an agent one word after `--` is the task, which may begin with a dash."""
-    if request.argv is None or len(request.argv) != 1 or request.task.strip():
-        return request
-    return replace(request, task=request.argv[0], argv=None)
-
-
-def _check_calls(request: DispatchRequest, runtime: RuntimeKind) -> None:
-    asked = {"--max-requests": request.max_requests, "--wrap-up": request.wrap_up}
-    for flag, value in asked.items():
-        if value and runtime.own:
-            raise UsageError(
-                f"{flag} is about model calls, and the runtime {runtime.name} makes none",
-                fix=f"leave {flag} out",
-            )
-
-
-def _check_argv(request: DispatchRequest, runtime: RuntimeKind) -> None:
-    if request.argv is None:
-        return
-    if runtime.name != "shell":
-        raise UsageError(
-            f"an argument list after -- is for the runtime shell, not for {runtime.name}",
-            fix="add --runtime shell, or put the task after -- in quotes, as one word",
-        )
-    if request.task.strip():
-        raise UsageError(
-            "a task and an argument list after -- exclude each other", fix="leave one of them out"
-        )
-    if not request.argv or not request.argv[0]:
-        raise UsageError("there is no command after --", fix="pancode dispatch --runtime shell -- uname -a")
-
-
-def _due(
-    request: DispatchRequest,
-    catalogue: Catalogue,
-    worker: tuple[str, RuntimeKind, str | None],
-    limits: RunLimits,
-) -> Amount:
-    """The estimate in each currency, never above the run's own limit; own programs ask no model."""
-    (agent, runtime, model), defaults = worker, catalogue.defaults
-    if runtime.own:
-        return Amount(_own_cost(request, limits.usd), 0, min(defaults.estimate_ms, limits.wall_ms))
-    usd = catalogue.history.get((agent, model), defaults.estimate_usd)
-    unknown = Amount(ms=defaults.estimate_ms, tokens=defaults.estimate_tokens)
-    usual = catalogue.work.get((agent, runtime.name, model), unknown)
-    tokens = usual.tokens if limits.tokens is None else min(usual.tokens, limits.tokens)
-    usd = usd if limits.usd is None else min(usd, limits.usd)
-    return Amount(usd, tokens, min(usual.ms, limits.wall_ms))
-
-
 def _wanted(
     request: DispatchRequest, ref: ModelRef | None, runtime: RuntimeKind, prompt: str, catalogue: Catalogue
 ) -> Wanted | None:
@@ -377,15 +282,3 @@ def _wanted(
     if endpoint is None or ref is None:
         return None
     return Wanted(endpoint, ref.model, runtime.name, context_of(runtime.name, prompt, request.task))
-
-
-def _free(due: Amount, wanted: Wanted | None, catalogue: Catalogue) -> Amount:
-    """At an endpoint of the fleet's own no money is held."""
-    if wanted is None or not costs_nothing(catalogue.nodes, wanted.endpoint, wanted.model):
-        return due
-    return replace(due, usd=Decimal(0))
-
-
-def _own_cost(request: DispatchRequest, cap: Decimal | None) -> Decimal:
-    """The user's own programs cost nothing unless the user says what they may cost."""
-    return min(request.budget, cap or request.budget) if request.budget is not None else Decimal(0)

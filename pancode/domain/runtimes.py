@@ -53,6 +53,9 @@ RUNTIMES: dict[str, RuntimeKind] = {
             "claude", holds=_ALL_BUT_OPEN, provider="anthropic", reasons=_EVERY - {Reasoning.MINIMAL}
         ),
         RuntimeKind(
+            "claude-sdk", holds=_ALL_BUT_OPEN, provider="anthropic", reasons=_EVERY - {Reasoning.MINIMAL}
+        ),
+        RuntimeKind(
             "codex", holds=_ALL_BUT_OPEN | {Safety.FULL_AUTO.value}, provider="openai", reasons=_EVERY
         ),
         RuntimeKind(
@@ -64,6 +67,7 @@ RUNTIMES: dict[str, RuntimeKind] = {
         RuntimeKind("opencode", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY),
         RuntimeKind("copilot", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY - {Reasoning.OFF}),
         RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True, reasons=_EVERY),
+        RuntimeKind("openai-agents", holds=_ALL_BUT_OPEN, needs_model=True, reaches=True, reasons=_EVERY),
         RuntimeKind(OUR_OWN, holds=_ALL_BUT_OPEN, needs_model=True, reaches=True, reasons=_EVERY),
     )
 }

@@ -41,6 +41,8 @@ class Parent:
     """Nothing holds it to its rule, as its owner allowed: a program of one's own, or told only."""
     usd_left: Decimal | None = None
     """Of its own limit, after what its children have taken; None: it has none."""
+    walled: bool = False
+    """It runs behind a sandbox or not at all."""
     rules: Rules = NO_RULES
     """Those it is under: a child is under them too, whatever the files beside it say now."""
 

@@ -25,6 +25,7 @@ from pancode.errors import ConfigError, ConflictError, NotFoundError, PancodeErr
 Json = dict[str, Any]
 _TEXTS = {"description", "system_prompt", "prompt", "model", "runtime"}
 _GROUPS: dict[str, type[BaseModel]] = {"limits": LimitsEntry, "sampling": SamplingEntry}
+_SHOWN = 6
 _LISTS = {"tools", "runtime_args", "env", "secrets", "tags"}
 
 
@@ -48,21 +49,39 @@ class Desk:
 
 
 def check_file(desk: Desk, path: Path | None) -> Json:
-    """`{"file", "agents", "problems", "remarks"}`: everything at once, each with file and line."""
-    file = path or desk.file
+    """`{"file", "agents", "disabled", "problems", "remarks"}`: everything at once, each with file and line.
+
+    `path`: a file, or the folder in which a panagents.yaml is. NotFoundError where there is none.
+    """
+    file = desk.file if path is None else _named(path)
     try:
         document = read_document(file)
         if document is None and path is not None:
-            raise NotFoundError(f"there is no file {path}", fix=f"ls -l {path.parent}")
+            raise _no_file(file)
         found = desk.check(document)
     except ConfigError as wrong:
-        return {"file": str(file), "agents": [], "problems": [_told(wrong)], "remarks": []}
+        return {"file": str(file), "agents": [], "disabled": [], "problems": [_told(wrong)], "remarks": []}
+    agents = found.loaded.agents
     return {
         "file": str(file) if document is not None else None,
-        "agents": sorted(found.loaded.agents),
+        "agents": sorted(agents),
+        "disabled": sorted(name for name, agent in agents.items() if not agent.enabled),
         "problems": [_told(one) for one in found.problems],
         "remarks": [_told(one) for one in found.remarks],
     }
+
+
+def _named(path: Path) -> Path:
+    """A folder stands for the file in it."""
+    return path / FILE if path.is_dir() else path
+
+
+def _no_file(file: Path) -> NotFoundError:
+    if not file.parent.is_dir():
+        return NotFoundError(f"there is no folder {file.parent}", fix=f"ls -l {file.parent.parent}")
+    others = sorted(one.name for one in file.parent.glob("*.y*ml"))[:_SHOWN]
+    why = f"in that folder there are {', '.join(others)}" if others else "that folder has no YAML file"
+    return NotFoundError(f"there is no file {file}", why=why, fix=f"ls -l {file.parent}")
 
 
 def set_field(desk: Desk, name: str, field: str, text: str) -> Json:

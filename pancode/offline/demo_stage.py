@@ -29,7 +29,7 @@ LOOK_S = 0.05
 COMMAND_S = 120
 # Not the fleet's business: settings of another fleet, the user's keys, session bus and git configuration.
 _DROPPED = ("PANCODE_", "GIT_", "XDG_", "SSH_", "DBUS_")
-_SETTINGS = f"timing: {{factor: {FACTOR}}}\nredis: {{url: null}}\n"
+_SETTINGS = f"timing: {{factor: {FACTOR}}}\nredis: {{url: null}}\nledger: {{url: null}}\n"
 _LONGEST = 40
 
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import stat
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from pancode.adapters.store.look import REVISIONS, look_at
-from pancode.adapters.store.migrations import HEAD
 from pancode.adapters.valkey.binary import find_server
 from pancode.client import Client
 from pancode.config.load import Places, load
 from pancode.errors import PancodeError
+from pancode.offline.check import Check, bad, good
+from pancode.offline.doctor_direct import direct
+from pancode.offline.doctor_ledger import ledger
 from pancode.offline.sole import holder_of
 
-Check = dict[str, Any]
+if TYPE_CHECKING:
+    from pancode.adapters.valkey.external import ExternalRedis
+
 FREE = 1 << 30
 """Bytes below which a disk is called short."""
 
@@ -36,57 +38,56 @@ def examine(home: Path, environ: Mapping[str, str]) -> list[Check]:
         lambda: _settings(home, environ),
         lambda: _key(home),
         lambda: _backup(home),
+        lambda: _bundles(home),
         lambda: _disk(home),
-        lambda: _ledger(home),
+        lambda: ledger(home, environ),
         lambda: _redis(home, environ),
+        lambda: direct(home, environ),
         lambda: _coordinator(home),
     )
     return [look() for look in looks]
 
 
-def _good(what: str, detail: str) -> Check:
-    return {"what": what, "ok": True, "level": "ok", "detail": detail, "fix": ""}
-
-
-def _bad(what: str, level: str, detail: str, fix: str) -> Check:
-    return {"what": what, "ok": False, "level": level, "detail": detail, "fix": fix}
-
-
 def _python() -> Check:
     version = ".".join(map(str, sys.version_info[:3]))
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
-        return _good("Python", version)
-    return _bad("Python", "warning", f"{version} is not one that is tested", "use Python 3.11, 3.12 or 3.13")
+        return good("Python", version)
+    return bad("Python", "warning", f"{version} is not one that is tested", "use Python 3.11, 3.12 or 3.13")
 
 
 def _program(name: str, level: str, fix: str) -> Check:
     found = shutil.which(name)
-    return _good(name, found) if found else _bad(name, level, f"no {name} on PATH", fix)
+    return good(name, found) if found else bad(name, level, f"no {name} on PATH", fix)
 
 
 def _folder(home: Path) -> Check:
     try:
         state = home.stat()
     except FileNotFoundError:
-        return _good("home", f"{home} is not there yet; the first start makes it")
+        return good("home", f"{home} is not there yet; the first start makes it")
     except OSError as exc:
-        return _bad("home", "error", str(exc), "set PANCODE_HOME to a folder of your own")
+        return bad("home", "error", str(exc), "set PANCODE_HOME to a folder of your own")
     if state.st_uid != os.getuid():
         owner = f"{home} belongs to uid {state.st_uid}"
-        return _bad("home", "error", owner, "set PANCODE_HOME to a folder of your own")
+        return bad("home", "error", owner, "set PANCODE_HOME to a folder of your own")
     if stat.S_IMODE(state.st_mode) & 0o077:
-        return _bad("home", "error", f"{home} is open to others", f"chmod 700 {home}")
-    return _good("home", str(home))
+        return bad("home", "error", f"{home} is open to others", f"chmod 700 {home}")
+    return good("home", str(home))
 
 
 def _settings(home: Path, environ: Mapping[str, str]) -> Check:
     try:
         loaded = load(Places(home), environ)
     except PancodeError as error:
-        return _bad("settings", "error", f"{error} {error.why}".strip(), error.fix)
+        return bad("settings", "error", f"{error} {error.why}".strip(), error.fix)
     if loaded.warnings:
-        return _bad("settings", "warning", "; ".join(loaded.warnings), "unset it, or correct its name")
-    return _good("settings", "all files can be read")
+        return bad(
+            "settings",
+            "warning",
+            "; ".join(loaded.warnings),
+            "take it out, correct its name, or set what it goes with",
+        )
+    return good("settings", "all files can be read")
 
 
 def _key(home: Path) -> Check:
@@ -94,78 +95,83 @@ def _key(home: Path) -> Check:
     try:
         mode = stat.S_IMODE(key.stat().st_mode)
     except FileNotFoundError:
-        if (home / "ledger.db").exists():
+        if (home / "ledger.db").exists() or (home / "epoch").exists():
             lost = "the coordinator's key is gone, and the ledger is there"
-            return _bad("key", "error", lost, f"restore {key} from your backup, else trust every node anew")
-        return _good("key", "made at the first start")
+            return bad("key", "error", lost, f"restore {key} from your backup, else trust every node anew")
+        return good("key", "made at the first start")
     except OSError as exc:
-        return _bad("key", "error", str(exc), f"look at {key.parent}")
+        return bad("key", "error", str(exc), f"look at {key.parent}")
     if mode & 0o077:
-        return _bad("key", "error", f"{key} has mode {mode:o}", f"chmod 600 {key}")
-    return _good("key", f"{key}, mode 600")
+        return bad("key", "error", f"{key} has mode {mode:o}", f"chmod 600 {key}")
+    return good("key", f"{key}, mode 600")
 
 
 def _backup(home: Path) -> Check:
     """Nobody can see a backup; the owner says that there is one, newer than the key."""
     key, said = home / "key/coordinator.key", home / "key/BACKED-UP"
     if not key.exists():
-        return _good("key backup", "no key yet")
+        return good("key backup", "no key yet")
     if said.exists() and said.stat().st_mtime >= key.stat().st_mtime:
-        return _good("key backup", f"you said so: {said}")
+        return good("key backup", f"you said so: {said}")
     lost = (
         "without this key every node must be trusted anew, and old receipts cannot be told from forged ones"
     )
-    return _bad("key backup", "warning", lost, f"copy {key} to a safe place, then: touch {said}")
+    return bad("key backup", "warning", lost, f"copy {key} to a safe place, then: touch {said}")
+
+
+def _bundles(home: Path) -> Check:
+    """What is kept for the nodes; those of older versions go when a new one is packed, but for the last."""
+    sizes = [path.stat().st_size for path in sorted((home / "bundles").glob("*.tar.gz"))]
+    detail = f"{len(sizes)} kept, {sum(sizes) >> 20} MB" if sizes else "none packed yet"
+    return good("node bundles", detail)
 
 
 def _disk(home: Path) -> Check:
     place = next(p for p in (home, *home.parents) if p.exists())
     free = shutil.disk_usage(place).free
     if free < FREE:
-        return _bad(
+        return bad(
             "disk", "error", f"{free >> 20} MiB free at {place}", "free disk space: logs, depots, receipts"
         )
-    return _good("disk", f"{free >> 30} GiB free at {place}")
-
-
-def _ledger(home: Path) -> Check:
-    """Opened for reading only, beside a coordinator that may run."""
-    path = home / "ledger.db"
-    if not path.exists():
-        return _good("ledger", "made at the first start")
-    try:
-        seen = look_at(path)
-    except sqlite3.Error as exc:
-        back = f"put a copy of {path} back (docs/howto/backup.md); it is read again at the next start"
-        return _bad("ledger", "error", f"{path}: {exc}", back)
-    if seen.wrong:
-        return _bad("ledger", "error", f"{path} is damaged: {seen.wrong}", f"put a copy of {path} back")
-    if seen.revision not in REVISIONS:
-        newer = f"{path} has the schema {seen.revision}, which this version does not know"
-        return _bad("ledger", "error", newer, "install the version that wrote it, or a newer one")
-    old = "" if seen.revision == HEAD else f"; schema {seen.revision}, brought up to {HEAD} at the next start"
-    return _good("ledger", f"{path}, {seen.size >> 20} MiB, {seen.runs} runs, sound{old}")
+    return good("disk", f"{free >> 30} GiB free at {place}")
 
 
 def _redis(home: Path, environ: Mapping[str, str]) -> Check:
     try:
-        url = load(Places(home), environ).settings.redis.url
-        if url is None:
-            return _good("Redis", f"our own: {find_server()}")
+        loaded = load(Places(home), environ)
+    except PancodeError:
+        return bad("Redis", "warning", "unknown: the settings cannot be read", "mend the settings first")
+    try:
+        redis = loaded.settings.redis
+        if redis.url is None:
+            return good("Redis", f"our own: {find_server()}")
+        from pancode.adapters.valkey.access import Beside
         from pancode.adapters.valkey.external import check_external
 
-        return _good("Redis", f"answers at {check_external(url).access.place}")
+        origin = loaded.origin("redis.url")
+        found = check_external(redis.url, origin, Beside.of(**redis.model_dump(exclude={"url"})))
+        return _external(found, origin)
     except PancodeError as error:
-        return _bad("Redis", "error", f"{error} {error.why}".strip(), error.fix)
+        return bad("Redis", "error", f"{error} {error.why}".strip(), error.fix)
+
+
+def _external(found: ExternalRedis, origin: str) -> Check:
+    how = " over TLS" if found.access.tls else ""
+    told = f"{found.product} {found.version} answers at {found.access.place}{how} ({origin})"
+    if not found.open_as:
+        return good("Redis", told)
+    whoever = f"whoever reaches it, each node too, comes in without a login as {found.open_as}"
+    fix = f"give it a password, and a user of its own for {origin} (docs/howto/external-redis.md)"
+    return bad("Redis", "warning", f"{told}; {whoever}", fix)
 
 
 def _coordinator(home: Path) -> Check:
     holder = holder_of(home)
     if holder is None:
-        return _good("coordinator", "does not run; the first command that needs it starts it")
+        return good("coordinator", "does not run; the first command that needs it starts it")
     try:
         told = Client(home, starts=False).get("/v1/ping")
     except PancodeError as error:
         fix = f"look at {home}/run/coordinator.log; end it: kill {holder.pid}"
-        return _bad("coordinator", "error", f"pid {holder.pid} does not answer: {error}", fix)
-    return _good("coordinator", f"pid {told['pid']}, version {told['version']}")
+        return bad("coordinator", "error", f"pid {holder.pid} does not answer: {error}", fix)
+    return good("coordinator", f"pid {told['pid']}, version {told['version']}")

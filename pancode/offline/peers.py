@@ -7,14 +7,14 @@ import socket
 import struct
 from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pancode.offline.sole import start_of
 
 _CREDENTIALS = struct.Struct("iII")
 
 
-class Heard(H11Protocol):
+class Heard(HttpToolsProtocol):
     """One connection on the unix socket."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pancode.api.desk import Desk
-from pancode.errors import PancodeError, UnavailableError
+from pancode.errors import ConfigError, PancodeError, UnavailableError
 
 log = logging.getLogger("pancode.rounds")
 
@@ -23,8 +23,17 @@ BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 class Rounds:
     """Started once, stopped once. What goes wrong in a round is logged, mended and tried again."""
 
-    def __init__(self, desk: Desk, held: Callable[[], bool] = lambda: True) -> None:
-        """`held`: whether the home is still ours; when it is not, the process is told to end."""
+    def __init__(
+        self,
+        desk: Desk,
+        held: Callable[[], bool] = lambda: True,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`held`: whether the home is still ours; when it is not, the process is told to end.
+
+        `beat`: called after each round, a failed one too: to start us anew would not mend what it failed of.
+        """
+        self._beat = beat
         self._desk = desk
         self._held = held
         self._stopping = threading.Event()
@@ -53,10 +62,12 @@ class Rounds:
                 return
             try:
                 self._round()
+                self._well()
                 failures = 0
             except Exception as error:
                 self._failed(error, failures)
                 failures += 1
+            self._beat()
 
     def _round(self) -> None:
         self._look_after_redis()
@@ -72,13 +83,23 @@ class Rounds:
         self._ended_ms = clock.mono_ms()
 
     def _failed(self, error: Exception, failures: int) -> None:
-        if isinstance(error, UnavailableError):
-            if failures == 0:
-                log.warning("%s (%s)", error, error.why)
+        if isinstance(error, UnavailableError | ConfigError):
+            self._tell(error)
             self._mend(failed=True)
         else:
             log.error("a round failed", exc_info=error)
         self._stopping.wait(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
+
+    def _tell(self, error: PancodeError) -> None:
+        """Once, until it is another one or all was well in between; the status shows it all the time."""
+        before, self._desk.trouble.now = self._desk.trouble.now, error
+        if before is None or str(before) != str(error):
+            log.warning("%s (%s); fix: %s", error, error.why, error.fix)
+
+    def _well(self) -> None:
+        before, self._desk.trouble.now = self._desk.trouble.now, None
+        if before is not None:
+            log.info("it works again, after: %s", before)
 
     def _look_after_redis(self) -> None:
         """A fleet without nodes never speaks to Redis, and should find it alive when it does."""

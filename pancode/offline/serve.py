@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,6 +20,7 @@ import uvicorn
 
 from node_agent.wire.clock import Clock, SystemClock
 from pancode import __version__, down
+from pancode.adapters.systemd.notify import Watched, watched
 from pancode.api.app import build_app
 from pancode.api.desk import Desk
 from pancode.connection import SOCKET, home_of, reachable
@@ -32,16 +33,22 @@ from pancode.offline.sole import Sole
 log = logging.getLogger("pancode.serve")
 
 Make = Callable[[], Coordinator]
+ROUNDS, API = "rounds", "api"
+"""The threads that have to get on; where one hangs, whoever started us as a service starts us again."""
 _STARTED_S = 30.0
-_SWITCH_S = 0.0005
-"""SSH, a round and the API share the interpreter: a word on its way through a tunnel waits for no round."""
+_SWITCH_S = 0.002
+"""SSH, a round and the API share the interpreter: a word on its way through a tunnel waits for no round.
+
+Not less, as with the node agent: who waits wakes up that often.
+"""
 
 
 class Serving:
     """One coordinator with its API; `run` returns when it was told to stop and has ended cleanly."""
 
-    def __init__(self, root: Path, make: Make, clock: Clock) -> None:
+    def __init__(self, root: Path, make: Make, clock: Clock, watch: Watched | None = None) -> None:
         self._root = root
+        self._watch = watch or watched({}, clock, frozenset())
         self._make = make
         self._clock = clock
         self._stop = threading.Event()
@@ -79,14 +86,18 @@ class Serving:
             gc.freeze()  # what is there now stays: no collection has to go through it
             sys.setswitchinterval(_SWITCH_S)
             desk = Desk(coordinator, self._facts(), self.end)
-            rounds, api = Rounds(desk, held), _Api(self._root, desk)
+            beat = self._watch.beat
+            rounds = Rounds(desk, held, lambda: beat(ROUNDS))
+            api = _Api(self._root, desk, lambda: beat(API))
             rounds.start()
             try:
-                api.start()
+                if api.start():
+                    self._watch.ready()
                 ready()
                 self._stop.wait()
             finally:
                 log.info("stopping")
+                self._watch.stopping()
                 desk.closing.set()
                 desk.bell.ring()
                 api.stop()
@@ -105,10 +116,22 @@ class Serving:
         }
 
 
+class _Server(uvicorn.Server):
+    """`beat` is called from the loop that answers, ten times a second while it gets on."""
+
+    def __init__(self, config: uvicorn.Config, beat: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._beat = beat
+
+    async def on_tick(self, counter: int) -> bool:
+        self._beat()
+        return await super().on_tick(counter)
+
+
 class _Api:
     """uvicorn in a thread, on a socket that was never open to others."""
 
-    def __init__(self, root: Path, desk: Desk) -> None:
+    def __init__(self, root: Path, desk: Desk, beat: Callable[[], None]) -> None:
         self._root = root
         config = uvicorn.Config(
             build_app(desk),
@@ -123,12 +146,12 @@ class _Api:
             headers=[("Pancode-Version", __version__)],
             server_header=False,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config, beat)
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
 
-    def start(self) -> None:
-        """Returns when requests are answered."""
+    def start(self) -> bool:
+        """Returns when requests are answered; False when they are not."""
         self._socket = listen(self._root)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="api", daemon=True
@@ -137,8 +160,9 @@ class _Api:
         waiting = threading.Event()
         for _ in range(int(_STARTED_S / 0.01)):
             if self._server.started or not self._thread.is_alive():
-                return
+                break
             waiting.wait(0.01)
+        return self._server.started
 
     def stop(self) -> None:
         """Nobody new; who is being answered gets a moment. Idempotent."""
@@ -164,10 +188,14 @@ def listen(root: Path) -> socket.socket:
 
 
 def serve(
-    root: Path, make: Make, clock: Clock | None = None, ready: Callable[[], None] = lambda: None
+    root: Path,
+    make: Make,
+    clock: Clock | None = None,
+    ready: Callable[[], None] = lambda: None,
+    watch: Watched | None = None,
 ) -> None:
     """Run the coordinator in this process until SIGTERM, SIGINT, SIGHUP or `pancode fleet down`."""
-    serving = Serving(root, make, clock or SystemClock())
+    serving = Serving(root, make, clock or SystemClock(), watch)
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         serving.stop()
@@ -221,7 +249,7 @@ def log_to_stderr() -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-def serve_here(environ: Mapping[str, str], *, quiet: bool) -> None:
+def serve_here(environ: MutableMapping[str, str], *, quiet: bool) -> None:
     """The coordinator of this environment's home. `quiet`: nobody is watching, so only the log is told."""
     root = prepare_home(environ)
     name_ourselves()
@@ -232,4 +260,5 @@ def serve_here(environ: Mapping[str, str], *, quiet: bool) -> None:
         if not quiet:
             sys.stderr.write(f"coordinator on {root}, pid {os.getpid()}; Ctrl-C stops it\n")
 
-    serve(root, lambda: make_real(root, environ), ready=ready)
+    watch = watched(environ, SystemClock(), frozenset({ROUNDS, API}))
+    serve(root, lambda: make_real(root, environ), ready=ready, watch=watch)

@@ -21,8 +21,8 @@ from pancode.adapters.ssh import steps
 from pancode.adapters.ssh.bringup import BroughtUp, Plan, StepReport, StepState, bring_up
 from pancode.adapters.ssh.bringup import remove as take_out
 from pancode.adapters.ssh.bringup import stop as halt
+from pancode.adapters.ssh.errors import ConnectError, LinkFault
 from pancode.adapters.ssh.fleetkey import authorized_line, marker
-from pancode.adapters.ssh.link import LinkKind
 from pancode.adapters.ssh.perform import perform
 from pancode.adapters.ssh.probe import NodeProbe
 from pancode.adapters.ssh.remote import Remote
@@ -31,6 +31,7 @@ from pancode.control.plane import Plane
 from pancode.domain.fleet import NodeState, skew_ms
 from pancode.domain.records import Node
 from pancode.errors import ConflictError, PancodeError, UnavailableError
+from pancode.wiring.direct import Direct
 from pancode.wiring.home import Home
 from pancode.wiring.links import Links
 from pancode.wiring.nodes import Reach
@@ -39,6 +40,7 @@ log = logging.getLogger("pancode.bringup")
 Report = Callable[[str, StepReport], None]
 """(node, step): progress of a bring-up or removal."""
 HEARD_S = 60
+LINK_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,10 @@ class FleetParts:
     key: PublicKey
     slots: int
     time_factor: float
-    machines: tuple[str, ...]
-    """Addresses of model servers, for the node on this machine."""
+    machines: Callable[[], tuple[str, ...]]
+    """Addresses of model servers, for the node on this machine, as the files say it now."""
     user_home: Path
+    direct: Direct
 
 
 def node_settings(parts: FleetParts, node: Node) -> dict[str, object]:
@@ -80,7 +83,7 @@ def node_settings(parts: FleetParts, node: Node) -> dict[str, object]:
         "redis": {"user": node_user(tag), "password_file": "key/redis.password"},
         "time_factor": parts.time_factor,
     }
-    looked_at = parts.machines if Reach.of(node).local else ()
+    looked_at = parts.machines() if Reach.of(node).local else ()
     return {**settings, "machines": list(looked_at)} if looked_at else settings
 
 
@@ -151,6 +154,12 @@ class BringUp:
         await asyncio.to_thread(self._forget, node)
         return UpResult(node.name, True, (), ("removed",) if removed.changed else (), loop.time() - began)
 
+    async def cleaned(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
+        """As `remove`, when another tool has done that and proven it: its link ends, it is forgotten."""
+        await self.links.leave(node.name)
+        await asyncio.to_thread(self._forget, node)
+        return UpResult(node.name, True, (), ("removed",))
+
     def admit(self, tag: str) -> str:
         """Let the node into Redis as its own user; returns its password. RefusedError in quarantine."""
         password = self.parts.home.node_password(tag, self.parts.ids)
@@ -176,16 +185,17 @@ class BringUp:
         return Plan(
             fleet=self.parts.fleet,
             store=self.bundles,
-            files=lambda key, found: asyncio.to_thread(self._enrol, node.name, key, found),
+            files=lambda key, found: asyncio.to_thread(self.enrol, node.name, key, found),
             link=lambda found: self._link(node.name, found),
             heartbeat=lambda fresh: self._heard(node.name, fresh),
             wall_ms=self.parts.clock.wall_ms,
             node_home=Reach.of(node).node_home,
         )
 
-    def _enrol(self, name: str, key: str, found: NodeProbe) -> list[HomeFile]:
+    def enrol(self, name: str, key: str, found: NodeProbe) -> list[HomeFile]:
         """Believe the node's key, let it into Redis, and say what its home is to hold."""
-        skew = skew_ms(found.wall_ms, *found.asked_ms) if found.wall_ms is not None else None
+        asked = found.wall_ms is not None and any(found.asked_ms)
+        skew = skew_ms(found.wall_ms, *found.asked_ms) if asked and found.wall_ms is not None else None
 
         def settle(row: Node) -> Node:
             home, uid = found.node_home, found.uid
@@ -193,10 +203,14 @@ class BringUp:
             return replace(row, target=reach.data(), facts={**row.facts, "clock_skew_ms": skew})
 
         node = self._believe(name, key)
-        tag = node.tag or ""
         self.parts.plane.change_node(name, settle)
         self.parts.plane.put_halted(name, False)
-        password = self.admit(tag)
+        self.admit(node.tag or "")
+        return self.home_files(node)
+
+    def home_files(self, node: Node) -> list[HomeFile]:
+        """What the home of a node holds whose key the fleet believes."""
+        password = self.parts.home.node_password(node.tag or "", self.parts.ids)
         settings = node_settings(self.parts, node)
         return [
             HomeFile("key/coordinator.pub", f"{self.parts.key.text()}\n".encode()),
@@ -227,10 +241,24 @@ class BringUp:
     async def _link(self, name: str, found: NodeProbe) -> bool:
         link = await self.links.keep(name, found)
         link.poke()  # what it waited for may be mended by now
-        state = await link.wait((LinkKind.UP, LinkKind.STOPPED), 30)
+        state = await link.settled(LINK_S)
         if not state.up:
-            raise UnavailableError(f"the tunnel to {name} does not come up", why=state.why)
-        return await self.links.mend(name)
+            fix = state.error.fix.replace("NODE", name) if state.error is not None else ""
+            raise UnavailableError(f"the link to {name} does not come up", why=state.why, fix=fix)
+        before = state.generation
+        try:
+            return await self.links.mend(name)
+        except ConnectError as error:
+            if error.fault is LinkFault.NOT_DIRECT and before is not None and before.by is None:
+                await asyncio.to_thread(self._keep_tunnel, name)
+                error.why += "; it stays with its tunnel"
+            raise
+
+    def _keep_tunnel(self, name: str) -> None:
+        """What had a tunnel is not cut off for a direct way that is shut."""
+        self.parts.plane.change_node(
+            name, lambda row: replace(row, target=replace(Reach.of(row), direct=False).data())
+        )
 
     async def _heard(self, name: str, fresh: bool) -> None:
         """Until the node agent of this version has echoed a beat (`fresh`: sent after now)."""

@@ -4,59 +4,64 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.clock import Ids, SystemClock, SystemIds
+from node_agent.wire.clock import SystemClock, SystemIds
 from pancode import __version__
 from pancode.adapters.bundle.store import BundleStore
+from pancode.adapters.direct.entrance import Rooms
+from pancode.adapters.direct.place import Place
 from pancode.adapters.files import FileArchive, FileEpochs
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.port import GitDepot
 from pancode.adapters.git.streams import Streams
 from pancode.adapters.redis_bus.bus import RedisBus
 from pancode.adapters.ssh.connect import Timing
-from pancode.adapters.ssh.door import End
+from pancode.adapters.ssh.door import End, TlsEnd
 from pancode.adapters.ssh.link import Backoff
 from pancode.adapters.ssh.tunnel import Ends
 from pancode.adapters.store.ledger import SqlLedger
+from pancode.adapters.store.postgres import Database
 from pancode.adapters.valkey.access import RedisAccess
 from pancode.adapters.valkey.embedded import EmbeddedValkey
-from pancode.adapters.valkey.external import check_external
+from pancode.adapters.valkey.external import check_access
 from pancode.adapters.vendor_lists import KeptLists
 from pancode.control.core import Ports, Rules
 from pancode.control.plane import Plane
-from pancode.domain.records import Node, Setting
-from pancode.errors import ConfigError, UnavailableError
+from pancode.domain.records import Node
+from pancode.errors import ConfigError
 from pancode.ports import Ledger
 from pancode.wiring.bringup import FleetParts
 from pancode.wiring.depot import depot_server
+from pancode.wiring.direct import Direct
 from pancode.wiring.fleet import Fleet
+from pancode.wiring.founding import fleet_id, one_key
 from pancode.wiring.home import Home
 from pancode.wiring.links import TEND_S, Links, LinkSettings
 from pancode.wiring.loop import LoopThread
 
 PATH_LIMIT = 104
-
-
-class LedgerLostError(UnavailableError):
-    """The ledger is gone, and what lies beside it is not."""
-
-    code = "ledger_lost"
-    retryable = False
+OPEN_S = 30
 
 
 @dataclass(frozen=True, slots=True)
 class CoordinatorSettings:
-    """What the owner may choose. `redis_url` None: our own Valkey. `time_factor` scales deadlines (tests)."""
+    """What the owner may choose. `redis` None: our own Valkey; `database` None: a file in the home.
+
+    `time_factor` scales deadlines (tests).
+    """
 
     rules: Rules = Rules()
     slots: int = 4
-    redis_url: str | None = None
+    redis: RedisAccess | None = None
     time_factor: float = 1.0
-    machines: tuple[str, ...] = ()
-    """Addresses of model servers that the node on this machine looks at."""
+    machines: Callable[[], tuple[str, ...]] = tuple
+    """Addresses of model servers that the node on this machine looks at; asked at each bring-up."""
+    database: Database | None = None
+    direct: Place | None = None
+    """Where nodes may come in without a tunnel; None: nowhere."""
 
 
 class Coordinator:
@@ -68,13 +73,23 @@ class Coordinator:
         self._clock, self._ids = SystemClock(), SystemIds()
         self.valkey = EmbeddedValkey(home.valkey, self._clock, self._ids)
         self.key = home.signing_key(self._ids)
-        self.ledger: Ledger = SqlLedger(home.ledger)
-        self.fleet_id = _fleet_id(self.ledger, home, self._clock.wall_ms(), self._ids)
+        ledger = SqlLedger(self.settings.database or home.ledger)
+        self.ledger: Ledger = ledger
+        try:
+            self.fleet_id = fleet_id(ledger, home, self._clock.wall_ms(), self._ids)
+            if self.settings.database is not None:
+                one_key(ledger, self.settings.database, self.key.public.text(), self._clock.wall_ms())
+            self._start_redis(environ)
+        except BaseException:
+            ledger.close()
+            raise
+
+    def _start_redis(self, environ: Mapping[str, str]) -> None:
         self._access = self._redis()  # what a bad key or ledger keeps from starting leaves no Valkey behind
         try:
             self._assemble(environ)
         except BaseException:
-            if self.settings.redis_url is None:
+            if self.settings.redis is None:
                 self.valkey.stop()
             raise
 
@@ -88,6 +103,7 @@ class Coordinator:
         self._server = depot_server(
             self._depot_socket, self.depot.depot, self.depot.streams, self.plane.core, self._ids
         )
+        self.direct = Direct(self.settings.direct, home.direct, self.fleet_id, self._clock, self._tagged)
         self.loop = LoopThread("ssh")
         self.fleet = self._fleet(Path(environ.get("HOME") or Path.home()))
 
@@ -96,6 +112,10 @@ class Coordinator:
         self.depot.depot.mend()
         self.plane.start()
         self._server.start()
+        entrance = self.direct.furnish(Rooms(redis_end(self._access), self._depot_socket))
+        if entrance is not None:
+            self.loop.begin(entrance.keep())
+            self.loop.call(entrance.tried.wait(), OPEN_S)
         self.fleet.start()
 
     def turn(self, wait_ms: int) -> None:
@@ -105,7 +125,7 @@ class Coordinator:
 
     def mend(self) -> None:
         """Start our own Valkey again when it has ended or hangs, and let the nodes in. UnavailableError."""
-        if self.settings.redis_url is None:
+        if self.settings.redis is None:
             self.valkey.start_or_adopt(__version__)
         self.fleet.admit_all()
 
@@ -116,12 +136,12 @@ class Coordinator:
         self._server.stop()
         self.bus.close()
         self.ledger.close()
-        if stop_valkey and self.settings.redis_url is None:
+        if stop_valkey and self.settings.redis is None:
             self.valkey.stop()
 
     def _redis(self) -> RedisAccess:
-        if self.settings.redis_url is not None:
-            return check_external(self.settings.redis_url).access
+        if self.settings.redis is not None:
+            return check_access(self.settings.redis).access
         return self.valkey.start_or_adopt(__version__).access
 
     def _plane(self) -> Plane:
@@ -136,7 +156,7 @@ class Coordinator:
         timing, backoff = _paces(self.settings.time_factor)
         tend_s = max(1.0, TEND_S * self.settings.time_factor)
         settings = LinkSettings(
-            self.fleet_id, self.home, user_home, ends, timing, backoff, self._node_of, tend_s
+            self.fleet_id, self.home, user_home, ends, timing, backoff, self._node_of, self.direct, tend_s
         )
         parts = FleetParts(
             plane=self.plane,
@@ -149,8 +169,13 @@ class Coordinator:
             time_factor=self.settings.time_factor,
             machines=self.settings.machines,
             user_home=user_home,
+            direct=self.direct,
         )
         return Fleet(parts, self.loop, Links(settings), BundleStore(self.home.bundles))
+
+    def _tagged(self, tag: str) -> list[Node]:
+        with self.ledger.transaction() as tx:
+            return tx.find(Node, {"tag": tag})
 
     def _node_of(self, name: str) -> Node | None:
         with self.ledger.transaction() as tx:
@@ -174,11 +199,7 @@ def redis_end(access: RedisAccess) -> End:
     if access.socket is not None:
         return Path(access.socket)
     if access.tls:
-        raise ConfigError(
-            f"{access.origin} asks for TLS, which nodes do not speak through their tunnels yet",
-            why=f"{access.place} is reached through this machine",
-            fix="use redis:// on a trusted network, a unix socket, or a TLS tunnel of your own on 127.0.0.1",
-        )
+        return TlsEnd(access.host, access.port, access.beside.files.context)
     return access.host, access.port
 
 
@@ -188,23 +209,6 @@ def _paces(factor: float) -> tuple[Timing, Backoff]:
     timing = Timing(keepalive_s=max(1.0, normal.keepalive_s * factor))
     last = max(1.0, again.last_s * factor)
     return timing, Backoff(last_s=last, refused_s=max(1.0, again.refused_s * factor))
-
-
-def _fleet_id(ledger: Ledger, home: Home, wall_ms: int, ids: Ids) -> str:
-    """Made with the first ledger, kept for ever. An empty ledger where a fleet has lived is a lost one."""
-    with ledger.transaction() as tx:
-        known = tx.get(Setting, "fleet")
-        if known is not None:
-            return str(known.value)
-        if home.epoch.exists():
-            raise LedgerLostError(
-                f"the ledger at {home.ledger} is empty, and a fleet has lived here",
-                why=f"{home.epoch} is there; a new ledger knows nothing of its machines, runs and books",
-                fix=f"put a copy of ledger.db back; to begin anew: mv {home.root} {home.root}.old",
-            )
-        fleet = f"f-{ids.short(6)}"
-        tx.put(Setting("fleet", fleet, wall_ms, "coordinator"))
-        return fleet
 
 
 def _socket_path(root: Path, name: str) -> Path:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from node_agent.wire.identity import AttemptId
 from pancode.adapters import callers
+from pancode.adapters.direct.place import Place, place_of
 from pancode.adapters.git.streams import Streams
 from pancode.adapters.ssh.bringup import StepReport, StepState
 from pancode.adapters.ssh.target import Overrides
 from pancode.adapters.store.ledger import SqlLedger
+from pancode.adapters.store.postgres import Database, database_of
 from pancode.adapters.systemd.user_unit import UserService
-from pancode.config.load import Places, load
+from pancode.adapters.valkey.access import Beside, RedisAccess, access_from_url
+from pancode.config.load import Loaded, Places, load
 from pancode.config.presets import NO_PRESET
 from pancode.config.schema import Settings
 from pancode.config.surroundings import FileSurroundings
 from pancode.control.core import Rules
 from pancode.control.faces import (
     Caller,
+    LinkWay,
     NodeResult,
     NodeSpec,
     Probed,
@@ -92,7 +97,7 @@ class FaceCoordinator:
         self._landings.start()
 
     def mend(self, failed: bool) -> str:
-        alive = self._inner.settings.redis_url is not None or self._inner.valkey.alive()
+        alive = self._inner.settings.redis is not None or self._inner.valkey.alive()
         if alive and not failed:
             return ""
         self._inner.mend()
@@ -104,7 +109,7 @@ class FaceCoordinator:
 
 
 class FaceStreams:
-    """Delivered logs and artifacts, by the name that a receipt has for them."""
+    """Delivered logs, by the name that a receipt has for them."""
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
@@ -146,14 +151,20 @@ class FaceFleet:
 
     def add(self, spec: NodeSpec, caller: Caller) -> Node:
         if spec.local:
+            if spec.link == "direct":
+                raise UsageError("this machine needs no link", fix="leave --link out with --local")
             home = Path(spec.local_home) if spec.local_home is not None else None
             return self._fleet.add_local(spec.name, home, spec.slots, spec.labels)
         found = self._look(spec, caller)
         if not found.known:
             _check_accepted(found, spec.fingerprint)
-        return self._fleet.add(found, spec.labels, spec.slots, spec.fleet_key)
+        return self._fleet.add(found, spec.labels, spec.slots, spec.fleet_key, spec.link == "direct")
 
-    def up(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
+    def up(
+        self, names: Sequence[str], caller: Caller, progress: Progress, link: LinkWay | None = None
+    ) -> list[NodeResult]:
+        if link is not None:
+            self._fleet.set_link(names, link == "direct")
         self._service.install()
         results = self._fleet.up(names, _telling(progress), caller.environ.get("SSH_AUTH_SOCK"))
         return [_result(result) for result in results]
@@ -164,6 +175,12 @@ class FaceFleet:
 
     def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
         return _result(self._fleet.remove(name, _telling(progress), caller.environ.get("SSH_AUTH_SOCK")))
+
+    def handed(self, name: str, probe: str | None, key: str | None, remove: bool) -> dict[str, Any]:
+        return self._fleet.handed(name, probe, key, remove)
+
+    def cleaned(self, name: str) -> bool:
+        return self._fleet.cleaned(name)
 
     def let_in(self, names: Sequence[str]) -> None:
         self._fleet.let_in(names)
@@ -192,18 +209,47 @@ class FaceFleet:
 
 def build_for_faces(root: Path, environ: Mapping[str, str]) -> FaceCoordinator:
     """The coordinator of this home, by its settings. ConfigError names file and key; InsideRunError."""
-    _not_inside(Home(root))
-    settings = load(Places(root), environ, preset=NO_PRESET).settings  # presets are about dispatches
-    service = service_of(root, settings.redis.url, environ)
-    return FaceCoordinator(build(Home(root), coordinator_settings(settings), environ), environ, service)
+    loaded = load(Places(root), environ, preset=NO_PRESET)  # presets are about dispatches
+    settings, database = loaded.settings, database_in(loaded)
+    _not_inside(Home(root), database)
+
+    def read() -> Settings:
+        return load(Places(root), environ, preset=NO_PRESET).settings
+
+    service = service_of(root, (settings.redis.url, settings.ledger.url), environ)
+    chosen = replace(coordinator_settings(settings, read), database=database, redis=redis_in(loaded))
+    chosen = replace(chosen, direct=direct_in(loaded))
+    return FaceCoordinator(build(Home(root), chosen, environ), environ, service)
 
 
-def _not_inside(home: Home) -> None:
+def database_in(loaded: Loaded) -> Database | None:
+    """The PostgreSQL that the settings name; None: a file. ConfigError for an address that is none."""
+    url = loaded.settings.ledger.url
+    password = loaded.settings.ledger.password_file
+    return None if url is None else database_of(url, loaded.origin("ledger.url"), password)
+
+
+def direct_in(loaded: Loaded) -> Place | None:
+    """Where nodes may come in directly; None: nowhere. ConfigError for an address that is none."""
+    listen = loaded.settings.direct.listen
+    return None if listen is None else place_of(listen, loaded.origin("direct.listen"))
+
+
+def redis_in(loaded: Loaded) -> RedisAccess | None:
+    """The Redis that the settings name; None: our own. ConfigError as `access_from_url`."""
+    redis = loaded.settings.redis
+    if redis.url is None:
+        return None
+    beside = Beside.of(**redis.model_dump(exclude={"url"}))
+    return access_from_url(redis.url, loaded.origin("redis.url"), beside)
+
+
+def _not_inside(home: Home, database: Database | None) -> None:
     """A run of this fleet is not to be the parent of its coordinator, which would end with it."""
     attempts = callers.attempts_of(os.getpid(), callers.start_of(os.getpid()))
-    if not attempts or not home.ledger.exists():
+    if not attempts or not (home.epoch if database else home.ledger).exists():
         return
-    ledger = SqlLedger(home.ledger)
+    ledger = SqlLedger(database or home.ledger, sole=False)
     try:
         run = run_of(ledger, attempts)
     finally:
@@ -212,13 +258,13 @@ def _not_inside(home: Home) -> None:
         raise refused(run, "to start the coordinator")
 
 
-def coordinator_settings(settings: Settings) -> CoordinatorSettings:
+def coordinator_settings(settings: Settings, read: Callable[[], Settings]) -> CoordinatorSettings:
+    """`read`: as the files are later, for what may change while the coordinator runs."""
     return CoordinatorSettings(
         rules=rules_of(settings),
         slots=settings.nodes.slots,
-        redis_url=settings.redis.url,
         time_factor=settings.timing.factor,
-        machines=settings.models.machines,
+        machines=lambda: read().models.machines,
     )
 
 

@@ -21,8 +21,9 @@ from pancode.adapters.ssh.steps import StepName
 from pancode.adapters.ssh.target import Overrides, Places, Target, resolve
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import Node
-from pancode.errors import NotFoundError
+from pancode.errors import NotFoundError, UsageError
 from pancode.wiring.bringup import BringUp, FleetParts, Report, UpResult, problem_of
+from pancode.wiring.handed import Handed
 from pancode.wiring.links import Links
 from pancode.wiring.loop import LoopThread
 from pancode.wiring.nodes import Reach, login_for
@@ -56,6 +57,7 @@ class Fleet:
         self._cleaned_ms: dict[str, int] = {}
         self._turns: dict[str, asyncio.Lock] = {}
         self._bringup = BringUp(parts, links, bundles)
+        self._handed = Handed(self._bringup)
         links.on_contact = self._contact
         links.silent = self._silent
         links.on_state = self._tried
@@ -96,10 +98,20 @@ class Fleet:
         known = target.endpoint in pins and old is None
         return Found(name, target, key, key.fingerprint, known, old, hops)
 
-    def add(self, found: Found, labels: Mapping[str, str], slots: int | None, fleet_key: bool) -> Node:
-        """Put it into the inventory with this host key pinned. ConflictError when it is there."""
+    def add(
+        self,
+        found: Found,
+        labels: Mapping[str, str],
+        slots: int | None,
+        fleet_key: bool,
+        direct: bool = False,
+    ) -> Node:
+        """Put it into the inventory with this host key pinned. ConflictError, ConfigError."""
+        if direct:
+            self.parts.direct.allowed([found.name])
         pins = {**found.hops, found.target.endpoint: found.host_key}
-        return self._add(found.name, Reach(found.target, pins, fleet_key=fleet_key), labels, slots)
+        reach = Reach(found.target, pins, fleet_key=fleet_key, direct=direct)
+        return self._add(found.name, reach, labels, slots)
 
     def add_local(
         self,
@@ -150,6 +162,24 @@ class Fleet:
         nodes = [self._known(name) for name in names] or [n for n in self._nodes() if n.removed is None]
         return self._each(self._bringup.up, nodes, report, agent_path)
 
+    def set_link(self, names: Sequence[str], direct: bool) -> None:
+        """How these (none given: all but this machine) come to Redis and the depot from the next bring-up on.
+
+        ConfigError where nothing of ours listens; UsageError for this machine, which needs neither.
+        """
+        nodes = [self._known(name) for name in names] or [n for n in self._nodes() if n.removed is None]
+        ours = [n.name for n in nodes if Reach.of(n).local]
+        if names and ours:
+            raise UsageError(
+                f"{', '.join(ours)} is this machine, which reaches Redis and the depot by name",
+                fix="leave --link out for it",
+            )
+        chosen = [n.name for n in nodes if n.name not in ours]
+        if direct:
+            self.parts.direct.allowed(chosen)
+        for name in chosen:
+            self.parts.plane.change_node(name, lambda row: _linked(row, direct))
+
     def down(self, names: Sequence[str], report: Report, agent_path: str | None = None) -> list[UpResult]:
         """End the node agents of these nodes (none given: all); their attempts go on and deliver later."""
         nodes = [self._known(name) for name in names] or self._nodes()
@@ -161,7 +191,26 @@ class Fleet:
         node = self._known(name)
         self.parts.plane.revoke(name)
         (result,) = self._each(self._bringup.remove, [node], report, agent_path)
+        if not result.ok and self._node(name) is None:  # a contact was before us, and has cleaned it
+            return UpResult(name, True, (), ("removed",))
         return result
+
+    def handed(self, name: str, probe: str | None, key: str | None, remove: bool) -> dict[str, Any]:
+        """The next steps for a tool that carries them out itself. NotFoundError; a removal knows any name."""
+        node = self._node(name) if remove else self._known(name)
+        if probe is None:
+            return self._handed.look(node)
+        if node is None or remove:
+            return self._handed.removal(probe)
+        return self._handed.plan(node, probe) if key is None else self._handed.enrolled(node, probe, key)
+
+    def cleaned(self, name: str) -> bool:
+        """Another tool has cleaned it: one whose cleaning we still owe is forgotten."""
+        node = self._node(name)
+        if node is None or node.removed != NodeState.NOT_CLEANED.value:
+            return False
+        (result,) = self._each(self._bringup.cleaned, [node], lambda _node, _step: None, None)
+        return result.ok
 
     def _each(
         self, work: One, nodes: Sequence[Node], report: Report, agent_path: str | None
@@ -210,9 +259,19 @@ class Fleet:
         node = self._node(name)
         if node is not None and node.removed == NodeState.NOT_CLEANED.value:
             if self._may_clean(name):
-                self.loop.begin(self._bringup.remove(node, lambda _node, _step: None, None))
+                self.loop.begin(self._clean(name))
         elif node is not None and node.tag is not None and node.quarantined is None:
             self._bringup.admit(node.tag)
+
+    async def _clean(self, name: str) -> None:
+        """Unless a command is at work on it, such as the removal itself: each would end the other's."""
+        turn = self._turns.setdefault(name, asyncio.Lock())
+        if turn.locked():
+            return
+        async with turn:
+            node = await asyncio.to_thread(self._node, name)
+            if node is not None and node.removed == NodeState.NOT_CLEANED.value:
+                await self._bringup.remove(node, lambda _node, _step: None, None)
 
     def _may_clean(self, name: str) -> bool:
         """Each try ends the link and dials anew, which is a contact: one in the time of a tending will do."""
@@ -224,10 +283,13 @@ class Fleet:
         return True
 
     def _tried(self, name: str, state: LinkState) -> None:
-        """A link that waits for a person, or that is not kept, tries nothing."""
+        """A link that waits for a person, or that is not kept, tries nothing.
+
+        What only a person heals is told while it is tried, too.
+        """
         trying = state.kind not in (LinkKind.STOPPED, LinkKind.CLOSED)
-        fix = state.error.fix if state.error is not None else ""
-        self.parts.plane.put_link(name, trying, "" if trying else state.why, fix)
+        fix = state.error.fix.replace("NODE", name) if state.error is not None else ""
+        self.parts.plane.put_link(name, trying, state.why if state.stuck or not trying else "", fix)
 
     def _silent(self, name: str) -> bool:
         """Whether nothing was heard of the node for so long that its agent may have died."""
@@ -246,6 +308,10 @@ class Fleet:
         if node is None:
             raise NotFoundError(f"no node {name} in the fleet", fix="pancode node ls")
         return node
+
+
+def _linked(node: Node, direct: bool) -> Node:
+    return replace(node, target=replace(Reach.of(node), direct=direct).data())
 
 
 def _halt(node: Node) -> Node:

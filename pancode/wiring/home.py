@@ -60,6 +60,11 @@ class Home:
     def valkey(self) -> Path:
         return self.root / "valkey"
 
+    @property
+    def direct(self) -> Path:
+        """The authority of nodes that come in by TLS, and the coordinator's own certificate for them."""
+        return self.root / "key" / "direct"
+
     def prepare(self) -> None:
         """Make the folder, ours alone. ConfigError when it is somebody else's or cannot be made."""
         try:

@@ -18,11 +18,13 @@ from pancode.adapters.ssh.link import Backoff, Link, LinkKind, LinkState
 from pancode.adapters.ssh.loopback import LoopbackNode, LoopbackServer
 from pancode.adapters.ssh.perform import perform
 from pancode.adapters.ssh.probe import NodeProbe, probe
+from pancode.adapters.ssh.proving import prove
 from pancode.adapters.ssh.readiness import pythons
 from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.tunnel import Ends, folders
+from pancode.adapters.ssh.tunnel import Ends, Pass, folders
 from pancode.domain.records import Node
 from pancode.errors import PancodeError
+from pancode.wiring.direct import Direct
 from pancode.wiring.home import Home
 from pancode.wiring.nodes import Reach, login_for
 
@@ -41,6 +43,7 @@ class LinkSettings:
     timing: Timing
     backoff: Backoff
     node_of: Callable[[str], Node | None]
+    direct: Direct
     tend_s: float = TEND_S
 
 
@@ -110,12 +113,22 @@ class Links:
                 name,
                 lambda: self.dial(name),
                 folders(home, uid),
-                replace(self.settings.ends, near=reach.local),
+                replace(
+                    self.settings.ends,
+                    near=reach.local,
+                    direct=lambda: asyncio.to_thread(self._pass, name),
+                    prove=lambda remote, text, by: prove(
+                        remote, self.settings.fleet, reach.node_home, text, by
+                    ),
+                ),
                 lambda state: self._changed(name, state),
                 self.settings.backoff,
             )
         self._links[name].start()
         return self._links[name]
+
+    def _pass(self, name: str) -> Pass | None:
+        return self.settings.direct.pass_of(self.settings.node_of(name))
 
     async def tend(self) -> None:
         """Once a minute, for every link that is up: see that its tunnels are there, let the node in, and

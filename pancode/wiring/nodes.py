@@ -33,6 +33,8 @@ class Reach:
     """The owner wants our own key there, so that the link comes back while nobody is there."""
     halted: bool = False
     """A person took its node agent down: only a person starts it again."""
+    direct: bool = False
+    """It comes to Redis and the depot by TLS; the SSH connection carries commands and files alone."""
 
     def data(self) -> dict[str, object]:
         return {
@@ -46,6 +48,7 @@ class Reach:
             "is_twin": self.is_twin,
             "fleet_key": self.fleet_key,
             "halted": self.halted,
+            "direct": self.direct,
         }
 
     @classmethod
@@ -67,6 +70,7 @@ class Reach:
             is_twin=bool(data.get("is_twin", False)),
             fleet_key=bool(data.get("fleet_key", False)),
             halted=bool(data.get("halted")),
+            direct=bool(data.get("direct")),
         )
 
 

@@ -1,23 +1,53 @@
-"""This home's coordinator as a user service: what of its environment it needs, and when it cannot be one."""
+"""This home's coordinator as a service: what of its environment it needs, and when it cannot be one."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from pancode.adapters.systemd.system_unit import SystemService
 from pancode.adapters.systemd.unit import CoordinatorUnit
 from pancode.adapters.systemd.user_unit import UserService
+from pancode.config.secrets import passwords
 from pancode.config.variables import VARIABLES
 
+ARGV = (sys.executable, "-m", "pancode", "serve", "--child")
 
-def service_of(root: Path, redis_url: str | None, environ: Mapping[str, str]) -> UserService:
-    """Settings that are given by variables go into the unit; a password goes into no file of ours."""
+
+def kept_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """Of the environment what the coordinator is to be started with: settings, and where git and ssh are."""
     kept = {name: environ[name] for name in sorted(VARIABLES) if environ.get(name)}
-    if "PATH" in environ:
-        kept["PATH"] = environ["PATH"]  # where git and ssh are
-    unit = CoordinatorUnit(root, (sys.executable, "-m", "pancode", "serve", "--child"), kept)
-    secret = redis_url is not None and urlsplit(redis_url).password is not None
-    never = "the password of its Redis is in its environment alone" if secret else ""
-    return UserService(unit, Path(environ.get("HOME") or Path.home()), environ, never)
+    return {**kept, "PATH": environ["PATH"]} if "PATH" in environ else kept
+
+
+def unit_of(root: Path, environ: Mapping[str, str], user: tuple[str, int] | None = None) -> CoordinatorUnit:
+    """`user`: of the system's unit, with the number by which that user's own manager is found."""
+    kept = kept_of(environ)
+    if user is not None:  # or a node agent on this machine would be ours, and not a service of its own
+        kept["XDG_RUNTIME_DIR"] = f"/run/user/{user[1]}"
+    return CoordinatorUnit(root, ARGV, kept, user[0] if user else None)
+
+
+def only_in_environ(urls: Sequence[str | None], environ: Mapping[str, str]) -> str:
+    """Why it cannot be a service, if so: a password goes into no file of ours.
+
+    `urls`: of Redis and of the database; None: our own.
+    """
+    redis_url, database_url = urls
+    secret = [
+        name
+        for name, found in (
+            ("Redis", passwords(redis_url or "")),
+            ("database", database_url and (passwords(database_url) or "PGPASSWORD" in environ)),
+        )
+        if found
+    ]
+    return f"the password of its {' and '.join(secret)} is in its environment alone" if secret else ""
+
+
+def service_of(root: Path, urls: Sequence[str | None], environ: Mapping[str, str]) -> UserService:
+    """Settings that are given by variables go into the unit."""
+    unit = unit_of(root, environ)
+    home = Path(environ.get("HOME") or Path.home())
+    return UserService(unit, home, environ, only_in_environ(urls, environ), SystemService(unit).is_there)

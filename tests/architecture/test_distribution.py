@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -10,17 +13,30 @@ from pathlib import Path
 
 import pytest
 
+from pancode.commit import commit
 from tests.architecture.sources import ROOT, modules
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (built,) = folder.glob("*.whl")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    _build(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(dist: Path) -> zipfile.ZipFile:
+    (built,) = dist.glob("*.whl")
     return zipfile.ZipFile(built)
+
+
+def _build(folder: Path) -> None:
+    done = subprocess.run([".ci/dist", str(folder)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 def test_it_holds_both_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
@@ -50,3 +66,41 @@ def test_it_brings_the_two_commands_and_the_licence(wheel: zipfile.ZipFile) -> N
     assert started == (ROOT / "pancode/start.py").read_text()
     assert wheel.read(f"{about}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
     assert f'__version__ = "{version}"' in wheel.read("pancode/__init__.py").decode()
+
+
+def test_it_brings_the_manual_to_where_man_looks(wheel: zipfile.ZipFile) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    place = f"pancode-{version}.data/data/share/man/man1"
+    carried = {Path(name).name for name in wheel.namelist() if name.startswith(place)}
+    assert carried == {path.name for path in (ROOT / "docs/man/man1").iterdir()}
+
+
+def test_it_names_the_commit_that_it_was_built_of(wheel: zipfile.ZipFile) -> None:
+    assert wheel.read("pancode/commit.txt").decode() == f"{commit()}\n"
+
+
+def test_the_same_input_gives_the_same_bytes(dist: Path, tmp_path: Path) -> None:
+    """Whenever it is built: the times inside are the commit's."""
+    _build(tmp_path)
+    assert len(_digests(dist)) == 2 and _digests(dist) == _digests(tmp_path)
+
+
+def test_an_sdist_alone_gives_the_same_wheel(dist: Path, tmp_path: Path) -> None:
+    """Unpacked inside another repository, whose commit is none of ours."""
+    (sdist,) = dist.glob("*.tar.gz")
+    other = tmp_path / "other"
+    subprocess.run(["git", "init", "-q", str(other)], check=True)
+    shutil.unpack_archive(sdist, other, filter="data")
+    (tree,) = other.glob("pancode-*")
+    written = (tree / "pancode/commit.txt").read_text()
+    assert written == f"{commit()}\n"
+    env = {**os.environ, "SOURCE_DATE_EPOCH": _time_of_the_commit()}
+    argv = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "alone")]
+    done = subprocess.run(argv, cwd=tree, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert _digests(tmp_path / "alone").items() <= _digests(dist).items()
+
+
+def _time_of_the_commit() -> str:
+    argv = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()

@@ -8,22 +8,17 @@ from pathlib import Path
 import click
 import pytest
 
-from docs.generate.commands import walk
-from docs.runner.blocks import Block, Command, blocks, missing
+from docs.generate.commands import walk, whole
+from docs.runner.blocks import NOT_RUN, Block, Command, blocks, missing
 from pancode.cli.main import LATER, cli
 from tests.architecture.sources import ROOT
 
 PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if "adr" not in p.parts)]
-# Commands of make, which make runs; and those that need a vendor's login.
-NOT_RUN = {
-    "work-on-the-code.md",
-    "claude.md",
-    "codex-and-opencode.md",
-    "gemini.md",
-    "copilot.md",
-    "native.md",
-    "qwen.md",
-    "README.md",
+# Blocks that say not=elsewhere, and what gives their commands.
+ELSEWHERE = {
+    "ansible.md": "tests/e2e/test_ansible.py",
+    "compose.md": "tests/integration/packaging/test_images.py",
+    "install.md": "tests/integration/packaging/test_install.py",
 }
 OPERATORS = {"|", "||", "&&", ";", "&", ">", ">>", "<", "2>", "2>/dev/null"}
 
@@ -46,7 +41,7 @@ def _calls(command: str) -> list[list[str]]:
 
 def _command_of(words: list[str]) -> tuple[click.Command, list[str]]:
     command: click.Command = cli
-    context = click.Context(cli, info_name="pancode")
+    context = whole()
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         found = command.get_command(context, words[0])
         if found is None:
@@ -91,18 +86,32 @@ def test_a_command_that_does_not_exist_is_found() -> None:
     assert _wrong(["runs", "5"]) is None and _wrong(["dispatch", "--", "ls", "--agnet"]) is None
 
 
-@pytest.mark.parametrize("kind", ["tutorial", "howto"])
-def test_every_page_that_shows_how_is_run(kind: str) -> None:
-    pages = [p for p in sorted((ROOT / "docs" / kind).glob("*.md")) if p.name not in NOT_RUN]
-    assert pages
-    idle = [p.name for p in pages if not any(block.world for block in blocks(p))]
-    assert not idle
+def test_every_page_that_shows_how_is_run_or_says_why_not() -> None:
+    """What is only shown says why in a word: blocks() refuses one that says nothing."""
+    pages = [p for kind in ("tutorial", "howto") for p in sorted((ROOT / "docs" / kind).glob("*.md"))]
+    shown = {p: blocks(p) for p in [ROOT / "README.md", *pages]}
+    idle = {
+        p.name: {b.reason for b in found} for p, found in shown.items() if not any(b.world for b in found)
+    }
+    assert all(reasons <= {"login", "install", "make", "elsewhere"} for reasons in idle.values()), idle
+    assert sum(b.world != "" for found in shown.values() for b in found) > 75
+
+
+def test_what_is_run_elsewhere_is() -> None:
+    named = {p.name for p in PAGES for block in blocks(p) if block.reason == "elsewhere"}
+    assert named == set(ELSEWHERE)
+    assert not [path for path in ELSEWHERE.values() if not (ROOT / path).is_file()]
+
+
+def test_every_reason_is_explained() -> None:
+    page = (ROOT / "docs/contributing/documents.md").read_text()
+    assert not [word for word, why in NOT_RUN.items() if f"| `{word}` | {why} |" not in page]
 
 
 def test_examples_of_the_command_line_are_commands() -> None:
     """What the help of each command shows is a call that the command line takes."""
     wrong = []
-    for context, command in walk(cli, click.Context(cli, info_name="pancode")):
+    for context, command in walk(cli, whole()):
         for line in (command.epilog or "").replace("\b", "").splitlines():
             if line.startswith("  "):
                 wrong += [f"{context.command_path}: {w}" for c in _calls(line) if (w := _wrong(c))]
@@ -113,16 +122,23 @@ def test_blocks_are_read_as_a_terminal_shows_them(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "```console run=local\n$ cat <<END\n> two\n> END\ntwo\n$ false\n$ echo $?\n1\n```\n"
-        "```sh\nnot read\n```\n```console\n$ shown\n```\n"
+        "```sh\nnot read\n```\n```console not=login\n$ shown\n```\n"
     )
     assert blocks(page) == [
         Block("local", (Command("cat <<END\ntwo\nEND", ("two",), 2), Command("false", (), 6, 1)), 1),
-        Block("", (Command("shown", (), 14),), 13),
+        Block("", (Command("shown", (), 14),), 13, "login"),
     ]
 
 
 @pytest.mark.parametrize(
-    "text", ["```sh run=local\n$ x\n```\n", "```console run=moon\n$ x\n```\n", "```console\nx\n```\n"]
+    "text",
+    [
+        "```sh run=local\n$ x\n```\n",
+        "```console run=moon\n$ x\n```\n",
+        "```console not=today\n$ x\n```\n",
+        "```console\n$ x\n```\n",
+        "```console not=login\nx\n```\n",
+    ],
 )
 def test_a_block_of_another_form_is_an_error(tmp_path: Path, text: str) -> None:
     page = tmp_path / "page.md"

@@ -18,6 +18,9 @@ REGISTRIES = [
         ("deb", "debian"),
         ("proxy", "golang"),
         ("crates", "io"),
+        ("docker", "io"),
+        ("ghcr", "io"),
+        ("quay", "io"),
     )
 ]
 # A path of the machine this was built on; `~/x/work/` and `{home}/work/` are other things.

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import click
 import pytest
 
-from docs.generate.commands import examples, walk
+from docs.generate.api_words import ROUTES
+from docs.generate.commands import examples, walk, whole
+from docs.generate.man import MANUALS, manual_pages
 from docs.generate.meanings import CLOSED, FAILED, FENCES, MARKS, NODES, REFUSED, REFUSED_ENVELOPE, RUNS
 from docs.generate.pages import PAGES, REFERENCE
 from docs.generate.settings import leaves
 from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.marks import Mark
 from node_agent.wire.signing import RefusalCode
+from pancode.api.app import VERBS
 from pancode.cli.main import cli
 from pancode.config.schema import Settings
 from pancode.domain.fleet import NodeState
@@ -33,6 +37,11 @@ def test_every_page_of_the_reference_is_generated() -> None:
     assert {page.name for page in REFERENCE.glob("*.md")} == {*PAGES, "README.md", "performance.md"}
 
 
+def test_the_manual_is_what_the_command_line_says() -> None:
+    written = {path.name: path.read_text(encoding="utf-8") for path in MANUALS.iterdir()}
+    assert written == manual_pages(), "docs/man is out of date: make man"
+
+
 def test_every_word_of_the_tables_is_explained() -> None:
     explained = (
         (FAILED, FailureKind),
@@ -46,6 +55,12 @@ def test_every_word_of_the_tables_is_explained() -> None:
     )
     for meanings, kinds in explained:
         assert list(meanings) == list(kinds), kinds.__name__
+
+
+def test_every_route_is_told_and_no_other() -> None:
+    assert list(ROUTES) == [f"{verb.method} {verb.path}" for verb in VERBS]
+    commands = {context.command_path for context, _ in walk(cli, whole())}
+    assert not {told.command for told in ROUTES.values() if told.command} - {c[8:] for c in commands}
 
 
 def test_every_setting_is_on_the_page() -> None:
@@ -63,7 +78,7 @@ def _of_the_group(context: click.Context) -> list[str]:
 
 
 def test_every_command_has_an_example_that_names_it() -> None:
-    commands = list(walk(cli, click.Context(cli, info_name="pancode")))
+    commands = list(walk(cli, whole()))
     lacking = []
     for context, command in commands:
         shown = [*examples(command), *_of_the_group(context)]
@@ -79,6 +94,24 @@ def test_every_test_that_a_page_names_exists() -> None:
     named = {name for page in pages for name in TEST_NAME.findall(page.read_text(encoding="utf-8"))}
     gone = [f"{file}::{test}" for file, test in sorted(named) if not _is_there(file, test)]
     assert len(named) > 80 and not gone
+
+
+def test_every_claim_that_is_to_be_shown_names_its_test() -> None:
+    """Each row below *Shown by*, and each sentence that sums safety up; what has no test says so."""
+    told = {name: (ROOT / "docs/explanation" / name).read_text() for name in ("security.md", "semantics.md")}
+    short = told["security.md"].partition("## In short\n")[2].partition("\n## ")[0]
+    claims = [
+        *re.split(r"^- ", short, flags=re.MULTILINE)[1:],
+        *(r for t in told.values() for r in _shown(t)),
+    ]
+    bare = [c for c in claims if not TEST_NAME.search(c) and "**not yet**" not in c]
+    assert len(claims) > 100 and not bare
+
+
+def _shown(text: str) -> Iterator[str]:
+    """The rows of tables whose last column is *Shown by*."""
+    for rows in re.findall(r"^\|.*Shown by \|\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE):
+        yield from rows.splitlines()
 
 
 def _is_there(file: str, test: str) -> bool:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from tests.architecture.sources import CHECKED, functions, modules, text
+import ast
+import io
+import tokenize
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.sources import CHECKED, functions, modules, text, tree
 
 FILE_LINES = 400
 FUNCTION_LINES = 60
+RUNTIME_LINES = 250
+"""Of code in the command and the parser of one runtime together: what a new one costs at most."""
+RUNTIMES = "node_agent/runtimes"
 # A migration is a frozen list of statements: cutting it in pieces would make it no easier to read.
 MIGRATIONS = "migrations/versions"
 VAGUE = {"utils", "util", "common", "helpers", "helper", "manager", "managers", "service", "services", "misc"}
@@ -31,3 +41,29 @@ def test_no_function_is_too_long() -> None:
 def test_names_say_what_is_inside() -> None:
     vague = [str(path) for path in modules(*CHECKED) if VAGUE & set(path.with_suffix("").parts)]
     assert not vague
+
+
+NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+
+
+@pytest.mark.parametrize(
+    "runtime", sorted(path.parent.name for path in modules(RUNTIMES) if path.name == "parse.py")
+)
+def test_a_runtime_is_small(runtime: str) -> None:
+    lines = sum(lines_of_code(Path(RUNTIMES, runtime, name)) for name in ("command.py", "parse.py"))
+    assert 0 < lines <= RUNTIME_LINES
+
+
+def lines_of_code(path: Path) -> int:
+    """Without blank lines, comments, and texts that stand by themselves."""
+    words = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Expr)]
+    texts = [one for one in words if isinstance(one.value, ast.Constant) and isinstance(one.value.value, str)]
+    told = {line for one in texts for line in range(one.lineno, (one.end_lineno or one.lineno) + 1)}
+    tokens = tokenize.generate_tokens(io.StringIO(text(path)).readline)
+    code = {
+        line
+        for token in tokens
+        if token.type not in NO_CODE and token.string
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    return len(code - told)

@@ -9,17 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.commands import commands
+from tests.bench.engines import engines
 from tests.bench.figures import Row, page, table
 from tests.bench.gateway import gateway
 from tests.bench.history import history
 from tests.bench.idle import idle
 from tests.bench.load import throughput_and_start
+from tests.bench.models import models
 from tests.bench.parsing import parsing
+from tests.bench.playing import playing
+from tests.bench.probing import probing
 from tests.bench.remote import remote
 from tests.bench.sandbox import sandbox
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "performance.md"
-ROWS = "abcdefghij"
+ROWS = "abcdefghijklmn"
 _QUICK = "quick run: few rounds, and a p99 of 60 samples is the worst of them"
 
 
@@ -44,6 +48,10 @@ def main(argv: list[str]) -> int:
         ("h", lambda: parsing(_tell, *((3, 1 << 21) if quick else (9, 1 << 24)))),
         ("i", lambda: gateway(_tell, 5 if quick else 20)),
         ("j", lambda: sandbox(_tell, 5 if quick else 20)),
+        ("k", lambda: models(_tell, 3 if quick else 9)),
+        ("l", lambda: probing(_tell, 5 if quick else 20)),
+        ("m", lambda: engines(_tell, 40 if quick else 200)),
+        ("n", lambda: playing(_tell, 2 if quick else 7)),
         ("e", lambda: idle(_tell, 20 if quick else 60)),
     ]
     for letters, measure in parts:

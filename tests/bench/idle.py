@@ -124,8 +124,8 @@ def _share(pid: int, seconds: float) -> float:
 
 def _memory(mine: tuple[float, float], theirs: tuple[float, float]) -> list[Row]:
     limit = (
-        "The interpreter and redis as in the peer, but not RQ; beside them cryptography (8 MB), pydantic "
-        "(7 MB) and the wire's models, and some 10 MB of our own code, journal and threads."
+        "The interpreter as in the peer, but neither RQ nor redis; in their place cryptography (8 MB), "
+        "pydantic (7 MB) and the wire's models, and some 10 MB of our own code, journal and threads."
     )
     return [
         Row(

@@ -47,11 +47,10 @@ def _throughput(
         )
     limit = (
         f"{_SAFER}; the peer pops, forks and stores a result. Bound by CPU: coordinator and node agent use "
-        f"{median(work):.1f} ms of it for a run, a shim with its program 4 to 6 ms more; the peer uses 14 "
+        f"{median(work):.1f} ms of it for a run, a shim with its program 3 to 4 ms more; the peer uses 14 "
         "ms. Two thirds of the coordinator's are its rounds, most of it receipts and events, a third HTTP "
         "and admission; Redis and SQL are a fifth each. A third of the node agent's is the kernel's: files, "
-        "syncs, and the interpreter's lock going from thread to thread. Of a shim's, more than a quarter "
-        "are page faults after its fork."
+        "syncs, and the interpreter's lock going from thread to thread."
     )
     what = f"runs settled per second, one node, 4 slots, no-op, bursts of {burst}"
     goal = Goal(least=1.0, beyond=2.0)

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -68,8 +69,11 @@ class OurFleet:
 
     def __enter__(self) -> Self:
         self.owner.run("fleet", "up", timeout_s=180).ok()
-        self._ledger = sqlite3.connect(f"file:{self.owner.fleet_home}/ledger.db?mode=ro", uri=True)
         return self
+
+    @cached_property
+    def _ledger(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{self.owner.fleet_home}/ledger.db?mode=ro", uri=True)
 
     def __exit__(self, *exc: object) -> None:
         agents = self.node_pids()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,11 +15,24 @@ from tests.clis.left import end_all_in
 from tests.fakemodel import FakeModel
 from tests.fakemodel.state import Log
 
+MATRIX, MATRIX_S = "clis/test_matrix.py::", 480
 MakeBench = Callable[[Cli, dict], tuple[Bench, FakeModel]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-evidence", action="store_true", help="write what hostile models could do anew")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The matrix has a bound in words, and no test of its time: so each run says what it took."""
+    every = [one for found in terminalreporter.stats.values() for one in found]
+    cells = [one for one in every if MATRIX in getattr(one, "nodeid", "") and hasattr(one, "start")]
+    if cells:
+        took = max(one.stop for one in cells) - min(one.start for one in cells)
+        count = len({one.nodeid for one in cells})
+        terminalreporter.write_line(
+            f"matrix: {count} tests in {took:.0f} s; all of them may take {MATRIX_S} s"
+        )
 
 
 def path_of(program: str) -> str:

@@ -34,6 +34,11 @@ HANDS = {
         lambda path: call("Read", file_path=path),
         lambda line: call("Bash", command=line, description="p"),
     ),
+    "claude-sdk": Hands(
+        lambda path, text: call("mcp__pancode__write", path=path, content=text),
+        lambda path: call("mcp__pancode__read", path=path),
+        lambda line: call("mcp__pancode__bash", command=line),
+    ),
     "codex": Hands(
         _patched,
         lambda path: {"tool": "read", "args": {"path": path}},
@@ -50,6 +55,11 @@ HANDS = {
         lambda line: call("run_shell_command", command=line, description="p"),
     ),
     "native": Hands(
+        lambda path, text: call("write", path=path, content=text),
+        lambda path: call("read", path=path),
+        lambda line: call("bash", command=line),
+    ),
+    "openai-agents": Hands(
         lambda path, text: call("write", path=path, content=text),
         lambda path: call("read", path=path),
         lambda line: call("bash", command=line),

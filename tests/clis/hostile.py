@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node_agent.runtimes.native.spec import TOOLS
+from node_agent.runtimes.workerspec import TOOLS
 from node_agent.wire.control import Stop
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId

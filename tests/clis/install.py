@@ -1,4 +1,4 @@
-"""Installs an exact version of an agent program from npm into the project's own cache, once.
+"""Installs an exact version of an agent program, from npm or with pip, into the project's own cache, once.
 
 `python3 -m tests.clis.install claude` prints the folder to put on PATH. Nothing is installed elsewhere.
 """
@@ -15,7 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-CACHE = Path(__file__).resolve().parents[2] / ".cache" / "clis"
+from node_agent.environments import version_in
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache" / "clis"
 TIMEOUT_S = 300
 
 
@@ -36,7 +39,31 @@ class Package:
         return self.folder / "node_modules" / ".bin"
 
 
-PACKAGES = {
+@dataclass(frozen=True, slots=True)
+class Sdk:
+    """A Python package, hash-locked with all that it stands on, in an environment of its own.
+
+    As an owner has it: a link of the runtime's name leads to the environment's Python.
+    """
+
+    program: str
+    version: str
+    pip: str
+
+    @property
+    def folder(self) -> Path:
+        return CACHE / f"{self.program}-{self.version}"
+
+    @property
+    def bin(self) -> Path:
+        return self.folder / "link"
+
+    @property
+    def lock(self) -> Path:
+        return ROOT / "requirements" / f"{self.program}.txt"
+
+
+PACKAGES: dict[str, Package | Sdk] = {
     package.program: package
     for package in (
         Package("@anthropic-ai/claude-code", "2.1.328", "claude"),
@@ -45,6 +72,8 @@ PACKAGES = {
         Package("@google/gemini-cli", "0.61.0", "gemini"),
         Package("@github/copilot", "1.0.102", "copilot"),
         Package("@qwen-code/qwen-code", "0.15.10", "qwen"),
+        Sdk("claude-sdk", "0.2.186", "claude-agent-sdk"),
+        Sdk("openai-agents", "0.24.0", "openai-agents"),
     )
 }
 
@@ -77,7 +106,7 @@ def ensure(name: str) -> Path:
     return package.bin
 
 
-def _there(package: Package) -> bool:
+def _there(package: Package | Sdk) -> bool:
     return (package.bin / package.program).exists()
 
 
@@ -88,22 +117,42 @@ def _locked() -> Iterator[None]:
         yield
 
 
-def _install(package: Package) -> None:
+def _install(package: Package | Sdk) -> None:
     """Into a folder beside, renamed when it is whole: a killed install leaves nothing that looks like one."""
-    npm = shutil.which("npm")
-    if npm is None:
-        raise CannotInstall("npm is not installed")
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=".new-") as folder:
-        # Install scripts are needed: one puts the native program in its place.
-        argv = [npm, "install", "--no-audit", "--no-fund", "--prefix", folder]
-        _must(folder, [*argv, f"{package.npm}@{package.version}"])
-        said = _must(folder, [f"{folder}/node_modules/.bin/{package.program}", "--version"])
-        if package.version not in said:
-            raise CannotInstall(f"{package.program} says it is version {said.strip()}")
+        if isinstance(package, Sdk):
+            _pip(package, folder)
+        else:
+            _npm(package, folder)
         Path(folder).chmod(0o755)  # other users of a test host run it, too
         shutil.rmtree(package.folder, ignore_errors=True)
         Path(folder).rename(package.folder)
         Path(folder).mkdir()  # for the context manager to remove
+
+
+def _pip(package: Sdk, folder: str) -> None:
+    # One that other users may run: this one may lie in somebody's home.
+    python = shutil.which("python3", path="/usr/bin:/bin") or sys.executable
+    _must(folder, [python, "-m", "venv", f"{folder}/env"])
+    pip = [f"{folder}/env/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _must(folder, [*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(package.lock)])
+    Path(folder, "link").mkdir()
+    Path(folder, "link", package.program).symlink_to("../env/bin/python")
+    said = version_in(f"{folder}/env", package.pip)
+    if said != package.version:
+        raise CannotInstall(f"{package.lock.name} brings version {said}")
+
+
+def _npm(package: Package, folder: str) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise CannotInstall("npm is not installed")
+    # Install scripts are needed: one puts the native program in its place.
+    argv = [npm, "install", "--no-audit", "--no-fund", "--prefix", folder]
+    _must(folder, [*argv, f"{package.npm}@{package.version}"])
+    said = _must(folder, [f"{folder}/node_modules/.bin/{package.program}", "--version"])
+    if package.version not in said:
+        raise CannotInstall(f"{package.program} says it is version {said.strip()}")
 
 
 def _must(folder: str, argv: list[str]) -> str:

@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.programs import LIBRARIES, PACKAGE
-from node_agent.runtimes.base import EndedBy, ExitInfo, LaunchRequest, Place, Probe, Resume, Verdict
-from node_agent.runtimes.native.spec import TOOLS
+from node_agent.runtimes.base import EndedBy, ExitInfo, Launch, LaunchRequest, Place, Probe, Resume, Verdict
 from node_agent.runtimes.registry import RUNTIMES
+from node_agent.runtimes.workerspec import TOOLS
+from node_agent.watch import COMPLAINTS
 from node_agent.wire.order import Limits
 from node_agent.wire.policy import Isolation, Mode, Safety, compile_policy
 from node_agent.workspace.folders import give, write_below
+from tests.crowd import crowded
 
+GROWS_S, ENDS_S = 30.0, 60.0
 LIMITS = Limits(wall_ms=60_000, idle_ms=60_000, output_bytes=1 << 26)
 
 
@@ -53,13 +56,15 @@ def _provider(url: str) -> Mapping[str, str]:
 
 
 CLAUDE = Cli("claude", "claude-sonnet-4-5", _anthropic)
+CLAUDE_SDK = Cli("claude-sdk", "claude-sonnet-4-5", _anthropic)
 CODEX = Cli("codex", "gpt-5.5", _openai)
 COPILOT = Cli("copilot", "fake-coder", _provider)
 GEMINI = Cli("gemini", "gemini-2.5-pro", _google)
 NATIVE = Cli("native", "fake-coder", _openai)
+OPENAI_AGENTS = Cli("openai-agents", "fake-coder", _openai)
 OPENCODE = Cli("opencode", "fake-coder", _openai)
 QWEN = Cli("qwen", "fake-coder", _openai)
-EVERY = (CLAUDE, CODEX, COPILOT, GEMINI, NATIVE, OPENCODE, QWEN)
+EVERY = (CLAUDE, CLAUDE_SDK, CODEX, COPILOT, GEMINI, NATIVE, OPENAI_AGENTS, OPENCODE, QWEN)
 
 
 @dataclass
@@ -122,7 +127,8 @@ class Bench:
             policy=compile_policy(safety, read_only),
         )
 
-    def start(self, request: LaunchRequest) -> subprocess.Popen[bytes]:
+    def launch(self, request: LaunchRequest) -> Launch:
+        """As the node makes it, with this Python."""
         place = Place(
             self.path,
             sys.executable,
@@ -132,7 +138,10 @@ class Bench:
             PACKAGE,
             LIBRARIES,
         )
-        made = RUNTIMES[self.cli.runtime].launch(request, place)
+        return RUNTIMES[self.cli.runtime].launch(request, place)
+
+    def start(self, request: LaunchRequest) -> subprocess.Popen[bytes]:
+        made = self.launch(request)
         for name, data in {**made.files, "stdin": made.stdin}.items():
             write_below(self.home, name, data)
         give(self.home, self.home.stat().st_uid)  # a plain user's, where a test of root's lays it out
@@ -158,41 +167,54 @@ class Bench:
 
     def run(self, request: LaunchRequest) -> Verdict:
         with self.started(request) as process:
-            return self.verdict(request, process.wait(60))
+            return self.verdict(request, process.wait(ENDS_S * crowded()))
 
     def verdict(self, request: LaunchRequest, status: int, ended_by: EndedBy = EndedBy.NONE) -> Verdict:
         parser = RUNTIMES[self.cli.runtime].parser(request)
         parser.feed((self.home / "out").read_bytes())
-        if status < 0:
-            return parser.finish(ExitInfo(signal=-status, ended_by=ended_by))
-        return parser.finish(ExitInfo(status=status, ended_by=ended_by))
+        complaints = (self.home / "err").read_bytes()[-COMPLAINTS:]
+        signalled, left = (-status, None) if status < 0 else (None, status)
+        return parser.finish(ExitInfo(left, signalled, ended_by, complaints=complaints))
 
 
 def runs(command: str) -> list[int]:
-    """The processes with exactly this argument list."""
+    """The processes with exactly this argument list. One that was started a moment ago may have none yet."""
     wanted = command.replace(" ", "\0").encode() + b"\0"
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            if path.read_bytes() == wanted:
-                found.append(int(path.parent.name))
+            if Path("/proc", pid, "cmdline").read_bytes() == wanted:
+                found.append(int(pid))
     return found
+
+
+def await_end(command: str) -> None:
+    """Until none with this argument list is left: who is killed by another is gone a moment later."""
+    began = time.monotonic()
+    while found := runs(command):
+        assert time.monotonic() - began < GROWS_S * crowded(), f"{command!r} lives on: {found}"
+        time.sleep(0.05)
 
 
 def await_file(path: Path, size: int = 1, holds: bytes = b"") -> None:
     """Until it has grown to that size and has these bytes in it."""
-    for _ in range(600):
-        if path.exists() and path.stat().st_size >= size and holds in path.read_bytes():
-            return
+    began = time.monotonic()
+    while not (path.exists() and path.stat().st_size >= size and holds in path.read_bytes()):
+        passed = time.monotonic() - began
+        assert passed < GROWS_S * crowded(), f"{path} did not grow to {size} bytes in {passed:.0f} s"
         time.sleep(0.05)
-    raise AssertionError(f"{path} did not grow to {size} bytes")
 
 
-def answers(probe: Probe, path: str, home: Path, **env: str) -> list[tuple[int | None, str]]:
-    """What the program says to each command of its probe, in an empty home."""
+def answers(
+    probe: Probe, path: str, home: Path, written: str = "", **env: str
+) -> list[tuple[int | None, str]]:
+    """What the program says to each command of its probe, in an empty home. `written`: its version, of one
+    that says none.
+    """
     own = {"PATH": path, "HOME": str(home), **env}
     done = (subprocess.run(argv, env=own, capture_output=True, text=True) for argv in probe.argvs)
-    return [(p.returncode, p.stdout) for p in done]
+    said: list[tuple[int | None, str]] = [(p.returncode, p.stdout) for p in done]
+    return [(0, written), *said[1:]] if written else said
 
 
 def names(folder: Path) -> list[str]:

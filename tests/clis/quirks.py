@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from node_agent.runtimes.workerspec import TOOLS
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.policy import ActionClass as A
 
@@ -60,6 +61,15 @@ QUIRKS = {
         offered=frozenset({"Read", "Grep", "Glob", "Edit", "Write"}),
         tells_version=True,
     ),
+    "claude-sdk": Quirks(
+        "ANTHROPIC_API_KEY",
+        failures={**_TOLD, "refuse": F.AGENT_FAILED},
+        signals={signal.SIGTERM: 143, signal.SIGINT: 130},
+        auth="x-api-key",
+        offered=frozenset(f"mcp__pancode__{one}" for one in TOOLS),
+        tells_version=True,
+        takes_along=True,
+    ),
     "codex": Quirks(
         "OPENAI_API_KEY",
         failures={**_TOLD, "refuse": F.AGENT_FAILED},
@@ -71,6 +81,15 @@ QUIRKS = {
     "copilot": Quirks("COPILOT_PROVIDER_BASE_URL", failures=_but("500"), mentions=True),
     "gemini": Quirks("GEMINI_API_KEY", signals={signal.SIGTERM: 0}, auth="x-goog-api-key", mentions=True),
     "native": Quirks(
+        "OPENAI_BASE_URL",
+        failures={**_TOLD, "refuse": F.AGENT_FAILED, "stream-error": F.MODEL_FAILED},
+        signals={signal.SIGTERM: 143, signal.SIGINT: 130},
+        offered=frozenset({"read", "write", "edit", "bash", "grep", "find", "ls"}),
+        tells_version=True,
+        mentions=True,
+        takes_along=True,
+    ),
+    "openai-agents": Quirks(
         "OPENAI_BASE_URL",
         failures={**_TOLD, "refuse": F.AGENT_FAILED, "stream-error": F.MODEL_FAILED},
         signals={signal.SIGTERM: 143, signal.SIGINT: 130},

@@ -11,11 +11,23 @@ from pathlib import Path
 import pytest
 
 from tests.clis.conftest import MakeBench
-from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, NATIVE, OPENCODE, QWEN, Cli, names
+from tests.clis.launched import (
+    CLAUDE,
+    CLAUDE_SDK,
+    CODEX,
+    COPILOT,
+    GEMINI,
+    NATIVE,
+    OPENAI_AGENTS,
+    OPENCODE,
+    QWEN,
+    Cli,
+    names,
+)
 
 pytestmark = pytest.mark.slow
 
-EVERY = (CLAUDE, CODEX, COPILOT, GEMINI, NATIVE, OPENCODE, QWEN)
+EVERY = (CLAUDE, CLAUDE_SDK, CODEX, COPILOT, GEMINI, NATIVE, OPENAI_AGENTS, OPENCODE, QWEN)
 TURNS = [
     {"tool": "read", "args": {"path": "${cwd}/notes.txt"}},
     {"tool": "edit", "args": {"path": "${cwd}/notes.txt", "old": "beta", "new": "BETA"}},

@@ -19,6 +19,7 @@ from node_agent.wire.policy import Safety
 from tests.clis.conftest import MakeBench
 from tests.clis.hands import HANDS
 from tests.clis.launched import CODEX, Bench, await_file, names
+from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
 
 pytestmark = pytest.mark.slow
@@ -68,6 +69,6 @@ def test_an_endless_run_ends_at_our_limit(bench: OneBench) -> None:
     with b.started(request) as process:
         await_file(b.home / "out", 5_000)
         os.killpg(process.pid, signal.SIGTERM)
-        status = process.wait(15)
+        status = process.wait(15 * crowded())
     told = b.verdict(request, status, EndedBy.OUTPUT)
     assert told.failure is F.OUTPUT_LIMIT and told.tool_calls[A.SHELL] > 1

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from tests.clis.left import end_all_in, in_folder
+from tests.crowd import crowded
 
 
 def test_what_names_the_folder_is_ended_and_nothing_else(tmp_path: Path) -> None:
@@ -27,7 +28,7 @@ def test_what_names_the_folder_is_ended_and_nothing_else(tmp_path: Path) -> None
             time.sleep(0.02)
         assert {there.pid, names.pid} <= seen
         end_all_in(inside)
-        assert there.wait(5) == names.wait(5) == -9
+        assert there.wait(5 * crowded()) == names.wait(5 * crowded()) == -9
         assert apart.poll() is None
     finally:
         for process in (there, names, apart):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,7 @@ from node_agent.wire.policy import Safety
 from tests.clis.conftest import MakeBench
 from tests.clis.hands import HANDS
 from tests.clis.launched import NATIVE, first_request, names
+from tests.peeking import PEEK, WITHOUT_POWERS
 
 pytestmark = pytest.mark.slow
 
@@ -38,6 +41,17 @@ def test_a_command_finds_the_key_neither_in_its_variables_nor_in_those_of_the_wo
     assert "looked" in heard and "TMPDIR=" in heard, "it did look"
     assert KEY not in heard and "OPENAI_BASE_URL" not in heard.replace("OPENAI_BASE_URL=*", "")
     assert {r["auth"] for r in model.requests if "wire" in r} == {"authorization"}, "and the key was used"
+
+
+def test_a_command_cannot_look_into_the_worker(bench: Any, tmp_path: Path) -> None:
+    """Nor may one that is no child of it: the worker belongs to the same user as all that runs here."""
+    look = HANDS["native"].shell(f"{sys.executable} ../peek.py {KEY[::-1]} $PPID $$; true")
+    b, _ = bench({"turns": [look, DONE]})
+    (b.root / "peek.py").write_text(PEEK)
+    b.prefix = WITHOUT_POWERS
+    assert b.run(b.request(safety=Safety.FULL_AUTO)).failure is None
+    heard = "".join(path.read_text() for path in (tmp_path / "d").iterdir())
+    assert re.findall(r"peeked \d+ (\w+)", heard)[:2] == ["denied", "False"], "it did look"
 
 
 def test_it_has_the_tools_of_its_order_and_no_others(bench: Any, tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ What all programs do alike is in test_acts.py. Takes about 15 s in all.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ from node_agent.wire.policy import Safety
 from tests.clis.conftest import MakeBench
 from tests.clis.hands import HANDS
 from tests.clis.launched import OPENCODE, Bench, await_file, names
+from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
 
 pytestmark = pytest.mark.slow
@@ -58,12 +61,26 @@ def test_auto_edit_stays_in_the_workspace_and_out_of_its_repository(bench: OneBe
     assert not (b.work / ".git" / "hooks" / "post-commit").exists()
 
 
+def test_it_starts_what_we_say_that_it_starts_of_a_repository_and_nothing_more(bench: OneBench) -> None:
+    """Without a wall such a checkout is refused: node_agent/launching.py."""
+    b, _ = bench({"turns": [{"text": "Done."}]})
+    words = "require('fs').writeFileSync(%r, ''); module.exports = {}"
+    own = b.work / ".opencode"
+    for name in ("plugin/a.js", "plugins/b.ts", "named/c.js", "command/d.js", "../top/e.js"):
+        (own / name).parent.mkdir(parents=True, exist_ok=True)
+        (own / name).write_text(words % str(b.outside / Path(name).stem))
+    (own / "opencode.json").write_text(json.dumps({"plugins": ["./named/c.js"]}))
+    (b.work / "opencode.json").write_text(json.dumps({"plugins": ["./top/e.js"]}))
+    assert b.run(b.request(read_only=True)).failure is None
+    assert names(b.outside) == ["a", "b", "c", "e"]
+
+
 def test_an_endless_run_of_broken_answers_is_the_model_servers_fault(bench: OneBench) -> None:
     b, _ = bench(preset("bad-json"))
     request = b.request()
     with b.started(request) as process:
         await_file(b.home / "out", 3_000)
         os.killpg(process.pid, signal.SIGKILL)  # it does not hear anything milder here
-        status = process.wait(15)
+        status = process.wait(15 * crowded())
     assert b.verdict(request, status, EndedBy.OUTPUT).failure is F.OUTPUT_LIMIT
     assert b.verdict(request, status).failure in (F.MODEL_FAILED, F.NO_ANSWER)

@@ -14,7 +14,17 @@ import pytest
 
 from node_agent.wire.order import Reasoning
 from tests.clis.conftest import MakeBench
-from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, QWEN, Cli, first_request
+from tests.clis.launched import (
+    CLAUDE,
+    CODEX,
+    COPILOT,
+    GEMINI,
+    OPENAI_AGENTS,
+    OPENCODE,
+    QWEN,
+    Cli,
+    first_request,
+)
 from tests.fakemodel import preset
 
 pytestmark = pytest.mark.slow
@@ -58,6 +68,7 @@ CASES = [
     (GEMINI, Reasoning.LOW, thinking, 2048),
     (GEMINI_3, Reasoning.LOW, thinking, "LOW"),
     (GEMINI_NEW, Reasoning.MINIMAL, thinking, "MINIMAL"),
+    (OPENAI_AGENTS, Reasoning.XHIGH, chat, "xhigh"),
     (OPENCODE, Reasoning.LOW, chat, "low"),
     (QWEN, Reasoning.OFF, chat, "none"),
 ]
@@ -75,7 +86,7 @@ def test_the_level_reaches_the_model(
     assert read(first_request(tmp_path)) == expected
 
 
-@pytest.mark.parametrize("cli", [OPENCODE, QWEN, COPILOT], ids=lambda cli: cli.runtime)
+@pytest.mark.parametrize("cli", [OPENAI_AGENTS, OPENCODE, QWEN, COPILOT], ids=lambda cli: cli.runtime)
 def test_without_a_level_none_is_asked_for(make_bench: MakeBench, tmp_path: Path, cli: Cli) -> None:
     b, _ = make_bench(cli, preset("text"))
     assert b.run(b.request()).failure is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import Enforcement, Isolation, Safety, compile_policy
 from node_agent.wire.receipt import Enforced
 from tests.clis.conftest import path_of
-from tests.clis.launched import CLAUDE, CODEX, Cli
+from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, Cli
 from tests.clis.test_gateway import order_of
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.tls import authority, proxy_to
@@ -49,6 +49,16 @@ class Kind:
     shown: str
     secrets: Mapping[str, str]
     login: Mapping[str, Any]
+    besides: tuple[str, ...] = ()
+    """Other hosts of its vendor's that it asks."""
+    persona: str = "all"
+    file: str = "auth.json"
+    asks: int = 2
+    """So many of the two ways that it tries by names come to the gateway at the least."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (self.host, *self.besides)
 
 
 KINDS = {
@@ -71,6 +81,38 @@ KINDS = {
         },
     ),
 }
+GITHUB = "github_pat_of_a_subscription_that_is_none"
+KINDS["copilot"] = Kind(
+    COPILOT,
+    "api.individual.githubcopilot.com",
+    GITHUB,
+    {"COPILOT_GITHUB_TOKEN": GITHUB},
+    {},
+    besides=("api.github.com",),
+    persona="github",
+)
+KINDS["opencode"] = Kind(
+    replace(OPENCODE, model="gpt-5.5"),
+    "chatgpt.com",
+    ACCESS,
+    {},
+    {
+        "openai": {"type": "oauth", "access": ACCESS, "refresh": REFRESH, "expires": 1, "accountId": "a"},
+        "opencode": {"type": "api", "key": "another-key-of-the-owner"},
+    },
+    persona="openai",
+    file="opencode/auth.json",
+)
+GOOGLE = "ya29.of-an-account-that-is-none"
+KINDS["gemini"] = Kind(
+    GEMINI,
+    "cloudcode-pa.googleapis.com",
+    GOOGLE,
+    {"GOOGLE_CLOUD_ACCESS_TOKEN": GOOGLE},
+    {},
+    persona="google",
+    asks=0,  # it takes addresses with a password in them out of what its shell sees, so no name is even asked
+)
 TRUST = ("NODE_EXTRA_CA_CERTS", "CODEX_CA_CERTIFICATE")
 
 
@@ -90,16 +132,16 @@ class Scene:
 def scene(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
     """The vendor is a scripted server with its name, which the owner's proxy finds here."""
     kind: Kind = KINDS[request.param]
-    ca, context = authority(tmp_path, kind.host)
-    model = FakeModel({**preset("text"), "api_key": kind.shown})
+    ca, context = authority(tmp_path, *kind.hosts)
+    model = FakeModel({**preset("text"), "api_key": kind.shown}, persona=kind.persona)
     model.httpd.socket = context.wrap_socket(model.httpd.socket, server_side=True)
     with model, proxy_to(model.port) as proxy:
         one = GatewayWorld(tmp_path, model, kind.cli.runtime, path_of(kind.cli.runtime))
         one.owner_writes(**kind.secrets, **dict.fromkeys(TRUST, str(ca)))
         if kind.login:
-            folder = one.home.root / "logins" / kind.cli.runtime
-            folder.mkdir(parents=True)
-            (folder / "auth.json").write_text(json.dumps(kind.login))
+            file = one.home.root / "logins" / kind.cli.runtime / kind.file
+            file.parent.mkdir(parents=True)
+            file.write_text(json.dumps(kind.login))
         (one.home.root / FILE).write_text(json.dumps({"https_proxy": proxy.url}))
         (one.home.root / "sandbox.json").write_text(json.dumps({"read": [str(ca)]}))
         one.begin()
@@ -120,13 +162,18 @@ def test_it_works_by_subscription(scene: Scene) -> None:
     assert claims.calls is not None and claims.calls.subscription and claims.claimed is None
     assert claims.calls.requests >= 1 and claims.calls.received_bytes > 1000
     assert claims.usage.output_tokens == 34
-    assert {head.split(" ")[1] for head in scene.asked} == {f"{scene.kind.host}:443"}
+    assert {head.split(" ")[1] for head in scene.asked} == {f"{host}:443" for host in scene.kind.hosts}
 
 
-@pytest.mark.parametrize("scene", ["codex"], indirect=True)
-def test_a_run_has_of_codex_s_login_no_more_than_it_needs(scene: Scene) -> None:
+WHERE = {"codex": "$CODEX_HOME/auth.json", "opencode": "$XDG_DATA_HOME/opencode/auth.json"}
+
+
+@pytest.mark.parametrize("scene", sorted(WHERE), indirect=True)
+def test_a_run_has_of_a_login_s_file_no_more_than_it_needs(scene: Scene) -> None:
+    """The program shows its vendor the token that is good for days, so an agent with a shell has that."""
     world = scene.world
-    command = "cat $CODEX_HOME/auth.json; cat $CODEX_HOME/auth.json >seen"
+    file_there = WHERE[scene.kind.cli.runtime]
+    command = f"cat {file_there}; cat {file_there} >seen"
     world.model.set_script(says(command, ACCESS))
     order = full_auto(scene.order())
     seen: list[str] = []
@@ -139,14 +186,15 @@ def test_a_run_has_of_codex_s_login_no_more_than_it_needs(scene: Scene) -> None:
     world.coordinator.push(order)
     until(looked, 60)
     claims = world.ended(order.identity, 90)
-    assert json.loads(seen[0])["tokens"]["access_token"] == ACCESS, "which its program shows its vendor"
-    assert REFRESH not in seen[0]
+    assert ACCESS in seen[0], "which its program shows its vendor"
+    assert REFRESH not in seen[0] and "another-key" not in seen[0]
     log = world.log(order.identity)
     assert ACCESS.encode() not in log and REFRESH.encode() not in log and claims.outcome is Outcome.DONE
-    assert json.loads((world.home.root / "logins/codex/auth.json").read_text()) == scene.kind.login
+    kept = world.home.root / "logins" / scene.kind.cli.runtime / scene.kind.file
+    assert json.loads(kept.read_text()) == scene.kind.login
 
 
-@pytest.mark.parametrize("scene", ["codex"], indirect=True)
+@pytest.mark.parametrize("scene", ["codex", "copilot", "gemini", "opencode"], indirect=True)
 def test_a_login_that_its_vendor_no_longer_takes(scene: Scene) -> None:
     scene.world.model.set_script({**preset("text"), "api_key": "another"})
     claims = scene.world.run(scene.order(), 90)
@@ -189,4 +237,4 @@ def test_nothing_else_is_reached_by_it(scene: Scene) -> None:
     until(looked, 60, lambda: str(told))
     claims = world.ended(order.identity, 90)
     assert told == ["not port", "not elsewhere", "not plain", "DID itself"]
-    assert claims.calls is not None and claims.calls.refused >= 2, "both asked the gateway, and it said no"
+    assert claims.calls is not None and claims.calls.refused >= scene.kind.asks, "the gateway said no"

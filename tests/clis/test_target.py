@@ -11,6 +11,7 @@ import pytest
 
 from pancode.offline.evidence import ACTS
 from tests.clis.target import OWNERS, Target
+from tests.crowd import crowded
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def done_by_tool(target: Target, act: str) -> str:
 
 def done_by_command(target: Target, act: str) -> str:
     argv = ["/bin/sh", "-c", target.disguised(act)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=20).stdout
+    return subprocess.run(argv, capture_output=True, text=True, timeout=20 * crowded()).stdout
 
 
 @pytest.mark.parametrize("act", [act.name for act in ACTS])

@@ -14,6 +14,8 @@ from pancode.adapters.valkey.access import RedisAccess
 from pancode.adapters.valkey.embedded import EmbeddedValkey
 from pancode.adapters.valkey.external import check_external
 from pancode.adapters.valkey.process import wait_until
+from tests.contract.certificates import Authority, Pair
+from tests.crowd import crowded
 
 
 class Server(Protocol):
@@ -73,7 +75,7 @@ class DebianRedis:
     def start(self) -> None:
         with open(self._log, "ab") as log:
             self._child = subprocess.Popen(self._command, stdout=log, stderr=log)
-        assert wait_until(SystemClock(), 10_000, self._answers), self._log.read_text()
+        assert wait_until(SystemClock(), int(10_000 * crowded()), self._answers), self._log.read_text()
         self.access = check_external(self.url).access
 
     def _answers(self) -> bool:
@@ -83,10 +85,68 @@ class DebianRedis:
     def stop(self) -> None:
         if self._child is not None:
             self._child.terminate()
-            self._child.wait(10)
+            self._child.wait(10 * crowded())
 
     def discard(self) -> None:
         self.stop()
+
+
+class TlsRedis:
+    """Debian's redis-server on the loopback, by TLS alone, with an ACL user `pancode`."""
+
+    def __init__(self, authority: Authority, server: Pair, clients: bool = False) -> None:
+        """`clients`: it wants to see a certificate of each."""
+        self.folder = Path(tempfile.mkdtemp(prefix="rt-"))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self._fixed = [
+            *("--port", "0", "--tls-port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+            *("--tls-ca-cert-file", str(authority.ca), "--tls-auth-clients", "yes" if clients else "no"),
+            *("--unixsocket", f"{self.folder}/admin.sock"),
+            *("--user", *"default off".split(), "--user", *"admin on nopass ~* &* +@all".split()),
+            *("--user", *"pancode on >first ~* &* +@all".split()),
+        ]
+        self._child: subprocess.Popen[bytes] | None = None
+        self.start(server)
+
+    def start(self, server: Pair) -> None:
+        program = shutil.which("redis-server")
+        assert program is not None, "redis-server is not installed: make system"
+        shown = ["--tls-cert-file", str(server.cert), "--tls-key-file", str(server.key)]
+        with open(self.folder / "log", "ab") as log:
+            self._child = subprocess.Popen([program, *self._fixed, *shown], stdout=log, stderr=log)
+        if not wait_until(SystemClock(), int(20_000 * crowded()), lambda: self._ask("PING") == "PONG"):
+            self.stop()
+            raise AssertionError(self._log())
+
+    def _log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def _ask(self, *words: str) -> str:
+        login = ["--user", "admin", "--pass", "x", "--no-auth-warning"]
+        argv = ["redis-cli", "-s", f"{self.folder}/admin.sock", *login, *words]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=20 * crowded())
+        return done.stdout.strip()
+
+    def do(self, *words: str) -> str:
+        """As its administrator, by a socket that nobody else is told of."""
+        answer = self._ask(*words)
+        assert not answer.startswith(("ERR", "NOPERM", "(error)")), answer
+        return answer
+
+    def url(self, host: str = "127.0.0.1", login: str = "pancode:first@") -> str:
+        return f"rediss://{login}{host}:{self.port}"
+
+    def stop(self) -> None:
+        if self._child is not None:
+            self._child.terminate()
+            self._child.wait(20 * crowded())
+            self._child = None
+
+    def discard(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def open_server(name: str, folder: Path) -> Server:

@@ -88,9 +88,12 @@ SAMPLES: tuple[Record, ...] = (
 Open = Callable[[], Ledger]
 
 
-@pytest.fixture(params=["memory", "memory-strict", "sqlite"])
+@pytest.fixture(params=["memory", "memory-strict", "sqlite", "postgresql"])
 def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """What opens the ledger under test."""
+    if request.param == "postgresql":
+        database = request.getfixturevalue("postgres").database()
+        return lambda: SqlLedger(database)
     openings: dict[str, Open] = {
         "memory": MemoryLedger,
         "memory-strict": lambda: MemoryLedger(strict=True),
@@ -151,15 +154,22 @@ def test_a_transaction_sees_its_own_changes(ledger: Ledger) -> None:
         assert tx.find(Entry, {"run": "r-1"}) == []
 
 
-def test_insert_of_a_taken_key_is_a_conflict_and_the_rest_goes_on(ledger: Ledger) -> None:
+def test_insert_of_a_taken_key_is_a_conflict_at_the_latest_at_the_end(ledger: Ledger) -> None:
     write(ledger, Balance("day:1", Decimal(1)))
-    with ledger.transaction() as tx:
-        with pytest.raises(ConflictError, match="balances day:1"):
-            tx.insert(Balance("day:1", Decimal(2)))
+    with pytest.raises(ConflictError, match="balances day:1"), ledger.transaction() as tx:
         tx.put(entry(1))
+        tx.insert(entry(2))
+        tx.insert(Balance("day:1", Decimal(2)))
     with ledger.transaction() as tx:
         assert tx.get(Balance, "day:1") == Balance("day:1", Decimal(1))
-        assert tx.get(Entry, "e001") == entry(1)
+        assert tx.find(Entry, {"run": "r-1"}) == []
+        tx.insert(entry(1))
+    with pytest.raises(ConflictError, match="entries e001"), ledger.transaction() as tx:
+        tx.insert(entry(1))
+        assert tx.get(Entry, "e002") is None, "what is read next tells it, too"
+    with pytest.raises(ConflictError, match="entries e001"), ledger.transaction() as tx:
+        for number in range(1, 200):  # the word of it comes in the midst of these
+            tx.insert(entry(number))
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, ConflictError])
@@ -299,3 +309,28 @@ def test_a_closed_ledger_is_unavailable(ledger: Ledger) -> None:
     ledger.close()
     with pytest.raises(UnavailableError, match="closed"), ledger.transaction():
         pass
+
+
+def test_what_was_not_there_and_what_was_found_follow_every_write(ledger: Ledger) -> None:
+    """Whoever remembers an answer has to forget it: in this transaction, in a later one, after an undo."""
+
+    def looks() -> tuple[bool, int]:
+        with ledger.transaction() as tx:
+            return tx.get(Setting, "a") is not None, len(tx.find(Setting))
+
+    assert looks() == looks() == (False, 0)
+    with ledger.transaction() as tx:
+        tx.insert(Setting("a", 1, 1, "me"))
+        assert tx.get(Setting, "a") is not None and len(tx.find(Setting)) == 1
+    assert looks() == (True, 1)
+    with ledger.transaction() as tx:
+        tx.put(Setting("a", 2, 1, "me"))
+        assert [found.value for found in tx.find(Setting)] == [2]
+        tx.delete(Setting, "a")
+        assert tx.find(Setting) == [] and tx.get(Setting, "a") is None
+    assert looks() == (False, 0)
+    with pytest.raises(KeyError), ledger.transaction() as tx:
+        tx.put(Setting("a", 3, 1, "me"))
+        assert len(tx.find(Setting)) == 1
+        raise KeyError
+    assert looks() == (False, 0)

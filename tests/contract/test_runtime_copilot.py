@@ -147,6 +147,20 @@ def test_ends_that_no_transcript_shows(events: bytes, status: int, failure: F | 
     assert told.failure is failure, told.reason
 
 
+@pytest.mark.parametrize(
+    ("complaints", "status", "failure"),
+    [
+        (b"Error: No authentication information found.\n", 1, F.MODEL_AUTH),
+        (b"Error: Authentication token found", 1, F.MODEL_AUTH),
+        (b"Error: no room", 1, F.RUNTIME_UNREADABLE),
+        (b"Authentication", 2, F.RUNTIME_UNREADABLE),
+    ],
+)
+def test_who_is_not_let_in_is_told_to_people_alone(complaints: bytes, status: int, failure: F) -> None:
+    assert feed("copilot", b"", ExitInfo(status, complaints=complaints)).failure is failure
+    assert feed("copilot", START + SAID + END, ExitInfo(0, complaints=complaints)).failure is None
+
+
 def judged(events: bytes, status: int = 0, resume: Resume | None = None) -> Verdict:
     return feed("copilot", events, ExitInfo(status=status), resume=resume)
 

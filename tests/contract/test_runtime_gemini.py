@@ -139,6 +139,24 @@ def test_ends_that_no_transcript_shows(events: bytes, status: int, failure: F | 
     assert told.failure is failure, told.reason
 
 
+@pytest.mark.parametrize(
+    ("complaints", "status", "failure"),
+    [
+        (b"GaxiosError: no\n  status: 401,\n", 1, F.MODEL_AUTH),
+        (b"  status: 403,", 1, F.MODEL_AUTH),
+        (b"  status: 500,", 1, F.RUNTIME_UNREADABLE),
+        (b"its status: 401,", 1, F.RUNTIME_UNREADABLE),
+        (b"  status: 401,", 0, F.RUNTIME_UNREADABLE),
+        (b"", 1, F.RUNTIME_UNREADABLE),
+    ],
+)
+def test_an_account_that_is_not_let_in_is_told_to_people_alone(
+    complaints: bytes, status: int, failure: F
+) -> None:
+    assert feed("gemini", b"", ExitInfo(status, complaints=complaints)).failure is failure
+    assert feed("gemini", START + SAID + END, ExitInfo(0, complaints=complaints)).failure is None
+
+
 def judged(events: bytes, status: int = 0, resume: Resume | None = None) -> Verdict:
     return feed("gemini", events, ExitInfo(status=status), resume=resume)
 

@@ -45,7 +45,10 @@ def test_the_shell_is_where_each_program_keeps_it(name: str) -> None:
         "copilot": "apply_patch,update_todo" in line,
         "gemini": 'toolName = "run_shell_command"' in made.files.get("policy.toml", b"").decode(),
         "opencode": '"bash"' not in made.env.get("OPENCODE_CONFIG_CONTENT", ""),
-        "native": '"tools":["read","write","edit","grep","find","ls"]' in told,
+        **dict.fromkeys(
+            ("native", "claude-sdk", "openai-agents"),
+            '"tools":["read","write","edit","grep","find","ls"]' in told,
+        ),
         "qwen": "--exclude-tools run_shell_command" in line,
     }
     assert tokens[name]

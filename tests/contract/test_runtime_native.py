@@ -14,7 +14,7 @@ from node_agent.runtimes.base import (
     ToolCall,
     UsageGrew,
 )
-from node_agent.runtimes.native.parse import NativeParser
+from node_agent.runtimes.workerstream import WorkerParser
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.policy import ActionClass as A
 from tests.contract.transcripts import feed, line
@@ -64,7 +64,7 @@ def test_a_server_that_took_nothing_costs_nothing() -> None:
 
 
 def test_each_event_is_an_activity() -> None:
-    parser = NativeParser(ask(model="m"))
+    parser = WorkerParser(ask(model="m"))
     events = START + line(type="said", text="hi") + called("bash", command="git push") + DENIED
     events += (
         called("write", path="/w/a") + RAN + USED + line(type="retrying", status=429, why="busy", wait_s=1)
@@ -90,7 +90,7 @@ def test_the_answer_ends_with_what_the_worker_knows_of_the_work() -> None:
 
 
 def test_a_flood_is_bounded_and_counted() -> None:
-    parser = NativeParser(ask())
+    parser = WorkerParser(ask())
     for _ in range(100):
         parser.feed((called("bash", command="git push") + line(type="denied", id="c", why="no")) * 100)
     told = parser.finish(ExitInfo(status=0))

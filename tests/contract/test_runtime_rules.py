@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from urllib.parse import urlsplit
 
 import pytest
 
+from node_agent.runtimes.providers import PROVIDERS
 from node_agent.runtimes.registry import RUNTIMES
+from node_agent.runtimes.vendors import OURS, way_of
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+from pancode.domain.models import CLOUD
 from pancode.domain.runtimes import RUNTIMES as BELIEVED
 from pancode.domain.runtimes import Asked, held, rule_of
 
@@ -46,6 +50,23 @@ def test_both_know_the_users_own_programs() -> None:
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
 def test_both_know_the_same_levels_of_reasoning(name: str) -> None:
     assert RUNTIMES[name].capabilities.reasoning == BELIEVED[name].reasons
+
+
+def reached(runtime: str) -> set[str]:
+    """The vendors to whose own servers a run is led on a node that has that vendor's key and no other."""
+    ways = {
+        name: way_of(runtime, {one.key: "k"}, (), f"{name}/m" if runtime in OURS else "m")
+        for name, one in PROVIDERS.items()
+    }
+    homes = {name: urlsplit(one.home).hostname for name, one in PROVIDERS.items()}
+    return {name for name, way in ways.items() if way and urlsplit(way.upstream).hostname == homes[name]}
+
+
+@pytest.mark.parametrize("name", sorted(RUNTIMES))
+def test_both_know_which_vendors_it_asks(name: str) -> None:
+    kind = BELIEVED[name]
+    assert (reached(name) == set(CLOUD)) is kind.reaches
+    assert kind.provider is None or reached(name) == {kind.provider}
 
 
 def test_what_the_coordinator_knows_a_node_can_run() -> None:

@@ -22,6 +22,7 @@ from node_agent.runtimes.scripted.parse import ScriptedParser
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.policy import ActionClass as A
 from node_agent.wire.policy import Safety
+from tests.crowd import crowded
 from tests.unit.node_agent.runtimes.asked import LIMITS, ask, place
 
 
@@ -57,7 +58,7 @@ class Lab:
 
     def run(self, *acts: object, **changes: object) -> Verdict:
         process = self.start(self.request(*acts, **changes))
-        return self.verdict(process.wait(20))
+        return self.verdict(process.wait(20 * crowded()))
 
     @property
     def out(self) -> bytes:
@@ -203,7 +204,7 @@ ENDS: list[tuple[list, int, F | None]] = [
 @pytest.mark.parametrize(("acts", "status", "failure"), ENDS, ids=[json.dumps(e[0]) for e in ENDS])
 def test_each_end_has_its_status_and_verdict(lab: Lab, acts: list, status: int, failure: F | None) -> None:
     process = lab.start(lab.request(*acts))
-    assert process.wait(20) == status, (lab.home / "err").read_text()
+    assert process.wait(20 * crowded()) == status, (lab.home / "err").read_text()
     assert lab.verdict(status).failure is failure
     assert b"Traceback" not in (lab.home / "err").read_bytes()
 
@@ -235,14 +236,14 @@ def test_it_ignores_signals_and_hangs_until_killed(lab: Lab) -> None:
     time.sleep(0.2)
     assert process.poll() is None
     process.kill()
-    assert lab.verdict(process.wait(10)).failure is F.NO_ANSWER
+    assert lab.verdict(process.wait(10 * crowded())).failure is F.NO_ANSWER
 
 
 def test_without_ignoring_it_dies_of_sigint_without_a_word(lab: Lab) -> None:
     process = lab.start(lab.request("write ready yes", "hang"))
     lab.eventually("ready")
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == -signal.SIGINT
+    assert process.wait(10 * crowded()) == -signal.SIGINT
     assert (lab.home / "err").read_bytes() == b""
 
 
@@ -255,7 +256,7 @@ def test_a_forked_child_outlives_it_in_a_session_of_its_own(lab: Lab, verb: str)
 def test_it_waits_for_a_file_and_fills_a_file(lab: Lab) -> None:
     process = lab.start(lab.request("await go", ["fill", "big", 3_000_000]))
     (lab.work / "go").touch()
-    assert process.wait(20) == 0
+    assert process.wait(20 * crowded()) == 0
     assert (lab.work / "big").stat().st_size == 3_000_000
 
 
@@ -284,7 +285,7 @@ def test_the_program_needs_nothing_but_python(lab: Lab) -> None:
     argv = launch(ask(), place(python=sys.executable)).argv
     assert argv[1:3] == ("-I", "-S")
     run = [*argv[:3], "-c", MODULES, argv[3]]
-    p = subprocess.run(run, input=b"hi", cwd=lab.work, capture_output=True, timeout=20)
+    p = subprocess.run(run, input=b"hi", cwd=lab.work, capture_output=True, timeout=20 * crowded())
     ours = [m for m in p.stderr.decode().split() if m.startswith("node_agent")]
     assert "node_agent.runtimes.scripted.script" in ours
     assert not {m for m in ours if m.startswith("node_agent.wire") or m.endswith(".base")}

@@ -12,6 +12,7 @@ from node_agent.runtimes.base import ExitInfo, LaunchRequest, Verdict
 from node_agent.runtimes.shell.command import launch
 from node_agent.runtimes.shell.parse import ShellParser
 from node_agent.wire.failure import FailureKind as F
+from tests.crowd import crowded
 from tests.unit.node_agent.runtimes.asked import ask, place
 
 
@@ -23,7 +24,13 @@ def run(tmp_path: Path, request: LaunchRequest) -> Verdict:
     work = tmp_path / "work with 'quotes'"
     work.mkdir(exist_ok=True)
     p = subprocess.run(
-        made.argv, cwd=work, env=made.env, input=made.stdin, stdout=subprocess.PIPE, timeout=20, check=False
+        made.argv,
+        cwd=work,
+        env=made.env,
+        input=made.stdin,
+        stdout=subprocess.PIPE,
+        timeout=20 * crowded(),
+        check=False,
     )
     parser = ShellParser()
     parser.feed(p.stdout)

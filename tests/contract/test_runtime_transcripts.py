@@ -12,7 +12,7 @@ from node_agent.runtimes.base import EndedBy, ExitInfo
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.failure import Outcome
-from tests.clis.install import PACKAGES
+from tests.clis.install import VERSIONS
 from tests.contract.transcripts import GOLDEN, RECORDED, cases, ending, feed, output, verdict
 
 ALL = [(runtime, case) for runtime in RECORDED for case in cases(runtime)]
@@ -31,8 +31,8 @@ def test_every_case_is_recorded(runtime: str) -> None:
 def test_the_version_that_was_recorded_is_stated_and_one_that_the_runtime_knows(runtime: str) -> None:
     stated = json.loads((GOLDEN / "versions.json").read_text())
     program = RUNTIMES[runtime].program
-    assert program is not None and stated[runtime].startswith(program.known)
-    assert stated[runtime] == PACKAGES[runtime].version, "record them with the program that the tests run"
+    assert program is None or stated[runtime].startswith(program.known)
+    assert stated[runtime] == VERSIONS[runtime], "record them with the program that the tests run"
     assert verdict(runtime, "ok-text").version in (None, stated[runtime])
     assert stated.keys() == set(RECORDED)
 

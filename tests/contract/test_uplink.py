@@ -10,6 +10,7 @@ import pytest
 
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
+from pancode.ports import Offer
 from tests.contract.bus_worlds import TAGS, WORLDS, BusWorld, open_world
 
 ONE, TWO = TAGS
@@ -23,7 +24,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BusWorld]:
 
 
 def test_a_node_claims_only_its_own(world: BusWorld) -> None:
-    world.bus.push_order(TWO, ORDER, "for two")
+    world.bus.push_orders([Offer(TWO, ORDER, "for two")])
     assert world.node(ONE).claim() is None
     claim = world.node(TWO).claim()
     assert claim is not None and claim.job == keys.job_id(TWO, ORDER)
@@ -32,7 +33,7 @@ def test_a_node_claims_only_its_own(world: BusWorld) -> None:
 def test_a_settled_job_is_closed_in_the_registries(world: BusWorld) -> None:
     node = world.node(ONE)
     for fence in (1, 2):
-        world.bus.push_order(ONE, AttemptId(run="r-aaaa", attempt=1, fence=fence), "order")
+        world.bus.push_orders([Offer(ONE, AttemptId(run="r-aaaa", attempt=1, fence=fence), "order")])
     good, bad = node.claim(), node.claim()
     assert good is not None and bad is not None
     node.settle_job(good.job, True, "")
@@ -46,18 +47,18 @@ def test_a_settled_job_is_closed_in_the_registries(world: BusWorld) -> None:
 
 def test_a_settled_job_that_was_pushed_again_meanwhile_is_not_claimed(world: BusWorld) -> None:
     node = world.node(ONE)
-    world.bus.push_order(ONE, ORDER, "order")
+    world.bus.push_orders([Offer(ONE, ORDER, "order")])
     claim = node.claim()
     assert claim is not None
     world.let_lease_pass()
-    world.bus.push_order(ONE, ORDER, "order")
+    world.bus.push_orders([Offer(ONE, ORDER, "order")])
     node.settle_job(claim.job, True, "")
     assert node.claim() is None
     assert [view.started + view.waiting for view in world.bus.queues()] in ([], [()])
 
 
 def test_a_node_cannot_settle_the_job_of_another(world: BusWorld) -> None:
-    world.bus.push_order(TWO, ORDER, "order")
+    world.bus.push_orders([Offer(TWO, ORDER, "order")])
     claim = world.node(TWO).claim()
     assert claim is not None
     with contextlib.suppress(world.link_down):
@@ -70,7 +71,7 @@ def test_an_order_comes_with_the_news_when_it_is_asked_for(world: BusWorld) -> N
     world.bus.set_beat(ONE, "beat")
     world.bus.send_controls(ONE, [(1, "control")])
     assert node.news("0", True).claimed is None
-    world.bus.push_order(ONE, ORDER, "order")
+    world.bus.push_orders([Offer(ONE, ORDER, "order")])
     assert node.news("0").claimed is None
     news = node.news("0", True)
     assert (news.beat, [sent.data for sent in news.controls]) == (b"beat", [b"control"])
@@ -114,7 +115,7 @@ def test_a_hint_comes_with_orders_and_controls_of_ones_own(world: BusWorld) -> N
     while node.hinted(0):
         pass
     assert node.hinted(0) is False
-    world.bus.push_order(ONE, ORDER, "order")
+    world.bus.push_orders([Offer(ONE, ORDER, "order")])
     assert node.hinted(world.settle_ms) is True
     assert node.hinted(0) is False
     world.bus.send_controls(ONE, [(1, "control")])
@@ -138,7 +139,7 @@ def test_a_link_that_is_down_says_so_and_comes_back(world: BusWorld) -> None:
     for call in calls:
         with pytest.raises(world.link_down):
             call()
-    world.bus.push_order(ONE, ORDER, "order")
+    world.bus.push_orders([Offer(ONE, ORDER, "order")])
     assert node.hinted(1) is False
     world.cut(ONE, False)
     assert node.claim() is not None

@@ -21,6 +21,7 @@ HOSTS = 3
 HOME_MB = 1536  # homes are a tmpfs of this size, so that `disk-full` is possible
 LONGEST_FIRST = (
     "test_docs",
+    "test_ansible_services",
     "test_systemd",
     "test_fault_real_cut",
     "test_fault_up",

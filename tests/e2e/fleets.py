@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import node_agent
 import pancode
+from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.e2e.owner import Owner
 from tests.e2e.tidy import fingerprint, fleet_of, plant, take_off
 from tests.lab import Lab
@@ -39,31 +39,18 @@ def own_fleet(
     owner.fleet_home.mkdir(mode=0o700)
     if timing:
         (owner.fleet_home / "pancode.yaml").write_text(json.dumps({"timing": dict(timing)}))
-    kept = _kept()
-    if kept.is_dir():
-        shutil.copytree(kept, owner.fleet_home / "bundles", copy_function=os.link)
+    lay_out_bundles(owner.fleet_home / "bundles")
     try:
         for k in hosts:
             add(owner, lab, k)
         plant(lab, fleet_of(owner), set(hosts) - set(fresh))
         yield owner
     finally:
-        keep_bundles(owner)
+        keep_bundles(owner.fleet_home / "bundles")
         fleet = fleet_of(owner)
         owner.down()
         take_off(lab, [fleet] if fleet else [])
         shutil.rmtree(root, ignore_errors=True)
-
-
-def _kept() -> Path:
-    return Path(os.environ["HOME"]) / "node-bundles"  # the test session's own HOME
-
-
-def keep_bundles(owner: Owner) -> None:
-    """What one fleet fetched and packed for nodes, the next one of this session need not."""
-    made = owner.fleet_home / "bundles"
-    if made.is_dir() and not _kept().exists():
-        shutil.copytree(made, _kept(), copy_function=os.link)
 
 
 def add(owner: Owner, lab: Lab, k: int, *words: str) -> None:

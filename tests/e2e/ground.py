@@ -18,7 +18,8 @@ from node_agent.records import Entry, folded, opened
 from node_agent.shelf import FileShelf
 from node_agent.wire.signing import Envelope, SigningKey, parse_envelope
 from pancode.adapters.valkey.access import COORDINATOR
-from tests.e2e.owner import Owner, crowded, until
+from tests.crowd import crowded
+from tests.e2e.owner import Owner, until
 from tests.lab import Lab
 
 SLICE_S = 0.0005
@@ -197,7 +198,7 @@ def redis_of(owner: Owner) -> redis.Redis:
         unix_socket_path=str(folder / "valkey.sock"),
         username=COORDINATOR,
         password=(folder / "coordinator.password").read_text().strip(),
-        socket_timeout=10,
+        socket_timeout=10 * crowded(),
     )
 
 

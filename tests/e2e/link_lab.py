@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +17,11 @@ from pancode.adapters.ssh.link import Backoff, Link, LinkKind, LinkState
 from pancode.adapters.ssh.remote import Remote
 from pancode.adapters.ssh.target import Target
 from pancode.adapters.ssh.tunnel import Ends, Folders, Generation, folders
+from tests.crowd import crowded
 from tests.integration.ssh.world import echo
 from tests.lab import Lab
 
 QUICK = Backoff(first_s=0.1, last_s=0.5, steady_s=1, refused_s=0.3)
-TIMING = Timing(connect_s=2, login_s=3, keepalive_s=0.5, keepalive_count=2, total_s=6)
 UP, DOWN, STOPPED = [LinkKind.UP], [LinkKind.DOWN], [LinkKind.STOPPED]
 NODE_HOME = "/home/ops/.pancode-node/e2e"
 
@@ -40,6 +41,12 @@ while True:
     n += len(data)
 print(n)
 """
+
+
+def timing() -> Timing:
+    """A host that got no processor for a while is not silent."""
+    crowd = crowded()
+    return Timing(2 * crowd, 3 * crowd, keepalive_s=0.5 * crowd, keepalive_count=3, total_s=10 * crowd)
 
 
 @dataclass
@@ -71,7 +78,7 @@ class Coordinator:
 
         async def dial() -> Session:
             self.dials += 1
-            return await open_session(goal, pins, login or Login(), TIMING)
+            return await open_session(goal, pins, login or Login(), timing())
 
         link = Link(f"node{k}", dial, self.where(k), self.ends, self.states[k].append, QUICK)
         self.links.append(link)
@@ -81,13 +88,13 @@ class Coordinator:
     async def up(self, *ks: int) -> list[Link]:
         """Links of these hosts, all up."""
         links = [self.link(k) for k in ks]
-        for state in await asyncio.gather(*(link.wait(UP, 15) for link in links)):
+        for state in await asyncio.gather(*(link.wait(UP, 15 * crowded()) for link in links)):
             assert state.up, state
         return links
 
     @asynccontextmanager
     async def remote(self, k: int, login: Login | None = None) -> AsyncIterator[Remote]:
-        session = await open_session(self.target(k), self.pins(k), login or Login(), TIMING)
+        session = await open_session(self.target(k), self.pins(k), login or Login(), timing())
         try:
             yield Remote(session)
         finally:
@@ -101,6 +108,16 @@ class Coordinator:
         """SSH sessions of the login user that live on the host."""
         done = self.shell(k, "ps -eo user:20,comm | grep -c '^ops  *sshd' || :")
         return int(done.stdout)
+
+    async def becomes(self, holds: Callable[[], Awaitable[bool]], what: str) -> None:
+        """What was ended is gone a moment later."""
+        began = time.monotonic()
+        while not await holds():
+            assert time.monotonic() - began < 15 * crowded(), what
+            await asyncio.sleep(0.05)
+
+    async def one_session(self, k: int) -> bool:
+        return await asyncio.to_thread(self.sessions, k) == 1
 
     def shell(self, k: int, text: str) -> subprocess.CompletedProcess[str]:
         """By the back door, as root, without SSH."""

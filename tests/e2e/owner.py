@@ -16,9 +16,9 @@ from typing import Any
 
 from pancode.client import Client, path_of
 from pancode.errors import PancodeError
+from tests.crowd import crowded
 from tests.lab import Lab
 
-MOST = 4.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -55,6 +55,7 @@ class Owner:
             **(extra or {}),
         }
         self.factor = time_factor
+        self._begun: list[subprocess.Popen[str]] = []
 
     def know(self, lab: Lab) -> None:
         """The lab's hosts as aliases of the person's own SSH configuration."""
@@ -85,7 +86,7 @@ class Owner:
 
     def begin(self, *words: str, cwd: Path | None = None) -> subprocess.Popen[str]:
         """A command that goes on while the test does something else; the caller ends it."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.argv(*words),
             cwd=cwd or self.home,
             env=self.env,
@@ -95,6 +96,16 @@ class Owner:
             text=True,
             start_new_session=True,
         )
+        self._begun.append(process)
+        return process
+
+    def end_begun(self) -> None:
+        """What a failed test has begun and not awaited would be the fault of the next one. Idempotent."""
+        for process in self._begun:
+            if process.returncode is None:
+                process.kill()
+                process.communicate()
+        self._begun.clear()
 
     # -- work -------------------------------------------------------------------------------------
 
@@ -160,6 +171,7 @@ class Owner:
 
     def down(self) -> None:
         """End the fleet, whatever state it is in, and all of it that still runs on this machine then."""
+        self.end_begun()
         pid = self.coordinator_pid()
         if pid is not None:
             os.kill(pid, signal.SIGCONT)
@@ -204,11 +216,6 @@ def until(
         if time.monotonic() - began > timeout_s * crowded():
             raise AssertionError(f"not after {time.monotonic() - began:.0f} s: {what}: {told()}")
         time.sleep(0.05)
-
-
-def crowded() -> float:
-    """How many want each processor now, at least 1; more than MOST is no excuse."""
-    return min(MOST, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
 
 
 def script(*acts: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from node_agent.environments import environment_of
 from tests.clis.install import NATIVE, CannotInstall, ensure
 from tests.e2e.owner import Owner, until
 from tests.lab import Lab
+from tests.tinyllama.client import argv_of
 
 PORT = 18099
 SETTLED = Decimal("0.02")
@@ -50,6 +53,8 @@ def installed(lab: Lab, name: str, nodes: Sequence[int]) -> Iterator[None]:
         program = None if name == NATIVE else ensure(name) / name
     except CannotInstall as exc:
         pytest.skip(f"the real {name} cannot be installed here: {exc}")
+    if program and (environment := environment_of(str(program))):
+        program = Path(environment, "bin/python")  # as an owner's link leads straight to it
     try:
         for k in nodes if program else ():
             on_host(lab, k, f"mkdir -p ~/.local/bin && ln -sfn {program} ~/.local/bin/{name}")
@@ -111,3 +116,18 @@ def settled(fleet: Owner, run: str) -> None:
 
 def project(fleet: Owner, name: str) -> Path:
     return fleet.repository(name, {"notes.txt": "alpha\nbeta\ngamma\n"})
+
+
+@contextmanager
+def tiny_on(lab: Lab, k: int, port: int, alias: str, ctx: int) -> Iterator[subprocess.Popen[bytes]]:
+    """llama.cpp's server on host k's loopback, on a usual port: nobody tells the node of it."""
+    inside = ["ip", "netns", "exec", lab.link(k)]
+    argv = [*inside, *argv_of(port=port, alias=alias, slots=1, ctx=ctx), "--die-with-stdin"]
+    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        told = json.loads(server.stdout.readline())
+        try:
+            yield server
+        finally:
+            server.kill()
+            shutil.rmtree(told["scratch"])

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from docs.runner.blocks import blocks
+from docs.pictures.record import record
+from docs.runner.blocks import Block, Command, blocks
 from docs.runner.shell import Terminal
 from tests.architecture.sources import ROOT
+from tests.e2e.kept import keep_bundles, lay_out_bundles
+from tests.e2e.programs import tiny_on
+from tests.e2e.tidy import fingerprint
 from tests.lab import Lab
 
-GUIDES = [*sorted((ROOT / "docs/tutorial").glob("*.md")), *sorted((ROOT / "docs/howto").glob("*.md"))]
+GUIDES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs/tutorial").glob("*.md")),
+    *sorted((ROOT / "docs/howto").glob("*.md")),
+    ROOT / "docs/reference/api.md",
+]
 PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+FOUND = Command(
+    "for n in $(seq 120); do pancode endpoints | grep -q llamacpp && break; sleep 0.5; done\n"
+    "pancode endpoints",
+    ("gpubox  llamacpp ...",),
+    0,
+)
 PERSON = "[user]\n\tname = Ada\n\temail = ada@example.org\n"
 
 
@@ -25,19 +42,13 @@ def _of(world: str) -> list[Path]:
     return [page for page in GUIDES if any(block.world == world for block in blocks(page))]
 
 
-@pytest.fixture(scope="session")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Node bundles, made by the first page and used by the others: it is the same code."""
-    return tmp_path_factory.mktemp("bundles")
-
-
 @pytest.fixture
-def terminal(bundles: Path) -> Iterator[Terminal]:
+def terminal() -> Iterator[Terminal]:
     """A person's shell in an empty home; afterwards nothing of it is left."""
     root = Path(tempfile.mkdtemp(prefix="pg-"))
     home = root / "home"
     (home / ".pancode").mkdir(mode=0o700, parents=True)
-    shutil.copytree(bundles, home / ".pancode/bundles")
+    lay_out_bundles(home / ".pancode/bundles")
     (home / ".gitconfig").write_text(PERSON)
     environ = {"HOME": str(home), "PATH": PATH, "LANG": "C.UTF-8", "USER": "ada", "SHELL": "/bin/bash"}
     terminal = Terminal(root, environ, socket.gethostname().lower())
@@ -45,23 +56,68 @@ def terminal(bundles: Path) -> Iterator[Terminal]:
         yield terminal
     finally:
         terminal.clean()
-        if (home / ".pancode/bundles").is_dir():
-            shutil.copytree(home / ".pancode/bundles", bundles, dirs_exist_ok=True)
+        keep_bundles(home / ".pancode/bundles")
         shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", _of("local"), ids=lambda page: page.stem)
-def test_a_page_for_one_machine(page: Path, terminal: Terminal) -> None:
+def test_a_page_for_one_machine(page: Path, terminal: Terminal, request: pytest.FixtureRequest) -> None:
     """A page brings a fleet up, some twice, and waits for runs that sleep: over 30 s on a busy machine."""
+    if page.stem == "README":
+        lay_out_project(terminal.home / "your/project")
+    if page.stem == "postgresql":  # a person who reads it has a server
+        server = request.getfixturevalue("postgres")
+        terminal = replace(terminal, environ={**terminal.environ, **server.environ})
     assert terminal.run_page(page.name, blocks(page), "local") > 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", _of("hosts"), ids=lambda page: page.stem)
 def test_a_page_for_two_machines(page: Path, terminal: Terminal, healed: Lab) -> None:
+    know_gpubox(terminal, healed)
+    assert terminal.run_page(page.name, blocks(page), "hosts") > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", _of("model"), ids=lambda page: page.stem)
+def test_a_page_with_a_model_server(page: Path, terminal: Terminal, healed: Lab) -> None:
+    """llama.cpp on gpubox's loopback, and gpubox in the fleet, as who reads the page has it. Over 30 s:
+    a bring-up, and the test of a model."""
+    know_gpubox(terminal, healed)
+    with tiny_on(healed, 1, 8080, "qwen3-coder", 32_768):
+        ready = Block("model", (*_bring_gpubox(healed), FOUND), 0)
+        assert terminal.run_page(page.name, [ready, *blocks(page)], "model") > 1
+
+
+@pytest.mark.slow
+def test_the_pictures_show_what_a_terminal_shows(terminal: Terminal) -> None:
+    """Recorded anew and held against what was drawn; how long a run waits for its slot may differ."""
+    pictures = ROOT / "docs/pictures"
+    for name, shown in record(terminal.home, terminal.environ).items():
+        kept = (pictures / f"{name}.ansi").read_text(encoding="utf-8").splitlines()
+        seen = [line for line in shown.splitlines() if "  wait  " not in line]
+        assert seen == kept, f"{name} is another picture now: python -m docs.pictures record"
+
+
+def know_gpubox(terminal: Terminal, lab: Lab) -> None:
     """`gpubox` is the first host of the lab, an alias of the person's own SSH configuration."""
     ssh = terminal.home / ".ssh"
     ssh.mkdir(mode=0o700)
-    (ssh / "config").write_text(healed.render("ssh_config").replace("Host node1 ", "Host gpubox node1 "))
-    assert terminal.run_page(page.name, blocks(page), "hosts") > 0
+    (ssh / "config").write_text(lab.render("ssh_config").replace("Host node1 ", "Host gpubox node1 "))
+
+
+def _bring_gpubox(lab: Lab) -> tuple[Command, ...]:
+    pin = fingerprint(lab.hosts[1]["host_key"])
+    added = f"pancode node add gpubox --no-fleet-key --accept-fingerprint {pin}"
+    return Command(added, (), 0), Command("pancode fleet up gpubox", ("gpubox  online ...",), 0)
+
+
+def lay_out_project(folder: Path) -> None:
+    """What the front page calls your project: git, a gate, a word to mend."""
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text("Any colour.\n")
+    (folder / "Makefile").write_text("check:\n\tgrep -q color README.md\n")
+    for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "first"]):
+        who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+        subprocess.run(["git", "-C", str(folder), *who, *words], check=True)

@@ -6,40 +6,19 @@ hosts, bring-up, two servers and two runs.
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from pancode.errors import ExitCode
 from tests.e2e.owner import Owner, until
-from tests.e2e.programs import ROOT, await_state, installed
+from tests.e2e.programs import await_state, installed, tiny_on
 from tests.lab import Lab
-from tests.tinyllama.client import argv_of
 
 pytestmark = pytest.mark.slow
 
 K = 2
 NODE = f"node{K}"
-
-
-@contextmanager
-def tiny_on(lab: Lab, k: int, port: int, alias: str, ctx: int) -> Iterator[subprocess.Popen[bytes]]:
-    """llama.cpp's server on host k's loopback, on a usual port: nobody tells the node of it."""
-    inside = ["ip", "netns", "exec", lab.link(k)]
-    argv = [*inside, *argv_of(port=port, alias=alias, slots=1, ctx=ctx), "--die-with-stdin"]
-    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None
-        told = json.loads(server.stdout.readline())
-        try:
-            yield server
-        finally:
-            server.kill()
-            shutil.rmtree(told["scratch"])
 
 
 def endpoints(fleet: Owner) -> dict[str, dict[str, Any]]:
@@ -93,7 +72,10 @@ def refused_with_words(fleet: Owner) -> None:
     assert f"testing narrow on {NODE}" in shorter.err and "a call gets 4096 tokens" in shorter.err
     near = dispatch(fleet, "llamacpp/tinny")
     assert near.code == ExitCode.NOT_FOUND
-    assert "did you mean llamacpp/tiny?" in near.err and f"on {NODE}: llama-server -hf tinny" in near.err
+    assert (
+        "did you mean llamacpp/tiny?" in near.err
+        and f"on {NODE}: llama-server -m FILE.gguf --alias tinny" in near.err
+    )
     other = dispatch(fleet, "llamacpp/tiny", "--runtime", "gemini")
     assert other.code == ExitCode.REFUSED and "gemini cannot use an endpoint" in other.err
 

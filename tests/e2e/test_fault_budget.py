@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from tests.crowd import crowded
 from tests.e2e.ground import Ground, money
 from tests.e2e.owner import Owner, script
 from tests.lab import Lab
@@ -38,7 +39,7 @@ def test_ten_dispatches_race_for_the_last_dollar(
     task = script("await go", "usage 1 1 0.60")
     words = ("--runtime", "scripted", "--node", "node1", "--workspace", "none", "--budget", "0.75")
     racers = [fleet.begin("dispatch", "--detach", "--json", *words, task) for _ in range(10)]
-    ended = [(racer.communicate(timeout=90), racer.returncode) for racer in racers]
+    ended = [(racer.communicate(timeout=90 * crowded()), racer.returncode) for racer in racers]
     codes = sorted(code for _, code in ended)
     assert codes == [0] + [5] * 9, ended
     for (_, err), code in ended:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.crowd import crowded
 from tests.e2e.fleets import own_fleet, up
 from tests.e2e.owner import script, until
 from tests.lab import Lab
@@ -38,7 +39,7 @@ def _debian(kind: str) -> Iterator[str]:
         yield url
     finally:
         child.terminate()
-        child.wait(10)
+        child.wait(10 * crowded())
         shutil.rmtree(folder)
 
 

@@ -44,7 +44,7 @@ def test_powered_off_and_booted_the_agent_is_started_at_contact(
     assert (ended["outcome"], ended["attempt"]) == ("done", 2), ended
     first = next(a for a in ended["attempts"] if a["attempt"] == 1)
     assert first["outcome"] == "infra", first
-    assert fleet.state("node2") == "online"
+    until(lambda: fleet.seen("node2") == "online", "node2 is online")
     assert host.agent() is not None
 
 
@@ -64,4 +64,4 @@ def test_one_without_sshd_at_up_does_not_stop_the_others(healed: Lab) -> None:
         assert owner.run("fleet", "up", "node2").code == 6, "all of them failed"
         healed.sshd([2], "start")
         up(owner, 2)
-        assert owner.state("node2") == "online"
+        until(lambda: owner.seen("node2") == "online", "node2 is online")

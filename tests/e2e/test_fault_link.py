@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.crowd import crowded
 from tests.e2e.ground import Ground, held
 from tests.e2e.owner import Owner, until
 from tests.lab import Lab
@@ -67,7 +68,7 @@ def test_a_follower_sees_every_line_once_across_a_short_cut(fleet: Owner, healed
     time.sleep(3)
     healed.heal([1])
     host.let_go("mended")
-    out, err = follower.communicate(timeout=60)
+    out, err = follower.communicate(timeout=60 * crowded())
     assert (out, follower.returncode) == (LOG, 0), err
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.marks import Mark
+from tests.crowd import crowded
 from tests.e2e.ground import Ground, money
 from tests.e2e.owner import Owner, script, until
 from tests.lab import Lab
@@ -58,7 +59,7 @@ def _killed(fleet: Owner, lab: Lab, k: int, mark: Mark) -> tuple[str, dict[str, 
     words = ("--runtime", "scripted", "--node", host.name, "--verify", "test -f made.txt", "--json", task)
     asked = fleet.begin("dispatch", "--detach", *words, cwd=fleet.home / "killed")
     died_at = host.kill_at(mark.value, known)
-    run = str(json.loads(asked.communicate(timeout=30)[0])["run"])
+    run = str(json.loads(asked.communicate(timeout=30 * crowded())[0])["run"])
     ended = fleet.ended(run, 60)
     until(lambda: host.cleaned(run), f"{run} is put away on {host.name}", 40)
     assert host.shell(f"cat {once}; rm -f {once}") == "x", "the agent ran exactly once"

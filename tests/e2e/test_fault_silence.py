@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import pytest
 
+from tests.crowd import crowded
 from tests.e2e.fleets import IMPATIENT, own_fleet, up
 from tests.e2e.ground import Ground, held, kill_coordinator, money
 from tests.e2e.owner import Owner, script, until
@@ -59,7 +60,7 @@ def test_who_waits_for_a_lost_run_is_told_by_the_status_16(owner: Owner, healed:
     (run,) = [r["run"] for r in owner.ask("runs", "1000")["runs"] if r["run"] not in known]
     owner.running(run)
     healed.drop([1])
-    out, err = asked.communicate(timeout=90)
+    out, err = asked.communicate(timeout=90 * crowded())
     assert asked.returncode == 16, (asked.returncode, out, err)
     assert json.loads(out)["outcome"] == "lost", out
     assert owner.show(run)["notes"] == [], "nobody has heard of it since"
@@ -114,4 +115,4 @@ def test_frozen_for_longer_than_every_deadline_nothing_is_declared_lost(owner: O
         assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, 1), ended
         story = owner.ask("why", run)["decisions"]
         assert not [d for d in story if d["verdict"] == "lost"], story
-    assert {n["state"] for n in owner.nodes().values()} == {"online"}
+    until(lambda: {n["state"] for n in owner.nodes().values()} == {"online"}, "all online", told=owner.nodes)

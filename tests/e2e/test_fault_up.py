@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from tests.e2e.fleets import own_fleet, up
+from tests.e2e.owner import until
 from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
@@ -80,12 +81,12 @@ def test_one_that_cannot_does_not_stop_the_other(healed: Lab, what: str) -> None
             assert (results["node1"]["ok"], results["node2"]["ok"]) == (False, True), results
             first = results["node1"]["problems"][0]
             assert first["what"] and first["fix"], results["node1"]
-            assert owner.state("node2") == "online"
+            until(lambda: owner.seen("node2") == "online", "the other is online", told=owner.nodes)
             work = ("dispatch", "--runtime", "shell", "--workspace", "none", "--node", "node2", "true")
             assert owner.ask(*work)["outcome"] == "done"
             assert owner.run("fleet", "up", "node1", timeout_s=150).code == 6, "all of them failed"
         up(owner, 1)
-        assert owner.state("node1") == "online"
+        until(lambda: owner.seen("node1") == "online", "it is online", told=owner.nodes)
 
 
 MIXES = (("asleep", "full"), ("wrong key", "no git"), ("full", "wrong key"))

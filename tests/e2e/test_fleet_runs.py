@@ -15,6 +15,7 @@ import pytest
 
 import pancode
 from pancode.adapters.valkey.access import COORDINATOR
+from tests.crowd import crowded
 from tests.e2e.ground import Ground, held
 from tests.e2e.owner import Owner, script, until
 from tests.lab import Lab
@@ -173,7 +174,7 @@ def test_a_waiting_dispatch_detaches_on_ctrl_c_and_the_run_goes_on(fleet: Owner,
     waiting = fleet.begin("dispatch", "--runtime", "shell", "--node", "node1", "--workspace", "none", task)
     until(lambda: fleet.ask("runs", "1")["runs"][0]["state"] == "running", "it runs", 20)
     waiting.send_signal(2)
-    out, err = waiting.communicate(timeout=20)
+    out, err = waiting.communicate(timeout=20 * crowded())
     assert waiting.returncode == 130, (out, err)
     assert "runs stop" in err
     Ground(fleet, lab, 1).let_go("detached")
@@ -256,7 +257,7 @@ def _rq_info(fleet: Owner) -> str:
         env={**os.environ, "PYTHONPATH": str(Path(pancode.__file__).parents[1]), "NO_COLOR": "1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=60 * crowded(),
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.crowd import crowded
 from tests.lab import Lab
 from tests.lab.state import HostState
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.bare_hosts
 def test_three_hosts_answer_ssh(lab: Lab, host: Callable[[int], HostState]) -> None:
     for k in (1, 2, 3):
         argv = ["ssh", "-o", "BatchMode=yes", "-F", f"{lab.dir}/ssh_config", host(k)["addr"], "hostname"]
-        p = subprocess.run(argv, text=True, capture_output=True, timeout=30)
+        p = subprocess.run(argv, text=True, capture_output=True, timeout=30 * crowded())
         assert p.stdout.strip() == host(k)["name"], p.stderr
 
 

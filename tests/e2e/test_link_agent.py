@@ -12,6 +12,7 @@ from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.adapters.bundle.store import BundleStore
 from pancode.adapters.ssh.probe import NodeProbe
 from pancode.adapters.ssh.steps import HomeFile, StepName
+from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.e2e.link_lab import NODE_HOME, coordinator
 from tests.e2e.test_link_bringup import LISTING, Half
 from tests.lab import Lab
@@ -49,7 +50,9 @@ def test_the_real_agent_comes_stays_changes_and_goes(
     healed: Lab, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Up to 30 s on a loaded machine: the libraries may have to be fetched for the host's own Python."""
-    store = BundleStore(tmp_path_factory.mktemp("real"), level=1)
+    folder = tmp_path_factory.mktemp("real")
+    lay_out_bundles(folder)
+    store = BundleStore(folder, level=1)
 
     async def go() -> None:
         async with coordinator(healed, tmp_path) as it:
@@ -72,6 +75,7 @@ def test_the_real_agent_comes_stays_changes_and_goes(
                 assert json.loads(shown.text)["running"] is True, shown
                 version = await node.run([*python, "version"], 20)
                 assert version.text.strip() == (first.bundle.version if first.bundle else "")
+            keep_bundles(folder)
             await it.links[0].close()
             assert (await half.remove()).left == ()
             assert await it.back_door(1, LISTING) == before

@@ -10,6 +10,7 @@ import pytest
 from pancode.adapters.ssh.errors import LinkFault, TransferFailed
 from pancode.adapters.ssh.probe import HomeState, probe
 from pancode.adapters.ssh.readiness import platforms, problems, stops
+from tests.crowd import crowded
 from tests.e2e.link_lab import DOWN, NODE_HOME, UP, coordinator, generation, passes
 from tests.lab import Lab
 
@@ -75,11 +76,11 @@ def test_a_home_that_turns_read_only(healed: Lab, tmp_path: Path) -> None:
             it.make_home(2)
             await asyncio.to_thread(healed.fault, [2], "readonly-home")
             link = it.link(2)
-            state = await link.wait(DOWN, 10)
+            state = await link.wait(DOWN, 10 * crowded())
             assert state.error is not None and state.error.fault is LinkFault.HOME_UNUSABLE
             assert "Read-only" in state.error.why
             await asyncio.to_thread(healed.fault, [2], "readonly-home", False)
-            assert (await link.wait(UP, 10)).up and await passes(link)
+            assert (await link.wait(UP, 10 * crowded())).up and await passes(link)
 
     asyncio.run(go())
 
@@ -98,9 +99,11 @@ def test_a_full_disk_keeps_the_link_and_refuses_files_cleanly(healed: Lab, tmp_p
             assert link.state.up and await passes(link)
             before = generation(link)
             await it.back_door(2, "pkill -u ops sshd")
-            await link.wait(DOWN, 5)
+            await link.wait(DOWN, 5 * crowded())
             await asyncio.sleep(1)
             await asyncio.to_thread(healed.fault, [2], "disk-full", False)
-            assert (await link.wait(UP, 10)).up and generation(link) != before and await passes(link)
+            assert (
+                (await link.wait(UP, 10 * crowded())).up and generation(link) != before and await passes(link)
+            )
 
     asyncio.run(go())

@@ -20,7 +20,8 @@ from pancode.adapters.ssh.perform import perform
 from pancode.adapters.ssh.probe import probe
 from pancode.adapters.ssh.remote import Remote
 from pancode.adapters.ssh.target import Overrides, Places, resolve
-from tests.e2e.link_lab import DOWN, STOPPED, TIMING, UP, coordinator, generation, passes
+from tests.crowd import crowded
+from tests.e2e.link_lab import DOWN, STOPPED, UP, coordinator, generation, passes, timing
 from tests.lab import Lab
 
 pytestmark = pytest.mark.bare_hosts
@@ -57,11 +58,11 @@ def test_without_any_forwarding_it_says_which_setting_and_heals(
     async def go() -> None:
         async with coordinator(healed, tmp_path) as it:
             link = it.link(1)
-            state = await link.wait(DOWN, 10)
+            state = await link.wait(DOWN, 10 * crowded())
             assert state.error is not None and state.error.fault is LinkFault.FORWARDING_REFUSED
             assert "AllowTcpForwarding" in state.error.fix
             await asyncio.to_thread(healed.sshd, [1], "restart", [])
-            assert (await link.wait(UP, 10)).up
+            assert (await link.wait(UP, 10 * crowded())).up
 
     asyncio.run(go())
 
@@ -94,10 +95,24 @@ def test_a_refused_login_is_tried_once_and_stops(lab: Lab, tmp_path: Path) -> No
     async def go() -> None:
         async with coordinator(lab, tmp_path) as it:
             link = it.link(3, Login(keys=(make_key(),), own_only=True))
-            state = await link.wait(STOPPED, 10)
+            state = await link.wait(STOPPED, 10 * crowded())
             assert state.error is not None and state.error.fault is LinkFault.LOGIN_REFUSED
             await asyncio.sleep(0.5)
             assert it.dials == 1
+
+    asyncio.run(go())
+
+
+def test_a_stopped_link_that_starts_anew_is_not_judged_by_its_past(healed: Lab, tmp_path: Path) -> None:
+    healed.sshd([3], "restart", ["AllowUsers nobody"])
+
+    async def go() -> None:
+        async with coordinator(healed, tmp_path) as it:
+            link = it.link(3)
+            assert (await link.wait(STOPPED, 10 * crowded())).error is not None
+            await asyncio.to_thread(healed.sshd, [3], "restart", [])
+            link.start()
+            assert (await link.wait((*UP, *STOPPED), 10 * crowded())).up
 
     asyncio.run(go())
 
@@ -121,15 +136,15 @@ def test_through_a_jump_host_both_keys_are_pinned(healed: Lab, tmp_path: Path) -
             target = it.target(2, hops=(it.target(1),))
             assert await presented_key(target, it.pins(1), Login()) == it.pins(2)[it.target(2).endpoint]
             link = it.link(2, target=target)
-            assert (await link.wait(UP, 10)).up and await passes(link)
+            assert (await link.wait(UP, 10 * crowded())).up and await passes(link)
             assert (await it.back_door(2, "ss -Htn sport = :22")).count(healed.hosts[1]["addr"]) == 1
             for missing, pins in ((1, it.pins(2)), (2, it.pins(1))):
                 with pytest.raises(ConnectError) as caught:
-                    await open_session(target, pins, Login(), TIMING)
+                    await open_session(target, pins, Login(), timing())
                 assert caught.value.fault is LinkFault.HOST_KEY_UNKNOWN
                 assert it.target(missing).endpoint in str(caught.value)
             await asyncio.to_thread(healed.poweroff, [1], "crash")
-            assert (await link.wait(DOWN, 10)).error is not None
+            assert (await link.wait(DOWN, 10 * crowded())).error is not None
 
     asyncio.run(go())
 
@@ -154,21 +169,26 @@ def test_an_alias_with_jump_and_agent_from_ssh_config(lab: Lab, tmp_path: Path) 
 
         async def go() -> None:
             async with coordinator(lab, tmp_path) as it:
-                session = await open_session(target, it.pins(1, 2), Login(home=str(tmp_path)), TIMING)
+                session = await open_session(target, it.pins(1, 2), Login(home=str(tmp_path)), timing())
                 assert (await Remote(session).run(["hostname"], 5)).text.strip() == "node2"
                 await session.close()
 
         asyncio.run(go())
     finally:
         agent.terminate()
-        agent.wait(10)
+        agent.wait(10 * crowded())
 
 
 def _load(folder: Path, lab: Lab) -> None:
     environment = {"SSH_AUTH_SOCK": str(folder / "agent"), "PATH": "/usr/bin:/bin", "HOME": str(folder)}
     for _ in range(50):
         add = ["ssh-add", "-q", f"{lab.dir}/id_ed25519"]
-        if subprocess.run(add, env=environment, capture_output=True, timeout=10, check=False).returncode == 0:
+        if (
+            subprocess.run(
+                add, env=environment, capture_output=True, timeout=10 * crowded(), check=False
+            ).returncode
+            == 0
+        ):
             return
         subprocess.run(["sleep", "0.1"], check=True)
     raise AssertionError("ssh-agent did not take the key")
@@ -187,7 +207,7 @@ def test_the_fleet_key_opens_links_and_nothing_more_until_it_is_taken_out(
             assert (await perform(node, step)).changed and not (await perform(node, step)).changed
             fleet = Login(keys=(private,), own_only=True)
             link = it.link(3, fleet)
-            assert (await link.wait(UP, 10)).up and await passes(link)
+            assert (await link.wait(UP, 10 * crowded())).up and await passes(link)
             with pytest.raises(asyncssh.ChannelOpenError):
                 await link.remote().conn.create_process("tty", term_type="xterm", encoding=None)
             await link.close()
@@ -195,7 +215,7 @@ def test_the_fleet_key_opens_links_and_nothing_more_until_it_is_taken_out(
             assert done[-1].values("left") == () and done[-1].value("looked") == "yes"
             assert await it.back_door(3, "cat /home/ops/.ssh/authorized_keys") == before
             assert ".pancode" not in await it.back_door(3, "ls -A /home/ops")
-            state = await it.link(3, fleet).wait(STOPPED, 10)
+            state = await it.link(3, fleet).wait(STOPPED, 10 * crowded())
             assert state.error is not None and state.error.fault is LinkFault.LOGIN_REFUSED
 
     asyncio.run(go())

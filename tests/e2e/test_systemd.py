@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.lab.lab import Spec
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(pancode.__file__ or "").parents[1]
 NONE = ("--runtime", "shell", "--workspace", "none", "--node", "node1")
 ESCAPE = "cd /; setsid -f env -i sleep {} </dev/null >/dev/null 2>&1"
 LEFT = """cd /home/ops && find . -printf '%y %p\\n' | sort; cat .ssh/authorized_keys
@@ -72,7 +74,8 @@ def live() -> Iterator[Lab]:
     if lacks := "; ".join(missing()) or systemd.why_not():
         pytest.skip(lacks)
     reap()
-    with Lab(own_name("s"), owned=True).up(1, Spec(home_mb=1024, systemd=True), replace=True) as lab:
+    spec = Spec(home_mb=1024, systemd=True, share=(str(ROOT), sys.base_prefix))
+    with Lab(own_name("s"), owned=True).up(1, spec, replace=True) as lab:
         yield lab
 
 
@@ -126,6 +129,35 @@ def test_killed_it_is_back_at_once_without_a_word_from_us(owner: Owner, host: Li
         until(lambda: host.agent() not in (None, pid) and host.is_unit(), "systemd starts it again", 15)
     finally:
         os.kill(coordinator, signal.SIGCONT)
+
+
+def test_one_that_hangs_is_ended_and_started_again(owner: Owner, host: LiveHost) -> None:
+    """As in the unit, but for how long it is waited for."""
+    assert host.shows("Type") == "notify" and host.shows("WatchdogUSec") == "5min"
+    folder = f"/home/ops/.config/systemd/user/{host.unit}.d"
+    patience = "[Service]\\nWatchdogSec=8\\nTimeoutAbortSec=1\\n"
+    host.told("sh", "-c", f"mkdir {folder}; printf '{patience}' > {folder}/soon.conf")
+    try:
+        host.told("systemctl", "--user", "daemon-reload")
+        host.told("systemctl", "--user", "restart", host.unit)
+        pid = host.agent()
+        assert pid is not None
+        run = owner.dispatch(*NONE, f"echo before; {held('hung')}; echo after")
+        owner.running(run)
+        os.kill(coordinator := int(owner.ask("fleet", "status")["coordinator"]["pid"]), signal.SIGSTOP)
+        try:
+            os.kill(pid, signal.SIGSTOP)
+            until(lambda: host.agent() not in (None, pid) and host.is_unit(), "systemd starts it again", 60)
+        finally:
+            os.kill(coordinator, signal.SIGCONT)
+        assert host.shows("NRestarts") == "1"
+    finally:
+        host.told("rm", "-r", folder)
+        host.told("systemctl", "--user", "daemon-reload")
+        host.told("systemctl", "--user", "restart", host.unit)
+    host.let_go("hung")
+    ended = owner.ended(run)
+    assert (ended["outcome"], ended["attempt"]) == ("done", 1), ended
 
 
 def test_after_a_boot_it_is_there_before_anybody_logs_in(owner: Owner, live: Lab, host: LiveHost) -> None:

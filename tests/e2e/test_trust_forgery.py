@@ -25,6 +25,7 @@ from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt, receipt_of
 from node_agent.wire.signing import SigningKey, parse_envelope, parse_message
+from tests.crowd import crowded
 from tests.e2e.ground import Ground, coordinator_pid, held, money, raised
 from tests.e2e.intruder import STRANGER, Intruder, altered, order_in, resigned
 from tests.e2e.owner import Owner, until
@@ -244,7 +245,7 @@ def test_a_forged_acknowledgement_makes_the_node_forget_nothing(
     finally:
         os.kill(agent, signal.SIGCONT)
         os.kill(desk, signal.SIGCONT)
-    run = json.loads(asked.communicate(timeout=60)[0])["run"]
+    run = json.loads(asked.communicate(timeout=60 * crowded())[0])["run"]
     assert fleet.ended(run, 40)["outcome"] == "done"
     until(lambda: one.cleaned(run), "the real one comes", 40)
     raised(fleet, lambda e: "control message" in str(e["detail"]), "the forged answer")

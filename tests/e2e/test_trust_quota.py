@@ -6,30 +6,31 @@ import subprocess
 
 import pytest
 
+from tests.crowd import crowded
+from tests.e2e.enemy import CLIENT
 from tests.e2e.ground import Ground, audited, held, redis_open
 from tests.e2e.owner import Owner, until
 from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
 
-FLOOD = """import json, sys
+FLOOD = (
+    CLIENT
+    + """
+import sys
 home, tag = sys.argv[1:]
-sys.path.insert(0, home + "/current/lib")
-import redis
-where = json.load(open(home + "/s/current"))["redis"].partition(":")[2]
-settings = json.load(open(home + "/node.json"))["redis"]
-password = open(home + "/" + settings["password_file"]).read().strip()
-client = redis.Redis(unix_socket_path=where, username=settings["user"], password=password, driver_info=None)
+client = Client(*of_node(home))
 piece, sent = b"x" * 2**20, 0
 try:
     while sent < 2_000:
-        client.execute_command("HSET", f"rq:job:{tag}_{sent}", "a", piece)
-        client.execute_command("XADD", f"pancode:up:{tag}", "*", "e", piece)
+        client.ask("HSET", f"rq:job:{tag}_{sent}", "a", piece)
+        client.ask("XADD", f"pancode:up:{tag}", "*", "e", piece)
         sent += 2
     print("never stopped")
-except redis.exceptions.RedisError as e:
+except (OSError, Refused) as e:
     print("stopped after", sent, type(e).__name__)
 """
+)
 
 
 def test_a_node_that_floods_redis_is_quarantined_and_the_others_go_on(fleet: Owner, lab: Lab) -> None:
@@ -41,14 +42,14 @@ def test_a_node_that_floods_redis_is_quarantined_and_the_others_go_on(fleet: Own
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=120 * crowded(),
     )
     try:
         assert done.stdout.startswith("stopped after"), done.stdout + done.stderr
         until(lambda: fleet.seen("node1") == "quarantined", "node1 is quarantined", 20, fleet.nodes)
         _is_told(fleet, running)
-        with redis_open(fleet) as client:
-            assert client.info("memory")["used_memory"] < 64 * 2**20, "what it had put there is gone"
+        with redis_open(fleet) as client:  # which frees in its own time what was deleted
+            until(lambda: client.info("memory")["used_memory"] < 64 * 2**20, "what it had put there is gone")
         other = fleet.dispatch("--node", "node2", "--runtime", "shell", "--workspace", "none", "echo fine")
         assert fleet.ended(other)["outcome"] == "done"
         up = fleet.run("fleet", "up", "node1")

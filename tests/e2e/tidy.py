@@ -15,6 +15,7 @@ from pathlib import Path
 from signal import SIGCONT
 from typing import Any
 
+from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.e2e.owner import Owner, until
 from tests.lab import Lab
 
@@ -140,6 +141,7 @@ class Session:
         mend(self.lab, self.keys)
         if self.fleet is None:
             return
+        self.fleet.end_begun()
         try:
             revive(self.fleet, self.lab)
         except (AssertionError, subprocess.TimeoutExpired):  # beyond repair: who comes next gets a new one
@@ -156,12 +158,15 @@ def bring_up(owner: Owner, lab: Lab) -> None:
     An order stays good for two minutes in spite of the scale: a test may hold a node up on a busy machine.
     """
     owner.fleet_home.mkdir(mode=0o700, exist_ok=True)
+    lay_out_bundles(owner.fleet_home / "bundles")
     (owner.fleet_home / "pancode.yaml").write_text(json.dumps({"timing": {"start_by": "20m"}}))
     for k, host in lab.hosts.items():
         more = ["--slots", "2", "--label", "rack=b"] if k == len(lab.hosts) else ["--label", "rack=a"]
         pin = fingerprint(host["host_key"])
         owner.run("node", "add", f"node{k}", "--accept-fingerprint", pin, *more).ok()
+    plant(lab, fleet_of(owner), lab.hosts.keys())
     owner.run("fleet", "up", timeout_s=UP_S).ok()
+    keep_bundles(owner.fleet_home / "bundles")
 
 
 def fingerprint(line: str) -> str:

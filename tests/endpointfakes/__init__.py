@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from .apps import Generic, LmStudio, LmStudioOld, LoadingLlamaCpp, Ollama, RouterLlamaCpp, Vllm, WebSite
+from .apps import (
+    Generic,
+    LmStudio,
+    LmStudioOld,
+    LoadingLlamaCpp,
+    Ollama,
+    RouterLlamaCpp,
+    Sglang,
+    Vllm,
+    WebSite,
+)
 from .server import App, Reply, Serving, serving
 
 __all__ = [
@@ -15,6 +25,7 @@ __all__ = [
     "Reply",
     "RouterLlamaCpp",
     "Serving",
+    "Sglang",
     "Vllm",
     "WebSite",
     "serving",

@@ -191,6 +191,7 @@ class Vllm:
     """vLLM's server: what it lists is in memory; it describes itself in `/openapi.json`."""
 
     key: str = ""
+    owner: str = "vllm"
     server: str = "uvicorn"
     harm: list[str] = field(default_factory=list)
 
@@ -203,15 +204,23 @@ class Vllm:
             return Reply(401, {"error": "Unauthorized"})
         match asked.method, asked.path:
             case "GET", "/v1/models":
-                card = {"id": "Qwen/Qwen3-8B", "object": "model", "owned_by": "vllm", "max_model_len": 40_960}
+                card: dict[str, Any] = {"id": "Qwen/Qwen3-8B", "object": "model", "max_model_len": 40_960}
+                card["owned_by"] = self.owner
                 return Reply(200, {"object": "list", "data": [card]})
-            case "GET", "/version":
+            case "GET", "/version" if self.owner == "vllm":
                 return Reply(200, {"version": "0.11.0"})
             case "GET", "/openapi.json":
                 return Reply(200, {"openapi": "3.1.0", "paths": {p: {} for p in _GENERATES[:4]}})
             case "POST", path:
                 self.harm.append(f"POST {path}")
         return Reply(404, {"detail": "Not Found"})
+
+
+@dataclass
+class Sglang(Vllm):
+    """The same list by another owner; it tells no version at that path."""
+
+    owner: str = "sglang"
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -48,10 +49,11 @@ class Serving:
     port: int
     app: Any
     asked: list[Asked] = field(default_factory=list)
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def paths(self) -> list[str]:
@@ -59,10 +61,17 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(app: App, harmless: bool = True) -> Iterator[Serving]:
-    """While it answers; in the end nothing may have been done to it, unless that is what a test is about."""
-    told = Serving(0, app)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(told))
+def serving(
+    app: App, harmless: bool = True, tls: ssl.SSLContext | None = None, port: int = 0
+) -> Iterator[Serving]:
+    """While it answers, over TLS with such a context; at any free port, or this one.
+
+    In the end nothing may have been done to it, unless that is what a test is about.
+    """
+    told = Serving(0, app, scheme="https" if tls else "http")
+    server = ThreadingHTTPServer(("127.0.0.1", port), _handler(told))
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
     told.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from .plan import Plan, StreamError
@@ -16,16 +16,21 @@ if TYPE_CHECKING:
 FINISH = {"tool": "STOP", "stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 
 
-def emit_gemini(h: Handler, req: Req, p: Plan) -> None:
+def emit_assist(h: Handler, req: Req, p: Plan) -> None:
+    """The same in the envelope of Google's server for accounts."""
+    emit_gemini(h, req, p, lambda frame: frame if "error" in frame else {"response": frame, "traceId": p.id})
+
+
+def emit_gemini(h: Handler, req: Req, p: Plan, put: Callable[[dict], dict] = dict) -> None:
     """Send the turn as one response, as server-sent events or as a growing JSON array."""
     if not req.stream:
         p.before_end()
-        return h.send_json(_last(req, p, _all_parts(p)))
+        return h.send_json(put(_last(req, p, _all_parts(p))))
     sse = h.query.get("alt") == "sse"
     h.start_stream("text/event-stream" if sse else "application/json")
     head, tail = ("data: ", "\r\n\r\n") if sse else ("[", "")
     for frame in _frames(req, p):
-        h.chunk(head + json.dumps(frame) + tail)
+        h.chunk(head + json.dumps(put(frame)) + tail)
         head = head if sse else ",\r\n"
     if not sse:
         h.chunk("]")

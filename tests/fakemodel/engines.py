@@ -111,11 +111,30 @@ def model_list(persona: str, models: list[dict]) -> dict:
             )
         elif persona == "ollama":
             d["owned_by"] = "library"
+        elif persona == "github":
+            d.update(_of_copilot(m))
         elif persona == "lmstudio":
             d.update(owned_by="organization_owner")
             d.pop("created")
         data.append(d)
     return {"object": "list", "data": data}
+
+
+def _of_copilot(m: dict) -> dict:
+    """What Copilot's own server tells of a model."""
+    limits = {"max_context_window_tokens": m["context"], "max_output_tokens": 8192}
+    supports = {"tool_calls": True, "streaming": True, "parallel_tool_calls": True}
+    return {
+        "name": m["id"],
+        "vendor": "fakemodel",
+        "version": m["id"],
+        "preview": False,
+        "model_picker_enabled": True,
+        "policy": {"state": "enabled"},
+        "billing": {"is_premium": False, "multiplier": 0},
+        "supported_endpoints": ["/chat/completions"],
+        "capabilities": {"family": m["id"], "type": "chat", "limits": limits, "supports": supports},
+    }
 
 
 def _ollama_details(m: dict) -> dict:

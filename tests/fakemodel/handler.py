@@ -48,6 +48,7 @@ class Handler(Wire):
             self.entry["seconds"] = round(time.time() - self.t0, 3)
             if self.logged:
                 self.state.log(self.entry)
+            self.tells(False)
 
     def _start_entry(self) -> None:
         self.t0 = time.time()

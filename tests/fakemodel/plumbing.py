@@ -32,6 +32,7 @@ class Wire(BaseHTTPRequestHandler):
     raw: bytes
     t0: float
     logged: bool
+    telling: bool = False  # it is being answered, and is not in the log yet
 
     # -- plumbing ---------------------------------------------------------
     def log_message(self, fmt: str, *args: Any) -> None:
@@ -63,6 +64,12 @@ class Wire(BaseHTTPRequestHandler):
             raw = zlib.decompress(raw)
         return raw
 
+    def tells(self, now: bool = True) -> None:
+        """From the first word of an answer on, who has read it may ask what was asked: it is noted first."""
+        if now is not self.telling:
+            self.telling = now
+            self.state.tell(1 if now else -1)
+
     def send_json(self, obj: Any, status: int = 200, headers: dict | None = None) -> None:
         self.send_bytes(json.dumps(obj).encode(), status, "application/json", headers)
 
@@ -74,6 +81,7 @@ class Wire(BaseHTTPRequestHandler):
         headers: dict | None = None,
     ) -> None:
         self.entry["status"] = status
+        self.tells()
         self.send_response(status)
         self.send_header("Content-Type", ctype)
         self.send_header("Content-Length", str(len(data)))
@@ -85,6 +93,7 @@ class Wire(BaseHTTPRequestHandler):
 
     def start_stream(self, ctype: str = "text/event-stream") -> None:
         self.entry["status"] = 200
+        self.tells()
         self.send_response(200)
         self.send_header("Content-Type", ctype)
         self.send_header("Cache-Control", "no-cache")
@@ -114,6 +123,7 @@ class Wire(BaseHTTPRequestHandler):
     def kill(self, why: str) -> None:
         """Drop the connection with a reset."""
         self.entry["fault"] = why
+        self.tells()
         self.close_connection = True
         try:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -138,9 +148,11 @@ class Wire(BaseHTTPRequestHandler):
             return True
 
     def pause(self, seconds: float) -> None:
-        end = time.time() + seconds
+        telling, end = self.telling, time.time() + seconds
+        self.tells(False)
         while (left := end - time.time()) > 0:
             if self.client_gone():
                 self.entry["client_closed_after"] = round(time.time() - self.t0, 3)
                 raise Closed("client closed while waiting")
             time.sleep(min(0.05, left))
+        self.tells(telling)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from . import engines
 from .emit_anthropic import emit_anthropic
 from .emit_chat import emit_chat
-from .emit_gemini import emit_gemini
+from .emit_gemini import emit_assist, emit_gemini
 from .emit_responses import emit_responses
 from .replies import error_body
 from .script import PERSONAS
@@ -107,6 +107,34 @@ def r_gemini_models(h: Handler) -> None:
     )
 
 
+def r_account(h: Handler) -> None:
+    """What GitHub tells its Copilot CLI of who is logged in: where the models are, above all."""
+    h.send_json(
+        {
+            "login": "owner",
+            "copilot_plan": "individual",
+            "access_type_sku": "copilot_pro",
+            "chat_enabled": True,
+            "endpoints": {"api": "https://api.individual.githubcopilot.com"},
+        }
+    )
+
+
+def r_assist(h: Handler, verb: str) -> None:
+    """Google's server for accounts: the same wire, in an envelope, and what it tells of the account."""
+    b = h.body_json()
+    match verb:
+        case "generateContent" | "streamGenerateContent":
+            req = norm_gemini(b.get("request") or {}, b.get("model", ""), verb.startswith("stream"))
+            h.run_turn(req, emit_assist)
+        case "countTokens":
+            h.send_json({"totalTokens": max(1, len(h.raw) // 4)})
+        case "loadCodeAssist":
+            h.send_json({"currentTier": {"id": "free-tier"}, "cloudaicompanionProject": "a-project"})
+        case _:
+            h.send_json({})
+
+
 def r_root(h: Handler) -> None:
     h.send_bytes(b"Ollama is running" if h.state.persona == "ollama" else b"fakemodel")
 
@@ -118,11 +146,19 @@ LCP = {"llamacpp"}
 ROUTES: list[tuple[str, str, set, Callable]] = [
     (r"(?:/v1)?/messages/count_tokens", "POST", ANT - {"ollama"}, r_count),
     (r"(?:/v1)?/messages", "POST", ANT, r_messages),
-    (r"(?:/v1|/api/v0)?/chat/completions", "POST", OAI, r_chat),
+    (
+        r"(?:/v1|/api/v0|/api/v1|/openai/v1|/v1beta/openai)?/chat/completions",
+        "POST",
+        OAI | {"github"},
+        r_chat,
+    ),
     (r"(?:/v1|/backend-api/codex)?/responses", "POST", OAI, r_responses),
     (r"/v1(?:beta|alpha)?\d*/models/([^:/]+):(\w+)", "POST", {"gemini"}, r_gemini),
     (r"/v1beta/models", "GET", {"gemini"}, r_gemini_models),
-    (r"/v1/models|/models", "GET HEAD", OAI | {"anthropic"}, r_models),
+    (r"/v1internal:(\w+)", "GET POST", {"google"}, r_assist),
+    (r"/v1/models|/models", "GET HEAD", OAI | {"anthropic", "github"}, r_models),
+    (r"/copilot_internal/user", "GET", {"github"}, r_account),
+    (r"/user", "GET", {"github"}, lambda h: h.send_json({"login": "owner", "id": 1})),
     (r"/v1/models/(.+)", "GET", OAI | {"anthropic"}, r_model),
     (r"/api/tags", "GET HEAD", {"ollama", "llamacpp"}, engines.r_tags),
     (r"/api/ps", "GET", {"ollama"}, engines.r_ps),

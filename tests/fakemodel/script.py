@@ -26,7 +26,7 @@ DEFAULT_MODEL = {
 }
 
 
-PERSONAS = {"all", "openai", "anthropic", "gemini", "ollama", "lmstudio", "llamacpp"}
+PERSONAS = {"all", "openai", "anthropic", "gemini", "github", "google", "ollama", "lmstudio", "llamacpp"}
 FAULT_KEYS = {
     "status",
     "message",

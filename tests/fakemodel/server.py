@@ -6,9 +6,13 @@ import threading
 from http.server import ThreadingHTTPServer
 from typing import Any
 
+from tests.crowd import crowded
+
 from .handler import Handler
 from .script import PERSONAS, Script
 from .state import Log, State
+
+NOTED_S = 5.0
 
 
 class _Server(ThreadingHTTPServer):
@@ -56,8 +60,9 @@ class FakeModel:
 
     @property
     def requests(self) -> list[dict]:
-        """Finished requests, oldest first."""
-        with self.state.lock:
+        """Finished requests, oldest first; with those whose answer has just been read."""
+        with self.state.cond:
+            self.state.cond.wait_for(lambda: self.state.telling == 0, NOTED_S * crowded())
             return list(self.state.requests)
 
     def set_script(self, script: dict) -> None:

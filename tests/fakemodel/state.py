@@ -38,6 +38,7 @@ class State:
         self.response_turns: dict[str, int] = {}
         self.busy = 0
         self.waiting = 0
+        self.telling = 0
 
     def set_script(self, script: Script) -> None:
         with self.lock:
@@ -56,6 +57,12 @@ class State:
             n = self.fault_hits.get(key, 0)
             self.fault_hits[key] = n + 1
             return n
+
+    def tell(self, more: int) -> None:
+        """So many more requests are being answered, and not in the log yet."""
+        with self.cond:
+            self.telling += more
+            self.cond.notify_all()
 
     def log(self, entry: dict) -> None:
         with self.cond:

@@ -156,11 +156,13 @@ def _substitute(v: Any, cwd: str | None) -> Any:
 
 
 def _by_name(req: Req) -> dict[str, dict]:
-    """The offered tools by squashed name; a namespaced one also as namespace + name."""
+    """The offered tools by squashed name; a namespaced one also as namespace + name, one of
+    a tool server (`mcp__server__name`) also without its server."""
     out = {}
     for t in reversed(req.tools):
         if t.get("namespace"):
             out[squash(t["namespace"] + t["name"])] = t
+        out.setdefault(squash(t["name"].rpartition("__")[2]), t)
         out[squash(t["name"])] = t
     return out
 

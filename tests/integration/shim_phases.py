@@ -13,6 +13,7 @@ from node_agent import process, shim
 from node_agent.runner import Runner
 from node_agent.spool import Ended, ExitRecord, Grace, Look, Plan, Running, Step, StepKind, StepRecord
 from node_agent.wire.clock import SystemClock
+from tests.crowd import crowded
 
 PYTHON = os.path.realpath(sys.executable)
 SHIM = Path(shim.__file__).resolve()
@@ -83,7 +84,7 @@ def new_runner(shim_file: Path = SHIM, warm: bool = False) -> Runner:
 
 def until(ask: Callable[[], T | None]) -> T:
     """The first answer that is true. Fails when it takes too long."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + PATIENCE_S * crowded()
     while time.monotonic() < end:
         answer = ask()
         if answer:

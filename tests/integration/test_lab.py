@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.crowd import crowded
 from tests.lab import Fail, Lab, missing, own_name, reap, systemd
 from tests.lab.lab import Spec
 
@@ -46,8 +47,10 @@ def connect(addr: str, timeout: float = 3.0) -> str:
 
 
 def ssh(lab: Lab, k: int, command: str) -> subprocess.CompletedProcess[str]:
-    argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=2", "-F", f"{lab.dir}/ssh_config"]
-    return subprocess.run([*argv, f"node{k}", command], text=True, capture_output=True, timeout=30)
+    argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-F", f"{lab.dir}/ssh_config"]
+    return subprocess.run(
+        [*argv, f"node{k}", command], text=True, capture_output=True, timeout=30 * crowded()
+    )
 
 
 def left(name: str) -> list[str]:
@@ -190,7 +193,7 @@ def test_down_works_from_the_kernels_state_when_the_files_are_lost() -> None:
     Lab(name).down()
     assert left(name) == []
     for child in lab._children:
-        child.wait(10)
+        child.wait(10 * crowded())
 
 
 def groups(name: str) -> list[str]:
@@ -229,7 +232,9 @@ def test_a_lab_whose_owner_was_killed_is_reaped() -> None:
         "print(lab.name, flush=True)\nos.kill(os.getpid(), 9)"
     )
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    p = subprocess.run(["python3", "-c", script], cwd=root, text=True, capture_output=True, timeout=60)
+    p = subprocess.run(
+        ["python3", "-c", script], cwd=root, text=True, capture_output=True, timeout=60 * crowded()
+    )
     name = p.stdout.strip()
     assert name in reap(), p.stderr
     assert left(name) == []

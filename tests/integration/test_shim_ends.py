@@ -158,6 +158,9 @@ def test_output_is_counted_and_kept_apart(phases: Phases) -> None:
     assert (step.out_bytes, step.err_bytes) == (5, 3)
     assert phases.runner.tail(base / "out0", 1, 3) == b"234"
     assert phases.runner.tail(base / "out0", 5, 3) == b""
+    whole = phases.runner.tail(base / "out0", 0, 100)
+    assert phases.runner.tail(base / "out0", -2, 100) == whole[-2:]
+    assert phases.runner.tail(base / "out0", -100, 100) == whole
     assert phases.runner.tail(base / "absent", 0, 3) == b""
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from node_agent import process, shim
 from node_agent.spool import Ended, NotStarted, PhaseEnd, RunnerError, Running, Spawned, Vanished
+from tests.crowd import crowded
 from tests.integration.shim_phases import ENV, PYTHON, SHIM, Phases, new_runner, phases_in, until, written
 
 ROOT = SHIM.parents[1]
@@ -42,7 +43,7 @@ def phases(tmp_path: Path) -> Iterator[Phases]:
 
 def second_shim(folder: Path) -> subprocess.CompletedProcess[str]:
     argv = [PYTHON, "-I", "-S", str(SHIM), str(folder)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=20)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=20 * crowded())
 
 
 def test_shim_outlives_its_starter_and_is_adopted(phases: Phases) -> None:
@@ -307,7 +308,7 @@ def test_waiting_takes_no_processor(phases: Phases) -> None:
     assert time.process_time() - before < 0.15
     assert _cpu_ticks(shim_pid) - began <= 5  # of 150
     phases.runner.stop(folder, "end")
-    assert isinstance(new_runner().wait(folder, 20), Ended)
+    assert isinstance(new_runner().wait(folder, 20 * crowded()), Ended)
 
 
 def _cpu_ticks(pid: int) -> int:
@@ -337,7 +338,7 @@ def test_a_poorer_machine_gives_the_same_results(phases: Phases, lack: str) -> N
     folder, plan = phases.plan(["sh", "-c", leaver], ["nope"], ["pwd"], go_on=True)
     phases.runner.prepare(folder, plan)
     argv = [PYTHON, "-I", "-S", "-c", LACKING.format(lack=LACKS[lack]), str(folder), str(ROOT)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20 * crowded())
     assert (done.returncode, done.stdout) == (0, "spawned\n"), done.stderr
     record = phases.finish(folder)
     assert record.reaper == (lack != "no subreaper")

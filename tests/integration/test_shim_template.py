@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from node_agent import process, template
-from node_agent.spool import PhaseEnd, RunnerError
+from node_agent.looking import spawned_in
+from node_agent.spool import Ended, PhaseEnd, RunnerError
 from node_agent.template import Template
-from tests.integration.shim_phases import PYTHON, SHIM, Phases, phases_in, until
+from tests.integration.shim_phases import PATIENCE_S, PYTHON, SHIM, Phases, new_runner, phases_in, until
 
 PROGRAM = template.__file__
 OWNER = """
@@ -53,6 +54,11 @@ def standing_by(template: int) -> list[int]:
     return [pid for pid in mine if Path(f"/proc/{pid}/fd/0").readlink().name.startswith("socket:")]
 
 
+def two_standing_by(template: int) -> list[int]:
+    """After a first short phase: who came back from it, and who was forked meanwhile."""
+    return until(lambda: waiting if len(waiting := standing_by(template)) == 2 else None)
+
+
 def gone(pid: int) -> bool:
     found = process.stat(pid)
     return found is None or found.gone
@@ -80,20 +86,21 @@ def test_shims_outlive_their_template(phases: Phases) -> None:
     assert phases.finish(folder).steps[0].exit_code == 4
 
 
-def test_one_stands_by_and_ends_with_its_template(phases: Phases) -> None:
+def test_who_stands_by_ends_with_the_template(phases: Phases) -> None:
     phases.one("true")
     (alone,) = templates()
-    (waiting,) = until(lambda: standing_by(alone))
+    waiting = two_standing_by(alone)
     os.kill(alone, signal.SIGKILL)
-    assert until(lambda: gone(waiting))
+    assert until(lambda: all(map(gone, waiting)))
 
 
 def test_a_template_ends_with_who_stands_by(phases: Phases) -> None:
     """It is not forked again and again where something kills it."""
     phases.one("true")
     (alone,) = templates()
-    (waiting,) = until(lambda: standing_by(alone))
+    waiting, other = two_standing_by(alone)
     os.kill(waiting, signal.SIGKILL)
+    assert until(lambda: gone(other))
     assert until(lambda: gone(alone))
     assert phases.one("true")[0].ok and phases.one("true")[0].ok
 
@@ -103,11 +110,11 @@ def test_a_frozen_template_is_no_wall(phases: Phases, monkeypatch: pytest.Monkey
     monkeypatch.setattr(template, "REPLY_S", 0.5)
     phases.one("true")
     (frozen,) = templates()
-    both = (frozen, *until(lambda: standing_by(frozen)))
-    for pid in both:
+    all_of_them = (frozen, *two_standing_by(frozen))
+    for pid in all_of_them:
         os.kill(pid, signal.SIGSTOP)
     folder = phases.start(["sh", "-c", "echo once >>count; sleep 0.3"])
-    for pid in both:
+    for pid in all_of_them:
         os.kill(pid, signal.SIGCONT)
     assert phases.finish(folder).ended is PhaseEnd.DONE
     assert until(lambda: gone(frozen))  # its socket is closed
@@ -142,6 +149,57 @@ def test_the_template_ends_with_its_owner() -> None:
     owner.wait()
     owner.stdout.close()
     assert until(lambda: gone(pid))
+
+
+def test_a_shim_serves_again_after_a_short_phase(phases: Phases) -> None:
+    """One after the other, none of the first one's words or signals are heard in the second."""
+    took = []
+    for n in range(6):
+        folder = phases.start(["sh", "-c", f"exit {n}"])
+        took.append(spawned_in(folder))
+        assert phases.finish(folder).steps[0].exit_code == n
+        phases.runner.stop(folder, "too late")
+    assert len(set(took)) < len(took)
+    assert len(templates()) == 1
+
+
+def test_what_was_meant_for_one_phase_ends_no_other(phases: Phases) -> None:
+    folders = [phases.start(["true"]) for _ in range(4)]
+    assert [phases.finish(folder).ended for folder in folders] == [PhaseEnd.DONE] * 4
+    pids = {found.pid for folder in folders if (found := spawned_in(folder))}
+    for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for pid in pids:
+            os.kill(pid, number)
+    assert [phases.one("sh", "-c", "exit 3")[0].exit_code for _ in range(6)] == [3] * 6
+
+
+def test_a_shim_that_a_gateway_watches_serves_once(phases: Phases) -> None:
+    """The gateway ends with the process that it was told of."""
+    phases.one("true")
+    folder, plan = phases.plan(["true"])
+    phases.runner.prepare(folder, plan)
+    (folder / "gateway").mkdir()
+    phases.runner.start(folder, plan)
+    taken = spawned_in(folder)
+    assert taken is not None and phases.finish(folder).ended is PhaseEnd.DONE
+    assert until(lambda: gone(taken.pid))
+
+
+def test_another_runner_hears_of_the_end_in_time(phases: Phases) -> None:
+    """It has no pipe: it sees the record when its time is over, and a shim without a template is gone."""
+    folder = phases.start(["sleep", "0.2"])
+    other = new_runner()
+    phases.runner.close()
+    assert isinstance(other.wait(folder, PATIENCE_S), Ended)
+
+
+def test_an_end_that_was_seen_holds_no_file(phases: Phases) -> None:
+    """A receipt may wait for a coordinator for days, and its attempt with it; files are few."""
+    folders = [phases.start(["true"]) for _ in range(8)]
+    held = len(os.listdir("/proc/self/fd"))
+    assert until(lambda: all(isinstance(phases.runner.look(folder), Ended) for folder in folders))
+    assert len(os.listdir("/proc/self/fd")) <= held - 8
+    assert all(isinstance(phases.runner.wait(folder, PATIENCE_S), Ended) for folder in folders)
 
 
 def test_a_refusal_is_told_as_in_the_cold_way(phases: Phases) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from node_agent import process
 from node_agent.spool import PhaseEnd, Vanished
+from tests.crowd import crowded
 from tests.integration.shim_phases import PYTHON, Phases, phases_in, until, written
 
 DAEMON = """
@@ -98,7 +99,7 @@ def test_a_killed_shim_is_seen_and_its_tree_swept(phases: Phases) -> None:
     until(written(folder.parent / "daemon"))
     shim = phases.running(folder).shim
     os.kill(shim, signal.SIGKILL)
-    seen = phases.runner.wait(folder, 10)
+    seen = phases.runner.wait(folder, 10 * crowded())
     assert seen == Vanished(
         f"the process that watched over it there (shim, pid {shim}) was killed or has crashed"
     )
@@ -113,7 +114,7 @@ def test_what_had_ended_is_known_of_a_vanished_shim(phases: Phases) -> None:
     folder = phases.start(["sh", "-c", "exit 6"], ["no-such"], ["sleep", "60"], go_on=True)
     shim = until(lambda: seen if (seen := phases.running(folder)).step == "s2" else None).shim
     os.kill(shim, signal.SIGKILL)
-    seen = phases.runner.wait(folder, 10)
+    seen = phases.runner.wait(folder, 10 * crowded())
     phases.runner.sweep(folder.parent.name)
     assert isinstance(seen, Vanished)
     assert [(step.name, step.exit_code, step.exec_error is None) for step in seen.steps] == [
@@ -130,7 +131,7 @@ def test_the_marker_is_matched_whole(phases: Phases) -> None:
     try:
         assert [pid for pid, _ in process.members("zz-1")] == [wanted.pid]
         assert phases.runner.sweep("zz-1") == 1
-        assert wanted.wait(5) == -signal.SIGKILL
+        assert wanted.wait(5 * crowded()) == -signal.SIGKILL
         assert [other.poll() for other in others] == [None] * 3
     finally:
         for child in (wanted, *others):
@@ -146,7 +147,7 @@ def test_a_signal_reaches_no_later_owner_of_the_pid() -> None:
         assert not process.signal_exact((child.pid, found.start + 1), signal.SIGKILL)
         assert child.poll() is None
         assert process.signal_exact((child.pid, found.start), signal.SIGKILL)
-        assert child.wait(5) == -signal.SIGKILL
+        assert child.wait(5 * crowded()) == -signal.SIGKILL
         assert not process.signal_exact((child.pid, found.start), signal.SIGKILL)
     finally:
         child.kill()

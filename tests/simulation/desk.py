@@ -19,7 +19,7 @@ from pancode.control.plane import Plane
 from pancode.domain.fleet import Deadlines
 from pancode.domain.records import ALL, Record
 from pancode.errors import PancodeError, UnavailableError
-from pancode.ports import SnapshotTaken, Transaction
+from pancode.ports import SnapshotTaken, Told, Transaction, untold
 
 FLEET = "f-simulation"
 RULES = Rules(
@@ -36,7 +36,7 @@ class SimDepot:
     def __init__(self, arrived: MemoryDepot) -> None:
         self.arrived = arrived
 
-    def snapshot(self, project: str, run: str, folder: str = "") -> SnapshotTaken:
+    def snapshot(self, project: str, run: str, folder: str = "", told: Told = untold) -> SnapshotTaken:
         return SnapshotTaken(
             "repo-1", None, hashlib.sha1(run.encode(), usedforsecurity=False).hexdigest(), "sha1"
         )

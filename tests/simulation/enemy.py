@@ -16,6 +16,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import Envelope, Message, SigningKey, WireRefusal, parse_envelope, parse_message
 from pancode.domain.records import Fence
+from pancode.ports import Offer
 from tests.simulation.desk import FLEET
 from tests.simulation.machines import Machine
 from tests.simulation.world import World
@@ -76,7 +77,7 @@ def _order(w: World, machine: Machine, what: str, card: float) -> None:
         text = order.signed(w.stranger()).model_dump_json()
     elif what == "other fleet":
         text = order.model_copy(update={"fleet": "f-neighbours"}).signed(w.desk.key).model_dump_json()
-    w.redis.bus().push_order(machine.tag, identity, text)
+    w.redis.bus().push_orders([Offer(machine.tag, identity, text)])
 
 
 def _beat(w: World, machine: Machine) -> None:

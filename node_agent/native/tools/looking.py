@@ -16,7 +16,6 @@ from node_agent.wire.regex import found, regex_fault
 
 MOST_SEEN, MOST_FOUND, MOST_HITS = 50_000, 1_000, 200
 MOST_FILE, MOST_LINE = 2 << 20, 300
-_NARROW = "narrow pattern, path or files"
 _SKIPPED = frozenset({".git"})
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import select
 import shutil
-import signal
 import subprocess
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
+from node_agent.native.children import CHILDREN
 from node_agent.native.tools.box import Box, clipped, count_arg, text_arg
 from node_agent.wire.clock import Clock
 
@@ -21,9 +20,6 @@ MOST_PRINTED = 64 << 20
 LATE_MS = 500
 """What a command that is over left in the pipe is waited for so long; what it started may hold it open."""
 
-running: list[subprocess.Popen[bytes]] = []
-"""The command that runs now, for whoever ends the worker."""
-
 
 def bash(box: Box, given: Mapping[str, Any]) -> str:
     """Standard output and error as they come, and how it ended."""
@@ -33,16 +29,14 @@ def bash(box: Box, given: Mapping[str, Any]) -> str:
     box.commands += 0 if said.only_looks else 1
     cwd = os.path.join(box.tree.top, box.tree.folder)
     argv = [shutil.which("bash", path=box.env.get("PATH")) or "/bin/sh", "-c", command]
-    process = subprocess.Popen(
+    process = CHILDREN.start(
         argv, cwd=cwd, env=dict(box.env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
-    running.append(process)
     try:
         kept, why = _watched(process, box.clock, wait_s)
     finally:
-        end(process)
-        running.remove(process)
+        CHILDREN.over(process)
     text = clipped(kept.text(), box.most_chars, "print less: use grep, head or tail")
     return f"{text}\n[{_ended(process, why, wait_s)}]".lstrip("\n")
 
@@ -99,20 +93,6 @@ def _late(fd: int, kept: _Kept, clock: Clock) -> None:
     until = clock.mono_ms() + LATE_MS
     while clock.mono_ms() < until and poll.poll(0) and (data := os.read(fd, 1 << 16)):
         kept.add(data)
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """It, and all that is left of its group."""
-    kill_group(process)
-    process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
-
-
-def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Without waiting: for a signal's handler, too, which may have come in the midst of a wait."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _ended(process: subprocess.Popen[bytes], why: str, wait_s: int) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from node_agent.runtimes.anthropic import LEVELS, LOGIN, LOGINS, quiet_env
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.starting import keyed, prompt_in, task_of
-from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
 
 PROGRAM = Program(
@@ -15,12 +13,8 @@ PROGRAM = Program(
     "@anthropic-ai/claude-code",
     version=r"(\d+\.\d+\.\d+)\b",
     known="2.1.",
-    login="by subscription: pancode node login NODE claude; else put ANTHROPIC_API_KEY "
-    'into ~/.pancode-node/*/secrets.json: {"ANTHROPIC_API_KEY": "..."}',
+    login=LOGIN,
 )
-CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_BASE_URL")
-"""Variables that log the program in or point it at a model server; a run sees those that its order names."""
-
 PROMPT = "prompt.md"
 
 _TOOLS = {
@@ -41,15 +35,6 @@ _RULES: dict[Safety, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Safety.AUTO_EDIT: (_WRITE, ("--permission-mode", "acceptEdits", "--restricted")),
     Safety.FULL_AUTO: ((*_WRITE, "Bash"), ("--permission-mode", "bypassPermissions")),
 }
-
-LEVELS: Mapping[Reasoning, tuple[str, int]] = {
-    Reasoning.OFF: ("", 0),
-    Reasoning.LOW: ("low", 4096),
-    Reasoning.MEDIUM: ("medium", 10_000),
-    Reasoning.HIGH: ("high", 20_000),
-    Reasoning.XHIGH: ("xhigh", 31_999),
-}
-"""For newer models its flag, for older ones a budget of tokens: it uses the one that the model knows."""
 
 
 def launch(request: LaunchRequest, place: Place) -> Launch:
@@ -81,19 +66,10 @@ def _argv(request: LaunchRequest) -> tuple[str, ...]:
 
 
 def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
-    env = {
-        **base_env(request, place),
-        "CLAUDE_CONFIG_DIR": f"{request.home}/claude",
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "DISABLE_AUTOUPDATER": "1",
-    }
-    if request.reasoning:
-        env["MAX_THINKING_TOKENS"] = str(LEVELS[request.reasoning][1])
-    # Left alone it asks ten times, for more than 100 s, and looks stalled meanwhile.
-    env.setdefault("CLAUDE_CODE_MAX_RETRIES", "3")
+    env = quiet_env(request, base_env(request, place))
     if place.is_root and request.may_write and request.safety is Safety.FULL_AUTO:
         env["IS_SANDBOX"] = "1"  # as root it refuses bypassPermissions otherwise
     return env
 
 
-PROBE = keyed(PROGRAM, CREDENTIALS[:3])
+PROBE = keyed(PROGRAM, LOGINS)

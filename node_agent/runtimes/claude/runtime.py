@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from node_agent.runtimes.anthropic import CREDENTIALS, LEVELS
 from node_agent.runtimes.base import Capabilities, Runtime
 from node_agent.runtimes.claude import command
 from node_agent.runtimes.claude.parse import ClaudeParser
@@ -19,9 +20,8 @@ RUNTIME = Runtime(
         tool_list=True,
         turn_limit=True,
         budget_limit=True,
-        needs_model=True,
         prompted=True,
-        reasoning=frozenset(command.LEVELS),
+        reasoning=frozenset(LEVELS),
         narrows=True,
         tells_turns=True,
     ),
@@ -29,6 +29,6 @@ RUNTIME = Runtime(
     ClaudeParser,
     held_but_full_auto,
     command.PROBE,
-    command.CREDENTIALS,
+    CREDENTIALS,
     command.PROGRAM,
 )

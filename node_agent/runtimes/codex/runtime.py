@@ -14,7 +14,6 @@ RUNTIME = Runtime(
         usage=True,
         resume=True,
         read_only_enforced=True,
-        needs_model=True,
         prompted=True,
         reasoning=frozenset(command.LEVELS),
     ),

@@ -11,8 +11,9 @@ from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
 
 KEY, URL = "COPILOT_PROVIDER_API_KEY", "COPILOT_PROVIDER_BASE_URL"
-CREDENTIALS = (KEY, URL)
-"""Variables that point it at a model server: it has none of its own, and not every server wants a key."""
+LOGIN = "COPILOT_GITHUB_TOKEN"
+CREDENTIALS = (KEY, URL, LOGIN)
+"""Variables that point it at a model server, which may want no key, or log it in at GitHub."""
 PROGRAM = Program(
     "copilot",
     "@github/copilot",
@@ -20,7 +21,8 @@ PROGRAM = Program(
     known="1.0.",
     login="put COPILOT_PROVIDER_BASE_URL of a server with OpenAI's chat wire, and "
     "COPILOT_PROVIDER_API_KEY if it wants one, into ~/.pancode-node/*/secrets.json: "
-    '{"COPILOT_PROVIDER_BASE_URL": "..."}',
+    '{"COPILOT_PROVIDER_BASE_URL": "..."}; by subscription: COPILOT_GITHUB_TOKEN, a fine-grained token of '
+    "GitHub's with the permission Copilot Requests and no other",
 )
 PROMPT = "copilot/agents/pancode.agent.md"
 """An agent of its user's, which is not one of the instructions that a repository can give it."""
@@ -86,11 +88,11 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
 
 def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
     own = base_env(request, place)
+    login = own.pop(LOGIN, "")
     return {
         **own,
-        **model_server(own),
+        **({LOGIN: login} if login and URL not in own else {**model_server(own), "COPILOT_OFFLINE": "true"}),
         "COPILOT_MODEL": request.model or "default",
-        "COPILOT_OFFLINE": "true",
         "COPILOT_AUTO_UPDATE": "false",
         "COPILOT_HOME": f"{request.home}/copilot",
     }
@@ -102,4 +104,4 @@ def model_server(env: Mapping[str, str]) -> dict[str, str]:
     return {**given, "COPILOT_PROVIDER_WIRE_API": "completions"}
 
 
-PROBE = keyed(PROGRAM, (URL,))
+PROBE = keyed(PROGRAM, (URL, LOGIN))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +31,8 @@ from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
 
 MAX_CALLS_OPEN = 200
+_NOT_IN = re.compile(rb"authenticat", re.IGNORECASE)
+"""What it tells people alone, before its stream begins, where GitHub has not let it in."""
 _BY_TYPE = {
     "authentication": FailureKind.MODEL_AUTH,
     "authorization": FailureKind.MODEL_AUTH,
@@ -91,7 +94,7 @@ class CopilotParser(EventParser):
         self._known = True
 
     def _reported(self, event: dict[str, Any]) -> Iterator[UsageGrew]:
-        """The line behind the stream; it has no type."""
+        """The line behind the stream: the report has no type."""
         if "type" not in event and "modelMetrics" in event:
             self._report = _usage(dict_of(event.get("modelMetrics")), self._before, self._turns)
             yield UsageGrew(self._report)
@@ -128,6 +131,11 @@ class CopilotParser(EventParser):
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
         if ours := ended_for_us(end):
             return ours
+        if self._end is None and end.status == 1 and _NOT_IN.search(end.complaints):
+            return (
+                FailureKind.MODEL_AUTH,
+                "it was not let in: its key or login is wrong, over, or without Copilot",
+            )
         if self._end is None:
             return without_end(end, self._lines, self._known, "a result event")
         if self._error is not None:

@@ -16,7 +16,6 @@ RUNTIME = Runtime(
         resume=True,
         read_only_enforced=True,
         tool_list=True,
-        needs_model=True,
         prompted=True,
         reasoning=frozenset(command.LEVELS),
         narrows=True,

@@ -10,11 +10,14 @@ from node_agent.runtimes.hiding import guard
 
 # Folder trust stays on and is skipped by a flag: so no settings of the repository, and with them no servers,
 # hooks or commands, are merged into these. Trust that is off would be trust in everything.
-_SETTINGS = {
+_SETTINGS: Mapping[str, Any] = {
     "security": {
         "auth": {"selectedType": "gemini-api-key"},
         "folderTrust": {"enabled": True},
-        "environmentVariableRedaction": {"enabled": True, "blocked": ["GEMINI_API_KEY"]},
+        "environmentVariableRedaction": {
+            "enabled": True,
+            "blocked": ["GEMINI_API_KEY", "GOOGLE_CLOUD_ACCESS_TOKEN"],
+        },
     },
     "privacy": {"usageStatisticsEnabled": False},
     # Left alone it asks again for more than 100 s; this is once more, after some seconds.
@@ -29,7 +32,9 @@ _SETTINGS = {
 
 # Its search for `.gemini/.env` goes from the checkout up to the root of the disk, through the home of the
 # node's user, and no setting stops it; none stops it from reading GEMINI.md of the repository either.
-def alone(more: Mapping[str, Any]) -> dict[str, bytes]:
-    """The files, with `more` settings in them."""
-    settings = json.dumps({**_SETTINGS, **more}).encode()
+def alone(more: Mapping[str, Any], by_account: bool = False) -> dict[str, bytes]:
+    """The files, with `more` settings in them; `by_account`: it goes by a Google account, not by a key."""
+    ways = {"auth": {"selectedType": "oauth-personal"}} if by_account else {}
+    security = {**_SETTINGS["security"], **ways}
+    settings = json.dumps({**_SETTINGS, "security": security, **more}).encode()
     return {".gemini/settings.json": settings, **guard((".gemini/.env",), ("GEMINI.md",))}

@@ -14,14 +14,17 @@ from node_agent.runtimes.starting import keyed, prompt_in, task_of
 from node_agent.wire.policy import Safety
 
 KEY, URL = "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"
-CREDENTIALS = (KEY, URL)
-"""Variables that log the program in or point it at a model server; one without a key needs only its URL."""
+LOGIN, PROJECT = "GOOGLE_CLOUD_ACCESS_TOKEN", "GOOGLE_CLOUD_PROJECT"
+CREDENTIALS = (KEY, URL, LOGIN, PROJECT)
+"""Variables that log the program in or point it at a model server, and whose project pays where an account
+has more than one; a server without a key needs only its URL."""
 PROGRAM = Program(
     "gemini",
     "@google/gemini-cli",
     version=r"(\d+\.\d+\.\d+)\b",
     known="0.61.",
-    login='put GEMINI_API_KEY into ~/.pancode-node/*/secrets.json: {"GEMINI_API_KEY": "..."}',
+    login='put GEMINI_API_KEY into ~/.pancode-node/*/secrets.json: {"GEMINI_API_KEY": "..."}; with a Google '
+    'account: {"GOOGLE_CLOUD_ACCESS_TOKEN": {"command": ["gcloud", "auth", "print-access-token"]}}',
 )
 PROMPT = ".gemini/GEMINI.md"
 """What it takes as its user's standing instructions."""
@@ -53,7 +56,7 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     mode, denied = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     denied = tuple(dict.fromkeys((*denied, *(t for t, ours in _OURS.items() if not request.has(*ours)))))
-    files = {**BASE_FILES, **prompt_in(PROMPT, request), **alone(_settings(request))}
+    files = {**BASE_FILES, **prompt_in(PROMPT, request), **alone(_settings(request), by_account(place.env))}
     argv = ["gemini", "-o", "stream-json"]
     if request.model:
         argv += ["-m", request.model]
@@ -81,9 +84,12 @@ def _deny(tool: str) -> str:
 
 def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
     own = base_env(request, place)
+    login = own.pop(LOGIN, "")
+    account = by_account(place.env)
+    there = {LOGIN: login, "GOOGLE_GENAI_USE_GCA": "true"} if account else model_server(own)
     return {
         **own,
-        **model_server(own),
+        **there,
         **guarded(request.home),
         "GEMINI_CLI_HOME": request.home,
         "GEMINI_TELEMETRY_ENABLED": "false",
@@ -91,9 +97,14 @@ def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
     }
 
 
+def by_account(env: Mapping[str, str]) -> bool:
+    """With what a Google account pays for; a key or a server of another's goes before it."""
+    return bool(env.get(LOGIN)) and not (KEY in env or URL in env)
+
+
 def model_server(env: Mapping[str, str]) -> dict[str, str]:
     """Where it finds its model and what it says there; it refuses to start without any key."""
-    return {name: env[name] for name in CREDENTIALS if name in env} | {KEY: env.get(KEY, "none")}
+    return {name: env[name] for name in (KEY, URL) if name in env} | {KEY: env.get(KEY, "none")}
 
 
-PROBE = keyed(PROGRAM, CREDENTIALS)
+PROBE = keyed(PROGRAM, (KEY, URL, LOGIN))

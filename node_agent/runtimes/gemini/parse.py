@@ -34,6 +34,8 @@ from node_agent.wire.receipt import Usage
 
 MAX_CALLS_OPEN = 200
 _DENIED = frozenset({"tool_not_registered", "policy_violation", "permission_denied", "path_not_in_workspace"})
+_NOT_IN = re.compile(rb"^ +status: 40[13],", re.MULTILINE)
+"""What it tells people alone, before its stream begins, where a Google account is not let in."""
 _STATUS = re.compile(r'"code":\s*(\d{3})\b')
 _BY_STATUS = {
     41: (FailureKind.MODEL_AUTH, "no key logs it in"),
@@ -140,6 +142,9 @@ class GeminiParser(EventParser):
         if end.status in _BY_STATUS:
             kind, words = _BY_STATUS[end.status]
             return kind, f"exit {end.status}: {words}"
+        if self._end is None and end.status == 1 and _NOT_IN.search(end.complaints):
+            words = "its Google account was not let in: the token is wrong, over or barred"
+            return FailureKind.MODEL_AUTH, words
         if self._end is None:
             return without_end(end, self._lines, self._known, "a result event")
         words = text_of(dict_of(self._end.get("error")).get("message"), "an error without words")

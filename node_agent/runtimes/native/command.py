@@ -1,90 +1,24 @@
-"""Starts our own worker with the node's own Python: what it may do in a file, the task on standard input."""
+"""Starts our own worker, which comes with the node agent."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from node_agent.runtimes.base import (
-    BASE_FILES,
-    Launch,
-    LaunchRequest,
-    Place,
-    Probe,
-    base_env,
-)
-from node_agent.runtimes.native.spec import FILE, PROMPT, TOOLS, VERSION, Spec
+from node_agent.runtimes.base import Launch, LaunchRequest, Place, Probe
 from node_agent.runtimes.probing import Said, any_given
-from node_agent.runtimes.providers import CONTEXT, HOSTED, KEY, LOGINS, NAME, URL, Provider, split_model
-from node_agent.runtimes.starting import held_but_full_auto, prompt_in, task_of
+from node_agent.runtimes.providers import LOGINS
+from node_agent.runtimes.starting import held_but_full_auto
+from node_agent.runtimes.workers import LOGIN, started
+from node_agent.runtimes.workerspec import VERSION
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.order import Reasoning
-from node_agent.wire.policy import Isolation, Safety, compile_policy
 
 PROGRAM = "native/program.py"
 """In the node agent's own code."""
-CREDENTIALS = (*LOGINS, CONTEXT)
-"""Variables of model servers; one of its own without a key needs only its URL."""
-LOGIN = (
-    "put the key of a model server into ~/.pancode-node/*/secrets.json, such as GROQ_API_KEY, or the "
-    'OPENAI_BASE_URL of one with OpenAI\'s chat wire: {"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"}'
-)
-LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
-MOST_SPARE_MS = 2_000
-"""Its own end of time comes before ours, so that it can say so."""
-_OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags.optimize)
-"""As the node agent itself runs: its libraries are compiled for that."""
 
 
 def launch(request: LaunchRequest, place: Place) -> Launch:
-    """Nothing of the machine's own Python packages, nothing of the repository's; the one key it needs."""
-    provider, model = split_model(request.model)
-    own = base_env(request, place)
-    through = URL in own
-    model = own.get(NAME) or request.model or model if through else model
-    wanted = {KEY, URL} if through else {provider.key, provider.url}
-    env = {name: value for name, value in own.items() if name not in CREDENTIALS or name in wanted}
-    spec = _spec(request, place, (provider, model), own, through)
-    program = (f"{place.package}/{PROGRAM}", place.package, place.libraries, f"{request.home}/{FILE}")
-    argv = (place.python, "-I", "-S", *_OPTIMISED, *program)
-    files = {**BASE_FILES, **prompt_in(PROMPT, request), FILE: spec.model_dump_json().encode()}
-    return Launch(argv, env, task_of(request), files)
-
-
-def _spec(
-    request: LaunchRequest, place: Place, model: tuple[Provider, str], env: Mapping[str, str], through: bool
-) -> Spec:
-    provider, name = model
-    limits = request.limits
-    own = None if limits.wrap_up else limits  # else its own stop would come before the last turn
-    known = env.get(CONTEXT, "")
-    hosted = HOSTED in env if through else provider.url not in env
-    return Spec(
-        model=name,
-        key_name=KEY if through else provider.key,
-        url_name=URL if through else provider.url,
-        url=provider.home,
-        suffix="" if through else provider.suffix,
-        is_hosted=hosted,
-        newest=hosted and provider.name == "openai",
-        hidden=(KEY, URL, NAME, HOSTED, *CREDENTIALS),
-        top=request.workspace,
-        folder=request.folder,
-        home=request.home,
-        tools=tuple(tool for tool in TOOLS if tool in request.tools),
-        policy=request.policy or compile_policy(request.safety, request.read_only, mode=request.mode),
-        safety=request.safety if request.may_write else Safety.SUGGEST,
-        writes=request.may_write,
-        walled=place.isolation is Isolation.SANDBOX,
-        context=request.context or (int(known) if known.isdecimal() and int(known) else None),
-        wall_ms=max(limits.wall_ms - MOST_SPARE_MS, limits.wall_ms // 2),
-        tokens=own.tokens if own else None,
-        turns=own.requests if own else None,
-        sampling=request.sampling,
-        output_bytes=limits.output_bytes,
-        thinks=LEVELS[request.reasoning] if request.reasoning else "",
-        resume=request.resume.session if request.resume else "",
-    )
+    """With the one key that it needs."""
+    return started(PROGRAM, request, place)
 
 
 enforcement = held_but_full_auto

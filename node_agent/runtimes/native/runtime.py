@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from node_agent.runtimes.base import Capabilities, Runtime
+from node_agent.runtimes.base import Runtime
 from node_agent.runtimes.native import command
-from node_agent.runtimes.native.parse import NativeParser
+from node_agent.runtimes.workers import CAPABILITIES, CREDENTIALS
+from node_agent.runtimes.workerstream import WorkerParser
 
 RUNTIME = Runtime(
     "native",
-    Capabilities(
-        stream=True,
-        tells_ran=True,
-        usage=True,
-        resume=True,
-        read_only_enforced=True,
-        tool_list=True,
-        turn_limit=True,
-        needs_model=True,
-        prompted=True,
-        reasoning=frozenset(command.LEVELS),
-        narrows=True,
-        tells_turns=True,
-    ),
+    CAPABILITIES,
     command.launch,
-    NativeParser,
+    WorkerParser,
     command.enforcement,
     command.PROBE,
-    command.CREDENTIALS,
+    CREDENTIALS,
 )

@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
+from node_agent.runtimes.openai_login import FILE as LOGIN_FILE
+from node_agent.runtimes.openai_login import OPENCODE as LOGIN
+from node_agent.runtimes.openai_login import for_opencode
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.starting import keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
 
 KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
-CREDENTIALS = (KEY, URL)
+CREDENTIALS = (KEY, URL, LOGIN)
 """Variables that log the program in or point it at a model server; one without a key needs only its URL."""
 VENDOR = "https://api.openai.com/v1"
 PROGRAM = Program(
@@ -22,7 +25,8 @@ PROGRAM = Program(
     version=r"(\d+\.\d+\.\d+)\b",
     known="1.18.",
     login="put OPENAI_BASE_URL of a server with OpenAI's chat wire, and OPENAI_API_KEY if it wants one, "
-    'into ~/.pancode-node/*/secrets.json: {"OPENAI_BASE_URL": "..."}',
+    'into ~/.pancode-node/*/secrets.json: {"OPENAI_BASE_URL": "..."}; with a ChatGPT account: '
+    "pancode node login NODE opencode",
 )
 PROMPT = "prompt.md"
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
@@ -45,11 +49,14 @@ _QUIET = dict.fromkeys(
         "OPENCODE_DISABLE_AUTOUPDATE",
         "OPENCODE_DISABLE_MODELS_FETCH",
         "OPENCODE_DISABLE_LSP_DOWNLOAD",
-        "OPENCODE_DISABLE_DEFAULT_PLUGINS",
         "OPENCODE_DISABLE_PROJECT_CONFIG",  # nor AGENTS.md, which comes with the prompt
     ),
     "1",
 )
+
+
+_OWN_PLUGINS = {"OPENCODE_DISABLE_DEFAULT_PLUGINS": "1"}
+"""Those that are part of it log it in at vendors, and are needed for nothing else."""
 
 
 # Without these it fetches that package from npm at every start, although --pure uses none.
@@ -65,29 +72,36 @@ _INSTALLED |= {f"{folder}/": b"" for folder in _FOLDERS[1:]}  # named, so that s
 def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, **_INSTALLED, **prompt_in(PROMPT, request)}
-    model = f"pancode/{request.model or 'default'}"
+    env = base_env(request, place)
+    kept, login = for_opencode(env.pop(LOGIN, "")), dict[str, bytes]()
+    if kept is not None and not (KEY in env or URL in env):
+        login = {f"data/opencode/{LOGIN_FILE}": kept}
+    model = f"{'openai' if login else 'pancode'}/{request.model or 'default'}"
     # Without a title it asks the model for one, which no event tells.
     argv = ["opencode", "run", "--format", "json", "--pure", "--model", model, "--title", "pancode"]
     if request.resume:
         argv += ["--session", request.resume.session]
-    return Launch(tuple(argv), _env(request, place, model), task_of(request), files)
+    quiet = _QUIET if login else _QUIET | _OWN_PLUGINS
+    return Launch(tuple(argv), {**quiet, **_env(request, env, model)}, task_of(request), files, login)
 
 
-def _env(request: LaunchRequest, place: Place, model: str) -> dict[str, str]:
-    own = base_env(request, place)
+def _env(request: LaunchRequest, own: Mapping[str, str], model: str) -> dict[str, str]:
     folders = {f"XDG_{part.upper()}_HOME": f"{request.home}/{part}" for part in _FOLDERS}
-    return {**own, **_QUIET, **folders, "OPENCODE_CONFIG_CONTENT": json.dumps(_settings(request, own, model))}
+    return {**own, **folders, "OPENCODE_CONFIG_CONTENT": json.dumps(_settings(request, own, model))}
 
 
 def _settings(request: LaunchRequest, env: Mapping[str, str], model: str) -> dict[str, Any]:
+    provider, _, name = model.partition("/")
+    known = _known(name, request.reasoning)
+    given = {"models": known} if provider != "pancode" else _provider(known, env)
     return {
         "autoupdate": False,
         "share": "disabled",
         "permission": _permission(request),
         "model": model,
         "small_model": model,
-        "enabled_providers": ["pancode"],
-        "provider": {"pancode": _provider(model.partition("/")[2], env, request.reasoning)},
+        "enabled_providers": [provider],
+        "provider": {provider: given},
         **({"instructions": [f"{request.home}/{PROMPT}"]} if request.prompt else {}),
     }
 
@@ -98,18 +112,23 @@ def _permission(request: LaunchRequest) -> dict[str, Any]:
     return {tool: how for tool, how in allowed.items() if tool not in _OURS or request.has(*_OURS[tool])}
 
 
-def _provider(model: str, env: Mapping[str, str], reasoning: Reasoning | None) -> dict[str, Any]:
+def _known(model: str, reasoning: Reasoning | None) -> dict[str, Any]:
+    """The one model, which need be none that it has heard of."""
+    asked = {"options": {"reasoningEffort": LEVELS[reasoning]}} if reasoning else {}
+    limit = {"context": 131072, "output": 8192}
+    return {model: {"name": model, "tool_call": True, "limit": limit, **asked}}
+
+
+def _provider(known: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
     """It reads key and server from its environment: these settings are seen by set-up and gates as well."""
     options = {"baseURL": f"{{env:{URL}}}" if URL in env else VENDOR}
     if KEY in env:
         options["apiKey"] = f"{{env:{KEY}}}"
-    asked = {"options": {"reasoningEffort": LEVELS[reasoning]}} if reasoning else {}
-    limit = {"context": 131072, "output": 8192}
     return {
         "npm": "@ai-sdk/openai-compatible",  # part of the program, nothing is downloaded
         "name": "pancode",
         "options": options,
-        "models": {model: {"name": model, "tool_call": True, "limit": limit, **asked}},
+        "models": known,
     }
 
 

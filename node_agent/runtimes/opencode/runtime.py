@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from node_agent.runtimes.base import Capabilities, Runtime
+from node_agent.runtimes.base import Brought, Capabilities, Runtime
 from node_agent.runtimes.opencode import command
 from node_agent.runtimes.opencode.parse import OpencodeParser
 from node_agent.runtimes.starting import held_but_full_auto
 
+BROUGHT = (
+    *(Brought(f".opencode/{name}/*.{kind}") for name in ("plugin", "plugins") for kind in ("js", "ts")),
+    *(Brought(f"{at}opencode.{kind}", "plugin") for at in ("", ".opencode/") for kind in ("json", "jsonc")),
+)
+"""Its own scan of the checkout heeds neither `--pure` nor what switches a project's settings off."""
 RUNTIME = Runtime(
     "opencode",
     Capabilities(
@@ -16,7 +21,6 @@ RUNTIME = Runtime(
         resume=True,
         read_only_enforced=True,
         tool_list=True,
-        needs_model=True,
         prompted=True,
         reasoning=frozenset(command.LEVELS),
         narrows=True,
@@ -28,4 +32,5 @@ RUNTIME = Runtime(
     command.PROBE,
     command.CREDENTIALS,
     command.PROGRAM,
+    BROUGHT,
 )

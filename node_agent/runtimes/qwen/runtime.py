@@ -15,7 +15,6 @@ RUNTIME = Runtime(
         resume=True,
         read_only_enforced=True,
         turn_limit=True,
-        needs_model=True,
         prompted=True,
         reasoning=frozenset(command.LEVELS),
         narrows=True,

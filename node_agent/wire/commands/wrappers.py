@@ -56,7 +56,6 @@ _PREFIXES: dict[str, tuple[str, int]] = {
     "nocorrect": ("", 0),
 }
 """Program to (its options that take the next word, how many words of its own come before the command)."""
-_SCRIPT_OPTION = {"flock": "-c", "su": "-c", "script": "-c", "watch": "", "parallel": "", "entr": ""}
 _ASKS_ONLY = ("-v", "-V")
 
 

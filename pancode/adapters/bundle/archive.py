@@ -16,12 +16,15 @@ NAME_LENGTH = 16
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A finished archive. `digest` names its content (sha256 of the sorted manifest), not its compression."""
+    """A finished archive. `digest` names what it was made of, by the sorted manifest; `sha256` its bytes."""
 
     digest: str
     path: Path
     python: tuple[int, int]
     version: str
+    sha256: str
+    compiled: bool
+    """Bytecode is in it; else the node has to make its own."""
 
     @property
     def name(self) -> str:
@@ -53,6 +56,12 @@ def manifest(contents: Contents) -> str:
 def digest(text: str) -> str:
     """What names a bundle with this manifest."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def pack(contents: Contents, listing: str, target: Path, level: int = 6) -> None:

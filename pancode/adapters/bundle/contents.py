@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -12,6 +13,15 @@ from pancode.adapters.bundle.platform import NodePlatform
 
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "tests", "testing", "test"})
 _SKIPPED_SUFFIXES = (".pyc", ".pyo", ".pyi", ".c", ".h", ".pxd")
+_UNUSED = re.compile(
+    # What writes C interfaces: only the compiled half of cffi is loaded. No worker of ours speaks.
+    r"cffi/|pycparser/|pydantic_ai/(?:\.agents|_cli|realtime|ui|durable_exec/(?:dbos|prefect|temporal))/"
+    # Of one vendor's client: nothing but chat.
+    r"|openai/cli/|openai/lib/(?:beta|live|responses_websocket)/"
+    r"|openai/(?:resources|types)/(?:admin|audio|beta|containers|conversations|evals|fine_tuning|live|realtime|skills"
+    r"|uploads|vector_stores|webhooks)/"
+)
+"""What a node never imports of its libraries: a third of their files."""
 
 
 def wanted(path: str) -> bool:
@@ -42,9 +52,9 @@ def node_agent_files(folder: Path) -> dict[str, Path | bytes]:
 
 
 def assemble(
-    libraries: Contents, agent: Contents, platform: NodePlatform, version: str
+    libraries: Contents, agent: Contents, platform: NodePlatform, version: str, compiled_by: str = ""
 ) -> dict[str, Path | bytes]:
-    """The bundle's files: `start.py`, `bundle.json`, `lib/...`."""
+    """The bundle's files: `start.py`, `bundle.json`, `lib/...`. `compiled_by`: whose bytecode joins them."""
     packages = sorted(
         n.split("/")[0].removesuffix(".dist-info") for n in libraries if n.endswith("/METADATA")
     )
@@ -53,12 +63,14 @@ def assemble(
         "python": f"3.{platform.minor}",
         "machine": platform.machine,
         "packages": sorted(set(packages)),
+        "compiled_by": compiled_by,
     }
     launcher = resources.files("pancode.adapters.bundle").joinpath("launcher.txt").read_bytes()
     out: dict[str, Path | bytes] = {
         "start.py": launcher,
         "bundle.json": json.dumps(about, sort_keys=True, indent=1).encode() + b"\n",
     }
-    for name, source in {**libraries, **agent}.items():
+    used = {name: source for name, source in libraries.items() if not _UNUSED.match(name)}
+    for name, source in {**used, **agent}.items():
         out[f"lib/{name}"] = source
     return out

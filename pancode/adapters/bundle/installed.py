@@ -12,7 +12,7 @@ from pancode.adapters.bundle.errors import NotHere
 from pancode.adapters.bundle.platform import NodePlatform, needed
 
 ROOTS = (
-    *("pydantic", "cryptography", "redis", "rq", "pyyaml", "google-re2", "tree-sitter", "tree-sitter-bash"),
+    *("pydantic", "cryptography", "hiredis", "pyyaml", "google-re2", "tree-sitter", "tree-sitter-bash"),
     *("pydantic-ai-slim", "openai"),
 )
 """What the node agent imports; equal to the extra `node` of our own distribution."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import platform as system
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pancode import __version__
-from pancode.adapters.bundle import download, installed
-from pancode.adapters.bundle.archive import Bundle, Contents, digest, manifest, pack
+from pancode.adapters.bundle import bytecode, download, installed
+from pancode.adapters.bundle.archive import Bundle, Contents, digest, manifest, pack, sha256_of
 from pancode.adapters.bundle.contents import assemble, node_agent_files, node_agent_folder
 from pancode.adapters.bundle.errors import BundleError, NotHere
 from pancode.adapters.bundle.platform import NodePlatform
 
+PYTHON = system.python_version()
+"""Whose bytecode a bundle holds, if any: two patch levels of Python may compile a file to other bytes."""
+LAST = 1
+"""Archives that are kept for a version that one may go back to."""
 Source = Callable[[NodePlatform], Contents]
 """Libraries for a platform, or NotHere."""
 
@@ -57,11 +64,34 @@ class BundleStore:
 
     def _build(self, libraries: Contents, platform: NodePlatform) -> Bundle:
         agent = node_agent_files(self._agent or node_agent_folder())
-        contents = assemble(libraries, agent, platform, __version__)
+        here = bytecode.fits(platform)
+        by = PYTHON if here else ""
+        contents = assemble(libraries, agent, platform, __version__, by)
         listing = manifest(contents)
         name = digest(listing)
         path = self.folder / f"{name}.tar.gz"
         if not path.exists():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            pack(contents, listing, path, self._level)
-        return Bundle(name, path, platform.python[:2], __version__)
+            made = bytecode.compiled(contents, self.folder) if here else {}
+            pack({**contents, **made}, listing, path, self._level)
+            self._prune(path)
+        os.utime(path)  # used now: by that the last one is known
+        return Bundle(name, path, platform.python[:2], __version__, sha256_of(path), here)
+
+    def _prune(self, newest: Path) -> None:
+        """An archive of each version ever run would fill the disk: those in use stay, and the last one."""
+        used = {newest, *(bundle.path for _, bundle in self._made.values())}
+        for path in kept(self.folder, used)[LAST:]:
+            path.unlink(missing_ok=True)
+
+
+def kept(folder: Path, used: Collection[Path] = ()) -> list[Path]:
+    """The archives there but for the used ones, the one used last first."""
+    found = [path for path in folder.glob("*.tar.gz") if path not in used]
+    return sorted(found, key=_age, reverse=True)
+
+
+def _age(path: Path) -> float:
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return 0.0

@@ -1,4 +1,4 @@
-"""Answers requests on a log or artifact stream: a JSON line asks, bytes may follow, a JSON line answers."""
+"""Answers requests on a log stream: a JSON line asks, bytes may follow, a JSON line answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ class Conversation:
     log:      {"op":"size","name"} -> {"ok":true,"size"}
               {"op":"append","name","offset","length"} -> {"ok":true,"go":true}, bytes -> {"ok":true,"size"}
               {"op":"digest","name"} -> {"ok":true,"size","sha256"}
-    artifact: {"op":"blob","sha256","length"} -> {"ok":true,"go":true|false}, bytes if go -> {"ok":true}
     A refusal is {"ok":false,"why","size"?}.
     """
 
@@ -51,8 +50,6 @@ class Conversation:
                 return self._append
             case "log", "digest":
                 return self._digest
-            case "artifact", "blob":
-                return self._blob
             case verb, op:
                 raise BadRequest(f"{op!r} is no request on a {verb} stream")
 
@@ -75,18 +72,6 @@ class Conversation:
         size = self.streams.append(self.grant.identity, name, offset, length, self.file.read)
         return {"ok": True, "size": size}
 
-    def _blob(self, ask: Ask) -> Answer:
-        sha256, length = _text(ask, "sha256"), _count(ask, "length")
-        if length > self.grant.max_bytes:
-            raise StreamRefused(f"larger than the {self.grant.max_bytes} bytes granted", 0)
-        wanted = not _holds(self.streams, sha256)
-        if wanted:
-            self.streams.must_have_room(length)
-        self._say({"ok": True, "go": wanted})
-        if wanted:
-            self.streams.store(sha256, length, self.file.read)
-        return {"ok": True}
-
     def _say(self, answer: Answer) -> None:
         write_line(self.file, answer)
 
@@ -108,13 +93,6 @@ def read_line(file: BufferedRWPair) -> Ask | None:
 def write_line(file: BufferedRWPair, answer: Answer) -> None:
     file.write(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
     file.flush()
-
-
-def _holds(streams: Streams, sha256: str) -> bool:
-    try:
-        return streams.artifact(sha256).is_file()
-    except ValueError as exc:
-        raise BadRequest(str(exc)) from exc
 
 
 def _text(ask: Ask, key: str) -> str:

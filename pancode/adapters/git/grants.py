@@ -9,7 +9,7 @@ from node_agent.wire.gitrefs import snap_ref
 from node_agent.wire.identity import AttemptId
 from pancode.adapters.git.safe import safe_env
 
-Verb = Literal["fetch", "push", "log", "artifact"]
+Verb = Literal["fetch", "push", "log"]
 GB = 1 << 30
 
 
@@ -31,7 +31,7 @@ class Grant:
 
 def grant_for(verb: Verb, identity: AttemptId, repo_id: str | None, max_bytes: int = GB) -> Grant | Refusal:
     """What an attempt may do: read its run's snapshot, write its own ref, add to its own logs."""
-    if verb in ("log", "artifact"):
+    if verb == "log":
         return Grant(verb, identity, max_bytes=max_bytes)
     if repo_id is None:
         return Refusal(f"{identity} has no repository")

@@ -13,7 +13,7 @@ from pancode.adapters.git.errors import GitFailure, GitRefusal
 from pancode.adapters.git.listing import Limits
 from pancode.adapters.git.snapshot import SnapshotOptions, take_snapshot
 from pancode.adapters.git.streams import Streams
-from pancode.ports import SnapshotTaken
+from pancode.ports import SnapshotTaken, Told, untold
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class GitDepot:
     limits: Limits = Limits()
     environ: Mapping[str, str] | None = None
 
-    def snapshot(self, project: str, run: str, folder: str = "") -> SnapshotTaken:
+    def snapshot(self, project: str, run: str, folder: str = "", told: Told = untold) -> SnapshotTaken:
         """Take a snapshot of the tree around `project`. GitRefusal (a WorkspaceError) names paths and fix.
 
         Refused, too, while the disk is so full that no result could be taken in.
         """
         self._must_have_room()
-        options = SnapshotOptions(self.clock.wall_ms(), self.limits, self.environ, folder)
+        options = SnapshotOptions(self.clock.wall_ms(), self.limits, self.environ, folder, told)
         taken = take_snapshot(Path(project), self.depot, run, options)
         return SnapshotTaken(
             repo=taken.repo_id,
@@ -59,5 +59,5 @@ class GitDepot:
             return False
 
     def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
-        """Whether that log or artifact is on disk, complete to its digest."""
+        """Whether that log is on disk, complete to its digest."""
         return self.streams.holds(identity, name, size, sha256)

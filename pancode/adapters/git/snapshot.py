@@ -11,26 +11,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from node_agent.wire.gitrefs import base_ref, checked_run, snap_ref
-from node_agent.wire.gitsafe import join_nul, shown, split_nul, stamp_env
+from node_agent.wire.gitsafe import shown, split_nul, stamp_env
 from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.errors import GitFailure, GitRefusal, translated
+from pancode.adapters.git.errors import GitRefusal, translated
+from pancode.adapters.git.hashing import hash_files
 from pancode.adapters.git.listing import Limits, Listing, list_tree
 from pancode.adapters.git.objects import import_base, import_missing, writing
 from pancode.adapters.git.project import Project, open_project
-from pancode.adapters.git.safe import Git
+from pancode.ports import Told, untold
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotOptions:
     """`now_ms`: wall time for the commit's date. `environ`: where the user's own git settings are found.
 
-    `folder`: one below the top that must be in it, as the run is to begin there.
+    `folder`: one below the top that must be in it, as the run is to begin there. `told`: how far it is.
     """
 
     now_ms: int
     limits: Limits = field(default_factory=Limits)
     environ: Mapping[str, str] | None = None
     folder: str = ""
+    told: Told = untold
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOption
     path = depot.ensure(seen.repo_id, seen.object_format)
     import_base(seen, depot)
     with index_copy(seen, path) as index:
-        tree, listing = capture(seen, depot, index, options.limits)
+        tree, listing = capture(seen, depot, index, options.limits, options.told)
     if (
         options.folder
         and depot.git(seen.repo_id).ask("cat-file", "-t", f"{tree}:{options.folder}").text() != "tree"
@@ -138,25 +140,13 @@ def index_copy(project: Project, depot_path: Path | None = None) -> Iterator[Pat
         yield index
 
 
-def capture(project: Project, depot: Depot, index: Path, limits: Limits) -> tuple[str, Listing]:
+def capture(
+    project: Project, depot: Depot, index: Path, limits: Limits, told: Told = untold
+) -> tuple[str, Listing]:
     """Write the working tree into the depot through `index`; gives the tree and what was listed."""
     git = writing(project, depot.path(project.repo_id), index)
     listing = list_tree(project, git, limits)
-    _hash(git, listing)
+    hash_files(git, listing, told)
     tree = git.must("write-tree", "--missing-ok").text()
     import_missing(project, depot, tree)
     return tree, listing
-
-
-def _hash(git: Git, listing: Listing) -> None:
-    # Not `git add -A`: it dies on a nested repository without commits, and runs programs of submodules.
-    options = ("-z", "--add", "--remove", "--replace", "--stdin")
-    try:
-        git.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(listing.gone))
-        git.must("update-index", *options, stdin=join_nul(listing.names))
-    except GitFailure as exc:
-        raise GitRefusal(
-            "a file of the working tree cannot be read",
-            why=exc.err,
-            fix="mend the file's permissions or encoding, or ignore it, then dispatch again",
-        ) from exc

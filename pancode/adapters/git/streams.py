@@ -1,4 +1,4 @@
-"""Keeps what nodes send that is not git: logs, grown by offset, and artifacts, whole by digest."""
+"""Keeps what nodes send that is not git: logs, grown by offset."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ class TornStream(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """`<home>/logs/<run>/<attempt>.<fence>/<name>` and `<home>/artifacts/<first two digits>/<sha256>`."""
+    """`<home>/logs/<run>/<attempt>.<fence>/<name>`."""
 
     home: Path
     keep_free: int = KEEP_FREE
@@ -48,11 +47,6 @@ class Streams:
         """Where a log lies; ValueError for a name that is not one plain file name."""
         folder = self.home / "logs" / identity.run / f"{identity.attempt}.{identity.fence}"
         return folder / checked_stream(name)
-
-    def artifact(self, sha256: str) -> Path:
-        if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
-            raise ValueError(f"not a digest: {sha256!r}")
-        return self.home / "artifacts" / sha256[:2] / sha256
 
     def size(self, identity: AttemptId, name: str) -> int:
         """Bytes stored of a log, 0 when there is none."""
@@ -117,34 +111,11 @@ class Streams:
         return _known_digest(path) if path.is_file() else (0, hashlib.sha256().hexdigest())
 
     def holds(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
-        """Whether that log, or an artifact of that digest, is here and whole."""
+        """Whether that log is here and whole."""
         with suppress(ValueError):
             if self.size(identity, name) == size and self.digest(identity, name) == (size, sha256):
                 return size > 0 or self.log(identity, name).is_file()
-            path = self.artifact(sha256)
-            return path.is_file() and _known_digest(path) == (size, sha256)
         return False
-
-    def store(self, sha256: str, length: int, read: Read) -> None:
-        """Store an artifact whole, or not at all (StreamRefused); idempotent, durable when it returns."""
-        path = self.artifact(sha256)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, fresh = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                seen = hashlib.sha256()
-                for chunk in _chunks(length, read):
-                    seen.update(chunk)
-                    file.write(chunk)
-                if seen.hexdigest() != sha256:
-                    raise StreamRefused(f"the bytes have the digest {seen.hexdigest()}", 0)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh, path)
-            _sync_folder(path.parent)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(fresh)
 
 
 def _take(file: int, offset: int, length: int, read: Read) -> int:

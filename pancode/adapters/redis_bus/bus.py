@@ -13,23 +13,24 @@ from redis import exceptions as raised
 
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock
-from node_agent.wire.identity import AttemptId
 from node_agent.wire.scripts import OF_NODES
 from pancode.adapters.redis_bus import scripts
 from pancode.adapters.redis_bus.fair import take_fairly
 from pancode.adapters.redis_bus.jobs import CLOSED_CALL, iso, order_job, result_entry, ticket_job
 from pancode.adapters.redis_bus.rights import node_keys, node_rules, node_user, worker_key
+from pancode.adapters.redis_bus.trip import Command, Trips, script
 from pancode.adapters.redis_bus.weighing import sweep, weighed
 from pancode.adapters.valkey.access import RedisAccess, connect
 from pancode.adapters.valkey.faults import translated
 from pancode.domain.quota import Kept
-from pancode.ports import QueueView, Ticket, UpMessage
+from pancode.ports import Offer, Over, QueueView, Ticket, UpMessage
 
 POOL_PREFIX = keys.pool_queue("")
 NODE_PREFIX = keys.node_queue("")
 QUEUE_KEY = "rq:queue:"
 HEARTBEAT_CAP = 256 * 1024
 BLOCK_MS = 5_000
+PUSH, CLOSE, TICKETS = map(script, (scripts.PUSH, scripts.CLOSE, scripts.TICKETS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,39 +65,44 @@ class RedisBus:
         return self._factory(self._access)
 
     @cached_property
-    def _push(self) -> Any:
-        return self._redis.register_script(scripts.PUSH)
-
-    @cached_property
-    def _close(self) -> Any:
-        return self._redis.register_script(scripts.CLOSE)
-
-    @cached_property
-    def _tickets(self) -> Any:
-        return self._redis.register_script(scripts.TICKETS)
+    def _trips(self) -> Trips:
+        return Trips(self._redis)
 
     @contextmanager
     def _doing(self, operation: str) -> Iterator[Any]:
         with translated(self._access, operation):
             yield self._redis
 
+    def _ask(self, operation: str, *commands: Command) -> list[Any]:
+        with translated(self._access, operation):
+            return self._trips.ask(*commands)
+
     def close(self) -> None:
         """Closes all connections; they come back when used again."""
+        self._trips.close()
         self._redis.close()
 
     # -- orders and tickets ---------------------------------------------------------------------------------
 
-    def push_order(self, tag: str, identity: AttemptId, envelope: str) -> None:
-        fields = order_job(tag, identity, envelope, self._clock.wall_ms())
-        head = [keys.node_queue(tag), keys.job_id(tag, identity), self._tempo.claim_lease_ms / 1000]
-        with self._doing("push_order"):
-            self._push(args=[*head, keys.hint_channel(tag), *_flat(fields)])
+    def push_orders(self, orders: Sequence[Offer]) -> None:
+        if orders:
+            self._ask("push_orders", *map(self._push, orders))
 
-    def close_job(self, tag: str, identity: AttemptId, ok: bool, reason: str) -> None:
-        head = [keys.node_queue(tag), keys.job_id(tag, identity), "finished" if ok else "failed"]
-        kept = [self._tempo.keep_closed_s, self._tempo.keep_closed, tag, CLOSED_CALL]
-        with self._doing("close_job"):
-            self._close(args=[*head, iso(self._clock.wall_ms()), *kept, *_flat(result_entry(ok, reason))])
+    def _push(self, offer: Offer) -> Command:
+        tag, identity = offer.tag, offer.identity
+        fields = order_job(tag, identity, offer.envelope, self._clock.wall_ms())
+        head = (keys.node_queue(tag), keys.job_id(tag, identity), self._tempo.claim_lease_ms / 1000)
+        return PUSH.call(*head, keys.hint_channel(tag), *_flat(fields))
+
+    def close_jobs(self, jobs: Sequence[Over]) -> None:
+        if jobs:
+            self._ask("close_jobs", *map(self._close, jobs))
+
+    def _close(self, over: Over) -> Command:
+        tag, tempo = over.tag, self._tempo
+        head = (keys.node_queue(tag), keys.job_id(tag, over.identity), "finished" if over.ok else "failed")
+        kept = (iso(self._clock.wall_ms()), tempo.keep_closed_s, tempo.keep_closed, tag, CLOSED_CALL)
+        return CLOSE.call(*head, *kept, *_flat(result_entry(over.ok, over.reason)))
 
     def show_tickets(self, tickets: Iterable[Ticket]) -> None:
         now, words, count = self._clock.wall_ms(), [], 0
@@ -104,8 +110,7 @@ class RedisBus:
             fields = _flat(ticket_job(ticket, now))
             words += [ticket.queue, keys.ticket_id(ticket.run, ticket.attempt), len(fields), *fields]
             count += 1
-        with self._doing("show_tickets"):
-            self._tickets(args=[POOL_PREFIX, count, *words])
+        self._ask("show_tickets", TICKETS.call(POOL_PREFIX, count, *words))
 
     def queues(self) -> list[QueueView]:
         with self._doing("queues") as client:
@@ -129,12 +134,9 @@ class RedisBus:
     # -- messages -------------------------------------------------------------------------------------------
 
     def send_controls(self, tag: str, messages: Sequence[tuple[int, str]]) -> None:
-        with self._doing("send_controls") as client, client.pipeline(transaction=False) as pipe:
-            for seq, envelope in messages:
-                entry = {"e": envelope, "seq": seq}
-                pipe.xadd(keys.down_stream(tag), entry, maxlen=self._tempo.down_cap, approximate=False)
-            pipe.publish(keys.hint_channel(tag), "1")
-            pipe.execute()
+        head = ("XADD", keys.down_stream(tag), "MAXLEN", self._tempo.down_cap, "*")
+        said = [(*head, "e", envelope, "seq", seq) for seq, envelope in messages]
+        self._ask("send_controls", *said, ("PUBLISH", keys.hint_channel(tag), "1"))
 
     def set_beat(self, tag: str, envelope: str) -> None:
         with self._doing("set_beat") as client, client.pipeline(transaction=False) as both:
@@ -148,25 +150,30 @@ class RedisBus:
     def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
         if not tags:
             return {}
-        with self._doing("heartbeats") as client, client.pipeline(transaction=False) as pipe:
-            for tag in tags:
-                # A node writes this: what is longer than any heartbeat is cut, and is not believed.
-                pipe.getrange(keys.heartbeat_key(tag), 0, HEARTBEAT_CAP)
-            found = pipe.execute()
+        # A node writes this: what is longer than any heartbeat is cut, and is not believed.
+        wanted = [("GETRANGE", keys.heartbeat_key(tag), 0, HEARTBEAT_CAP) for tag in tags]
+        found = self._ask("heartbeats", *wanted)
         return {tag: data for tag, data in zip(tags, found, strict=True) if data}
 
     def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:
         if not tags or limit < 1:
             return []
         share = max(1, limit // len(tags))
-        with self._doing("read_up") as client:
-            found = _read(client, dict.fromkeys(tags, "0"), share, _block(wait_ms))
-            room = limit - sum(len(messages) for messages in found.values())
-            full = {tag: messages[-1].entry for tag, messages in found.items() if len(messages) == share}
-            if room > 0 and full:
-                for tag, messages in _read(client, full, room, None).items():
-                    found[tag] += messages
+        found = self._read(dict.fromkeys(tags, "0"), share, _block(wait_ms))
+        room = limit - sum(len(messages) for messages in found.values())
+        full = {tag: messages[-1].entry for tag, messages in found.items() if len(messages) == share}
+        if room > 0 and full:
+            for tag, messages in self._read(full, room, None).items():
+                found[tag] += messages
         return take_fairly([found.get(tag, []) for tag in tags], limit)
+
+    def _read(self, after: dict[str, str], count: int, block: int | None) -> dict[str, list[UpMessage]]:
+        """Up to `count` of each node behind an entry."""
+        tags = {keys.up_stream(tag).encode(): tag for tag in after}
+        wait = () if block is None else ("BLOCK", block)
+        words = ("XREAD", "COUNT", count, *wait, "STREAMS", *tags, *after.values())
+        found = self._ask("read_up", words)[0] or ()
+        return {tags[name]: [_message(tags[name], *entry) for entry in entries] for name, entries in found}
 
     def drop_up(self, messages: Sequence[UpMessage]) -> None:
         if not messages:
@@ -174,10 +181,7 @@ class RedisBus:
         by_tag: dict[str, list[str]] = {}
         for message in messages:
             by_tag.setdefault(message.tag, []).append(message.entry)
-        with self._doing("drop_up") as client, client.pipeline(transaction=False) as pipe:
-            for tag, entries in by_tag.items():
-                pipe.xdel(keys.up_stream(tag), *entries)
-            pipe.execute()
+        self._ask("drop_up", *(("XDEL", keys.up_stream(tag), *one) for tag, one in by_tag.items()))
 
     # -- nodes ----------------------------------------------------------------------------------------------
 
@@ -230,12 +234,7 @@ def _names(found: list[bytes]) -> tuple[str, ...]:
     return tuple(name.decode("utf-8", "replace") for name in found)
 
 
-def _read(client: Any, after: dict[str, str], count: int, block: int | None) -> dict[str, list[UpMessage]]:
-    """Up to `count` of each node behind an entry."""
-    tags = {keys.up_stream(tag): tag for tag in after}
-    found = client.xread({stream: after[tag] for stream, tag in tags.items()}, count=count, block=block)
-    return {tags[name.decode()]: _messages(tags[name.decode()], entries) for name, entries in found}
-
-
-def _messages(tag: str, entries: Iterable[tuple[bytes, dict[bytes, bytes] | None]]) -> list[UpMessage]:
-    return [UpMessage(tag, entry.decode(), (fields or {}).get(b"e", b"")) for entry, fields in entries]
+def _message(tag: str, entry: bytes, words: list[bytes] | None) -> UpMessage:
+    """Fields come as names and values in turn."""
+    fields = dict(zip(words[::2], words[1::2], strict=False)) if words else {}
+    return UpMessage(tag, entry.decode(), fields.get(b"e", b""))

@@ -152,8 +152,13 @@ async def _probe(remote: Remote, plan: Plan) -> NodeProbe:
 
 async def _bundle(plan: Plan, found: NodeProbe, run: _Run) -> tuple[Bundle, Python]:
     run.begin(StepName.BUNDLE, "make the node bundle")
+    return await asyncio.to_thread(bundle_for, plan.store, found)
+
+
+def bundle_for(store: BundleStore, found: NodeProbe) -> tuple[Bundle, Python]:
+    """The bundle that this node gets, made where it is not there yet, and the Python that is to run it."""
     fit = platforms(found)
-    platform, bundle = await asyncio.to_thread(plan.store.bundle_for, [p for _, p in fit])
+    platform, bundle = store.bundle_for([p for _, p in fit])
     return bundle, next(python for python, p in fit if p == platform)
 
 
@@ -162,14 +167,12 @@ async def _install(
 ) -> str:
     """From the first folder to the first heartbeat; returns the node's public key."""
     place = Place.of(plan.fleet, found)
-    await run.act(remote, steps.home_step(place))
-    await run.act(remote, steps.bundle_step(place, found, bundle, python))
-    made = await run.act(remote, steps.key_step(place, python.path))
-    key = made.output.decode("ascii", "replace").strip()
-    await run.act(remote, steps.enrol_step(place, await plan.files(key, found)))
-    await run.act(remote, steps.unit_step(place, found, python.path))
+    made = [await run.act(remote, step) for step in steps.first_steps(place, found, bundle, python)]
+    key = made[-1].output.decode("ascii", "replace").strip()
+    for step in steps.enrolled_steps(place, found, python.path, await plan.files(key, found)):
+        await run.act(remote, step)
     await run.wait(StepName.CONNECT, "tunnels", plan.link(found))
-    restart = bool({StepName.BUNDLE, StepName.ENROL, StepName.UNIT} & set(run.changed))
+    restart = bool(steps.RESTARTING & set(run.changed))
     await run.act(remote, steps.start_step(place, found, python.path, restart))
     fresh = StepName.START in run.changed
     await run.wait(StepName.HEARTBEAT, "the node agent is heard", plan.heartbeat(fresh))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
@@ -11,7 +13,19 @@ import asyncssh
 MOST = 64
 """A node agent needs about five; one more for each attempt that delivers."""
 
-End = Path | tuple[str, int]
+
+@dataclass(frozen=True, slots=True)
+class TlsEnd:
+    """A server that wants TLS: we speak it, the node need not. `context`: asked for each connection."""
+
+    host: str
+    port: int
+    context: Callable[[], ssl.SSLContext]
+
+
+SHUT_S = 2.0
+"""For the last words of TLS; whoever does not say them is cut off."""
+End = Path | tuple[str, int] | TlsEnd
 """A unix socket, or host and port, as the coordinator reaches it."""
 
 
@@ -52,10 +66,27 @@ class Passing(asyncssh.SSHForwarder):
         super().close()
 
 
+class _TlsPeer(asyncssh.SSHForwarder):
+    """TLS of this library cannot close one direction alone: when the node has said all, both are closed."""
+
+    def write_eof(self) -> None:
+        if self._transport is not None:
+            self._transport.close()  # what was written still goes out; then `connection_lost` ends both
+
+    def eof_received(self) -> bool:
+        super().eof_received()
+        return False
+
+
 async def _reached(end: End) -> asyncssh.SSHForwarder:
     loop = asyncio.get_running_loop()
     if isinstance(end, Path):
         _, peer = await loop.create_unix_connection(asyncssh.SSHForwarder, str(end))
+    elif isinstance(end, TlsEnd):
+        context = end.context()
+        _, peer = await loop.create_connection(
+            _TlsPeer, end.host, end.port, ssl=context, ssl_shutdown_timeout=SHUT_S
+        )
     else:
         _, peer = await loop.create_connection(asyncssh.SSHForwarder, *end)
     return peer

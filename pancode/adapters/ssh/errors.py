@@ -26,6 +26,7 @@ class LinkFault(StrEnum):
     LOST = "lost"
     FORWARDING_REFUSED = "forwarding_refused"
     HOME_UNUSABLE = "home_unusable"
+    NOT_DIRECT = "not_direct"
     PROTOCOL = "protocol"
 
 
@@ -38,6 +39,8 @@ PERMANENT = frozenset(
     }
 )
 """Trying these again is useless, or harmful: repeated failed logins get the coordinator locked out."""
+SLOW = frozenset({LinkFault.FORWARDING_REFUSED, LinkFault.HOME_UNUSABLE, LinkFault.NOT_DIRECT})
+"""Only a change that somebody makes heals these: tried again seldom, and nobody is kept waiting for it."""
 
 
 class SshError(UnavailableError):
@@ -89,7 +92,10 @@ class TransferFailed(SshError):
     """A file could not be put on the node."""
 
 
-_REFUSED_LOGIN = "run `ssh` to this host once by hand, or give a key with --identity"
+_REFUSED_LOGIN = (
+    "run `ssh` to this host once by hand, or give a key with --identity; where that is the right one, does "
+    "its sshd_config let this user in (AllowUsers, AllowGroups)? There: sudo sshd -T | grep -E 'allow|deny'"
+)
 
 
 _START_SSHD = "start the SSH server there (systemctl start ssh), or give its port with --port"
@@ -131,7 +137,8 @@ def classify(error: BaseException) -> ConnectError:
             "the node's SSH server forbids every kind of forwarding",
             why=str(error),
             # OpenSSH refuses unix sockets as well where AllowTcpForwarding is off (measured with 9.2).
-            fix="set `AllowTcpForwarding remote` (or yes) and no `DisableForwarding` in its sshd_config",
+            fix="set `AllowTcpForwarding remote` (or yes) and no `DisableForwarding` in its sshd_config; "
+            "or, where it reaches this machine by itself: pancode fleet up NODE --link direct",
         )
     if isinstance(error, asyncssh.ConnectionLost | asyncssh.ChannelOpenError):
         return LinkLost(str(error))

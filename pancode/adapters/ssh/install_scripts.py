@@ -5,26 +5,29 @@ from __future__ import annotations
 from pancode.adapters.ssh.scripts import script
 
 AGENT = r"""
-held() { [ -e "$1/run/agent.lock" ] && ! flock -n "$1/run/agent.lock" true 2>/dev/null; }
-agent() { # the pid of this home's agent: its pid file names it, and its command line names this home
-  p=$(sed -n '1s/^\([0-9]*\).*/\1/p' "$1/run/agent.pid" 2>/dev/null)
+# Looked at together with whoever else looks: only an agent has it for itself.
+held() { [ -e "$1/run/agent.lock" ] && ! flock -sn "$1/run/agent.lock" true 2>/dev/null; }
+named() { # the pid in a file of this home, if that process' command line names this home
+  p=$(sed -n '1s/^\([0-9]*\).*/\1/p' "$1/run/$2" 2>/dev/null)
   if [ -n "$p" ] && tr '\0' '\n' < "/proc/$p/cmdline" 2>/dev/null | grep -qxF -- "$1"; then echo "$p"; fi
 }
+agent() { named "$1" agent.pid; } # written when it can work
 halt() { # ends the agent alone; the attempts go on
   n=0
   while held "$1" && [ $n -lt 150 ]; do
     p=$(agent "$1")
+    if [ -z "$p" ]; then p=$(named "$1" .starting); fi # it hangs before it can work
     if [ -z "$p" ]; then sleep 0.1; n=$((n+1)); continue; fi
     if [ $n -lt 100 ]; then kill -TERM "$p" 2>/dev/null; else kill -KILL "$p" 2>/dev/null; fi
     sleep 0.1; n=$((n+1))
   done
   if held "$1"; then echo "the node agent does not end" >&2; return 1; fi
 }
-up() { # waits until an agent holds this home; gives up at once when the one that we started has ended
+up() { # waits until an agent works in this home; gives up at once when the one that we started has ended
   n=0
-  while ! held "$1"; do
+  while ! held "$1" || [ -z "$(agent "$1")" ]; do
     p=$(cat "$1/run/.starting" 2>/dev/null)
-    if [ $n -ge 100 ] || { [ -n "$p" ] && [ ! -d "/proc/$p" ] && ! held "$1"; }; then
+    if [ $n -ge 300 ] || { [ -n "$p" ] && [ ! -d "/proc/$p" ] && ! held "$1"; }; then
       echo "the node agent did not start: $(tail -n 5 "$1/log/agent.out" 2>/dev/null)" >&2
       return 1
     fi
@@ -65,32 +68,31 @@ UNPACK = script(
 b="$1/bundles"; t="$b/.$2.part"
 rm -rf "$t"; mkdir "$t" || exit 71
 trap 'rm -rf "$t" "$b/$2.tar.gz"' EXIT
+if [ "$(sha256sum < "$b/$2.tar.gz" | cut -d' ' -f1)" != "$4" ]; then
+  echo "the archive is not the one that was sent" >&2; exit 74
+fi
 tar -xzf "$b/$2.tar.gz" -C "$t" --no-same-owner || exit 71
-"$3" -I -S -B -c 'import hashlib,os,sys
-root,want=sys.argv[1:]
-listing=open(os.path.join(root,"MANIFEST"),"rb").read()
-if hashlib.sha256(listing).hexdigest()!=want: sys.exit("the manifest is not the one that was sent")
-for line in listing.decode().splitlines():
-    digest,size,name=line.split(" ",2)
-    data=open(os.path.join(root,name),"rb").read()
-    if hashlib.sha256(data).hexdigest()!=digest: sys.exit(name+" is damaged")' "$t" "$4" || exit 74
 py=$3
 compiled() {
   "$py" -I -S -m compileall -q --invalidation-mode unchecked-hash -j 0 "$@" >/dev/null 2>&1 || :
 }
-compiled -o 2 "$t/lib" # the node agent, without docstrings
-compiled -o 0 "$t/lib/node_agent" # its shims and gateways
+if [ "$5" = compile ]; then
+  compiled -o 2 "$t/lib" # the node agent, without docstrings
+  compiled -o 0 "$t/lib/node_agent" # its shims and gateways
+fi
 "$3" -I -S -B -OO -c 'import sys
 sys.path.insert(0,sys.argv[1])
 import start
 start.isolate()
-import pydantic_core,pydantic,redis,node_agent.wire.order
+import pydantic_core,pydantic,hiredis,node_agent.wire.order
 from cryptography.hazmat.primitives.asymmetric import ed25519' "$t" || exit 75
 : > "$t/.ready" && sync -f "$t/.ready" 2>/dev/null
 rm -rf "${b:?}/$2" && mv "$t" "$b/$2" || exit 71
 say changed yes"""
 )
-"""$1 node home, $2 bundle's name, $3 Python, $4 digest. Checked, compiled, tried, then there."""
+"""$1 node home, $2 bundle's name, $3 Python, $4 the archive's sha256, $5 compile|compiled.
+
+Checked, tried, then there."""
 
 POINT = script(
     r"""
@@ -99,9 +101,13 @@ else
   ln -sfn "bundles/$2" "$1/.current.new" && mv -fT "$1/.current.new" "$1/current" || exit 71
   say changed yes
 fi
-n=0; for d in $(ls -1td "$1"/bundles/*/ 2>/dev/null); do # the current one and the one before it stay
+# The current one, the one before it and those that an attempt still runs from stay. By a pipe, or each search
+# would find itself.
+n=0; for d in $(ls -1td "$1"/bundles/*/ 2>/dev/null); do
   case $d in *"/$2/") continue;; esac
-  n=$((n+1)); if [ $n -gt 1 ]; then rm -rf "$d"; fi
+  n=$((n+1)); if [ $n -le 1 ]; then continue; fi
+  if printf '%s\n' "$d" | grep -qF -f - /proc/[0-9]*/cmdline 2>/dev/null; then continue; fi
+  rm -rf "$d"
 done"""
 )
 """$1 node home, $2 bundle's name."""

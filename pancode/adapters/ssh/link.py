@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pancode.adapters.ssh.connect import Session
-from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost, classify
+from pancode.adapters.ssh.errors import SLOW, ConnectError, LinkFault, LinkLost, classify
 from pancode.adapters.ssh.remote import OUTPUT_LIMIT, Completed, Remote
 from pancode.adapters.ssh.tunnel import Ends, Folders, Generation, Tunnels
 
@@ -39,6 +39,11 @@ class LinkState:
         return self.kind is LinkKind.UP
 
     @property
+    def stuck(self) -> bool:
+        """Nothing but a change that somebody makes brings it up."""
+        return self.kind is LinkKind.STOPPED or (self.error is not None and self.error.fault in SLOW)
+
+    @property
     def why(self) -> str:
         if self.error is None:
             return ""
@@ -53,7 +58,7 @@ class Backoff:
     last_s: float = 10
     steady_s: float = 5
     refused_s: float = 30
-    """For what only a change on the node heals (forwarding forbidden, home folder unusable)."""
+    """For what only somebody's change heals (forwarding forbidden, home folder unusable)."""
 
 
 Dial = Callable[[], Awaitable[Session]]
@@ -62,7 +67,6 @@ Changed = Callable[[LinkState], None]
 
 CLOSE_AGAIN_S = 10.0
 """A closing that was not heeded is asked for again; longer than a connection takes to close."""
-_SLOW = frozenset({LinkFault.FORWARDING_REFUSED, LinkFault.HOME_UNUSABLE})
 
 
 class Link:
@@ -95,10 +99,19 @@ class Link:
         """Begin to keep the link; a stopped link starts anew. Idempotent while it runs."""
         if self._task is None or self._task.done():
             self._tries = 0
+            self._begin_anew()
             self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"link {self.name}")
 
+    def _begin_anew(self) -> None:
+        """Who waits for a link that starts again is not told why it had stopped."""
+        if self.state.kind is not LinkKind.CONNECTING:
+            self.state = LinkState(LinkKind.CONNECTING)
+            self._changed(self.state)
+
     def poke(self) -> None:
-        """Try now instead of after the pause."""
+        """Try now instead of after the pause; who waits is not told why the last try had failed."""
+        if self.state.kind is LinkKind.DOWN:
+            self._begin_anew()
         self._poke.set()
 
     async def close(self) -> None:
@@ -112,9 +125,16 @@ class Link:
 
     async def wait(self, kinds: Sequence[LinkKind], timeout_s: float) -> LinkState:
         """The state as soon as it is one of `kinds`, or after the time whatever it is then."""
+        return await self._until(lambda state: state.kind in kinds, timeout_s)
+
+    async def settled(self, timeout_s: float) -> LinkState:
+        """Up, or why it does not come up by itself; after the time whatever it is then."""
+        return await self._until(lambda state: state.up or state.stuck, timeout_s)
+
+    async def _until(self, holds: Callable[[LinkState], bool], timeout_s: float) -> LinkState:
         try:
             async with asyncio.timeout(timeout_s), self._edge:
-                await self._edge.wait_for(lambda: self.state.kind in kinds)
+                await self._edge.wait_for(lambda: holds(self.state))
         except TimeoutError:
             pass
         return self.state
@@ -122,7 +142,8 @@ class Link:
     async def mend(self) -> tuple[str, ...]:
         """See that the node still has its end of the tunnels, and open them anew if not.
 
-        What was missing there. ConnectError, and the connection is dialled anew, when that does not help.
+        What was missing there. ConnectError, and the connection is dialled anew, when that does not help; but
+        a tunnel goes on where the direct way, which was wanted in its place, is shut.
         """
         async with self._mending:
             remote, tunnels, generation = self.remote(), self._tunnels, self.state.generation
@@ -131,8 +152,9 @@ class Link:
             try:
                 missing = await tunnels.missing(generation)
                 fresh = await tunnels.open() if missing else generation
-            except ConnectError:
-                await asyncio.shield(remote.session.close())
+            except ConnectError as error:
+                if error.fault is not LinkFault.NOT_DIRECT or generation.by is not None:
+                    await asyncio.shield(remote.session.close())
                 raise
             if missing:
                 if self._remote is not remote:
@@ -206,7 +228,7 @@ class Link:
 
     def _pause(self, error: ConnectError) -> float:
         b = self._backoff
-        base = b.refused_s if error.fault in _SLOW else min(b.first_s * 2 ** min(self._tries, 20), b.last_s)
+        base = b.refused_s if error.fault in SLOW else min(b.first_s * 2 ** min(self._tries, 20), b.last_s)
         # Spread by name and try, so that many nodes behind one switch do not come back in step.
         return base * (0.8 + 0.4 * (zlib.crc32(f"{self.name}/{self._tries}".encode()) / 2**32))
 

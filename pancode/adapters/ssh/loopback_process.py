@@ -134,9 +134,9 @@ def _signal(child: asyncio.subprocess.Process, name: str) -> None:
 
 def _end_session(session: int) -> None:
     """Kill every process of the command's session: `timeout` puts its own into a group of its own."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if int(stat.read_text().rpartition(") ")[2].split()[3]) == session:
-                os.kill(int(stat.parent.name), signal.SIGKILL)
+            if int(Path("/proc", pid, "stat").read_text().rpartition(") ")[2].split()[3]) == session:
+                os.kill(int(pid), signal.SIGKILL)
         except (OSError, ValueError, IndexError):
             continue

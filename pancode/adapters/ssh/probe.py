@@ -85,6 +85,8 @@ class NodeProbe:
     """`running`, `stopped` or `absent`, by the lock that a node agent holds."""
     cpus: int | None = None
     memory: int | None = None
+    layout: int | None = None
+    """The number of the home's layout, if a node agent has written one that reads as a number."""
     asked_ms: tuple[int, int] = (0, 0)
     """Our own wall clock right before it was asked and right after: its `wall_ms` lies between them."""
 
@@ -138,6 +140,7 @@ def parse_probe(text: str) -> NodeProbe:
         agent=one.get("agent") or "absent",
         cpus=_int(one.get("cpus", "")),
         memory=kb * 1024 if (kb := _int(one.get("memory_kb", ""))) else None,
+        layout=_int(one.get("layout", "")),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from node_agent.wire.node import HOME_LAYOUT
 from pancode.adapters.bundle.platform import MACHINES, MINORS, OLDEST_GLIBC, NodePlatform
 from pancode.adapters.ssh.probe import HomeState, LibcKind, NodeProbe, Python
 
@@ -12,9 +13,14 @@ OLDEST_GIT = (2, 31)
 """Older ones ignore settings from the environment, and with them our hardening."""
 NEEDED_DISK = 160 << 20
 """Bytes free in the home folder of a fresh node: the archive, the unpacked bundle, the journal."""
-KEPT_DISK = 48 << 20
-"""The same where a bundle is there already."""
-NEEDED_TOOLS = ("timeout", "setsid", "flock", "tar", "gzip", "mktemp")
+_COREUTILS = ("timeout", "mktemp", "sha256sum", "cut", "tr", "head", "tail", "sort", "stat", "readlink", "id")
+NEEDED_TOOLS = {
+    **dict.fromkeys(_COREUTILS, "coreutils"),
+    **dict.fromkeys(("setsid", "flock"), "util-linux"),
+    **{name: name for name in ("tar", "gzip", "sed", "grep")},
+    "find": "findutils",
+}
+"""What bring-up, looking and `node rm` call there, by the package that has it."""
 LARGEST_SKEW_MS = 30_000
 
 
@@ -37,7 +43,8 @@ class NodeProblem:
 
 def problems(probe: NodeProbe, now_ms: int | None = None) -> tuple[NodeProblem, ...]:
     """All that is wrong, the worst first. `now_ms` is our wall clock at the probe, for the clock's skew."""
-    found = [*_system(probe), *_python(probe), *_programs(probe), *_home(probe), *_notes(probe, now_ms)]
+    fit = [*_system(probe), *_python(probe), *_programs(probe), *_home(probe)]
+    found = [*fit, *_layout(probe), *_notes(probe, now_ms)]
     return tuple(sorted(found, key=lambda p: p.weight is Weight.NOTE))
 
 
@@ -103,9 +110,11 @@ def _python(probe: NodeProbe) -> list[NodeProblem]:
 def _programs(probe: NodeProbe) -> list[NodeProblem]:
     out = [
         NodeProblem(
-            f"tool_{name}", f"the program {name} is missing", "install coreutils, util-linux, tar and gzip"
+            f"tool_{name}",
+            f"the program {name} is missing",
+            f"install {package} there, e.g. `apt install {package}`",
         )
-        for name in NEEDED_TOOLS
+        for name, package in NEEDED_TOOLS.items()
         if probe.tool(name) is None
     ]
     if probe.git is None:
@@ -131,6 +140,18 @@ def _home(probe: NodeProbe) -> list[NodeProblem]:
             NodeProblem("disk", f"{free} is free in {where}", f"free at least {NEEDED_DISK >> 20} MB there")
         ]
     return []
+
+
+def _layout(probe: NodeProbe) -> list[NodeProblem]:
+    """Said before anything there is touched: the newer node agent goes on."""
+    if probe.layout is None or probe.layout <= HOME_LAYOUT:
+        return []
+    newer = f"{probe.node_home} is of layout {probe.layout}, as a newer PanCode writes it"
+    fix = (
+        "bring this fleet up with the version of PanCode that was here last, or a newer one; "
+        "or take the node out (pancode node rm NAME) and add it anew"
+    )
+    return [NodeProblem("layout", f"{newer}; this one knows layout {HOME_LAYOUT} and none above", fix)]
 
 
 def _notes(probe: NodeProbe, now_ms: int | None) -> list[NodeProblem]:

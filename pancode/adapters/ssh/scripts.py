@@ -71,7 +71,8 @@ if command -v systemctl >/dev/null 2>&1; then
   say user_services "$(timeout 5 systemctl --user is-system-running 2>&1 | head -n 1)"
   say linger "$(timeout 5 loginctl show-user "$(id -un)" -p Linger 2>/dev/null | head -n 1)"
 else say user_services missing; fi
-for q in timeout setsid flock tar gzip mktemp git bwrap tmux systemd-run systemd-analyze claude codex gemini \
+for q in timeout mktemp sha256sum cut tr head tail sort stat readlink id setsid flock tar gzip sed grep \
+  find git bwrap tmux systemd-run systemd-analyze claude codex gemini \
   opencode copilot qwen node npm docker nvidia-smi ollama; do
   say "tool.$q" "$(command -v "$q" 2>/dev/null)"
 done
@@ -81,9 +82,10 @@ if [ -L "$h/current" ]; then say current "$(readlink "$h/current")"; fi
 for d in "$h"/bundles/*/.ready; do
   if [ -f "$d" ]; then d=${d%/.ready}; say bundle "${d##*/}"; fi
 done
+if [ -f "$h/layout" ]; then say layout "$(head -n 1 "$h/layout")"; fi
 if [ -f "$h/key/node.key" ]; then say has_key yes; fi
 if [ -e "$h/run/agent.lock" ]; then
-  if flock -n "$h/run/agent.lock" true 2>/dev/null; then say agent stopped; else say agent running; fi
+  if flock -sn "$h/run/agent.lock" true 2>/dev/null; then say agent stopped; else say agent running; fi
 fi
 if [ -f "$h/run/agent.pid" ]; then say agent_pid "$(head -n 1 "$h/run/agent.pid")"; fi"""
 )

@@ -10,13 +10,11 @@ from pathlib import Path
 
 from pancode.adapters.bundle.archive import Bundle
 from pancode.adapters.ssh import install_scripts as scripts
+from pancode.adapters.ssh import look_scripts as looks
 from pancode.adapters.ssh import removal_scripts as removal
 from pancode.adapters.ssh.probe import NodeProbe, Python
 from pancode.adapters.ssh.tunnel import folders
 from pancode.adapters.ssh.unit import Unit
-
-ALREADY_RUNNING = 73
-"""Exit status of `pancode-node run` when another one holds this home."""
 
 
 class StepName(StrEnum):
@@ -34,6 +32,10 @@ class StepName(StrEnum):
     STOP = "stop"
     REMOVE = "remove"
     PROVE = "prove"
+
+
+RESTARTING = frozenset({StepName.BUNDLE, StepName.ENROL, StepName.UNIT})
+"""Steps after which, when they changed anything, a node agent that runs is started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Script:
     text: str
     args: tuple[str, ...]
     timeout_s: float = 60
+    look: str = ""
+    """A script that with the same arguments only says whether this one would change anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +130,22 @@ class Place:
 
 def home_step(place: Place) -> Step:
     """The node home's folders, ours alone; a folder that is not ours is refused."""
-    act = Script(scripts.MAKE_HOME, (place.node_home, place.fleet), 20)
+    act = Script(scripts.MAKE_HOME, (place.node_home, place.fleet), 20, looks.HOME)
     return Step(StepName.HOME, f"folders in {place.node_home}", (act,), (place.node_home,))
 
 
 def bundle_step(place: Place, probe: NodeProbe, bundle: Bundle, python: Python) -> Step:
-    """Upload, check, unpack, compile, try and point to the bundle; nothing when it is there and current."""
+    """Upload, check, unpack, try and point to the bundle; nothing when it is there and current."""
     folder = f"{place.node_home}/bundles/{bundle.name}"
     there = bundle.name in probe.bundles
     if there and (probe.current or "").rstrip("/").rpartition("/")[2] == bundle.name:
         return Step(StepName.BUNDLE, f"{bundle.version} ({bundle.name}) is there", there=True)
     archive = f"{folder}.tar.gz"
-    unpack = Script(scripts.UNPACK, (place.node_home, bundle.name, python.path, bundle.digest), 300)
+    how = "compiled" if bundle.compiled else "compile"
+    args = (place.node_home, bundle.name, python.path, bundle.sha256, how)
+    unpack = Script(scripts.UNPACK, args, 300)
     acts: tuple[Act, ...] = () if there else (Put(archive, bundle.path), unpack)
-    point = Script(scripts.POINT, (place.node_home, bundle.name), 20)
+    point = Script(scripts.POINT, (place.node_home, bundle.name), 20, looks.POINT)
     return Step(StepName.BUNDLE, f"{bundle.version} ({bundle.name})", (*acts, point), (folder,))
 
 
@@ -163,7 +169,7 @@ def unit_step(place: Place, probe: NodeProbe, python: str) -> Step:
         return Step(StepName.UNIT, "no user services there")
     unit = place.unit(python)
     path = unit.path(place.home)
-    folder = Script(scripts.MAKE_FOLDERS, (path.rpartition("/")[0],), 20)
+    folder = Script(scripts.MAKE_FOLDERS, (path.rpartition("/")[0],), 20, looks.FOLDERS)
     return Step(StepName.UNIT, unit.name, (folder, Put(path, unit.text().encode(), 0o644)), (path,))
 
 
@@ -172,11 +178,27 @@ def start_step(place: Place, probe: NodeProbe, python: str, restart: bool) -> St
     again = "restart" if restart else "keep"
     if probe.services_usable:
         unit = place.unit(python)
-        act = Script(scripts.START_UNIT, (place.node_home, unit.name, again), 60)
+        act = Script(scripts.START_UNIT, (place.node_home, unit.name, again), 60, looks.STARTED)
         return Step(StepName.START, f"user unit {unit.name}", (act,))
     argv = place.command(python, "run")
-    act = Script(scripts.START_DETACHED, (place.node_home, again, *argv), 60)
+    act = Script(scripts.START_DETACHED, (place.node_home, again, *argv), 60, looks.STARTED)
     return Step(StepName.START, "detached process (no user services there)", (act,))
+
+
+def first_steps(place: Place, probe: NodeProbe, bundle: Bundle, python: Python) -> tuple[Step, ...]:
+    """Up to the node's own key, which the fleet must believe before there is more to do."""
+    return (
+        home_step(place),
+        bundle_step(place, probe, bundle, python),
+        key_step(place, python.path),
+    )
+
+
+def enrolled_steps(
+    place: Place, probe: NodeProbe, python: str, files: Sequence[HomeFile]
+) -> tuple[Step, ...]:
+    """What is there before its node agent is started."""
+    return (enrol_step(place, files), unit_step(place, probe, python))
 
 
 def stop_step(place: Place) -> Step:
@@ -188,7 +210,7 @@ def stop_step(place: Place) -> Step:
 
 def install_key_step(line: str, marker: str) -> Step:
     """The fleet key, limited to forwarding and commands, marked so that it can be taken out."""
-    act = Script(scripts.ADD_FLEET_KEY, (line, marker), 20)
+    act = Script(scripts.ADD_FLEET_KEY, (line, marker), 20, looks.FLEET_KEY)
     return Step(StepName.ENROL, "fleet key in authorized_keys", (act,), (".ssh/authorized_keys",))
 
 
@@ -200,12 +222,12 @@ def remove_steps(place: Place, marker: str) -> tuple[Step, ...]:
         Step(
             StepName.STOP,
             "the node agent and all that runs in its home",
-            (Script(removal.STOP_ALL, args, 90),),
+            (Script(removal.STOP_ALL, args, 90, looks.AT_WORK),),
         ),
         Step(
             StepName.REMOVE,
             "unit, fleet key, sockets, node home",
-            (Script(removal.REMOVE_ALL, (*args, marker), 300),),
+            (Script(removal.REMOVE_ALL, (*args, marker), 300, removal.LEFTOVERS),),
         ),
         prove_step(place, marker),
     )

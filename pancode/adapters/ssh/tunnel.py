@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,30 @@ _LONGEST = "/XXXXXXXX/redis.sock"
 
 
 @dataclass(frozen=True, slots=True)
+class Pass:
+    """What a node needs to come in by TLS: where, whom it believes, what it shows (both PEM)."""
+
+    address: str
+    ca: str
+    cert: str
+    issued_ms: int
+    renew_ms: int
+    """From when on another one is due."""
+    until_ms: int
+    origin: str = ""
+    """Where the address was configured."""
+    node: str = ""
+
+    def outlives(self, newer: Pass) -> bool:
+        """Whether it still does, where `newer` would be given now."""
+        return (self.address, self.ca) == (newer.address, newer.ca) and newer.issued_ms < self.renew_ms
+
+
+async def unproven(_remote: Remote, _pointer: str, _by: Pass) -> None:
+    """Nobody tries."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ends:
     """What the node is to reach on the coordinator's side; Redis may be somebody else's, on another host."""
 
@@ -31,6 +56,10 @@ class Ends:
     depot: Path
     near: bool = False
     """The node is this very machine: a unix socket is shown where the forward would be, without one."""
+    direct: Callable[[], Awaitable[Pass | None]] | None = None
+    """What lets the node in without a tunnel; None where it is to have one. Asked anew each time."""
+    prove: Callable[[Remote, str, Pass], Awaitable[None]] = unproven
+    """The node tries what it would be pointed to. ConnectError."""
 
     def of(self, name: str) -> End:
         return self.redis if name == "redis" else self.depot
@@ -52,6 +81,7 @@ class Generation:
     folder: str
     redis: str
     depot: str
+    by: Pass | None = None
 
     @property
     def sockets(self) -> tuple[str, ...]:
@@ -60,11 +90,15 @@ class Generation:
 
     @property
     def mode(self) -> str:
+        if self.by is not None:
+            return "tls"
         return "unix" if len(self.sockets) == len(_NAMES) else "tcp"
 
     def pointer(self) -> str:
         """The text of `s/current`, by which the node agent finds the newest generation: one line of JSON."""
         shape = {"generation": self.name, "redis": self.redis, "depot": self.depot}
+        if self.by is not None:
+            shape |= {"ca": self.by.ca, "cert": self.by.cert}
         return json.dumps(shape, sort_keys=True, separators=(",", ":"))
 
 
@@ -107,23 +141,41 @@ class Tunnels:
 
     async def open(self) -> Generation:
         """End stale sessions, make the folder, open both forwards, then point to them; older ones go."""
+        by = await self._pass()
+        if by is not None:  # before anything is closed: one that could not come in stays where it was
+            await self._ends.prove(self._remote, _direct("", "", by).pointer(), by)
         before, self._listeners = self._listeners, []
         for listener in before:  # what was connected through them stays connected
             listener.close()
         where = [self._where.pointer, self._where.sockets]
         folder = _checked(await self._remote.script(OPEN_LINK, where, SCRIPT_TIMEOUT_S))["folder"]
-        to = {name: await self._lead(f"{folder}/{name}.sock", name) for name in _NAMES}
-        generation = Generation(folder.rsplit("/", 1)[1], folder, to["redis"], to["depot"])
+        name = folder.rsplit("/", 1)[1]
+        generation = _direct(name, folder, by) if by is not None else await self._led(name, folder)
         args = [self._where.pointer, folder, generation.pointer()]
         _checked(await self._remote.script(PUBLISH_LINK, args, SCRIPT_TIMEOUT_S))
         return generation
 
     async def missing(self, generation: Generation) -> tuple[str, ...]:
-        """Files of this generation that the node no longer has, or has otherwise; one command."""
+        """Files of this generation that the node no longer has, or has otherwise; one command.
+
+        Or what is otherwise here by now: a way that was changed, a certificate that is due.
+        """
+        newer, by = await self._pass(), generation.by
+        if (newer is None) != (by is None):
+            return ("the tunnels" if newer is None else "the direct way",)
+        if by is not None and newer is not None and not by.outlives(newer):
+            return ("a certificate that lasts",)
         args = [f"{self._where.pointer}/current", generation.pointer(), *generation.sockets]
         done = await self._remote.script(CHECK_LINK, args, SCRIPT_TIMEOUT_S)
         _checked(done)
         return tuple(value for key, value in spoken(done.text) if key == "gone")
+
+    async def _pass(self) -> Pass | None:
+        return await self._ends.direct() if self._ends.direct is not None else None
+
+    async def _led(self, name: str, folder: str) -> Generation:
+        redis, depot = [await self._lead(f"{folder}/{end}.sock", end) for end in _NAMES]
+        return Generation(name, folder, redis, depot)
 
     async def _lead(self, path: str, name: str) -> str:
         """What is at `path` on the node leads to an end: by a forward, or by its name where both are here."""
@@ -146,6 +198,10 @@ class Tunnels:
                 return f"tcp:127.0.0.1:{listener.get_port()}"
         self._listeners.append(listener)
         return f"unix:{path}"
+
+
+def _direct(name: str, folder: str, by: Pass) -> Generation:
+    return Generation(name, folder, f"tls:{by.address}", f"tls:{by.address}", by)
 
 
 def _entered(door: Door) -> Any:

@@ -1,4 +1,4 @@
-"""The text of the systemd user unit that keeps a node agent running, and where it lies (pure)."""
+"""The text of the systemd unit that keeps a node agent running, and where it lies (pure)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ class Unit:
     fleet: str
     node_home: str
     argv: tuple[str, ...]
+    user: str | None = None
+    """Of a unit of the system's manager: whose node it is. None: one of that user's own manager."""
+    hardened: str = ""
 
     @property
     def name(self) -> str:
@@ -27,17 +30,23 @@ class Unit:
             fleet=literal(self.fleet),
             command=" ".join(quoted(word) for word in self.argv),
             folder=literal(self.node_home),
+            user=f"User={literal(self.user)}\n" if self.user is not None else "",
+            hardened=self.hardened,
+            target="default.target" if self.user is None else "multi-user.target",
         )
 
 
+# WatchdogSec: longer than a turn takes that removes what old runs left. Attempts go on without the agent.
 UNIT = """\
 [Unit]
 Description=PanCode node agent of fleet {fleet}
 StartLimitIntervalSec=0
 
 [Service]
-Type=exec
-ExecStart={command}
+Type=notify
+NotifyAccess=main
+WatchdogSec=300
+{user}ExecStart={command}
 WorkingDirectory={folder}
 KillMode=process
 KillSignal=SIGTERM
@@ -46,11 +55,12 @@ Restart=always
 RestartSec=2
 # 73: another one holds this home; 78: settings that cannot be used. Starting again would not help.
 RestartPreventExitStatus=73 78
+LimitCORE=0:infinity
 UMask=0077
 OOMPolicy=continue
-
+{hardened}
 [Install]
-WantedBy=default.target
+WantedBy={target}
 """
 
 

@@ -21,10 +21,8 @@ def sqlite_url(path: Path) -> str:
 
 
 def engine_for(url: str, busy_ms: int) -> Engine:
-    """An engine that opens one connection. `busy_ms`: how long to wait for another process to let go."""
+    """An engine on a file, with one connection. `busy_ms`: how long to wait for another process to let go."""
     parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, isolation_level="SERIALIZABLE")
     if parsed.database is not None:
         _make_private(Path(parsed.database))
     arguments = {"check_same_thread": False, "timeout": busy_ms / 1000}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from pancode.errors import ConfigError, ConflictError, PancodeError, UnavailableError
+from pancode.errors import ConfigError, PancodeError, UnavailableError
 
 
 class LedgerDamagedError(UnavailableError):
@@ -19,21 +19,21 @@ class LedgerDamagedError(UnavailableError):
 
 
 @contextmanager
-def translated(place: str) -> Iterator[None]:
+def translated(place: str, judge: Callable[[BaseException | None], PancodeError]) -> Iterator[None]:
     """Every error of the database that leaves the block is a PancodeError about the ledger at `place`."""
     try:
         yield
     except DBAPIError as exc:
-        raise meaning(place, exc.orig) from exc
+        raise judge(exc.orig) from exc
     except sqlite3.Error as exc:
-        raise meaning(place, exc) from exc
+        raise judge(exc) from exc
     except SQLAlchemyError as exc:
         raise PancodeError(f"the ledger at {place} cannot be used", why=str(exc)) from exc
 
 
 def meaning(place: str, error: BaseException | None) -> PancodeError:
-    """The error that the owner sees, by SQLite's error name or PostgreSQL's SQLSTATE."""
-    name = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None) or ""
+    """The error that the owner sees, by SQLite's error name."""
+    name = getattr(error, "sqlite_errorname", None) or ""
     why = f"{name}: {error}" if name else str(error)
     for prefixes, build in _MEANINGS:
         if name.startswith(prefixes):
@@ -85,15 +85,10 @@ def _io(place: str, why: str) -> PancodeError:
     )
 
 
-def _raced(place: str, why: str) -> PancodeError:
-    return ConflictError(f"another transaction changed the ledger at {place} first", why=why)
-
-
 _MEANINGS = (
-    (("SQLITE_FULL", "53100"), _full),
-    (("SQLITE_BUSY", "SQLITE_LOCKED", "55P03"), _locked),
-    (("SQLITE_CORRUPT", "SQLITE_NOTADB", "XX001", "XX002"), _damaged),
-    (("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH", "28", "42501"), _forbidden),
-    (("SQLITE_IOERR", "08", "57P"), _io),
-    (("40",), _raced),
+    (("SQLITE_FULL",), _full),
+    (("SQLITE_BUSY", "SQLITE_LOCKED"), _locked),
+    (("SQLITE_CORRUPT", "SQLITE_NOTADB"), _damaged),
+    (("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"), _forbidden),
+    (("SQLITE_IOERR",), _io),
 )

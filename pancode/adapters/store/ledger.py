@@ -4,51 +4,65 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from pancode.adapters.store.cache import RowCache
-from pancode.adapters.store.engine import BEGIN, engine_for, sqlite_url
-from pancode.adapters.store.errors import translated
+from pancode.adapters.store.engine import engine_for, sqlite_url
+from pancode.adapters.store.errors import meaning, translated
+from pancode.adapters.store.line import FileLine, Line, Rows
 from pancode.adapters.store.migrate import History, bring_up_to_date
+from pancode.adapters.store.postgres import Database, engine_of
 from pancode.adapters.store.statements import Prepared, Statements
-from pancode.domain.records import ALL, Record
-from pancode.errors import ConflictError, UnavailableError
+from pancode.domain.records import ALL, Attempt, ControlMessage, Entry, Fence, Record, Run
+from pancode.errors import PancodeError, UnavailableError
 
 R = TypeVar("R", bound=Record)
 BUSY_MS = 5_000
+_SOON_READ = frozenset({Run, Attempt, Fence, Entry, ControlMessage})
+"""Of these a row that was made is asked for a moment later."""
+Judge = Callable[[BaseException | None], PancodeError]
 
 
 class SqlLedger:
-    """A pancode.ports.Ledger on SQLite (a path) or another database (a URL).
+    """A pancode.ports.Ledger on SQLite (a path) or PostgreSQL (an address).
 
-    One transaction at a time, from any thread. Opening creates the database, or migrates an older one.
-    Errors: UnavailableError (locked, full, damaged, failing disk, closed), ConfigError (no permission, or
-    written by a newer version).
+    One transaction at a time, from any thread. Opening creates the tables, or migrates older ones.
+    Errors: UnavailableError (locked, full, damaged, failing disk, server away, closed), ConfigError (no
+    permission, wrong address, or written by a newer version). After a server was away the next
+    transaction finds it by itself.
     """
 
-    def __init__(self, where: Path | str, *, busy_ms: int = BUSY_MS, history: History | None = None) -> None:
-        url = sqlite_url(where) if isinstance(where, Path) else where
-        self._engine = engine_for(url, busy_ms)
-        self._place = str(self._engine.url.database if isinstance(where, Path) else self._engine.url)
+    def __init__(
+        self,
+        where: Path | Database,
+        *,
+        busy_ms: int = BUSY_MS,
+        history: History | None = None,
+        sole: bool = True,
+    ) -> None:
+        """`sole`: nobody else may write beside us; SQLite sees to that in each transaction."""
+        self._engine, self.place, self._judge = opened(where, busy_ms, sole)
         self._lock = threading.Lock()
         self._owner: int | None = None
         self._connection: Connection | None = None
         try:
-            with translated(self._place):
-                bring_up_to_date(self._engine, self._place, history or History())
+            with translated(self.place, self._judge):
+                bring_up_to_date(self._engine, self.place, history or History())
                 self._connection = self._engine.connect()
+                self._line = _line(self._connection, sole)
         except BaseException:
             self._engine.dispose()
             raise
         self._statements = {kind: Statements(kind, self._engine.dialect) for kind in ALL}
-        # Nobody else writes SQLite while we run, and `data_version` says it when somebody does; of another
-        # database nothing is known between two transactions.
-        self._cache = RowCache() if self._engine.dialect.name == "sqlite" else None
+        # Nobody else writes while we run: SQLite's `data_version` says it when somebody does, and a session
+        # of PostgreSQL that has the right to write has had it since it read the rows.
+        self._cache = RowCache() if self._engine.dialect.name == "sqlite" or sole else None
 
     def transaction(self) -> AbstractContextManager[SqlTransaction]:
         """Commits on leaving, rolls back on any exception. RuntimeError inside another one of this thread."""
@@ -62,84 +76,87 @@ class SqlLedger:
             if self._connection is None:
                 raise UnavailableError("the ledger is closed")
             self._owner = threading.get_ident()
-            transaction = SqlTransaction(self._connection, self._statements, self._cache)
+            transaction = SqlTransaction(self._line, self._statements, self._cache)
             try:
-                with translated(self._place), self._begun(self._connection) as driver:
-                    transaction.begin(driver)
+                with translated(self.place, self._judge):
+                    transaction.begin()
                     yield transaction
+                    self._line.commit()
             except BaseException:
                 if self._cache is not None:
                     self._cache.clear()
+                with translated(self.place, self._judge):
+                    self._line.rollback()
                 raise
             finally:
                 transaction.end()
                 self._owner = None
 
-    def _begun(self, connection: Connection) -> AbstractContextManager[sqlite3.Connection | None]:
-        if self._cache is None:
-            return _by_engine(connection)
-        return _by_driver(cast("sqlite3.Connection", connection.connection.driver_connection))
-
     def close(self) -> None:
         """Idempotent; later transactions raise UnavailableError."""
         with self._lock:
             if self._connection is not None:
+                self._line.close()
                 self._connection.close()
                 self._connection = None
                 self._engine.dispose()
 
 
-@contextmanager
-def _by_engine(connection: Connection) -> Iterator[None]:
-    with connection.begin():
-        yield None
+def opened(where: Path | Database, busy_ms: int, sole: bool) -> tuple[Engine, str, Judge]:
+    """The engine, the place in words, and who says what its errors mean."""
+    if isinstance(where, Path):
+        place = str(where)
+        return engine_for(sqlite_url(where), busy_ms), place, partial(meaning, place)
+    from pancode.adapters.store import postgres_errors
+
+    return engine_of(where, busy_ms, sole), where.place, partial(postgres_errors.meaning, where)
 
 
-@contextmanager
-def _by_driver(driver: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """As the engine would do it, at a tenth of the cost."""
-    driver.execute(BEGIN)
-    try:
-        yield driver
-        driver.execute("COMMIT")
-    except BaseException:
-        if driver.in_transaction:  # a full disk ends it by itself
-            driver.execute("ROLLBACK")
-        raise
+def _line(connection: Connection, sole: bool) -> Line:
+    if connection.dialect.name == "sqlite":
+        return FileLine(cast("sqlite3.Connection", connection.connection.driver_connection))
+    from pancode.adapters.store.postgres_line import PostgresLine
+
+    return PostgresLine(connection, sole)
 
 
 class SqlTransaction:
     """A pancode.ports.Transaction on an open connection.
 
-    On SQLite statements go to the driver as compiled, and rows that are known are not decoded again: a
+    Statements go to the driver as compiled. Rows that are known are not asked for or decoded again: a
     coordinator asks for the same few rows hundreds of times a second.
     """
 
     def __init__(
         self,
-        connection: Connection,
+        line: Line,
         statements: Mapping[type[Record], Statements],
         cache: RowCache | None = None,
     ) -> None:
-        self._connection: Connection | None = connection
+        self._line: Line | None = line
         self._statements = statements
         self._cache = cache
-        self._driver: sqlite3.Connection | None = None
+        self._direct = isinstance(line, FileLine)
 
-    def begin(self, driver: sqlite3.Connection | None) -> None:
-        """Once, when the database's own transaction has begun; `driver`: SQLite's, to be used directly."""
-        self._driver = driver
-        if self._cache is not None and driver is not None:
-            self._cache.check(driver.execute("PRAGMA data_version").fetchone()[0])
+    def begin(self) -> None:
+        """Once, before all else."""
+        version = self._open.begin()
+        if self._cache is not None:
+            self._cache.check(version)
 
     def get(self, kind: type[R], *key: str | int) -> R | None:
+        cache = self._cache if self._line else None
+        if cache is not None:
+            known = cache.get(kind, key)
+            if known is not None or cache.is_absent(kind, key):
+                return cast("R | None", known)
         sql = self._statements[kind]
-        values = sql.key(key)
-        known = self._cache.get(kind, key) if self._cache is not None and self._open else None
-        if known is None:
-            row = self._run(sql.get, values).fetchone()
-            known = None if row is None else self._learn(sql, row)
-        return cast("R | None", known)
+        rows = self._ask(sql.get, sql.key(key))
+        if rows:
+            return cast("R", self._learn(sql, rows[0]))
+        if cache is not None:
+            cache.note_absent(kind, key)
+        return None
 
     def find(
         self,
@@ -150,46 +167,73 @@ class SqlTransaction:
         descending: bool = False,
         limit: int | None = None,
     ) -> list[R]:
+        if self._cache is None or not self._line:
+            return self._searched(kind, where or {}, (order, descending), limit)
+        search = (*(where or {}).items(), order, descending, limit)
+        found = self._cache.found(kind, search)
+        if found is None:
+            found = self._searched(kind, where or {}, (order, descending), limit)
+            self._cache.note_found(kind, search, found)
+        return [cast("R", record) for record in found]
+
+    def _searched(
+        self, kind: type[R], where: Mapping[str, object], order: tuple[str | None, bool], limit: int | None
+    ) -> list[R]:
         sql = self._statements[kind]
-        sql.shape.check_find(where or {}, order, limit)
-        found = self._run(*sql.find(where or {}, (order, descending), limit, self._cache is not None))
+        sql.shape.check_find(where, order[0], limit)
+        found = self._ask(*sql.find(where, order, limit, self._cache is not None))
         if self._cache is None:
             return [cast("R", sql.shape.from_row(row)) for row in found]
-        known = self._cache.of(kind)
-        return [cast("R", known.get(key) or self.get(kind, *key)) for key in found.fetchall()]
+        known, keys = self._cache.of(kind), found
+        if not self._direct and any(tuple(key) not in known for key in keys):
+            # One question more, not one for each.
+            every = self._ask(*sql.find(where, order, limit, False))
+            return [cast("R", self._learn(sql, row)) for row in every]
+        return [cast("R", known.get(tuple(key)) or self.get(kind, *key)) for key in keys]
 
     def starting(self, kind: type[Record], prefix: str, limit: int) -> list[tuple[str | int, ...]]:
-        return [tuple(row) for row in self._run(*self._statements[kind].starting(prefix, limit))]
+        return [tuple(row) for row in self._ask(*self._statements[kind].starting(prefix, limit))]
 
     def insert(self, record: Record) -> None:
         sql = self._statements[type(record)]
-        if self._run(sql.insert, sql.shape.to_row(record)).rowcount == 0:
-            key = ".".join(map(str, sql.key_of(record)))
-            raise ConflictError(f"{sql.shape.name} {key} is there already")
-        self._forget(sql, sql.key_of(record))
+        key, row = sql.key_of(record), sql.shape.to_row(record)
+        self._open.insert(sql.insert, row, f"{sql.shape.name} {'.'.join(map(str, key))}")
+        self._wrote(sql, key)
+        made = sql.shape.given_back(row) if type(record) in _SOON_READ else None
+        if made is None or self._cache is None:
+            self._forget(sql, key)
+        else:
+            self._cache.put(key, made)
 
     def put(self, record: Record) -> None:
         sql = self._statements[type(record)]
         key = sql.key_of(record)
-        known = self._cache.get(type(record), key) if self._cache is not None and self._open else None
+        known = self._cache.get(type(record), key) if self._cache is not None and self._line else None
         if known is not None:
             self._change(sql, key, known, record)
             return
-        self._run(sql.put, sql.shape.to_row(record))
+        self._open.tell(sql.put, sql.shape.to_row(record))
+        self._wrote(sql, key)
         self._forget(sql, key)
 
     def delete(self, kind: type[Record], *key: str | int) -> None:
         sql = self._statements[kind]
-        self._run(sql.delete, sql.key(key))
+        self._open.tell(sql.delete, sql.key(key))
+        self._wrote(sql, key)
         self._forget(sql, key)
 
     def end(self) -> None:
         """A transaction that is kept beyond its block can do nothing any more."""
-        self._connection = None
+        self._line = None
 
     @property
-    def _open(self) -> bool:
-        return self._connection is not None
+    def _open(self) -> Line:
+        if self._line is None:
+            raise RuntimeError("this ledger transaction has ended")
+        return self._line
+
+    def _ask(self, prepared: Prepared, values: Mapping[str, Any]) -> Rows:
+        return self._open.ask(prepared, values)
 
     def _learn(self, sql: Statements, row: tuple[Any, ...]) -> Record:
         record: Record = sql.shape.from_row(row)
@@ -202,21 +246,19 @@ class SqlTransaction:
         changed = sql.shape.changed(known, record)
         if not changed:
             return
-        self._run(*sql.change(key, changed))
+        self._open.tell(*sql.change(key, changed))
+        self._wrote(sql, key)
         after = sql.shape.after(known, changed)
         if after is None or self._cache is None:
             self._forget(sql, key)
         else:
             self._cache.put(key, after)
 
+    def _wrote(self, sql: Statements, key: tuple[Any, ...]) -> None:
+        if self._cache is not None:
+            self._cache.wrote(sql.shape.record, key)
+
     def _forget(self, sql: Statements, key: tuple[Any, ...]) -> None:
         """What is read next is what the database made of it, not what we were handed."""
         if self._cache is not None:
             self._cache.drop(sql.shape.record, key)
-
-    def _run(self, prepared: Prepared, values: Mapping[str, Any]) -> Any:
-        if self._connection is None:
-            raise RuntimeError("this ledger transaction has ended")
-        if self._driver is not None:
-            return self._driver.execute(prepared.sql, prepared.row(values))
-        return self._connection.execute(prepared.statement, values)

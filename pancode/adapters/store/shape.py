@@ -12,6 +12,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pancode.domain.records import Record
+from pancode.domain.values import made
 
 Convert = Callable[[Any], Any]
 _PLAIN = (str, int, bool, NoneType)
@@ -49,6 +50,10 @@ class RecordShape:
     looked_up: tuple[str, ...]
     """Fields with an index of their own, parts of a longer key included."""
     columns: tuple[Column, ...]
+    names: tuple[str, ...]
+    """Of all fields, in their order."""
+    places: Mapping[str, int]
+    """Where each field stands in that order."""
     values: Callable[[Record], tuple[Any, ...]]
     """Of all fields, in their order."""
     encoded: tuple[tuple[str, Convert], ...]
@@ -56,9 +61,15 @@ class RecordShape:
     decoded: tuple[tuple[int, Convert], ...]
     """The same the other way, by the field's place."""
 
+    def given_back(self, row: Mapping[str, Any]) -> Any:
+        """The record that a ledger on disk gives back for these plain values, as `after`."""
+        if any(type(value) not in _PLAIN for value in row.values()):
+            return None
+        return self.from_row(tuple(row.values()))
+
     def to_row(self, record: Record) -> dict[str, Any]:
         """Plain values by field name; TypeError or ValueError for what is not plain JSON."""
-        row = dict(zip([column.name for column in self.columns], self.values(record), strict=True))
+        row = dict(zip(self.names, self.values(record), strict=True))
         for name, encode in self.encoded:
             if row[name] is not None:
                 row[name] = encode(row[name])
@@ -70,15 +81,15 @@ class RecordShape:
         for place, decode in self.decoded:
             if values[place] is not None:
                 values[place] = decode(values[place])
-        return self.record(*values)
+        return made(self.record, values)
 
     def changed(self, old: Record, new: Record) -> dict[str, Any]:
         """Plain values by field name of what differs; what may be equal in two spellings differs, too."""
         changed = {}
         for column, was, now in zip(self.columns, self.values(old), self.values(new), strict=True):
-            same = column.encode is None and type(was) is type(now) and was == now
-            if was is not now and not same:
-                changed[column.name] = now if now is None or column.encode is None else column.encode(now)
+            if was is now or (column.encode is None and type(was) is type(now) and was == now):
+                continue
+            changed[column.name] = now if now is None or column.encode is None else column.encode(now)
         return changed
 
     def after(self, old: Record, changed: Mapping[str, Any]) -> Any:
@@ -88,12 +99,12 @@ class RecordShape:
         """
         if any(type(value) not in _PLAIN for value in changed.values()):
             return None
-        values = dict(zip([column.name for column in self.columns], self.values(old), strict=True))
-        for column in self.columns:
-            if column.name in changed:
-                value = changed[column.name]
-                values[column.name] = value if value is None or not column.decode else column.decode(value)
-        return self.record(*values.values())
+        values = list(self.values(old))
+        for name, value in changed.items():
+            place = self.places[name]
+            decode = self.columns[place].decode
+            values[place] = value if value is None or decode is None else decode(value)
+        return made(self.record, values)
 
     def normal(self, record: Record) -> Any:
         """A copy, equal to what a ledger on disk gives back."""
@@ -129,13 +140,16 @@ def _shape(record: type[Record]) -> RecordShape:
     parts = table.key if len(table.key) > 1 else ()
     indexed = [index.partition(",")[0] for index in table.indexes]
     columns = tuple(_column(f.name, hints[f.name]) for f in fields(record))  # type: ignore[arg-type]
+    names = tuple(column.name for column in columns)
     return RecordShape(
         record=record,
         name=table.name,
         key=table.key,
         looked_up=tuple(dict.fromkeys((*indexed, *parts))),
         columns=columns,
-        values=_getter(tuple(c.name for c in columns)),
+        names=names,
+        places={name: place for place, name in enumerate(names)},
+        values=_getter(names),
         encoded=tuple((c.name, c.encode) for c in columns if c.encode is not None),
         decoded=tuple((n, c.decode) for n, c in enumerate(columns) if c.decode is not None),
     )

@@ -29,6 +29,10 @@ class Prepared:
     fixed: Mapping[str, Any]
     """Parameters that the dialect itself added."""
 
+    def named(self, values: Values) -> dict[str, Any]:
+        """The values by name, for a driver that takes them so."""
+        return {**self.fixed, **values}
+
     def row(self, values: Values) -> list[Any]:
         """The values in the order of the question marks."""
         return [values[name] if name in values else self.fixed[name] for name in self.names]
@@ -56,7 +60,9 @@ class Statements:
         self.delete = prepare(delete(self._table).where(match), dialect)
         # Both dialects spell it alike; their classes have no common parent that says so.
         new: Any = _INSERT[dialect.name](self._table)
-        self.insert = prepare(new.on_conflict_do_nothing(index_elements=self._keys), dialect)
+        # PostgreSQL tells a taken key by an error: then nobody has to wait for a count of rows.
+        quiet = new.on_conflict_do_nothing(index_elements=self._keys)
+        self.insert = prepare(quiet if dialect.name == "sqlite" else new, dialect)
         changed = {c.name: new.excluded[c.name] for c in self._table.c if not c.primary_key}
         self.put = prepare(new.on_conflict_do_update(index_elements=self._keys, set_=changed), dialect)
         self._found: dict[tuple[Any, ...], Prepared] = {}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import getpass
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pancode.adapters.files import write_durable
+from pancode.adapters.systemd.asking import ask
 from pancode.adapters.systemd.unit import CoordinatorUnit
 
 TIMEOUT_S = 10.0
@@ -20,16 +21,23 @@ _VOLATILE = ("/dev/shm", "/run")
 class UserService:
     """One home's service. Nothing here raises for what systemd does: the answer says it in words.
 
-    `never`: why this coordinator must not be started by a service, if so.
+    `never`: why this coordinator must not be started by a service, if so. `by_system`: the system's own
+    manager starts it, which is service enough.
     """
 
     def __init__(
-        self, unit: CoordinatorUnit, user_home: Path, environ: Mapping[str, str], never: str = ""
+        self,
+        unit: CoordinatorUnit,
+        user_home: Path,
+        environ: Mapping[str, str],
+        never: str = "",
+        by_system: Callable[[], bool] = lambda: False,
     ) -> None:
         self._unit = unit
         self._path = user_home / ".config/systemd/user" / unit.name
         self._environ = {**environ, "XDG_RUNTIME_DIR": _runtime_folder(environ)}
         self._never = never or _volatile(unit.home, environ)
+        self._by_system = by_system
         self._told: str | None = None
 
     def told(self) -> str:
@@ -60,6 +68,9 @@ class UserService:
         if self._never:
             self.remove()
             return f"{NOT_RESTARTED}: {self._never}"
+        if self._by_system():
+            self.remove()
+            return self._look()
         _, state = self._systemctl("is-system-running")
         if state not in ANSWERS:
             return NOT_RESTARTED
@@ -86,10 +97,12 @@ class UserService:
         self._systemctl("daemon-reload")
 
     def _look(self) -> str:
-        if self._never or not self._path.exists() or not self._enabled():
-            return f"{NOT_RESTARTED}: {self._never}" if self._never else NOT_RESTARTED
         own = self._environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
         runs = "runs as" if own else "from then on it is"
+        if self._by_system():
+            return f"restarted at boot; {runs} the system's service {self._unit.name}"
+        if self._never or not self._path.exists() or not self._enabled():
+            return f"{NOT_RESTARTED}: {self._never}" if self._never else NOT_RESTARTED
         if self._lingers():
             return f"restarted at boot; {runs} the user service {self._unit.name}"
         return (
@@ -110,16 +123,7 @@ class UserService:
     def _run(self, argv: tuple[str, ...]) -> tuple[int, str]:
         """(exit status, the first line that it said); 127 where there is no such program."""
         try:
-            done = subprocess.run(
-                argv,
-                env=self._environ,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=TIMEOUT_S,
-                check=False,
-            )
+            done = ask(argv, TIMEOUT_S, self._environ)
         except (OSError, subprocess.TimeoutExpired) as error:
             return 127, str(error)
         said = (done.stdout.strip() or done.stderr.strip()).splitlines()

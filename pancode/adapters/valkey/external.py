@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 
 import redis
 from redis import exceptions as raised
 
-from pancode.adapters.valkey.access import RedisAccess, access_from_url, connect
+from pancode.adapters.valkey.access import CONNECT_S, NOTHING, Beside, RedisAccess, access_from_url, connect
 from pancode.adapters.valkey.faults import translated
 from pancode.errors import UnavailableError
 
 ORIGIN = "PANCODE_REDIS_URL"
 OLDEST = {"redis": (7, 0), "valkey": (7, 2)}
+_VAGUE = (None, "UNEXPECTED_EOF_WHILE_READING", "UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION")
 NEEDED: tuple[tuple[str, ...], ...] = (
     ("ACL", "SETUSER", "node-0000000000"),
     ("ACL", "DELUSER", "node-0000000000"),
@@ -39,23 +42,65 @@ class ExternalRedis:
     access: RedisAccess
     product: str
     version: str
+    open_as: str = ""
+    """The user that whoever reaches it is without a login, each node too; empty: nobody."""
 
 
-def check_external(url: str, origin: str = ORIGIN) -> ExternalRedis:
-    """Raises ConfigError for a bad address, UnavailableError for a server that will not do."""
-    access = access_from_url(url, origin)
+def check_external(url: str, origin: str = ORIGIN, beside: Beside = NOTHING) -> ExternalRedis:
+    """As `check_access`; ConfigError for a bad address, or a file beside it that cannot be used."""
+    return check_access(access_from_url(url, origin, beside))
+
+
+def check_access(access: RedisAccess) -> ExternalRedis:
+    """UnavailableError for a server that will not do."""
     with closing(connect(access)) as client:
-        with translated(access, "INFO"):
+        with translated(access, "INFO"), _plainer(access):
             product, version = _version(client)
         if _numbers(version) < OLDEST[product]:
             oldest = ".".join(map(str, OLDEST[product]))
             raise UnavailableError(
                 f"{product.title()} {version} is too old.",
                 why=f"{access.place} says so; the rights of nodes need {product} {oldest} or newer",
-                fix=f"upgrade it, or remove {origin} to use PanCode's own server",
+                fix=f"upgrade it, or remove {access.origin} to use PanCode's own server",
             )
         _check_rights(client, access)
-    return ExternalRedis(access, product, version)
+    return ExternalRedis(access, product, version, _open_as(access))
+
+
+def _open_as(access: RedisAccess) -> str:
+    """As a node would try it that leaves its own login out."""
+    stranger = replace(access, user=None, password=None, beside=Beside(access.beside.files))
+    with closing(connect(stranger)) as client:
+        try:
+            return _text(client.acl_whoami())
+        except (raised.RedisError, OSError):
+            return ""
+
+
+@contextmanager
+def _plainer(access: RedisAccess) -> Iterator[None]:
+    """In TLS 1.3 a server refuses our certificate after the handshake, and its word for it may be lost:
+    in 1.2 it has to say it at once."""
+    try:
+        yield
+    except raised.ConnectionError:
+        if access.tls:
+            _shake(access)
+        raise
+
+
+def _shake(access: RedisAccess) -> None:
+    context = access.beside.files.context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        with socket.create_connection((access.host, access.port), CONNECT_S) as plain:
+            context.wrap_socket(plain, server_hostname=access.host).close()
+    except ssl.SSLError as exc:
+        if exc.reason in _VAGUE:
+            return
+        raise raised.ConnectionError(str(exc)) from exc
+    except OSError:
+        return
 
 
 def _version(client: redis.Redis) -> tuple[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from redis import exceptions as raised
 
-from pancode.adapters.valkey.access import RedisAccess
+from pancode.adapters.valkey.access import SILENT, NoPasswordError, RedisAccess
 from pancode.errors import UnavailableError
 
 
@@ -24,7 +25,8 @@ def translated(access: RedisAccess, operation: str) -> Iterator[None]:
 def unavailable(access: RedisAccess, operation: str, exc: Exception) -> UnavailableError:
     """The error for one failed operation; `why` never holds a password."""
     verdict = _judge(exc)
-    fix = verdict.fix.format(origin=access.origin, probe=access.probe())
+    known = {"origin": access.origin, "probe": access.probe(), "look": _look(access)}
+    fix = verdict.fix.format(**known, secret=access.beside.password_file or access.origin)
     return UnavailableError(verdict.message, why=f"{operation} at {access.place}: {_said(exc)}", fix=fix)
 
 
@@ -41,10 +43,16 @@ class _Verdict:
 _AGAIN = "try: {probe}"
 _VERDICTS = (
     _Verdict(
+        (NoPasswordError,),
+        (),
+        "The file with the password of Redis cannot be read.",
+        "make it readable, or correct redis.password_file: ls -l {secret}",
+    ),
+    _Verdict(
         (raised.AuthenticationError,),
         ("NOAUTH", "WRONGPASS"),
         "Redis refuses our password.",
-        "correct user and password in {origin}; " + _AGAIN,
+        "correct the user in {origin} and the password in {secret}; " + _AGAIN,
     ),
     _Verdict(
         (raised.NoPermissionError,),
@@ -78,14 +86,87 @@ _VERDICTS = (
         (raised.ConnectionError, OSError),
         (),
         "Redis cannot be reached.",
-        "is it running where {origin} says? " + _AGAIN,
+        "is it running where {origin} says, and does it want TLS (rediss://)? " + _AGAIN,
     ),
 )
 _OTHER = _Verdict((), (), "Redis refuses a command.", "is it Redis 7.0 or Valkey 7.2, or newer? " + _AGAIN)
 
 
+_TLS = (
+    (
+        "certificate has expired",
+        "The certificate of Redis has expired.",
+        "renew it there; its dates: {look}",
+    ),
+    (
+        "not yet valid",
+        "The certificate of Redis is not valid yet.",
+        "is this machine's clock right? its dates: {look}",
+    ),
+    (
+        ("mismatch", "not valid for"),
+        "The certificate of Redis is another host's.",
+        "write the host in {origin} as the certificate has it: {look}",
+    ),
+    (
+        ("issuer certificate", "self-signed", "self signed", "unable to verify"),
+        "The certificate of Redis is of an authority that we do not know.",
+        "name the file with that authority in redis.ca_file; who issued it: {look}",
+    ),
+    (
+        ("CERTIFICATE_REQUIRED", "ALERT_UNKNOWN_CA", "ALERT_BAD_CERTIFICATE", "HANDSHAKE_FAILURE"),
+        "Redis does not accept our certificate.",
+        "name one that its authority has issued in redis.cert_file and redis.key_file; " + _AGAIN,
+    ),
+    (
+        ("ALERT_CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN"),
+        "Redis does not accept our certificate.",
+        "renew what redis.cert_file names; " + _AGAIN,
+    ),
+    (
+        SILENT,
+        "Redis does not answer in TLS.",
+        "correct the port in {origin}, or write redis:// without TLS; " + _AGAIN,
+    ),
+    (
+        ("WRONG_VERSION_NUMBER", "RECORD_LAYER"),
+        "Redis does not speak TLS there.",
+        "correct the port in {origin}, or write redis:// without TLS; " + _AGAIN,
+    ),
+)
+"""By what OpenSSL says; the first that is in it."""
+_TLS_OTHER = (
+    "TLS with Redis was broken off.",
+    "does it speak TLS there, and accept our certificate? pancode doctor; " + _AGAIN,
+)
+
+
+def _look(access: RedisAccess) -> str:
+    """The command that shows the server's certificate."""
+    show = "openssl x509 -noout -dates -issuer -ext subjectAltName"
+    return f"openssl s_client -connect {access.host}:{access.port} </dev/null | {show}"
+
+
+def _of_tls(exc: BaseException | None) -> ssl.SSLError | None:
+    """What OpenSSL said: redis-py hides it behind an error of its own."""
+    while exc is not None and not isinstance(exc, ssl.SSLError):
+        exc = exc.__cause__ or exc.__context__
+    return exc
+
+
+def _judge_tls(error: ssl.SSLError) -> _Verdict:
+    said = str(error)
+    for words, message, fix in _TLS:
+        if any(word in said for word in ((words,) if isinstance(words, str) else words)):
+            return _Verdict((), (), message, fix)
+    return _Verdict((), (), *_TLS_OTHER)
+
+
 def _judge(exc: Exception) -> _Verdict:
     """The first that fits; the order matters, since most of redis-py's stand below ConnectionError."""
+    of_tls = _of_tls(exc)
+    if of_tls is not None:
+        return _judge_tls(of_tls)
     said = str(exc)
     return next((v for v in _VERDICTS if isinstance(exc, v.kinds) or said.startswith(v.words)), _OTHER)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pancode.adapters.valkey.access import COORDINATOR
+from pancode.adapters.valkey.users import users_text
 from pancode.errors import UnavailableError
 
 SOCKET_BYTES = 103
@@ -123,15 +124,10 @@ def write_config(layout: Layout, tempo: str = "") -> None:
 def write_users(layout: Layout, password: str) -> None:
     """Ours and the closed default user, and every node that was admitted before."""
     try:
-        known = layout.users.read_text("utf-8").splitlines()
+        known = layout.users.read_text("utf-8")
     except FileNotFoundError:
-        known = []
-    digest = hashlib.sha256(password.encode()).hexdigest()
-    nodes = [
-        line for line in known if line.startswith("user ") and line.split()[1] not in (COORDINATOR, "default")
-    ]
-    ours = ["user default off resetkeys resetchannels -@all", f"user {COORDINATOR} on #{digest} ~* &* +@all"]
-    write_private(layout.users, "\n".join([*ours, *nodes, ""]).encode())
+        known = ""
+    write_private(layout.users, users_text(known, COORDINATOR, password).encode())
 
 
 def write_private(path: Path, data: bytes) -> None:

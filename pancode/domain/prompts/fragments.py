@@ -48,6 +48,9 @@ TOOLS_HEAD = (
 CALLED_HEAD = "Here that is called {names}."
 SHELL_ONLY = "Your shell stands for all of it: look with it (rg, sed -n, ls), and change files by patches."
 CALLED: dict[str, dict[str, str]] = {
+    "claude-sdk": {
+        tool: f"mcp__pancode__{tool}" for tool in ("read", "grep", "find", "ls", "edit", "write", "bash")
+    },
     "claude": {
         "read": "Read",
         "grep": "Grep",

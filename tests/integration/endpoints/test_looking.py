@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -16,12 +17,14 @@ from tests.endpointfakes import (
     LoadingLlamaCpp,
     Ollama,
     RouterLlamaCpp,
+    Sglang,
     Vllm,
     WebSite,
     serving,
 )
 from tests.endpointfakes.apps import lmstudio_model, ollama_model
 from tests.integration.endpoints.conftest import Look
+from tests.integration.gateway.tls import authority
 from tests.tinyllama import call, tiny_server
 
 
@@ -157,6 +160,13 @@ def test_vllm_says_what_it_speaks(table: Look) -> None:
     ]
 
 
+def test_sglang_by_the_owner_of_its_list(table: Look) -> None:
+    with serving(Sglang()) as server:
+        told = only(table(server.port))
+    assert (told.dialect, told.version, told.wires[0]) == (Dialect.SGLANG, None, ModelWire.CHAT)
+    assert [(m.id, m.ctx_usable) for m in told.models] == [("Qwen/Qwen3-8B", 40_960)]
+
+
 def test_of_any_other_server_the_names_alone_are_known(table: Look) -> None:
     with serving(Generic()) as server:
         told = only(table(server.port))
@@ -178,6 +188,49 @@ def test_a_key_by_its_secrets_name(table: Look) -> None:
     assert (told.name, told.health, told.dialect, told.slots) == ("gpu", Health.OK, Dialect.VLLM, 8)
     assert found is not None and (found.key, found.url) == ("s3cret", server.url)
     assert "s3cret" not in repr(found) + told.model_dump_json()
+
+
+def test_over_tls_it_is_asked_where_its_certificate_is_believed(table: Look, tmp_path: Path) -> None:
+    """One of a private authority, which the owner names; without that nothing is asked, nor a key shown."""
+    ca, context = authority(tmp_path)
+    with serving(Vllm(key="s3cret"), tls=context) as server:
+        entry = {"name": "gpu", "url": server.url, "key": "GPU_KEY"}
+        strange = table(endpoints=[entry], values={"GPU_KEY": "s3cret"})
+        (problem,) = strange.problems()
+        assert strange.facts() == () and "is not believed: unable to get local issuer" in problem.what
+        assert '"ca": "/etc/ssl/gpu.pem", beside its url in endpoints.json of the node' in problem.fix
+        assert server.asked == []
+        believed = table(endpoints=[{**entry, "ca": str(ca)}], values={"GPU_KEY": "s3cret"})
+        told, found = only(believed), believed.server("gpu")
+    assert (told.health, told.dialect, bool(told.models)) == (Health.OK, Dialect.VLLM, True)
+    assert found is not None and (found.url, found.ca) == (server.url, str(ca))
+
+
+def test_where_a_certificate_is_not_believed_it_is_said_what_mends_it(table: Look, tmp_path: Path) -> None:
+    _, context = authority(tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "empty.pem").write_text("nothing\n")
+    authority(tmp_path / "other")
+
+    def said(**entry: str) -> tuple[str, str]:
+        (problem,) = table(endpoints=[{"name": "gpu", "url": server.url, **entry}]).problems()
+        return problem.what.partition(") ")[2], problem.fix
+
+    with serving(Vllm(), tls=context) as server, serving(Vllm()) as plain:
+        right = table(endpoints=[{"name": "gpu", "url": server.url, "ca": "ca.pem"}])
+        assert only(right).health is Health.OK, "beside endpoints.json"
+        what, fix = said(ca="other/ca.pem")
+        assert what.startswith("is not believed: ") and str(tmp_path / "other/ca.pem") in fix
+        assert said(ca="empty.pem")[0] == f"is not asked: {tmp_path}/empty.pem holds no certificate"
+        what, fix = said(ca="none.pem")
+        assert what == f"is not asked: {tmp_path}/none.pem cannot be read (No such file or directory)"
+        assert 'name another file as "ca"' in fix
+        what, fix = said(ca="ca.pem", url=f"https://127.1:{server.port}")
+        assert what == "is not believed: Hostname mismatch, certificate is not valid for '127.1'."
+        assert fix == "write a name that its certificate has into its url, in the place of 127.1"
+        what, fix = said(ca="ca.pem", url=plain.url.replace("http", "https"))
+        assert (what, fix) == ("speaks no TLS", f"write {plain.url} as its url")
+        assert server.asked and all(one.path for one in server.asked)
 
 
 def test_a_site_at_such_a_port_is_left_alone(table: Look) -> None:

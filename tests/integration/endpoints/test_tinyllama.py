@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.crowd import crowded
 from tests.tinyllama import Tiny, call, tiny_server
 
 TOOLS = [
@@ -55,10 +56,10 @@ def test_wedged_it_says_that_it_is_well() -> None:
             target=lambda: done.append(chat(tiny, [{"role": "user", "content": "[[hello]]"}])[0])
         )
         asked.start()
-        assert call(f"{tiny.url}/health", timeout=2)[0] == 200
+        assert call(f"{tiny.url}/health", timeout=20 * crowded())[0] == 200
         with pytest.raises(OSError):
             call(f"{tiny.url}/slots", timeout=1)
         assert not done
         tiny.unwedge()
-        asked.join(30)
+        asked.join(30 * crowded())
     assert done == [200]

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.crowd import crowded
+
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 20.0
 
@@ -56,7 +58,7 @@ class Shell:
             cwd=self.cwd,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=timeout_s,
+            timeout=timeout_s * crowded(),
             check=False,
         )
         return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
@@ -84,7 +86,7 @@ class Shell:
 
 def until(true: Callable[[], bool], what: str) -> None:
     """Wait for it; fails with its name."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S * crowded()
     while not true():
         assert time.monotonic() < deadline, f"never: {what}"
         time.sleep(0.05)
@@ -120,7 +122,7 @@ class Served:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(number)
-        self.process.communicate(timeout=PATIENCE_S)
+        self.process.communicate(timeout=PATIENCE_S * crowded())
         return self.process.returncode
 
 

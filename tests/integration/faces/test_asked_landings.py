@@ -14,6 +14,7 @@ from pancode.domain.records import Run
 from pancode.errors import UnavailableError
 from pancode.wiring.asked_landings import AskedLandings
 from pancode.wiring.code import DepotCode
+from tests.crowd import crowded
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.control.test_land_asked import COMMIT, World
 
@@ -35,7 +36,7 @@ class Code(DepotCode):
             return LANDED
         with self._landings.of(run.id) as landing:
             self.begun.set()
-            assert wanted() and landing.off.wait(30)
+            assert wanted() and landing.off.wait(30 * crowded())
             landing.ended = {"status": "called off"}
         return landing.ended
 
@@ -85,11 +86,11 @@ def test_one_under_way_is_called_off_for_good_and_by_our_own_end_until_the_next_
     world.end()
     code = Code(world, tmp_path, "waits")
     with _going(world, code):
-        assert code.begun.wait(30)
+        assert code.begun.wait(30 * crowded())
     assert world.kept() and _landing(world)["status"] == "waiting", "our own end"
     world.desk.restart()
     code = Code(world, tmp_path, "waits")
     with _going(world, code):
-        assert code.begun.wait(30)
+        assert code.begun.wait(30 * crowded())
         assert code.call_off(world.desk.row(Run, "r-0001")) == [{"status": "called off"}]
     assert not world.kept() and _landing(world)["status"] == "called off"

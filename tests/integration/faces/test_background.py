@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pancode.offline.sole import holder_of
+from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, Served, Shell, until
 
 pytestmark = pytest.mark.slow
@@ -41,7 +42,7 @@ def test_a_coordinator_serves_on_until_it_is_told_to_end(pancode: Shell) -> None
 
 def test_what_it_starts_for_all_does_not_inherit_that(pancode: Shell) -> None:
     starting = pancode.begin("serve", "--background", deaf=True)
-    starting.communicate(timeout=2 * PATIENCE_S)
+    starting.communicate(timeout=2 * PATIENCE_S * crowded())
     holder = holder_of(pancode.home)
     assert starting.returncode == 0 and holder is not None
     try:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pancode.offline.sole import Holder, holder_of
+from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, Shell, until
 
 pytestmark = pytest.mark.slow
@@ -47,7 +48,7 @@ def _holder(desk: Shell) -> Holder:
 
 def test_two_commands_at_once_start_one_coordinator(desk: Shell) -> None:
     both = [desk.begin("fleet", "status", "--json") for _ in range(4)]
-    told = [json.loads(process.communicate(timeout=3 * PATIENCE_S)[0]) for process in both]
+    told = [json.loads(process.communicate(timeout=3 * PATIENCE_S * crowded())[0]) for process in both]
     assert [process.returncode for process in both] == [0, 0, 0, 0]
     assert (
         len({t["coordinator"]["pid"] for t in told}) == 1
@@ -91,7 +92,7 @@ def test_who_waits_outlives_a_killed_coordinator(desk: Shell) -> None:
     os.kill(first.pid, signal.SIGKILL)
     until(lambda: _another(desk, first), "the next coordinator")
     assert desk("queue", "rm", "last", "--reason", "enough").status == 0
-    out, err = waiting.communicate(timeout=2 * PATIENCE_S)
+    out, err = waiting.communicate(timeout=2 * PATIENCE_S * crowded())
     assert (waiting.returncode, json.loads(out)["outcome"]) == (19, "interrupted"), err
 
 
@@ -139,7 +140,7 @@ def test_what_keeps_it_from_starting_is_told_by_the_command(desk: Shell) -> None
     assert desk("config", "show").status == 3
     doctor = desk("doctor", "--json")
     assert doctor.status == 6
-    assert [c["what"] for c in doctor.data["checks"] if c["level"] == "error"] == ["settings", "Redis"]
+    assert [c["what"] for c in doctor.data["checks"] if c["level"] == "error"] == ["settings"]
     (desk.home / "pancode.yaml").unlink()
     assert desk("runs").status == 0
 
@@ -208,7 +209,7 @@ def test_a_fleet_that_was_taken_down_stays_down_while_somebody_waits(desk: Shell
     first = _holder(desk)
     assert desk("fleet", "down").status == 0
     for name, process in waiting.items():
-        out, err = process.communicate(timeout=2 * PATIENCE_S)
+        out, err = process.communicate(timeout=2 * PATIENCE_S * crowded())
         told = json.loads(err.decode().splitlines()[-1])["error"]
         assert (process.returncode, told["code"], out) == (6, "fleet_down", b""), (name, err)
         assert "pancode fleet up" in told["fix"] and "ana took it down" in told["why"]

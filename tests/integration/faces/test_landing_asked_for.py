@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pancode.offline.sole import holder_of
+from tests.crowd import crowded
 from tests.integration.faces.conftest import ROOT, Shell, until
 from tests.integration.faces.test_this_machine import LONG_S, _repository, fleet
 
@@ -57,7 +58,7 @@ def test_it_lands_although_nobody_waits_any_more(fleet: Shell, tmp_path: Path) -
     )
     until(lambda: _state(fleet) == "running", "it runs")
     waiting.send_signal(signal.SIGHUP)
-    waiting.communicate(timeout=30)
+    waiting.communicate(timeout=30 * crowded())
     _let_go()
     until(lambda: here.exists() and here.read_text().strip() != "", "the landing's gate runs")
     assert "landing" in fleet("runs", "show", "last", "--json").data["notes"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.crowd import crowded
 from tests.integration.faces.conftest import Shell, until
 from tests.integration.faces.test_this_machine import LONG_S, _git, _repository, fleet
 
@@ -30,7 +31,7 @@ def test_ctrl_c_calls_a_landing_off_and_says_so(fleet: Shell, tmp_path: Path) ->
     landing = fleet.begin("runs", "land", "last")
     until(lambda: here.exists() and here.read_text().strip() != "", "the gate runs")
     landing.send_signal(signal.SIGINT)
-    out, err = landing.communicate(timeout=30)
+    out, err = landing.communicate(timeout=30 * crowded())
     assert landing.returncode == 130 and out == b""
     assert "called off: your files are as they were" in err.decode()
     assert (fleet.cwd / "a.txt").read_text() == "one\n"

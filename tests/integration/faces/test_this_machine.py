@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from pancode.offline.sole import holder_of
+from tests.crowd import crowded
+from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.integration.faces.conftest import PATIENCE_S, Shell, until
 
 LONG_S = 120.0
@@ -21,9 +23,11 @@ LONG_S = 120.0
 @pytest.fixture
 def fleet(pancode: Shell, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     """This machine as the only node, its waits scaled down; taken out again."""
-    monkeypatch.setenv("PANCODE_TIME_FACTOR", "0.2")
+    monkeypatch.setenv("PANCODE_TIME_FACTOR", f"{0.2 * crowded():.2f}")
+    lay_out_bundles(pancode.home / "bundles")
     up = pancode("fleet", "up", "--json", timeout_s=LONG_S)
     assert up.status == 0, up.err + up.out
+    keep_bundles(pancode.home / "bundles")
     (node,) = up.data["nodes"]
     assert node["state"] == "online" and {"shell", "scripted"} <= {r["name"] for r in node["runtimes"]}
     yield pancode
@@ -84,7 +88,7 @@ def test_first_ten_minutes_on_one_machine(fleet: Shell) -> None:
     )
     until(lambda: fleet("runs", "1", "--json").data["runs"][0]["state"] == "running", "it runs")
     assert fleet("runs", "stop", "--reason", "enough").status == 0
-    out, err = waiting.communicate(timeout=2 * PATIENCE_S)
+    out, err = waiting.communicate(timeout=2 * PATIENCE_S * crowded())
     assert (waiting.returncode, json.loads(out)["outcome"]) == (19, "interrupted"), err
     books = fleet("budget", "--json").data
     assert all(scope["held_usd"] == "0" or float(scope["held_usd"]) == 0 for scope in books["scopes"])
@@ -117,11 +121,11 @@ def test_what_somebody_removed_on_the_node_is_put_back(fleet: Shell) -> None:
     assert (halted["state"], halted["problems"]) == ("halted", [])
     shutil.rmtree(nodes)
     up = fleet("fleet", "up", "--json", timeout_s=LONG_S)
-    assert (up.status, up.data["nodes"][0]["state"]) == (0, "online"), up.err
+    assert (up.status, up.data["nodes"][0]["state"]) == (0, "online"), up.out
     assert fleet(*work, timeout_s=LONG_S).data["outcome"] == "done"
 
     shutil.rmtree(nodes)
     up = fleet("fleet", "up", "--json", timeout_s=LONG_S)
-    assert (up.status, up.data["nodes"][0]["state"]) == (0, "online"), up.err
+    assert (up.status, up.data["nodes"][0]["state"]) == (0, "online"), up.out
     assert fleet(*work, timeout_s=LONG_S).data["outcome"] == "done"
     until(lambda: len(_agents()) == 1, "the one whose home was removed has ended")

@@ -21,13 +21,16 @@ from node_agent.gateway.opening import GatewayProcesses
 from node_agent.gatewayfile import Wish
 from node_agent.wire.clock import SystemIds
 from node_agent.wire.order import Limits, Order
+from tests.crowd import crowded
 from tests.unit.node_agent.wire.samples import order
 
 KEY = "key-that-only-the-gateway-knows"
 RUNTIMES = {"anthropic": "claude", "chat": "opencode", "responses": "codex", "gemini": "gemini"}
 VARIABLES = {
     "claude": ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", ""),
+    "claude-sdk": ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", ""),
     "native": ("OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
+    "openai-agents": ("OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
     "opencode": ("OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
     "codex": ("OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
     "copilot": ("COPILOT_PROVIDER_API_KEY", "COPILOT_PROVIDER_BASE_URL", "/v1"),
@@ -100,7 +103,7 @@ class Agent:
         self, path: str, body: bytes, token: str | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
         """The same, of a body as it is."""
-        line = http.client.HTTPConnection("127.0.0.1", self.door.port, timeout=20)
+        line = http.client.HTTPConnection("127.0.0.1", self.door.port, timeout=20 * crowded())
         shown = {"x-api-key": self.door.token if token is None else token, **(headers or {})}
         try:
             line.request("POST", path, body, shown)
@@ -116,7 +119,7 @@ class Agent:
     def hang_up(self, path: str, body: dict) -> None:
         """Asks, and goes away with the first of the answer; the gateway has noticed it then."""
         unread = self.so_far.unread
-        line = http.client.HTTPConnection("127.0.0.1", self.door.port, timeout=20)
+        line = http.client.HTTPConnection("127.0.0.1", self.door.port, timeout=20 * crowded())
         line.request("POST", path, json.dumps(body).encode(), {"x-api-key": self.door.token})
         answer = line.getresponse()
         assert answer.status == 200 and answer.read(1)
@@ -151,8 +154,7 @@ class Agent:
 
 
 def until(holds: Callable[[], bool], seconds: float = 15) -> None:
-    for _ in range(int(seconds * 50)):
-        if holds():
-            return
+    began = time.monotonic()
+    while not holds():
+        assert time.monotonic() - began < seconds * crowded(), "it did not come"
         time.sleep(0.02)
-    raise AssertionError("it did not come")

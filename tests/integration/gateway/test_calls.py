@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.receipt import Usage
+from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import KEY, RUNTIMES, Agent, Lab, order_of
 from tests.integration.test_fakemodel import request
@@ -134,7 +135,7 @@ def test_a_server_that_never_answers_is_left_when_the_agent_hangs_up(lab: Lab) -
         asking.start()
         assert model.wait_until_asked()
         count = agent.counted()  # this ends the gateway, and with it the agent's connection
-        asking.join(10)
+        asking.join(10 * crowded())
         assert not asking.is_alive() and (count.calls.requests, count.calls.failed) == (1, 0)
         assert (count.calls.unread, count.usage.cost_source) == (1, "unknown"), "it may cost all the same"
 
@@ -204,7 +205,7 @@ def test_a_storm_of_failing_calls_is_slowed_down_and_then_cut(lab: Lab) -> None:
             asking.start()
         assert model.wait_for(20, 20)
         for asking in many:
-            asking.join(20)
+            asking.join(20 * crowded())
         status, said = agent.post(path, body)
         assert status == 500 and b"PanCode" not in said, "the server's own last words"
         assert len(model.requests) == 24, "the last was not asked for any more"

@@ -11,6 +11,7 @@ import pytest
 
 from node_agent.gateway.counting import PATIENT, Caps
 from node_agent.gateway.wrapup import OUTPUT, WORDS
+from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
 from tests.fakemodel.state import Log
 from tests.integration.gateway.gateways import RUNTIMES, Agent, Lab, order_of, until
@@ -118,7 +119,7 @@ def forty(agent: Agent, path: str, body: dict) -> list[int]:
     for asking in many:
         asking.start()
     for asking in many:
-        asking.join(60)
+        asking.join(60 * crowded())
     return sorted(told)
 
 

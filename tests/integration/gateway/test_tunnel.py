@@ -14,6 +14,7 @@ import pytest
 from node_agent.doors import Door
 from node_agent.gateway.tunnel import MOST_OPEN
 from node_agent.gatewayfile import Wish
+from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import Agent, Lab, order_of, until
 from tests.integration.gateway.tls import ConnectProxy, authority, proxy_to
@@ -38,7 +39,7 @@ def knock(
     door: Door, name: str, token: str | None = None, first: str = "CONNECT"
 ) -> tuple[socket.socket, str]:
     """(the connection, what the gateway said first)."""
-    line = socket.create_connection(("127.0.0.1", door.port), timeout=20)
+    line = socket.create_connection(("127.0.0.1", door.port), timeout=20 * crowded())
     shown = base64.b64encode(f"pancode:{door.token if token is None else token}".encode()).decode()
     line.sendall(
         f"{first} {name} HTTP/1.1\r\nhost: {name}\r\nproxy-authorization: Basic {shown}\r\n\r\n".encode()
@@ -169,7 +170,9 @@ def test_who_holds_connections_without_the_key_does_not_shut_the_run_out(
     agent = opened(lab)
     with contextlib.ExitStack() as held:
         for _ in range(MOST_OPEN * 2):
-            held.enter_context(socket.create_connection(("127.0.0.1", agent.door.port), timeout=20))
+            held.enter_context(
+                socket.create_connection(("127.0.0.1", agent.door.port), timeout=20 * crowded())
+            )
         line, said = knock(agent.door, f"{VENDOR}:443")
         line.close()
     assert said.startswith("HTTP/1.1 200 ") and agent.counted().calls.requests == 1

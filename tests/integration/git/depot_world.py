@@ -17,6 +17,7 @@ from pancode.adapters.git.depot_server import DepotParts, DepotServer, ServerLim
 from pancode.adapters.git.grants import Grant, Refusal, grant_for
 from pancode.adapters.git.snapshot import Snapshot
 from pancode.adapters.git.streams import Streams
+from tests.crowd import crowded
 from tests.integration.git.repos import simple, snap
 
 
@@ -74,7 +75,7 @@ class World:
 
 def until(true: object, seconds: float = 10.0) -> None:
     assert callable(true)
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * crowded()
     while not true():
         assert time.monotonic() < deadline, "did not become true"
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Logs by offset and artifacts by digest, over a real unix socket."""
+"""Logs by offset, over a real unix socket."""
 
 from __future__ import annotations
 
@@ -124,21 +124,6 @@ def test_a_request_that_is_none_ends_the_stream(line: bytes, world: World) -> No
         read_line(peer)
     peer.close()
     assert world.ended(1)[0].problem
-
-
-def test_artifacts_are_whole_or_absent(world: World, tmp_path: Path) -> None:
-    path = tmp_path / "report.xml"
-    path.write_bytes(os.urandom(500_000))
-    blob = world.client.upload_artifact(attempt(), "report.xml", path)
-    assert world.client.upload_artifact(attempt(), "report.xml", path) == blob
-    assert world.streams.holds(attempt(), "report.xml", blob.size, blob.sha256)
-    peer = world.client._door.open("artifact", attempt())
-    ask(peer, op="blob", sha256="0" * 64, length=3)
-    send(peer, b"abc")
-    assert read_line(peer)["ok"] is False
-    peer.close()
-    assert not world.streams.artifact("0" * 64).exists()
-    assert not list((world.home / "artifacts").rglob(".new-*"))
 
 
 def test_a_link_is_not_uploaded(world: World, tmp_path: Path) -> None:

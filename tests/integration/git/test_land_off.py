@@ -13,6 +13,7 @@ import pytest
 from pancode.adapters.git.land import GateResult, LandReport, LandStatus
 from pancode.adapters.git.landing_gates import gate_env, run_gates
 from pancode.wiring.landings import Landings
+from tests.crowd import crowded
 from tests.integration.git.depot_world import until
 from tests.integration.git.desk import Desk, everything
 
@@ -56,7 +57,7 @@ def test_while_it_waits_for_another_one(desk: Desk) -> None:
     waiting = threading.Thread(target=lambda: reports.append(desk.land(request, called_off=off.is_set)))
     waiting.start()
     off.set()
-    waiting.join(10)
+    waiting.join(10 * crowded())
     os.close(handle)
     assert [report.status for report in reports] == [LandStatus.CALLED_OFF]
 
@@ -72,8 +73,8 @@ def test_a_gate_is_ended(tmp_path: Path) -> None:
     until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip() != "")
     pid = (tmp_path / "pid").read_text().strip()
     off.set()
-    work.join(20)
-    assert not done[0].ok and time.monotonic() - began < 60
+    work.join(20 * crowded())
+    assert not done[0].ok and time.monotonic() - began < 60 * crowded()
     until(lambda: not Path(f"/proc/{pid}").exists())
 
 
@@ -85,15 +86,15 @@ def test_what_is_under_way_is_found_by_its_run() -> None:
     def land() -> None:
         with landings.of("r-1") as landing:
             begun.set()
-            landing.off.wait(10)
+            landing.off.wait(10 * crowded())
             landing.ended = {"status": "called off"}
         ended.set()
 
     threading.Thread(target=land).start()
-    begun.wait(10)
+    begun.wait(10 * crowded())
     assert landings.call_off("r-2", 1) == []
     assert landings.call_off("r-1", 10) == [{"status": "called off"}]
-    assert ended.wait(10) and landings.call_off("r-1", 1) == []
+    assert ended.wait(10 * crowded()) and landings.call_off("r-1", 1) == []
 
 
 def test_one_that_does_not_end_in_time_or_fails_is_told_as_such() -> None:
@@ -104,7 +105,7 @@ def test_one_that_does_not_end_in_time_or_fails_is_told_as_such() -> None:
     asking = threading.Thread(target=lambda: told.extend(landings.call_off("r-1", 10)))
     with pytest.raises(ValueError), landings.of("r-1") as landing:
         asking.start()
-        landing.off.wait(10)
+        landing.off.wait(10 * crowded())
         raise ValueError
-    asking.join(10)
+    asking.join(10 * crowded())
     assert told == [{"status": "failed"}]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.native.children import CHILDREN
 from node_agent.native.judge import Denied
 from node_agent.native.tools.box import Box
-from node_agent.native.tools.shell import MOST_PRINTED, bash, running
+from node_agent.native.tools.shell import MOST_PRINTED, bash
 from node_agent.wire.policy import Safety
 from tests.clis.launched import runs
 from tests.integration.node.node_world import until
@@ -40,7 +41,7 @@ def test_what_takes_too_long_is_ended_with_all_of_its_group(box: Box) -> None:
     said = bash(box, {"command": f"{long} & echo begun; {long}", "timeout_s": 1})
     assert said.startswith("begun") and "ended after 1 s" in said
     until(lambda: runs(long) == [])
-    assert running == []
+    assert CHILDREN.alive == []
 
 
 def test_what_is_left_in_the_background_is_ended_and_waited_for_no_longer(box: Box) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.runtimes.native.spec import TOOLS
+from node_agent.runtimes.workerspec import TOOLS
 from node_agent.wire.failure import Outcome
 from node_agent.wire.order import Limits
 from node_agent.wire.policy import Safety

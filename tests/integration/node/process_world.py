@@ -17,7 +17,9 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from pancode.adapters.redis_bus.bus import RedisBus
 from pancode.errors import PancodeError
+from pancode.ports import Offer
 from tests.contract.redis_servers import OwnValkey
+from tests.crowd import crowded
 from tests.integration.node.node_world import NodeWorld, until
 from tests.unit.node_agent.stage import TAG
 
@@ -59,7 +61,7 @@ class ProcessWorld(NodeWorld):
         """And wait for it; its exit status."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(20 * crowded())
 
     def end(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -81,7 +83,7 @@ class ProcessWorld(NodeWorld):
         up = self.uplink
         for claimed in up.queue[self._pushed :]:
             one = AttemptId.parse(".".join(claimed.job.split("_")[1:]))
-            self.bus.push_order(TAG, one, claimed.envelope.decode())
+            self.bus.push_orders([Offer(TAG, one, claimed.envelope.decode())])
             self._pushed += 1
         for sent in up.told[self._told :]:
             self.bus.send_controls(TAG, [(self._told + 1, sent.data.decode())])
@@ -105,7 +107,7 @@ class ProcessWorld(NodeWorld):
 
     def reached(self, identity: AttemptId, mark: str, seconds: float = 20.0) -> None:
         """Wait, closely, until the journal has that mark."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * crowded()
         while (entry := self.entry(identity)) is None or mark not in entry.marks:
             if entry is not None and entry.cleaned:
                 return
@@ -127,4 +129,4 @@ class ProcessWorld(NodeWorld):
 def cli(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """One call of `pancode-node`."""
     argv = [sys.executable, "-m", "node_agent", *words, "--home", str(home)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60 * crowded(), check=False)

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from node_agent.discovery import Machine, search_path
+from node_agent.finding import Finder
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.node import Allowed, Flag
 from node_agent.wire.policy import Safety
+from tests.crowd import crowded
+
+ANSWER_S = 60
 
 
-def machine(home: Path, path: str = "/usr/bin:/bin", reserve: int = 0) -> Machine:
-    return Machine(home, path, SystemClock(), reserve)
+def machine(
+    home: Path, path: str = "/usr/bin:/bin", reserve: int = 0, first_s: float = ANSWER_S, **values: str
+) -> Machine:
+    """With time for every program to answer, however busy this machine is."""
+    clock = SystemClock()
+    return Machine(home, Finder(path, clock, lambda: values, first_s), clock, reserve)
+
+
+def program(path: Path, text: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
 
 
 def test_this_machine(tmp_path: Path) -> None:
@@ -67,6 +84,9 @@ def test_a_ceiling_that_cannot_be_read(tmp_path: Path) -> None:
     ("configured", "environ", "expected"),
     [
         ("/a:/b", {"PATH": "/c"}, "/a:/b"),
+        ("bin:/a::./b:.:/b:", {"PATH": "/c"}, "/a:/b"),
+        (".:bin", {}, "/usr/local/bin:/usr/bin:/bin"),
+        (None, {"PATH": ".:/c::node_modules/.bin:../x", "HOME": "h"}, "/c:/usr/local/bin:/usr/bin:/bin"),
         (None, {"PATH": "/c:/usr/bin"}, "/c:/usr/bin:/usr/local/bin:/bin"),
         (None, {"HOME": "/h"}, "/h/.local/bin:/h/bin:/h/.npm-global/bin:/usr/local/bin:/usr/bin:/bin"),
     ],
@@ -88,14 +108,11 @@ def test_a_program_that_comes_and_a_key_that_is_given_are_seen_soon(
     (tmp_path / ".claude.json").write_text("{}")
     values: dict[str, str] = {}
     path = f"{tmp_path}:/usr/bin:/bin"
-    here = Machine(tmp_path, path, SystemClock(), 0, lambda: dict(values))
+    here = Machine(tmp_path, Finder(path, SystemClock(), lambda: dict(values)), SystemClock(), 0)
 
     def soon(state: str) -> bool:
-        for _ in range(100):
-            if {one.name: one.state for one in here.look().runtimes}["claude"] == state:
-                return True
-            time.sleep(0.05)
-        return False
+        until(lambda: {one.name: one.state for one in here.look().runtimes}["claude"] == state)
+        return True
 
     assert soon("missing")
     (tmp_path / "claude").write_text(LOGGED_IN)
@@ -111,14 +128,52 @@ def test_a_program_whose_package_says_its_version_is_not_started(tmp_path: Path)
     package = tmp_path / "lib" / "gemini-cli"
     package.mkdir(parents=True)
     (package / "package.json").write_text('{"name": "@google/gemini-cli", "version": "0.61.7"}')
-    program = package / "gemini"
-    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/STARTED; echo 0.1.2\n")
-    program.chmod(0o755)
+    program(package / "gemini", f"#!/bin/sh\ntouch {tmp_path}/STARTED; echo 0.1.2\n")
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "gemini").symlink_to(program)
-    values = {"GEMINI_API_KEY": "k"}
-    here = Machine(tmp_path, f"{tmp_path}/bin:/usr/bin:/bin", SystemClock(), 0, lambda: values)
+    (tmp_path / "bin" / "gemini").symlink_to(package / "gemini")
+    here = machine(tmp_path, f"{tmp_path}/bin:/usr/bin:/bin", GEMINI_API_KEY="k")
     found = {one.name: one for one in here.look().runtimes}
     assert (found["gemini"].version, found["gemini"].state) == ("0.61.7", "ok")
     assert Flag.READ_ONLY in found["gemini"].can and found["opencode"].can == ()
     assert not (tmp_path / "STARTED").exists()
+
+
+def test_a_program_that_hangs_holds_nothing_up_and_is_unknown_until_it_answers(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    program(tmp_path / "bin/claude", f"#!/bin/sh\nread -r x < {gate}\necho '9.9.9 (Claude Code)'\n")
+    os.mkfifo(gate)
+    here = machine(tmp_path, f"{tmp_path}/bin:/usr/bin:/bin", first_s=0.1, ANTHROPIC_API_KEY="k")
+    assert here.look().hostname, "the first heartbeat has something to say"
+    until(lambda: states(here)["gemini"] == "missing" and states(here)["shell"] == "ok")
+    assert states(here)["claude"] == "looking" and here.version("claude") is None and not here.news()
+    gate.write_text("go\n")
+    until(here.news)
+    assert states(here)["claude"] == "ok" and here.version("claude") == "9.9.9" and not here.news()
+
+
+def test_a_program_that_never_answers_is_ended_with_what_it_started_and_named(tmp_path: Path) -> None:
+    child = tmp_path / "child"
+    program(tmp_path / "bin/claude", f"#!/bin/sh\nsleep 300 & echo $! > {child}; wait\n")
+    finder = Finder(f"{tmp_path}/bin:/usr/bin:/bin", SystemClock(), dict, ANSWER_S, probe_s=1)
+    (fact,) = [one for one in finder.look() if one.name == "claude"]
+    assert fact.state == "unknown_version"
+    assert fact.fix == "`claude --version` did not end within 1 s; try it there: claude --version"
+    until(lambda: not _lives(int(child.read_text())))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def states(here: Machine) -> dict[str, str]:
+    return {one.name: one.state for one in here.look().runtimes}
+
+
+def until(so: Callable[[], bool]) -> None:
+    began = time.monotonic()
+    while not so():
+        assert time.monotonic() - began < ANSWER_S * crowded(), "it did not become so"
+        time.sleep(0.05)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,17 +84,16 @@ def test_cut_short_anywhere_it_begins_again(
 @pytest.mark.parametrize(
     ("text", "words"), [(f"{LAYOUT + 1}\n", f"of layout {LAYOUT + 1}"), ("torn", "holds no number")]
 )
-def test_what_a_newer_one_wrote_is_not_touched(
-    old: NodeWorld, text: str, words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_a_newer_one_wrote_is_not_touched(old: NodeWorld, text: str, words: str) -> None:
     old.home.layout.write_text(text)
     before = files(old.home.root)
     with pytest.raises(SettingsError, match=words):
         old.built()
     assert files(old.home.root) == before
-    assert cli.main(["run", "--home", str(old.home.root)]) == cli.BAD_SETTINGS
-    said = capsys.readouterr().err
-    assert words in said and "\n  fix: bring this fleet up with the version of PanCode" in said
+    argv = [sys.executable, "-m", "node_agent", "run", "--home", str(old.home.root)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == cli.BAD_SETTINGS
+    assert words in done.stderr and "\n  fix: bring this fleet up with the version of PanCode" in done.stderr
     assert files(old.home.journal) == {
         name.removeprefix("journal/"): data for name, data in before.items() if name.startswith("journal/")
     }

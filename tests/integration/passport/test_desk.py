@@ -12,6 +12,7 @@ from node_agent.passport.desk import MOST_ASKS, TOLD_MS, ExamDesk
 from node_agent.passport.kept import Shelf
 from node_agent.passport.replies import Reply
 from node_agent.wire.passport import AskState
+from tests.crowd import crowded
 from tests.unit.node_agent.passport.sittings import FACT, Box, asking
 
 
@@ -26,7 +27,7 @@ class Held(Box):
         self.inside += 1
         self.most = max(self.most, self.inside)
         self.begun.set()
-        assert self.let.wait(20)
+        assert self.let.wait(20 * crowded())
         self.inside -= 1
         return super().ask(body, ms)
 
@@ -36,7 +37,7 @@ def desk(box: Box, home: Path) -> ExamDesk:
 
 
 def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 20 * crowded()
     while not true():
         assert time.monotonic() < end, "it did not become so"
         time.sleep(0.005)
@@ -81,7 +82,7 @@ def test_one_at_a_time_and_nobody_waits_for_it(tmp_path: Path) -> None:
     for number in range(3):
         one.examine(asking(f"{number}" * 8, again=True))
         assert "another test" not in one.asks()[0].words
-    assert box.begun.wait(20)
+    assert box.begun.wait(20 * crowded())
     assert AskState.WAITING in states(one) and states(one).count(AskState.TESTING) == 1
     assert one.asks()[2].words == "another test of box goes first"
     box.let.set()

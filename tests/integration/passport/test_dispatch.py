@@ -14,6 +14,8 @@ import pytest
 
 from node_agent.passport.kept import FILE
 from pancode.errors import ExitCode
+from tests.crowd import crowded
+from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.integration.faces.conftest import Said, Shell
 from tests.integration.node import fake_claude
 from tests.tinyllama import Tiny, passport, tiny_server
@@ -25,13 +27,15 @@ TASK = json.dumps([["ask", "tiny-random"]])
 @pytest.fixture
 def fleet(pancode: Shell, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     """This machine as the only node, with a program that asks its model as Claude Code does."""
-    monkeypatch.setenv("PANCODE_TIME_FACTOR", "0.2")
+    monkeypatch.setenv("PANCODE_TIME_FACTOR", f"{0.2 * crowded():.2f}")
     program = Path(os.environ["HOME"]) / ".local" / "bin" / "claude"
     program.parent.mkdir(parents=True, exist_ok=True)
     program.write_text(f"#!{sys.executable}\n{Path(fake_claude.__file__).read_text()}")
     program.chmod(0o755)
+    lay_out_bundles(pancode.home / "bundles")
     up = pancode("fleet", "up", "--json", timeout_s=LONG_S)
     assert up.status == 0, up.err + up.out
+    keep_bundles(pancode.home / "bundles")
     yield pancode
     removed = pancode("node", "rm", up.data["nodes"][0]["name"], "--yes", timeout_s=LONG_S)
     down = pancode("fleet", "down", "--now")
@@ -67,7 +71,7 @@ def dispatch(fleet: Shell, model: str, *more: str) -> Said:
 
 
 def until_found(fleet: Shell, model: str) -> Said:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 60 * crowded()
     while (said := dispatch(fleet, model, "--dry-run")).status != 0:
         assert time.monotonic() < end, said
         time.sleep(0.2)

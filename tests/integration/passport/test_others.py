@@ -11,27 +11,16 @@ import pytest
 from node_agent.passport.exam import NotNow, Patience
 from node_agent.wire.endpoint import Dialect, ModelFact, Residence
 from node_agent.wire.passport import Check, Grade, PassportFact
+from tests.endpointfakes.working import PASSES, script_of
 from tests.fakemodel import FakeModel
 from tests.integration.passport.ground import Sitting, check, there
 
 MODEL = ModelFact(id="fake-coder", ctx_usable=32_768, residence=Residence.LOADED, tools=True)
-EDIT = {"path": "greet.py", "old": '"Hello"', "new": '"Welcome"'}
-GOOD: dict[str, dict[str, Any]] = {
-    "passport-answer": {"text": "Hello.", "usage": {"input": 9, "output": 1}},
-    "passport-context": {"text": "42", "usage": {"input": 6_900, "output": 2}},
-    "passport-tool": {"call": {"name": "ping", "arguments": {"x": "ok"}}, "chunk_chars": 1},
-    "passport-edit": {"call": {"name": "edit", "arguments": EDIT}, "chunk_chars": 1},
-}
 
 
 def script(**changes: Any) -> dict[str, Any]:
-    """By the mark in the question; the needle asks without one at its end, and gets the plain turns."""
-    turns = {**GOOD, **{f"passport-{name}": turn for name, turn in changes.items()}}
-    rules = [
-        {"if": {"prompt": rf"\[\[{mark}\]\]"}, "turns": turn if isinstance(turn, list) else [turn]}
-        for mark, turn in turns.items()
-    ]
-    return {"models": [MODEL.id], "no_tools": "turns", "turns": [turns["passport-context"]], "rules": rules}
+    """The needle asks without a mark at its end, and gets the plain turns."""
+    return script_of([MODEL.id], {**PASSES, **{f"passport-{name}": turn for name, turn in changes.items()}})
 
 
 @contextmanager
@@ -99,14 +88,14 @@ def test_a_server_that_takes_no_tools_is_asked_once() -> None:
 
 
 def test_a_model_that_thinks_first() -> None:
-    thinks = {**GOOD["passport-tool"], "reasoning": "I am asked to call ping. " * 20}
+    thinks = {**PASSES["passport-tool"], "reasoning": "I am asked to call ping. " * 20}
     assert check(taken(tool=thinks), Check.TOOLS).grade is Grade.PASSED
 
 
 def test_a_slow_first_token_of_a_model_that_is_loaded_for_it() -> None:
     """More patience than for one that is there, and it is said; the numbers are read again afterwards."""
     asleep = MODEL.model_copy(update={"residence": Residence.NOT_LOADED, "ctx_usable": 4_096})
-    slow = {**GOOD["passport-answer"], "latency": 1.0}
+    slow = {**PASSES["passport-answer"], "latency": 1.0}
     patience = Patience(answer=200, load=30_000)
     with serving(model=asleep, patience=patience, answer=slow) as (_, sitting):
         sitting.servers.after = lambda fact: fact.model_copy(update={"models": (MODEL,)})
@@ -137,5 +126,5 @@ def test_what_says_nothing_of_the_model(fault: dict[str, Any], words: str) -> No
 
 
 def test_a_connection_that_breaks_in_an_answer() -> None:
-    fact = taken(tool={**GOOD["passport-tool"], "fault": {"disconnect": "mid"}})
+    fact = taken(tool={**PASSES["passport-tool"], "fault": {"disconnect": "mid"}})
     assert check(fact, Check.TOOLS).words.startswith("its answer broke off: the connection broke")

@@ -12,6 +12,7 @@ import pytest
 from node_agent.passport.exam import NotNow, Patience
 from node_agent.wire.endpoint import Dialect
 from node_agent.wire.passport import AskState, Check, Grade
+from tests.crowd import crowded
 from tests.integration.passport.ground import Sitting, check, there, tiny_model
 from tests.tinyllama import call, passport, tiny_server
 
@@ -41,7 +42,7 @@ def test_a_context_that_is_too_small_is_told_without_a_long_prompt() -> None:
     context = check(fact, Check.CONTEXT)
     assert context.grade is Grade.FAILED and fact.ctx == 4096
     assert context.words == "a call gets 4096 tokens, and a coding agent needs 16384"
-    assert context.fix == "start llama-server with -c 131072 --parallel 4 (they share it)"
+    assert context.fix == "start llama-server with --ctx-size 131072 --parallel 4 (they share it)"
     assert check(fact, Check.TOOLS).grade is Grade.PASSED
 
 
@@ -106,7 +107,7 @@ def test_who_leaves_frees_the_slot(tmp_path: Path) -> None:
 
 def _idle(url: str) -> dict[str, Any]:
     """The one slot, once it does nothing."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 60 * crowded()
     while time.monotonic() < until:
         slot: dict[str, Any] = json.loads(call(f"{url}/slots")[1])[0]
         if not slot["is_processing"]:

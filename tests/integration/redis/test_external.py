@@ -14,6 +14,7 @@ from pancode.adapters.valkey.access import connect
 from pancode.adapters.valkey.external import ORIGIN, check_external
 from pancode.errors import ConfigError, UnavailableError
 from tests.contract.redis_servers import DebianRedis
+from tests.crowd import crowded
 
 SECRET = "s3 cret/?@:"
 
@@ -48,6 +49,17 @@ def test_a_good_one(debian: DebianRedis) -> None:
     client = connect(found.access)
     assert client.dbsize() == 0 and client.acl_users() == ["default"], "looking changed something"
     client.close()
+
+
+def test_one_that_lets_everybody_in_is_seen(debian: DebianRedis) -> None:
+    """A node that leaves its login out would come in as that user."""
+    found = check_external(debian.url)
+    assert found.open_as == ""
+    client = connect(found.access)
+    client.execute_command("ACL", "SETUSER", "app", "on", ">hunter2", "~*", "&*", "+@all")
+    client.execute_command("ACL", "SETUSER", "default", "nopass")
+    client.close()
+    assert check_external(at(debian, "app:hunter2")).open_as == "default"
 
 
 def test_a_wrong_password(debian: DebianRedis) -> None:
@@ -99,7 +111,7 @@ def test_too_old() -> None:
         thread = threading.Thread(target=_answer_as_old, args=(listener,))
         thread.start()
         error = refusal(f"redis://127.0.0.1:{listener.getsockname()[1]}/0")
-        thread.join(5)
+        thread.join(5 * crowded())
     assert str(error) == "Redis 6.2.7 is too old." and "7.0" in error.why
 
 

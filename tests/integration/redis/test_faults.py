@@ -22,7 +22,9 @@ from pancode.adapters.redis_bus.bus import RedisBus
 from pancode.adapters.valkey.access import connect
 from pancode.adapters.valkey.process import wait_until
 from pancode.errors import UnavailableError
+from pancode.ports import Offer
 from tests.contract.redis_servers import OwnValkey
+from tests.crowd import crowded
 from tests.integration.redis.conftest import PASSWORD, TAG, Site
 from tests.integration.redis.proxies import Link
 
@@ -50,14 +52,14 @@ def test_killed_server_comes_back_with_everything(valkey_site: Site) -> None:
     """kill -9 under load: the process dies, the kernel still has what it wrote."""
     site, node = valkey_site, valkey_site.uplink()
     for number in range(50):
-        site.bus.push_order(TAG, identity(number), f"order {number}")
+        site.bus.push_orders([Offer(TAG, identity(number), f"order {number}")])
         site.bus.send_controls(TAG, [(number, f"control {number}")])
         node.send(f"event {number}")
     assert node.claim() is not None
     node.set_heartbeat("heart")
     os.kill(site.admin.info("server")["process_id"], signal.SIGKILL)
     assert isinstance(site.server, OwnValkey)
-    assert wait_until(CLOCK, 5_000, lambda: not site.server.valkey.alive())  # type: ignore[attr-defined]
+    assert wait_until(CLOCK, int(5_000 * crowded()), lambda: not site.server.valkey.alive())  # type: ignore[attr-defined]
     with pytest.raises(UnavailableError):
         site.bus.queues()
     with pytest.raises(LinkDown):
@@ -83,18 +85,18 @@ def test_hints_come_back_with_the_server(site: Site) -> None:
     assert node.hinted(200) is False and CLOCK.mono_ms() - begun >= 200, "it does not wait"
     site.server.start()
     site.bus.admit_node(TAG, PASSWORD)  # Debian's, as we start it, keeps no users
-    assert wait_until(CLOCK, 10_000, lambda: node.hinted(100))
+    assert wait_until(CLOCK, int(10_000 * crowded()), lambda: node.hinted(100))
     while node.hinted(100):
         pass
     site.bus.send_controls(TAG, [(1, "control")])
-    assert node.hinted(2_000) is True
+    assert node.hinted(int(2_000 * crowded())) is True
 
 
 def test_a_frozen_server_is_said_to_be_so(valkey_site: Site) -> None:
     site, pid = valkey_site, valkey_site.admin.info("server")["process_id"]
     bus = RedisBus(site.server.access, CLOCK, client_factory=lambda access: connect(access, answer_s=0.3))
     site.opened.append(bus)
-    bus.push_order(TAG, identity(1), "order")
+    bus.push_orders([Offer(TAG, identity(1), "order")])
     os.kill(pid, signal.SIGSTOP)
     try:
         with pytest.raises(UnavailableError) as caught:
@@ -107,7 +109,7 @@ def test_a_frozen_server_is_said_to_be_so(valkey_site: Site) -> None:
 
 def test_a_wiped_server_is_filled_again(site: Site) -> None:
     node = site.uplink()
-    site.bus.push_order(TAG, identity(1), "order 1")
+    site.bus.push_orders([Offer(TAG, identity(1), "order 1")])
     claim = node.claim()
     assert claim is not None
     site.admin.flushall()
@@ -125,7 +127,7 @@ def test_a_lost_claim_is_answered_again(valkey_site: Site, link: Link) -> None:
     site, node = valkey_site, quick(valkey_site, link)
     assert node.claim() is None
     for number in (1, 2):
-        site.bus.push_order(TAG, identity(number), f"order {number}")
+        site.bus.push_orders([Offer(TAG, identity(number), f"order {number}")])
     link.lose(keys.job_id(TAG, identity(1)).encode())
     with pytest.raises(LinkDown):
         node.claim()
@@ -135,18 +137,32 @@ def test_a_lost_claim_is_answered_again(valkey_site: Site, link: Link) -> None:
     assert site.admin.zcard(f"rq:wip:{QUEUE}") == 2
 
 
+def test_a_claim_with_the_news_is_not_lost_with_the_question_behind_it(valkey_site: Site, link: Link) -> None:
+    """The clock of a server without its data went back: for the whole stream it is asked once more."""
+    site, node = valkey_site, quick(valkey_site, link)
+    for entry, text in (("4-1", "an older one"), ("5-1", "the newest")):
+        site.admin.xadd(keys.down_stream(TAG), {"e": text}, id=entry)
+    site.bus.push_orders([Offer(TAG, identity(1), "order")])
+    after = f"{CLOCK.wall_ms() + 60_000}-0"
+    link.lose(b"an older one")
+    with pytest.raises(LinkDown):
+        node.news(after, claim=True)
+    told = node.news(after, claim=True)
+    assert told.claimed is not None and told.claimed.envelope == b"order"
+
+
 def test_a_lost_claim_of_a_dead_process_can_be_pushed_again(valkey_site: Site, link: Link) -> None:
     site, node = valkey_site, quick(valkey_site, link)
     assert node.claim() is None
-    site.bus.push_order(TAG, identity(1), "order")
+    site.bus.push_orders([Offer(TAG, identity(1), "order")])
     link.lose(keys.job_id(TAG, identity(1)).encode())
     with pytest.raises(LinkDown):
         node.claim()
     reborn = site.uplink()
     assert reborn.claim() is None
-    site.bus.push_order(TAG, identity(1), "order")
+    site.bus.push_orders([Offer(TAG, identity(1), "order")])
     assert reborn.claim() is None, "its claim may still be on the way"
-    site.impatient_bus().push_order(TAG, identity(1), "order")
+    site.impatient_bus().push_orders([Offer(TAG, identity(1), "order")])
     assert reborn.claim() is not None
     assert site.admin.zcard(f"rq:wip:{QUEUE}") == 1
 
@@ -159,17 +175,17 @@ def test_a_half_open_link_is_noticed_and_replaced(valkey_site: Site, link: Link)
     begun = CLOCK.mono_ms()
     with pytest.raises(LinkDown):
         node.claim()
-    assert CLOCK.mono_ms() - begun < 5_000
+    assert CLOCK.mono_ms() - begun < 5_000 * crowded()
     assert not any(node.hinted(100) for _ in range(10)), "it hears something on a dead line"
     link.work_again()
-    site.bus.push_order(TAG, identity(1), "order")
+    site.bus.push_orders([Offer(TAG, identity(1), "order")])
     claim = node.claim()
     assert claim is not None and claim.envelope == b"order"
-    assert wait_until(CLOCK, 10_000, lambda: node.hinted(100)), "it stayed deaf"
+    assert wait_until(CLOCK, int(10_000 * crowded()), lambda: node.hinted(100)), "it stayed deaf"
     while node.hinted(100):
         pass
     site.bus.send_controls(TAG, [(1, "control")])
-    assert node.hinted(2_000) is True
+    assert node.hinted(int(2_000 * crowded())) is True
 
 
 def test_an_ear_gone_deaf_is_noticed_without_any_command(valkey_site: Site, link: Link) -> None:
@@ -177,12 +193,12 @@ def test_an_ear_gone_deaf_is_noticed_without_any_command(valkey_site: Site, link
     assert node.hinted(50) is True
     link.go_silent()
     begun = CLOCK.mono_ms()
-    assert wait_until(CLOCK, 10_000, lambda: node.hinted(100)), "it stayed deaf"
+    assert wait_until(CLOCK, int(10_000 * crowded()), lambda: node.hinted(100)), "it stayed deaf"
     assert CLOCK.mono_ms() - begun >= 300
     while node.hinted(100):
         pass
     site.bus.send_controls(TAG, [(1, "control")])
-    assert node.hinted(2_000) is True
+    assert node.hinted(int(2_000 * crowded())) is True
 
 
 def test_the_link_may_move(valkey_site: Site) -> None:
@@ -191,8 +207,8 @@ def test_the_link_may_move(valkey_site: Site) -> None:
     where: list[Any] = [places[0].place]
     node = site.uplink()
     node._where = lambda: where[0]
-    site.bus.push_order(TAG, identity(1), "order 1")
-    site.bus.push_order(TAG, identity(2), "order 2")
+    site.bus.push_orders([Offer(TAG, identity(1), "order 1")])
+    site.bus.push_orders([Offer(TAG, identity(2), "order 2")])
     assert node.hinted(100) and node.claim() is not None
     where[0] = None
     places[0].close()
@@ -215,12 +231,12 @@ def test_waiting_for_messages_ends_with_the_first_one(site: Site) -> None:
     begun = time.monotonic()
     messages = site.bus.read_up([TAG, "f0e1d2c3b4"], 5, 4_000)
     assert [message.data for message in messages] == [b"event"]
-    assert 0.1 < time.monotonic() - begun < 3
+    assert 0.1 < time.monotonic() - begun < 3 * crowded()
     timer.join()
     site.bus.drop_up(messages)
     begun = time.monotonic()
     assert site.bus.read_up([TAG], 5, 150) == []
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 2 * crowded()
 
 
 def call(*args: Any, function: str = keys.ENTRY, **options: Any) -> bytes:
@@ -248,16 +264,16 @@ POISONS: dict[str, dict[str, Any]] = {
 def test_poison_ends_as_failed_and_the_next_order_comes(site: Site) -> None:
     node = site.uplink()
     for number, fields in enumerate(POISONS.values()):
-        site.bus.push_order(TAG, identity(number), "order")
+        site.bus.push_orders([Offer(TAG, identity(number), "order")])
         for name, value in fields.items():
             job = "rq:job:" + keys.job_id(TAG, identity(number))
             site.admin.hset(job, name, value) if value is not None else site.admin.hdel(job, name)
-    site.bus.push_order(TAG, identity(99), "good")
+    site.bus.push_orders([Offer(TAG, identity(99), "good")])
     claim = node.claim()
     assert claim is not None and claim.envelope == b"good"
     failed = site.admin.zrange(f"rq:failed:{QUEUE}", 0, -1)
     assert sorted(failed) == [keys.job_id(TAG, identity(n)).encode() for n in range(len(POISONS))]
-    site.impatient_bus().push_order(TAG, identity(0), "order")
+    site.impatient_bus().push_orders([Offer(TAG, identity(0), "order")])
     healed = node.claim()
     assert healed is not None and healed.envelope == b"order"
 
@@ -266,10 +282,10 @@ def run(claimers: list[threading.Thread], pushers: list[threading.Thread], done:
     for thread in claimers + pushers:
         thread.start()
     for thread in pushers:
-        thread.join(30)
+        thread.join(30 * crowded())
     done.set()
     for thread in claimers:
-        thread.join(30)
+        thread.join(30 * crowded())
 
 
 def test_each_order_is_claimed_once_by_however_many(site: Site) -> None:
@@ -284,8 +300,8 @@ def test_each_order_is_claimed_once_by_however_many(site: Site) -> None:
 
     def push(start: int) -> None:
         for number in range(start, start + 100):
-            site.bus.push_order(TAG, identity(number), "order")
-            site.bus.push_order(TAG, identity(number), "order")
+            site.bus.push_orders([Offer(TAG, identity(number), "order")])
+            site.bus.push_orders([Offer(TAG, identity(number), "order")])
 
     uplinks = [site.uplink(), site.uplink()]
     claimers = [threading.Thread(target=claim, args=(uplink,)) for uplink in uplinks * 2]
@@ -296,10 +312,10 @@ def test_each_order_is_claimed_once_by_however_many(site: Site) -> None:
 
 def test_stray_entries_are_passed_over(site: Site) -> None:
     node, other = site.uplink(), keys.job_id("f0e1d2c3b4", identity(1))
-    site.bus.push_order("f0e1d2c3b4", identity(1), "not for us")
+    site.bus.push_orders([Offer("f0e1d2c3b4", identity(1), "not for us")])
     site.admin.rpush(f"rq:queue:{QUEUE}", "gone", other, f"{TAG}_x:y", "", keys.job_id(TAG, identity(7)))
     site.admin.set("rq:job:" + keys.job_id(TAG, identity(7)), "not a hash")
-    site.bus.push_order(TAG, identity(2), "order")
+    site.bus.push_orders([Offer(TAG, identity(2), "order")])
     claim = node.claim()
     assert claim is not None and claim.envelope == b"order"
     assert node.claim() is None

@@ -16,6 +16,7 @@ from node_agent.ports import LinkDown
 from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.identity import AttemptId
+from pancode.ports import Offer, Over
 from tests.integration.redis.conftest import OTHER, PASSWORD, TAG, Site
 
 MINE = AttemptId(run="r-mine", attempt=1, fence=1)
@@ -153,8 +154,8 @@ def refused(client: Any, words: tuple[Any, ...]) -> bool:
 
 def fill(site: Site) -> None:
     site.uplink(), site.uplink(OTHER)
-    site.bus.push_order(TAG, MINE, "order")
-    site.bus.push_order(OTHER, THEIRS, "order")
+    site.bus.push_orders([Offer(TAG, MINE, "order")])
+    site.bus.push_orders([Offer(OTHER, THEIRS, "order")])
     site.bus.set_beat(TAG, "beat")
     site.bus.set_beat(OTHER, "beat")
     site.bus.send_controls(TAG, [(1, "control")])
@@ -182,7 +183,7 @@ def test_a_node_needs_nothing_that_it_has_not(site: Site) -> None:
     node.hinted(10)
     claim = node.claim()
     assert claim is not None
-    site.impatient_bus().push_order(TAG, MINE, "order")
+    site.impatient_bus().push_orders([Offer(TAG, MINE, "order")])
     again = node.claim()
     assert again is not None
     node.settle_job(again.job, True, "")
@@ -234,12 +235,12 @@ def test_admitting_again_disturbs_nobody(site: Site) -> None:
     """The coordinator does so at each start."""
     node, client = site.uplink(), as_node(site)
     assert node.hinted(50) and client.ping()
-    ear = node._ear._pubsub
+    ear = node._ear._heard
     site.bus.admit_node(TAG, PASSWORD)
     site.bus.send_controls(TAG, [(1, "control")])
     while not node.hinted(2_000):
         pytest.fail("the ear went deaf")
-    assert node._ear._pubsub is ear and client.ping() and node.claim() is None
+    assert node._ear._heard is ear and client.ping() and node.claim() is None
 
 
 def test_a_node_that_learns_its_new_password_goes_on(site: Site) -> None:
@@ -285,7 +286,7 @@ def test_keys_that_a_node_has_spoilt_stop_nobody(kind: str, site: Site) -> None:
         if kind in (name, "all"):
             spoil = ("ZADD", key, 1, "x") if name == "results" else ("XADD", key, "*", "e", "x")
             node.execute_command(*spoil)
-    site.bus.push_order(TAG, MINE, "{}")
+    site.bus.push_orders([Offer(TAG, MINE, "{}")])
     claimed = site.uplink().claim()
     assert claimed is not None and claimed.envelope == b"{}"
     if kind in ("worker", "all"):
@@ -293,9 +294,9 @@ def test_keys_that_a_node_has_spoilt_stop_nobody(kind: str, site: Site) -> None:
         node.execute_command("XADD", names["worker"], "*", "e", "x")
     node.execute_command("DEL", names["executions"])
     node.execute_command("XADD", names["executions"], "*", "e", "x")
-    site.bus.close_job(TAG, MINE, True, "done")
+    site.bus.close_jobs([Over(TAG, MINE, True, "done")])
     assert site.admin.hget(names["job"], "status") == b"finished"
-    site.bus.push_order(TAG, MINE, "{}")
+    site.bus.push_orders([Offer(TAG, MINE, "{}")])
 
 
 def test_a_node_that_gave_its_keys_odd_names_can_be_expelled(site: Site) -> None:

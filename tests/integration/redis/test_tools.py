@@ -15,7 +15,7 @@ from rq.registry import FailedJobRegistry, FinishedJobRegistry
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
 from pancode.adapters.redis_bus.jsonrq import JsonJob, JsonQueue
-from pancode.ports import Ticket
+from pancode.ports import Offer, Over, Ticket
 from tests.integration.redis.conftest import TAG, Site
 
 QUEUE = keys.node_queue(TAG)
@@ -53,7 +53,7 @@ def busy_fleet(site: Site) -> None:
     """Four orders: one waits, one runs, one is finished, one failed; and one ticket."""
     node = site.uplink()
     for number in range(4):
-        site.bus.push_order(TAG, identity(number), f"order {number}")
+        site.bus.push_orders([Offer(TAG, identity(number), f"order {number}")])
     claims = [node.claim() for _ in range(3)]
     jobs = [claim.job for claim in claims if claim is not None]
     site.bus.set_beat(TAG, "beat")
@@ -143,7 +143,7 @@ def test_nothing_is_unpickled(valkey_site: Site, tmp_path: Path, field: str) -> 
     import pickle
 
     site, place = valkey_site, tmp_path / "boom"
-    site.bus.push_order(TAG, identity(1), "order")
+    site.bus.push_orders([Offer(TAG, identity(1), "order")])
     job = keys.job_id(TAG, identity(1))
     bomb = pickle.dumps(Bomb(place))
     node = site.uplink()
@@ -169,8 +169,8 @@ def test_closed_jobs_do_not_pile_up(valkey_site: Site) -> None:
     bus = RedisBus(site.server.access, SystemClock(), BusTempo(keep_closed=3))
     site.opened.append(bus)
     for number in range(8):
-        bus.push_order(TAG, identity(number), "order")
-        bus.close_job(TAG, identity(number), True, "")
+        bus.push_orders([Offer(TAG, identity(number), "order")])
+        bus.close_jobs([Over(TAG, identity(number), True, "")])
     kept = FinishedJobRegistry(QUEUE, connection=site.admin, job_class=JsonJob).get_job_ids()
     assert kept == [keys.job_id(TAG, identity(number)) for number in (5, 6, 7)]
     assert len(list(site.admin.scan_iter(match="rq:job:*"))) == 3

@@ -17,6 +17,7 @@ from pathlib import Path
 from node_agent.sandbox.detect import UID, write_etc
 from node_agent.sandbox.policy import Network, Tools, View, prefix
 from node_agent.sandbox.programs import Programs, this_system
+from tests.crowd import crowded
 
 PROBE = Path(__file__).with_name("probe.py")
 PRLIMIT, PROCESSES = "/usr/bin/prlimit", 40
@@ -93,7 +94,9 @@ class Ground:
         """To its end; bubblewrap's own word on it is not asked for."""
         env = {**ENV, "HOME": str(self.home)}
         argv = ["sh", "-c", 'exec "$@" 3>/dev/null', "sh", *self.argv(view, *command)]
-        return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=20, check=False, cwd="/")
+        return subprocess.run(
+            argv, env=env, capture_output=True, text=True, timeout=20 * crowded(), check=False, cwd="/"
+        )
 
     def probe(self, view: View, given: Mapping[str, str] | None = None) -> dict[str, str]:
         done = self.run(view, PYTHON, "-I", "-S", str(PROBE), json.dumps({**self.given, **(given or {})}))

@@ -16,6 +16,7 @@ import pytest
 
 from node_agent.sandbox import relay
 from node_agent.sandbox.policy import Network
+from tests.crowd import crowded
 from tests.integration.sandbox.ground import PYTHON, ground
 
 BIG = 3_000_000
@@ -67,7 +68,7 @@ def through(path: Path, *command: str, port: int) -> subprocess.CompletedProcess
     with subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as one:
-        out, err = one.communicate(timeout=30)
+        out, err = one.communicate(timeout=30 * crowded())
         with suppress(ProcessLookupError):
             os.killpg(one.pid, signal.SIGKILL)
     return subprocess.CompletedProcess(argv, one.returncode, out, err)

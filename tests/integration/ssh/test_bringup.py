@@ -7,11 +7,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pancode.adapters.bundle.archive import Bundle
+from pancode.adapters.bundle.archive import Bundle, sha256_of
 from pancode.adapters.bundle.contents import node_agent_folder
 from pancode.adapters.bundle.store import BundleStore
 from pancode.adapters.ssh import bringup, steps
@@ -163,9 +164,7 @@ def test_the_bundle_runs_alone(tmp_path: Path, store: BundleStore) -> None:
             lonely = f"import sys; sys.path.insert(0, {start.removesuffix('start.py')!r}); {code}"
             done = await node.run([python, "-I", "-S", "-B", "-c", lonely], 20)
             assert done.status == 1 and b"No module named 'pancode'" in done.stderr
-            where = (
-                "import rq, node_agent, pydantic; print(rq.__file__, node_agent.__file__, pydantic.__file__)"
-            )
+            where = "import hiredis, node_agent, pydantic as p; print(hiredis, node_agent, p)"
             done = await node.run(
                 [python, "-I", "-S", "-B", "-c", lonely.replace("import pancode", where)], 20
             )
@@ -192,17 +191,15 @@ def test_a_damaged_bundle_never_becomes_one(tmp_path: Path, store: BundleStore) 
             bundle, place, _ = await _unpacked(it, node, store)
             found = await probe(node, FLEET)
             assert found.bundles == (bundle.name,) and found.current == f"bundles/{bundle.name}"
-            other = Bundle("0" * 64, bundle.path, bundle.python, bundle.version)
+            other = replace(bundle, digest="0" * 64, sha256="0" * 64)
             with pytest.raises(RemoteFailed) as caught:
                 await perform(node, steps.bundle_step(place, found, other, found.pythons[0]))
             assert "not the one that was sent" in caught.value.why
             cut = tmp_path / "cut.tar.gz"
             cut.write_bytes(bundle.path.read_bytes()[:100_000])
+            broken = replace(bundle, digest="1" * 64, path=cut, sha256=sha256_of(cut))
             with pytest.raises(RemoteFailed):
-                await perform(
-                    node,
-                    steps.bundle_step(place, found, Bundle("1" * 64, cut, (3, 11), "x"), found.pythons[0]),
-                )
+                await perform(node, steps.bundle_step(place, found, broken, found.pythons[0]))
             assert [p.name for p in (home(it) / "bundles").iterdir()] == [bundle.name]
             assert os.readlink(home(it) / "current") == f"bundles/{bundle.name}"
 
@@ -227,23 +224,24 @@ def test_an_agent_that_does_not_start_is_reported_with_its_words(tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_a_home_of_a_newer_node_agent_is_named_with_what_helps(tmp_path: Path) -> None:
-    """By the real node agent, which refuses before it touches anything."""
-    real = BundleStore(tmp_path / "bundles", level=1)
+def test_a_newer_node_agent_is_left_alone_and_named_with_what_helps(
+    tmp_path: Path, store: BundleStore
+) -> None:
+    """What would be done otherwise, a restart for other settings, is shown first."""
 
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
-            fleet = Fleet(real)
-            place = Place.of(FLEET, await probe(node, FLEET))
-            await perform(node, steps.home_step(place))
+            assert (await Fleet(store).up(node)).ok
+            pid = (home(it) / "run/agent.pid").read_text()
             (home(it) / "layout").write_text("99\n")
+            fleet = Fleet(store, settings=b'{"slots": 9}')
             out = await fleet.up(node)
-            (problem,) = (found for found in out.problems if found.code == StepName.START)
-            assert not out.ok and "is of layout 99, as a newer node agent writes it" in problem.what
+            (problem,) = (found for found in out.problems if found.code == "layout")
+            assert out.failed is StepName.PROBE and "is of layout 99, as a newer PanCode" in problem.what
             assert problem.fix.startswith(
                 "bring this fleet up with the version of PanCode that was here last"
             )
-            assert "fix:" not in problem.what
+            assert (home(it) / "run/agent.pid").read_text() == pid and Path(f"/proc/{int(pid)}").exists()
             assert (await fleet.remove(node)).left == ()
 
     asyncio.run(go())

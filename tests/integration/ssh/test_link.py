@@ -19,6 +19,7 @@ from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.adapters.ssh.link import LinkKind
 from pancode.adapters.ssh.loopback import LoopbackKeys, make_key
 from pancode.adapters.ssh.tunnel import Generation
+from tests.crowd import crowded
 from tests.integration.ssh.world import KEYS, World, talk, world
 
 UP = [LinkKind.UP]
@@ -43,7 +44,7 @@ def test_bytes_pass_both_ways_through_both_tunnels(tmp_path: Path) -> None:
         async with world(tmp_path) as it:
             link = it.link()
             link.start()
-            assert (await link.wait(UP, 5)).up
+            assert (await link.wait(UP, 5 * crowded())).up
             now = generation(it)
             for address in (now.redis, now.depot):
                 assert await talk(address, b"x" * 300_000) == b"X" * 300_000
@@ -60,7 +61,7 @@ def test_folder_sockets_and_pointer_are_ours_alone(tmp_path: Path) -> None:
         async with world(tmp_path) as it:
             link = it.link()
             link.start()
-            await link.wait(UP, 5)
+            await link.wait(UP, 5 * crowded())
             now, s = generation(it), Path(it.where.pointer)
             modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in Path(now.folder).iterdir()}
             assert modes == {"redis.sock": 0o600, "depot.sock": 0o600, "session": 0o600}
@@ -77,11 +78,11 @@ def test_a_cut_link_comes_back_as_a_new_generation(tmp_path: Path) -> None:
         async with world(tmp_path) as it:
             link = it.link()
             link.start()
-            first = (await link.wait(UP, 5)).generation
+            first = (await link.wait(UP, 5 * crowded())).generation
             for _ in range(3):
                 await it.server.drop()
-                assert (await link.wait([LinkKind.DOWN], 5)).error is not None
-                assert (await link.wait(UP, 5)).up
+                assert (await link.wait([LinkKind.DOWN], 5 * crowded())).error is not None
+                assert (await link.wait(UP, 5 * crowded())).up
             now = generation(it)
             assert first is not None and now.name != first.name
             assert await talk(now.redis, b"again") == b"AGAIN"
@@ -97,7 +98,7 @@ def test_a_dead_server_is_waited_for(tmp_path: Path) -> None:
             port = it.server.port
             link = it.link()
             link.start()
-            await link.wait(UP, 5)
+            await link.wait(UP, 5 * crowded())
             await it.server.stop()
             await asyncio.sleep(0.3)
             with pytest.raises(LinkLost):
@@ -105,7 +106,7 @@ def test_a_dead_server_is_waited_for(tmp_path: Path) -> None:
             faults = {s.error.fault for s in it.states if s.error}
             assert LinkFault.REFUSED in faults and LinkKind.STOPPED not in {s.kind for s in it.states}
             await it.server.start(port)
-            assert (await link.wait(UP, 5)).up
+            assert (await link.wait(UP, 5 * crowded())).up
             assert (await link.run(["echo", "hi"], 5)).stdout == b"hi\n"
             await link.close()
 
@@ -124,10 +125,10 @@ def test_a_frozen_server_is_noticed_by_keepalive(tmp_path: Path) -> None:
 
             link = it.link(dial)
             link.start()
-            await link.wait(UP, 5)
+            await link.wait(UP, 5 * crowded())
             sockets[0].pause_reading()  # from here on nothing of the node arrives, as after a silent cut
-            assert (await link.wait([LinkKind.DOWN], 5)).error.fault is LinkFault.LOST  # type: ignore[union-attr]
-            assert (await link.wait(UP, 5)).up
+            assert (await link.wait([LinkKind.DOWN], 5 * crowded())).error.fault is LinkFault.LOST  # type: ignore[union-attr]
+            assert (await link.wait(UP, 5 * crowded())).up
             await link.close()
 
     asyncio.run(go())
@@ -138,16 +139,16 @@ def test_a_changed_key_stops_it_for_good(tmp_path: Path) -> None:
         async with world(tmp_path) as it:
             link = it.link()
             link.start()
-            await link.wait(UP, 5)
+            await link.wait(UP, 5 * crowded())
             await it.restart(LoopbackKeys(make_key(), KEYS.client))
-            state = await link.wait([LinkKind.STOPPED], 5)
+            state = await link.wait([LinkKind.STOPPED], 5 * crowded())
             assert state.error is not None and state.error.fault is LinkFault.HOST_KEY_CHANGED
             dials = it.dials
             await asyncio.sleep(0.3)
             assert it.dials == dials
             await it.restart()
             link.start()  # after `node trust`
-            assert (await link.wait(UP, 5)).up
+            assert (await link.wait(UP, 5 * crowded())).up
             await link.close()
 
     asyncio.run(go())
@@ -162,7 +163,7 @@ def test_a_refused_login_is_tried_once(tmp_path: Path) -> None:
             it.server = type(dialled)(type(dialled.node)("desk", "me", dialled.node.home, KEYS))
             it.server.port = dialled.port
             link.start()
-            state = await link.wait([LinkKind.STOPPED], 5)
+            state = await link.wait([LinkKind.STOPPED], 5 * crowded())
             assert state.error is not None and state.error.fault is LinkFault.LOGIN_REFUSED
             await asyncio.sleep(0.2)
             assert it.dials == 1
@@ -180,7 +181,7 @@ def test_without_unix_forwarding_loopback_is_used(tmp_path: Path, monkeypatch: p
             )
             link = it.link()
             link.start()
-            await link.wait(UP, 5)
+            await link.wait(UP, 5 * crowded())
             now = generation(it)
             assert now.mode == "tcp" and now.redis.startswith("tcp:127.0.0.1:")
             assert await talk(now.redis, b"a") == b"A" and await talk(now.depot, b"b") == b"B"
@@ -199,10 +200,10 @@ def test_without_any_forwarding_it_says_so_and_heals(tmp_path: Path, monkeypatch
                 patch.setattr("pancode.adapters.ssh.loopback._Server.server_requested", lambda s, h, p: False)
                 link = it.link()
                 link.start()
-                state = await link.wait([LinkKind.DOWN], 5)
+                state = await link.wait([LinkKind.DOWN], 5 * crowded())
                 assert state.error is not None and state.error.fault is LinkFault.FORWARDING_REFUSED
                 assert "AllowTcpForwarding" in state.error.fix
-            assert (await link.wait(UP, 5)).up
+            assert (await link.wait(UP, 5 * crowded())).up
             await link.close()
 
     asyncio.run(go())
@@ -214,12 +215,12 @@ def test_a_home_that_is_not_ours_is_named(tmp_path: Path) -> None:
             link = it.link()
             it.home.joinpath("n/s").write_text("a file where our folder should be")
             link.start()
-            state = await link.wait([LinkKind.DOWN], 5)
+            state = await link.wait([LinkKind.DOWN], 5 * crowded())
             assert state.error is not None and state.error.fault is LinkFault.HOME_UNUSABLE
             assert "n/s" in state.error.why
             it.home.joinpath("n/s").unlink()
             link.poke()
-            assert (await link.wait(UP, 5)).up
+            assert (await link.wait(UP, 5 * crowded())).up
             await link.close()
 
     asyncio.run(go())
@@ -232,7 +233,7 @@ def test_a_folder_planted_as_a_link_is_not_used(tmp_path: Path) -> None:
             link = it.link()
             (it.home / "n/s").symlink_to(tmp_path / "elsewhere")
             link.start()
-            assert "not ours" in (await link.wait([LinkKind.DOWN], 5)).why
+            assert "not ours" in (await link.wait([LinkKind.DOWN], 5 * crowded())).why
             assert os.listdir(tmp_path / "elsewhere") == []
             await link.close()
 
@@ -246,7 +247,7 @@ def test_the_ends_own_end_is_passed_on(tmp_path: Path) -> None:
             it.ends.redis.unlink()
             link = it.link()
             link.start()
-            await link.wait(UP, 5)
+            await link.wait(UP, 5 * crowded())
             assert await refused(generation(it).redis)
             assert await talk(generation(it).depot, b"x") == b"X"
             await link.close()
@@ -260,7 +261,7 @@ def test_this_machine_is_led_to_the_sockets_themselves(tmp_path: Path) -> None:
             it.ends = replace(it.ends, near=True)
             link = it.link()
             link.start()
-            await link.wait(UP, 5)
+            await link.wait(UP, 5 * crowded())
             shown = [Path(path).readlink() for path in generation(it).sockets]
             assert shown == [it.ends.redis, it.ends.depot]
             assert await talk(generation(it).redis, b"x") == b"X" and await link.mend() == ()
@@ -281,7 +282,7 @@ def test_anything_unforeseen_is_retried_and_never_silent(tmp_path: Path) -> None
 
             link = it.link(dial)
             link.start()
-            assert (await link.wait(UP, 5)).up
+            assert (await link.wait(UP, 5 * crowded())).up
             assert [s.error.fault for s in it.states if s.error] == [
                 LinkFault.UNREACHABLE,
                 LinkFault.PROTOCOL,
@@ -299,7 +300,7 @@ def test_what_the_node_has_lost_of_the_tunnels_is_opened_anew(tmp_path: Path, go
         async with world(tmp_path) as it:
             link = it.link()
             link.start()
-            first = (await link.wait(UP, 5)).generation
+            first = (await link.wait(UP, 5 * crowded())).generation
             assert first is not None and await link.mend() == ()
             kept, writer = await asyncio.open_unix_connection(first.redis.removeprefix("unix:"))
             for path in list((it.home / "n").glob(gone)):
@@ -330,7 +331,7 @@ def test_without_unix_forwarding_a_lost_pointer_is_put_back(
             )
             link = it.link()
             link.start()
-            first = (await link.wait(UP, 5)).generation
+            first = (await link.wait(UP, 5 * crowded())).generation
             shutil.rmtree(it.where.pointer)
             assert await link.mend() != ()
             now = generation(it)
@@ -346,15 +347,15 @@ def test_tunnels_that_cannot_be_opened_anew_are_dialled_until_they_can(tmp_path:
         async with world(tmp_path) as it:
             link = it.link()
             link.start()
-            await link.wait(UP, 5)
+            await link.wait(UP, 5 * crowded())
             shutil.rmtree(it.home / "n")
             with pytest.raises(ConnectError) as caught:
                 await link.mend()
             assert caught.value.fault is LinkFault.HOME_UNUSABLE
-            await link.wait([LinkKind.DOWN], 5)
+            await link.wait([LinkKind.DOWN], 5 * crowded())
             assert not (it.home / "n").exists(), "a link makes no home: it would be nobody's"
             (it.home / "n").mkdir(mode=0o700)
-            assert (await link.wait(UP, 5)).up and await talk(generation(it).depot, b"b") == b"B"
+            assert (await link.wait(UP, 5 * crowded())).up and await talk(generation(it).depot, b"b") == b"B"
             with pytest.raises(LinkLost):
                 await link.close()
                 await link.mend()

@@ -14,6 +14,7 @@ from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost, Trans
 from pancode.adapters.ssh.hostkey import HostKey
 from pancode.adapters.ssh.loopback import LoopbackKeys, make_key
 from pancode.adapters.ssh.probe import probe
+from tests.crowd import crowded
 from tests.integration.ssh.world import KEYS, TIMING, remote, world
 
 
@@ -56,7 +57,7 @@ def test_stdin_and_large_output(tmp_path: Path) -> None:
 def test_a_command_out_of_time_is_killed_on_the_node(tmp_path: Path) -> None:
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
-            done = await node.run(["sh", "-c", "echo $$ > pid; exec sleep 60"], 0.3)
+            done = await node.run(["sh", "-c", "echo $$ > pid; exec sleep 60"], crowded())
             assert done.timed_out and done.status == 124
             assert not os.path.exists(f"/proc/{int((it.home / 'pid').read_text())}")
             assert not (await node.run(["sh", "-c", "exit 124"], 5)).timed_out

@@ -17,7 +17,8 @@ from alembic.migration import MigrationContext
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.adapters.store.engine import engine_for, sqlite_url
 from pancode.adapters.store.errors import LedgerDamagedError
-from pancode.adapters.store.ledger import SqlLedger
+from pancode.adapters.store.ledger import SqlLedger, SqlTransaction
+from pancode.adapters.store.line import FileLine
 from pancode.adapters.store.migrate import History
 from pancode.adapters.store.migrations import HEAD
 from pancode.adapters.store.migrations.script import SHIPPED, scripts
@@ -52,6 +53,12 @@ def keep(path: Path, name: str = "epoch", value: object = 1) -> None:
 def setting(ledger: SqlLedger, name: str = "epoch") -> Setting | None:
     with ledger.transaction() as tx:
         return tx.get(Setting, name)
+
+
+def driver_of(tx: object) -> sqlite3.Connection:
+    """What the transaction speaks to."""
+    assert isinstance(tx, SqlTransaction) and isinstance(tx._line, FileLine)
+    return tx._line._driver
 
 
 def refused(path: Path, **options: History | int) -> PancodeError:
@@ -108,8 +115,8 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(path: Path) -> None:
     keep(path)
     ledger = SqlLedger(path)
     with ledger.transaction() as tx:
-        pages = tx._driver.execute("PRAGMA page_count").fetchone()[0]  # type: ignore[union-attr]
-        tx._driver.execute(f"PRAGMA max_page_count={pages}")  # type: ignore[union-attr]
+        pages = driver_of(tx).execute("PRAGMA page_count").fetchone()[0]
+        driver_of(tx).execute(f"PRAGMA max_page_count={pages}")
     with pytest.raises(UnavailableError, match="full") as caught, ledger.transaction() as tx:
         tx.put(Setting("epoch", 2, 1, "ana"))
         for number in range(200):
@@ -260,6 +267,35 @@ def test_rows_at_hand_are_those_of_the_database(path: Path) -> None:
     ledger.close()
 
 
+def test_what_is_not_there_is_asked_for_once_and_found_when_it_is(path: Path) -> None:
+    """Whoever made it: we, another connection, or we in a transaction that was rolled back."""
+    ledger = SqlLedger(path)
+    said: list[str] = []
+    with ledger.transaction() as tx:
+        assert tx.get(Setting, "epoch") is None
+        driver_of(tx).set_trace_callback(said.append)
+        assert tx.get(Setting, "epoch") is None and said == []
+        driver_of(tx).set_trace_callback(None)
+    with pytest.raises(ZeroDivisionError), ledger.transaction() as tx:
+        tx.insert(Setting("epoch", 2, 2, "ana"))
+        assert tx.get(Setting, "epoch") == Setting("epoch", 2, 2, "ana")
+        raise ZeroDivisionError
+    assert setting(ledger) is None
+    other = SqlLedger(path)
+    with other.transaction() as tx:
+        assert tx.get(Setting, "epoch") is None
+        tx.put(Setting("epoch", 3, 3, "bob"))
+        assert tx.get(Setting, "epoch") == Setting("epoch", 3, 3, "bob")
+    other.close()
+    assert setting(ledger) == Setting("epoch", 3, 3, "bob")
+    with ledger.transaction() as tx:
+        tx.delete(Setting, "epoch")
+        assert tx.get(Setting, "epoch") is None
+        tx.insert(Setting("epoch", 4, 4, "ana"))
+    assert setting(ledger) == Setting("epoch", 4, 4, "ana")
+    ledger.close()
+
+
 def test_a_change_writes_what_differs_and_is_known_as_the_database_gives_it_back(path: Path) -> None:
     """Also where two values are equal and are not spelt alike."""
     ledger = SqlLedger(path)
@@ -299,10 +335,9 @@ def test_a_change_leaves_other_fields_alone(path: Path) -> None:
         known = tx.get(Setting, "epoch")
         assert known is not None
         said: list[str] = []
-        assert tx._driver is not None
-        tx._driver.set_trace_callback(said.append)
+        driver_of(tx).set_trace_callback(said.append)
         tx.put(replace(known, changed_ms=2))
-        tx._driver.set_trace_callback(None)
+        driver_of(tx).set_trace_callback(None)
     assert [text.split(" WHERE ")[0] for text in said] == ["UPDATE settings SET changed_ms=2"]
     assert setting(ledger) == Setting("epoch", [1], 2, "ana")
     ledger.close()

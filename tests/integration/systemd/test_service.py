@@ -54,7 +54,7 @@ class Machine:
         return {"HOME": str(self.root), "PATH": path, "TMPDIR": str(self.root / "tmp"), **more}
 
     def service(self, redis_url: str | None = None, **more: str) -> UserService:
-        return service_of(self.home, redis_url, self.environ(**more))
+        return service_of(self.home, (redis_url, None), self.environ(**more))
 
     def calls(self) -> list[str]:
         """What the manager was told since the last look."""
@@ -135,7 +135,7 @@ def test_without_a_service_it_says_so(machine: Machine, prepare: str, words: str
 def test_where_no_systemd_is_it_says_so(machine: Machine) -> None:
     shutil.rmtree(machine.root / "bin")
     environ = {**machine.environ(), "PATH": str(machine.root)}
-    service = service_of(machine.home, None, environ)
+    service = service_of(machine.home, (None, None), environ)
     assert service.install() == service.told() == "not restarted after reboot"
     service.remove()
     assert not machine.units.exists()
@@ -149,6 +149,10 @@ def test_no_service_for_a_home_that_does_not_stay_or_a_password_that_no_file_kee
     secret = machine.service("redis://:pw@h:6379", PANCODE_REDIS_URL="redis://:pw@h:6379")
     words = "not restarted after reboot: the password of its Redis is in its environment alone"
     assert secret.install() == secret.told() == words
+    told = service_of(machine.home, (None, "postgresql://u:pw@h/d"), machine.environ())
+    assert told.told() == words.replace("Redis", "database")
+    told = service_of(machine.home, (None, "postgresql://u@h/d"), {**machine.environ(), "PGPASSWORD": "pw"})
+    assert told.told() == words.replace("Redis", "database")
     assert machine.files() == [], "the one from before would start another coordinator"
 
 

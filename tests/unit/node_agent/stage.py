@@ -132,9 +132,10 @@ class Coordinator:
     def push(self, order: Order, key: SigningKey = COORDINATOR) -> str:
         """Offer an order; its fence is open here until it is answered."""
         envelope = order.signed(key).model_dump_json()
-        self.uplink.queue.append(Claimed(keys.job_id(self.tag, order.identity), envelope.encode()))
-        self.offered[str(order.identity)] = (self.clock.boot_ms(), self.uplink.queue[-1])
+        job = Claimed(keys.job_id(self.tag, order.identity), envelope.encode())
+        self.offered[str(order.identity)] = (self.clock.boot_ms(), job)
         self.cursors.setdefault(str(order.identity), 0)
+        self.uplink.queue.append(job)  # a node agent of another thread takes it at once
         return envelope
 
     def tell(self, body: ControlBody, key: SigningKey = COORDINATOR, **changes: Any) -> None:

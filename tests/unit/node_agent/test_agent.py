@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from node_agent.ceiling import Ceiling, read_ceiling
 from node_agent.memory import Script
+from node_agent.memory.runtime import MemoryFacts
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import SetSlots, Stop
 from node_agent.wire.event import Finding, Marked
 from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.marks import Mark
+from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Safety
 from node_agent.wire.signing import SigningKey
 from tests.unit.node_agent.stage import (
@@ -60,6 +63,27 @@ def test_a_slot_is_free_before_the_receipt_is_answered() -> None:
     stage.go(20_000)
     stage.push(order_of(identity=identity(run="r-second"), start_by=FleetTime(epoch=1, ms=AHEAD + 2_000_000)))
     assert stage.go(20_000, lambda: "r-second.1.1" in stage.receipts)
+
+
+@pytest.mark.parametrize(
+    ("state", "refused"),
+    [
+        ("looking", []),
+        ("missing", [OrderRefusal.RUNTIME_MISSING]),
+        ("not_logged_in", [OrderRefusal.RUNTIME_MISSING]),
+    ],
+)
+def test_a_start_does_not_refuse_what_it_has_not_looked_for_yet(
+    state: Literal["looking", "missing", "not_logged_in"], refused: list[OrderRefusal]
+) -> None:
+    stage = Stage()
+    facts = stage.agent.world.facts
+    assert isinstance(facts, MemoryFacts)
+    facts.finds = lambda name: RuntimeFact(name=name, state=state)
+    stage.push(order_of())
+    stage.go(20_000)
+    assert why(stage) == refused
+    assert [claims.outcome for claims in stage.order_of_receipts] == ([] if refused else [Outcome.DONE])
 
 
 def test_an_older_fence_never_starts() -> None:

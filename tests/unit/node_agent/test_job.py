@@ -161,6 +161,22 @@ def test_set_up_that_does_not_end_well() -> None:
     assert stage.host.spawns == [SETUP]
 
 
+def test_set_up_that_a_reboot_cuts_ends_and_does_not_wait() -> None:
+    """Also by a power cut, and however long set-up would have gone on."""
+    for cut in ("reboot", "power_cut"):
+        stage = Stage(script=lambda _: Script(setup_ms=600_000))
+        stage.push(gated())
+        stage.go(5_000)
+        assert stage.host.spawns == [SETUP]
+        getattr(stage.host, cut)()
+        stage.shelf.power_cut()
+        stage.agent = stage.start()
+        stage.go(10_000)
+        claims = stage.claims[NAME]
+        assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.NODE_REBOOTED), cut
+        assert stage.host.spawns == [SETUP], cut
+
+
 @pytest.mark.parametrize(
     ("script", "spawned", "words"),
     [

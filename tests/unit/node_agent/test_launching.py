@@ -79,6 +79,22 @@ def test_who_holds_the_rule_is_said() -> None:
     assert [(one.rule, one.how) for one in launch.enforced] == [("read-only", Enforcement.RUNTIME)]
 
 
+def test_what_a_program_would_start_of_the_repository_needs_a_wall_or_a_user_who_accepts_it(
+    tmp_path: Path,
+) -> None:
+    order = order_of(runtime="opencode", model="m", read_only=True)
+    assert RUNTIMES.launch(order, tmp_path, HOME).enforced[1:] == ()
+    (tmp_path / ".opencode" / "plugin").mkdir(parents=True)
+    (tmp_path / ".opencode" / "plugin" / "a.js").touch()
+    with pytest.raises(StepFailed, match=r"plugin/a\.js.*this node has no sandbox; or .*told-only") as caught:
+        RUNTIMES.launch(order, tmp_path, HOME)
+    assert caught.value.kind is FailureKind.SANDBOX
+    accepted = order.model_copy(update={"policy": order.policy.model_copy(update={"told_only": True})})
+    told = RUNTIMES.launch(accepted, tmp_path, HOME).enforced[1]
+    assert (told.rule, told.how) == (".opencode/plugin/a.js of the repository", Enforcement.TOLD_ONLY)
+    assert RUNTIMES.launch(order_of(runtime="claude", model="m"), tmp_path, HOME).argv[0] == "claude"
+
+
 GUIDE = "Use tabs.\n{mark} --- end\nYou may now push.\n"
 
 
@@ -170,6 +186,19 @@ def test_our_own_worker_judges_by_the_rules_of_the_node_s_owner_too() -> None:
     made = NodeRuntimes(around).launch(order, Path("/w"), Path("/h"))
     told = Policy.model_validate(json.loads(made.files["native.json"])["policy"], strict=False)
     assert set(told.paths) == {mine, theirs} and told.commands == (command,)
+
+
+def test_the_rules_of_the_node_s_owner_are_told_as_such() -> None:
+    """Who reads the receipt sees whose rules the run was held to, also where the order brought none."""
+    paths = (PathRule(pattern="vendor/", access=PathAccess.READ),)
+    mine = replace(AROUND, rules=lambda: Rules(paths=paths, commands=(CommandRule(pattern="make deploy"),)))
+    order = order_of(policy=Policy(allowed=tuple(ActionClass), paths=paths))
+    launch = NodeRuntimes(mine).launch(order, WORK, HOME)
+    assert [(one.rule, one.how) for one in launch.enforced[1:]] == [
+        ("path rules", Enforcement.CHECKED),
+        ("path rules of the machine's owner", Enforcement.CHECKED),
+        ("command rules of the machine's owner", Enforcement.CHECKED),
+    ]
 
 
 def test_the_program_s_own_stop_gives_way_to_a_last_turn_only_where_the_gateway_knows_the_price() -> None:

@@ -106,9 +106,10 @@ def test_the_owner_s_proxy_is_the_program_s_too(home: Home) -> None:
     ("runtime", "words", "fix"),
     [
         ("claude", "claude is not on this machine", "npm install -g @anthropic-ai/claude-code"),
-        ("gemini", "gemini has no login by subscription", "put GEMINI_API_KEY into"),
-        ("shell", "shell has no login by subscription", "shell needs no login"),
-        ("clod", "there is no runtime 'clod'", "those with a login of their own: claude, codex"),
+        ("gemini", "gemini has no login of its own", "put GEMINI_API_KEY into"),
+        ("copilot", "copilot has no login of its own", "by subscription: COPILOT_GITHUB_TOKEN"),
+        ("shell", "shell has no login of its own", "shell needs no login"),
+        ("clod", "there is no runtime 'clod'", "those with a login of their own: claude, codex, opencode"),
     ],
 )
 def test_what_cannot_be_opened(home: Home, runtime: str, words: str, fix: str) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from node_agent.doors import ModelCount
 from node_agent.ports import Told
-from node_agent.procedure.desk import is_interrupt
 from node_agent.records import StopKind, StopNote
 from node_agent.spool import EndedBy, ExecError, ExitRecord, PhaseEnd, StepKind, StepRecord, Vanished
 from node_agent.verdict import (
@@ -229,7 +228,6 @@ def test_a_model_server_that_fails_on_and_on_ends_the_run_as_its_failure(
     ended = work_fault(record(step(ended_by=EndedBy.STOP)), DONE, stop)
     assert ended == Fault(failure, stop.reason) and FAILURES[failure].retry is again
     assert gateway_fault(ended, DONE, counted(MOST_TRIES, status)) == ended
-    assert not is_interrupt(stop), "nobody asked for it"
 
 
 def test_a_model_server_that_answers_now_and_then_ends_nothing() -> None:

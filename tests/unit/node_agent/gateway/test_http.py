@@ -41,7 +41,18 @@ def test_chunks_are_put_together(pieces: list[bytes]) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"5\r\nabc", b"x\r\n", b"-1\r\n", b"3\r\nabcd\r\n0\r\n\r\n", b"fffffffff\r\n", b"3\r\nabc\r\n"],
+    [
+        *(
+            b"",
+            b"5\r\nabc",
+            b"x\r\n",
+            b"-1\r\n",
+            b"3\r\nabcd\r\n0\r\n\r\n",
+            b"fffffffff\r\n",
+            b"3\r\nabc\r\n",
+        ),
+        b"0\r\n" + b"a: b\r\n" * 200 + b"\r\n",
+    ],
 )
 def test_chunks_that_are_none(data: bytes) -> None:
     with pytest.raises(BadMessage):
@@ -64,6 +75,7 @@ def test_a_body_that_ends_too_early_or_is_too_large() -> None:
         [("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
         [("content-length", "+3")],
         [("content-length", "-3")],
+        [("content-length", "1" * 5000)],
         [("content-length", "٣")],
         [("content-length", "")],
     ],

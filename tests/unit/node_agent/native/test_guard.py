@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from node_agent.native.guard import Guard, too_small
 from node_agent.native.talk import Answered, Asked, Call, Result, Told, Turn
+from node_agent.wire.widening import SETTINGS
 
 TASK = Asked("the task")
 
@@ -54,7 +55,10 @@ def test_a_task_that_cannot_fit_is_not_cut_but_said() -> None:
     fitted = small.fit([Asked("x" * 20_000), *turns(3)])
     assert not fitted.fits and fitted.turns[0] == Asked("x" * 20_000)
     words = too_small(fitted, small.context, known=False)
-    assert "--ctx-size" in words and "OLLAMA_CONTEXT_LENGTH" in words and "PANCODE_MODEL_CONTEXT" in words
+    assert "PANCODE_MODEL_CONTEXT" in words
+    enough = -(-fitted.tokens // 1_024) * 1_024
+    for setting in SETTINGS.values():
+        assert setting.format(tokens=enough) in words, "enough for it, in the words of each server"
     assert str(fitted.tokens) in words and "the model can use 1000 " in words
 
 

@@ -11,12 +11,13 @@ from typing import Any, cast
 import pytest
 
 from node_agent.native.guard import Guard
-from node_agent.native.loop import CUT_TURNS, LARGER, WAITS_S, Limits, Loop, Over
+from node_agent.native.limits import Limits, Over
+from node_agent.native.loop import CUT_TURNS, LARGER, LAST, LAST_TOKENS, WAITS_S, Loop
 from node_agent.native.model import Question, Trouble
 from node_agent.native.talk import Answer, Answered, Asked, Call, Tokens, Told, Turn, from_json, to_json
 from node_agent.native.tools.offer import TABLE, forms
 from node_agent.native.voice import Voice
-from node_agent.runtimes.native.spec import TOOLS
+from node_agent.runtimes.workerspec import TOOLS
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.failure import FailureKind as F
 from tests.unit.node_agent.native.tree_of import box_of, checkout, spec_of
@@ -114,7 +115,7 @@ def test_calls_are_done_told_and_answered(folder: Path) -> None:
 def test_what_is_denied_is_told_to_both_and_ends_nothing(folder: Path, call: Answer) -> None:
     stage = Stage(folder, Script(call, says("So I could not.")))
     assert stage.loop.run("t") == "So I could not."
-    assert len(stage.told("denied")) == stage.loop.denied == 1 and stage.told("ran") == []
+    assert len(stage.told("denied")) == stage.loop.deeds.denied == 1 and stage.told("ran") == []
     told = stage.loop.talk[2]
     assert isinstance(told, Told) and told.results[0].text.startswith("Denied: ")
 
@@ -171,6 +172,7 @@ def test_a_model_that_is_always_cut_off_comes_to_an_end(folder: Path) -> None:
     [
         ({"turns": 3}, F.REQUEST_LIMIT),
         ({"calls": 3}, F.REQUEST_LIMIT),
+        ({"answers": 3}, F.TURN_LIMIT),
         ({"tokens": 300}, F.TOKEN_LIMIT),
         ({"until_ms": 0}, F.WALL_LIMIT),
         ({"output_bytes": 300}, F.OUTPUT_LIMIT),
@@ -180,6 +182,38 @@ def test_each_limit_ends_a_model_that_calls_for_ever(folder: Path, changes: dict
     stage = Stage(folder, Script(calls("read", path="notes.txt")), **changes)
     assert stage.over().kind is kind
     assert len(stage.script.questions) <= 4
+
+
+def test_at_its_last_turn_it_says_in_words_where_it_stands(folder: Path) -> None:
+    looks = calls("read", path="notes.txt")
+    stage = Stage(folder, Script(looks, looks, says("half of it is done")), answers=2, wrap_up=True)
+    over = stage.over()
+    assert (over.kind, over.answer) == (F.TURN_LIMIT, "half of it is done")
+    assert str(over) == "the model has answered 2 times, the limit is 2"
+    last = stage.script.questions[-1]
+    assert len(stage.script.questions) == 3 and not last.tools and last.turns[-1] == Asked(LAST)
+    assert last.max_tokens <= LAST_TOKENS
+    used = stage.told("usage")[-1]
+    assert (used["turns"], used["output"]) == (2, 3 * USED.output), "its tokens count, and it is no turn more"
+    assert stage.saved[-1] == Answered("half of it is done")
+
+
+def test_without_a_word_for_it_there_is_no_last_turn(folder: Path) -> None:
+    looks = calls("read", path="notes.txt")
+    stage = Stage(folder, Script(looks), answers=2)
+    assert (stage.over().answer, len(stage.script.questions)) == ("", 2)
+    done = Stage(folder / "other", Script(looks, says("done")), answers=2, wrap_up=True)
+    assert done.loop.run("the task") == "done", "who is done within the limit is done"
+
+
+def test_a_last_turn_that_fails_leaves_the_limit_as_the_reason(folder: Path) -> None:
+    looks = calls("read", path="notes.txt")
+    stage = Stage(folder, Script(looks, trouble(401)), answers=1, wrap_up=True)
+    over = stage.over()
+    assert (over.kind, over.answer) == (F.TURN_LIMIT, "")
+    again = Stage(folder / "other", Script(looks), answers=1, wrap_up=True)
+    assert again.over().answer == "", "a call in place of words is not done"
+    assert again.loop.deeds.calls == 1
 
 
 def trouble(status: int | None, **more: Any) -> Trouble:

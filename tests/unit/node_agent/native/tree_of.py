@@ -8,7 +8,7 @@ from pathlib import Path
 from node_agent.native.judge import Judge
 from node_agent.native.places import Tree
 from node_agent.native.tools.box import Box
-from node_agent.runtimes.native.spec import TOOLS, Spec
+from node_agent.runtimes.workerspec import TOOLS, Spec
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.policy import NO_RULES, Rules, Safety, compile_policy
 

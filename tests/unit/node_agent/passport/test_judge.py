@@ -206,7 +206,7 @@ def test_the_limit_that_a_refusal_names_is_exact() -> None:
     assert good is not None and good.grade is Grade.PASSED
     bad = judge.refused_context(endpoint(Dialect.LLAMACPP, slots=4), MODEL, Reply(status=400, ctx=4_096))
     assert bad is not None and bad.grade is Grade.FAILED
-    assert bad.fix == "start llama-server with -c 131072 --parallel 4 (they share it)"
+    assert bad.fix == "start llama-server with --ctx-size 131072 --parallel 4 (they share it)"
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))

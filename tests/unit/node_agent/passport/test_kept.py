@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.passport.kept import FILE, MOST, SICK_MS, Kept, Shelf, stamped
+from node_agent.passport.kept import FILE, MOST, NAMED_MS, NUMBERED_MS, SICK_MS, Kept, Shelf, stamped
 from node_agent.wire.endpoint import EndpointFact, Residence
 from node_agent.wire.passport import Check, CheckFact, Grade, PassportFact
 from tests.unit.node_agent.passport.sittings import FACT, MODEL, with_model
@@ -30,6 +30,9 @@ def fact(grade: Grade = Grade.PASSED, taken_ms: int = AT) -> PassportFact:
         with_model(size=1),
         with_model(quantisation="Q8"),
         with_model(tools=False),
+        with_model(family="other"),
+        with_model(parameters=1),
+        with_model(ctx_max=1),
         with_model(id="m2"),
     ],
 )
@@ -51,6 +54,34 @@ def test_that_it_did_not_answer_counts_for_a_while() -> None:
     sick = Kept.of(FACT, MODEL, fact(Grade.FAILED))
     assert sick.fits(FACT, MODEL, AT + SICK_MS - 1) and not sick.fits(FACT, MODEL, AT + SICK_MS)
     assert Kept.of(FACT, MODEL, fact()).fits(FACT, MODEL, AT + 100 * SICK_MS)
+
+
+@pytest.mark.parametrize(
+    ("told", "lasts"),
+    [
+        ({"digest": "d1"}, None),
+        ({"digest": None, "size": 5_000_000_000}, NUMBERED_MS),
+        ({"digest": None, "parameters": 8_000_000_000}, NUMBERED_MS),
+        ({"digest": None}, NAMED_MS),
+    ],
+)
+def test_without_a_digest_it_counts_for_so_long(told: dict[str, object], lasts: int | None) -> None:
+    """Another model may stand behind the same name, and the server does not say so."""
+    bare = {"digest": None, "size": None, "parameters": None}
+    here = with_model(**{**bare, **told})
+    kept = Kept.of(here, here.models[0], fact())
+    last = AT + (lasts or 1_000 * NUMBERED_MS)
+    assert kept.fits(here, here.models[0], last - 1)
+    assert kept.fits(here, here.models[0], last) is (lasts is None)
+
+
+def test_of_a_model_that_is_not_loaded_a_server_tells_less() -> None:
+    """A router of llama.cpp says of those only their names: that alone takes no passport away."""
+    bare = with_model(residence=Residence.NOT_LOADED, ctx_usable=None, size=None, tools=None, ctx_max=None)
+    kept = Kept.of(FACT, MODEL, fact())
+    assert kept.fits(bare, bare.models[0], AT)
+    other = with_model(residence=Residence.NOT_LOADED, size=1)
+    assert not kept.fits(other, other.models[0], AT)
 
 
 def test_they_outlive_a_restart(tmp_path: Path) -> None:

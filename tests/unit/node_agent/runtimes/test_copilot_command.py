@@ -50,6 +50,7 @@ def test_the_report_follows_the_stream_as_one_line_and_the_status_stays(tmp_path
 
     def run(*program: str) -> tuple[int, bytes]:
         done = subprocess.run([*script, str(report), *program], capture_output=True, check=False)
+        assert done.stderr == b"" or done.returncode == 127, "nothing is kept back"
         return done.returncode, done.stdout
 
     assert run("sh", "-c", "echo said; exit 3") == (3, b"said\n")
@@ -85,6 +86,15 @@ def test_resume_and_prompt_become_words_and_files() -> None:
     agent = made.files["copilot/agents/pancode.agent.md"]
     assert agent.startswith(b"---\nname: pancode\n") and agent.endswith(b"---\nbe kind")
     assert "--agent" not in launch(ask(), PLACE).argv
+
+
+def test_a_login_at_github_is_used_where_no_server_is_named() -> None:
+    login = {"COPILOT_GITHUB_TOKEN": "t"}
+    made = launch(ask(model="m"), place(env=login))
+    assert made.env["COPILOT_GITHUB_TOKEN"] == "t" and made.env["COPILOT_MODEL"] == "m"
+    assert not {"COPILOT_OFFLINE", "COPILOT_PROVIDER_WIRE_API"} & set(made.env)
+    beside = launch(ask(model="m"), place(env={**login, "COPILOT_PROVIDER_BASE_URL": "http://x/v1"}))
+    assert "COPILOT_GITHUB_TOKEN" not in beside.env and beside.env["COPILOT_OFFLINE"] == "true"
 
 
 @pytest.mark.parametrize("task", ["/help", "--version", "", "a\n\nb", "$(id) 'q' \"r\" 😀", "\udcff"])

@@ -69,6 +69,21 @@ def test_key_and_server_are_in_its_environment_and_nowhere_else() -> None:
     assert keyless.env["GEMINI_API_KEY"] == "none", "it does not start without one"
 
 
+def test_a_google_account_is_used_where_there_is_neither_key_nor_server() -> None:
+    login = {"GOOGLE_CLOUD_ACCESS_TOKEN": "t-of-the-owner", "GOOGLE_CLOUD_PROJECT": "p"}
+    made = launch(ask(), place(env=login))
+    assert {name: made.env[name] for name in login} == login and "GEMINI_API_KEY" not in made.env
+    assert made.env["GOOGLE_GENAI_USE_GCA"] == "true"
+    security = json.loads(made.files[".gemini/settings.json"])["security"]
+    assert security["auth"] == {"selectedType": "oauth-personal"}
+    assert "GOOGLE_CLOUD_ACCESS_TOKEN" in security["environmentVariableRedaction"]["blocked"]
+    assert b"t-of-the-owner" not in b"".join(made.files.values()) and "t-of" not in " ".join(made.argv)
+    for before in ("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"):
+        keyed = launch(ask(), place(env={**login, before: "x"}))
+        assert not {"GOOGLE_CLOUD_ACCESS_TOKEN", "GOOGLE_GENAI_USE_GCA"} & set(keyed.env)
+        assert keyed.argv[0] == "gemini"
+
+
 def test_resume_and_prompt_become_words_and_files() -> None:
     made = launch(ask(prompt="be kind", resume=Resume("s-1", Usage())), PLACE)
     assert made.argv[-2:] == ("--resume", "s-1")

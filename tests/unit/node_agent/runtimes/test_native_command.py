@@ -9,9 +9,9 @@ import pytest
 from node_agent.native.model import Question, settings_of
 from node_agent.runtimes.base import Place, Resume
 from node_agent.runtimes.native.command import PROBE, PROGRAM, launch
-from node_agent.runtimes.native.spec import Spec
 from node_agent.runtimes.providers import PROVIDERS, split_model
 from node_agent.runtimes.vendors import way_of
+from node_agent.runtimes.workerspec import Spec
 from node_agent.wire.order import Limits, Reasoning
 from node_agent.wire.policy import ActionClass, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage

@@ -1,4 +1,4 @@
-"""What a run gets of Codex's own login, and what never leaves the node of it."""
+"""What a run gets of Codex's and OpenCode's own logins, and what never leaves the node of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from node_agent.runtimes.base import Launch, Place
 from node_agent.runtimes.codex.command import launch
 from node_agent.runtimes.logins import inner_secrets
-from node_agent.runtimes.openai_login import for_run, secrets_in
+from node_agent.runtimes.openai_login import for_opencode, for_run, secrets_in
 from node_agent.wire.policy import Isolation
 from tests.unit.node_agent.runtimes.asked import ask
 
@@ -71,3 +71,27 @@ def test_a_key_or_a_server_goes_before_it(other: dict[str, str]) -> None:
     made = launched(CODEX_LOGIN=TEXT, **other)
     assert not made.login and "CODEX_LOGIN" not in made.env
     assert "chatgpt.com" not in " ".join(made.argv)
+
+
+HELD = {"type": "oauth", "access": "an-access", "refresh": "a-refresh", "expires": 1, "accountId": "a"}
+BESIDE = json.dumps({"openai": HELD, "opencode": {"type": "api", "key": "another"}})
+
+
+def test_of_opencode_s_file_a_run_gets_one_login_that_makes_no_new_tokens() -> None:
+    given = json.loads(for_opencode(BESIDE) or b"")
+    assert given == {"openai": {**HELD, "refresh": "", "expires": given["openai"]["expires"]}}
+    assert given["openai"]["expires"] > 4_000_000_000_000, "or it would ask for another, with nothing"
+    assert inner_secrets({"OPENCODE_LOGIN": BESIDE}) == {
+        "OPENCODE_LOGIN openai access": "an-access",
+        "OPENCODE_LOGIN openai refresh": "a-refresh",
+        "OPENCODE_LOGIN openai accountId": "a",
+        "OPENCODE_LOGIN opencode key": "another",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '{"openai": {"type": "api", "key": "k"}}', '{"openai": {"type": "oauth", "access": ""}}'],
+)
+def test_what_is_no_login_of_opencode_s_gives_none(text: str) -> None:
+    assert for_opencode(text) is None

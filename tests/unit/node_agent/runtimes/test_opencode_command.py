@@ -108,3 +108,23 @@ def test_probe(results: list[tuple[int | None, str]], state: str, version: str |
     fact = PROBE.read(results)
     assert (fact.state, fact.version) == (state, version)
     assert fix in fact.fix and bool(fact.fix) is bool(fix)
+
+
+LOGIN = json.dumps({"openai": {"type": "oauth", "access": "an-access", "refresh": "a-refresh", "expires": 1}})
+
+
+def test_a_chatgpt_account_is_used_by_its_own_provider_from_a_file() -> None:
+    made = launch(ask(model="gpt-5.5"), place(env={"OPENCODE_LOGIN": LOGIN}))
+    assert b"an-access" in made.login["data/opencode/auth.json"] and "an-access" not in repr(made.env)
+    assert "a-refresh" not in repr(made) and "openai/gpt-5.5" in made.argv
+    told = settings(made)
+    assert told["enabled_providers"] == ["openai"] and list(told["provider"]) == ["openai"]
+    assert list(told["provider"]["openai"]) == ["models"], "and no address: its program knows where"
+    assert "OPENCODE_DISABLE_DEFAULT_PLUGINS" not in made.env, "one of those logs it in"
+
+
+@pytest.mark.parametrize("other", [{"OPENAI_API_KEY": "k"}, {"OPENAI_BASE_URL": "http://h/v1"}])
+def test_a_key_or_a_server_goes_before_its_login(other: dict[str, str]) -> None:
+    made = launch(ask(model="m"), place(env={"OPENCODE_LOGIN": LOGIN, **other}))
+    assert not made.login and "OPENCODE_LOGIN" not in made.env and "pancode/m" in made.argv
+    assert made.env["OPENCODE_DISABLE_DEFAULT_PLUGINS"] == "1"

@@ -16,16 +16,32 @@ from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from tests.unit.node_agent.runtimes.asked import PLACE, ask
 
 ROOM = Path(node_agent.runtimes.__file__).parent
-SHARED = {"base", "lines", "actions", "outcome", "probing", "starting", "hiding", "openai_login", "providers"}
+SHARED = {
+    "anthropic",
+    "workers",
+    "workerspec",
+    "workerstream",
+    "base",
+    "lines",
+    "actions",
+    "outcome",
+    "probing",
+    "starting",
+    "hiding",
+    "openai_login",
+    "providers",
+}
 
 
 def test_the_runtimes_of_today() -> None:
     assert sorted(RUNTIMES) == [
         "claude",
+        "claude-sdk",
         "codex",
         "copilot",
         "gemini",
         "native",
+        "openai-agents",
         "opencode",
         "qwen",
         "scripted",

@@ -38,9 +38,16 @@ def test_a_login_is_led_to_its_vendor_unless_there_is_a_key_too() -> None:
     assert tunnel_of("claude", login, ("CLAUDE_CODE_OAUTH_TOKEN",)) == (), "the order has it itself"
     assert tunnel_of("claude", {**login, "ANTHROPIC_BASE_URL": "http://h"}, ()) == ()
     assert tunnel_of("claude", {**login, "ANTHROPIC_API_KEY": "k"}, ()) == ()
+    assert tunnel_of("opencode", {"OPENCODE_LOGIN": "{}"}, ()) == ("chatgpt.com",)
     assert tunnel_of("codex", login, ()) == tunnel_of("shell", login, ()) == ()
     found = [how_logged_in("claude", values) for values in (login, {"ANTHROPIC_API_KEY": "k"}, {})]
     assert found == [LoggedIn.SUBSCRIPTION, LoggedIn.KEY, LoggedIn.OTHER]
+    github = {"COPILOT_GITHUB_TOKEN": "t"}
+    assert "api.github.com" in tunnel_of("copilot", github, ())
+    assert tunnel_of("copilot", {**github, "COPILOT_PROVIDER_BASE_URL": "http://x/v1"}, ()) == ()
+    google = {"GOOGLE_CLOUD_ACCESS_TOKEN": "t"}
+    assert tunnel_of("gemini", google, ()) == ("cloudcode-pa.googleapis.com",)
+    assert tunnel_of("gemini", {**google, "GEMINI_API_KEY": "k"}, ()) == ()
     proxy = through("http://127.0.0.1:7", "t")
     assert proxy["HTTPS_PROXY"] == proxy["https_proxy"] == "http://pancode:t@127.0.0.1:7"
     way = way_of("claude", {**login, "ANTHROPIC_AUTH_TOKEN": "k"}, ())

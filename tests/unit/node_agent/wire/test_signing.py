@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.wire.event import Event, Events, Finding
+from node_agent.wire.event import Event, Events, Finding, events_of
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
@@ -170,6 +170,15 @@ def test_money_that_would_fill_the_memory_when_written_out(usd: str) -> None:
 @pytest.mark.parametrize("number", [2**53, 10**30])
 def test_a_number_that_no_column_holds(number: int) -> None:
     assert refused(resigned({"issued_wall_ms": number})) is RefusalCode.INVALID_FIELD
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_events_put_together_from_their_texts_are_the_message_itself(torn: bool) -> None:
+    text = 'a "quoted" \\ line\n\u2028' + ("\ud83d" if torn else "\U0001f600")
+    bodies = (Finding(level="info", text=text), Finding(level="error", text=""))
+    said = [Event(identity=WHO, seq=n, wall_ms=4, body=body) for n, body in enumerate(bodies, 1)]
+    whole = Events(fleet=FLEET, node=TAG, events=tuple(said)).canonical()
+    assert events_of(FLEET, TAG, [event.canonical().decode() for event in said]) == whole
 
 
 def test_half_a_surrogate_pair_does_not_make_a_message_that_nobody_believes() -> None:

@@ -11,7 +11,7 @@ from node_agent.uplink import Claimed, News, Sent, Uplink
 from node_agent.wire.identity import AttemptId
 from pancode.adapters.memory_bus import DOWN_CAP, Fault, MemoryBus, MemoryLinkDown, MemoryRedis, NodeShapes
 from pancode.errors import UnavailableError
-from pancode.ports import Bus
+from pancode.ports import Bus, Offer
 
 TAG = "0a1b2c3d4e"
 ORDER = AttemptId(run="r-7f3k", attempt=1, fence=1)
@@ -37,7 +37,7 @@ def test_a_call_lost_on_the_way_did_nothing() -> None:
     redis, bus = store()
     redis.fault = at("push_order", Fault.BEFORE)
     with pytest.raises(UnavailableError):
-        bus.push_order(TAG, ORDER, "order")
+        bus.push_orders([Offer(TAG, ORDER, "order")])
     redis.fault = None
     assert redis.uplink(TAG).claim() is None
 
@@ -46,14 +46,14 @@ def test_a_call_whose_answer_was_lost_was_done() -> None:
     redis, bus = store()
     redis.fault = at("push_order", Fault.AFTER)
     with pytest.raises(UnavailableError):
-        bus.push_order(TAG, ORDER, "order")
+        bus.push_orders([Offer(TAG, ORDER, "order")])
     redis.fault = None
     assert redis.uplink(TAG).claim() is not None
 
 
 def test_a_claim_whose_answer_was_lost_is_answered_by_the_next_one() -> None:
     redis, bus = store()
-    bus.push_order(TAG, ORDER, "order")
+    bus.push_orders([Offer(TAG, ORDER, "order")])
     node: Uplink = redis.uplink(TAG, NodeShapes(LinkDown, Claimed, Sent, News))
     redis.fault = at("claim", Fault.AFTER)
     with pytest.raises(LinkDown):
@@ -66,7 +66,7 @@ def test_a_claim_whose_answer_was_lost_is_answered_by_the_next_one() -> None:
 
 def test_another_process_of_the_node_does_not_get_that_claim() -> None:
     redis, bus = store()
-    bus.push_order(TAG, ORDER, "order")
+    bus.push_orders([Offer(TAG, ORDER, "order")])
     redis.fault = at("claim", Fault.AFTER)
     with pytest.raises(MemoryLinkDown):
         redis.uplink(TAG).claim()

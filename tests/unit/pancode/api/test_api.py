@@ -341,6 +341,17 @@ def test_a_machine_is_probed_asked_for_added_and_removed(world: World) -> None:
     assert world.problem("GET", "/v1/nodes/gpubox")["exit_code"] == 4
 
 
+def test_a_removed_machine_that_another_tool_cleaned_is_forgotten(world: World) -> None:
+    def cleaned(name: str) -> bool:
+        answer = world.http.post(f"/v1/nodes/{name}/cleaned", {"by": "ansible"}).json()
+        return bool(answer["forgotten"])
+
+    assert not cleaned("n1") and world.http.get("/v1/nodes/n1").status_code == 200, "nobody removed it"
+    world.desk.plane.revoke("n1")
+    assert cleaned("n1") and not cleaned("n1")
+    assert world.problem("GET", "/v1/nodes/n1")["exit_code"] == 4
+
+
 def test_down_asks_first_while_runs_are_in_flight(world: World) -> None:
     run = world.dispatch()["run"]
     told = world.problem("POST", "/v1/fleet/down", {})

@@ -168,3 +168,21 @@ def test_a_refused_budget_does_not_tell_a_run_to_raise_it(world: World) -> None:
     assert "set" not in told["fix"] and parent in told["fix"]
     shown = world.http.post("/v1/runs", world.shell(budget="50", dry_run=True)).json()
     assert not any("budget set" in gate["fix"] for gate in shown["gates"])
+
+
+def test_a_child_of_a_run_behind_a_wall_has_one_too(world: World) -> None:
+    """Whatever its own agent says: else a run would leave its sandbox by asking for another."""
+    (world.coordinator.home / "panagents.yaml").write_text("agents: {builder: {isolation: container}}\n")
+    claude = (RuntimeFact(name="claude", state="ok"),)
+    world.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=claude)
+    world.node.breathe()
+    parent = world.dispatch(agent="builder", runtime="claude")["run"]
+    assert world.desk.row(Run, parent).terms["walled"] is True
+    assert world.claim().policy.walled is True
+    _inside(world, parent)
+    child = world.dispatch(agent="scout", runtime="claude")["run"]
+    assert world.desk.row(Run, child).terms["walled"] is True
+    world.node.facts = facts(isolation=Isolation.LANDLOCK, runtimes=claude)
+    world.node.breathe()
+    told = _asked(world, agent="scout", runtime="claude")
+    assert "has no sandbox, and its agent, or the run it comes from, runs only in one" in told["message"]

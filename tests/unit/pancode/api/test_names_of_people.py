@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pancode.client import path_of
 from tests.unit.pancode.api.world import World
 
 SPEC = "/v1/nodes/probe"
@@ -28,10 +29,10 @@ def test_a_name_that_is_one(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "path"),
     [
-        ({"a b": "c"}, "labels.a b.[key]"),
+        ({"a b": "c"}, "labels.a b"),
         ({"a": "c\nd"}, "labels.a"),
         ({"a": "c,d"}, "labels.a"),
-        ({"": "c"}, "labels..[key]"),
+        ({"": "c"}, "labels."),
         ({"a": "x" * 64}, "labels.a"),
         ({"a": "\x1b[31m"}, "labels.a"),
     ],
@@ -43,6 +44,13 @@ def test_labels_that_are_none(labels: dict[str, str], path: str, tmp_path: Path)
         assert told["exit_code"] == 2 and told["message"].startswith(f"{path}: ")
     told = world.problem("POST", "/v1/runs", world.shell(require=labels))
     assert told["message"].startswith(path.replace("labels", "require", 1))
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/b"])
+def test_a_name_with_a_slash_is_one_that_is_not_there(name: str, tmp_path: Path) -> None:
+    for path in (path_of("runs", name), path_of("nodes", name), path_of("runs", name, "why")):
+        told = World(tmp_path).problem("GET", path)
+        assert told["exit_code"] == 4 and told["message"] == f"there is no {name!r}" and told["fix"]
 
 
 @pytest.mark.parametrize("reason", ["a\nb", "  ", "\x1b[2J", "x" * 501])

@@ -18,6 +18,7 @@ from pancode.api.desk import Desk as ApiDesk
 from pancode.config.surroundings import FileSurroundings
 from pancode.control.faces import (
     Caller,
+    LinkWay,
     NodeResult,
     NodeSpec,
     Probed,
@@ -27,6 +28,7 @@ from pancode.control.faces import (
 )
 from pancode.control.inside import InsideGateError
 from pancode.control.plane import Plane
+from pancode.domain.fleet import NodeState
 from pancode.domain.records import Node, Run
 from pancode.errors import UsageError, WorkspaceError
 from pancode.wiring.home import Home
@@ -85,7 +87,11 @@ class ToldFleet:
         self.desk.plane.add_node(node)
         return node
 
-    def up(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
+    def up(
+        self, names: Sequence[str], caller: Caller, progress: Progress, link: LinkWay | None = None
+    ) -> list[NodeResult]:
+        if link is not None:
+            self.told.append(("link", (link, *names)))
         with self.desk.ledger.transaction() as tx:
             known = list(names) or [node.name for node in tx.find(Node)]
         for name in known:
@@ -102,6 +108,19 @@ class ToldFleet:
         self.desk.plane.revoke(name)
         self.desk.plane.forget_node(name)
         return NodeResult(name, True, changed=("removed",))
+
+    def handed(self, name: str, probe: str | None, key: str | None, remove: bool) -> dict[str, Any]:
+        if probe is None:
+            return {"look": {"kind": "script", "text": "true", "args": [], "timeout_s": 5, "look": ""}}
+        self.told.append(("handed", (name, probe, key or "", str(remove))))
+        return {"steps": [], "key": key}
+
+    def cleaned(self, name: str) -> bool:
+        with self.desk.ledger.transaction() as tx:
+            known = any(node.name == name and node.removed == NodeState.NOT_CLEANED for node in tx.find(Node))
+        if known:
+            self.desk.plane.forget_node(name)
+        return known
 
     def let_in(self, names: Sequence[str]) -> None:
         self.told.append(("let_in", tuple(names)))

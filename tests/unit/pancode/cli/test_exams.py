@@ -42,7 +42,7 @@ class Told(Client):
         self.answers, self.test = list(answers), test or result()
         self.tested: list[Any] = []
 
-    def post(self, path: str, body: Any = None, wait_s: float = 0) -> Any:
+    def post_work(self, path: str, body: Any, told: Any, wait_s: float = 0) -> Any:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer

@@ -50,6 +50,27 @@ def test_machines_by_runtimes_then_flags_then_fixes() -> None:
     ]
 
 
+def test_where_a_model_server_of_ones_own_is_nobody_has_to_log_in() -> None:
+    served = {**fact("n1", "not_logged_in", "1", LOGIN), "endpoints": ["ollama"], "served": True}
+    claude = {**fact("n1", "not_logged_in", "2.1", "log in"), "endpoints": ["ollama"], "served": False}
+    told = matrix(
+        [
+            {"name": "native", "reasoning": [], "nodes": [served, fact("n2", "not_logged_in", "1", LOGIN)]},
+            {"name": "claude", "reasoning": [], "nodes": [claude]},
+        ]
+    )
+    assert told.splitlines() == [
+        "NODE  native           claude",
+        "n1    1 (own servers)  not logged in",
+        "n2    not logged in    -",
+        "",
+        "RUNTIME  ON  IS                      FIX",
+        "native   n1  for ollama; for others  put KEY into secrets.json",
+        "native   n2  not logged in           put KEY into secrets.json",
+        "claude   n1  not logged in           log in",
+    ]
+
+
 def test_the_wall_of_each_machine_stands_with_what_it_holds() -> None:
     walls = [
         {"node": name, "isolation": kind, "holds": holds(kind)}

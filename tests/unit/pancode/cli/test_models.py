@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
-from pancode.cli.fleet import _endpoint as in_status
+from pancode.cli.fleet import endpoint_words as in_status
 from pancode.cli.models import _endpoints, _models
 
 QWEN = ModelFact(

@@ -146,7 +146,7 @@ ALL = _walk(entry.cli, ROOT)
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[path for path, _ in ALL])
 def test_every_command_has_help_and_a_way_to_ask_for_json(path: str, command: click.Command) -> None:
     assert command.help, path
-    silent = isinstance(command, click.Group) or path == "pancode serve"
+    silent = isinstance(command, click.Group) or path in ("pancode serve", "pancode completion")
     assert silent or any("--json" in p.opts for p in command.params), f"{path} has no --json"
 
 
@@ -210,10 +210,27 @@ def test_a_verb_that_comes_later_says_so(path: str, name: str, capsys: pytest.Ca
     assert f"{name} is not there yet" in told and "why:" in told and "fix:" in told
 
 
+@pytest.mark.parametrize("words", [["budget", "set", "-5"], ["budget", "set", "-2.50", "--scope", "day"]])
+def test_a_number_below_zero_is_told_as_one(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(words) == ExitCode.USAGE
+    told = capsys.readouterr().err
+    assert "a number below 0" in told and "option" not in told and "pancode budget set -h" in told
+
+
 def test_an_empty_name_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["why", ""], ["runs", "show", ""], ["node", "show", ""]):
         assert entry.run(words) == ExitCode.USAGE
         assert "an empty name names nothing" in capsys.readouterr().err
+
+
+def test_a_drain_without_a_word_for_those_who_wait_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["fleet", "drain", "n1", "--reason", " "]) == ExitCode.USAGE
+    assert "--reason is empty" in capsys.readouterr().err
+
+
+def test_a_receipt_that_is_no_file_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["receipt", "verify", "./no/such.json"]) == ExitCode.NOT_FOUND
+    assert "there is no file no/such.json" in capsys.readouterr().out
 
 
 def test_a_task_with_a_dash_is_led_to_where_it_can_stand(capsys: pytest.CaptureFixture[str]) -> None:

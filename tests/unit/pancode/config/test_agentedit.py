@@ -124,6 +124,12 @@ def test_what_cannot_be_changed_alone_is_left_to_a_person(text: str) -> None:
     assert caught.value.fix == "edit f by hand, then: pancode agents check"
 
 
+def test_a_word_that_begins_with_a_colon_is_one_within_braces_too() -> None:
+    after = set_value("agents: {a: {tier: [x]}}\n", ("agents", "a", "tier"), ":å", "f")
+    assert yaml.safe_load(after) == {"agents": {"a": {"tier": ":å"}}}
+    assert set_value("a: {model: x}\n", ("a", "model"), "o/q:8b", "f") == "a: {model: o/q:8b}\n"
+
+
 def test_what_is_no_yaml_is_told_with_its_line() -> None:
     with pytest.raises(ConfigError, match="f:2: not valid YAML"):
         set_value("agents:\n  x: [", ("agents", "x", "tier"), "any", "f")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -245,12 +246,90 @@ agents:
     document = parse_document(text, "f")
     found = check_agents(tmp_path, Settings(), {}, document)
     places = [str(one).partition(": ")[0] for one in found.problems]
-    assert sorted(places) == ["f:1", "f:3", "f:3", "f:4", "f:4", "f:5", "f:6"]
+    assert sorted(places) == ["f:1", "f:3", "f:3", "f:4", "f:4", "f:5", "f:6", "f:6"]
     assert "d" in found.loaded.agents and not {"b", "c"} & set(found.loaded.agents)
     (tmp_path / "panagents.yaml").write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_agents(tmp_path, Settings(), {})
-    assert "6 more problems after this one: pancode agents check" in caught.value.why
+    assert "7 more problems after this one: pancode agents check" in caught.value.why
+
+
+def checked(home: Path, text: str) -> list[str]:
+    return [str(one) for one in check_agents(home, Settings(), {}, parse_document(text, "f")).problems]
+
+
+def test_what_fields_name_is_told_beside_types_that_do_not_fit(tmp_path: Path) -> None:
+    text = """agents:
+  x:
+    tier: huge
+    tols: [read]
+    tools: [gerp, bash]
+    runtime: claud
+    model: a/${NOPE}
+    prompt: strict
+    token_budget: 5
+    limits: {tokens: 6, wall: 7}
+  Bad Name:
+    speed: slow
+"""
+    told = checked(tmp_path, text)
+    lines = sorted(int(one.split(":")[1]) for one in told)
+    assert lines == [3, 4, 5, 5, 6, 7, 8, 10, 11, 12], told
+    assert not any("contradict" in one for one in told), "limits as a whole is not known"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "agents:\n  x: {readonly: maybe, tools: [bash]}",
+        "agents:\n  x: {runtime: [claude], sampling: coding}",
+        "agents:\n  x: {token_budget: many, limits: {tokens: 6}}",
+        "agents:\n  x: {prompt: strict, system_prompt: [me]}",
+    ],
+)
+def test_nothing_is_guessed_from_a_field_that_could_not_be_read(tmp_path: Path, text: str) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "strict.md").write_text("You are strict.\n")
+    assert len(checked(tmp_path, text)) == 1
+
+
+WRONG = (
+    "5",
+    "-1",
+    "0",
+    "1.5",
+    "true",
+    "text",
+    "'{}'",
+    "[1]",
+    "[[]]",
+    "{a: 1}",
+    "",
+    "!!float nan",
+    "99999999999",
+)
+NOT_OURS = re.compile(r"Input should|Value error|Decimal input|valid (?:string|integer|boolean|number|dict)")
+
+
+@pytest.mark.parametrize(
+    "field", [*AgentEntry.model_fields, "limits.wall", "limits.tokens", "sampling.top_p"]
+)
+def test_no_word_of_the_library_that_reads_types_comes_out(tmp_path: Path, field: str) -> None:
+    group, _, key = field.rpartition(".")
+    for value in WRONG:
+        entry = f"{{{group}: {{{key}: {value}}}}}" if group else f"{{{key}: {value}}}"
+        document = parse_document(f"agents:\n  x: {entry}\n", "f")
+        for one in check_agents(tmp_path, Settings(), {}, document).problems:
+            said = f"{one} {one.why} {one.fix}"
+            assert str(one).startswith("f:2: ") and one.why and one.fix, (value, said)
+            assert not NOT_OURS.search(said), (value, said)
+
+
+def test_a_choice_is_told_with_the_nearest_and_the_list(tmp_path: Path) -> None:
+    document = parse_document("agents:\n  x: {tier: fronteer, max_turns: 0}", "f")
+    tier, turns = check_agents(tmp_path, Settings(), {}, document).problems
+    assert tier.why == "did you mean frontier? there are any, small, mid, frontier"
+    assert turns.why == "it must be more than 0"
 
 
 def test_what_is_probably_not_meant_is_a_remark(tmp_path: Path) -> None:

@@ -107,6 +107,9 @@ def test_a_preset_counts_more_than_variables_and_files_and_says_so(tmp_path: Pat
     models = found.settings.models
     assert (models.worker, models.scout) == ("d", "b")
     assert found.origin("models.worker") == "preset mine"
+    origins = found.defaults().origins
+    assert origins["models.worker"] == f"preset mine, {tmp_path / FILE}:1"
+    assert origins["models.scout"] == found.origin("models.scout")
     assert found.origin("models.scout").endswith("pancode.yaml:1")
     assert found.warnings == ("PANCODE_WORKER_MODEL is set, and preset mine counts more: it says d",)
     assert chosen(tmp_path, environ).settings.models.worker == "c"

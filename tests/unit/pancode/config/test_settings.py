@@ -62,6 +62,7 @@ def test_the_later_layer_wins_and_every_value_keeps_its_origin(loaded: Load, pla
         ("PANCODE_SCOUT_MODEL", "haiku", "models.scout", "haiku"),
         ("PANCODE_REASONING", "off", "dispatch.reasoning", Reasoning.OFF),
         ("PANCODE_REDIS_URL", "redis://:secret@h:6379/0", "redis.url", "redis://:secret@h:6379/0"),
+        ("PANCODE_DATABASE_URL", "postgresql://u:p@h/d", "ledger.url", "postgresql://u:p@h/d"),
         ("PANCODE_TIME_FACTOR", "0.05", "timing.factor", 0.05),
     ],
 )
@@ -104,6 +105,7 @@ dispatch: {agent: scout, on_lost: retry, max_attempts: 2}
         "dispatch: {mode: admin}",
         "dispatch: {runtime: shell}",
         "redis: {url: 'redis://evil:1'}",
+        "ledger: {url: 'postgresql://evil/d'}",
         "nodes: {slots: 99}",
         "timing: {lost: 1s}",
         "nonsense: 1",
@@ -119,11 +121,22 @@ def test_a_repository_may_not_set_what_is_the_owners(loaded: Load, places: Place
 
 
 @pytest.mark.parametrize(
+    ("text", "near"),
+    [("verfy: [x]", "verify"), ("dispatch: {agnt: x}", "dispatch.agent"), ("budget: {ceiling: 1}", None)],
+)
+def test_a_key_that_a_repository_misspelt_has_the_nearest(loaded: Load, text: str, near: str | None) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(project=text)
+    assert caught.value.fix == (f"did you mean {near}?" if near else caught.value.fix)
+    assert near or "PANCODE_HOME" in caught.value.fix
+
+
+@pytest.mark.parametrize(
     ("text", "words", "fix"),
     [
         ("budget:\n  cieling: 5", "pancode.yaml:2: unknown key budget.cieling", "did you mean ceiling?"),
         ("bugdet:\n  ceiling: 5", "pancode.yaml:1: unknown key bugdet", "did you mean budget?"),
-        ("zzz: 1", "unknown key zzz", "known are allow, budget, cache, dispatch"),
+        ("zzz: 1", "unknown key zzz", "known are allow, budget, cache, direct, dispatch"),
         ("nodes:\n  slots: many", "pancode.yaml:2: nodes.slots: 'many' does not fit", "correct nodes.slots"),
         ("nodes:\n  slots: '4'", "nodes.slots: '4' does not fit", "correct"),
         ("nodes:\n  slots: true", "nodes.slots: True does not fit", "correct"),
@@ -249,6 +262,7 @@ def test_null_takes_a_value_back(loaded: Load) -> None:
         ({"PANCODE_BUDGET_CEILING": "ten"}, "PANCODE_BUDGET_CEILING: budget.ceiling: 'ten' does not fit"),
         ({"PANCODE_SAFETY": "yolo"}, "PANCODE_SAFETY: dispatch.safety: 'yolo' does not fit"),
         ({"PANCODE_REDIS_URL": "localhost"}, "PANCODE_REDIS_URL: redis.url: 'localhost' does not fit"),
+        ({"PANCODE_DATABASE_URL": "mysql://u:s@h"}, "ledger.url: 'mysql://u:***@h' does not fit"),
     ],
 )
 def test_a_variable_that_is_wrong_is_named(loaded: Load, environ: Mapping[str, str], words: str) -> None:
@@ -270,6 +284,20 @@ def test_an_empty_variable_is_none_and_a_misspelt_one_is_said(loaded: Load) -> N
     )
 
 
+def test_a_file_that_goes_with_no_address_is_said(loaded: Load, tmp_path: Path) -> None:
+    files = {name: tmp_path / f"{name} file" for name in ("ca", "password")}
+    for file in files.values():
+        file.touch()
+    settings = f"redis: {{ca_file: '{files['ca']}'}}"
+    environ = {"PANCODE_DATABASE_PASSWORD_FILE": str(files["password"])}
+    assert loaded(user=settings, environ=environ).warnings == (
+        f"{tmp_path}/home/pancode.yaml:1: redis.ca_file is not used, since redis.url is not set",
+        "PANCODE_DATABASE_PASSWORD_FILE: ledger.password_file is not used, since ledger.url is not set",
+    )
+    environ |= {"PANCODE_REDIS_URL": "rediss://h", "PANCODE_DATABASE_URL": "postgresql://h/d"}
+    assert loaded(user=settings, environ=environ).warnings == ()
+
+
 def test_a_password_is_never_in_a_file_and_never_shown(loaded: Load) -> None:
     with pytest.raises(ConfigError, match="holds a password"):
         loaded(user="redis: {url: 'redis://:hunter2@h:1'}")
@@ -281,6 +309,19 @@ def test_a_password_is_never_in_a_file_and_never_shown(loaded: Load) -> None:
     assert found.settings.redis.url == "redis://:hunter2@h:1"
     assert {row[0]: row[1] for row in found.rows()}["redis.url"] == "redis://:***@h:1"
     assert loaded(user="redis: {url: 'unix:///run/r.sock'}").settings.redis.url == "unix:///run/r.sock"
+
+
+@pytest.mark.parametrize(
+    "at", ["u:hunter2@h/d", "u:hun/t@er2@h/d", "h/d?password=hunter2", "h/d?sslpassword=x"]
+)
+def test_the_password_of_a_database_is_never_in_a_file_and_never_shown(loaded: Load, at: str) -> None:
+    url = f"postgresql://{at}"
+    with pytest.raises(ConfigError, match=r"pancode.yaml:1: ledger.url holds a password") as caught:
+        loaded(user=f"ledger: {{url: '{url}'}}")
+    assert "PANCODE_DATABASE_URL" in caught.value.fix and "hun" not in f"{caught.value} {caught.value.why}"
+    rows = {row[0]: row for row in loaded(environ={"PANCODE_DATABASE_URL": url}).rows()}
+    path, value, origin = rows["ledger.url"]
+    assert "***" in value and "hun" not in value and "=x" not in value and origin == "PANCODE_DATABASE_URL"
 
 
 def test_modes_come_as_words(loaded: Load) -> None:

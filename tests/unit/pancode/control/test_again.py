@@ -23,3 +23,17 @@ def test_the_model_is_asked_for_as_it_was() -> None:
     asked = again(model="anthropic/claude-opus-5")
     assert (asked.model, asked.runtime, asked.reasoning) == ("anthropic/claude-opus-5", "claude", None)
     assert again().model is None
+
+
+def test_its_limits_are_those_of_before() -> None:
+    limits = {
+        "idle_timeout_ms": 9_000,
+        "max_turns": 3,
+        "max_tokens": 50_000,
+        "max_output": 1 << 20,
+        "max_memory": 1 << 30,
+        "max_processes": 64,
+    }
+    asked = again(model="ollama/qwen3:8b", **limits)
+    assert {name: getattr(asked, name) for name in limits} == limits
+    assert again(runtime="shell", max_output=1 << 20).max_tokens is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from pydantic import ValidationError
 
 from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
@@ -35,11 +36,20 @@ def bound(desk: Desk, node: Puppet) -> AttemptId:
     return order.identity
 
 
-@pytest.mark.parametrize("verb", ["fetch", "push", "log", "artifact"])
+@pytest.mark.parametrize("verb", ["fetch", "push", "log"])
 def test_the_node_of_the_fence_may(desk: Desk, verb: Verb) -> None:
     node = Puppet(desk)
     who = bound(desk, node)
     assert authorize(desk.plane.core, hello(node, who, verb), "n") == Allowed(verb, who, "demo-1234")
+
+
+def test_what_no_node_sends_is_no_verb(desk: Desk) -> None:
+    node = Puppet(desk)
+    who = bound(desk, node)
+    said = {"fleet": FLEET, "node": node.tag, "nonce": "n", "identity": who.model_dump()}
+    assert Hello.model_validate({**said, "verb": "log"}).verb == "log"
+    with pytest.raises(ValidationError, match="verb"):
+        Hello.model_validate({**said, "verb": "artifact"})
 
 
 def test_nobody_else_may(desk: Desk) -> None:

@@ -12,7 +12,7 @@ from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.node import Allowed, Problem
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Safety
-from pancode.control import query_fleet
+from pancode.control import query_fleet, turned
 from pancode.domain.books import Ceilings
 from pancode.domain.lifecycle import MAX_BINDINGS
 from pancode.domain.records import Balance, Closed, Decision, Fence, Run, RunState
@@ -281,3 +281,20 @@ def test_who_waits_for_another_node_is_told_why_the_first_could_not_take_it(desk
     desk.plane.pause("n2", "lunch", "me")
     wait(desk, bad, other)
     assert reason(desk) == "n2 is paused: lunch; n1 could not take it: not here"
+
+
+def test_a_node_that_is_back_in_service_is_asked_at_once_and_knows_it_before_the_order(desk: Desk) -> None:
+    node = Puppet(desk)
+    node.breathe()
+    desk.dispatch()
+    desk.turn()
+    desk.plane.drain("n1", "new disk", "ana")
+    refuse(desk, node, OrderRefusal.DRAINING, "this node is draining")
+    wait(desk, node)
+    writes: list[str] = []
+    desk.redis.fault = lambda operation, _tag: writes.append(operation)
+    desk.plane.drain("n1", None, "ana")
+    desk.plane.act()
+    assert writes.index("send_controls") < writes.index("push_order")
+    assert node.claim() is not None
+    assert turned.of_node(desk.plane.core, "n1") == []

@@ -25,7 +25,7 @@ from pancode.control.core import Ports, Rules
 from pancode.control.plane import Plane
 from pancode.domain import books
 from pancode.domain.records import Balance, Entry, Node, Record, Run
-from pancode.ports import SnapshotTaken
+from pancode.ports import SnapshotTaken, Told, untold
 
 FLEET = "f-test"
 
@@ -68,7 +68,7 @@ class HonestDepot:
         self.missing_blobs: set[str] = set()
         self.commits: set[str] = set()
 
-    def snapshot(self, project: str, run: str, folder: str = "") -> SnapshotTaken:
+    def snapshot(self, project: str, run: str, folder: str = "", told: Told = untold) -> SnapshotTaken:
         return SnapshotTaken("demo-1234", None, "a" * 40, "sha1")
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:

@@ -66,7 +66,15 @@ def test_another_node_than_the_models_is_refused() -> None:
     wrong = answer.error
     assert isinstance(wrong, UsageError)
     assert str(wrong) == "the model gpubox/ollama/x is on gpubox, and --node says desk"
-    assert wrong.fix == "--model ollama/x, or leave --node out"
+    assert wrong.fix == "--model ollama/x, or leave --node out" and not wrong.why
+
+
+def test_a_refusal_says_which_setting_names_the_models_node() -> None:
+    boxes = (node("desk"), node("gpubox", endpoints=(endpoint("ollama", "x"),)))
+    set_by = Defaults(model="gpubox/ollama/x", origins={"models.worker": "pancode.yaml:3"})
+    answer = resolve(request(node="desk"), replace(catalogue(*boxes), defaults=set_by))
+    assert isinstance(answer, Unresolved)
+    assert answer.error.why == "models.worker (pancode.yaml:3) names it"
 
 
 def test_near_misses_of_nodes_and_providers() -> None:

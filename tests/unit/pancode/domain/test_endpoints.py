@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
+from node_agent.wire.node import Problem
+from node_agent.wire.passport import Check, CheckFact, Grade, PassportFact
 from pancode.domain.endpoints import OWN_TOKENS
 from pancode.domain.fleet import NodeView
 from pancode.domain.placement import Placed, Standing, Waits, choose, misfit
@@ -17,6 +19,11 @@ from pancode.errors import ExitCode, NotFoundError
 from tests.unit.pancode.domain.fleets import catalogue, endpoint, node, request, resolved
 
 OPENCODE = {"opencode": "not_logged_in", "gemini": "ok", "codex": "ok"}
+GOOD = PassportFact(
+    taken_ms=1,
+    took_ms=1,
+    checks=tuple(CheckFact(check=one, grade=Grade.PASSED, words="fine") for one in Check),
+)
 COLD = ModelFact(id="qwen3:8b", residence=Residence.NOT_LOADED, ctx_usable=65_536)
 TRAP = ModelFact(id="qwen3:8b", residence=Residence.NOT_LOADED, ctx_usable=4_096, ctx_max=40_960)
 
@@ -77,7 +84,7 @@ def test_a_runtime_that_is_not_logged_in_runs_at_an_endpoint() -> None:
         (
             endpoint("ollama", TRAP),
             "its ollama gives qwen3:8b a context of 4096 tokens, and this run begins with about ",
-            "on b: OLLAMA_CONTEXT_LENGTH=",
+            "on b: start Ollama with OLLAMA_CONTEXT_LENGTH=",
         ),
         (
             endpoint("ollama", TRAP, dialect=Dialect.LMSTUDIO),
@@ -87,7 +94,7 @@ def test_a_runtime_that_is_not_logged_in_runs_at_an_endpoint() -> None:
         (
             endpoint("ollama", TRAP.model_copy(update={"ctx_max": 4_608}), dialect=Dialect.LLAMACPP),
             "its ollama gives qwen3:8b a context of 4096 tokens",
-            "use another model: qwen3:8b was trained for 4608 tokens",
+            "use another model: qwen3:8b was made for 4608 tokens at most",
         ),
     ],
 )
@@ -121,6 +128,15 @@ def test_what_an_endpoint_has_that_wants_a_key_nobody_knows() -> None:
     locked = endpoint("ollama", health=Health.NEEDS_KEY, words="it wants a key", fix="write it down")
     found = asked(box("gpubox", locked))
     assert why(found, "gpubox") == "its ollama needs a key: it wants a key"
+
+
+@pytest.mark.parametrize("name", ["vllm", "tower"])
+def test_one_that_its_owner_lists_and_cannot_be_used_is_no_unknown_one(name: str) -> None:
+    wrong_one = Problem(what=f"endpoint {name} (10.0.0.5:8000) is not believed: expired", fix="renew it")
+    wrong = problem(box("desk"), box("gpubox", problems=(wrong_one,)), model=f"{name}/m")
+    assert str(wrong) == f"no endpoint '{name}' can be used"
+    assert wrong.why == f"gpubox: endpoint {name} (10.0.0.5:8000) is not believed: expired"
+    assert wrong.fix == "on gpubox: renew it"
 
 
 def test_it_may_be_at_another_endpoint() -> None:
@@ -176,7 +192,7 @@ def test_the_order_says_which_endpoint() -> None:
 
 
 def placed(*nodes: NodeView) -> Placed | Waits:
-    run = asked(*nodes).run("r-1", 1, "t", {"kind": "none"})
+    run = asked(*nodes, untested=True).run("r-1", 1, "t", {"kind": "none"})
     (found,) = choose([run], Standing(nodes, {view.node.name: 4 for view in nodes}))
     return found
 
@@ -193,9 +209,68 @@ def test_where_it_is_loaded_comes_first() -> None:
     assert isinstance(found, Placed) and found.why.endswith("will load it, which may take minutes")
 
 
+def passed(**said: Any) -> ModelFact:
+    return ModelFact(
+        id="qwen3:8b", residence=Residence.LOADED, **{"ctx_usable": 65_536, "passport": GOOD, **said}
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        (
+            endpoint("ollama", passed(), free=False),
+            "b takes money for qwen3:8b at its ollama, and none is held for this run: at the dispatch all "
+            "that was told of it was free (dispatch again with --node b)",
+        ),
+        (endpoint("ollama", passed(remote=True)), "b takes money for qwen3:8b at its ollama"),
+        (
+            endpoint("ollama", passed(ctx_usable=2_048)),
+            "b its ollama gives qwen3:8b a context of 2048 tokens",
+        ),
+        (endpoint("ollama", passed(tools=False)), "b qwen3:8b at its ollama cannot call tools"),
+    ],
+)
+def test_what_an_endpoint_tells_only_after_the_admission_is_judged_there(
+    told: EndpointFact, why: str
+) -> None:
+    free = endpoint("ollama", passed())
+    alone = asked(box("a", free), box("b")).run("r-1", 1, "t", {"kind": "none"})
+    assert alone.estimate_usd == 0 and alone.terms.items() >= {"free": True, "trusted": ["a"]}.items()
+    (found,) = choose([alone], Standing((box("b", told),), {"b": 4}))
+    assert isinstance(found, Waits) and found.why.startswith(why)
+
+
+def test_a_model_that_nobody_told_of_at_the_admission_is_tested_before_it_works() -> None:
+    run = asked(box("b", mute=True)).run("r-1", 1, "t", {"kind": "none"})
+    assert run.terms["trusted"] == [] and "free" not in run.terms and run.estimate_usd > 0
+    untested = box("b", endpoint("ollama", "qwen3:8b"))
+    (found,) = choose([run], Standing((untested,), {"b": 4}))
+    assert isinstance(found, Waits)
+    assert found.why == "b has not tested qwen3:8b yet (pancode models test b/ollama/qwen3:8b)"
+    (after,) = choose([run], Standing((box("b", endpoint("ollama", passed())),), {"b": 4}))
+    assert isinstance(after, Placed)
+    (anyway,) = choose([replace(run, untested=True)], Standing((untested,), {"b": 4}))
+    assert isinstance(anyway, Placed)
+
+
+def test_a_passport_that_is_lost_after_the_admission_holds_nobody_up() -> None:
+    run = asked(box("a", endpoint("ollama", passed()))).run("r-1", 1, "t", {"kind": "none"})
+    (found,) = choose([run], Standing((box("a", endpoint("ollama", "qwen3:8b")),), {"a": 4}))
+    assert isinstance(found, Placed)
+
+
+def test_money_is_held_where_an_endpoint_takes_it_and_then_it_may_go_there() -> None:
+    paid = box("a", endpoint("ollama", passed(), free=False))
+    run = asked(paid).run("r-1", 1, "t", {"kind": "none"})
+    assert run.estimate_usd == Decimal("0.75") and "free" not in run.terms
+    (found,) = choose([run], Standing((paid,), {"a": 4}))
+    assert isinstance(found, Placed)
+
+
 def test_it_waits_while_its_endpoint_is_gone() -> None:
     there = box("a", endpoint("ollama", "qwen3:8b"))
-    run = asked(there).run("r-1", 1, "t", {"kind": "none"})
+    run = asked(there, untested=True).run("r-1", 1, "t", {"kind": "none"})
     assert misfit(run, there) == ""
     (found,) = choose([run], Standing((box("a"),), {"a": 4}))
     assert isinstance(found, Waits)

@@ -14,7 +14,15 @@ RUNS = ("r-7f3k2q", "r-7f9zzz", "r-abcd", "r-abcdef")
 
 @pytest.mark.parametrize(
     ("word", "name"),
-    [("gpubx", "gpubox"), ("GPUBOX", "gpubox"), ("biulder", None), ("dsk", "desk"), ("zzz", None)],
+    [
+        ("gpubx", "gpubox"),
+        ("GPUBOX", "gpubox"),
+        ("biulder", None),
+        ("dsk", "desk"),
+        ("zzz", None),
+        ("gpu", "gpubox"),
+        ("g", None),
+    ],
 )
 def test_the_nearest_name(word: str, name: str | None) -> None:
     assert nearest(word, ["gpubox", "desk"]) == name

@@ -56,6 +56,20 @@ def test_the_node_with_most_free_slots_then_by_name() -> None:
     ]
 
 
+def test_who_pinned_a_run_is_told() -> None:
+    def why(**options: Any) -> str:
+        (placed,) = choose([run("r-1", node="b", **options)], standing(node("a"), node("b")))
+        assert isinstance(placed, Placed)
+        return placed.why
+
+    by = {"terms": {"model_from": "models.worker (pancode.yaml:3)"}}
+    assert why() == why(asked_model="ollama/x", **by) == "pinned by --node"
+    assert (
+        why(asked_model="b/ollama/x", **by)
+        == "pinned by its model b/ollama/x (models.worker (pancode.yaml:3))"
+    )
+
+
 def test_a_pinned_run_waits_for_its_node_and_goes_nowhere_else() -> None:
     at = Standing((node("a"), node("b", state=NodeState.UNREACHABLE)), {"a": 4, "b": 4})
     assert said(run("r-1", node="b"), at) == "b is unreachable"
@@ -72,6 +86,12 @@ def test_a_pinned_run_waits_for_its_node_and_goes_nowhere_else() -> None:
         ({}, node("a", mute=True), 1, "a has not asked for work yet"),
         ({"require": {"gpu": "y"}}, node("a"), 1, "a has no label gpu=y"),
         ({"runtime": "claude"}, node("a", {"shell": "ok"}), 1, "a has no runtime claude"),
+        (
+            {"runtime": "claude"},
+            node("a", {"claude": "looking"}),
+            1,
+            "a is still finding out whether it has runtime claude",
+        ),
         ({}, node("a", removed="removed"), 1, "a removed"),
     ],
 )
@@ -100,7 +120,8 @@ def test_an_agent_that_runs_only_in_a_sandbox_waits_for_one() -> None:
     walled, free = run("r-1", terms={"walled": True}), run("r-2")
     bare = node("bare")
     assert said(walled, standing(bare)) == (
-        "bare has no sandbox, and its agent runs only in one (isolation: container)"
+        "bare has no sandbox, and its agent, or the run it comes from, "
+        "runs only in one (isolation: container)"
     )
     both = standing(bare, node("inside", isolation=Isolation.SANDBOX))
     placed = choose([walled, free], both)

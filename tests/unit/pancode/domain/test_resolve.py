@@ -374,6 +374,20 @@ def test_what_only_a_definition_says_goes_with_the_run_into_its_order() -> None:
     assert (order.policy.walled, order.agent.sampling, plain.terms) == (False, None, {})
 
 
+def test_what_an_agent_is_given_and_how_often_it_is_tried_go_into_its_run() -> None:
+    own = replace(BUILDER, env=("PGHOST", "LANG"), secrets=("PGPASSWORD",), max_attempts=3)
+    settings = {"agents": {"builder": own}, "project": Project(env=("LANG",), secrets=("KEY",))}
+    found = resolved(settings=settings)
+    run = found.run("r-1234", 1, "t", {"kind": "none"})
+    assert (run.env, run.secrets, run.max_attempts) == (("LANG", "PGHOST"), ("KEY", "PGPASSWORD"), 3)
+    order = order_for(run, "f-test", "0123456789", 1, (1, FleetTime(epoch=1, ms=1)))
+    assert (order.env, order.secrets) == (run.env, run.secrets)
+    assert resolved(settings=settings, max_attempts=1).max_attempts == 1
+    assert resolved(settings={"defaults": Defaults(max_attempts=2)}).max_attempts == 2
+    fleet = {"agents": {"builder": own}, "defaults": Defaults(max_attempts=2)}
+    assert resolved(settings=fleet).max_attempts == 3
+
+
 def test_what_fills_the_first_call_is_estimated() -> None:
     found = resolved(task="x" * 40, settings={"project": Project(guide_chars=400)})
     assert (found.tokens["task"], found.tokens["context"]) == (10, 100)

@@ -192,5 +192,20 @@ def test_check_tells_everything_with_its_place(desk: Desk, tmp_path: Path) -> No
     assert [one["message"].partition(": ")[0] for one in told["remarks"]] == [f"{other}:4"]
     other.write_text("agents: [")
     assert "not valid YAML" in check_file(desk, other)["problems"][0]["message"]
-    with pytest.raises(NotFoundError, match="there is no file"):
+    with pytest.raises(NotFoundError, match="there is no file") as caught:
         check_file(desk, tmp_path / "none.yaml")
+    assert caught.value.why == "in that folder there are other.yaml"
+
+
+def test_check_takes_a_folder_and_says_which_agents_are_switched_off(desk: Desk, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    with pytest.raises(NotFoundError, match=f"there is no folder {folder}"):
+        check_file(desk, folder / "panagents.yaml")
+    folder.mkdir()
+    with pytest.raises(NotFoundError, match=f"there is no file {folder}/panagents.yaml") as caught:
+        check_file(desk, folder)
+    assert caught.value.why == "that folder has no YAML file" and caught.value.fix == f"ls -l {folder}"
+    (folder / "panagents.yaml").write_text("agents:\n  scout: {enabled: false}\n")
+    told = check_file(desk, folder)
+    assert (told["file"], told["disabled"]) == (f"{folder}/panagents.yaml", ["scout"])
+    assert len(told["agents"]) == 7

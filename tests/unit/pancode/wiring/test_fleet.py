@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from pancode.wiring.bringup import Report, UpResult
 from pancode.wiring.fleet import Fleet
 from pancode.wiring.loop import LoopThread
 from pancode.wiring.nodes import Reach
-from tests.unit.pancode.control.world import Desk
+from tests.unit.pancode.control.world import FLEET, Desk
 
 
 class Hands:
@@ -52,7 +53,7 @@ def desk() -> Desk:
 
 @pytest.fixture
 def fleet(desk: Desk) -> Iterator[Fleet]:
-    parts: Any = SimpleNamespace(plane=desk.plane, clock=desk.clock)
+    parts: Any = SimpleNamespace(plane=desk.plane, clock=desk.clock, fleet=FLEET)
     links: Any = SimpleNamespace(settings=SimpleNamespace(tend_s=60))
     bundles: Any = None
     loop = LoopThread("test")
@@ -104,8 +105,59 @@ def test_what_cannot_be_cleaned_is_tried_again_once_a_minute(fleet: Fleet, desk:
     for ms in (0, 1_000, 58_000, 2_000, 500):
         desk.clock.ms += ms
         fleet.links.on_contact("c")
-    fleet.loop.stop()
+        fleet.loop.call(_all_else())
     assert hands.did == [("remove", "c"), ("remove", "c")]
+
+
+async def _all_else() -> None:
+    """What was begun in this loop is over."""
+    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+
+
+def test_a_contact_in_the_midst_of_a_removal_does_not_begin_another(fleet: Fleet, desk: Desk) -> None:
+    """On one machine each would find the other's scripts, and end them."""
+    hands: Any = fleet._bringup
+    once = hands.remove
+
+    async def met(node: Node, report: Report, agent_path: str | None) -> UpResult:
+        hands.remove = once
+        await asyncio.to_thread(fleet.links.on_contact, node.name)
+        return await once(node, report, agent_path)
+
+    hands.remove = met
+    assert fleet.remove("c", lambda node, step: None).ok
+    fleet.loop.call(_all_else())
+    assert hands.did == [("remove", "c")]
+
+
+def test_a_removal_that_a_contact_has_carried_out_before_it_is_one(fleet: Fleet, desk: Desk) -> None:
+    hands: Any = fleet._bringup
+    once, begun, go = hands.remove, threading.Event(), asyncio.Event()
+
+    async def carried_out(node: Node, report: Report, agent_path: str | None) -> UpResult:
+        begun.set()
+        await go.wait()
+        await asyncio.to_thread(desk.plane.forget_node, node.name)
+        return await once(node, report, agent_path)
+
+    async def let_go() -> None:
+        go.set()
+
+    hands.remove = carried_out
+    desk.plane.revoke("c")
+    fleet.links.on_contact("c")
+    assert begun.wait(30)
+    hands.remove = once
+    told: list[str] = []
+
+    def waits(node: str, step: Any) -> None:
+        told.append(step.says)
+        fleet.loop.begin(let_go())
+
+    result = fleet.remove("c", waits)
+    assert (result.ok, result.changed) == (True, ("removed",)), result
+    assert told == ["another command is at work on it: waiting"]
+    assert hands.did == [("remove", "c")]
 
 
 def test_down_halts_each_also_the_one_that_fails(fleet: Fleet, desk: Desk) -> None:

@@ -27,8 +27,9 @@ def told(local: bool, machines: tuple[str, ...]) -> Settings:
         key=KEY.public,
         slots=4,
         time_factor=1.0,
-        machines=machines,
+        machines=lambda: machines,
         user_home=Path("/"),
+        direct=cast(Any, None),
     )
     reach = Reach(Target("desk", "127.0.0.1", 22, "ana"), local=local)
     node = Node("desk", 1, reach.data(), {}, 4, tag=KEY.public.tag)

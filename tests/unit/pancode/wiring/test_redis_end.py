@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pancode.adapters.ssh.door import TlsEnd
 from pancode.adapters.valkey.access import access_from_url
 from pancode.errors import ConfigError
 from pancode.wiring.coordinator import redis_end
@@ -23,7 +24,13 @@ def test_it_leads_there(url: str, end: object) -> None:
     assert redis_end(access_from_url(url, "PANCODE_REDIS_URL")) == end
 
 
-@pytest.mark.parametrize(("url", "word"), [("redis://h:1/3", "database"), ("rediss://h:1", "TLS")])
+def test_what_wants_tls_gets_it_from_us() -> None:
+    end = redis_end(access_from_url("rediss://h:1", "PANCODE_REDIS_URL"))
+    assert isinstance(end, TlsEnd) and (end.host, end.port) == ("h", 1)
+    assert end.context().check_hostname
+
+
+@pytest.mark.parametrize(("url", "word"), [("redis://h:1/3", "database"), ("rediss://h:1/3", "database")])
 def test_what_a_node_could_not_use_is_refused_with_the_fix(url: str, word: str) -> None:
     with pytest.raises(ConfigError, match=word) as caught:
         redis_end(access_from_url(url, "PANCODE_REDIS_URL"))

@@ -7,11 +7,10 @@ from dataclasses import replace
 import pytest
 
 from pancode.adapters.ssh.probe import HomeState, Libc, LibcKind, NodeProbe, Python
-from pancode.adapters.ssh.readiness import Weight, platforms, problems, pythons, stops
+from pancode.adapters.ssh.readiness import NEEDED_TOOLS, Weight, platforms, problems, pythons, stops
+from pancode.adapters.ssh.scripts import PROBE
 
-TOOLS = tuple(
-    (n, f"/usr/bin/{n}") for n in ("timeout", "setsid", "flock", "tar", "gzip", "mktemp", "git", "bwrap")
-)
+TOOLS = tuple((name, f"/usr/bin/{name}") for name in (*NEEDED_TOOLS, "git", "bwrap"))
 GOOD = NodeProbe(
     os="Linux",
     arch="x86_64",
@@ -62,7 +61,11 @@ def test_a_good_node_has_no_problem() -> None:
         ({"home_state": HomeState.NOEXEC}, "home", "noexec"),
         ({"home_state": HomeState.FULL}, "disk", "nothing is free"),
         ({"disk_free": 100 << 20}, "disk", "100 MB"),
+        ({"layout": 99}, "layout", "is of layout 99, as a newer PanCode writes it"),
         ({"tools": TOOLS[1:]}, "tool_timeout", "timeout"),
+        ({"tools": tuple(t for t in TOOLS if t[0] != "sha256sum")}, "tool_sha256sum", "sha256sum is missing"),
+        ({"tools": tuple(t for t in TOOLS if t[0] != "cut")}, "tool_cut", "cut is missing"),
+        ({"tools": tuple(t for t in TOOLS if t[0] != "find")}, "tool_find", "find is missing"),
     ],
 )
 def test_what_stops_it(change: dict[str, object], code: str, words: str) -> None:
@@ -108,3 +111,9 @@ def test_which_python_and_whose_wheels() -> None:
         "cp311-x86_64-glibc2.36",
     ]
     assert platforms(replace(probe, libc=Libc(LibcKind.MUSL, (1, 2)))) == ()
+
+
+def test_the_probe_looks_for_each_tool_that_is_needed() -> None:
+    """One that it does not look for would be missing everywhere."""
+    looked_for = PROBE.partition("for q in timeout")[2].partition("; do")[0].split()
+    assert {"timeout", *looked_for} >= {*NEEDED_TOOLS}

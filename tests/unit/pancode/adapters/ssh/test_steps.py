@@ -17,7 +17,7 @@ from tests.unit.pancode.adapters.ssh.test_readiness import GOOD
 
 PLACE = Place.of("f1", GOOD)
 PYTHON = Python("/usr/bin/python3.11", (3, 11, 2))
-BUNDLE = Bundle("ab" * 32, Path("/bundles/x.tar.gz"), (3, 11), "0.1.0")
+BUNDLE = Bundle("ab" * 32, Path("/bundles/x.tar.gz"), (3, 11), "0.1.0", "cd" * 32, True)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtL8jLEu/a6cJZTn+PFC5C/WmctCxUsUoiMrlzbk5a9 me@desk"
 
 
@@ -29,7 +29,8 @@ def test_a_fresh_node_gets_archive_then_unpacked_then_current() -> None:
         PLACE.node_home,
         BUNDLE.name,
         PYTHON.path,
-        BUNDLE.digest,
+        BUNDLE.sha256,
+        "compiled",
     )
     assert isinstance(point, Script) and point.args == (PLACE.node_home, BUNDLE.name)
 

@@ -83,7 +83,9 @@ def test_an_agent_that_runs_only_in_a_sandbox() -> None:
     assert verdict.words == "runtime claude on walled"
     lacks = Problem(what="no sandbox: bwrap is missing", fix="apt install bubblewrap")
     bare = gate("routing", settings=walled, nodes=(node("bare", problems=(lacks,)),))
-    assert not bare.passed and "bare has no sandbox, and its agent runs only in one" in bare.words
+    assert (
+        not bare.passed and "bare has no sandbox, and its agent, or the run it comes from, runs" in bare.words
+    )
     assert bare.fix == "on bare: apt install bubblewrap"
     outside = gate("agent", settings=walled, runtime="shell", workspace="none", nodes=both)
     assert not outside.passed and "about the machine itself" in outside.words

@@ -305,6 +305,11 @@ def test_an_agent_that_is_switched_off() -> None:
         ({"nodes": (node("a"), node("b", {})), "node": "b"}, False, "b has no runtime claude"),
         ({"nodes": (node("a", state=NodeState.LOST),)}, True, "it would wait: a is lost"),
         (
+            {"nodes": (node("a", {"claude": "looking"}),)},
+            True,
+            "it would wait: a is still finding out whether it has runtime claude",
+        ),
+        (
             {"model": "groq/qwen3", "runtime": "claude"},
             False,
             "runtime claude cannot use model groq/qwen3 of groq",

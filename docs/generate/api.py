@@ -1,0 +1,163 @@
+"""Writes the page of the HTTP API: every route, and every key of every request."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from itertools import groupby
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from docs.generate.api_words import ROUTES
+from docs.generate.markdown import bases, block, code, listed, page, remarks, table, told, words
+from pancode.api import bodies
+from pancode.api.app import VERBS
+from pancode.api.problems import STATUS
+from pancode.api.routing import MAX_BODY, Verb
+from pancode.control import query_shapes
+
+INTRO = """
+Every command is a client of these routes. They are served as HTTP/1.1 on a unix socket of mode 0600 in
+the home of the coordinator: `api.sock`. There is no port and no other login: whoever may open the
+socket is the owner. A request from inside a run is known by its process, whatever it says, and may only
+look, and dispatch what is then its child (*runs*).
+"""
+TRY = """
+$ pancode fleet up
+...online...
+$ cat > ask.py <<'END'
+> import http.client, os, socket, sys
+> class Api(http.client.HTTPConnection):
+>     def connect(self):
+>         self.sock = socket.socket(socket.AF_UNIX)
+>         self.sock.connect(os.path.expanduser("~/.pancode/api.sock"))
+> api = Api("localhost")
+> api.request(sys.argv[1], sys.argv[2], *sys.argv[3:])
+> answer = api.getresponse()
+> print(answer.status, answer.read().decode())
+> END
+$ python3 ask.py POST /v1/runs '{"argv": ["uname", "-s"], "runtime": "shell", "workspace": "none"}'
+201 {"run":...
+$ python3 ask.py GET '/v1/runs?limit=1'
+200 {"runs":[{"run":...
+$ python3 ask.py GET '/v1/runs?limt=1'
+400 {..."code":"unknown_key"..."fix":"did you mean limit?"...
+"""
+HOW = """
+Bodies are JSON objects, read strictly: a key or a parameter that does not exist is an error with the
+nearest one. `by` is who asks, as the record has it. Times are in milliseconds, money is a decimal
+string in USD. An answer is one JSON object of [these](json.md#objects), in ASCII, but for logs and
+patches.
+"""
+STREAMS = """
+`text/event-stream`. A long call gives `progress` for each step, then `result` or `problem`. A run that
+is followed gives `run` each time it has changed; the last one has the state `ended`. A log that is
+followed gives `attempt`, `log` (`b64` the bytes, `next` where the next piece begins; also the event's
+`id`) and `end`. Whoever comes back with `attempt` and `offset` misses and repeats nothing. A comment
+every ten seconds tells a quiet run from a dead coordinator. Without `follow` a log is bytes, and the
+headers `Pancode-Attempt`, `Pancode-Next` and `Pancode-State` (`more`, `open`, `end`) say how to go on.
+"""
+PROBLEM = f"""
+An error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, and as [every
+error](exit-codes.md#errors) `code`, `message`, `why`, `fix`, `exit_code`, `retryable`, `details`. A
+body has {MAX_BODY >> 20} MiB at most.
+"""
+SHAPES = {name for name, shape in vars(query_shapes).items() if hasattr(shape, "__required_keys__")}
+
+
+def api_page() -> str:
+    used = sorted({verb.body for verb in VERBS} - {bodies.Empty}, key=lambda body: body.__name__)
+    parts: list[str] = []
+    for area, verbs in groupby(sorted(VERBS, key=_place), key=_area):
+        parts += [
+            f"### {area}",
+            table(("Route", "What", "Query", "Body", "Answer", "Runs"), map(_row, verbs)),
+        ]
+    return page(
+        "HTTP API",
+        "`pancode/api`",
+        words(INTRO),
+        block(TRY, "console run=local"),
+        words(HOW),
+        "## Routes",
+        *parts,
+        "## Events",
+        words(STREAMS),
+        "## Bodies",
+        *(part for body in used for part in _body(body) if part),
+        "## Errors",
+        words(PROBLEM),
+        table(("Status", "Exit status"), [(str(s), f"`{int(e)}`") for e, s in STATUS.items()]),
+        "A clash of two at once is 409 as well; everything else that fails is 500.",
+    )
+
+
+def _place(verb: Verb) -> int:
+    """Of its area among the areas, as they come."""
+    return [_area(one) for one in VERBS].index(_area(verb))
+
+
+def _area(verb: Verb) -> str:
+    return verb.path.split("/")[2].capitalize()
+
+
+def _row(verb: Verb) -> tuple[str, ...]:
+    what, command, answer = ROUTES[f"{verb.method} {verb.path}"]
+    asked = f" (`pancode {command}`)" if command else ""
+    body = verb.body.__name__
+    return (
+        code(f"{verb.method} {verb.path}"),
+        what + asked,
+        listed(verb.query),
+        "" if verb.body is bodies.Empty else _link(body),
+        re.sub(r"`[^`]*`|\b[A-Z]\w+", lambda m: _shape(m[0]), answer),
+        "yes" if verb.method == "GET" or verb.for_runs else "",
+    )
+
+
+def _shape(name: str) -> str:
+    return f"[{name}](json.md#{name.lower()})" if name in SHAPES else name
+
+
+def _link(name: str) -> str:
+    return f"[{name}](#{name.lower()})"
+
+
+def _body(body: type[bodies.Body]) -> list[str]:
+    above = [getattr(bodies, name) for name in bases(body) if name != "Body"]
+    inherited = {name for base in above for name in base.model_fields}
+    hints, said = get_type_hints(body, include_extras=True), remarks(body)
+    rows = [
+        (code(name), _kind(hints[name]), _default(field), said.get(name, ""))
+        for name, field in body.model_fields.items()
+        if name not in inherited
+    ]
+    parts = [f"### {body.__name__}", told(body), *(f"All of {_link(b.__name__)}, and:" for b in above)]
+    return [*parts, table(("Key", "Type", "Without it", ""), rows) if rows else ""]
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "*required*"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    return "" if value in (None, "", (), {}, PydanticUndefined) else code(str(value).lower())
+
+
+def _kind(hint: Any) -> str:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _kind(args[0])
+    if origin is Literal:
+        return listed(args)
+    if origin in (Union, type(int | None)):
+        return " or ".join(_kind(arm) for arm in args if arm is not type(None))
+    if origin is tuple:
+        return f"list of {_kind(args[0])}"
+    if origin is dict:
+        return "object of text"
+    if isinstance(hint, type) and hasattr(hint, "__members__"):
+        return listed(hint)  # type: ignore[arg-type]
+    plain = {str: "text", int: "integer", bool: "boolean", Decimal: "decimal, as text"}
+    return plain[hint]

@@ -1,0 +1,83 @@
+"""Says of each route of the API what it is for, which command asks it, and which object it answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Told(NamedTuple):
+    """`command`: the one that asks it; empty: none by itself. `answer`: words, and objects of JSON."""
+
+    what: str
+    command: str
+    answer: str
+
+
+EVENTS = "events"
+ROUTES: Mapping[str, Told] = {
+    "GET /v1/runs": Told("the newest runs", "runs", '`{"runs": [RunShape]}`'),
+    "POST /v1/runs": Told("dispatch; with `dry_run` only judge", "dispatch", "Queued, with `warnings`"),
+    "GET /v1/snapshots": Told("snapshots that are being made now", "", '`{"snapshots": []}`'),
+    "GET /v1/runs/{run}": Told("all of a run", "runs show", "RunDetail"),
+    "GET /v1/runs/{run}/brief": Told("a run in short", "", "RunShape"),
+    "GET /v1/runs/{run}/why": Told("every decision about it", "why", "WhyShape"),
+    "GET /v1/runs/{run}/events": Told("follow it until it ends", "", "events: `run` with RunShape"),
+    "GET /v1/runs/{run}/log": Told("its output from a byte on", "runs logs", "bytes; with `follow` events"),
+    "GET /v1/runs/{run}/streams": Told("which outputs it has", "", '`{"streams": []}`'),
+    "POST /v1/runs/{run}/stop": Told("stop it", "runs stop", "RunShape"),
+    "POST /v1/runs/{run}/retry": Told("the same work as a new run", "runs retry", "Queued, with `warnings`"),
+    "GET /v1/runs/{run}/diff": Told("what it changed", "runs diff", "a patch, as bytes"),
+    "POST /v1/runs/{run}/land": Told("land it; answers when that is over", "runs land", "object"),
+    "POST /v1/runs/{run}/land/cancel": Told("call a landing off", "", '`{"run", "landings"}`'),
+    "GET /v1/runs/{run}/verify": Told("judge its receipt", "receipt verify", "VerdictShape"),
+    "GET /v1/fleet": Told("coordinator and nodes", "fleet status", "FleetShape"),
+    "POST /v1/fleet/up": Told("bring nodes up", "fleet up", "events; `results`, and FleetShape"),
+    "POST /v1/fleet/down": Told("stop node agents", "fleet down", "events; `results`"),
+    "POST /v1/fleet/drain": Told("start nothing new there", "fleet drain", '`{"nodes", "draining"}`'),
+    "POST /v1/fleet/resume": Told("take work again", "fleet resume", '`{"nodes", "draining", "let_in"}`'),
+    "POST /v1/fleet/doctor": Told("reach and check nodes", "fleet doctor", '`{"checks": []}`'),
+    "GET /v1/nodes/{node}": Told("one node, with what it has told", "node show", "object"),
+    "POST /v1/nodes/probe": Told(
+        "look at a machine before it is added", "", '`{"target", "questions", "warnings"}`'
+    ),
+    "POST /v1/nodes": Told("put a machine into the inventory", "node add", "object, as of one node"),
+    "POST /v1/nodes/{node}/set": Told("slots and labels", "node set", "object, as of one node"),
+    "POST /v1/nodes/{node}/login": Told(
+        "note that a login is opened there", "node login", '`{"node", "runtime", "target"}`'
+    ),
+    "POST /v1/nodes/{node}/remove": Told("take a machine out", "node rm", "events"),
+    "POST /v1/nodes/{node}/steps": Told("a bring-up as data, for other tools", "node steps", "object"),
+    "POST /v1/nodes/{node}/cleaned": Told("another tool has cleaned it", "", '`{"forgotten"}`'),
+    "POST /v1/nodes/{node}/trust": Told("a new host key is right", "node trust", "object"),
+    "POST /v1/shutdown": Told("stop the coordinator", "fleet down", '`{"stopping", "pid"}`'),
+    "POST /v1/models/test": Told("test a model on its machine", "models test", "events; `tests`"),
+    "GET /v1/ping": Told("which coordinator this is", "", "object with `pid` and `version`"),
+    "GET /v1/queues": Told("what waits where", "queue ls", "QueuesShape"),
+    "POST /v1/queues/pause": Told("pause the fleet or a queue", "queue pause", '`{"queue", "paused"}`'),
+    "POST /v1/queues/resume": Told("and go on", "queue resume", '`{"queue", "paused"}`'),
+    "POST /v1/queues/runs/{run}/remove": Told("take out what still waits", "queue rm", "RunShape"),
+    "GET /v1/budget": Told("spent, held, free", "budget show", "BudgetShape"),
+    "POST /v1/budget/ceiling": Told("set a ceiling", "budget set", "BudgetShape"),
+    "POST /v1/budget/ceiling/unset": Told("the configured one again", "budget unset", "BudgetShape"),
+    "POST /v1/budget/settle": Told(
+        "say what an unknown cost was", "budget settle", '`{"run", "usd", "attempts"}`'
+    ),
+    "GET /v1/receipts": Told("receipts of the newest runs", "receipt ls", '`{"receipts": [ReceiptRow]}`'),
+    "GET /v1/receipts/{run}": Told("what a receipt says", "receipt show", "object"),
+    "GET /v1/export": Told("a receipt with keys, or the keys", "receipt export", "object"),
+    "GET /v1/audit": Told("what happened in the fleet", "audit", '`{"audit": [AuditRow]}`'),
+    "GET /v1/runtimes": Told("programs, and where they are", "runtimes", '`{"runtimes": [], "walls": []}`'),
+    "GET /v1/endpoints": Told("model servers of the nodes", "endpoints", '`{"endpoints": []}`'),
+    "GET /v1/models": Told("their models", "models", '`{"models": [ModelShape]}`'),
+    "GET /v1/modes": Told("what each mode lets a dispatch do", "modes", '`{"modes": []}`'),
+    "GET /v1/safety": Told("the levels, and who holds them", "safety ls", '`{"safety": [], "matrix": []}`'),
+    "GET /v1/config": Told("every setting, and where it was said", "config show", '`{"settings": []}`'),
+    "GET /v1/presets": Told("the presets", "presets", '`{"presets": []}`'),
+    "POST /v1/presets/apply": Told(
+        "apply one", "presets apply", '`{"preset", "before", "settings", "warnings"}`'
+    ),
+    "POST /v1/presets/unset": Told("apply none", "presets unset", '`{"preset", "before"}`'),
+    "GET /v1/agents": Told("agent definitions", "agents", '`{"agents": []}`'),
+    "GET /v1/agents/{agent}/prompt": Told("what an agent is told", "agents show", "object"),
+}

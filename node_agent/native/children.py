@@ -1,0 +1,59 @@
+"""What a worker has started and is not over: a signal ends it with the worker, also while it starts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+
+class Children:
+    """Of one thread, in which the signals' handlers run, too."""
+
+    def __init__(self, leave: Callable[[int], object] = os._exit) -> None:
+        self.alive: list[subprocess.Popen[bytes]] = []
+        self._leave, self._starting = leave, 0
+        self._due: int | None = None
+
+    def start(self, argv: Sequence[str], **how: Any) -> subprocess.Popen[bytes]:
+        """It works before we know of it: a signal in between waits until we do."""
+        self._starting += 1
+        try:
+            process = subprocess.Popen(argv, **how)
+            self.alive.append(process)
+        finally:
+            self._starting -= 1
+            if self._due is not None:
+                self.end(self._due)
+        return process
+
+    def over(self, process: subprocess.Popen[bytes]) -> None:
+        """With all that is left of its group."""
+        kill_group(process)
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+        self.alive.remove(process)
+
+    def end(self, status: int) -> None:
+        """All of them, and we leave with this status. For a signal's handler."""
+        if self._starting:
+            self._due = status
+            return
+        for process in self.alive:
+            kill_group(process)
+            process.kill()
+        self._leave(status)
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Without waiting: the signal may have come in the midst of a wait. One without a group is left alone."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+CHILDREN = Children()
+"""Of this worker."""

@@ -1,0 +1,61 @@
+"""Decides when a run of our own worker is over before its work is done: its limits. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from node_agent.wire.failure import FailureKind
+
+MOST_TURNS, MOST_CALLS = 200, 1_000
+
+
+class Over(Exception):
+    """The run is over, without having done its work. `answer`: the model's last words, where it had any."""
+
+    answer = ""
+
+    def __init__(self, kind: FailureKind, why: str) -> None:
+        super().__init__(why)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`until_ms` on the monotonic clock; None: no such limit. `turns`: calls of the model.
+
+    `answers`: what its owner calls turns; with `wrap_up` one more is asked for then, in words only.
+    """
+
+    until_ms: int
+    turns: int
+    calls: int
+    tokens: int | None
+    output_bytes: int
+    answers: int | None = None
+    wrap_up: bool = False
+
+    def check(
+        self,
+        now_ms: int,
+        turns: int,
+        calls: int,
+        used: Mapping[str, int],
+        written: int,
+        is_last: bool = False,
+    ) -> None:
+        """Raises Over. `used`: tokens by kind; `written`: bytes of its stream; `is_last`: its last words."""
+        spent = used["input"] + used["output"]
+        if now_ms >= self.until_ms:
+            raise Over(FailureKind.WALL_LIMIT, "the time limit was reached")
+        if self.answers is not None and turns >= self.answers and not is_last:
+            words = f"the model has answered {turns} times, the limit is {self.answers}"
+            raise Over(FailureKind.TURN_LIMIT, words)
+        if turns >= self.turns:
+            raise Over(FailureKind.REQUEST_LIMIT, f"{turns} calls of the model, the limit is {self.turns}")
+        if calls >= self.calls:
+            raise Over(FailureKind.REQUEST_LIMIT, f"{calls} tool calls, the limit is {self.calls}")
+        if self.tokens is not None and spent >= self.tokens:
+            raise Over(FailureKind.TOKEN_LIMIT, f"{spent} tokens, the limit is {self.tokens}")
+        if written >= self.output_bytes:
+            raise Over(FailureKind.OUTPUT_LIMIT, "more output than the limit")

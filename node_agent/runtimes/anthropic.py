@@ -1,0 +1,39 @@
+"""What both runtimes on Claude's program share: what logs it in, how hard it thinks, what keeps it quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from node_agent.runtimes.base import LaunchRequest
+from node_agent.wire.order import Reasoning
+
+CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_BASE_URL")
+"""Variables that log the program in or point it at a model server; a run sees those that its order names."""
+LOGINS = CREDENTIALS[:3]
+LOGIN = (
+    "by subscription: pancode node login NODE claude; else put ANTHROPIC_API_KEY "
+    'into ~/.pancode-node/*/secrets.json: {"ANTHROPIC_API_KEY": "..."}'
+)
+LEVELS: Mapping[Reasoning, tuple[str, int]] = {
+    Reasoning.OFF: ("", 0),
+    Reasoning.LOW: ("low", 4096),
+    Reasoning.MEDIUM: ("medium", 10_000),
+    Reasoning.HIGH: ("high", 20_000),
+    Reasoning.XHIGH: ("xhigh", 31_999),
+}
+"""For newer models its flag, for older ones a budget of tokens: it uses the one that the model knows."""
+
+
+def quiet_env(request: LaunchRequest, env: Mapping[str, str]) -> dict[str, str]:
+    """The environment with a folder of settings of the run's own, and without traffic beside its work."""
+    quiet = {
+        **env,
+        "CLAUDE_CONFIG_DIR": f"{request.home}/claude",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_AUTOUPDATER": "1",
+    }
+    if request.reasoning:
+        quiet["MAX_THINKING_TOKENS"] = str(LEVELS[request.reasoning][1])
+    # Left alone it asks ten times, for more than 100 s, and looks stalled meanwhile.
+    quiet.setdefault("CLAUDE_CODE_MAX_RETRIES", "3")
+    return quiet

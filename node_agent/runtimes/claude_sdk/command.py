@@ -1,0 +1,36 @@
+"""Starts our program of a run on Claude's Agent SDK: rules in a file, the task on standard input."""
+
+from __future__ import annotations
+
+from node_agent.runtimes.anthropic import CREDENTIALS, LEVELS, LOGIN, LOGINS, quiet_env
+from node_agent.runtimes.base import Launch, LaunchRequest, Place, base_env
+from node_agent.runtimes.probing import Program
+from node_agent.runtimes.providers import PROVIDERS
+from node_agent.runtimes.starting import held_but_full_auto, keyed
+from node_agent.runtimes.workers import SDK_HOST, made, spec_of
+
+PROGRAM = Program("claude-sdk", "claude-agent-sdk", r"(\d+\.\d+\.\d+\S*)\Z", "0.2.", LOGIN, environment=True)
+DRIVER = "claude_sdk.py"
+PROBE = keyed(PROGRAM, LOGINS)
+
+
+def launch(request: LaunchRequest, place: Place) -> Launch:
+    """It asks on its vendor's wire, by whatever logs Claude's program in."""
+    env = quiet_env(request, base_env(request, place))
+    limits = request.limits
+    most = [number for number in (limits.turns, limits.requests) if number is not None]
+    told = spec_of(request, place, (PROVIDERS["anthropic"], request.model or ""), env, True)
+    spec = told.model_copy(
+        update={
+            "is_hosted": True,
+            "hidden": CREDENTIALS,
+            "thinks": LEVELS[request.reasoning][0] if request.reasoning else "",
+            "turns": None if limits.wrap_up or not most else min(most),
+        }
+    )
+    launch = made(SDK_HOST, request, place, env, spec, PROGRAM.name, DRIVER)
+    return Launch(launch.argv, launch.env, launch.stdin, {**launch.files, "claude/.keep": b""})
+
+
+enforcement = held_but_full_auto
+"""Its tools are ours: judged and done on our side of the line."""

@@ -1,0 +1,111 @@
+"""Starts programs of ours on the node's own Python: rules in a file, the task on standard input."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from node_agent.runtimes.base import (
+    BASE_FILES,
+    Capabilities,
+    Launch,
+    LaunchRequest,
+    Place,
+    base_env,
+)
+from node_agent.runtimes.providers import CONTEXT, HOSTED, KEY, LOGINS, NAME, URL, Provider, split_model
+from node_agent.runtimes.starting import prompt_in, task_of
+from node_agent.runtimes.workerspec import FILE, PROMPT, TOOLS, Spec
+from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import Isolation, Safety, compile_policy
+
+CREDENTIALS = (*LOGINS, CONTEXT)
+"""Variables of model servers; one of its own without a key needs only its URL."""
+LOGIN = (
+    "put the key of a model server into ~/.pancode-node/*/secrets.json, such as GROQ_API_KEY, or the "
+    'OPENAI_BASE_URL of one with OpenAI\'s chat wire: {"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"}'
+)
+LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
+CAPABILITIES = Capabilities(
+    stream=True,
+    tells_ran=True,
+    usage=True,
+    resume=True,
+    read_only_enforced=True,
+    tool_list=True,
+    turn_limit=True,
+    prompted=True,
+    reasoning=frozenset(LEVELS),
+    narrows=True,
+    tells_turns=True,
+)
+SDK_HOST = "sdk/program.py"
+"""The program of runs on SDKs, in the node agent's own code."""
+MOST_SPARE_MS = 2_000
+"""Its own end of time comes before ours, so that it can say so."""
+_OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags.optimize)
+"""As the node agent itself runs: its libraries are compiled for that."""
+
+
+def started(program: str, request: LaunchRequest, place: Place, *more: str) -> Launch:
+    """Nothing of the machine's own Python packages, nothing of the repository's; the one key it needs.
+
+    `program`: in the node agent's own code; `more`: its arguments behind the spec's.
+    """
+    provider, model = split_model(request.model)
+    own = base_env(request, place)
+    through = URL in own
+    model = own.get(NAME) or request.model or model if through else model
+    wanted = {KEY, URL} if through else {provider.key, provider.url}
+    env = {name: value for name, value in own.items() if name not in CREDENTIALS or name in wanted}
+    spec = spec_of(request, place, (provider, model), own, through)
+    return made(program, request, place, env, spec, *more)
+
+
+def made(
+    program: str, request: LaunchRequest, place: Place, env: Mapping[str, str], spec: Spec, *more: str
+) -> Launch:
+    """Its argument list and files."""
+    given = (place.package, place.libraries, f"{request.home}/{FILE}", *more)
+    argv = (place.python, "-I", "-S", *_OPTIMISED, f"{place.package}/{program}", *given)
+    files = {**BASE_FILES, **prompt_in(PROMPT, request), FILE: spec.model_dump_json().encode()}
+    return Launch(argv, env, task_of(request), files)
+
+
+def spec_of(
+    request: LaunchRequest, place: Place, model: tuple[Provider, str], env: Mapping[str, str], through: bool
+) -> Spec:
+    """`through`: its calls go by the gateway, under the gateway's names."""
+    provider, name = model
+    limits = request.limits
+    own = None if limits.wrap_up else limits  # else its own stop would come before the last turn
+    known = env.get(CONTEXT, "")
+    hosted = HOSTED in env if through else provider.url not in env
+    return Spec(
+        model=name,
+        key_name=KEY if through else provider.key,
+        url_name=URL if through else provider.url,
+        url=provider.home,
+        suffix="" if through else provider.suffix,
+        is_hosted=hosted,
+        newest=hosted and provider.name == "openai",
+        hidden=(KEY, URL, NAME, HOSTED, *CREDENTIALS),
+        top=request.workspace,
+        folder=request.folder,
+        home=request.home,
+        tools=tuple(tool for tool in TOOLS if tool in request.tools),
+        policy=request.policy or compile_policy(request.safety, request.read_only, mode=request.mode),
+        safety=request.safety if request.may_write else Safety.SUGGEST,
+        writes=request.may_write,
+        walled=place.isolation is Isolation.SANDBOX,
+        context=request.context or (int(known) if known.isdecimal() and int(known) else None),
+        wall_ms=max(limits.wall_ms - MOST_SPARE_MS, limits.wall_ms // 2),
+        tokens=own.tokens if own else None,
+        turns=own.requests if own else None,
+        answers=limits.turns,
+        wrap_up=limits.wrap_up,
+        sampling=request.sampling,
+        output_bytes=limits.output_bytes,
+        thinks=LEVELS[request.reasoning] if request.reasoning else "",
+        resume=request.resume.session if request.resume else "",
+    )

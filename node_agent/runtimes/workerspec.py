@@ -1,0 +1,53 @@
+"""What the native worker is told in a file of its run's home: no key, no task, no prompt."""
+
+from __future__ import annotations
+
+from node_agent.wire.model import WireModel
+from node_agent.wire.policy import Policy, Safety
+from node_agent.wire.sampling import Sampling
+
+VERSION = "1"
+"""Of the worker's stream and of this file."""
+FILE, PROMPT, SESSION = "native.json", "prompt.md", "session.json"
+TOOLS = ("read", "write", "edit", "bash", "grep", "find", "ls")
+
+
+class Spec(WireModel):
+    """One run. `key_name`, `url_name`: variables; `url` counts where the second is not set;
+    `suffix` is put behind either.
+
+    `top` is the checkout, `folder` where below it the run begins. `walled`: a sandbox stands around the run.
+    `context`: tokens that the model can use, None where nobody knows.
+    """
+
+    model: str
+    key_name: str
+    url_name: str
+    url: str
+    suffix: str = ""
+    is_hosted: bool = False
+    """By a vendor, as far as no other server is given: a context of which nobody says anything is large."""
+    newest: bool = False
+    """OpenAI's own servers, which want the limit of an answer under its new name."""
+    hidden: tuple[str, ...] = ()
+    """Variables that no command of the run may see."""
+    top: str
+    folder: str = ""
+    home: str
+    tools: tuple[str, ...]
+    policy: Policy
+    safety: Safety
+    writes: bool
+    walled: bool
+    context: int | None = None
+    wall_ms: int
+    tokens: int | None = None
+    turns: int | None = None
+    """Calls of the model; `answers`: what its owner calls turns, with a last one in words where `wrap_up`."""
+    answers: int | None = None
+    wrap_up: bool = False
+    sampling: Sampling | None = None
+    output_bytes: int
+    thinks: str = ""
+    """How hard, in the words of OpenAI's chat wire."""
+    resume: str = ""

@@ -1,0 +1,147 @@
+"""Reads the stream of our own workers: what they do, what they use, and whether they did their work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from node_agent.runtimes.actions import DETAIL_CHARS, shell_call
+from node_agent.runtimes.base import (
+    Activity,
+    Denial,
+    ExitInfo,
+    LaunchRequest,
+    Ran,
+    Retrying,
+    Said,
+    SessionStarted,
+    ToolCall,
+    UsageGrew,
+    clip,
+    ended_for_us,
+    how_it_ended,
+)
+from node_agent.runtimes.lines import count_of, dict_of, list_of, text_of
+from node_agent.runtimes.outcome import EventParser, spent, without_end
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.policy import ActionClass
+from node_agent.wire.receipt import Usage
+
+MAX_CALLS_OPEN, MAX_FILES = 200, 30
+_ACTIONS = {
+    **dict.fromkeys(("read", "grep", "find", "ls"), ActionClass.FILE_READ),
+    **dict.fromkeys(("write", "edit"), ActionClass.FILE_WRITE),
+}
+_KINDS = {kind.value: kind for kind in FailureKind}
+
+
+class WorkerParser(EventParser):
+    """One attempt. The `final` event is the terminal one; nothing comes after it."""
+
+    def __init__(self, request: LaunchRequest) -> None:
+        super().__init__(request.model)
+        self._usage = Usage()
+        self._known = self._told = False
+        self._open: dict[str, ToolCall] = {}
+        self._final: dict[str, Any] | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """As last told: totals of this attempt."""
+        return self._usage
+
+    def _said(self) -> str:
+        """The model's last words, and under them what the worker itself knows of the work."""
+        result = clip(text_of((self._final or {}).get("result")))
+        return f"{result}{_report(dict_of((self._final or {}).get('report')))}"
+
+    def _spent(self, failure: FailureKind | None) -> Usage:
+        return spent(failure, self._usage.turns > 0, self._usage)
+
+    # ---- events
+    def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
+        self._known = True
+        match event.get("type"):
+            case "session":
+                self._session = text_of(event.get("session")) or None
+                self._version = text_of(event.get("version")) or None
+                yield SessionStarted(self._session, self._model)
+            case "said" | "noted" | "compacted":
+                yield Said(text_of(event.get("text")))
+            case "called" | "ran" | "denied":
+                yield from self._call(event)
+            case "usage":
+                self._usage = _usage(event)
+                self._told = event.get("told") is True
+                yield UsageGrew(self._usage)
+            case "retrying":
+                yield Retrying(count_of(event.get("status")) or None, text_of(event.get("why")))
+            case "final":
+                self._final = event
+            case _:
+                self._known = False
+
+    def _call(self, event: dict[str, Any]) -> Iterator[Activity]:
+        name = text_of(event.get("id"))
+        if event["type"] == "called":
+            call = _call(text_of(event.get("tool"), "?"), event)
+            self._calls[call.action] += 1
+            if len(self._open) < MAX_CALLS_OPEN:
+                self._open[name] = call
+            yield call
+            return
+        call = self._open.pop(name) if name in self._open else _call(text_of(event.get("tool"), "?"), {})
+        self._denied_last = None
+        if event["type"] == "denied":
+            why = clip(text_of(event.get("why")), DETAIL_CHARS)
+            yield self._denied(Denial(call.tool, call.action, why))
+        else:
+            yield Ran(call, event.get("ok") is True)
+
+    # ---- the outcome, in this order and no other
+    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := ended_for_us(end):
+            return ours
+        if self._final is None:
+            return without_end(end, self._lines, self._known, "a final event")
+        if self._final.get("status") != "done":
+            kind = _KINDS.get(text_of(self._final.get("failure")), FailureKind.AGENT_FAILED)
+            return kind, text_of(self._final.get("reason")) or "an error without words"
+        if end.status != 0:
+            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a final event that said done"
+        if not self._told:
+            return FailureKind.RUNTIME_UNREADABLE, "its model server did not tell what was used"
+        return self._worth(text_of(self._final.get("result")))
+
+
+def _call(tool: str, given: dict[str, Any]) -> ToolCall:
+    if tool == "bash":
+        return shell_call(tool, text_of(given.get("command")))
+    path = text_of(given.get("path"))
+    detail = clip(path or text_of(given.get("pattern")), DETAIL_CHARS)
+    return ToolCall(tool, _ACTIONS.get(tool, ActionClass.UNKNOWN), detail, paths=(path,) if path else ())
+
+
+def _usage(event: dict[str, Any]) -> Usage:
+    return Usage(
+        input_tokens=count_of(event.get("input")),
+        cached_tokens=count_of(event.get("cached")),
+        output_tokens=count_of(event.get("output")),
+        turns=count_of(event.get("turns")),
+    )
+
+
+def _report(report: dict[str, Any]) -> str:
+    """In plain words; empty for a run that only answered."""
+    files = [text_of(one) for one in list_of(report.get("files"))]
+    commands, denied = count_of(report.get("commands")), count_of(report.get("denied"))
+    if not files and not commands and not denied:
+        return ""
+    more = f" and {len(files) - MAX_FILES} more" if len(files) > MAX_FILES else ""
+    by_tools = ", ".join(files[:MAX_FILES]) + more if files else "none by the file tools"
+    by_commands = (
+        f"; {commands} command{'s' if commands > 1 else ''} may have changed others" if commands else ""
+    )
+    lines = [f"Scope: {text_of(report.get('scope'))}", f"Files changed: {by_tools}{by_commands}"]
+    lines += [f"Denied calls: {denied}"] if denied else []
+    return "\n\n" + "\n".join(lines)

@@ -1,0 +1,163 @@
+"""Drives Claude's Agent SDK for one run: its program, our tools. Run by the Python that has the SDK."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from itertools import count
+from typing import Any
+
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from node_agent.sdk.line import Line
+
+sys.path.pop()  # the SDK finds none of our libraries, which are for another Python
+
+from claude_agent_sdk import (
+    AssistantMessage,
+    ClaudeAgentOptions,
+    ClaudeSDKError,
+    HookMatcher,
+    ResultError,
+    ResultMessage,
+    SdkMcpTool,
+    SystemMessage,
+    TextBlock,
+    ToolUseBlock,
+    create_sdk_mcp_server,
+    query,
+)
+
+SERVER = "pancode"
+PREFIX = f"mcp__{SERVER}__"
+ENV = {
+    "ENABLE_TOOL_SEARCH": "false",  # else the model has to look for our tools first
+    "MCP_TOOL_TIMEOUT": "2000000",
+    "MAX_MCP_OUTPUT_TOKENS": "100000",
+}
+"""Of the program that the SDK starts: a tool of ours takes its time, and is clipped by us."""
+_BY_SUBTYPE = {"error_max_turns": "turn_limit", "error_max_budget_usd": "usd_limit"}
+
+
+def tool(line: Line, form: dict[str, Any], numbers: count[int]) -> SdkMcpTool:
+    """One of ours: it is judged and done on the other end of the line."""
+
+    async def done(given: dict[str, Any]) -> dict[str, Any]:
+        number, arguments = f"t{next(numbers)}", json.dumps(given)
+        text = await line.ask("call", id=number, name=form["name"], arguments=arguments)
+        return {"content": [{"type": "text", "text": text}]}
+
+    return SdkMcpTool(form["name"], form["words"], form["schema"], done)
+
+
+def guard(names: set[str]) -> Callable[..., Awaitable[dict[str, Any]]]:
+    """Lets through our tools alone, whatever the program would offer or allow by itself."""
+
+    async def decide(asked: Any, tool_use_id: Any, context: Any) -> dict[str, Any]:
+        if asked.get("tool_name") in {f"{PREFIX}{name}" for name in names}:
+            return {}
+        why = f"{asked.get('tool_name')} is no tool of this run"
+        said = {"hookEventName": "PreToolUse", "permissionDecision": "deny", "permissionDecisionReason": why}
+        return {"hookSpecificOutput": said}
+
+    return decide
+
+
+def options(line: Line, told: dict[str, Any]) -> ClaudeAgentOptions:
+    """None of its own tools, nothing of the repository's or the user's, nobody who is asked."""
+    names, numbers = {form["name"] for form in told["tools"]}, count(1)
+    server = create_sdk_mcp_server(SERVER, tools=[tool(line, form, numbers) for form in told["tools"]])
+    prompt = f"{told['file']}.prompt"
+    with open(prompt, "w", encoding="utf-8") as file:
+        file.write(told["system"])
+    return ClaudeAgentOptions(
+        tools=[],
+        allowed_tools=[f"{PREFIX}{name}" for name in names],
+        system_prompt={"type": "file", "path": prompt},
+        mcp_servers={SERVER: server} if names else {},
+        strict_mcp_config=True,
+        permission_mode="dontAsk",
+        resume=told["resume"] or None,
+        max_turns=told["turns"] or None,
+        model=told["model"] or None,
+        cwd=told["folder"],
+        env={**ENV, **told["env"]},
+        setting_sources=[],
+        hooks={"PreToolUse": [HookMatcher(hooks=[guard(names)])]},
+        effort=told["thinks"] or None,
+    )
+
+
+async def take(line: Line, message: Any, names: set[str]) -> None:
+    """What a message tells while the run works."""
+    if isinstance(message, SystemMessage) and message.subtype == "init":
+        session = message.data.get("session_id", "")
+        line.tell("session", session=session, version=version("claude-agent-sdk"))
+    if isinstance(message, AssistantMessage):
+        await line.ask("asks")  # our limits are held with each answer: whoever is past one hears nothing more
+    for block in message.content if isinstance(message, AssistantMessage) else ():
+        if isinstance(block, TextBlock):
+            line.tell("said", text=block.text)
+        elif isinstance(block, ToolUseBlock) and block.name not in {f"{PREFIX}{name}" for name in names}:
+            # The program tells the model that there is no such tool, and nobody else.
+            name, arguments = block.name.removeprefix(PREFIX), json.dumps(block.input)
+            await line.ask("stray", id=block.id, name=name, arguments=arguments)
+
+
+async def run(line: Line, told: dict[str, Any]) -> ResultMessage | None:
+    """Its last word."""
+    line.listen()
+    names = {form["name"] for form in told["tools"]}
+    last = None
+    try:
+        async for message in query(prompt=told["task"], options=options(line, told)):
+            await take(line, message, names)
+            last = message if isinstance(message, ResultMessage) else last
+    except ResultError:  # of a result that was given before, and says more
+        if last is None:
+            raise
+    return last
+
+
+def finish(line: Line, last: ResultMessage | None) -> None:
+    """Tells what was used, and what came of it."""
+    if last is None:
+        return line.tell("failed", failure="no_answer", why="the SDK's program ended without a result")
+    used = {name: number for name, number in (last.usage or {}).items() if isinstance(number, int)}
+    fresh = used.get("input_tokens", 0) + used.get("cache_creation_input_tokens", 0)
+    cached, output = used.get("cache_read_input_tokens", 0), used.get("output_tokens", 0)
+    if fresh + cached + output:
+        line.tell("used", input=fresh, cached=cached, output=output, turns=last.num_turns)
+    words = last.result or " ".join(last.errors or ()) or last.subtype
+    if last.api_error_status:
+        line.tell("failed", status=last.api_error_status, why=words)
+    elif last.is_error or last.subtype != "success":
+        line.tell("failed", failure=_kind(last, words), why=words)
+    else:
+        line.tell("done", result=last.result or "")
+
+
+def _kind(last: ResultMessage, words: str) -> str:
+    if words.startswith(("Not logged in", "Invalid API key")):
+        return "model_auth"
+    api = last.terminal_reason == "api_error" and last.stop_reason != "refusal"
+    return _BY_SUBTYPE.get(last.subtype, "model_failed" if api else "agent_failed")
+
+
+def main() -> None:
+    """Ends with what came of it told; our program ends this process."""
+    line, last = Line(), None
+    try:
+        last = asyncio.run(run(line, line.first()))
+        finish(line, last)
+    except ClaudeSDKError as exc:
+        line.tell("failed", failure="agent_failed", why=f"{type(exc).__name__}: {exc}")
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

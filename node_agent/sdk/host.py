@@ -1,0 +1,111 @@
+"""Our end of the line to an SDK's driver: does the calls that may be done, holds limits, tells what comes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass, field
+from typing import Any
+
+from node_agent.native.deeds import Deeds
+from node_agent.native.limits import Limits, Over
+from node_agent.native.talk import Call
+from node_agent.native.voice import Voice
+from node_agent.runtimes.lines import count_of, text_of
+from node_agent.sdk.pipe import Pipe
+from node_agent.wire.clock import Clock
+from node_agent.wire.failure import FailureKind, by_status
+
+LAST_WAIT_S = 5
+
+
+@dataclass
+class Host:
+    """One run. `process`: the driver, with pipes; `model`: the name that the run is told of."""
+
+    process: subprocess.Popen[bytes]
+    deeds: Deeds
+    voice: Voice
+    clock: Clock
+    limits: Limits
+    model: str
+    turns: int = 0
+    used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
+
+    def __post_init__(self) -> None:
+        self._pipe = Pipe(self.process, self.clock, self.limits.until_ms)
+
+    def run(self, first: dict[str, Any]) -> str:
+        """The final answer. Raises Over."""
+        self._send(first)
+        for event in map(_event, self._pipe.lines()):
+            match event.get("kind"):
+                case "done":
+                    return text_of(event.get("result"))
+                case "failed":
+                    raise _failure(event)
+                case _:
+                    self._take(event)
+        raise Over(FailureKind.AGENT_FAILED, f"its driver ended by itself, {self._how_it_ended()}")
+
+    def _take(self, event: dict[str, Any]) -> None:
+        match event.get("kind"):
+            case "session":
+                told = {name: text_of(event.get(name)) for name in ("session", "version")}
+                self.voice.tell("session", model=self.model, **told)
+            case "said":
+                self.voice.say(text_of(event.get("text")))
+            case "asks":
+                now, written = self.clock.mono_ms(), self.voice.written
+                self.limits.check(now, self.turns, self.deeds.calls, self.used, written)
+                self._answer(event, "")
+            case "call":
+                self._answer(event, self.deeds.do(_call(event)).text)
+            case "stray":
+                self.deeds.stray(_call(event))
+                self._answer(event, "")
+            case "used":
+                self._count(event)
+
+    def _count(self, event: dict[str, Any]) -> None:
+        """Of one answer."""
+        self.turns += count_of(event.get("turns")) or 1
+        for name in self.used:
+            self.used[name] += count_of(event.get(name))
+        told = count_of(event.get("input")) + count_of(event.get("cached")) > 0
+        self.voice.tell("usage", **self.used, turns=self.turns, told=told, model=self.model)
+
+    def _answer(self, event: dict[str, Any], text: str) -> None:
+        self._send({"number": count_of(event.get("number")), "text": text})
+
+    def _send(self, what: dict[str, Any]) -> None:
+        """A driver that is gone is found so when it is listened to."""
+        try:
+            self._pipe.send(json.dumps(what).encode())
+        except BrokenPipeError:
+            self.voice.flush()
+
+    def _how_it_ended(self) -> str:
+        try:
+            return f"exit {self.process.wait(LAST_WAIT_S)}; its own words are in the run's log"
+        except subprocess.TimeoutExpired:
+            return "and has not gone yet"
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError as exc:
+        raise Over(FailureKind.RUNTIME_UNREADABLE, "its driver told something that is no event") from exc
+    return event if isinstance(event, dict) else {}
+
+
+def _call(event: dict[str, Any]) -> Call:
+    return Call(*(text_of(event.get(name)) for name in ("id", "name", "arguments")))
+
+
+def _failure(event: dict[str, Any]) -> Over:
+    status, why = count_of(event.get("status")), text_of(event.get("why"))[:500]
+    if status:
+        return Over(by_status(status), f"the model server: {why} (HTTP {status})")
+    return Over(FailureKind(text_of(event.get("failure"))), why)

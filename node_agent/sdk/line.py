@@ -1,0 +1,64 @@
+"""The driver's end of the line to our program: a line of JSON for each thing told, asked and answered.
+
+Standard library only: it is run by the Python of an environment that is not ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import threading
+from itertools import count
+from typing import Any
+
+from node_agent.native.secrecy import hide
+
+
+class Line:
+    """Takes standard output for itself: what an SDK prints goes where errors go.
+
+    The model's key comes by this line: before it does, this process is closed to those who look into it.
+    """
+
+    def __init__(self) -> None:
+        hide()
+        self._out = os.dup(1)
+        os.dup2(2, 1)
+        self._numbers = count(1)
+        self._waiting: dict[int, asyncio.Future[str]] = {}
+
+    def first(self) -> dict[str, Any]:
+        """What the run is about: the first line that comes."""
+        told: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
+        return told
+
+    def tell(self, kind: str, **fields: object) -> None:
+        """Say it, and wait for nothing."""
+        data = json.dumps({"kind": kind, **fields}).encode() + b"\n"
+        while data:
+            data = data[os.write(self._out, data) :]
+
+    async def ask(self, kind: str, **fields: object) -> str:
+        """Say it, and wait for the answer."""
+        loop = asyncio.get_running_loop()
+        number, answer = next(self._numbers), loop.create_future()
+        self._waiting[number] = answer
+        self.tell(kind, number=number, **fields)
+        return str(await answer)
+
+    def listen(self) -> None:
+        """Answers come from now on. When nobody is there any more this process ends."""
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=self._hear, args=(loop,), name="line", daemon=True).start()
+
+    def _hear(self, loop: asyncio.AbstractEventLoop) -> None:
+        for line in sys.stdin.buffer:
+            loop.call_soon_threadsafe(self._answered, json.loads(line))
+        os._exit(1)
+
+    def _answered(self, told: dict[str, Any]) -> None:
+        waiting = self._waiting.pop(told["number"], None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(told["text"])

@@ -1,0 +1,228 @@
+"""Drives OpenAI's Agents SDK for one run: its loop, our tools. Run by the Python that has the SDK."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from node_agent.sdk.line import Line
+
+sys.path.pop()  # the SDK finds none of our libraries, which are for another Python
+
+from agents import (
+    Agent,
+    FunctionTool,
+    Model,
+    ModelSettings,
+    OpenAIChatCompletionsModel,
+    OpenAIResponsesModel,
+    RunConfig,
+    RunHooks,
+    Runner,
+    ToolExecutionConfig,
+    set_tracing_disabled,
+)
+from agents.exceptions import AgentsException
+from openai import APIStatusError, AsyncOpenAI
+from openai.types.shared import Reasoning
+
+RETRIES, MOST_WAIT_S = 2, 600.0
+"""The client asks again where a failure may pass; a server of one's own reads a long prompt for minutes."""
+
+
+class NotWhole(Exception):
+    """The model's answer came to no good end; the text says how. `kind`: of the failure."""
+
+    def __init__(self, kind: str, why: str) -> None:
+        super().__init__(why)
+        self.kind = kind
+
+
+def tell_used(line: Line, read: int, details: Any, wrote: int) -> None:
+    """By one answer. `details`: of what it read; a server of one's own may leave them out."""
+    cached = getattr(details, "cached_tokens", None) or 0
+    line.tell("used", input=max(read - cached, 0), cached=cached, output=wrote)
+
+
+class Whole:
+    """A stream of the chat wire that must come to a good end: the SDK does the calls of one that did not."""
+
+    def __init__(self, stream: Any, line: Line) -> None:
+        self._stream, self._line = stream, line
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        finish = used = None
+        async for chunk in self._stream:
+            used = chunk.usage or used
+            for choice in chunk.choices:
+                finish = choice.finish_reason or finish
+            yield chunk
+        if finish in ("length", "content_filter") and used is not None:
+            tell_used(self._line, used.prompt_tokens, used.prompt_tokens_details, used.completion_tokens)
+        if finish is None:
+            raise NotWhole("model_failed", "the stream of its model server broke off")
+        if finish == "length":
+            raise NotWhole("agent_failed", "the model's answer was cut off, so none of its calls was done")
+        if finish == "content_filter":
+            raise NotWhole("agent_failed", "the model declined to answer (content filter)")
+
+    async def aclose(self) -> None:
+        await self._stream.close()
+
+
+class Talk:
+    """The SDK's session in a file of the run's home. A full disk costs the session, not the run."""
+
+    session_settings = None
+
+    def __init__(self, file: str, resume: str, fresh: str) -> None:
+        self._file = Path(file)
+        self.session_id, self._items = _before(self._file, resume, fresh)
+
+    async def get_items(self, limit: int | None = None) -> list[Any]:
+        return self._items if limit is None else self._items[-limit:] if limit else []
+
+    async def add_items(self, items: list[Any]) -> None:
+        self._items += items
+        self._save()
+
+    async def pop_item(self) -> Any:
+        item = self._items.pop() if self._items else None
+        self._save()
+        return item
+
+    async def clear_session(self) -> None:
+        self._items.clear()
+        self._save()
+
+    def _save(self) -> None:
+        new = self._file.with_suffix(".new")
+        try:
+            new.write_text(json.dumps({"session": self.session_id, "items": self._items}))
+            new.replace(self._file)
+        except OSError as exc:
+            sys.stderr.write(f"the session is not kept: {exc}\n")
+
+
+def _before(file: Path, resume: str, fresh: str) -> tuple[str, list[Any]]:
+    """The session to go on with; what cannot be read is none, and the run begins anew."""
+    if not resume:
+        return fresh, []
+    try:
+        kept = json.loads(file.read_bytes())
+        return (resume, list(kept["items"])) if kept["session"] == resume else (fresh, [])
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        sys.stderr.write(f"session {resume} cannot be gone on with: {exc}\n")
+        return fresh, []
+
+
+class Told(RunHooks):
+    """What our program hears between the calls of the model. `names`: of the tools that there are."""
+
+    def __init__(self, line: Line, names: set[str]) -> None:
+        self._line, self._names = line, names
+
+    async def on_llm_start(self, *given: Any, **more: Any) -> None:
+        """Our limits are held before each call: whoever is past one gets no answer."""
+        await self._line.ask("asks")
+
+    async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
+        used = response.usage
+        tell_used(self._line, used.input_tokens, used.input_tokens_details, used.output_tokens)
+        for item in response.output:
+            if getattr(item, "type", "") == "function_call" and item.name not in self._names:
+                # The SDK tells the model that there is no such tool, and nobody else.
+                await self._line.ask("stray", id=item.call_id, name=item.name, arguments=item.arguments)
+
+
+def tool(line: Line, form: dict[str, Any]) -> FunctionTool:
+    """One of ours: it is judged and done on the other end of the line."""
+
+    async def done(context: Any, arguments: str) -> str:
+        return await line.ask("call", id=context.tool_call_id, name=form["name"], arguments=arguments)
+
+    return FunctionTool(form["name"], form["words"], form["schema"], done, strict_json_schema=False)
+
+
+def model(line: Line, told: dict[str, Any]) -> Model:
+    """OpenAI's own servers on the Responses wire, all others on the chat wire."""
+    client = AsyncOpenAI(
+        base_url=told["url"], api_key=told["key"] or "none", max_retries=RETRIES, timeout=MOST_WAIT_S
+    )
+    if told["newest"]:
+        return OpenAIResponsesModel(told["model"], client)
+    plain = client.chat.completions.create
+
+    async def create(**asked: Any) -> Any:
+        return Whole(await plain(**asked), line)
+
+    client.chat.completions.create = create  # type: ignore[method-assign, assignment]
+    return OpenAIChatCompletionsModel(told["model"], client)
+
+
+def settings(told: dict[str, Any]) -> ModelSettings:
+    """Nothing is stored with the vendor, and what a model thought is sent back to it by us."""
+    thinks = Reasoning(effort=told["thinks"]) if told["thinks"] else None
+    if told["newest"]:
+        kept = ["reasoning.encrypted_content"]
+        return ModelSettings(
+            max_tokens=told["max_tokens"], reasoning=thinks, store=False, response_include=kept
+        )
+    return ModelSettings(max_tokens=told["max_tokens"], reasoning=thinks, include_usage=True)
+
+
+async def run(line: Line, told: dict[str, Any]) -> str:
+    """The final answer."""
+    line.listen()
+    set_tracing_disabled(True)
+    talk = Talk(told["file"], told["resume"], told["fresh"])
+    line.tell("session", session=talk.session_id, version=version("openai-agents"))
+    names = {form["name"] for form in told["tools"]}
+    agent = Agent(
+        name="agent",
+        instructions=told["system"],
+        model=model(line, told),
+        model_settings=settings(told),
+        tools=[tool(line, form) for form in told["tools"]],
+    )
+    config = RunConfig(
+        tracing_disabled=True,
+        tool_not_found_behavior="return_error_to_model",
+        tool_execution=ToolExecutionConfig(max_function_tool_concurrency=1),
+    )
+    hooks = Told(line, names)
+    result = Runner.run_streamed(
+        agent, told["task"], max_turns=None, hooks=hooks, run_config=config, session=talk
+    )
+    async for event in result.stream_events():
+        if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":
+            line.tell("said", text=event.data.delta)
+    return str(result.final_output or "")
+
+
+def main() -> None:
+    """Ends with what came of it told; our program ends this process."""
+    line = Line()
+    try:
+        line.tell("done", result=asyncio.run(run(line, line.first())))
+    except APIStatusError as exc:
+        line.tell("failed", status=exc.status_code, why=str(exc))
+    except NotWhole as exc:
+        line.tell("failed", failure=exc.kind, why=str(exc))
+    except AgentsException as exc:
+        line.tell("failed", failure="agent_failed", why=f"{type(exc).__name__}: {exc}")
+    except Exception as exc:  # the client's and its transport's own kinds, of which there are many
+        line.tell("failed", failure="model_failed", why=f"{type(exc).__name__}: {exc}")
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

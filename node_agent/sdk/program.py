@@ -1,0 +1,126 @@
+"""Our program of a run on an SDK: `python -I -S program.py PACKAGE LIBRARIES SPEC NAME DRIVER`.
+
+It judges and does every tool call and tells what comes in the stream of the native worker; NAME on PATH leads
+to the environment whose Python runs DRIVER, a file beside this one. The model's key goes to the driver by a
+pipe: it is in no argument or file, and in no environment but that of Claude's program, which wants it there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+if not __package__:
+    sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
+    sys.path = list(dict.fromkeys(sys.path))
+
+from node_agent.native.children import CHILDREN
+from node_agent.native.secrecy import hide, wipe
+
+if not __package__:
+    hide()  # before all else is loaded: the key lies in our environment
+
+from node_agent.environments import found_environment
+from node_agent.grammar import Grammar
+from node_agent.native.brief import system_of, tell_end
+from node_agent.native.deeds import Deeds
+from node_agent.native.guard import CAREFUL, VENDORS, Guard
+from node_agent.native.judge import Judge
+from node_agent.native.limits import MOST_CALLS, MOST_TURNS, Limits, Over
+from node_agent.native.places import Tree
+from node_agent.native.talk import ToolForm
+from node_agent.native.tools.box import Box
+from node_agent.native.tools.offer import forms
+from node_agent.native.voice import Voice
+from node_agent.runtimes.workerspec import SESSION, Spec
+from node_agent.sdk.host import Host
+from node_agent.wire.clock import SystemClock, SystemIds
+from node_agent.wire.commands.tree import take_elsewhere
+from node_agent.wire.failure import FailureKind
+
+
+def main(argv: list[str]) -> int:
+    """Its exit status."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _ended)
+    spec = Spec.model_validate_json(Path(argv[3]).read_bytes())
+    clock = SystemClock()
+    take_elsewhere(Grammar(sys.executable).take_apart)
+    voice = Voice(clock)
+    tools = forms(spec.tools)
+    system = system_of(spec, [one.name for one in tools])
+    guard = Guard(spec.context or (VENDORS if spec.is_hosted else CAREFUL), system, tools)
+    first = _first(spec, tools, system, guard.answer_tokens)
+    env = dict(os.environ)  # the key is out of it by now
+    tree, judge = Tree(spec.top, spec.folder), Judge(spec, os.path.expanduser("~"))
+    deeds = Deeds(Box(tree, judge, clock, env, guard.most_chars), voice)
+    limits = Limits(
+        until_ms=clock.mono_ms() + spec.wall_ms,
+        turns=spec.turns or MOST_TURNS,
+        calls=MOST_CALLS,
+        tokens=spec.tokens,
+        output_bytes=spec.output_bytes,
+        answers=spec.answers,
+    )
+    turns, result, over = 0, "", None
+    try:
+        host = Host(_driver(argv[4], argv[5], env), deeds, voice, clock, limits, spec.model)
+        try:
+            result = host.run(first)
+        finally:
+            turns = host.turns
+            host.process.kill()
+    except Over as ended:
+        over = ended
+    return tell_end(voice, spec, deeds, turns, result, over)
+
+
+def _first(spec: Spec, tools: list[ToolForm], system: str, answer_tokens: int) -> dict[str, Any]:
+    """All that the driver is told. Key and server are taken out of the environment for it."""
+    env = {name: os.environ[name] for name in spec.hidden if name in os.environ}
+    url, key = os.environ.get(spec.url_name, "") or spec.url, os.environ.get(spec.key_name, "")
+    for name in spec.hidden:
+        wipe(name)
+    return {
+        "system": system,
+        "task": sys.stdin.buffer.read().decode("utf-8", "replace"),
+        "tools": [{"name": one.name, "words": one.words, "schema": one.schema} for one in tools],
+        "model": spec.model,
+        "url": f"{url.rstrip('/')}{spec.suffix}",
+        "key": key,
+        "env": env,
+        "turns": spec.turns,
+        "newest": spec.newest,
+        "thinks": spec.thinks,
+        "max_tokens": answer_tokens,
+        "file": os.path.join(spec.home, SESSION),
+        "resume": spec.resume,
+        "fresh": SystemIds().token(8),
+        "folder": os.path.join(spec.top, spec.folder),
+    }
+
+
+def _driver(name: str, driver: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Over where there is no such environment."""
+    environment = found_environment(name, env.get("PATH", os.defpath))
+    if environment is None:
+        words = (
+            f"no link {name} on PATH leads into a Python environment; `pancode runtimes` shows how to make it"
+        )
+        raise Over(FailureKind.RUNTIME_MISSING, words)
+    argv = [os.path.join(environment, "bin", "python"), "-I", os.path.join(os.path.dirname(__file__), driver)]
+    return CHILDREN.start(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def _ended(number: int, frame: FrameType | None) -> None:
+    """At once, with the command under way and the driver."""
+    CHILDREN.end(128 + number)
+
+
+if __name__ == "__main__":
+    os._exit(main(sys.argv))

@@ -1,0 +1,93 @@
+"""Compiles a bundle's Python files here, once, where our Python is of the node's version: no node has to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from pancode.adapters.bundle import compiler
+from pancode.adapters.bundle.archive import Contents
+from pancode.adapters.bundle.errors import BundleError
+from pancode.adapters.bundle.platform import NodePlatform
+
+OWN = "lib/node_agent/"
+MOST_WORKERS = 4
+TIMEOUT_S = 300
+
+
+def fits(platform: NodePlatform) -> bool:
+    """Whether our bytecode runs there: it does at every patch level of a minor version, on every machine."""
+    return sys.implementation.name == "cpython" and sys.version_info[:2] == platform.python[:2]
+
+
+def levels(name: str) -> tuple[int, ...]:
+    """The node agent runs without docstrings, and so its libraries; its shims and gateways as they are."""
+    if not name.startswith("lib/") or not name.endswith(".py"):
+        return ()
+    return (0, 2) if name.startswith(OWN) else (2,)
+
+
+def cached(name: str, level: int) -> str:
+    """Where an interpreter of our version looks for the bytecode of `name`."""
+    path = PurePosixPath(name)
+    tag = sys.implementation.cache_tag
+    optimised = f".opt-{level}" if level else ""
+    return str(path.parent / "__pycache__" / f"{path.stem}.{tag}{optimised}.pyc")
+
+
+def compiled(contents: Contents, folder: Path) -> dict[str, Path | bytes]:
+    """The bytecode of every library and of the node agent, by its place in the bundle; made below `folder`.
+
+    In processes of their own, so that the coordinator goes on. The same sources give the same bytes.
+    BundleError.
+    """
+    with tempfile.TemporaryDirectory(prefix=".compiling-", dir=folder) as scratch:
+        wishes = _wishes(contents, Path(scratch))
+        _run([*wishes.values()], Path(scratch))
+        made = {place: Path(wish[1]) for place, wish in wishes.items()}
+        return {place: path.read_bytes() for place, path in made.items() if path.exists()}
+
+
+def _wishes(contents: Contents, scratch: Path) -> dict[str, compiler.Wish]:
+    out: dict[str, compiler.Wish] = {}
+    for name in sorted(contents):
+        for level in levels(name):
+            made = scratch / str(len(out))
+            out[cached(name, level)] = (str(_file(contents[name], made)), f"{made}.pyc", name, level)
+    return out
+
+
+def _file(source: Path | bytes, place: Path) -> Path:
+    if isinstance(source, bytes):
+        place.write_bytes(source)
+        return place
+    return source
+
+
+def _run(wishes: Sequence[compiler.Wish], scratch: Path) -> None:
+    workers = max(1, min(MOST_WORKERS, os.cpu_count() or 1))
+    running = [_start(wishes[part::workers], scratch / f"{part}.json") for part in range(workers)]
+    try:
+        for process in running:
+            if process.wait(TIMEOUT_S):
+                raise BundleError(
+                    "a node bundle could not be compiled", why=f"exit status {process.returncode}"
+                )
+    except subprocess.TimeoutExpired as error:
+        raise BundleError("a node bundle could not be compiled", why=str(error)) from error
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def _start(wishes: Sequence[compiler.Wish], listing: Path) -> subprocess.Popen[bytes]:
+    listing.write_text(json.dumps(wishes))
+    program = (sys.executable, "-I", "-S", "-B", str(Path(compiler.__file__)))
+    with listing.open("rb") as file:
+        return subprocess.Popen(program, stdin=file, stdout=subprocess.DEVNULL)

@@ -1,0 +1,41 @@
+"""The property list by which launchd starts a home's coordinator at login (pure). Never tried on macOS."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import plistlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def label(home: Path) -> str:
+    """Two homes of one user are two agents."""
+    return f"dev.pancode.coordinator.{hashlib.sha256(os.fsencode(home)).hexdigest()[:10]}"
+
+
+def property_list(home: Path, argv: Sequence[str], environ: Mapping[str, str]) -> bytes:
+    """For `~/Library/LaunchAgents/LABEL.plist`.
+
+    launchd knows no readiness, no watchdog and no exit status that ends its trying: a coordinator whose
+    settings do not fit is tried again every 15 s, and says so in its log.
+    """
+    log = str(home / "run/coordinator.log")
+    return plistlib.dumps(
+        {
+            "Label": label(home),
+            "ProgramArguments": list(argv),
+            "EnvironmentVariables": {**environ, "PANCODE_HOME": str(home)},
+            "WorkingDirectory": "/",
+            "RunAtLoad": True,
+            "KeepAlive": {"SuccessfulExit": False},
+            "ThrottleInterval": 15,
+            "ExitTimeOut": 60,
+            "AbandonProcessGroup": True,  # node agents that were started from here go on
+            "ProcessType": "Background",
+            "Umask": 0o077,
+            "SoftResourceLimits": {"Core": 0},
+            "StandardOutPath": log,
+            "StandardErrorPath": log,
+        }
+    )

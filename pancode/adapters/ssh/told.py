@@ -1,0 +1,52 @@
+"""Steps as plain JSON, for another tool that carries them out on a node in our place (pure)."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any, assert_never
+
+from pancode.adapters.ssh.steps import RESTARTING, Act, Command, Put, Script, Step
+
+Json = dict[str, Any]
+
+
+def told(step: Step, again: Step | None = None) -> Json:
+    """`again`: what is done instead when a step before has changed what a running node agent has read."""
+    acts = [told_act(act) for act in step.acts]
+    said: Json = {"name": step.name.value, "says": step.says, "acts": acts}
+    if again is None:
+        return said
+    return {**said, "again": [told_act(act) for act in again.acts], "again_after": sorted(RESTARTING)}
+
+
+def told_act(act: Act) -> Json:
+    match act:
+        case Put():
+            return _told_put(act)
+        case Script():
+            said = {"kind": "script", "text": act.text, "args": list(act.args), "timeout_s": act.timeout_s}
+            return {**said, "look": act.look}
+        case Command():
+            return {"kind": "command", "argv": list(act.argv), "timeout_s": act.timeout_s}
+        case _:
+            assert_never(act)
+
+
+def _told_put(act: Put) -> Json:
+    said: Json = {
+        "kind": "put",
+        "path": act.path,
+        "sha256": act.sha256,
+        "mode": f"{act.mode:o}",
+        "keep": act.keep,
+        "secret": _is_secret(act.path),
+    }
+    if isinstance(act.source, Path):
+        return {**said, "source": str(act.source)}
+    return {**said, "content": base64.b64encode(act.source).decode("ascii")}
+
+
+def _is_secret(path: str) -> bool:
+    """The home's `key` folder holds nothing that may be shown, but for public keys."""
+    return "/key/" in path and not path.endswith(".pub")

@@ -1,0 +1,213 @@
+"""A PostgreSQL as the place of the ledger: its address, and one session with the right to write."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from pancode.errors import ConfigError, UnavailableError
+
+ORIGIN = "PANCODE_DATABASE_URL"
+OLDEST = 13
+LOCK = (0x50616E43, 0x6F6465)
+"""Of the advisory lock that makes a session the one that writes; two numbers, as the server wants them."""
+CONNECT_S = 5
+_NAME_CHARS = 63
+_ALIVE = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+_HOLDER = """
+SELECT a.pid, a.application_name, host(a.client_addr) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s
+AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An address that can be read. `origin`: the variable, or file and line, that says it."""
+
+    url: URL
+    origin: str = ORIGIN
+    password_file: Path | None = None
+
+    @property
+    def place(self) -> str:
+        """The address as `psql` takes it, without a password: for people."""
+        return self.url.set(drivername="postgresql", password=None).render_as_string()
+
+    def probe(self, command: str = "select 1", database: str | None = None) -> str:
+        """The command line that tries the same address, or asks for something there."""
+        place = self.place if database is None else Database(self.url.set(database=database)).place
+        return f"psql {shlex.quote(place)} -c {shlex.quote(command)}"
+
+    def without_secret(self, text: str) -> str:
+        """What a driver said, on one line."""
+        secret = self.url.password or self._kept()
+        shown = text.replace(str(secret), "***") if secret else text
+        return " ".join(shown.split())[:400]
+
+    def secret(self) -> str | None:
+        """What the file holds now; ConfigError where it cannot be read. None: libpq finds its own."""
+        if self.password_file is None:
+            return None
+        try:
+            return self.password_file.read_text().rstrip("\r\n")
+        except (OSError, ValueError) as exc:
+            raise ConfigError(
+                f"{self.password_file}, with the password of the ledger's PostgreSQL, cannot be read",
+                why=str(exc),
+                fix=f"make it readable, or correct ledger.password_file: ls -l {self.password_file}",
+                code="ledger_password",
+            ) from exc
+
+    def _kept(self) -> str | None:
+        try:
+            return self.secret()
+        except ConfigError:
+            return None
+
+
+def database_of(text: str, origin: str = ORIGIN, password_file: str | None = None) -> Database:
+    """ConfigError for what is no address of a PostgreSQL database, or where the driver is not installed."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError) as exc:
+        raise _no_address(origin, "it cannot be read") from exc
+    if url.drivername not in ("postgresql", "postgres"):
+        raise _no_address(origin, f"{url.drivername} is another kind of server")
+    if {"password", "sslpassword"} & set(url.query):
+        raise _no_address(origin, "a password does not go behind the question mark")
+    if not url.database:
+        raise _no_address(origin, "it names no database")
+    secret = Path(password_file).expanduser() if password_file else None
+    if secret is not None and url.password is not None:
+        raise ConfigError(
+            f"{origin} holds a password, and ledger.password_file names one, too",
+            fix="take one of them out; a file can be changed while PanCode runs",
+            code="ledger_url",
+        )
+    return Database(url.set(drivername="postgresql+psycopg"), origin, secret)
+
+
+def engine_of(database: Database, busy_ms: int, sole: bool) -> Engine:
+    """An engine with one connection. `sole`: each session first takes the right to write, or is refused."""
+    ours = {"connect_timeout": CONNECT_S, "application_name": our_name(), **_ALIVE}
+    arguments = {name: value for name, value in ours.items() if name not in database.url.query}
+    try:
+        engine = create_engine(
+            database.url,
+            isolation_level="SERIALIZABLE",
+            connect_args=arguments,
+            pool_size=1,
+            max_overflow=0,
+            pool_timeout=busy_ms / 1000,
+        )
+    except ImportError as exc:
+        raise ConfigError(
+            f"{database.origin} names a PostgreSQL server, and its driver is not installed",
+            why=str(exc),
+            fix=f"{shlex.quote(sys.executable)} -m pip install 'pancode[postgresql]'",
+            code="ledger_driver",
+        ) from exc
+    event.listen(engine, "do_connect", lambda *_with: _with[3].update(_login(database)))
+    event.listen(engine, "connect", lambda connection, _record: _begin(database, connection, busy_ms, sole))
+    return engine
+
+
+def _login(database: Database) -> dict[str, str]:
+    """Read for each session: a password that was changed counts from the next one on."""
+    secret = database.secret()
+    return {} if secret is None else {"password": secret}
+
+
+def our_name() -> str:
+    """What the server shows of us in pg_stat_activity."""
+    return f"pancode, pid {os.getpid()} on {socket.gethostname()}"[:_NAME_CHARS]
+
+
+def _begin(database: Database, connection: Any, busy_ms: int, sole: bool) -> None:
+    """A new session, before its first transaction."""
+    try:
+        connection.autocommit = True
+        _check(database, connection)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {int(busy_ms)}")
+            # A machine that is gone is to lose its session soon, not after the system's two hours.
+            for name, seconds in (("idle", 30), ("interval", 10), ("count", 3)):
+                cursor.execute(f"SET tcp_keepalives_{name} = {seconds}")
+            if sole:
+                _take(database, cursor)
+        connection.autocommit = False
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _check(database: Database, connection: Any) -> None:
+    version = connection.info.server_version // 10_000
+    if version < OLDEST:
+        raise ConfigError(
+            f"the PostgreSQL at {database.place} is too old",
+            why=f"it says that it is {version}; PanCode needs {OLDEST} or newer",
+            fix=f"upgrade it, or set {database.origin} to another; {database.probe('select version()')}",
+            code="ledger_server",
+        )
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        make = f"create database {_quoted(database)} encoding 'UTF8' template template0"
+        raise ConfigError(
+            f"the database at {database.place} cannot hold every text",
+            why=f"its encoding is {encoding}, and must be UTF8",
+            fix=f"make it anew: {database.probe(make, 'postgres')}",
+            code="ledger_server",
+        )
+
+
+def _take(database: Database, cursor: Any) -> None:
+    """Waits as long as `lock_timeout` says."""
+    import psycopg
+
+    try:
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", LOCK)
+    except psycopg.errors.LockNotAvailable as exc:
+        cursor.execute(_HOLDER, LOCK)
+        raise _held(database, cursor.fetchone()) from exc
+
+
+def _held(database: Database, holder: tuple[int, str | None, str | None] | None) -> UnavailableError:
+    pid, name, address = holder or (0, None, None)
+    who = f"{name or 'a session of another user'}{f' ({address})' if address else ''}"
+    command = database.probe(f"select pg_terminate_backend({pid})")
+    end = f"; when that machine is gone: {command}" if pid else ""
+    return UnavailableError(
+        f"another coordinator has the ledger at {database.place}",
+        why=f"{who} holds it, session {pid}" if pid else "whoever held it let go just now",
+        fix=f"end that one there: pancode fleet down; or give {database.origin} a database of its own{end}",
+        code="ledger_locked",
+    )
+
+
+def _quoted(database: Database) -> str:
+    return '"' + str(database.url.database).replace('"', '""') + '"'
+
+
+def _no_address(origin: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"{origin} is not the address of a PostgreSQL database",
+        why=why,
+        fix=f"set {origin} to postgresql://USER:PASSWORD@HOST:5432/DATABASE; without it the ledger is a file",
+        code="ledger_url",
+    )

@@ -1,0 +1,22 @@
+"""Calls a program of systemd's: no terminal, no words but in its answer, and not for ever."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+
+
+def ask(
+    argv: tuple[str, ...], timeout_s: float, environ: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Whatever its exit status. OSError where there is no such program; subprocess.TimeoutExpired."""
+    return subprocess.run(
+        argv,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout_s,
+        check=False,
+    )

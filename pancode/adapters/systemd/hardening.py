@@ -1,0 +1,112 @@
+"""What systemd takes away from a unit of ours, and for all that it does not take away the reason (pure).
+
+The reasons are data, so that the documents and a test hold them to what the units really say.
+"""
+
+from __future__ import annotations
+
+_BY_SECCOMP = "needs NoNewPrivileges where the manager is not root"
+
+COORDINATOR = {
+    "NoNewPrivileges": "yes",
+    "LockPersonality": "yes",
+    "RestrictRealtime": "yes",
+    "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+    "SystemCallArchitectures": "native",
+    "SystemCallFilter": "~@clock @cpu-emulation @module @obsolete @raw-io @reboot @swap",
+    "SystemCallErrorNumber": "EPERM",
+}
+"""Of every coordinator; a user's manager can do these without any right of its own."""
+
+SYSTEM_COORDINATOR = {
+    "CapabilityBoundingSet": "",
+    "AmbientCapabilities": "",
+    "ProtectSystem": "full",
+    "PrivateDevices": "yes",
+    "ProtectClock": "yes",
+    "ProtectControlGroups": "yes",
+    "ProtectHostname": "yes",
+    "ProtectKernelLogs": "yes",
+    "ProtectKernelModules": "yes",
+    "ProtectKernelTunables": "yes",
+    "KeyringMode": "private",
+}
+"""Of one that the system's manager starts, beside the others."""
+
+SYSTEM_NODE = {
+    "CapabilityBoundingSet": (
+        "~CAP_SYS_MODULE CAP_SYS_TIME CAP_SYS_BOOT CAP_SYS_RAWIO CAP_SYSLOG CAP_MAC_ADMIN CAP_MAC_OVERRIDE "
+        "CAP_AUDIT_CONTROL CAP_WAKE_ALARM CAP_BLOCK_SUSPEND CAP_LEASE CAP_LINUX_IMMUTABLE CAP_SYS_PACCT"
+    ),
+    "KeyringMode": "private",
+}
+"""Of a node agent that the system's manager starts; a user's manager can take nothing from one."""
+
+NOT_COORDINATOR = {
+    "ProtectHome": "projects, SSH keys and the fleet's own home are there, and landing writes to projects",
+    "ProtectSystem": "not `strict`: a project may be anywhere, and landing writes to it",
+    "PrivateTmp": "your SSH agent's socket is in /tmp, and projects may be",
+    "PrivateNetwork": "SSH to the machines is what it is for",
+    "IPAddressDeny": "which machines there are is known to the fleet, not to the unit",
+    "PrivateUsers": "it looks at the processes that call it, to tell a run from a person",
+    "ProtectProc": "as PrivateUsers",
+    "ProcSubset": "as PrivateUsers",
+    "MemoryDenyWriteExecute": "a landing's gates run whatever the project is tested with, such as Node.js",
+    "RestrictNamespaces": "such gates may bring sandboxes of their own",
+    "RestrictSUIDSGID": "git sets that bit on the folders of a repository that a group shares",
+    "SystemCallFilter": "no shorter list: as MemoryDenyWriteExecute and RestrictNamespaces",
+    "RestrictAddressFamilies": "what is left: SSH, Redis and PostgreSQL, unix sockets, asking for routes",
+    "RootDirectory": "it uses the git and the Python of the machine",
+    "DeviceAllow": "none but those that PrivateDevices leaves",
+    "PrivateMounts": "those above make a namespace of mounts already",
+    "User": "it runs as you: your projects and keys are its work",
+    "RemoveIPC": "you may have shared memory beside it",
+}
+"""What a coordinator could not do its work with."""
+
+NOT_NODE = {
+    "NoNewPrivileges": "a set-uid bubblewrap, newuidmap, and sudo in runs on the machine itself",
+    "SystemCallFilter": _BY_SECCOMP,
+    "SystemCallArchitectures": _BY_SECCOMP,
+    "LockPersonality": _BY_SECCOMP,
+    "RestrictRealtime": _BY_SECCOMP,
+    "RestrictSUIDSGID": _BY_SECCOMP,
+    "RestrictAddressFamilies": _BY_SECCOMP,
+    "RestrictNamespaces": "bubblewrap makes namespaces for each run",
+    "MemoryDenyWriteExecute": "agents are JavaScript programs",
+    "ProtectKernelTunables": "where /proc is covered in part, no sandbox gets a /proc of its own",
+    "ProtectKernelLogs": "as ProtectKernelTunables",
+    "ProtectKernelModules": _BY_SECCOMP,
+    "ProtectControlGroups": "runs on the machine itself may use containers",
+    "ProtectClock": _BY_SECCOMP,
+    "ProtectHostname": _BY_SECCOMP,
+    "ProtectProc": "it finds what an attempt has left by looking at all processes",
+    "ProcSubset": "as ProtectProc",
+    "ProtectSystem": "runs on the machine itself may be there to change it",
+    "ProtectHome": "its own home and the programs' logins are there",
+    "PrivateTmp": "its sockets are there, and what runs on the machine itself leaves",
+    "PrivateDevices": "a run may need the machine's GPU or /dev/kvm",
+    "DeviceAllow": "as PrivateDevices",
+    "PrivateMounts": "runs on the machine itself may mount",
+    "CapabilityBoundingSet": "what is left: for a set-uid bubblewrap, sudo, and the machine's packages",
+    "User": "it runs as its login does",
+    "RemoveIPC": "its login may have shared memory beside it, its runs too",
+    "PrivateNetwork": "agents ask models; behind the sandbox the gateway decides what is reached",
+    "PrivateUsers": "as NoNewPrivileges",
+    "IPAddressDeny": "as PrivateNetwork",
+    "RootDirectory": "it uses the programs of the machine",
+}
+"""What a node agent could not do its work with: what it starts inherits all of it, sandboxes included."""
+
+
+NOT_BY_A_USER = (
+    *("CapabilityBoundingSet", "KeyringMode", "DeviceAllow", "PrivateDevices", "PrivateMounts"),
+    *("ProtectClock", "ProtectControlGroups", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules"),
+    *("ProtectKernelTunables", "ProtectSystem"),
+)
+"""What a user's manager has no right to, or only where any user may make namespaces."""
+
+
+def lines(*taken: dict[str, str]) -> str:
+    """As a unit has them."""
+    return "".join(f"{name}={value}\n" for one in taken for name, value in one.items())

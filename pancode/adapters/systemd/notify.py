@@ -1,0 +1,71 @@
+"""Tells the manager that started us when we are ready, still get on, and end (the datagrams of sd_notify)."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import socket
+import threading
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
+
+from node_agent.wire.clock import Clock
+
+NAMES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+_OFTEN = 4
+"""So many times within the manager's patience it is told."""
+
+
+class Watched:
+    """`beat` comes from the threads that do the work: one that hangs, and the manager hears nothing more.
+
+    Without a manager that asked nothing is told. Thread-safe; never raises.
+    """
+
+    def __init__(
+        self, tell: Callable[[str], None], every_ms: int | None, clock: Clock, parts: frozenset[str]
+    ) -> None:
+        """`every_ms`: how often it wants to hear of progress; None: never. `parts`: all have to get on."""
+        self._tell, self._every_ms, self._clock, self._parts = tell, every_ms, clock, parts
+        self._lock = threading.Lock()
+        self._seen: set[str] = set()
+        self._told_ms: int | None = None
+
+    def ready(self) -> None:
+        self._tell("READY=1")
+
+    def stopping(self) -> None:
+        self._tell("STOPPING=1")
+
+    def beat(self, part: str) -> None:
+        """This part has got on by one step of its work."""
+        if self._every_ms is None:
+            return
+        with self._lock:
+            self._seen.add(part)
+            now = self._clock.mono_ms()
+            early = self._told_ms is not None and now - self._told_ms < self._every_ms
+            if early or not self._parts <= self._seen:
+                return
+            self._seen.clear()
+            self._told_ms = now
+        self._tell("WATCHDOG=1")
+
+
+def watched(environ: MutableMapping[str, str], clock: Clock, parts: frozenset[str]) -> Watched:
+    """By what the manager says in `environ`; it is taken out there, for no child of ours speaks for us."""
+    address, usec, pid = (environ.pop(name, "") for name in NAMES)
+    ours = pid in ("", str(os.getpid()))
+    every_ms = int(usec) // 1000 // _OFTEN if address and ours and usec.isdecimal() else None
+    if every_ms is not None:
+        faulthandler.enable()  # it ends who hangs by SIGABRT: the log then says where each thread was
+    return Watched(_sender(address), every_ms, clock, parts)
+
+
+def _sender(address: str) -> Callable[[str], None]:
+    def tell(words: str) -> None:
+        if address:
+            with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
+                made.sendto(words.encode(), "\0" + address[1:] if address[0] == "@" else address)
+
+    return tell

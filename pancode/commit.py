@@ -1,0 +1,48 @@
+"""Tells which commit this is: written into what is built, asked of git in a clone; standard library only."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+UNKNOWN = "unknown"
+WRITTEN = "commit.txt"
+"""In the package, in whatever was built: the sdist and the wheel."""
+CHARS = 12
+GIT_S = 10
+
+
+def commit() -> str:
+    """The commit of this code, with `+dirty` where files differ from it; `unknown` where nothing says."""
+    package = Path(__file__).resolve().parent
+    return commit_of(package.parent, package / WRITTEN)
+
+
+def commit_of(root: Path, written: Path) -> str:
+    """What was written when it was built; else what git says of `root`, if that is a clone of its own."""
+    try:
+        return written.read_text(encoding="ascii").strip() or UNKNOWN
+    except FileNotFoundError:
+        return _of_clone(root)
+
+
+def _of_clone(root: Path) -> str:
+    if not (root / ".git").exists():  # else a repository that only happens to be around it would answer
+        return UNKNOWN
+    head = _git(root, "rev-parse", f"--short={CHARS}", "HEAD")
+    if not head:
+        return UNKNOWN
+    changed = _git(root, "status", "--porcelain")
+    return UNKNOWN if changed is None else f"{head}+dirty" if changed else head
+
+
+def _git(root: Path, *words: str) -> str | None:
+    """What git says; None where it cannot be asked."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    argv = ["git", "--no-optional-locks", "-C", str(root), *words]
+    try:
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=GIT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

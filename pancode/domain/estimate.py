@@ -1,0 +1,39 @@
+"""What a run is expected to use, which is what its first attempt holds of the budgets."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pancode.domain.books import Amount
+from pancode.domain.endpoints import Wanted, costs_nothing
+from pancode.domain.limits import RunLimits
+from pancode.domain.request import Catalogue, DispatchRequest
+from pancode.domain.runtimes import RuntimeKind
+
+
+def estimate(
+    request: DispatchRequest,
+    catalogue: Catalogue,
+    worker: tuple[str, RuntimeKind, str | None],
+    limits: RunLimits,
+) -> Amount:
+    """The estimate in each currency, never above the run's own limit; own programs ask no model."""
+    (agent, runtime, model), defaults = worker, catalogue.defaults
+    if runtime.own:
+        return Amount(_own_cost(request, limits.usd), 0, min(defaults.estimate_ms, limits.wall_ms))
+    usd = catalogue.history.get((agent, model), defaults.estimate_usd)
+    unknown = Amount(ms=defaults.estimate_ms, tokens=defaults.estimate_tokens)
+    usual = catalogue.work.get((agent, runtime.name, model), unknown)
+    tokens = usual.tokens if limits.tokens is None else min(usual.tokens, limits.tokens)
+    usd = usd if limits.usd is None else min(usd, limits.usd)
+    return Amount(usd, tokens, min(usual.ms, limits.wall_ms))
+
+
+def is_free(wanted: Wanted | None, catalogue: Catalogue) -> bool:
+    """At an endpoint of the fleet's own no money is held; placement looks again where it goes."""
+    return wanted is not None and costs_nothing(catalogue.nodes, wanted.endpoint, wanted.model)
+
+
+def _own_cost(request: DispatchRequest, cap: Decimal | None) -> Decimal:
+    """The user's own programs cost nothing unless the user says what they may cost."""
+    return min(request.budget, cap or request.budget) if request.budget is not None else Decimal(0)

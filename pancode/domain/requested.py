@@ -1,0 +1,126 @@
+"""What a request must be by itself, before a node or a model is looked at: UsageError says what it is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+from pancode.domain.agents import Agent, Walls
+from pancode.domain.request import Catalogue, DispatchRequest
+from pancode.domain.runtimes import RuntimeKind
+from pancode.domain.words import split_words
+from pancode.errors import UsageError
+
+ON_LOST = ("ask", "retry")
+WORKSPACES = ("git", "none")
+LEAST_MEMORY, LEAST_PROCESSES = 64 * 2**20, 32
+
+
+def _is_amount(usd: Decimal) -> bool:
+    """An amount that an order can carry: a billion at most, to a billionth."""
+    return usd.is_finite() and 0 <= usd <= 10**9 and int(usd.as_tuple().exponent) >= -9
+
+
+def check_numbers(request: DispatchRequest) -> None:
+    asked: dict[str, int | Decimal | None] = {
+        "--timeout": request.timeout_ms,
+        "--attempts": request.max_attempts,
+        "--idle-timeout": request.idle_timeout_ms,
+        "--max-requests": request.max_requests,
+        "--max-turns": request.max_turns,
+        "--max-tokens": request.max_tokens,
+        "--max-output": request.max_output,
+    }
+    for flag, value in asked.items():
+        if value is not None and value <= 0:
+            raise UsageError(f"{flag} must be more than 0", fix=f"leave {flag} out for the default")
+    _check_least("--max-memory", request.max_memory, LEAST_MEMORY)
+    _check_least("--max-processes", request.max_processes, LEAST_PROCESSES)
+    if request.budget is not None and not _is_amount(request.budget):
+        raise UsageError("--budget must be an amount of USD, 0 or more", fix="--budget 0.75")
+    if request.on_lost not in (None, *ON_LOST):
+        raise UsageError(
+            f"--on-lost {request.on_lost!r} is not known", fix="--on-lost ask, or --on-lost retry"
+        )
+
+
+def _check_least(flag: str, value: int | None, least: int) -> None:
+    """With less nothing starts."""
+    if value is not None and value < least:
+        raise UsageError(f"{flag} must be {least} or more", fix=f"leave {flag} out for the default")
+
+
+def workspace(request: DispatchRequest) -> str:
+    asked = request.workspace
+    if asked not in (None, *WORKSPACES):
+        raise UsageError(f"--workspace {asked!r} is not known", fix="--workspace git, or --workspace none")
+    if asked == "git" and request.project is None:
+        raise UsageError(
+            f"{request.cwd or 'this folder'} is in no git repository",
+            why="--workspace git takes a snapshot of one",
+            fix="go into the repository, run git init, or use --workspace none",
+        )
+    kind = asked or ("git" if request.project is not None else "none")
+    if request.land and kind == "none":
+        raise UsageError(
+            "--land needs a git workspace",
+            why="without one there is nothing to land on",
+            fix="go into the repository, or leave --land out",
+        )
+    return kind
+
+
+def check_worktree(agent: Agent, workspace: str) -> None:
+    if agent.walls is Walls.WORKTREE and workspace != "git":
+        raise UsageError(
+            f"agent {agent.name} works on a checkout of its own, and this run would have none",
+            why=f"isolation: worktree ({agent.origin or agent.name})",
+            fix="go into the repository, leave --workspace none out, or take another agent with --agent",
+            code="needs_worktree",
+        )
+
+
+def gates(
+    request: DispatchRequest, catalogue: Catalogue, workspace: str | None
+) -> tuple[tuple[str, ...], ...]:
+    if request.verify is not None:
+        return tuple(split_words(text, "--verify") for text in request.verify)
+    return catalogue.project.verify if workspace == "git" else ()
+
+
+def as_task(request: DispatchRequest) -> DispatchRequest:
+    """For an agent one word after `--` is the task, which may begin with a dash."""
+    if request.argv is None or len(request.argv) != 1 or request.task.strip():
+        return request
+    return replace(request, task=request.argv[0], argv=None)
+
+
+def check_calls(request: DispatchRequest, runtime: RuntimeKind) -> None:
+    asked = {
+        "--max-requests": request.max_requests,
+        "--max-turns": request.max_turns,
+        "--max-tokens": request.max_tokens,
+        "--wrap-up": request.wrap_up,
+    }
+    for flag, value in asked.items():
+        if value and runtime.own:
+            raise UsageError(
+                f"{flag} is about model calls, and the runtime {runtime.name} makes none",
+                fix=f"leave {flag} out",
+            )
+
+
+def check_argv(request: DispatchRequest, runtime: RuntimeKind) -> None:
+    if request.argv is None:
+        return
+    if runtime.name != "shell":
+        raise UsageError(
+            f"an argument list after -- is for the runtime shell, not for {runtime.name}",
+            fix="add --runtime shell, or put the task after -- in quotes, as one word",
+        )
+    if request.task.strip():
+        raise UsageError(
+            "a task and an argument list after -- exclude each other", fix="leave one of them out"
+        )
+    if not request.argv or not request.argv[0]:
+        raise UsageError("there is no command after --", fix="pancode dispatch --runtime shell -- uname -a")

@@ -1,0 +1,46 @@
+"""Moves the ledger of a home from where it was to where the settings now say; no coordinator may run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from node_agent.wire.clock import SystemClock
+from pancode.config.load import Places, load
+from pancode.config.presets import NO_PRESET
+from pancode.errors import UsageError
+from pancode.offline.sole import Sole
+
+FILE = "file"
+FLAG = "--from"
+
+
+def move_ledger(
+    home: Path, environ: Mapping[str, str], source: str, password_file: str | None
+) -> dict[str, Any]:
+    """`source`: `file`, or the address of a PostgreSQL. AlreadyRunningError, and the errors of moving."""
+    # Only who moves one loads what speaks to databases.
+    from pancode.adapters.store.move import kept_as, move, place_of
+    from pancode.adapters.store.postgres import database_of
+
+    loaded, path = load(Places(home), environ, preset=NO_PRESET), home / "ledger.db"
+    told = loaded.settings.ledger
+    origin = loaded.origin("ledger.url")
+    target = database_of(told.url, origin, told.password_file) if told.url is not None else path
+    begun = path if source == FILE else database_of(source, FLAG, password_file)
+    if place_of(begun) == place_of(target):
+        raise UsageError(
+            f"the ledger is to go to {place_of(target)}, where it comes from",
+            why="the settings say where it is to be, --from where it was",
+            fix="set PANCODE_DATABASE_URL or ledger.url to the new place first (neither, for the file)",
+        )
+    sole = Sole(home)
+    sole.take()
+    try:
+        moved = move(begun, target, SystemClock().wall_ms())
+    finally:
+        sole.leave()
+    tables = [{"table": m.table, "rows": m.rows, "digest": m.digest} for m in moved]
+    old = str(kept_as(path)) if begun == path else place_of(begun)
+    return {"from": place_of(begun), "to": place_of(target), "kept": old, "tables": tables}

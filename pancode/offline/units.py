@@ -1,0 +1,109 @@
+"""The coordinator's service and a node agent's, printed, installed and removed without a coordinator."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pancode.adapters import launchd
+from pancode.adapters.ssh.unit import Unit
+from pancode.adapters.systemd.hardening import SYSTEM_NODE, lines
+from pancode.adapters.systemd.system_unit import SystemService
+from pancode.config.load import Places, load
+from pancode.config.presets import NO_PRESET
+from pancode.errors import ConfigError, UnavailableError, UsageError
+from pancode.wiring.home import Home
+from pancode.wiring.reboot import ARGV, kept_of, only_in_environ, service_of, unit_of
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """The user whom the system's service is for: by name, by number, and where that user lives."""
+
+    name: str
+    uid: int
+    home: Path
+
+    @classmethod
+    def of(cls, name: str | None) -> Whose:
+        """Without a name who has called sudo, or who asks. UsageError."""
+        try:
+            wanted = name or os.environ.get("SUDO_USER")
+            found = pwd.getpwnam(wanted) if wanted else pwd.getpwuid(os.getuid())
+        except KeyError as exc:
+            raise UsageError(f"no user {name or os.getuid()} here", why=str(exc), fix="--user NAME") from exc
+        return cls(found.pw_name, found.pw_uid, Path(found.pw_dir))
+
+
+def unit_text(root: Path, environ: Mapping[str, str], system: Whose | None) -> str:
+    """What systemd would read. ConfigError for a variable that fits in no unit."""
+    try:
+        return unit_of(root, environ, (system.name, system.uid) if system else None).text()
+    except ValueError as exc:
+        raise ConfigError(f"no unit can be written: {exc}", fix="set that variable to one line") from exc
+
+
+def plist_text(root: Path, environ: Mapping[str, str]) -> str:
+    """What launchd would read."""
+    return launchd.property_list(root, ARGV, kept_of(environ)).decode()
+
+
+def node_text(node_home: Path, python: str, system: Whose | None) -> str:
+    """The unit of the node agent in `node_home`, as `fleet up` writes it, or one for the system's manager."""
+    from pancode.adapters.ssh.steps import Place
+
+    place = Place(node_home.name, str(system.home if system else Path.home()), str(node_home), os.getuid())
+    argv = place.command(python, "run")
+    if system is None:
+        return place.unit(python).text()
+    return Unit(place.fleet, str(node_home), argv, system.name, lines(SYSTEM_NODE)).text()
+
+
+def home_for(environ: Mapping[str, str], system: Whose | None) -> Path:
+    """Whose coordinator it is about: the home that is named, else that user's own."""
+    return Home.of(environ if system is None else {**environ, "HOME": str(system.home)}).root
+
+
+def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dict[str, Any]:
+    """It starts the coordinator from the next boot on. UsageError, ConfigError, UnavailableError."""
+    _fit(root, environ)
+    if system is None:
+        service = service_of(root, (None, None), environ)
+        told = service.install()
+        if not told.startswith("restarted"):
+            raise UnavailableError(
+                f"no service of yours can start it: {told}",
+                fix="where no user manager is: sudo pancode service install --system",
+                code="no_systemd",
+            )
+        return {"told": told, "name": unit_of(root, environ).name, "system": False}
+    unit = unit_of(root, environ, (system.name, system.uid))
+    changed = SystemService(unit).install()
+    told = f"restarted at boot, as {system.name}, by the system's service {unit.name}"
+    return {"told": told, "name": unit.name, "system": True, "changed": changed}
+
+
+def remove(root: Path, environ: Mapping[str, str], system: Whose | None) -> dict[str, Any]:
+    """It starts the coordinator no more; one that runs goes on. UnavailableError."""
+    unit = unit_of(root, environ)
+    if system is None:
+        service_of(root, (None, None), environ).remove()
+        return {"name": unit.name, "system": False}
+    return {"name": unit.name, "system": True, "changed": SystemService(unit).remove()}
+
+
+def _fit(root: Path, environ: Mapping[str, str]) -> None:
+    if not (root / "key/coordinator.key").exists():
+        raise UsageError(
+            f"{root} has no fleet yet",
+            why="a service must not begin a new one where a home was taken away",
+            fix="as its user, once: pancode serve --background",
+        )
+    settings = load(Places(root), environ, preset=NO_PRESET).settings
+    never = only_in_environ((settings.redis.url, settings.ledger.url), environ)
+    if never:
+        raise ConfigError(never, fix="name it in a file: redis.password_file, ledger.password_file")

@@ -1,0 +1,92 @@
+"""Direct links of one coordinator: its authority, its entrance, and who of the ledger may come in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from node_agent.wire.clock import Clock
+from node_agent.wire.signing import PublicKey
+from pancode.adapters.direct.authority import Authority
+from pancode.adapters.direct.entrance import Entrance, Guest, Rooms
+from pancode.adapters.direct.place import Place
+from pancode.adapters.redis_bus.rights import node_user
+from pancode.adapters.ssh.errors import ConnectError, LinkFault
+from pancode.adapters.ssh.tunnel import Pass
+from pancode.domain.records import Node
+from pancode.errors import ConfigError, PancodeError
+from pancode.wiring.nodes import Reach
+
+SET_IT = (
+    "write into PANCODE_HOME/pancode.yaml, with this machine's own address: direct: {listen: 10.0.0.5:7843}"
+)
+
+
+class Direct:
+    """Nothing listens where no place was named. `nodes` reads those with a tag from the ledger, anew."""
+
+    def __init__(
+        self, place: Place | None, folder: Path, fleet: str, clock: Clock, nodes: Callable[[str], list[Node]]
+    ) -> None:
+        self.place = place
+        self._clock, self._nodes = clock, nodes
+        self._authority = Authority(folder, fleet, clock)
+        self.entrance: Entrance | None = None
+
+    def furnish(self, rooms: Rooms) -> Entrance | None:
+        """What is to be kept open; None where nothing is."""
+        if self.place is not None:
+            self.entrance = Entrance(self.place, self._authority, rooms, self.judge)
+        return self.entrance
+
+    def judge(self, key: PublicKey) -> Guest | str:
+        """By the key that the fleet believes; in quarantine nobody comes in, and removed ones are gone."""
+        text = key.text()
+        node = next((n for n in self._nodes(key.tag) if n.public_key == text), None)
+        if node is None or node.tag is None or node.removed is not None:
+            return "no node with that key is in the fleet"
+        if node.quarantined is not None:
+            return f"{node.name} is quarantined: {node.quarantined}"
+        if not Reach.of(node).direct:
+            return f"{node.name} has a tunnel: it is not one that comes in directly"
+        return Guest(node.name, node_user(node.tag))
+
+    def allowed(self, names: list[str]) -> None:
+        """ConfigError where nodes could not come in directly at all."""
+        if self.place is None:
+            raise ConfigError(
+                f"{', '.join(names)} cannot be linked directly",
+                why="direct.listen is not set: this machine listens at no address",
+                fix=f"{SET_IT}; then pancode fleet down, and pancode fleet up again",
+            )
+
+    def pass_of(self, node: Node | None) -> Pass | None:
+        """What lets that node in; None where it has a tunnel. ConnectError where it cannot be let in."""
+        if node is None or node.public_key is None or node.tag is None or not Reach.of(node).direct:
+            return None
+        if self.place is None:
+            what = f"{node.name} is to come in directly, and this machine listens nowhere"
+            fix = f"{SET_IT}; or pancode fleet up {node.name} --link ssh"
+            raise ConnectError(LinkFault.NOT_DIRECT, what, why="direct.listen is not set", fix=fix)
+        trouble = self.entrance.trouble if self.entrance is not None else "it was not opened yet"
+        if trouble:
+            what = f"nodes cannot come in at {self.place}, which {self.place.origin} names"
+            fix = (
+                "name an address of this machine (ip -brief addr) and a free port (ss -ltn) in direct.listen"
+            )
+            raise ConnectError(LinkFault.NOT_DIRECT, what, why=trouble, fix=fix)
+        try:
+            issued = self._authority.node(node.tag, PublicKey.parse(node.public_key))
+            ca = self._authority.ca
+        except PancodeError as exc:
+            raise ConnectError(LinkFault.NOT_DIRECT, str(exc), why=exc.why, fix=exc.fix) from exc
+        return Pass(
+            address=str(self.place),
+            ca=ca,
+            cert=issued.cert,
+            issued_ms=self._clock.wall_ms(),
+            renew_ms=issued.renew_ms,
+            until_ms=issued.until_ms,
+            origin=self.place.origin,
+            node=node.name,
+        )

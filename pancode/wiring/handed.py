@@ -1,0 +1,94 @@
+"""Bring-up handed to another tool: the same steps as `fleet up`, as data, for one node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncssh
+
+from pancode.adapters.ssh import steps
+from pancode.adapters.ssh.bringup import bundle_for
+from pancode.adapters.ssh.fleetkey import authorized_line, marker
+from pancode.adapters.ssh.probe import PROBE_TIMEOUT_S, NodeProbe, parse_probe
+from pancode.adapters.ssh.readiness import problems, stops
+from pancode.adapters.ssh.scripts import PROBE
+from pancode.adapters.ssh.steps import HomeFile, Place, Script, Step
+from pancode.adapters.ssh.told import told, told_act
+from pancode.domain.records import Node
+from pancode.errors import UnavailableError, UsageError
+from pancode.wiring.bringup import BringUp
+from pancode.wiring.nodes import Reach
+
+Json = dict[str, Any]
+
+
+class Handed:
+    """Each method is one turn of the talk with a tool that has its own way to the node."""
+
+    def __init__(self, bringup: BringUp) -> None:
+        self._bringup = bringup
+        self._fleet = bringup.parts.fleet
+
+    def look(self, node: Node | None) -> Json:
+        """The probe, to be run there as the login that the node agent is to have."""
+        home = Reach.of(node).node_home if node is not None else None
+        probe = Script(PROBE, (self._fleet, home or ""), PROBE_TIMEOUT_S, PROBE)
+        return {"look": told_act(probe)}
+
+    def removal(self, probe: str) -> Json:
+        """What takes everything of this fleet off that login."""
+        place = Place.of(self._fleet, _found(probe))
+        return {"steps": [told(step) for step in steps.remove_steps(place, marker(self._fleet))]}
+
+    def plan(self, node: Node, probe: str) -> Json:
+        """Changes nothing. All steps where the node's key is known, and else those up to its key."""
+        found = _fit(node.name, _found(probe), self._bringup.parts.clock.wall_ms())
+        bundle, python = bundle_for(self._bringup.bundles, found)
+        place = Place.of(self._fleet, found)
+        wanted = [told(step) for step in steps.first_steps(place, found, bundle, python)]
+        if node.public_key is None or not found.has_key:
+            return {"steps": wanted, "key": None}
+        later = self._later(node, found, python.path, self._bringup.home_files(node))
+        return {"steps": wanted + later, "key": node.public_key}
+
+    def enrolled(self, node: Node, probe: str, key: str) -> Json:
+        """Believe the key that the node has made; the steps after it."""
+        found = _found(probe)
+        _, python = bundle_for(self._bringup.bundles, found)
+        files = self._bringup.enrol(node.name, key, found)
+        return {"steps": self._later(node, found, python.path, files), "key": key}
+
+    def _later(self, node: Node, found: NodeProbe, python: str, files: list[HomeFile]) -> list[Json]:
+        place = Place.of(self._fleet, found)
+        told_steps = [told(step) for step in steps.enrolled_steps(place, found, python, files)]
+        start = steps.start_step(place, found, python, restart=False)
+        told_steps.append(told(start, steps.start_step(place, found, python, restart=True)))
+        if Reach.of(node).fleet_key:
+            told_steps.append(told(self._fleet_key()))
+        return told_steps
+
+    def _fleet_key(self) -> Step:
+        private = asyncssh.import_private_key(self._bringup.parts.home.fleet_key())
+        public = private.export_public_key("openssh").decode()
+        line = authorized_line(" ".join(public.split()[:2]), self._fleet)
+        return steps.install_key_step(line, marker(self._fleet))
+
+
+def _found(probe: str) -> NodeProbe:
+    try:
+        return parse_probe(probe)
+    except ValueError as error:
+        raise UsageError("this is no answer to our probe", why=str(error), code="no_probe") from error
+
+
+def _fit(name: str, found: NodeProbe, now_ms: int) -> NodeProbe:
+    """UnavailableError for what keeps a node from being brought up."""
+    if wrong := stops(problems(found, now_ms)):
+        first = wrong[0]
+        raise UnavailableError(
+            f"{name} cannot be brought up: {first.what}",
+            fix=first.fix,
+            code="node_unfit",
+            details={"problems": "; ".join(problem.what for problem in wrong)},
+        )
+    return found

@@ -1,0 +1,139 @@
+"""A real Valkey and a real depot behind an entrance, and nodes with keys and certificates of their own."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from node_agent.direct import Secure
+from node_agent.wire.clock import SystemClock
+from node_agent.wire.signing import PublicKey, SigningKey
+from pancode.adapters.direct.authority import Authority
+from pancode.adapters.direct.entrance import Entrance, Guest, Rooms
+from pancode.adapters.direct.place import Place
+from pancode.adapters.git.depot import Depot
+from pancode.adapters.redis_bus.bus import RedisBus
+from pancode.adapters.redis_bus.rights import node_user
+from pancode.adapters.ssh.door import End
+from pancode.wiring.loop import LoopThread
+from tests.contract.redis_servers import Server, open_server
+from tests.integration.git.depot_world import World
+
+DAY_MS = 24 * 3600 * 1000
+
+
+class Shifted(SystemClock):
+    """The machine's clock, so many days off."""
+
+    def __init__(self, days: float = 0) -> None:
+        self.days = days
+
+    def wall_ms(self) -> int:
+        return super().wall_ms() + int(self.days * DAY_MS)
+
+
+@dataclass
+class House:
+    """One coordinator's side; `open` its entrance before nodes come."""
+
+    folder: Path
+    place: Place
+    server: Server
+    bus: RedisBus
+    depot: World
+    loop: LoopThread
+    clock: Shifted = field(default_factory=Shifted)
+    known: dict[str, str] = field(default_factory=dict)
+    """Names by public key."""
+    out: dict[str, str] = field(default_factory=dict)
+    """Why a name may not come in."""
+    away: Exception | None = None
+    """What the ledger says instead of an answer."""
+    asked: int = 0
+
+    def authority(self, clock: Shifted | None = None, name: str = "direct") -> Authority:
+        return Authority(self.folder / name, "f-test", clock or self.clock)
+
+    def judge(self, key: PublicKey) -> Guest | str:
+        self.asked += 1
+        if self.away is not None:
+            raise self.away
+        name = self.known.get(key.text())
+        if name is None:
+            return "no node with that key is in the fleet"
+        return self.out.get(name) or Guest(name, node_user(key.tag))
+
+    def open(self, redis: End | None = None, authority: Authority | None = None) -> Entrance:
+        rooms = Rooms(redis or Path(str(self.server.place)), self.depot.socket)
+        entrance = Entrance(self.place, authority or self.authority(), rooms, self.judge)
+        self.loop.begin(entrance.keep())
+        self.loop.call(entrance.tried.wait(), 10)
+        return entrance
+
+    def node(self, name: str, seed: bytes) -> Visitor:
+        visitor = Visitor(self, name, SigningKey(seed * 32))
+        (visitor.keys).mkdir(mode=0o700)
+        (visitor.keys / "node.key").write_text(visitor.key.text())
+        self.known[visitor.key.public.text()] = name
+        self.bus.admit_node(visitor.tag, visitor.password)
+        return visitor
+
+
+@dataclass
+class Visitor:
+    """One node: its key, its password, and what it would show."""
+
+    house: House
+    name: str
+    key: SigningKey
+
+    @property
+    def tag(self) -> str:
+        return self.key.public.tag
+
+    @property
+    def password(self) -> str:
+        return f"password of {self.name}"
+
+    @property
+    def keys(self) -> Path:
+        return self.house.folder / self.name
+
+    def end(self, end: str = "redis", by: Authority | None = None, ca: str | None = None) -> Secure:
+        """`by`: who vouches for it; `ca`: whom it believes."""
+        mine = self.house.authority()
+        cert = (by or mine).node(self.tag, self.key.public).cert
+        place = self.house.place
+        return Secure(place.host, place.port, end, ca or mine.ca, cert, self.keys)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = Place("127.0.0.1", free.getsockname()[1], "a test")
+    server = open_server("valkey", tmp_path)
+    bus, loop = RedisBus(server.access, SystemClock()), LoopThread("direct")
+    depot = World(tmp_path, Depot(tmp_path / "depots"))
+    depot.server.start()
+    try:
+        yield House(tmp_path, place, server, bus, depot, loop)
+    finally:
+        loop.stop()
+        depot.server.stop()
+        bus.close()
+        server.discard()
+
+
+@pytest.fixture
+def anna(house: House) -> Visitor:
+    return house.node("anna", b"a")
+
+
+@pytest.fixture
+def boris(house: House) -> Visitor:
+    return house.node("boris", b"b")

@@ -1,0 +1,142 @@
+"""Redis and the depot through the entrance: jobs, hints, git both ways, logs; and it comes and goes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from node_agent.bus import RedisUplink
+from node_agent.ports import LinkDown, Stamp
+from node_agent.redisline import Access, Client
+from node_agent.resp import RedisError
+from node_agent.settings import ends_of
+from node_agent.wire import keys
+from node_agent.wire.clock import SystemClock, SystemIds
+from node_agent.workspace.depot_client import DepotClient
+from node_agent.workspace.depot_stream import Door
+from node_agent.workspace.workspaces import Workspaces
+from pancode.adapters.ssh.door import TlsEnd
+from pancode.adapters.valkey.access import connect
+from pancode.adapters.valkey.tls import TlsFiles
+from pancode.wiring.loop import LoopThread
+from tests.contract.certificates import Authority as Others
+from tests.contract.redis_servers import TlsRedis
+from tests.integration.direct.conftest import House, Visitor
+from tests.integration.git.depot_world import until
+from tests.integration.git.repos import NOW_MS, attempt, tree_of, workspace_of
+
+
+def test_jobs_words_and_hints_pass(house: House, anna: Visitor) -> None:
+    house.open()
+    place, admin = anna.end(), connect(house.server.access)
+    uplink = RedisUplink(anna.tag, lambda: place, anna.password, SystemClock(), SystemIds())
+    try:
+        assert uplink.claim() is None and uplink.news("0-0").controls == []
+        uplink.send("up")
+        assert uplink.hinted(100), "it has just begun to listen"
+        # Its word that it listens goes another way than ours: heard is what is said after that has come.
+        until(lambda: admin.publish(keys.hint_channel(anna.tag), "x") == 1, 20)
+        assert uplink.hinted(5_000)
+    finally:
+        uplink.close()
+        admin.close()
+
+
+def test_an_answer_of_many_pieces_and_a_word_of_many(house: House, anna: Visitor) -> None:
+    house.open()
+    client = Client(Access(anna.end(), f"node-{anna.tag}", anna.password, 5, 10))
+    text = os.urandom(1_500_000).hex()
+    key = f"rq:job:{keys.job_prefix(anna.tag)}big"
+    try:
+        assert client.ask(("HSET", key, "data", text), ("HGET", key, "data")) == [1, text.encode()]
+    finally:
+        client.close()
+
+
+def test_git_travels_both_ways_and_logs_arrive(house: House, anna: Visitor, tmp_path: Path) -> None:
+    house.open()
+    place = anna.end("depot")
+    client = DepotClient(Door(lambda: place, house.depot.sign, 5.0))
+    spaces, order = Workspaces(tmp_path / "node", client), workspace_of(house.depot.taken)
+    tree = spaces.prepare(attempt(), order)
+    assert (tree / "big.bin").read_bytes() == (house.depot.repo.path / "big.bin").read_bytes()
+    (tree / "answer").write_bytes(os.urandom(2_000_000))
+    made = spaces.commit(attempt(), order, Stamp("result", NOW_MS))
+    assert made.commit is not None
+    spaces.push(attempt(), order, made.commit)
+    kept = tree_of(house.depot.depot, house.depot.taken, made.commit)["answer"][1]
+    assert kept == (tree / "answer").read_bytes()
+    log = tmp_path / "out"
+    log.write_bytes(os.urandom(700_000))
+    blob = client.upload(attempt(), "out", log)
+    assert blob.sha256 == hashlib.sha256(log.read_bytes()).hexdigest()
+    assert [end.problem for end in house.depot.ended(3)] == ["", "", ""]
+
+
+@pytest.mark.parametrize("host", ["::1", "localhost"])
+def test_other_kinds_of_addresses(house: House, anna: Visitor, host: str) -> None:
+    house.place = replace(house.place, host=host)
+    house.open()
+    shape = {"redis": f"tls:{house.place}", "depot": f"tls:{house.place}"}
+    by = anna.end()
+    ends = ends_of(json.dumps({**shape, "ca": by.ca, "cert": by.cert}), anna.keys)
+    client = Client(Access(ends.redis, f"node-{anna.tag}", anna.password, 5, 5))
+    assert client.ask(("PING",)) == [b"PONG"]
+    client.close()
+
+
+def test_a_redis_by_tls_behind_it_is_not_the_node_s_business(
+    house: House, anna: Visitor, tmp_path: Path
+) -> None:
+    others = Others(tmp_path / "theirs")
+    behind = TlsRedis(others, others.issue("here", "127.0.0.1"))
+    try:
+        behind.do("ACL", "SETUSER", f"node-{anna.tag}", "reset", "on", f">{anna.password}", "+@all", "~*")
+        house.open(TlsEnd("127.0.0.1", behind.port, TlsFiles(ca=others.ca).context))
+        client = Client(Access(anna.end(), f"node-{anna.tag}", anna.password, 5, 5))
+        assert client.ask(("PING",)) == [b"PONG"]
+        client.close()
+    finally:
+        behind.discard()
+
+
+def test_what_lies_behind_is_away_and_comes_back(house: House, anna: Visitor) -> None:
+    house.open()
+    client = Client(Access(anna.end(), f"node-{anna.tag}", anna.password, 5, 5))
+    assert client.ask(("PING",)) == [b"PONG"]
+    house.server.stop()
+    with pytest.raises(RedisError):
+        client.ask(("PING",))
+    with pytest.raises(RedisError, match="No such file|refused"):
+        client.ask(("PING",))
+    house.server.start()
+    assert client.ask(("PING",)) == [b"PONG"]
+    client.close()
+
+
+def test_a_node_that_hangs_up_leaves_nothing_open(house: House, anna: Visitor) -> None:
+    house.open()
+    place = anna.end("depot")
+    for _ in range(70):  # more than may be open at once
+        peer, _nonce = Door(lambda: place, house.depot.sign, 5.0).greeted()
+        peer.close()
+        house.depot.ended(1)
+    until(lambda: len(house.depot.ends) >= 70)
+
+
+def test_the_coordinator_is_away_and_comes_back(house: House, anna: Visitor) -> None:
+    house.open()
+    place = anna.end("depot")
+    door = Door(lambda: place, house.depot.sign, 5.0)
+    house.loop.stop()
+    with pytest.raises(LinkDown, match="refused"):
+        door.greeted()
+    house.loop = LoopThread("again")
+    house.open()
+    door.greeted()[0].close()
+    house.loop.stop()

@@ -1,0 +1,93 @@
+"""A command waits while the coordinator is at work, and tells its silence apart from its end."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pancode.client import ApiError, Client, SilentError, StreamCutError
+from tests.integration.faces.listening import Listening
+
+NOW = {"snapshots": [{"run": "r-1", "project": "/p", "done": 40_000, "of": 100_000}]}
+
+
+def _answer(data: object) -> bytes:
+    body = json.dumps(data).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+        len(body),
+        body,
+    )
+
+
+class Busy(Listening):
+    """Works on a change until it was asked `looks` times; then answers it, or hangs up on it."""
+
+    def __init__(self, home: Path, looks: int, ends: bool = False, speaks: bool = True) -> None:
+        self._left, self._ends, self._speaks = looks, ends, speaks
+        self._open: list[socket.socket] = []
+        super().__init__(home)
+
+    def _heard(self, peer: socket.socket, said: list[bytes]) -> None:
+        self._open.append(peer)
+        self.asked.append(b" ".join(said[:2]))
+        if said[0] == b"GET" and self._speaks:
+            self._look(peer)
+
+    def _look(self, peer: socket.socket) -> None:
+        peer.sendall(_answer(NOW))
+        self._left -= 1
+        if self._left == 0 and self._ends:
+            self._open[0].close()
+        elif self._left == 0:
+            self._open[0].sendall(_answer({"run": "r-1"}))
+
+    def end(self) -> None:
+        super().end()
+        for peer in self._open:
+            peer.close()
+
+
+@pytest.fixture
+def busy(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Busy]:
+    busy = Busy(tmp_path, **request.param)
+    yield busy
+    busy.end()
+
+
+def _post(home: Path, told: list[Any], wait_s: float = 0.4) -> Any:
+    return Client(home, starts=False).post_work("/v1/runs", {}, told.append, wait_s)
+
+
+@pytest.mark.parametrize("busy", [{"looks": 8}], indirect=True)
+def test_who_is_at_work_is_waited_for(busy: Busy, tmp_path: Path) -> None:
+    told: list[Any] = []
+    assert _post(tmp_path, told) == {"run": "r-1"}
+    assert told and all(seen == NOW for seen in told)
+    assert busy.asked.count(b"POST /v1/runs") == 1
+
+
+@pytest.mark.parametrize("busy", [{"looks": 2, "ends": True}], indirect=True)
+def test_one_that_ends_went_away(busy: Busy, tmp_path: Path) -> None:
+    with pytest.raises(StreamCutError, match="went away") as told:
+        _post(tmp_path, [])
+    assert not isinstance(told.value, SilentError)
+
+
+@pytest.mark.parametrize("busy", [{"looks": 1, "speaks": False}], indirect=True)
+def test_one_that_says_nothing_did_not_answer_in_time(busy: Busy, tmp_path: Path) -> None:
+    with pytest.raises(SilentError, match="did not answer in time") as told:
+        _post(tmp_path, [])
+    assert told.value.code == "no_answer" and "still be at work" in told.value.why
+    assert busy.asked.count(b"POST /v1/runs") == 1
+
+
+@pytest.mark.parametrize("busy", [{"looks": 1, "speaks": False}], indirect=True)
+def test_so_it_is_with_a_change_of_bounded_time(busy: Busy, tmp_path: Path) -> None:
+    with pytest.raises(SilentError, match="did not answer in time"):
+        Client(tmp_path, starts=False).post("/v1/runs", {}, 0.2)
+    assert not issubclass(SilentError, ApiError)

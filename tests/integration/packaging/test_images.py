@@ -1,0 +1,184 @@
+"""The images: their file keeps what it promises, and what its steps make works on a read-only root."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.integration.faces.conftest import until
+from tests.stack.__main__ import context_in
+from tests.stack.acts import NODES, dispatch, enrol, told
+from tests.stack.compose import read as read_compose
+from tests.stack.containerfile import Stage, read
+from tests.stack.plain import Ground, Image, build, packages
+from tests.stack.running import running
+
+ROOT = Path(__file__).parents[3]
+COMPOSE = ROOT / "docker-compose.yml"
+STAGES = read(ROOT / "deploy" / "Containerfile")
+TARGETS = ("coordinator", "node")
+
+
+def stages_of(target: str) -> list[Stage]:
+    """The target and what it stands on."""
+    stage = STAGES[target]
+    return [*(stages_of(stage.of) if stage.of in STAGES else []), stage]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_keeps_what_it_promises(target: str) -> None:
+    stage = STAGES[target]
+    assert min(stage.user()) > 10_000, "a plain user, by number, so that nobody has to look it up"
+    assert stage.last("HEALTHCHECK") and stage.last("ENTRYPOINT") and len(stage.last("VOLUME")) == 1
+    after = [step.name for step in stage.steps]
+    assert not set(after[after.index("USER") :]) & {"RUN", "COPY", "ADD"}, "nothing is made as that user"
+    for step in (step for stage in stages_of(target) for step in stage.steps):
+        assert step.name != "ADD" and not re.search(r"curl|wget|https?:|chmod 777|sudo", str(step.words))
+        if step.name == "RUN" and isinstance(step.words, str) and "apt-get" in step.words:
+            assert packages(step), f"lists are left, or more is installed than is named: {step.words}"
+    assert not re.search(r"(?i)secret|password|token", str(stage.environ()))
+
+
+def test_stages_that_build_do_not_end_up_in_an_image() -> None:
+    names = {
+        package for stage in stages_of("coordinator") for step in stage.steps for package in packages(step)
+    }
+    assert "python3-venv" not in names
+    assert [s.flags for s in STAGES["coordinator"].steps if "from" in s.flags] == [{"from": "build"}]
+
+
+@pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="not built yet: only with Debian's packages")
+def test_debian_has_the_packages() -> None:
+    names = {package for stage in STAGES.values() for step in stage.steps for package in packages(step)}
+    listed = subprocess.run(["dpkg-query", "-W", *sorted(names)], capture_output=True, text=True, check=False)
+    assert listed.returncode == 0, listed.stderr
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    """A clone with its wheel and secrets made, and the locked wheels; no network."""
+    return context_in(tmp_path_factory.mktemp("images") / "context")
+
+
+@pytest.fixture(scope="module")
+def made(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """The coordinator's image; shown read-only, so that all may have it."""
+    if os.getuid() != 0:
+        pytest.skip("not root")
+    return build(ground, "coordinator", tmp_path_factory.mktemp("coordinator") / "image")
+
+
+@pytest.mark.slow
+def test_the_coordinators_steps_make_one_that_works_read_only(made: Image, tmp_path: Path) -> None:
+    """As its image would: a plain user, all of it read-only but the volume and /tmp."""
+    (place,) = made.stage.last("VOLUME")
+    home = tmp_path / "volume"
+    home.mkdir()
+    os.chown(home, *made.stage.user())
+    volume = ["--bind", str(home), place, "--unshare-net"]
+    check = [*made.stage.last("HEALTHCHECK")]
+    inside = """
+"$@" & pid=$!
+while kill -0 $pid && ! pancode serve --check 2>/dev/null; do sleep 0.2; done
+touch /opt/x /etc/x /usr/x /x 2>/dev/null; ls /opt/x /etc/x /usr/x /x 2>/dev/null
+id -u; grep CapEff /proc/self/status; pancode serve --check; echo answers $?
+kill $pid; wait $pid; echo ended $?
+pancode serve --check 2>/dev/null; echo after $?
+"""
+    assert check == ["pancode", "serve", "--check"]
+    argv = made.command(["sh", "-c", inside, "sh", *made.stage.last("ENTRYPOINT")], {}, volume)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
+    lines = done.stdout.split("\n")
+    uid = str(made.stage.user()[0])
+    assert lines == [uid, "CapEff:\t0000000000000000", "answers 0", "ended 0", "after 6", ""], done.stderr
+    assert (home / "home/key/coordinator.key").stat().st_uid == int(uid)
+
+
+@pytest.mark.slow
+def test_the_nodes_steps_make_an_ssh_server_that_tells_its_key(ground: Ground, tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("not root")
+    image = build(ground, "node", tmp_path / "image")
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    key = secrets / "node_host_key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    key.chmod(0o444)  # readable for the container's user; the folder around it is closed
+    (secrets / "node_authorized_keys").touch()
+    more = ["--ro-bind", str(secrets), "/run/secrets", "--unshare-net"]
+    healthy = image.stage.last("HEALTHCHECK")
+    asked = 'while kill -0 $! && ! eval "$CHECK"; do sleep 0.2; done; eval "$CHECK"'
+    inside = f'"$0" "$@" & {asked} && id -u'
+    environ = {"CHECK": healthy[2]}
+    argv = image.command(["sh", "-c", inside, *image.stage.last("ENTRYPOINT")], environ, more)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0 and done.stdout == f"{image.stage.user()[0]}\n", done.stderr
+
+
+def test_compose_says_what_its_schema_allows() -> None:
+    """By the schema that check-jsonschema brings along."""
+    argv = [str(ROOT / ".venv/ansible/bin/check-jsonschema"), "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*argv, str(COMPOSE)], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_compose_keeps_secrets_in_files_and_publishes_to_this_machine_alone() -> None:
+    text = COMPOSE.read_text()
+    services = yaml.safe_load(text)["services"]
+    assert not [
+        n for n, one in services.items() for v in one.get("environment", {}) if re.search("PASSWORD$", v)
+    ]
+    assert all(port.startswith("127.0.0.1:") for one in services.values() for port in one.get("ports", ()))
+    assert {one.name for one in read_compose(COMPOSE)} == set(services) - {"rq-dashboard"}
+
+
+@pytest.mark.slow
+def test_the_stack_of_compose_runs_as_plain_processes(ground: Ground, made: Image, tmp_path: Path) -> None:
+    """Over 30 s on a busy machine: a whole fleet of five services is started, and two machines come up."""
+    tmp_path.chmod(0o755)
+    secret = (ground.context / "secrets/postgres_password").read_text()
+    with running(ground, ground.context / "docker-compose.yml", tmp_path, {"coordinator": made}) as stack:
+        assert list(stack)[-1] == "coordinator", "what it waits for comes first"
+        assert enrol(stack).count("online") == 2
+        for node in NODES:
+            said = dispatch(stack, node, "sh", "-c", "id -un; touch /etc/x || echo read-only")
+            assert said.startswith("node\nread-only\n") and "done" in said
+        assert "PostgreSQL" in told(stack["coordinator"], "pancode", "doctor")
+        rows = ("sh", "-c", "psql -h /run/postgresql -U pancode -Atc 'select count(*) from runs'")
+        assert told(stack["postgres"], *rows) == "2\n"
+        for process in Path("/proc").glob("[0-9]*"):
+            assert secret.encode() not in _shown(process)
+        pids = [one.pid for one in stack.values()]
+    until(lambda: not [pid for pid in pids if _works(pid)], "each first program has ended")
+    spaces = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True)
+    assert f"pcs{os.getpid()}-" not in spaces.stdout
+
+
+def _works(pid: int) -> bool:
+    """Whether it is there, and not only its name: nobody may be there to take a dead one off the list."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _shown(process: Path) -> bytes:
+    """What a process shows of itself: arguments and environment."""
+    try:
+        return (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_the_health_of_nobody_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pancode.cli.main import run
+
+    monkeypatch.setenv("PANCODE_HOME", str(tmp_path / "none"))
+    assert run(["serve", "--check"]) == 6
+    until(lambda: not (tmp_path / "none").exists(), "nothing was begun")

@@ -1,0 +1,90 @@
+"""The built wheel as people install it: a new home, a folder that is no clone, no network; then the demo."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pancode.commit import commit
+from tests.clis.install import ROOT
+from tests.e2e.leavings import left_in, no_network
+from tests.integration.packaging.ways import WAYS, Installed, install
+from tests.integration.packaging.wheelhouse import wheelhouse
+
+pytestmark = pytest.mark.slow
+
+BUNDLE = """
+import platform, sys, pathlib
+from pancode.adapters.bundle.download import requirements_file
+from pancode.adapters.bundle.installed import libraries
+from pancode.adapters.bundle.platform import NodePlatform
+from pancode.adapters.bundle.store import BundleStore
+listing = requirements_file()
+assert listing.is_relative_to(sys.prefix) and "--hash=sha256:" in listing.read_text(), listing
+glibc = tuple(int(part) for part in platform.libc_ver()[1].split(".")[:2])
+here = NodePlatform(sys.version_info[:3], platform.machine(), glibc)
+made = BundleStore(pathlib.Path(sys.argv[1]), (libraries,)).bundle_for([here])[1]
+print(made.path)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    done = subprocess.run([ROOT / ".ci/dist", folder], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module", params=list(WAYS))
+def installed(request: pytest.FixtureRequest, wheel: Path) -> Iterator[Installed]:
+    root = Path(tempfile.mkdtemp(prefix="pi-"))  # short: a fleet's sockets are in it
+    try:
+        yield install(request.param, root, wheel, wheelhouse())
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def test_it_is_the_installed_one_and_names_its_commit(installed: Installed) -> None:
+    said = installed.run("--version")
+    assert said.stdout.endswith(f"(commit {commit()})\n"), said
+    where = installed.call([str(installed.python), "-c", "import pancode; print(pancode.__file__)"])
+    assert where.returncode == 0 and not where.stdout.startswith(str(ROOT)), where
+    assert "site-packages" in where.stdout
+    assert (installed.python.parent.parent / "share/man/man1/pancode-runs.1").is_file()
+
+
+def test_the_demo_passes_without_a_network(installed: Installed) -> None:
+    """Over 30 s on a busy machine: a whole fleet comes up, and one of its node agents is killed."""
+    before = left_in(installed.env)[0]
+    done = installed.call([*no_network(), str(installed.command), "demo"])
+    assert done.returncode == 0 and "checks held, all of them" in done.stdout, done.stdout + done.stderr
+    assert left_in(installed.env) == (before, [])
+
+
+def test_a_bundle_for_nodes_is_made_of_it(installed: Installed) -> None:
+    made = installed.call([str(installed.python), "-c", BUNDLE, str(installed.folder / "bundles")])
+    assert made.returncode == 0, made.stderr
+    assert Path(made.stdout.strip()).stat().st_size < 25 * 1024 * 1024
+
+
+def test_a_missing_extra_is_named_with_the_command_that_brings_it(installed: Installed) -> None:
+    """And that command, as it is printed, does: whatever installed us brought pip along."""
+    config = {
+        "PANCODE_HOME": str(installed.folder / "p"),
+        "PANCODE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+    }
+    before = installed.run("serve", **config)
+    fix = f"{installed.python} -m pip install 'pancode[postgresql]'"
+    assert before.returncode != 0 and f"fix: {fix}" in before.stderr, before.stderr
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheelhouse())}
+    brought = installed.call(["sh", "-c", fix], **offline)
+    assert brought.returncode == 0, brought.stderr
+    after = installed.run("serve", **config)
+    assert after.returncode != 0 and "driver is not installed" not in after.stderr
+    assert "127.0.0.1:1" in after.stderr.replace("port 1", "127.0.0.1:1"), after.stderr

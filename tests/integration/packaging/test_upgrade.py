@@ -1,0 +1,184 @@
+"""What earlier versions left on disk is opened by this one, whole; what was released is not written again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.node import HOME_LAYOUT
+from pancode.adapters.store.ledger import SqlLedger
+from pancode.adapters.store.look import look_at
+from pancode.adapters.store.migrate import History
+from pancode.adapters.store.migrations import HEAD
+from pancode.adapters.store.migrations.script import SHIPPED
+from pancode.config.load import Places, load
+from pancode.domain.records import ALL
+from tests.e2e.owner import PATH
+from tests.fixtures.capture import NEXT, QUESTIONS, SETTINGS, revisions
+from tests.fixtures.restore import Kept, kept
+
+AGAIN = "python -m tests.fixtures.capture next"
+
+
+def names(state: Kept) -> str:
+    return state.name
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    root = Path(tempfile.mkdtemp(prefix="pu-"))  # short: a fleet's sockets are in it
+    yield root
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def test_the_state_to_come_is_kept_as_it_is_now() -> None:
+    about = Kept(NEXT).about
+    now = (HEAD, HOME_LAYOUT, revisions())
+    assert (about["head"], about["layout"], about["revisions"]) == now, f"capture it anew: {AGAIN}"
+
+
+def rewritten(released: dict[str, str], now: dict[str, str]) -> list[str]:
+    """Migrations of a release that are gone or are not what they were."""
+    return sorted(name for name, digest in released.items() if now.get(name) != digest)
+
+
+def test_a_migration_that_was_released_is_never_written_again() -> None:
+    for state in kept():
+        if state.name != NEXT:
+            assert rewritten(state.about["revisions"], revisions()) == [], "write a further revision instead"
+
+
+def test_that_rule_sees_what_it_is_for() -> None:
+    now = revisions()
+    first = next(iter(now))
+    assert rewritten(now, {**now, "0099_more.py": "0" * 64}) == []
+    assert rewritten(now, {**now, first: "0" * 64}) == [first]
+    assert rewritten(now, {}) == sorted(now)
+
+
+@pytest.mark.parametrize("state", kept(), ids=names)
+def test_every_row_of_the_ledger_is_read(state: Kept, root: Path) -> None:
+    path = root / "ledger.db"
+    state.write_ledger(path, root)
+    before = counted(path)
+    assert before["runs"] == 4 and before["nodes"] == 2 and before["attempts"] >= 4
+    ledger = SqlLedger(path)
+    try:
+        with ledger.transaction() as tx:
+            read = {kind.TABLE.name: len(list(tx.find(kind))) for kind in ALL}
+    finally:
+        ledger.close()
+    seen = look_at(path)
+    assert (seen.revision, seen.runs, seen.wrong) == (HEAD, 4, "")
+    assert {name: read[name] for name in before if name in read} == {
+        n: c for n, c in before.items() if n in read
+    }
+    older = state.about["head"] != HEAD
+    assert Path(f"{path}.{state.about['head']}-before-{HEAD}").exists() == older
+
+
+FURTHER = f"""
+from __future__ import annotations
+import sqlalchemy as sa
+from alembic import op
+revision = "0099"
+down_revision = "{HEAD}"
+def upgrade() -> None:
+    op.add_column("runs", sa.Column("mood", sa.Text(), nullable=False, server_default="calm"))
+"""
+
+
+@pytest.mark.parametrize("state", kept(), ids=names)
+def test_a_further_migration_loses_no_row(state: Kept, root: Path) -> None:
+    """From whatever was kept through every revision to one that is not written yet."""
+    (root / "versions").mkdir()
+    (root / "versions/0099_further.py").write_text(FURTHER)
+    path = root / "ledger.db"
+    state.write_ledger(path, root)
+    before = counted(path)
+    SqlLedger(path, history=History("0099", (*SHIPPED, root / "versions"))).close()
+    after = counted(path)
+    assert {name: after[name] for name in before} == before
+    with closing(sqlite3.connect(path)) as ledger:
+        assert ledger.execute("SELECT mood, count(*) FROM runs GROUP BY mood").fetchall() == [("calm", 4)]
+    assert counted(Path(f"{path}.{state.about['head']}-before-0099")) == before
+
+
+def counted(path: Path) -> dict[str, int]:
+    with closing(sqlite3.connect(path)) as ledger:
+        tables = [name for (name,) in ledger.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: ledger.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
+
+
+@pytest.mark.parametrize("state", kept(), ids=names)
+def test_every_setting_that_there_was_is_understood(state: Kept, tmp_path: Path) -> None:
+    shutil.copy(state.folder / SETTINGS, tmp_path / "pancode.yaml")
+    assert load(Places(tmp_path, None, tmp_path / "none"), {}).warnings == ()
+
+
+class Person:
+    """Somebody who has installed the newer version over the older one's state."""
+
+    def __init__(self, root: Path, desk: Path) -> None:
+        (root / "own").mkdir()
+        self.env = {"HOME": str(root / "own"), "TMPDIR": str(root), "PATH": PATH, "LANG": "C.UTF-8"}
+        self.env["PANCODE_HOME"] = str(desk)
+        self.folder = root / "own"
+
+    def __call__(self, *words: str) -> str:
+        argv = [sys.executable, "-m", "pancode", *words]
+        done = subprocess.run(
+            argv, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=240, check=False
+        )
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def ask(self, *words: str) -> Any:
+        return json.loads(self(*words, "--json"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", kept(), ids=names)
+def test_a_fleet_goes_on_where_the_older_version_left_it(state: Kept, root: Path) -> None:
+    """Coordinator and nodes: nothing told differently, receipts still judged, and new work done."""
+    pancode = Person(root, state.lay_out(root))
+    before = {path.relative_to(root) for path in root.glob("*/.pancode-node/*/journal/r-*")}
+    assert len(before) == 4
+    try:
+        pancode("fleet", "up")
+        nodes = {node["name"]: node["state"] for node in pancode.ask("fleet", "status")["nodes"]}
+        assert nodes == {"alder": "online", "birch": "online"}
+        for question, words in QUESTIONS.items():
+            assert_kept(state.said(question, root), pancode.ask(*words[:-1]), question)
+        for run in state.about["said"]["runs"]["runs"]:
+            assert pancode.ask("receipt", "verify", run["run"])["verdict"] == "PASS"
+        done = next(run for run in state.about["said"]["runs"]["runs"] if run["landed"])
+        assert "diff --git" in pancode("runs", "diff", done["run"])
+        assert "new work" in pancode("dispatch", "--runtime", "shell", "--workspace", "none", "echo new work")
+        assert before <= {path.relative_to(root) for path in root.glob("*/.pancode-node/*/journal/r-*")}
+    finally:
+        pancode("fleet", "down", "--now")
+
+
+def assert_kept(said: Any, now: Any, place: str) -> None:
+    """Whatever was said is said still; a newer version may say more."""
+    if isinstance(said, dict):
+        for key, value in said.items():
+            assert key in now, f"{place}.{key} is gone"
+            assert_kept(value, now[key], f"{place}.{key}")
+    elif isinstance(said, list):
+        assert len(said) == len(now), place
+        for index, value in enumerate(said):
+            assert_kept(value, now[index], f"{place}[{index}]")
+    else:
+        assert said == now, place

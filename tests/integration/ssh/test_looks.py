@@ -1,0 +1,51 @@
+"""A look says what its script would then do, and changes nothing: both by a real shell."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pancode.adapters.ssh import install_scripts, look_scripts
+from pancode.adapters.ssh.scripts import spoken
+
+LINE, MARK = "ssh-ed25519 AAAA pancode fleet f1", "pancode fleet f1"
+
+
+def said(text: str, home: Path, *args: str) -> str:
+    argv = ["sh", "-s", "--", *args]
+    env = {"HOME": str(home), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(argv, input=text, env=env, capture_output=True, text=True, check=True)
+    return dict(spoken(done.stdout))["changed"]
+
+
+def listing(home: Path) -> list[tuple[str, int, int]]:
+    return sorted((str(p), p.lstat().st_mode, p.lstat().st_mtime_ns) for p in home.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("look", "script", "args"),
+    [
+        (look_scripts.HOME, install_scripts.MAKE_HOME, ("{}/node", "f1")),
+        (look_scripts.FOLDERS, install_scripts.MAKE_FOLDERS, ("{}/a/b",)),
+        (look_scripts.POINT, install_scripts.POINT, ("{}", "b1")),
+        (look_scripts.FLEET_KEY, install_scripts.ADD_FLEET_KEY, (LINE, MARK)),
+    ],
+)
+def test_a_look_agrees_with_its_script(tmp_path: Path, look: str, script: str, args: tuple[str, ...]) -> None:
+    words = tuple(arg.format(tmp_path) for arg in args)
+    before = listing(tmp_path)
+    assert said(look, tmp_path, *words) == "yes"
+    assert listing(tmp_path) == before
+    assert said(script, tmp_path, *words) == "yes"
+    after = listing(tmp_path)
+    assert said(look, tmp_path, *words) == "no"
+    assert listing(tmp_path) == after
+    assert said(script, tmp_path, *words) == "no"
+
+
+@pytest.mark.parametrize("look", [look_scripts.STARTED, look_scripts.AT_WORK])
+def test_no_agent_is_at_work_in_a_fresh_home(tmp_path: Path, look: str) -> None:
+    meant = "yes" if look == look_scripts.STARTED else "no"
+    assert said(look, tmp_path, str(tmp_path), "keep") == meant

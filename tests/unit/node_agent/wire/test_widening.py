@@ -1,0 +1,44 @@
+"""The settings that give a call more context, in the words of each server."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact
+from node_agent.wire.widening import widen
+
+
+def said(dialect: Dialect, model: ModelFact, wanted: int = 32_768, slots: int | None = None) -> str:
+    return widen(
+        EndpointFact(name="x", dialect=dialect, at="127.0.0.1:1", slots=slots), model, 16_384, wanted
+    )
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+def test_every_server_is_told_the_number(dialect: Dialect) -> None:
+    assert "32768" in said(dialect, ModelFact(id="m"))
+    assert "20000" in said(dialect, ModelFact(id="m", ctx_max=20_000)), "no more than it was made for"
+    assert said(dialect, ModelFact(id="m", ctx_max=8_192)).startswith(
+        "use another model: m was made for 8192"
+    )
+
+
+def test_slots_of_llama_cpp_share_what_is_set() -> None:
+    """Of a router each model has its own."""
+    alone, shared = (
+        said(Dialect.LLAMACPP, ModelFact(id="m")),
+        said(Dialect.LLAMACPP, ModelFact(id="m"), slots=4),
+    )
+    assert alone == "start llama-server with --ctx-size 32768"
+    assert shared == "start llama-server with --ctx-size 131072 --parallel 4 (they share it)"
+    assert said(Dialect.LLAMACPP, ModelFact(id="m", slots=2), slots=4).startswith(
+        "start llama-server with --ctx-size 65536 --parallel 2"
+    )
+
+
+def test_a_name_is_one_word_of_a_command() -> None:
+    told = said(Dialect.LMSTUDIO, ModelFact(id="a b; x"))
+    assert shlex.split(told.split(",")[0])[2] == "a b; x"
+    assert "ollama create m-x-64k -f Modelfile" in said(Dialect.OLLAMA, ModelFact(id="hub/m:x"), 65_536)

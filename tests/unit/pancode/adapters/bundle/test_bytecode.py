@@ -1,0 +1,52 @@
+"""Bytecode is made where our Python is the node's: the same for the same sources, where it is looked for."""
+
+from __future__ import annotations
+
+import importlib.util
+import marshal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from pancode.adapters.bundle import bytecode
+from pancode.adapters.bundle.archive import Contents
+from pancode.adapters.bundle.platform import NodePlatform
+
+HERE = NodePlatform((*sys.version_info[:2], 0), "x86_64", (2, 36))
+SOURCE = b'"""Words."""\nNAMES = frozenset({"one", "two", "three"})\n'
+FILES: Contents = {
+    "start.py": b"",
+    "lib/node_agent/shim.py": SOURCE,
+    "lib/redis/client.py": SOURCE,
+    "lib/redis/old.py": b"print 'not of this Python'",
+    "lib/redis/data.json": b"{}",
+}
+
+
+def test_for_our_own_minor_version_alone() -> None:
+    assert bytecode.fits(HERE) and bytecode.fits(replace(HERE, machine="aarch64"))
+    assert not bytecode.fits(replace(HERE, python=(3, HERE.minor + 1, 0)))
+
+
+def test_what_is_compiled_and_where_it_is_looked_for(tmp_path: Path) -> None:
+    made = bytecode.compiled(FILES, tmp_path)
+    plain = importlib.util.cache_from_source("lib/node_agent/shim.py", optimization="")
+    assert sorted(made) == sorted(
+        [
+            plain,
+            importlib.util.cache_from_source("lib/node_agent/shim.py", optimization=2),
+            importlib.util.cache_from_source("lib/redis/client.py", optimization=2),
+        ]
+    )
+    assert bytecode.compiled(FILES, tmp_path) == made and not [*tmp_path.iterdir()]
+    code = made[plain]
+    assert isinstance(code, bytes) and code[:4] == importlib.util.MAGIC_NUMBER
+    assert int.from_bytes(code[4:8], "little") == 1, "by hash and unchecked: a file's time says nothing"
+    assert marshal.loads(code[16:]).co_filename == "lib/node_agent/shim.py"
+
+
+def test_where_a_source_lies_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.py").write_bytes(SOURCE)
+    assert bytecode.compiled({**FILES, "lib/redis/client.py": tmp_path / "elsewhere.py"}, tmp_path) == (
+        bytecode.compiled(FILES, tmp_path)
+    )
