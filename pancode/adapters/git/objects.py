@@ -83,12 +83,13 @@ def import_missing(project: Project, depot: Depot, tree: str) -> None:
     """Blobs that are staged, but neither committed nor in a file: only they can still be missing."""
     path = depot.path(project.repo_id)
     git = Git(path, safe_env() | {"GIT_DIR": str(path)})
-    seen = ["rev-list", "--objects", "--missing=print", tree, *([f"^{project.head}"] if project.head else [])]
-    told = git.must(*seen).out.decode("utf-8", "replace").splitlines()
-    missing = _still_missing(git, [line[1:] for line in told if line.startswith("?")])
+    try:
+        missing = _missing(git, tree, project.head)
+    except GitFailure:
+        missing = [tree]
     if missing:
-        with depot.locked(project.repo_id, GC):  # packs that replace others may have escaped both looks
-            missing = _still_missing(git, missing)
+        with depot.locked(project.repo_id, GC):  # packs that replace others may have escaped every look
+            missing = _missing(git, tree, project.head)
     if not missing:
         return
     try:
@@ -97,8 +98,14 @@ def import_missing(project: Project, depot: Depot, tree: str) -> None:
         raise _unreadable(project, exc) from exc
 
 
-def _still_missing(git: Git, named: list[str]) -> list[str]:
-    """`rev-list` does not look again for what a collection has just moved into a pack; `cat-file` does."""
+def _missing(git: Git, tree: str, head: str | None) -> list[str]:
+    """Objects of the tree, beyond the head's, that the depot lacks.
+
+    `rev-list` does not look again for what a collection has just moved into a pack; `cat-file` does.
+    """
+    seen = ["rev-list", "--objects", "--missing=print", tree, *([f"^{head}"] if head else [])]
+    told = git.must(*seen).out.decode("utf-8", "replace").splitlines()
+    named = [line[1:] for line in told if line.startswith("?")]
     if not named:
         return []
     answers = git.must(
