@@ -24,6 +24,7 @@ from pancode.control import query_fleet
 from pancode.control.core import open_fences
 from pancode.control.faces import Caller, NodeSpec, Progress
 from pancode.control.inventory import Wanted
+from pancode.counted import counted
 from pancode.domain.logins import check_login
 from pancode.domain.records import Node
 from pancode.errors import RefusedError, UsageError
@@ -76,7 +77,7 @@ def _refuse_while_running(desk: Desk, names: tuple[str, ...]) -> None:
     if busy:
         listed = ", ".join(busy[:8])
         raise RefusedError(
-            f"{len(busy)} runs are in flight",
+            f"{counted(len(busy), 'run')} in flight",
             why=f"{listed}: they go on without us, and deliver when the fleet is up again",
             fix="pancode fleet down --now, or wait for them, or pancode runs stop RUN",
             code="runs_in_flight",

@@ -15,6 +15,7 @@ from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import safe, table
 from pancode.client import path_of
 from pancode.connection import home_of
+from pancode.counted import counted
 from pancode.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def _checked(answer: dict[str, Any]) -> str:
             lines += [f"  {name}: {one[name]}" for name in ("why", "fix") if one[name]]
     where = answer["file"] or "no panagents.yaml: the shipped agents hold"
     count = len(answer["problems"])
-    end = f"{count} problem{'s' if count != 1 else ''}" if count else _good(answer)
+    end = counted(count, "problem") if count else _good(answer)
     return "".join(f"{safe(line)}\n" for line in [*lines, f"{where}: {end}"])
 
 
@@ -192,4 +193,4 @@ def _good(answer: dict[str, Any]) -> str:
     """One that is switched off can do no work."""
     off, usable = answer["disabled"], len(answer["agents"]) - len(answer["disabled"])
     switched = f", and {len(off)} switched off: {', '.join(off)}" if off else ""
-    return f"{usable} agent{'s' if usable != 1 else ''}, all right{switched}"
+    return f"{counted(usable, 'agent')}, all right{switched}"

@@ -12,6 +12,7 @@ from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.params import MONEY
 from pancode.cli.render import count, safe, table, usd
+from pancode.counted import counted
 
 
 @click.group(
@@ -38,7 +39,7 @@ def _books(answer: dict[str, Any]) -> str:
             usd(s["spent_usd"]),
             usd(s["held_usd"]),
             usd(s["remaining_usd"]) if s["remaining_usd"] is not None else "-",
-            f"{s['unknown_runs']} runs" if s["unknown_runs"] else "-",
+            counted(s["unknown_runs"], "run") if s["unknown_runs"] else "-",
             _of(s["tokens"], s["held_tokens"], s["ceiling_tokens"], count),
             _of(s["agent_minutes"], s["held_minutes"], s["ceiling_minutes"], str),
             "over" if s["over"] else "",
@@ -47,7 +48,7 @@ def _books(answer: dict[str, Any]) -> str:
         for s in answer["scopes"]
     ]
     head = ("SCOPE", "CEILING", "SPENT", "HELD", "LEFT", "UNKNOWN", "TOKENS", "MINUTES", "", "CEILING FROM")
-    runs = f"{answer['runs']} run{'s' if answer['runs'] != 1 else ''}"
+    runs = counted(answer["runs"], "run")
     next_ = f"{runs} today; the next would hold {usd(answer['estimate_next_usd'])}\n"
     return table(head, rows) + next_ + "".join(f"note: {safe(note)}\n" for note in answer["notes"])
 

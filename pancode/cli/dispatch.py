@@ -77,7 +77,10 @@ class _WithArgv(click.Command):
     "--mode", metavar="M", shell_complete=known.modes, help="admin, plan, build (default) or review."
 )
 @click.option(
-    "--safety", metavar="S", shell_complete=known.levels, help="suggest, auto-edit (default) or full-auto."
+    "--safety",
+    metavar="S",
+    shell_complete=known.levels,
+    help="auto-edit (default) or full-auto; under suggest nothing is dispatched.",
 )
 @click.option(
     "--model",

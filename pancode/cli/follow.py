@@ -12,6 +12,7 @@ from pancode.cli.face import Face
 from pancode.cli.render import count, safe, took
 from pancode.client import Client, Event, FleetDownError, StreamCutError, path_of
 from pancode.connection import NotRunningError
+from pancode.counted import counted
 from pancode.errors import ExitCode
 
 AGAIN_S = 1.0
@@ -150,7 +151,7 @@ def summary(shape: dict[str, Any]) -> str:
     lines.append(f"  on {shape['node'] or '-'}, {shape['runtime']}, {_lasted(shape)}, {_cost(shape, usd)}")
     if shape["commit"]:
         files = len(shape["files_changed"])
-        lines.append(f"  commit {shape['commit'][:12]}, {files} file{'s' if files != 1 else ''} changed")
+        lines.append(f"  commit {shape['commit'][:12]}, {counted(files, 'file')} changed")
     lines += [f"  landing    {_landing(shape['landing'])}"] if shape.get("landing") else []
     lines += [f"  finding    {safe(text)}" for text in shape["findings"]]
     if shape["outcome"] not in (None, "done"):
@@ -159,7 +160,11 @@ def summary(shape: dict[str, Any]) -> str:
 
 
 def _landing(told: dict[str, Any]) -> str:
-    where = f" in {safe(told['tree'])}, {len(told['files'])} files, not committed" if told.get("tree") else ""
+    where = (
+        f" in {safe(told['tree'])}, {counted(len(told['files']), 'file')}, not committed"
+        if told.get("tree")
+        else ""
+    )
     why = f": {safe(told['why'])}" if told.get("why") else ""
     return f"{safe(told['status'])}{where}{why}"
 

@@ -8,6 +8,7 @@ from typing import Any
 from pancode.cli.face import Face, who
 from pancode.cli.render import safe
 from pancode.client import LAND_S, Client, path_of
+from pancode.counted import counted
 from pancode.errors import PancodeError, WorkspaceError
 
 FINE = ("landed", "nothing to land")
@@ -65,7 +66,7 @@ def _where(report: dict[str, Any]) -> str:
     """How much was written, into which checkout, and what is left to do there."""
     count = len(report["files"])
     branch = f"branch {safe(report['branch'])}" if report["branch"] else "no branch is checked out"
-    return f"{count} file{'s' if count != 1 else ''} in {safe(report['tree'])} ({branch}), not committed"
+    return f"{counted(count, 'file')} in {safe(report['tree'])} ({branch}), not committed"
 
 
 def call_off(face: Face, run: str) -> None:

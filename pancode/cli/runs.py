@@ -20,6 +20,7 @@ from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import clip, harmless, safe, short_time, size, table, usd
 from pancode.cli.tell import exit_of
 from pancode.client import Client, FleetDownError, path_of
+from pancode.counted import counted
 from pancode.errors import ExitCode, UsageError
 
 
@@ -104,15 +105,15 @@ def _calls(run: dict[str, Any]) -> str:
     """What the model gateway counted, and beside it what the runtime says of the same."""
     calls, claimed = run["calls"], run["claimed"]
     if calls.get("subscription"):
-        went = f"{size(calls['sent_bytes'])} out, {size(calls['received_bytes'])} in"
-        return f"subscription, not metered: {calls['requests']} connections, {went}; {_tokens(run['usage'])}"
+        went = f"{size(calls['sent_bytes'])} out, {size(calls['received_bytes'])} in; {_tokens(run['usage'])}"
+        return f"subscription, not metered: {counted(calls['requests'], 'connection')}, {went}"
     notes = [f"{calls[name]} {name}" for name in ("failed", "refused", "unread") if calls[name]]
     notes += ["the last one to wrap up"] if calls.get("wrap_up") else []
     told = f" ({', '.join(notes)})" if notes else ""
-    counted = f"{calls['requests']} through the model gateway{told}"
+    through = f"{calls['requests']} through the model gateway{told}"
     said = f"; the runtime says {_tokens(claimed)}" if claimed else ""
     waited = f"; waited {calls['waited_ms'] / 1000:.1f} s for a free slot" if calls.get("waited_ms") else ""
-    return f"{counted}: {_tokens(run['usage'])}{said}{waited}"
+    return f"{through}: {_tokens(run['usage'])}{said}{waited}"
 
 
 def _tokens(usage: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
+from pancode.counted import counted
 from pancode.domain.records import Fence, Run, Setting
 from pancode.errors import PancodeError, UnavailableError
 from pancode.ports import Transaction
@@ -27,7 +28,7 @@ def landed(core: Core, run_id: str, commit: str, files: int) -> None:
         run = tx.get(Run, run_id)
         if run is not None:
             tx.put(replace(run, landed=commit))
-            core.tell(tx, run_id, "land", commit[:12], "landed", f"{files} files")
+            core.tell(tx, run_id, "land", commit[:12], "landed", counted(files, "file"))
             core.audit(tx, "land", "info", "landed", run_id, commit=commit, files=files)
 
 

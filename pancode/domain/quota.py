@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pancode.counted import counted
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -29,7 +31,7 @@ def too_much(kept: Kept, quota: int, owed: int) -> str:
     """In words what is too much; empty when it is not. `owed`: bytes of orders that we put there."""
     if kept.size <= quota + owed:
         return ""
-    keys = f"{kept.keys} {'key' if kept.keys == 1 else 'keys'}"
+    keys = counted(kept.keys, "key")
     where = f"{keys} and its connections" if kept.connected > kept.size // 2 else keys
     return f"it kept {_mib(kept.size)} in Redis ({where}), and may keep {_mib(quota)} (nodes.redis_quota)"
 

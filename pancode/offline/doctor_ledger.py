@@ -10,6 +10,7 @@ from node_agent.wire.clock import SystemClock
 from pancode.adapters.store.look import REVISIONS, look_at
 from pancode.adapters.store.migrations import HEAD
 from pancode.config.load import Places, load
+from pancode.counted import counted
 from pancode.errors import PancodeError
 from pancode.offline.check import Check, bad, good
 
@@ -41,7 +42,8 @@ def _in_file(path: Path) -> Check:
     if seen.revision not in REVISIONS:
         return _newer(str(path), seen.revision)
     return good(
-        "ledger", f"SQLite, {path}, {seen.size >> 20} MiB, {seen.runs} runs, sound{_old(seen.revision)}"
+        "ledger",
+        f"SQLite, {path}, {seen.size >> 20} MiB, {counted(seen.runs, 'run')}, sound{_old(seen.revision)}",
     )
 
 
@@ -60,7 +62,7 @@ def _there(url: str, origin: str, password_file: str | None) -> Check:
         return good("ledger", f"{place}; empty, made at the first start")
     if seen.revision not in REVISIONS:
         return _newer(database.place, seen.revision)
-    return good("ledger", f"{place}, {seen.size >> 20} MiB, {seen.runs} runs{_old(seen.revision)}")
+    return good("ledger", f"{place}, {seen.size >> 20} MiB, {counted(seen.runs, 'run')}{_old(seen.revision)}")
 
 
 def _newer(place: str, revision: str) -> Check:

@@ -12,6 +12,7 @@ from node_agent.wire.gitsafe import join_nul, parents, shown, split_nul
 from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.project import Project
 from pancode.adapters.git.safe import Git
+from pancode.counted import counted
 
 MB = 1 << 20
 SHOWN = 10
@@ -183,5 +184,4 @@ def named(names: Iterable[bytes]) -> str:
 
 
 def _count(names: Iterable[bytes], what: str) -> str:
-    number = len(list(names))
-    return f"{number} {what}{'s' if number != 1 else ''}"
+    return counted(len(list(names)), what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pancode.counted import counted
 from pancode.domain import books
 from pancode.domain.admission.gate import Verdict, passed, refused, warned
 from pancode.domain.resolve import Resolution
@@ -26,7 +27,9 @@ def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
     unknown = sum(scope.balance.unknown_runs for scope in view.scopes[:1])
     if unknown:
         return warned(
-            NAME, f"{words}; the cost of {unknown} runs is unknown", "pancode budget settle RUN --usd X"
+            NAME,
+            f"{words}; the cost of {counted(unknown, 'run')} is unknown",
+            "pancode budget settle RUN --usd X",
         )
     return passed(NAME, words)
 
