@@ -94,6 +94,8 @@ class Desk:
     closing: threading.Event = field(default_factory=threading.Event)
     nudges: Nudges = field(default_factory=Nudges)
     trouble: Trouble = field(default_factory=Trouble)
+    closed: list[dict[str, str]] = field(default_factory=list)
+    """What was to be open to others and is not: what, why, fix."""
 
     @property
     def core(self) -> Core:

@@ -31,9 +31,12 @@ from pancode.errors import RefusedError, UsageError
 
 
 def _status(desk: Desk, call: Call) -> Any:
-    known = {"after_reboot": desk.coordinator.after_reboot(), "trouble": desk.trouble.shape()}
-    facts = {**desk.facts, **known}
-    return query_fleet.fleet(desk.core, desk.since, facts)
+    known = {
+        "after_reboot": desk.coordinator.after_reboot(),
+        "trouble": desk.trouble.shape(),
+        "closed": [*desk.coordinator.closed(), *desk.closed],
+    }
+    return query_fleet.fleet(desk.core, desk.since, {**desk.facts, **known})
 
 
 def _node(desk: Desk, call: Call) -> Any:

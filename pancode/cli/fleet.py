@@ -116,8 +116,7 @@ def _coordinator(told: dict[str, Any]) -> str:
         said += (
             f"             this command is {__version__}; change over: pancode fleet down, pancode fleet up\n"
         )
-    if told.get("trouble"):
-        trouble = told["trouble"]
+    for trouble in [told["trouble"]] * bool(told.get("trouble")) + told.get("closed", []):
         said += f"             {safe(trouble['what'])}: {safe(trouble['why'])}\n"
         said += f"             fix: {safe(trouble['fix'])}\n"
     for word in ("paused", "draining"):

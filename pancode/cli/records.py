@@ -1,4 +1,4 @@
-"""`pancode why` and `pancode audit`: what was decided, and what happened."""
+"""`pancode why`, `audit` and `metrics`: what was decided, what happened, how it stands in figures."""
 
 from __future__ import annotations
 
@@ -57,3 +57,14 @@ def _detail(detail: dict[str, Any]) -> str:
     return " ".join(
         f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in detail.items() if v is not None
     )
+
+
+@click.command(epilog=example("pancode metrics", "pancode metrics --json"))
+@json_option
+def metrics(face: Face) -> None:
+    """The fleet in figures now, in Prometheus' text format.
+
+    The setting metrics.listen (HOST:PORT) shows the same at http://HOST:PORT/metrics.
+    """
+    answer = face.client().get("/v1/metrics")
+    face.show({"figures": answer["figures"]}, lambda: str(answer["text"]))

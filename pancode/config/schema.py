@@ -126,6 +126,12 @@ class DirectLinks(Part):
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
 
 
+class Metrics(Part):
+    """Where figures are shown to whoever may connect. Nothing listens where it is not set."""
+
+    listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
+
+
 class Allow(Part):
     """What a repository may ask of the nodes, beyond its own files. Only the owner says so."""
 
@@ -159,6 +165,7 @@ class Settings(Part):
     nodes: Nodes = Nodes()
     redis: Redis = Redis()
     direct: DirectLinks = DirectLinks()
+    metrics: Metrics = Metrics()
     ledger: LedgerPlace = LedgerPlace()
     allow: Allow = Allow()
     timing: Timing = Timing()

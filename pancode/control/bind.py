@@ -160,7 +160,7 @@ def _end_unbound(core: Core, tx: Transaction, run: Run, how: tuple[Outcome, Fail
     tx.put(replace(ended, usage=NOT_STARTED))
     account = books.Account(run.id, run.attempt)
     core.book(tx, books.release(tx.find(Entry, {"run": run.id}), account, core.stamp(), why))
-    tx.put(end_run(run, ended, {}, core.wall_ms()))
+    core.put_ended(tx, end_run(run, ended, {}, core.wall_ms()))
 
 
 def _standing(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -172,6 +172,8 @@ class Live:
     """By run and node: why that node is not offered that run for a while."""
     refusals: dict[str, int] = field(default_factory=dict)
     """Envelopes that were not believed, by reason."""
+    ended: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """How many runs have ended, by outcome, runtime and node (empty: none had it)."""
 
 
 Domain = Literal["admission", "budget", "fleet", "land", "receipt", "trust"]
@@ -320,6 +322,12 @@ class Core:
     def spent_up(self, tx: Transaction, run: Run) -> bool:
         """Whether nothing is left for its current attempt; a budget of 0 is for what costs nothing."""
         return run.attempt > 1 and self.left(tx, run) == 0 and Decimal(str(run.limits["usd"])) > 0
+
+    def put_ended(self, tx: Transaction, run: Run) -> None:
+        """A run has come to its end: written, and counted."""
+        tx.put(run)
+        # A commit that fails leaves one too many, which only a figure shows.
+        self.live.ended[(str(run.outcome), run.runtime, str(run.result.get("node") or ""))] += 1
 
     def tell(self, tx: Transaction, run: str, kind: str, what: str, verdict: str, detail: str = "") -> None:
         """Add to the run's story (`pancode why`)."""

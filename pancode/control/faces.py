@@ -11,6 +11,7 @@ from node_agent.wire.policy import Rules
 from pancode.control.plane import Plane
 from pancode.control.query_receipts import Streams
 from pancode.domain.agents import Agents
+from pancode.domain.place import Place
 from pancode.domain.presets import Presets
 from pancode.domain.records import Node, Run
 from pancode.domain.request import Defaults, Project
@@ -254,6 +255,16 @@ class Coordinator(Protocol):
 
         InsideGateError for what the coordinator itself has started, as it starts the gates of a landing.
         """
+
+    @property
+    def figures_at(self) -> Place | None:
+        """Where its figures are read by others; None: nowhere."""
+
+    def closed(self) -> Sequence[Mapping[str, str]]:
+        """What was to be open to nodes and is not: what, why, fix."""
+
+    def process_figures(self) -> Mapping[str, float]:
+        """Figures of this process and its disk, by name; what is not known is left out."""
 
     def after_reboot(self) -> str:
         """How it comes back after a reboot, in words."""

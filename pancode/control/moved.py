@@ -38,9 +38,10 @@ def with_vain(tx: Transaction, trio: Trio) -> Trio:
 def save(core: Core, tx: Transaction, before: Trio, moved: Moved) -> None:
     """Write what has changed, tell the story, give back what a freed fence held."""
     after = moved.trio
+    ends = after.run.outcome is not None and before.run.outcome is None
     for old, new in ((before.run, after.run), (before.attempt, after.attempt), (before.fence, after.fence)):
         if new != old:
-            tx.put(new)
+            core.put_ended(tx, new) if new is after.run and ends else tx.put(new)
     if moved.story:
         core.tell(tx, after.run.id, "node", after.fence.node, moved.verdict, moved.story)
     if not moved.free:

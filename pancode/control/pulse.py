@@ -142,4 +142,4 @@ def lose(core: Core, tx: Transaction, fence: Fence, why: str) -> None:
     if fence.fence != run.fence or run.outcome is not None:
         return
     if not (retry_after_lost(run) and again(core, tx, run, why)):
-        tx.put(end_run(run, ended, {"node": fence.node}, core.wall_ms()))
+        core.put_ended(tx, end_run(run, ended, {"node": fence.node}, core.wall_ms()))

@@ -19,7 +19,8 @@ from pancode.ports import Transaction
 
 MOST = 10_000
 _NEAR, _SHOWN = 200, 8
-_HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
+HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
+"""States of a machine that was heard a moment ago."""
 
 
 def iso(ms: int | None) -> str | None:
@@ -205,7 +206,7 @@ def _unknown(core: Core, tx: Transaction, fence: Fence) -> list[str]:
     """`unknown since T` is a note on a running run whose node is not heard, not a state."""
     node = tx.get(Node, fence.node)
     view = core.view_of(node) if node is not None else None
-    if view is None or view.state in _HEARD:
+    if view is None or view.state in HEARD:
         return []
     since = at(core.wall_ms() - view.silent_ms) if view.silent_ms is not None else "the coordinator's start"
     why = f": {view.node.quarantined}" if view.node.quarantined is not None else ""

@@ -196,7 +196,7 @@ def _conclude(core: Core, tx: Transaction, trio: Trio, claims: Claims, digest: s
     started = claims.started_wall_ms if claims.started_wall_ms is not None else run.started_ms
     finished = end_run(run, won, result, core.wall_ms())
     finished = replace(finished, exit_code=claims.exit_code, started_ms=started)
-    tx.put(finished)
+    core.put_ended(tx, finished)
     if finished.land:
         landed.ask(core, tx, finished, trio.fence)
 
@@ -333,7 +333,7 @@ def _close_rejected(core: Core, tx: Transaction, node: Node, claims: Claims, rea
     tx.put(ended)
     core.tell(tx, run.id, "settle", node.name, "receipt rejected", reason)
     if Trio(run, attempt, fence).newest and run.outcome is None:
-        tx.put(end_run(run, ended, {"node": node.name}, core.wall_ms()))
+        core.put_ended(tx, end_run(run, ended, {"node": node.name}, core.wall_ms()))
 
 
 def _alarm(core: Core, tx: Transaction, node: Node, why: str) -> None:

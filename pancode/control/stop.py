@@ -28,9 +28,7 @@ def stop(core: Core, run_id: str, reason: str) -> Run:
             return tx.get(Run, run_id) or run
         fences = open_fences(tx, run=run_id)
         core.tell(tx, run_id, "stop", "stop", "asked", reason)
-        stopped = _ask(core, tx, run, fences, reason) if fences else _end_waiting(core, tx, run, reason)
-        tx.put(stopped)
-        return stopped
+        return _ask(core, tx, run, fences, reason) if fences else _end_waiting(core, tx, run, reason)
 
 
 def _ask(core: Core, tx: Transaction, run: Run, fences: list[Fence], reason: str) -> Run:
@@ -39,7 +37,9 @@ def _ask(core: Core, tx: Transaction, run: Run, fences: list[Fence], reason: str
             seq = _send(core, tx, fence, reason)
             tx.put(replace(fence, stop_seq=seq))
     asked = replace(run, stop_asked=run.stop_asked or reason, reason=f"stop asked, not confirmed: {reason}")
-    return move_run(asked, RunState.INTERRUPTING)
+    asked = move_run(asked, RunState.INTERRUPTING)
+    tx.put(asked)
+    return asked
 
 
 def _send(core: Core, tx: Transaction, fence: Fence, reason: str) -> int:
@@ -54,7 +54,9 @@ def _end_waiting(core: Core, tx: Transaction, run: Run, reason: str) -> Run:
     tx.put(replace(ended, usage=NOT_STARTED))
     account = books.Account(run.id, run.attempt)
     core.book(tx, books.release(tx.find(Entry, {"run": run.id}), account, core.stamp(), "stopped"))
-    return end_run(replace(run, stop_asked=reason), ended, {}, core.wall_ms())
+    over = end_run(replace(run, stop_asked=reason), ended, {}, core.wall_ms())
+    core.put_ended(tx, over)
+    return over
 
 
 def _stop_lost(core: Core, tx: Transaction, run: Run, reason: str) -> None:

@@ -15,8 +15,8 @@ from pancode.client import Client
 from pancode.config.load import Places, load
 from pancode.errors import PancodeError
 from pancode.offline.check import Check, bad, good
-from pancode.offline.doctor_direct import direct
 from pancode.offline.doctor_ledger import ledger
+from pancode.offline.doctor_openings import DIRECT, FIGURES, opening
 from pancode.offline.sole import holder_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def examine(home: Path, environ: Mapping[str, str]) -> list[Check]:
         lambda: _disk(home),
         lambda: ledger(home, environ),
         lambda: _redis(home, environ),
-        lambda: direct(home, environ),
+        lambda: opening(DIRECT, home, environ),
+        lambda: opening(FIGURES, home, environ),
         lambda: _coordinator(home),
     )
     return [look() for look in looks]

@@ -26,8 +26,10 @@ from pancode.api.desk import Desk
 from pancode.connection import SOCKET, home_of, reachable
 from pancode.control.faces import Coordinator
 from pancode.control.query import at
+from pancode.offline.answering import QUIET, Answering
 from pancode.offline.peers import Heard
 from pancode.offline.rounds import Rounds
+from pancode.offline.shown import Shown
 from pancode.offline.sole import Sole
 
 log = logging.getLogger("pancode.serve")
@@ -35,7 +37,6 @@ log = logging.getLogger("pancode.serve")
 Make = Callable[[], Coordinator]
 ROUNDS, API = "rounds", "api"
 """The threads that have to get on; where one hangs, whoever started us as a service starts us again."""
-_STARTED_S = 30.0
 _SWITCH_S = 0.002
 """SSH, a round and the API share the interpreter: a word on its way through a tunnel waits for no round.
 
@@ -88,10 +89,11 @@ class Serving:
             desk = Desk(coordinator, self._facts(), self.end)
             beat = self._watch.beat
             rounds = Rounds(desk, held, lambda: beat(ROUNDS))
-            api = _Api(self._root, desk, lambda: beat(API))
+            api, shown = _api(desk, lambda: beat(API)), Shown(desk)
             rounds.start()
+            shown.start()
             try:
-                if api.start():
+                if api.start(listen(self._root)):
                     self._watch.ready()
                 ready()
                 self._stop.wait()
@@ -101,6 +103,7 @@ class Serving:
                 desk.closing.set()
                 desk.bell.ring()
                 api.stop()
+                shown.stop()
                 rounds.stop()
         finally:
             coordinator.stop(stop_valkey=True)
@@ -116,61 +119,16 @@ class Serving:
         }
 
 
-class _Server(uvicorn.Server):
-    """`beat` is called from the loop that answers, ten times a second while it gets on."""
-
-    def __init__(self, config: uvicorn.Config, beat: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._beat = beat
-
-    async def on_tick(self, counter: int) -> bool:
-        self._beat()
-        return await super().on_tick(counter)
-
-
-class _Api:
-    """uvicorn in a thread, on a socket that was never open to others."""
-
-    def __init__(self, root: Path, desk: Desk, beat: Callable[[], None]) -> None:
-        self._root = root
-        config = uvicorn.Config(
-            build_app(desk),
-            http=Heard,
-            ws="none",
-            loop="asyncio",
-            lifespan="off",
-            log_level="warning",
-            access_log=False,
-            log_config=None,
-            timeout_graceful_shutdown=2,
-            headers=[("Pancode-Version", __version__)],
-            server_header=False,
-        )
-        self._server = _Server(config, beat)
-        self._thread: threading.Thread | None = None
-        self._socket: socket.socket | None = None
-
-    def start(self) -> bool:
-        """Returns when requests are answered; False when they are not."""
-        self._socket = listen(self._root)
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, name="api", daemon=True
-        )
-        self._thread.start()
-        waiting = threading.Event()
-        for _ in range(int(_STARTED_S / 0.01)):
-            if self._server.started or not self._thread.is_alive():
-                break
-            waiting.wait(0.01)
-        return self._server.started
-
-    def stop(self) -> None:
-        """Nobody new; who is being answered gets a moment. Idempotent."""
-        self._server.should_exit = True
-        if self._thread is not None:
-            self._thread.join(10)
-        if self._socket is not None:
-            self._socket.close()
+def _api(desk: Desk, beat: Callable[[], None]) -> Answering:
+    """On a socket that was never open to others."""
+    config = uvicorn.Config(
+        build_app(desk),
+        http=Heard,
+        timeout_graceful_shutdown=2,
+        headers=[("Pancode-Version", __version__)],
+        **QUIET,
+    )
+    return Answering(config, "api", beat)
 
 
 def listen(root: Path) -> socket.socket:

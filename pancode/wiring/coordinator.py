@@ -12,7 +12,6 @@ from node_agent.wire.clock import SystemClock, SystemIds
 from pancode import __version__
 from pancode.adapters.bundle.store import BundleStore
 from pancode.adapters.direct.entrance import Rooms
-from pancode.adapters.direct.place import Place
 from pancode.adapters.files import FileArchive, FileEpochs
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.port import GitDepot
@@ -30,6 +29,7 @@ from pancode.adapters.valkey.external import check_access
 from pancode.adapters.vendor_lists import KeptLists
 from pancode.control.core import Ports, Rules
 from pancode.control.plane import Plane
+from pancode.domain.place import Place
 from pancode.domain.records import Node
 from pancode.errors import ConfigError
 from pancode.ports import Ledger
@@ -62,6 +62,8 @@ class CoordinatorSettings:
     database: Database | None = None
     direct: Place | None = None
     """Where nodes may come in without a tunnel; None: nowhere."""
+    figures: Place | None = None
+    """Where its figures are shown; None: nowhere."""
 
 
 class Coordinator:

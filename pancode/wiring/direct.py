@@ -9,10 +9,10 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.signing import PublicKey
 from pancode.adapters.direct.authority import Authority
 from pancode.adapters.direct.entrance import Entrance, Guest, Rooms
-from pancode.adapters.direct.place import Place
 from pancode.adapters.redis_bus.rights import node_user
 from pancode.adapters.ssh.errors import ConnectError, LinkFault
 from pancode.adapters.ssh.tunnel import Pass
+from pancode.domain.place import Place
 from pancode.domain.records import Node
 from pancode.errors import ConfigError, PancodeError
 from pancode.wiring.nodes import Reach
@@ -20,6 +20,8 @@ from pancode.wiring.nodes import Reach
 SET_IT = (
     "write into PANCODE_HOME/pancode.yaml, with this machine's own address: direct: {listen: 10.0.0.5:7843}"
 )
+
+OPEN_IT = "name an address of this machine (ip -brief addr) and a free port (ss -ltn) in direct.listen"
 
 
 class Direct:
@@ -60,6 +62,15 @@ class Direct:
                 fix=f"{SET_IT}; then pancode fleet down, and pancode fleet up again",
             )
 
+    @property
+    def trouble(self) -> ConnectError | None:
+        """Why nobody can come in where somebody should; None while all is well."""
+        if self.place is None:
+            return None
+        why = self.entrance.trouble if self.entrance is not None else "it was not opened yet"
+        what = f"nodes cannot come in at {self.place}, which {self.place.origin} names"
+        return ConnectError(LinkFault.NOT_DIRECT, what, why=why, fix=OPEN_IT) if why else None
+
     def pass_of(self, node: Node | None) -> Pass | None:
         """What lets that node in; None where it has a tunnel. ConnectError where it cannot be let in."""
         if node is None or node.public_key is None or node.tag is None or not Reach.of(node).direct:
@@ -68,13 +79,8 @@ class Direct:
             what = f"{node.name} is to come in directly, and this machine listens nowhere"
             fix = f"{SET_IT}; or pancode fleet up {node.name} --link ssh"
             raise ConnectError(LinkFault.NOT_DIRECT, what, why="direct.listen is not set", fix=fix)
-        trouble = self.entrance.trouble if self.entrance is not None else "it was not opened yet"
-        if trouble:
-            what = f"nodes cannot come in at {self.place}, which {self.place.origin} names"
-            fix = (
-                "name an address of this machine (ip -brief addr) and a free port (ss -ltn) in direct.listen"
-            )
-            raise ConnectError(LinkFault.NOT_DIRECT, what, why=trouble, fix=fix)
+        if self.trouble is not None:
+            raise self.trouble
         try:
             issued = self._authority.node(node.tag, PublicKey.parse(node.public_key))
             ca = self._authority.ca

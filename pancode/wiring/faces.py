@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
 from pancode.adapters import callers
-from pancode.adapters.direct.place import Place, place_of
 from pancode.adapters.git.streams import Streams
+from pancode.adapters.itself import Itself
 from pancode.adapters.ssh.bringup import StepReport, StepState
 from pancode.adapters.ssh.target import Overrides
 from pancode.adapters.store.ledger import SqlLedger
@@ -36,6 +37,7 @@ from pancode.control.faces import (
 from pancode.control.inside import InsideGateError, refused, run_of
 from pancode.control.plane import Plane
 from pancode.domain.fleet import Deadlines
+from pancode.domain.place import Place, figures_place_of, place_of
 from pancode.domain.records import Node
 from pancode.errors import RefusedError, UsageError
 from pancode.wiring.asked_landings import AskedLandings
@@ -69,6 +71,8 @@ class FaceCoordinator:
         self.code = DepotCode(inner.depot.depot, inner.plane)
         self.streams = FaceStreams(inner.depot.streams)
         self._landings = AskedLandings(inner.plane.core, self.code)
+        self._itself = Itself(self._root, SystemClock())
+        self.figures_at = inner.settings.figures
 
     def around(self, callers: Mapping[str, object], preset: str | None = None) -> FileSurroundings:
         """Settings of one call are read for that call; without any, files are read when they change."""
@@ -85,6 +89,13 @@ class FaceCoordinator:
             return callers.attempts_of(pid, start, os.getpid())
         except callers.BelowError:
             raise InsideGateError from None
+
+    def process_figures(self) -> Mapping[str, float]:
+        return self._itself.figures()
+
+    def closed(self) -> Sequence[Mapping[str, str]]:
+        trouble = self._inner.direct.trouble
+        return [] if trouble is None else [{"what": str(trouble), "why": trouble.why, "fix": trouble.fix}]
 
     def after_reboot(self) -> str:
         return self._service.told()
@@ -218,7 +229,7 @@ def build_for_faces(root: Path, environ: Mapping[str, str]) -> FaceCoordinator:
 
     service = service_of(root, (settings.redis.url, settings.ledger.url), environ)
     chosen = replace(coordinator_settings(settings, read), database=database, redis=redis_in(loaded))
-    chosen = replace(chosen, direct=direct_in(loaded))
+    chosen = replace(chosen, direct=direct_in(loaded), figures=figures_in(loaded))
     return FaceCoordinator(build(Home(root), chosen, environ), environ, service)
 
 
@@ -233,6 +244,12 @@ def direct_in(loaded: Loaded) -> Place | None:
     """Where nodes may come in directly; None: nowhere. ConfigError for an address that is none."""
     listen = loaded.settings.direct.listen
     return None if listen is None else place_of(listen, loaded.origin("direct.listen"))
+
+
+def figures_in(loaded: Loaded) -> Place | None:
+    """Where figures are shown; None: nowhere. ConfigError for an address that is none."""
+    listen = loaded.settings.metrics.listen
+    return None if listen is None else figures_place_of(listen, loaded.origin("metrics.listen"))
 
 
 def redis_in(loaded: Loaded) -> RedisAccess | None:

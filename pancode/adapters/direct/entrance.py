@@ -16,9 +16,9 @@ from pathlib import Path
 from node_agent.wire.direct import PROTOCOL, WATCHED
 from node_agent.wire.signing import PublicKey
 from pancode.adapters.direct.authority import Authority, key_of
-from pancode.adapters.direct.place import Place
 from pancode.adapters.direct.port import AGAIN_S, PIECE, Port
 from pancode.adapters.ssh.door import MOST, SHUT_S, End, TlsEnd
+from pancode.domain.place import Place
 from pancode.errors import PancodeError
 
 HELLO_S = 10.0

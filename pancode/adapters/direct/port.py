@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ipaddress import ip_address
 
-from pancode.adapters.direct.place import Place
 from pancode.adapters.ssh.door import SHUT_S
+from pancode.domain.place import Place
 
 WAITING = 128
 """On their way in at once, each a file of ours. One more, and the one that waits longest gives way: a node is

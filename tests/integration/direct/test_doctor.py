@@ -6,11 +6,11 @@ import socket
 from pathlib import Path
 
 from pancode.offline.check import Check
-from pancode.offline.doctor_direct import direct
+from pancode.offline.doctor_openings import DIRECT, opening
 
 
 def told(home: Path, listen: str | None) -> Check:
-    return direct(home, {} if listen is None else {"PANCODE_DIRECT_LISTEN": listen})
+    return opening(DIRECT, home, {} if listen is None else {"PANCODE_DIRECT_LISTEN": listen})
 
 
 def test_each_thing_that_may_be_wrong(tmp_path: Path) -> None:

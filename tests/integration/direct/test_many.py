@@ -11,9 +11,9 @@ import pytest
 
 from node_agent.direct import NotLetInError, _context, dial
 from pancode.adapters.direct import port
-from pancode.adapters.direct.place import Place
 from pancode.adapters.direct.port import WAITING
 from pancode.adapters.ssh.door import MOST
+from pancode.domain.place import Place
 from pancode.errors import UnavailableError
 from tests.integration.direct.conftest import House, Visitor
 from tests.integration.git.depot_world import until

@@ -29,6 +29,7 @@ from pancode.control.faces import (
 from pancode.control.inside import InsideGateError
 from pancode.control.plane import Plane
 from pancode.domain.fleet import NodeState
+from pancode.domain.place import Place
 from pancode.domain.records import Node, Run
 from pancode.errors import UsageError, WorkspaceError
 from pancode.wiring.home import Home
@@ -165,6 +166,8 @@ class MemoryCoordinator:
         self.story: list[str] = []
         self.inside: Sequence[AttemptId] | None = ()
         self.in_gate = False
+        self.figures_at: Place | None = None
+        self.shut: list[Mapping[str, str]] = []
 
     @property
     def plane(self) -> Plane:
@@ -180,6 +183,12 @@ class MemoryCoordinator:
         if self.in_gate:
             raise InsideGateError
         return self.inside
+
+    def process_figures(self) -> Mapping[str, float]:
+        return {"process_open_fds": 12.0}
+
+    def closed(self) -> Sequence[Mapping[str, str]]:
+        return self.shut
 
     def after_reboot(self) -> str:
         return "restarted by the test"

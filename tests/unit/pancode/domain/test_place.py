@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.adapters.direct.place import Place, place_of
+from pancode.domain.place import Place, place_of
 from pancode.errors import ConfigError
 
 

@@ -1,0 +1,46 @@
+"""Figures: for the owner on the API's socket, and as Prometheus' text for whoever may connect to a port."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from pancode.api.desk import Desk
+from pancode.api.routing import Call, Verb
+from pancode.control.query_figures import FIGURES, figures
+from pancode.domain.figures import MEDIA_TYPE, Sample, exposition
+from pancode.errors import PancodeError
+
+PATH = "/metrics"
+
+
+def _samples(desk: Desk) -> list[Sample]:
+    facts = {**desk.facts, "trouble": desk.trouble.shape()}
+    return figures(desk.core, desk.since, facts, desk.coordinator.process_figures())
+
+
+def _figures(desk: Desk, call: Call) -> Any:
+    samples = _samples(desk)
+    told = [{"name": one.name, "labels": dict(one.labels), "value": one.value} for one in samples]
+    return {"figures": told, "text": exposition(FIGURES, samples)}
+
+
+FIGURE_VERBS = (Verb("GET", "/v1/metrics", _figures),)
+
+
+def figures_app(desk: Desk) -> Starlette:
+    """An application of one page, which changes nothing; whatever fails has no words of ours in it."""
+
+    async def page(request: Request) -> Response:
+        try:
+            text = await run_in_threadpool(lambda: exposition(FIGURES, _samples(desk)))
+        except PancodeError:
+            return PlainTextResponse("the ledger cannot be read now\n", 503)
+        return Response(text, media_type=MEDIA_TYPE)
+
+    return Starlette(routes=[Route(PATH, page, methods=["GET"])])

@@ -1,0 +1,70 @@
+"""Reads an address at which this machine is to listen: for nodes without a tunnel, and for its figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from pancode.errors import ConfigError
+
+EXAMPLE = "10.0.0.5:7843"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where we listen; `origin`: where its owner said so."""
+
+    host: str
+    port: int
+    origin: str
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def place_of(text: str, origin: str) -> Place:
+    """Where nodes come in: `HOST:PORT`, `[ADDRESS]:PORT`. ConfigError; also for all addresses at once, as
+    nodes need one to go to."""
+    place = _read(text, origin)
+    if place is None:
+        raise _bad(text, origin, "it is no HOST:PORT")
+    if not place.host.isascii():
+        raise _bad(text, origin, "a certificate takes such a name as xn--... alone")
+    if _is_every(place.host):
+        raise _bad(text, origin, "nodes cannot be told to go to every address")
+    return place
+
+
+def figures_place_of(text: str, origin: str) -> Place:
+    """Where figures are read; every address of the machine is one, too. ConfigError."""
+    place = _read(text, origin)
+    if place is None:
+        raise ConfigError(
+            f"{origin} is no address for figures: {text}",
+            why="it is no HOST:PORT",
+            fix="write one of this machine's addresses and a port: metrics.listen: 127.0.0.1:9464",
+        )
+    return place
+
+
+def _read(text: str, origin: str) -> Place | None:
+    host, _, port = text.strip().rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not bare or not port.isdecimal() or not 0 < int(port) < 1 << 16 or (":" in bare and bare == host):
+        return None
+    return Place(bare, int(port), origin)
+
+
+def _is_every(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:  # a name
+        return False
+
+
+def _bad(text: str, origin: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"{origin} is no address at which nodes could reach this machine: {text}",
+        why=why,
+        fix=f"write the address of this machine that your nodes reach, and a port: direct.listen: {EXAMPLE}",
+    )

@@ -1,0 +1,75 @@
+"""Looks whether this machine could be reached where its owner says: by nodes, and by who reads figures."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pancode.adapters.listening import listening_at
+from pancode.config.load import Places, load
+from pancode.domain.place import Place, figures_place_of, place_of
+from pancode.errors import PancodeError
+from pancode.offline.check import Check, bad, good
+from pancode.offline.sole import holder_of
+
+CONNECT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """`what` in words, the `setting` that names its address, the start of its lines in the `log`."""
+
+    what: str
+    setting: str
+    log: str
+    read: Callable[[str, str], Place]
+
+
+DIRECT = Opening("direct links", "direct.listen", "direct links", place_of)
+FIGURES = Opening("metrics", "metrics.listen", "pancode.metrics", figures_place_of)
+
+
+def opening(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
+    """Whether the coordinator listens there, or could when it starts. Sends nothing."""
+    try:
+        loaded = load(Places(home), environ)
+    except PancodeError:
+        return bad(of.what, "warning", "unknown: the settings cannot be read", "mend the settings first")
+    group, _, name = of.setting.partition(".")
+    listen = getattr(getattr(loaded.settings, group), name)
+    if listen is None:
+        return good(of.what, "not used: nothing listens")
+    try:
+        place = of.read(listen, loaded.origin(of.setting))
+    except PancodeError as error:
+        return bad(of.what, "error", f"{error} {error.why}".strip(), error.fix)
+    return _running(of, home, place) if holder_of(home) is not None else _at_rest(of, place)
+
+
+def _running(of: Opening, home: Path, place: Place) -> Check:
+    wrong = _refusal(place)
+    if not wrong:
+        return good(of.what, f"open at {place} ({place.origin})")
+    log = f"grep '{of.log}' {home}/run/coordinator.log"
+    fix = f"where it was set after the start: pancode fleet down, then pancode fleet up; else see why: {log}"
+    return bad(of.what, "error", f"the coordinator is not reached at {place} ({place.origin}): {wrong}", fix)
+
+
+def _refusal(place: Place) -> str:
+    try:
+        with socket.create_connection((place.host, place.port), CONNECT_S):
+            return ""
+    except OSError as exc:
+        return str(exc)
+
+
+def _at_rest(of: Opening, place: Place) -> Check:
+    """By opening it for a moment, as the coordinator will."""
+    try:
+        listening_at(place).close()
+    except OSError as exc:
+        fix = f"name an address of this machine (ip -brief addr) and a free port (ss -ltn) in {of.setting}"
+        return bad(of.what, "error", f"{place} ({place.origin}) cannot be listened at: {exc}", fix)
+    return good(of.what, f"{place} ({place.origin}) is free; opened when the coordinator starts")

@@ -1,0 +1,92 @@
+"""The port of figures: one page there, nothing else; a coordinator goes on where it cannot be had."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pancode.api.desk import Desk as ApiDesk
+from pancode.domain.place import Place, figures_place_of
+from pancode.errors import ConfigError
+from pancode.offline.shown import Shown
+from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
+from tests.unit.pancode.control.world import Desk, Puppet
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    yield Place("127.0.0.1", port, "metrics.listen of a test")
+
+
+def api_desk(home: Path, place: Place | None) -> ApiDesk:
+    desk = Desk()
+    Puppet(desk).breathe()
+    coordinator = MemoryCoordinator(desk, home)
+    coordinator.figures_at = place
+    return ApiDesk(coordinator, dict(FACTS), lambda by: None)
+
+
+def asked(place: Place, method: str, path: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(place.host, place.port, timeout=10)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def test_figures_are_read_by_whoever_may_connect_and_nothing_else_is(tmp_path: Path, place: Place) -> None:
+    shown = Shown(api_desk(tmp_path, place))
+    shown.start()
+    try:
+        status, text = asked(place, "GET", "/metrics")
+        assert status == 200 and 'pancode_node_up{node="n1"} 1\n' in text
+        assert asked(place, "HEAD", "/metrics") == (200, "")
+        assert asked(place, "GET", "/v1/runs")[0] == 404
+        assert asked(place, "POST", "/v1/shutdown")[0] == 404
+        assert asked(place, "POST", "/metrics")[0] == 405
+    finally:
+        shown.stop()
+    with pytest.raises(ConnectionRefusedError):
+        asked(place, "GET", "/metrics")
+
+
+def test_an_address_that_is_taken_is_told_and_stops_nothing(tmp_path: Path, place: Place) -> None:
+    desk = api_desk(tmp_path, place)
+    with socket.create_server((place.host, place.port)):
+        shown = Shown(desk)
+        shown.start()
+        shown.stop()
+    (trouble,) = desk.closed
+    assert str(place) in trouble["what"] and "metrics.listen of a test" in trouble["what"]
+    assert "in use" in trouble["why"] and "metrics.listen" in trouble["fix"]
+
+
+def test_nothing_listens_where_nothing_was_named(tmp_path: Path) -> None:
+    desk = api_desk(tmp_path, None)
+    shown = Shown(desk)
+    shown.start()
+    shown.stop()
+    assert desk.closed == []
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("127.0.0.1:9464", "127.0.0.1:9464"), ("[::1]:9464", "[::1]:9464"), ("0.0.0.0:1", "0.0.0.0:1")],
+)
+def test_an_address_is_read(text: str, place: str) -> None:
+    assert str(figures_place_of(text, "a test")) == place
+
+
+@pytest.mark.parametrize("text", ["9464", "localhost:", ":9464", "::1:9464", "h:0", "h:65536"])
+def test_one_that_is_none_says_what_to_write(text: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        figures_place_of(text, "metrics.listen of a.yaml")
+    assert "a.yaml" in str(refused.value) and "metrics.listen: 127.0.0.1:9464" in refused.value.fix
