@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.node import NO_SANDBOX, NodeFacts, Problem, RuntimeFact
+from pancode import __version__
 from pancode.control import turned
 from pancode.control.core import Core, open_fences
 from pancode.control.query import at
@@ -162,6 +164,7 @@ def _problems(view: NodeView, reaching: Reaching, skew: float | None) -> list[Js
     beat = view.heard.heartbeat if view.heard is not None else None
     found = _state_problem(view, reaching)
     if beat is not None:
+        found += _other_version(view.node.name, beat.version)
         found += [{"what": p.what, "fix": p.fix} for p in beat.facts.problems]
         runtimes = [r for r in beat.facts.runtimes if r.state in ("not_logged_in", "unknown_version")]
         runtimes = [r for r in runtimes if r.name != OUR_OWN]  # nobody put it there to be used
@@ -171,6 +174,22 @@ def _problems(view: NodeView, reaching: Reaching, skew: float | None) -> list[Js
         fix = f"set the clock of {view.node.name} (timedatectl set-ntp true)"
         found.append({"what": f"its clock is {skew:+.0f} s off", "fix": fix})
     return found
+
+
+def _other_version(name: str, version: str) -> list[Json]:
+    """It may be the newer one: then our own process may be older than what is installed."""
+    if version == __version__:
+        return []
+    what = f"its node agent is of PanCode {version}, the coordinator of {__version__}"
+    newer = f"; where {version} is the one that you want, install it here, then: pancode fleet down"
+    fix = f"pancode fleet up {name}{newer if _release(version) > _release(__version__) else ''}"
+    return [{"what": what, "fix": fix}]
+
+
+def _release(version: str) -> list[int]:
+    """What comes before the words; a release candidate counts as its release."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return [int(number) for number in found[0].split(".")] if found else []
 
 
 def _is_served(facts: NodeFacts, fact: RuntimeFact) -> bool:

@@ -73,6 +73,7 @@ def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dic
     _fit(root, environ)
     if system is None:
         service = service_of(root, (None, None), environ)
+        before = service.seen()
         told = service.install()
         if not told.startswith("restarted"):
             raise UnavailableError(
@@ -80,7 +81,8 @@ def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dic
                 fix="where no user manager is: sudo pancode service install --system",
                 code="no_systemd",
             )
-        return {"told": told, "name": unit_of(root, environ).name, "system": False}
+        changed = service.seen() != before
+        return {"told": told, "name": unit_of(root, environ).name, "system": False, "changed": changed}
     unit = unit_of(root, environ, (system.name, system.uid))
     changed = SystemService(unit).install()
     told = f"restarted at boot, as {system.name}, by the system's service {unit.name}"
@@ -91,8 +93,10 @@ def remove(root: Path, environ: Mapping[str, str], system: Whose | None) -> dict
     """It starts the coordinator no more; one that runs goes on. UnavailableError."""
     unit = unit_of(root, environ)
     if system is None:
-        service_of(root, (None, None), environ).remove()
-        return {"name": unit.name, "system": False}
+        service = service_of(root, (None, None), environ)
+        before = service.seen()
+        service.remove()
+        return {"name": unit.name, "system": False, "changed": service.seen() != before}
     return {"name": unit.name, "system": True, "changed": SystemService(unit).remove()}
 
 

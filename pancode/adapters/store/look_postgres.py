@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 
+from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -14,6 +15,7 @@ from pancode.adapters.store.postgres import Database, engine_of
 from pancode.adapters.store.postgres_errors import meaning
 
 BUSY_MS = 5_000
+_MAY_MAKE = "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)::int"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class SeenThere:
 
 
 def look_there(database: Database, clock: Clock) -> SeenThere:
-    """Beside a coordinator that may run. The errors of opening a ledger."""
+    """Beside a coordinator that may run. The errors of opening a ledger, also that it may make no tables."""
     engine = engine_of(database, BUSY_MS, sole=False)
     try:
         with closing(engine.connect()) as connection:
@@ -49,6 +51,8 @@ def _seen(connection: Connection, clock: Clock) -> SeenThere:
     ask("SELECT 1")
     answer_ms = clock.mono_ms() - began
     revision = revision_of(connection)
+    if revision is None and not ask(_MAY_MAKE):
+        raise DBAPIError(_MAY_MAKE, None, InsufficientPrivilege("permission denied for schema public"))
     runs = 0 if revision is None else ask("SELECT count(*) FROM runs")
     size = ask("SELECT pg_database_size(current_database())")
     version = connection.exec_driver_sql("SHOW server_version").scalar_one()

@@ -53,6 +53,11 @@ class Database:
         place = self.place if database is None else Database(self.url.set(database=database)).place
         return f"psql {shlex.quote(place)} -c {shlex.quote(command)}"
 
+    def by_administrator(self, command: str) -> str:
+        """The command line of who may do that: our own user may not."""
+        other = self.url.set(database="postgres", username="postgres")
+        return f"as its administrator: psql {shlex.quote(Database(other).place)} -c {shlex.quote(command)}"
+
     def without_secret(self, text: str) -> str:
         """What a driver said, on one line."""
         secret = self.url.password or self._kept()

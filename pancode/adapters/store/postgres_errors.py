@@ -144,8 +144,8 @@ def meaning(database: Database, error: BaseException | None) -> PancodeError:
         "secret": database.password_file or database.origin,
         "probe": database.probe(),
         "look": look(database),
-        "create": database.probe(f'create database "{name}"', "postgres"),
-        "owner": database.probe(f'alter database "{name}" owner to "{user}"', "postgres"),
+        "create": database.by_administrator(f'create database "{name}" owner "{user}"'),
+        "owner": database.by_administrator(f'alter database "{name}" owner to "{user}"'),
         "locks": database.probe(_LOCKS),
     }
     return verdict.kind(

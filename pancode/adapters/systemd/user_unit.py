@@ -46,6 +46,11 @@ class UserService:
             self._told = self._look()
         return self._told
 
+    def seen(self) -> tuple[str | None, str]:
+        """Its file and what the manager says of it: two looks tell whether something has changed."""
+        text = self._path.read_text() if self._path.exists() else None
+        return text, self._look()
+
     def install(self) -> str:
         """Enabled, not started: it takes over at the next boot. Idempotent; says what `told` says."""
         self._told = self._install()

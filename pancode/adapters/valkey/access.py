@@ -64,13 +64,18 @@ class RedisAccess:
         """The address for people; never the password."""
         return self.socket if self.socket is not None else f"{self.host}:{self.port}/{self.db}"
 
-    def probe(self) -> str:
+    def probe(self, asked: str = "ping") -> str:
         """The command with which a person can try this address by hand; asks for the password."""
         reach = f"-s {self.socket}" if self.socket is not None else f"-h {self.host} -p {self.port}"
         tls = f" --tls{self.beside.files.words()}" if self.tls else ""
         asks = self.password is not None or self.beside.password_file is not None
         login = f" --user {self.user or 'default'} --askpass" if asks else ""
-        return f"redis-cli {reach}{tls} -n {self.db}{login} ping"
+        return f"redis-cli {reach}{tls} -n {self.db}{login} {asked}"
+
+    def rights(self) -> str:
+        """What our user needs, and the command that shows what it has."""
+        seen = self.probe(f"acl getuser {self.user or 'default'}")
+        return f"give the user of {self.origin} the rights +@all ~* &*; what it has: {seen}"
 
     def secret(self) -> str | None:
         """The password as it is now; NoPasswordError where its file cannot be read."""

@@ -123,14 +123,14 @@ def _check_rights(client: redis.Redis, access: RedisAccess) -> None:
             raise UnavailableError(
                 "This Redis does not let us create users for nodes.",
                 why=f"ACL at {access.place}: {exc}",
-                fix=f"give the user of {access.origin} +@all ~* &*, or remove it: we then run our own server",
+                fix=f"{access.rights()}; without {access.origin} we run our own server",
             ) from exc
     if refused:
         words, said = refused[0]
         raise UnavailableError(
             "Redis does not allow us what we need.",
             why=f"{access.place} refuses {' '.join(words)}: {said} ({len(refused)} of {len(NEEDED)} refused)",
-            fix=f"give the user of {access.origin} the rights +@all ~* &*; try: {access.probe()}",
+            fix=access.rights(),
         )
 
 

@@ -25,8 +25,14 @@ def translated(access: RedisAccess, operation: str) -> Iterator[None]:
 def unavailable(access: RedisAccess, operation: str, exc: Exception) -> UnavailableError:
     """The error for one failed operation; `why` never holds a password."""
     verdict = _judge(exc)
-    known = {"origin": access.origin, "probe": access.probe(), "look": _look(access)}
-    fix = verdict.fix.format(**known, secret=access.beside.password_file or access.origin)
+    beside = access.beside
+    named = {
+        "secret": beside.password_file or access.origin,
+        "ca": beside.files.ca or "not set",
+        "cert": beside.files.cert or "not set",
+    }
+    known = {"origin": access.origin, "probe": access.probe(), "rights": access.rights()}
+    fix = verdict.fix.format(**known, **named, look=_look(access))
     return UnavailableError(verdict.message, why=f"{operation} at {access.place}: {_said(exc)}", fix=fix)
 
 
@@ -58,7 +64,7 @@ _VERDICTS = (
         (raised.NoPermissionError,),
         ("NOPERM",),
         "Redis does not allow us what we need.",
-        "give the user of {origin} the rights +@all ~* &*; " + _AGAIN,
+        "{rights}",
     ),
     _Verdict(
         (raised.OutOfMemoryError,),
@@ -111,17 +117,17 @@ _TLS = (
     (
         ("issuer certificate", "self-signed", "self signed", "unable to verify"),
         "The certificate of Redis is of an authority that we do not know.",
-        "name the file with that authority in redis.ca_file; who issued it: {look}",
+        "name the file with that authority in redis.ca_file ({ca}); who issued it: {look}",
     ),
     (
         ("CERTIFICATE_REQUIRED", "ALERT_UNKNOWN_CA", "ALERT_BAD_CERTIFICATE", "HANDSHAKE_FAILURE"),
         "Redis does not accept our certificate.",
-        "name one that its authority has issued in redis.cert_file and redis.key_file; " + _AGAIN,
+        "name one that its authority has issued in redis.cert_file ({cert}) and redis.key_file; " + _AGAIN,
     ),
     (
         ("ALERT_CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN"),
         "Redis does not accept our certificate.",
-        "renew what redis.cert_file names; " + _AGAIN,
+        "renew what redis.cert_file names ({cert}); " + _AGAIN,
     ),
     (
         SILENT,

@@ -89,6 +89,7 @@ def test_too_few_rights(debian: DebianRedis, rules: str, message: str) -> None:
     error = refusal(at(debian, "app:hunter2"))
     assert str(error) == message
     assert "+@all" in error.fix
+    assert "--user app --askpass acl getuser app" in error.fix, "the command that shows what it has"
 
 
 def test_nobody_listens(debian: DebianRedis) -> None:

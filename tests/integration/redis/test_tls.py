@@ -83,7 +83,9 @@ def test_a_certificate_of_ours_that_it_does_not_accept(
     }
     error = refusal(strict.url(), beside(authority.ca, shown[kind]))
     assert str(error) == "Redis does not accept our certificate.", error.why
-    assert "redis.cert_file" in error.fix and "redis-cli" in error.fix
+    named = "not set" if kind == "none" else str(shown[kind].cert)  # type: ignore[union-attr]
+    assert f"redis.cert_file ({named})" in error.fix or f"names ({named})" in error.fix
+    assert "redis-cli" in error.fix and "--tls" in error.fix
 
 
 def test_an_authority_that_we_do_not_know(server: TlsRedis, tmp_path: Path) -> None:
@@ -91,7 +93,7 @@ def test_an_authority_that_we_do_not_know(server: TlsRedis, tmp_path: Path) -> N
     for more in (beside(None), beside(other.ca)):
         error = refusal(server.url(), more)
         assert str(error) == "The certificate of Redis is of an authority that we do not know.", error.why
-        assert "redis.ca_file" in error.fix
+        assert f"redis.ca_file ({more.files.ca or 'not set'})" in error.fix
         assert f"openssl s_client -connect 127.0.0.1:{server.port}" in error.fix
 
 

@@ -341,3 +341,15 @@ def test_doctor_shows_engine_place_size_and_answer_time(postgres: Postgres, tmp_
     away = doctors(tmp_path, "postgresql://u@127.0.0.1:1/d")
     assert not away["ok"] and "cannot be reached" in away["detail"] and "psql" in away["fix"]
     assert not doctors(tmp_path, "postgresql://u@h")["ok"]
+
+
+def test_doctor_says_who_may_not_make_tables_and_what_its_administrator_does(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    postgres.do("create role guest login", "create database others")
+    found = doctors(tmp_path, postgres.by_socket("others", user="guest"))
+    assert not found["ok"] and "does not allow us what we need" in found["detail"]
+    assert "as its administrator: psql 'postgresql://postgres@/postgres" in found["fix"]
+    assert """-c 'alter database "others" owner to "guest"'""" in found["fix"]
+    missing = doctors(tmp_path, postgres.by_socket("never_made"))
+    assert """-c 'create database "never_made" owner "pancode"'""" in missing["fix"]

@@ -80,7 +80,9 @@ def machine(tmp_path: Path) -> Machine:
 def test_it_is_enabled_and_not_started_kept_and_taken_out(machine: Machine) -> None:
     service = machine.service()
     assert service.told() == "not restarted after reboot"
+    bare = service.seen()
     said = service.install()
+    installed = service.seen()
     (unit,) = machine.units.glob("pancode-*.service")
     assert said == service.told() == machine.service().told()
     assert said == (
@@ -90,6 +92,7 @@ def test_it_is_enabled_and_not_started_kept_and_taken_out(machine: Machine) -> N
     assert machine.calls() == ["daemon-reload", "daemon-reload", f"enable {unit.name}"]
     assert unit.stat().st_mode & 0o777 == 0o600
     assert machine.service().install() == said and machine.calls() == []
+    assert service.seen() == installed != bare, "a second time is no change"
 
     (machine.root / "lingers").touch()
     assert machine.service().told().startswith("restarted at boot; from then on it is")
@@ -98,6 +101,7 @@ def test_it_is_enabled_and_not_started_kept_and_taken_out(machine: Machine) -> N
 
     service.remove()
     service.remove()
+    assert service.seen() == bare
     assert machine.files() == [] and machine.calls() == [f"disable {unit.name}", "daemon-reload"]
     assert service.told() == "not restarted after reboot"
 
