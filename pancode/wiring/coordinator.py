@@ -12,13 +12,13 @@ from node_agent.wire.clock import SystemClock, SystemIds
 from pancode import __version__
 from pancode.adapters.bundle.store import BundleStore
 from pancode.adapters.direct.entrance import Rooms
+from pancode.adapters.ends import End, TlsEnd
 from pancode.adapters.files import FileArchive, FileEpochs
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.port import GitDepot
 from pancode.adapters.git.streams import Streams
 from pancode.adapters.redis_bus.bus import RedisBus
 from pancode.adapters.ssh.connect import Timing
-from pancode.adapters.ssh.door import End, TlsEnd
 from pancode.adapters.ssh.link import Backoff
 from pancode.adapters.ssh.tunnel import Ends
 from pancode.adapters.store.ledger import SqlLedger

@@ -9,15 +9,17 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.wire.direct import PROTOCOL, WATCHED
 from node_agent.wire.signing import PublicKey
 from pancode.adapters.direct.authority import Authority, key_of
-from pancode.adapters.direct.port import AGAIN_S, PIECE, Port
-from pancode.adapters.ssh.door import MOST, SHUT_S, End, TlsEnd
+from pancode.adapters.direct.copying import both, closed, copy, opened
+from pancode.adapters.direct.login import LoginError, OneLogin
+from pancode.adapters.direct.port import AGAIN_S, Port
+from pancode.adapters.ends import End
+from pancode.adapters.ssh.door import MOST
 from pancode.domain.place import Place
 from pancode.errors import PancodeError
 
@@ -149,7 +151,7 @@ class Entrance:
         finally:
             if task is not None:
                 self._inside.pop(task, None)
-            await _closed(to_near)
+            await closed(to_near)
 
     async def _serve(
         self,
@@ -178,29 +180,34 @@ class Entrance:
         try:
             async with asyncio.timeout(HELLO_S):
                 end = self._end(to_near.get_extra_info("ssl_object").selected_alpn_protocol())
-                far, to_far = await _reached(end)
+                far, to_far = await opened(end)
         except (_RefusedError, OSError, TimeoutError) as exc:
             await self._refuse(key, exc, to_near)
             return
         self._told.pop(key.tag, None)
         try:
             await _say(to_near, {"ok": True})
+            seen = None
             if end is self._rooms.redis:
                 await _as_itself(guest, near, to_near, to_far)
-            await _both(_copy(near, to_far), _copy(far, to_near))
+                seen = OneLogin().look
+            await both(copy(near, to_far, seen), copy(far, to_near))
+        except LoginError as exc:
+            self._tell_once(f"{guest.name} in Redis", str(exc))
+            to_near.write(f"-NOPERM {exc}\r\n".encode())
         finally:
-            await _closed(to_far)
+            await closed(to_far)
 
     async def _refuse(self, key: PublicKey, exc: Exception, to_near: asyncio.StreamWriter) -> None:
         why = _words(exc) or "the other end did not answer in time"
-        self._tell_once(key, why)
+        self._tell_once(key.tag, why)
         await _say(to_near, {"ok": False, "why": why})
 
-    def _tell_once(self, key: PublicKey, why: str) -> None:
+    def _tell_once(self, who: str, why: str) -> None:
         """A node tries again every few seconds: the log is told what is new."""
-        if self._told.get(key.tag) != why:
-            self._told[key.tag] = why
-            log.warning("direct links: %s is refused: %s", key.tag, why)
+        if self._told.get(who) != why:
+            self._told[who] = why
+            log.warning("direct links: %s is refused: %s", who, why)
 
     async def _judged(self, key: PublicKey) -> Guest:
         verdict = await asyncio.to_thread(self._judge, key)
@@ -244,40 +251,6 @@ async def _as_itself(
     to_far.write(said)
 
 
-async def _reached(end: End) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    if isinstance(end, Path):
-        return await asyncio.open_unix_connection(end)
-    if isinstance(end, TlsEnd):
-        return await asyncio.open_connection(
-            end.host, end.port, ssl=end.context(), ssl_shutdown_timeout=SHUT_S
-        )
-    return await asyncio.open_connection(*end)
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while piece := await reader.read(PIECE):
-        writer.write(piece)
-        await writer.drain()
-
-
-async def _both(*ways: object) -> None:
-    """Until one way has ended: TLS of this library cannot close one direction alone."""
-    tasks = [asyncio.ensure_future(way) for way in ways]  # type: ignore[call-overload]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 async def _say(writer: asyncio.StreamWriter, answer: dict[str, object]) -> None:
     writer.write(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
     await writer.drain()
-
-
-async def _closed(writer: asyncio.StreamWriter) -> None:
-    """What was written still goes out."""
-    writer.close()
-    with suppress(OSError, TimeoutError):
-        await asyncio.wait_for(writer.wait_closed(), 2 * SHUT_S)

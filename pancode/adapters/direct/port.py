@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ipaddress import ip_address
 
-from pancode.adapters.ssh.door import SHUT_S
+from pancode.adapters.direct.copying import spoken
+from pancode.adapters.ends import SHUT_S
 from pancode.domain.place import Place
 
 WAITING = 128
@@ -17,7 +18,6 @@ WAITING = 128
 through in a moment, and whoever holds us up never gets all places for long."""
 HANDSHAKE_S = 10.0
 AGAIN_S = 1.0
-PIECE = 1 << 16
 _BACKLOG = 1024
 Enter = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Callable[[], None]], Awaitable[None]]
 """One connection past the handshake, until its end; the last argument is called once it is let in."""
@@ -87,8 +87,7 @@ class Port:
     async def _come(self, sock: socket.socket) -> None:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None
-        reader = asyncio.StreamReader(PIECE, loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        reader, protocol = spoken()
         try:
             transport, _ = await loop.connect_accepted_socket(
                 lambda: protocol,

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import asyncssh
 
+from pancode.adapters.ends import End, TlsEnd, reached
+
 MOST = 64
 """A node agent needs about five; one more for each attempt that delivers."""
-
-
-@dataclass(frozen=True, slots=True)
-class TlsEnd:
-    """A server that wants TLS: we speak it, the node need not. `context`: asked for each connection."""
-
-    host: str
-    port: int
-    context: Callable[[], ssl.SSLContext]
-
-
-SHUT_S = 2.0
-"""For the last words of TLS; whoever does not say them is cut off."""
-End = Path | tuple[str, int] | TlsEnd
-"""A unix socket, or host and port, as the coordinator reaches it."""
 
 
 class Door:
@@ -43,7 +26,8 @@ class Door:
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, words)
         self._open += 1
         try:
-            return Passing(await _reached(self._end), self._left)
+            speaks = _TlsPeer if isinstance(self._end, TlsEnd) else asyncssh.SSHForwarder
+            return Passing((await reached(self._end, speaks))[1], self._left)
         except OSError as exc:
             self._left()
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, str(exc)) from None
@@ -76,17 +60,3 @@ class _TlsPeer(asyncssh.SSHForwarder):
     def eof_received(self) -> bool:
         super().eof_received()
         return False
-
-
-async def _reached(end: End) -> asyncssh.SSHForwarder:
-    loop = asyncio.get_running_loop()
-    if isinstance(end, Path):
-        _, peer = await loop.create_unix_connection(asyncssh.SSHForwarder, str(end))
-    elif isinstance(end, TlsEnd):
-        context = end.context()
-        _, peer = await loop.create_connection(
-            _TlsPeer, end.host, end.port, ssl=context, ssl_shutdown_timeout=SHUT_S
-        )
-    else:
-        _, peer = await loop.create_connection(asyncssh.SSHForwarder, *end)
-    return peer

@@ -12,7 +12,8 @@ from typing import Any
 
 import asyncssh
 
-from pancode.adapters.ssh.door import Door, End
+from pancode.adapters.ends import End
+from pancode.adapters.ssh.door import Door
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, translated
 from pancode.adapters.ssh.remote import Completed, Remote
 from pancode.adapters.ssh.scripts import CHECK_LINK, OPEN_LINK, PUBLISH_LINK, spoken

@@ -13,7 +13,8 @@ from cryptography.x509 import Certificate
 
 from node_agent.direct import NotLetInError, Secure, dial
 from node_agent.redisline import Access, Client, Link
-from node_agent.resp import RedisError
+from node_agent.resp import RedisError, packed
+from node_agent.wire import keys
 from pancode.adapters.direct.authority import Authority, Pair
 from pancode.adapters.valkey.access import connect
 from tests.contract.certificates import Authority as Others
@@ -123,6 +124,46 @@ def test_another_s_password_and_another_s_login(house: House, anna: Visitor, bor
         client.ask(("PING",))
     with asking(anna.end(), "coordinator", "x") as client, pytest.raises(RedisError, match="WRONGPASS this"):
         client.ask(("PING",))
+
+
+def test_after_its_login_a_connection_stays_its_own(
+    house: House, anna: Visitor, boris: Visitor, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With another node's password, too: Redis itself lets anybody log in anew who has one."""
+    house.open()
+    whole = Access(anna.end(), f"node-{anna.tag}", anna.password, 5, 5)
+    with dial_behind(house, anna) as behind:  # as it is where nobody stands before Redis
+        behind.say(("AUTH", f"node-{boris.tag}", boris.password))
+        assert behind.hear() == b"OK"
+    another = f"node-{boris.tag}", boris.password
+    for words in (("AUTH", *another), ("auth", *another), ("HELLO", 2, "AUTH", *another), ("RESET",)):
+        link = Link(whole)
+        link.say(("PING",), words, ("LRANGE", f"rq:queue:node.{boris.tag}", 0, -1))
+        with pytest.raises(RedisError):
+            for _ in range(3):
+                answer = link.hear()
+                assert answer == b"PONG" or "NOPERM" in str(answer)
+        link.close()
+    told = [one.getMessage() for one in caplog.records if "after the login" in one.getMessage()]
+    assert told[0].startswith("direct links: anna in Redis is refused: AUTH")
+
+
+@contextlib.contextmanager
+def dial_behind(house: House, node: Visitor) -> Iterator[Link]:
+    link = Link(Access(str(house.server.place), f"node-{node.tag}", node.password, 5, 5))
+    try:
+        yield link
+    finally:
+        link.close()
+
+
+def test_what_looks_like_a_login_in_a_value_passes(house: House, anna: Visitor) -> None:
+    house.open()
+    key = f"rq:job:{keys.job_prefix(anna.tag)}words"
+    login = packed(("AUTH", f"node-{anna.tag}", anna.password))
+    with asking(anna.end(), f"node-{anna.tag}", anna.password) as client:
+        for value in (login, b"AUTH", b"", login * 40_000):
+            assert client.ask(("HSET", key, "data", value), ("HGET", key, "data"))[1] == value
 
 
 def test_a_node_reads_no_other_s_queue(house: House, anna: Visitor, boris: Visitor) -> None:

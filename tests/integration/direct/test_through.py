@@ -20,7 +20,7 @@ from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.workspace.depot_client import DepotClient
 from node_agent.workspace.depot_stream import Door
 from node_agent.workspace.workspaces import Workspaces
-from pancode.adapters.ssh.door import TlsEnd
+from pancode.adapters.ends import TlsEnd
 from pancode.adapters.valkey.access import connect
 from pancode.adapters.valkey.tls import TlsFiles
 from pancode.wiring.loop import LoopThread
