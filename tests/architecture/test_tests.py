@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,6 +22,7 @@ nice >"nice$5"
 mkdir -p "$cache" && touch "$cache/lastfailed"
 read -r status rest <"$5"
 echo "$rest" >"$5"
+[ "$status" -eq 0 ] || cat said 2>/dev/null
 exit "$status"
 """
 
@@ -55,6 +57,41 @@ def test_what_can_wait_gets_the_processor_last(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     first, last = (int((tmp_path / f"nice{name}").read_text()) for name in "01")
     assert last == min(19, first + 10)
+
+
+SAID = """F
+FAILED tests/test_a.py::test_it[no Python] (call): assert 1 == 2
+FAILED tests/test_a.py::test_it[no Python] (teardown): and more
+FAILED tests/test_a.py::test_it[no git] (setup): away
+FAILED tests/test_a.py::test_it[no Python] - assert 1 == 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "how"),
+    [
+        ("1 0", "unsteady: failed, and passed when run again"),
+        ("1 1 1", "FAILED"),
+        ("3", "FAILED: pytest ended with 3, not for tests that failed"),
+    ],
+)
+def test_the_last_lines_say_what_failed_why_and_how_long_each_took(
+    tmp_path: Path, first: str, how: str
+) -> None:
+    (tmp_path / "said").write_text(SAID)
+    done = _run(tmp_path, [first, "0"], ["0", "1"])
+    last = done.stdout.partition("== in short\n")[2].splitlines()
+    assert [re.sub(r"^\d+ s", "N s", line) for line in last] == [
+        f"N s, {how}: 0",
+        "  FAILED tests/test_a.py::test_it[no Python] (call): assert 1 == 2",
+        "  FAILED tests/test_a.py::test_it[no git] (setup): away",
+        "N s, passed: 1",
+    ], done.stderr
+
+
+def test_what_fails_for_good_in_one_keeps_no_other_from_being_run_again(tmp_path: Path) -> None:
+    done = _run(tmp_path, ["1 1 1", "1 0"], ["0", "1"])
+    assert done.returncode == 1 and "1 again old" in (tmp_path / "ran").read_text()
 
 
 def _run(place: Path, ends: list[str], given: list[str]) -> subprocess.CompletedProcess[str]:
