@@ -9,6 +9,7 @@ from docs.generate.agents import agents_page
 from docs.generate.api import api_page
 from docs.generate.commands import commands_page
 from docs.generate.evidence import evidence_page
+from docs.generate.figures import figures_page
 from docs.generate.hardened import units_page
 from docs.generate.messages import messages_page, redis_page
 from docs.generate.runtimes import runtimes_page
@@ -29,6 +30,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "events.md": messages_page,
     "redis-keys.md": redis_page,
     "units.md": units_page,
+    "metrics.md": figures_page,
     "json.md": json_page,
     "api.md": api_page,
 }

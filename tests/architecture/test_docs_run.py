@@ -16,6 +16,7 @@ from tests.architecture.sources import ROOT
 PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if "adr" not in p.parts)]
 # Blocks that say not=elsewhere, and what gives their commands.
 ELSEWHERE = {
+    "monitoring.md": "tests/integration/packaging/test_monitoring.py",
     "ansible.md": "tests/e2e/test_ansible.py",
     "compose.md": "tests/integration/packaging/test_images.py",
     "install.md": "tests/integration/packaging/test_install.py",

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from tests.stack.running import Running
 
 NODES = ("node1", "node2")
+ENDED = 'sum(pancode_runs_ended_total{outcome="done"}) == 2'
+SCRAPED_S = 40
+"""Within two scrapes, whenever the first one was."""
 
 
 def told(one: Running, *words: str, timeout_s: float = 120) -> str:
@@ -23,6 +26,12 @@ def enrol(stack: Mapping[str, Running], nodes: Sequence[str] = NODES) -> str:
     for node in nodes:
         told(desk, "pancode", "node", "add", node, "--accept-fingerprint", pin, "--no-fleet-key")
     return told(desk, "pancode", "fleet", "up", *nodes, timeout_s=300)
+
+
+def figure(stack: Mapping[str, Running], expression: str) -> list[str]:
+    """What Prometheus answers to it now, by its HTTP API: a line for each series, without the moment."""
+    argv = ("promtool", "query", "instant", "http://127.0.0.1:9090", expression)
+    return [line.partition(" @[")[0] for line in told(stack["prometheus"], *argv).splitlines()]
 
 
 def dispatch(stack: Mapping[str, Running], node: str, *words: str) -> str:

@@ -40,6 +40,8 @@ def borrow(service: Service, folder: Path) -> tuple[Image, tuple[str, ...]]:
     if "valkey:" in service.image:
         shutil.copy(find_server(), programs)
         (programs / "valkey-cli").symlink_to("/usr/bin/redis-cli")
+    elif "prometheus:" in service.image:
+        entry = ("prometheus",)
     else:
         assert "postgres:" in service.image, service.image
         path = f"{sorted(Path('/usr/lib/postgresql').glob('*/bin'))[-1]}:{path}"

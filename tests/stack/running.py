@@ -19,6 +19,8 @@ from tests.stack.compose import Service, read
 from tests.stack.network import network
 from tests.stack.plain import Ground, Image, build
 
+PROFILES = ("monitoring",)
+"""What is tried besides; the dashboard's program is none of Debian's."""
 HEALTHY_S = 120
 STOP_S = 60
 
@@ -63,7 +65,7 @@ class Running:
 @contextmanager
 def running(ground: Ground, file: Path, folder: Path, made: dict[str, Image]) -> Iterator[dict[str, Running]]:
     """Every service, healthy; all ended and their network gone afterwards. `made`: images that are there."""
-    services = read(file)
+    services = read(file, PROFILES)
     with ExitStack() as stack:
         places = stack.enter_context(network([service.name for service in services]))
         hosts = folder / "hosts"
@@ -120,14 +122,21 @@ def _mounts(service: Service, image: Image, folder: Path) -> list[str]:
         if place.startswith("/var/"):
             (image.folder / place.lstrip("/")).mkdir(parents=True, exist_ok=True)
         out += ["--bind", str(volume), place]
-        for target, source in service.configs.items():
-            if target.startswith(f"{place}/"):
-                inner = volume / target.removeprefix(f"{place}/")
-                inner.parent.mkdir(mode=0o755)
-                inner.touch()
-                out += ["--ro-bind", str(source), target]
+    for target, source in service.configs.items():
+        inner = _below(target, service, image, folder)
+        inner.parent.mkdir(mode=0o755, exist_ok=True)
+        inner.touch()
+        out += ["--ro-bind", str(source), target]
     secrets = folder / f"secrets-{service.name}"
     secrets.mkdir(mode=0o755)
     for name, source in service.secrets.items():
         shutil.copy(source, secrets / name)
     return [*out, "--ro-bind", str(secrets), "/run/secrets"]
+
+
+def _below(target: str, service: Service, image: Image, folder: Path) -> Path:
+    """Where a file that is mounted lies outside: in a volume, else in the image."""
+    for place, name in service.volumes.items():
+        if target.startswith(f"{place}/"):
+            return folder / "volumes" / name / target.removeprefix(f"{place}/")
+    return image.folder / target.lstrip("/")

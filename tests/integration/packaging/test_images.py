@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.crowd import crowded
 from tests.integration.faces.conftest import until
+from tests.lab.system import wait_for
 from tests.stack.__main__ import context_in
-from tests.stack.acts import NODES, dispatch, enrol, told
+from tests.stack.acts import ENDED, NODES, SCRAPED_S, dispatch, enrol, figure, told
 from tests.stack.compose import read as read_compose
 from tests.stack.containerfile import Stage, read
 from tests.stack.plain import Ground, Image, build, packages
-from tests.stack.running import running
+from tests.stack.running import PROFILES, running
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -135,21 +137,28 @@ def test_compose_keeps_secrets_in_files_and_publishes_to_this_machine_alone() ->
         n for n, one in services.items() for v in one.get("environment", {}) if re.search("PASSWORD$", v)
     ]
     assert all(port.startswith("127.0.0.1:") for one in services.values() for port in one.get("ports", ()))
-    assert {one.name for one in read_compose(COMPOSE)} == set(services) - {"rq-dashboard"}
+    plain = {one.name for one in read_compose(COMPOSE)}
+    assert plain == set(services) - {"rq-dashboard", "prometheus"}
+    assert {one.name for one in read_compose(COMPOSE, PROFILES)} == plain | {"prometheus"}
 
 
 @pytest.mark.slow
 def test_the_stack_of_compose_runs_as_plain_processes(ground: Ground, made: Image, tmp_path: Path) -> None:
-    """Over 30 s on a busy machine: a whole fleet of five services is started, and two machines come up."""
+    """Over 30 s on a busy machine: a whole fleet of six services is started, and two machines come up."""
     tmp_path.chmod(0o755)
     secret = (ground.context / "secrets/postgres_password").read_text()
     with running(ground, ground.context / "docker-compose.yml", tmp_path, {"coordinator": made}) as stack:
-        assert list(stack)[-1] == "coordinator", "what it waits for comes first"
+        assert list(stack)[-2:] == ["coordinator", "prometheus"], "what each waits for comes first"
         assert enrol(stack).count("online") == 2
         for node in NODES:
             said = dispatch(stack, node, "sh", "-c", "id -un; touch /etc/x || echo read-only")
             assert said.startswith("node\nread-only\n") and "done" in said
         assert "PostgreSQL" in told(stack["coordinator"], "pancode", "doctor")
+        wait_for(lambda: figure(stack, ENDED), SCRAPED_S * crowded(), "Prometheus has seen both runs")
+        assert figure(stack, "up") == ['up{instance="coordinator:9464", job="pancode"} => 1']
+        heard = [f'{{node="{node}"}} => 1' for node in NODES]
+        assert sorted(figure(stack, "sum by (node) (pancode_node_up)")) == heard
+        assert figure(stack, 'ALERTS{alertstate="firing"}') == []
         rows = ("sh", "-c", "psql -h /run/postgresql -U pancode -Atc 'select count(*) from runs'")
         assert told(stack["postgres"], *rows) == "2\n"
         for process in Path("/proc").glob("[0-9]*"):
