@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.clis.install import ROOT
 from tests.e2e.leavings import left_in, no_network
 from tests.integration.packaging.ways import WAYS, Installed, install
 from tests.integration.packaging.wheelhouse import wheelhouse
+from tests.pythons import python
 
 pytestmark = pytest.mark.slow
 
@@ -41,13 +43,32 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
+@contextmanager
+def root() -> Iterator[Path]:
+    """A short path: a fleet's sockets are in it."""
+    made = Path(tempfile.mkdtemp(prefix="pi-"))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
 @pytest.fixture(scope="module", params=list(WAYS))
 def installed(request: pytest.FixtureRequest, wheel: Path) -> Iterator[Installed]:
-    root = Path(tempfile.mkdtemp(prefix="pi-"))  # short: a fleet's sockets are in it
-    try:
-        yield install(request.param, root, wheel, wheelhouse())
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
+    with root() as place:
+        yield install(request.param, place, wheel)
+
+
+@pytest.mark.parametrize(("way", "minor"), [("uv", "3.12"), ("pip", "3.13")])
+def test_another_python_runs_it(wheel: Path, way: str, minor: str) -> None:
+    """Over 30 s on a busy machine: its libraries are fetched, and a fleet comes up from a bundle of them."""
+    with root() as place:
+        installed = install(way, place, wheel, python(minor))
+        which = installed.call([str(installed.python), "-c", "import sys; print(sys.version)"])
+        assert which.stdout.startswith(f"{minor}."), which
+        test_it_is_the_installed_one_and_names_its_commit(installed)
+        test_the_demo_passes_without_a_network(installed)
+        assert "complete" in installed.run("completion", "bash").stdout
 
 
 def test_it_is_the_installed_one_and_names_its_commit(installed: Installed) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.owner import PATH
+from tests.integration.packaging.wheelhouse import wheelhouse
 
 INSTALL_S = 400
 TOOLS = Path(sys.executable).parent
@@ -33,12 +34,12 @@ class Installed:
         )
 
 
-def install(way: str, root: Path, wheel: Path, wheels: Path) -> Installed:
-    """`root` is a new home, and all that the installation may touch."""
+def install(way: str, root: Path, wheel: Path, on: str = sys.executable) -> Installed:
+    """`root` is a new home, and all that the installation may touch; `on` the Python to install for."""
     for name in ("home", "tmp", "elsewhere"):
         (root / name).mkdir(parents=True)
     env = {"HOME": str(root / "home"), "TMPDIR": str(root / "tmp"), "PATH": PATH, "LANG": "C.UTF-8"}
-    commands, command, python = WAYS[way](root, wheel, wheels)
+    commands, command, python = WAYS[way](root, wheel, on)
     for argv, more in commands:
         done = subprocess.run(
             argv,
@@ -58,24 +59,24 @@ Steps = tuple[list[Step], Path, Path]
 """Each command with its variables; then the command `pancode` and the Python that it runs on."""
 
 
-def _pip(root: Path, wheel: Path, wheels: Path) -> Steps:
+def _pip(root: Path, wheel: Path, on: str) -> Steps:
     place = root / "own"
-    pip = [str(place / "bin/python"), "-m", "pip", "install", "--quiet", *_offline(wheels), str(wheel)]
+    pip = [str(place / "bin/python"), "-m", "pip", "install", "--quiet", *_offline(on), str(wheel)]
     steps: list[tuple[list[str], dict[str, str]]] = [
-        ([sys.executable, "-m", "venv", str(place)], {}),
+        ([on, "-m", "venv", str(place)], {}),
         (pip, {}),
     ]
     return steps, place / "bin/pancode", place / "bin/python"
 
 
-def _pipx(root: Path, wheel: Path, wheels: Path) -> Steps:
+def _pipx(root: Path, wheel: Path, on: str) -> Steps:
     env = {"PIPX_HOME": str(root / "pipx"), "PIPX_BIN_DIR": str(root / "bin")}
-    argv = [str(TOOLS / "pipx"), "install", "--python", sys.executable]
-    argv += ["--pip-args", " ".join(_offline(wheels)), str(wheel)]
+    argv = [str(TOOLS / "pipx"), "install", "--python", on]
+    argv += ["--pip-args", " ".join(_offline(on)), str(wheel)]
     return [(argv, env)], root / "bin/pancode", root / "pipx/venvs/pancode/bin/python"
 
 
-def _uv(root: Path, wheel: Path, wheels: Path) -> Steps:
+def _uv(root: Path, wheel: Path, on: str) -> Steps:
     env = {
         "UV_TOOL_DIR": str(root / "tools"),
         "UV_TOOL_BIN_DIR": str(root / "bin"),
@@ -83,16 +84,16 @@ def _uv(root: Path, wheel: Path, wheels: Path) -> Steps:
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_NO_CONFIG": "1",
     }
-    argv = [str(TOOLS / "uv"), "tool", "install", "--quiet", "--offline", "--python", sys.executable]
+    argv = [str(TOOLS / "uv"), "tool", "install", "--quiet", "--offline", "--python", on]
     return (
-        [([*argv, *_offline(wheels), str(wheel)], env)],
+        [([*argv, *_offline(on), str(wheel)], env)],
         root / "bin/pancode",
         root / "tools/pancode/bin/python",
     )
 
 
-def _offline(wheels: Path) -> list[str]:
-    return ["--no-index", "--find-links", str(wheels)]
+def _offline(on: str) -> list[str]:
+    return ["--no-index", "--find-links", str(wheelhouse(on))]
 
 
 WAYS = {"pip": _pip, "pipx": _pipx, "uv": _uv}

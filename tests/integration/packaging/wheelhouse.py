@@ -19,6 +19,7 @@ from pancode.adapters.bundle.platform import NodePlatform
 from tests.clis.install import ROOT, cache
 
 LOCK = ROOT / "requirements" / "lock.txt"
+DASHBOARD = ROOT / "requirements" / "dashboard.txt"
 FETCH_S = 600
 BESIDE = ("psycopg", "psycopg-binary")
 """Of the extra `postgresql`."""
@@ -26,35 +27,59 @@ OLDER = ("async-timeout",)
 """Which only a Python before 3.11.3 needs, as Debian 12 has."""
 
 
-def wheelhouse() -> Path:
-    """The folder; nothing in it but what the lock names, checked by its hash."""
-    listing = _listing()
-    name = f"wheels-{hashlib.sha256(listing.encode()).hexdigest()[:12]}"
-    folder = cache().parent / name
+def wheelhouse(python: str = sys.executable) -> Path:
+    """The folder for that Python; nothing in it but what the locked lists name, checked by its hash."""
+    version = _version(python)
+    listing = _listing(version)
+    told = f"{version[:2]}{listing}"
+    folder = cache().parent / f"wheels-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
     with _alone(folder.with_suffix(".lock")):
         if not folder.is_dir():
-            _fetch(listing, folder)
+            _fetch(python, listing, folder)
     return folder
 
 
-def _listing() -> str:
-    """Of the locked list what `pip install pancode` would bring here."""
+def _version(python: str) -> tuple[int, int, int]:
+    tell = "import sys; print(*sys.version_info[:3])"
+    said = subprocess.run([python, "-c", tell], capture_output=True, text=True, check=True).stdout
+    major, minor, micro = (int(part) for part in said.split())
+    return major, minor, micro
+
+
+def _listing(version: tuple[int, int, int]) -> str:
+    """Of the locked lists what `pip install pancode` would bring on this machine, and the dashboard's."""
     major, minor = (int(part) for part in platform.libc_ver()[1].split(".")[:2])
-    here = NodePlatform(sys.version_info[:3], platform.machine(), (major, minor))
+    here = NodePlatform(version, platform.machine(), (major, minor))
     wanted = {_normal(found.metadata["Name"]) for found in closure(here, ("pancode",))} | set(BESIDE)
-    blocks = re.split(r"^(?=\S)", LOCK.read_text(), flags=re.MULTILINE)
-    named = [(_normal(block.partition("==")[0]), block) for block in blocks if block]
-    older = [re.sub(r" ;[^\\\n]*", " ", block) for name, block in named if name in OLDER]
-    return "".join([*(block for name, block in named if name in wanted), *older])
+    named = _blocks(LOCK)
+    older = re.sub(r" ;[^\\\n]*", " ", "".join(named.pop(name) for name in OLDER))
+    chosen = {**_blocks(DASHBOARD), **{name: named[name] for name in sorted(wanted & set(named))}}
+    return "".join(block for name, block in chosen.items() if name not in OLDER) + older
 
 
-def _fetch(listing: str, folder: Path) -> None:
+def _blocks(listing: Path) -> dict[str, str]:
+    """Each name with its version and hashes."""
+    blocks = re.split(r"^(?=\S)", listing.read_text(), flags=re.MULTILINE)
+    return {_normal(block.partition("==")[0]): block for block in blocks if block}
+
+
+def _fetch(python: str, listing: str, folder: Path) -> None:
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     locked = part / "locked.txt"
     locked.write_text(listing)
-    argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    argv = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+    ]
     argv += ["--require-hashes", "-r", str(locked), "-d", str(part)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=FETCH_S, check=False)
     assert done.returncode == 0, done.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pancode.domain.names import nearest, not_found, pick_run
@@ -72,6 +72,7 @@ def test_last_of_nothing() -> None:
         pick_run("last", ())
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("23456789bcdf", min_size=4, max_size=6), unique=True, min_size=1), st.data())
 def test_a_run_is_found_by_any_prefix_that_only_it_has(tails: list[str], data: st.DataObject) -> None:
     runs = [f"r-{tail}" for tail in tails]
