@@ -21,6 +21,11 @@ SET_IT = (
     "write into PANCODE_HOME/pancode.yaml, with this machine's own address: direct: {listen: 10.0.0.5:7843}"
 )
 
+MORE_FILES = (
+    "start it where more are allowed (ulimit -Hn; as a service: LimitNOFILE): pancode fleet down, then "
+    "pancode fleet up"
+)
+
 OPEN_IT = "name an address of this machine (ip -brief addr) and a free port (ss -ltn) in direct.listen"
 
 
@@ -69,7 +74,17 @@ class Direct:
             return None
         why = self.entrance.trouble if self.entrance is not None else "it was not opened yet"
         what = f"nodes cannot come in at {self.place}, which {self.place.origin} names"
-        return ConnectError(LinkFault.NOT_DIRECT, what, why=why, fix=OPEN_IT) if why else None
+        fix = (self.entrance.fix if self.entrance is not None else "") or OPEN_IT
+        return ConnectError(LinkFault.NOT_DIRECT, what, why=why, fix=fix) if why else None
+
+    @property
+    def troubles(self) -> list[ConnectError]:
+        """All that a person should know: also that some are turned away at a port that is open."""
+        found = self.trouble
+        if found is None and self.entrance is not None and self.entrance.short:
+            what = f"nodes are turned away at {self.entrance.place}"
+            found = ConnectError(LinkFault.NOT_DIRECT, what, why=self.entrance.short, fix=MORE_FILES)
+        return [] if found is None else [found]
 
     def pass_of(self, node: Node | None) -> Pass | None:
         """What lets that node in; None where it has a tunnel. ConnectError where it cannot be let in."""

@@ -94,8 +94,8 @@ class FaceCoordinator:
         return self._itself.figures()
 
     def closed(self) -> Sequence[Mapping[str, str]]:
-        trouble = self._inner.direct.trouble
-        return [] if trouble is None else [{"what": str(trouble), "why": trouble.why, "fix": trouble.fix}]
+        found = self._inner.direct.troubles
+        return [{"what": str(one), "why": one.why, "fix": one.fix} for one in found]
 
     def after_reboot(self) -> str:
         return self._service.told()

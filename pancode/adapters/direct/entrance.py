@@ -62,6 +62,10 @@ class Entrance:
         self.place = place
         self.trouble = "it was not opened yet"
         """Why the port is not open; empty while it is."""
+        self.fix = ""
+        """What mends that, where it is known."""
+        self.short = ""
+        """Why some who come are turned away although it is open."""
         self.tried = asyncio.Event()
         """Whether it is open, or cannot be, is known."""
         self._authority, self._rooms, self._judge = authority, rooms, judge
@@ -78,11 +82,11 @@ class Entrance:
                 try:
                     ca = self._authority.ca
                     context = self._context(ca)
-                    async with Port(self.place, context, self._entered):
+                    async with Port(self.place, context, self._entered, self._turned_away):
                         self._note("")
                         await self._look_after(context, ca)
                 except Exception as exc:  # of whatever kind: nobody else would tell that the door is shut
-                    self._note(_words(exc) or repr(exc))
+                    self._note(_words(exc) or repr(exc), exc.fix if isinstance(exc, PancodeError) else "")
                     await asyncio.sleep(AGAIN_S)
         finally:
             self._note("it was closed")
@@ -126,8 +130,14 @@ class Entrance:
         for task in [task for task, whose in self._inside.items() if whose == key]:
             task.cancel()
 
-    def _note(self, trouble: str) -> None:
+    def _turned_away(self, why: str) -> None:
+        if why and not self.short:
+            log.warning("direct links: nodes are turned away: %s", why)
+        self.short = why
+
+    def _note(self, trouble: str, fix: str = "") -> None:
         self.tried.set()
+        self.fix = fix
         if trouble != self.trouble:
             self.trouble = trouble
             words = f"not open at {self.place}: {trouble}" if trouble else f"open at {self.place}"
