@@ -20,7 +20,7 @@ from pancode.adapters.direct.login import LoginError, OneLogin
 from pancode.adapters.direct.port import AGAIN_S, Port
 from pancode.adapters.ends import End
 from pancode.adapters.ssh.door import MOST
-from pancode.domain.place import Place
+from pancode.domain.place import Doorway
 from pancode.errors import PancodeError
 
 HELLO_S = 10.0
@@ -58,8 +58,8 @@ class _RefusedError(Exception):
 class Entrance:
     """Opened by `keep`, which ends when it is cancelled. Everything belongs to one event loop's thread."""
 
-    def __init__(self, place: Place, authority: Authority, rooms: Rooms, judge: Judge) -> None:
-        self.place = place
+    def __init__(self, door: Doorway, authority: Authority, rooms: Rooms, judge: Judge) -> None:
+        self.place, self._host = door.place, door.shown.host
         self.trouble = "it was not opened yet"
         """Why the port is not open; empty while it is."""
         self.fix = ""
@@ -99,7 +99,7 @@ class Entrance:
         made.minimum_version = ssl.TLSVersion.TLSv1_3
         made.verify_mode = ssl.CERT_REQUIRED
         made.load_verify_locations(cadata=ca)
-        made.load_cert_chain(self._authority.server(self.place.host))
+        made.load_cert_chain(self._authority.server(self._host))
         made.num_tickets = 0  # each connection shows its certificate, and that it is valid now
         made.set_alpn_protocols([PROTOCOL + "redis", PROTOCOL + "depot"])
         return made
@@ -112,7 +112,7 @@ class Entrance:
             await asyncio.sleep(LOOK_S)
             try:
                 if loop.time() > due:
-                    context.load_cert_chain(self._authority.server(self.place.host))
+                    context.load_cert_chain(self._authority.server(self._host))
                     due = loop.time() + RENEW_S
                 for key in set(self._inside.values()):
                     if isinstance(await asyncio.to_thread(self._judge, key), str):
