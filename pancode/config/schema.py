@@ -121,9 +121,13 @@ class Redis(Part):
 
 
 class DirectLinks(Part):
-    """Where nodes reach Redis and the depot by TLS without a tunnel. Nothing listens where it is not set."""
+    """Where nodes reach Redis and the depot by TLS without a tunnel. Nothing listens where it is not set.
+
+    `advertise`: where they go to instead, when a port is forwarded from there.
+    """
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
+    advertise: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
 
 
 class Metrics(Part):

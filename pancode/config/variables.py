@@ -39,6 +39,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PANCODE_REDIS_CERT_FILE": ("redis.cert_file", str),
     "PANCODE_REDIS_KEY_FILE": ("redis.key_file", str),
     "PANCODE_DIRECT_LISTEN": ("direct.listen", str),
+    "PANCODE_DIRECT_ADVERTISE": ("direct.advertise", str),
     "PANCODE_METRICS_LISTEN": ("metrics.listen", str),
     "PANCODE_DATABASE_URL": ("ledger.url", str),
     "PANCODE_DATABASE_PASSWORD_FILE": ("ledger.password_file", str),

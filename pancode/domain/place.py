@@ -22,6 +22,27 @@ class Place:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Doorway:
+    """`place`: where we listen; `shown`: where nodes go to, which a router may forward to the other."""
+
+    place: Place
+    shown: Place
+
+
+def doorway_of(place: Place | None, shown: Place | None) -> Doorway | None:
+    """None: nowhere. ConfigError where nodes would go to what leads to nothing."""
+    if place is not None:
+        return Doorway(place, shown or place)
+    if shown is None:
+        return None
+    raise ConfigError(
+        f"{shown.origin} tells nodes to go to {shown}, and this machine listens nowhere",
+        why="direct.listen is not set",
+        fix=f"name the address of this machine to which that port is forwarded: direct.listen: {EXAMPLE}",
+    )
+
+
 def place_of(text: str, origin: str) -> Place:
     """Where nodes come in: `HOST:PORT`, `[ADDRESS]:PORT`. ConfigError; also for all addresses at once, as
     nodes need one to go to."""

@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pancode.adapters.direct.authority import Pair
 from pancode.adapters.listening import listening_at
 from pancode.config.load import Places, load
+from pancode.connection import ask
 from pancode.domain.place import Place, figures_place_of, place_of
 from pancode.errors import PancodeError
 from pancode.offline.check import Check, bad, good
 from pancode.offline.sole import holder_of
+from pancode.wiring.home import Home
 
 CONNECT_S = 5.0
 
@@ -25,9 +28,17 @@ class Opening:
     setting: str
     log: str
     read: Callable[[str, str], Place]
+    needs: Callable[[Path], object] = lambda home: None
+    """Reads what else has to be in order there. PancodeError."""
 
 
-DIRECT = Opening("direct links", "direct.listen", "direct links", place_of)
+def _certificates(home: Path) -> None:
+    folder = Home(home).direct
+    for name in ("authority.pem", "server.pem"):
+        Pair.read(folder / name)
+
+
+DIRECT = Opening("direct links", "direct.listen", "direct links", place_of, _certificates)
 FIGURES = Opening("metrics", "metrics.listen", "pancode.metrics", figures_place_of)
 
 
@@ -43,18 +54,28 @@ def opening(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
         return good(of.what, "not used: nothing listens")
     try:
         place = of.read(listen, loaded.origin(of.setting))
+        of.needs(home)
     except PancodeError as error:
         return bad(of.what, "error", f"{error} {error.why}".strip(), error.fix)
     return _running(of, home, place) if holder_of(home) is not None else _at_rest(of, place)
 
 
 def _running(of: Opening, home: Path, place: Place) -> Check:
+    told = _told(home, place)
+    if told is not None:
+        return bad(of.what, "error", f"{told['what']}: {told['why']}", told["fix"])
     wrong = _refusal(place)
     if not wrong:
         return good(of.what, f"open at {place} ({place.origin})")
     log = f"grep '{of.log}' {home}/run/coordinator.log"
     fix = f"where it was set after the start: pancode fleet down, then pancode fleet up; else see why: {log}"
     return bad(of.what, "error", f"the coordinator is not reached at {place} ({place.origin}): {wrong}", fix)
+
+
+def _told(home: Path, place: Place) -> dict[str, str] | None:
+    """What the coordinator says of that address, if anything is wrong there: another may answer at it."""
+    said = (ask(home, "/v1/fleet", CONNECT_S) or {}).get("coordinator", {}).get("closed", [])
+    return next((one for one in said if f" at {place}" in one["what"]), None)
 
 
 def _refusal(place: Place) -> str:

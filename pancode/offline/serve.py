@@ -20,6 +20,7 @@ import uvicorn
 
 from node_agent.wire.clock import Clock, SystemClock
 from pancode import __version__, down
+from pancode.adapters.open_files import raise_limit
 from pancode.adapters.systemd.notify import Watched, watched
 from pancode.api.app import build_app
 from pancode.api.desk import Desk
@@ -212,9 +213,10 @@ def serve_here(environ: MutableMapping[str, str], *, quiet: bool) -> None:
     root = prepare_home(environ)
     name_ourselves()
     log_to_stderr()
+    files = raise_limit()
 
     def ready() -> None:
-        log.info("serving %s, pid %d", root, os.getpid())
+        log.info("serving %s, pid %d, up to %d open files", root, os.getpid(), files)
         if not quiet:
             sys.stderr.write(f"coordinator on {root}, pid {os.getpid()}; Ctrl-C stops it\n")
 

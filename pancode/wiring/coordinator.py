@@ -29,7 +29,7 @@ from pancode.adapters.valkey.external import check_access
 from pancode.adapters.vendor_lists import KeptLists
 from pancode.control.core import Ports, Rules
 from pancode.control.plane import Plane
-from pancode.domain.place import Place
+from pancode.domain.place import Doorway, Place
 from pancode.domain.records import Node
 from pancode.errors import ConfigError
 from pancode.ports import Ledger
@@ -60,7 +60,7 @@ class CoordinatorSettings:
     machines: Callable[[], tuple[str, ...]] = tuple
     """Addresses of model servers that the node on this machine looks at; asked at each bring-up."""
     database: Database | None = None
-    direct: Place | None = None
+    direct: Doorway | None = None
     """Where nodes may come in without a tunnel; None: nowhere."""
     figures: Place | None = None
     """Where its figures are shown; None: nowhere."""

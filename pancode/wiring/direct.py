@@ -12,13 +12,18 @@ from pancode.adapters.direct.entrance import Entrance, Guest, Rooms
 from pancode.adapters.redis_bus.rights import node_user
 from pancode.adapters.ssh.errors import ConnectError, LinkFault
 from pancode.adapters.ssh.tunnel import Pass
-from pancode.domain.place import Place
+from pancode.domain.place import Doorway
 from pancode.domain.records import Node
 from pancode.errors import ConfigError, PancodeError
 from pancode.wiring.nodes import Reach
 
 SET_IT = (
     "write into PANCODE_HOME/pancode.yaml, with this machine's own address: direct: {listen: 10.0.0.5:7843}"
+)
+
+MORE_FILES = (
+    "start it where more are allowed (ulimit -Hn; as a service: LimitNOFILE): pancode fleet down, then "
+    "pancode fleet up"
 )
 
 OPEN_IT = "name an address of this machine (ip -brief addr) and a free port (ss -ltn) in direct.listen"
@@ -28,17 +33,17 @@ class Direct:
     """Nothing listens where no place was named. `nodes` reads those with a tag from the ledger, anew."""
 
     def __init__(
-        self, place: Place | None, folder: Path, fleet: str, clock: Clock, nodes: Callable[[str], list[Node]]
+        self, door: Doorway | None, folder: Path, fleet: str, clock: Clock, nodes: Callable[[str], list[Node]]
     ) -> None:
-        self.place = place
+        self.door = door
         self._clock, self._nodes = clock, nodes
         self._authority = Authority(folder, fleet, clock)
         self.entrance: Entrance | None = None
 
     def furnish(self, rooms: Rooms) -> Entrance | None:
         """What is to be kept open; None where nothing is."""
-        if self.place is not None:
-            self.entrance = Entrance(self.place, self._authority, rooms, self.judge)
+        if self.door is not None:
+            self.entrance = Entrance(self.door, self._authority, rooms, self.judge)
         return self.entrance
 
     def judge(self, key: PublicKey) -> Guest | str:
@@ -55,7 +60,7 @@ class Direct:
 
     def allowed(self, names: list[str]) -> None:
         """ConfigError where nodes could not come in directly at all."""
-        if self.place is None:
+        if self.door is None:
             raise ConfigError(
                 f"{', '.join(names)} cannot be linked directly",
                 why="direct.listen is not set: this machine listens at no address",
@@ -65,17 +70,27 @@ class Direct:
     @property
     def trouble(self) -> ConnectError | None:
         """Why nobody can come in where somebody should; None while all is well."""
-        if self.place is None:
+        if self.door is None:
             return None
         why = self.entrance.trouble if self.entrance is not None else "it was not opened yet"
-        what = f"nodes cannot come in at {self.place}, which {self.place.origin} names"
-        return ConnectError(LinkFault.NOT_DIRECT, what, why=why, fix=OPEN_IT) if why else None
+        what = f"nodes cannot come in at {self.door.place}, which {self.door.place.origin} names"
+        fix = (self.entrance.fix if self.entrance is not None else "") or OPEN_IT
+        return ConnectError(LinkFault.NOT_DIRECT, what, why=why, fix=fix) if why else None
+
+    @property
+    def troubles(self) -> list[ConnectError]:
+        """All that a person should know: also that some are turned away at a port that is open."""
+        found = self.trouble
+        if found is None and self.entrance is not None and self.entrance.short:
+            what = f"nodes are turned away at {self.entrance.place}"
+            found = ConnectError(LinkFault.NOT_DIRECT, what, why=self.entrance.short, fix=MORE_FILES)
+        return [] if found is None else [found]
 
     def pass_of(self, node: Node | None) -> Pass | None:
         """What lets that node in; None where it has a tunnel. ConnectError where it cannot be let in."""
         if node is None or node.public_key is None or node.tag is None or not Reach.of(node).direct:
             return None
-        if self.place is None:
+        if self.door is None:
             what = f"{node.name} is to come in directly, and this machine listens nowhere"
             fix = f"{SET_IT}; or pancode fleet up {node.name} --link ssh"
             raise ConnectError(LinkFault.NOT_DIRECT, what, why="direct.listen is not set", fix=fix)
@@ -87,12 +102,12 @@ class Direct:
         except PancodeError as exc:
             raise ConnectError(LinkFault.NOT_DIRECT, str(exc), why=exc.why, fix=exc.fix) from exc
         return Pass(
-            address=str(self.place),
+            address=str(self.door.shown),
             ca=ca,
             cert=issued.cert,
             issued_ms=self._clock.wall_ms(),
             renew_ms=issued.renew_ms,
             until_ms=issued.until_ms,
-            origin=self.place.origin,
+            origin=self.door.shown.origin,
             node=node.name,
         )

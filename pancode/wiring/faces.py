@@ -37,7 +37,7 @@ from pancode.control.faces import (
 from pancode.control.inside import InsideGateError, refused, run_of
 from pancode.control.plane import Plane
 from pancode.domain.fleet import Deadlines
-from pancode.domain.place import Place, figures_place_of, place_of
+from pancode.domain.place import Doorway, Place, doorway_of, figures_place_of, place_of
 from pancode.domain.records import Node
 from pancode.errors import RefusedError, UsageError
 from pancode.wiring.asked_landings import AskedLandings
@@ -94,8 +94,8 @@ class FaceCoordinator:
         return self._itself.figures()
 
     def closed(self) -> Sequence[Mapping[str, str]]:
-        trouble = self._inner.direct.trouble
-        return [] if trouble is None else [{"what": str(trouble), "why": trouble.why, "fix": trouble.fix}]
+        found = self._inner.direct.troubles
+        return [{"what": str(one), "why": one.why, "fix": one.fix} for one in found]
 
     def after_reboot(self) -> str:
         return self._service.told()
@@ -240,10 +240,12 @@ def database_in(loaded: Loaded) -> Database | None:
     return None if url is None else database_of(url, loaded.origin("ledger.url"), password)
 
 
-def direct_in(loaded: Loaded) -> Place | None:
+def direct_in(loaded: Loaded) -> Doorway | None:
     """Where nodes may come in directly; None: nowhere. ConfigError for an address that is none."""
-    listen = loaded.settings.direct.listen
-    return None if listen is None else place_of(listen, loaded.origin("direct.listen"))
+    direct = loaded.settings.direct
+    named = ("direct.listen", direct.listen), ("direct.advertise", direct.advertise)
+    listen, shown = (place_of(text, loaded.origin(key)) if text is not None else None for key, text in named)
+    return doorway_of(listen, shown)
 
 
 def figures_in(loaded: Loaded) -> Place | None:

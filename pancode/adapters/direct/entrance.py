@@ -20,7 +20,7 @@ from pancode.adapters.direct.login import LoginError, OneLogin
 from pancode.adapters.direct.port import AGAIN_S, Port
 from pancode.adapters.ends import End
 from pancode.adapters.ssh.door import MOST
-from pancode.domain.place import Place
+from pancode.domain.place import Doorway
 from pancode.errors import PancodeError
 
 HELLO_S = 10.0
@@ -58,10 +58,14 @@ class _RefusedError(Exception):
 class Entrance:
     """Opened by `keep`, which ends when it is cancelled. Everything belongs to one event loop's thread."""
 
-    def __init__(self, place: Place, authority: Authority, rooms: Rooms, judge: Judge) -> None:
-        self.place = place
+    def __init__(self, door: Doorway, authority: Authority, rooms: Rooms, judge: Judge) -> None:
+        self.place, self._host = door.place, door.shown.host
         self.trouble = "it was not opened yet"
         """Why the port is not open; empty while it is."""
+        self.fix = ""
+        """What mends that, where it is known."""
+        self.short = ""
+        """Why some who come are turned away although it is open."""
         self.tried = asyncio.Event()
         """Whether it is open, or cannot be, is known."""
         self._authority, self._rooms, self._judge = authority, rooms, judge
@@ -78,11 +82,11 @@ class Entrance:
                 try:
                     ca = self._authority.ca
                     context = self._context(ca)
-                    async with Port(self.place, context, self._entered):
+                    async with Port(self.place, context, self._entered, self._turned_away):
                         self._note("")
                         await self._look_after(context, ca)
                 except Exception as exc:  # of whatever kind: nobody else would tell that the door is shut
-                    self._note(_words(exc) or repr(exc))
+                    self._note(_words(exc) or repr(exc), exc.fix if isinstance(exc, PancodeError) else "")
                     await asyncio.sleep(AGAIN_S)
         finally:
             self._note("it was closed")
@@ -95,7 +99,7 @@ class Entrance:
         made.minimum_version = ssl.TLSVersion.TLSv1_3
         made.verify_mode = ssl.CERT_REQUIRED
         made.load_verify_locations(cadata=ca)
-        made.load_cert_chain(self._authority.server(self.place.host))
+        made.load_cert_chain(self._authority.server(self._host))
         made.num_tickets = 0  # each connection shows its certificate, and that it is valid now
         made.set_alpn_protocols([PROTOCOL + "redis", PROTOCOL + "depot"])
         return made
@@ -108,7 +112,7 @@ class Entrance:
             await asyncio.sleep(LOOK_S)
             try:
                 if loop.time() > due:
-                    context.load_cert_chain(self._authority.server(self.place.host))
+                    context.load_cert_chain(self._authority.server(self._host))
                     due = loop.time() + RENEW_S
                 for key in set(self._inside.values()):
                     if isinstance(await asyncio.to_thread(self._judge, key), str):
@@ -126,8 +130,14 @@ class Entrance:
         for task in [task for task, whose in self._inside.items() if whose == key]:
             task.cancel()
 
-    def _note(self, trouble: str) -> None:
+    def _turned_away(self, why: str) -> None:
+        if why and not self.short:
+            log.warning("direct links: nodes are turned away: %s", why)
+        self.short = why
+
+    def _note(self, trouble: str, fix: str = "") -> None:
         self.tried.set()
+        self.fix = fix
         if trouble != self.trouble:
             self.trouble = trouble
             words = f"not open at {self.place}: {trouble}" if trouble else f"open at {self.place}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -11,6 +12,7 @@ from ipaddress import ip_address
 
 from pancode.adapters.direct.copying import spoken
 from pancode.adapters.ends import SHUT_S
+from pancode.adapters.open_files import is_spare, most
 from pancode.domain.place import Place
 
 WAITING = 128
@@ -18,6 +20,8 @@ WAITING = 128
 through in a moment, and whoever holds us up never gets all places for long."""
 HANDSHAKE_S = 10.0
 AGAIN_S = 1.0
+TURNED_S = 0.05
+"""Between two that are turned away: many that come again at once take no time from those who are in."""
 _BACKLOG = 1024
 Enter = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Callable[[], None]], Awaitable[None]]
 """One connection past the handshake, until its end; the last argument is called once it is let in."""
@@ -26,8 +30,11 @@ Enter = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Callable[[], None]
 class Port:
     """`async with` it: open. What has come in by then ends by itself; what is still on its way is cut."""
 
-    def __init__(self, place: Place, context: ssl.SSLContext, enter: Enter) -> None:
-        self._place, self._context, self._enter = place, context, enter
+    def __init__(
+        self, place: Place, context: ssl.SSLContext, enter: Enter, short: Callable[[str], None]
+    ) -> None:
+        """`short` is told why those who come are turned away; nothing as soon as one is not."""
+        self._place, self._context, self._enter, self._short = place, context, enter, short
         self._listening: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._waiting: dict[asyncio.Task[None], None] = {}
@@ -66,9 +73,17 @@ class Port:
         while True:
             try:
                 sock, _ = await loop.sock_accept(listening)
-            except OSError:  # it left again, or we have no file free
+            except OSError as exc:  # it left again, or we have no file free
+                if exc.errno in (errno.EMFILE, errno.ENFILE):
+                    self._short(_too_many())
                 await asyncio.sleep(AGAIN_S)
                 continue
+            if is_spare(sock.fileno()):
+                self._short(_too_many())
+                sock.close()
+                await asyncio.sleep(TURNED_S)
+                continue
+            self._short("")
             task = loop.create_task(self._come(sock))
             self._all.add(task)
             self._waiting[task] = None
@@ -102,6 +117,10 @@ class Port:
             return
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         await self._enter(reader, writer, lambda: self._waiting.pop(task, None))
+
+
+def _too_many() -> str:
+    return f"the coordinator may hold {most()} files open, and few of them are left"
 
 
 def _listening(family: int, address: tuple[object, ...]) -> socket.socket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import threading
@@ -18,6 +19,8 @@ from pancode.adapters.git.grants import Grant, Refusal
 from pancode.adapters.git.streams import Streams
 
 FULL = "the coordinator's disk is full: free some there, the node tries again by itself"
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
+_AGAIN_S = 0.5
 Authorize = Callable[[bytes, str], Grant | Refusal]
 """(hello line, nonce) -> what the stream may do. Called in the stream's thread; never raises."""
 
@@ -64,6 +67,7 @@ class DepotServer:
         self._open: dict[int, socket.socket] = {}
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
+        self._ended = threading.Event()
 
     def start(self) -> None:
         """Listen. A socket file that lies there is replaced: by the coordinator's lock nobody serves it."""
@@ -75,6 +79,7 @@ class DepotServer:
         # Nobody can connect before listen.
         self._path.chmod(0o600)
         listener.listen(64)
+        self._ended.clear()
         self._listener = listener
         self._spawn(self._accept, listener)
 
@@ -83,6 +88,7 @@ class DepotServer:
         listener, self._listener = self._listener, None
         if listener is None:
             return
+        self._ended.set()
         # Closing alone does not wake a thread that sits in accept.
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
@@ -113,8 +119,11 @@ class DepotServer:
         while self._listener is not None:
             try:
                 peer, _ = listener.accept()
-            except OSError:
-                return
+            except OSError as exc:
+                if exc.errno not in _PASSING:
+                    return
+                self._ended.wait(_AGAIN_S)
+                continue
             with self._lock:
                 busy = len(self._open) >= self._limits.streams or self._listener is None
                 if not busy:

@@ -58,8 +58,9 @@ def _fix(words: str, wall_ms: int, by: Pass) -> str:
     if "WRONGPASS" in words or "NOAUTH" in words:
         return f"give it its password anew: pancode fleet up {by.node}"
     return (
-        f"write the address of this machine that {by.node} reaches into direct.listen (now {by.origin}), let "
-        f"that port through, or go back: pancode fleet up {by.node} --link ssh; {look}"
+        f"write the address of this machine that {by.node} reaches into direct.listen, or direct.advertise "
+        f"where its port is forwarded (now {by.origin}), let that port through, "
+        f"or go back: pancode fleet up {by.node} --link ssh; {look}"
     )
 
 

@@ -48,6 +48,7 @@ class CoordinatorUnit:
 # Exit 3: settings that cannot be used; starting again would not help. 73: another one has this home.
 # WatchdogSec: longer than a round takes with a slow disk under it; SIGABRT writes where each thread was.
 # TimeoutStartSec: a ledger may have to be brought to this version first. LimitCORE: keys are in memory.
+# LimitNOFILE: 50 nodes with 64 connections each, and what these lead to; a user's manager gives what it may.
 UNIT = """\
 [Unit]
 Description=PanCode coordinator of {home}
@@ -70,6 +71,7 @@ Restart=on-failure
 RestartSec=15
 RestartPreventExitStatus=3 73
 LimitCORE=0
+LimitNOFILE=65536
 UMask=0077
 {hardened}
 [Install]

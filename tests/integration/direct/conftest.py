@@ -18,7 +18,7 @@ from pancode.adapters.ends import End
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.redis_bus.bus import RedisBus
 from pancode.adapters.redis_bus.rights import node_user
-from pancode.domain.place import Place
+from pancode.domain.place import Doorway, Place
 from pancode.wiring.loop import LoopThread
 from tests.contract.redis_servers import Server, open_server
 from tests.integration.git.depot_world import World
@@ -54,6 +54,8 @@ class House:
     away: Exception | None = None
     """What the ledger says instead of an answer."""
     asked: int = 0
+    listens: Place | None = None
+    """Where its entrance is, when nodes go to another place."""
 
     def authority(self, clock: Shifted | None = None, name: str = "direct") -> Authority:
         return Authority(self.folder / name, "f-test", clock or self.clock)
@@ -69,7 +71,9 @@ class House:
 
     def open(self, redis: End | None = None, authority: Authority | None = None) -> Entrance:
         rooms = Rooms(redis or Path(str(self.server.place)), self.depot.socket)
-        entrance = Entrance(self.place, authority or self.authority(), rooms, self.judge)
+        entrance = Entrance(
+            Doorway(self.listens or self.place, self.place), authority or self.authority(), rooms, self.judge
+        )
         self.loop.begin(entrance.keep())
         self.loop.call(entrance.tried.wait(), 10)
         return entrance

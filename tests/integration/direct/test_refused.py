@@ -194,6 +194,17 @@ def test_a_port_that_is_taken_is_said_and_tried_again(house: House, anna: Visito
     dial(anna.end(), 5).close()
 
 
+def test_an_authority_that_cannot_be_read_is_said_with_what_mends_it(house: House, anna: Visitor) -> None:
+    path = house.folder / "direct" / "authority.pem"
+    path.parent.mkdir()
+    path.write_text("nonsense")
+    entrance = house.open()
+    assert str(path) in entrance.trouble and f"rm {path}" in entrance.fix
+    path.unlink()
+    until(lambda: entrance.trouble == entrance.fix == "", 40)
+    dial(anna.end(), 5).close()
+
+
 @pytest.mark.slow
 def test_another_authority_of_ours_counts_at_once(house: House, anna: Visitor) -> None:
     """The first is ten years old but for a while: it is made anew as the coordinator runs."""

@@ -21,8 +21,9 @@ from tests.integration.direct.conftest import DAY_MS, House, Shifted, Visitor
 class Trial:
     """The node's home, and its `pancode-node reach` as bring-up runs it."""
 
-    def __init__(self, node: Visitor) -> None:
-        self.node, self.home = node, node.house.folder / "home"
+    def __init__(self, node: Visitor, within: tuple[str, ...] = ()) -> None:
+        """`within`: the command in whose world the node's program runs."""
+        self.node, self.home, self.within = node, node.house.folder / "home", within
         key = self.home / "key"
         key.mkdir(parents=True, mode=0o700)
         (key / "node.key").write_text(node.key.text())
@@ -46,14 +47,16 @@ class Trial:
     def run(self, by: Pass) -> Completed:
         ends = [f"tls:{by.address}"] * 2
         pointer = Generation("g", "/nowhere", ends[0], ends[1], by).pointer()
-        argv = [sys.executable, "-m", "node_agent", "reach", "--offered", "--json", "--home", str(self.home)]
+        words = ("-m", "node_agent", "reach", "--offered", "--json", "--home", str(self.home))
+        argv = [*self.within, sys.executable, *words]
         done = subprocess.run(argv, input=pointer.encode(), capture_output=True, timeout=120)
         return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
 
-    def told(self, by: Pass) -> ConnectError:
+    def told(self, by: Pass, place: str = "") -> ConnectError:
         with pytest.raises(ConnectError) as caught:
             check(self.run(by), by)
-        assert caught.value.fault is LinkFault.NOT_DIRECT and str(self.node.house.place) in str(caught.value)
+        assert caught.value.fault is LinkFault.NOT_DIRECT
+        assert (place or str(self.node.house.place)) in str(caught.value)
         return caught.value
 
 

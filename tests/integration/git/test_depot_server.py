@@ -20,6 +20,7 @@ from node_agent.workspace.mirror import make_bare
 from node_agent.workspace.workspaces import Workspaces
 from tests.integration.git.depot_world import World, git_children, until
 from tests.integration.git.repos import NOW_MS, Repo, attempt, simple, snap, sound, tree_of, workspace_of
+from tests.open_files import few_files
 
 STAMP = Stamp("result", NOW_MS)
 
@@ -305,3 +306,14 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_WR)
     except OSError:
         pass
+
+
+def test_a_moment_without_files_closes_no_door(world: World) -> None:
+    with socket.socket(socket.AF_UNIX) as waiting:
+        with few_files(0):
+            waiting.connect(str(world.socket))
+            waiting.settimeout(1)
+            with pytest.raises(TimeoutError):
+                waiting.recv(1)
+        waiting.settimeout(40)
+        assert b"nonce" in waiting.recv(100)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.domain.place import Place, place_of
+from pancode.domain.place import Doorway, Place, doorway_of, place_of
 from pancode.errors import ConfigError
 
 
@@ -35,3 +35,13 @@ def test_every_address_is_none_that_a_node_could_go_to(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         place_of(text, "here")
     assert "every address" in caught.value.why
+
+
+def test_where_nodes_go_is_where_we_listen_unless_it_is_said() -> None:
+    ours, theirs = Place("10.0.0.5", 7843, "a"), Place("fleet.example", 443, "b")
+    assert doorway_of(ours, None) == Doorway(ours, ours)
+    assert doorway_of(ours, theirs) == Doorway(ours, theirs)
+    assert doorway_of(None, None) is None
+    with pytest.raises(ConfigError, match=r"b tells nodes to go to fleet.example:443") as caught:
+        doorway_of(None, theirs)
+    assert "direct.listen: 10.0.0.5:7843" in caught.value.fix
