@@ -26,6 +26,8 @@ NODES = ("alder", "birch")
 FACTOR = 0.1
 """What the product's waits and deadlines are multiplied by."""
 LOOK_S = 0.05
+LOOKS, CALM_LOOKS = 100, 6
+"""How often it is looked for what still runs, at most; and how many looks in a row must find none."""
 COMMAND_S = 120
 # Not the fleet's business: settings of another fleet, the user's keys, session bus and git configuration.
 _DROPPED = ("PANCODE_", "GIT_", "XDG_", "SSH_", "DBUS_")
@@ -176,11 +178,17 @@ class Stage:
         said += [f"{node}: {problem['what']}" for result in results for problem in result["problems"]]
 
     def sweep(self) -> list[str]:
-        """End whatever still runs, and delete the folder. What had to be ended, in words."""
-        ended = []
-        for _ in range(100):
+        """End whatever still runs, and delete the folder. What had to be ended, in words.
+
+        One look that finds nothing shows nothing: a process that becomes another program has no words and
+        no environment for a moment, and one that was begun just now is in no list that was read before.
+        """
+        ended: list[str] = []
+        calm = 0
+        for _ in range(LOOKS):
             left = self.processes()
-            if not left:
+            calm = 0 if left else calm + 1
+            if calm == CALM_LOOKS:
                 break
             ended += [words for words in left.values() if words not in ended]
             for pid in left:

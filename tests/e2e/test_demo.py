@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.crowd import crowded
-from tests.e2e.leavings import left_in, no_network
+from tests.e2e.leavings import end_all, left_in, no_network
 from tests.e2e.owner import PATH, until
 
 pytestmark = pytest.mark.slow
@@ -39,12 +39,11 @@ def fresh() -> Iterator[dict[str, str]]:
     root = Path(tempfile.mkdtemp(prefix="pd-"))
     for name in ("home", "tmp"):
         (root / name).mkdir()
+    env = {"HOME": str(root / "home"), "TMPDIR": str(root / "tmp"), "PATH": PATH, "LANG": "C.UTF-8"}
     try:
-        yield {"HOME": str(root / "home"), "TMPDIR": str(root / "tmp"), "PATH": PATH, "LANG": "C.UTF-8"}
-    finally:
-        subprocess.run(
-            [*COMMAND, "--remove"], env={"PATH": PATH, "TMPDIR": str(root / "tmp")}, timeout=60 * crowded()
-        )
+        yield env
+    finally:  # not by `demo --remove`: too long for a session that Ctrl-C ends, and not for another user's
+        end_all(env)
         shutil.rmtree(root, ignore_errors=True)
 
 

@@ -92,6 +92,16 @@ def until(true: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
+def take_away(place: Path) -> None:
+    """As somebody who removes it till it is gone: what lives there makes and removes files meanwhile."""
+
+    def gone() -> bool:
+        shutil.rmtree(place, ignore_errors=True)
+        return not place.exists()
+
+    until(gone, f"{place} is gone")
+
+
 @dataclass
 class Served:
     """A coordinator on memory, in its own process, so that it can be killed and frozen."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import stat
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 
 from pancode.offline.sole import Holder, holder_of
 from tests.crowd import crowded
-from tests.integration.faces.conftest import PATIENCE_S, Shell, until
+from tests.integration.faces.conftest import PATIENCE_S, Shell, take_away, until
 
 pytestmark = pytest.mark.slow
 
@@ -115,7 +114,7 @@ def test_a_clean_stop_leaves_nothing_running(desk: Shell) -> None:
 def test_it_ends_when_its_home_is_taken_away(desk: Shell) -> None:
     desk("fleet", "status")
     pid = _holder(desk).pid
-    shutil.rmtree(desk.home)
+    take_away(desk.home)
     until(lambda: not Path(f"/proc/{pid}").exists(), "the coordinator has ended")
     until(lambda: not _processes(str(desk.home)), "its Redis has ended too")
     desk.home.mkdir(mode=0o700)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,7 +14,7 @@ import pytest
 from pancode.offline.sole import holder_of
 from tests.crowd import crowded
 from tests.e2e.kept import keep_bundles, lay_out_bundles
-from tests.integration.faces.conftest import PATIENCE_S, Shell, until
+from tests.integration.faces.conftest import PATIENCE_S, Shell, take_away, until
 
 LONG_S = 120.0
 
@@ -112,19 +111,19 @@ def test_what_somebody_removed_on_the_node_is_put_back(fleet: Shell) -> None:
     """Over 30 s on a loaded machine: it makes the node bundle, and brings the node up three times."""
     node = fleet("node", "ls", "--json").data["nodes"][0]["name"]
     (nodes,) = (Path(os.environ["HOME"]) / ".pancode-node").iterdir()
-    shutil.rmtree(nodes / "s")
+    take_away(nodes / "s")
     work = ("dispatch", "--runtime", "shell", "--workspace", "none", "--json", "true")
     assert fleet(*work, timeout_s=LONG_S).data["outcome"] == "done", "the link heals by itself"
 
     assert fleet("fleet", "down", node).status == 0
     (halted,) = fleet("fleet", "status", "--json").data["nodes"]
     assert (halted["state"], halted["problems"]) == ("halted", [])
-    shutil.rmtree(nodes)
+    take_away(nodes)
     up = fleet("fleet", "up", "--json", timeout_s=LONG_S)
     assert (up.status, up.data["nodes"][0]["state"]) == (0, "online"), up.out
     assert fleet(*work, timeout_s=LONG_S).data["outcome"] == "done"
 
-    shutil.rmtree(nodes)
+    take_away(nodes)
     up = fleet("fleet", "up", "--json", timeout_s=LONG_S)
     assert (up.status, up.data["nodes"][0]["state"]) == (0, "online"), up.out
     assert fleet(*work, timeout_s=LONG_S).data["outcome"] == "done"
