@@ -182,7 +182,7 @@ def _is_stopped_one(run: dict[str, Any], cli: Cli) -> bool:
 
 
 def _ended(process: subprocess.Popen[str]) -> Said:
-    out, err = process.communicate(timeout=AT_MOST_S)
+    out, err = process.communicate(timeout=AT_MOST_S * crowded())
     return Said(process.returncode, out, err)
 
 

@@ -74,6 +74,6 @@ class FakeModel:
             return self.state.cond.wait_for(lambda: self.state.busy > 0, timeout)
 
     def wait_for(self, n: int, timeout: float = 10.0) -> bool:
-        """Wait until n requests have finished."""
+        """Wait until n requests have finished; longer where the machine is busy."""
         with self.state.cond:
-            return self.state.cond.wait_for(lambda: len(self.state.requests) >= n, timeout)
+            return self.state.cond.wait_for(lambda: len(self.state.requests) >= n, timeout * crowded())

@@ -21,7 +21,7 @@ def test_a_dispatch_goes_on_waiting(served: Served, pancode: Shell, tmp_path: Pa
     until(lambda: _states(pancode) == ["running"], "the run runs")
     waiting.send_signal(signal.SIGINT)
     (tmp_path / "go").touch()
-    _, err = waiting.communicate(timeout=PATIENCE_S)
+    _, err = waiting.communicate(timeout=PATIENCE_S * crowded())
     assert waiting.returncode == 0 and b"detached" not in err, err
 
 
@@ -36,7 +36,7 @@ def test_a_coordinator_serves_on_until_it_is_told_to_end(pancode: Shell) -> None
         serving.send_signal(number)
     assert pancode("fleet", "status", "--json").data["coordinator"]["pid"] == serving.pid
     serving.send_signal(signal.SIGTERM)
-    serving.communicate(timeout=PATIENCE_S)
+    serving.communicate(timeout=PATIENCE_S * crowded())
     assert serving.returncode == 0 and holder_of(pancode.home) is None
 
 

@@ -123,7 +123,7 @@ def test_an_agent_that_asks_first_asks_who_sits_there(
             cwd=pancode.cwd,
             stdin=theirs,
             capture_output=True,
-            timeout=PATIENCE_S,
+            timeout=PATIENCE_S * crowded(),
             check=False,
         )
     finally:

@@ -83,7 +83,7 @@ def test_a_conflict_leaves_the_files_and_is_said(fleet: Shell, tmp_path: Path) -
     until(lambda: _state(fleet) == "running", "it runs")
     (fleet.cwd / "a.txt").write_text("mine\n")
     _let_go()
-    out, err = waiting.communicate(timeout=LONG_S)
+    out, err = waiting.communicate(timeout=LONG_S * crowded())
     assert waiting.returncode == 7 and b"done" in out
     assert "not landed: conflict" in err.decode() and "a.txt" in err.decode() and "runs diff" in err.decode()
     assert (fleet.cwd / "a.txt").read_text() == "mine\n"

@@ -12,6 +12,7 @@ import pytest
 from node_agent.wire.clock import SystemClock
 from pancode.client import Client
 from pancode.offline.serve import Serving
+from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S
 from tests.integration.faces.world import LiveDesk
 from tests.unit.pancode.api.world import MemoryCoordinator
@@ -44,9 +45,9 @@ def test_who_is_told_to_end_stays_down(
     ready = threading.Event()
     thread = threading.Thread(target=serving.run, args=(ready.set,), daemon=True)
     thread.start()
-    assert ready.wait(PATIENCE_S)
+    assert ready.wait(PATIENCE_S * crowded())
     end(serving, home)
-    thread.join(PATIENCE_S)
+    thread.join(PATIENCE_S * crowded())
     assert not thread.is_alive()
     told = [said for said in coordinator.story if not said.startswith("mend")]
     assert told == ["start", "stop valkey=True", *(["stays down"] if stays_down else [])]
