@@ -295,7 +295,7 @@ def main_pid(lab: Lab) -> str:
 
 
 def test_purged_nothing_is_left(there: None, plays: Plays, machine: Lab, before: list[str]) -> None:
-    """30 s and more: three plays, the last of them as its owner makes it."""
+    """30 s and more: three plays."""
     refused = plays.again("remove_coordinator", *PURGE)
     assert refused.recap["node1"].failed == 1 and "still in its fleet: " in refused.text, refused.text
     (name,) = [node["name"] for node in asked(machine, "node ls")["nodes"]]

@@ -1,35 +1,28 @@
 """What a fleet stands on, made by the real ansible-playbook on a host whose PID 1 is systemd.
 
 The tests share one host and go through its life in order: a Redis, a fleet that uses it, a node on the same
-host with all that a machine of an owner lacks, and a coordinator.
+host with all that a machine of an owner lacks. Its coordinator's life is in `test_ansible_coordinator.py`.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.clis.install import PACKAGES, ROOT, Package, ensure
-from tests.e2e.debian import SHARED, installable
+from tests.clis.install import PACKAGES, Package, ensure
+from tests.e2e.bare_host import bare_host, inside
 from tests.e2e.fleets import own_fleet
 from tests.e2e.owner import Owner, until
 from tests.e2e.plays import Plays
 from tests.e2e.registry import serving
-from tests.integration.packaging.wheelhouse import wheelhouse
-from tests.lab import Lab, missing, own_name, reap, systemd
-from tests.lab.lab import Spec
+from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
 
 PORT = 6380
-PYTHON = () if sys.base_prefix == "/usr" else (sys.base_prefix,)
-"""The host's own may be older, and want libraries that are not in the lock of this one."""
 AGENT = "qwen"
 _PINNED = PACKAGES[AGENT]
 assert isinstance(_PINNED, Package)
@@ -42,35 +35,12 @@ LACKS = {
 }
 """What the owner of the machine wants on it, beside the node itself."""
 FORBIDS = ["Include /etc/ssh/sshd_config.d/*.conf", "AllowStreamLocalForwarding no"]
-ROOM = """
-mkdir /mnt/h; mount -t tmpfs -o size=1g,mode=755 tmpfs /mnt/h; cd /home
-for d in *; do mkdir "/mnt/h/$d"; mount --rbind "$d" "/mnt/h/$d"; done; mount --rbind /mnt/h /home"""
-"""Homes of new logins have room; what is there already, or shared by way of /home, stays."""
-SSH_SERVICE = """
-printf '[Service]\nExecReload=/bin/sh -c "kill -HUP $(cat /run/sshd.pid)"\n' > /tmp/reload
-cd /etc/systemd/system; mkdir lab-sshd.service.d; mv /tmp/reload lab-sshd.service.d/reload.conf
-ln -s lab-sshd.service ssh.service; systemctl daemon-reload"""
-"""The lab's listener by the name of Debian's."""
 ROOT_LOGIN = "PermitRootLogin prohibit-password"
-SUDO = r"""
-mkdir -p /etc/pam.d
-for s in auth account session; do echo "$s required pam_permit.so"; done > /etc/pam.d/sudo
-printf 'root ALL=(ALL) ALL\nops ALL=(ALL) NOPASSWD: ALL\n' > /etc/sudoers; chmod 440 /etc/sudoers
-echo 'root:*:19000:0:99999:7:::' > /etc/shadow; chmod 600 /etc/shadow  # without it root is locked"""
 
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Lab]:
-    """One host with a live systemd, sudo, and packages to install."""
-    if lacks := "; ".join(missing()) or systemd.why_not():
-        pytest.skip(lacks)
-    reap()
-    spec = Spec(home_mb=1536, systemd=True, share=(SHARED, str(wheelhouse()), *PYTHON))
-    with Lab(own_name("a"), owned=True).up(1, spec, replace=True) as lab:
-        assert lab.run(1, f"set -e; {SUDO}\n{ROOM}").returncode == 0
-        installable(lab, 1, "redis-server", "redis-tools", "bubblewrap")
-        assert lab.run(1, SSH_SERVICE).returncode == 0
-        lab.run(1, "userdel redis; groupdel redis; rm -rf /var/lib/redis /etc/redis")
+    with bare_host("a", "bubblewrap") as lab:
         yield lab
 
 
@@ -120,10 +90,6 @@ def served(plays: Plays, machine: Lab) -> None:
         plays.play("coordinator").fine()
 
 
-def inside(lab: Lab, script: str) -> str:
-    return lab.run(1, script).stdout.strip()
-
-
 def trouble(owner: Owner) -> object:
     return owner.ask("fleet", "status")["coordinator"]["trouble"]
 
@@ -140,9 +106,9 @@ def test_redis_is_installed_and_a_second_time_nothing_changes(
 ) -> None:
     plays.play("coordinator").fine()
     assert inside(machine, "systemctl is-enabled redis-server@pancode") == "enabled"
-    again = plays.play("coordinator", "--diff").fine()
+    again = plays.again("coordinator", "--diff").fine()
     assert again.changed == 0, again.text
-    assert plays.play("coordinator", "--check").fine().changed == 0
+    assert plays.again("coordinator", "--check").fine().changed == 0
     password = (owner.home / "redis.password").read_text().strip()
     assert len(password) == 48 and password not in again.text
     assert inside(machine, f"grep -rl {password} /etc /var/lib/redis /var/log") == "", (
@@ -171,11 +137,11 @@ def test_a_node_gets_what_it_lacks_as_sudo_and_as_root(
     assert {one["name"] for one in shown["runtimes"] if one["version"] == VERSION} == {AGENT}
     refused = owner.run("dispatch", "--runtime", "native", "--workspace", "none", "--node", "node1", "x")
     assert refused.code == 5, refused.err
-    assert plays.play("site").fine().changed == 0
+    assert plays.again("site").fine().changed == 0
     machine.run(1, "mkdir -p -m 700 /root/.ssh; cp /home/ops/.ssh/authorized_keys /root/.ssh")
     machine.sshd([1], "restart", [*FORBIDS, ROOT_LOGIN, "AllowUsers ops root"])
     plays.write({"node1": {**plays.hosts["node1"], "ansible_user": "root", "node_user": "ops"}})
-    by_root = plays.play("site").fine()
+    by_root = plays.again("site").fine()
     assert by_root.changed == 0, by_root.text
     plays.write(plays.hosts)
 
@@ -184,14 +150,14 @@ def test_a_coordinator_uses_it_by_tls(served: None, plays: Plays, machine: Lab, 
     """Its password is changed by the play; the nodes' users, which the server wrote itself, stay."""
     said = owner.run("doctor").out
     assert "over TLS" in said, said
-    plays.play("site").fine()
+    plays.again("site").fine()
     words = ("--runtime", "shell", "--workspace", "none", "--node", "node1")
     assert owner.ended(owner.dispatch(*words, "true"))["outcome"] == "done"
     users = "grep -c ^user.node- /var/lib/redis/pancode/users.acl"
     assert inside(machine, users) == "1"
-    assert plays.play("coordinator").fine().changed == 0, "what the server wrote is no change"
+    assert plays.again("coordinator").fine().changed == 0, "what the server wrote is no change"
     (owner.home / "redis.password").write_text("another one, by hand\n")
-    assert plays.play("coordinator").fine().recap["node1"].changed > 0
+    assert plays.again("coordinator").fine().recap["node1"].changed > 0
     assert inside(machine, users) == "1"
     until(lambda: trouble(owner) is None, "the file is right", 60, lambda: trouble(owner))
     assert owner.ended(owner.dispatch(*words, "true"))["outcome"] == "done"
@@ -205,74 +171,6 @@ def test_a_certificate_of_other_names_is_made_anew(
     before, names = (owner.home / "redis.pem").read_bytes(), [redis["ansible_host"], "redis.example"]
     plays.groups["pancode_redis"]["node1"] = {**redis, "redis_tls_names": names}
     plays.write(plays.hosts)
-    assert plays.play("coordinator").fine().changed > 0
+    assert plays.again("coordinator").fine().changed > 0
     assert (owner.home / "redis.pem").read_bytes() != before, "and it has come to where Ansible runs"
-    assert plays.play("coordinator").fine().changed == 0
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What .ci/dist makes of this checkout."""
-    folder = tmp_path_factory.mktemp("dist")
-    done = subprocess.run([ROOT / ".ci/dist", folder], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return next(folder.glob("*.whl"))
-
-
-@pytest.fixture
-def desk(plays: Plays, owner: Owner, redis_url: str, wheel: Path) -> None:
-    """The host is to have a coordinator of its own, from a wheel, on the Redis beside it."""
-    given = {"redis.password": owner.home / "redis.password", "ca.pem": owner.home / "redis.pem"}
-    folder = "/home/desk/.pancode/given"
-    redis = {"url": redis_url, "ca_file": f"{folder}/ca.pem", "password_file": f"{folder}/redis.password"}
-    plays.groups["pancode_coordinator"] = {
-        "node1": {
-            "ansible_host": plays.hosts["node1"]["ansible_host"],
-            "coordinator_user": "desk",
-            "coordinator_packages": ["git", "openssh-client"],
-            "coordinator_python": f"{sys.base_prefix}/bin/python3",
-            "coordinator_wheel": str(wheel),
-            "coordinator_pip_args": ["--no-index", "--find-links", str(wheelhouse())],
-            "coordinator_settings": {"redis": redis},
-            "coordinator_given": {name: path.read_text() for name, path in given.items()},
-        }
-    }
-    plays.write(plays.hosts)
-
-
-def as_desk(lab: Lab, words: str) -> str:
-    return inside(lab, f"sudo -u desk -H sh -c 'cd; .local/share/pancode/bin/pancode {words}'")
-
-
-def test_a_coordinator_is_a_service_with_its_settings(
-    served: None, desk: None, plays: Plays, machine: Lab
-) -> None:
-    """30 s and more: an environment is made, and PanCode is installed in it."""
-    checked = plays.play("coordinator", "--check", "--diff").fine()
-    assert checked.recap["node1"].changed > 0 and inside(machine, "ls -d /home/desk") == ""
-    made = plays.play("coordinator").fine()
-    password = Path(plays.groups["pancode_redis"]["node1"]["redis_password_file"]).read_text().strip()
-    assert password not in checked.text + made.text
-    unit = inside(machine, "cd /etc/systemd/system; echo pancode-*.service")
-    asked = f"systemctl show -P ActiveState -P UnitFileState -P User -P NRestarts {unit}"
-    assert set(inside(machine, asked).split()) == {"active", "enabled", "desk", "0"}
-    assert "over TLS" in as_desk(machine, "doctor")
-    told = json.loads(as_desk(machine, "fleet status --json"))["coordinator"]
-    assert told["trouble"] is None and str(told["pid"]) == inside(
-        machine, f"systemctl show -P MainPID {unit}"
-    )
-    again = plays.play("coordinator", "--diff").fine()
-    assert again.changed == 0, again.text
-    assert plays.play("coordinator", "--check").fine().changed == 0
-
-
-def test_settings_that_change_count_at_once(desk: None, plays: Plays, machine: Lab) -> None:
-    plays.groups["pancode_coordinator"]["node1"]["coordinator_settings"]["budget"] = {"ceiling": 7}
-    plays.write(plays.hosts)
-    before = as_desk(machine, "fleet status --json")
-    assert plays.play("coordinator").fine().recap["node1"].changed > 0
-    assert (
-        json.loads(before)["coordinator"]["pid"]
-        != json.loads(as_desk(machine, "fleet status --json"))["coordinator"]["pid"]
-    )
-    assert "7" in as_desk(machine, "budget show")
+    assert plays.again("coordinator").fine().changed == 0
