@@ -19,6 +19,7 @@ from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.control.lists import Lists
 from pancode.domain import books
 from pancode.domain.fleet import REACHED, Deadlines, Heard, NodeView, Reaching, Watch, awake_since, view
+from pancode.domain.linked import Linked
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
 from pancode.domain.placement import Shun
 from pancode.domain.records import (
@@ -174,6 +175,8 @@ class Live:
     """Envelopes that were not believed, by reason."""
     ended: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """How many runs have ended, by outcome, runtime and node (empty: none had it)."""
+    links: dict[str, Linked] = field(default_factory=dict)
+    """By node, as the links' own thread says it."""
 
 
 Domain = Literal["admission", "budget", "fleet", "land", "receipt", "trust"]

@@ -15,6 +15,7 @@ from pancode.control.stop import stop
 from pancode.control.tidy import tidy
 from pancode.domain import books
 from pancode.domain.fleet import NodeView
+from pancode.domain.linked import Linked
 from pancode.domain.records import Node, Run, Setting
 from pancode.errors import NotFoundError, UnavailableError
 
@@ -128,6 +129,11 @@ class Plane:
         Waits for no round, and may be said again.
         """
         self.core.note_reaching(name, lambda r: replace(r, trying=trying, why=why, fix=fix))
+
+    def put_link_state(self, name: str, up: bool, broken: bool) -> None:
+        """For figures: its link is up now, or (`broken`) went by itself. By one thread; waits for nothing."""
+        links = self.core.live.links
+        links[name] = links.get(name, Linked()).became(up, broken)
 
     def put_halted(self, name: str, halted: bool) -> None:
         """Whether a person took its node agent down. As `put_link`; not kept over a restart."""

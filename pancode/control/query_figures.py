@@ -21,7 +21,7 @@ _USD = "USD of all time that are booked as spent; less after a correction"
 FIGURES: Mapping[str, Figure] = {
     "pancode_build_info": Figure("gauge", "always 1; which version serves", ("version", "fleet")),
     "pancode_round_age_seconds": Figure(
-        "gauge", "since the coordinator last listened to its nodes; grows while it cannot"
+        "gauge", "since the coordinator last looked at Redis, whether it could be used or not"
     ),
     "pancode_in_trouble": Figure("gauge", "1 while rounds cannot go on: Redis or the ledger is away"),
     "pancode_paused": Figure("gauge", "1 while the fleet is paused"),
@@ -34,6 +34,14 @@ FIGURES: Mapping[str, Figure] = {
     ),
     "pancode_node_silent_seconds": Figure(
         "gauge", "waking time of the coordinator in which it was not heard", ("node",)
+    ),
+    "pancode_node_link_up": Figure(
+        "gauge",
+        "1 while its SSH link is up; way is how it comes to Redis: ssh or direct",
+        ("node", "way"),
+    ),
+    "pancode_node_link_breaks_total": Figure(
+        "counter", "how often its link went by itself since the coordinator started", ("node",)
     ),
     "pancode_node_slots": Figure("gauge", "runs that it may have at once", ("node",)),
     "pancode_node_slots_used": Figure("gauge", "runs that hold one of them", ("node",)),
@@ -88,7 +96,7 @@ def figures(core: Core, since: Since, coordinator: Json, process: Mapping[str, f
         _one("pancode_round_age_seconds", max(0, core.now().ms - core.live.watch.last_ms) / 1000),
         *(_one(name, value) for name, value in process.items()),
     ]
-    told = [*_nodes(shape["nodes"]), *_silences(core), *_queues(core), *_ended(core), *_redis(core)]
+    told = [*_nodes(shape["nodes"]), *_contacts(core), *_queues(core), *_ended(core), *_redis(core)]
     return [*own, *told, *mine]
 
 
@@ -113,11 +121,18 @@ def _nodes(nodes: list[NodeShape]) -> Iterator[Sample]:
             yield _one("pancode_node_clock_skew_seconds", node["clock_skew_s"], node=name)
 
 
-def _silences(core: Core) -> list[Sample]:
+def _contacts(core: Core) -> Iterator[Sample]:
+    """When each was heard, and how its link does; no link was kept yet to one that was never brought up."""
     with core.ports.ledger.transaction() as tx:
         views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
-    heard = [(view.node.name, view.silent_ms) for view in views]
-    return [_one("pancode_node_silent_seconds", ms / 1000, node=name) for name, ms in heard if ms is not None]
+    for view in views:
+        name, link = view.node.name, core.live.links.get(view.node.name)
+        if view.silent_ms is not None:
+            yield _one("pancode_node_silent_seconds", view.silent_ms / 1000, node=name)
+        if link is not None:
+            way = "direct" if view.node.target.get("direct") else "ssh"
+            yield _one("pancode_node_link_up", link.up, node=name, way=way)
+            yield _one("pancode_node_link_breaks_total", link.breaks, node=name)
 
 
 def _queues(core: Core) -> Iterator[Sample]:

@@ -287,6 +287,8 @@ class Fleet:
 
         What only a person heals is told while it is tried, too.
         """
+        broken = state.kind in (LinkKind.DOWN, LinkKind.STOPPED)
+        self.parts.plane.put_link_state(name, state.up, broken)
         trying = state.kind not in (LinkKind.STOPPED, LinkKind.CLOSED)
         fix = state.error.fix.replace("NODE", name) if state.error is not None else ""
         self.parts.plane.put_link(name, trying, state.why if state.stuck or not trying else "", fix)

@@ -31,7 +31,8 @@ def enrol(stack: Mapping[str, Running], nodes: Sequence[str] = NODES) -> str:
 def figure(stack: Mapping[str, Running], expression: str) -> list[str]:
     """What Prometheus answers to it now, by its HTTP API: a line for each series, without the moment."""
     argv = ("promtool", "query", "instant", "http://127.0.0.1:9090", expression)
-    return [line.partition(" @[")[0] for line in told(stack["prometheus"], *argv).splitlines()]
+    lines = told(stack["prometheus"], *argv).splitlines()
+    return [line.partition(" @[")[0] for line in lines if line]  # of no series it says an empty line
 
 
 def dispatch(stack: Mapping[str, Running], node: str, *words: str) -> str:

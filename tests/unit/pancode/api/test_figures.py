@@ -94,6 +94,20 @@ def test_what_is_not_known_is_left_out(desk: Desk, coordinator: MemoryCoordinato
     assert found["process_open_fds"] == 12
 
 
+def test_a_link_that_goes_by_itself_has_broken_and_one_that_is_closed_has_not(
+    desk: Desk, coordinator: MemoryCoordinator
+) -> None:
+    Puppet(desk, "n1").breathe()
+    assert "pancode_node_link_up n1 ssh" not in values(coordinator), "nobody has tried yet"
+    story = [(False, True), (True, False), (False, True), (False, True), (True, False), (False, False)]
+    told = []
+    for up, broken in story:  # refused at first; up; broken; refused; up; closed
+        desk.plane.put_link_state("n1", up, broken)
+        found = values(coordinator)
+        told.append((found["pancode_node_link_up n1 ssh"], found["pancode_node_link_breaks_total n1"]))
+    assert told == [(0, 0), (1, 0), (0, 1), (0, 1), (1, 1), (0, 1)]
+
+
 def test_the_port_has_one_page_which_changes_nothing(desk: Desk, coordinator: MemoryCoordinator) -> None:
     shown = Http(figures_app(ApiDesk(coordinator, dict(FACTS), lambda by: None)))
     page = shown.get("/metrics")

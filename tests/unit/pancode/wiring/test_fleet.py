@@ -16,6 +16,7 @@ from pancode.adapters.ssh.errors import ConnectError, LinkFault
 from pancode.adapters.ssh.link import LinkKind, LinkState
 from pancode.adapters.ssh.target import Target
 from pancode.domain.fleet import NodeState
+from pancode.domain.linked import Linked
 from pancode.domain.records import Node
 from pancode.wiring.bringup import Report, UpResult
 from pancode.wiring.fleet import Fleet
@@ -175,4 +176,8 @@ def test_a_stopped_link_is_not_tried_and_says_why(fleet: Fleet, desk: Desk) -> N
     for kind, trying in ((LinkKind.UP, True), (LinkKind.CLOSED, False), (LinkKind.DOWN, True)):
         tell("a", LinkState(kind))
         assert told("a").trying is trying
+    assert desk.plane.core.live.links["a"] == Linked(up=False, breaks=0), "it was closed before it was down"
+    for kind in (LinkKind.UP, LinkKind.DOWN, LinkKind.CONNECTING):
+        tell("a", LinkState(kind))
+    assert desk.plane.core.live.links["a"] == Linked(up=False, breaks=1)
     assert told("c").trying
