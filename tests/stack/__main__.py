@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tests.integration.packaging.wheelhouse import wheelhouse
-from tests.stack.acts import NODES, dispatch, enrol
+from tests.stack.acts import NODES, dispatch, enrol, finished
 from tests.stack.containerfile import read
 from tests.stack.plain import Ground
 from tests.stack.running import running
@@ -36,6 +36,8 @@ def main() -> None:
             sys.stdout.write(f"healthy: {', '.join(stack)}\n{enrol(stack)}")
             for node in NODES:
                 sys.stdout.write(dispatch(stack, node, "uname", "-sr"))
+            for queue, jobs in finished(stack).items():
+                sys.stdout.write(f"dashboard: {queue}: {', '.join(job['description'] for job in jobs)}\n")
         sys.stdout.write("stopped\n")
 
 

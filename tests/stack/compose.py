@@ -35,14 +35,15 @@ class Service:
     tmpfs: tuple[str, ...]
 
 
-def read(path: Path) -> list[Service]:
-    """Those without a profile, each after those that it waits for."""
+def read(path: Path, profile: str = "") -> list[Service]:
+    """Those without a profile and of this one, each after those that it waits for."""
     told = yaml.safe_load(path.read_text())
     files = {
         kind: {n: path.parent / one["file"] for n, one in told[kind].items()}
         for kind in ("secrets", "configs")
     }
-    services = [_service(n, one, files) for n, one in told["services"].items() if "profiles" not in one]
+    asked = {n: one for n, one in told["services"].items() if profile in one.get("profiles", [profile])}
+    services = [_service(n, one, files) for n, one in asked.items()]
     ordered: list[Service] = []
     while len(ordered) < len(services):
         there = {one.name for one in ordered}

@@ -63,7 +63,7 @@ class Running:
 @contextmanager
 def running(ground: Ground, file: Path, folder: Path, made: dict[str, Image]) -> Iterator[dict[str, Running]]:
     """Every service, healthy; all ended and their network gone afterwards. `made`: images that are there."""
-    services = read(file)
+    services = read(file, "dashboard")
     with ExitStack() as stack:
         places = stack.enter_context(network([service.name for service in services]))
         hosts = folder / "hosts"
