@@ -10,8 +10,9 @@ for name in valkey_password dashboard_password postgres_password; do
 done
 if [ ! -e valkey_conf ]; then
   printf 'bind * -::*\nrequirepass %s\n' "$(cat valkey_password)" >valkey_conf
-  printf 'user dashboard on >%s ~* &* -@all +@read +@connection +info\n' "$(cat dashboard_password)" >>valkey_conf
+  printf 'user dashboard on >%s ~rq:* resetchannels -@all +@read +@connection -@dangerous +multi +exec\n' "$(cat dashboard_password)" >>valkey_conf
 fi
+[ -e dashboard_conf ] || printf 'RQ_DASHBOARD_REDIS_URL = "redis://dashboard:%s@valkey:6379"\n' "$(cat dashboard_password)" >dashboard_conf
 for name in node_login_key node_host_key; do
   [ -e $name ] || ssh-keygen -q -t ed25519 -N '' -C "pancode $name" -f $name
 done

@@ -6,7 +6,6 @@ The machine's own Python is that of every other test here. The other ones lie wh
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,18 +16,12 @@ import pytest
 from tests.e2e.fleets import own_fleet, up
 from tests.e2e.owner import script
 from tests.lab import Lab
+from tests.pythons import of_pyenv
 
 pytestmark = [pytest.mark.slow, pytest.mark.bare_hosts]  # a fleet there would find its Python gone
 
 NOT_NEEDED = ("test", "site-packages", "__pycache__", "*.a", "idlelib", "tkinter", "ensurepip", "share")
 TASK = script("write made.txt 'by the agent\\n'", "usage 100 20 0.03", "answer 'made it'")
-
-
-def versions(minor: str) -> list[Path]:
-    """Folders of Pythons of that minor version which pyenv has put on this machine."""
-    roots = (os.environ.get("PYENV_ROOT", ""), f"{pwd.getpwuid(os.getuid()).pw_dir}/.pyenv")
-    found = [path for root in roots if root for path in Path(root).glob(f"versions/{minor}.*")]
-    return [path for path in found if (path / "bin" / f"python{minor}").exists()]
 
 
 @contextmanager
@@ -58,14 +51,14 @@ def _loads_from_beside(program: Path, built_for: Path) -> None:
 @pytest.mark.parametrize("minor", ["3.12", "3.13"])
 def test_the_bundle_of_another_python_runs_and_works(healed: Lab, minor: str) -> None:
     """Over 30 s: the libraries are fetched for it, and compiled on the host."""
-    found = versions(minor)
-    if not found:
+    python = of_pyenv(minor)
+    if python is None:
         pytest.skip(f"no Python {minor} of pyenv on this machine")
-    with alone(healed, 1, found[0]), own_fleet(healed, [1], fresh=[1]) as owner:
+    with alone(healed, 1, python), own_fleet(healed, [1], fresh=[1]) as owner:
         up(owner, 1)
         assert owner.nodes()["node1"]["state"] == "online"
         agent = "readlink /proc/$(cat /home/ops/.pancode-node/f-*/run/agent.pid)/exe"
-        assert f"/.pyenv/versions/{found[0].name}/" in healed.run(1, agent).stdout
+        assert f"/.pyenv/versions/{python.name}/" in healed.run(1, agent).stdout
         top = owner.repository("other")
         words = ("--runtime", "scripted", "--node", "node1", "--verify", "test -f made.txt", TASK)
         run = owner.ask("dispatch", *words, cwd=top, timeout_s=150)

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.crowd import crowded
 from tests.integration.packaging.wheelhouse import wheelhouse
 from tests.lab.system import wait_for
-from tests.stack.acts import ENDED, NODES, SCRAPED_S, dispatch, enrol, figure
+from tests.stack.acts import ENDED, NODES, SCRAPED_S, dispatch, enrol, figure, finished
 from tests.stack.containerfile import read
 from tests.stack.plain import Ground
 from tests.stack.running import running
@@ -38,6 +38,8 @@ def main() -> None:
             sys.stdout.write(f"healthy: {', '.join(stack)}\n{enrol(stack)}")
             for node in NODES:
                 sys.stdout.write(dispatch(stack, node, "uname", "-sr"))
+            for queue, jobs in finished(stack).items():
+                sys.stdout.write(f"dashboard: {queue}: {', '.join(job['description'] for job in jobs)}\n")
             wait_for(lambda: figure(stack, ENDED), SCRAPED_S * crowded(), "Prometheus has seen both runs")
             sys.stdout.write("".join(f"{line}\n" for line in figure(stack, "up")))
         sys.stdout.write("stopped\n")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tests.stack.running import Running
 
@@ -39,3 +41,30 @@ def dispatch(stack: Mapping[str, Running], node: str, *words: str) -> str:
     """One run of an argument list on that machine."""
     pinned = ("--node", node, "--runtime", "shell", "--workspace", "none")
     return told(stack["coordinator"], "pancode", "dispatch", *pinned, "--", *words)
+
+
+_ASK = """
+import sys, urllib.error, urllib.request
+try:
+    method, path = sys.argv[1:]
+    asked = urllib.request.Request(f"http://127.0.0.1:9181{path}", method=method)
+    with urllib.request.urlopen(asked, timeout=60) as said:
+        print(said.status, said.read().decode())
+except urllib.error.HTTPError as error:
+    print(error.code, "null")
+"""
+
+
+def dashboard(stack: Mapping[str, Running], path: str, method: str = "GET") -> tuple[int, Any]:
+    """What RQ's dashboard says by HTTP: the status, and the page's JSON or text."""
+    said = told(stack["rq-dashboard"], "python", "-c", _ASK, method, path)
+    status, _, text = said.partition(" ")
+    return int(status), json.loads(text) if text[:1] in "{n" else text
+
+
+def finished(stack: Mapping[str, Running]) -> dict[str, list[dict[str, Any]]]:
+    """The jobs that have ended, of each queue, as the dashboard's pages ask for them."""
+    _, told_of = dashboard(stack, "/0/data/queues.json")
+    names = [one["name"] for one in told_of["queues"]]
+    pages = {name: dashboard(stack, f"/0/data/jobs/{name}/finished/8/asc/1.json") for name in names}
+    return {name: page["jobs"] for name, (_, page) in pages.items()}

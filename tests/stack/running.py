@@ -19,8 +19,8 @@ from tests.stack.compose import Service, read
 from tests.stack.network import network
 from tests.stack.plain import Ground, Image, build
 
-PROFILES = ("monitoring",)
-"""What is tried besides; the dashboard's program is none of Debian's."""
+PROFILES = ("dashboard", "monitoring")
+"""What is tried besides."""
 HEALTHY_S = 120
 STOP_S = 60
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node_agent.wire.event import Event, Events, Finding, events_of
@@ -50,6 +50,7 @@ def test_a_changed_payload_is_tampered() -> None:
     assert refused(envelope.model_copy(update={"payload": body})) is RefusalCode.TAMPERED
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0), st.integers(min_value=1, max_value=255))
 def test_any_flipped_byte_is_refused(position: int, flip: int) -> None:
     envelope = order().signed(KEY)
