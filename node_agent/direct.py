@@ -175,11 +175,14 @@ class _Pump:
         return self._left and self._said_all and not self._out
 
     def _wait(self) -> None:
+        """A side that has hung up is always ready: it is looked at only for what can be done with it then."""
         poll = select.poll()
-        near = 0 if self._out or self._said_all else select.POLLIN
-        poll.register(self._near, near | (select.POLLOUT if self._in else 0))
-        tls = 0 if self._in else select.POLLIN
-        poll.register(self._tls, tls | (select.POLLOUT if self._out else 0))
+        near = (0 if self._out or self._said_all else select.POLLIN) | (select.POLLOUT if self._in else 0)
+        tls = (0 if self._in else select.POLLIN) | (select.POLLOUT if self._out else 0)
+        if near or not self._left:
+            poll.register(self._near, near)
+        if tls:
+            poll.register(self._tls, tls)
         ready = dict(poll.poll(0 if self._tls.pending() and not self._in else None))
         self._left = self._left or bool(ready.get(self._near.fileno(), 0) & select.POLLHUP)
 
