@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -18,6 +18,7 @@ from pancode.api.desk import Desk
 from pancode.control.inside import InsideGateError, record_gate, refuse, run_of
 from pancode.domain.names import nearest
 from pancode.domain.records import Run
+from pancode.domain.values import replace
 from pancode.errors import RefusedError, UsageError
 
 MAX_BODY = 8 * 1024 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -27,6 +27,7 @@ from pancode.config.secrets import passwords, shown
 from pancode.config.variables import VARIABLES, odd_variables
 from pancode.domain.presets import Preset, raises
 from pancode.domain.request import Defaults
+from pancode.domain.values import replace
 from pancode.errors import ConfigError
 
 MACHINE_FILE = Path("/etc/pancode/pancode.yaml")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from pancode.domain.paths import is_inside, is_rooted, located, mentioned
 from pancode.domain.request import Defaults, Project
 from pancode.domain.snapshot import PathFact
 from pancode.domain.tiers import ModelTier
+from pancode.domain.values import replace
 
 GUIDE, MOST_GUIDE = "AGENTS.md", 32 << 10
 """What a repository says to agents, and how much of it nodes hand on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from typing import TypeVar
@@ -30,6 +30,7 @@ from pancode.domain.request import Catalogue, DispatchRequest, Worker
 from pancode.domain.requested import as_task
 from pancode.domain.resolve import Resolution, Unresolved, resolve
 from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
+from pancode.domain.values import replace
 from pancode.errors import ConfigError, NotFoundError
 from pancode.ports import SnapshotTaken
 

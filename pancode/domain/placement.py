@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from node_agent.wire.policy import Isolation
@@ -16,6 +16,7 @@ from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.passports import Needs, Trust, Trusted, failure, trust_of
 from pancode.domain.records import Balance, Run
 from pancode.domain.runtimes import RUNTIMES, Asked, Held, held
+from pancode.domain.values import replace
 
 
 @dataclass(frozen=True, slots=True)

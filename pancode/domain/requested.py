@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 
 from pancode.domain.agents import Agent, Walls
 from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.runtimes import RuntimeKind
+from pancode.domain.values import replace
 from pancode.domain.words import split_words
 from pancode.errors import UsageError
 
