@@ -180,7 +180,7 @@ def _ended(core: Core) -> Iterator[Sample]:
     for (outcome, runtime, node), count in sorted(core.live.ended.items()):
         yield _one("pancode_runs_ended_total", count, outcome=outcome, runtime=runtime, node=node)
     for key, count in sorted(core.live.refusals.items()):
-        node, what, code = key.split(":", 2)
+        node, what, code = key.rsplit(":", 2)
         yield _one("pancode_refused_envelopes_total", count, node=node, what=what, code=code)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import uvicorn
 
 from pancode.adapters.listening import listening_at
 from pancode.api.desk import Desk
 from pancode.api.figure_routes import figures_app
+from pancode.domain.place import Place
 from pancode.offline.answering import QUIET, Answering
 
 log = logging.getLogger("pancode.metrics")
@@ -17,31 +19,53 @@ MOST_AT_ONCE = 16
 """Who asks beyond them is told to come again: a port may be open to many."""
 
 
+AGAIN_S = 5.0
 FIX = (
-    "name an address of this machine (ip -brief addr) and a free port (ss -ltn) in metrics.listen, "
-    "then: pancode fleet down, pancode fleet up"
+    "it is tried again every few seconds; else name an address of this machine (ip -brief addr) and a free "
+    "port (ss -ltn) in metrics.listen, then: pancode fleet down, pancode fleet up"
 )
 
 
 class Shown:
     """Nothing listens where no address was named. What goes wrong here stops no coordinator."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, again_s: float = AGAIN_S) -> None:
         self._desk = desk
         self._place = desk.coordinator.figures_at
+        self._again_s = again_s
+        self._stopping = threading.Event()
+        self._trying: threading.Thread | None = None
         self._answering: Answering | None = None
 
     def start(self) -> None:
-        """Trouble is told by the status, once by the log."""
-        if self._place is None:
+        """Trouble is told by the status, once by the log, and tried again: a network may come up later."""
+        if self._place is None or self._opened(self._place):
             return
+        self._trying = threading.Thread(target=self._try, args=(self._place,), name="metrics", daemon=True)
+        self._trying.start()
+
+    def stop(self) -> None:
+        """Idempotent."""
+        self._stopping.set()
+        if self._trying is not None:
+            self._trying.join()
+        if self._answering is not None:
+            self._answering.stop()
+
+    def _try(self, place: Place) -> None:
+        while not self._stopping.wait(self._again_s) and not self._opened(place):
+            pass
+
+    def _opened(self, place: Place) -> bool:
         try:
-            opened = listening_at(self._place)
+            socket = listening_at(place)
         except OSError as exc:
-            what = f"figures are not shown at {self._place}, which {self._place.origin} names"
-            self._desk.closed.append({"what": what, "why": str(exc), "fix": FIX})
-            log.error("%s: %s; fix: %s", what, exc, FIX)
-            return
+            what = f"figures are not shown at {place}, which {place.origin} names"
+            if not self._desk.closed:
+                log.error("%s: %s; fix: %s", what, exc, FIX)
+            self._desk.closed[:] = [{"what": what, "why": str(exc), "fix": FIX}]
+            return False
+        self._desk.closed.clear()
         config = uvicorn.Config(
             figures_app(self._desk),
             limit_concurrency=MOST_AT_ONCE,
@@ -50,9 +74,6 @@ class Shown:
             **QUIET,
         )
         self._answering = Answering(config, "metrics")
-        self._answering.start(opened)
-
-    def stop(self) -> None:
-        """Idempotent."""
-        if self._answering is not None:
-            self._answering.stop()
+        self._answering.start(socket)
+        log.info("figures are shown at %s", place)
+        return True

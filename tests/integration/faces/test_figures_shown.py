@@ -13,6 +13,7 @@ from pancode.api.desk import Desk as ApiDesk
 from pancode.domain.place import Place, figures_place_of
 from pancode.errors import ConfigError
 from pancode.offline.shown import Shown
+from tests.integration.faces.conftest import until
 from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
 from tests.unit.pancode.control.world import Desk, Puppet
 
@@ -67,6 +68,19 @@ def test_an_address_that_is_taken_is_told_and_stops_nothing(tmp_path: Path, plac
     (trouble,) = desk.closed
     assert str(place) in trouble["what"] and "metrics.listen of a test" in trouble["what"]
     assert "in use" in trouble["why"] and "metrics.listen" in trouble["fix"]
+
+
+def test_an_address_that_is_free_a_moment_later_is_opened_then(tmp_path: Path, place: Place) -> None:
+    desk = api_desk(tmp_path, place)
+    shown = Shown(desk, again_s=0.05)
+    with socket.create_server((place.host, place.port)):
+        shown.start()
+        assert desk.closed
+    try:
+        until(lambda: not desk.closed, "it is opened")
+        assert asked(place, "GET", "/metrics")[0] == 200
+    finally:
+        shown.stop()
 
 
 def test_nothing_listens_where_nothing_was_named(tmp_path: Path) -> None:
