@@ -50,7 +50,10 @@ async def both(*ways: Coroutine[Any, Any, None]) -> None:
 
 
 async def closed(writer: asyncio.StreamWriter) -> None:
-    """What was written still goes out."""
+    """What was written still goes out, in time, unless the one who waits for that is called off."""
     writer.close()
-    with suppress(OSError, TimeoutError):
-        await asyncio.wait_for(writer.wait_closed(), 2 * SHUT_S)
+    try:
+        with suppress(OSError, TimeoutError):
+            await asyncio.wait_for(writer.wait_closed(), 2 * SHUT_S)
+    finally:
+        writer.transport.abort()

@@ -159,9 +159,11 @@ class Entrance:
         except (OSError, EOFError, TimeoutError, asyncio.CancelledError) as exc:
             log.debug("direct links: ended: %s", exc)  # the node's own side of it is what tells
         finally:
-            if task is not None:
-                self._inside.pop(task, None)
-            await closed(to_near)
+            try:
+                await closed(to_near)
+            finally:  # who closes the entrance waits for all that are inside
+                if task is not None:
+                    self._inside.pop(task, None)
 
     async def _serve(
         self,
