@@ -40,7 +40,7 @@ def test_before_the_first_start(tmp_path: Path) -> None:
 def test_one_that_is_sound(home: Path) -> None:
     before = (home / "ledger.db").read_bytes()
     ok, detail = judged(home)
-    assert ok and detail.endswith("1 runs, sound") and str(home / "ledger.db") in detail
+    assert ok and detail.endswith("1 run, sound") and str(home / "ledger.db") in detail
     assert (home / "ledger.db").read_bytes() == before and HEAD in REVISIONS
 
 
