@@ -309,10 +309,11 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 
 def test_a_moment_without_files_closes_no_door(world: World) -> None:
-    with socket.socket(socket.AF_UNIX) as waiting:
+    with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as waiting:
         with few_files(0):
+            first.connect(str(world.socket))  # who waits in accept has its file already
             waiting.connect(str(world.socket))
-            waiting.settimeout(1)
+            waiting.settimeout(0.3)
             with pytest.raises(TimeoutError):
                 waiting.recv(1)
         waiting.settimeout(40)
