@@ -20,11 +20,12 @@ from tests.integration.shim_phases import PATIENCE_S, PYTHON, SHIM, Phases, new_
 
 PROGRAM = template.__file__
 OWNER = """
-import sys, time
+import os, sys, time
 from node_agent.template import Template
 owned = Template(sys.argv[1], print)
+null = os.open(os.devnull, os.O_RDWR)
 try:
-    owned.fork("/nonexistent", (0, 1, 2))
+    owned.fork("/nonexistent", (null, null, null))
 finally:
     sys.stdout.flush()
     time.sleep(60)
