@@ -88,7 +88,7 @@ def figures(core: Core, since: Since, coordinator: Json, process: Mapping[str, f
     """All that is known now. `coordinator`: as for `fleet`; `process`: of our own process, by name."""
     shape = fleet(core, since, coordinator)
     with core.ports.ledger.transaction() as tx:
-        mine = [*_runs(tx), *_money(core, tx), *_settings(tx)]
+        mine = [*_contacts(core, tx), *_runs(tx), *_money(core, tx), *_settings(tx)]
     own = [
         _one("pancode_build_info", 1, version=str(coordinator["version"]), fleet=core.fleet),
         _one("pancode_epoch", core.epoch),
@@ -96,7 +96,7 @@ def figures(core: Core, since: Since, coordinator: Json, process: Mapping[str, f
         _one("pancode_round_age_seconds", max(0, core.now().ms - core.live.watch.last_ms) / 1000),
         *(_one(name, value) for name, value in process.items()),
     ]
-    told = [*_nodes(shape["nodes"]), *_contacts(core), *_queues(core), *_ended(core), *_redis(core)]
+    told = [*_nodes(shape["nodes"]), *_queues(core), *_ended(core), *_redis(core)]
     return [*own, *told, *mine]
 
 
@@ -121,11 +121,11 @@ def _nodes(nodes: list[NodeShape]) -> Iterator[Sample]:
             yield _one("pancode_node_clock_skew_seconds", node["clock_skew_s"], node=name)
 
 
-def _contacts(core: Core) -> Iterator[Sample]:
+def _contacts(core: Core, tx: Transaction) -> Iterator[Sample]:
     """When each was heard, and how its link does; no link was kept yet to one that was never brought up."""
-    with core.ports.ledger.transaction() as tx:
-        views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
-    for view in views:
+    for view in core.views(tx):
+        if view.state is NodeState.REMOVED:
+            continue
         name, link = view.node.name, core.live.links.get(view.node.name)
         if view.silent_ms is not None:
             yield _one("pancode_node_silent_seconds", view.silent_ms / 1000, node=name)
