@@ -71,6 +71,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--time-factor", type=float, default=0.1, help="scales the product's waits in tests (default 0.1)"
     )
+    parser.addoption(
+        "--failed-parts",
+        action="store_true",
+        help="only what stays together with a test that failed last time",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Not a failed test alone: the tests of some files go through one life in order."""
+    if not config.getoption("failed_parts"):
+        return
+    from tests.together import scope_of
+
+    assert config.cache is not None
+    failed = {scope_of(nodeid) for nodeid in config.cache.get("cache/lastfailed", {})}
+    left = [item for item in items if scope_of(item.nodeid) not in failed]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if scope_of(item.nodeid) in failed]
 
 
 def pytest_unconfigure() -> None:

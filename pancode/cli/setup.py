@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,8 +156,11 @@ def _in_foreground() -> int:
 def _as_child() -> int:
     from pancode.offline.serve import serve_here
     from pancode.offline.sole import AlreadyRunningError
+    from pancode.offline.units import left_to_service
 
     by_service = "NOTIFY_SOCKET" in os.environ
+    if not by_service and left_to_service(home_of(os.environ), os.environ, time.sleep):
+        return ExitCode.DONE
     try:
         serve_here(os.environ, quiet=True)
     except AlreadyRunningError as there:

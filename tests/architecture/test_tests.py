@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.architecture.sources import ROOT
 from tests.crowd import crowded
 
 DOUBLE = """#!/bin/sh
-# python -m pytest -o cache_dir=CACHE NAME [--last-failed ...]: ends as the next word of the file NAME says
+# python -m pytest -o cache_dir=CACHE NAME [--failed-parts]: ends as the next word of the file NAME says
 cache=${4#cache_dir=}/v/cache
 [ -e "$cache/lastfailed" ] && old=" old" || old=""
 echo "$5${6:+ again}$old" >>ran
@@ -92,6 +93,35 @@ def test_the_last_lines_say_what_failed_why_and_how_long_each_took(
 def test_what_fails_for_good_in_one_keeps_no_other_from_being_run_again(tmp_path: Path) -> None:
     done = _run(tmp_path, ["1 1 1", "1 0"], ["0", "1"])
     assert done.returncode == 1 and "1 again old" in (tmp_path / "ran").read_text()
+
+
+LIFE = """
+seen = []
+
+def test_first():
+    seen.append("first")
+
+def test_second():
+    assert seen == ["first"] and {well}
+"""
+
+
+@pytest.mark.slow
+def test_what_failed_is_run_again_with_all_that_stays_together_with_it(tmp_path: Path) -> None:
+    """A test that goes on where another one of its file has ended would fail by itself for that alone."""
+    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path)
+    (tmp_path / "test_other.py").write_text("def test_other(): pass\n")
+
+    def said(well: bool, *words: str) -> str:
+        (tmp_path / "test_life.py").write_text(LIFE.format(well=well))
+        argv = [sys.executable, "-B", "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", *words]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(argv, cwd=tmp_path, env=environ, capture_output=True, text=True).stdout
+
+    assert "1 failed, 2 passed" in said(False)
+    assert "1 failed, 1 passed" in said(False, "--failed-parts")
+    assert "2 passed" in said(True, "--failed-parts")
+    assert "no tests ran" in said(True, "--failed-parts"), "nothing is left that failed"
 
 
 def _run(place: Path, ends: list[str], given: list[str]) -> subprocess.CompletedProcess[str]:

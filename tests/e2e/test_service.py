@@ -91,6 +91,22 @@ def test_a_fleet_comes_up_from_it_and_its_node_agent_is_not_closed_in(desk: Desk
     assert not desk.root("find", "/home/ops/.config/systemd/user", "-name", unit), "one service is enough"
 
 
+@pytest.mark.parametrize("how", ["restarted", "fallen"])
+def test_who_asks_while_it_starts_is_answered_by_it(desk: Desk, unit: str, how: str) -> None:
+    """30 s at times: a service that has fallen is started again after 15 s."""
+    before = desk.shows("MainPID", unit)
+    if how == "restarted":
+        desk.root("systemctl", "restart", "--no-block", unit)
+    else:
+        desk.root("kill", "-KILL", before)
+    until(lambda: desk.shows("MainPID", unit) != before, "it has ended", 30)
+    said = desk.ops("pancode", "fleet", "status")
+    pid = desk.shows("MainPID", unit)
+    assert (
+        pid not in ("0", before) and f"pid {pid} " in said and f"runs as the system's service {unit}" in said
+    )
+
+
 def test_one_that_hangs_is_ended_and_started_again(desk: Desk, unit: str) -> None:
     folder = f"/etc/systemd/system/{unit}.d"
     patience = "[Service]\nWatchdogSec=8\nTimeoutAbortSec=1\nRestartSec=1\n"

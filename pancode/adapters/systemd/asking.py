@@ -5,6 +5,9 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 
+ON_ITS_WAY = ("activating", "deactivating")
+"""States of a unit that change by themselves: what waits for its restart is `activating` too."""
+
 
 def ask(
     argv: tuple[str, ...], timeout_s: float, environ: Mapping[str, str] | None = None

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from pancode.adapters.files import write_durable
-from pancode.adapters.systemd.asking import ask
+from pancode.adapters.systemd.asking import ON_ITS_WAY, ask
 from pancode.adapters.systemd.unit import CoordinatorUnit
 from pancode.errors import PancodeError, UnavailableError
 
@@ -23,6 +23,16 @@ class SystemService:
 
     def is_there(self) -> bool:
         return self.path.exists()
+
+    def on_its_way(self) -> bool:
+        """Whether the system's manager is about to start it, or lets it end."""
+        if not self.is_there():
+            return False
+        try:
+            done = ask(("systemctl", "show", "-P", "ActiveState", self._unit.name), _TIMEOUT_S)
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.stdout.strip() in ON_ITS_WAY
 
     def install(self) -> bool:
         """Enabled, not started: it takes over at the next boot. Whether it changed; UnavailableError."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pancode.adapters.files import write_durable
-from pancode.adapters.systemd.asking import ask
+from pancode.adapters.systemd.asking import ON_ITS_WAY, ask
 from pancode.adapters.systemd.unit import CoordinatorUnit
 
 TIMEOUT_S = 10.0
@@ -50,6 +50,12 @@ class UserService:
         """Its file and what the manager says of it: two looks tell whether something has changed."""
         text = self._path.read_text() if self._path.exists() else None
         return text, self._look()
+
+    def on_its_way(self) -> bool:
+        """Whether the user's manager is about to start it, or lets it end."""
+        if not self._path.exists():
+            return False
+        return self._systemctl("show", "-P", "ActiveState", self._unit.name)[1] in ON_ITS_WAY
 
     def install(self) -> str:
         """Enabled, not started: it takes over at the next boot. Idempotent; says what `told` says."""

@@ -17,6 +17,8 @@ import pytest
 
 from pancode.adapters.systemd.unit import CoordinatorUnit
 from pancode.adapters.systemd.user_unit import UserService
+from pancode.offline.sole import Sole
+from pancode.offline.units import left_to_service
 from pancode.wiring.reboot import service_of
 
 SYSTEMCTL = r"""#!/bin/sh
@@ -29,6 +31,7 @@ case $2 in
   enable) mkdir -p "$u/default.target.wants"; ln -sf "../$3" "$u/default.target.wants/$3";;
   disable) rm -f "$u/default.target.wants/$3";;
   daemon-reload) ;;
+  show) s="$HOME/states"; if [ -e "$s" ]; then sed 1q "$s"; sed -i 1d "$s"; else echo inactive; fi;;
   *) echo "unknown: $*" >&2; exit 1;;
 esac
 """
@@ -184,3 +187,36 @@ def test_two_homes_are_two_services() -> None:
     assert len(names) == 2
     with pytest.raises(ValueError, match="X holds a control character"):
         CoordinatorUnit(Path("/h"), ("x",), {"X": "a\nExecStart=/bin/false"}).text()
+
+
+def test_one_on_its_way_is_waited_for_and_not_overtaken(machine: Machine) -> None:
+    machine.service().install()
+    (machine.root / "states").write_text("activating\ndeactivating\nactivating\nactive\n")
+    slept: list[float] = []
+    (machine.home / "run").mkdir(parents=True)
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            sole.take()
+
+    sole = Sole(machine.home)
+    try:
+        assert left_to_service(machine.home, machine.environ(), sleep)
+    finally:
+        sole.leave()
+    assert len(slept) == 3
+
+
+def test_one_that_ends_or_never_comes_is_waited_for_no_longer(machine: Machine) -> None:
+    slept: list[float] = []
+    assert not left_to_service(machine.home, machine.environ(), slept.append), "there is no service"
+    machine.service().install()
+    assert not left_to_service(machine.home, machine.environ(), slept.append), "it is not being started"
+    assert not slept
+    (machine.root / "states").write_text("activating\nfailed\n")
+    assert not left_to_service(machine.home, machine.environ(), slept.append)
+    assert len(slept) == 1
+    (machine.root / "states").write_text("activating\n" * 1000)
+    assert not left_to_service(machine.home, machine.environ(), slept.append)
+    assert 15 < sum(slept) < 40
