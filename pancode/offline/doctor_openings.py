@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pancode.adapters.direct.authority import Pair
 from pancode.adapters.listening import listening_at
-from pancode.config.load import Places, load
+from pancode.config.load import Loaded, Places, load
+from pancode.config.openings import direct_in, figures_in
 from pancode.connection import ask
-from pancode.domain.place import Place, figures_place_of, place_of
+from pancode.domain.place import Doorway, Place
 from pancode.errors import PancodeError
 from pancode.offline.check import Check, bad, good
 from pancode.offline.sole import holder_of
@@ -27,7 +28,7 @@ class Opening:
     what: str
     setting: str
     log: str
-    read: Callable[[str, str], Place]
+    read: Callable[[Loaded], Doorway | Place | None]
     needs: Callable[[Path], object] = lambda home: None
     """Reads what else has to be in order there. PancodeError."""
 
@@ -38,8 +39,8 @@ def _certificates(home: Path) -> None:
         Pair.read(folder / name)
 
 
-DIRECT = Opening("direct links", "direct.listen", "direct links", place_of, _certificates)
-FIGURES = Opening("metrics", "metrics.listen", "pancode.metrics", figures_place_of)
+DIRECT = Opening("direct links", "direct.listen", "direct links", direct_in, _certificates)
+FIGURES = Opening("metrics", "metrics.listen", "pancode.metrics", figures_in)
 
 
 def opening(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
@@ -48,16 +49,18 @@ def opening(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
         loaded = load(Places(home), environ)
     except PancodeError:
         return bad(of.what, "warning", "unknown: the settings cannot be read", "mend the settings first")
-    group, _, name = of.setting.partition(".")
-    listen = getattr(getattr(loaded.settings, group), name)
-    if listen is None:
-        return good(of.what, "not used: nothing listens")
     try:
-        place = of.read(listen, loaded.origin(of.setting))
+        read = of.read(loaded)
+        if read is None:
+            return good(of.what, "not used: nothing listens")
         of.needs(home)
     except PancodeError as error:
         return bad(of.what, "error", f"{error} {error.why}".strip(), error.fix)
-    return _running(of, home, place) if holder_of(home) is not None else _at_rest(of, place)
+    door = read if isinstance(read, Doorway) else Doorway(read, read)
+    seen = _running(of, home, door.place) if holder_of(home) is not None else _at_rest(of, door.place)
+    if not seen["ok"] or door.shown == door.place:
+        return seen
+    return good(of.what, f"{seen['detail']}; nodes go to {door.shown} ({door.shown.origin})")
 
 
 def _running(of: Opening, home: Path, place: Place) -> Check:

@@ -20,6 +20,7 @@ from pancode.adapters.store.postgres import Database, database_of
 from pancode.adapters.systemd.user_unit import UserService
 from pancode.adapters.valkey.access import Beside, RedisAccess, access_from_url
 from pancode.config.load import Loaded, Places, load
+from pancode.config.openings import direct_in, figures_in
 from pancode.config.presets import NO_PRESET
 from pancode.config.schema import Settings
 from pancode.config.surroundings import FileSurroundings
@@ -37,7 +38,6 @@ from pancode.control.faces import (
 from pancode.control.inside import InsideGateError, refused, run_of
 from pancode.control.plane import Plane
 from pancode.domain.fleet import Deadlines
-from pancode.domain.place import Doorway, Place, doorway_of, figures_place_of, place_of
 from pancode.domain.records import Node
 from pancode.errors import RefusedError, UsageError
 from pancode.wiring.asked_landings import AskedLandings
@@ -238,20 +238,6 @@ def database_in(loaded: Loaded) -> Database | None:
     url = loaded.settings.ledger.url
     password = loaded.settings.ledger.password_file
     return None if url is None else database_of(url, loaded.origin("ledger.url"), password)
-
-
-def direct_in(loaded: Loaded) -> Doorway | None:
-    """Where nodes may come in directly; None: nowhere. ConfigError for an address that is none."""
-    direct = loaded.settings.direct
-    named = ("direct.listen", direct.listen), ("direct.advertise", direct.advertise)
-    listen, shown = (place_of(text, loaded.origin(key)) if text is not None else None for key, text in named)
-    return doorway_of(listen, shown)
-
-
-def figures_in(loaded: Loaded) -> Place | None:
-    """Where figures are shown; None: nowhere. ConfigError for an address that is none."""
-    listen = loaded.settings.metrics.listen
-    return None if listen is None else figures_place_of(listen, loaded.origin("metrics.listen"))
 
 
 def redis_in(loaded: Loaded) -> RedisAccess | None:

@@ -34,3 +34,21 @@ def test_each_thing_that_may_be_wrong(tmp_path: Path) -> None:
         assert said["level"] == "error" and "PANCODE_DIRECT_LISTEN" in said["detail"], said
     said = told(tmp_path, "nonsense")  # which the look at the settings names
     assert said["level"] == "warning" and "settings" in said["detail"]
+
+
+def test_where_nodes_are_sent_instead_is_told_and_what_leads_nowhere_is_refused(tmp_path: Path) -> None:
+    """A router in front of it sends them on: from here nobody can try that way."""
+
+    def said(**named: str) -> Check:
+        return opening(DIRECT, tmp_path, {f"PANCODE_DIRECT_{name}": value for name, value in named.items()})
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    fine = said(LISTEN=place, ADVERTISE="fleet.example.org:443")
+    assert fine["ok"] and "nodes go to fleet.example.org:443 (PANCODE_DIRECT_ADVERTISE)" in fine["detail"], (
+        fine
+    )
+    alone = said(ADVERTISE="fleet.example.org:443")
+    assert not alone["ok"] and "direct.listen is not set" in alone["detail"], alone
+    every = said(LISTEN=place, ADVERTISE="0.0.0.0:443")
+    assert not every["ok"] and "PANCODE_DIRECT_ADVERTISE" in every["detail"], every

@@ -1,0 +1,20 @@
+"""Reads from the settings where this machine is to listen: for nodes with direct links, for its figures."""
+
+from __future__ import annotations
+
+from pancode.config.load import Loaded
+from pancode.domain.place import Doorway, Place, doorway_of, figures_place_of, place_of
+
+
+def direct_in(loaded: Loaded) -> Doorway | None:
+    """Where nodes may come in directly; None: nowhere. ConfigError for an address that is none."""
+    direct = loaded.settings.direct
+    named = ("direct.listen", direct.listen), ("direct.advertise", direct.advertise)
+    listen, shown = (place_of(text, loaded.origin(key)) if text is not None else None for key, text in named)
+    return doorway_of(listen, shown)
+
+
+def figures_in(loaded: Loaded) -> Place | None:
+    """Where figures are shown; None: nowhere. ConfigError for an address that is none."""
+    listen = loaded.settings.metrics.listen
+    return None if listen is None else figures_place_of(listen, loaded.origin("metrics.listen"))
