@@ -6,6 +6,7 @@ import ssl
 
 from node_agent.endpoints.answers import Silent
 from node_agent.endpoints.places import Place
+from node_agent.trusting import believing
 
 NOT_NOW, OTHER_NAME = (9, 10), (62, 64)
 """OpenSSL's numbers: a certificate that is not yet or no longer good, and one of another name or address."""
@@ -14,7 +15,7 @@ NOT_NOW, OTHER_NAME = (9, 10), (62, 64)
 def context_of(place: Place) -> ssl.SSLContext:
     """By the owner's file, else by the machine's authorities. Silent where the file is of no use."""
     try:
-        return ssl.create_default_context(cafile=place.ca)
+        return believing(place.ca)
     except ssl.SSLError as exc:
         words, fix = f"{place.ca} holds no certificate", "write the authority's certificate there, as PEM"
         raise Silent(f"is not asked: {words}", fix=fix) from exc

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from node_agent.gateway.http import (
     head_bytes,
     read_head,
 )
+from node_agent.trusting import believing
 
 KEPT = 4
 
@@ -97,7 +97,7 @@ class Upstream:
     def __init__(self, server: Server, proxy: Proxy = NO_PROXY, ca: str = "") -> None:
         self.server, self._proxy = server, proxy
         self._idle: list[Line] = []
-        self._tls = ssl.create_default_context(cafile=ca or None) if server.tls else None
+        self._tls = believing(ca or None) if server.tls else None
 
     async def ask(self, method: str, target: str, headers: Headers, body: bytes) -> Answer:
         """Raises Unreachable. A kept connection that the server has closed meanwhile is replaced, once."""

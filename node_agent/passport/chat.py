@@ -5,13 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from node_agent.passport.replies import Fold, Reply, refused
 from node_agent.passport.servers import Server, Unreachable
+from node_agent.trusting import believing
 from node_agent.wire.clock import Clock
 
 CONNECT_S = 2.0
@@ -101,8 +101,7 @@ class HttpChat:
             raise Unreachable(f"{host}:{port} cannot be reached: {exc}") from exc
         if tls:
             try:
-                context = ssl.create_default_context(cafile=self._server.ca)
-                sock = context.wrap_socket(sock, server_hostname=host)
+                sock = believing(self._server.ca).wrap_socket(sock, server_hostname=host)
             except OSError as exc:
                 sock.close()
                 raise Unreachable(f"{host}:{port} is not who it should be: {exc}") from exc

@@ -6,6 +6,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from pancode.adapters.trusting import believing
 from pancode.errors import ConfigError
 
 
@@ -22,7 +23,7 @@ class TlsFiles:
 
         The server's name and chain are always checked. OSError or ssl.SSLError for files that will not do.
         """
-        made = ssl.create_default_context(cafile=self.ca)
+        made = believing(self.ca)
         made.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.cert is not None:
             # A password, so that nobody is asked for one at a terminal that is not there.
