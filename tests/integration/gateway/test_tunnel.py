@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import socket
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from node_agent.doors import Door
 from node_agent.gateway.tunnel import MOST_OPEN
 from node_agent.gatewayfile import Wish
+from node_agent.trusting import believing
 from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import Agent, Lab, order_of, until
@@ -63,7 +63,7 @@ def test_what_passes_is_between_the_program_and_its_vendor(
     agent = opened(lab)
     line, said = knock(agent.door, f"{VENDOR}:443")
     assert said.startswith("HTTP/1.1 200 ")
-    inside = ssl.create_default_context(cafile=str(ca))
+    inside = believing(str(ca))
     with inside.wrap_socket(line, server_hostname=VENDOR) as tls:
         body = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}]}'
         tls.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
@@ -104,7 +104,7 @@ def test_behind_the_right_name_no_other_server_and_no_other_language(
     agent = opened(lab)
     line, first = knock(agent.door, f"{VENDOR}:443")
     assert first.startswith("HTTP/1.1 200 ")
-    inside = ssl.create_default_context(cafile=str(vendor[2]))
+    inside = believing(str(vendor[2]))
     inside.check_hostname = False
     with line, contextlib.suppress(OSError):
         if said == "no TLS":
