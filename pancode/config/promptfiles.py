@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pancode.config.documents import bytes_of
@@ -16,7 +17,11 @@ MOST_BYTES = 64_000
 def prompt_files(home: Path) -> list[Path]:
     """All there are, and their folder: when one of these changes, agents are read again."""
     folder = home / FOLDER
-    return [folder, *sorted(folder.glob(f"*{SUFFIX}"))]
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(SUFFIX))
+    except OSError:
+        names = []
+    return [folder, *(folder / name for name in names)]
 
 
 def prompt_text(home: Path, name: str, where: str) -> str:

@@ -39,7 +39,7 @@ class LoadedRules:
 
 def rule_files(folder: Path) -> tuple[Path, ...]:
     """Those that are there, the one that counts first. A link that leads nowhere is there."""
-    return tuple(folder / name for name in FILES if os.path.lexists(folder / name))
+    return tuple(folder / name for name in FILES if os.path.lexists(os.path.join(folder, name)))
 
 
 def load_rules(home: Path, project: Path | None) -> LoadedRules:

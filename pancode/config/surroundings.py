@@ -45,15 +45,15 @@ class FileSurroundings:
         self._environ = dict(environ)
         self._callers = dict(callers or {})
         self._preset = preset
+        self._watched: dict[str | None, tuple[Places, list[str]]] = {}
         self._settings: dict[str | None, tuple[Stamp, Loaded]] = {}
+        self._defaults: dict[str | None, tuple[Loaded, Defaults]] = {}
         self._agents: dict[str | None, tuple[object, LoadedAgents]] = {}
         self._rules: dict[str | None, tuple[object, LoadedRules]] = {}
 
     def loaded(self, project: str | None = None) -> Loaded:
         """All settings for a project, or for the fleet itself."""
-        places = replace(self._places, project=Path(project) if project is not None else None)
-        files = [places.machine, places.home / FILE, *([places.project / FILE] if places.project else [])]
-        files += [places.home / PRESETS_FILE, places.home / APPLIED]
+        places, files = self._where(project)
         now = _stamp(files)
         known = self._settings.get(project)
         if known is None or known[0] != now:
@@ -61,11 +61,21 @@ class FileSurroundings:
             self._settings[project] = known
         return known[1]
 
+    def _where(self, project: str | None) -> tuple[Places, list[str]]:
+        """The files that settings are read from; put together once, as each dispatch looks at all of them."""
+        known = self._watched.get(project)
+        if known is None:
+            places = replace(self._places, project=Path(project) if project is not None else None)
+            files = [places.machine, places.home / FILE, *([places.project / FILE] if places.project else [])]
+            files += [places.home / PRESETS_FILE, places.home / APPLIED]
+            known = self._watched[project] = places, list(map(str, files))
+        return known
+
     def agents(self, project: str | None) -> Agents:
         """The shipped agents and the user's. A repository defines none: it is not the owner."""
         loaded = self.loaded(project)
         home = self._places.home
-        files = [home / AGENTS_FILE, *prompt_files(home)]
+        files = [os.path.join(home, AGENTS_FILE), *map(str, prompt_files(home))]
         now = (files, _stamp(files), self._settings[project][0])
         known = self._agents.get(project)
         if known is None or known[0] != now:
@@ -75,7 +85,10 @@ class FileSurroundings:
 
     def defaults(self, project: str | None) -> Defaults:
         """Settings that a request may leave out."""
-        return self.loaded(project).defaults()
+        loaded, known = self.loaded(project), self._defaults.get(project)
+        if known is None or known[0] is not loaded:
+            known = self._defaults[project] = loaded, loaded.defaults()
+        return known[1]
 
     def presets(self) -> LoadedPresets:
         """The shipped presets and the user's."""
@@ -93,7 +106,7 @@ class FileSurroundings:
     def loaded_rules(self, project: str | None) -> LoadedRules:
         """The safety rules in force for a project, or outside of one, and where they were read."""
         home, top = self._places.home, Path(project) if project is not None else None
-        files = [*rule_files(home), *(rule_files(top) if top is not None else ())]
+        files = list(map(str, (*rule_files(home), *(rule_files(top) if top is not None else ()))))
         now = (files, _stamp(files))
         known = self._rules.get(project)
         if known is None or known[0] != now:
@@ -157,14 +170,14 @@ def _guide_chars(project: Path) -> int:
         return 0
 
 
-def _stamp(files: list[Path]) -> Stamp:
+def _stamp(files: list[str]) -> Stamp:
     """Changes whenever a file was made, replaced, written or removed."""
     return tuple(_stat(path) for path in files)
 
 
-def _stat(path: Path) -> tuple[int, int, int] | None:
+def _stat(path: str) -> tuple[int, int, int] | None:
     try:
-        state = path.stat()
+        state = os.stat(path)
     except OSError:
         return None
     return (state.st_mtime_ns, state.st_size, state.st_ino)

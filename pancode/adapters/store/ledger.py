@@ -18,7 +18,7 @@ from pancode.adapters.store.errors import meaning, translated
 from pancode.adapters.store.line import FileLine, Line, Rows
 from pancode.adapters.store.migrate import History, bring_up_to_date
 from pancode.adapters.store.postgres import Database, engine_of
-from pancode.adapters.store.statements import Prepared, Statements
+from pancode.adapters.store.statements import Prepared, Statements, Values
 from pancode.domain.records import ALL, Attempt, ControlMessage, Entry, Fence, Record, Run
 from pancode.errors import PancodeError, UnavailableError
 
@@ -232,7 +232,7 @@ class SqlTransaction:
             raise RuntimeError("this ledger transaction has ended")
         return self._line
 
-    def _ask(self, prepared: Prepared, values: Mapping[str, Any]) -> Rows:
+    def _ask(self, prepared: Prepared, values: Values) -> Rows:
         return self._open.ask(prepared, values)
 
     def _learn(self, sql: Statements, row: tuple[Any, ...]) -> Record:

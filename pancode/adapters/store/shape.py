@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import Enum, StrEnum
-from operator import attrgetter
+from itertools import compress, count
+from operator import attrgetter, is_not
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -15,7 +16,7 @@ from pancode.domain.records import Record
 from pancode.domain.values import made
 
 Convert = Callable[[Any], Any]
-_PLAIN = (str, int, bool, NoneType)
+_PLAIN = frozenset({str, int, bool, NoneType})
 
 
 class Kind(Enum):
@@ -56,26 +57,24 @@ class RecordShape:
     """Where each field stands in that order."""
     values: Callable[[Record], tuple[Any, ...]]
     """Of all fields, in their order."""
-    encoded: tuple[tuple[str, Convert], ...]
-    """Fields that are not as they are in a row, and how they become so."""
+    encoded: tuple[tuple[int, Convert], ...]
+    """Fields that are not as they are in a row, by their place, and how they become so."""
     decoded: tuple[tuple[int, Convert], ...]
-    """The same the other way, by the field's place."""
+    """The same the other way."""
 
-    def given_back(self, row: Mapping[str, Any]) -> Any:
+    def given_back(self, row: Sequence[Any]) -> Any:
         """The record that a ledger on disk gives back for these plain values, as `after`."""
-        if any(type(value) not in _PLAIN for value in row.values()):
-            return None
-        return self.from_row(tuple(row.values()))
+        return self.from_row(row) if _PLAIN.issuperset(map(type, row)) else None
 
-    def to_row(self, record: Record) -> dict[str, Any]:
-        """Plain values by field name; TypeError or ValueError for what is not plain JSON."""
-        row = dict(zip(self.names, self.values(record), strict=True))
-        for name, encode in self.encoded:
-            if row[name] is not None:
-                row[name] = encode(row[name])
+    def to_row(self, record: Record) -> list[Any]:
+        """Plain values in the order of the fields; TypeError or ValueError for what is not plain JSON."""
+        row = list(self.values(record))
+        for place, encode in self.encoded:
+            if row[place] is not None:
+                row[place] = encode(row[place])
         return row
 
-    def from_row(self, row: tuple[Any, ...]) -> Any:
+    def from_row(self, row: Sequence[Any]) -> Any:
         """The record whose fields, in their order, hold these plain values."""
         values = list(row)
         for place, decode in self.decoded:
@@ -85,11 +84,13 @@ class RecordShape:
 
     def changed(self, old: Record, new: Record) -> dict[str, Any]:
         """Plain values by field name of what differs; what may be equal in two spellings differs, too."""
-        changed = {}
-        for column, was, now in zip(self.columns, self.values(old), self.values(new), strict=True):
-            if was is now or (column.encode is None and type(was) is type(now) and was == now):
+        changed, now = {}, self.values(new)
+        # Most fields are the very same value as before: those are told by one look at both rows.
+        for place in compress(count(), map(is_not, self.values(old), now)):
+            column, was, value = self.columns[place], getattr(old, self.names[place]), now[place]
+            if column.encode is None and type(was) is type(value) and was == value:
                 continue
-            changed[column.name] = now if now is None or column.encode is None else column.encode(now)
+            changed[column.name] = value if value is None or column.encode is None else column.encode(value)
         return changed
 
     def after(self, old: Record, changed: Mapping[str, Any]) -> Any:
@@ -97,7 +98,7 @@ class RecordShape:
 
         None where the database would have made a plain value of one that is not.
         """
-        if any(type(value) not in _PLAIN for value in changed.values()):
+        if not _PLAIN.issuperset(map(type, changed.values())):
             return None
         values = list(self.values(old))
         for name, value in changed.items():
@@ -108,7 +109,7 @@ class RecordShape:
 
     def normal(self, record: Record) -> Any:
         """A copy, equal to what a ledger on disk gives back."""
-        return self.from_row(tuple(self.to_row(record).values()))
+        return self.from_row(self.to_row(record))
 
     def check_find(self, where: Mapping[str, object], order: str | None, limit: int | None) -> None:
         """ValueError for a search that a ledger does not promise."""
@@ -150,7 +151,7 @@ def _shape(record: type[Record]) -> RecordShape:
         names=names,
         places={name: place for place, name in enumerate(names)},
         values=_getter(names),
-        encoded=tuple((c.name, c.encode) for c in columns if c.encode is not None),
+        encoded=tuple((n, c.encode) for n, c in enumerate(columns) if c.encode is not None),
         decoded=tuple((n, c.decode) for n, c in enumerate(columns) if c.decode is not None),
     )
 
