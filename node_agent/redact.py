@@ -1,6 +1,7 @@
 """Takes the values of secrets out of what leaves the node, wherever the pieces of a stream are cut. Pure.
 
-A value is found as it is, as JSON (in JSON, too) and as a URL write it, in hex, and in base64 at any offset.
+A value is found as it is, as JSON (in JSON, too) and as a URL write it, in hex, and in base64 at any offset;
+in these two also where it goes on in another line, as `base64` and `xxd -p` break what is longer than one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -18,6 +20,14 @@ SHORTEST_LINE = 16
 """Of a value of several lines, such as a private key, each line of this length is looked for, too."""
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
 _ADDRESS = re.compile(r"https?://[^@]*$")
+_BREAK = rb"(?:\r?\n|\\{1,4}(?:r\\{1,4})?n)"
+"""The end of a line: as it is, as JSON writes it, and JSON in JSON."""
+_BREAKS = re.compile(_BREAK)
+_HALF_BREAK = re.compile(rb"(?:\r|\\{1,4}(?:r\\{0,4})?)\Z")
+_SHORTEST_LINE_OF_CODE, _LONGEST_BREAK = 48, 10
+_LOOK = 40
+_HEAD = 8
+"""So many letters of a spelling are looked for first; no spelling in code is shorter."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -35,15 +45,13 @@ class Redactor:
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         """`secrets`: name to value; the name stands in the place of the value."""
-        self._found, self._pattern = _compiled(tuple(sorted(secret_values(secrets).items())))
-        self._begins = {value[:n] for value in self._found for n in (1, 2)}
-        self._longest = max(map(len, self._found), default=0)
+        self._all = _compiled(tuple(sorted(secret_values(secrets).items())))
         self._held = b""
 
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to look for."""
-        return not self._found
+        return not self._all.plain
 
     def feed(self, chunk: bytes) -> bytes:
         """What may be shown now. The beginning of what might become a value waits for the next piece."""
@@ -57,11 +65,11 @@ class Redactor:
         if self.is_idle:
             self._held = b""
             return data
-        shown, at = [], 0
+        shown, at, next_of = [], 0, _Next(self._all, data)
         hold = len(data) if ended else self._doubtful(data, at)
-        while (match := self._pattern.search(data, at)) and match.start() < hold:
-            shown += [data[at : match.start()], self._found[match[0]]]
-            at = match.end()
+        while (match := next_of(at)) is not None and match.start < hold:
+            shown += [data[at : match.start], match.shown]
+            at = match.end
             if at > hold:  # asked only then: after each match of a full piece it would cost the piece squared
                 hold = self._doubtful(data, at)
         self._held = b"" if ended else data[hold:]
@@ -69,11 +77,8 @@ class Redactor:
 
     def _doubtful(self, data: bytes, at: int) -> int:
         """Where a value may begin whose end has not come yet."""
-        for start in range(max(at, len(data) - self._longest + 1), len(data)):
-            if data[start : start + 2] not in self._begins:
-                continue
-            rest = data[start:]
-            if any(len(rest) < len(value) and value.startswith(rest) for value in self._found):
+        for start in range(max(at, len(data) - self._all.longest + 1), len(data)):
+            if data[start : start + 2] in self._all.begins and self._all.may_begin(data[start:]):
                 return start
         return len(data)
 
@@ -87,15 +92,113 @@ def redacted(text: str, secrets: Mapping[str, str]) -> str:
     return (redactor.feed(data) + redactor.close()).decode("utf-8", "surrogatepass")
 
 
+def _unbroken(rest: bytes) -> bytes:
+    """As if it were all in one line, without the break that begins at its end."""
+    return _HALF_BREAK.sub(b"", _BREAKS.sub(b"", rest))
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """A value in a piece of a stream, and what stands in its place."""
+
+    start: int
+    end: int
+    shown: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Spelled:
+    """Every spelling and what is shown instead. `coded`: those that may be broken into lines, by their heads.
+
+    A pattern that allows a break at every place would take seconds to compile for a private key.
+    """
+
+    plain: Mapping[bytes, bytes]
+    coded: Mapping[bytes, bytes]
+    pattern: re.Pattern[bytes]
+    """Finds the longest of `plain` at each place."""
+    heads: re.Pattern[bytes]
+    by_head: Mapping[bytes, tuple[bytes, ...]]
+    begins: frozenset[bytes]
+    longest: int
+
+    def may_begin(self, rest: bytes) -> bool:
+        """Whether more of a stream could make a value of its end."""
+        likely = [v for v in self.coded if v.startswith(_unbroken(rest[:_LOOK]))]
+        whole = _unbroken(rest) if likely else b""
+        return any(len(rest) < len(v) and v.startswith(rest) for v in self.plain) or any(
+            len(whole) < len(v) and v.startswith(whole) for v in likely
+        )
+
+    def find(self, data: bytes, at: int) -> _Match | None:
+        """The next of `plain`."""
+        found = self.pattern.search(data, at)
+        return found and _Match(found.start(), found.end(), self.plain[found[0]])
+
+    def find_coded(self, data: bytes, at: int) -> _Match | None:
+        """The next of `coded`, the longest at its place."""
+        while (head := self.heads.search(data, at)) is not None:
+            start = head.start()
+            for value in self.by_head[_BREAKS.sub(b"", head[0])]:
+                end = _end_of(value, data, start)
+                if end:
+                    return _Match(start, end, self.coded[value])
+            at = start + 1
+        return None
+
+
+class _Next:
+    """The next value of either kind in one piece; each is looked for once, however many of the other come."""
+
+    def __init__(self, spelled: _Spelled, data: bytes) -> None:
+        self._ways, self._data = (spelled.find, spelled.find_coded), data
+        self._known: list[_Match | None] = [_Match(-1, -1, b"")] * 2
+
+    def __call__(self, at: int) -> _Match | None:
+        for number, way in enumerate(self._ways):
+            known = self._known[number]
+            if known is not None and known.start < at:
+                self._known[number] = way(self._data, at)
+        found = [match for match in self._known if match is not None]
+        return min(found, key=lambda match: (match.start, -match.end), default=None)
+
+
+def _end_of(value: bytes, data: bytes, at: int) -> int:
+    """Where the value that begins there ends, over the breaks in it; 0 when it is another."""
+    for byte in value:
+        while data[at : at + 1] != bytes((byte,)):
+            line = _BREAKS.match(data, at)
+            if line is None:
+                return 0
+            at = line.end()
+        at += 1
+    return at
+
+
 @lru_cache(maxsize=64)
-def _compiled(secrets: tuple[tuple[str, str], ...]) -> tuple[dict[bytes, bytes], re.Pattern[bytes]]:
-    """(every spelling and what is shown instead, a pattern that finds the longest at each place)."""
-    found: dict[bytes, bytes] = {}
+def _compiled(secrets: tuple[tuple[str, str], ...]) -> _Spelled:
+    plain: dict[bytes, bytes] = {}
+    coded: dict[bytes, bytes] = {}
     for name, value in secrets:
-        for spelling in _spellings(value):
-            found.setdefault(spelling, f"[secret {name}]".encode("ascii", "replace"))
-    ordered = sorted(found, key=len, reverse=True)
-    return found, re.compile(b"|".join(map(re.escape, ordered)), re.DOTALL)
+        shown = f"[secret {name}]".encode("ascii", "replace")
+        for spellings, known in ((_spellings(value), plain), (_coded(value), coded)):
+            for spelling in spellings:
+                known.setdefault(spelling, shown)
+    by_head: dict[bytes, tuple[bytes, ...]] = {}
+    for code in sorted(coded, key=len, reverse=True):
+        by_head[code[:_HEAD]] = (*by_head.get(code[:_HEAD], ()), code)
+    broken = _BREAK + b"?"
+    heads = b"|".join(broken.join(re.escape(bytes((c,))) for c in head) for head in by_head)
+    pattern = b"|".join(map(re.escape, sorted(plain, key=len, reverse=True)))
+    begins = {spelling[:n] for spelling in (*plain, *coded) for n in (1, 2)}
+    begins |= {code[:1] + end for code in coded for end in (b"\n", b"\r", b"\\")}
+    longest = max((*map(len, plain), *(len(v) + _breaks_in(v) for v in coded)), default=0)
+    compiled = re.compile(pattern, re.DOTALL), re.compile(heads)
+    return _Spelled(plain, coded, *compiled, by_head, frozenset(begins), longest)
+
+
+def _breaks_in(value: bytes) -> int:
+    return _LONGEST_BREAK * (len(value) // _SHORTEST_LINE_OF_CODE + 1)
 
 
 def _spellings(value: str) -> Iterable[bytes]:
@@ -105,9 +208,13 @@ def _spellings(value: str) -> Iterable[bytes]:
         yield one.encode("utf-8", "surrogateescape")
     yield quote(plain, safe="").encode()
     yield quote(plain, safe="/").encode()
+    yield from (line.encode("utf-8", "surrogateescape") for line in _lines(value))
+
+
+def _coded(value: str) -> Iterable[bytes]:
+    plain = value.encode("utf-8", "surrogateescape")
     yield plain.hex().encode()
     yield plain.hex().upper().encode()
-    yield from (line.encode("utf-8", "surrogateescape") for line in _lines(value))
     for coded in _in_base64(plain):
         yield coded
         yield coded.translate(_URL_SAFE)

@@ -16,13 +16,16 @@ def end_left(home: Path) -> int | None:
     record = read_record(folder / "server.json")
     if record is None or not record.alive():
         return None
+    valkey = EmbeddedValkey(folder, SystemClock(), SystemIds())
+    if not valkey.alive():  # it is the server of a home of which this one is a copy
+        return None
     sole = Sole(home)
     try:
         sole.take()
     except AlreadyRunningError:
         return None
     try:
-        EmbeddedValkey(folder, SystemClock(), SystemIds()).stop()
+        valkey.stop()
     finally:
         sole.leave()
     return record.pid

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode import __version__
+from pancode.adapters.alone import Alone
 from pancode.adapters.bundle.store import BundleStore
 from pancode.adapters.direct.entrance import Rooms
 from pancode.adapters.ends import End, TlsEnd
@@ -75,7 +76,16 @@ class Coordinator:
         self._clock, self._ids = SystemClock(), SystemIds()
         self.valkey = EmbeddedValkey(home.valkey, self._clock, self._ids)
         self.key = home.signing_key(self._ids)
-        ledger = SqlLedger(self.settings.database or home.ledger)
+        self._alone = Alone(self.key.public.keyid, str(home.root), self._clock)
+        self._alone.take()
+        try:
+            self._found(environ)
+        except BaseException:
+            self._alone.leave()
+            raise
+
+    def _found(self, environ: Mapping[str, str]) -> None:
+        home, ledger = self.home, SqlLedger(self.settings.database or self.home.ledger)
         self.ledger: Ledger = ledger
         try:
             self.fleet_id = fleet_id(ledger, home, self._clock.wall_ms(), self._ids)
@@ -140,6 +150,7 @@ class Coordinator:
         self.ledger.close()
         if stop_valkey and self.settings.redis is None:
             self.valkey.stop()
+        self._alone.leave()
 
     def _redis(self) -> RedisAccess:
         if self.settings.redis is not None:

@@ -91,11 +91,18 @@ class EmbeddedValkey:
             self._end_old()
 
     def alive(self) -> bool:
-        """Whether the server's process runs; says nothing of whether it answers."""
+        """Whether the server's process runs; says nothing of whether it answers.
+
+        Not one of another home, whose record came here with a copy of that.
+        """
         if self._child is not None:
             self._child.poll()  # collects it when it has ended
         record = read_record(self._layout.record)
-        return record is not None and record.alive()
+        return record is not None and record.alive() and self._is_ours(record)
+
+    def _is_ours(self, record: ServerRecord) -> bool:
+        """It listens where ours does, or did before our home was moved, and then it holds our lock."""
+        return record.socket == str(self._layout.socket) or not self._unlocked()
 
     # -- taking over ----------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,8 @@ class _Verdict:
 
 
 _AGAIN = "try: {probe}"
+_IN_PIPELINE = re.compile(r"\ACommand # \d+ \(.*?\) of pipeline caused error: ", re.DOTALL)
+"""What redis-py puts before the words of the server where several commands were sent at once."""
 _VERDICTS = (
     _Verdict(
         (NoPasswordError,),
@@ -173,7 +176,7 @@ def _judge(exc: Exception) -> _Verdict:
     of_tls = _of_tls(exc)
     if of_tls is not None:
         return _judge_tls(of_tls)
-    said = str(exc)
+    said = _IN_PIPELINE.sub("", str(exc), count=1)
     return next((v for v in _VERDICTS if isinstance(exc, v.kinds) or said.startswith(v.words)), _OTHER)
 
 

@@ -67,6 +67,36 @@ def test_base64_of_it_is_found_at_every_offset(offset: int, tail: int) -> None:
             assert base64.b64encode(value.encode()[piece : piece + 12])[:14] not in told
 
 
+def _in_lines(text: str, width: int, end: str) -> str:
+    return end.join(text[at : at + width] for at in range(0, len(text), width)) + end
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\\n", "\\r\\n", "\\\\n"])
+@pytest.mark.parametrize(
+    ("code", "width"),
+    [(base64.b64encode, 76), (base64.b64encode, 64), (base64.urlsafe_b64encode, 76), (bytes.hex, 60)],
+)
+def test_what_is_longer_than_a_line_of_code_is_found(code: object, width: int, end: str) -> None:
+    """As `base64`, `openssl base64` and `xxd -p` write a key of the usual 108 characters, and JSON those."""
+    assert callable(code)
+    value = "sk-test-" + "".join(chr(ord("A") + (7 * n * n + n) % 58) for n in range(100))
+    for before in (b"", b"x", b"Authorization: Bearer ", b"." * 57):
+        coded = code(before + value.encode() + b" and more")
+        data = _in_lines(coded if isinstance(coded, str) else coded.decode(), width, end).encode()
+        told = shown([data], {"S": value})
+        assert told.count(b"[secret S]") == 1 and len(told) < len(data) - 120
+        assert shown(cut(data, list(range(len(data)))), {"S": value}) == told
+        assert shown([data[:90], data[90:]], {"S": value}) == told
+
+
+def test_a_key_of_many_lines_in_code_is_one_value_and_what_only_begins_like_it_is_left() -> None:
+    key = "-----BEGIN-----\n" + "\n".join(letter * 64 for letter in "abcdefgh") + "\n-----END-----\n"
+    told = shown([base64.encodebytes(key.encode())], {"KEY": key})
+    assert told.startswith(b"[secret KEY]") and len(told) < 20
+    other = base64.encodebytes(key.encode()[:40] + b"something else" * 20)
+    assert shown([other], {"KEY": key}) == other
+
+
 @pytest.mark.parametrize(
     "spelled",
     [

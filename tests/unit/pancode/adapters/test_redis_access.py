@@ -44,6 +44,10 @@ def test_the_command_to_try_has_no_password() -> None:
         (raised.OutOfMemoryError("command not allowed"), "Redis is full."),
         (raised.ReadOnlyError("You can't write"), "This Redis is a replica and takes no writes."),
         (raised.ResponseError("MISCONF Errors writing to the AOF file"), "Redis cannot write to its disk."),
+        (
+            raised.ResponseError("Command # 1 (SET a b) of pipeline caused error: MISCONF Errors writing"),
+            "Redis cannot write to its disk.",
+        ),
         (raised.BusyLoadingError("loading"), "Redis is still loading its data."),
         (raised.TimeoutError("Timeout reading"), "Redis does not answer."),
         (raised.ConnectionError("Error 111"), "Redis cannot be reached."),

@@ -1,0 +1,86 @@
+"""Decides that a fleet's key works once on this machine: a copy of a home starts nothing beside the first.
+
+By a name of the kernel's (an abstract unix socket), which dies with its holder, is no file that a copy or a
+backup could carry away, and is the same wherever the home lies. Systems without such names go without.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import sys
+import time
+
+from node_agent.wire.clock import Clock
+from pancode.errors import UnavailableError
+
+PATIENCE_MS = 5_000
+"""A coordinator that ends may still have the name while the next one starts."""
+_STEP_S = 0.05
+_BACKLOG = 4_096
+"""Who asks us waits in this line for ever, as nobody answers: the kernel takes less where it allows less."""
+
+
+class CopyAtWorkError(UnavailableError):
+    """The fleet of this home has a coordinator already, on another copy of it."""
+
+    code = "copy_at_work"
+    retryable = False
+
+
+class Alone:
+    """The right to work with a key on this machine."""
+
+    def __init__(self, keyid: str, home: str, clock: Clock, patience_ms: int = PATIENCE_MS) -> None:
+        self._address, self._home = f"\0pancode-coordinator-{keyid}", home
+        self._clock, self._patience_ms = clock, patience_ms
+        self._socket: socket.socket | None = None
+
+    def take(self) -> None:
+        """CopyAtWorkError, naming the pid, while another process of ours has it."""
+        if not sys.platform.startswith("linux"):
+            return
+        end = self._clock.mono_ms() + self._patience_ms
+        while (holder := self._try()) is not None:
+            if self._clock.mono_ms() >= end:
+                raise self._taken(holder)
+            time.sleep(_STEP_S)
+
+    def leave(self) -> None:
+        """Idempotent."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _try(self) -> int | None:
+        """Pid of the process of ours that has it; None: it is ours now, or nobody's whom we believe."""
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            made.bind(self._address)
+        except OSError as exc:
+            made.close()
+            return self._holder() if exc.errno == errno.EADDRINUSE else None
+        made.listen(_BACKLOG)
+        self._socket = made
+        return None
+
+    def _holder(self) -> int | None:
+        """Another user cannot keep us from starting, and in our own process there is no copy to fear."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+            asking.setblocking(False)
+            try:
+                asking.connect(self._address)
+            except OSError:
+                return None
+            told = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        pid, uid, _ = struct.unpack("3i", told)
+        return pid if uid == os.getuid() and pid != os.getpid() else None
+
+    def _taken(self, pid: int) -> CopyAtWorkError:
+        return CopyAtWorkError(
+            f"the fleet of {self._home} has a coordinator already, pid {pid}",
+            why="it works on another copy of this home; two would take nodes and runs from each other",
+            fix="use the home that it works on, or end it first, there: pancode fleet down",
+        )
