@@ -129,7 +129,7 @@ class Client:
 
     def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
         """A piece of a stored log."""
-        query = {"stream": stream, "attempt": attempt, "offset": offset}
+        query = {"stream": stream, "attempt": attempt or None, "offset": offset}
         connection, response = self._send("GET", _with(path_of("runs", run, "log"), query), None, ANSWER_S)
         try:
             data = _reading(response.read)
@@ -224,9 +224,14 @@ def _unless_down(home: Path, none: NotRunningError) -> None:
 
 def path_of(*parts: str) -> str:
     """A path of the API; what a person typed is one part of it, whatever is in it. UsageError for nothing."""
-    if "" in parts:
+    return "/v1/" + "/".join(quote(named(part), safe="") for part in parts)
+
+
+def named(text: str) -> str:
+    """What a person typed as a name. UsageError for nothing: an empty variable does not mean `any`."""
+    if not text:
         raise UsageError("an empty name names nothing", fix="give a name; a run: pancode runs")
-    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+    return text
 
 
 def start_coordinator(home: Path) -> None:
@@ -377,9 +382,9 @@ def _details(value: object) -> dict[str, str]:
 
 
 def _with(path: str, query: Mapping[str, object]) -> str:
-    said = {name: _word(value) for name, value in query.items() if value not in (None, "", False)}
+    said = {name: _word(value) for name, value in query.items() if value is not None and value is not False}
     return f"{path}?{urlencode(said)}" if said else path
 
 
 def _word(value: object) -> str:
-    return "1" if value is True else str(value)
+    return "1" if value is True else named(str(value))

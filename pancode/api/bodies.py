@@ -24,6 +24,7 @@ Labels = dict[Word, Word]
 Line = Annotated[str, AfterValidator(one_line)]
 Amount = Annotated[int | None, Field(gt=0, le=MOST)]
 NodeName = Annotated[str, AfterValidator(node_name)]
+Name = Annotated[str, Field(min_length=1)]
 
 CallersOwn = Literal[
     "dispatch.safety",
@@ -53,14 +54,14 @@ class DispatchBody(Body):
     task: str = ""
     by: str = "api"
     argv: tuple[str, ...] | None = None
-    agent: str | None = None
+    agent: Name | None = None
     node: str | None = None
     require: Labels = Field(default_factory=dict)
     mode: Mode | None = None
     safety: Safety | None = None
     model: str | None = None
     reasoning: Reasoning | None = None
-    runtime: str | None = None
+    runtime: Name | None = None
     workspace: str | None = None
     budget: Decimal | None = None
     timeout_ms: int | None = None
@@ -87,7 +88,7 @@ class DispatchBody(Body):
     """A person has said yes to this very dispatch."""
     settings: dict[CallersOwn, str] = Field(default_factory=dict)
     """What the caller's PANCODE_ variables say; less than a flag or preset, more than a file."""
-    preset: str | None = None
+    preset: Name | None = None
     """Of this dispatch; None: the one that is applied."""
 
     def request(self) -> DispatchRequest:
@@ -252,6 +253,9 @@ def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
         return UsageError(f"the request has the unknown key {path!r}", fix=fix, code="unknown_key")
     if error["type"] == "enum":
         return _not_one_of(path, exc.errors(include_url=False)[0])
+    if error["type"] == "string_too_short":
+        nothing = "an empty name names nothing"
+        return UsageError(f"{path}: {nothing}", fix="give a name, or leave it out", code="bad_value")
     words = error["msg"].removeprefix("Value error, ")
     return UsageError(f"{path or 'the request'}: {words}", fix=_hint(error), code="bad_value")
 

@@ -14,6 +14,7 @@ from pancode.cli.face import Face, example, json_option
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.matrix import by_subscription, does, evidence_of, is_local_only, matrix
 from pancode.cli.render import safe, table
+from pancode.client import named
 from pancode.connection import home_of
 from pancode.errors import ExitCode, UsageError
 
@@ -183,6 +184,9 @@ def check_deed(face: Face, command: str | None, path: str | None, **asked: Any) 
 
     if (command is None) == (path is None):
         raise UsageError("give a command or --path, one of them", fix="pancode safety check 'rm -rf build'")
+    for said in (command, path, asked["level"]):
+        if said is not None:
+            named(said)
     deed = Deed(command, path, asked["use"] or "write", asked["level"], asked["read_only"])
     answer = judged_here(home_of(os.environ), Path.cwd(), os.environ, deed)
     verdict = "allowed" if answer["allowed"] else "not allowed"

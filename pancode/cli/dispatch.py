@@ -234,8 +234,10 @@ def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> di
     for name in _SAID:
         if given[name] is not None:
             body[name] = given[name]
-    preset = given["preset"] or os.environ.get("PANCODE_PRESET", "").strip()
-    if preset:
+    preset = (
+        os.environ.get("PANCODE_PRESET", "").strip() or None if given["preset"] is None else given["preset"]
+    )
+    if preset is not None:
         body["preset"] = preset
     if given["timeout"] is not None:
         body["timeout_ms"] = given["timeout"]

@@ -194,7 +194,7 @@ def _follow(face: Face, client: Client, start: tuple[str, str, int], sinks: dict
 def _stream(face: Face, client: Client, start: tuple[str, str, int], stream: str, sink: Any) -> None:
     """One stream to its end; cut off, it goes on at the byte where it was."""
     run, attempt, offset = start
-    place = {"attempt": attempt, "offset": offset}
+    place: dict[str, Any] = {"attempt": attempt or None, "offset": offset}
 
     def begin() -> Any:
         query = {"follow": "1", "stream": stream, **place}
@@ -217,7 +217,9 @@ def _stream(face: Face, client: Client, start: tuple[str, str, int], stream: str
 def stop(run: str | None, reason: str, face: Face) -> None:
     """Ask a run to end (without RUN: the one that was started last of those that run); its node confirms."""
     client = face.client()
-    answer = client.post(path_of("runs", run or "running", "stop"), {"by": who(), "reason": reason})
+    answer = client.post(
+        path_of("runs", "running" if run is None else run, "stop"), {"by": who(), "reason": reason}
+    )
     words = "; ".join(safe(text) for text in (answer["reason"], *answer["notes"]))
     face.show(answer, lambda: f"{answer['run']}  {answer['outcome'] or answer['state']}  {words}\n")
 

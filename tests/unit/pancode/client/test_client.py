@@ -11,7 +11,7 @@ import pytest
 from pancode.client import ApiError, Client, path_of
 from pancode.client import _start_failed as start_failed
 from pancode.connection import NotRunningError, home_of, reachable
-from pancode.errors import ConfigError, ExitCode, PancodeError, UnavailableError
+from pancode.errors import ConfigError, ExitCode, PancodeError, UnavailableError, UsageError
 
 
 def test_the_home_is_the_variables_or_the_users() -> None:
@@ -22,6 +22,13 @@ def test_the_home_is_the_variables_or_the_users() -> None:
 
 def test_what_a_person_typed_is_one_part_of_a_path() -> None:
     assert path_of("runs", "../x?y#z %", "log") == "/v1/runs/..%2Fx%3Fy%23z%20%25/log"
+
+
+def test_an_empty_name_is_no_name_and_does_not_stand_for_all(tmp_path: Path) -> None:
+    asked = Client(tmp_path, starts=False)
+    for ask in (lambda: path_of("runs", "", "stop"), lambda: asked.get("/v1/queues", name="")):
+        with pytest.raises(UsageError, match="an empty name names nothing"):
+            ask()
 
 
 def test_a_long_home_is_reached_through_its_open_folder(tmp_path: Path) -> None:
