@@ -119,7 +119,8 @@ NODES: Mapping[NodeState, str] = {
     NodeState.DRAINED: "takes nothing new, nothing runs",
     NodeState.HALTED: "its owner took its node agent down (`pancode fleet down NODE`): gets nothing new; "
     "what runs there goes on and is not lost",
-    NodeState.QUARANTINED: "it kept more in Redis than it may: shut out until `pancode fleet resume NODE`; "
+    NodeState.QUARANTINED: "it kept more in Redis than it may, or two machines have its key: shut out until "
+    "`pancode fleet resume NODE`; "
     "what runs there goes on and is not lost",
     NodeState.REMOVED: "no longer of the fleet, and proven clean",
     NodeState.NOT_CLEANED: "no longer of the fleet, and could not be reached: cleaned at the next contact",

@@ -122,6 +122,8 @@ class Live:
     """Tags of nodes that have echoed a beat of ours in the epoch in force."""
     beats: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
     """Our boot clock at each of the latest beats of the epoch in force."""
+    sessions: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By tag and session: our boot clock when it had first echoed a beat sent after the others were heard."""
     given_up_ms: dict[str, int] = field(default_factory=dict)
     """By identity: our boot clock when it was given up as lost in this life."""
     doubted: dict[str, int] = field(default_factory=dict)

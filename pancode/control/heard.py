@@ -7,6 +7,7 @@ from dataclasses import replace
 from node_agent.wire.control import Control, ControlBody, Drain, SetSlots
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
+from pancode.control import twins
 from pancode.control.core import Core
 from pancode.domain.fleet import Heard, NodeState
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
@@ -60,6 +61,8 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     if not _possible(core, beat):
         said = f"it claims epoch {beat.epoch_seen} and control message {beat.control_seen}"
         raise_alarm(core, node, "heartbeat", "impossible", said)
+        return
+    if twins.look(core, node, beat):
         return
     last = core.live.heard.get(beat.node)
     if last is not None and not _newer(beat, last.heartbeat):

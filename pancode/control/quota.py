@@ -7,10 +7,10 @@ from functools import partial
 
 from pancode.control.core import Core, open_fences
 from pancode.control.heard import enrolled
+from pancode.control.quarantine import shut_out
 from pancode.domain.quota import NOTHING, too_much, worth_weighing
-from pancode.domain.records import Fence, FenceState, Node, Run, RunState
+from pancode.domain.records import Node
 from pancode.errors import NotFoundError, RefusedError
-from pancode.ports import Transaction
 
 
 def enforce(core: Core) -> None:
@@ -38,22 +38,10 @@ def _weigh(core: Core, quota: int) -> None:
             owed = sum(len(fence.order) for fence in fences)
             why = too_much(kept.get(tag, NOTHING), quota, owed)
             if why and node.quarantined is None:
-                _shut_out(core, tx, node, fences, why)
+                shut_out(core, tx, node, fences, why)
         if why:
             core.live.shut_out.discard(tag)
     _keep_out(core)
-
-
-def _shut_out(core: Core, tx: Transaction, node: Node, fences: list[Fence], why: str) -> None:
-    """On record first; what it has in flight goes on there, and is told why nothing is heard of it."""
-    tx.put(replace(node, quarantined=why))
-    core.audit(tx, "trust", "error", "node quarantined", node=node.name, why=why)
-    words = f"{node.name} is quarantined: {why}"
-    for fence in fences:
-        core.tell(tx, fence.run, "node", node.name, "quarantined", words)
-        run = tx.get(Run, fence.run)
-        if run is not None and run.state is RunState.PENDING and fence.state is FenceState.OFFERED:
-            tx.put(replace(run, reason=f"offered to {node.name}, which is quarantined: {why}"))
 
 
 def _keep_out(core: Core) -> None:

@@ -1,0 +1,43 @@
+"""Sees two node agents that live at once with one key: a machine that was cloned, or one set back in time."""
+
+from __future__ import annotations
+
+from node_agent.wire.heartbeat import Heartbeat
+from pancode.control.core import Core, open_fences
+from pancode.control.quarantine import shut_out
+from pancode.domain.records import Node
+
+TWINS = "two machines answer with its key at once: one is a copy of the other, or was set back in time"
+MOST_SESSIONS = 16
+"""So many of the latest are kept of a node, which may begin as many as it likes."""
+
+
+def look(core: Core, node: Node, beat: Heartbeat) -> bool:
+    """Whether this heartbeat proves it; then the node is quarantined, as either takes the other's work.
+
+    Each start of a node agent is a session of its own, and two of one home never live at once. Proof is that
+    each of two has echoed a beat that we sent after the other was heard: no old word that comes again, late
+    or from somebody else's hand, can do that.
+    """
+    if not _is_proof(core, beat):
+        return False
+    core.live.sessions.pop(beat.node)  # whom a person lets in again is judged by what is said then
+    with core.ports.ledger.transaction() as tx:
+        known = tx.get(Node, node.name)
+        if known is not None and known.quarantined is None:
+            shut_out(core, tx, known, open_fences(tx, tag=beat.node), TWINS)
+    return True
+
+
+def _is_proof(core: Core, beat: Heartbeat) -> bool:
+    echo, heard = beat.echo, core.live.sessions.setdefault(beat.node, {})
+    if echo is None or echo.epoch != core.epoch or echo.ms not in core.live.beats:
+        return False
+    since = heard.get(beat.session)
+    if since is not None:
+        return any(other > since and echo.ms > other for other in heard.values())
+    if all(echo.ms > other for other in heard.values()):
+        heard[beat.session] = core.ports.clock.boot_ms()
+        while len(heard) > MOST_SESSIONS:
+            heard.pop(next(iter(heard)))
+    return False
