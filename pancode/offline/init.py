@@ -11,7 +11,7 @@ from pancode.config.agents import FILE as AGENTS
 from pancode.config.agents import shipped_text
 from pancode.config.load import FILE as SETTINGS
 from pancode.config.presets import FILE as PRESETS
-from pancode.errors import ConfigError
+from pancode.connection import unusable
 
 SAFETY = FILES[0]
 _HEAD = {
@@ -34,9 +34,7 @@ def write_files(home: Path) -> dict[str, Any]:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         written = [{"path": str(home / name), "written": _write(home / name)} for name in _SOURCE]
     except OSError as exc:
-        raise ConfigError(
-            f"{home} cannot be written", why=str(exc), fix="set PANCODE_HOME to a folder of your own"
-        ) from exc
+        raise unusable(home, exc) from exc
     return {"files": written}
 
 
