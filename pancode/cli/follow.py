@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pancode.cli.face import Face, aside
-from pancode.cli.render import count, safe, took
+from pancode.cli.render import clip, count, safe, took
 from pancode.client import Client, Event, FleetDownError, StreamCutError, path_of
 from pancode.connection import NotRunningError
 from pancode.counted import counted
@@ -94,6 +94,7 @@ class _Line:
         self._stage = self._shown = ""
 
     def show(self, stage: str, text: str) -> None:
+        text = clip(text, _columns() - 1) if self._over else text  # what is wrapped cannot be written over
         if self._over and text != self._shown:
             before = "\r\x1b[K" if stage == self._stage else "\n" if self._stage else ""
             aside(before + text)
@@ -104,6 +105,13 @@ class _Line:
     def end(self) -> None:
         if self._over and self._stage:
             aside("\n")
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 _STAGES = {

@@ -14,11 +14,12 @@ from pancode.config.presets import FILE as PRESETS
 from pancode.connection import unusable
 
 SAFETY = FILES[0]
+_HOW = "Take away a # to {}, and that of the line which it is\n# indented below.\n\n"
 _HEAD = {
-    SETTINGS: "# Your settings. Below are the defaults, commented out: take away a # to change one.\n\n",
-    SAFETY: "# Your safety rules; none of them holds yet. Take away a # to have one.\n\n",
-    PRESETS: "# Your presets, laid over the shipped ones below. Take away a # to change one.\n\n",
-    AGENTS: "# Your agents, laid over the shipped ones below. Take away a # to change one.\n\n",
+    SETTINGS: "# Your settings: the defaults, commented out. " + _HOW.format("change one"),
+    SAFETY: "# Your safety rules; none of them holds yet. " + _HOW.format("have one"),
+    PRESETS: "# Your presets, laid over the shipped ones below. " + _HOW.format("change one"),
+    AGENTS: "# Your agents, laid over the shipped ones below. " + _HOW.format("change one"),
 }
 _SOURCE = {
     SETTINGS: "reference.yaml",

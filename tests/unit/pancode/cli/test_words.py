@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from node_agent.wire.failure import Outcome
 from pancode.cli import main as entry
 from pancode.cli.face import Face
 from pancode.cli.fleet import steps
-from pancode.cli.follow import summary
+from pancode.cli.follow import _Line, summary
 from pancode.cli.known import agents as known_agents
 from pancode.cli.lazy import LazyGroup
 from pancode.cli.params import DURATION, MONEY, PAIR
@@ -328,3 +330,15 @@ def test_output_of_a_run_cannot_steer_the_terminal() -> None:
     assert told.endswith("50%\nnaïve 日本\tdone<00><7f>\n") and "<1b>]0;owned<07>" in told
     assert harmless(b"\x9b2J", Terminal()) == b"<9b>2J"
     assert harmless(data, io.StringIO()) == data
+
+
+def test_progress_on_a_narrow_terminal_stays_on_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 20))
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setenv("TERM", "xterm")
+        line = _Line(Face(as_json=False))
+        line.show("running", "  r-7f3k  running on a machine with a long name")
+    assert os.read(ours, 200) == b"  r-7f3k  runnin..."
+    os.close(ours)
