@@ -45,6 +45,8 @@ def named(text: str) -> str:
     """What a person typed as a name. UsageError for nothing: an empty variable does not mean `any`."""
     if not text:
         raise UsageError("an empty name names nothing", fix="give a name; a run: pancode runs")
+    if not text.isascii() and text != text.encode("utf-8", "ignore").decode():
+        raise UsageError("a name that is no valid text names nothing", fix="give a name; a run: pancode runs")
     return text
 
 

@@ -188,6 +188,9 @@ def _remove(face: Face, client: Client, name: str) -> dict[str, Any]:
 
 
 def _removed(answer: dict[str, Any]) -> str:
+    if answer["ok"] and "forgotten" in answer["changed"]:
+        name = answer["node"]
+        return f"{name} is removed; that machine is in the fleet under another name, and stays as it is\n"
     if answer["ok"]:
         return f"{answer['node']} is removed, nothing of ours is left there\n"
     lines = [f"{answer['node']} is removed, not cleaned"]

@@ -12,6 +12,8 @@ import pytest
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, Served, Shell
 
+pytestmark = pytest.mark.slow
+
 DISPATCH = ("dispatch", "--runtime", "shell", "--workspace", "none", "error")
 ERROR = 10
 
@@ -37,6 +39,18 @@ def test_a_full_disk_is_told_and_no_traceback(served: Served, pancode: Shell) ->
     for args in (("runs",), ("--version",), ("metrics",)):
         status, told = ended(pancode, ">/dev/full", *args)
         assert status == 1 and "there is no room" in told and "Traceback" not in told
+
+
+def test_a_sign_that_the_terminal_has_not_is_shown_by_its_number(served: Served, pancode: Shell) -> None:
+    pancode("dispatch", "--runtime", "shell", "--workspace", "none", "--detach", "hang \U0001f642")
+    done = subprocess.run(
+        [sys.executable, "-m", "pancode", "runs"],
+        env={**pancode.environ(), "PYTHONIOENCODING": "latin-1"},
+        cwd=pancode.cwd,
+        capture_output=True,
+        timeout=PATIENCE_S * crowded(),
+    )
+    assert done.returncode == 0 and rb"\U0001f642" in done.stdout, done.stderr
 
 
 def test_who_reads_no_further_hides_no_outcome(served: Served, pancode: Shell, tmp_path: Path) -> None:

@@ -32,6 +32,12 @@ def test_an_empty_name_is_no_name_and_does_not_stand_for_all(tmp_path: Path) -> 
             ask()
 
 
+def test_what_is_no_text_is_no_name() -> None:
+    assert path_of("runs", "\U0001f642") == "/v1/runs/%F0%9F%99%82"
+    with pytest.raises(UsageError, match="no valid text"):
+        path_of("runs", "\udcff")
+
+
 def test_a_long_home_is_reached_through_its_open_folder(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     deep.mkdir(parents=True)
