@@ -22,6 +22,7 @@ def main() -> NoReturn:
     _on_ctrl_c(signal.SIG_DFL)
     import sys
 
+    _prepare_streams()
     from pancode.cli.main import run
 
     _on_ctrl_c(signal.default_int_handler)
@@ -30,6 +31,23 @@ def main() -> NoReturn:
     finally:
         _on_ctrl_c(signal.SIG_DFL)
     sys.exit(status)
+
+
+def _prepare_streams() -> None:
+    """What our caller has closed (`>&-`) leads nowhere; else the next socket would take its number."""
+    import io
+    import os
+    import sys
+
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+    # Where a terminal's encoding lacks a sign, it is shown by its number; standard error does so already.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _on_ctrl_c(handler: Handler) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,8 +16,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from pancode import __version__, down
-from pancode.connection import Connection, NotRunningError, ask, until_answered
-from pancode.errors import ConfigError, ExitCode, PancodeError, UnavailableError, UsageError
+from pancode.connection import (
+    Connection,
+    Note,
+    NotRunningError,
+    ask,
+    named,
+    unheard,
+    until_answered,
+    unusable,
+)
+from pancode.errors import ExitCode, PancodeError, UnavailableError
 
 if TYPE_CHECKING:
     import subprocess
@@ -23,7 +34,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 START_S = 60.0
-LOOK_S = 0.05
+LOOK_S, NOTED = 0.05, 30
+"""Between two looks, and after how many of them a person is told what is waited for."""
 ANSWER_S = 120.0
 LAND_S = 4 * 3600.0
 """A landing runs the gates again, each of which may take an hour."""
@@ -90,8 +102,9 @@ class Client:
     `works`: also where the fleet was taken down, because this command means work; else FleetDownError.
     """
 
-    def __init__(self, home: Path, *, starts: bool = True, works: bool = False) -> None:
+    def __init__(self, home: Path, *, starts: bool = True, works: bool = False, note: Note = unheard) -> None:
         self.home = home
+        self.note = note
         self.starts = starts
         self.works = works
         self.server_version = __version__
@@ -184,7 +197,7 @@ class Client:
                 _unless_down(self.home, none)
             if not self.starts:
                 raise
-        start_coordinator(self.home)
+        start_coordinator(self.home, self.note)
         return self._once(method, path, body, timeout_s, told)
 
     def _once(
@@ -227,28 +240,12 @@ def path_of(*parts: str) -> str:
     return "/v1/" + "/".join(quote(named(part), safe="") for part in parts)
 
 
-def named(text: str) -> str:
-    """What a person typed as a name. UsageError for nothing: an empty variable does not mean `any`."""
-    if not text:
-        raise UsageError("an empty name names nothing", fix="give a name; a run: pancode runs")
-    return text
-
-
-def start_coordinator(home: Path) -> None:
+def start_coordinator(home: Path, note: Note = unheard) -> None:
     """Begin a coordinator in its own session and wait until it answers; another one that begins is as good.
 
-    UnavailableError, or the error that the coordinator itself told.
+    `note` is told when that takes longer. UnavailableError, or the error that the coordinator itself told.
     """
-    try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (home / "run").mkdir(mode=0o700, exist_ok=True)
-    except OSError as exc:
-        raise ConfigError(
-            f"{home} cannot be used", why=str(exc), fix="set PANCODE_HOME to a folder of your own"
-        ) from exc
-    log = home / "run/coordinator.log"
-    if log.exists() and log.stat().st_size > _LOG_CAP:
-        log.replace(log.with_suffix(".log.1"))
+    log = _log_in(home)
     begin = log.stat().st_size if log.exists() else 0
     child = _spawn(home, log)
     for look in range(int(START_S / LOOK_S)):
@@ -262,16 +259,31 @@ def start_coordinator(home: Path) -> None:
             raise _start_failed(log, begin, code or 1)
         if code == 0 and look % 20 == 19:  # it found another one, which may have been on its way out
             child = _spawn(home, log)
+        if look == NOTED:
+            note(f"the coordinator on {home} starts ...")
         time.sleep(LOOK_S)
     raise UnavailableError(
         "the coordinator did not answer in time", why=f"{START_S:.0f} s have passed", fix=f"look at {log}"
     )
 
 
+def _log_in(home: Path) -> Path:
+    """What a coordinator says goes there. ConfigError for a home that cannot be used."""
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / "run").mkdir(mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise unusable(home, exc) from exc
+    log = home / "run/coordinator.log"
+    if log.exists() and log.stat().st_size > _LOG_CAP:
+        log.replace(log.with_suffix(".log.1"))
+    return log
+
+
 def _spawn(home: Path, log: Path) -> subprocess.Popen[bytes]:
     import subprocess
 
-    with open(log, "ab", opener=_private) as sink:
+    with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as sink:
         return subprocess.Popen(
             [sys.executable, "-m", "pancode", "serve", "--child"],
             stdin=subprocess.DEVNULL,
@@ -281,10 +293,6 @@ def _spawn(home: Path, log: Path) -> subprocess.Popen[bytes]:
             env={**os.environ, "PANCODE_HOME": str(home)},
             start_new_session=True,
         )
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _answering(home: Path) -> int | None:
@@ -306,6 +314,8 @@ def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
         except (ValueError, KeyError, TypeError):
             continue
         return ApiError(told)
+    if not lines and not shutil.disk_usage(log.parent).free:  # its last word went to the same disk
+        return unusable(log.parents[1], OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     return UnavailableError(
         f"the coordinator did not start (exit {code})",
         why=" | ".join(lines[-4:]) or "it said nothing",

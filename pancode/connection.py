@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pancode.errors import ConfigError, UnavailableError
+from pancode.errors import ConfigError, UnavailableError, UsageError
 
 Json = dict[str, Any]
 SOCKET = "api.sock"
@@ -20,6 +21,33 @@ LOOK_S = 2.0
 """So often one who waits asks whether the coordinator is still at work."""
 _LONGEST = 100
 _LONGEST_NAME, _LONGEST_HOME = 255, 3_500
+
+
+Note = Callable[[str], None]
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def unheard(text: str) -> None:
+    """A note where there is nobody to be told."""
+
+
+def unusable(home: Path, exc: OSError) -> ConfigError:
+    """A home that cannot be made or written, with what helps."""
+    fix = (
+        f"make room on its disk: df -h {home}"
+        if exc.errno in FULL
+        else "set PANCODE_HOME to a folder of your own"
+    )
+    return ConfigError(f"{home} cannot be used", why=str(exc), fix=fix, code="home_unusable")
+
+
+def named(text: str) -> str:
+    """What a person typed as a name. UsageError for nothing: an empty variable does not mean `any`."""
+    if not text:
+        raise UsageError("an empty name names nothing", fix="give a name; a run: pancode runs")
+    if not text.isascii() and text != text.encode("utf-8", "ignore").decode():
+        raise UsageError("a name that is no valid text names nothing", fix="give a name; a run: pancode runs")
+    return text
 
 
 class NotRunningError(UnavailableError):

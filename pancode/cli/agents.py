@@ -10,7 +10,7 @@ import click
 
 from pancode.cli import known
 from pancode.cli.dispatch import safe_block
-from pancode.cli.face import Face, example, json_option
+from pancode.cli.face import Face, example, here, json_option
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import safe, table
 from pancode.client import path_of
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 def _ask(face: Face, *path: str, **query: object) -> dict[str, Any]:
     asked = {key: value for key, value in query.items() if value is not None}
-    answer: dict[str, Any] = face.client().get(path_of("agents", *path), cwd=os.getcwd(), **asked)
+    answer: dict[str, Any] = face.client().get(path_of("agents", *path), cwd=here(), **asked)
     return answer
 
 
 def _desk() -> Desk:
     from pancode.offline.agents import Desk
 
-    return Desk(home_of(os.environ), Path.cwd(), os.environ)
+    return Desk(home_of(os.environ), Path(here()), os.environ)
 
 
 @click.group("agents", cls=DefaultGroup, default="ls", epilog=example("pancode agents show reviewer"))

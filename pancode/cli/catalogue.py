@@ -10,19 +10,18 @@ from typing import Any
 import click
 
 from pancode.cli import known
-from pancode.cli.face import Face, example, json_option
+from pancode.cli.face import Face, example, here, json_option
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.matrix import by_subscription, does, evidence_of, is_local_only, matrix
 from pancode.cli.render import safe, table
-from pancode.client import named
-from pancode.connection import home_of
+from pancode.connection import home_of, named
 from pancode.errors import ExitCode, UsageError
 
 _SET_LATER = {"set": "write it into pancode.yaml (see pancode config show), or give the flag"}
 
 
 def _ask(face: Face, what: str, **query: object) -> dict[str, Any]:
-    answer: dict[str, Any] = face.client().get(f"/v1/{what}", cwd=os.getcwd(), **query)
+    answer: dict[str, Any] = face.client().get(f"/v1/{what}", cwd=here(), **query)
     return answer
 
 
@@ -157,7 +156,7 @@ def show_safety(level: str | None, face: Face) -> None:
 def _show_rules(face: Face) -> None:
     from pancode.offline.safety import rules_here
 
-    answer = rules_here(home_of(os.environ), Path.cwd(), os.environ)
+    answer = rules_here(home_of(os.environ), Path(here()), os.environ)
     for warning in answer["warnings"]:
         face.note(f"warning: {warning}")
     rows = [(r["kind"], r["pattern"], r["leaves"], r["origin"], r["reason"]) for r in answer["rules"]]
@@ -188,7 +187,7 @@ def check_deed(face: Face, command: str | None, path: str | None, **asked: Any) 
         if said is not None:
             named(said)
     deed = Deed(command, path, asked["use"] or "write", asked["level"], asked["read_only"])
-    answer = judged_here(home_of(os.environ), Path.cwd(), os.environ, deed)
+    answer = judged_here(home_of(os.environ), Path(here()), os.environ, deed)
     verdict = "allowed" if answer["allowed"] else "not allowed"
     lines = [f"{verdict}: {answer['action']} at {answer['safety']}", *(o["words"] for o in answer["because"])]
     face.show(answer, lambda: "".join(f"{safe(line)}\n" for line in lines))

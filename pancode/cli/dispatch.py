@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from pancode.cli import known
 from pancode.cli.exams import admitted
-from pancode.cli.face import Face, example, json_option, who
+from pancode.cli.face import Face, example, here, json_option, who
 from pancode.cli.follow import summary, wait
 from pancode.cli.landing import landed, unless_landed
 from pancode.cli.params import DURATION, MONEY, PAIR, SIZE
@@ -48,13 +47,20 @@ class _WithArgv(click.Command):
             at = args.index("--")
             args, ctx.meta["argv"] = args[:at], args[at + 1 :]
         try:
-            return super().parse_args(ctx, list(args))
+            ctx.allow_extra_args = True
+            rest = super().parse_args(ctx, list(args))
         except click.NoSuchOption as wrong:
             task = next((word for word in args if word.startswith("-") and " " in word), None)
             if task is None:
                 raise
             fix = f"pancode dispatch ... -- {shlex.quote(task)}"
             raise UsageError("a task that begins with a dash comes after --", fix=fix) from wrong
+        if rest and not ctx.resilient_parsing:
+            words = shlex.join([" ".join([ctx.params["task"], *rest])])
+            raise UsageError(
+                "a task is one word for the shell", fix=f"put it in quotes: pancode dispatch ... {words}"
+            )
+        return rest
 
 
 @click.command(
@@ -216,9 +222,9 @@ def _finish(face: Face, client: Client, ended: dict[str, Any]) -> int:
     if whole is None:
         return ExitCode.DETACHED
     answer = safe_block(whole["answer"]) if not face.as_json else ""
-    face.show(whole, lambda: answer + summary(whole))
+    status = face.end(exit_of(whole["outcome"]), whole, lambda: answer + summary(whole))
     unless_landed(whole)
-    return exit_of(whole["outcome"])
+    return status
 
 
 def safe_block(text: str) -> str:
@@ -228,7 +234,7 @@ def safe_block(text: str) -> str:
 
 def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
     """The request: only what was said."""
-    body: dict[str, Any] = {"task": task or "", "by": who(), "cwd": str(Path.cwd()), "land": given["land"]}
+    body: dict[str, Any] = {"task": task or "", "by": who(), "cwd": here(), "land": given["land"]}
     if argv is not None:
         body["argv"] = argv
     for name in _SAID:

@@ -13,7 +13,7 @@ import click
 
 from pancode.client import Client
 from pancode.connection import home_of
-from pancode.errors import UsageError
+from pancode.errors import UsageError, WorkspaceError
 
 F = TypeVar("F", bound=Callable[..., Any])
 # What bring-up may use of the caller's environment, for that call only.
@@ -28,18 +28,28 @@ class Face:
 
     def client(self, *, starts: bool = True, works: bool = False) -> Client:
         """`works`: this command means work, so a fleet that was taken down comes up for it."""
-        return Client(home_of(os.environ), starts=starts, works=works)
+        return Client(home_of(os.environ), starts=starts, works=works, note=self.note)
 
     def show(self, data: Any, words: Callable[[], str]) -> None:
         """The result: as JSON, or in words."""
         sys.stdout.write(json.dumps(data) + "\n" if self.as_json else words())
         sys.stdout.flush()
 
+    def end(self, status: int, data: Any, words: Callable[[], str]) -> int:
+        """As `show`, for what was waited for: the status is its own, also when its reader has gone."""
+        try:
+            self.show(data, words)
+        except BrokenPipeError:
+            say_no_more()
+        return status
+
     def note(self, text: str) -> None:
-        """Something beside the result; scripts that asked for JSON are spared."""
+        """Something beside the result; scripts that asked for JSON are spared.
+
+        Where nobody can hear it (its reader has gone, its disk is full) what is waited for goes on.
+        """
         if not self.as_json:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+            aside(text + "\n")
 
     def can_ask(self) -> bool:
         """Whether somebody sits there."""
@@ -50,6 +60,20 @@ class Face:
         if not self.can_ask():
             raise UsageError(f"{question} Nobody can be asked here.", fix=otherwise, code="cannot_ask")
         return click.confirm(question, default=False, err=True)
+
+
+def aside(text: str) -> None:
+    """Onto standard error; where that cannot be written there is nobody to be told."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def say_no_more() -> None:
+    """What still is to be written to standard output leads nowhere, so that Python can end in peace."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def json_option(command: F) -> F:
@@ -66,6 +90,16 @@ def json_option(command: F) -> F:
         help="The answer as JSON; errors too, on standard error.",
     )
     return option(command)
+
+
+def here() -> str:
+    """The folder where the person stands; WorkspaceError where it was taken away meanwhile."""
+    try:
+        return os.getcwd()
+    except OSError as exc:
+        raise WorkspaceError(
+            "the folder where you stand is gone", why=str(exc), fix="cd into one that is there: cd ~"
+        ) from exc
 
 
 def who() -> str:

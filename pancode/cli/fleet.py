@@ -12,7 +12,7 @@ import click
 
 from pancode import __version__
 from pancode.cli import known
-from pancode.cli.face import Face, caller, example, json_option, who
+from pancode.cli.face import Face, caller, example, here, json_option, who
 from pancode.cli.lazy import LazyGroup
 from pancode.cli.matrix import is_local_only
 from pancode.cli.params import link_option
@@ -44,7 +44,7 @@ def up(nodes: tuple[str, ...], link: str | None, face: Face) -> int:
     With --link a node changes from its tunnel to direct links, or back; runs in flight go on.
     """
     client = face.client(works=True)
-    for warning in unheeded(client, Path.cwd(), os.environ):
+    for warning in unheeded(client, Path(here()), os.environ):
         face.note(f"warning: {safe(warning)}")
     body = {**caller(), "nodes": list(nodes), **({"link": link} if link else {})}
     answer = steps(face, client.events("POST", "/v1/fleet/up", body))

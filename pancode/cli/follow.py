@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from pancode.cli.face import Face
-from pancode.cli.render import count, safe, took
+from pancode.cli.face import Face, aside
+from pancode.cli.render import clip, count, safe, took
 from pancode.client import Client, Event, FleetDownError, StreamCutError, path_of
 from pancode.connection import NotRunningError
 from pancode.counted import counted
@@ -37,9 +37,7 @@ def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
 
 def detached(face: Face, run: str) -> int:
     """Say how to come back; the status for it."""
-    sys.stderr.write(
-        f"\ndetached; {run} goes on.  follow: pancode runs logs -f {run}   stop: pancode runs stop {run}\n"
-    )
+    aside(f"\ndetached; {run} goes on.  follow: pancode runs logs -f {run}   stop: pancode runs stop {run}\n")
     return ExitCode.DETACHED
 
 
@@ -96,17 +94,24 @@ class _Line:
         self._stage = self._shown = ""
 
     def show(self, stage: str, text: str) -> None:
+        text = clip(text, _columns() - 1) if self._over else text  # what is wrapped cannot be written over
         if self._over and text != self._shown:
             before = "\r\x1b[K" if stage == self._stage else "\n" if self._stage else ""
-            sys.stderr.write(before + text)
-            sys.stderr.flush()
+            aside(before + text)
         elif stage != self._stage:
             self._face.note(text)
         self._stage, self._shown = stage, text
 
     def end(self) -> None:
         if self._over and self._stage:
-            sys.stderr.write("\n")
+            aside("\n")
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 _STAGES = {

@@ -25,7 +25,7 @@ def nodes(_ctx: click.Context, _param: click.Parameter, start: str) -> list[str]
 
 def agents(_ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
     """Those that are defined for this folder."""
-    return _names(start, "agents", cwd=os.getcwd())
+    return _names(start, "agents", here=True)
 
 
 def presets(_ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
@@ -40,7 +40,7 @@ def runtimes(_ctx: click.Context, _param: click.Parameter, start: str) -> list[s
 
 def models(_ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
     """Those of the fleet's own model servers, as a dispatch takes them."""
-    return _names(start, "models", "ref", cwd=os.getcwd())
+    return _names(start, "models", "ref", here=True)
 
 
 def modes(_ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
@@ -57,16 +57,18 @@ def levels(_ctx: click.Context, _param: click.Parameter, start: str) -> list[str
     return _beginning(start, [level.value for level in Safety])
 
 
-def _names(start: str, what: str, key: str = "name", **query: object) -> list[str]:
-    return _beginning(start, [str(one[key]) for one in _asked(f"/v1/{what}", **query).get(what, [])])
+def _names(start: str, what: str, key: str = "name", here: bool = False) -> list[str]:
+    return _beginning(start, [str(one[key]) for one in _asked(f"/v1/{what}", here=here).get(what, [])])
 
 
-def _asked(path: str, **query: object) -> dict[str, list[dict[str, object]]]:
-    """Nothing where nobody can tell: a shell that completes shows no errors."""
+def _asked(path: str, here: bool = False, **query: object) -> dict[str, list[dict[str, object]]]:
+    """Nothing where nobody can tell: a shell that completes shows no errors. `here`: as in this folder."""
+    from pancode.cli import face
     from pancode.client import Client
     from pancode.connection import home_of
 
     try:
+        query |= {"cwd": face.here()} if here else {}
         found: dict[str, list[dict[str, object]]] = Client(home_of(os.environ), starts=False).get(
             path, **query
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import sys
 
 import click
@@ -96,6 +96,7 @@ def _tell_version(ctx: click.Context) -> None:
 
 def run(args: list[str]) -> int:
     """One command; its exit status."""
+    as_json = _wants_json(args)
     try:
         status = cli.main(args=args, prog_name="pancode", standalone_mode=False)
     except click.exceptions.Exit as end:
@@ -107,14 +108,41 @@ def run(args: list[str]) -> int:
         sys.stderr.write("\n")
         return ExitCode.DETACHED
     except click.ClickException as wrong:
-        return tell_error(_usage(wrong), as_json="--json" in args)
+        return tell_error(_usage(wrong), as_json=as_json)
     except PancodeError as error:
-        return tell_error(error, as_json="--json" in args)
-    except BrokenPipeError:
-        # The reader has gone (`pancode runs | head`): nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
+        return tell_error(error, as_json=as_json)
+    except (OSError, SystemExit) as exc:
+        return _unwritten(exc, as_json)
     return status if isinstance(status, int) else ExitCode.DONE
+
+
+def _wants_json(args: list[str]) -> bool:
+    """What comes after `--` is somebody else's."""
+    return "--json" in (args[: args.index("--")] if "--" in args else args)
+
+
+_GONE = 1
+"""What click makes of a BrokenPipeError; nothing else of ours ends so."""
+
+
+def _unwritten(exc: OSError | SystemExit, as_json: bool) -> int:
+    """The status where standard output takes nothing more; any other error goes on its way."""
+    from pancode.cli.face import say_no_more
+
+    if isinstance(exc, BrokenPipeError) or (isinstance(exc, SystemExit) and exc.code == _GONE):
+        # The reader has gone (`pancode runs | head`): nothing is wrong, and nothing more can be said.
+        say_no_more()
+        return ExitCode.DONE
+    if isinstance(exc, SystemExit) or exc.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        raise exc
+    say_no_more()
+    told = PancodeError(
+        "there is no room for what was to be written",  # mostly `pancode ... > file` on a full disk
+        why=str(exc),
+        fix="make room where the output goes, and in PANCODE_HOME; look before you repeat: pancode runs",
+        code="no_room",
+    )
+    return tell_error(told, as_json=as_json)
 
 
 def _usage(wrong: click.ClickException) -> PancodeError:

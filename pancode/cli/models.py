@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
 
 from pancode.cli import known
-from pancode.cli.face import Face, example, json_option
+from pancode.cli.face import Face, example, here, json_option
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import safe, size, table, tokens
 from pancode.cli.vendors import show_vendors
@@ -61,7 +60,7 @@ def list_models(node: str | None, tier: str | None, runtime: str | None, face: F
         raise click.UsageError("--node is about your own servers, --runtime about vendors: leave one out")
     if runtime is not None:
         return show_vendors(face, runtime, tier)
-    answer: dict[str, Any] = face.client().get("/v1/models", cwd=os.getcwd(), node=node, tier=tier)
+    answer: dict[str, Any] = face.client().get("/v1/models", cwd=here(), node=node, tier=tier)
     face.show(answer, lambda: _models(answer["models"], tier))
 
 

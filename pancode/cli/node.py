@@ -188,6 +188,9 @@ def _remove(face: Face, client: Client, name: str) -> dict[str, Any]:
 
 
 def _removed(answer: dict[str, Any]) -> str:
+    if answer["ok"] and "forgotten" in answer["changed"]:
+        name = answer["node"]
+        return f"{name} is removed; that machine is in the fleet under another name, and stays as it is\n"
     if answer["ok"]:
         return f"{answer['node']} is removed, nothing of ours is left there\n"
     lines = [f"{answer['node']} is removed, not cleaned"]
@@ -204,7 +207,11 @@ def _removed(answer: dict[str, Any]) -> str:
 def trust(name: str, accept_fingerprint: str | None, face: Face) -> None:
     """Pin a host key that has changed, after you have looked why."""
     client = face.client()
-    client.get(path_of("nodes", name))
+    if (client.get(path_of("nodes", name))["target"] or {}).get("local"):
+        raise UsageError(
+            f"{name} is this machine: it is reached without a host key",
+            fix=f"nothing is to be trusted; bring it up: pancode fleet up {name}",
+        )
     probed = client.post("/v1/nodes/probe", {"name": name, **caller()})
     fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
     if fingerprint is None:

@@ -241,8 +241,7 @@ def retry(run: str, detach: bool, face: Face) -> int:
     if ended is None:
         return ExitCode.DETACHED
     findings = client.get(path_of("runs", ended["run"]))["findings"]
-    face.show(ended, lambda: summary({**ended, "findings": findings}))
-    return exit_of(ended["outcome"])
+    return face.end(exit_of(ended["outcome"]), ended, lambda: summary({**ended, "findings": findings}))
 
 
 @runs.command(epilog=example("pancode runs diff last | git apply --stat"))

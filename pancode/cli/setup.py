@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -12,12 +13,12 @@ from typing import Any
 
 import click
 
-from pancode.cli.face import Face, example, json_option
+from pancode.cli.face import Face, example, here, json_option
 from pancode.cli.lazy import LazyGroup
 from pancode.cli.render import safe, table
 from pancode.cli.tell import tell_error
 from pancode.client import Client, start_coordinator
-from pancode.connection import home_of
+from pancode.connection import FULL, home_of, unusable
 from pancode.errors import ExitCode, PancodeError, UsageError
 
 
@@ -78,7 +79,7 @@ def show(origin: bool, face: Face) -> None:
     """Every setting as it is in this folder."""
     from pancode.offline.settings import settings_here
 
-    rows, warnings = settings_here(home_of(os.environ), Path.cwd(), os.environ)
+    rows, warnings = settings_here(home_of(os.environ), Path(here()), os.environ)
     for warning in warnings:
         face.note(f"warning: {warning}")
     cells = [(r["key"], r["value"], *([r["origin"]] if origin else [])) for r in rows]
@@ -169,4 +170,8 @@ def _as_child() -> int:
         return HELD if by_service else ExitCode.DONE
     except PancodeError as error:
         return tell_error(error, as_json=True)
+    except OSError as exc:
+        if exc.errno not in (*FULL, errno.EROFS):
+            raise
+        return tell_error(unusable(home_of(os.environ), exc), as_json=True)
     return ExitCode.DONE

@@ -44,14 +44,23 @@ def _told(
     if error["type"] == "extra_forbidden":
         group, key = path.rpartition(".")[0], str(error["loc"][-1])
         known = _keys(kind, error["loc"][:-1])
+        fix = _below(kind, key) if not group else ""
         near = nearest(key, known)
-        fix = f"did you mean {near}?" if near else f"known are {', '.join(known)}"
+        fix = fix or (f"did you mean {near}?" if near else f"known are {', '.join(known)}")
         return ConfigError(
             f"{place}: unknown key {path}", why=f"{group or 'the file'} has no {key}{others}", fix=fix
         )
     shown = "" if isinstance(error["input"], dict | list | tuple) else f" {_plain(error['input'])!r}"
     said, fix = told(error, path, _keys(kind, (*error["loc"], "")))
     return ConfigError(f"{place}: {path}:{shown} does not fit", why=f"{said}{others}", fix=fix)
+
+
+def _below(kind: type[BaseModel], key: str) -> str:
+    """Where a key of the top belongs, as when the `#` was taken from its line and not from its group's."""
+    groups = [name for name in _keys(kind, ()) if key in _keys(kind, (name,)) and key not in _keys(kind, ())]
+    if not groups:
+        return ""
+    return f"write it below {' or '.join(f'`{name}:`' for name in groups)}, indented; no # before that line"
 
 
 def _plain(value: object) -> object:

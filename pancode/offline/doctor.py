@@ -65,15 +65,26 @@ def _folder(home: Path) -> Check:
     try:
         state = home.stat()
     except FileNotFoundError:
-        return good("home", f"{home} is not there yet; the first start makes it")
+        return _writable(home) or good("home", f"{home} is not there yet; the first start makes it")
     except OSError as exc:
         return bad("home", "error", str(exc), "set PANCODE_HOME to a folder of your own")
+    if not stat.S_ISDIR(state.st_mode):
+        return bad("home", "error", f"{home} is no folder", "set PANCODE_HOME to a folder of your own")
     if state.st_uid != os.getuid():
         owner = f"{home} belongs to uid {state.st_uid}"
         return bad("home", "error", owner, "set PANCODE_HOME to a folder of your own")
     if stat.S_IMODE(state.st_mode) & 0o077:
         return bad("home", "error", f"{home} is open to others", f"chmod 700 {home}")
-    return good("home", str(home))
+    return _writable(home) or good("home", str(home))
+
+
+def _writable(home: Path) -> Check | None:
+    """What is wrong where nothing can be written, as on a file system that is mounted read-only."""
+    place = next(p for p in (home, *home.parents) if p.exists())
+    if os.access(place, os.W_OK | os.X_OK):
+        return None
+    fix = f"mount it so that it can be written: findmnt -T {place}; or set PANCODE_HOME to another folder"
+    return bad("home", "error", f"nothing can be written in {place}", fix)
 
 
 def _settings(home: Path, environ: Mapping[str, str]) -> Check:

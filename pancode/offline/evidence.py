@@ -10,9 +10,8 @@ from importlib import resources
 from typing import Any
 
 from node_agent.wire.policy import Enforcement, Isolation
-from pancode.domain.names import nearest
+from pancode.domain.names import not_found
 from pancode.domain.runtimes import READ_ONLY, RULES, RUNTIMES, matrix
-from pancode.errors import UsageError
 
 FILE = "evidence.json"
 WALLS = (Isolation.SANDBOX, Isolation.NONE)
@@ -135,9 +134,7 @@ def matrix_here(runtime: str | None = None) -> dict[str, Any]:
     """Who holds each rule for each runtime, and what was tried against it; of one runtime every act."""
     found = evidence()
     if runtime is not None and runtime not in RUNTIMES:
-        near = nearest(runtime, RUNTIMES)
-        fix = f"did you mean {near}?" if near else f"known are {', '.join(RUNTIMES)}"
-        raise UsageError(f"there is no runtime {runtime!r}", fix=fix)
+        raise not_found("runtime", runtime, RUNTIMES, "pancode safety matrix")
     rows = [_row(found, *row) for row in matrix() if runtime in (None, row[0])]
     told: dict[str, Any] = {"matrix": rows, "measured": found.measured}
     return told if runtime is None else {**told, "acts": _acts(found, runtime)}

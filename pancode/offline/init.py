@@ -11,14 +11,15 @@ from pancode.config.agents import FILE as AGENTS
 from pancode.config.agents import shipped_text
 from pancode.config.load import FILE as SETTINGS
 from pancode.config.presets import FILE as PRESETS
-from pancode.errors import ConfigError
+from pancode.connection import unusable
 
 SAFETY = FILES[0]
+_HOW = "Take away a # to {}, and that of the line which it is\n# indented below.\n\n"
 _HEAD = {
-    SETTINGS: "# Your settings. Below are the defaults, commented out: take away a # to change one.\n\n",
-    SAFETY: "# Your safety rules; none of them holds yet. Take away a # to have one.\n\n",
-    PRESETS: "# Your presets, laid over the shipped ones below. Take away a # to change one.\n\n",
-    AGENTS: "# Your agents, laid over the shipped ones below. Take away a # to change one.\n\n",
+    SETTINGS: "# Your settings: the defaults, commented out. " + _HOW.format("change one"),
+    SAFETY: "# Your safety rules; none of them holds yet. " + _HOW.format("have one"),
+    PRESETS: "# Your presets, laid over the shipped ones below. " + _HOW.format("change one"),
+    AGENTS: "# Your agents, laid over the shipped ones below. " + _HOW.format("change one"),
 }
 _SOURCE = {
     SETTINGS: "reference.yaml",
@@ -34,9 +35,7 @@ def write_files(home: Path) -> dict[str, Any]:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         written = [{"path": str(home / name), "written": _write(home / name)} for name in _SOURCE]
     except OSError as exc:
-        raise ConfigError(
-            f"{home} cannot be written", why=str(exc), fix="set PANCODE_HOME to a folder of your own"
-        ) from exc
+        raise unusable(home, exc) from exc
     return {"files": written}
 
 

@@ -9,28 +9,34 @@ from typing import Any
 from node_agent.wire.signing import PublicKey
 from pancode.control.query_receipts import EXPORT, shape
 from pancode.control.query_shapes import VerdictShape
-from pancode.domain.verification import TrustedKeys, Verified, not_found, verify_text
+from pancode.domain.verification import ReceiptVerdict, TrustedKeys, Verified, not_found, verify_text
 from pancode.errors import ConfigError, UsageError
 
 
 def verify_file(path: Path, keys: Path | None) -> VerdictShape:
     """The verdict on the receipt in `path`. Keys come from a file that you got another way.
 
-    UsageError without keys: those inside a receipt's own file prove nothing about it. ConfigError for a keys
-    file that is none.
+    UsageError without keys, or with its own: those inside a receipt's own file prove nothing about it.
+    ConfigError for a keys file that is none.
     """
     if not path.is_file():
         return shape(str(path), not_found(f"there is no file {path}"))
     if keys is None:
-        raise UsageError(
-            "an exported receipt is judged with public keys from elsewhere",
-            why="keys that come with a receipt prove nothing about it",
-            fix=f"pancode receipt export > keys.json on the coordinator, then: "
-            f"pancode receipt verify {path} --keys keys.json",
-        )
+        raise _own_keys(path)
     trusted = read_keys(keys)
     run, verified = _judge(path, trusted)
+    if keys.samefile(path) and verified.verdict is not ReceiptVerdict.NOT_FOUND:
+        raise _own_keys(path)
     return shape(run, verified)
+
+
+def _own_keys(path: Path) -> UsageError:
+    return UsageError(
+        "an exported receipt is judged with public keys from elsewhere",
+        why="keys that come with a receipt prove nothing about it",
+        fix=f"pancode receipt export > keys.json on the coordinator, then: "
+        f"pancode receipt verify {path} --keys keys.json",
+    )
 
 
 def read_keys(path: Path) -> TrustedKeys:

@@ -24,7 +24,7 @@ from pancode.adapters.ssh.bringup import stop as halt
 from pancode.adapters.ssh.errors import ConnectError, LinkFault
 from pancode.adapters.ssh.fleetkey import authorized_line, marker
 from pancode.adapters.ssh.perform import perform
-from pancode.adapters.ssh.probe import NodeProbe
+from pancode.adapters.ssh.probe import NodeProbe, probe
 from pancode.adapters.ssh.remote import Remote
 from pancode.adapters.ssh.steps import HomeFile, StepName
 from pancode.control.plane import Plane
@@ -133,14 +133,15 @@ class BringUp:
         loop = asyncio.get_running_loop()
         began, reach = loop.time(), Reach.of(node)
         if reach.is_twin:
-            await asyncio.to_thread(self._forget, node)
-            return UpResult(node.name, True, (), ("removed",), loop.time() - began)
+            return await self._twin_forgotten(node, began)
         try:
             await self.links.leave(node.name)
             session = await self.links.dial(node.name, agent_path)
             try:
-                said = _for_node(report, node.name)
-                removed = await take_out(Remote(session), self.parts.fleet, said, reach.node_home)
+                said, remote = _for_node(report, node.name), Remote(session)
+                if node.tag is None and await self._is_anothers(remote, node):
+                    return await self._twin_forgotten(node, began)
+                removed = await take_out(remote, self.parts.fleet, said, reach.node_home)
             finally:
                 await session.close()
         except Exception as error:
@@ -153,6 +154,27 @@ class BringUp:
             return UpResult(node.name, False, (left,), (), loop.time() - began)
         await asyncio.to_thread(self._forget, node)
         return UpResult(node.name, True, (), ("removed",) if removed.changed else (), loop.time() - began)
+
+    async def _twin_forgotten(self, node: Node, began: float) -> UpResult:
+        """What is there belongs to the same machine under its other name, and stays."""
+        await asyncio.to_thread(self._forget, node)
+        seconds = asyncio.get_running_loop().time() - began
+        return UpResult(node.name, True, (), ("forgotten",), seconds)
+
+    async def _is_anothers(self, remote: Remote, node: Node) -> bool:
+        """Whether the home there is another node's: one that was never brought up knows of no twin."""
+        found = await probe(remote, self.parts.fleet, Reach.of(node).node_home)
+        done = await remote.run(("cat", f"{found.node_home}/node.json"), LINK_S)
+        try:
+            tag = str(json.loads(done.text)["tag"])
+        except (ValueError, KeyError, TypeError):
+            return False
+        return await asyncio.to_thread(self._has_other, node.name, tag)
+
+    def _has_other(self, name: str, tag: str) -> bool:
+        with self.parts.plane.core.ports.ledger.transaction() as tx:
+            others = tx.find(Node, {"tag": tag})
+        return any(one.name != name and one.removed != NodeState.REMOVED for one in others)
 
     async def cleaned(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
         """As `remove`, when another tool has done that and proven it: its link ends, it is forgotten."""

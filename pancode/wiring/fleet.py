@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from pancode.adapters.ssh.steps import StepName
 from pancode.adapters.ssh.target import Overrides, Places, Target, resolve
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import Node
-from pancode.errors import NotFoundError, UsageError
+from pancode.errors import ConflictError, NotFoundError, UsageError
 from pancode.wiring.bringup import BringUp, FleetParts, Report, UpResult, problem_of
 from pancode.wiring.handed import Handed
 from pancode.wiring.links import Links
@@ -252,7 +253,9 @@ class Fleet:
         if not any(Reach.of(row).local for row in rows):
             taken = {row.name for row in rows}
             name = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:32] or "desk"
-            self.add_local(name if name not in taken else "desk" if "desk" not in taken else "this-machine")
+            name = name if name not in taken else "desk" if "desk" not in taken else "this-machine"
+            with suppress(ConflictError):  # two `fleet up` at once: the other one has just added it
+                self.add_local(name)
 
     def _contact(self, name: str) -> None:
         """A node is reached: let it into Redis (which may have forgotten it); clean it if it was removed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from pancode.adapters.bundle.platform import NodePlatform
 OWN = "lib/node_agent/"
 MOST_WORKERS = 4
 TIMEOUT_S = 300
+ROOM = 64 << 20
+"""Bytes below which a disk is taken for the reason."""
 
 
 def fits(platform: NodePlatform) -> bool:
@@ -75,15 +78,23 @@ def _run(wishes: Sequence[compiler.Wish], scratch: Path) -> None:
     try:
         for process in running:
             if process.wait(TIMEOUT_S):
-                raise BundleError(
-                    "a node bundle could not be compiled", why=f"exit status {process.returncode}"
-                )
+                raise _failed(f"exit status {process.returncode}", scratch.parent)
     except subprocess.TimeoutExpired as error:
-        raise BundleError("a node bundle could not be compiled", why=str(error)) from error
+        raise _failed(str(error), scratch.parent) from error
     finally:
         for process in running:
             process.kill()
             process.wait()
+
+
+def _failed(why: str, folder: Path) -> BundleError:
+    """What the compiler had to say is in the coordinator's log; mostly the disk is full."""
+    free = shutil.disk_usage(folder).free
+    if free < ROOM:
+        why, fix = f"{why}; {free >> 20} MiB free at {folder}", f"make room there: df -h {folder}"
+    else:
+        fix = f"look at {folder.parent}/run/coordinator.log"
+    return BundleError("a node bundle could not be compiled", why=why, fix=fix)
 
 
 def _start(wishes: Sequence[compiler.Wish], listing: Path) -> subprocess.Popen[bytes]:

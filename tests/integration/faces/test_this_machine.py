@@ -110,6 +110,14 @@ def _agents() -> list[int]:
 def test_what_somebody_removed_on_the_node_is_put_back(fleet: Shell) -> None:
     """Over 30 s on a loaded machine: it makes the node bundle, and brings the node up three times."""
     node = fleet("node", "ls", "--json").data["nodes"][0]["name"]
+    assert fleet("node", "add", "twin", "--local").status == 0
+    removed = fleet("node", "rm", "twin", "--yes", timeout_s=LONG_S)
+    assert removed.status == 0 and "under another name, and stays as it is" in removed.out, removed.err
+    assert (
+        fleet("dispatch", "--runtime", "shell", "--workspace", "none", "true", timeout_s=LONG_S).status == 0
+    )
+    trusted = fleet("node", "trust", node)
+    assert trusted.status == 2 and "reached without a host key" in trusted.err
     (nodes,) = (Path(os.environ["HOME"]) / ".pancode-node").iterdir()
     take_away(nodes / "s")
     work = ("dispatch", "--runtime", "shell", "--workspace", "none", "--json", "true")

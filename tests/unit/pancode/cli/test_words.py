@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import sys
+import termios
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +18,8 @@ from node_agent.wire.failure import Outcome
 from pancode.cli import main as entry
 from pancode.cli.face import Face
 from pancode.cli.fleet import steps
-from pancode.cli.follow import summary
+from pancode.cli.follow import _Line, summary
+from pancode.cli.known import agents as known_agents
 from pancode.cli.lazy import LazyGroup
 from pancode.cli.params import DURATION, MONEY, PAIR
 from pancode.cli.render import clip, count, harmless, safe, short_time, size, table, took, usd, width
@@ -239,6 +244,38 @@ def test_a_task_with_a_dash_is_led_to_where_it_can_stand(capsys: pytest.CaptureF
     assert "begins with a dash" in told and "-- '-x is broken: mend it'" in told
 
 
+def test_a_task_without_quotes_is_shown_with_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["dispatch", "--runtime", "shell", "mend", "it's", "--node", "n1"]) == ExitCode.USAGE
+    assert """pancode dispatch ... 'mend it'"'"'s'""" in capsys.readouterr().err
+
+
+def test_what_comes_after_two_dashes_asks_for_no_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["dispatch", "--priority", "x", "--", "rg", "--json"]) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_folder_that_is_gone_is_told_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for words in (["dispatch", "x"], ["agents"], ["models"], ["fleet", "up"], ["config", "show"]):
+        assert entry.run(words) == ExitCode.WORKSPACE
+        assert "is gone" in capsys.readouterr().err
+    assert known_agents(click.Context(entry.cli), click.Argument(["name"]), "b") == []
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_full_disk_is_told_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert entry.run(["--version"]) == ExitCode.INTERNAL
+    assert "there is no room" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
@@ -293,3 +330,15 @@ def test_output_of_a_run_cannot_steer_the_terminal() -> None:
     assert told.endswith("50%\nnaïve 日本\tdone<00><7f>\n") and "<1b>]0;owned<07>" in told
     assert harmless(b"\x9b2J", Terminal()) == b"<9b>2J"
     assert harmless(data, io.StringIO()) == data
+
+
+def test_progress_on_a_narrow_terminal_stays_on_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 20))
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setenv("TERM", "xterm")
+        line = _Line(Face(as_json=False))
+        line.show("running", "  r-7f3k  running on a machine with a long name")
+    assert os.read(ours, 200) == b"  r-7f3k  runnin..."
+    os.close(ours)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,6 +30,12 @@ def test_an_empty_name_is_no_name_and_does_not_stand_for_all(tmp_path: Path) -> 
     for ask in (lambda: path_of("runs", "", "stop"), lambda: asked.get("/v1/queues", name="")):
         with pytest.raises(UsageError, match="an empty name names nothing"):
             ask()
+
+
+def test_what_is_no_text_is_no_name() -> None:
+    assert path_of("runs", "\U0001f642") == "/v1/runs/%F0%9F%99%82"
+    with pytest.raises(UsageError, match="no valid text"):
+        path_of("runs", "\udcff")
 
 
 def test_a_long_home_is_reached_through_its_open_folder(tmp_path: Path) -> None:
@@ -61,12 +68,18 @@ def test_a_home_that_cannot_be_made_is_told_and_no_traceback() -> None:
     assert told.value.fix
 
 
-def test_a_failed_start_tells_the_coordinators_own_error(tmp_path: Path) -> None:
+def test_a_failed_start_tells_the_coordinators_own_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = tmp_path / "log"
     problem = {"error": {"code": "config", "message": "bad key", "why": "", "fix": "x", "exit_code": 3}}
     log.write_text("old\n" + "2026 INFO x\n" + json.dumps(problem) + "\n")
     error = start_failed(log, 4, 3)
     assert (str(error), error.exit_code) == ("bad key", ExitCode.CONFIG)
+    log.write_text("")
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=0))
+    full = start_failed(log, 0, 1)
+    assert isinstance(full, ConfigError) and full.fix.startswith("make room on its disk")
     log.write_text("Traceback\nBoom\n")
     other = start_failed(log, 0, 1)
     assert isinstance(other, UnavailableError) and "Boom" in other.why and str(log) in other.fix

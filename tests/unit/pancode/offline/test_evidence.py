@@ -7,7 +7,7 @@ import json
 import pytest
 
 from node_agent.wire.policy import Isolation
-from pancode.errors import UsageError
+from pancode.errors import NotFoundError
 from pancode.offline.evidence import ACTS, Evidence, Result, matrix_here, parsed
 
 BY_NAME = {act.name: act for act in ACTS}
@@ -68,6 +68,6 @@ def test_all_runtimes_in_short_and_one_with_its_acts() -> None:
 
 
 def test_a_mistyped_runtime_gets_the_nearest_one() -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(NotFoundError) as caught:
         matrix_here("claud")
-    assert caught.value.fix == "did you mean claude?"
+    assert caught.value.why == "did you mean claude?"

@@ -34,6 +34,19 @@ def test_a_fresh_machine_is_told_nothing_but_what_to_expect(tmp_path: Path) -> N
     assert not (tmp_path / "none").exists()
 
 
+def test_a_home_that_cannot_be_written_is_an_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root only a file system that is mounted read-only says no, and a test mounts none."""
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+    for place in (home, home / "none"):
+        check = _checks(place)["home"]
+        assert not check["ok"] and f"findmnt -T {home}" in check["fix"]
+
+
+def test_a_home_that_is_a_file_is_an_error(home: Path) -> None:
+    (home / "file").write_text("")
+    assert _checks(home / "file")["home"]["detail"].endswith("is no folder")
+
+
 def test_an_open_home_and_an_open_key_are_errors_with_their_fix(home: Path) -> None:
     key = home / "key/coordinator.key"
     key.parent.mkdir()

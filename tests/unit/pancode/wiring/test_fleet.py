@@ -54,7 +54,7 @@ def desk() -> Desk:
 
 @pytest.fixture
 def fleet(desk: Desk) -> Iterator[Fleet]:
-    parts: Any = SimpleNamespace(plane=desk.plane, clock=desk.clock, fleet=FLEET)
+    parts: Any = SimpleNamespace(plane=desk.plane, clock=desk.clock, fleet=FLEET, slots=4)
     links: Any = SimpleNamespace(settings=SimpleNamespace(tend_s=60))
     bundles: Any = None
     loop = LoopThread("test")
@@ -92,6 +92,20 @@ def test_two_commands_on_one_machine_go_one_after_the_other(fleet: Fleet) -> Non
         calls = [pool.submit(fleet.up, ["a"], lambda node, step: told.append(step.says)) for _ in "12"]
         assert all(call.result()[0].ok for call in calls)
     assert most == 1 and told == ["another command is at work on it: waiting"]
+
+
+def test_two_first_bring_ups_at_once_add_this_machine_once(
+    fleet: Fleet, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = desk.plane.add_node
+
+    def late(node: Node) -> None:
+        add(node)  # the other one was quicker
+        add(node)
+
+    monkeypatch.setattr(desk.plane, "add_node", late)
+    results = fleet.up([], lambda node, step: None)
+    assert len(results) == 4 and [r.node for r in results if not r.ok] == ["bad"]
 
 
 def test_a_removal_that_goes_wrong_is_told_and_not_forgotten(fleet: Fleet, desk: Desk) -> None:

@@ -8,8 +8,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from pancode.adapters.bundle import bytecode
+import pytest
+
+from pancode.adapters.bundle import bytecode, compiler
 from pancode.adapters.bundle.archive import Contents
+from pancode.adapters.bundle.errors import BundleError
 from pancode.adapters.bundle.platform import NodePlatform
 
 HERE = NodePlatform((*sys.version_info[:2], 0), "x86_64", (2, 36))
@@ -26,6 +29,17 @@ FILES: Contents = {
 def test_for_our_own_minor_version_alone() -> None:
     assert bytecode.fits(HERE) and bytecode.fits(replace(HERE, machine="aarch64"))
     assert not bytecode.fits(replace(HERE, python=(3, HERE.minor + 1, 0)))
+
+
+def test_what_cannot_be_compiled_says_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "__file__", str(tmp_path / "none.py"))
+    with pytest.raises(BundleError, match="could not be compiled") as told:
+        bytecode.compiled(FILES, tmp_path)
+    assert "coordinator.log" in told.value.fix
+    monkeypatch.setattr(bytecode, "ROOM", 1 << 62)
+    with pytest.raises(BundleError) as told:
+        bytecode.compiled(FILES, tmp_path)
+    assert "MiB free" in told.value.why and told.value.fix == f"make room there: df -h {tmp_path}"
 
 
 def test_what_is_compiled_and_where_it_is_looked_for(tmp_path: Path) -> None:
