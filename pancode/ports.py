@@ -210,5 +210,5 @@ class Epochs(Protocol):
 class Archive(Protocol):
     """Where countersigned receipts are kept as files, besides the ledger."""
 
-    def store(self, identity: AttemptId, envelope: str) -> None:
-        """Durable when it returns; the same bytes again are no error, and may be kept twice."""
+    def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:
+        """Durable when it returns, all of them; the same bytes again are no error, and may be kept twice."""

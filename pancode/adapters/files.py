@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,13 +27,17 @@ class FileArchive:
         self._whole: Path | None = None
         """The file that is known to end with a whole line."""
 
-    def store(self, identity: AttemptId, envelope: str) -> None:
-        """Durable when it returns; the same again is another line. UnavailableError on a full disk."""
+    def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:
+        """Durable when it returns, by one wait for the disk; the same again is another line.
+
+        UnavailableError on a full disk: some of them may be there.
+        """
         day = datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC).date()
-        path, line = self.root / f"{day}.jsonl", f'{{"attempt":"{identity}","receipt":{envelope}}}\n'
+        path = self.root / f"{day}.jsonl"
+        lines = "".join(f'{{"attempt":"{one}","receipt":{envelope}}}\n' for one, envelope in receipts)
         known, self._whole = self._whole, None
         try:
-            append_durable(path, line.encode(), whole=path == known)
+            append_durable(path, lines.encode(), whole=path == known)
         except OSError as exc:
             raise UnavailableError(
                 "the receipt could not be archived", why=str(exc), fix="free disk space; nothing is lost"
@@ -69,8 +74,8 @@ class FileEpochs:
             ) from exc
 
 
-def append_durable(path: Path, line: bytes, whole: bool) -> None:
-    """The line is at the end of the file, also after a power cut. Mode 0600.
+def append_durable(path: Path, lines: bytes, whole: bool) -> None:
+    """These lines are at the end of the file, also after a power cut. Mode 0600.
 
     `whole`: this process has put whole lines there, and nothing else since.
     """
@@ -80,8 +85,8 @@ def append_durable(path: Path, line: bytes, whole: bool) -> None:
     try:
         size = os.fstat(handle).st_size
         if size and not whole and os.pread(handle, 1, size - 1) != b"\n":
-            line = b"\n" + line
-        _write(handle, line)
+            lines = b"\n" + lines
+        _write(handle, lines)
         os.fdatasync(handle)
     finally:
         os.close(handle)

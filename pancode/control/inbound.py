@@ -73,6 +73,8 @@ def _together(core: Core, words: Sequence[Word]) -> None:
         with all_or_nothing(core) as tx:
             for word in words:
                 _apply(core, tx, word, proofs)
+            if proofs.kept:  # on disk before the commit that says so
+                core.ports.archive.store(proofs.kept)
     except _UNFIT:
         if len(words) == 1:
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from node_agent.wire.control import Acknowledge, Reject, Resend
@@ -54,6 +54,8 @@ class Proofs:
     """What is on our own disk of what receipts name, by digest; looked for before their commit."""
 
     found: dict[str, Evidence]
+    kept: list[tuple[AttemptId, str]] = field(default_factory=list)
+    """The countersigned ones, for the archive: all are stored there at once, before that commit."""
 
     @classmethod
     def of(cls, core: Core, letters: Iterable[Letter]) -> Proofs:
@@ -77,9 +79,9 @@ def settle(core: Core, tx: Transaction, letter: Letter, proofs: Proofs) -> None:
     judged = _judge(tx, letter) or judge_evidence(proofs.found[letter.digest], claims)
     match judged.ruling:
         case Ruling.ACCEPT:
-            _accept(core, tx, letter)
+            _accept(core, tx, letter, proofs)
         case Ruling.ORPHAN:
-            _orphan(core, tx, letter)
+            _orphan(core, tx, letter, proofs)
         case Ruling.AGAIN:
             _answer_again(core, tx, letter)
         case Ruling.RESEND:
@@ -112,15 +114,15 @@ def _evidence(core: Core, claims: Claims, repo: str) -> Evidence:
     return Evidence(whole, tuple(missing))
 
 
-def _accept(core: Core, tx: Transaction, letter: Letter) -> None:
+def _accept(core: Core, tx: Transaction, letter: Letter, proofs: Proofs) -> None:
     node, claims = letter.node, letter.claims
     run = tx.get(Run, claims.identity.run)
     attempt = tx.get(Attempt, claims.identity.run, claims.identity.attempt)
     fence = tx.get(Fence, claims.identity.run, claims.identity.fence)
     if run is None or attempt is None or fence is None or fence.receipt is not None:
         return
-    countersigned = _archived(core, letter)
-    tx.insert(_stored(core, letter, countersigned.model_dump_json()))
+    countersigned, text = _kept(core, letter, proofs)
+    tx.insert(_stored(core, letter, text))
     _book_usage(core, tx, claims, fence)
     closed = replace(close_fence(fence, Closed.RECEIPT, core.wall_ms()), receipt=letter.digest)
     tx.put(closed)
@@ -130,11 +132,12 @@ def _accept(core: Core, tx: Transaction, letter: Letter) -> None:
     core.issue(tx, node, _acknowledge(core, countersigned, claims.identity, letter.digest))
 
 
-def _archived(core: Core, letter: Letter) -> Envelope:
-    """Countersigned, and on disk: before the commit that says so."""
+def _kept(core: Core, letter: Letter, proofs: Proofs) -> tuple[Envelope, str]:
+    """Countersigned, and handed on for the archive."""
     countersigned = core.key.countersign(letter.envelope)
-    core.ports.archive.store(letter.claims.identity, countersigned.model_dump_json())
-    return countersigned
+    text = countersigned.model_dump_json()
+    proofs.kept.append((letter.claims.identity, text))
+    return countersigned, text
 
 
 def _stored(core: Core, letter: Letter, text: str) -> StoredReceipt:
@@ -261,11 +264,11 @@ def again(core: Core, tx: Transaction, run: Run, why: str) -> bool:
     return True
 
 
-def _orphan(core: Core, tx: Transaction, letter: Letter) -> None:
+def _orphan(core: Core, tx: Transaction, letter: Letter, proofs: Proofs) -> None:
     """Archived and acknowledged, so that the node may forget it; no money moves."""
     node, identity = letter.node, letter.claims.identity
-    countersigned = _archived(core, letter)
-    tx.put(replace(_stored(core, letter, countersigned.model_dump_json()), orphan=True))
+    countersigned, text = _kept(core, letter, proofs)
+    tx.put(replace(_stored(core, letter, text), orphan=True))
     core.audit(tx, "receipt", "warning", "orphan receipt archived", identity.run, node=node.name)
     core.live.strays.get(identity.run, {}).pop(node.tag or "", None)
     answer = _acknowledge(core, countersigned, identity, letter.digest)

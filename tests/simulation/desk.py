@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
@@ -55,9 +55,10 @@ class SimArchive:
     def __init__(self) -> None:
         self.kept: dict[str, str] = {}
 
-    def store(self, identity: AttemptId, envelope: str) -> None:
-        digest = hashlib.sha256(envelope.encode()).hexdigest()
-        self.kept[f"{identity}/{digest}"] = envelope
+    def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:
+        for identity, envelope in receipts:
+            digest = hashlib.sha256(envelope.encode()).hexdigest()
+            self.kept[f"{identity}/{digest}"] = envelope
 
 
 class Desk:

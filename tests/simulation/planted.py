@@ -65,12 +65,8 @@ _never_accepted = lifecycle.never_accepted
 def _accept_without_archive(patch: pytest.MonkeyPatch) -> None:
     accepted = settle._accept
 
-    def hasty(core: Any, *rest: Any) -> None:
-        ports, core.ports = core.ports, replace(core.ports, archive=_NoArchive())
-        try:
-            accepted(core, *rest)
-        finally:
-            core.ports = ports
+    def hasty(core: Any, tx: Any, letter: Any, proofs: Any) -> None:
+        accepted(core, tx, letter, replace(proofs, kept=[]))
 
     patch.setattr(settle, "_accept", hasty)
 
@@ -80,11 +76,6 @@ def _as_if_nothing_happened(case: Any, record: Any, rebooted: bool) -> Any:
 
 
 _set_up = setting_up._set_up
-
-
-class _NoArchive:
-    def store(self, identity: Any, envelope: str) -> None:
-        return
 
 
 def _ask_only_the_ledger(patch: pytest.MonkeyPatch) -> None:

@@ -45,9 +45,10 @@ class Truth:
         self._life, self._awake = 0, False
         store = desk.archive.store
 
-        def watched(identity: Any, envelope: str) -> None:
-            self.evidence[envelope] = evidence_of(envelope, desk.depot.arrived)
-            store(identity, envelope)
+        def watched(receipts: Any) -> None:
+            for _, envelope in receipts:
+                self.evidence[envelope] = evidence_of(envelope, desk.depot.arrived)
+            store(receipts)
 
         desk.archive.store = watched  # type: ignore[method-assign]
 

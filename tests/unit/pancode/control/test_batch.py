@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from node_agent.wire.control import Acknowledge, Reject, Resend
 from node_agent.wire.event import Finding
+from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import JournalEntry
 from node_agent.wire.marks import Mark
@@ -15,7 +18,8 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import Blob
 from node_agent.wire.signing import Envelope
 from pancode.control.settle import ANSWER_AGAIN_MS
-from pancode.domain.records import Audit, Decision
+from pancode.domain.records import Audit, Decision, Run
+from pancode.errors import UnavailableError
 from tests.unit.pancode.control.world import Desk, Puppet
 
 BLOB = Blob(name="out", size=3, sha256="1" * 64)
@@ -87,6 +91,33 @@ def test_a_receipt_that_comes_again_is_answered_again(pair: Pair) -> None:
     pair.spoil()
     pair.desk.turn()
     assert pair.said() == [Acknowledge]
+
+
+class Disk:
+    """An archive that is full at first; which receipts came at once."""
+
+    def __init__(self) -> None:
+        self.waits: list[list[str]] = []
+
+    def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:
+        self.waits.append([identity.run for identity, _ in receipts])
+        if len(self.waits) == 1:
+            raise UnavailableError("the receipt could not be archived")
+
+
+def test_receipts_of_one_round_wait_once_for_the_disk_and_are_settled_after_it(pair: Pair) -> None:
+    core, disk = pair.desk.plane.core, Disk()
+    core.ports = replace(core.ports, archive=disk)
+    pair.good.deliver(pair.orders[0])
+    pair.bad.deliver(pair.orders[1])
+    with pytest.raises(UnavailableError):
+        pair.desk.turn()
+    assert [run.outcome for run in pair.desk.rows(Run)] == [None, None] and Acknowledge not in pair.said()
+    pair.desk.turn()
+    assert disk.waits == [["r-good", "r-bad0"]] * 2
+    assert [run.outcome for run in pair.desk.rows(Run)] == [Outcome.DONE] * 2
+    assert Acknowledge in pair.said()
+    pair.desk.check_books()
 
 
 def test_a_foreign_receipt_is_on_record(pair: Pair) -> None:

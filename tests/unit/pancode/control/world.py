@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -84,8 +85,8 @@ class ListArchive:
     def __init__(self) -> None:
         self.stored: list[tuple[str, str]] = []
 
-    def store(self, identity: AttemptId, envelope: str) -> None:
-        self.stored.append((str(identity), envelope))
+    def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:
+        self.stored += [(str(identity), envelope) for identity, envelope in receipts]
 
 
 class Desk:
