@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
-from typing import assert_never
+from typing import Any, assert_never
 
 from pancode.domain.records import Balance, Entry, EntryKind, Run
 from pancode.domain.values import replace
@@ -233,22 +233,24 @@ def used(entries: Iterable[Entry], before: int) -> Decimal:
 
 def apply(balance: Balance, entry: Entry) -> Balance:
     """The balance after one more entry of its scope."""
-    held_tokens, held_ms = balance.held_tokens + entry.held_tokens, balance.held_ms + entry.held_ms
-    balance = replace(balance, held_tokens=held_tokens, held_ms=held_ms)
+    more: dict[str, Any] = {
+        "held_tokens": balance.held_tokens + entry.held_tokens,
+        "held_ms": balance.held_ms + entry.held_ms,
+    }
     match entry.kind:
         case EntryKind.HOLD:
-            runs = balance.runs + (1 if entry.attempt == 1 and entry.fence == 0 else 0)
-            return replace(balance, held_usd=balance.held_usd + entry.usd, runs=runs)
+            more["held_usd"] = balance.held_usd + entry.usd
+            more["runs"] = balance.runs + (1 if entry.attempt == 1 and entry.fence == 0 else 0)
         case EntryKind.RELEASE:
-            known = 1 if entry.source == "unknown" else 0
-            held = balance.held_usd - entry.usd
-            return replace(balance, held_usd=held, unknown_runs=balance.unknown_runs - known)
+            more["held_usd"] = balance.held_usd - entry.usd
+            more["unknown_runs"] = balance.unknown_runs - (1 if entry.source == "unknown" else 0)
         case EntryKind.SPEND | EntryKind.CORRECT:
-            return replace(_used(balance, entry), spent_usd=balance.spent_usd + entry.usd)
+            more |= {**_used(balance, entry), "spent_usd": balance.spent_usd + entry.usd}
         case EntryKind.UNKNOWN:
-            return replace(_used(balance, entry), unknown_runs=balance.unknown_runs + 1)
+            more |= {**_used(balance, entry), "unknown_runs": balance.unknown_runs + 1}
         case _:
             assert_never(entry.kind)
+    return replace(balance, **more)
 
 
 def total(scope: str, entries: Iterable[Entry]) -> Balance:
@@ -259,8 +261,8 @@ def total(scope: str, entries: Iterable[Entry]) -> Balance:
     return balance
 
 
-def _used(balance: Balance, entry: Entry) -> Balance:
-    return replace(balance, tokens=balance.tokens + entry.tokens, agent_ms=balance.agent_ms + entry.agent_ms)
+def _used(balance: Balance, entry: Entry) -> dict[str, int]:
+    return {"tokens": balance.tokens + entry.tokens, "agent_ms": balance.agent_ms + entry.agent_ms}
 
 
 def _unknown_scopes(entries: Sequence[Entry], attempt: int) -> list[str]:

@@ -43,12 +43,13 @@ class Sole:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._lock = os.fspath(root / LOCK)
         self._handle: int | None = None
 
     def take(self) -> None:
         """AlreadyRunningError, naming the pid, when it is taken."""
         (self._root / "run").mkdir(mode=0o700, exist_ok=True)
-        handle = os.open(self._root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
@@ -62,7 +63,7 @@ class Sole:
         if self._handle is None:
             return False
         try:
-            there, ours = os.stat(self._root / LOCK), os.fstat(self._handle)
+            there, ours = os.stat(self._lock), os.fstat(self._handle)
         except OSError:
             return False
         return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
