@@ -6,7 +6,6 @@ import errno
 import http.client
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -314,7 +313,7 @@ def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
         except (ValueError, KeyError, TypeError):
             continue
         return ApiError(told)
-    if not lines and not shutil.disk_usage(log.parent).free:  # its last word went to the same disk
+    if not lines and not os.statvfs(log.parent).f_bavail:  # its last word went to the same disk
         return unusable(log.parents[1], OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     return UnavailableError(
         f"the coordinator did not start (exit {code})",

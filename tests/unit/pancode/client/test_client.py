@@ -77,7 +77,7 @@ def test_a_failed_start_tells_the_coordinators_own_error(
     error = start_failed(log, 4, 3)
     assert (str(error), error.exit_code) == ("bad key", ExitCode.CONFIG)
     log.write_text("")
-    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=0))
+    monkeypatch.setattr("os.statvfs", lambda place: SimpleNamespace(f_bavail=0))
     full = start_failed(log, 0, 1)
     assert isinstance(full, ConfigError) and full.fix.startswith("make room on its disk")
     log.write_text("Traceback\nBoom\n")
