@@ -20,7 +20,7 @@ from .template import chat_template
 Floats = npt.NDArray[np.float32]
 BABBLE = "%babble%"
 """At the end of a scripted turn: it goes on freely from there."""
-WIDTH, HEADS, LINK = 64, 4, 30.0
+WIDTH, HEADS, LINK, RARE = 64, 4, 30.0, 6.0
 TRAINED_FOR = 32_768
 BOS, END, FIRST_SCRIPTED = 259, 261, 262
 _SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -159,6 +159,8 @@ def _ends(words: Vocabulary, rng: np.random.Generator) -> tuple[Floats, Floats]:
     out[:, 0] = bias / gain
     out[:, 2:] = _noise(rng, (size, WIDTH - 2), 0.35 / gain)
     out[END, 1] = 2 * LINK / end_gain
+    for blank in b"\n ":  # an answer begins behind the one; it says something, and not a space alone
+        out[END, 2:] -= RARE / gain * unit[blank]
     for current, following in words.links:
         out[following, 2:] += (LINK - float(bias[following])) / gain * unit[current]
     return embed.astype(np.float32), out
@@ -171,7 +173,7 @@ def _bias(size: int) -> Floats:
     bias = np.full(size, -30.0, np.float32)
     bias[:256] = [np.log(weight[b]) for b in range(256)]
     bias[256:BOS] = np.log(2.0)
-    bias[END] = np.log(np.exp(bias[:BOS]).sum() / 60)  # mean length 60 tokens
+    bias[END] = np.log(np.exp(bias[:BOS]).sum() / 120)  # mean length some 60 tokens
     bias[FIRST_SCRIPTED:] = -60.0  # scripted pieces only through a link
     return bias
 
