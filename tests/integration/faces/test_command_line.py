@@ -284,14 +284,24 @@ def test_ctrl_c_on_node_add_says_that_nothing_was_added(served: Served, pancode:
     """In the middle of looking at the machine, which changes nothing."""
     assert served.process is not None
     served.process.send_signal(signal.SIGSTOP)
-    adding = pancode.begin("node", "add", "gpubox", "--accept-fingerprint", "SHA256:x")
-    until(lambda: _asks(adding.pid), "it has asked")
-    status, out, err = _interrupt(adding)
-    served.process.send_signal(signal.SIGCONT)
+    try:
+        adding = pancode.begin("node", "add", "gpubox", "--accept-fingerprint", "SHA256:x")
+        until(lambda: _asks(adding.pid), "it has asked")
+        status, out, err = _interrupt(adding)
+    finally:
+        served.process.send_signal(signal.SIGCONT)
     assert (status, out) == (130, "") and err.strip() == "gpubox was not added"
     assert "gpubox" not in pancode("node", "ls").out
 
 
 def _asks(pid: int) -> bool:
     """Whether its question is on the way: it holds a socket."""
-    return any(str(fd.readlink()).startswith("socket:") for fd in Path(f"/proc/{pid}/fd").iterdir())
+    return any(_leads_to(fd).startswith("socket:") for fd in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def _leads_to(fd: Path) -> str:
+    """Empty for a file that was closed meanwhile."""
+    try:
+        return str(fd.readlink())
+    except FileNotFoundError:
+        return ""
