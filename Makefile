@@ -20,7 +20,7 @@ DEMO := tests/e2e/test_demo.py
 HOSTS := $(BY_PART) tests/e2e --ignore $(DEMO)
 HEAVY := $(BY_PART) $(DEMO) tests/clis tests/integration
 
-.PHONY: help setup system demo stack test check format lint types contracts rules fix unit contract integration e2e simulation matrix bench docs man docs-site dist lock clean
+.PHONY: help setup system demo stack images test check format lint types contracts rules fix unit contract integration e2e simulation matrix bench docs man docs-site dist lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ demo: setup ## a whole fleet on this machine: up, dispatch, kill, recover, verif
 
 stack: setup system ## the services of docker-compose.yml as plain processes (as root), one run through all of them
 	@$(BIN)/python -m tests.stack
+
+images: setup ## the images of deploy/Containerfile by Debian's buildah (as root; minutes), each tried on its read-only root
+	@.ci/images
 
 test: setup system ## everything: check, then all suites
 	@$(MAKE) -j 2 -O check
