@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 
 import click
@@ -128,12 +127,13 @@ _GONE = 1
 def _unwritten(exc: OSError | SystemExit, as_json: bool) -> int:
     """The status where standard output takes nothing more; any other error goes on its way."""
     from pancode.cli.face import say_no_more
+    from pancode.connection import FULL
 
     if isinstance(exc, BrokenPipeError) or (isinstance(exc, SystemExit) and exc.code == _GONE):
         # The reader has gone (`pancode runs | head`): nothing is wrong, and nothing more can be said.
         say_no_more()
         return ExitCode.DONE
-    if isinstance(exc, SystemExit) or exc.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if isinstance(exc, SystemExit) or exc.errno not in FULL:
         raise exc
     say_no_more()
     told = PancodeError(
