@@ -232,6 +232,11 @@ def safe_block(text: str) -> str:
     return "".join(f"{safe(line)}\n" for line in text.splitlines())
 
 
+def _preset(flag: str | None) -> str | None:
+    """The flag's, also an empty one, which is refused; else the variable's, where empty is none."""
+    return flag if flag is not None else os.environ.get("PANCODE_PRESET", "").strip() or None
+
+
 def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
     """The request: only what was said."""
     body: dict[str, Any] = {"task": task or "", "by": who(), "cwd": here(), "land": given["land"]}
@@ -240,9 +245,7 @@ def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> di
     for name in _SAID:
         if given[name] is not None:
             body[name] = given[name]
-    preset = (
-        os.environ.get("PANCODE_PRESET", "").strip() or None if given["preset"] is None else given["preset"]
-    )
+    preset = _preset(given["preset"])
     if preset is not None:
         body["preset"] = preset
     if given["timeout"] is not None:

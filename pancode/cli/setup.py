@@ -157,7 +157,7 @@ def _in_foreground() -> int:
 def _as_child() -> int:
     from pancode.offline.serve import serve_here
     from pancode.offline.sole import AlreadyRunningError
-    from pancode.offline.units import left_to_service
+    from pancode.offline.yielding import left_to_service
 
     by_service = "NOTIFY_SOCKET" in os.environ
     if not by_service and left_to_service(home_of(os.environ), os.environ, time.sleep):

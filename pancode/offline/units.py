@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,8 @@ from pancode.adapters.systemd.system_unit import SystemService
 from pancode.config.load import Places, load
 from pancode.config.presets import NO_PRESET
 from pancode.errors import ConfigError, UnavailableError, UsageError
-from pancode.offline.sole import holder_of
 from pancode.wiring.home import Home
 from pancode.wiring.reboot import ARGV, kept_of, only_in_environ, service_of, unit_of
-
-_LOOK_S, _LOOKS = 0.2, 100
-"""Together longer than the RestartSec of the units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +98,6 @@ def remove(root: Path, environ: Mapping[str, str], system: Whose | None) -> dict
         service.remove()
         return {"name": unit.name, "system": False, "changed": service.seen() != before}
     return {"name": unit.name, "system": True, "changed": SystemService(unit).remove()}
-
-
-def left_to_service(root: Path, environ: Mapping[str, str], sleep: Callable[[float], None]) -> bool:
-    """Whether a service has begun this home's coordinator by the time it has settled, some 20 s at most.
-
-    Who begins one beside a service that is starting, or that comes back from a fall, may be first: it would
-    find the home taken, and give up until the next boot.
-    """
-    unit = unit_of(root, environ)
-    services = (service_of(root, (None, None), environ), SystemService(unit))
-    for look in range(_LOOKS):
-        if not any(service.on_its_way() for service in services):
-            return look > 0 and holder_of(root) is not None
-        sleep(_LOOK_S)
-    return False
 
 
 def _fit(root: Path, environ: Mapping[str, str]) -> None:

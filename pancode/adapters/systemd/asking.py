@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 
-ON_ITS_WAY = ("activating", "deactivating")
+_ON_ITS_WAY = ("activating", "deactivating")
 """States of a unit that change by themselves: what waits for its restart is `activating` too."""
 
 
@@ -23,3 +23,14 @@ def ask(
         timeout=timeout_s,
         check=False,
     )
+
+
+def is_on_its_way(
+    manager: tuple[str, ...], name: str, timeout_s: float, environ: Mapping[str, str] | None = None
+) -> bool:
+    """Whether that manager is about to start the unit, or lets it end; not where nobody answers."""
+    try:
+        done = ask((*manager, "show", "-P", "ActiveState", name), timeout_s, environ)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.stdout.strip() in _ON_ITS_WAY

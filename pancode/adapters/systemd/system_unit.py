@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from pancode.adapters.files import write_durable
-from pancode.adapters.systemd.asking import ON_ITS_WAY, ask
+from pancode.adapters.systemd.asking import ask, is_on_its_way
 from pancode.adapters.systemd.unit import CoordinatorUnit
 from pancode.errors import PancodeError, UnavailableError
 
@@ -26,13 +26,7 @@ class SystemService:
 
     def on_its_way(self) -> bool:
         """Whether the system's manager is about to start it, or lets it end."""
-        if not self.is_there():
-            return False
-        try:
-            done = ask(("systemctl", "show", "-P", "ActiveState", self._unit.name), _TIMEOUT_S)
-        except (OSError, subprocess.TimeoutExpired):
-            return False
-        return done.stdout.strip() in ON_ITS_WAY
+        return self.is_there() and is_on_its_way(("systemctl",), self._unit.name, _TIMEOUT_S)
 
     def install(self) -> bool:
         """Enabled, not started: it takes over at the next boot. Whether it changed; UnavailableError."""

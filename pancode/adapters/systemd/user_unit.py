@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pancode.adapters.files import write_durable
-from pancode.adapters.systemd.asking import ON_ITS_WAY, ask
+from pancode.adapters.systemd.asking import ask, is_on_its_way
 from pancode.adapters.systemd.unit import CoordinatorUnit
 
 TIMEOUT_S = 10.0
@@ -53,9 +53,8 @@ class UserService:
 
     def on_its_way(self) -> bool:
         """Whether the user's manager is about to start it, or lets it end."""
-        if not self._path.exists():
-            return False
-        return self._systemctl("show", "-P", "ActiveState", self._unit.name)[1] in ON_ITS_WAY
+        manager = ("systemctl", "--user")
+        return self._path.exists() and is_on_its_way(manager, self._unit.name, TIMEOUT_S, self._environ)
 
     def install(self) -> str:
         """Enabled, not started: it takes over at the next boot. Idempotent; says what `told` says."""

@@ -18,7 +18,7 @@ import pytest
 from pancode.adapters.systemd.unit import CoordinatorUnit
 from pancode.adapters.systemd.user_unit import UserService
 from pancode.offline.sole import Sole
-from pancode.offline.units import left_to_service
+from pancode.offline.yielding import left_to_service
 from pancode.wiring.reboot import service_of
 
 SYSTEMCTL = r"""#!/bin/sh
