@@ -60,7 +60,7 @@ class Machine:
     ) -> None:
         self._home, self._clock = home, clock
         self._reserve, self._others = disk_reserve, others
-        self._owner = OwnersFiles(home)
+        self._owner = OwnersFiles(home, clock)
         self._finder = finder
 
     def boot_id(self) -> str:

@@ -78,7 +78,11 @@ def from_json(data: bytes) -> Any:
 
 def sync_folder(folder: StrPath) -> None:
     """Make the names in `folder` outlive a power cut. OSError."""
-    _synced(folder, os.O_RDONLY | os.O_DIRECTORY, os.fsync)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def make_folder(folder: StrPath) -> bool:
@@ -108,15 +112,16 @@ def write_atomic(path: StrPath, data: bytes, sync: bool = True) -> None:
         sync_folder(os.path.dirname(path) or ".")
 
 
-def overwrite(path: StrPath, data: bytes) -> None:
-    """Put `data` in the place of what the file holds, durably, with no new file. OSError.
+def overwrite(path: StrPath, data: bytes, sync: bool = True) -> None:
+    """Put `data` in the place of what the file holds, with no new file; durably if `sync`. OSError.
 
     A crash leaves the beginning of it, or nothing: never anything of what was there.
     """
     fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        _write_all(fd, data, 0)
-        os.fsync(fd)
+        write_at(fd, data, 0)
+        if sync:
+            os.fsync(fd)
     finally:
         os.close(fd)
 
@@ -161,7 +166,7 @@ def replace_reserved(path: StrPath, data: bytes, size: int) -> None:
         preallocate(temporary, size)
         fd = os.open(temporary, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            _write_all(fd, data, 0)
+            write_at(fd, data, 0)
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -176,23 +181,23 @@ def blank(path: StrPath, offset: int) -> None:
     """Put zeros in the place of all from `offset` on, durably, in the space that is there. OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        _write_all(fd, bytes(max(0, os.fstat(fd).st_size - offset)), offset)
+        write_at(fd, bytes(max(0, os.fstat(fd).st_size - offset)), offset)
         os.fdatasync(fd)
     finally:
         os.close(fd)
 
 
-def write_framed(path: StrPath, payload: bytes, offset: int = 0, sync: bool = True) -> None:
+def write_framed(path: StrPath, payload: bytes, offset: int = 0, sync: bool = True, salt: int = 0) -> None:
     """Write one framed record in place, in space reserved before, so that a full disk cannot refuse it.
 
     Raises ValueError when the reserved space is too small, OSError when the file is not there.
     """
-    write_frames(path, framed(payload), offset, sync)
+    write_frames(path, framed(payload, salt), offset, sync)
 
 
-def framed(payload: bytes) -> bytes:
-    """A record as it stands in its file."""
-    return b"%08x %08x\n" % (len(payload), crc32(payload)) + payload
+def framed(payload: bytes, salt: int = 0) -> bytes:
+    """A record as it stands in its file. With another `salt` it cannot be read: it is of somebody before."""
+    return b"%08x %08x\n" % (len(payload), crc32(payload, salt)) + payload
 
 
 def write_frames(path: StrPath, frames: bytes, offset: int, sync: bool) -> None:
@@ -201,44 +206,48 @@ def write_frames(path: StrPath, frames: bytes, offset: int, sync: bool) -> None:
     try:
         if os.fstat(fd).st_size < offset + len(frames):
             raise ValueError(f"{len(frames)} bytes do not fit at {offset} of {os.fspath(path)}")
-        _write_all(fd, frames, offset)
+        write_at(fd, frames, offset)
         if sync:
             os.fdatasync(fd)
     finally:
         os.close(fd)
 
 
-def sync_file(path: StrPath) -> None:
-    """Make what was written to it outlive a power cut. OSError."""
-    _synced(path, os.O_WRONLY | os.O_NOFOLLOW, os.fdatasync)
-
-
-def _synced(path: StrPath, how: int, sync: Callable[[int], None]) -> None:
-    fd = os.open(path, how | os.O_CLOEXEC)
-    try:
-        sync(fd)
-    finally:
-        os.close(fd)
-
-
-def read_framed(path: StrPath, offset: int = 0) -> bytes | None:
-    """The payload at `offset`; None when the file is absent, not written yet, or torn."""
+def read_framed(path: StrPath, offset: int = 0, salt: int = 0) -> bytes | None:
+    """The payload at `offset`; None when the file is absent, not written yet, torn, or of another salt."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
-        head = os.pread(fd, HEADER, offset)
-        if len(head) != HEADER or head[8:9] != b" " or head[17:] != b"\n":
-            return None
-        length, checksum = int(head[:8], 16), int(head[9:17], 16)
-        size = os.fstat(fd).st_size
-        payload = os.pread(fd, length, offset + HEADER) if length <= size else b""
-    except ValueError:
-        return None
+        return read_frame(fd, offset, salt)
     finally:
         os.close(fd)
-    return payload if len(payload) == length and crc32(payload) == checksum else None
+
+
+def read_frame(fd: int, offset: int = 0, salt: int = 0) -> bytes | None:
+    """As `read_framed`, of an open file."""
+    head = os.pread(fd, HEADER, offset)
+    if len(head) != HEADER or head[8:9] != b" " or head[17:] != b"\n":
+        return None
+    try:
+        length, checksum = int(head[:8], 16), int(head[9:17], 16)
+    except ValueError:
+        return None
+    payload = os.pread(fd, length, offset + HEADER) if length <= os.fstat(fd).st_size else b""
+    return payload if len(payload) == length and crc32(payload, salt) == checksum else None
+
+
+def frame_in(data: bytes, offset: int, salt: int = 0) -> bytes | None:
+    """`read_framed` over bytes that were read at once."""
+    head = data[offset : offset + HEADER]
+    try:
+        length, checksum = int(head[:8], 16), int(head[9:17], 16)
+    except ValueError:
+        return None
+    payload = data[offset + HEADER : offset + HEADER + length]
+    whole = len(payload) == length and crc32(payload, salt) == checksum and head[8:9] + head[17:] == b" \n"
+    return payload if whole else None
 
 
 def _temporary(path: str) -> str:
@@ -248,7 +257,7 @@ def _temporary(path: str) -> str:
 def _write_synced(path: str, data: bytes, sync: bool = True) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        _write_all(fd, data, 0)
+        write_at(fd, data, 0)
         if sync:
             os.fsync(fd)
     except OSError:
@@ -258,7 +267,8 @@ def _write_synced(path: str, data: bytes, sync: bool = True) -> None:
         os.close(fd)
 
 
-def _write_all(fd: int, data: bytes, offset: int) -> None:
+def write_at(fd: int, data: bytes, offset: int) -> None:
+    """All of it, not synced. OSError."""
     view = memoryview(data)
     while view:
         done = os.pwrite(fd, view, offset)

@@ -29,7 +29,7 @@ from node_agent.wire.event import EventBody
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
-from node_agent.wire.signing import parse_envelope
+from node_agent.wire.signing import parse_envelope, parse_message
 
 MOST_SAID = 64
 """Events of one attempt that are kept in memory."""
@@ -74,7 +74,7 @@ class Shelf(Protocol):
         """As it was sealed, whatever befell the records; None when absent or torn."""
 
     def close(self, name: str) -> None:
-        """No more records will come: give back what was reserved and not used."""
+        """No more records will come: give back what was reserved and not used, and perhaps the folder."""
 
     def set_aside(self, name: str) -> str:
         """Move a damaged entry out of the way; where it is now."""
@@ -92,7 +92,10 @@ class Shelf(Protocol):
         """Take what files of others hold from its folder; their names may stay. Absent: no effect."""
 
     def folder(self, name: str) -> Path:
-        """The entry's own folder."""
+        """The entry's own folder, until it is closed."""
+
+    def troubles(self) -> list[str]:
+        """What of attempts that are over cannot be read any more, in words; nothing else is lost with it."""
 
     def put_node(self, state: bytes) -> None:
         """Replace the node's own state."""
@@ -124,8 +127,10 @@ class Journal:
         self._loose: set[str] = set()  # whose newest records are perhaps not durable yet
         self._sealed: dict[str, str] = {}  # receipts of this process that may still be asked for
         self._said: dict[str, list[Spoken]] = {}  # all events of attempts accepted in it, while they are few
+        self._orders: dict[str, Order] = {}  # of these attempts, until they are over
         names = shelf.names()
         broken = [entry for name in names if (entry := self._load(name)) is not None]
+        self._troubles += shelf.troubles()
         self._state = self._kept = self._load_state()
         if self._state.chain >= self._last[0]:
             self._last = self._state.chain, self._state.last_receipt
@@ -141,7 +146,7 @@ class Journal:
             events = self._numbered(order.identity, 0, note.say)
             record = first_record(note, head, events, self._clock.wall_ms())
             self._shelf.create(name, to_json(record))
-            self._said[name] = _spoken(events)
+            self._said[name], self._orders[name] = _spoken(events), order
             self._remember(entry := opened(record))
             return entry
 
@@ -159,13 +164,20 @@ class Journal:
     def top_fence(self, run: str) -> int:
         return self._top.get(run, 0)
 
-    def order(self, identity: AttemptId) -> str:
-        return str(from_json(self._shelf.read(self._known(identity))[0])["head"]["order"])
+    def order(self, identity: AttemptId) -> Order:
+        name = self._known(identity)
+        order = self._orders.get(name)
+        if order is None:
+            envelope = str(from_json(self._shelf.read(name)[0])["head"]["order"])
+            order = parse_message(Order, parse_envelope(envelope).body())
+        return order
 
     def write(self, identity: AttemptId, note: Note) -> Entry:
         name = self._known(identity)
         with self._locks[name]:
             entry = self._entries[name]
+            if entry.cleaned:
+                raise JournalError(f"{name} is over")
             if note.mark is not None and not may_follow(entry, note.mark):
                 raise JournalError(f"{name}: {note.mark} cannot follow {entry.mark}")
             if note.stop is not None and entry.stop is not None:
@@ -185,8 +197,8 @@ class Journal:
         (self._loose.add if note.lazy else self._loose.discard)(name)
         if note.cleaned:
             self._shelf.close(name)
-            self._sealed.pop(name, None)
-            self._said.pop(name, None)
+            for kept in (self._sealed, self._said, self._orders):
+                kept.pop(name, None)
 
     def settle(self, identity: AttemptId | None = None) -> None:
         for name in [*self._loose] if identity is None else [str(identity)]:
@@ -273,7 +285,7 @@ class Journal:
                 self.set_node(replace(self._state, chain=entry.chain, last_receipt=entry.receipt))
             self._shelf.remove(name)
             self._loose.discard(name)
-            for index in (self._entries, self._live, self._locks, self._sealed, self._said):
+            for index in (self._entries, self._live, self._locks, self._sealed, self._said, self._orders):
                 index.pop(name, None)
 
     def lost(self) -> tuple[str, ...]:

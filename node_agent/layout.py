@@ -13,7 +13,9 @@ from node_agent.wire.node import HOME_LAYOUT
 
 LAYOUT = HOME_LAYOUT
 """1: a receipt in a file of its own, and a folder for the work (never released, without a number).
-2: ADR 17. Whoever changes where or how a home's things lie counts on, and says below what becomes of it."""
+2: ADR 17.
+3: ADR 30. What 2 has is read as it is, also of a shim of it that still runs.
+Whoever changes where or how a home's things lie counts on, and says below what becomes of it."""
 _OLD_RECEIPT, _OLD_WORK = "receipt", "work"
 _ENDED = "the node agent was replaced by a newer one that keeps its records otherwise: what ran was ended"
 _FIX = (
@@ -30,7 +32,7 @@ def take_over(home: Home, clock: Clock) -> None:
             f"{home.root} is of layout {number}, as a newer node agent writes it; "
             f"this one knows layout {LAYOUT} and none above\n  fix: {_FIX}"
         )
-    if number < LAYOUT:
+    if number < 2:
         _from_first(home.journal, clock)
     if number != LAYOUT or not home.layout.exists():
         write_atomic(home.layout, f"{LAYOUT}\n".encode())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from node_agent import process
 from node_agent.durable import read_framed
-from node_agent.shim import RECORDS, SPAWNED, START_BYTES, STEP_BYTES, exit_offset
+from node_agent.shim import RECORDS, START_BYTES, STEP_BYTES, exit_offset
 from node_agent.spool import (
     Ended,
     ExitRecord,
@@ -19,25 +19,27 @@ from node_agent.spool import (
     StepStart,
     Vanished,
 )
+from node_agent.taken import taken_by
 
 
 def look(folder: Path) -> Look:
     """What became of a phase. OSError, SpoolError."""
-    ended = _exit_record(folder)
+    taken = taken_by(str(folder))
+    if taken is None:
+        return NotStarted()
+    spawned, salt = Spawned.from_json(taken[0]), taken[1]
+    ended = _exit_record(folder, salt)
     if ended is not None:
         return ended
-    spawned = spawned_in(folder)
-    if spawned is None:
-        return NotStarted()
     if process.is_alive(spawned.boot, spawned.pid, spawned.start):
-        step = _steps(folder)[1]
+        step = _steps(folder, salt)[1]
         return Running(step.name if step else None, step.pid if step else 0, spawned.pid)
-    ended = _exit_record(folder)  # it may have ended between our two readings
+    ended = _exit_record(folder, salt)  # it may have ended between our two readings
     if ended is not None:
         return ended
     rebooted = spawned.boot != process.boot_id()
     reason = "the node was restarted" if rebooted else _watcher_gone(spawned.pid)
-    return Vanished(reason, rebooted, _steps(folder)[0])
+    return Vanished(reason, rebooted, _steps(folder, salt)[0])
 
 
 def _watcher_gone(pid: int) -> str:
@@ -45,10 +47,10 @@ def _watcher_gone(pid: int) -> str:
     return f"the process that watched over it there (shim, pid {pid}) was killed or has crashed"
 
 
-def _exit_record(folder: Path) -> Ended | None:
+def _exit_record(folder: Path, salt: int) -> Ended | None:
     path = f"{folder}/{RECORDS}"
     try:
-        data = read_framed(path, exit_offset(os.stat(path).st_size))
+        data = read_framed(path, exit_offset(os.stat(path).st_size), salt)
     except FileNotFoundError:
         return None
     if data is None:
@@ -59,19 +61,19 @@ def _exit_record(folder: Path) -> Ended | None:
 
 def spawned_in(folder: Path) -> Spawned | None:
     """Who has taken the folder. OSError, SpoolError."""
-    data = read_part(f"{folder}/{SPAWNED}")
-    return None if data is None else Spawned.from_json(data)
+    taken = taken_by(str(folder))
+    return None if taken is None else Spawned.from_json(taken[0])
 
 
-def _steps(folder: Path) -> tuple[tuple[StepRecord, ...], StepStart | None]:
+def _steps(folder: Path, salt: int) -> tuple[tuple[StepRecord, ...], StepStart | None]:
     """(the steps that have ended, the one in progress)."""
     ended: list[StepRecord] = []
     path = f"{folder}/{RECORDS}"
     count = exit_offset(os.stat(path).st_size) // STEP_BYTES if os.path.exists(path) else 0
     while len(ended) < count:
-        record = read_framed(path, len(ended) * STEP_BYTES + START_BYTES)
+        record = read_framed(path, len(ended) * STEP_BYTES + START_BYTES, salt)
         if record is None:
-            started = read_framed(path, len(ended) * STEP_BYTES)
+            started = read_framed(path, len(ended) * STEP_BYTES, salt)
             return tuple(ended), None if started is None else StepStart.from_json(started)
         ended.append(StepRecord.from_json(record))
     return tuple(ended), None

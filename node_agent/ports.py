@@ -71,8 +71,8 @@ class Journal(Protocol):
     def top_fence(self, run: str) -> int:
         """The highest fence of a run that is or was in the journal since this start; 0 for none."""
 
-    def order(self, identity: AttemptId) -> str:
-        """The order's envelope. KeyError for an unknown attempt."""
+    def order(self, identity: AttemptId) -> Order:
+        """As it was accepted, its signature checked. KeyError for an unknown attempt, ValueError for none."""
 
     def write(self, identity: AttemptId, note: Note) -> Entry:
         """Add to the entry. JournalError for a mark that does not go forward. What is lazy is durable with

@@ -46,9 +46,14 @@ class Stat:
         return self.state in (b"Z", b"X", b"x")
 
 
+_boot = ""
+
+
 def boot_id() -> str:
     """This boot's identity; changes at each start of the machine."""
-    return _read("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
+    global _boot
+    _boot = _boot or _read("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
+    return _boot
 
 
 def stat(pid: int) -> Stat | None:

@@ -6,8 +6,6 @@ from contextlib import suppress
 
 from node_agent.ports import LinkDown, StepFailed
 from node_agent.records import Entry, prunable, without_the_old
-from node_agent.wire.order import Order
-from node_agent.wire.signing import parse_envelope, parse_message
 from node_agent.world import World
 
 
@@ -26,7 +24,7 @@ def prune(world: World) -> None:
 def _emptied(world: World, entry: Entry) -> bool:
     """A rejected attempt kept its checkout until now, one that could not deliver what was put aside of it."""
     try:
-        order = parse_message(Order, parse_envelope(world.journal.order(entry.identity)).body())
+        order = world.journal.order(entry.identity)
         world.workspaces.remove(entry.identity, order.workspace)
         world.workspaces.forget(entry.identity, order.workspace)
     except (StepFailed, LinkDown, OSError):

@@ -25,7 +25,6 @@ from node_agent.shim import (
     LOG,
     PLAN,
     RECORDS,
-    SPAWNED,
     STOP,
     reserve,
 )
@@ -37,8 +36,9 @@ from node_agent.spool import (
     RunnerError,
     Running,
     SpoolError,
-    is_forgotten,
+    forgotten,
 )
+from node_agent.taken import SPAWNED, taken_by
 from node_agent.template import Template
 
 if TYPE_CHECKING:
@@ -87,11 +87,12 @@ class Runner:
         """Write plan and `stdin`, reserve the space of all records; `start` does so, too. RunnerError."""
         try:
             make_folder(folder)
-            if not os.path.exists(f"{folder}/{PLAN}"):
+            left = read_part(f"{folder}/{PLAN}")
+            if left is None or forgotten(left) not in (None, plan.id):  # of who had the folder before
                 reserve(str(folder), len(plan.steps))
                 for path in {step.stdin for step in plan.steps if stdin and step.stdin}:
                     write_atomic(path, stdin, sync=False)
-                self._put(folder, plan)
+                self._put(folder, plan, anew=left is None)
         except OSError as exc:
             raise _translated(f"cannot prepare {folder}", exc) from exc
         if self.planned(folder) != plan:
@@ -110,14 +111,16 @@ class Runner:
         except OSError as exc:
             raise _translated(f"cannot read {folder}", exc) from exc
 
-    def _put(self, folder: Path, plan: Plan) -> None:
+    def _put(self, folder: Path, plan: Plan, anew: bool = True) -> None:
+        """Whole or not at all if `anew`; else in the file of an attempt before, whose plan was forgotten."""
         path = f"{folder}/{PLAN}"
-        write_atomic(path, plan.to_json(), sync=False)  # after a power cut nothing is started from it
+        write = write_atomic if anew else overwrite
+        write(path, plan.to_json(), sync=False)  # after a power cut nothing is started from it
         self._plans[path] = (_looks(path), plan)
 
     def discard(self, folder: Path) -> None:
         """Of a phase that nobody took: a power cut may have left any part of it. RunnerError."""
-        if (folder / SPAWNED).exists():
+        if _is_taken(folder):
             raise RunnerError(f"{folder} was started")
         self._plans.pop(f"{folder}/{PLAN}", None)
         try:
@@ -133,7 +136,7 @@ class Runner:
         self._ended.pop(str(folder), None)
         self._endings.forget(str(folder))
         if plan is None:
-            if not is_forgotten(read_part(f"{folder}/{PLAN}") or b""):  # of another version: its values count
+            if forgotten(read_part(f"{folder}/{PLAN}") or b"") is None:  # another version's: its values count
                 (folder / PLAN).unlink(missing_ok=True)
             return
         try:
@@ -152,14 +155,14 @@ class Runner:
     def start(self, folder: Path, plan: Plan) -> None:
         """Returns once a shim has taken the folder, now or earlier. Raises RunnerError when none could."""
         self._reap()
-        if os.path.exists(f"{folder}/{SPAWNED}"):
+        if _is_taken(folder):
             return
         if self.planned(folder) != plan:
             self.prepare(folder, plan)
         if self._in_scope(folder, plan):
             return
         said = self._begin(folder, self._launch)
-        if not os.path.exists(f"{folder}/{SPAWNED}"):
+        if not _is_taken(folder):
             raise _failed(folder, said or "it said nothing")
 
     def look(self, folder: Path) -> Look:
@@ -234,7 +237,7 @@ class Runner:
 
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
         """Milliseconds from the start to the last sign of life, as far as it is known; 0 without a start."""
-        began = _written(folder / SPAWNED)
+        began = _written(folder / SPAWNED) if _is_taken(folder) else None
         if began is None:
             return 0
         return max(0, seen_wall_ms - began, *((_written(path) or 0) - began for path in outputs))
@@ -253,7 +256,7 @@ class Runner:
         except RunnerError as exc:  # systemd-run is not there any more, or there is no room for either way
             self._scopes.failed(str(exc))
             return False
-        if (folder / SPAWNED).exists():
+        if _is_taken(folder):
             self._scopes.made()
             return True
         if not said:  # else it was the shim that spoke: it will say the same again
@@ -352,6 +355,14 @@ def _reaped(pid: int) -> bool:
         return os.waitpid(pid, os.WNOHANG)[0] != 0
     except ChildProcessError:
         return True
+
+
+def _is_taken(folder: Path) -> bool:
+    """By a shim, now or earlier. Raises RunnerError."""
+    try:
+        return taken_by(str(folder)) is not None
+    except OSError as exc:
+        raise _translated(f"cannot read {folder}", exc) from exc
 
 
 def _written(path: Path) -> int | None:

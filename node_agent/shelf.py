@@ -8,31 +8,36 @@ import re
 import shutil
 import stat
 import threading
-from binascii import crc32
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from node_agent.archive import Archive
 from node_agent.durable import (
     HEADER,
     blank,
+    frame_in,
     framed,
     make_folder,
     preallocate,
     replace_reserved,
-    sync_file,
     sync_folder,
+    write_at,
     write_atomic,
     write_framed,
     write_frames,
 )
 from node_agent.ports import DiskFull
+from node_agent.spares import Spare, Spares
 
-MARKS, LOSSY, NODE, ASIDE = "marks", "events", "node-state.json", ".damaged"
+MARKS, LOSSY, NODE, ASIDE, OVER = "marks", "events", "node-state.json", ".damaged", ".over"
 MARK_BYTES = 192 << 10
 """Reserved for all records after the first; a record is clipped by its writer to a few kB."""
 RECEIPT_BYTES = 256 << 10
 """Reserved for the receipt, which stands between the marks."""
+MOST_OPEN = 64
+"""Files of marks that are kept open: more attempts wait for an answer only while the coordinator is away."""
 _RECEIPT = b"="
 """What a record begins with that is no mark, but the receipt."""
 _HEAD = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8}\n")
@@ -40,22 +45,38 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class FileShelf:
-    """The Shelf of a real node, under `<home>/journal`. Follows no links."""
+    """The Shelf of a real node, under `<home>/journal`. Follows no links.
+
+    A folder for each attempt; of one that is over only its records are kept, with others', where its folder
+    may serve another.
+    """
 
     def __init__(self, root: Path) -> None:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._root, self._base = root, str(root)
         self._ends: dict[tuple[str, str], int] = {}
         self._reserved: dict[str, int] = {}  # how long the file of marks is, as far as known
+        self._open: dict[str, int] = {}
+        weakref.finalize(self, _shut_all, self._open)
         self._lock = threading.Lock()
+        self._over = Archive(root / OVER)
+        self._spares = Spares(self._base, self._over)
 
     def names(self) -> list[str]:
         found = [entry for entry in os.scandir(self._root) if entry.is_dir(follow_symlinks=False)]
         found.sort(key=lambda entry: entry.stat(follow_symlinks=False).st_ctime_ns)
-        return [entry.name for entry in found if not entry.name.startswith(".")]
+        folders = [entry.name for entry in found if not entry.name.startswith(".")]
+        return [*self._over.names(), *(name for name in folders if name not in self._over)]
 
     def create(self, name: str, record: bytes) -> None:
         size = HEADER + len(record) + MARK_BYTES + RECEIPT_BYTES
+        spare = self._spares.take()
+        if spare is None or not self._made_of(spare, name, record, size):
+            self._make(name, record, size)
+        self._set_end(name, MARKS, HEADER + len(record))
+        self._reserved[name] = size
+
+    def _make(self, name: str, record: bytes, size: int) -> None:
         folder = self._root / name
         try:
             with _full():
@@ -66,8 +87,25 @@ class FileShelf:
         except DiskFull:
             self.remove(name)
             raise
-        self._set_end(name, MARKS, HEADER + len(record))
-        self._reserved[name] = size
+
+    def _made_of(self, spare: Spare, name: str, record: bytes, size: int) -> bool:
+        """Under its new name only with its new record, behind which nothing of before is left.
+
+        False: somebody has done something to the folder.
+        """
+        path, first = self._at(spare.name, MARKS), framed(record)
+        try:
+            with _full():
+                preallocate(path, size)
+                write_frames(path, first + bytes(max(0, spare.end - len(first))), 0, sync=True)
+                os.rename(f"{self._base}/{spare.name}", f"{self._base}/{name}")
+                sync_folder(self._root)
+        except DiskFull:
+            self._spares.give_back(Spare(spare.name, max(spare.end, len(first))))
+            raise
+        except OSError:
+            return False
+        return True
 
     def append(self, name: str, record: bytes, sync: bool = True) -> None:
         self._add(name, framed(record), sync)
@@ -80,7 +118,11 @@ class FileShelf:
         self._add(name, framed(_RECEIPT + receipt), sync=True)
 
     def sync(self, name: str) -> None:
-        sync_file(self._at(name, MARKS))
+        if name in self._over:
+            self._over.sync()
+        else:
+            with self._marks(name) as fd:
+                os.fdatasync(fd)
 
     def _add(self, name: str, frames: bytes, sync: bool) -> None:
         path, offset = self._at(name, MARKS), self._end(name, MARKS)
@@ -88,8 +130,30 @@ class FileShelf:
         with _full():
             if end > self._reserved.get(name, 0):
                 preallocate(path, end)  # no effect while the reserve lasts
-            write_frames(path, frames, offset, sync)
+            with self._marks(name) as fd:
+                write_at(fd, frames, offset)
+                if sync:
+                    os.fdatasync(fd)
         self._set_end(name, MARKS, end)
+
+    @contextmanager
+    def _marks(self, name: str) -> Iterator[int]:
+        """Its file of marks for writing, which stays open while it is among few. OSError when it is gone."""
+        with self._lock:
+            fd = self._open.get(name)
+            if fd is None:
+                fd = os.open(self._at(name, MARKS), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                if kept := len(self._open) < MOST_OPEN:
+                    self._open[name] = fd
+            else:
+                kept = True
+        try:
+            if not os.fstat(fd).st_nlink:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._at(name, MARKS))
+            yield fd
+        finally:
+            if not kept:
+                os.close(fd)
 
     def append_lossy(self, name: str, record: bytes) -> None:
         path, offset = self._at(name, LOSSY), self._end(name, LOSSY)
@@ -99,10 +163,19 @@ class FileShelf:
         self._set_end(name, LOSSY, offset + HEADER + len(record))
 
     def read(self, name: str) -> list[bytes]:
-        records = _frames(self._at(name, MARKS), self._ends.get((name, MARKS)))[0]
+        records = self._records(name)[0]
         return [record for record in records if not record.startswith(_RECEIPT)]
 
+    def _records(self, name: str) -> tuple[list[bytes], int]:
+        """All, receipts too, and where they end."""
+        over = self._over.read(name)
+        if over is not None:
+            return _frames_in(over)
+        return _frames(self._at(name, MARKS), self._ends.get((name, MARKS)))
+
     def is_damaged(self, name: str) -> bool:
+        if name in self._over:
+            return False  # it was whole when it was put there
         records, end = _frames(self._at(name, MARKS))
         begun = not records and bool(set(os.listdir(self._root / name)) - {MARKS, LOSSY})
         return begun or _is_damaged(self._at(name, MARKS), end)
@@ -111,21 +184,44 @@ class FileShelf:
         return _frames(self._at(name, LOSSY), self._ends.get((name, LOSSY)))[0]
 
     def receipt(self, name: str) -> bytes | None:
-        path = self._at(name, MARKS)
-        records, end = _frames(path, self._ends.get((name, MARKS)))
+        records, end = self._records(name)
         if not any(record.startswith(_RECEIPT) for record in records):
-            records = list(_behind(path, end))  # damage before it takes nothing from what it says
+            records = list(
+                _behind(self._at(name, MARKS), end)
+            )  # damage before it takes nothing from what it says
         sealed = [record for record in records if record.startswith(_RECEIPT)]
         return sealed[-1].removeprefix(_RECEIPT) if sealed else None
 
     def close(self, name: str) -> None:
+        if self._is_archived(name):
+            self._lose_sight_of(name)
+            return
         os.truncate(self._at(name, MARKS), self._end(name, MARKS))
         with self._lock:
             self._reserved.pop(name, None)
+            self._shut(name)
+
+    def _is_archived(self, name: str) -> bool:
+        """Whether its records are with others' now, its folder free: not where no need is, or no room."""
+        try:
+            if not self._spares.has_room(name):
+                return False
+            end = self._end(name, MARKS)
+            with open(self._at(name, MARKS), "rb") as file:
+                self._over.add(name, file.read(end))
+            self._spares.keep(name, end)
+        except OSError:
+            return name in self._over
+        return True
 
     def set_aside(self, name: str) -> str:
-        target = self._aside(name)
-        os.rename(self._root / name, target)
+        target, over = self._aside(name), self._over.read(name)
+        if over is None:
+            self._lose_sight_of(name)
+            os.rename(self._root / name, target)
+        else:
+            target.write_bytes(over)
+            self.remove(name)
         return str(target)
 
     def mend(self, name: str) -> str:
@@ -142,8 +238,10 @@ class FileShelf:
             if moved:
                 raise  # it cannot be moved in place: a crash in the middle might lose it
             blank(path, end)
-        self._ends.pop((name, MARKS), None)
-        self._reserved.pop(name, None)
+        with self._lock:
+            self._ends.pop((name, MARKS), None)
+            self._reserved.pop(name, None)
+            self._shut(name)
         return kept
 
     def _copied_aside(self, path: str, name: str) -> str:
@@ -160,11 +258,28 @@ class FileShelf:
         return str(target)
 
     def remove(self, name: str) -> None:
-        shutil.rmtree(self._root / name, ignore_errors=True)
+        if name in self._over:
+            with suppress(OSError):  # else it is there again, and goes again, at the next start
+                self._over.remove(name)
+            self._spares.forget(name)
+        else:
+            shutil.rmtree(self._root / name, ignore_errors=True)
+        self._lose_sight_of(name)
+
+    def _shut(self, name: str) -> None:
+        fd = self._open.pop(name, None)
+        if fd is not None:
+            os.close(fd)
+
+    def _lose_sight_of(self, name: str) -> None:
         with self._lock:
+            self._shut(name)
             self._reserved.pop(name, None)
             for kind in (MARKS, LOSSY):
                 self._ends.pop((name, kind), None)
+
+    def troubles(self) -> list[str]:
+        return list(self._over.troubles)
 
     def drop(self, name: str, files: tuple[str, ...]) -> None:
         """Emptied, they stay for as long as the entry: a file system without a journal looks, at each file
@@ -207,6 +322,11 @@ class FileShelf:
         return folder / f"{name}.{number}"
 
 
+def _shut_all(files: dict[str, int]) -> None:
+    for fd in files.values():
+        os.close(fd)
+
+
 def _empty(path: str) -> None:
     """What is no plain file, such as a link, goes."""
     seen = os.lstat(path)
@@ -223,23 +343,15 @@ def _frames(path: str, known_end: int | None = None) -> tuple[list[bytes], int]:
             data = file.read(-1 if known_end is None else known_end)
     except FileNotFoundError:
         return [], 0
+    return _frames_in(data)
+
+
+def _frames_in(data: bytes) -> tuple[list[bytes], int]:
     records, offset = [], 0
-    while (payload := _frame(data, offset)) is not None:
+    while (payload := frame_in(data, offset)) is not None:
         records.append(payload)
         offset += HEADER + len(payload)
     return records, offset
-
-
-def _frame(data: bytes, offset: int) -> bytes | None:
-    """`durable.read_framed` over bytes that were read at once."""
-    head = data[offset : offset + HEADER]
-    try:
-        length, checksum = int(head[:8], 16), int(head[9:17], 16)
-    except ValueError:
-        return None
-    payload = data[offset + HEADER : offset + HEADER + length]
-    whole = len(payload) == length and crc32(payload) == checksum and head[8:9] + head[17:] == b" \n"
-    return payload if whole else None
 
 
 def _is_damaged(path: str, end: int) -> bool:
@@ -255,7 +367,7 @@ def _behind(path: str, end: int) -> Iterator[bytes]:
     except FileNotFoundError:
         return
     for found in _HEAD.finditer(data, end):
-        record = _frame(data, found.start())
+        record = frame_in(data, found.start())
         if record is not None:
             yield record
 

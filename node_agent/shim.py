@@ -20,7 +20,8 @@ if not __package__:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from node_agent import process, step
-from node_agent.durable import create_exclusive, from_json, preallocate, to_json, write_framed
+from node_agent.durable import from_json, preallocate, to_json, write_framed
+from node_agent.taken import SPAWNED, Taken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ else:
     import _signal as signal  # without `enum`, which costs 4 ms at each start
 
 ENDED, BAD_PLAN, TAKEN, NO_SPACE = 0, 65, 73, 74
-PLAN, SPAWNED, RECORDS, STOP = "plan.json", "spawned", "records", step.STOP_FILE
+PLAN, RECORDS, STOP = "plan.json", "records", step.STOP_FILE
 LOG = "shim.log"  # what a shim has to say of itself: absent unless it failed, or was started cold
 STEP_BYTES, START_BYTES = 4096, 1024  # of each step in `records`: both of its records, and the first of them
 EXIT_BYTES = 4096  # behind them, the record of the end; and as much again for each step
@@ -49,8 +50,14 @@ class KernelClock:
 
 
 def reserve(folder: str, steps: int) -> None:
-    """Reserve the disk space of every record of a phase; keeps what is there. OSError if there is no room."""
-    preallocate(f"{folder}/{RECORDS}", EXIT_BYTES + 2 * steps * STEP_BYTES)
+    """Reserve the disk space of every record of a phase; keeps what is there. OSError if there is no room.
+
+    No more than that, in a file that held the records of an attempt before.
+    """
+    path, size = f"{folder}/{RECORDS}", EXIT_BYTES + 2 * steps * STEP_BYTES
+    preallocate(path, size)
+    if os.stat(path).st_size > size:
+        os.truncate(path, size)
 
 
 def exit_offset(size: int) -> int:
@@ -70,8 +77,9 @@ class Ready:
 class Phase:
     """The step list of one plan, in order, and its records."""
 
-    def __init__(self, folder: str, plan: dict[str, Any], clock: KernelClock, ready: Ready) -> None:
-        self.folder, self.plan, self.clock, self.reaper = folder, plan, clock, ready.reaper
+    def __init__(self, taken: Taken, plan: dict[str, Any], clock: KernelClock, ready: Ready) -> None:
+        folder = self.folder = taken.folder
+        self.plan, self.clock, self.reaper, self._salt = plan, clock, ready.reaper, taken.salt
         self.keeper = step.Keeper(clock, folder, plan["marker"], ready.reaper, ready.birth)
         self.records: list[dict[str, Any]] = []
         self.swept, self.left = 0, 0
@@ -122,7 +130,7 @@ class Phase:
         )
         why, error, path, at = "none", None, f"{self.folder}/{RECORDS}", index * STEP_BYTES
         try:
-            write_framed(path, to_json(one.start()), at, sync=False)
+            write_framed(path, to_json(one.start()), at, False, self._salt)
             why = one.watch(limits)
         except step.CannotStart as exc:
             error = exc.record
@@ -151,7 +159,7 @@ class Phase:
             "cpu_ms": int(self.keeper.cpu_ms),
             "swept": swept,
         }
-        write_framed(path, to_json(record), at + START_BYTES, sync=False)
+        write_framed(path, to_json(record), at + START_BYTES, False, self._salt)
         self.records.append(record)
         return record
 
@@ -174,18 +182,25 @@ def main(argv: list[str], ready: Ready | None = None) -> int:
         return _fail(folder, BAD_PLAN, f"plan: {exc}")
     try:
         reserve(folder, len(plan["steps"]))
-        if not create_exclusive(f"{folder}/{SPAWNED}", to_json(_identity())):
-            return _fail(folder, TAKEN, "another shim has this folder")
+        taken = Taken.take(folder, to_json(_identity()))
     except OSError as exc:
         return _fail(folder, NO_SPACE, f"folder: {exc}")
-    _tell(1, "spawned\n")
+    if taken is None:
+        return _fail(folder, TAKEN, "another shim has this folder")
+    return _work(taken, plan, ready)
+
+
+def _work(taken: Taken, plan: dict[str, Any], ready: Ready) -> int:
+    _tell(1, f"{SPAWNED}\n")
     to_null(0, 1)
-    record = Phase(folder, plan, KernelClock(), ready).run()
+    record = Phase(taken, plan, KernelClock(), ready).run()
     try:
-        reserve(folder, len(plan["steps"]))  # what ran may have taken it away
-        write_framed(f"{folder}/{RECORDS}", to_json(record), len(plan["steps"]) * STEP_BYTES)
+        taken.renew()  # what ran may have taken it away, as the space of the record
+        reserve(taken.folder, len(plan["steps"]))
+        path, at = f"{taken.folder}/{RECORDS}", len(plan["steps"]) * STEP_BYTES
+        write_framed(path, to_json(record), at, True, taken.salt)
     except (OSError, ValueError) as exc:
-        return _fail(folder, NO_SPACE, f"exit record: {exc}")
+        return _fail(taken.folder, NO_SPACE, f"exit record: {exc}")
     return ENDED
 
 

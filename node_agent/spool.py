@@ -366,15 +366,15 @@ class Vanished:
     steps: tuple[StepRecord, ...] = ()
 
 
-def is_forgotten(data: bytes) -> bool:
-    """Whether these are the bytes of `without_secrets`."""
+def forgotten(data: bytes) -> str | None:
+    """The id of the plan of which these are the bytes of `without_secrets`; None when they are not."""
     try:
         raw = json.loads(data)
     except ValueError:
-        return False
+        return None
     if not isinstance(raw, dict) or raw.keys() | _LATER["Plan"].keys() != set(_fields_of(Plan)):
-        return False
-    return isinstance(raw["env"], list)
+        return None
+    return str(raw["id"]) if isinstance(raw["env"], list) else None
 
 
 Look = NotStarted | Running | Ended | Vanished

@@ -20,6 +20,8 @@ from node_agent.wire.node import Problem
 
 FRESH_MS = 60_000
 """So long a value from elsewhere is not asked for again: a command may be slow, or ask its own server."""
+LOOK_MS = 20
+"""Files are looked at no more often: a run asks some ten times while it is laid out."""
 COMMAND_S = 10
 MOST_BYTES = 1 << 20
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
@@ -53,6 +55,7 @@ class Vault:
         self._lock = threading.Lock()
         self._seen: object = ()
         self._found, self._due = Found(), 0
+        self._looked: int | None = None
 
     def values(self) -> Mapping[str, str]:
         """Every name that has a value now."""
@@ -76,7 +79,10 @@ class Vault:
 
     def _look(self) -> Found:
         with self._lock:
-            seen, now = [_state(path) for path in (self._path, *self._tokens.values())], self._clock.mono_ms()
+            now = self._clock.mono_ms()
+            if self._looked is not None and now - self._looked < LOOK_MS:
+                return self._found
+            seen, self._looked = [_state(path) for path in (self._path, *self._tokens.values())], now
             if seen != self._seen or (self._due and now >= self._due):
                 self._found, elsewhere = self._with_tokens(*self._read(seen[0] is not None))
                 self._seen, self._due = seen, now + FRESH_MS if elsewhere else 0

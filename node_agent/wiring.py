@@ -30,7 +30,6 @@ from node_agent.passport.desk import ExamDesk
 from node_agent.passport.exam import Tools
 from node_agent.passport.kept import Shelf
 from node_agent.passport.turns import Turns
-from node_agent.procedure.desk import order_in
 from node_agent.publish import Speaker
 from node_agent.redacting import RedactingDepot
 from node_agent.runner import Runner
@@ -113,7 +112,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
     around = replace(_around(path, vault, machine, settings.name), sandbox=sandbox)
     runtimes = NodeRuntimes(replace(around, room=lambda order: _room(endpoints, order)))
     journal = Journal(FileShelf(home.journal), Speaker(node, key, clock, fleet), clock)
-    shown = RedactingDepot(depot, lambda identity: runtimes.hidden(order_in(journal.order(identity))))
+    shown = RedactingDepot(depot, lambda identity: runtimes.hidden(journal.order(identity)))
     world = World(
         node=node,
         key=key,

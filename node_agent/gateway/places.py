@@ -48,12 +48,15 @@ def is_own(attempt: Path) -> bool:
 
 def running(attempt: Path) -> process.Proc | None:
     """The gateway of this attempt, if it lives."""
-    return alive(attempt / FOLDER / RECORD)
+    try:
+        return lives((attempt / FOLDER / RECORD).read_bytes())
+    except OSError:
+        return None
 
 
-def alive(record: Path) -> process.Proc | None:
-    """The process that such a record names, a shim's too, if it lives."""
-    raw = _read(record)
+def lives(record: bytes) -> process.Proc | None:
+    """The process that a record of these bytes names, a shim's too, if it lives."""
+    raw = _parsed(record)
     try:
         if raw is None or not process.is_alive(raw["boot"], raw["pid"], raw["start"]):
             return None
@@ -80,7 +83,14 @@ def _own() -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        raw = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return _parsed(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _parsed(data: bytes) -> dict[str, Any] | None:
+    try:
+        raw = json.loads(data)
+    except ValueError:
         return None
     return raw if isinstance(raw, dict) else None

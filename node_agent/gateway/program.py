@@ -20,14 +20,15 @@ if not __package__:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from node_agent.gateway.counting import Count
-from node_agent.gateway.places import COUNT, FOLDER, alive, is_own, replace_file, write_record
+from node_agent.gateway.places import COUNT, FOLDER, is_own, lives, replace_file, write_record
 from node_agent.gateway.serving import Gateway
 from node_agent.gateway.spec import Spec
 from node_agent.gateway.tunnel import Tunnels
+from node_agent.taken import taken_by
 
 LOOK_S = 0.5
 PATIENCE_S = 300.0
-SETUP, SPAWNED = "set-up", "spawned"
+SETUP = "set-up"
 PR_SET_DUMPABLE = 4
 MEMORY = 512 << 20
 """Of our own: the largest request, in letters that take four bytes each, with room to spare."""
@@ -40,12 +41,12 @@ class Life:
         self._attempt, self._idle_since, self._until = attempt, began, began + life_s
 
     def is_over(self, now: float) -> bool:
-        work = self._attempt / SPAWNED
         if now >= self._until or not is_own(self._attempt):
             return True
-        if work.exists():
-            return alive(work) is None
-        if alive(self._attempt / SETUP / SPAWNED):
+        work, setup = taken_by(str(self._attempt)), taken_by(str(self._attempt / SETUP))
+        if work is not None:
+            return lives(work[0]) is None
+        if setup is not None and lives(setup[0]):
             self._idle_since = now
         return now - self._idle_since >= PATIENCE_S
 

@@ -24,8 +24,7 @@ from node_agent.wire.clock import Clock, FleetTime
 from node_agent.wire.event import EventBody, Marked
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark
-from node_agent.wire.order import Order
-from node_agent.wire.signing import SigningKey, parse_envelope, parse_message
+from node_agent.wire.signing import SigningKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ class Case:
 
     def __init__(self, desk: Desk, identity: AttemptId) -> None:
         self.desk, self.identity = desk, identity
-        self.order = order_in(desk.journal.order(identity))
+        self.order = desk.journal.order(identity)
         self.folder = self.work = desk.journal.folder(identity)
         self.setup, self.gates = self.folder / SETUP, self.folder / GATES
         self.watch: Watch | None = None
@@ -212,11 +211,6 @@ class Case:
 _TAKEN_AGAIN = (Mark.SPAWNED, Mark.GATED, Mark.PUSHED)
 """A power cut may take these back, while they are told to nobody: the shim's own records are durable, and the
 same follows from them. What acts on the world outside makes them durable first."""
-
-
-def order_in(envelope: str) -> Order:
-    """As the journal keeps it: its signature was checked when it was accepted."""
-    return parse_message(Order, parse_envelope(envelope).body())
 
 
 def digest_of(text: str) -> str:

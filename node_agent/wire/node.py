@@ -36,7 +36,7 @@ NO_SANDBOX = "no sandbox: "
 """How a problem begins that says why a node has no sandbox."""
 
 
-HOME_LAYOUT = 2
+HOME_LAYOUT = 3
 """How a node's home is laid out; what became of each earlier layout stands in `node_agent/layout.py`."""
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import redis
 
 from node_agent.durable import from_json
+from node_agent.looking import spawned_in
 from node_agent.records import Entry, folded, opened
 from node_agent.shelf import FileShelf
 from node_agent.wire.signing import Envelope, SigningKey, parse_envelope
@@ -95,8 +96,9 @@ class Ground:
     def kill_shim(self, run: str) -> None:
         """-9 to what watches over the newest attempt of the run, by the number that it wrote down itself."""
         newest = self.entries(run)[-1].identity
-        record = from_json((self.home / "journal" / str(newest) / "spawned").read_bytes())
-        self.shell(f"kill -9 {int(record['pid'])}")
+        taken = spawned_in(self.home / "journal" / str(newest))
+        assert taken is not None, f"{newest} has no shim"
+        self.shell(f"kill -9 {taken.pid}")
 
     def kill_agent(self) -> None:
         """-9, at once."""

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -193,7 +194,16 @@ def test_runs_where_nothing_is_installed(phases: Phases, tmp_path: Path) -> None
     """The few files alone, in a folder of their own, under an interpreter without site packages."""
     home = tmp_path / "bundle" / "node_agent"
     home.mkdir(parents=True)
-    for name in ("__init__.py", "shim.py", "step.py", "taking.py", "unmapped.py", "process.py", "durable.py"):
+    for name in (
+        "__init__.py",
+        "shim.py",
+        "step.py",
+        "taking.py",
+        "unmapped.py",
+        "process.py",
+        "durable.py",
+        "taken.py",
+    ):
         (home / name).write_bytes((SHIM.parent / name).read_bytes())
     phases.runner = new_runner(home / "shim.py")
     step, base = phases.one("echo", "hi")
@@ -240,6 +250,27 @@ def test_start_again_changes_nothing(phases: Phases) -> None:
     assert phases.finish(folder).ended is PhaseEnd.DONE
     phases.runner.start(folder, plan)
     assert (folder.parent / "count").read_text() == "once\n"
+
+
+def test_a_folder_serves_another_attempt(phases: Phases) -> None:
+    """Under another name, perhaps by the same shim: its plan, steps and end are its own."""
+    folder = phases.start(["sh", "-c", "exit 3"], ["true"], ["true"])
+    assert phases.finish(folder).ended is PhaseEnd.FAILED
+    for number, steps in enumerate((["echo", "one"], ["sh", "-c", "sleep 0.2; echo two; exit 4"])):
+        phases.runner.forget(folder)
+        base, plan = phases.plan(steps)
+        base.parent.joinpath(str(number)).mkdir()
+        folder = folder.rename(base.parent / str(number) / f"r-next{number}.1.1")
+        assert phases.runner.look(folder) == NotStarted() and phases.runner.planned(folder) is None
+        assert phases.runner.lived(folder, (), 0) == 0
+        plan = replace(plan, id=folder.name)
+        phases.runner.prepare(folder, plan)
+        assert phases.runner.planned(folder) == plan and phases.runner.look(folder) == NotStarted()
+        phases.runner.start(folder, plan)
+        (step,) = phases.finish(folder).steps
+        assert (
+            step.exit_code == 4 * number and (base.parent / "out0").read_text() == ("one\n", "two\n")[number]
+        )
 
 
 def test_another_plan_for_the_same_folder_is_refused(phases: Phases) -> None:

@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 from node_agent import process, shim
+from node_agent.looking import spawned_in
 from node_agent.spool import Ended, NotStarted, PhaseEnd, RunnerError, Running, Spawned, Vanished
+from node_agent.taken import SPAWNED
 from tests.crowd import crowded
 from tests.integration.shim_phases import ENV, PYTHON, SHIM, Phases, new_runner, phases_in, until, written
 
@@ -68,12 +70,12 @@ def test_shim_outlives_its_starter_and_is_adopted(phases: Phases) -> None:
 
 def test_a_second_shim_does_nothing(phases: Phases) -> None:
     folder = phases.start(["sh", "-c", "echo once >>count; sleep 0.5"])
-    spawned = (folder / shim.SPAWNED).read_bytes()
+    spawned = (folder / SPAWNED).read_bytes()
     second = second_shim(folder)
     assert (second.returncode, second.stdout) == (shim.TAKEN, "shim: another shim has this folder\n")
     assert phases.finish(folder).ended is PhaseEnd.DONE
     assert second_shim(folder).returncode == shim.TAKEN  # also after the end
-    assert (folder / shim.SPAWNED).read_bytes() == spawned
+    assert (folder / SPAWNED).read_bytes() == spawned
     assert (folder.parent / "count").read_text() == "once\n"
 
 
@@ -105,7 +107,7 @@ def test_after_a_restart_of_the_node_the_shim_has_vanished(phases: Phases) -> No
         assert found is not None
 
         def recorded(boot: str, start: int) -> None:
-            (folder / shim.SPAWNED).write_bytes(Spawned(boot, stranger.pid, start).to_json())
+            (folder / SPAWNED).write_bytes(Spawned(boot, stranger.pid, start).to_json())
             phases.runner.stop(folder, "must reach nobody")
             (folder / shim.STOP).unlink()
 
@@ -160,12 +162,12 @@ def test_a_torn_exit_record_is_none(phases: Phases) -> None:
 def test_records_of_another_version_are_an_error(phases: Phases) -> None:
     folder, _ = phases.plan(["true"])
     folder.mkdir()
-    (folder / shim.SPAWNED).write_bytes(b'{"boot":"x","pid":1,"start":2,"more":3}')
+    (folder / SPAWNED).write_bytes(b'{"boot":"x","pid":1,"start":2,"more":3}')
     with pytest.raises(RunnerError, match="Spawned"):
         phases.runner.look(folder)
     with pytest.raises(RunnerError, match="Spawned"):
         phases.runner.stop(folder, "end")
-    (folder / shim.SPAWNED).unlink()
+    (folder / SPAWNED).unlink()
 
 
 def test_secrets_can_be_taken_from_the_disk(phases: Phases) -> None:
@@ -291,10 +293,11 @@ def test_no_zombie_is_left_behind(phases: Phases) -> None:
     folders = [phases.start(["true"]) for _ in range(5)]
     for folder in folders:
         phases.finish(folder)
-    pids = [Spawned.from_json((folder / shim.SPAWNED).read_bytes()).pid for folder in folders]
+    pids = [seen.pid for folder in folders if (seen := spawned_in(folder))]
+    assert len(pids) == 5
 
     def gone() -> bool:
-        phases.runner.look(folders[0])
+        phases.runner.look(folders[0].with_name("another"))  # of one that has ended all is known
         return not any(process.stat(pid) for pid in pids)
 
     assert until(gone)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from node_agent.looking import spawned_in
 from node_agent.wire.control import Stop
 from node_agent.wire.event import Progress
 from node_agent.wire.failure import FailureKind, Outcome
@@ -207,9 +208,9 @@ def test_the_shim_is_killed(world: NodeWorld) -> None:
 
 
 def _shim(folder: Path) -> int:
-    from node_agent.durable import from_json
-
-    return int(from_json((folder / "spawned").read_bytes())["pid"])
+    taken = spawned_in(folder)
+    assert taken is not None
+    return taken.pid
 
 
 def test_a_link_that_is_cut_while_it_ends(world: NodeWorld) -> None:

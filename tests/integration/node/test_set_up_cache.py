@@ -137,7 +137,7 @@ def test_set_up_that_fails_is_not_kept(shop: Shop) -> None:
 def test_what_cannot_be_kept_is_said_and_costs_nothing(shop: Shop, make: str, words: str) -> None:
     for run in ("r-odd1", "r-odd2"):
         claims = shop.run(run, make=make, task="#!scripted\nanswer ok")
-        assert (claims.outcome, claims.change) == (Outcome.DONE, "empty")
+        assert (claims.outcome, claims.change) == (Outcome.DONE, "empty"), claims.reason
         (said,) = (text for text in claims.findings if "ignored by git" not in text)
         assert said.startswith(f"what set-up made is not kept for later attempts: {words}")
     assert shop.ran() == 2 and shop.entries() == []

@@ -12,7 +12,7 @@ from node_agent.logging_in import MISSING, NoLogin, log_in
 from node_agent.memory import MemoryClock
 from node_agent.runtimes.logins import tokens
 from node_agent.settings import Home
-from node_agent.vault import Vault
+from node_agent.vault import LOOK_MS, Vault
 
 NAME = "CLAUDE_CODE_OAUTH_TOKEN"
 TOKEN = "sk-ant-oat01-kept-for-runs"
@@ -47,9 +47,11 @@ def opened(home: Home, said: str = TOKEN, **values: str) -> int:
 
 def test_what_it_printed_is_kept_where_runs_find_it(home: Home) -> None:
     installed(home, 'printf "%s\\n" "$*" >"$CLAUDE_CONFIG_DIR/asked"; env >"$CLAUDE_CONFIG_DIR/env"')
-    vault = Vault(home.secrets, {}, MemoryClock(), tokens(home.root))
+    clock = MemoryClock()
+    vault = Vault(home.secrets, {}, clock, tokens(home.root))
     assert NAME not in vault.values()
     assert opened(home) == 0
+    clock.advance(LOOK_MS)
     folder = home.root / "logins" / "claude"
     assert (folder / "asked").read_text() == "setup-token\n"
     seen = (folder / "env").read_text()
@@ -57,6 +59,7 @@ def test_what_it_printed_is_kept_where_runs_find_it(home: Home) -> None:
     assert vault.values()[NAME] == TOKEN and NAME in vault.owned(), "found without a restart, and redacted"
     assert [oct(one.stat().st_mode & 0o777) for one in (folder, folder / "token")] == ["0o700", "0o600"]
     home.secrets.write_text(json.dumps({NAME: "of-the-owner"}))
+    clock.advance(LOOK_MS)
     assert vault.values()[NAME] == "of-the-owner", "the owner's file goes first"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.memory import MemoryClock
-from node_agent.vault import FRESH_MS, Vault
+from node_agent.vault import FRESH_MS, LOOK_MS, Vault
 
 
 class Owner:
@@ -26,6 +26,7 @@ class Owner:
     def writes(self, value: object) -> None:
         self.file.write_text(value if isinstance(value, str) else json.dumps(value))
         os.utime(self.file, ns=(0, self.clock.mono_ms() + hash(str(value)) % 10**15))
+        self.clock.advance(LOOK_MS)
 
 
 @pytest.fixture
