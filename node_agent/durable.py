@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 StrPath = str | os.PathLike[str]
 HEADER = 18  # "%08x %08x\n": length and CRC-32 of the payload
+MOST = 1 << 24  # of a payload: a length that is nonsense costs no memory
 
 
 def _codec() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
@@ -234,7 +235,7 @@ def read_frame(fd: int, offset: int = 0, salt: int = 0) -> bytes | None:
         length, checksum = int(head[:8], 16), int(head[9:17], 16)
     except ValueError:
         return None
-    payload = os.pread(fd, length, offset + HEADER) if length <= os.fstat(fd).st_size else b""
+    payload = os.pread(fd, length, offset + HEADER) if length <= MOST else b""
     return payload if len(payload) == length and crc32(payload, salt) == checksum else None
 
 

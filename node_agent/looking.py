@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from node_agent import process
-from node_agent.durable import read_framed
+from node_agent.durable import read_frame, read_framed
 from node_agent.shim import RECORDS, START_BYTES, STEP_BYTES, exit_offset
 from node_agent.spool import (
     Ended,
@@ -48,11 +48,14 @@ def _watcher_gone(pid: int) -> str:
 
 
 def _exit_record(folder: Path, salt: int) -> Ended | None:
-    path = f"{folder}/{RECORDS}"
     try:
-        data = read_framed(path, exit_offset(os.stat(path).st_size), salt)
+        fd = os.open(f"{folder}/{RECORDS}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
+    try:
+        data = read_frame(fd, exit_offset(os.fstat(fd).st_size), salt)
+    finally:
+        os.close(fd)
     if data is None:
         return None
     record = ExitRecord.from_json(data)

@@ -67,10 +67,10 @@ class Runner:
         """
         self._scopes = scopes
         self._python, self._shim, self._clock = python, shim, clock
-        self._plans: dict[str, tuple[tuple[int, int, int], Plan]] = {}
-        """As last read, until it is forgotten, with what its file looked like."""
-        self._ended: dict[str, tuple[tuple[int, int, int], Ended]] = {}
-        """Ends that were read, in the same way."""
+        self._plans: dict[str, Plan] = {}
+        """As written or read by this process, until it is forgotten."""
+        self._ended: dict[str, Ended] = {}
+        """Ends that were read, likewise: nothing comes after an end."""
         self._endings = Endings()
         self._mine: set[int] = set()  # our children, not yet reaped
         self._lock = threading.Lock()
@@ -102,11 +102,11 @@ class Runner:
         """The plan that `prepare` wrote; None when there is none, or its environment was forgotten."""
         path = f"{folder}/{PLAN}"
         try:
-            looks, known = _looks(path), self._plans.get(path)
-            if known is None or known[0] != looks:
-                known = self._plans[path] = (looks, Plan.from_json(read_part(path) or b""))
-            return known[1]
-        except (SpoolError, FileNotFoundError):
+            known = self._plans.get(path)
+            if known is None:
+                known = self._plans[path] = Plan.from_json(read_part(path) or b"")
+            return known
+        except SpoolError:
             return None
         except OSError as exc:
             raise _translated(f"cannot read {folder}", exc) from exc
@@ -116,7 +116,7 @@ class Runner:
         path = f"{folder}/{PLAN}"
         write = write_atomic if anew else overwrite
         write(path, plan.to_json(), sync=False)  # after a power cut nothing is started from it
-        self._plans[path] = (_looks(path), plan)
+        self._plans[path] = plan
 
     def discard(self, folder: Path) -> None:
         """Of a phase that nobody took: a power cut may have left any part of it. RunnerError."""
@@ -168,14 +168,13 @@ class Runner:
     def look(self, folder: Path) -> Look:
         """What the folder and the process table say now. Raises RunnerError for an unreadable record."""
         known = self._ended.get(str(folder))
-        with contextlib.suppress(OSError):
-            if known is not None and known[0] == _looks(f"{folder}/{RECORDS}"):
-                return known[1]
+        if known is not None:
+            return known
         self._reap()
         try:
             seen = look(folder)
             if isinstance(seen, Ended):
-                self._ended[str(folder)] = _looks(f"{folder}/{RECORDS}"), seen
+                self._ended[str(folder)] = seen
             if not isinstance(seen, Running | NotStarted):
                 self._endings.over(str(folder))
         except (OSError, SpoolError) as exc:
@@ -371,12 +370,6 @@ def _written(path: Path) -> int | None:
         return os.stat(path, follow_symlinks=False).st_mtime_ns // 1_000_000
     except OSError:
         return None
-
-
-def _looks(path: str) -> tuple[int, int, int]:
-    """What changes with every write of a file."""
-    found = os.stat(path)
-    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _translated(what: str, exc: Exception) -> RunnerError:

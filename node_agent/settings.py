@@ -214,12 +214,12 @@ class LinkFile:
     """`current_link`, read again only when the file was replaced: it is asked for at every word to Redis."""
 
     def __init__(self, links: Path) -> None:
-        self._links = links
+        self._links, self._file = links, f"{links}/current"
         self._known: tuple[tuple[int, int, int], Ends | None] | None = None
 
     def ends(self) -> Ends | None:
         try:
-            state = os.stat(self._links / "current")
+            state = os.stat(self._file)
         except OSError:
             return None
         seen = (state.st_ino, state.st_mtime_ns, state.st_size)

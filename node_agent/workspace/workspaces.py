@@ -73,7 +73,8 @@ class Workspaces:
     def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
         """A home folder for the agent, beside the checkout, with these files (relative names). Idempotent."""
         places = self._home.places(identity)
-        places.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not places.home.is_dir():
+            places.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, data in files.items():
             write_below(places.home, name, data)
         if keep:

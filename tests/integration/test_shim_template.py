@@ -207,8 +207,10 @@ def test_a_refusal_is_told_as_in_the_cold_way(phases: Phases) -> None:
     folder, plan = phases.plan(["true"])
     phases.runner.prepare(folder, plan)
     (folder / "plan.json").write_bytes((folder / "plan.json").read_bytes().replace(b'"phase"', b'"stage"'))
-    with pytest.raises(RunnerError, match="another plan"):
+    with pytest.raises(RunnerError, match="the shim did not start in .*: plan: not the fields of a plan"):
         phases.runner.start(folder, plan)
+    with pytest.raises(RunnerError, match="another plan"):
+        new_runner().start(folder, plan)
 
 
 def test_without_an_interpreter_there_is_no_template_either(phases: Phases, tmp_path: Path) -> None:
