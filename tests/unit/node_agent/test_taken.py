@@ -14,7 +14,7 @@ from node_agent.taken import SPAWNED, Taken, taken_by
 
 RECORD = b'{"boot":"b","pid":7,"start":9}'
 HOLD = (
-    "import os, sys; os.lockf(os.open(sys.argv[1], os.O_RDWR), os.F_LOCK, 0); print('held'); sys.stdin.read()"
+    "import os, sys; os.lockf(os.open(sys.argv[1], 2), os.F_LOCK, 0); print(1, flush=True); sys.stdin.read()"
 )
 
 
@@ -53,7 +53,7 @@ def test_who_comes_second_waits_until_the_first_has_said_who_it_is_or_is_gone(fo
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    assert first.stdin and first.stdout and first.stdout.readline() == b"held\n"
+    assert first.stdin and first.stdout and first.stdout.readline() == b"1\n"
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(Taken.take, str(folder), RECORD)
         with pytest.raises(TimeoutError):
