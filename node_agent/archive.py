@@ -32,6 +32,8 @@ class Archive:
         """By name: the file's number, and where in it the records begin and end."""
         self._ends: dict[int, int] = {}
         """Of each file, by its number."""
+        self._durable = (0, 0)
+        """Up to where all is: a file's number, and a place in it."""
         self._lock = threading.Lock()
         self.troubles: list[str] = []
         """What of it cannot be read, in words."""
@@ -61,11 +63,12 @@ class Archive:
             self._where.pop(name, None)
             self._where[name] = number, end - len(records), end
 
-    def sync(self) -> None:
-        """Make all that was added durable. OSError."""
+    def sync(self, name: str | None = None) -> None:
+        """Make all that was added durable, or at least what `name` says. OSError."""
         with self._lock:
-            if self._ends:
-                self._sync(max(self._ends))
+            number, _, end = self._where.get(name or "", (max(self._ends, default=0), 0, None))
+            if number and (end is None or (number, end) > self._durable):
+                self._sync(number)  # the newest: older ones were, when it was begun
 
     def remove(self, name: str) -> None:
         """Let it go. A file goes when nothing in it, or in an older one, is kept. OSError."""
@@ -93,6 +96,7 @@ class Archive:
     def _sync(self, number: int) -> None:
         with self._opened(number) as fd:
             os.fdatasync(fd)
+        self._durable = number, self._ends[number]
 
     @contextmanager
     def _opened(self, number: int, how: int = 0) -> Iterator[int]:

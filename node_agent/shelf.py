@@ -29,7 +29,7 @@ from node_agent.durable import (
     write_frames,
 )
 from node_agent.ports import DiskFull
-from node_agent.spares import Spare, Spares
+from node_agent.spares import Spare, Spares, is_held
 
 MARKS, LOSSY, NODE, ASIDE, OVER = "marks", "events", "node-state.json", ".damaged", ".over"
 MARK_BYTES = 192 << 10
@@ -91,7 +91,7 @@ class FileShelf:
     def _made_of(self, spare: Spare, name: str, record: bytes, size: int) -> bool:
         """Under its new name only with its new record, behind which nothing of before is left.
 
-        False: somebody has done something to the folder.
+        False: somebody has done something to the folder, or has a file of it still.
         """
         path, first = self._at(spare.name, MARKS), framed(record)
         try:
@@ -99,6 +99,9 @@ class FileShelf:
                 preallocate(path, size)
                 write_frames(path, first + bytes(max(0, spare.end - len(first))), 0, sync=True)
                 os.rename(f"{self._base}/{spare.name}", f"{self._base}/{name}")
+                if is_held(f"{self._base}/{name}"):  # from here on nobody finds it by its old name
+                    shutil.rmtree(f"{self._base}/{name}")
+                    return False
                 sync_folder(self._root)
         except DiskFull:
             self._spares.give_back(Spare(spare.name, max(spare.end, len(first))))
@@ -119,7 +122,7 @@ class FileShelf:
 
     def sync(self, name: str) -> None:
         if name in self._over:
-            self._over.sync()
+            self._over.sync(name)
         else:
             with self._marks(name) as fd:
                 os.fdatasync(fd)

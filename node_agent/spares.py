@@ -5,6 +5,7 @@ To make a file is dear where its file system looks at all that were deleted late
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -21,6 +22,8 @@ FILES = frozenset(
     {"marks", "records", "plan.json", "spawned", "task", "out", "err", "out.shown", "err.shown"}
 )
 """What a run without set-up, gates and gateway has. A folder with anything else stays as it is."""
+_SHARED = ("out", "err", "out.shown", "err.shown", "task")
+"""What the agent has open, and who sends its logs: one that outlives it might write, or read, another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,26 @@ class Spares:
         for name in os.listdir(self._base):
             if name in self._archive and name not in mine:
                 shutil.rmtree(f"{self._base}/{name}", ignore_errors=True)
+
+
+def is_held(folder: str) -> bool:
+    """Whether anybody has a file of it open still; also where the file system cannot tell."""
+    return any(_is_open(f"{folder}/{name}") for name in _SHARED)
+
+
+def _is_open(path: str) -> bool:
+    """The kernel grants this lease to who has the file for itself alone. It is given back at once."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def _is_plain(folder: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -146,6 +147,22 @@ def test_a_free_folder_that_somebody_took_away_is_not_missed(disk: Path) -> None
         shutil.rmtree(disk / str(one))
     taken = accept(journal, identity(run="r-many9"))
     assert on(disk).get(taken) == journal.get(taken) and len(on(disk).entries()) == TOGETHER + 1
+
+
+@pytest.mark.parametrize("how", ["rb", "ab"])
+def test_a_folder_of_which_somebody_has_a_file_open_serves_nobody(disk: Path, how: str) -> None:
+    """Who outlived the run would write into the log of another, and a slow link send that as this one's."""
+    journal = on(disk)
+    made = [accept(journal, identity(run=f"r-many{number}")) for number in range(TOGETHER)]
+    for one in made:
+        finish(journal, one)
+    with (disk / str(made[-1]) / "out").open(how) as held:
+        taken = [accept(journal, identity(run=f"r-next{number}")) for number in range(TOGETHER)]
+        inodes = {
+            (disk / str(one) / "out").stat().st_ino for one in taken if (disk / str(one) / "out").exists()
+        }
+        assert len(inodes) == TOGETHER - 1 and os.fstat(held.fileno()).st_ino not in inodes
+    assert [on(disk).get(one) for one in taken] == [journal.get(one) for one in taken]
 
 
 @pytest.mark.parametrize("more", ["gateway/", "events", "link", "mode"])
