@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from node_agent.durable import HEADER, frame_in, framed, make_folder, sync_folde
 SEGMENT_BYTES = 4 << 20
 """A file that is this long is not written to any more."""
 _HEAD = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8}\n")
+_NUMBER = re.compile(r"[0-9]{8}")
 _NAME_ENDS = b"\n"
 _SALT = 0x0E4D
 """The records within are frames, too: of what is damaged none of them is taken for one of ours."""
@@ -30,15 +32,21 @@ class Archive:
         self._folder = str(folder)
         self._where: dict[str, tuple[int, int, int]] = {}
         """By name: the file's number, and where in it the records begin and end."""
+        self._held: Counter[int] = Counter()
+        """How many names have their records in each file."""
         self._ends: dict[int, int] = {}
         """Of each file, by its number."""
         self._durable = (0, 0)
         """Up to where all is: a file's number, and a place in it."""
+        self._named = False
+        self.sound = True
+        """False after a sync that failed: the next one would say nothing of what that one has lost."""
         self._lock = threading.Lock()
         self.troubles: list[str] = []
         """What of it cannot be read, in words."""
-        for number in self._numbers():
-            self._index(number)
+        numbers = self._numbers()
+        for number in numbers:
+            self._index(number, is_last=number == numbers[-1])
 
     def names(self) -> list[str]:
         """Those that are kept, as they were added."""
@@ -60,15 +68,19 @@ class Archive:
         """Durable with the next `sync`. OSError; then nothing was added."""
         with self._lock:
             number, end = self._put(name, records)
-            self._where.pop(name, None)
-            self._where[name] = number, end - len(records), end
+            self._now_at(name, (number, end - len(records), end))
 
     def sync(self, name: str | None = None) -> None:
-        """Make all that was added durable, or at least what `name` says. OSError."""
+        """Make all durable, also what a process before has added; or at least what `name` says. OSError."""
         with self._lock:
             number, _, end = self._where.get(name or "", (max(self._ends, default=0), 0, None))
-            if number and (end is None or (number, end) > self._durable):
-                self._sync(number)  # the newest: older ones were, when it was begun
+            if not number or (end is not None and (number, end) <= self._durable):
+                return
+            self._sync(max(self._ends))  # older ones were, when it was begun
+            if not self._named:
+                for folder in (self._folder, os.path.dirname(self._folder)):
+                    sync_folder(folder)
+                self._named = True
 
     def remove(self, name: str) -> None:
         """Let it go. A file goes when nothing in it, or in an older one, is kept. OSError."""
@@ -76,13 +88,20 @@ class Archive:
             if name not in self._where:
                 return
             self._put(name, b"")
-            del self._where[name]
-            held = {number for number, _, _ in self._where.values()}
+            self._now_at(name, None)
             for number in sorted(self._ends)[:-1]:
-                if number in held:
+                if self._held[number]:
                     return
                 os.unlink(self._path(number))
                 del self._ends[number]
+
+    def _now_at(self, name: str, where: tuple[int, int, int] | None) -> None:
+        before = self._where.pop(name, None)
+        if before is not None:
+            self._held[before[0]] -= 1
+        if where is not None:
+            self._where[name] = where
+            self._held[where[0]] += 1
 
     def _put(self, name: str, records: bytes) -> tuple[int, int]:
         """The file's number, and where in it this ends."""
@@ -95,7 +114,11 @@ class Archive:
 
     def _sync(self, number: int) -> None:
         with self._opened(number) as fd:
-            os.fdatasync(fd)
+            try:
+                os.fdatasync(fd)
+            except OSError:
+                self.sound = False
+                raise
         self._durable = number, self._ends[number]
 
     @contextmanager
@@ -121,12 +144,12 @@ class Archive:
 
     def _numbers(self) -> list[int]:
         try:
-            return sorted(int(name) for name in os.listdir(self._folder) if name.isdigit())
+            return sorted(int(name) for name in os.listdir(self._folder) if _NUMBER.fullmatch(name))
         except FileNotFoundError:
             return []
 
-    def _index(self, number: int) -> None:
-        """A last frame that was cut short is none, and the next one takes its place."""
+    def _index(self, number: int, is_last: bool) -> None:
+        """In the last file a last frame that was cut short is none, and the next one takes its place."""
         with open(self._path(number), "rb") as file:
             data = file.read()
         end = 0
@@ -135,10 +158,10 @@ class Archive:
                 self.troubles.append(f"{begin - end} bytes of {self._path(number)} cannot be read")
             name, _, records = payload.partition(_NAME_ENDS)
             end = begin + HEADER + len(payload)
-            self._where.pop(os.fsdecode(name), None)
-            if records:
-                self._where[os.fsdecode(name)] = number, end - len(records), end
+            self._now_at(os.fsdecode(name), (number, end - len(records), end) if records else None)
         self._ends[number] = end
+        if end != len(data) and not is_last:
+            self.troubles.append(f"{len(data) - end} bytes of {self._path(number)} cannot be read")
 
     def _path(self, number: int) -> str:
         return f"{self._folder}/{number:08}"

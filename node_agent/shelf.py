@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import shutil
-import stat
 import threading
 import weakref
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from node_agent.durable import (
     write_frames,
 )
 from node_agent.ports import DiskFull
-from node_agent.spares import Spare, Spares, is_held
+from node_agent.spares import Spare, Spares, empty, is_held
 
 MARKS, LOSSY, NODE, ASIDE, OVER = "marks", "events", "node-state.json", ".damaged", ".over"
 MARK_BYTES = 192 << 10
@@ -63,10 +62,12 @@ class FileShelf:
         self._spares = Spares(self._base, self._over)
 
     def names(self) -> list[str]:
-        found = [entry for entry in os.scandir(self._root) if entry.is_dir(follow_symlinks=False)]
-        found.sort(key=lambda entry: entry.stat(follow_symlinks=False).st_ctime_ns)
-        folders = [entry.name for entry in found if not entry.name.startswith(".")]
-        return [*self._over.names(), *(name for name in folders if name not in self._over)]
+        found = []
+        for entry in os.scandir(self._root):
+            with suppress(FileNotFoundError):  # another process may give it to another attempt meanwhile
+                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                    found.append((entry.stat(follow_symlinks=False).st_ctime_ns, entry.name))
+        return [*self._over.names(), *(name for _, name in sorted(found) if name not in self._over)]
 
     def create(self, name: str, record: bytes) -> None:
         size = HEADER + len(record) + MARK_BYTES + RECEIPT_BYTES
@@ -91,22 +92,26 @@ class FileShelf:
     def _made_of(self, spare: Spare, name: str, record: bytes, size: int) -> bool:
         """Under its new name only with its new record, behind which nothing of before is left.
 
-        False: somebody has done something to the folder, or has a file of it still.
+        False: somebody has done something to the folder, or has a file of it still; it is gone.
         """
         path, first = self._at(spare.name, MARKS), framed(record)
+        before, after = f"{self._base}/{spare.name}", f"{self._base}/{name}"
         try:
             with _full():
                 preallocate(path, size)
                 write_frames(path, first + bytes(max(0, spare.end - len(first))), 0, sync=True)
-                os.rename(f"{self._base}/{spare.name}", f"{self._base}/{name}")
-                if is_held(f"{self._base}/{name}"):  # from here on nobody finds it by its old name
-                    shutil.rmtree(f"{self._base}/{name}")
-                    return False
+                os.rename(before, after)
+                if is_held(after):  # by nobody else, from here on: its old name leads nowhere
+                    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), after)
                 sync_folder(self._root)
-        except DiskFull:
-            self._spares.give_back(Spare(spare.name, max(spare.end, len(first))))
-            raise
-        except OSError:
+        except (DiskFull, OSError) as exc:
+            if isinstance(exc, DiskFull) and os.path.exists(before):
+                self._spares.give_back(Spare(spare.name, max(spare.end, len(first))))
+                raise
+            for folder in (before, after):  # or the next node agent would find it, and begin what was refused
+                shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(exc, DiskFull):
+                raise
             return False
         return True
 
@@ -130,13 +135,17 @@ class FileShelf:
     def _add(self, name: str, frames: bytes, sync: bool) -> None:
         path, offset = self._at(name, MARKS), self._end(name, MARKS)
         end = offset + len(frames)
-        with _full():
-            if end > self._reserved.get(name, 0):
-                preallocate(path, end)  # no effect while the reserve lasts
-            with self._marks(name) as fd:
-                write_at(fd, frames, offset)
-                if sync:
-                    os.fdatasync(fd)
+        try:
+            with _full():
+                if end > self._reserved.get(name, 0):
+                    preallocate(path, end)  # no effect while the reserve lasts
+                with self._marks(name) as fd:
+                    write_at(fd, frames, offset)
+                    if sync:
+                        os.fdatasync(fd)
+        except (DiskFull, OSError):
+            self._reserved.pop(name, None)  # nobody knows any more what stands behind its end
+            raise
         self._set_end(name, MARKS, end)
 
     @contextmanager
@@ -174,7 +183,9 @@ class FileShelf:
         over = self._over.read(name)
         if over is not None:
             return _frames_in(over)
-        return _frames(self._at(name, MARKS), self._ends.get((name, MARKS)))
+        found = _frames(self._at(name, MARKS), self._ends.get((name, MARKS)))
+        over = self._over.read(name)  # put there meanwhile: its folder may have been another's by then
+        return found if over is None else _frames_in(over)
 
     def is_damaged(self, name: str) -> bool:
         if name in self._over:
@@ -205,13 +216,19 @@ class FileShelf:
             self._shut(name)
 
     def _is_archived(self, name: str) -> bool:
-        """Whether its records are with others' now, its folder free: not where no need is, or no room."""
+        """Whether its records are with others' now, its folder free: not where no need is, or no room.
+
+        Nor where the folder was begun by a node agent before: it may have been another version of this one.
+        """
         try:
-            if not self._spares.has_room(name):
-                return False
             end = self._end(name, MARKS)
+            if name not in self._reserved or not self._spares.has_room(name):
+                return False
             with open(self._at(name, MARKS), "rb") as file:
-                self._over.add(name, file.read(end))
+                records = file.read(end)
+            if _frames_in(records)[1] != end:  # somebody was at it
+                return False
+            self._over.add(name, records)
             self._spares.keep(name, end)
         except OSError:
             return name in self._over
@@ -290,7 +307,7 @@ class FileShelf:
         that is made, at every one that was deleted in the last minutes.
         """
         for file in {*os.listdir(f"{self._base}/{name}")} & {*files}:
-            _empty(self._at(name, file))
+            empty(self._at(name, file))
 
     def folder(self, name: str) -> Path:
         return self._root / name
@@ -328,15 +345,6 @@ class FileShelf:
 def _shut_all(files: dict[str, int]) -> None:
     for fd in files.values():
         os.close(fd)
-
-
-def _empty(path: str) -> None:
-    """What is no plain file, such as a link, goes."""
-    seen = os.lstat(path)
-    if not stat.S_ISREG(seen.st_mode):
-        os.unlink(path)
-    elif seen.st_size:
-        os.close(os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC))
 
 
 def _frames(path: str, known_end: int | None = None) -> tuple[list[bytes], int]:

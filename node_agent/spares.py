@@ -13,14 +13,15 @@ import threading
 from dataclasses import dataclass
 
 from node_agent.archive import Archive
+from node_agent.taken import is_anyones
 
 MOST = 16
 """Folders that wait: half a megabyte each, reserved for the next one's records."""
 TOGETHER = 4
 """So many are given free by one sync of the archive."""
-FILES = frozenset(
-    {"marks", "records", "plan.json", "spawned", "task", "out", "err", "out.shown", "err.shown"}
-)
+EMPTIED = frozenset({"task", "out", "err", "out.shown", "err.shown"})
+"""What the next one would add to. In an attempt that was rejected they are kept."""
+FILES = frozenset({"marks", "records", "plan.json", "spawned"}) | EMPTIED
 """What a run without set-up, gates and gateway has. A folder with anything else stays as it is."""
 _SHARED = ("out", "err", "out.shown", "err.shown", "task")
 """What the agent has open, and who sends its logs: one that outlives it might write, or read, another's."""
@@ -51,13 +52,14 @@ class Spares:
     def has_room(self, name: str) -> bool:
         """Whether this folder may be kept for another."""
         with self._lock:
-            return len(self._free) + len(self._unsure) < MOST and _is_plain(f"{self._base}/{name}")
+            room = self._archive.sound and len(self._free) + len(self._unsure) < MOST
+            return room and _is_plain(f"{self._base}/{name}")
 
     def keep(self, name: str, end: int) -> None:
         """It is archived. OSError: as `has_room` would say no."""
         with self._lock:
             self._unsure.append(Spare(name, end))
-            if len(self._unsure) >= TOGETHER:
+            if len(self._unsure) >= TOGETHER and self._archive.sound:
                 self._archive.sync()
                 self._free += self._unsure
                 self._unsure.clear()
@@ -66,9 +68,13 @@ class Spares:
         """One that is free, for whoever asks alone."""
         with self._lock:
             if not self._swept:
-                self._swept = True
                 self._sweep()
-            return self._free.pop() if self._free else None
+            while self._free:
+                spare = self._free.pop()
+                if _is_plain(f"{self._base}/{spare.name}"):
+                    return spare
+                self._erase(spare.name)
+            return None
 
     def give_back(self, spare: Spare) -> None:
         """As it was when it was taken."""
@@ -81,14 +87,38 @@ class Spares:
             for spares in (self._free, self._unsure):
                 for spare in [one for one in spares if one.name == name]:
                     spares.remove(spare)
-                    shutil.rmtree(f"{self._base}/{name}", ignore_errors=True)
+                    self._erase(name)
+            if not self._swept:  # it may have been a process before that kept it
+                self._erase(name)
 
     def _sweep(self) -> None:
-        """What a node agent before has left."""
+        """What a node agent before has left. It may have ended before its archive was durable."""
         mine = {one.name for one in self._unsure}
-        for name in os.listdir(self._base):
+        try:
+            if not self._archive.sound:
+                return
+            self._archive.sync()
+            names = os.listdir(self._base)
+        except OSError:
+            return
+        self._swept = True
+        for name in names:
             if name in self._archive and name not in mine:
-                shutil.rmtree(f"{self._base}/{name}", ignore_errors=True)
+                self._erase(name)
+
+    def _erase(self, name: str) -> None:
+        shutil.rmtree(f"{self._base}/{name}", ignore_errors=True)
+
+
+def empty(path: str) -> None:
+    """What is no plain file of ours to write goes: a link, or what an agent has made of it."""
+    seen = os.lstat(path)
+    if stat.S_ISDIR(seen.st_mode):
+        shutil.rmtree(path)
+    elif not stat.S_ISREG(seen.st_mode) or not seen.st_mode & stat.S_IWUSR:
+        os.unlink(path)
+    elif seen.st_size:
+        os.close(os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC))
 
 
 def is_held(folder: str) -> bool:
@@ -114,10 +144,15 @@ def _is_open(path: str) -> bool:
 def _is_plain(folder: str) -> bool:
     """Only what a run has by itself, as we make it, and no file that has another name elsewhere."""
     mine = os.geteuid()
-    with os.scandir(folder) as found:
-        for one in found:
-            seen = one.stat(follow_symlinks=False)
-            looks = (seen.st_mode, seen.st_uid, seen.st_nlink)
-            if one.name not in FILES or looks != (stat.S_IFREG | 0o600, mine, 1):
-                return False
-    return True
+    try:
+        with os.scandir(folder) as found:
+            whole = all(_is_as_made(one.name, one.stat(follow_symlinks=False), mine) for one in found)
+        return whole and not is_anyones(folder)
+    except OSError:
+        return False
+
+
+def _is_as_made(name: str, seen: os.stat_result, mine: int) -> bool:
+    looks = (seen.st_mode, seen.st_uid, seen.st_nlink)
+    ours = name in FILES and looks == (stat.S_IFREG | 0o600, mine, 1)
+    return ours and not (name in EMPTIED and seen.st_size)

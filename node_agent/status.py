@@ -54,7 +54,8 @@ def look(home: Home) -> Seen:
             try:
                 entries.append(_entry(shelf, name))
             except (ValueError, KeyError, IndexError, TypeError):
-                unreadable.append(name)
+                if shelf.folder(name).exists():  # else it serves another attempt meanwhile
+                    unreadable.append(name)
     running = is_held(home.lock)
     return Seen(
         running=running,

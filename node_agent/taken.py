@@ -30,7 +30,7 @@ class Taken:
             os.lockf(
                 fd, os.F_LOCK, 0
             )  # of two at once one waits until the other's record is there, or it is gone
-            if _record(fd, folder) is not None:
+            if _record(fd, folder) is not None or not _is_there(fd, folder):
                 return None
             os.pwrite(fd, framed(record, _salt(folder)), 0)
             os.fdatasync(fd)
@@ -60,6 +60,26 @@ def taken_by(folder: str) -> tuple[bytes, int] | None:
         return _record(fd, folder)
     finally:
         os.close(fd)
+
+
+def is_anyones(folder: str) -> bool:
+    """Whether its record names no folder: whoever comes there next would be taken for its own. OSError."""
+    try:
+        fd = os.open(f"{folder}/{SPAWNED}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        return os.pread(fd, 1, 0) == _EARLIER
+    finally:
+        os.close(fd)
+
+
+def _is_there(fd: int, folder: str) -> bool:
+    """False for a folder that serves another since the file was opened: the attempt is over."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(f"{folder}/{SPAWNED}"))
+    except FileNotFoundError:
+        return False
 
 
 def _record(fd: int, folder: str) -> tuple[bytes, int] | None:

@@ -193,3 +193,16 @@ def test_what_serves_again_is_what_a_run_leaves() -> None:
         f"{log}{end}" for log in (SETUP_LOG, GATES_LOG) for end in ("", SHOWN)
     }
     assert left == FILES
+
+
+def test_a_file_before_the_last_that_was_cut_short_is_told(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was synced before the next one was begun: the end of the last one alone may be missing."""
+    monkeypatch.setattr(archive, "SEGMENT_BYTES", 4096)
+    runs_of(on(disk), 3 * TOGETHER)
+    first, *_ = sorted((disk / ".over").iterdir())
+    first.write_bytes(first.read_bytes()[:-40])
+    (disk / ".over" / "1").write_text("somebody's")
+    (told,) = on(disk).troubles()
+    assert first.name in told

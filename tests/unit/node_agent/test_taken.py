@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -98,3 +99,21 @@ def test_a_record_that_was_cut_short_is_none(folder: Path, cut: int) -> None:
     (folder / SPAWNED).write_bytes((folder / SPAWNED).read_bytes()[:cut])
     assert taken_by(str(folder)) is None
     take(folder)
+
+
+def test_who_wakes_when_the_folder_serves_another_has_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had opened the file, and slept while the attempt came to its end: nothing is run a second time."""
+    after = tmp_path / "r-second.1.1"
+
+    def asleep(fd: int, how: int, length: int) -> None:
+        if not after.exists():
+            monkeypatch.undo()
+            take(folder)
+            take(folder.rename(after), b"{}")
+
+    (folder / SPAWNED).touch(0o600)
+    monkeypatch.setattr(os, "lockf", asleep)
+    assert Taken.take(str(folder), RECORD) is None
+    assert (taken_by(str(after)) or (b"", 0))[0] == b"{}"
