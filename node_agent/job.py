@@ -83,6 +83,8 @@ class Job:
         except Exception as exc:  # whatever it is: the attempt must come to an end, and the node must live
             return self._stumble(case, entry.mark, exc)
         case.stumbles = 0
+        if isinstance(turn, Finished):  # nobody asks for it again: it would stay as long as this process
+            self._cases.pop(identity, None)
         return turn
 
     def resend(self, identity: AttemptId) -> None:
