@@ -37,7 +37,10 @@ class HeldError(Exception):
 
 
 def stay(home: Home) -> None:
-    """Until SIGTERM, or until the home is gone. HeldError."""
+    """Until SIGTERM, or until the home is gone. HeldError.
+
+    The lock goes with the process: until then a thread may still write.
+    """
     make_folder(home.root / "run")
     lock = hold(home)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -47,7 +50,6 @@ def stay(home: Home) -> None:
     finally:
         if _is_ours(home, lock):
             home.pid.unlink(missing_ok=True)
-        os.close(lock)
 
 
 def _work(home: Home, lock: int) -> None:

@@ -13,6 +13,7 @@ import threading
 from dataclasses import dataclass
 
 from node_agent.archive import Archive
+from node_agent.durable import overwrite
 from node_agent.taken import is_anyones
 
 MOST = 16
@@ -111,14 +112,17 @@ class Spares:
 
 
 def empty(path: str) -> None:
-    """What is no plain file of ours to write goes: a link, or what an agent has made of it."""
+    """Durably: a power cut must not show it to who has the file next.
+
+    What is no plain file of ours to write goes: a link, or what an agent has made of it.
+    """
     seen = os.lstat(path)
     if stat.S_ISDIR(seen.st_mode):
         shutil.rmtree(path)
     elif not stat.S_ISREG(seen.st_mode) or not seen.st_mode & stat.S_IWUSR:
         os.unlink(path)
     elif seen.st_size:
-        os.close(os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC))
+        overwrite(path, b"")
 
 
 def is_held(folder: str) -> bool:

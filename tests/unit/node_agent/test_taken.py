@@ -40,13 +40,6 @@ def test_it_is_taken_once(folder: Path) -> None:
     assert taken_by(str(folder)) == (RECORD, taken.salt)
 
 
-def test_of_many_at_once_one_has_it(folder: Path) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        won = [one for one in pool.map(lambda n: Taken.take(str(folder), b"%d" % n), range(8)) if one]
-    (winner,) = won
-    assert taken_by(str(folder)) is not None and winner.salt == (taken_by(str(folder)) or (b"", 0))[1]
-
-
 def test_who_comes_second_waits_until_the_first_has_said_who_it_is_or_is_gone(folder: Path) -> None:
     (folder / SPAWNED).touch()
     first = subprocess.Popen(
