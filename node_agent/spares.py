@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from node_agent.archive import Archive
 from node_agent.durable import overwrite
-from node_agent.taken import is_anyones
+from node_agent.taken import taken_by
 
 MOST = 16
 """Folders that wait: half a megabyte each, reserved for the next one's records."""
@@ -151,7 +151,8 @@ def _is_plain(folder: str) -> bool:
     try:
         with os.scandir(folder) as found:
             whole = all(_is_as_made(one.name, one.stat(follow_symlinks=False), mine) for one in found)
-        return whole and not is_anyones(folder)
+        taken = taken_by(folder) if whole else None
+        return whole and (taken is None or bool(taken[1]))
     except OSError:
         return False
 

@@ -27,9 +27,8 @@ class Taken:
         """Durably; None, and nothing changed, when it is another's, or was. OSError."""
         fd, fresh = _opened(f"{folder}/{SPAWNED}")
         try:
-            os.lockf(
-                fd, os.F_LOCK, 0
-            )  # of two at once one waits until the other's record is there, or it is gone
+            # Of two at once one waits until the other's record is there, or the other is gone.
+            os.lockf(fd, os.F_LOCK, 0)
             if _record(fd, folder) is not None or not _is_there(fd, folder):
                 return None
             os.pwrite(fd, framed(record, _salt(folder)), 0)
@@ -51,25 +50,16 @@ class Taken:
 
 
 def taken_by(folder: str) -> tuple[bytes, int] | None:
-    """The record of the shim that has, or had, the folder, and its salt; None when none has. OSError."""
+    """The record of the shim that has, or had, the folder, and its salt; None when none has. OSError.
+
+    Without a salt (0) it names no folder: it would be believed in one of any name.
+    """
     try:
         fd = os.open(f"{folder}/{SPAWNED}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
         return _record(fd, folder)
-    finally:
-        os.close(fd)
-
-
-def is_anyones(folder: str) -> bool:
-    """Whether its record names no folder: whoever comes there next would be taken for its own. OSError."""
-    try:
-        fd = os.open(f"{folder}/{SPAWNED}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        return os.pread(fd, 1, 0) == _EARLIER
     finally:
         os.close(fd)
 
