@@ -228,27 +228,30 @@ def read_framed(path: StrPath, offset: int = 0, salt: int = 0) -> bytes | None:
 
 def read_frame(fd: int, offset: int = 0, salt: int = 0) -> bytes | None:
     """As `read_framed`, of an open file."""
-    head = os.pread(fd, HEADER, offset)
-    if len(head) != HEADER or head[8:9] != b" " or head[17:] != b"\n":
-        return None
-    try:
-        length, checksum = int(head[:8], 16), int(head[9:17], 16)
-    except ValueError:
-        return None
-    payload = os.pread(fd, length, offset + HEADER) if length <= MOST else b""
-    return payload if len(payload) == length and crc32(payload, salt) == checksum else None
+    told = _told(os.pread(fd, HEADER, offset))
+    return None if told is None else _whole(os.pread(fd, told[0], offset + HEADER), told, salt)
 
 
 def frame_in(data: bytes, offset: int, salt: int = 0) -> bytes | None:
     """`read_framed` over bytes that were read at once."""
-    head = data[offset : offset + HEADER]
+    begin = offset + HEADER
+    told = _told(data[offset:begin])
+    return None if told is None else _whole(data[begin : begin + told[0]], told, salt)
+
+
+def _told(head: bytes) -> tuple[int, int] | None:
+    """The length and the checksum that stand before a payload; None for what is no head of a frame."""
+    if len(head) != HEADER or head[8:9] + head[17:] != b" \n":
+        return None
     try:
         length, checksum = int(head[:8], 16), int(head[9:17], 16)
     except ValueError:
         return None
-    payload = data[offset + HEADER : offset + HEADER + length]
-    whole = len(payload) == length and crc32(payload, salt) == checksum and head[8:9] + head[17:] == b" \n"
-    return payload if whole else None
+    return (length, checksum) if 0 <= length <= MOST else None
+
+
+def _whole(payload: bytes, told: tuple[int, int], salt: int) -> bytes | None:
+    return payload if (len(payload), crc32(payload, salt)) == told else None
 
 
 def _temporary(path: str) -> str:

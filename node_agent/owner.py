@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.ceiling import Ceiling, read_ceiling
+from node_agent.vault import LOOK_MS
 from node_agent.wire.clock import Clock
 from node_agent.wire.policy import NO_RULES, Rules
 from node_agent.wire.rulefile import FILES, RuleError, read_rules
@@ -17,8 +18,6 @@ from node_agent.wire.rulefile import FILES, RuleError, read_rules
 CEILING = "ceiling.json"
 MOST_BYTES = 1_000_000
 MOST_DEPTH = 10
-LOOK_MS = 20
-"""They are looked at no more often: a run asks some ten times while it is laid out."""
 MOST_MEMORY = (3, 4)
 MOST_PROCESSES = 1_000
 """Threads too: the agents' programs have a few dozen, and builds one for each core and file at most."""
@@ -29,14 +28,14 @@ class OwnersFiles:
 
     def __init__(self, home: Path, clock: Clock) -> None:
         self._home, self._clock = home, clock
-        self._looked: int | None = None
+        self._looked = -LOOK_MS
         self._paths = [f"{home}/{name}" for name in (CEILING, *FILES)]
         self._known: tuple[object, Ceiling] | None = None
 
     def ceiling(self) -> Ceiling:
         """As the files are now."""
         known, at = self._known, self._clock.mono_ms()
-        if known is not None and self._looked is not None and at - self._looked < LOOK_MS:
+        if known is not None and at - self._looked < LOOK_MS:
             return known[1]
         now = [_stamp(path) for path in self._paths]
         if known is None or known[0] != now:

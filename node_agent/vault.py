@@ -21,7 +21,7 @@ from node_agent.wire.node import Problem
 FRESH_MS = 60_000
 """So long a value from elsewhere is not asked for again: a command may be slow, or ask its own server."""
 LOOK_MS = 20
-"""Files are looked at no more often: a run asks some ten times while it is laid out."""
+"""The owner's files are looked at no more often: a run asks some ten times while it is laid out."""
 COMMAND_S = 10
 MOST_BYTES = 1 << 20
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
@@ -55,7 +55,7 @@ class Vault:
         self._lock = threading.Lock()
         self._seen: object = ()
         self._found, self._due = Found(), 0
-        self._looked: int | None = None
+        self._looked = -LOOK_MS
 
     def values(self) -> Mapping[str, str]:
         """Every name that has a value now."""
@@ -80,7 +80,7 @@ class Vault:
     def _look(self) -> Found:
         with self._lock:
             now = self._clock.mono_ms()
-            if self._looked is not None and now - self._looked < LOOK_MS:
+            if now - self._looked < LOOK_MS:
                 return self._found
             seen, self._looked = [_state(path) for path in (self._path, *self._tokens.values())], now
             if seen != self._seen or (self._due and now >= self._due):

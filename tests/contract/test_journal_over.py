@@ -183,8 +183,8 @@ def test_a_folder_with_more_than_a_plain_run_has_is_kept(disk: Path, more: str) 
         else:
             (folder / more).touch()
         finish(journal, made[-1])
-    accept(journal, identity(run="r-manyext"))
-    assert folders(disk) == {"r-manyext.1.1", *map(str, made)}
+    accept(journal, identity(run="r-next"))
+    assert folders(disk) == {"r-next.1.1", *map(str, made)}
     assert on(disk).entries() == journal.entries()
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from node_agent.memory import MemoryClock
-from node_agent.owner import LOOK_MS, MOST_PROCESSES, OwnersFiles
+from node_agent.owner import MOST_PROCESSES, OwnersFiles
+from node_agent.vault import LOOK_MS
 from node_agent.wire.policy import PathAccess, Safety
 
 
