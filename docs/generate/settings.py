@@ -18,8 +18,16 @@ from pancode.config import values
 from pancode.config.agents import shipped_text
 from pancode.config.presets import PresetEntry
 from pancode.config.schema import PROJECT_KEYS, Settings
-from pancode.config.variables import PER_DISPATCH, VARIABLES
+from pancode.config.variables import LIMITING, PER_DISPATCH, VARIABLES
 
+UNKNOWN = f"""
+Every command warns of a `PANCODE_` variable that is unknown. Where it is close to one that limits runs
+({listed(LIMITING)}), the command is refused instead.
+"""
+ODD = """
+The other variables count where the coordinator was started with them. A command that gives work to the fleet,
+and `pancode config show`, say where theirs differ.
+"""
 KINDS = {
     values.duration_ms: "duration, as `90s`, `15m`, `1h30m`",
     values.size_bytes: "size, as `64MiB`",
@@ -97,7 +105,8 @@ def settings_page() -> str:
         words(f"{COMMAND} {listed(PER_DISPATCH)}."),
         table(("Read elsewhere", "Meaning"), [(code(n), text) for n, text in PLACES]),
         words(GIVEN),
-        "A `PANCODE_` variable that is unknown and close to one of these is named in a warning.",
+        words(UNKNOWN),
+        words(ODD),
         "## Agents",
         "Each key of `panagents.yaml` is on [a page of its own](agents.md).",
         _presets(),

@@ -27,8 +27,17 @@ class Face:
     as_json: bool
 
     def client(self, *, starts: bool = True, works: bool = False) -> Client:
-        """`works`: this command means work, so a fleet that was taken down comes up for it."""
-        return Client(home_of(os.environ), starts=starts, works=works, note=self.note)
+        """`works`: this command means work, so a fleet that was taken down comes up for it.
+
+        Then the person is told of variables that the coordinator, which runs already, does not have.
+        """
+        client = Client(home_of(os.environ), starts=starts, works=works, note=self.note)
+        if works:
+            from pancode.cli.unheeded import unheeded
+
+            for warning in unheeded(client, here(), os.environ):
+                self.note(f"warning: {warning}")
+        return client
 
     def show(self, data: Any, words: Callable[[], str]) -> None:
         """The result: as JSON, or in words."""

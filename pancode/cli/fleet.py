@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +11,11 @@ import click
 
 from pancode import __version__
 from pancode.cli import known
-from pancode.cli.face import Face, caller, example, here, json_option, who
+from pancode.cli.face import Face, caller, example, json_option, who
 from pancode.cli.lazy import LazyGroup
 from pancode.cli.matrix import is_local_only
 from pancode.cli.params import link_option
 from pancode.cli.render import safe, size, table, tokens
-from pancode.cli.unheeded import unheeded
 from pancode.client import ApiError, Client, Event
 from pancode.connection import NotRunningError
 from pancode.down import mark
@@ -44,8 +42,6 @@ def up(nodes: tuple[str, ...], link: str | None, face: Face) -> int:
     With --link a node changes from its tunnel to direct links, or back; runs in flight go on.
     """
     client = face.client(works=True)
-    for warning in unheeded(client, Path(here()), os.environ):
-        face.note(f"warning: {safe(warning)}")
     body = {**caller(), "nodes": list(nodes), **({"link": link} if link else {})}
     answer = steps(face, client.events("POST", "/v1/fleet/up", body))
     face.show(answer, lambda: _status(answer) + _troubles(answer["results"]))

@@ -9,7 +9,7 @@ import click
 from pancode import __version__
 from pancode.cli.lazy import LazyGroup
 from pancode.cli.tell import tell_error
-from pancode.errors import ExitCode, PancodeError, UsageError
+from pancode.errors import ConfigError, ExitCode, PancodeError, UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("setup:init", "write the user's configuration files, with comments"),
@@ -80,8 +80,33 @@ Examples:
     callback=lambda ctx, _option, asked: _tell_version(ctx) if asked else None,
     help="Show the version and the commit, and exit.",
 )
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Your machines, every coding agent, one policy, proof of what happened."""
+    if ctx.invoked_subcommand not in _SHOWS_VARIABLES:
+        _heed_variables(as_json=bool(ctx.obj))
+
+
+_SHOWS_VARIABLES = ("config", "doctor", "help", "completion")
+"""They say themselves that a variable is unknown, or do nothing to which it could matter."""
+
+
+def _heed_variables(*, as_json: bool) -> None:
+    """Warn of each unknown PANCODE_ variable. ConfigError where it looks like one that limits runs."""
+    import os
+
+    from pancode.cli.face import Face
+    from pancode.config.variables import unknown_variables
+
+    for variable in unknown_variables(os.environ):
+        if variable.limits:
+            raise ConfigError(
+                variable.words,
+                why=f"{variable.near} limits what a run may do; the command would go on without that limit",
+                fix=f"export {variable.near}={os.environ[variable.name]}; unset {variable.name}",
+                code="unknown_variable",
+            )
+        Face(as_json).note(f"warning: {variable.words}")
 
 
 def _tell_version(ctx: click.Context) -> None:
@@ -97,7 +122,7 @@ def run(args: list[str]) -> int:
     """One command; its exit status."""
     as_json = _wants_json(args)
     try:
-        status = cli.main(args=args, prog_name="pancode", standalone_mode=False)
+        status = cli.main(args=args, prog_name="pancode", standalone_mode=False, obj=as_json)
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.exceptions.NoArgsIsHelpError as bare:
@@ -112,6 +137,8 @@ def run(args: list[str]) -> int:
         return tell_error(error, as_json=as_json)
     except (OSError, SystemExit) as exc:
         return _unwritten(exc, as_json)
+    except Exception as exc:
+        return _unforeseen(exc, as_json)
     return status if isinstance(status, int) else ExitCode.DONE
 
 
@@ -133,8 +160,10 @@ def _unwritten(exc: OSError | SystemExit, as_json: bool) -> int:
         # The reader has gone (`pancode runs | head`): nothing is wrong, and nothing more can be said.
         say_no_more()
         return ExitCode.DONE
-    if isinstance(exc, SystemExit) or exc.errno not in FULL:
+    if isinstance(exc, SystemExit):
         raise exc
+    if exc.errno not in FULL:
+        return _unforeseen(exc, as_json)
     say_no_more()
     told = PancodeError(
         "there is no room for what was to be written",  # mostly `pancode ... > file` on a full disk
@@ -143,6 +172,13 @@ def _unwritten(exc: OSError | SystemExit, as_json: bool) -> int:
         code="no_room",
     )
     return tell_error(told, as_json=as_json)
+
+
+def _unforeseen(exc: Exception, as_json: bool) -> int:
+    """A defect of PanCode's own: its place goes into a log, one error to the person."""
+    from pancode.cli.tell import internal
+
+    return tell_error(internal(exc), as_json=as_json)
 
 
 def _usage(wrong: click.ClickException) -> PancodeError:

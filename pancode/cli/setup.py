@@ -19,7 +19,7 @@ from pancode.cli.render import safe, table
 from pancode.cli.tell import tell_error
 from pancode.client import Client, start_coordinator
 from pancode.connection import FULL, home_of, unusable
-from pancode.errors import ExitCode, PancodeError, UsageError
+from pancode.errors import ExitCode, PancodeError, UnavailableError, UsageError
 
 
 @click.command(epilog=example("pancode init"))
@@ -80,11 +80,21 @@ def show(origin: bool, face: Face) -> None:
     from pancode.offline.settings import settings_here
 
     rows, warnings = settings_here(home_of(os.environ), Path(here()), os.environ)
-    for warning in warnings:
+    for warning in (*warnings, *_unheeded_here()):
         face.note(f"warning: {warning}")
     cells = [(r["key"], r["value"], *([r["origin"]] if origin else [])) for r in rows]
     head = ("KEY", "VALUE", *(["ORIGIN"] if origin else []))
     face.show({"settings": rows}, lambda: table(head, cells))
+
+
+def _unheeded_here() -> list[str]:
+    """Variables that a coordinator which runs now does not have; none where none answers."""
+    from pancode.cli.unheeded import unheeded
+
+    try:
+        return unheeded(Client(home_of(os.environ), starts=False), here(), os.environ)
+    except UnavailableError:
+        return []
 
 
 @click.command(epilog=example("pancode doctor"))

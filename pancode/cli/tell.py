@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from pathlib import Path
 
 from pancode.cli.render import paint, safe
 from pancode.errors import ExitCode, PancodeError, Problem
@@ -52,6 +54,46 @@ def tell_error(error: PancodeError, *, as_json: bool) -> int:
     else:
         sys.stderr.write(in_words(problem))
     return problem.exit_code
+
+
+COMMAND_LOG = "run/command.log"
+"""Below the home: the tracebacks of commands that failed by a defect of PanCode's own."""
+_LOG_CAP = 1 << 20
+
+
+def internal(exc: Exception) -> PancodeError:
+    """An exception that nobody foresaw, as an error; its traceback is added to the log."""
+    import traceback
+
+    why = f"{type(exc).__name__}: {exc}"
+    whole = "".join(traceback.format_exception(exc))
+    try:
+        log = _logged(whole)
+    except (OSError, PancodeError):
+        last = traceback.extract_tb(exc.__traceback__)[-1]
+        why += f" (in {last.filename}:{last.lineno}; the log cannot be written)"
+        return PancodeError("internal error: a defect of PanCode", why=why, fix="report it with these lines")
+    fix = (
+        f"report it with the end of {log}; whether the command has had an effect: pancode runs, pancode audit"
+    )
+    return PancodeError("internal error: a defect of PanCode", why=why, fix=fix)
+
+
+def _logged(text: str) -> Path:
+    import shlex
+    import time
+
+    from pancode.connection import home_of
+
+    log = home_of(os.environ) / COMMAND_LOG
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > _LOG_CAP:
+        log.replace(log.with_suffix(".log.1"))
+    with open(
+        log, "a", opener=lambda path, flags: os.open(path, flags, 0o600), errors="backslashreplace"
+    ) as sink:
+        sink.write(f"{time.strftime('%FT%TZ', time.gmtime())} {shlex.join(sys.argv[:3])}\n{text}\n")
+    return log
 
 
 def in_words(problem: Problem) -> str:

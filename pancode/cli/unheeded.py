@@ -13,7 +13,7 @@ from pancode.connection import home_of
 _ITS_OWN = {name: key for name, (key, _) in VARIABLES.items() if name not in PER_DISPATCH}
 
 
-def unheeded(client: Client, cwd: Path, environ: Mapping[str, str]) -> list[str]:
+def unheeded(client: Client, cwd: str, environ: Mapping[str, str]) -> list[str]:
     """A sentence for each that is set otherwise than the coordinator was started with.
 
     ConfigError for one that does not fit: here, as the coordinator will not look at it.
@@ -23,7 +23,7 @@ def unheeded(client: Client, cwd: Path, environ: Mapping[str, str]) -> list[str]
         return []
     from pancode.offline.settings import settings_here
 
-    here = {row["key"]: row for row in settings_here(home_of(environ), cwd, environ)[0]}
+    here = {row["key"]: row for row in settings_here(home_of(environ), Path(cwd), environ)[0]}
     there: dict[str, Any] = {row["key"]: row["value"] for row in client.get("/v1/config")["settings"]}
     return [
         f"{name} does not count: the coordinator was started without it, with {there.get(key)} for {key} "

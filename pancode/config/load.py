@@ -24,7 +24,7 @@ from pancode.config.layers import (
 from pancode.config.presets import in_force, preset_layer
 from pancode.config.schema import Settings
 from pancode.config.secrets import passwords, shown
-from pancode.config.variables import VARIABLES, odd_variables
+from pancode.config.variables import VARIABLES, unknown_variables
 from pancode.domain.presets import Preset, raises
 from pancode.domain.request import Defaults
 from pancode.domain.values import replace
@@ -107,7 +107,8 @@ def load(
     chosen = in_force(places.home, environ, preset)
     folded, settings = _settings([*layers, *([preset_layer(chosen)] if chosen else [])], environ)
     below = _settings(layers, environ)[1].dispatch.safety if chosen else settings.dispatch.safety
-    warnings = (*odd_variables(environ), *_idle_variables(environ, chosen), *_idle_files(settings, folded))
+    unknown = [variable.words for variable in unknown_variables(environ)]
+    warnings = (*unknown, *_idle_variables(environ, chosen), *_idle_files(settings, folded))
     return Loaded(
         settings, folded, warnings, chosen, raises(chosen, below), _outranked(callers or {}, chosen)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
+from dataclasses import dataclass
 
 
 def _words(text: str) -> list[str]:
@@ -60,16 +60,50 @@ PLACES = (
     "PANCODE_PUSH_REF",
 )
 """Read elsewhere; they set no key."""
+_PREFIX = "PANCODE_"
 _GIVEN_TO_RUNS = ("PANCODE_RUN", "PANCODE_ATTEMPT", "PANCODE_DEPTH")
+_GIVEN_TO_WORKERS = ("PANCODE_MODEL_KEY", "PANCODE_MODEL_CONTEXT")
+_OF_TESTS = ("PANCODE_SIM_", "PANCODE_LAB_")
+_KNOWN = frozenset((*VARIABLES, *PLACES, *_GIVEN_TO_RUNS, *_GIVEN_TO_WORKERS))
+
+LIMITING = (
+    *("PANCODE_SAFETY", "PANCODE_BUDGET_CEILING", "PANCODE_PER_RUN_BUDGET", "PANCODE_DISPATCH_MAX_DEPTH"),
+    *("PANCODE_STRICT_TIERS", "PANCODE_PRESET"),
+)
+"""Those that limit what a run may do or cost: a command must not go on without one that was meant."""
 
 
-def odd_variables(environ: Mapping[str, str]) -> list[str]:
-    """A sentence for each PANCODE_ variable that has no effect and looks as if it was meant to have one."""
-    said = []
-    for name in sorted(environ):
-        if not name.startswith("PANCODE_") or name in VARIABLES or name in PLACES or name in _GIVEN_TO_RUNS:
-            continue
-        near = get_close_matches(name, VARIABLES, n=1, cutoff=0.8)
-        if near:
-            said.append(f"{name} is set and unknown: did you mean {near[0]}?")
-    return said
+@dataclass(frozen=True, slots=True)
+class UnknownVariable:
+    """A PANCODE_ variable that nothing reads, and the one that was probably meant."""
+
+    name: str
+    near: str | None
+
+    @property
+    def limits(self) -> bool:
+        """Whether the one that was probably meant limits a run."""
+        return self.near in LIMITING
+
+    @property
+    def words(self) -> str:
+        meant = f"did you mean {self.near}?" if self.near else "it has no effect"
+        return f"{self.name} is set and unknown: {meant}"
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[UnknownVariable]:
+    """In the order of their names; an empty variable counts as not set."""
+    return [
+        UnknownVariable(name, _nearest(name))
+        for name, value in sorted(environ.items())
+        if name.startswith(_PREFIX) and value.strip()
+        if name not in _KNOWN and not name.startswith(_OF_TESTS)
+    ]
+
+
+def _nearest(name: str) -> str | None:
+    from difflib import get_close_matches  # only where there is such a variable: each command asks
+
+    words = {known.removeprefix(_PREFIX): known for known in (*VARIABLES, *PLACES)}
+    near = get_close_matches(name.removeprefix(_PREFIX), words, n=1, cutoff=0.6)
+    return words[near[0]] if near else None

@@ -58,12 +58,12 @@ def fleet(core: Core, since: Since, coordinator: Json) -> FleetShape:
 
 
 def node(core: Core, since: Since, name: str) -> Json:
-    """One machine, with how it is reached and what it said about itself."""
+    """One machine, how it is reached and what it said about itself (`facts`: None before it was heard)."""
     with core.ports.ledger.transaction() as tx:
         found = known_node(tx, name)
         view = core.view_of(found)
         shape = _node(core, tx, view, since)
-    facts = view.heard.heartbeat.facts.model_dump(mode="json") if view.heard is not None else {}
+    facts = view.heard.heartbeat.facts.model_dump(mode="json") if view.heard is not None else None
     return {
         **shape,
         "target": dict(found.target),
@@ -73,7 +73,7 @@ def node(core: Core, since: Since, name: str) -> Json:
         "draining": found.draining,
         "paused": found.paused,
         "quarantined": found.quarantined,
-        "facts": {**found.facts, **facts},
+        "facts": None if facts is None else {**found.facts, **facts},
     }
 
 

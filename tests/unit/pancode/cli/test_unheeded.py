@@ -27,7 +27,7 @@ class Running(Client):
 
 
 def told(running: Running, home: Path, **environ: str) -> list[str]:
-    return unheeded(running, home, {"PANCODE_HOME": str(home), **environ})
+    return unheeded(running, str(home), {"PANCODE_HOME": str(home), **environ})
 
 
 def test_what_it_was_started_without_is_said_with_the_way_out(tmp_path: Path) -> None:
