@@ -20,7 +20,7 @@ DEMO := tests/e2e/test_demo.py
 HOSTS := $(BY_PART) tests/e2e --ignore $(DEMO)
 HEAVY := $(BY_PART) $(DEMO) tests/clis tests/integration
 
-.PHONY: help setup system demo stack images test check format lint types contracts rules fix unit contract integration e2e simulation matrix bench docs man docs-site dist lock clean
+.PHONY: help setup system demo stack images test test-all check format lint types contracts rules fix unit contract integration e2e simulation matrix bench docs man docs-site dist lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,9 +43,14 @@ stack: setup system ## the services of docker-compose.yml as plain processes (as
 images: setup ## the images of deploy/Containerfile by Debian's buildah (as root; minutes), each tried on its read-only root
 	@.ci/images
 
-test: setup system ## everything: check, then all suites
+test: setup system ## check, then all suites but the wide ones that no change since the last `make test-all` wakes
+	@$(MAKE) -j 2 -O check
+	@wide=$$($(BIN)/python -m tests.lanes); .ci/tests "--wide $$wide $(HOSTS)" "--wide $$wide $(HEAVY)" "idle $(LIGHT)"
+
+test-all: setup system ## everything, before an issue is called resolved; then .ci/passed-all names the commit
 	@$(MAKE) -j 2 -O check
 	@.ci/tests "$(HOSTS)" "$(HEAVY)" "idle $(LIGHT)"
+	@$(BIN)/python -m tests.lanes passed
 
 # Separate targets, so that `make -k check` shows everything that is wrong at once.
 check: format lint types contracts rules ## format, lint, types, import contracts, architecture tests

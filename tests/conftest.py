@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -76,20 +76,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="only what stays together with a test that failed last time",
     )
+    parser.addoption(
+        "--wide", help="of the wide suites (tests/lanes.py) only these, by name, with commas; all by default"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Not a failed test alone: the tests of some files go through one life in order."""
+    _leave_out_wide(config, items)
     if not config.getoption("failed_parts"):
         return
     from tests.together import scope_of
 
     assert config.cache is not None
     failed = {scope_of(nodeid) for nodeid in config.cache.get("cache/lastfailed", {})}
-    left = [item for item in items if scope_of(item.nodeid) not in failed]
-    config.hook.pytest_deselected(items=left)
-    items[:] = [item for item in items if scope_of(item.nodeid) in failed]
+    _keep(config, items, lambda nodeid: scope_of(nodeid) in failed)
+
+
+def _leave_out_wide(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (wide := config.getoption("wide")) in (None, "all"):
+        return
+    from tests.lanes import left_out
+
+    _keep(config, items, lambda nodeid: not left_out(nodeid, wide.split(",")))
+
+
+def _keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[str], bool]) -> None:
+    config.hook.pytest_deselected(items=[item for item in items if not wanted(item.nodeid)])
+    items[:] = [item for item in items if wanted(item.nodeid)]
 
 
 def pytest_unconfigure() -> None:

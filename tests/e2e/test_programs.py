@@ -7,7 +7,7 @@ the machine is busy: its twelve runs are dispatched at once, and most of them wa
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -142,21 +142,37 @@ def told(request: pytest.FixtureRequest, fleet: Owner, lab: Lab) -> Iterator[Tol
         give_secrets(lab, K, secrets(cli))
         give_prices(lab, K, {cli.model: PRICE})
         await_state(fleet, K, cli.runtime, "ok")
-        silent = {act for act in USUAL if expected(cli, act).failure is F.IDLE_LIMIT}
+        wanted = _wanted(request.session.items, cli)
+        silent = {act for act in wanted if expected(cli, act).failure is F.IDLE_LIMIT}
         begun = {  # the longest first
             act: fleet.begin(*words(cli, act), _task(act), cwd=short if act in silent else plain)
-            for act in sorted(USUAL, key=lambda act: act not in {"stopped", *silent})
+            for act in sorted(wanted, key=lambda act: act not in {"stopped", *silent})
         }
         try:
-            until(lambda: at_work(lab), f"{cli.runtime} works", AT_MOST_S)
-            (run,) = (one for one in fleet.ask("runs")["runs"] if _is_stopped_one(one, cli))
-            fleet.run("runs", "stop", run["run"], "--reason", "enough").ok()
+            if "stopped" in wanted:
+                _stop_at_work(fleet, lab, cli)
             said = {act: _ended(process) for act, process in begun.items()}
         finally:
             for process in begun.values():
                 process.kill()
         asked = {entry.get("rule", "") for entry in requests_in(log)}
         yield Told(cli, said, asked, plain)
+
+
+def _wanted(items: Sequence[pytest.Item], cli: Cli) -> list[str]:
+    """The acts that this session tests (an edit is tested twice), in the order of the table."""
+    of_this_file = [
+        item for item in items if isinstance(item, pytest.Function) and item.path == Path(__file__)
+    ]
+    params = [item.callspec.params for item in of_this_file]
+    acts = {given.get("act", "edit") for given in params if given["told"] is cli}
+    return [act for act in USUAL if act in acts]
+
+
+def _stop_at_work(fleet: Owner, lab: Lab, cli: Cli) -> None:
+    until(lambda: at_work(lab), f"{cli.runtime} works", AT_MOST_S)
+    (run,) = (one for one in fleet.ask("runs")["runs"] if _is_stopped_one(one, cli))
+    fleet.run("runs", "stop", run["run"], "--reason", "enough").ok()
 
 
 def secrets(cli: Cli) -> dict[str, str]:

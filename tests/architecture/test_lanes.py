@@ -1,0 +1,80 @@
+"""Shows that no file of the product is forgotten by the table of wide suites, and what a change wakes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from fnmatch import fnmatch
+
+import pytest
+
+from tests.architecture.sources import ROOT, tracked
+from tests.lanes import AT_MOST_MINUTES, ROWS, WIDE, chosen, left_out, suites_of, woken
+
+PROGRAMS = "tests/e2e/test_programs.py"
+
+
+def test_every_file_is_in_a_row() -> None:
+    assert [str(path) for path in tracked() if suites_of(str(path)) is None] == []
+
+
+def test_every_row_names_files_that_exist_and_suites_that_exist() -> None:
+    files = [str(path) for path in tracked()]
+    patterns = [pattern for paths, _ in ROWS for pattern in paths.split()]
+    assert [pattern for pattern in patterns if not any(fnmatch(file, pattern) for file in files)] == []
+    assert {name for _, wakes in ROWS for name in wakes.split()} == set(WIDE)
+
+
+def test_every_suite_has_tests() -> None:
+    files = [str(path) for path in tracked()]
+    for name, suite in WIDE.items():
+        assert all(any(file.startswith(begin) for file in files) for begin in suite.tests), name
+
+
+@pytest.mark.parametrize(
+    ("changed", "wakes"),
+    [
+        (["docs/README.md", "tests/unit/test_x.py"], set()),
+        (["node_agent/gateway/meter.py"], {"gateway"}),
+        (["node_agent/gateway/meter.py", "ansible/galaxy.yml"], {"gateway", "ansible"}),
+        (["tests/e2e/test_fault_real_cut.py"], {"real-cut"}),
+        (None, set(WIDE)),
+    ],
+)
+def test_a_change_wakes_the_suites_of_its_rows(changed: list[str] | None, wakes: set[str]) -> None:
+    assert woken(changed) == wakes
+
+
+def test_woken_suites_run_the_cheapest_first_within_their_time() -> None:
+    runs = chosen(WIDE)
+    assert runs and set(runs) < set(WIDE)
+    assert sum(WIDE[name].minutes for name in runs) <= AT_MOST_MINUTES
+    assert max(WIDE[name].minutes for name in runs) <= min(WIDE[n].minutes for n in set(WIDE) - set(runs))
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_a_suite_that_is_woken_alone_runs(name: str) -> None:
+    assert chosen({name}) == [name]
+
+
+@pytest.mark.parametrize(
+    ("test", "runs", "out"),
+    [
+        (f"{PROGRAMS}::test_an_act_comes_to_what_it_should[gemini-edit]", [], False),
+        (f"{PROGRAMS}::test_an_act_comes_to_what_it_should[gemini-401]", [], False),
+        (f"{PROGRAMS}::test_an_act_comes_to_what_it_should[gemini-forbidden-edit]", [], True),
+        (f"{PROGRAMS}::test_an_act_comes_to_what_it_should[gemini-forbidden-edit]", ["programs"], False),
+        ("tests/unit/pancode/test_x.py::test_it", [], False),
+    ],
+)
+def test_a_test_of_a_suite_that_does_not_run_is_left_out(test: str, runs: list[str], out: bool) -> None:
+    assert left_out(test, runs) is out
+
+
+def test_pytest_leaves_them_out() -> None:
+    argv = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run([*argv, "--wide", "none", PROGRAMS], cwd=ROOT, capture_output=True, text=True)
+    found = re.findall(r"^tests/.+$", done.stdout, re.MULTILINE)
+    assert found and not any(left_out(test, []) for test in found), done.stdout
+    assert f"{len(found)}/" in done.stdout and "deselected" in done.stdout

@@ -1,0 +1,182 @@
+"""Decides which wide suites `make test` runs beside what it always runs: those that the change since
+`make test-all` last passed concerns, as far as their time allows.
+
+`python -m tests.lanes` prints them for pytest's `--wide`; `python -m tests.lanes passed` notes that all
+passed.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PASSED = ".ci/passed-all"
+"""The commit that passed `make test-all` last; committed with the next change."""
+AT_MOST_MINUTES = 12
+"""Of processor time, for all woken suites of one `make test`: the cheapest go first, the others are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Tests that `make test-all` always runs, and `make test` only when a change wakes them."""
+
+    minutes: float
+    """Of processor time, as measured."""
+    tests: tuple[str, ...]
+    """How the ids of its tests begin."""
+    always: str = "$^"
+    """A pattern: those of its tests that `make test` runs all the same."""
+
+
+WIDE = {
+    "programs": Suite(
+        12,
+        (
+            "tests/e2e/test_programs.py",
+            "tests/e2e/test_claude.py",
+            "tests/clis/test_acts.py",
+            "tests/clis/test_below.py",
+            "tests/clis/test_claude",
+            "tests/clis/test_codex.py",
+            "tests/clis/test_copilot.py",
+            "tests/clis/test_gemini.py",
+            "tests/clis/test_openai_agents.py",
+            "tests/clis/test_opencode.py",
+            "tests/clis/test_qwen.py",
+            "tests/clis/test_reasoning.py",
+        ),
+        r"tests/e2e/test_programs\.py::(test_an_act_.*(?<!forbidden)-(edit|401)\]|test_an_edit_)",
+    ),
+    "gateway": Suite(6, ("tests/clis/test_gateway.py", "tests/clis/test_subscription.py")),
+    "matrix": Suite(8, ("tests/clis/test_matrix.py",)),
+    "pythons": Suite(4, ("tests/e2e/test_pythons.py", "tests/integration/packaging/test_bundle_again.py")),
+    "images": Suite(3, ("tests/integration/packaging/test_images.py",)),
+    "installs": Suite(3, ("tests/integration/packaging/test_install.py",)),
+    "upgrades": Suite(2, ("tests/integration/packaging/test_upgrade.py",)),
+    "real-cut": Suite(1, ("tests/e2e/test_fault_real_cut.py",)),
+    "ansible": Suite(6, ("tests/e2e/test_ansible_coordinator.py", "tests/e2e/test_ansible_services.py")),
+}
+
+ROWS: tuple[tuple[str, str], ...] = (
+    # Patterns of paths, and the suites that a change of such a file wakes; the first row that fits counts.
+    ("node_agent/runtimes/* node_agent/sdk/* node_agent/native/*", "programs gateway matrix"),
+    ("node_agent/programs.py node_agent/environments.py node_agent/launching.py", "programs"),
+    ("node_agent/discovery.py node_agent/finding.py node_agent/logging_in.py", "programs"),
+    ("node_agent/gateway/* node_agent/gatewayfile.py", "gateway"),
+    ("node_agent/endpoints/* node_agent/passport/*", ""),
+    ("node_agent/sandbox/* node_agent/breaches.py node_agent/grammar.py", "matrix"),
+    ("node_agent/shim.py node_agent/runner.py node_agent/process.py node_agent/scopes.py", "programs"),
+    ("node_agent/direct.py node_agent/uplink.py node_agent/redisline.py", "real-cut"),
+    ("node_agent/layout.py node_agent/journal.py node_agent/records.py node_agent/memory/*", "upgrades"),
+    ("node_agent/wire/*", "upgrades"),
+    ("node_agent/procedure/* node_agent/workspace/*", ""),
+    ("node_agent/*.py node_agent/py.typed", ""),
+    ("pancode/adapters/store/*", "upgrades"),
+    ("pancode/adapters/bundle/*", "pythons installs"),
+    ("pancode/adapters/ssh/*", "real-cut pythons"),
+    ("pancode/adapters/systemd/* pancode/offline/units.py", "ansible"),
+    ("pancode/adapters/*", ""),
+    ("pancode/domain/runtimes.py pancode/domain/ruled.py pancode/domain/isolation.py", "matrix programs"),
+    ("pancode/domain/records.py pancode/config/schema.py", "upgrades"),
+    ("pancode/domain/* pancode/control/* pancode/config/*", ""),
+    ("pancode/wiring/links.py pancode/wiring/direct.py pancode/wiring/loop.py", "real-cut"),
+    ("pancode/wiring/* pancode/api/* pancode/cli/*", ""),
+    ("pancode/offline/ansible_inventory.py", "ansible"),
+    ("pancode/offline/evidence.*", "matrix"),
+    ("pancode/offline/serve.py pancode/offline/redis_users.py", "ansible images"),
+    ("pancode/offline/*", ""),
+    ("pancode/start.py pancode/commit.py", "installs images"),
+    ("pancode/*.py pancode/py.typed", ""),
+    ("ansible/*", "ansible"),
+    ("deploy/* docker-compose.yml", "images"),
+    ("pyproject.toml .ci/commit_hook.py .ci/dist", "installs images"),
+    ("requirements/node.txt", "pythons installs"),
+    ("requirements/ansible.txt", "ansible"),
+    ("requirements/claude-sdk.txt requirements/openai-agents.txt", "programs"),
+    ("requirements/coordinator.txt requirements/dashboard.txt", "images"),
+    ("requirements/* .ci/setup", "installs"),
+    ("tests/fakemodel/* tests/clis/*", "programs gateway matrix"),
+    ("tests/stack/*", "images"),
+    ("tests/fixtures/*", "upgrades"),
+    ("docs/* *.md LICENSE Makefile .gitignore .ci/* tests/*", ""),
+)
+
+
+def suites_of(path: str) -> frozenset[str] | None:
+    """What a change of this file wakes; None where no row has it. A test of a wide suite wakes that suite."""
+    own = {name for name, suite in WIDE.items() if path.startswith(suite.tests)}
+    if own:
+        return frozenset(own)
+    for paths, wakes in ROWS:
+        if any(fnmatch(path, pattern) for pattern in paths.split()):
+            return frozenset(wakes.split())
+    return None
+
+
+def woken(changed: Iterable[str] | None) -> frozenset[str]:
+    """By these files; by all there are where nobody knows which have changed."""
+    if changed is None:
+        return frozenset(WIDE)
+    return frozenset().union(*(suites_of(path) or frozenset() for path in changed))
+
+
+def chosen(names: Collection[str]) -> list[str]:
+    """The cheapest of them first, as many as their time allows."""
+    runs, minutes = [], 0.0
+    for name in sorted(names, key=lambda name: (WIDE[name].minutes, name)):
+        minutes += WIDE[name].minutes
+        if minutes <= AT_MOST_MINUTES:
+            runs.append(name)
+    return runs
+
+
+def left_out(nodeid: str, runs: Collection[str]) -> bool:
+    """Whether this test belongs to a wide suite that is not among those that run."""
+    for name, suite in WIDE.items():
+        if nodeid.startswith(suite.tests):
+            return name not in runs and not re.match(suite.always, nodeid)
+    return False
+
+
+def changed() -> list[str] | None:
+    """The files that differ from the commit that passed all; None where that is not known."""
+    try:
+        base = (ROOT / PASSED).read_text().strip()
+    except FileNotFoundError:
+        return None
+    since, new = _git("diff", "--name-only", base, "--"), _git("ls-files", "--others", "--exclude-standard")
+    return None if since is None or new is None else [*since, *new]
+
+
+def _git(*words: str) -> list[str] | None:
+    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.splitlines() if done.returncode == 0 else None
+
+
+def _note_passed() -> None:
+    """A commit is named, so what passed must be one."""
+    if _git("status", "--porcelain") != []:
+        sys.exit(f"lanes: all passed, but not what is committed: {PASSED} stays as it is")
+    (ROOT / PASSED).write_text("".join(_git("rev-parse", "HEAD") or []) + "\n")
+    print(f"lanes: all passed; commit {PASSED} with your next change")
+
+
+def _tell() -> None:
+    seen = changed()
+    want = woken(seen)
+    runs = chosen(want)
+    why = f"by {len(seen)} changed files" if seen is not None else f"as {PASSED} names no commit that is here"
+    print(f"lanes: wide suites woken {why}: {', '.join(sorted(want)) or 'none'}", file=sys.stderr)
+    if left := sorted(want - set(runs)):
+        print(f"lanes: left to `make test-all`, as they take too long: {', '.join(left)}", file=sys.stderr)
+    print(",".join(runs) or "none")
+
+
+if __name__ == "__main__":
+    _note_passed() if sys.argv[1:] == ["passed"] else _tell()
