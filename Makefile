@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+READY := .venv/.ready
 STAMP := .venv/.setup
 
 # Bytecode that is kept is made once, and not by every process that a test starts.
@@ -20,21 +21,27 @@ DEMO := tests/e2e/test_demo.py
 HOSTS := $(BY_PART) tests/e2e --ignore $(DEMO)
 HEAVY := $(BY_PART) $(DEMO) tests/clis tests/integration
 
-.PHONY: help setup system demo stack images test test-all check format lint types contracts rules fix unit contract integration e2e simulation matrix bench docs man docs-site dist lock clean
+.PHONY: help ready setup system demo stack images test test-all check format lint types contracts rules fix unit contract integration e2e simulation matrix bench docs man docs-site dist lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## the virtual environment, from hash-locked requirements (instant when nothing changed)
+ready: $(READY) ## the virtual environment with what PanCode needs to run, from hash-locked requirements
 
-$(STAMP): requirements/lock.txt requirements/ansible.txt pyproject.toml .ci/setup pancode/start.py
+setup: $(STAMP) ## the same with what its tests need (instant when nothing changed)
+
+$(READY): requirements/tools.txt requirements/coordinator.txt pyproject.toml .ci/setup pancode/start.py
 	@.ci/setup
+	@touch $@
+
+$(STAMP): $(READY) requirements/lock.txt requirements/ansible.txt
+	@.ci/setup tests
 	@touch $@
 
 system: ## the system programs that the tests use (apt-get as root, else says what is missing)
 	@.ci/system
 
-demo: setup ## a whole fleet on this machine: up, dispatch, kill, recover, verify, clean up
+demo: ready ## a whole fleet on this machine: up, dispatch, kill, recover, verify, clean up
 	@$(BIN)/pancode demo
 
 stack: setup system ## the services of docker-compose.yml as plain processes (as root), one run through all of them
@@ -45,7 +52,7 @@ images: setup ## the images of deploy/Containerfile by Debian's buildah (as root
 
 test: setup system ## check, then all suites but the wide ones that no change since the last `make test-all` wakes
 	@$(MAKE) -j 2 -O check
-	@wide=$$($(BIN)/python -m tests.lanes); .ci/tests "--wide $$wide $(HOSTS)" "--wide $$wide $(HEAVY)" "idle $(LIGHT)"
+	@wide=$$($(BIN)/python -m tests.lanes); .ci/tests "--wide $$wide $(HOSTS)" "--wide $$wide $(HEAVY)" "idle --wide $$wide $(LIGHT)"
 
 test-all: setup system ## everything, before an issue is called resolved; then .ci/passed-all names the commit
 	@$(MAKE) -j 2 -O check

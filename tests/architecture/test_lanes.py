@@ -12,7 +12,7 @@ import pytest
 from tests.architecture.sources import ROOT, tracked
 from tests.lanes import AT_MOST_MINUTES, ROWS, WIDE, chosen, left_out, suites_of, woken
 
-PROGRAMS = "tests/e2e/test_programs.py"
+PROGRAMS, SCHEDULES = "tests/e2e/test_programs.py", "tests/simulation/test_schedules.py"
 
 
 def test_every_file_is_in_a_row() -> None:
@@ -65,6 +65,8 @@ def test_a_suite_that_is_woken_alone_runs(name: str) -> None:
         (f"{PROGRAMS}::test_an_act_comes_to_what_it_should[gemini-401]", [], False),
         (f"{PROGRAMS}::test_an_act_comes_to_what_it_should[gemini-forbidden-edit]", [], True),
         (f"{PROGRAMS}::test_an_act_comes_to_what_it_should[gemini-forbidden-edit]", ["programs"], False),
+        (f"{SCHEDULES}::test_every_invariant_holds[360]", [], False),
+        (f"{SCHEDULES}::test_every_invariant_holds[400]", [], True),
         ("tests/unit/pancode/test_x.py::test_it", [], False),
     ],
 )
