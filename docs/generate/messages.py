@@ -182,9 +182,16 @@ def redis_page() -> str:
         words(
             "Redis carries, it does not remember: it can be wiped while a fleet works, and what is "
             "missing is written again. TAG is 10 hexadecimal digits of the SHA-256 of a node's public "
-            "key. Queues and jobs are RQ's own, with the prefix `rq:` that RQ gives them, so `rq info` "
-            f"shows them; jobs are JSON, and name a function that nobody imports ({code(keys.ENTRY)}). "
-            "Nothing in Redis is believed unless its signature holds."
+            "key. Queues and jobs are RQ's own, with the prefix `rq:` that RQ gives them; jobs are JSON, "
+            f"and name a function that nobody imports ({code(keys.ENTRY)}). Nothing in Redis is believed "
+            "unless its signature holds."
+        ),
+        words(
+            "**Do not point RQ's own tools at a fleet.** `rq info`, `rq worker` and rq-dashboard read jobs "
+            "with pickle unless every class is told otherwise, and a node may write those fields: a node "
+            "that was taken over would run code as whoever looks. `pancode queue info` counts what is "
+            "there; `pancode queue rq info` is RQ's `info` with JSON alone and a login that may only read; "
+            "`deploy/dashboard/start.py` starts rq-dashboard in the same way."
         ),
         table(("Name", "Kind", "Written by", "Read by", "Holds"), rows),
         "## What a node may do there",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 from typing import Any
 
 import click
@@ -11,6 +14,7 @@ from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import safe, table, took
 from pancode.client import path_of
+from pancode.connection import home_of
 
 
 @click.group(
@@ -90,3 +94,46 @@ def rm(run: str, reason: str, face: Face) -> None:
     face.show(
         answer, lambda: f"{answer['run']}  {answer['outcome'] or answer['state']}  {safe(answer['reason'])}\n"
     )
+
+
+@queue.command("info", epilog=example("pancode queue info --json"))
+@json_option
+def info(face: Face) -> None:
+    """What Redis holds: jobs of each RQ queue and registry, and its workers; without a coordinator, too.
+
+    It logs in as a user that may only read, and reads no job. pancode queue ls is what the ledger says.
+    """
+    from pancode.offline.queue_look import info
+
+    answer = info(home_of(os.environ), os.environ)
+    face.show(answer, lambda: _counts(answer))
+
+
+def _counts(answer: dict[str, Any]) -> str:
+    numbers = ("waiting", "started", "finished", "failed")
+    queues = [(safe(q["name"]), *(q[number] for number in numbers)) for q in answer["queues"]]
+    said = ("hostname", "state", "last_heartbeat")
+    workers = [(safe(w["name"]), *(safe(w[word] or "-") for word in said)) for w in answer["workers"]]
+    text = table(("QUEUE", "WAITING", "STARTED", "FINISHED", "FAILED"), queues)
+    return text + "\n" + table(("WORKER", "HOST", "STATE", "LAST HEARTBEAT"), workers)
+
+
+@queue.command(
+    "rq",
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["-h"]},
+    epilog=example("pancode queue rq info", "pancode queue rq info --only-queues"),
+)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="ARGS...")
+def rq(words: tuple[str, ...]) -> None:
+    """RQ's own info on this fleet: with JSON alone, and as a user of Redis that may only read.
+
+    Do not point RQ's tools themselves at a fleet: they unpickle what a node may write.
+    """
+    from pancode.offline import queue_look
+
+    out = io.StringIO()
+    try:
+        queue_look.rq(words, home_of(os.environ), os.environ, out)
+    finally:
+        # Nodes wrote part of it: control characters are shown, not obeyed.
+        sys.stdout.write("\n".join(map(safe, out.getvalue().split("\n"))))

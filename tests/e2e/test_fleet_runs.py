@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 
-import pancode
-from pancode.adapters.valkey.access import COORDINATOR
 from tests.crowd import crowded
 from tests.e2e.ground import Ground, held
 from tests.e2e.owner import Owner, script, until
 from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
-
-JSON = "pancode.adapters.redis_bus.jsonrq"
 
 
 def test_readiness_shows_every_node_and_a_second_up_changes_nothing(fleet: Owner) -> None:
@@ -221,7 +214,7 @@ def test_a_lie_is_not_done(fleet: Owner) -> None:
 
 
 def test_rq_itself_shows_the_same_queues(fleet: Owner, lab: Lab) -> None:
-    """The real `rq info` on the live fleet's own Redis: one order runs, more than the slots wait."""
+    """RQ's own `info` on the live fleet's own Redis: one order runs, more than the slots wait."""
     host = Ground(fleet, lab, 3)
     words = ("--runtime", "shell", "--node", "node3", "--workspace", "none")
     runs = [fleet.dispatch(*words, held(f"rq-{number}")) for number in range(3)]
@@ -248,19 +241,9 @@ def _queue(fleet: Owner, tag: str) -> str:
 
 
 def _rq_info(fleet: Owner) -> str:
-    folder = fleet.fleet_home / "valkey"
-    password = quote((folder / "coordinator.password").read_text().strip(), safe="")
-    url = f"unix://{COORDINATOR}:{password}@{folder}/valkey.sock"
-    classes = ("--queue-class", f"{JSON}.JsonQueue", "--job-class", f"{JSON}.JsonJob")
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "rq.cli", "info", "-u", url, *classes],
-        env={**os.environ, "PYTHONPATH": str(Path(pancode.__file__).parents[1]), "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=60 * crowded(),
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    said = fleet.run("queue", "rq", "info")
+    assert said.code == 0, said
+    return said.out
 
 
 def test_every_run_left_nothing_behind_on_the_hosts(fleet: Owner, lab: Lab) -> None:

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 def context_in(folder: Path) -> Ground:
     """What `docker compose build` would be given: the clone, its wheel, secrets; and the locked wheels."""
     folder.mkdir()
-    for name in ("deploy", "requirements", "docker-compose.yml"):
+    for name in ("deploy", "pancode", "requirements", "docker-compose.yml"):
         (folder / name).symlink_to(ROOT / name)
     dist, secrets = (str(ROOT / ".ci/dist"), "dist"), (str(ROOT / "deploy/secrets.sh"), "secrets")
     for program, place in (dist, secrets):

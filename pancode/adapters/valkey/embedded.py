@@ -296,6 +296,18 @@ class EmbeddedValkey:
         )
 
 
+def known_access(folder: Path) -> RedisAccess:
+    """How this folder's server is reached, by what is written there; UnavailableError where none runs."""
+    record = read_record(folder / "server.json")
+    try:
+        password = (folder / "coordinator.password").read_text().strip()
+    except OSError:
+        record, password = None, ""
+    if record is None or not record.alive():
+        raise UnavailableError("PanCode's own Redis does not run.", why=str(folder), fix="pancode fleet up")
+    return RedisAccess(origin=str(folder), socket=record.socket, user=COORDINATOR, password=password)
+
+
 def _append(path: Path) -> BinaryIO:
     return open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
 

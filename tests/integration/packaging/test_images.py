@@ -176,6 +176,7 @@ def test_the_stack_of_compose_runs_as_plain_processes(ground: Ground, made: Imag
             assert not any(secret in _shown(process) for secret in secrets)
         _the_dashboard_shows_and_cannot_write(stack)
         _its_user_only_reads(stack["valkey"], secrets[1].decode())
+        _the_dashboard_unpickles_nothing(stack)
         pids = [one.pid for one in stack.values()]
     until(lambda: not [pid for pid in pids if _works(pid)], "each first program has ended")
     spaces = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True)
@@ -196,6 +197,21 @@ def _the_dashboard_shows_and_cannot_write(stack: Mapping[str, Running]) -> None:
     assert {one["name"] for one in dashboard(stack, "/0/data/workers.json")[1]["workers"]}
     assert finished(stack) == before
     assert "can't run" in stack["rq-dashboard"].said() or "no permissions" in stack["rq-dashboard"].said()
+
+
+def _the_dashboard_unpickles_nothing(stack: Mapping[str, Running]) -> None:
+    """What a node's own user may write, and the page that by itself would run it."""
+    bomb = "cposix\nmkdir\n(V/tmp/boom\ntR."
+    (queue, jobs), *_ = finished(stack).items()
+    job, tag = jobs[0]["id"], queue.removeprefix("node.")
+    writes = [("hset", f"rq:job:{job}", field, bomb) for field in ("data", "meta", "result")]
+    writes.append(("hset", f"rq:worker:{tag}", "current_job", job))
+    for words in writes:
+        ask = 'REDISCLI_AUTH="$(cat /run/secrets/valkey_password)" exec valkey-cli "$@"'
+        told(stack["valkey"], "sh", "-c", ask, "sh", *words)
+    dashboard(stack, f"/0/data/job/{job}.json")  # 500: what is there cannot be read
+    assert dashboard(stack, "/0/data/workers.json")[1]["workers"]
+    assert "boom" not in told(stack["rq-dashboard"], "ls", "/tmp")
 
 
 def _its_user_only_reads(valkey: Running, password: str) -> None:

@@ -1,0 +1,59 @@
+"""Makes RQ harmless in this process: it reads JSON alone, imports no name of a job, and changes nothing.
+
+RQ's own tools make many of their objects with the default serializer, which is pickle, whatever they are
+told, and a node may write the fields that they unpickle. So the default itself is replaced before that.
+This file needs RQ alone: the image of the dashboard takes it by itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import rq.cli
+import rq.job
+import rq.registry
+import rq.serializers
+import rq.worker_registration
+from rq.serializers import DefaultSerializer, JSONSerializer
+
+
+class NotImportedError(ValueError):
+    """A job names a function or a callback; nobody here imports it."""
+
+
+def make_harmless() -> None:
+    """For good, and for whatever of RQ is imported later. May be called again."""
+    DefaultSerializer.loads = staticmethod(JSONSerializer.loads)
+    DefaultSerializer.dumps = staticmethod(JSONSerializer.dumps)
+    rq.serializers.SERIALIZER_ALIASES["pickle"] = JSONSerializer
+    _replace("resolve_serializer", _only_json)
+    vars(rq.job)["import_attribute"] = _not_imported
+    # A look at a registry "cleans" it: it fetches jobs, calls their callbacks, and moves them.
+    _replace("clean_registries", _nothing)
+    _replace("clean_worker_registry", _nothing)
+    for registry in _registries(rq.registry.BaseRegistry):
+        registry.cleanup = _nothing  # type: ignore[method-assign]
+
+
+def _replace(name: str, ours: Any) -> None:
+    """In each of RQ's modules that has its own copy of the name."""
+    for module in [m for n, m in sys.modules.items() if n == "rq" or n.startswith("rq.")]:
+        if hasattr(module, name):
+            setattr(module, name, ours)
+
+
+def _registries(kind: type[rq.registry.BaseRegistry]) -> list[type[rq.registry.BaseRegistry]]:
+    return [kind, *(found for below in kind.__subclasses__() for found in _registries(below))]
+
+
+def _only_json(_asked: Any = None) -> Any:
+    return JSONSerializer
+
+
+def _not_imported(name: str) -> Any:
+    raise NotImportedError(f"{name!r} is a name in a job, and no name in a job is imported here")
+
+
+def _nothing(*_args: Any, **_options: Any) -> None:
+    """Looking changes nothing."""
