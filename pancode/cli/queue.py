@@ -121,7 +121,7 @@ def _counts(answer: dict[str, Any]) -> str:
 @queue.command(
     "rq",
     context_settings={"ignore_unknown_options": True, "help_option_names": ["-h"]},
-    epilog=example("pancode queue rq info", "pancode queue rq info --only-queues"),
+    epilog=example("pancode queue rq info"),
 )
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="ARGS...")
 def rq(words: tuple[str, ...]) -> None:
