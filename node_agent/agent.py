@@ -21,7 +21,7 @@ from node_agent.uplink import Sent
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Examine
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.node import NodeFacts, Problem
+from node_agent.wire.node import MOST_ASKS, MOST_PROBLEMS, NodeFacts, Problem
 from node_agent.wire.signing import WireRefusal
 from node_agent.world import World
 
@@ -207,9 +207,9 @@ class NodeAgent:
             self._facts, self._next_facts = self.world.facts.look(), now + self.world.tempo.facts_ms
         own = [f"{words} ({count} times)" for words, count in sorted(self.counts.items())]
         own += self.world.journal.troubles()
-        problems = (*self._facts.problems, *(Problem(what=words[:500]) for words in own[:20]))
+        problems = (*(Problem(what=words[:500]) for words in own[:20]), *self._facts.problems)[:MOST_PROBLEMS]
         exams, wall_ms = self.world.exams, self.world.clock.wall_ms()
-        asked = {"endpoints": exams.stamped(self._facts.endpoints), "asks": exams.asks()}
+        asked = {"endpoints": exams.stamped(self._facts.endpoints), "asks": exams.asks()[-MOST_ASKS:]}
         return self._facts.model_copy(update={"problems": problems, "wall_ms": wall_ms, **asked})
 
     def _prune(self) -> None:

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
-
-from node_agent.wire.model import Count, Millis, WireModel
+from node_agent.wire.bounded import Few, Lasted, Line, Text
+from node_agent.wire.model import Count, WireModel
 from node_agent.wire.passport import PassportFact
 
-Word = Annotated[str, Field(min_length=1, max_length=200)]
+Word = Annotated[str, Text(200, least=1)]
 """Of a server's own telling: clipped by whoever read it."""
 
 
@@ -103,14 +102,14 @@ class EndpointFact(WireModel):
     at: Word
     version: Word | None = None
     health: Health = Health.OK
-    words: str = ""
-    fix: str = ""
+    words: Line = ""
+    fix: Line = ""
     slots: Count | None = None
     slots_free: Count | None = None
-    wires: tuple[ModelWire, ...] = ()
+    wires: Annotated[tuple[ModelWire, ...], Few(8)] = ()
     free: bool = True
-    age_ms: Millis = 0
-    models: tuple[ModelFact, ...] = ()
+    age_ms: Lasted = 0
+    models: Annotated[tuple[ModelFact, ...], Few(500)] = ()
     more: Count = 0
     """Models that are not named here: a heartbeat stays small."""
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from node_agent.wire.bounded import Lasted, Tokens, Usd, WallMillis, Words
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import AttemptId
@@ -15,10 +16,8 @@ from node_agent.wire.marks import Mark
 from node_agent.wire.model import (
     Count,
     FleetId,
-    Millis,
     NodeTag,
     Number,
-    Usd,
     WireModel,
     canonical_json,
 )
@@ -30,14 +29,14 @@ class Refused(WireModel):
 
     kind: Literal["refused"] = "refused"
     why: OrderRefusal
-    detail: str
+    detail: Words
 
 
 class Revoked(WireModel):
     """A stop reached an order before anything of it was started."""
 
     kind: Literal["revoked"] = "revoked"
-    reason: str
+    reason: Words
 
 
 class Marked(WireModel):
@@ -45,26 +44,26 @@ class Marked(WireModel):
 
     kind: Literal["marked"] = "marked"
     mark: Mark
-    detail: str = ""
+    detail: Words = ""
 
 
 class Interrupting(WireModel):
     """A stop or tombstone was read; the processes are being ended."""
 
     kind: Literal["interrupting"] = "interrupting"
-    reason: str
+    reason: Words
 
 
 class Progress(WireModel):
     """Live usage as the runtime reports it; totals of this attempt so far."""
 
     kind: Literal["progress"] = "progress"
-    input_tokens: Count
-    output_tokens: Count
+    input_tokens: Tokens
+    output_tokens: Tokens
     cost_usd: Usd | None = None
     tool_calls: Count = 0
     log_bytes: Count = 0
-    agent_ms: Count = 0
+    agent_ms: Lasted = 0
 
 
 class Finding(WireModel):
@@ -72,7 +71,7 @@ class Finding(WireModel):
 
     kind: Literal["finding"] = "finding"
     level: Literal["info", "warning", "error"]
-    text: str
+    text: Words
 
 
 EventBody = Annotated[
@@ -85,7 +84,7 @@ class Event(WireModel):
 
     identity: AttemptId
     seq: Number
-    wall_ms: Millis
+    wall_ms: WallMillis
     at: FleetTime | None = None
     body: EventBody
 

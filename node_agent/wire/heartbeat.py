@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from node_agent.wire.bounded import Few, Name, Whole
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import Count, FleetId, Millis, NodeTag, Number, WireModel
 from node_agent.wire.node import NodeFacts
 from node_agent.wire.signing import Message
 
+MOST_SLOTS = 256
+
 
 class Ask(WireModel):
     """How much work the node can take. Valid for 15 s of the coordinator's clock."""
 
     seq: Number
-    slots: Count
-    open: tuple[AttemptId, ...]
+    slots: Annotated[int, Whole(MOST_SLOTS)]
+    open: Annotated[tuple[AttemptId, ...], Few(1_000)]
     """Fences that hold a slot on the node."""
 
 
@@ -23,12 +28,12 @@ class Heartbeat(Message):
 
     fleet: FleetId
     node: NodeTag
-    session: str
+    session: Name
     """Made at each start of the node agent."""
-    boot_id: str
+    boot_id: Name
     seq: Number
     boot_ms: Millis
-    nonce: str
+    nonce: Name
     """Answered by the coordinator's beat; new at each start and each link-up."""
     echo: FleetTime | None = None
     epoch_seen: Count
@@ -36,5 +41,5 @@ class Heartbeat(Message):
     control_seen: Count
     ask: Ask
     draining: bool = False
-    version: str
+    version: Name
     facts: NodeFacts

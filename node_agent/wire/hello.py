@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from node_agent.wire.bounded import Name
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import FleetId, NodeTag
 from node_agent.wire.signing import Message
@@ -16,6 +17,6 @@ class Hello(Message):
 
     fleet: FleetId
     node: NodeTag
-    nonce: str
+    nonce: Name
     identity: AttemptId
     verb: Verb

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from node_agent.wire.bounded import Few, Name
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark
 from node_agent.wire.model import Count, Digest, FleetId, NodeTag, WireModel
 from node_agent.wire.signing import Message
+
+MOST_ENTRIES = 8_000
 
 
 class JournalEntry(WireModel):
@@ -27,8 +32,8 @@ class Inventory(Message):
 
     fleet: FleetId
     node: NodeTag
-    session: str
-    nonce: str
+    session: Name
+    nonce: Name
     at: FleetTime
     epoch_seen: Count
-    entries: tuple[JournalEntry, ...]
+    entries: Annotated[tuple[JournalEntry, ...], Few(MOST_ENTRIES)]

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
+from node_agent.wire.bounded import Whole
+
 
 class WireModel(BaseModel):
     """A value that both sides agree on to the byte."""
@@ -33,12 +35,6 @@ def _plain(value: Decimal) -> str:
     return format(value, "f")
 
 
-Usd = Annotated[
-    Decimal,
-    Field(ge=0, allow_inf_nan=False, max_digits=27, decimal_places=12),
-    PlainSerializer(_plain, return_type=str),
-]
-"""Money in US dollars, a decimal string on the wire; sums of it are exact in Decimal's 28 digits."""
 Share = Annotated[
     Decimal,
     Field(allow_inf_nan=False, max_digits=9, decimal_places=6),
@@ -56,7 +52,7 @@ RepoId = Annotated[str, Field(pattern=r"^[a-z0-9-]{4,80}$")]
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 MOST = 2**53 - 1
 """No number on the wire is larger: every reader of JSON, and every column, holds it."""
-Count = Annotated[int, Field(ge=0, le=MOST)]
+Count = Annotated[int, Whole(MOST)]
 Millis = Annotated[int, Field(ge=0, le=MOST)]
 Number = Annotated[int, Field(ge=1, le=MOST)]
 """What is counted from 1: an epoch, a fence, a message."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
+from node_agent.wire.bounded import Few, Line, Name, Real, WallMillis
 from node_agent.wire.endpoint import EndpointFact
-from node_agent.wire.model import Count, Millis, RepoId, WireModel
+from node_agent.wire.model import Count, RepoId, WireModel
 from node_agent.wire.passport import AskFact
 from node_agent.wire.policy import SAFETY_RANK, Isolation, Safety
 
@@ -32,6 +33,7 @@ class LoggedIn(StrEnum):
     OTHER = "other"
 
 
+MOST_PROBLEMS, MOST_ASKS = 100, 200
 NO_SANDBOX = "no sandbox: "
 """How a problem begins that says why a node has no sandbox."""
 
@@ -47,28 +49,28 @@ class RuntimeFact(WireModel):
     meters, or anything else.
     """
 
-    name: str
-    version: str | None = None
+    name: Name
+    version: Name | None = None
     state: Literal["ok", "missing", "not_logged_in", "unknown_version", "looking"]
-    fix: str = ""
-    can: tuple[Flag, ...] = ()
+    fix: Line = ""
+    can: Annotated[tuple[Flag, ...], Few(16)] = ()
     login: LoggedIn = LoggedIn.OTHER
 
 
 class Problem(WireModel):
     """Something that is wrong and the command that mends it."""
 
-    what: str
-    fix: str = ""
+    what: Line
+    fix: Line = ""
 
 
 class Allowed(WireModel):
     """What the owner of the node allows at most. None: no such limit. `closed`: nothing, and why."""
 
     safety: Safety = Safety.FULL_AUTO
-    repositories: tuple[RepoId, ...] | None = None
-    runtimes: tuple[str, ...] | None = None
-    closed: str = ""
+    repositories: Annotated[tuple[RepoId, ...], Few(1_000)] | None = None
+    runtimes: Annotated[tuple[Name, ...], Few(64)] | None = None
+    closed: Line = ""
 
     def beyond(self, safety: Safety, runtime: str, repo: str | None) -> str:
         """In what a run goes beyond it, in words; empty when it does not, as far as is known of it."""
@@ -86,21 +88,21 @@ class Allowed(WireModel):
 class NodeFacts(WireModel):
     """The machine. Sizes in bytes."""
 
-    hostname: str
-    os: str
-    arch: str
-    python: str
+    hostname: Name
+    os: Name
+    arch: Name
+    python: Name
     cpus: Count
     memory: Count
     disk_free: Count
-    load_1m: float
+    load_1m: Real
     isolation: Isolation
-    runtimes: tuple[RuntimeFact, ...]
-    endpoints: tuple[EndpointFact, ...] = ()
-    asks: tuple[AskFact, ...] = ()
+    runtimes: Annotated[tuple[RuntimeFact, ...], Few(64)]
+    endpoints: Annotated[tuple[EndpointFact, ...], Few(32)] = ()
+    asks: Annotated[tuple[AskFact, ...], Few(MOST_ASKS)] = ()
     """Tests of models that were asked for."""
-    problems: tuple[Problem, ...] = ()
+    problems: Annotated[tuple[Problem, ...], Few(MOST_PROBLEMS)] = ()
     shut: Problem | None = None
     """Why the node can take no work at all as it is now, such as a full disk; it then asks for no slot."""
     allows: Allowed = Allowed()
-    wall_ms: Millis
+    wall_ms: WallMillis

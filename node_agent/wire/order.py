@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from node_agent.wire.bounded import Usd, WallMillis
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.folders import Folders, Place
 from node_agent.wire.identity import AttemptId
@@ -14,12 +15,10 @@ from node_agent.wire.model import (
     CommitId,
     Count,
     FleetId,
-    Millis,
     NodeTag,
     Number,
     RepoId,
     SecretName,
-    Usd,
     WireModel,
 )
 from node_agent.wire.policy import Mode, Policy, Safety
@@ -100,7 +99,7 @@ class Order(Message):
     epoch: Number
     identity: AttemptId
     node: NodeTag
-    issued_wall_ms: Millis
+    issued_wall_ms: WallMillis
     """Coordinator's wall clock; dates of commits made for this order."""
     start_by: FleetTime
     agent: AgentSpec

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from node_agent.wire.model import Count, Millis, WireModel
+from node_agent.wire.bounded import Few, Lasted, Name, Real, Text, WallMillis
+from node_agent.wire.model import Count, WireModel
 
-Line = Annotated[str, Field(max_length=300)]
+Line = Annotated[str, Text(300)]
 """Words for people, clipped by whoever wrote them."""
 AskId = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
 
@@ -46,11 +47,11 @@ class PassportFact(WireModel):
     `ctx`: tokens that a call was found to get; `tok_s`: tokens of its answers in a second.
     """
 
-    taken_ms: Millis
-    took_ms: Millis
-    checks: tuple[CheckFact, ...] = Field(max_length=8)
+    taken_ms: WallMillis
+    took_ms: Lasted
+    checks: Annotated[tuple[CheckFact, ...], Few(8)]
     ctx: Count | None = None
-    tok_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    tok_s: Real | None = None
 
     def of(self, check: Check) -> CheckFact | None:
         """None: it was not made."""
@@ -70,8 +71,8 @@ class AskFact(WireModel):
     """A test that was asked for, until a while after its end. What it found is the model's passport."""
 
     ask: AskId
-    endpoint: Annotated[str, Field(max_length=200)]
-    model: Annotated[str, Field(max_length=200)]
+    endpoint: Name
+    model: Name
     state: AskState
     words: Line = ""
     fix: Line = ""

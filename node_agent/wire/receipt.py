@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from node_agent.wire.bounded import Few, Lasted, Line, Name, Text, Tokens, Usd, WallMillis, Words
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
@@ -14,13 +15,12 @@ from node_agent.wire.model import (
     Count,
     Digest,
     FleetId,
-    Millis,
     NodeTag,
     Number,
     Status,
-    Usd,
     WireModel,
 )
+from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from node_agent.wire.signing import Message
 
@@ -29,19 +29,26 @@ PredicateType = Literal["urn:pancode:run-receipt:1"]
 STATEMENT_TYPE: StatementType = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: PredicateType = "urn:pancode:run-receipt:1"
 
+MOST_STEPS = 64
+"""Gates of an order, and commands of its set-up: as many as one phase on a node may have."""
+MOST_ARGUMENTS = 100_000
+Ordered = Annotated[str, Field(max_length=MAX_TASK_BYTES)]
+"""As the order said it."""
+Names = Annotated[tuple[Annotated[str, Text(4_096)], ...], Few(500, chars=64_000)]
+"""Of files."""
 CostSource = Literal["reported", "metered", "priced", "local", "unknown"]
 
 
 class Usage(WireModel):
     """What the attempt consumed. `cost_usd` is None exactly when `cost_source` is `unknown`."""
 
-    input_tokens: Count = 0
-    cached_tokens: Count = 0
-    output_tokens: Count = 0
+    input_tokens: Tokens = 0
+    cached_tokens: Tokens = 0
+    output_tokens: Tokens = 0
     cost_usd: Usd | None = None
     cost_source: CostSource = "unknown"
     turns: Count = 0
-    agent_ms: Count = 0
+    agent_ms: Lasted = 0
     """Time the agent's process ran, not counting sleep of the machine."""
 
 
@@ -61,27 +68,27 @@ class ModelCalls(WireModel):
     """By the vendor's own login, not metered: `requests` are connections, and bytes all that is known."""
     sent_bytes: Count = 0
     received_bytes: Count = 0
-    waited_ms: Count = 0
+    waited_ms: Lasted = 0
     """For a free slot of the order's endpoint, all calls together."""
 
 
 class GateResult(WireModel):
     """One verification gate. `exit_code` is None when it could not be run."""
 
-    name: str
-    argv: tuple[str, ...]
+    name: Ordered
+    argv: Annotated[tuple[Ordered, ...], Field(max_length=MOST_ARGUMENTS)]
     passed: bool
     exit_code: Status | None
     signal: Count | None = None
-    duration_ms: Count
-    changed: tuple[str, ...] = ()
+    duration_ms: Lasted
+    changed: Names = ()
     """Files that the gate itself changed; reported, never committed."""
 
 
 class Blob(WireModel):
     """A stored stream of this attempt (a log)."""
 
-    name: str
+    name: Name
     size: Count
     sha256: Digest
 
@@ -89,7 +96,7 @@ class Blob(WireModel):
 class Enforced(WireModel):
     """How one rule of the policy was held."""
 
-    rule: str
+    rule: Line
     how: Enforcement
 
 
@@ -100,21 +107,21 @@ class Claims(WireModel):
     epoch: Number
     identity: AttemptId
     node: NodeTag
-    node_name: str
+    node_name: Name
     order: Digest
-    node_version: str
-    runtime: str
-    runtime_version: str | None = None
-    model: str | None = None
-    agent: str
+    node_version: Name
+    runtime: Name
+    runtime_version: Name | None = None
+    model: Name | None = None
+    agent: Name
     prompt_digest: Digest
     mode: Mode
     safety: Safety
     isolation: Isolation
-    enforced: tuple[Enforced, ...]
+    enforced: Annotated[tuple[Enforced, ...], Few(500)]
     outcome: Outcome
     failure: FailureKind | None = None
-    reason: str
+    reason: Words
     exit_code: Status | None = None
     signal: Count | None = None
     usage: Usage
@@ -122,21 +129,21 @@ class Claims(WireModel):
     claimed: Usage | None = None
     """What the runtime says, where the gateway counted."""
     calls: ModelCalls | None = None
-    session: str | None = None
-    tool_calls: dict[str, Count]
-    gates: tuple[GateResult, ...]
-    started_wall_ms: Millis | None = None
-    finished_wall_ms: Millis
+    session: Name | None = None
+    tool_calls: Annotated[dict[Name, Count], Field(max_length=200)]
+    gates: Annotated[tuple[GateResult, ...], Field(max_length=MOST_STEPS)]
+    started_wall_ms: WallMillis | None = None
+    finished_wall_ms: WallMillis
     at: FleetTime | None = None
     base: CommitId | None = None
     snapshot: CommitId | None = None
     commit: CommitId | None = None
-    files_changed: tuple[str, ...]
+    files_changed: Names
     change: Literal["change", "no_change", "empty", "none"]
     """`empty`: no commit and no difference; `no_change`: commits, the same tree; `none`: no git workspace."""
-    answer: str = ""
+    answer: Words = ""
     """The agent's final text, clipped to 4,000 characters."""
-    findings: tuple[str, ...] = ()
+    findings: Annotated[tuple[Words, ...], Few(500, chars=64_000)] = ()
     blobs: tuple[Blob, ...] = Field(max_length=64)
     last_event: Count
     """Number of this attempt's last event: the events before it are complete when it was applied."""
@@ -147,15 +154,15 @@ class Claims(WireModel):
 class Subject(WireModel):
     """What the statement is about: the result commit, the logs."""
 
-    name: str
-    digest: dict[str, str]
+    name: Name
+    digest: Annotated[dict[Name, Name], Field(max_length=4)]
 
 
 class Receipt(Message):
     """in-toto Statement v1 with our predicate. Both `v` and `predicateType` carry the version."""
 
     statement_type: StatementType = Field(default=STATEMENT_TYPE, alias="_type")
-    subject: tuple[Subject, ...]
+    subject: Annotated[tuple[Subject, ...], Field(max_length=80)]
     predicateType: PredicateType = PREDICATE_TYPE
     predicate: Claims
 

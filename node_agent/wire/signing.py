@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import Field, ValidationError
 
 from node_agent.wire.keys import WIRE_VERSION
-from node_agent.wire.model import Digest, WireModel
+from node_agent.wire.model import MOST, Digest, WireModel
 
 MAX_ENVELOPE_BYTES = 4 * 1024 * 1024
 """A larger envelope is refused unread."""
@@ -49,7 +49,7 @@ class Signature(WireModel):
     """One signature of an envelope."""
 
     keyid: Digest
-    sig: str
+    sig: str = Field(max_length=128)
 
 
 class Envelope(WireModel):
@@ -170,7 +170,7 @@ class SigningKey:
 class Message(WireModel):
     """A signed message: knows its payload type; the first field is the version."""
 
-    v: int = WIRE_VERSION
+    v: int = Field(default=WIRE_VERSION, ge=0, le=MOST)
 
     @classmethod
     def payload_type(cls) -> str:

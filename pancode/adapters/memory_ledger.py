@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import fields
 from itertools import islice
 from typing import TypeVar, cast
 
@@ -135,7 +136,7 @@ class MemoryTransaction:
 
     def _set(self, table: _Table, key: Key, record: Record | None) -> None:
         if self._strict and record is not None:
-            record = table.shape.normal(record)
+            record = _held(table.shape.normal(record))
         self._undo.append((table, key, table.rows.get(key)))
         table.set(key, record)
 
@@ -143,6 +144,15 @@ class MemoryTransaction:
         if self._tables is None:
             raise RuntimeError("this ledger transaction has ended")
         return self._tables[kind]
+
+
+def _held(record: Record) -> Record:
+    """OverflowError for a number that no column of a stored ledger holds."""
+    for field in fields(record):  # type: ignore[arg-type]
+        value = getattr(record, field.name)
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise OverflowError(f"{field.name} {value} is no 64-bit number")
+    return record
 
 
 class _Keys:

@@ -16,6 +16,8 @@ from pancode.ports import Transaction
 
 EPOCHS_AHEAD = 10_000
 """A node cannot have seen more coordinator starts beyond our own, or beyond those that time has allowed."""
+MOST_KINDS = 50
+"""So many reasons for a refusal are kept of one node, which may find as many words as it likes."""
 MOST_RAISES = 5
 """So often one node may have us raise the epoch, each of which makes void what is offered to every other."""
 
@@ -47,6 +49,11 @@ def enrolled(core: Core) -> dict[str, Node]:
 def raise_alarm(core: Core, node: Node, what: str, code: str, why: str) -> None:
     """Dropped, counted, and put on record once for each node and reason until the next start."""
     key = f"{node.name}:{what}:{code}"
+    if (
+        key not in core.live.refusals
+        and sum(k.startswith(f"{node.name}:") for k in core.live.refusals) >= MOST_KINDS
+    ):
+        return  # a node that says more of them is no better known by one more
     count = core.live.refusals.get(key, 0) + 1
     core.live.refusals[key] = count
     if count == 1:

@@ -24,10 +24,14 @@ HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
 
 
 def iso(ms: int | None) -> str | None:
-    """ISO 8601 in UTC, to the millisecond; None for None."""
+    """ISO 8601 in UTC, to the millisecond; None for None, and for what is no date of any calendar."""
     if ms is None:
         return None
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    try:
+        moment = datetime.fromtimestamp(ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def at(ms: int) -> str:

@@ -26,11 +26,20 @@ from pancode.domain.records import (
     RunState,
     StoredReceipt,
 )
-from pancode.domain.settlement import Evidence, Judged, Ruling, judge_evidence, judge_identity, retry_after
+from pancode.domain.settlement import (
+    Evidence,
+    Judged,
+    Ruling,
+    excess,
+    judge_evidence,
+    judge_identity,
+    retry_after,
+)
 from pancode.domain.values import replace
 from pancode.ports import Transaction
 
 ANSWER_AGAIN_MS = 5_000
+REASON_CHARS = 1_000
 MOST_ASKS = 5
 """Bytes are asked for again so often at least, and for the lost deadline, before the receipt is rejected."""
 _NOTHING = books.Spent(Decimal(0), source="settled")
@@ -123,6 +132,7 @@ def _accept(core: Core, tx: Transaction, letter: Letter, proofs: Proofs) -> None
         return
     countersigned, text = _kept(core, letter, proofs)
     tx.insert(_stored(core, letter, text))
+    claims = _believed(core, tx, letter, run)
     _book_usage(core, tx, claims, fence)
     closed = replace(close_fence(fence, Closed.RECEIPT, core.wall_ms()), receipt=letter.digest)
     tx.put(closed)
@@ -130,6 +140,19 @@ def _accept(core: Core, tx: Transaction, letter: Letter, proofs: Proofs) -> None
     core.live.freed.setdefault(closed.tag, set()).add(str(claims.identity))
     _conclude(core, tx, Trio(run, attempt, closed), claims, letter.digest)
     core.issue(tx, node, _acknowledge(core, countersigned, claims.identity, letter.digest))
+
+
+def _believed(core: Core, tx: Transaction, letter: Letter, run: Run) -> Claims:
+    """The claims, with no more usage than the order leaves any room for; what was beyond it is on record."""
+    claims, name = letter.claims, letter.node.name
+    beyond = excess(claims.usage, run.limits)
+    if not beyond:
+        return claims
+    told = (f"{field} {getattr(claims.usage, field)} counted as {most}" for field, most in beyond.items())
+    why = f"beyond any sense of its order's limits: {', '.join(told)}"
+    core.audit(tx, "trust", "error", "claim cut", run.id, node=name, why=why)
+    core.tell(tx, run.id, "settle", name, "claim cut", why)
+    return claims.model_copy(update={"usage": claims.usage.model_copy(update=beyond)})
 
 
 def _kept(core: Core, letter: Letter, proofs: Proofs) -> tuple[Envelope, str]:
@@ -312,6 +335,7 @@ def _due(core: Core, key: str) -> bool:
 
 def _reject(core: Core, tx: Transaction, letter: Letter, reason: str) -> None:
     """Rightly signed and false: never accepted. An open fence ends as `infra`, its cost unknown."""
+    reason = reason[:REASON_CHARS]  # it quotes the node
     node, digest, identity = letter.node, letter.digest, letter.claims.identity
     if not _due(core, f"reject:{digest}"):
         return

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from decimal import Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import Any, assert_never
 
 from pancode.domain.records import Balance, Entry, EntryKind, Run
 from pancode.domain.values import replace
 
 ZERO = Decimal(0)
+_EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX)
+"""Decimal's own context rounds at 28 digits: eleven large sums would no longer be what their entries say."""
+MOST_SUM = 2**63 - 1
+"""What a column holds. Sums of what nodes say stay there rather than refuse the next receipt."""
 NewId = Callable[[], str]
 _SIGN = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
 MINUTE_MS = 60_000
@@ -46,7 +50,7 @@ class Amount:
     ms: int = 0
 
     def __add__(self, more: Amount) -> Amount:
-        return Amount(self.usd + more.usd, self.tokens + more.tokens, self.ms + more.ms)
+        return Amount(plus(self.usd, more.usd), self.tokens + more.tokens, self.ms + more.ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,19 @@ class Stamp:
 
     at_ms: int
     new_id: NewId
+
+
+def plus(*amounts: Decimal) -> Decimal:
+    """Their sum, exactly."""
+    total = ZERO
+    for amount in amounts:
+        total = _EXACT.add(total, amount)
+    return total
+
+
+def minus(amount: Decimal, less: Decimal) -> Decimal:
+    """The difference, exactly."""
+    return _EXACT.subtract(amount, less)
 
 
 def day_scope(wall_ms: int, tz: tzinfo | None = None) -> str:
@@ -95,7 +112,7 @@ def fits(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
 
 def refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str:
     """Why a hold is not granted, with the numbers; empty when it is."""
-    if ceilings.usd is not None and balance.spent_usd + balance.held_usd + amount.usd > ceilings.usd:
+    if ceilings.usd is not None and plus(balance.spent_usd, balance.held_usd, amount.usd) > ceilings.usd:
         return (
             f"Dispatch blocked: Budget ceiling would be exceeded (spent: ${balance.spent_usd:.2f}, "
             f"held: ${balance.held_usd:.2f}, estimated next: ${amount.usd:.2f}, ceiling: ${ceilings.usd:.2f})"
@@ -190,14 +207,14 @@ def settle_unknown(entries: Sequence[Entry], account: Account, spent: Spent, sta
         back = _entry(EntryKind.RELEASE, scope, account, sums.get(scope, ZERO), stamp)
         made.append(replace(_freed(back, entries), source="unknown"))
         mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
-        booked = sum((e.usd for e in mine if e.kind in _SPENDS), ZERO)
+        booked = plus(*(e.usd for e in mine if e.kind in _SPENDS))
         rest = replace(
             spent,
             tokens=max(0, spent.tokens - sum(e.tokens for e in mine)),
             agent_ms=max(0, spent.agent_ms - sum(e.agent_ms for e in mine)),
         )
         kind = EntryKind.CORRECT if booked else EntryKind.SPEND
-        made.append(_entry(kind, scope, account, spent.usd - booked, stamp, rest))
+        made.append(_entry(kind, scope, account, minus(spent.usd, booked), stamp, rest))
     return made
 
 
@@ -228,7 +245,7 @@ def lapse(entries: Sequence[Entry], account: Account, scope: str, stamp: Stamp) 
 def used(entries: Iterable[Entry], before: int) -> Decimal:
     """What the attempts before that one have spent; what is not known counts as its hold."""
     mine = [e for e in entries if is_day(e.scope) and e.attempt < before]
-    return sum((_SIGN.get(e.kind, 1 if e.kind in _SPENDS else 0) * e.usd for e in mine), ZERO)
+    return plus(*(_signed(e, _SIGN.get(e.kind, 1 if e.kind in _SPENDS else 0)) for e in mine))
 
 
 def apply(balance: Balance, entry: Entry) -> Balance:
@@ -239,13 +256,13 @@ def apply(balance: Balance, entry: Entry) -> Balance:
     }
     match entry.kind:
         case EntryKind.HOLD:
-            more["held_usd"] = balance.held_usd + entry.usd
+            more["held_usd"] = plus(balance.held_usd, entry.usd)
             more["runs"] = balance.runs + (1 if entry.attempt == 1 and entry.fence == 0 else 0)
         case EntryKind.RELEASE:
-            more["held_usd"] = balance.held_usd - entry.usd
+            more["held_usd"] = minus(balance.held_usd, entry.usd)
             more["unknown_runs"] = balance.unknown_runs - (1 if entry.source == "unknown" else 0)
         case EntryKind.SPEND | EntryKind.CORRECT:
-            more |= {**_used(balance, entry), "spent_usd": balance.spent_usd + entry.usd}
+            more |= {**_used(balance, entry), "spent_usd": plus(balance.spent_usd, entry.usd)}
         case EntryKind.UNKNOWN:
             more |= {**_used(balance, entry), "unknown_runs": balance.unknown_runs + 1}
         case _:
@@ -262,7 +279,13 @@ def total(scope: str, entries: Iterable[Entry]) -> Balance:
 
 
 def _used(balance: Balance, entry: Entry) -> dict[str, int]:
-    return {"tokens": balance.tokens + entry.tokens, "agent_ms": balance.agent_ms + entry.agent_ms}
+    """Neither ever shrinks, so that where it stops does not depend on the order of the entries."""
+    tokens, ms = balance.tokens + entry.tokens, balance.agent_ms + entry.agent_ms
+    return {"tokens": min(tokens, MOST_SUM), "agent_ms": min(ms, MOST_SUM)}
+
+
+def _signed(entry: Entry, sign: int) -> Decimal:
+    return entry.usd.copy_negate() if sign < 0 else entry.usd if sign else ZERO
 
 
 def _unknown_scopes(entries: Sequence[Entry], attempt: int) -> list[str]:
@@ -294,7 +317,7 @@ def _sums(entries: Sequence[Entry], attempt: int) -> dict[str, Decimal]:
     sums: dict[str, Decimal] = {}
     for entry in entries:
         if entry.attempt == attempt and entry.kind in _SIGN:
-            sums[entry.scope] = sums.get(entry.scope, ZERO) + _SIGN[entry.kind] * entry.usd
+            sums[entry.scope] = plus(sums.get(entry.scope, ZERO), _signed(entry, _SIGN[entry.kind]))
     return sums
 
 

@@ -18,6 +18,7 @@ from node_agent.wire.failure import (
 from node_agent.wire.marks import ORDER as MARKS
 from node_agent.wire.marks import Mark
 from pancode.domain.records import Attempt, Closed, Fence, FenceState, Run, RunState
+from pancode.domain.settlement import excess
 from pancode.domain.values import replace
 
 MAX_BINDINGS = 12
@@ -103,6 +104,7 @@ def apply_event(trio: Trio, seq: int, body: EventBody, wall_ms: int) -> Moved:
         case Interrupting():
             return _interrupting(trio, body)
         case Progress():
+            body = body.model_copy(update=excess(body, trio.run.limits))
             usage = {**trio.attempt.usage, **body.model_dump(mode="json", exclude={"kind"})}
             return Moved(replace(trio, attempt=replace(trio.attempt, usage=usage)))
         case Finding():

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
+from node_agent.wire.event import Progress
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
-from node_agent.wire.receipt import Claims
+from node_agent.wire.receipt import Claims, Usage
 from pancode.domain.records import Fence, Run
+
+TIMES_OVER = 10
+"""So far beyond its order's limits is a claim believed: an honest overrun is booked in full, and no more."""
+_MORE_USD, _MORE_TOKENS, _MORE_MS = Decimal(100), 10_000_000, 3_600_000
+_UNLIMITED_USD = Decimal(10_000)
+"""The most that an attempt may say it cost whose order has no limit of money."""
 
 
 class Ruling(StrEnum):
@@ -38,6 +47,29 @@ class Judged:
     ruling: Ruling
     reason: str = ""
     missing: tuple[str, ...] = ()
+
+
+def excess(said: Usage | Progress, limits: Mapping[str, object]) -> dict[str, Any]:
+    """What of a claim is beyond any sense of its order, by field, and as how much it is counted."""
+    found: dict[str, Any] = {}
+    for name, most in _most_believed(limits).items():
+        claimed = getattr(said, name)
+        if claimed is not None and most is not None and claimed > most:
+            found[name] = most
+    return found
+
+
+def _most_believed(limits: Mapping[str, object]) -> dict[str, Decimal | int | None]:
+    usd, tokens, wall_ms = (limits.get(name) for name in ("usd", "tokens", "wall_ms"))
+    most_usd = _UNLIMITED_USD if usd is None else TIMES_OVER * Decimal(str(usd)) + _MORE_USD
+    most_tokens = TIMES_OVER * tokens + _MORE_TOKENS if isinstance(tokens, int) else None
+    most_ms = TIMES_OVER * wall_ms + _MORE_MS if isinstance(wall_ms, int) else None
+    return {
+        "cost_usd": most_usd,
+        "input_tokens": most_tokens,
+        "output_tokens": most_tokens,
+        "agent_ms": most_ms,
+    }
 
 
 def judge_identity(claims: Claims, digest: str, run: Run | None, fence: Fence | None) -> Judged | None:

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from node_agent.wire.event import Events, Finding, Refused
-from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.bounded import MOST_USD
+from node_agent.wire.event import Events, Finding, Progress, Refused
+from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import JournalEntry
 from node_agent.wire.marks import Mark
+from node_agent.wire.node import Problem
 from node_agent.wire.order import Order
-from node_agent.wire.receipt import Receipt
+from node_agent.wire.receipt import GateResult, Receipt, Usage
 from node_agent.wire.signing import WireRefusal, open_as
 from pancode.control.core import MOST_TOLD, TOLD_CHARS
-from pancode.control.heard import MOST_RAISES
-from pancode.domain.records import Audit, Decision, Run, RunState, StoredReceipt
-from tests.unit.pancode.control.world import Desk, Puppet
+from pancode.control.heard import MOST_KINDS, MOST_RAISES
+from pancode.control.settle import REASON_CHARS
+from pancode.domain import books
+from pancode.domain.records import (
+    Attempt,
+    Audit,
+    Balance,
+    Decision,
+    Entry,
+    EntryKind,
+    Run,
+    RunState,
+    StoredReceipt,
+)
+from tests.unit.pancode.control.world import Desk, Puppet, facts
 
 NESTED = b'{"v":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
@@ -27,8 +42,8 @@ NESTED = b'{"v":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 class Fleet:
     """A liar and an honest node."""
 
-    def __init__(self) -> None:
-        self.desk = Desk()
+    def __init__(self, ceiling: str = "10") -> None:
+        self.desk = Desk(ceiling)
         self.liar, self.honest = Puppet(self.desk, "liar"), Puppet(self.desk, "honest")
         self.breathe()
 
@@ -194,4 +209,71 @@ def test_a_number_that_no_column_holds_is_not_believed(what: str) -> None:
     fleet.liar.uplink.send(forged.model_dump_json())
     fleet.desk.turn()
     assert len(fleet.alarms()) == 1
+    fleet.still_works()
+
+
+MOST_COST = Usage(cost_usd=MOST_USD, cost_source="reported", input_tokens=10**12, output_tokens=10**12)
+
+
+def test_a_claim_beyond_its_order_is_cut_and_on_record() -> None:
+    fleet = Fleet(ceiling="100000")
+    due = taken(fleet)
+    fleet.liar.start(due)
+    fleet.liar.deliver(due, usage=MOST_COST.model_copy(update={"agent_ms": 10**11}))
+    fleet.desk.turn()
+    run = fleet.desk.row(Run, due.identity.run)
+    assert run.state is RunState.ENDED and run.outcome is Outcome.DONE
+    spent = fleet.desk.row(Balance, "node:liar")
+    assert (spent.spent_usd, spent.agent_ms) == (10_000, 10 * 60_000 + 3_600_000)
+    assert [a.what for a in fleet.alarms()] == ["claim cut"]
+    assert any(one.verdict == "claim cut" for one in fleet.desk.rows(Decision, run=run.id))
+    fleet.desk.check_books()
+    fleet.still_works()
+
+
+def test_what_is_told_on_the_way_is_cut_too() -> None:
+    fleet = Fleet()
+    due = taken(fleet)
+    fleet.liar.start(due)
+    fleet.liar.say(due.identity, Progress(input_tokens=1, output_tokens=1, cost_usd=MOST_USD))
+    fleet.desk.turn()
+    assert fleet.desk.row(Attempt, due.identity.run, 1).usage["cost_usd"] == "10000"
+
+
+def test_no_sum_of_claims_refuses_the_receipt_of_another_node() -> None:
+    """Defect 4: 512 receipts of one node brought a scope to 2^63, and the 513th, of another, was dropped."""
+    fleet = Fleet(ceiling="100000")
+    core = fleet.desk.plane.core
+    with core.ports.ledger.transaction() as tx:
+        earlier = Entry(
+            "e-1", 0, "agent:builder", EntryKind.SPEND, "r-none", 1, 1, Decimal(0), 2**63 - 10**12
+        )
+        core.book(tx, [earlier])
+    due = taken(fleet)
+    fleet.liar.start(due)
+    fleet.liar.deliver(due, usage=MOST_COST)
+    fleet.desk.turn()
+    assert fleet.desk.row(Balance, "agent:builder").tokens == books.MOST_SUM
+    fleet.still_works()
+    fleet.desk.check_books()
+
+
+def test_a_rejection_quotes_no_more_than_a_line_of_a_long_claim() -> None:
+    fleet = Fleet()
+    due = taken(fleet)
+    fleet.liar.start(due)
+    gate = GateResult(name="g", argv=("x" * 500_000,), passed=True, exit_code=0, duration_ms=1)
+    fleet.liar.deliver(due, gates=(gate,))
+    fleet.desk.turn()
+    assert len(fleet.desk.row(Run, due.identity.run).reason) <= REASON_CHARS
+
+
+def test_a_node_finds_no_end_of_reasons_for_the_record() -> None:
+    fleet = Fleet()
+    for number in range(3 * MOST_KINDS):
+        problem = Problem(what=f"order {number} was not believed: late (1 times)")
+        fleet.liar.facts = facts(problems=(problem,))
+        fleet.liar.heartbeat()
+        fleet.desk.turn()
+    assert len(fleet.alarms()) == MOST_KINDS
     fleet.still_works()

@@ -286,3 +286,23 @@ def test_every_kind_of_entry_changes_the_balance_in_its_own_way(kind: EntryKind)
         EntryKind.UNKNOWN: [0, 0, 1, 2],
     }
     assert changed == [Decimal(change) for change in expected[kind]]
+
+
+def test_sums_of_money_are_exact_however_large() -> None:
+    """Defect 22: Decimal rounds at 28 digits, and eleven of these have 29."""
+    large, stamp = Decimal("999999999999999.999999999999"), stamps()
+    entries: list[Entry] = []
+    for number in range(11):
+        account = Account(f"r-{number}", 1)
+        held = books.hold((DAY,), account, Amount(Decimal("0.75")), stamp())
+        entries += [*held, *books.settle(held, account, Spent(large), stamp())]
+    assert books.total(DAY, entries).spent_usd == Decimal("10999999999999999.999999999989")
+    assert books.total(DAY, entries).held_usd == 0
+    assert books.used([entry for entry in entries if entry.run == "r-0"], 2) == large
+
+
+def test_counts_stop_where_a_column_ends_in_any_order() -> None:
+    entries = [
+        Entry(str(n), 0, DAY, EntryKind.SPEND, "r", 1, 1, Decimal(0), t) for n, t in enumerate((2**62,) * 3)
+    ]
+    assert books.total(DAY, entries).tokens == books.total(DAY, reversed(entries)).tokens == books.MOST_SUM

@@ -1,0 +1,197 @@
+"""Any value that the wire takes, signed by one node, breaks nothing: no GET, no other node, no sum."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import process_time
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node_agent.wire.event import Events
+from node_agent.wire.heartbeat import Heartbeat
+from node_agent.wire.inventory import Inventory
+from node_agent.wire.order import Order
+from node_agent.wire.receipt import Receipt
+from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Message
+from pancode.adapters.store.shape import shape_of
+from pancode.api.app import VERBS
+from pancode.domain.books import MOST_SUM
+from pancode.domain.records import ALL, Entry, EntryKind, Run, RunState
+from tests.unit.node_agent.wire.anyvalue import AnyValue
+from tests.unit.pancode.api.world import Http, World, app_of
+from tests.unit.pancode.control.world import FLEET, Puppet
+
+SAID = (Receipt, Events, Heartbeat, Inventory)
+MOST_S = 5.0
+"""For a coordinator to take in one message of a liar; it takes a hundredth of that."""
+LEDGER_FOR_A_BYTE, LEDGER_MORE = 4, 200_000
+"""What one byte of a node may cost on the coordinator's disk."""
+EARLIER = MOST_SUM - 10**9
+"""Tokens that many receipts before have claimed."""
+
+
+class Fleet(World):
+    """A liar with an order of its own, an honest node with one, and every GET of the API."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        app, desk = app_of(self.coordinator)
+        desk.closing.set()  # a stream of events ends at once
+        self.http = Http(app)
+        self.honest = Puppet(self.desk, "honest")
+        self._earlier()
+        self.breathe()
+        self.lies = self._order(self.node)
+        self.due = self._order(self.honest)
+        self.seq = 3
+
+    def breathe(self) -> None:
+        for node in (self.node, self.honest):
+            node.breathe()
+
+    def _earlier(self) -> None:
+        core = self.desk.plane.core
+        with core.ports.ledger.transaction() as tx:
+            for number, scope in enumerate(("agent:builder", "agent:shell", "node:n1", "node:honest")):
+                core.book(tx, [Entry(f"e-{number}", 0, scope, EntryKind.SPEND, "r-e", 1, 1, _ZERO, EARLIER)])
+
+    def _order(self, node: Puppet) -> Order:
+        run = self.dispatch(node=node.name, budget="0.10")["run"]
+        self.breathe()
+        order = node.claim()
+        assert order is not None and order.identity.run == run
+        node.start(order)
+        self.desk.turn()
+        return order
+
+    def lie(self, kind: type[Message], seed: int) -> None:
+        """In the liar's name and of its order, so that as much as can be is believed."""
+        made = {**AnyValue(kind, seed).make(), "v": 1}
+        told = {Receipt: self._receipt, Events: self._events}.get(kind, self._other)(made)
+        envelope = self.node.key.sign(kind.payload_type(), json.dumps(told).encode()).model_dump_json()
+        if len(envelope) > MAX_ENVELOPE_BYTES:
+            return
+        before, began = self.stored(), process_time()
+        if kind is Heartbeat:
+            self.node.uplink.set_heartbeat(envelope)
+        else:
+            self.node.uplink.send(envelope)
+        self.desk.turn()
+        assert process_time() - began < MOST_S, f"{kind.__name__} of {len(envelope)} bytes took too long"
+        grown = self.stored() - before
+        assert grown <= LEDGER_FOR_A_BYTE * len(envelope) + LEDGER_MORE, f"{kind.__name__}: {grown} bytes"
+
+    def _other(self, made: dict[str, Any]) -> dict[str, Any]:
+        beat = self.node.beat()
+        assert beat is not None
+        self.node.seq += 1
+        now = {"epoch": beat.time.epoch, "ms": beat.time.ms}
+        ours = {
+            "fleet": FLEET,
+            "node": self.node.tag,
+            "epoch_seen": now["epoch"],
+            "seq": self.node.seq,
+            "session": self.node.session,
+            "nonce": self.node.nonce,
+            "echo": now,
+            "at": now,
+            "control_seen": 0,
+        }
+        return {**made, **{name: value for name, value in ours.items() if name in made}}
+
+    def _events(self, made: dict[str, Any]) -> dict[str, Any]:
+        identity = self.lies.identity.model_dump()
+        for event in made["events"]:
+            self.seq += 1
+            event |= {"identity": identity, "seq": self.seq}
+        return self._other(made)
+
+    def _receipt(self, made: dict[str, Any]) -> dict[str, Any]:
+        """As the order says, where another value would be rejected for that alone; all else is any value."""
+        honest = json.loads(self.node.receipt(self.lies).body())["predicate"]
+        as_ordered = ("fleet", "epoch", "identity", "node", "node_name", "order", "runtime", "agent", "mode")
+        claims = {**made["predicate"], **{name: honest[name] for name in as_ordered}}
+        claims |= {
+            name: honest[name] for name in ("safety", "base", "snapshot", "commit", "gates", "outcome")
+        }
+        claims |= {"failure": None, "change": "none"}
+        claims["usage"] |= {
+            "cost_source": "unknown" if claims["usage"].get("cost_usd") is None else "reported"
+        }
+        subject = [
+            {"name": one["name"], "digest": {"sha256": one["sha256"]}} for one in claims.get("blobs", ())
+        ]
+        alone = {"name": _spelled(claims["identity"]), "digest": {"sha256": claims["order"]}}
+        return {**made, "predicate": claims, "subject": subject or [alone]}
+
+    def stored(self) -> int:
+        """Bytes in the ledger, roughly."""
+        return sum(len(str(shape_of(kind).to_row(row))) for kind in ALL for row in self.desk.rows(kind))
+
+    def gets(self) -> list[str]:
+        """Every route of the API that looks, for each thing that it may be asked about."""
+        names = {"run": [self.lies.identity.run, self.due.identity.run], "node": ["n1"], "agent": ["builder"]}
+        words = {"limit": "1000", "stat": "1", "all": "1", "run": self.lies.identity.run, "node": "n1"}
+        paths = []
+        for verb in VERBS:
+            if verb.method != "GET":
+                continue
+            asked = re.findall(r"\{(\w+)\}", verb.path)
+            assert set(asked) <= names.keys(), f"{verb.path}: say here what {asked} may be"
+            for name in names[asked[0]] if asked else [""]:
+                path = re.sub(r"\{\w+\}", quote(name), verb.path)
+                queries = [f"?{word}={words[word]}" for word in verb.query if word in words]
+                paths += [path + query for query in ("", *queries)]
+        return paths
+
+    def check(self) -> None:
+        answers = {path: self.http.get(path) for path in self.gets()}
+        assert not {path: told.text[:300] for path, told in answers.items() if told.status_code >= 500}
+        self.desk.check_books()
+        if self.honest.events.get(str(self.due.identity)) == 3:
+            self.honest.heartbeat()
+            self.honest.deliver(self.due, exit_code=0)
+            self.desk.turn()
+        run = self.desk.row(Run, self.due.identity.run)
+        assert run.state is RunState.ENDED and run.result["usage"]["input_tokens"] == 10
+        self.desk.check_books()
+
+
+_ZERO = Decimal(0)
+
+
+def _spelled(identity: dict[str, Any]) -> str:
+    return f"{identity['run']}.{identity['attempt']}.{identity['fence']}"
+
+
+LIES = st.lists(st.tuples(st.sampled_from(SAID), st.integers(0, 2**32)), min_size=1, max_size=4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(LIES)
+def test_any_value_of_one_node_breaks_nothing(lies: list[tuple[type[Message], int]]) -> None:
+    with TemporaryDirectory() as home:
+        fleet = Fleet(Path(home))
+        for kind, seed in lies:
+            fleet.lie(kind, seed)
+        fleet.check()
+
+
+@pytest.mark.parametrize("kind", SAID)
+def test_most_of_what_is_tried_is_believed(kind: type[Message], tmp_path: Path) -> None:
+    """Or the property would hold of nothing."""
+    fleet = Fleet(tmp_path)
+    refused = 0
+    for seed in range(12):
+        before = dict(fleet.desk.plane.core.live.refusals)
+        fleet.lie(kind, seed)
+        refused += fleet.desk.plane.core.live.refusals != before
+    assert refused <= 6, fleet.desk.plane.core.live.refusals
