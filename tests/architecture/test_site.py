@@ -41,13 +41,8 @@ def test_a_dead_link_anchor_or_page_fails_it(tmp_path: Path) -> None:
     shutil.copy(ROOT / "LICENSE", source)
     (source / "README.md").write_text("# Top\n\n[well](docs/howto/README.md#there), [file](LICENSE)\n")
     assert build(source, tmp_path / "well").stderr == ""
-    wrong = {
-        "[x](docs/howto/gone.md)": "gone",
-        "[x](docs/howto/README.md#nowhere)": "nowhere",
-        "[x](#nowhere)": "nowhere",
-        "[x](Makefile)": "Makefile",
-    }
-    for number, (link, told) in enumerate(wrong.items()):
-        (source / "README.md").write_text(f"# Top\n\n{link}\n")
-        done = build(source, tmp_path / str(number))
-        assert done.returncode != 0 and told in done.stderr, (link, done.stderr)
+    wrong = ("docs/howto/gone.md", "docs/howto/README.md#elsewhere", "#nowhere", "Makefile")
+    (source / "README.md").write_text("# Top\n\n" + " ".join(f"[x]({link})" for link in wrong))
+    done = build(source, tmp_path / "wrong")
+    assert done.returncode != 0
+    assert [link for link in wrong if link.rpartition("/")[2].rpartition("#")[2] not in done.stderr] == []
