@@ -18,6 +18,7 @@ from node_agent.wire.control import (
     Control,
     Drain,
     Examine,
+    Orphaned,
     Reject,
     Resend,
     Revoke,
@@ -115,8 +116,8 @@ class Controls:
                 state = self._bury(control, body, state)
             case Acknowledge():
                 self._acknowledge(body)
-            case Reject():
-                self._answer(body.identity, body.receipt, Mark.REJECTED, body.reason)
+            case Orphaned() | Reject():
+                self._turn_down(body)
             case Resend() | Examine():
                 if news:
                     self._act(body)
@@ -168,7 +169,14 @@ class Controls:
             return
         if not self._countersigned(body.identity, body.countersignature):
             raise _bad_countersignature(body.identity)
-        self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "orphan" if body.orphan else "")
+        self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "")
+
+    def _turn_down(self, body: Orphaned | Reject) -> None:
+        """Not accepted: an orphan may be forgotten, of a rejected one everything is kept."""
+        if isinstance(body, Orphaned):
+            self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "orphan")
+        else:
+            self._answer(body.identity, body.receipt, Mark.REJECTED, body.reason)
 
     def _countersigned(self, identity: AttemptId, signature: Signature) -> bool:
         """Whether the coordinator signed the very bytes that we sealed."""

@@ -31,6 +31,9 @@ ROUTES: Mapping[str, Told] = {
     "POST /v1/runs/{run}/land": Told("land it; answers when that is over", "runs land", "object"),
     "POST /v1/runs/{run}/land/cancel": Told("call a landing off", "", '`{"run", "landings"}`'),
     "GET /v1/runs/{run}/verify": Told("judge its receipt", "receipt verify", "VerdictShape"),
+    "GET /v1/chains/{node}": Told(
+        "judge the chain of its receipts", "receipt verify --chain", "VerdictShape"
+    ),
     "GET /v1/fleet": Told("coordinator and nodes", "fleet status", "FleetShape"),
     "POST /v1/fleet/up": Told("bring nodes up", "fleet up", "events; `results`, and FleetShape"),
     "POST /v1/fleet/down": Told("stop node agents", "fleet down", "events; `results`"),

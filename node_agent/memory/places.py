@@ -162,7 +162,7 @@ class MemoryWorkspaces:
     def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
         self._depot.reach()
         if self._depot.refuses:
-            raise StepFailed(FailureKind.DEPOT, "larger than allowed")
+            raise StepFailed(FailureKind.RESULT_REFUSED, "larger than allowed")
         self._depot.commits[str(identity)] = commit
 
     def salvage(

@@ -53,13 +53,23 @@ class Revoke(WireModel):
 
 
 class Acknowledge(WireModel):
-    """The receipt with this digest is archived; the countersignature proves it."""
+    """The receipt with this digest is accepted and archived; the countersignature proves it."""
 
     kind: Literal["acknowledge"] = "acknowledge"
     identity: AttemptId
     receipt: Digest
     countersignature: Signature
-    orphan: bool = False
+
+
+class Orphaned(WireModel):
+    """No order of this ledger fits the receipt: it is kept, not accepted, and the node may forget it.
+
+    It carries no signature over the receipt, so nobody can show it as an acceptance.
+    """
+
+    kind: Literal["orphaned"] = "orphaned"
+    identity: AttemptId
+    receipt: Digest
 
 
 class Reject(WireModel):
@@ -95,7 +105,7 @@ class Examine(WireModel):
 
 
 ControlBody = Annotated[
-    Stop | Tombstone | SetSlots | Drain | Revoke | Acknowledge | Reject | Resend | Examine,
+    Stop | Tombstone | SetSlots | Drain | Revoke | Acknowledge | Orphaned | Reject | Resend | Examine,
     Field(discriminator="kind"),
 ]
 

@@ -55,6 +55,7 @@ class FailureKind(StrEnum):
     GATE_NOT_RUNNABLE = "gate_not_runnable"
     WORKSPACE = "workspace"
     DEPOT = "depot"
+    RESULT_REFUSED = "result_refused"
     DISK_FULL = "disk_full"
     PROCESS_VANISHED = "process_vanished"
     NODE_REBOOTED = "node_rebooted"
@@ -112,6 +113,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.GATE_NOT_RUNNABLE: _rule(Outcome.INFRA, ""),
     FailureKind.WORKSPACE: _rule(Outcome.INFRA, "rn"),
     FailureKind.DEPOT: _rule(Outcome.INFRA, "r"),
+    FailureKind.RESULT_REFUSED: _rule(Outcome.ERROR, "a"),
     FailureKind.DISK_FULL: _rule(Outcome.INFRA, "rn"),
     FailureKind.PROCESS_VANISHED: _rule(Outcome.INFRA, "rn"),
     FailureKind.NODE_REBOOTED: _rule(Outcome.INFRA, "r"),

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from pydantic import Field, ValidationError
 
 from node_agent.wire.keys import WIRE_VERSION
@@ -97,6 +97,11 @@ class PublicKey:
         """The first 10 digits of the key id: a node's name on the wire."""
         return self.keyid[:10]
 
+    def pem(self) -> str:
+        """As foreign tools read a public key."""
+        kind = PublicFormat.SubjectPublicKeyInfo
+        return self._key.public_bytes(Encoding.PEM, kind).decode()
+
     def text(self) -> str:
         """One line for files and for enrolment."""
         return "ed25519 " + base64.b64encode(self.raw).decode()
@@ -160,7 +165,11 @@ class SigningKey:
         if any(s.keyid == self._keyid for s in envelope.signatures):
             return envelope
         added = self._mark(envelope.payloadType, envelope.body())
-        return envelope.model_copy(update={"signatures": (*envelope.signatures, added)})
+        return Envelope(
+            payloadType=envelope.payloadType,
+            payload=envelope.payload,
+            signatures=(*envelope.signatures, added),
+        )
 
     def _mark(self, payload_type: str, payload: bytes) -> Signature:
         sig = self._key.sign(pae(payload_type, payload))
@@ -188,7 +197,9 @@ def parse_envelope(data: bytes | str) -> Envelope:
     if len(data) > MAX_ENVELOPE_BYTES:
         raise WireRefusal(RefusalCode.MALFORMED, f"larger than {MAX_ENVELOPE_BYTES} bytes")
     try:
-        return Envelope.model_validate_json(data)
+        envelope = Envelope.model_validate_json(data)
+        _refuse_twice(data)
+        return envelope
     except ValidationError as exc:
         raise WireRefusal(RefusalCode.MALFORMED, f"not an envelope: {_first(exc)}") from exc
 
@@ -230,7 +241,21 @@ def parse_message(kind: type[M], body: bytes) -> M:
         message = kind.model_validate_json(body)
     except (ValidationError, RecursionError):
         return _judged(kind, body)
+    _refuse_twice(body)
     return message if message.v == WIRE_VERSION and "v" in message.model_fields_set else _judged(kind, body)
+
+
+def _refuse_twice(data: bytes | str) -> None:
+    """WireRefusal for valid JSON that has a key twice: other readers may read the other value."""
+    try:
+        json.loads(data, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as exc:
+        raise WireRefusal(RefusalCode.MALFORMED, f"its JSON is not plain: {exc}"[:300]) from exc
+
+
+def _once(pairs: list[tuple[str, object]]) -> None:
+    if len(pairs) != len({name for name, _ in pairs}):
+        raise ValueError("a key stands there twice")
 
 
 def _judged(kind: type[M], body: bytes) -> M:

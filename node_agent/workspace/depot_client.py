@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from node_agent.wire.failure import FailureKind
 from node_agent.wire.gitsafe import GitCall, GitDone, git_env
 from node_agent.wire.hello import Verb
 from node_agent.wire.identity import AttemptId
@@ -22,6 +23,7 @@ from node_agent.workspace.errors import (
     WorkspaceFailure,
     from_os,
     from_words,
+    is_full,
 )
 from node_agent.workspace.gitrun import run_git
 
@@ -149,8 +151,10 @@ def _fetch_failed(err: str) -> Exception:
 
 
 def _push_failed(err: str) -> Exception:
+    if any(line.startswith("remote:") and is_full(line) for line in err.splitlines()):
+        return DepotUnavailable(f"the depot's disk is full: {err.strip()}")
     if "rejected]" in err or "maximum allowed size" in err or "fsck error" in err:
-        return DepotRefused(f"the depot refused the push: {err.strip()}")
+        return DepotRefused(f"the depot refused the push: {err.strip()}", FailureKind.RESULT_REFUSED)
     if any(words in err for words in _BROKEN):
         return DepotUnavailable(f"the stream broke: {err.strip()}")
     return from_words("git push failed", err.strip())

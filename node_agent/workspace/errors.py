@@ -29,14 +29,20 @@ class DepotUnavailable(LinkDown):
 class DepotRefused(StepFailed):
     """The depot answered no; the same request will be refused again."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(FailureKind.DEPOT, message)
+    def __init__(self, message: str, kind: FailureKind = FailureKind.DEPOT) -> None:
+        super().__init__(kind, message)
+
+
+def is_full(err: str) -> bool:
+    """Whether git speaks of a disk without room."""
+    return any(words in err for words in _FULL)
 
 
 def from_words(what: str, err: str) -> WorkspaceFailure:
     """A failure from what git said on standard error."""
-    full = any(words in err for words in _FULL)
-    return WorkspaceFailure(f"{what}: {err}", FailureKind.DISK_FULL if full else FailureKind.WORKSPACE)
+    return WorkspaceFailure(
+        f"{what}: {err}", FailureKind.DISK_FULL if is_full(err) else FailureKind.WORKSPACE
+    )
 
 
 def from_os(what: str, exc: OSError) -> WorkspaceFailure:

@@ -12,6 +12,7 @@ from pancode.api.desk import Desk
 from pancode.api.routing import Call, Verb
 from pancode.control import (
     query,
+    query_chain,
     query_fleet,
     query_models,
     query_money,
@@ -152,6 +153,10 @@ def _export(desk: Desk, call: Call) -> Any:
     return query_receipts.export(desk.core, call.query.get("run"))
 
 
+def _chain(desk: Desk, call: Call) -> Any:
+    return query_chain.chain(desk.core, call.path["node"])
+
+
 def _audit(desk: Desk, call: Call) -> Any:
     limit = call.number("limit", 50, query.MOST)
     return {"audit": query_story.audit(desk.core, call.query.get("about"), limit)}
@@ -239,6 +244,7 @@ RECORD_VERBS: tuple[Verb, ...] = (
     Verb("POST", "/v1/budget/settle", _settle, SettleBody, pokes=True),
     Verb("GET", "/v1/receipts", _receipts, query=("limit",)),
     Verb("GET", "/v1/receipts/{run}", _receipt),
+    Verb("GET", "/v1/chains/{node}", _chain),
     Verb("GET", "/v1/export", _export, query=("run",)),
     Verb("GET", "/v1/audit", _audit, query=("about", "limit")),
     Verb("GET", "/v1/runtimes", _runtimes, query=("cwd", "name")),

@@ -14,7 +14,7 @@ from pancode.cli.face import Face, example, json_option
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import safe, short_time, table, tone
 from pancode.client import ApiError, path_of
-from pancode.errors import ExitCode
+from pancode.errors import ExitCode, UsageError
 
 _STATUS = {"PASS": ExitCode.DONE, "NOT_FOUND": ExitCode.NOT_FOUND}
 
@@ -75,21 +75,41 @@ def show(run: str, face: Face) -> None:
 
 
 @receipt.command(
-    "verify", epilog=example("pancode receipt verify last", "pancode receipt verify r.json --keys k.json")
+    "verify",
+    epilog=example(
+        "pancode receipt verify last",
+        "pancode receipt verify r.json --keys k.json",
+        "pancode receipt verify --chain gpubox",
+    ),
 )
-@click.argument("run", shell_complete=known.runs)
+@click.argument("run", shell_complete=known.runs, required=False)
+@click.option(
+    "--chain", metavar="NODE", shell_complete=known.nodes, help="All receipts of a node: is one missing?"
+)
 @click.option(
     "--keys", type=click.Path(exists=True, dir_okay=False), help="Exported public keys: no coordinator."
 )
 @json_option
-def verify(run: str, keys: str | None, face: Face) -> int:
+def verify(run: str | None, chain: str | None, keys: str | None, face: Face) -> int:
     """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check.
 
     RUN may be an exported file: then nothing but that file and the --keys is looked at.
+
+    With --chain the receipts of a node are held against each other: PASS, or BROKEN where one is missing,
+    names a receipt that never was, or two follow the same one.
     """
-    answer = _verdict(face, run, keys)
+    if (run is None) == (chain is None) or (chain is not None and keys is not None):
+        raise UsageError(
+            "say what is to be verified: RUN, or --chain NODE", fix="pancode receipt verify last"
+        )
+    answer = _verdict(face, run, keys) if run is not None else _chain(face, chain or "")
     face.show(answer, lambda: _judged(answer))
     return _STATUS.get(answer["verdict"], ExitCode.SIGNATURE)
+
+
+def _chain(face: Face, node: str) -> dict[str, Any]:
+    answer: dict[str, Any] = face.client().get(path_of("chains", node))
+    return answer
 
 
 def _verdict(face: Face, run: str, keys: str | None) -> dict[str, Any]:

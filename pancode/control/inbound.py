@@ -63,7 +63,7 @@ def _opened(envelope: Envelope, node: Node, keys: Mapping[str, PublicKey]) -> Ev
     if envelope.payloadType == Inventory.payload_type():
         return open_as(Inventory, envelope, keys)
     claims = open_as(Receipt, envelope, keys).predicate
-    return Letter(node, only_signature_of(envelope, node), envelope.digest(), claims)
+    return Letter(node, only_signature_of(envelope, keys), envelope.digest(), claims)
 
 
 def _together(core: Core, words: Sequence[Word]) -> None:
@@ -101,10 +101,13 @@ def _apply(core: Core, tx: Transaction, word: Word, proofs: Proofs) -> None:
             settle(core, tx, word.said, proofs)
 
 
-def only_signature_of(envelope: Envelope, node: Node) -> Envelope:
-    """The envelope with the node's own signature alone: what we archive carries no stranger's mark."""
-    kept = tuple(s for s in envelope.signatures if node.tag is not None and s.keyid.startswith(node.tag))
-    return envelope if kept == envelope.signatures else envelope.model_copy(update={"signatures": kept})
+def only_signature_of(envelope: Envelope, keys: Mapping[str, PublicKey]) -> Envelope:
+    """The envelope with the node's own signature, once: what we archive carries no stranger's mark.
+
+    It is one whose signature by one of `keys` holds.
+    """
+    own = next(s for s in envelope.signatures if s.keyid in keys)
+    return envelope if envelope.signatures == (own,) else envelope.model_copy(update={"signatures": (own,)})
 
 
 def _events(core: Core, tx: Transaction, node: Node, told: Events) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from node_agent.wire.control import Drain, Revoke, SetSlots
 from node_agent.wire.signing import PublicKey
+from pancode.control import keyring
 from pancode.control.core import Core, open_fences
 from pancode.control.pulse import lose
 from pancode.domain.fleet import NodeState
@@ -48,11 +49,13 @@ def enrol(core: Core, name: str, public_key: str) -> Node:
         _refuse_twin(tx, node, key)
         if node.tag is not None:
             core.audit(tx, "trust", "warning", "node key replaced", node=name, old=node.tag, new=key.tag)
+            keyring.end(tx, name, node.public_key, core.wall_ms())
             _part_with(core, tx, node, f"the key of {name} was replaced: nothing signed before is believed")
         else:
             core.audit(tx, "trust", "info", "node key enrolled", node=name, tag=key.tag)
         enrolled = replace(node, tag=key.tag, public_key=key.text(), control_seq=0, epoch_seen=0)
         tx.put(enrolled)
+        keyring.begin(tx, keyring.NODE, name, key, core.wall_ms())
         return enrolled
 
 
@@ -150,6 +153,7 @@ def forget(core: Core, name: str) -> None:
         node = _known(tx, name)
         _part_with(core, tx, node, f"{name} was removed from the fleet")
         tx.put(replace(node, removed=NodeState.REMOVED.value))
+        keyring.end(tx, name, node.public_key, core.wall_ms())
         core.audit(tx, "fleet", "info", "node removed", node=name)
     _begin_anew(core, node)
     if node.tag is not None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from node_agent.wire.signing import SigningKey
-from pancode.control import bind, heard, inbound, inventory, landed, money, pulse, quota, turned
+from pancode.control import bind, heard, inbound, inventory, keyring, landed, money, pulse, quota, turned
 from pancode.control.core import Core, Ports, Rules
 from pancode.control.enqueue import enqueue
 from pancode.control.lapse import lapse
@@ -32,6 +32,9 @@ class Plane:
             with self.core.ports.ledger.transaction() as tx:
                 seen = max((n.epoch_seen for n in tx.find(Node)), default=0)
                 epoch = self.core.raise_epoch(seen, tx)
+                keyring.begin(
+                    tx, keyring.COORDINATOR, self.core.fleet, self.core.key.public, self.core.wall_ms()
+                )
                 self.core.audit(tx, "fleet", "info", "coordinator started", epoch=epoch)
             self.core.enter(epoch)
             with self.core.ports.ledger.transaction() as tx:

@@ -8,16 +8,18 @@ from typing import Any, Protocol
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims, Receipt
 from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, parse_envelope, parse_message
+from pancode.control import keyring
 from pancode.control.core import Core
-from pancode.control.query import at, find_run
+from pancode.control.query import at, find_run, iso
 from pancode.control.query_shapes import CheckShape, Json, ReceiptRow, VerdictShape
-from pancode.domain.records import Node, Run, StoredReceipt
+from pancode.domain.records import KnownKey, Node, Run, StoredReceipt
 from pancode.domain.verification import (
     Check,
     ReceiptVerdict,
-    TrustedKeys,
+    TrustedKey,
     Verified,
     not_found,
+    signer_of,
     verify_text,
 )
 from pancode.errors import NotFoundError
@@ -67,11 +69,9 @@ def receipt(core: Core, text: str) -> Json:
 
 
 def export(core: Core, text: str | None) -> Json:
-    """What proves a receipt elsewhere: all public keys, and the envelope when a run is named."""
+    """What proves a receipt elsewhere: all keys, former ones too, and the envelope when a run is named."""
     with core.ports.ledger.transaction() as tx:
-        keys = [_key(node) for node in tx.find(Node) if node.public_key is not None]
-    own = core.key.public
-    keys.append({"role": "coordinator", "name": core.fleet, "keyid": own.keyid, "public": own.text()})
+        keys = [_key(row) for row in tx.find(KnownKey, order="from_ms")]
     envelope = receipt(core, text)["envelope"] if text is not None else None
     return {"format": EXPORT, "fleet": core.fleet, "receipt": envelope, "keys": keys}
 
@@ -81,12 +81,13 @@ def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         stored = _decisive(tx, run)
-        keys = _trusted(core, tx)
+        keys = keyring.trusted(tx)
     if stored is None:
         return shape(run.id, not_found(f"{run.id} has no receipt yet: {run.reason}"))
     verified = verify_text(stored.envelope, keys, run.id)
     if verified.claims is not None:
-        verified = _with_evidence(core, verified, run, streams)
+        signer = signer_of(parse_envelope(stored.envelope), keys)
+        verified = _with_evidence(core, verified, run, streams, _in_use(signer, stored))
     return shape(run.id, verified)
 
 
@@ -95,11 +96,16 @@ def shape(run: str, verified: Verified) -> VerdictShape:
     return {"run": run, "verdict": verified.verdict.value, "checks": checks}
 
 
-def _with_evidence(core: Core, verified: Verified, run: Run, streams: Streams) -> Verified:
+def _in_use(signer: TrustedKey, stored: StoredReceipt) -> Check:
+    ok = signer.signed_then(stored.stored_ms)
+    return Check("its key was in use when it was accepted", ok, at(stored.stored_ms) or "")
+
+
+def _with_evidence(core: Core, verified: Verified, run: Run, streams: Streams, in_use: Check) -> Verified:
     """What the receipt names is still here, byte for byte."""
     claims = verified.claims
     assert claims is not None
-    checks = [*verified.checks, *_blobs(claims, streams)]
+    checks = [*verified.checks, in_use, *_blobs(claims, streams)]
     if claims.commit is not None:
         repo = str(run.workspace.get("repo") or "")
         here = core.ports.depot.commit_arrived(repo, claims.identity, claims.commit)
@@ -119,23 +125,19 @@ def _blobs(claims: Claims, streams: Streams) -> list[Check]:
 
 
 def _decisive(tx: Transaction, run: Run) -> StoredReceipt | None:
-    """The receipt that gave the run its outcome, else its newest one."""
+    """The receipt that gave the run its outcome, else its newest one. An orphan is nobody's proof."""
     won: Any = run.result.get("receipt")
     if isinstance(won, str):
         return tx.get(StoredReceipt, won)
-    stored = tx.find(StoredReceipt, {"run": run.id})
+    stored = [one for one in tx.find(StoredReceipt, {"run": run.id}) if not one.orphan]
     return max(stored, key=lambda r: (r.fence, r.stored_ms), default=None)
 
 
-def _trusted(core: Core, tx: Transaction) -> TrustedKeys:
-    nodes = [PublicKey.parse(n.public_key) for n in tx.find(Node) if n.public_key is not None]
-    own = core.key.public
-    return TrustedKeys({key.keyid: key for key in nodes}, {own.keyid: own})
-
-
-def _key(node: Node) -> Json:
-    key = PublicKey.parse(node.public_key or "")
-    return {"role": "node", "name": node.name, "keyid": key.keyid, "public": key.text()}
+def _key(row: KnownKey) -> Json:
+    """`from` and `until` (null: in use still) are the coordinator's times."""
+    times = {"from": iso(row.from_ms), "until": iso(row.until_ms)}
+    pem = PublicKey.parse(row.public).pem()
+    return {"role": row.role, "name": row.name, "keyid": row.keyid, "public": row.public, "pem": pem, **times}
 
 
 def _names(tx: Transaction) -> dict[str, str]:

@@ -293,7 +293,10 @@ class CheckShape(TypedDict):
 
 
 class VerdictShape(TypedDict):
-    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check that led there."""
+    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check that led there.
+
+    Of the chain of a node, whose name is then `run`: PASS, BROKEN or NOT_FOUND.
+    """
 
     run: str
     verdict: str

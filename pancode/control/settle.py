@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from node_agent.wire.control import Acknowledge, Reject, Resend
+from node_agent.wire.control import Acknowledge, Orphaned, Reject, Resend
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
@@ -90,7 +90,9 @@ def settle(core: Core, tx: Transaction, letter: Letter, proofs: Proofs) -> None:
         case Ruling.ACCEPT:
             _accept(core, tx, letter, proofs)
         case Ruling.ORPHAN:
-            _orphan(core, tx, letter, proofs)
+            _orphan(core, tx, letter)
+        case Ruling.FOREIGN:
+            _refuse_foreign(core, tx, letter, judged.reason)
         case Ruling.AGAIN:
             _answer_again(core, tx, letter)
         case Ruling.RESEND:
@@ -113,7 +115,7 @@ def _judge(tx: Transaction, letter: Letter) -> Judged | None:
         return Judged(Ruling.AGAIN)
     identity = letter.claims.identity
     run, fence = tx.get(Run, identity.run), tx.get(Fence, identity.run, identity.fence)
-    return judge_identity(letter.claims, letter.digest, run, fence)
+    return judge_identity(letter.claims, letter.digest, letter.node, run, fence)
 
 
 def _evidence(core: Core, claims: Claims, repo: str) -> Evidence:
@@ -287,15 +289,21 @@ def again(core: Core, tx: Transaction, run: Run, why: str) -> bool:
     return True
 
 
-def _orphan(core: Core, tx: Transaction, letter: Letter, proofs: Proofs) -> None:
-    """Archived and acknowledged, so that the node may forget it; no money moves."""
+def _orphan(core: Core, tx: Transaction, letter: Letter) -> None:
+    """Kept as the node signed it and never countersigned; the node may forget it. No money moves."""
     node, identity = letter.node, letter.claims.identity
-    countersigned, text = _kept(core, letter, proofs)
-    tx.put(replace(_stored(core, letter, text), orphan=True))
-    core.audit(tx, "receipt", "warning", "orphan receipt archived", identity.run, node=node.name)
+    tx.put(replace(_stored(core, letter, letter.envelope.model_dump_json()), orphan=True))
+    core.audit(tx, "receipt", "warning", "orphan receipt kept", identity.run, node=node.name)
     core.live.strays.get(identity.run, {}).pop(node.tag or "", None)
-    answer = _acknowledge(core, countersigned, identity, letter.digest)
-    core.issue(tx, node, answer.model_copy(update={"orphan": True}))
+    core.issue(tx, node, Orphaned(identity=identity, receipt=letter.digest))
+
+
+def _refuse_foreign(core: Core, tx: Transaction, letter: Letter, reason: str) -> None:
+    """Another node's fence: on record, and not among that run's receipts."""
+    node, identity = letter.node, letter.claims.identity
+    if _due(core, f"reject:{letter.digest}"):
+        _alarm(core, tx, node, reason)
+        core.issue(tx, node, Reject(identity=identity, receipt=letter.digest, reason=reason))
 
 
 def _answer_again(core: Core, tx: Transaction, letter: Letter) -> None:
@@ -303,10 +311,11 @@ def _answer_again(core: Core, tx: Transaction, letter: Letter) -> None:
     if not _due(core, f"ack:{letter.digest}"):
         return
     stored = tx.get(StoredReceipt, letter.digest)
-    if stored is not None:
+    if stored is not None and stored.orphan:
+        core.issue(tx, letter.node, Orphaned(identity=letter.claims.identity, receipt=letter.digest))
+    elif stored is not None:
         envelope = Envelope.model_validate_json(stored.envelope)
-        answer = _acknowledge(core, envelope, letter.claims.identity, letter.digest)
-        core.issue(tx, letter.node, answer.model_copy(update={"orphan": stored.orphan}))
+        core.issue(tx, letter.node, _acknowledge(core, envelope, letter.claims.identity, letter.digest))
 
 
 def _ask_again(core: Core, tx: Transaction, letter: Letter, judged: Judged) -> None:

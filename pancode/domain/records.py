@@ -307,7 +307,7 @@ class Audit(Record):
 class StoredReceipt(Record):
     """An archived receipt, countersigned."""
 
-    TABLE: ClassVar = Table("receipts", ("digest",), ("run",))
+    TABLE: ClassVar = Table("receipts", ("digest",), ("run", "tag"))
     digest: str
     run: str
     attempt: int
@@ -317,6 +317,22 @@ class StoredReceipt(Record):
     stored_ms: int
     orphan: bool = False
     rejected: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey(Record):
+    """A public key that signs for this fleet, or did. Never deleted: old receipts need it."""
+
+    TABLE: ClassVar = Table("keys", ("keyid", "name"), ("role",))
+    keyid: str
+    name: str
+    """Of the node; of a coordinator's key, the fleet's."""
+    role: str
+    """`node` or `coordinator`."""
+    public: str
+    from_ms: int
+    until_ms: int | None = None
+    """When it was replaced or its node removed; None while it signs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,5 +357,6 @@ ALL: tuple[type[Record], ...] = (
     Decision,
     Audit,
     StoredReceipt,
+    KnownKey,
     ControlMessage,
 )

@@ -11,7 +11,7 @@ from typing import Any
 from node_agent.wire.event import Progress
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.receipt import Claims, Usage
-from pancode.domain.records import Fence, Run
+from pancode.domain.records import Fence, Node, Run
 
 TIMES_OVER = 10
 """So far beyond its order's limits is a claim believed: an honest overrun is booked in full, and no more."""
@@ -27,7 +27,9 @@ class Ruling(StrEnum):
     AGAIN = "again"
     """The same receipt is archived already: the stored answer is sent once more."""
     ORPHAN = "orphan"
-    """No such run here (a restored ledger): archived, acknowledged, nothing settled."""
+    """No such order here (a restored ledger): kept, not accepted, nothing settled."""
+    FOREIGN = "foreign"
+    """Of an order that another node had: rejected, and not even kept."""
     RESEND = "resend"
     REJECT = "reject"
 
@@ -72,8 +74,12 @@ def _most_believed(limits: Mapping[str, object]) -> dict[str, Decimal | int | No
     }
 
 
-def judge_identity(claims: Claims, digest: str, run: Run | None, fence: Fence | None) -> Judged | None:
-    """Everything that needs no look at the disk; None: go on to the evidence."""
+def judge_identity(
+    claims: Claims, digest: str, node: Node, run: Run | None, fence: Fence | None
+) -> Judged | None:
+    """Everything that needs no look at the disk; None: go on to the evidence. `node` is the signer."""
+    if fence is not None and fence.tag != node.tag:
+        return Judged(Ruling.FOREIGN, f"{fence.run} fence {fence.fence} was ordered from {fence.node}")
     if run is None or fence is None:
         return Judged(Ruling.ORPHAN, "no such fence in this ledger")
     if fence.receipt == digest:
@@ -82,7 +88,7 @@ def judge_identity(claims: Claims, digest: str, run: Run | None, fence: Fence | 
         return Judged(Ruling.REJECT, "another receipt of this fence was accepted before")
     if claims.order != fence.digest and claims.epoch != fence.start_by_epoch:
         return Judged(Ruling.ORPHAN, "of an order that this ledger does not know (it was restored)")
-    lie = _first_lie(claims, run, fence)
+    lie = _wrong_name(claims, node, fence) or _first_lie(claims, run, fence)
     return Judged(Ruling.REJECT, lie) if lie else None
 
 
@@ -96,10 +102,16 @@ def judge_evidence(evidence: Evidence, claims: Claims) -> Judged:
     return Judged(Ruling.ACCEPT)
 
 
+def _wrong_name(claims: Claims, node: Node, fence: Fence) -> str:
+    """A node was renamed when fence and enrolment differ: both names are its own."""
+    if claims.node_name in (node.name, fence.node):
+        return ""
+    return f"node_name is {claims.node_name[:80]!r}, the key that signed it is enrolled for {node.name!r}"
+
+
 def _first_lie(claims: Claims, run: Run, fence: Fence) -> str:
     """The first claim that contradicts what was ordered, in words; empty when there is none."""
     ordered = {
-        "node": (claims.node, fence.tag),
         "order": (claims.order, fence.digest),
         "attempt": (claims.identity.attempt, fence.attempt),
         "runtime": (claims.runtime, run.runtime),
@@ -135,8 +147,8 @@ def _inconsistent(claims: Claims, run: Run) -> str:
         return f"done, although {len(claims.gates)} of {len(run.gates)} gates ran"
     if (claims.usage.cost_usd is None) != (claims.usage.cost_source == "unknown"):
         return "cost and its source contradict each other"
-    if claims.change == "change" and claims.commit is None:
-        return "a change without a commit"
+    if claims.outcome is Outcome.DONE and claims.change == "change" and claims.commit is None:
+        return "done with a change, and without a commit"
     return ""
 
 

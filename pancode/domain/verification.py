@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from node_agent.wire.failure import Outcome
@@ -21,13 +22,14 @@ from node_agent.wire.signing import (
 
 
 class ReceiptVerdict(StrEnum):
-    """Five different answers."""
+    """Five different answers about a receipt; a chain of receipts may be BROKEN."""
 
     PASS = "PASS"
     TAMPERED = "TAMPERED"
     UNSIGNED = "UNSIGNED"
     UNKNOWN_KEY = "UNKNOWN_KEY"
     NOT_FOUND = "NOT_FOUND"
+    BROKEN = "BROKEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,50 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
+class TrustedKey:
+    """A key that signs or has signed, for which names (none: not known), from when until when."""
+
+    key: PublicKey
+    names: tuple[str, ...] = ()
+    from_ms: int | None = None
+    until_ms: int | None = None
+
+    def joined(self, other: TrustedKey | None) -> TrustedKey:
+        """The same key under all its names: a machine may have left the fleet and come back."""
+        if other is None:
+            return self
+        starts = [ms for ms in (self.from_ms, other.from_ms) if ms is not None]
+        ends = [ms for ms in (self.until_ms, other.until_ms) if ms is not None]
+        until = max(ends) if len(ends) == 2 else None
+        return TrustedKey(
+            self.key, (*other.names, *self.names), min(starts) if len(starts) == 2 else None, until
+        )
+
+    def words(self) -> str:
+        """For a person: the key, and until when it signed."""
+        return f"key {self.key.tag}" + (
+            "" if self.until_ms is None else f", in use until {_day(self.until_ms)}"
+        )
+
+    def signed_then(self, at_ms: int) -> bool:
+        """Whether it was in use at that moment of the coordinator's clock."""
+        return (self.from_ms or 0) <= at_ms <= (at_ms if self.until_ms is None else self.until_ms)
+
+
+@dataclass(frozen=True, slots=True)
 class TrustedKeys:
     """Who may sign: nodes by key id, and the coordinators that may countersign."""
 
-    nodes: Mapping[str, PublicKey]
-    coordinators: Mapping[str, PublicKey]
+    nodes: Mapping[str, TrustedKey]
+    coordinators: Mapping[str, TrustedKey]
+
+
+def _day(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).date().isoformat()
+
+
+def _plain(keys: Mapping[str, TrustedKey]) -> dict[str, PublicKey]:
+    return {keyid: known.key for keyid, known in keys.items()}
 
 
 _VERDICTS = {
@@ -95,12 +136,12 @@ def not_found(what: str) -> Verified:
 
 
 def _signatures(envelope: Envelope, keys: TrustedKeys, checks: list[Check]) -> None:
-    signer = verify(envelope, keys.nodes)
-    checks.append(Check(_STEP[0], True, f"key {signer.tag}"))
+    signer = verify(envelope, _plain(keys.nodes))
+    checks.append(Check(_STEP[0], True, keys.nodes[signer.keyid].words()))
     if not _others(envelope, signer):
         raise WireRefusal(RefusalCode.UNSIGNED, "no countersignature: the coordinator never accepted it")
-    second = verify(envelope, keys.coordinators)
-    checks.append(Check(_STEP[1], True, f"key {second.tag}"))
+    second = verify(envelope, _plain(keys.coordinators))
+    checks.append(Check(_STEP[1], True, keys.coordinators[second.keyid].words()))
 
 
 def _others(envelope: Envelope, signer: PublicKey) -> list[Signature]:
@@ -116,8 +157,7 @@ def _content(envelope: Envelope, checks: list[Check]) -> Claims:
 
 
 def _consistency(claims: Claims, keys: TrustedKeys, envelope: Envelope, run: str | None) -> list[Check]:
-    signer = next(s for s in envelope.signatures if s.keyid in keys.nodes)
-    checks = [Check("signed by the node that it names", signer.keyid[:10] == claims.node, claims.node_name)]
+    checks = [_named(claims, signer_of(envelope, keys))]
     if run is not None:
         named = str(claims.identity)
         checks.append(Check("is of this run", claims.identity.run == run, named))
@@ -125,3 +165,22 @@ def _consistency(claims: Claims, keys: TrustedKeys, envelope: Envelope, run: str
     told = ", ".join(f"{gate.name} exit {gate.exit_code}" for gate in claims.gates) or "none was asked for"
     checks.append(Check("gates go with the outcome", claims.outcome is not Outcome.DONE or not failed, told))
     return checks
+
+
+def signer_of(envelope: Envelope, keys: TrustedKeys) -> TrustedKey:
+    """The node's key among its signatures; of one that was verified."""
+    return next(keys.nodes[s.keyid] for s in envelope.signatures if s.keyid in keys.nodes)
+
+
+def _named(claims: Claims, signer: TrustedKey) -> Check:
+    """A name is only what the node says, until it is that of the key's enrolment."""
+    what = "signed by the node that it names"
+    if signer.key.tag != claims.node:
+        return Check(what, False, f"it names {claims.node}, its key is {signer.key.tag}")
+    if not signer.names:
+        return Check(what, True, f"{claims.node}; the keys say no name, it calls itself {claims.node_name!r}")
+    if claims.node_name in signer.names:
+        return Check(what, True, claims.node_name)
+    return Check(
+        what, False, f"it names {claims.node_name!r}, its key is that of {' and '.join(signer.names)}"
+    )

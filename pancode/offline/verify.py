@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from node_agent.wire.signing import PublicKey
 from pancode.control.query_receipts import EXPORT, shape
 from pancode.control.query_shapes import VerdictShape
-from pancode.domain.verification import ReceiptVerdict, TrustedKeys, Verified, not_found, verify_text
+from pancode.domain.verification import (
+    ReceiptVerdict,
+    TrustedKey,
+    TrustedKeys,
+    Verified,
+    not_found,
+    verify_text,
+)
 from pancode.errors import ConfigError, UsageError
 
 
@@ -43,15 +52,33 @@ def read_keys(path: Path) -> TrustedKeys:
     """The public keys of an export; ConfigError when it holds none."""
     try:
         rows = json.loads(path.read_text())["keys"]
-        parsed = [(row["role"], PublicKey.parse(row["public"])) for row in rows]
+        parsed = [(row["role"], _known(row)) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ConfigError(
             f"{path} holds no public keys",
             why=f"{type(exc).__name__}: {exc}",
             fix="pancode receipt export > keys.json",
         ) from exc
-    nodes = {key.keyid: key for role, key in parsed if role == "node"}
-    return TrustedKeys(nodes, {key.keyid: key for role, key in parsed if role == "coordinator"})
+    return TrustedKeys(_of("node", parsed), _of("coordinator", parsed))
+
+
+def _known(row: Mapping[str, Any]) -> TrustedKey:
+    names = (str(row["name"]),) if "name" in row else ()
+    times = [_ms(row.get(name)) for name in ("from", "until")]
+    return TrustedKey(PublicKey.parse(row["public"]), names, *times)
+
+
+def _ms(text: str | None) -> int | None:
+    return None if text is None else int(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def _of(role: str, parsed: Sequence[tuple[str, TrustedKey]]) -> dict[str, TrustedKey]:
+    """By key id; one key may have several names."""
+    found: dict[str, TrustedKey] = {}
+    for whose, known in parsed:
+        if whose == role:
+            found[known.key.keyid] = known.joined(found.get(known.key.keyid))
+    return found
 
 
 def _judge(path: Path, keys: TrustedKeys) -> tuple[str, Verified]:

@@ -25,6 +25,7 @@ from pancode.domain.records import (
     EntryKind,
     Fence,
     FenceState,
+    KnownKey,
     Node,
     Record,
     Run,
@@ -83,6 +84,7 @@ SAMPLES: tuple[Record, ...] = (
     Decision("r-7f3k2q", 1, 1, "gate", "mode", "passed", "mode build dispatches"),
     Audit(1, 2, "budget", "info", "held", {"usd": "0.75"}),
     StoredReceipt("d" * 64, "r-7f3k2q", 1, 1, "0123456789", "{}", 9, orphan=True),
+    KnownKey("e" * 64, "gpubox", "node", "ed25519 AA==", 1, until_ms=2),
     ControlMessage("0123456789", 1, "{}", 2),
 )
 Open = Callable[[], Ledger]

@@ -204,6 +204,7 @@ def _false_receipt(w: World, machine: Machine, what: str, own: list[Fence]) -> N
         fence = w.random.choice(open_)
         who = AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
         changes = {"identity": who, "order": fence.digest, "node": machine.tag, "runtime": "other"}
+        changes |= {"node_name": machine.name}
         changes |= {"commit": None, "blobs": (), "change": "none", "snapshot": _snapshot(fence)}
     claims = receipt.predicate.model_copy(update=changes)
     _send(w, machine, receipt.model_copy(update={"predicate": claims}))

@@ -26,7 +26,7 @@ done
 """
 _LOOK_MS = 1000
 _GRACE_MS = 2000
-_DRAIN_CHUNKS = 2000
+_DRAIN_TIMES = 16
 _DRAIN_IDLE_S = 5.0
 
 
@@ -63,7 +63,7 @@ def serve_git(depot: Depot, hooks: Path, grant: Grant, peer: socket.socket, limi
     finally:
         _ask_to_end(process)
     if ended and grant.verb == "push":
-        _drain(peer)
+        _drain(peer, _DRAIN_TIMES * grant.max_bytes)
     if not ended:
         return f"git {program} was ended: the peer is gone, or it took longer than {limit_s:g} s"
     return "" if process.returncode == 0 else f"git {program} ended with {process.returncode}"
@@ -90,14 +90,16 @@ def _watch(process: subprocess.Popen[bytes], peer: socket.socket, limit_ms: int)
         os.close(pidfd)
 
 
-def _drain(peer: socket.socket) -> None:
-    """A sender that was refused in the middle may finish: closed over unread bytes, it loses the reason."""
+def _drain(peer: socket.socket, most: int) -> None:
+    """A sender that was refused in the middle may finish: closed over unread bytes, it loses the reason.
+
+    It would take that for a broken stream, and send all of it again.
+    """
     with suppress(OSError):
         peer.shutdown(socket.SHUT_WR)
         peer.settimeout(_DRAIN_IDLE_S)
-        for _ in range(_DRAIN_CHUNKS):
-            if not peer.recv(1 << 20):
-                return
+        while most > 0 and (got := len(peer.recv(1 << 20))):
+            most -= got
 
 
 def _ask_to_end(process: subprocess.Popen[bytes]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.ports import LinkDown, Stamp, StepFailed
+from node_agent.wire.failure import FailureKind
 from node_agent.wire.gitsafe import git_env
 from node_agent.wire.hello import Verb
 from node_agent.workspace.depot_client import DepotClient
@@ -150,8 +151,9 @@ def test_a_push_over_its_size_is_refused_and_leaves_nothing(world: World, tmp_pa
     order = workspace_of(world.taken)
     (spaces.prepare(attempt(), order) / "blob").write_bytes(os.urandom(2_000_000))
     made = spaces.commit(attempt(), order, STAMP)
-    with pytest.raises(StepFailed, match="maximum allowed size|refused"):
+    with pytest.raises(StepFailed, match="maximum allowed size|refused") as failed:
         spaces.push(attempt(), order, made.commit or "")
+    assert failed.value.kind is FailureKind.RESULT_REFUSED
     objects = world.depot.path(world.taken.repo_id) / "objects"
     assert not [path for path in objects.rglob("*") if "tmp" in path.name or "incoming" in path.name]
     assert not world.depot.verify_result(world.taken.repo_id, attempt(), made.commit or "").ok
@@ -162,8 +164,9 @@ def test_broken_objects_are_refused(world: World, tmp_path: Path) -> None:
     blob = clone.git("hash-object", "-w", "--stdin", stdin=b"#!/bin/sh\n")
     tree = clone.git("mktree", stdin=f"100644 blob {blob}\t.git\n".encode(), check=False)
     commit = clone.git("commit-tree", tree, "-m", "evil")
-    with pytest.raises(StepFailed, match="refused"):
+    with pytest.raises(StepFailed, match="refused") as failed:
         world.client.push(attempt(), clone.path / ".git", commit)
+    assert failed.value.kind is FailureKind.RESULT_REFUSED
     assert world.depot.result_at(world.taken.repo_id, attempt()) is None
 
 

@@ -75,7 +75,11 @@ def test_the_depot_says_no() -> None:
     stage.push(gated())
     stage.settle()
     claims = stage.claims[NAME]
-    assert (claims.outcome, claims.failure, claims.commit) == (Outcome.INFRA, FailureKind.DEPOT, None)
+    assert (claims.outcome, claims.failure, claims.commit) == (
+        Outcome.ERROR,
+        FailureKind.RESULT_REFUSED,
+        None,
+    )
     assert stage.host.salvaged == [NAME]
     assert any(isinstance(body, Finding) and "did not take" in body.text for body in stage.bodies())
 

@@ -193,3 +193,22 @@ def test_a_refusal_does_not_repeat_all_that_was_sent() -> None:
     with pytest.raises(WireRefusal) as caught:
         open_as(Order, resigned({"x" * 100_000: 1}), KEYS)
     assert len(caught.value.detail) < 500
+
+
+@pytest.mark.parametrize("at", ["top", "deep"])
+def test_a_payload_with_a_key_twice_is_refused_also_when_it_says_the_same(at: str) -> None:
+    body = order().canonical()
+    first = b'{"agent":' if at == "deep" else b"{"
+    twice = (
+        body.replace(b'{"agent":{', b'{"agent":{"name":"builder",', 1)
+        if at == "deep"
+        else b'{"v":1,' + body[1:]
+    )
+    assert twice != body and twice.startswith(first)
+    assert refused(KEY.sign(Order.payload_type(), twice)) is RefusalCode.MALFORMED
+
+
+def test_an_envelope_with_a_key_twice_is_refused() -> None:
+    text = order().signed(KEY).model_dump_json()
+    with pytest.raises(WireRefusal, match="a key stands there twice"):
+        parse_envelope('{"payloadType":"x",' + text[1:])

@@ -152,6 +152,7 @@ def test_an_unknown_cost_leaves_the_hold_standing(desk: Desk) -> None:
         ({"outcome": Outcome.TIMEOUT}, "with failure None"),
         ({"failure": FailureKind.WALL_LIMIT}, "does not go with"),
         ({"snapshot": "b" * 40}, "snapshot is"),
+        ({"change": "change"}, "without a commit"),
     ],
 )
 def test_a_false_receipt_is_rejected(desk: Desk, changes: dict[str, object], why: str) -> None:
@@ -164,6 +165,26 @@ def test_a_false_receipt_is_rejected(desk: Desk, changes: dict[str, object], why
     (control,) = node.controls()
     assert isinstance(control.body, Reject)
     assert day(desk).unknown_runs == 1
+    desk.check_books()
+
+
+def test_a_result_that_the_depot_refused_costs_the_result_and_not_the_receipt(desk: Desk) -> None:
+    node, order = offered(desk)
+    refused = failed(FailureKind.RESULT_REFUSED, Outcome.ERROR) | {"reason": "the result was not taken: fsck"}
+    node.deliver(order, change="change", commit=None, **refused)
+    desk.turn()
+    run = desk.row(Run, "r-0001")
+    assert (run.outcome, run.failure, run.reason) == (
+        Outcome.ERROR,
+        FailureKind.RESULT_REFUSED,
+        "the result was not taken: fsck",
+    )
+    assert [type(c.body) for c in node.controls()] == [Acknowledge]
+    assert (day(desk).spent_usd, day(desk).held_usd, day(desk).unknown_runs) == (
+        Decimal("0.10"),
+        Decimal(0),
+        0,
+    )
     desk.check_books()
 
 

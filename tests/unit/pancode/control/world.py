@@ -22,6 +22,7 @@ from node_agent.wire.signing import Envelope, SigningKey, open_as, parse_envelop
 from pancode.adapters.memory_bus import MemoryRedis
 from pancode.adapters.memory_epochs import MemoryEpochs
 from pancode.adapters.memory_ledger import MemoryLedger
+from pancode.control import keyring
 from pancode.control.core import Ports, Rules
 from pancode.control.plane import Plane
 from pancode.domain import books
@@ -186,6 +187,8 @@ class Puppet:
         desk.plane.add_node(
             Node(name, 0, {}, {"os": "linux"}, slots, tag=self.tag, public_key=self.key.public.text())
         )
+        with desk.ledger.transaction() as tx:
+            keyring.begin(tx, keyring.NODE, name, self.key.public, 0)
 
     def beat(self) -> Beat | None:
         data = self.uplink.news("0").beat

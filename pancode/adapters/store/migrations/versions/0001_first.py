@@ -83,9 +83,15 @@ TABLES = (
     (
         "receipts",
         "digest",
-        "run",
+        "run tag",
         "digest:text run:text attempt:int fence:int tag:text envelope:text stored_ms:int "
         "orphan:bool rejected:text?",
+    ),
+    (
+        "keys",
+        "keyid name",
+        "role",
+        "keyid:text name:text role:text public:text from_ms:int until_ms:int?",
     ),
     (
         "controls",
