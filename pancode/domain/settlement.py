@@ -78,7 +78,7 @@ def judge_identity(
     claims: Claims, digest: str, node: Node, run: Run | None, fence: Fence | None
 ) -> Judged | None:
     """Everything that needs no look at the disk; None: go on to the evidence. `node` is the signer."""
-    if fence is not None and fence.tag != node.tag:
+    if fence is not None and _is_anothers(fence, node):
         return Judged(Ruling.FOREIGN, f"{fence.run} fence {fence.fence} was ordered from {fence.node}")
     if run is None or fence is None:
         return Judged(Ruling.ORPHAN, "no such fence in this ledger")
@@ -100,6 +100,10 @@ def judge_evidence(evidence: Evidence, claims: Claims) -> Judged:
     if missing:
         return Judged(Ruling.RESEND, f"not here or not whole: {', '.join(missing)}", tuple(missing))
     return Judged(Ruling.ACCEPT)
+
+
+def _is_anothers(fence: Fence, node: Node) -> bool:
+    return fence.tag != node.tag
 
 
 def _wrong_name(claims: Claims, node: Node, fence: Fence) -> str:
