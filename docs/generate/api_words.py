@@ -31,9 +31,6 @@ ROUTES: Mapping[str, Told] = {
     "POST /v1/runs/{run}/land": Told("land it; answers when that is over", "runs land", "object"),
     "POST /v1/runs/{run}/land/cancel": Told("call a landing off", "", '`{"run", "landings"}`'),
     "GET /v1/runs/{run}/verify": Told("judge its receipt", "receipt verify", "VerdictShape"),
-    "GET /v1/chains/{node}": Told(
-        "judge the chain of its receipts", "receipt verify --chain", "VerdictShape"
-    ),
     "GET /v1/fleet": Told("coordinator and nodes", "fleet status", "FleetShape"),
     "POST /v1/fleet/up": Told("bring nodes up", "fleet up", "events; `results`, and FleetShape"),
     "POST /v1/fleet/down": Told("stop node agents", "fleet down", "events; `results`"),
@@ -69,6 +66,9 @@ ROUTES: Mapping[str, Told] = {
     ),
     "GET /v1/receipts": Told("receipts of the newest runs", "receipt ls", '`{"receipts": [ReceiptRow]}`'),
     "GET /v1/receipts/{run}": Told("what a receipt says", "receipt show", "object"),
+    "GET /v1/chains/{node}": Told(
+        "judge the chain of its receipts", "receipt verify --chain", "VerdictShape"
+    ),
     "GET /v1/export": Told("a receipt with keys, or the keys", "receipt export", "object"),
     "GET /v1/audit": Told("what happened in the fleet", "audit", '`{"audit": [AuditRow]}`'),
     "GET /v1/runtimes": Told("programs, and where they are", "runtimes", '`{"runtimes": [], "walls": []}`'),
