@@ -22,7 +22,10 @@ B = TypeVar("B", bound="Body")
 Word = Annotated[str, AfterValidator(label_word)]
 Labels = dict[Word, Word]
 Line = Annotated[str, AfterValidator(one_line)]
-Amount = Annotated[int | None, Field(gt=0, le=MOST)]
+Usd = Annotated[Decimal, Field(ge=0, le=10**9, decimal_places=9, allow_inf_nan=False)]
+By = Annotated[str, Field(max_length=200)]
+Amount = int | None
+"""Its bounds are those of the flag, whose words name it."""
 NodeName = Annotated[str, AfterValidator(node_name)]
 Name = Annotated[str, Field(min_length=1)]
 
@@ -52,7 +55,7 @@ class DispatchBody(Body):
     """One dispatch; times in milliseconds, money as a decimal string."""
 
     task: str = ""
-    by: str = "api"
+    by: By = "api"
     argv: tuple[str, ...] | None = None
     agent: Name | None = None
     node: str | None = None
@@ -82,7 +85,7 @@ class DispatchBody(Body):
     land: bool = False
     cwd: Annotated[str, Field(max_length=4096)] | None = None
     parent: str | None = None
-    depth: int = Field(default=0, ge=0)
+    depth: int = Field(default=0, ge=0, le=1_000)
     dry_run: bool = False
     yes: bool = False
     """A person has said yes to this very dispatch."""
@@ -97,7 +100,7 @@ class DispatchBody(Body):
 
 
 class ActBody(Body):
-    by: str = "api"
+    by: By = "api"
 
 
 class PresetBody(ActBody):
@@ -105,7 +108,7 @@ class PresetBody(ActBody):
 
 
 class ReasonBody(Body):
-    by: str = "api"
+    by: By = "api"
     reason: Line = ""
 
 
@@ -116,14 +119,14 @@ class QueueBody(ReasonBody):
 
 
 class ScopeBody(Body):
-    by: str = "api"
-    scope: str = "day"
+    by: By = "api"
+    scope: Annotated[str, Field(max_length=300)] = "day"
 
 
 class CeilingBody(ScopeBody):
     """In each currency that is to be changed; one at least."""
 
-    usd: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
+    usd: Usd | None = None
     tokens: int | None = Field(default=None, ge=0, le=MOST)
     minutes: Decimal | None = Field(default=None, ge=0, le=10**9, allow_inf_nan=False)
 
@@ -139,13 +142,13 @@ class CeilingBody(ScopeBody):
 
 
 class SettleBody(Body):
-    by: str = "api"
+    by: By = "api"
     run: str
-    usd: Decimal = Field(ge=0, allow_inf_nan=False)
+    usd: Usd
 
 
 class LandBody(Body):
-    by: str = "api"
+    by: By = "api"
     gates: bool = True
     anyway: bool = False
     """Also what did not end as `done`."""
@@ -154,7 +157,7 @@ class LandBody(Body):
 class CallerBody(Body):
     """Who asks, with what bring-up may use of that person's environment."""
 
-    by: str = "api"
+    by: By = "api"
     environ: dict[str, str] = Field(default_factory=dict)
 
 
@@ -195,7 +198,7 @@ class SpecBody(CallerBody):
 class HandedBody(Body):
     """How far a bring-up by another tool has come: nothing yet, the probe's answer, the node's key."""
 
-    by: str = "api"
+    by: By = "api"
     probe: str | None = Field(default=None, max_length=1 << 20)
     key: str | None = Field(default=None, max_length=400)
     remove: bool = False
@@ -204,7 +207,7 @@ class HandedBody(Body):
 class SetBody(Body):
     """What is to be changed; `slots` None: as they are."""
 
-    by: str = "api"
+    by: By = "api"
     slots: int | None = Field(default=None, ge=1, le=256)
     labels: Labels = Field(default_factory=dict)
     unlabel: tuple[str, ...] = ()
@@ -213,7 +216,7 @@ class SetBody(Body):
 class ExamBody(Body):
     """The model as `--model` takes it. `again`: also where it has a passport already."""
 
-    by: str = "api"
+    by: By = "api"
     model: str = Field(min_length=1, max_length=600)
     node: str | None = None
     again: bool = False
@@ -222,7 +225,7 @@ class ExamBody(Body):
 class LoginBody(Body):
     """Whose own login is to be opened; by somebody who sits at a terminal. `outcome`: what became of it."""
 
-    by: str = "api"
+    by: By = "api"
     runtime: str
     outcome: str | None = Field(default=None, max_length=500)
 
@@ -232,7 +235,7 @@ class TrustBody(CallerBody):
 
 
 class ShutdownBody(Body):
-    by: str = "api"
+    by: By = "api"
 
 
 def parse(kind: type[B], data: Any) -> B:
@@ -256,8 +259,10 @@ def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
     if error["type"] == "string_too_short":
         nothing = "an empty name names nothing"
         return UsageError(f"{path}: {nothing}", fix="give a name, or leave it out", code="bad_value")
+    if not path:
+        return UsageError("the request is no JSON object", fix="send one, such as {}", code="bad_value")
     words = error["msg"].removeprefix("Value error, ")
-    return UsageError(f"{path or 'the request'}: {words}", fix=_hint(error), code="bad_value")
+    return UsageError(f"{path[:80]}: {words}", fix=_hint(error, path), code="bad_value")
 
 
 def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:
@@ -270,6 +275,6 @@ def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:
     )
 
 
-def _hint(error: Mapping[str, Any]) -> str:
+def _hint(error: Mapping[str, Any], path: str) -> str:
     expected = error.get("ctx", {}).get("expected")
-    return f"it may be {expected}" if expected else ""
+    return f"it may be {expected}" if expected else f"change {path[:80]}, or leave it out"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,6 +15,14 @@ from starlette.responses import JSONResponse, Response
 from pancode.errors import ConflictError, ExitCode, NotFoundError, PancodeError, Problem
 
 log = logging.getLogger("pancode.api")
+
+
+class Answered(JSONResponse):
+    """JSON in ASCII: whatever text a stranger made reaches the reader."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+
 
 STATUS: dict[int, int] = {
     ExitCode.USAGE: 400,
@@ -50,10 +59,10 @@ def problem_of(error: BaseException) -> Problem:
     return PancodeError("PanCode itself failed", why=why, fix="look at run/coordinator.log").problem()
 
 
-def response_of(error: BaseException) -> JSONResponse:
+def response_of(error: BaseException) -> Response:
     problem = problem_of(error)
     status = 409 if isinstance(error, ConflictError) else STATUS.get(problem.exit_code, 500)
-    return JSONResponse(body_of(problem, status), status, media_type="application/problem+json")
+    return Answered(body_of(problem, status), status, media_type="application/problem+json")
 
 
 async def on_error(request: Request, error: Exception) -> Response:
@@ -69,7 +78,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         fix="pancode fleet status",
         code="no_such_route",
     )
-    return JSONResponse(body_of(told.problem(), status), status, media_type="application/problem+json")
+    return Answered(body_of(told.problem(), status), status, media_type="application/problem+json")
 
 
 def _slashed(raw_path: bytes) -> NotFoundError | None:

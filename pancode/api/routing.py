@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Address
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from pancode.api.bodies import Body, Empty, parse
 from pancode.api.desk import Desk
+from pancode.api.problems import Answered, response_of
 from pancode.control.inside import InsideGateError, record_gate, refuse, run_of
 from pancode.domain.names import nearest
 from pancode.domain.records import Run
@@ -23,13 +24,7 @@ from pancode.errors import RefusedError, UsageError
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes of a request; the largest task fits several times."""
-
-
-class Answered(JSONResponse):
-    """JSON in ASCII: whatever text a stranger made reaches the reader."""
-
-    def render(self, content: Any) -> bytes:
-        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+MAX_DEPTH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +42,11 @@ class Call:
         text = self.query.get(name)
         if text is None:
             return default
-        if not text.isascii() or not text.isdigit() or int(text) > most:
+        if not text.isascii() or not text.isdigit() or len(text) > 15 or int(text) > most:
             raise UsageError(
-                f"{name} must be a whole number from 0 to {most}, not {text!r}", code="bad_value"
+                f"{name} must be a whole number from 0 to {most}, not {text[:40]!r}",
+                fix=f"leave {name} out for {default}",
+                code="bad_value",
             )
         return int(text)
 
@@ -79,9 +76,12 @@ class Verb:
 
     def route(self, desk: Desk) -> Route:
         async def endpoint(request: Request) -> Response:
-            call = await read(request, self.body, self.query)
-            answer = await run_in_threadpool(self._done, desk, call, request.client)
-            return answer if isinstance(answer, Response) else Answered(answer, self.status)
+            try:
+                call = await read(request, self.body, self.query)
+                answer = await run_in_threadpool(self._done, desk, call, request.client)
+                return answer if isinstance(answer, Response) else Answered(answer, self.status)
+            except Exception as error:  # before any server's own words on it, which have no code, why and fix
+                return response_of(error)
 
         return Route(self.path, endpoint, methods=[self.method])
 
@@ -122,12 +122,16 @@ def _inside(desk: Desk, caller: Address | None) -> Run | None:
 
 async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> Call:
     """The request as a Call; UsageError for what it may not hold."""
+    if request.scope["http_version"] == "1.1" and not request.headers.get("host"):
+        raise UsageError("the request names no host", fix="send the header Host: pancode", code="no_host")
+    check_texts([dict(request.path_params), dict(request.query_params)])
     for name in request.query_params:
         if name not in query:
             near = nearest(name, query)
             fix = f"did you mean {near}?" if near else f"it knows {', '.join(query) or 'none'}"
             raise UsageError(f"the request has the unknown parameter {name!r}", fix=fix, code="unknown_key")
     data = await _body(request) if request.method != "GET" else {}
+    check_texts(data)
     return Call(dict(request.path_params), dict(request.query_params), parse(body, data))
 
 
@@ -141,5 +145,45 @@ async def _body(request: Request) -> Any:
         return {}
     try:
         return json.loads(raw)
+    except RecursionError as exc:
+        raise _nested() from exc
     except ValueError as exc:
-        raise UsageError("the request is not JSON", why=str(exc), code="bad_json") from exc
+        fix = "send one JSON object, in UTF-8"
+        raise UsageError("the request is not JSON", why=str(exc)[:300], fix=fix, code="bad_json") from exc
+
+
+def _nested() -> UsageError:
+    fix = f"no request needs more than {MAX_DEPTH} levels"
+    return UsageError("the request is nested too deeply", fix=fix, code="bad_json")
+
+
+def check_texts(data: Any) -> None:
+    """UsageError for a text that no file name, command line or database holds, and for endless nesting."""
+    level, depth = [data], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise _nested()
+        for text in level:
+            if isinstance(text, str) and not _is_plain(text):
+                raise UsageError(
+                    f"the request has a text that is none: {text[:80]!r}",
+                    why="it holds NUL or half of a surrogate pair",
+                    fix="take that character out",
+                    code="bad_text",
+                )
+        level = [inner for one in level for inner in _inside_of(one)]
+
+
+def _inside_of(data: Any) -> Iterable[Any]:
+    if isinstance(data, dict):
+        return (*data, *data.values())
+    return data if isinstance(data, list) else ()
+
+
+def _is_plain(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text

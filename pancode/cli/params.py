@@ -18,6 +18,8 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)")
 _UNITS_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_LONGEST = 40
+"""Of what a person writes; a longer number is none that a machine holds."""
 _MONEY = re.compile(r"\$?(\d{1,9}(?:\.\d{1,9})?)")
 
 
@@ -31,7 +33,7 @@ class Duration(_Whole):
             return value
         text = str(value).strip().replace(" ", "")
         parts = _PART.findall(text)
-        if not parts or "".join(n + u for n, u in parts) != text:
+        if not parts or "".join(n + u for n, u in parts) != text or len(text) > _LONGEST:
             self.fail(f"{value!r} is not a duration; write 90s, 15m or 1h30m", param, ctx)
         return round(sum(float(number) * _UNITS_MS[unit] for number, unit in parts))
 
@@ -73,7 +75,7 @@ class Size(_Whole):
         if isinstance(value, int):
             return value
         match = _SIZE.fullmatch(str(value).strip())
-        if match is None:
+        if match is None or len(match[0]) > _LONGEST:
             self.fail(f"{value!r} is not a size; write 64MiB, 2GiB or 500KB", param, ctx)
         return round(float(match[1]) * _UNITS_BYTES[match[2]])
 

@@ -21,6 +21,7 @@ from pancode.domain.request import Defaults, Project
 from pancode.domain.snapshot import PathFact
 from pancode.domain.tiers import ModelTier
 from pancode.domain.values import replace
+from pancode.errors import UsageError
 
 GUIDE, MOST_GUIDE = "AGENTS.md", 32 << 10
 """What a repository says to agents, and how much of it nodes hand on."""
@@ -132,8 +133,12 @@ class FileSurroundings:
 
     def project_of(self, folder: str) -> str | None:
         """Top of the git repository around the folder, links followed; None outside of one."""
-        here = Path(folder).expanduser().resolve()
-        found = next((top for top in (here, *here.parents) if (top / ".git").exists()), None)
+        try:
+            here = Path(folder).expanduser().resolve()
+            found = next((top for top in (here, *here.parents) if (top / ".git").exists()), None)
+        except (OSError, RuntimeError, ValueError) as exc:  # no such user, too long, a loop of links, NUL
+            why, fix = str(exc)[:200], "name a folder of this machine by its absolute path"
+            raise UsageError(f"{folder[:80]!r} is no folder", why=why, fix=fix, code="bad_folder") from exc
         return None if found is None else str(found)
 
     def below(self, folder: str, project: str) -> str:

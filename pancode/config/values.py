@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from node_agent.wire.folders import Folders
 from node_agent.wire.machines import machine_of
 from node_agent.wire.order import Reasoning
+from pancode.domain.limits import MOST_BYTES, MOST_MS
 from pancode.domain.names import nearest
 from pancode.domain.words import split_words
 from pancode.errors import UsageError
@@ -27,7 +28,10 @@ def duration_ms(value: object) -> int:
         text = value.replace(" ", "")
         parts = _DURATION.findall(text)
         if parts and "".join(number + unit for number, unit in parts) == text:
-            return round(sum(Decimal(number) * _MS[unit] for number, unit in parts))
+            ms = round(sum(Decimal(number) * _MS[unit] for number, unit in parts))
+            if ms > MOST_MS:
+                raise ValueError(f"{value[:40]!r} is too long: it may be 365d at most")
+            return ms
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError(f"a duration needs a unit: {value}s, {value}m or {value}h")
     raise ValueError(f"{value!r} is no duration, write one like 90s, 15m or 1h30m")
@@ -35,12 +39,14 @@ def duration_ms(value: object) -> int:
 
 def size_bytes(value: object) -> int:
     """`64MiB`, `500KB` or a number of bytes; ValueError otherwise."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
+    plain = isinstance(value, int) and not isinstance(value, bool)
+    if match is None and not plain:
         raise ValueError(f"{value!r} is no size, write one like 64MiB")
-    return round(Decimal(match[1]) * _BYTES[match[2]])
+    size = round(Decimal(match[1]) * _BYTES[match[2]]) if match is not None else int(str(value))
+    if size > MOST_BYTES:
+        raise ValueError(f"{str(value)[:40]} is too large: it may be 1048576GiB at most")
+    return size
 
 
 MOST_USD = 10**9

@@ -9,6 +9,9 @@ from pancode.domain.agents import Agent, Speed
 from pancode.domain.request import Defaults, DispatchRequest
 from pancode.domain.runtimes import RuntimeKind
 
+MOST_MS, MOST_BYTES = 365 * 86_400_000, 2**50
+"""No duration and no size that a person gives is more."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:

@@ -30,7 +30,7 @@ def node_name(text: str) -> str:
     """A machine's name as it is; ValueError for one that no table, path or command line could hold."""
     if not _NODE.fullmatch(text) or len(text) > LONGEST_WORD:
         raise ValueError(
-            f"{text!r} is no name: it has 1 to {LONGEST_WORD} letters, digits and . _ - @ :, "
+            f"{text[:80]!r} is no name: it has 1 to {LONGEST_WORD} letters, digits and . _ - @ :, "
             "and begins with a letter, a digit or _"
         )
     return text
@@ -40,7 +40,7 @@ def label_word(text: str) -> str:
     """The key or the value of a label; ValueError for blanks, control characters, `=` and `,`."""
     if not text or len(text) > LONGEST_WORD or not text.isprintable() or set(text) & set(" =,"):
         raise ValueError(
-            f"{text!r} is no part of a label: it has 1 to {LONGEST_WORD} characters, "
+            f"{text[:80]!r} is no part of a label: it has 1 to {LONGEST_WORD} characters, "
             "without blanks, control characters, = and ,"
         )
     return text

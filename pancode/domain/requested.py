@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from node_agent.wire.bounded import MOST_TOKENS
 from pancode.domain.agents import Agent, Walls
+from pancode.domain.limits import MOST_BYTES, MOST_MS
 from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.runtimes import RuntimeKind
 from pancode.domain.values import replace
@@ -13,6 +15,7 @@ from pancode.errors import UsageError
 
 ON_LOST = ("ask", "retry")
 WORKSPACES = ("git", "none")
+MOST_ATTEMPTS, MOST_CALLS, MOST_PROCESSES = 100, 10**9, 2**22
 LEAST_MEMORY, LEAST_PROCESSES = 64 * 2**20, 32
 
 
@@ -22,18 +25,23 @@ def _is_amount(usd: Decimal) -> bool:
 
 
 def check_numbers(request: DispatchRequest) -> None:
-    asked: dict[str, int | Decimal | None] = {
-        "--timeout": request.timeout_ms,
-        "--attempts": request.max_attempts,
-        "--idle-timeout": request.idle_timeout_ms,
-        "--max-requests": request.max_requests,
-        "--max-turns": request.max_turns,
-        "--max-tokens": request.max_tokens,
-        "--max-output": request.max_output,
+    asked: dict[str, tuple[int | None, int, str]] = {
+        "--timeout": (request.timeout_ms, MOST_MS, "365d"),
+        "--attempts": (request.max_attempts, MOST_ATTEMPTS, f"{MOST_ATTEMPTS}"),
+        "--idle-timeout": (request.idle_timeout_ms, MOST_MS, "365d"),
+        "--max-requests": (request.max_requests, MOST_CALLS, f"{MOST_CALLS}"),
+        "--max-turns": (request.max_turns, MOST_CALLS, f"{MOST_CALLS}"),
+        "--max-tokens": (request.max_tokens, MOST_TOKENS, f"{MOST_TOKENS}"),
+        "--max-output": (request.max_output, MOST_BYTES, "1048576GiB"),
+        "--max-memory": (request.max_memory, MOST_BYTES, "1048576GiB"),
+        "--max-processes": (request.max_processes, MOST_PROCESSES, f"{MOST_PROCESSES}"),
     }
-    for flag, value in asked.items():
+    for flag, (value, most, spoken) in asked.items():
         if value is not None and value <= 0:
             raise UsageError(f"{flag} must be more than 0", fix=f"leave {flag} out for the default")
+        if value is not None and value > most:
+            fix = f"give less, or leave {flag} out for the default"
+            raise UsageError(f"{flag} may be {spoken} at most", fix=fix)
     _check_least("--max-memory", request.max_memory, LEAST_MEMORY)
     _check_least("--max-processes", request.max_processes, LEAST_PROCESSES)
     if request.budget is not None and not _is_amount(request.budget):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from node_agent.wire.model import MOST
 from node_agent.wire.order import MAX_TASK_BYTES
+from node_agent.wire.receipt import MOST_STEPS
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
 from pancode.domain.admission.gate import Verdict, passed, refused
 from pancode.domain.orders import may_exceed, size_of
@@ -23,6 +24,7 @@ _LARGEST_WORKSPACE: dict[str, object] = {
 def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
     argv, task = resolution.request.argv, resolution.request.task
     verdict = _command(argv) if argv is not None else _task(task)
+    verdict = _counted(resolution, verdict) if verdict.passed else verdict
     return _carried(resolution, verdict) if verdict.passed else verdict
 
 
@@ -44,6 +46,15 @@ def _command(argv: tuple[str, ...]) -> Verdict:
     if problem:
         return refused(NAME, f"Dispatch blocked: the argument list {problem}", "pass the material as a file")
     return passed(NAME, f"an argument list of {len(argv)} words")
+
+
+def _counted(resolution: Resolution, verdict: Verdict) -> Verdict:
+    """A node runs so many commands in one phase and no more."""
+    for what, commands in (("verify", resolution.gates), ("setup", resolution.setup)):
+        if len(commands) > MOST_STEPS:
+            words = f"Dispatch blocked: {len(commands)} commands of {what}, a node runs {MOST_STEPS} at most"
+            return refused(NAME, words, f"put several of them into one script, and name it in {what}")
+    return verdict
 
 
 def _carried(resolution: Resolution, verdict: Verdict) -> Verdict:
