@@ -65,7 +65,7 @@ WIDE = {
         r"tests/simulation/test_schedules\.py::.*\[[1-3]?\d?\d\]",
     ),
     "bring-up": Suite(
-        1, ("tests/e2e/test_fault_up.py",), r"tests/e2e/test_fault_up\.py::.*\[(no git|asleep\+full)\]"
+        1, ("tests/e2e/test_fault_up.py",), r"tests/e2e/test_fault_up\.py::.*\[(no sshd|asleep\+full)\]"
     ),
     "direct": Suite(1, ("tests/e2e/test_direct.py",)),
     "systemd": Suite(2, ("tests/e2e/test_systemd.py", "tests/e2e/test_service.py")),

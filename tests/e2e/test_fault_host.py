@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.fleets import own_fleet, up
 from tests.e2e.ground import Ground, held
 from tests.e2e.owner import Owner, script, until
 from tests.lab import Lab
@@ -46,22 +45,3 @@ def test_powered_off_and_booted_the_agent_is_started_at_contact(
     assert first["outcome"] == "infra", first
     until(lambda: fleet.seen("node2") == "online", "node2 is online")
     assert host.agent() is not None
-
-
-def test_one_without_sshd_at_up_does_not_stop_the_others(healed: Lab) -> None:
-    with own_fleet(healed, [1, 2, 3]) as owner:
-        healed.sshd([2], "stop")
-        said = owner.run("fleet", "up", "node1", "node2", "node3", "--json", timeout_s=120)
-        assert said.code == 20, said
-        answer = said.json()
-        assert {r["node"]: r["ok"] for r in answer["results"]} == {
-            "node1": True,
-            "node2": False,
-            "node3": True,
-        }
-        (problem,) = next(r for r in answer["results"] if r["node"] == "node2")["problems"]
-        assert problem["what"] and problem["fix"], problem
-        assert owner.run("fleet", "up", "node2").code == 6, "all of them failed"
-        healed.sshd([2], "start")
-        up(owner, 2)
-        until(lambda: owner.seen("node2") == "online", "node2 is online")

@@ -24,6 +24,13 @@ def asleep(lab: Lab, k: int = 1) -> Iterator[None]:
 
 
 @contextmanager
+def without_sshd(lab: Lab, k: int = 1) -> Iterator[None]:
+    lab.sshd([k], "stop")
+    yield
+    lab.sshd([k], "start")
+
+
+@contextmanager
 def full(lab: Lab, k: int = 1) -> Iterator[None]:
     lab.fault([k], "disk-full")
     yield
@@ -63,6 +70,7 @@ def with_a_wrong_key(lab: Lab, k: int = 1) -> Iterator[None]:
 Sick = Callable[..., AbstractContextManager[None]]
 SICK: dict[str, Sick] = {
     "asleep": asleep,
+    "no sshd": without_sshd,
     "full": full,
     "no Python": without_python,
     "no git": without_git,
