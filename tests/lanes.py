@@ -35,11 +35,14 @@ class Suite:
 
 
 WIDE = {
+    "acts": Suite(
+        7,
+        ("tests/e2e/test_programs.py", "tests/e2e/test_claude.py"),
+        r"tests/e2e/test_programs\.py::(test_an_act_.*(?<!forbidden)-(edit|401)\]|test_an_edit_)",
+    ),
     "programs": Suite(
-        12,
+        7,
         (
-            "tests/e2e/test_programs.py",
-            "tests/e2e/test_claude.py",
             "tests/clis/test_acts.py",
             "tests/clis/test_below.py",
             "tests/clis/test_claude",
@@ -51,7 +54,6 @@ WIDE = {
             "tests/clis/test_qwen.py",
             "tests/clis/test_reasoning.py",
         ),
-        r"tests/e2e/test_programs\.py::(test_an_act_.*(?<!forbidden)-(edit|401)\]|test_an_edit_)",
     ),
     "gateway": Suite(6, ("tests/clis/test_gateway.py", "tests/clis/test_subscription.py")),
     "matrix": Suite(8, ("tests/clis/test_matrix.py",)),
@@ -71,20 +73,28 @@ WIDE = {
     "systemd": Suite(2, ("tests/e2e/test_systemd.py", "tests/e2e/test_service.py")),
     "redis": Suite(1, ("tests/e2e/test_fault_external_redis.py", "tests/e2e/test_redis_tls.py")),
     "postgresql": Suite(1, ("tests/e2e/test_ledger_postgres.py",)),
+    "lab": Suite(1, ("tests/e2e/test_tidy.py", "tests/integration/test_lab.py")),
     "real-cut": Suite(1, ("tests/e2e/test_fault_real_cut.py",)),
-    "ansible": Suite(6, ("tests/e2e/test_ansible_coordinator.py", "tests/e2e/test_ansible_services.py")),
+    "ansible": Suite(
+        6,
+        (
+            "tests/e2e/test_ansible_coordinator.py",
+            "tests/e2e/test_ansible_services.py",
+            "tests/integration/test_ansible_collection.py::test_lint_",
+        ),
+    ),
 }
 
 ROWS: tuple[tuple[str, str], ...] = (
     # Patterns of paths, and the suites that a change of such a file wakes; the first row that fits counts.
-    ("node_agent/runtimes/* node_agent/sdk/* node_agent/native/*", "programs gateway matrix"),
-    ("node_agent/programs.py node_agent/environments.py node_agent/launching.py", "programs"),
-    ("node_agent/discovery.py node_agent/finding.py node_agent/logging_in.py", "programs"),
-    ("node_agent/gateway/* node_agent/gatewayfile.py", "gateway"),
+    ("node_agent/runtimes/* node_agent/sdk/* node_agent/native/*", "acts programs gateway matrix"),
+    ("node_agent/programs.py node_agent/environments.py node_agent/launching.py", "acts programs"),
+    ("node_agent/discovery.py node_agent/finding.py node_agent/logging_in.py", "acts"),
+    ("node_agent/gateway/* node_agent/gatewayfile.py", "gateway acts"),
     ("node_agent/endpoints/* node_agent/passport/*", ""),
     ("node_agent/sandbox/* node_agent/breaches.py node_agent/grammar.py", "matrix"),
     ("node_agent/scopes.py node_agent/notify.py node_agent/watch.py", "systemd"),
-    ("node_agent/shim.py node_agent/runner.py node_agent/process.py", "programs systemd"),
+    ("node_agent/shim.py node_agent/runner.py node_agent/process.py", "acts systemd"),
     ("node_agent/direct.py node_agent/reach.py", "direct"),
     (
         "node_agent/redisline.py node_agent/resp.py node_agent/bus.py node_agent/uplink.py",
@@ -103,7 +113,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("pancode/adapters/valkey/* pancode/adapters/redis_bus/*", "redis"),
     ("pancode/adapters/systemd/* pancode/offline/units.py pancode/cli/units.py", "systemd ansible"),
     ("pancode/adapters/*", ""),
-    ("pancode/domain/runtimes.py pancode/domain/ruled.py pancode/domain/isolation.py", "matrix programs"),
+    ("pancode/domain/runtimes.py pancode/domain/ruled.py pancode/domain/isolation.py", "matrix acts"),
     ("pancode/domain/records.py pancode/config/schema.py", "upgrades"),
     ("pancode/control/*", "schedules"),
     ("pancode/domain/* pancode/config/*", ""),
@@ -125,7 +135,8 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("requirements/claude-sdk.txt requirements/openai-agents.txt", "programs"),
     ("requirements/coordinator.txt requirements/dashboard.txt", "images"),
     ("requirements/* .ci/setup", "installs"),
-    ("tests/fakemodel/* tests/clis/*", "programs gateway matrix"),
+    ("tests/fakemodel/* tests/clis/*", "acts programs gateway matrix"),
+    ("tests/e2e/tidy.py tests/lab/*", "lab"),
     ("tests/stack/*", "images"),
     ("tests/fixtures/*", "upgrades"),
     ("docs/* *.md LICENSE Makefile .gitignore .ci/* tests/*", ""),
