@@ -95,6 +95,22 @@ class Over:
     identity: AttemptId
     ok: bool
     reason: str
+    entry: bytes = b""
+    """What names it as started, as its node wrote it; empty: only the job's own record does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One page of the jobs that a node's queue and its registry of started jobs name."""
+
+    waiting: tuple[str, ...]
+    """Job ids, in order: the queue is written by us."""
+    started: tuple[bytes, ...]
+    """Entries of the registry. The node writes it, so nothing of it is believed."""
+    total: int
+    """Entries in the whole registry."""
+    cursor: int
+    """Where the next page begins; 0: with the first entry."""
 
 
 class Bus(Protocol):
@@ -109,11 +125,18 @@ class Bus(Protocol):
         After an UnavailableError some of them may be there.
         """
 
-    def close_jobs(self, jobs: Sequence[Over]) -> None:
+    def close_jobs(self, jobs: Sequence[Over]) -> dict[str, str]:
         """Each RQ job is finished (ok) or failed with the reason, out of the queue. Unknown: no effect.
 
-        After an UnavailableError some of them may be.
+        By tag: what a node has written there that no node agent writes, in words; its jobs are closed all the
+        same. After an UnavailableError some of them may be.
         """
+
+    def named_jobs(self, tag: str, cursor: int) -> Named:
+        """A bounded page, however much the node has written. Begin with 0, go on with the page's cursor."""
+
+    def drop_named(self, tag: str, entries: Sequence[bytes]) -> None:
+        """Take these entries out of the node's registry of started jobs."""
 
     def show_tickets(self, tickets: Iterable[Ticket]) -> None:
         """Make the pool queues show exactly these, in this order."""

@@ -17,10 +17,11 @@ from pancode.adapters.memory_weighing import weighed
 from pancode.adapters.redis_bus.fair import take_fairly
 from pancode.domain.quota import Kept
 from pancode.errors import UnavailableError
-from pancode.ports import Offer, Over, QueueView, Ticket, UpMessage
+from pancode.ports import Named, Offer, Over, QueueView, Ticket, UpMessage
 
 UP_CAP = 20_000
 DOWN_CAP = 1_000
+PAGE = 200
 CLAIM_LEASE_MS = 30_000
 
 
@@ -106,6 +107,10 @@ class _Store:
     down: dict[str, list[Entry]] = field(default_factory=dict)
     beats: dict[str, bytes] = field(default_factory=dict)
     heartbeats: dict[str, bytes] = field(default_factory=dict)
+    named: dict[str, set[bytes]] = field(default_factory=dict)
+    """By tag: what a node has written into its registry of started jobs beside what claims leave there."""
+    odd: dict[str, str] = field(default_factory=dict)
+    """By tag: what closing a job of that node finds wrong with what the node wrote."""
 
 
 def _no_wait(_ms: int) -> None:
@@ -215,10 +220,27 @@ class MemoryBus(_End):
             return False
         return self._redis.now_ms() - job.at_ms < self._redis.claim_lease_ms
 
-    def close_jobs(self, jobs: Sequence[Over]) -> None:
+    def close_jobs(self, jobs: Sequence[Over]) -> dict[str, str]:
         for one in jobs:
             with self._call("close_job", one.tag):
                 _close(self._redis, keys.job_id(one.tag, one.identity), one.ok, one.reason)
+                self._redis.store.named.get(one.tag, set()).discard(one.entry)
+        return {one.tag: odd for one in jobs if (odd := self._redis.store.odd.get(one.tag))}
+
+    def named_jobs(self, tag: str, cursor: int) -> Named:
+        with self._call("named_jobs", tag):
+            store, queue = self._redis.store, keys.node_queue(tag)
+            started = [
+                n.encode() for n, j in store.jobs.items() if j.state is JobState.STARTED and j.queue == queue
+            ]
+            every = [*started, *sorted(store.named.get(tag, ()))]
+            after = cursor + PAGE if cursor + PAGE < len(every) else 0
+            page = tuple(every[cursor : cursor + PAGE])
+            return Named(tuple(store.queues.get(queue, ())[:PAGE]), page, len(every), after)
+
+    def drop_named(self, tag: str, entries: Sequence[bytes]) -> None:
+        with self._call("drop_named", tag):
+            self._redis.store.named.get(tag, set()).difference_update(entries)
 
     def show_tickets(self, tickets: Iterable[Ticket]) -> None:
         with self._call("show_tickets", ""):
@@ -273,7 +295,7 @@ class MemoryBus(_End):
             store.queues.pop(keys.node_queue(tag), None)
             for streams in (store.up, store.down):
                 streams.pop(tag, None)
-            for values in (store.beats, store.heartbeats):
+            for values in (store.beats, store.heartbeats, store.named, store.odd):
                 values.pop(tag, None)
 
     def used(self) -> int:

@@ -166,7 +166,10 @@ class Live:
     flush: Flush = field(default_factory=Flush)
     closed: list[AttemptId] = field(default_factory=list)
     """Fences that were closed since the last tidying."""
-    tidied_ms: int = 0
+    looked_ms: dict[str, int] = field(default_factory=dict)
+    """By tag: our boot clock when the names in Redis were last looked through."""
+    pages: dict[str, int] = field(default_factory=dict)
+    """By tag: where the next page of its started jobs begins."""
     day: str = ""
     """The day for which holds of earlier ones were gone through."""
     resting: dict[str, Shun] = field(default_factory=dict)

@@ -1,32 +1,75 @@
-"""Keeps what Redis shows true: the jobs of closed fences leave the node queues and registries."""
+"""Keeps what Redis shows true: the jobs of closed fences leave the node queues and registries.
+
+A node writes into its own registry as it likes. So the ledger says which jobs are over, the names there are read
+in bounded pages, of one node in a round, and who writes what no node agent writes is quarantined by name.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
-from pancode.control.core import Core
-from pancode.domain.records import Closed, Fence, FenceState
-from pancode.ports import Over, QueueView, Transaction
+from pancode.control.core import Core, open_fences
+from pancode.control.heard import enrolled
+from pancode.control.quarantine import shut_out
+from pancode.domain.quota import too_many
+from pancode.domain.records import Closed, Fence, FenceState, Node
+from pancode.ports import Named, Over, Transaction
 
 EVERY_MS = 60_000
+NOT_ITS_OWN = "in Redis, it named as started what is no job of its own"
 
 
 def tidy(core: Core) -> None:
     """Close the jobs of fences that are closed: those of the last round now, whatever is left each minute."""
-    boot = core.ports.clock.boot_ms()
-    everything = boot - core.live.tidied_ms >= EVERY_MS
-    if not everything and not core.live.closed:
-        return
-    queues = [q for q in core.ports.bus.queues() if q.name.startswith("node.")] if everything else []
+    if core.live.closed:
+        with core.ports.ledger.transaction() as tx:
+            over = _closed(core, tx)
+        _close(core, over)
+        core.live.closed.clear()
+    node = _due(core)
+    if node is not None:
+        _look_through(core, node)
+
+
+def _due(core: Core) -> Node | None:
+    """The node whose names were looked through longest ago, once that is long enough."""
+    boot, looked = core.ports.clock.boot_ms(), core.live.looked_ms
+    nodes = [node for node in enrolled(core).values() if node.quarantined is None]
+    oldest = min(nodes, key=lambda node: looked.get(node.tag or "", 0), default=None)
+    if oldest is None or boot - looked.get(oldest.tag or "", 0) < EVERY_MS:
+        return None
+    looked[oldest.tag or ""] = boot
+    return oldest
+
+
+def _look_through(core: Core, node: Node) -> None:
+    """One page of what its queue and its registry name."""
+    tag = node.tag or ""
+    page = core.ports.bus.named_jobs(tag, core.live.pages.get(tag, 0))
+    core.live.pages[tag] = page.cursor
     with core.ports.ledger.transaction() as tx:
-        over = [*_closed(core, tx), *(found for queue in queues for found in _over(tx, queue))]
-    core.ports.bus.close_jobs([_job_of(*one) for one in over])
-    core.live.closed.clear()
-    if everything:
-        core.live.tidied_ms = boot
+        over, strange = _over(tx, tag, page)
+        odd = too_many(page.total, len(open_fences(tx, tag=tag)))
+    core.ports.bus.drop_named(tag, strange)
+    _close(core, over)
+    if odd or strange:
+        _blame(core, {tag: odd or NOT_ITS_OWN})
 
 
-Found = tuple[str, AttemptId, Fence | None]
+def _close(core: Core, over: list[Over]) -> None:
+    _blame(core, core.ports.bus.close_jobs(over) if over else {})
+
+
+def _blame(core: Core, odd: dict[str, str]) -> None:
+    """Only the node's own user can have written it."""
+    nodes = enrolled(core)
+    for tag, why in odd.items():
+        node = nodes.get(tag)
+        if node is not None and node.quarantined is None:
+            with core.ports.ledger.transaction() as tx:
+                shut_out(core, tx, node, open_fences(tx, tag=tag), why)
 
 
 def _job_of(tag: str, identity: AttemptId, fence: Fence | None) -> Over:
@@ -35,20 +78,26 @@ def _job_of(tag: str, identity: AttemptId, fence: Fence | None) -> Over:
     return Over(tag, identity, ok, why)
 
 
-def _closed(core: Core, tx: Transaction) -> list[Found]:
+def _closed(core: Core, tx: Transaction) -> list[Over]:
     """What was said to be closed and is: the commit that closed it may have failed."""
     found = [(identity, tx.get(Fence, identity.run, identity.fence)) for identity in core.live.closed]
-    return [(f.tag, i, f) for i, f in found if f is not None and f.state is FenceState.CLOSED]
+    return [_job_of(f.tag, i, f) for i, f in found if f is not None and f.state is FenceState.CLOSED]
 
 
-def _over(tx: Transaction, queue: QueueView) -> list[Found]:
-    """Jobs of the queue whose fence is closed or unknown here."""
-    found = []
-    for job in (*queue.waiting, *queue.started):
-        owner = keys.job_owner(job)
-        if owner is None:
-            continue
-        fence = tx.get(Fence, owner[1].run, owner[1].fence)
-        if fence is None or fence.state is FenceState.CLOSED:
-            found.append((*owner, fence))
-    return found
+def _over(tx: Transaction, tag: str, page: Named) -> tuple[list[Over], list[bytes]]:
+    """Jobs of the page whose fence is closed or unknown here; and entries that are no names of its jobs."""
+    over, strange = [], []
+    for entry in (*(job.encode() for job in page.waiting), *page.started):
+        owner = keys.job_owner(entry.partition(b":")[0].decode("ascii", "replace"))
+        if owner is None or owner[0] != tag:
+            strange.append(entry)
+        elif (job := _job_over(tx, tag, owner[1])) is not None:
+            over.append(replace(job, entry=entry))
+    return over, [entry for entry in strange if entry in page.started]
+
+
+def _job_over(tx: Transaction, tag: str, identity: AttemptId) -> Over | None:
+    """None while the ledger has an open fence of it for this node."""
+    fence = tx.get(Fence, identity.run, identity.fence)
+    mine = fence if fence is not None and fence.tag == tag else None
+    return None if mine is not None and mine.state is not FenceState.CLOSED else _job_of(tag, identity, mine)

@@ -27,6 +27,17 @@ def worth_weighing(used: int, seen: int, quota: int) -> bool:
     return used >= quota and used - seen >= quota // 4
 
 
+MOST_NAMED = 1_000
+"""Started jobs that a node may name beside those that it was given: some are over, and not taken out yet."""
+
+
+def too_many(named: int, given: int) -> str:
+    """In words how many started jobs too many a node names; empty when it does not."""
+    if named <= given + MOST_NAMED:
+        return ""
+    return f"it named {named} jobs as started in Redis, and was given {given}"
+
+
 def too_much(kept: Kept, quota: int, owed: int) -> str:
     """In words what is too much; empty when it is not. `owed`: bytes of orders that we put there."""
     if kept.size <= quota + owed:

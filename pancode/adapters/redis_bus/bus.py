@@ -23,13 +23,20 @@ from pancode.adapters.redis_bus.weighing import sweep, weighed
 from pancode.adapters.valkey.access import RedisAccess, connect
 from pancode.adapters.valkey.faults import translated
 from pancode.domain.quota import Kept
-from pancode.ports import Offer, Over, QueueView, Ticket, UpMessage
+from pancode.ports import Named, Offer, Over, QueueView, Ticket, UpMessage
 
 POOL_PREFIX = keys.pool_queue("")
 NODE_PREFIX = keys.node_queue("")
 QUEUE_KEY = "rq:queue:"
 HEARTBEAT_CAP = 256 * 1024
 BLOCK_MS = 5_000
+CHUNK = 100
+"""Jobs that are closed in one round trip: no node's may keep those of others waiting for long."""
+PAGE = 200
+ODD = {
+    2: "in Redis, its counter of jobs was no number",
+    3: "in Redis, it named a job of another node among its own",
+}
 PUSH, CLOSE, TICKETS = map(script, (scripts.PUSH, scripts.CLOSE, scripts.TICKETS))
 
 
@@ -94,14 +101,40 @@ class RedisBus:
         head = (keys.node_queue(tag), keys.job_id(tag, identity), self._tempo.claim_lease_ms / 1000)
         return PUSH.call(*head, keys.hint_channel(tag), *_flat(fields))
 
-    def close_jobs(self, jobs: Sequence[Over]) -> None:
-        if jobs:
-            self._ask("close_jobs", *map(self._close, jobs))
+    def close_jobs(self, jobs: Sequence[Over]) -> dict[str, str]:
+        odd: dict[str, str] = {}
+        for start in range(0, len(jobs), CHUNK):
+            chunk = jobs[start : start + CHUNK]
+            answers = self._ask("close_jobs", *map(self._close, chunk))
+            odd |= {one.tag: ODD[said] for one, said in zip(chunk, answers, strict=True) if said in ODD}
+        return odd
+
+    def named_jobs(self, tag: str, cursor: int) -> Named:
+        queue = keys.node_queue(tag)
+        registry = f"rq:wip:{queue}"
+        waiting, total, (after, pairs) = self._ask(
+            "named_jobs",
+            ("LRANGE", QUEUE_KEY + queue, 0, PAGE - 1),
+            ("ZCARD", registry),
+            ("ZSCAN", registry, cursor, "COUNT", PAGE),
+        )
+        return Named(_names(waiting), tuple(pairs[::2]), total, int(after))
+
+    def drop_named(self, tag: str, entries: Sequence[bytes]) -> None:
+        if entries:
+            self._ask("drop_named", ("ZREM", f"rq:wip:{keys.node_queue(tag)}", *entries))
 
     def _close(self, over: Over) -> Command:
         tag, tempo = over.tag, self._tempo
         head = (keys.node_queue(tag), keys.job_id(tag, over.identity), "finished" if over.ok else "failed")
-        kept = (iso(self._clock.wall_ms()), tempo.keep_closed_s, tempo.keep_closed, tag, CLOSED_CALL)
+        kept = (
+            iso(self._clock.wall_ms()),
+            tempo.keep_closed_s,
+            tempo.keep_closed,
+            tag,
+            CLOSED_CALL,
+            over.entry,
+        )
         return CLOSE.call(*head, *kept, *_flat(result_entry(over.ok, over.reason)))
 
     def show_tickets(self, tickets: Iterable[Ticket]) -> None:

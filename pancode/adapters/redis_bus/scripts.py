@@ -63,14 +63,20 @@ local ttl, keep, worker = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local job = 'rq:job:' .. id
 redis.call('LREM', 'rq:queue:' .. queue, 0, id)
 unstart(queue, id)
+if ARGV[9] ~= '' then redis.call('ZREM', 'rq:wip:' .. queue, ARGV[9]) end
 must_be(job, 'hash')
 must_be('rq:worker:' .. worker, 'hash')
 if redis.call('EXISTS', job) == 0 then return 0 end
 if redis.call('HSTRLEN', job, 'data') > 4096 then redis.call('HSET', job, 'data', ARGV[8]) end
 local ran = redis.call('HGET', job, 'status') == 'started'
+local said = 1
 if ran and redis.call('EXISTS', 'rq:worker:' .. worker) == 1 then
   local count = status == 'finished' and 'successful_job_count' or 'failed_job_count'
-  redis.call('HINCRBY', 'rq:worker:' .. worker, count, 1)
+  local counted = redis.pcall('HINCRBY', 'rq:worker:' .. worker, count, 1)
+  if type(counted) == 'table' and counted.err then  -- its node wrote something else there
+    redis.call('HSET', 'rq:worker:' .. worker, count, 1)
+    said = 2
+  end
 end
 redis.call('HSET', job, 'status', status, 'ended_at', iso, 'pancode_at', string.format('%.6f', now))
 redis.call('EXPIRE', job, ttl)
@@ -80,21 +86,26 @@ redis.call('ZREM', 'rq:failed:' .. queue, id)
 redis.call('ZADD', registry, now + ttl, id)
 local results = 'rq:results:' .. id
 redis.call('DEL', results)
-redis.call('XADD', results, '*', unpack(ARGV, 9))
+redis.call('XADD', results, '*', unpack(ARGV, 10))
 redis.call('EXPIRE', results, ttl)
-redis.call('ZREMRANGEBYSCORE', registry, '-inf', now)
 local surplus = redis.call('ZCARD', registry) - keep
-if surplus > 0 then
-  for _, old in ipairs(redis.call('ZRANGE', registry, 0, surplus - 1)) do
-    redis.call('DEL', 'rq:job:' .. old, 'rq:results:' .. old)
+if surplus > 0 then  -- a few of them each time: the node writes this registry, and others wait
+  for _, old in ipairs(redis.call('ZRANGE', registry, 0, math.min(surplus, 100) - 1)) do
+    if string.sub(old, 1, #worker + 1) == worker .. '_' then
+      redis.call('DEL', 'rq:job:' .. old, 'rq:results:' .. old)
+    else  -- the name of another's job is no reason to delete it
+      said = 3
+    end
     redis.call('ZREM', registry, old)
   end
 end
-return 1
+return said
 """
 )
 """ARGV: queue, job id, finished|failed, time, seconds to keep, number to keep, worker, what stands
-for the call from now on when it is large, fields of result."""
+for the call from now on when it is large, the entry that names it as started, fields of result.
+Returns 0 for a job that is not there, 1; 2 when the worker's counter was no number; 3 when the registry named
+another node's job."""
 
 TICKETS = """
 local known, shown = 'pancode:tickets', {}
