@@ -235,3 +235,6 @@ class Archive(Protocol):
 
     def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:
         """Durable when it returns, all of them; the same bytes again are no error, and may be kept twice."""
+
+    def has_room(self) -> bool:
+        """Whether its disk has more left than has to stay free."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,8 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
 from pancode.errors import UnavailableError
 
+KEEP_FREE = 256 * 2**20
+"""What settles nothing must leave so much for what does."""
 COPIED_S = 10
 """Our own write of a file and its renaming are not further apart, on a slow disk either."""
 
@@ -43,6 +46,12 @@ class FileArchive:
                 "the receipt could not be archived", why=str(exc), fix="free disk space; nothing is lost"
             ) from exc
         self._whole = path
+
+    def has_room(self) -> bool:
+        try:
+            return shutil.disk_usage(self.root if self.root.is_dir() else self.root.parent).free > KEEP_FREE
+        except OSError:
+            return False
 
 
 class FileEpochs:

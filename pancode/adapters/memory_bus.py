@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from node_agent.wire import keys
+from pancode.adapters.memory_store import JobState, MemoryJob, Store
 from pancode.adapters.memory_weighing import weighed
 from pancode.adapters.redis_bus.fair import take_fairly
 from pancode.domain.quota import Kept
@@ -34,27 +35,6 @@ class Fault(StrEnum):
 
     BEFORE = "before"
     AFTER = "after"
-
-
-class JobState(StrEnum):
-    """RQ's words for where a job stands."""
-
-    QUEUED = "queued"
-    STARTED = "started"
-    FINISHED = "finished"
-    FAILED = "failed"
-
-
-@dataclass(slots=True)
-class MemoryJob:
-    """One RQ job; `at_ms` is when it was last claimed or closed."""
-
-    queue: str
-    envelope: str
-    state: JobState = JobState.QUEUED
-    at_ms: int | None = None
-    reason: str = ""
-    claim: object | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,24 +73,6 @@ class NodeShapes:
 
 
 SHAPES = NodeShapes()
-Entry = tuple[tuple[int, int], bytes]
-
-
-@dataclass(slots=True)
-class _Store:
-    """What a FLUSHALL takes away."""
-
-    queues: dict[str, list[str]] = field(default_factory=dict)
-    jobs: dict[str, MemoryJob] = field(default_factory=dict)
-    tickets: dict[str, Ticket] = field(default_factory=dict)
-    up: dict[str, list[Entry]] = field(default_factory=dict)
-    down: dict[str, list[Entry]] = field(default_factory=dict)
-    beats: dict[str, bytes] = field(default_factory=dict)
-    heartbeats: dict[str, bytes] = field(default_factory=dict)
-    named: dict[str, set[bytes]] = field(default_factory=dict)
-    """By tag: what a node has written into its registry of started jobs beside what claims leave there."""
-    odd: dict[str, str] = field(default_factory=dict)
-    """By tag: what closing a job of that node finds wrong with what the node wrote."""
 
 
 def _no_wait(_ms: int) -> None:
@@ -141,7 +103,7 @@ class MemoryRedis:
         self.cut: set[str] = set()
         self.fault: Callable[[str, str], Fault | None] | None = None
         self.carry: Callable[[str, str, bytes], Iterable[bytes]] | None = None
-        self.store = _Store()
+        self.store = Store()
         self.admitted: dict[str, str] = {}
         self.hints: set[str] = set()
         self._entries = 0
@@ -156,7 +118,7 @@ class MemoryRedis:
 
     def wipe(self) -> None:
         """FLUSHALL: everything is forgotten but the users."""
-        self.store = _Store()
+        self.store = Store()
 
     def job(self, job: str) -> MemoryJob | None:
         """The RQ job as it stands, for assertions."""

@@ -97,10 +97,12 @@ class Models(Part):
 
 
 class Nodes(Part):
-    """What a new node is given, and what each may keep in Redis."""
+    """What a new node is given, and what each may make the coordinator keep."""
 
     slots: int = Field(default=4, ge=1, le=256)
     redis_quota: Annotated[Size, Field(ge=2**20)] = 64 * 2**20
+    evidence_receipts: int = Field(default=1_000, ge=1, le=1_000_000)
+    evidence_size: Annotated[Size, Field(ge=2**20)] = 64 * 2**20
 
 
 class LedgerPlace(Part):

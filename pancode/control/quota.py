@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from pancode.control import evidence
 from pancode.control.core import Core, open_fences
 from pancode.control.heard import enrolled
 from pancode.control.quarantine import shut_out
@@ -78,6 +79,7 @@ def release(core: Core, name: str, by: str) -> bool:
         if node is None or node.quarantined is None:
             return False
         tx.put(replace(node, quarantined=None))
+        evidence.forget(tx, node)
         core.audit(tx, "trust", "info", "node let in again", node=name, by=by, why=node.quarantined)
     core.live.shut_out.discard(node.tag or "")
     core.note_reaching(name, lambda r: replace(r, shut_out=False))

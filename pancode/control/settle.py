@@ -11,7 +11,7 @@ from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import Envelope
-from pancode.control import landed, turned
+from pancode.control import evidence, landed, turned
 from pancode.control.core import Core
 from pancode.domain import books
 from pancode.domain.lifecycle import NOT_STARTED, Trio, close_fence, end_attempt, end_run, move_run
@@ -292,7 +292,9 @@ def again(core: Core, tx: Transaction, run: Run, why: str) -> bool:
 def _orphan(core: Core, tx: Transaction, letter: Letter) -> None:
     """Kept as the node signed it and never countersigned; the node may forget it. No money moves."""
     node, identity = letter.node, letter.claims.identity
-    tx.put(replace(_stored(core, letter, letter.envelope.model_dump_json()), orphan=True))
+    text = letter.envelope.model_dump_json()
+    if not evidence.keep(core, tx, node.name, replace(_stored(core, letter, text), orphan=True)):
+        return
     core.audit(tx, "receipt", "warning", "orphan receipt kept", identity.run, node=node.name)
     core.live.strays.get(identity.run, {}).pop(node.tag or "", None)
     core.issue(tx, node, Orphaned(identity=identity, receipt=letter.digest))
@@ -303,7 +305,8 @@ def _refuse_foreign(core: Core, tx: Transaction, letter: Letter, reason: str) ->
     node, identity = letter.node, letter.claims.identity
     if _due(core, f"reject:{letter.digest}"):
         _alarm(core, tx, node, reason)
-        core.issue(tx, node, Reject(identity=identity, receipt=letter.digest, reason=reason))
+        if evidence.one_more(core, tx, node.name):
+            core.issue(tx, node, Reject(identity=identity, receipt=letter.digest, reason=reason))
 
 
 def _answer_again(core: Core, tx: Transaction, letter: Letter) -> None:
@@ -322,6 +325,8 @@ def _ask_again(core: Core, tx: Transaction, letter: Letter, judged: Judged) -> N
     """Bytes are missing: ask, and give the receipt up when they do not come although the node does."""
     node, digest, identity = letter.node, letter.digest, letter.claims.identity
     if not _due(core, f"resend:{digest}"):
+        return
+    if digest not in core.live.asked and not evidence.one_more(core, tx, node.name):
         return
     first, asks = core.live.asked.get(digest, (core.ports.clock.boot_ms(), 0))
     if asks >= MOST_ASKS and core.silent_since(first) >= core.rules.deadlines.lost_ms:
@@ -348,9 +353,12 @@ def _reject(core: Core, tx: Transaction, letter: Letter, reason: str) -> None:
     node, digest, identity = letter.node, letter.digest, letter.claims.identity
     if not _due(core, f"reject:{digest}"):
         return
-    if tx.get(StoredReceipt, digest) is None:
+    known = tx.get(StoredReceipt, digest) is not None
+    text = letter.envelope.model_dump_json()
+    if not evidence.keep(core, tx, node.name, replace(_stored(core, letter, text), rejected=reason)):
+        return
+    if not known:
         core.audit(tx, "trust", "error", "receipt rejected", identity.run, node=node.name, why=reason)
-    tx.put(replace(_stored(core, letter, letter.envelope.model_dump_json()), rejected=reason))
     core.issue(tx, node, Reject(identity=identity, receipt=digest, reason=reason))
     _close_rejected(core, tx, node, letter.claims, reason)
 

@@ -27,6 +27,23 @@ def worth_weighing(used: int, seen: int, quota: int) -> bool:
     return used >= quota and used - seen >= quota // 4
 
 
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Receipts of one node that settle nothing, and their bytes; of one day."""
+
+    receipts: int = 1_000
+    size: int = 64 * 2**20
+
+
+def too_much_evidence(sent: Evidence, share: Evidence) -> str:
+    """In words what is too much; empty when it is not."""
+    if sent.receipts <= share.receipts and sent.size <= share.size:
+        return ""
+    told = f"it sent {counted(sent.receipts, 'receipt')} of {_mib(sent.size)} in a day that settle nothing"
+    may = f"may send {share.receipts} of {_mib(share.size)}"
+    return f"{told}, and {may} (nodes.evidence_receipts, nodes.evidence_size)"
+
+
 MOST_NAMED = 1_000
 """Started jobs that a node may name beside those that it was given: some are over, and not taken out yet."""
 

@@ -38,6 +38,7 @@ from pancode.control.faces import (
 from pancode.control.inside import InsideGateError, refused, run_of
 from pancode.control.plane import Plane
 from pancode.domain.fleet import Deadlines
+from pancode.domain.quota import Evidence
 from pancode.domain.records import Node
 from pancode.errors import RefusedError, UsageError
 from pancode.wiring.asked_landings import AskedLandings
@@ -286,6 +287,7 @@ def rules_of(settings: Settings) -> Rules:
         refused_pause_ms=timing.refused_pause,
         retry_pause_ms=timing.retry_pause,
         node_quota=settings.nodes.redis_quota,
+        evidence=Evidence(settings.nodes.evidence_receipts, settings.nodes.evidence_size),
     )
 
 

@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +16,13 @@ import redis
 
 from node_agent.wire import keys
 from node_agent.wire.failure import Outcome
+from node_agent.wire.identity import AttemptId
+from pancode.adapters.files import FileArchive
 from pancode.adapters.redis_bus.rights import node_rules
+from pancode.adapters.store.ledger import SqlLedger
 from pancode.control import quota
+from pancode.control.core import Rules
+from pancode.domain.quota import Evidence
 from pancode.domain.records import Node, Run
 from tests.integration.redis.conftest import PASSWORD, TAG, Site
 from tests.integration.redis.test_rights import as_node
@@ -58,9 +64,14 @@ class RealRedis:
 
 
 class Fleet:
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, folder: Path | None = None) -> None:
+        """`folder`: for ledger and archive, which else are in memory."""
         self.site = site
-        self.desk = Desk(redis=RealRedis(site))
+        self.desk = desk = Desk(redis=RealRedis(site))
+        if folder is not None:
+            real: Any = SqlLedger(folder / "ledger.db"), FileArchive(folder / "receipts", desk.clock)
+            desk.ledger, desk.archive = real
+            site.opened.append(desk.ledger)
         self.desk.rules = replace(self.desk.rules, node_quota=QUOTA)
         self.desk.restart()
         self.bad, self.good = Puppet(self.desk, "bad"), Puppet(self.desk, "good")
@@ -208,3 +219,27 @@ def test_weighing_is_not_done_while_there_is_room(site: Site) -> None:
 
 def _words(*words: str) -> bytes:
     return f"*{len(words)}\r\n".encode() + b"".join(f"${len(w)}\r\n{w}\r\n".encode() for w in words)
+
+
+def test_receipts_of_runs_that_never_were_do_not_fill_the_disk(valkey_site: Site, tmp_path: Path) -> None:
+    """Through a real server into a real ledger and archive: what is kept is bounded, the others go on."""
+    fleet = Fleet(valkey_site, tmp_path)
+    fleet.desk.plane.core.rules = replace(Rules(), evidence=Evidence(50, 4 * 2**20))
+    fleet.desk.dispatch("r-bad0", node="bad")
+    for _ in range(3):
+        fleet.bad.breathe()
+    due = fleet.bad.claim()
+    assert due is not None
+    before, text = size_of(tmp_path), "x" * 500_000
+    for number in range(40):
+        if fleet.quarantined() is None:
+            identity = AttemptId(run=f"r-no{number:04d}", attempt=1, fence=1)
+            fleet.bad.deliver(due, identity=identity, answer=text)
+            fleet.desk.turn()
+    assert "receipts of 4 MiB in a day" in (fleet.quarantined() or "")
+    assert size_of(tmp_path) - before < 20 * 2**20
+    fleet.settles()
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -142,7 +142,11 @@ def test_a_key_that_a_repository_misspelt_has_the_nearest(loaded: Load, text: st
         ("nodes:\n  slots: '4'", "nodes.slots: '4' does not fit", "correct"),
         ("nodes:\n  slots: true", "nodes.slots: True does not fit", "correct"),
         ("nodes: {slots: 0}", "nodes.slots: 0 does not fit", "correct"),
-        ("nodes: 4", "pancode.yaml:1: nodes: 4 does not fit", "known are redis_quota, slots"),
+        (
+            "nodes: 4",
+            "pancode.yaml:1: nodes: 4 does not fit",
+            "known are evidence_receipts, evidence_size",
+        ),
         ("budget: {ceiling: lots}", "budget.ceiling: 'lots' does not fit", "correct"),
         ("budget: {ceiling: -1}", "budget.ceiling: -1 does not fit", "correct"),
         ("budget: {ceiling: .nan}", "budget.ceiling: nan does not fit", "correct"),
