@@ -26,6 +26,7 @@ Proc = tuple[int, int]
 """(pid, start time in clock ticks since boot): what the kernel never gives to two processes of one boot."""
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_KEYCTL, _JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1
 
 
 class Stat:
@@ -94,18 +95,31 @@ def end_with(parent: int) -> bool:
     return done
 
 
+def leave_keyring() -> bool:
+    """Have an empty session keyring, of this process and what it starts from now on. False if refused.
+
+    The login's may hold its owner's tickets, and a run could leave keys there for the next one.
+    """
+    number = _KEYCTL.get(os.uname().machine)
+    return number is not None and _called("syscall", (number, _JOIN_SESSION_KEYRING, None)) > 0
+
+
 def _prctl(option: int, value: int) -> bool:
+    return _called("prctl", (option, value, 0, 0, 0)) == 0
+
+
+def _called(name: str, words: tuple[int | None, ...]) -> int:
+    """A function of the C library; -1 when there is none to call, or it failed."""
     try:
         import _ctypes  # `ctypes` itself costs 2 ms more at each start
     except ImportError:
-        return False
+        return -1
     try:
         own = _ctypes.dlopen(None, 0)  # type: ignore[arg-type] # None: this very program
-        call = _ctypes.dlsym(own, "prctl")
-        done: int = _ctypes.call_function(call, (option, value, 0, 0, 0))
+        done: int = _ctypes.call_function(_ctypes.dlsym(own, name), words)
     except (AttributeError, OSError):
-        return False
-    return done == 0
+        return -1
+    return done
 
 
 def folder_of(lines: bytes) -> str:

@@ -36,7 +36,7 @@ LOG = "shim.log"  # what a shim has to say of itself: absent unless it failed, o
 STEP_BYTES, START_BYTES = 4096, 1024  # of each step in `records`: both of its records, and the first of them
 EXIT_BYTES = 4096  # behind them, the record of the end; and as much again for each step
 PLAN_FIELDS = {"id", "phase", "marker", "cwd", "env", "steps", "limits", "grace", "go_on", "below"}
-STEP_FIELDS = {"name", "kind", "argv", "stdin", "stdout", "stderr", "walled", "wall"}
+STEP_FIELDS = {"name", "kind", "argv", "stdin", "stdout", "stderr", "walled", "wall", "calls"}
 
 
 class KernelClock:
@@ -225,7 +225,7 @@ def _checked(plan: Any) -> dict[str, Any]:
     """The runner wrote this plan and has checked its content; here only that both speak the same version."""
     if not isinstance(plan, dict) or {"below", *plan} != PLAN_FIELDS:
         raise ValueError("not the fields of a plan")
-    if any({"walled", "wall", *spec} != STEP_FIELDS for spec in plan["steps"]):
+    if any({"walled", "wall", "calls", *spec} != STEP_FIELDS for spec in plan["steps"]):
         raise ValueError("not the fields of a step")
     if not isinstance(plan["env"], dict):
         raise ValueError("a plan whose environment was forgotten")
@@ -233,6 +233,7 @@ def _checked(plan: Any) -> dict[str, Any]:
     for spec in plan["steps"]:
         spec.setdefault("walled", False)
         spec.setdefault("wall", [])
+        spec.setdefault("calls", "")
     return plan
 
 

@@ -117,7 +117,7 @@ def _plain(value: Any) -> Any:
 
 _LATER: dict[str, dict[str, object]] = {
     "Plan": {"below": ""},
-    "Step": {"walled": False, "wall": ()},
+    "Step": {"walled": False, "wall": (), "calls": ""},
     "Limits": {"memory_bytes": None, "processes": None},
 }
 """What earlier versions did not write, and meant: a run outlives an upgrade."""
@@ -160,7 +160,7 @@ class Step(_Record):
     """One program to run. `stdin` None = /dev/null. Paths are absolute; output is appended.
 
     `walled`: what is run builds a sandbox around the program and says on descriptor 3 whether that ran.
-    `wall`: the words that do so, before `argv`.
+    `wall`: the words that do so, before `argv`. `calls`: a file that is open for it on descriptor 4.
     """
 
     name: str
@@ -171,6 +171,7 @@ class Step(_Record):
     stdin: str | None = None
     walled: bool = False
     wall: tuple[str, ...] = ()
+    calls: str = ""
 
     def __post_init__(self) -> None:
         _require(0 < len(self.name) <= MAX_NAME, f"a step's name has 1 to {MAX_NAME} characters")

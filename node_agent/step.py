@@ -270,7 +270,7 @@ class Step:
         """The sandbox's own failure: it ended by itself and never said how the program did."""
         if not self.spec["walled"] or self.result()[0] in (0, None):
             return None
-        if b'"exit-code"' in os.pread(self._files[-1], STATUS_BYTES, 0):
+        if b'"exit-code"' in os.pread(self._files[3], STATUS_BYTES, 0):
             return None
         said = os.pread(self._files[2], SAID_BYTES, max(0, self._sizes()[1] - SAID_BYTES))
         words = said.decode("utf-8", "replace").strip()
@@ -295,6 +295,8 @@ class Step:
         ]
         if self.spec["walled"]:
             wanted.append(("wall", f"{self.keeper.folder}/{WALL_FILE}", fresh | os.O_RDWR))
+        if self.spec["walled"] and self.spec["calls"]:
+            wanted.append(("wall", self.spec["calls"], os.O_RDONLY))
         files: list[int] = []
         for what, path, flags in wanted:
             try:
@@ -316,6 +318,8 @@ class Step:
         argv = [_bytes(arg) for arg in (*self.spec["wall"], *self.spec["argv"])]
         env = {_bytes(name): _bytes(value) for name, value in self._environment().items()}
         env[process.MARKER.encode()] = _bytes(self.plan["marker"])
+        if self.spec["wall"]:
+            process.leave_keyring()
         failed: OSError = FileNotFoundError(errno.ENOENT, "not found")
         for path in _candidates(argv[0], env):
             try:

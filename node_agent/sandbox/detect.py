@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from node_agent.durable import write_atomic
 from node_agent.sandbox.policy import BLANK, INSIDE_UID, Network, System, Tools, View, prefix
+from node_agent.sandbox.syscalls import FILTER, program
 from node_agent.wire.node import NO_SANDBOX, Problem
 
 TRIAL_S = 10
@@ -56,6 +58,11 @@ _KNOWN = (
         "Can't mount proc",
         "a container hides parts of /proc",
         "run the node agent outside of the container",
+    ),
+    (
+        "PR_SET_SECCOMP",
+        "the kernel, or a container, takes no filter of system calls",
+        "a kernel with CONFIG_SECCOMP_FILTER, or run the node agent outside of the container",
     ),
     ("Unknown option", "bubblewrap is older than 0.8", INSTALL),
 )
@@ -124,12 +131,13 @@ def explained(said: str) -> Found:
 
 
 def write_etc(folder: Path) -> None:
-    """The few files of /etc that are ours, for everybody to read. Idempotent."""
+    """The few files of /etc that are ours, for everybody to read, and the filter of calls. Idempotent."""
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    for name, text in FILES.items():
+    files = {name: text.encode() for name, text in FILES.items()}
+    for name, data in {**files, FILTER: program(os.uname().machine)}.items():
         target = folder / name
-        if not target.is_file() or target.read_text() != text:
-            target.write_text(text)
+        if not target.is_file() or target.read_bytes() != data:
+            write_atomic(target, data, sync=False)  # a step may be about to read it
         target.chmod(0o644)
     blank = folder / BLANK
     if not os.path.lexists(blank):
@@ -146,11 +154,14 @@ def _tried(tools: Tools, folder: Path, system: System, shown: tuple[str, ...]) -
             if tools.uid is not None:
                 os.chown(own, tools.uid, tools.uid)
         view = View(tree, home, True, Network.NONE, str(folder), system, shown)
-        done = subprocess.run(
-            [*prefix(view, tools, 1, PROCESSES), "true"], env={"PATH": os.defpath, "LC_ALL": "C"}, cwd="/",
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_S, check=False,
-            start_new_session=True,
-        )  # fmt: skip
+        with (folder / FILTER).open("rb") as calls:
+            number = calls.fileno() if os.fstat(calls.fileno()).st_size else None
+            done = subprocess.run(
+                [*prefix(view, tools, 1, PROCESSES, number), "true"],
+                env={"PATH": os.defpath, "LC_ALL": "C"}, cwd="/", pass_fds=(calls.fileno(),),
+                stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_S, check=False,
+                start_new_session=True,
+            )  # fmt: skip
     said = done.stderr.decode("utf-8", "replace").strip()
     return "" if done.returncode == 0 else said or f"exit {done.returncode}"
 

@@ -12,7 +12,9 @@ import tempfile
 from pathlib import Path
 
 from node_agent.sandbox import landlock
+from node_agent.sandbox.detect import write_etc
 from node_agent.sandbox.policy import ETC, NET_ETC, Network, System, View, is_within
+from node_agent.sandbox.syscalls import FILTER
 
 TRIAL_S = 10
 NO_PORT = 0
@@ -33,6 +35,7 @@ def fence(view: View, port: int = 0) -> tuple[str, ...]:
     words += [word for path in write for word in ("--write", path)]
     if view.network is not Network.FULL:
         words += ["--tcp", str(port if view.network is Network.MODEL else NO_PORT)]
+    words += ["--calls", f"{view.etc}/{FILTER}"]
     return (os.path.realpath(sys.executable), "-I", "-S", landlock.__file__, *words, "--")
 
 
@@ -45,7 +48,7 @@ def holds(folder: Path, system: System) -> bool:
     try:
         if landlock.abi() < landlock.LEAST_ABI:
             return False
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_etc(folder)
         with tempfile.TemporaryDirectory(prefix="fence-", dir=folder) as place:
             for own in ("tree", "home"):
                 os.mkdir(f"{place}/{own}")

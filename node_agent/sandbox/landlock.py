@@ -1,6 +1,7 @@
 """The lesser wall, which a process puts around itself: `landlock.py [--read P|--write P|--tcp N]... -- CMD`.
 
 Standard library only, this one file. Where there is no `--tcp`, TCP is not bounded; `--tcp 0` is none at all.
+`--calls FILE`: a filter of system calls, for the kernel.
 What is not named cannot be opened, for this process and all that it starts, until their end. It holds no
 UDP, no socket by path, no look at names, and nothing that lies within what may be written.
 """
@@ -20,7 +21,8 @@ PATH_BENEATH, NET_PORT, CONNECT = 1, 2, 2
 READ = 0b1101
 FILE_ONLY = 0b111 | 1 << 14 | 1 << 15
 SCOPED = 0b11
-NO_NEW_PRIVS = 38
+NO_NEW_PRIVS, SET_SECCOMP, BY_FILTER = 38, 22, 2
+LINE_BYTES = 8
 BAD_USAGE, CANNOT_HOLD, NOT_FOUND, NOT_RUNNABLE = 64, 71, 127, 126
 
 
@@ -49,6 +51,16 @@ def restrict(read: list[str], write: list[str], ports: list[int] | None) -> None
     os.close(rules)
 
 
+def hold_calls(program: bytes) -> None:
+    """From now on, after `restrict`. OSError when the kernel takes no filter. An empty one holds nothing."""
+    if not program:
+        return
+    text = ctypes.create_string_buffer(program, len(program))
+    told = struct.pack("@HP", len(program) // LINE_BYTES, ctypes.addressof(text))
+    if _libc().prctl(SET_SECCOMP, BY_FILTER, told, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
 def _allow(rules: int, path: str, mask: int) -> None:
     try:
         at = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -74,7 +86,7 @@ def _libc() -> ctypes.CDLL:
 
 def main(argv: list[str]) -> int:
     """Returns only when nothing was started."""
-    told: dict[str, list[str]] = {"--read": [], "--write": [], "--tcp": []}
+    told: dict[str, list[str]] = {"--read": [], "--write": [], "--tcp": [], "--calls": []}
     words = argv[1:]
     while len(words) > 1 and words[0] in told:
         told[words[0]].append(words[1])
@@ -83,10 +95,18 @@ def main(argv: list[str]) -> int:
         return _fail(BAD_USAGE, "usage: landlock.py [--read P|--write P|--tcp N]... -- COMMAND [ARG...]")
     places = _places(words[1])  # found out before: this interpreter may be out of its own reach then
     try:
+        filters = list(map(_content, told["--calls"]))
         restrict(told["--read"], told["--write"], list(map(int, told["--tcp"])) or None)
+        for one in filters:
+            hold_calls(one)
     except OSError as exc:
         return _fail(CANNOT_HOLD, str(exc))
     return _become(places, words[1:])
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _places(name: str) -> list[str]:

@@ -15,6 +15,8 @@ INSIDE_UID = 1000
 TMP_BYTES = 512 << 20
 STATUS_FD = 3
 """Where bubblewrap says whether the program ran, so that its own failure is not taken for the agent's."""
+FILTER_FD = 4
+"""Where it reads the filter of system calls."""
 STAGE = "/mnt"
 ETC = (
     *("/etc/ssl", "/etc/ca-certificates", "/etc/pki", "/etc/alternatives", "/etc/ld.so.cache"),
@@ -111,15 +113,17 @@ Mount = tuple[str, str]
 
 
 def prefix(
-    view: View, tools: Tools, status: int = STATUS_FD, processes: int | None = None
+    view: View, tools: Tools, status: int = STATUS_FD, processes: int | None = None, calls: int | None = None
 ) -> tuple[str, ...]:
     """What goes before a command. The environment is not here: anybody can read an argument list.
 
-    `processes`: and threads, that there may be inside; held where `tools` can do that.
+    `processes`: and threads, that there may be inside; held where `tools` can do that. `calls`: where the
+    filter of system calls is open.
     """
     mounts = _mounts(view)
     most = (tools.prlimit, f"--nproc={processes}:{processes}", "--") if tools.prlimit and processes else ()
     begin = (*most, tools.bwrap, "--json-status-fd", str(status))
+    begin = begin if calls is None else (*begin, "--seccomp", str(calls))
     if tools.uid is None:
         # The kernel counts a user's processes in each namespace by itself: in one made before, these alone.
         apart = (tools.bwrap, "--die-with-parent", "--unshare-user", "--dev-bind", "/", "/", "--")

@@ -18,8 +18,9 @@ from node_agent.sandbox.covers import MOST_COVERED, MOST_SEEN, Ground, covers_of
 from node_agent.sandbox.detect import Found, detect
 from node_agent.sandbox.fence import fence, holds
 from node_agent.sandbox.owners import FOLDER, Owners
-from node_agent.sandbox.policy import Covers, Network, Tools, View, prefix
+from node_agent.sandbox.policy import FILTER_FD, Covers, Network, Tools, View, prefix
 from node_agent.sandbox.programs import Programs, this_system
+from node_agent.sandbox.syscalls import FILTER, MACHINES
 from node_agent.spool import Plan, StepKind
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
@@ -120,8 +121,10 @@ class Sandbox:
             _open_own(plan)
         view = self._view(plan, allowed, shown)
         view = replace(view, covers=self._covers(plan, view, allowed, tools))
-        before = (*prefix(view, tools, processes=plan.limits.processes), *_relay(view, allowed.port))
-        inside = (replace(one, wall=before, walled=True) for one in plan.steps)
+        calls = f"{view.etc}/{FILTER}" if os.uname().machine in MACHINES else ""
+        words = prefix(view, tools, processes=plan.limits.processes, calls=FILTER_FD if calls else None)
+        before = (*words, *_relay(view, allowed.port))
+        inside = (replace(one, wall=before, walled=True, calls=calls) for one in plan.steps)
         return replace(plan, steps=tuple(inside))
 
     def _fenced(self, plan: Plan, allowed: Allowance, shown: Sequence[Path]) -> Plan:

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from node_agent.sandbox.detect import UID, write_etc
-from node_agent.sandbox.policy import Network, Tools, View, prefix
+from node_agent.sandbox.policy import FILTER_FD, Network, Tools, View, prefix
 from node_agent.sandbox.programs import Programs, this_system
+from node_agent.sandbox.syscalls import FILTER, MACHINES
 from tests.crowd import crowded
 
 PROBE = Path(__file__).with_name("probe.py")
+CALLS = MACHINES[os.uname().machine].numbers
 PRLIMIT, PROCESSES = "/usr/bin/prlimit", 40
 STRANGER = 61_190
 """Whom the node agent is where it is not root."""
@@ -66,6 +68,7 @@ class Ground:
             **{"tree": str(self.tree), "git": str(git), "node": str(self.root / "n"), "secret": str(secret)},
             **{"other": str(self.root / "o"), "other_run": str(other), "other_home": str(theirs)},
             **{"tmp_file": str(self.root / "t"), "socket": str(self.root / "s")},
+            **{f"call {name}": str(number) for name, number in CALLS.items()},
         }
         owners = [self.tree, self.home, git] if self.as_root else [self.root]
         for owner in owners:
@@ -85,15 +88,17 @@ class Ground:
     def argv(self, view: View, *command: str) -> list[str]:
         if self.as_root:
             tools = Tools("/usr/bin/bwrap", "/usr/bin/setpriv", UID, PRLIMIT)
-            return [*prefix(view, tools, processes=PROCESSES), *command]
+            return [*prefix(view, tools, processes=PROCESSES, calls=FILTER_FD), *command]
         down = ["setpriv", "--reuid", str(STRANGER), "--regid", str(STRANGER), "--clear-groups"]
         tools = Tools("/usr/bin/bwrap", prlimit=PRLIMIT)
-        return [*down, *prefix(view, tools, processes=PROCESSES), *command]
+        return [*down, *prefix(view, tools, processes=PROCESSES, calls=FILTER_FD), *command]
 
     def run(self, view: View, *command: str) -> subprocess.CompletedProcess[str]:
         """To its end; bubblewrap's own word on it is not asked for."""
         env = {**ENV, "HOME": str(self.home)}
-        argv = ["sh", "-c", 'exec "$@" 3>/dev/null', "sh", *self.argv(view, *command)]
+        calls = f"{view.etc}/{FILTER}"
+        argv = ["sh", "-c", 'exec 4<"$1"; shift; exec "$@" 3>/dev/null', "sh", calls]
+        argv += self.argv(view, *command)
         return subprocess.run(
             argv, env=env, capture_output=True, text=True, timeout=20 * crowded(), check=False, cwd="/"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 DONE = "done"
 CLONE_NEWUSER = 0x10000000
+AF_VSOCK, SEIZE, SESSION = 40, 0x4206, -3
 
 
 def tried(act: Callable[[], object]) -> str:
@@ -45,6 +47,30 @@ def syscall(name: str, *args: object) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if getattr(libc, name)(*args) != 0:
         raise OSError(ctypes.get_errno(), name)
+
+
+def call(given: dict[str, str], name: str, *args: object) -> None:
+    """By its number, as no library of C knows all of them."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(int(given[f"call {name}"]), *args) < 0:
+        raise OSError(ctypes.get_errno(), name)
+
+
+def is_absent(given: dict[str, str], name: str) -> bool:
+    """Whether a program is told that the kernel has no such call, so that it takes its other way."""
+    try:
+        call(given, name, 4, None)
+    except OSError as exc:
+        return exc.errno == errno.ENOSYS
+    return False
+
+
+def trace_a_child(given: dict[str, str]) -> None:
+    child = subprocess.Popen(["sleep", "20"])
+    try:
+        call(given, "ptrace", SEIZE, child.pid, 0, 0)
+    finally:
+        child.kill()
 
 
 def see_others() -> bool:
@@ -82,6 +108,16 @@ def acts(given: dict[str, str]) -> dict[str, Callable[[], object]]:
         "make a device": lambda: os.mknod(f"{tree}/dev", 0o20666, os.makedev(1, 1)),
         "become root": lambda: os.setuid(0),
         "end the first process": lambda: shell("kill -9 1; kill -0 1 && exit 1"),
+        "look at keys": lambda: call(given, "keyctl", 11, SESSION, None, 0),
+        "leave a key": lambda: call(given, "add_key", b"user", b"mine", b"x", 1, SESSION),
+        "load a program into the kernel": lambda: call(given, "bpf", 0, None, 0),
+        "count events of the kernel": lambda: call(given, "perf_event_open", None, 0, -1, -1, 0),
+        "attach to the first process": lambda: call(given, "ptrace", SEIZE, 1, 0, 0),
+        "take a file of another process": lambda: call(given, "pidfd_getfd", os.pidfd_open(1), 1, 0),
+        "make secret memory": lambda: call(given, "memfd_secret", 0),
+        "reach the host of this virtual machine": lambda: socket.socket(AF_VSOCK),
+        "ok have no io_uring": lambda: is_absent(given, "io_uring_setup"),
+        "ok trace a process of its own": lambda: trace_a_child(given),
         "write the tree": lambda: write(f"{tree}/made.txt"),
         "ok write home": lambda: write(os.path.expanduser("~/made.txt")),
         "ok write /tmp": lambda: write("/tmp/made.txt"),

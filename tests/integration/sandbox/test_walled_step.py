@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 from node_agent.plans import DEPTH
 from node_agent.sandbox import detect, wall
 from node_agent.sandbox.policy import Network
+from node_agent.sandbox.syscalls import MACHINES
 from node_agent.sandbox.wall import Allowance, Sandbox
 from node_agent.spool import EndedBy, Grace, Limits, Plan, StepKind, StepRecord
 from node_agent.wire.clock import SystemClock
@@ -330,3 +332,23 @@ def test_as_much_as_it_may_have_is_let_be(phases: Walled) -> None:
     short = FILES_IN_MEMORY.replace("time.sleep(60)", "time.sleep(3)")
     done = phases.ended(phases.behind(sys.executable, "-c", short, limits=Limits(memory_bytes=400 << 20)))
     assert (done.ended_by, done.exit_code) == (EndedBy.NONE, 0)
+
+
+def test_a_run_has_no_keyring_of_the_login_and_no_other_run_has_its_own(phases: Walled) -> None:
+    """The login's session may hold tickets. What is not behind a wall is its owner's own work, and keeps it."""
+    numbers, libc = MACHINES[os.uname().machine].numbers, ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(numbers["keyctl"], 1, None) < 0:
+        pytest.skip("kernel lacks keyrings, or a container forbids them")
+    assert libc.syscall(numbers["add_key"], b"user", b"pc-ticket", b"secret", 6, -3) > 0
+    shown = ("sh", "-c", "cat /proc/keys")
+    outside, base = phases.one(*shown)
+    assert outside.exit_code == 0 and "pc-ticket" in (base / "out0").read_text()
+    inside = phases.ended(folder := phases.behind(*shown))
+    assert inside.exit_code == 0 and "pc-ticket" not in (folder.parent / "out0").read_text()
+
+
+def test_the_kernel_holds_the_list_of_calls_of_a_run(phases: Walled) -> None:
+    done = phases.ended(folder := phases.behind("grep", "-E", "Seccomp:|NoNewPrivs", "/proc/self/status"))
+    assert done.exit_code == 0 and (folder.parent / "out0").read_text().split()[1::2] == ["1", "2"]
+    opened = phases.ended(folder := phases.behind("sh", "-c", "ls /proc/$$/fd"))
+    assert opened.exit_code == 0 and (folder.parent / "out0").read_text().split() == ["0", "1", "2"]

@@ -112,6 +112,7 @@ def test_golden_plan() -> None:
                 "stdin": "/j/prompt",
                 "walled": False,
                 "wall": (),
+                "calls": "",
             },
         ),
         "limits": dict.fromkeys("wall_ms idle_ms output_bytes memory_bytes processes".split()),
@@ -159,7 +160,7 @@ def test_a_plan_of_before_the_sandbox_is_read_as_one_outside_of_it() -> None:
     """Runs in flight outlive an upgrade of their node."""
     former = changed("steps.0.walled", None)
     del former["below"]
-    del former["steps"][0]["wall"]
+    del former["steps"][0]["wall"], former["steps"][0]["calls"]
     del former["limits"]["memory_bytes"], former["limits"]["processes"]
     assert Plan.from_json(json.dumps(former).encode()) == PLAN
 
