@@ -11,7 +11,7 @@ from node_agent.wire.order import Workspace
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.folders import Home, Places, erase, must_be_folder
 from node_agent.workspace.gitrun import Git
-from node_agent.workspace.mirror import Mirrors, borrow
+from node_agent.workspace.mirror import Mirrors
 from node_agent.workspace.spares import Spares
 
 # Not `git worktree`: there an agent writes configuration and hooks of every other checkout.
@@ -42,9 +42,9 @@ class Checkouts:
         try:
             self._make(identity, workspace, places)
         except WorkspaceFailure:
-            if not self._mirror_is_to_blame(identity, workspace):
-                raise
-            self._mirrors.renew(str(workspace.repo))
+            if workspace.repo is None or any(other != identity for other in self._home.attempts()):
+                raise  # somebody else borrows from the mirror
+            self._mend(workspace.repo)
             self._make(identity, workspace, places)
         places.ready.write_text(mark)
         return places.tree
@@ -58,26 +58,33 @@ class Checkouts:
         if workspace.kind == "none":
             return
         repo_id, commit = _pair(workspace)
-        mirror = self._mirrors.bring(identity, repo_id, commit, workspace.object_format)
-        self._check_out(identity, workspace, mirror, places)
+        self._mirrors.bring(identity, repo_id, commit, workspace.object_format)
+        self._check_out(identity, workspace, places)
 
-    def _check_out(self, identity: AttemptId, workspace: Workspace, mirror: Path, places: Places) -> None:
-        _, commit = _pair(workspace)
+    def _check_out(self, identity: AttemptId, workspace: Workspace, places: Places) -> None:
+        repo_id, commit = _pair(workspace)
         object_format = f"--object-format={workspace.object_format}"
         places.git.mkdir(mode=0o700)
         Git(places.git).must("init", "-q", "--bare", "--template=", object_format)
         (places.git / "config").write_text(
             repository_config(workspace.object_format, bare=False) + _AGENT_CONFIG
         )
-        borrow(places.git, mirror)
-        Git(places.git, places.tree).must("checkout", "-q", "-b", f"pancode/{identity.run}", commit)
+        store = self._mirrors.lend(repo_id, places.git, commit)
+        if store is not None:
+            places.store.write_text(str(store))
+        git = Git(places.git, places.tree)
+        git.must("checkout", "-q", "-b", f"pancode/{identity.run}", commit)
+        if git.must("ls-files", "-z", "--deleted").out:  # git says done without an object
+            raise WorkspaceFailure("files of the snapshot cannot be read from the objects of its repository")
         # Written last: until here no git that starts in the tree finds a repository there.
         (places.tree / ".git").write_text(f"gitdir: {places.git.resolve()}\n")
 
-    def _mirror_is_to_blame(self, identity: AttemptId, workspace: Workspace) -> bool:
-        """Whether the mirror is broken, and nobody else borrows from it."""
-        alone = all(other == identity for other in self._home.attempts())
-        return alone and workspace.repo is not None and not self._mirrors.sound(workspace.repo)
+    def _mend(self, repo_id: str) -> None:
+        """What is broken of the mirror, which nobody else borrows from, is made anew."""
+        if self._mirrors.sound(repo_id):
+            self._mirrors.drop_stores(repo_id)
+        else:
+            self._mirrors.renew(repo_id)
 
 
 def _mark(workspace: Workspace) -> str:

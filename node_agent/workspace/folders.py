@@ -49,6 +49,11 @@ class Places:
         return self.folder / "home"
 
     @property
+    def store(self) -> Path:
+        """A file that names the folder of objects that `git` borrows from."""
+        return self.folder / "store"
+
+    @property
     def ready(self) -> Path:
         return self.folder / "ready"
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from node_agent.wire.gitrefs import snap_ref
 from node_agent.wire.gitsafe import repository_config
 from node_agent.wire.identity import AttemptId
+from node_agent.workspace import stores
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.folders import Home, erase, locked
 from node_agent.workspace.gitrun import Git
@@ -80,6 +81,16 @@ class Mirrors:
             raise WorkspaceFailure(f"the depot's {ref} is {got}, the order says {commit}")
         return path
 
+    def lend(self, repo_id: str, git_dir: Path, snapshot: str) -> Path | None:
+        """Fill an attempt's new repository with what its snapshot reaches; the folder that it borrows."""
+        with self._locked(repo_id):
+            return stores.lend(self._home.mirror(repo_id), git_dir, snapshot)
+
+    def drop_stores(self, repo_id: str) -> None:
+        """They are made anew. Only while no attempt borrows from them."""
+        with self._locked(repo_id):
+            stores.trim(self._home.mirror(repo_id), keep=0)
+
     def sound(self, repo_id: str) -> bool:
         """Whether every object of the mirror can be read; takes long, so only asked after a failure."""
         path = self._home.mirror(repo_id)
@@ -109,6 +120,7 @@ class Mirrors:
         if path.is_dir():
             with self._locked(repo_id):
                 Git(path).must("gc", "-q", "--prune=2.weeks.ago")
+                stores.trim(path)
 
     def _locked(self, repo_id: str) -> AbstractContextManager[None]:
         path = self._home.mirror(repo_id)

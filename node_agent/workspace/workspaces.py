@@ -114,7 +114,7 @@ class Workspaces:
         if workspace.kind == "none":
             return ()
         places = self._home.places(identity)
-        return (places.git, places.tree / ".git", self._home.mirror(str(workspace.repo)) / "objects")
+        return (places.git, places.tree / ".git", *_borrowed(places))
 
     @translated("handing over of the workspace")
     def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
@@ -122,8 +122,8 @@ class Workspaces:
         places = self._home.places(identity)
         for own in (places.tree, places.home, places.git):
             give(own, owner)
-        if workspace.kind != "none":
-            open_to_readers(self._home.mirror(str(workspace.repo)) / "objects")
+        for store in _borrowed(places):
+            open_to_readers(store)
 
     @translated("putting back what set-up made")
     def put_back(self, order: Order, log: Path) -> PutBack:
@@ -258,6 +258,10 @@ class Workspaces:
         for path in sorted(mirrors.iterdir()):
             if path.is_dir():
                 self._mirrors.tidy(path.name)
+
+
+def _borrowed(places: Places) -> tuple[Path, ...]:
+    return (Path(places.store.read_text()),) if places.store.is_file() else ()
 
 
 def _snapshot(workspace: Workspace) -> str:

@@ -335,7 +335,7 @@ def test_as_much_as_it_may_have_is_let_be(phases: Walled) -> None:
 
 
 def test_a_run_has_no_keyring_of_the_login_and_no_other_run_has_its_own(phases: Walled) -> None:
-    """The login's session may hold tickets. What is not behind a wall is its owner's own work, and keeps it."""
+    """The login's session may hold tickets. Work on the machine itself keeps them."""
     numbers, libc = MACHINES[os.uname().machine].numbers, ctypes.CDLL(None, use_errno=True)
     if libc.syscall(numbers["keyctl"], 1, None) < 0:
         pytest.skip("kernel lacks keyrings, or a container forbids them")
