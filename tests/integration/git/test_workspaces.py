@@ -374,6 +374,7 @@ def test_a_torn_store_is_made_anew(spaces: Workspaces, repo: Repo, depot: Depot)
 def test_only_the_newest_stores_are_kept_once_nobody_borrows(
     spaces: Workspaces, repo: Repo, depot: Depot
 ) -> None:
+    store = Path()
     for number in range(6):
         wanted = _dispatched(repo, depot, f"r-bbb{number}")
         tree = spaces.prepare(attempt(f"r-bbb{number}"), wanted)
