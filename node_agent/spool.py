@@ -71,22 +71,16 @@ def _leads_out(path: str) -> bool:
     return bool(path) and ("\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")))
 
 
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    raise TypeError(f"{value!r} is not text")
+def _of(kind: type, words: str) -> Callable[[object], Any]:
+    def parsed(value: object) -> Any:
+        if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+            return value
+        raise TypeError(f"{value!r} is not {words}")
+
+    return parsed
 
 
-def _number(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise TypeError(f"{value!r} is not a whole number")
-
-
-def _truth(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise TypeError(f"{value!r} is not true or false")
+_text, _number, _truth = _of(str, "text"), _of(int, "a whole number"), _of(bool, "true or false")
 
 
 def _items(value: object) -> list[Any]:
