@@ -17,6 +17,8 @@ from node_agent.wire.vendors import OTHER_NAMES, VENDOR_VARIABLES
 FILE = "endpoints.json"
 TAKEN = frozenset({*VENDOR_VARIABLES, *OTHER_NAMES})
 """Vendors on the internet: a model of `openai/...` must stay theirs."""
+USERS = ("ollama",)
+"""Whose servers are used unasked beside root's and the node's own: as its installer makes that account."""
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
@@ -66,10 +68,14 @@ class Listed(WireModel):
 
 
 class Owners(WireModel):
-    """`ports`: those of this machine that are looked at; none: no look by itself."""
+    """`ports`: those of this machine that are looked at; none: no look by itself.
+
+    `users`: whose servers there are used, by name or number.
+    """
 
     ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = PORTS
     endpoints: tuple[Listed, ...] = Field(default=(), max_length=32)
+    users: tuple[str | int, ...] = Field(default=USERS, max_length=32)
 
     @field_validator("endpoints")
     @classmethod

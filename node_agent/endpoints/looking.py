@@ -29,6 +29,8 @@ class Known:
     fix: str = ""
     """What mends that, where it is more than a start."""
     stranger_until: int = 0
+    unused: str = ""
+    """Why a server that is there is not used unasked."""
     key: str = field(default="", repr=False)
 
 

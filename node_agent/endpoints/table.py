@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.endpoints.asking import Http
-from node_agent.endpoints.file import FILE, Owners, read_owners
+from node_agent.endpoints.file import FILE, USERS, Owners, read_owners
+from node_agent.endpoints.listeners import stranger
 from node_agent.endpoints.looking import Known, Moment, look
 from node_agent.endpoints.places import Place, Places
 from node_agent.endpoints.telling import capped, fact, named, problems
@@ -58,6 +59,7 @@ class Table:
         self._known: dict[Place, Known] = {}
         self._names: dict[Place, str] = {}
         self._trouble = ""
+        self._users: tuple[str | int, ...] = USERS
         self._over = threading.Event()
         """Set while no round is under way."""
         self._over.set()
@@ -79,7 +81,7 @@ class Table:
         """The endpoint of that name; None when there is none now."""
         self._freshen()
         for given, place, known, found in self._said():
-            if given == name and found is not None:
+            if given == name and found is not None and not self._stranger(place):
                 return Server(found, place.url, known.key, place.ca)
         return None
 
@@ -96,7 +98,10 @@ class Table:
             name = self._names.get(place)
             in_use = name is not None and self._in_use(name)
             moment = Moment(self._clock.mono_ms(), place.port, place.listed, in_use)
-            found[place] = look(known, Http(place, key, self._clock), moment)
+            seen = look(known, Http(place, key, self._clock), moment)
+            # Asked afterwards: whoever listens then is the one who answered, or has come in its place.
+            seen.unused = self._stranger(place) if seen.identity is not None else ""
+            found[place] = seen
 
         threads = [threading.Thread(target=one, args=(place,), daemon=True) for place in places]
         for thread in threads:
@@ -136,7 +141,12 @@ class Table:
             owners, self._trouble = read_owners(self._home), ""
         except SettingsError as exc:
             owners, self._trouble = Owners(ports=()), str(exc)
+        self._users = owners.users
         return Places.of((*owners.places(), *self._machines), owners.ports_left()).every
+
+    def _stranger(self, place: Place) -> str:
+        """Why its owner would have to say first that it is to be used. Empty: it may be used."""
+        return "" if place.listed or not place.is_here else stranger(place.port, self._users)
 
     def _said(self) -> list[tuple[str, Place, Known, EndpointFact | None]]:
         now = self._clock.mono_ms()

@@ -12,13 +12,16 @@ from node_agent.wire.node import Problem
 MOST_MODELS = 40
 """Of all endpoints together."""
 MOST_ENDPOINTS = 16
+TRUST = (
+    'if you trust it, write its url into "endpoints", or its user into "users", of endpoints.json of the node'
+)
 _FIRST = (Residence.LOADED, Residence.ASLEEP, Residence.NOT_LOADED, None)
 
 
 def fact(name: str, place: Place, known: Known, now_ms: int) -> EndpointFact | None:
     """None when nothing is there."""
     identity, reading = known.identity, known.reading
-    if identity is None or reading is None:
+    if identity is None or reading is None or known.unused:
         return None
     health, words, fix = _health(name, place, known)
     models = sorted(reading.models, key=lambda one: (one.embedding, _FIRST.index(one.residence)))
@@ -81,13 +84,16 @@ def capped(facts: Sequence[EndpointFact]) -> tuple[EndpointFact, ...]:
 
 
 def problems(said: Sequence[tuple[str, Place, Known, EndpointFact | None]]) -> tuple[Problem, ...]:
-    """For `fleet status`: what is listed and not there, and what is there and not well."""
+    """For `fleet status`: what is listed and not there, and what is there and not well, or not used."""
     told = []
     for name, place, known, found in said:
         if found is None and place.listed:
             what = troubled(name, place.at, known.trouble or "was not looked at yet")
             fix = known.fix or f"start it, or take it out of {_where(place)}"
             told.append(Problem(what=what[:500], fix=fix))
+        elif known.unused and known.identity is not None:
+            what = f"a model server at {place.at} is there and not used: {known.unused}"
+            told.append(Problem(what=what[:500], fix=TRUST))
         elif found is not None and found.health is not Health.OK:
             told.append(Problem(what=f"endpoint {name} ({place.at}): {found.words}"[:500], fix=found.fix))
     return tuple(told)

@@ -20,9 +20,13 @@ def table(tmp_path: Path) -> Look:
     """A node's table that looks at these ports, with the owner's `endpoints`, and has looked once."""
 
     def make(
-        *ports: int, endpoints: Any = (), values: dict[str, str] | None = None, in_use: bool = False
+        *ports: int,
+        endpoints: Any = (),
+        values: dict[str, str] | None = None,
+        in_use: bool = False,
+        users: Any = (),
     ) -> Table:
-        owners = {"ports": list(ports), "endpoints": list(endpoints)}
+        owners = {"ports": list(ports), "endpoints": list(endpoints), "users": list(users)}
         (tmp_path / "endpoints.json").write_text(json.dumps(owners))
         made = Table(tmp_path, SystemClock(), lambda: values or {}, (), 3_600_000, lambda name: in_use)
         made.facts()

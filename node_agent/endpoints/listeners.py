@@ -1,0 +1,141 @@
+"""Decides whether a server at a port of this machine may be used unasked: by whose its listening socket is.
+
+Whoever has a login here, and each run that has the machine's network, can listen at a port that is free.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent import process
+from node_agent.programs import PACKAGE
+
+TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
+_LISTENS = "0A"
+_MINE = frozenset({"0100007F", "00000000", "0" * 32, f"{'0' * 16}FFFF00000100007F", f"{'0' * 24}01000000"})
+"""Addresses at which a connection to 127.0.0.1, or to ::1, may arrive, as the kernel writes them."""
+_WATCHERS = frozenset(os.fsencode(f"{PACKAGE}/{name}") for name in ("shim.py", "template.py"))
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket that takes connections: its owner, and its number, by which its process is found."""
+
+    uid: int
+    inode: int
+
+
+def listeners(table: str, port: int) -> list[Listener]:
+    """Those of this machine's own addresses at that port, from a table of the kernel's."""
+    found = []
+    for line in table.splitlines()[1:]:
+        words = line.split()
+        if len(words) < 10 or words[3] != _LISTENS:
+            continue
+        address, _, at = words[1].rpartition(":")
+        if int(at, 16) == port and address in _MINE:
+            found.append(Listener(int(words[7]), int(words[9])))
+    return found
+
+
+def refusal(
+    found: Iterable[Listener], own: int, users: Iterable[int], of_a_run: Callable[[int], bool | None]
+) -> str:
+    """Why it is not used unasked; empty when it may be.
+
+    `own`: whoever the node agent is; `users`: whom the node's owner trusts; `of_a_run`: whether the process
+    behind a socket is part of a run, None when none is found.
+    """
+    every, trusted = list(found), {0, *users}
+    if not every:
+        return "no process of this machine listens there that the kernel tells of"
+    for one in every:
+        inside = of_a_run(one.inode) if one.uid == own else None
+        if inside:
+            return "it is part of a run"
+        if one.uid in trusted or (one.uid == own and inside is False):
+            continue
+        if one.uid == own:
+            return "its process cannot be found"
+        return f"it is owned by user {name_of(one.uid)}"
+    return ""
+
+
+def name_of(uid: int) -> str:
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} ({uid})"
+    except KeyError:
+        return str(uid)
+
+
+def uids_of(users: Iterable[str | int]) -> list[int]:
+    """Of names and numbers; a name that this machine does not know is nobody's."""
+    found = []
+    for user in users:
+        try:
+            found.append(user if isinstance(user, int) else pwd.getpwnam(user).pw_uid)
+        except KeyError:
+            continue
+    return found
+
+
+def stranger(port: int, users: Iterable[str | int], tables: Iterable[str] = TABLES) -> str:
+    """Why the server at that port of this machine is not used unasked, as of now. Empty: it may be."""
+    found = [one for path in tables for one in listeners(_text(path), port)]
+    return refusal(found, os.geteuid(), uids_of(users), is_of_a_run)
+
+
+def is_of_a_run(inode: int) -> bool | None:
+    """Whether one of the processes that hold this socket is part of a run; None when none is found."""
+    holders = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _holds(pid, inode)]
+    return any(map(_in_a_run, holders)) if holders else None
+
+
+def _holds(pid: int, inode: int) -> bool:
+    folder, wanted = f"/proc/{pid}/fd", f"socket:[{inode}]"
+    try:
+        return any(_link(f"{folder}/{number}") == wanted for number in os.listdir(folder))
+    except OSError:  # another user's, or gone
+        return False
+
+
+def _in_a_run(pid: int) -> bool:
+    """Marked, or below one of our shims: what a run starts stays below it, also behind a wall."""
+    seen: set[int] = set()
+    while pid > 1 and pid not in seen:
+        seen.add(pid)
+        if _is_marked(pid) or _WATCHERS & set(_bytes(pid, "cmdline").split(b"\0")):
+            return True
+        above = process.stat(pid)
+        pid = above.ppid if above else 0
+    return False
+
+
+def _is_marked(pid: int) -> bool:
+    mark = f"{process.MARKER}=".encode()
+    return any(word.startswith(mark) for word in _bytes(pid, "environ").split(b"\0"))
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text("ascii", "replace")
+    except OSError:
+        return ""
+
+
+def _bytes(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
