@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -14,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from node_agent.sandbox import landlock, wall
-from node_agent.sandbox.detect import Found
+from node_agent.sandbox.detect import Found, write_etc
 from node_agent.sandbox.fence import fence, holds
 from node_agent.sandbox.policy import Network, View
 from node_agent.sandbox.programs import this_system
+from node_agent.sandbox.syscalls import MACHINES
 from node_agent.sandbox.wall import Sandbox
 from node_agent.spool import StepRecord
 from node_agent.wire.clock import SystemClock
@@ -48,12 +50,14 @@ def place(tmp_path: Path) -> Path:
     for folder in ("tree", "home", "other"):
         (tmp_path / folder).mkdir()
     (tmp_path / "key").write_text("secret")
+    write_etc(tmp_path / "etc")
     return tmp_path
 
 
 def view(place: Path, writable: bool = True, network: Network = Network.FULL) -> View:
     home, gate = str(place / "home"), str(place / "gate")
-    return View(str(place / "tree"), home, writable, network, str(place), SYSTEM, PROGRAMS, gate=gate)
+    etc = str(place / "etc")
+    return View(str(place / "tree"), home, writable, network, etc, SYSTEM, PROGRAMS, gate=gate)
 
 
 def run(place: Path, seen: View, *argv: str, port: int = 0) -> subprocess.CompletedProcess[str]:
@@ -108,10 +112,20 @@ def test_a_command_that_is_not_there_and_a_wrong_call_are_told_apart(place: Path
     assert subprocess.run(wrong, capture_output=True, check=False).returncode == landlock.BAD_USAGE
 
 
+def test_it_has_the_filter_of_system_calls_too(place: Path) -> None:
+    numbers = MACHINES[os.uname().machine].numbers
+    call = "import ctypes, sys; c = ctypes.CDLL(None, use_errno=True); c.syscall(int(sys.argv[1]), 4, None)"
+    for name, wanted in (("io_uring_setup", errno.ENOSYS), ("keyctl", errno.ENOSYS), ("bpf", errno.EPERM)):
+        script = f"{call}; print(ctypes.get_errno())"
+        done = run(place, view(place), sys.executable, "-c", script, str(numbers[name]))
+        assert done.stdout.strip() == str(wanted), done.stderr
+
+
 def test_the_trial_says_whether_it_holds(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert holds(place, SYSTEM) and sorted(os.listdir(place)) == ["home", "key", "other", "tree"]
+    before = sorted(os.listdir(place / "etc"))
+    assert holds(place / "etc", SYSTEM) and sorted(os.listdir(place / "etc")) == before
     monkeypatch.setattr(landlock, "abi", lambda: 2)
-    assert not holds(place, SYSTEM)
+    assert not holds(place / "etc", SYSTEM)
     monkeypatch.undo()
     assert not holds(place / "key", SYSTEM), "there is no room for a trial"
 
