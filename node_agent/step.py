@@ -190,6 +190,10 @@ class Limits:
             return "idle"
         return ""
 
+    def at_the_end(self, size: int) -> str:
+        """`output` for what was written between two looks, else `none`: how fast it wrote is no excuse."""
+        return "output" if self.output_bytes is not None and size > self.output_bytes else "none"
+
 
 class Step:
     """One step: its process, its files, and the record of both."""
@@ -241,7 +245,7 @@ class Step:
         while True:
             keeper.reap()
             if self.pid in keeper.ended:
-                return self.taking.refused() or "none"
+                return self.taking.refused() or limits.at_the_end(sum(self.written()))
             now = clock.mono_ms()
             why = "stop" if keeper.stop_asked() else limits.broken(now, sum(self.written()))
             if why:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from node_agent.workspace.gitrun import Git
 from node_agent.workspace.history import History, head_of
 from node_agent.workspace.pipes import without_pipes
 
+_LIKE_GIT = re.compile(rb"(^|/)(\.[^/]*g[^/]*i[^/]*t|git~)", re.IGNORECASE)
+"""Which names git may refuse: only then it is asked which it has refused."""
 MAX_FILE = 100 << 20
 """Bytes; a larger new or changed file stays out of the result and is named."""
 AUTHOR = ("PanCode", "result@pancode.invalid")
@@ -62,6 +65,7 @@ def build(
     index, piped = fresh_index(places, history.tip, places.out / "result.index")
     left = _leftovers(places.tree, index)
     odd = _stage(places, index, left)
+    refused = _never_taken(places.tree, index, left)
     blocked = _without_set_up(index, before) if before is not None else None
     tree = index.must("write-tree").text()
     commit = history.tip
@@ -73,7 +77,7 @@ def build(
     ignored = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
     kind = _kind(snapshot, commit, _tree_of(out, snapshot), tree)
     unseen = _only_ignored(ignored) if kind == "empty" else ()
-    said = (history.warning, odd, blocked, *_clipped(piped), *_told(left), *unseen)
+    said = (history.warning, odd, blocked, *_clipped(piped), *_told(left), refused, *unseen)
     return ResultCommit(
         kind=kind,
         commit=None if commit == snapshot else commit,
@@ -177,6 +181,20 @@ def _leftovers(tree: Path, index: Git) -> _Leftovers:
         large=large,
         links=tuple(sorted(links.intersection(names) | {name for name in links if _is_filled(tree, name)})),
     )
+
+
+def _never_taken(tree: Path, index: Git, left: _Leftovers) -> str | None:
+    """What git leaves out without a word: a name that another system takes for git's own folder."""
+    root = os.fsencode(tree)
+    like = [
+        name for name in left.names if _LIKE_GIT.search(name) and os.path.lexists(os.path.join(root, name))
+    ]
+    kept = _entries(index) if like else {}
+    lost = [shown(name) for name in like if name not in kept]
+    if not lost:
+        return None
+    more = f" and {len(lost) - 10} more" if len(lost) > 10 else ""
+    return f"{', '.join(lost[:10])}{more}: git takes the name for a folder of its own, not in the result"
 
 
 def _is_filled(tree: Path, name: bytes) -> bool:

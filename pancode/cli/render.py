@@ -42,17 +42,51 @@ def safe(text: str) -> str:
     return "".join(_shown(c) for c in text)
 
 
-_STEERS = re.compile(rb"\xc2[\x80-\x9f]|^[\x80-\x9f]|[\x00-\x08\x0b-\x1f\x7f]")
+_STEERS = re.compile(
+    rb"\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8b\x8e\x8f\xaa-\xae]|\xe2\x81[\xa0-\xaf]|\xf3\xa0[\x80\x81][\x80-\xbf]"
+    rb"|^[\x80-\x9f]|[\x00-\x08\x0b-\x1f\x7f]"
+)
+"""Control characters, and what turns a line around or is not seen: code that reads otherwise than it runs."""
 
 
 def harmless(data: bytes, stream: TextIO) -> bytes:
-    """A stranger's output as it is, but for a terminal: there its control characters are shown, not obeyed.
-
-    Pieces may be cut anywhere, so what begins one could be the second half of a control character.
-    """
+    """A stranger's output as it is, but for a terminal: there what steers it is shown, not obeyed."""
     if not stream.isatty():
         return data
-    return _STEERS.sub(lambda found: b"<%s>" % found[0].hex(" ").encode(), _LINES.sub(b"\n", data))
+    return _STEERS.sub(_named, _LINES.sub(b"\n", data))
+
+
+def _named(found: re.Match[bytes]) -> bytes:
+    if len(found[0]) == 1:
+        return b"<%s>" % found[0].hex().encode()
+    return f"<U+{ord(found[0].decode()):04X}>".encode()
+
+
+class Sink:
+    """A stranger's output in pieces that may be cut anywhere: half a character waits for its other half."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._half = stream, b""
+
+    def write(self, data: bytes) -> None:
+        whole = self._half + data
+        at = _end_of_whole(whole) if self._stream.isatty() else len(whole)
+        self._half = whole[at:]
+        self._stream.flush()
+        self._stream.buffer.write(harmless(whole[:at], self._stream))
+        self._stream.buffer.flush()
+
+
+def _end_of_whole(data: bytes) -> int:
+    """Where the last character begins of which bytes are missing; else the end."""
+    for back in range(1, min(4, len(data)) + 1):
+        first = data[-back]
+        if first >= 0xC0:
+            length = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
+            return len(data) - back if back < length else len(data)
+        if first < 0x80:
+            break
+    return len(data)
 
 
 _LINES = re.compile(rb"\r+\n?")

@@ -17,7 +17,7 @@ from pancode.cli.exams import admitted
 from pancode.cli.face import Face, example, json_option, who
 from pancode.cli.follow import detached, resumed, summary, wait
 from pancode.cli.lazy import DefaultGroup
-from pancode.cli.render import clip, harmless, safe, short_time, size, table, usd
+from pancode.cli.render import Sink, clip, harmless, safe, short_time, size, table, usd
 from pancode.cli.tell import exit_of
 from pancode.client import Client, FleetDownError, path_of
 from pancode.counted import counted
@@ -144,7 +144,7 @@ def logs(run: str, follow: bool, stream: str | None, attempt: str, offset: int, 
         )
     client = face.client()
     name = client.get(path_of("runs", run, "brief"))["run"]
-    sinks = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}
+    sinks = {stream: Sink(sys.stdout)} if stream else {"out": Sink(sys.stdout), "err": Sink(sys.stderr)}
     if not follow:
         for one, sink in sinks.items():
             _copy(face, client, (name, one, attempt), offset if stream else 0, sink)
@@ -152,7 +152,7 @@ def logs(run: str, follow: bool, stream: str | None, attempt: str, offset: int, 
     return _follow(face, client, (name, attempt, offset if stream else 0), sinks)
 
 
-def _copy(face: Face, client: Client, what: tuple[str, str, str], offset: int, sink: Any) -> None:
+def _copy(face: Face, client: Client, what: tuple[str, str, str], offset: int, sink: Sink) -> None:
     run, stream, attempt = what
     state = "more"
     while state == "more":
@@ -161,7 +161,7 @@ def _copy(face: Face, client: Client, what: tuple[str, str, str], offset: int, s
         _emit(face, stream, attempt, offset, part.data, sink)
 
 
-def _emit(face: Face, stream: str, attempt: str, next_: int, data: bytes, sink: Any) -> None:
+def _emit(face: Face, stream: str, attempt: str, next_: int, data: bytes, sink: Sink) -> None:
     """Bytes as they are; as JSON one object per piece, with where the next one begins."""
     if not data:
         return
@@ -169,12 +169,10 @@ def _emit(face: Face, stream: str, attempt: str, next_: int, data: bytes, sink: 
         piece = {"stream": stream, "attempt": attempt, "next": next_, "text": data.decode("utf-8", "replace")}
         face.show(piece, str)
         return
-    sink.flush()
-    sink.buffer.write(harmless(data, sink))
-    sink.buffer.flush()
+    sink.write(data)
 
 
-def _follow(face: Face, client: Client, start: tuple[str, str, int], sinks: dict[str, Any]) -> int:
+def _follow(face: Face, client: Client, start: tuple[str, str, int], sinks: dict[str, Sink]) -> int:
     run = start[0]
     threads = [
         threading.Thread(target=_stream, args=(face, client, start, stream, sink), daemon=True)
@@ -191,7 +189,7 @@ def _follow(face: Face, client: Client, start: tuple[str, str, int], sinks: dict
     return exit_of(client.get(path_of("runs", run, "brief"))["outcome"])
 
 
-def _stream(face: Face, client: Client, start: tuple[str, str, int], stream: str, sink: Any) -> None:
+def _stream(face: Face, client: Client, start: tuple[str, str, int], stream: str, sink: Sink) -> None:
     """One stream to its end; cut off, it goes on at the byte where it was."""
     run, attempt, offset = start
     place: dict[str, Any] = {"attempt": attempt or None, "offset": offset}

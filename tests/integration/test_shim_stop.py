@@ -175,6 +175,9 @@ def test_output_limit_is_over_both_files(phases: Phases) -> None:
     (base / "err0").unlink()
     assert step.ended_by is EndedBy.OUTPUT
     assert step.out_bytes + step.err_bytes > 2_000_000
+    at_once = "head -c 5000000 /dev/zero"  # over before anybody looks
+    record, _ = phases.one("sh", "-c", at_once, limits=Limits(output_bytes=1_024))
+    assert record.ended_by is EndedBy.OUTPUT
     quiet, _ = phases.one("sh", "-c", "printf 12345; printf 12345 >&2", limits=Limits(output_bytes=10))
     assert quiet.ok
 

@@ -258,6 +258,19 @@ def test_attributes_that_git_cannot_honour_do_not_lose_the_work(bench: Bench) ->
     assert any("attributes" in text for text in made.warnings)
 
 
+@pytest.mark.parametrize("name", [".GIT/hooks/x", "git~1/x", "deep/.gIt/config"])
+def test_a_name_that_git_never_takes_is_a_finding(bench: Bench, name: str) -> None:
+    """Defect 28: such files were left out of the result without a word."""
+
+    def act(agent: Repo) -> None:
+        agent.write(name, "hidden")
+        agent.write(".github/seen.yml", "kept")
+
+    made = bench.after(act)
+    assert made.files_changed == (".github/seen.yml",)
+    assert f"{name}: git takes the name for a folder of its own, not in the result" in made.warnings
+
+
 def test_a_large_file_stays_out_and_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(result, "MAX_FILE", 1000)
     bench.agent.write("big", b"\0" * 2000)

@@ -22,7 +22,7 @@ from pancode.cli.follow import _Line, summary
 from pancode.cli.known import agents as known_agents
 from pancode.cli.lazy import LazyGroup
 from pancode.cli.params import DURATION, MONEY, PAIR
-from pancode.cli.render import clip, count, harmless, safe, short_time, size, table, took, usd, width
+from pancode.cli.render import Sink, clip, count, harmless, safe, short_time, size, table, took, usd, width
 from pancode.cli.runs import _calls
 from pancode.cli.tell import MEANINGS, OUTCOMES, exit_of, in_words
 from pancode.client import Event
@@ -330,6 +330,23 @@ def test_output_of_a_run_cannot_steer_the_terminal() -> None:
     assert told.endswith("50%\nnaïve 日本\tdone<00><7f>\n") and "<1b>]0;owned<07>" in told
     assert harmless(b"\x9b2J", Terminal()) == b"<9b>2J"
     assert harmless(data, io.StringIO()) == data
+
+
+class WideTerminal(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("char", "\u202a\u202e\u2066\u2069\u200e\u200f\u061c\u200b\u2060\U000e0041")
+def test_what_turns_a_line_around_is_shown_wherever_a_piece_is_cut(char: str) -> None:
+    """Defect 26: a diff on a terminal read otherwise than it runs."""
+    line = f"+if é{char}admin:\n".encode()
+    for cut in range(len(line) + 1):
+        told = io.BytesIO()
+        sink = Sink(WideTerminal(told))
+        sink.write(line[:cut])
+        sink.write(line[cut:])
+        assert told.getvalue().decode() == f"+if é<U+{ord(char):04X}>admin:\n"
 
 
 def test_progress_on_a_narrow_terminal_stays_on_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
