@@ -80,8 +80,10 @@ def test_it_is_the_installed_one_and_names_its_commit(installed: Installed) -> N
     assert (installed.python.parent.parent / "share/man/man1/pancode-runs.1").is_file()
 
 
+@pytest.mark.parametrize("installed", ["pip"], indirect=True)
 def test_the_demo_passes_without_a_network(installed: Installed) -> None:
-    """Over 30 s on a busy machine: a whole fleet comes up, and one of its node agents is killed."""
+    """Once: the files are the same whoever installs them. Over 30 s on a busy machine: a whole fleet comes
+    up, and one of its node agents is killed."""
     before = left_in(installed.env)[0]
     done = installed.call([*no_network(), str(installed.command), "demo"])
     assert done.returncode == 0 and "checks held, all of them" in done.stdout, done.stdout + done.stderr
