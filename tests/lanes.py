@@ -57,10 +57,18 @@ WIDE = {
     ),
     "gateway": Suite(6, ("tests/clis/test_gateway.py", "tests/clis/test_subscription.py")),
     "matrix": Suite(8, ("tests/clis/test_matrix.py",)),
-    "pythons": Suite(4, ("tests/e2e/test_pythons.py", "tests/integration/packaging/test_bundle_again.py")),
-    "images": Suite(3, ("tests/integration/packaging/test_images.py",)),
-    "installs": Suite(3, ("tests/integration/packaging/test_install.py",)),
-    "upgrades": Suite(2, ("tests/integration/packaging/test_upgrade.py",)),
+    "pythons": Suite(
+        1.5,
+        ("tests/e2e/test_pythons.py", "tests/integration/packaging/test_install.py::test_another_python"),
+    ),
+    "images": Suite(0.8, ("tests/integration/packaging/test_images.py",)),
+    "installs": Suite(
+        1.2,
+        (
+            "tests/integration/packaging/test_install.py",
+            "tests/integration/packaging/test_bundle_again.py",
+        ),
+    ),
     "schedules": Suite(
         5,
         ("tests/simulation/test_schedules.py",),
@@ -100,12 +108,11 @@ ROWS: tuple[tuple[str, str], ...] = (
         "node_agent/redisline.py node_agent/resp.py node_agent/bus.py node_agent/uplink.py",
         "redis direct real-cut",
     ),
-    ("node_agent/layout.py node_agent/journal.py node_agent/records.py node_agent/memory/*", "upgrades"),
-    ("node_agent/wire/*", "upgrades"),
+    ("node_agent/memory/* node_agent/wire/*", ""),
     ("node_agent/procedure/* node_agent/job.py tests/simulation/*", "schedules"),
     ("node_agent/workspace/*", ""),
     ("node_agent/*.py node_agent/py.typed", ""),
-    ("pancode/adapters/store/* pancode/offline/moving.py", "upgrades postgresql"),
+    ("pancode/adapters/store/* pancode/offline/moving.py", "postgresql"),
     ("pancode/adapters/bundle/*", "pythons installs bring-up"),
     ("pancode/adapters/ssh/unit.py", "systemd"),
     ("pancode/adapters/ssh/*", "bring-up real-cut"),
@@ -114,7 +121,6 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("pancode/adapters/systemd/* pancode/offline/units.py pancode/cli/units.py", "systemd ansible"),
     ("pancode/adapters/*", ""),
     ("pancode/domain/runtimes.py pancode/domain/ruled.py pancode/domain/isolation.py", "matrix acts"),
-    ("pancode/domain/records.py pancode/config/schema.py", "upgrades"),
     ("pancode/control/*", "schedules"),
     ("pancode/domain/* pancode/config/*", ""),
     ("pancode/wiring/direct.py", "direct"),
@@ -138,7 +144,6 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("tests/fakemodel/* tests/clis/*", "acts programs gateway matrix"),
     ("tests/e2e/tidy.py tests/lab/*", "lab"),
     ("tests/stack/*", "images"),
-    ("tests/fixtures/*", "upgrades"),
     ("docs/* *.md LICENSE Makefile .gitignore .ci/* tests/*", ""),
 )
 
