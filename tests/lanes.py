@@ -201,9 +201,11 @@ def _git(*words: str) -> list[str] | None:
 
 def _note_passed() -> None:
     """A commit is named, so what passed must be one."""
-    if _git("status", "--porcelain") != []:
-        sys.exit(f"lanes: all passed, but not what is committed: {PASSED} stays as it is")
-    (ROOT / PASSED).write_text("".join(_git("rev-parse", "HEAD") or []) + "\n")
+    head = _git("rev-parse", "HEAD")
+    if head is None or _git("status", "--porcelain") != []:
+        print(f"lanes: all passed, with changes that are not committed: {PASSED} stays as it is")
+        return
+    (ROOT / PASSED).write_text(f"{head[0]}\n")
     print(f"lanes: all passed; commit {PASSED} with your next change")
 
 
