@@ -33,7 +33,7 @@ class Held:
 
     def take(self, call: ToolCall, ran: bool) -> None:
         """A call that went through; `ran` False: nobody said so, it was asked for and not denied."""
-        for said in _judged(self._policy, self._where, call):
+        for said in judged(self._policy, self._where, call):
             for offence in said.offences:
                 self._note(said, offence, "let through" if ran else "asked for")
                 if offence.ends and ran:
@@ -65,7 +65,8 @@ class Held:
         self._words[words] = None
 
 
-def _judged(policy: Policy, where: Where, call: ToolCall) -> Iterator[Judgement]:
+def judged(policy: Policy, where: Where, call: ToolCall) -> Iterator[Judgement]:
+    """A call against the policy: its command, or each path that it uses, or what is known of it."""
     use = _USES.get(call.action)
     if call.command:
         yield judge_command(policy, call.command, where)

@@ -19,6 +19,7 @@ TOLD = {
     "turn_limit": "Limit of turns",
     "budget_limit": "Limit of money",
     "tells_ran": "Tells which calls it let through",
+    "asks_first": "Asks before a command",
     "prompted": "Takes instructions",
     "narrows": "Holds an agent's own list of tools",
     "tells_turns": "Tells its turns",
@@ -59,6 +60,22 @@ def runtimes_page() -> str:
             "program takes."
         ),
         table(("Runtime", *(level.value for level in Reasoning)), [_levels(r) for r in every]),
+        "## Who is asked before a command",
+        words(
+            "The programs that have `yes` above ask the run's policy before each command, and before each "
+            "use of a file where rules speak of paths: Claude Code, Codex, Gemini CLI, Copilot and Qwen Code "
+            "by a hook, OpenCode by a plugin, our own workers by themselves. What the level or a rule of "
+            "`pansafety.yaml` forbids is not run; the model is told why and goes on. A hook that fails lets "
+            "nothing through. It takes about a quarter of a second for each command. In the sandbox the "
+            "agent cannot change what tells its program to ask. Of a program without a hook, and of "
+            "`shell`, commands are looked at afterwards, or not at all."
+        ),
+        words(
+            "At auto-edit an agent has a shell where the node's sandbox stands around it: so it can run "
+            "tests. Destructive commands, deletions, pushes and what nobody can read before it runs "
+            "(`python -c`, a script from a pipe) need full-auto. Without a sandbox only `codex` has a shell "
+            "at auto-edit, in its own; a dispatch says so."
+        ),
         "## Who holds a rule",
         words(
             "A node's sandbox holds every rule, for every runtime. On a node without one it is as below. "

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from node_agent.runtimes.workerspec import Spec
 from node_agent.wire.commands.programs import Use
-from node_agent.wire.judging import Judgement, Where, judge_command, judge_path
-from node_agent.wire.policy import ActionClass, Safety
+from node_agent.wire.judging import Judgement, Where, judge_command, judge_path, refused
+from node_agent.wire.policy import Safety
 
 _BARE = (
     "commands need full-auto or a sandbox, and this node has none; read, edit and search with the other tools"
@@ -54,14 +52,7 @@ class Judge:
         said = judge_command(spec.policy, text, self._begins)
         if not spec.writes and not said.only_looks:
             raise Denied(_LOOKS)
-        words = self._against(said)
+        words = refused(spec.policy, said)
         if words:
             raise Denied(words[0])
         return said
-
-    def _against(self, said: Judgement) -> Sequence[str]:
-        """What only the level forbids is let through where it only looks, and where all is let through that
-        nobody can see into."""
-        unseen = said.action is ActionClass.UNKNOWN and self._spec.safety is Safety.FULL_AUTO
-        free = unseen or said.only_looks
-        return [one.words for one in said.offences if not (one.of_level and free)]

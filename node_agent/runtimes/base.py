@@ -256,6 +256,8 @@ class Capabilities:
     """Runs the user's own words as a program: no model that anybody has to reach."""
     tells_ran: bool = False
     """Its parser tells by `Ran` which calls were let through; of others every call counts as asked for."""
+    asks_first: bool = False
+    """The policy is asked before a command is run, by a hook of the program's or by itself."""
     prompted: bool = False
     """Takes instructions beside its task, and so what the repository says to agents."""
     reasoning: frozenset[Reasoning] = frozenset()

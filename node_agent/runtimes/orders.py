@@ -73,7 +73,9 @@ def enforced(
     asked = (order.mode, order.safety, order.agent.read_only)
     rule = order.safety.value if may_write(*asked) else READ_ONLY
     held = Enforced(rule=rule, how=runtime.enforcement(*asked, isolation))
-    where = _Where(order.workspace.kind == "git", runtime.capabilities.stream, isolation)
+    where = _Where(
+        order.workspace.kind == "git", runtime.capabilities.stream, runtime.capabilities.asks_first, isolation
+    )
     mine = _of_rules(order.policy.paths, order.policy.commands, where)
     theirs = _of_rules(owners.paths, owners.commands, where, " of the machine's owner")
     return (held, *_of_tools(order, runtime), *mine, *theirs)
@@ -89,17 +91,21 @@ def _of_tools(order: Order, runtime: Runtime) -> Iterator[Enforced]:
 
 @dataclass(frozen=True, slots=True)
 class _Where:
-    """In what rules are looked for: a result commit, the program's own stream; and behind which wall."""
+    """In what rules are looked for: a result commit, the program's own stream; and behind which wall.
+
+    `asks`: the program asks before each command.
+    """
 
     git: bool
     stream: bool
+    asks: bool
     isolation: Isolation
 
 
 def _of_rules(
     paths: Sequence[PathRule], commands: Sequence[CommandRule], where: _Where, whose: str = ""
 ) -> Iterator[Enforced]:
-    """Paths in the result commit, commands in the program's own stream; where there is none they are told.
+    """Paths in the result commit; commands before they run, or in the program's own stream, or only told.
 
     The sandbox is laid over those paths that are there when a phase begins.
     """
@@ -109,7 +115,8 @@ def _of_rules(
     if paths and where.git:
         yield Enforced(rule=f"path rules{whose}", how=Enforcement.CHECKED)
     if commands:
-        how = Enforcement.CHECKED if where.stream else Enforcement.TOLD_ONLY
+        after = Enforcement.CHECKED if where.stream else Enforcement.TOLD_ONLY
+        how = Enforcement.ASKED if where.asks else after
         yield Enforced(rule=f"command rules{whose}", how=how)
 
 

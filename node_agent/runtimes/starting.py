@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node_agent.runtimes.base import LaunchRequest, Probe, may_write
+from node_agent.runtimes.base import LaunchRequest, Place, Probe, may_write
 from node_agent.runtimes.probing import Program, Said, any_given
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
@@ -21,6 +21,25 @@ def task_of(request: LaunchRequest) -> bytes:
 def prompt_in(name: str, request: LaunchRequest, front: str = "") -> dict[str, bytes]:
     """The agent's instructions as a file of that name behind a front of ours, if it has any."""
     return {name: f"{front}{request.prompt}".encode("utf-8", "surrogateescape")} if request.prompt else {}
+
+
+NEVER = ("git push", "git rebase", "git reset --hard", "git filter-branch", "rm -rf", "rm -fr")
+"""How commands begin that no level below full-auto allows, for programs with rules of their own for that.
+
+The hook and the sandbox hold these and many more; this is one more lock, by what the program reads.
+"""
+
+
+def has_shell(request: LaunchRequest, place: Place) -> bool:
+    """Whether its level gives the agent a shell here: auto-edit does where the sandbox stands around it."""
+    if not request.may_write or not request.has("bash"):
+        return False
+    return request.safety is Safety.FULL_AUTO or place.isolation is Isolation.SANDBOX
+
+
+def is_fenced(request: LaunchRequest, place: Place) -> bool:
+    """Whether it has a shell and is to be kept from destructive commands in it."""
+    return has_shell(request, place) and request.safety is not Safety.FULL_AUTO
 
 
 def held_but_full_auto(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:

@@ -35,6 +35,7 @@ CAPABILITIES = Capabilities(
     tool_list=True,
     turn_limit=True,
     prompted=True,
+    asks_first=True,
     reasoning=frozenset(LEVELS),
     narrows=True,
     tells_turns=True,

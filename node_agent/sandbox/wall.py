@@ -13,6 +13,7 @@ from pathlib import Path
 from node_agent.plans import DEPTH
 from node_agent.ports import StepFailed
 from node_agent.programs import LIBRARIES, PACKAGE
+from node_agent.runtimes.hooks import GUARDED, RULES
 from node_agent.sandbox import known, relay
 from node_agent.sandbox.covers import MOST_COVERED, MOST_SEEN, Ground, covers_of
 from node_agent.sandbox.detect import Found, detect
@@ -158,6 +159,7 @@ class Sandbox:
                 *map(str, shown),
                 *self._shown(self._wish(), sys.executable, *_named(plan)),
                 *_own_folders(plan),
+                *guarded(plan.env["HOME"]),
                 *((relay.__file__,) if allowed.network is Network.MODEL else ()),
             ),
             hidden=(str(self._home),),
@@ -233,7 +235,22 @@ def _own_folders(plan: Plan) -> set[str]:
     """Of the node agent's own files that an agent is started with: all of them for a worker of ours."""
     agents = [step.argv for step in plan.steps if step.kind is StepKind.AGENT]
     folders = {word for argv in agents for word in argv if word in (PACKAGE, LIBRARIES)}
+    if _has_hook(plan.env["HOME"]):
+        folders |= {PACKAGE, LIBRARIES}
     return folders | {os.path.dirname(word) for argv in agents for word in argv if _is_ours(word)}
+
+
+def _has_hook(home: str) -> bool:
+    """Whether its agent asks the run's policy before a tool call, by a program of ours."""
+    return os.path.isfile(os.path.join(home, RULES))
+
+
+def guarded(home: str) -> Iterator[str]:
+    """What of the home tells the agent's program to ask: read-only, as it is when the phase begins."""
+    for name in GUARDED if _has_hook(home) else ():
+        path = os.path.join(home, name)
+        if os.path.exists(path) and os.path.realpath(path) == path:
+            yield path
 
 
 def _is_clean(path: str) -> bool:

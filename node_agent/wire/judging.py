@@ -112,6 +112,17 @@ def judge_action(policy: Policy, action: ActionClass, words: str) -> Judgement:
     return Judgement(action, tuple(_by_level(policy, action, words)))
 
 
+def refused(policy: Policy, said: Judgement) -> list[str]:
+    """What keeps a call from being made, in words; nothing: it may be.
+
+    What only the level forbids is let through where it only looks, and where a level that allows destructive
+    commands meets one that nobody can see into.
+    """
+    unseen = said.action is ActionClass.UNKNOWN and ActionClass.SHELL_DESTRUCTIVE in policy.allowed
+    free = unseen or said.only_looks
+    return [one.words for one in said.offences if not (one.of_level and free)]
+
+
 def _by_level(policy: Policy, action: ActionClass, words: str) -> Iterator[Offence]:
     if action not in policy.allowed:
         yield Offence(f"{_short(words)}: {action} is not allowed in this run", of_level=True)

@@ -58,6 +58,8 @@ class Enforcement(StrEnum):
 
     SANDBOX = "sandbox"
     RUNTIME = "runtime flag"
+    ASKED = "asked before"
+    """The agent's program asks the policy before each command, by a hook or by itself."""
     CHECKED = "checked after"
     """Nothing holds it while the agent works; what it did and left is held against it."""
     TOLD_ONLY = "told only"

@@ -156,6 +156,11 @@ class Held:
         script = self.kind.own and self.rule == READ_ONLY
         return Enforcement.IMPOSSIBLE if script else Enforcement.TOLD_ONLY
 
+    def has_shell(self, isolation: Isolation | None) -> bool:
+        """Whether an agent that may write can run commands: at auto-edit only where something bounds them."""
+        bounded = isolation is Isolation.SANDBOX or Safety.FULL_AUTO.value in self.kind.holds
+        return bounded or self.kind.own or self.rule != Safety.AUTO_EDIT.value
+
     def enough(self, isolation: Isolation | None) -> bool:
         """Whether it may run there: held, or the user says so, or it is their own and not at full-auto."""
         how = self.by(isolation)

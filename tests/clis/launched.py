@@ -76,6 +76,8 @@ class Bench:
     path: str
     url: str
     is_root: bool = field(default_factory=lambda: os.geteuid() == 0)
+    isolation: Isolation = Isolation.NONE
+    """What the program is told of; nothing stands around it here."""
     prefix: tuple[str, ...] = ()
     """Put before the argument list: the way into another machine."""
     seen: str = ""
@@ -133,7 +135,7 @@ class Bench:
             self.path,
             sys.executable,
             self.is_root,
-            Isolation.NONE,
+            self.isolation,
             self.cli.env(self.url),
             PACKAGE,
             LIBRARIES,

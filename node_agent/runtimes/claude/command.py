@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
+from node_agent.runtimes import hooks
 from node_agent.runtimes.anthropic import LEVELS, LOGIN, LOGINS, quiet_env
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
 from node_agent.runtimes.probing import Program
-from node_agent.runtimes.starting import keyed, prompt_in, task_of
+from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.policy import Safety
 
 PROGRAM = Program(
@@ -16,6 +19,7 @@ PROGRAM = Program(
     login=LOGIN,
 )
 PROMPT = "prompt.md"
+SETTINGS = f"{hooks.FOLDER}/settings.json"
 
 _TOOLS = {
     "Read": ("read",),
@@ -36,22 +40,31 @@ _RULES: dict[Safety, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Safety.FULL_AUTO: ((*_WRITE, "Bash"), ("--permission-mode", "bypassPermissions")),
 }
 
+_NEVER = ",".join(f"Bash({words}:*)" for words in NEVER)
+
 
 def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
-    files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request)}
-    return Launch(_argv(request), _env(request, place), task_of(request), files)
+    files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request), **_hooks(request, place)}
+    return Launch(_argv(request, place), _env(request, place), task_of(request), files)
 
 
-def _argv(request: LaunchRequest) -> tuple[str, ...]:
+def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
+    if not hooks.has_hook(request, place):
+        return {}
+    asked = hooks.tools(request, ("Bash",), (*_WRITE, "NotebookEdit"))
+    settings = {"hooks": {"PreToolUse": hooks.entry(asked, hooks.command(request, place))}}
+    return {**hooks.files("claude", request, place), SETTINGS: json.dumps(settings).encode()}
+
+
+def _argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
     argv = ["claude", "-p", "--output-format", "stream-json", "--verbose"]
     if request.model:
         argv += ["--model", request.model]
     if request.reasoning and LEVELS[request.reasoning][0]:
         argv += ["--effort", LEVELS[request.reasoning][0]]
     argv += ["--setting-sources", "", "--strict-mcp-config", "--permission-prompts", "none"]
-    allowed, rest = _RULES[request.safety if request.may_write else Safety.SUGGEST]
-    argv += ["--tools", ",".join(tool for tool in allowed if request.has(*_TOOLS[tool])), *rest]
+    argv += _allowed(request, place)
     for folder in request.besides:
         argv += ["--add-dir", folder]
     if request.prompt:
@@ -63,6 +76,15 @@ def _argv(request: LaunchRequest) -> tuple[str, ...]:
     if request.resume:
         argv += ["--resume", request.resume.session]
     return tuple(argv)
+
+
+def _allowed(request: LaunchRequest, place: Place) -> tuple[str, ...]:
+    """Its tools, and how it asks for leave to use them."""
+    allowed, rest = _RULES[request.safety if request.may_write else Safety.SUGGEST]
+    if is_fenced(request, place):
+        allowed, rest = (*allowed, "Bash"), (*rest, "--allowedTools", "Bash", "--disallowedTools", _NEVER)
+    asks = ("--settings", f"{request.home}/{SETTINGS}") if hooks.has_hook(request, place) else ()
+    return ("--tools", ",".join(tool for tool in allowed if request.has(*_TOOLS[tool])), *rest, *asks)
 
 
 def _env(request: LaunchRequest, place: Place) -> dict[str, str]:

@@ -21,6 +21,7 @@ RUNTIME = Runtime(
         turn_limit=True,
         budget_limit=True,
         prompted=True,
+        asks_first=True,
         reasoning=frozenset(LEVELS),
         narrows=True,
         tells_turns=True,

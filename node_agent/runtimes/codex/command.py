@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from node_agent.runtimes import hooks
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
 from node_agent.runtimes.openai_login import FILE as LOGIN_FILE
 from node_agent.runtimes.openai_login import VARIABLE as LOGIN
@@ -28,6 +29,7 @@ PROGRAM = Program(
     '~/.pancode-node/*/secrets.json: {"OPENAI_API_KEY": "..."}; for a server '
     "that speaks the Responses wire put OPENAI_BASE_URL there",
 )
+_HOOK = "hooks.PreToolUse"
 PROMPT = "codex/AGENTS.md"
 """What it takes as its user's standing instructions."""
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
@@ -37,6 +39,7 @@ LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | 
 def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, "codex/.keep": b"", **prompt_in(PROMPT, request)}
+    files |= hooks.files("codex", request, place)
     env = {**base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
     kept, login = for_run(env.pop(LOGIN, "")), dict[str, bytes]()
     provider = _provider(env.get(URL) or VENDOR, KEY in env)
@@ -44,11 +47,22 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
         login = {f"codex/{LOGIN_FILE}": kept}
         provider = _by_subscription()
     walled = place.isolation is Isolation.SANDBOX
-    return Launch(_argv(request, provider, walled), env, task_of(request), files, login)
+    argv = _argv(request, {**provider, **_hook(request, place)}, walled)
+    return Launch(argv, env, task_of(request), files, login)
 
 
-def _argv(request: LaunchRequest, provider: dict[str, object], walled: bool) -> tuple[str, ...]:
+def _hook(request: LaunchRequest, place: Place) -> dict[str, object]:
+    """A part of its command line, which nobody can change; the repository's own hooks stay switched off."""
+    if not hooks.has_hook(request, place):
+        return {}
+    asked = hooks.tools(request, ("Bash",), ("apply_patch",))
+    return {_HOOK: hooks.entry(asked, hooks.command(request, place))}
+
+
+def _argv(request: LaunchRequest, settings: dict[str, object], walled: bool) -> tuple[str, ...]:
     argv = ["codex", "exec", "--json", "--skip-git-repo-check", "--ignore-user-config", "--ignore-rules"]
+    if _HOOK in settings:
+        argv.append("--dangerously-bypass-hook-trust")  # else nobody would be there to say yes to it
     if request.model:
         argv += ["-m", request.model]
     if request.reasoning:
@@ -57,11 +71,20 @@ def _argv(request: LaunchRequest, provider: dict[str, object], walled: bool) -> 
     # Its own sandbox cannot be built inside another one: every command would fail, with exit status 0.
     argv += ["-s", "danger-full-access" if walled else own]
     network = request.may_write and request.safety is Safety.FULL_AUTO
-    for name, value in {**provider, **_settings(network, request.besides)}.items():
-        argv += ["-c", f"{name}={json.dumps(value)}"]  # a JSON text, number or truth value is one of TOML too
+    for name, value in {**settings, **_settings(network, request.besides)}.items():
+        argv += ["-c", f"{name}={_toml(value)}"]
     if request.resume:
         argv += ["resume", request.resume.session]
     return (*argv, "-")
+
+
+def _toml(value: object) -> str:
+    """A JSON text, number or truth value is one of TOML, too."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} = {_toml(one)}" for name, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
 
 
 def _provider(url: str, key: bool) -> dict[str, object]:

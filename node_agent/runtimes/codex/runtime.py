@@ -15,6 +15,7 @@ RUNTIME = Runtime(
         resume=True,
         read_only_enforced=True,
         prompted=True,
+        asks_first=True,
         reasoning=frozenset(command.LEVELS),
     ),
     command.launch,

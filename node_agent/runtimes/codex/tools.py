@@ -22,6 +22,18 @@ _PLAIN = {
 }
 
 
+_PATCHED = re.compile(r"^\*\*\* (Add File|Update File|Delete File|Move to): (.+?)\s*$", re.MULTILINE)
+
+
+def hook_call(tool: str, given: dict[str, Any]) -> ToolCall:
+    """The call as its hook is told of it: a command, or a patch as a text."""
+    text = text_of(given.get("command"))
+    if tool != "apply_patch":
+        return shell_call(tool, text)
+    found = _PATCHED.findall(text)
+    return _change(tuple(path for _, path in found), any(verb == "Delete File" for verb, _ in found))
+
+
 def call_of(item: dict[str, Any]) -> ToolCall | None:
     """The tool call that the item is; None for messages, reasoning, lists and warnings."""
     kind = item.get("type")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
+from node_agent.runtimes import hooks
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
 from node_agent.runtimes.probing import Program
-from node_agent.runtimes.starting import keyed, prompt_in, task_of
+from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
 
@@ -55,6 +57,8 @@ _OURS = {
 _READ = ("view", "grep", "glob")
 _EDIT = (*_READ, "create", "edit", "str_replace_editor", "apply_patch")
 _OPEN = (*_EDIT, "bash", "write_bash", "read_bash", "stop_bash", "list_bash", "update_todo")
+_FENCED = (*_EDIT, "bash", "read_bash", "stop_bash", "list_bash")
+"""Without what types into a command that runs, which no rule reads."""
 # What is available is named at every level: else skills and sub-agents of the repository are offered, too.
 # The rules for `.git` hold by every way to it, links too, but not for a shell.
 _RULES: dict[Safety, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -67,10 +71,13 @@ _OWN_REPOSITORY = ("--deny-tool=write(.git)", "--deny-tool=write(.git/**)")
 
 def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
-    files = {**BASE_FILES, "copilot/.keep": b"", **prompt_in(PROMPT, request, _FRONT)}
+    own = _hooks(request, place)
+    files = {**BASE_FILES, "copilot/.keep": b"", **prompt_in(PROMPT, request, _FRONT), **own}
     report = f"{request.home}/{REPORT}"
     argv = [*("sh", "-c", _WITH_REPORT, "sh", report), *_HEADLESS, "--usage-output-file", report]
     denied, there = _RULES[request.safety if request.may_write else Safety.SUGGEST]
+    if is_fenced(request, place):
+        denied, there = (*(f"--deny-tool=shell({words}:*)" for words in NEVER), "--deny-tool=url"), _FENCED
     mine = [tool for tool in there if tool not in _OURS or request.has(*_OURS[tool])]
     argv += [*denied, f"--available-tools={','.join(mine)}"]
     if request.reasoning:
@@ -84,6 +91,15 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
     if request.resume:
         argv.append(f"--resume={request.resume.session}")
     return Launch(tuple(argv), _env(request, place), task_of(request), files)
+
+
+def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
+    """It has no pattern for tools: the program looks at the name."""
+    if not hooks.has_hook(request, place):
+        return {}
+    one = {"type": "command", "bash": hooks.command(request, place), "timeoutSec": hooks.TIMEOUT_S}
+    asks = json.dumps({"version": 1, "hooks": {"preToolUse": [one]}}).encode()
+    return {**hooks.files("copilot", request, place), "copilot/hooks/pancode.json": asks}
 
 
 def _env(request: LaunchRequest, place: Place) -> dict[str, str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from node_agent.runtimes import hooks
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
 from node_agent.runtimes.gemini.alone import alone
 from node_agent.runtimes.gemini.thinking import overrides
 from node_agent.runtimes.hiding import guarded
 from node_agent.runtimes.probing import Program
-from node_agent.runtimes.starting import keyed, prompt_in, task_of
+from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.policy import Safety
 
 KEY, URL = "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"
@@ -30,6 +31,8 @@ PROMPT = ".gemini/GEMINI.md"
 """What it takes as its user's standing instructions."""
 POLICY = "policy.toml"
 
+_SHELL = "run_shell_command"
+_RUNS = f'[[rule]]\ntoolName = "{_SHELL}"\ndecision = "allow"\npriority = 100\nallowRedirection = true\n'
 _NETWORK = ("web_fetch", "google_web_search")
 _EDIT = ("replace", "write_file")
 _OURS = {
@@ -56,16 +59,21 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     mode, denied = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     denied = tuple(dict.fromkeys((*denied, *(t for t, ours in _OURS.items() if not request.has(*ours)))))
-    files = {**BASE_FILES, **prompt_in(PROMPT, request), **alone(_settings(request), by_account(place.env))}
+    rules = [_deny(tool) for tool in denied]
+    if is_fenced(request, place):
+        denied = tuple(tool for tool in denied if tool != _SHELL)
+        rules = [*map(_deny, denied), *map(_never, NEVER), _RUNS]
+    given = alone(_settings(request), by_account(place.env), _hooks(request, place))
+    files = {**BASE_FILES, **prompt_in(PROMPT, request), **given, **hooks.files("gemini", request, place)}
     argv = ["gemini", "-o", "stream-json"]
     if request.model:
         argv += ["-m", request.model]
     argv += ["--approval-mode", mode, "--skip-trust", "--extensions", "none"]
     for folder in request.besides:
         argv += ["--include-directories", folder]
-    if denied:
+    if rules:
         argv += ["--admin-policy", f"{request.home}/{POLICY}"]
-        files[POLICY] = "\n".join(map(_deny, denied)).encode()
+        files[POLICY] = "\n".join(rules).encode()
     if request.resume:
         argv += ["--resume", request.resume.session]
     return Launch(tuple(argv), _env(request, place), task_of(request), files)
@@ -76,6 +84,18 @@ def _settings(request: LaunchRequest) -> dict[str, Any]:
     turns = request.limits.turns
     spent = {} if turns is None else {"model": {"maxSessionTurns": turns}}
     return {**overrides(request.reasoning, request.model), **spent}
+
+
+def _hooks(request: LaunchRequest, place: Place) -> dict[str, Any]:
+    if not hooks.has_hook(request, place):
+        return {}
+    asked = hooks.tools(request, (_SHELL,), (*_EDIT, "read_file", "read_many_files", "list_directory"))
+    return {"BeforeTool": hooks.entry(asked, hooks.command(request, place), hooks.TIMEOUT_S * 1000)}
+
+
+def _never(words: str) -> str:
+    head = f'[[rule]]\ntoolName = "{_SHELL}"\ncommandPrefix = "{words}"\n'
+    return f'{head}decision = "deny"\npriority = 900\n'
 
 
 def _deny(tool: str) -> str:

@@ -17,6 +17,7 @@ RUNTIME = Runtime(
         read_only_enforced=True,
         turn_limit=True,
         prompted=True,
+        asks_first=True,
         reasoning=frozenset(thinking.LEVELS),
         narrows=True,
         tells_turns=True,

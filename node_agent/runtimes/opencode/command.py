@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from node_agent.runtimes import hooks
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env
 from node_agent.runtimes.openai_login import FILE as LOGIN_FILE
 from node_agent.runtimes.openai_login import OPENCODE as LOGIN
 from node_agent.runtimes.openai_login import for_opencode
 from node_agent.runtimes.probing import Program
-from node_agent.runtimes.starting import keyed, prompt_in, task_of
+from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
 
@@ -71,33 +72,59 @@ _INSTALLED |= {f"{folder}/": b"" for folder in _FOLDERS[1:]}  # named, so that s
 
 def launch(request: LaunchRequest, place: Place) -> Launch:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
-    files = {**BASE_FILES, **_INSTALLED, **prompt_in(PROMPT, request)}
+    files = {**BASE_FILES, **_INSTALLED, **prompt_in(PROMPT, request), **_hooks(request, place)}
     env = base_env(request, place)
     kept, login = for_opencode(env.pop(LOGIN, "")), dict[str, bytes]()
     if kept is not None and not (KEY in env or URL in env):
         login = {f"data/opencode/{LOGIN_FILE}": kept}
     model = f"{'openai' if login else 'pancode'}/{request.model or 'default'}"
     # Without a title it asks the model for one, which no event tells.
-    argv = ["opencode", "run", "--format", "json", "--pure", "--model", model, "--title", "pancode"]
+    # Its home has no plugin but ours, and `--pure` would leave out that one.
+    pure = () if hooks.has_hook(request, place) else ("--pure",)
+    argv = ["opencode", "run", "--format", "json", *pure, "--model", model, "--title", "pancode"]
     if request.resume:
         argv += ["--session", request.resume.session]
     quiet = _QUIET if login else _QUIET | _OWN_PLUGINS
-    return Launch(tuple(argv), {**quiet, **_env(request, env, model)}, task_of(request), files, login)
+    return Launch(tuple(argv), {**quiet, **_env(request, place, env, model)}, task_of(request), files, login)
 
 
-def _env(request: LaunchRequest, own: Mapping[str, str], model: str) -> dict[str, str]:
+# Thrown is denied: the model gets the words as the result of its call, and the run goes on.
+_PLUGIN = """\
+import { spawnSync } from "node:child_process";
+const [TOOLS, [program, ...given]] = ASKED;
+export const Policy = async () => ({
+  "tool.execute.before": async (call, { args }) => {
+    if (!TOOLS.includes(call.tool)) return;
+    const input = JSON.stringify({ tool_name: call.tool, tool_input: args });
+    const said = spawnSync(program, given, { input, timeout: 60000, encoding: "utf8" });
+    if (said.status !== 0) throw new Error(said.stderr || "PanCode did not let this through: no answer");
+  },
+});
+"""
+
+
+def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
+    """It has no hook that is a command, but takes plugins."""
+    if not hooks.has_hook(request, place):
+        return {}
+    asked = hooks.tools(request, ("bash",), ("edit", "write", "patch", "apply_patch", "read"))
+    plugin = _PLUGIN.replace("ASKED", json.dumps([asked, hooks.argv(request, place)]))
+    return {**hooks.files("opencode", request, place), "config/opencode/plugin/pancode.js": plugin.encode()}
+
+
+def _env(request: LaunchRequest, place: Place, own: Mapping[str, str], model: str) -> dict[str, str]:
     folders = {f"XDG_{part.upper()}_HOME": f"{request.home}/{part}" for part in _FOLDERS}
-    return {**own, **folders, "OPENCODE_CONFIG_CONTENT": json.dumps(_settings(request, own, model))}
+    return {**own, **folders, "OPENCODE_CONFIG_CONTENT": json.dumps(_settings(request, place, own, model))}
 
 
-def _settings(request: LaunchRequest, env: Mapping[str, str], model: str) -> dict[str, Any]:
+def _settings(request: LaunchRequest, place: Place, env: Mapping[str, str], model: str) -> dict[str, Any]:
     provider, _, name = model.partition("/")
     known = _known(name, request.reasoning)
     given = {"models": known} if provider != "pancode" else _provider(known, env)
     return {
         "autoupdate": False,
         "share": "disabled",
-        "permission": _permission(request),
+        "permission": _permission(request, place),
         "model": model,
         "small_model": model,
         "enabled_providers": [provider],
@@ -106,9 +133,11 @@ def _settings(request: LaunchRequest, env: Mapping[str, str], model: str) -> dic
     }
 
 
-def _permission(request: LaunchRequest) -> dict[str, Any]:
+def _permission(request: LaunchRequest, place: Place) -> dict[str, Any]:
     """What its level allows, and of that what its agent may use."""
     allowed = _RULES[request.safety if request.may_write else Safety.SUGGEST]
+    if is_fenced(request, place):
+        allowed = {**allowed, "bash": {"*": "allow", **{f"{words}*": "deny" for words in NEVER}}}
     return {tool: how for tool, how in allowed.items() if tool not in _OURS or request.has(*_OURS[tool])}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from node_agent.runtimes.actions import DETAIL_CHARS, shell_call
+from node_agent.runtimes.actions import DETAIL_CHARS
 from node_agent.runtimes.base import (
     Activity,
     Denial,
@@ -18,29 +18,23 @@ from node_agent.runtimes.base import (
     Ran,
     Said,
     SessionStarted,
-    ToolCall,
     UsageGrew,
     clip,
     ended_for_us,
     how_it_ended,
 )
+from node_agent.runtimes.hooks import REFUSED
 from node_agent.runtimes.lines import count_of, dict_of, text_of, total_of, usd_of
+from node_agent.runtimes.opencode.tools import call_of
 from node_agent.runtimes.outcome import EventParser, spent, without_end
 from node_agent.wire.failure import FailureKind, by_status
-from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
 
-_ACTIONS = {
-    **dict.fromkeys(("read", "grep", "glob", "list", "todowrite", "todoread"), ActionClass.FILE_READ),
-    **dict.fromkeys(("edit", "write", "patch", "apply_patch"), ActionClass.FILE_WRITE),
-    **dict.fromkeys(("webfetch", "websearch"), ActionClass.NETWORK),
-    "task": ActionClass.DISPATCH,
-}
-_DETAILS = ("filePath", "command", "pattern", "path", "url", "description")
 _DENIED = (
     "Model tried to call unavailable tool",
     "The user has specified a rule which prevents",
     "rejected permission",
+    REFUSED,
 )
 _BY_NAME = {
     "ProviderAuthError": FailureKind.MODEL_AUTH,
@@ -97,7 +91,7 @@ class OpencodeParser(EventParser):
 
     def _used(self, tool: str, state: dict[str, Any]) -> Iterator[Activity]:
         """A call is told when it is over."""
-        call = _call(tool, dict_of(state.get("input")))
+        call = call_of(tool, dict_of(state.get("input")))
         self._calls[call.action] += 1
         yield call
         self._denied_last = None
@@ -140,14 +134,6 @@ class OpencodeParser(EventParser):
         if not self._told:
             return FailureKind.RUNTIME_UNREADABLE, "its last step does not tell what it used"
         return self._worth(self._answer)
-
-
-def _call(tool: str, given: dict[str, Any]) -> ToolCall:
-    if tool == "bash":
-        return shell_call(tool, text_of(given.get("command")))
-    detail = next((clip(v, DETAIL_CHARS) for k in _DETAILS if (v := text_of(given.get(k)))), "")
-    paths = tuple(v for k in ("filePath", "path") if (v := text_of(given.get(k))))
-    return ToolCall(tool, _ACTIONS.get(tool, ActionClass.UNKNOWN), detail, paths=paths)
 
 
 def _failed(error: dict[str, Any]) -> tuple[FailureKind, str]:

@@ -22,6 +22,7 @@ RUNTIME = Runtime(
         read_only_enforced=True,
         tool_list=True,
         prompted=True,
+        asks_first=True,
         reasoning=frozenset(command.LEVELS),
         narrows=True,
         tells_turns=True,

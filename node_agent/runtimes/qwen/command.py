@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from node_agent.runtimes import hooks
 from node_agent.runtimes.base import BASE_FILES, Launch, LaunchRequest, Place, base_env, may_write
 from node_agent.runtimes.hiding import guard, guarded
 from node_agent.runtimes.probing import Program
-from node_agent.runtimes.starting import keyed, prompt_in, task_of
+from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
@@ -38,6 +39,7 @@ _SETTINGS = {
 # It takes settings of the repository for its own, and so servers, hooks and commands that run at its start.
 _FILES = guard((".qwen/settings.json", ".env"), ("QWEN.md", "AGENTS.md"))
 
+_RUN = "run_shell_command"
 # Tools that are taken away. Skills and sub-agents may be the repository's own, so no level has them.
 _THEIRS = ("agent", "skill")
 _SHELL = ("run_shell_command", "monitor", "web_fetch", *_THEIRS)
@@ -71,19 +73,36 @@ def launch(request: LaunchRequest, place: Place) -> Launch:
         argv += ["--include-directories", folder]
     if request.limits.turns is not None:
         argv += ["--max-session-turns", str(request.limits.turns)]
+    if is_fenced(request, place):
+        without = tuple(tool for tool in without if tool != _RUN)
     for tool in dict.fromkeys((*without, *(t for t, ours in _OURS.items() if not request.has(*ours)))):
         argv += ["--exclude-tools", tool]
     if request.resume:
         argv += ["--resume", request.resume.session]
-    own = {".qwen/settings.json": _settings(request.reasoning)}
+    own = {".qwen/settings.json": _settings(request, place), **hooks.files("qwen", request, place)}
     files = {**BASE_FILES, **_FILES, **own, **prompt_in(PROMPT, request)}
     return Launch(tuple(argv), _env(request, place, model), task_of(request), files)
 
 
-def _settings(reasoning: Reasoning | None) -> bytes:
+def _settings(request: LaunchRequest, place: Place) -> bytes:
     """Its own words for a level are none that servers with OpenAI's chat wire know: it goes beside them."""
+    reasoning = request.reasoning
     asked = {"extra_body": {"reasoning_effort": LEVELS[reasoning]}} if reasoning else {}
-    return json.dumps({**_SETTINGS, "model": {"generationConfig": {**_GENERATION, **asked}}}).encode()
+    model = {"model": {"generationConfig": {**_GENERATION, **asked}}}
+    return json.dumps({**_SETTINGS, **model, **_rules(request, place)}).encode()
+
+
+def _rules(request: LaunchRequest, place: Place) -> dict[str, Any]:
+    """Its hook, and which commands it may run without a question, which nobody would answer."""
+    made: dict[str, Any] = {}
+    if is_fenced(request, place):
+        never = [f"Bash({words} *)" for words in NEVER]
+        made["permissions"] = {"allow": [_RUN], "deny": never}
+    if hooks.has_hook(request, place):
+        asked = hooks.tools(request, (_RUN,), ("edit", "write_file", "read_file", "notebook_edit"))
+        line = hooks.command(request, place)
+        made["hooks"] = {"PreToolUse": hooks.entry(asked, line, hooks.TIMEOUT_S * 1000)}
+    return made
 
 
 def _env(request: LaunchRequest, place: Place, model: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ RUNTIME = Runtime(
         read_only_enforced=True,
         turn_limit=True,
         prompted=True,
+        asks_first=True,
         reasoning=frozenset(command.LEVELS),
         narrows=True,
         tells_turns=True,

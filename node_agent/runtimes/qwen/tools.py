@@ -6,6 +6,7 @@ from typing import Any
 
 from node_agent.runtimes.actions import DETAIL_CHARS, shell_call
 from node_agent.runtimes.base import ToolCall, clip
+from node_agent.runtimes.hooks import REFUSED
 from node_agent.runtimes.lines import text_of
 from node_agent.wire.policy import ActionClass
 
@@ -19,7 +20,7 @@ _ACTIONS = {
     "agent": ActionClass.DISPATCH,
 }
 _DETAILS = ("file_path", "command", "pattern", "path", "url")
-_DENIED = ("but that permission was declined", "Plan mode blocked", "not found in registry")
+_DENIED = ("but that permission was declined", "Plan mode blocked", "not found in registry", REFUSED)
 
 
 def call_of(tool: str, given: dict[str, Any]) -> ToolCall:

@@ -68,7 +68,8 @@ def _held(resolution: Resolution, may_allow: bool) -> Verdict:
     elsewhere = f"; not on {', '.join(left)}, without a sandbox" if left else ""
     if holders <= set(_BY):
         who = " or ".join(_BY[how].format(needs.kind.name) for how in _BY if how in holders)
-        return passed(NAME, f"{rule}, enforced by {who}{elsewhere}; {LOOPS}")
+        words = f"{rule}, enforced by {who}{elsewhere}"
+        return _without_shell(needs, enough, words) or passed(NAME, f"{words}; {LOOPS}")
     if needs.outside:
         return warned(
             NAME, f"{rule}: your own command, on the machine itself, outside of any sandbox; {LOOPS}"
@@ -76,6 +77,18 @@ def _held(resolution: Resolution, may_allow: bool) -> Verdict:
     if needs.kind.own and rule == resolution.safety.value:
         return warned(NAME, f"{rule}: your own program, nothing holds it to that; {LOOPS}")
     return warned(NAME, f"{rule}: only told to {needs.kind.name}, as you allowed; {LOOPS}")
+
+
+def _without_shell(needs: Held, enough: Sequence[Candidate], words: str) -> Verdict | None:
+    """Where no sandbox bounds its commands, a program runs none at auto-edit: not a test either."""
+    bare = [c for c in enough if c.isolation is not Isolation.SANDBOX]
+    if needs.has_shell(None) or not bare:
+        return None
+    where = ", ".join(c.name for c in bare)
+    fix = next((c.no_sandbox.fix for c in bare if c.no_sandbox), "pancode fleet doctor")
+    cannot = f"on {where} there is no sandbox, so {needs.kind.name} edits files and runs no command, no test"
+    more = f"{fix}; or add --safety full-auto --allow-told-only"
+    return warned(NAME, f"{words}; {cannot}; {LOOPS}", more)
 
 
 def _needs(resolution: Resolution, may_allow: bool) -> Held:

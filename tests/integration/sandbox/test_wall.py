@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from node_agent.runtimes.hooks import RULES
 from node_agent.sandbox.policy import Network
+from node_agent.sandbox.wall import guarded
+from node_agent.workspace.folders import give, write_below
 from tests.integration.sandbox.ground import PROCESSES, PYTHON, STRANGER, Ground, ground
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not root")
@@ -41,6 +45,26 @@ def test_a_read_only_tree_is_not_written(place: Ground) -> None:
     found = place.probe(place.view(writable=False))
     assert (achieved(found), missed(found)) == (set(), set())
     assert sorted(os.listdir(place.tree)) == [".git"]
+
+
+def test_the_agent_cannot_change_what_tells_its_program_to_ask(place: Ground) -> None:
+    files = {RULES: "rules", "copilot/hooks/pancode.json": "asks", ".gemini/settings.json": "asks"}
+    owner = place.home.stat().st_uid
+    for name, text in files.items():
+        write_below(place.home, name, text.encode())
+    give(place.home, owner)
+    view = place.view()
+    view = replace(view, shown=(*view.shown, *guarded(str(place.home))))
+    tries = """
+        for f in hooks/rules.json copilot/hooks/pancode.json .gemini/settings.json; do
+            echo x > $HOME/$f; rm -f $HOME/$f; echo x > $HOME/new; mv $HOME/new $HOME/$f
+        done
+        mv $HOME/hooks $HOME/other; mkdir -p $HOME/hooks; rm -rf $HOME/copilot; chmod -R 777 $HOME
+        echo done > $HOME/ok
+    """
+    done = place.run(view, "sh", "-c", tries)
+    assert (place.home / "ok").read_text() == "done\n", done.stderr
+    assert {name: (place.home / name).read_text() for name in files} == files
 
 
 def test_with_the_nodes_network_only_the_network_is_open(place: Ground) -> None:

@@ -17,6 +17,7 @@ from tests.unit.node_agent.runtimes.asked import PLACE, ask
 
 ROOM = Path(node_agent.runtimes.__file__).parent
 SHARED = {
+    "hooks",
     "anthropic",
     "workers",
     "workerspec",
@@ -81,5 +82,8 @@ def test_output_without_an_end_is_never_done_but_for_the_shell(name: str) -> Non
 def test_a_runtime_imports_the_shared_files_its_own_and_the_wire(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("node_agent"):
-            parts = (node.module or "").split(".")
-            assert parts[1] == "wire" or parts[2] in SHARED | {path.parent.name}, node.module
+            named = [node.module or ""]
+            if named == ["node_agent.runtimes"]:
+                named = [f"{node.module}.{one.name}" for one in node.names]
+            for parts in (one.split(".") for one in named):
+                assert parts[1] == "wire" or parts[2] in SHARED | {path.parent.name}, node.module

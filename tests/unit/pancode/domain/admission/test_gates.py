@@ -52,7 +52,7 @@ def test_the_order() -> None:
 
 
 def test_a_plain_dispatch_passes_all_ten() -> None:
-    verdicts = judge(resolved(), VIEW)
+    verdicts = judge(resolved(node("a", isolation=Isolation.SANDBOX)), VIEW)
     assert [v.gate for v in verdicts] == list(NAMES)
     assert all(v.passed and not v.warning and v.words for v in verdicts)
     assert first_refused(verdicts) is None
@@ -96,7 +96,7 @@ def test_the_matrix_of_modes(mode: Mode, agent: str, dispatches: bool, lets: boo
     [
         (Safety.SUGGEST, "builder", False, "safety suggest does not allow dispatch"),
         (Safety.SUGGEST, "scout", False, "safety suggest does not allow dispatch"),
-        (Safety.AUTO_EDIT, "builder", True, "auto-edit, enforced by claude; loop breaker: not there yet"),
+        (Safety.AUTO_EDIT, "builder", True, "auto-edit, enforced by claude; on desk there is no sandbox"),
         (Safety.AUTO_EDIT, "scout", True, "read-only, enforced by claude"),
         (Safety.FULL_AUTO, "builder", False, "nothing would hold runtime claude to full-auto"),
         (Safety.FULL_AUTO, "scout", True, "read-only, enforced by claude"),
@@ -106,6 +106,17 @@ def test_safety_levels(safety: Safety, agent: str, passes: bool, words: str) -> 
     verdict = gate("safety", safety=safety, agent=agent)
     assert verdict.passed is passes
     assert words in verdict.words
+
+
+def test_what_an_agent_cannot_do_at_auto_edit_without_a_sandbox_is_said_with_the_cure() -> None:
+    walled, bare = node("a", isolation=Isolation.SANDBOX), node("b")
+    assert not gate("safety", nodes=(walled,)).warning
+    told = gate("safety", nodes=(walled, bare))
+    assert told.passed and told.warning
+    assert "on b there is no sandbox, so claude edits files and runs no command, no test" in told.words
+    assert told.fix.endswith("or add --safety full-auto --allow-told-only")
+    codex = node("b", runtimes={"codex": "ok"})
+    assert not gate("safety", nodes=(codex,), runtime="codex").warning, "its own sandbox bounds its shell"
 
 
 def test_full_auto_where_there_is_a_sandbox_or_when_being_told_is_enough() -> None:

@@ -1,0 +1,95 @@
+"""Asks the run's policy about one tool call: `python -I -S program.py PACKAGE LIBRARIES RULES`.
+
+The call is JSON on standard input, in the words of the agent program. Status 0 lets it through; 2 does not,
+and standard error says why. Whatever goes wrong here, the call is not let through.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+if not __package__:
+    sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
+    sys.path = list(dict.fromkeys(sys.path))
+
+from node_agent.held import judged
+from node_agent.runtimes.base import ToolCall
+from node_agent.runtimes.claude.tools import call_of as claude_call
+from node_agent.runtimes.codex.tools import hook_call as codex_call
+from node_agent.runtimes.copilot.tools import call_of as copilot_call
+from node_agent.runtimes.gemini.tools import call_of as gemini_call
+from node_agent.runtimes.hooks import REFUSED, Rules
+from node_agent.runtimes.opencode.tools import call_of as opencode_call
+from node_agent.runtimes.qwen.tools import call_of as qwen_call
+from node_agent.wire.judging import Where, refused
+
+DENIED = 2
+CPU_S, WAIT_S = 5, 30
+"""Far more than a call takes, and less than the agent programs wait."""
+MOST_BYTES = 4 << 20
+_CALLS: Mapping[str, Callable[[str, dict[str, Any]], ToolCall]] = {
+    "claude": claude_call,
+    "codex": codex_call,
+    "copilot": copilot_call,
+    "gemini": gemini_call,
+    "opencode": opencode_call,
+    "qwen": qwen_call,
+}
+SPEAKING = frozenset(_CALLS)
+"""The runtimes whose calls this program reads."""
+
+
+def answer(rules: Rules, event: Mapping[str, Any], home: str) -> str:
+    """Why the call is not let through, for the model and for people; empty: it is."""
+    tool, given = _call(event)
+    call = _CALLS[rules.runtime](tool, given)
+    where = Where(rules.top, home, rules.folder)
+    return next(
+        (words for one in judged(rules.policy, where, call) for words in refused(rules.policy, one)), ""
+    )
+
+
+def _call(event: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Its tool and what the tool is given; one program writes that as text in the text."""
+    tool = event.get("tool_name", event.get("toolName"))
+    given = event.get("tool_input", event.get("toolArgs"))
+    given = json.loads(given) if isinstance(given, str) else given
+    if not isinstance(tool, str) or not isinstance(given, dict):
+        raise ValueError("a tool call has a name and arguments")
+    return tool, given
+
+
+def main(argv: list[str]) -> int:
+    """Its exit status."""
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
+    signal.alarm(WAIT_S)
+    rules = Rules.model_validate_json(Path(argv[3]).read_bytes())
+    event = json.loads(sys.stdin.buffer.read(MOST_BYTES))
+    words = answer(rules, event, os.path.expanduser("~"))
+    return _tell(rules.runtime, words) if words else 0
+
+
+def _tell(runtime: str, words: str) -> int:
+    """One program shows its model nothing of standard error."""
+    said = f"{REFUSED}: {words}"
+    if runtime == "copilot":
+        sys.stdout.write(json.dumps({"permissionDecision": "deny", "permissionDecisionReason": said}))
+        return 0
+    sys.stderr.write(said)
+    return DENIED
+
+
+if __name__ == "__main__":
+    try:
+        status = main(sys.argv)
+    except Exception as exc:  # whatever it is
+        sys.stderr.write(f"{REFUSED}: its policy could not be asked: {exc}")
+        status = DENIED
+    sys.exit(status)

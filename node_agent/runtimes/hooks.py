@@ -1,0 +1,85 @@
+"""What a program is given so that it asks the run's policy before a tool call: rules in a file, a command.
+
+The files lie in places of the run's home that the sandbox shows read-only, so an agent cannot change them.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from node_agent.runtimes.base import LaunchRequest, Place
+from node_agent.wire.model import WireModel
+from node_agent.wire.policy import Policy
+
+FOLDER = "hooks"
+"""Of the run's home."""
+GUARDED = (
+    FOLDER,
+    "copilot/hooks",
+    "config/opencode/plugin",
+    ".gemini/settings.json",
+    "policy.toml",
+    ".qwen/settings.json",
+)
+"""Places of the home, for each program its own, that the sandbox shows read-only where they are there."""
+RULES = f"{FOLDER}/rules.json"
+PROGRAM = "hooks/program.py"
+"""In the node agent's own code."""
+REFUSED = "PanCode did not let this through"
+"""How the answer begins that a model gets for such a call."""
+TIMEOUT_S = 60
+"""Most programs let a call through when their hook takes too long: ours ends itself before that."""
+
+
+class Rules(WireModel):
+    """What the hook's program reads. `top`, `folder`: the checkout, and where below it the run begins."""
+
+    runtime: str
+    policy: Policy
+    top: str
+    folder: str = ""
+
+
+def files(runtime: str, request: LaunchRequest, place: Place) -> dict[str, bytes]:
+    """The rules as a file; none where the run has no policy or the program of the hook cannot be found."""
+    if not has_hook(request, place) or request.policy is None:
+        return {}
+    rules = Rules(runtime=runtime, policy=request.policy, top=request.workspace, folder=request.folder)
+    return {RULES: rules.model_dump_json().encode()}
+
+
+def has_hook(request: LaunchRequest, place: Place) -> bool:
+    """Whether this run's calls can be judged before they are made."""
+    return request.policy is not None and bool(place.package and place.libraries)
+
+
+def argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
+    """The hook's program: the call as JSON on standard input; status 0 lets it through, 2 does not."""
+    optimised = (f"-{'O' * sys.flags.optimize}",) if sys.flags.optimize else ()
+    program = (place.python, "-I", "-S", *optimised, f"{place.package}/{PROGRAM}")
+    return (*program, place.package, place.libraries, f"{request.home}/{RULES}")
+
+
+def command(request: LaunchRequest, place: Place) -> str:
+    """The same as a shell's line: any other end of the program, a signal too, is status 2."""
+    return f"{shlex.join(argv(request, place))} || exit 2"
+
+
+def tools(request: LaunchRequest, shell: Iterable[str], files: Iterable[str]) -> tuple[str, ...]:
+    """The tools that are asked about. Those for files only where people's rules speak of paths: each
+    question takes a quarter of a second, and a program's own flags keep its file tools in the checkout."""
+    paths = request.policy is not None and bool(request.policy.paths)
+    return (*shell, *(files if paths else ()))
+
+
+def matcher(names: Iterable[str]) -> str:
+    """As a regular expression."""
+    return f"^({'|'.join(names)})$"
+
+
+def entry(names: Iterable[str], line: str, timeout: int = TIMEOUT_S) -> list[dict[str, Any]]:
+    """The hook in the words that most programs have in common."""
+    return [{"matcher": matcher(names), "hooks": [{"type": "command", "command": line, "timeout": timeout}]}]
