@@ -108,17 +108,6 @@ def test_safety_levels(safety: Safety, agent: str, passes: bool, words: str) -> 
     assert words in verdict.words
 
 
-def test_what_an_agent_cannot_do_at_auto_edit_without_a_sandbox_is_said_with_the_cure() -> None:
-    walled, bare = node("a", isolation=Isolation.SANDBOX), node("b")
-    assert not gate("safety", nodes=(walled,)).warning
-    told = gate("safety", nodes=(walled, bare))
-    assert told.passed and told.warning
-    assert "on b there is no sandbox, so claude edits files and runs no command, no test" in told.words
-    assert told.fix.endswith("or add --safety full-auto --allow-told-only")
-    codex = node("b", runtimes={"codex": "ok"})
-    assert not gate("safety", nodes=(codex,), runtime="codex").warning, "its own sandbox bounds its shell"
-
-
 def test_full_auto_where_there_is_a_sandbox_or_when_being_told_is_enough() -> None:
     walled, open_ = node("a", isolation=Isolation.SANDBOX), node("b")
     assert gate("safety", safety=Safety.FULL_AUTO, nodes=(walled,)).passed
