@@ -44,7 +44,7 @@ def work_plan(
         below=order.workspace.folder,
         env={**launch.env, **_who_runs(order)},
         steps=(agent,),
-        limits=_limits(order, ceiling),
+        limits=limits_of(order, ceiling),
         grace=Grace(tempo.grace_int_ms, tempo.grace_term_ms),
     )
 
@@ -99,7 +99,8 @@ def _step_name(number: int) -> str:
     return f"gate {number + 1}"
 
 
-def _limits(order: Order, ceiling: Ceiling) -> Limits:
+def limits_of(order: Order, ceiling: Ceiling) -> Limits:
+    """Those of the order, and no more than the ceiling leaves."""
     own = order.limits
     memory, processes = _least(own.memory_bytes, ceiling.memory), _least(own.processes, ceiling.processes)
     return Limits(own.wall_ms, own.idle_ms, own.output_bytes, memory, processes)

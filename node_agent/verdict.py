@@ -10,6 +10,7 @@ from node_agent.doors import ModelCount
 from node_agent.ports import Told
 from node_agent.records import StopKind, StopNote
 from node_agent.spool import EndedBy, ExitRecord, PhaseEnd, StepKind, StepRecord, Vanished
+from node_agent.spool import Limits as Held
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome, by_status
 from node_agent.wire.order import Limits
 from node_agent.wire.receipt import GateResult, Usage
@@ -60,12 +61,48 @@ _REFUSED = {
 }
 GATEWAY_GONE = "the model gateway of this run is gone; it is not started again under a running agent"
 _LIMITS = {
-    EndedBy.WALL: (FailureKind.WALL_LIMIT, "it ran for longer than its limit"),
-    EndedBy.IDLE: (FailureKind.IDLE_LIMIT, "it wrote nothing for longer than its limit"),
-    EndedBy.OUTPUT: (FailureKind.OUTPUT_LIMIT, "it wrote more than its limit"),
-    EndedBy.MEMORY: (FailureKind.MEMORY_LIMIT, "it took more memory than its limit"),
-    EndedBy.PROCESSES: (FailureKind.PROCESS_LIMIT, "it had more processes and threads than its limit"),
+    EndedBy.WALL: FailureKind.WALL_LIMIT,
+    EndedBy.IDLE: FailureKind.IDLE_LIMIT,
+    EndedBy.OUTPUT: FailureKind.OUTPUT_LIMIT,
+    EndedBy.MEMORY: FailureKind.MEMORY_LIMIT,
+    EndedBy.PROCESSES: FailureKind.PROCESS_LIMIT,
 }
+NO_LIMITS = Held()
+
+
+def limit_fault(by: EndedBy, limits: Held, where: str = "") -> Fault:
+    """Which limit ended it, and its value where that is known."""
+    words = {
+        EndedBy.WALL: ("it ran for longer than its time limit", _time(limits.wall_ms)),
+        EndedBy.IDLE: ("it wrote nothing for longer than its idle limit", _time(limits.idle_ms)),
+        EndedBy.OUTPUT: ("it wrote more than its output limit", _size(limits.output_bytes)),
+        EndedBy.MEMORY: ("it took more memory than its limit", _size(limits.memory_bytes)),
+        EndedBy.PROCESSES: (
+            "it had more processes and threads than its limit",
+            f" of {limits.processes}" if limits.processes else "",
+        ),
+    }
+    text, value = words[by]
+    return Fault(_LIMITS[by], f"{text}{value}{where}")
+
+
+def _time(ms: int | None) -> str:
+    """As people write it on the command line."""
+    if not ms:
+        return ""
+    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+        if ms % size == 0:
+            return f" of {ms // size}{unit}"
+    return f" of {ms} ms"
+
+
+def _size(count: int | None) -> str:
+    if not count:
+        return ""
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count % size == 0:
+            return f" of {count // size} {unit}"
+    return f" of {count} bytes"
 
 
 def over_limit(limits: Limits, usage: Usage) -> StopNote | None:
@@ -126,7 +163,9 @@ def vanished_fault(seen: Vanished, stop: StopNote | None) -> Fault:
     return Fault(kind, seen.reason)
 
 
-def work_fault(record: ExitRecord, told: Told | None, stop: StopNote | None) -> Fault | None:
+def work_fault(
+    record: ExitRecord, told: Told | None, stop: StopNote | None, limits: Held = NO_LIMITS
+) -> Fault | None:
     """What went wrong in the work phase: limits, stop, the agent. None: the agent did its work."""
     last = record.steps[-1] if record.steps else None
     if record.ended is PhaseEnd.ERROR:
@@ -134,7 +173,7 @@ def work_fault(record: ExitRecord, told: Told | None, stop: StopNote | None) -> 
     if last is None:
         return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason)
     if last.ended_by is not EndedBy.NONE or record.ended is PhaseEnd.STOPPED:
-        return _ended_by_us(record, last, stop)
+        return _ended_by_us(record, last, stop, limits)
     if last.exec_error is not None:
         return _exec_fault(last)
     if told is None or told.failure is None:
@@ -142,19 +181,17 @@ def work_fault(record: ExitRecord, told: Told | None, stop: StopNote | None) -> 
     return Fault(told.failure, told.reason)
 
 
-def setup_fault(record: ExitRecord, stop: StopNote | None) -> Fault | None:
+def setup_fault(record: ExitRecord, stop: StopNote | None, limits: Held = NO_LIMITS) -> Fault | None:
     """What went wrong in set-up. None: the agent may begin."""
-    fault = work_fault(record, None, stop)
+    fault = work_fault(record, None, stop, limits)
     if fault is not None or record.ended is PhaseEnd.DONE:
         return fault
     return Fault(FailureKind.SETUP_FAILED, _how(record.steps[-1]))
 
 
-def _ended_by_us(record: ExitRecord, last: StepRecord, stop: StopNote | None) -> Fault:
+def _ended_by_us(record: ExitRecord, last: StepRecord, stop: StopNote | None, limits: Held) -> Fault:
     if last.ended_by in _LIMITS:
-        kind, words = _LIMITS[last.ended_by]
-        where = f" (in {last.name})" if last.kind is StepKind.SETUP else ""
-        return Fault(kind, words + where)
+        return limit_fault(last.ended_by, limits, f" (in {last.name})" if last.kind is StepKind.SETUP else "")
     return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason or "stopped")
 
 
@@ -216,7 +253,9 @@ def rules_fault(broken: Sequence[str], fault: Fault | None) -> Fault | None:
     return Fault(FailureKind.RULE_BROKEN, f"{broken[0]}{more}")
 
 
-def gate_fault(record: ExitRecord, gates: Sequence[GateResult], stop: StopNote | None) -> Fault | None:
+def gate_fault(
+    record: ExitRecord, gates: Sequence[GateResult], stop: StopNote | None, limits: Held = NO_LIMITS
+) -> Fault | None:
     """What the gates say. Not runnable is ours, a stop is a person's; else the first that failed."""
     if record.ended is PhaseEnd.STOPPED:
         return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason)
@@ -232,8 +271,7 @@ def gate_fault(record: ExitRecord, gates: Sequence[GateResult], stop: StopNote |
         return None
     by = next((step.ended_by for step in record.steps if step.index == number), EndedBy.NONE)
     if by in _LIMITS:
-        kind, words = _LIMITS[by]
-        return Fault(kind, f"{words} (in gate {failed.name})")
+        return limit_fault(by, limits, f" (in gate {failed.name})")
     ended = f"signal {failed.signal}" if failed.signal is not None else f"exit {failed.exit_code}"
     return Fault(FailureKind.GATE_FAILED, f"gate {failed.name}: {ended}")
 

@@ -150,7 +150,7 @@ def _gated(case: Case, record: ExitRecord) -> Turn:
     findings = _changed_by_gates(case)
     data: dict[str, Any] = {"gates": [one.model_dump(mode="json") for one in results], "findings": findings}
     words = [Finding(level="warning", text=text) for text in findings]
-    return case.mark(Mark.GATED, gate_fault(record, results, case.entry.stop), data, *words)
+    return case.mark(Mark.GATED, gate_fault(record, results, case.entry.stop, case.limits), data, *words)
 
 
 def _changed_by_gates(case: Case) -> list[str]:

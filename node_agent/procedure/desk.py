@@ -11,11 +11,11 @@ from typing import Any
 from node_agent.ceiling import Ceiling
 from node_agent.claims import Self
 from node_agent.doors import Door, Gateways
-from node_agent.plans import GATES, SETUP, is_walled, time_left
+from node_agent.plans import GATES, SETUP, is_walled, limits_of, time_left
 from node_agent.ports import DepotLink, Journal, Runner, Runtimes, Stamp, Workspaces
 from node_agent.records import Data, Entry, Note
 from node_agent.redact import redacted
-from node_agent.spool import Ended, ExitRecord, Plan, Vanished
+from node_agent.spool import Ended, ExitRecord, Limits, Plan, Vanished
 from node_agent.tempo import Tempo
 from node_agent.uplink import Uplink
 from node_agent.verdict import Fault, fault_from_json, fault_to_json
@@ -136,6 +136,11 @@ class Case:
         """Whether its work ended in a boot of before: what nobody synced since may be lost."""
         seen = self.desk.runner.look(self.work)
         return isinstance(seen, Ended | Vanished) and seen.rebooted
+
+    @property
+    def limits(self) -> Limits:
+        """What ends the attempt, as it was given to it; the time is for all its phases together."""
+        return limits_of(self.order, self.desk.ceiling())
 
     def time_left(self) -> int:
         """Milliseconds of the wall limit that the phases which are over have left; 0: none."""

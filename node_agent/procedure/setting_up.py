@@ -47,7 +47,7 @@ def _setting_up(case: Case) -> Turn:
 
 def _set_up(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
     """What it made in a boot of before may be lost in part: no agent starts on it, and no copy is kept."""
-    fault = setup_fault(record, case.entry.stop)
+    fault = setup_fault(record, case.entry.stop, case.limits)
     if fault is None and rebooted:
         fault = Fault(FailureKind.NODE_REBOOTED, CUT_OFF)
     if fault is not None:

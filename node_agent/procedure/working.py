@@ -185,7 +185,7 @@ def _ended(case: Case, record: ExitRecord) -> Turn:
     ran = agent is not None and agent.exec_error is None
     told = watch_of(case).finish(case.desk.runner, _end_of(agent)) if agent is not None and ran else None
     count = _last_count(case)
-    fault = gateway_fault(work_fault(record, told, case.entry.stop), told, count)
+    fault = gateway_fault(work_fault(record, told, case.entry.stop, case.limits), told, count)
     return _mark_ended(case, record, fault, told, count)
 
 
@@ -197,7 +197,9 @@ def _cut_off(case: Case, record: ExitRecord) -> Turn:
     agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
     told = watch_of(case).finish(case.desk.runner, _UNKNOWN_END) if ran else None
-    fault = work_fault(record, None, case.entry.stop) or Fault(FailureKind.NODE_REBOOTED, CUT_OFF)
+    fault = work_fault(record, None, case.entry.stop, case.limits) or Fault(
+        FailureKind.NODE_REBOOTED, CUT_OFF
+    )
     return _mark_ended(case, record, fault, told, _last_count(case))
 
 

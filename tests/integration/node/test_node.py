@@ -123,7 +123,7 @@ def test_the_wall_limit_is_for_all_phases(world: NodeWorld) -> None:
     claims = world.run(order)
     assert (claims.outcome, claims.reason) == (
         Outcome.TIMEOUT,
-        "it ran for longer than its limit (in gate check)",
+        "it ran for longer than its time limit of 3s (in gate check)",
     )
     assert claims.gates[0].duration_ms < 2_500
 

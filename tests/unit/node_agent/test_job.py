@@ -180,12 +180,16 @@ def test_set_up_that_a_reboot_cuts_ends_and_does_not_wait() -> None:
 @pytest.mark.parametrize(
     ("script", "spawned", "words"),
     [
-        (Script(setup_ms=9_000), [SETUP], "it ran for longer than its limit (in setup 1)"),
-        (Script(setup_ms=3_000, duration_ms=3_000), [SETUP, WORK], "it ran for longer than its limit"),
+        (Script(setup_ms=9_000), [SETUP], "it ran for longer than its time limit of 5s (in setup 1)"),
+        (
+            Script(setup_ms=3_000, duration_ms=3_000),
+            [SETUP, WORK],
+            "it ran for longer than its time limit of 5s",
+        ),
         (
             Script(setup_ms=1_000, duration_ms=2_000, gate_ms=2_500),
             [SETUP, WORK, GATES],
-            "it ran for longer than its limit (in gate test)",
+            "it ran for longer than its time limit of 5s (in gate test)",
         ),
     ],
 )

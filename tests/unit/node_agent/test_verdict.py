@@ -11,6 +11,7 @@ from node_agent.doors import ModelCount
 from node_agent.ports import Told
 from node_agent.records import StopKind, StopNote
 from node_agent.spool import EndedBy, ExecError, ExitRecord, PhaseEnd, StepKind, StepRecord, Vanished
+from node_agent.spool import Limits as Held
 from node_agent.verdict import (
     MOST_FAILING_S,
     MOST_TRIES,
@@ -170,20 +171,22 @@ def test_gates(ended: PhaseEnd, gates: list[GateResult], kind: K | None) -> None
 @pytest.mark.parametrize(
     ("by", "kind", "words"),
     [
-        (EndedBy.WALL, K.WALL_LIMIT, "it ran for longer than its limit"),
-        (EndedBy.IDLE, K.IDLE_LIMIT, "it wrote nothing for longer than its limit"),
-        (EndedBy.OUTPUT, K.OUTPUT_LIMIT, "it wrote more than its limit"),
-        (EndedBy.MEMORY, K.MEMORY_LIMIT, "it took more memory than its limit"),
-        (EndedBy.PROCESSES, K.PROCESS_LIMIT, "it had more processes and threads than its limit"),
+        (EndedBy.WALL, K.WALL_LIMIT, "it ran for longer than its time limit of 15m"),
+        (EndedBy.IDLE, K.IDLE_LIMIT, "it wrote nothing for longer than its idle limit of 90s"),
+        (EndedBy.OUTPUT, K.OUTPUT_LIMIT, "it wrote more than its output limit of 64 MiB"),
+        (EndedBy.MEMORY, K.MEMORY_LIMIT, "it took more memory than its limit of 2 GiB"),
+        (EndedBy.PROCESSES, K.PROCESS_LIMIT, "it had more processes and threads than its limit of 512"),
     ],
 )
 def test_a_gate_that_a_limit_of_ours_ended(by: EndedBy, kind: K, words: str) -> None:
     """An end by us is no verdict on the code, whatever status it leaves; a gate that failed before is one."""
     cut = step(StepKind.GATE, None, index=1, ended_by=by)
     ended = record(step(StepKind.GATE), cut, ended=PhaseEnd.FAILED)
-    fault = gate_fault(ended, [gate(True, 0), gate(False, None, 9)], None)
+    limits = Held(900_000, 90_000, 64 << 20, 2 << 30, 512)
+    fault = gate_fault(ended, [gate(True, 0), gate(False, None, 9)], None, limits)
     assert fault == Fault(kind, f"{words} (in gate g)")
-    assert gate_fault(ended, [gate(True, 0), gate(False, 0)], None) == fault
+    assert gate_fault(ended, [gate(True, 0), gate(False, 0)], None, limits) == fault
+    assert work_fault(record(step(ended_by=by)), DONE, None, limits) == Fault(kind, words)
     fault = gate_fault(ended, [gate(False, 1), gate(False, None, 9)], None)
     assert fault is not None and fault.kind is K.GATE_FAILED
 
