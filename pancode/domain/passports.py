@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -10,7 +10,9 @@ from node_agent.wire.endpoint import EndpointFact, Health, ModelFact
 from node_agent.wire.passport import Check, Grade, PassportFact
 from pancode.domain.candidates import Candidate
 from pancode.domain.fleet import NodeView
+from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found
+from pancode.domain.tiers import RANK, ModelTier, Tiered, tier_of
 from pancode.errors import NotFoundError, RefusedError
 
 READERS_NEED = (Check.ANSWERS, Check.CONTEXT, Check.TOOLS)
@@ -80,6 +82,29 @@ def trust_of(view: NodeView, needs: Needs) -> Trusted | None:
     """Of the model on that node; None where it is not told of: whether it is there is for others to say."""
     found = fact_of(needs.at(view.node.name), (view,))
     return None if found is None else judged(found[1].passport, needs.read_only)
+
+
+def tier_at(
+    ref: ModelRef,
+    found: Sequence[Candidate],
+    views: Sequence[NodeView],
+    needs: Needs,
+    said: Mapping[str, ModelTier],
+) -> Tiered:
+    """How able it is by what its servers tell: the least able of those that could take the run."""
+    fitting = {one.name for one in found if one.fits}
+    facts = [fact_of(needs.at(view.node.name), (view,)) for view in views if view.node.name in fitting]
+    models = [fact[1] for fact in facts if fact is not None]
+    told = [tier_of(ref, *_size_of(model), dict(said), served=True) for model in models]
+    nothing = tier_of(ref, overrides=dict(said), served=True)
+    return min(told, key=lambda one: -1 if one.tier is None else RANK[one.tier], default=nothing)
+
+
+def _size_of(model: ModelFact) -> tuple[float | None, int | None]:
+    """Parameters in billions; the context that its test found, or that its server tells."""
+    measured = model.passport.ctx if model.passport is not None else None
+    parameters = model.parameters / 1e9 if model.parameters else None
+    return parameters, measured or model.ctx_usable
 
 
 def trusted_at(views: Sequence[NodeView], needs: Needs | None) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from pancode.domain.estimate import estimate, is_free
 from pancode.domain.limits import RunLimits, run_limits
 from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found
-from pancode.domain.passports import Needs, trusted_at
+from pancode.domain.passports import Needs, tier_at, trusted_at
 from pancode.domain.prompts import Situation, compile_prompt, tokens_of
 from pancode.domain.records import Run
 from pancode.domain.request import Catalogue, DispatchRequest
@@ -224,6 +224,7 @@ def _put_together(
     )
     walled = request.walled or agent.walls is Walls.CONTAINER
     wish = Wish(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
+    able = candidates(catalogue.nodes, wish)
     return Resolution(
         request=request,
         agent=agent,
@@ -241,7 +242,7 @@ def _put_together(
         cache=project.cache if workspace == "git" else (),
         gates=gates,
         workspace=workspace,
-        candidates=candidates(catalogue.nodes, wish),
+        candidates=able,
         due=replace(due, usd=Decimal(0)) if free else due,
         free=free,
         trusted=trusted_at(catalogue.nodes, needs),
@@ -252,11 +253,23 @@ def _put_together(
         rules=catalogue.rules,
         raised="" if request.safety is not None else defaults.raised,
         chosen=choice.why,
-        tiered=tier_of(ref, overrides=dict(defaults.tiers)) if ref is not None else None,
+        tiered=_tiered(ref, able, catalogue, needs),
         strict_tiers=defaults.strict_tiers,
         model_from=model_from(request, agent, catalogue) if ref is not None else "",
         tokens={} if runtime.own else tokens_of(told, request.task, guide),
     )
+
+
+def _tiered(
+    ref: ModelRef | None, able: tuple[Candidate, ...], catalogue: Catalogue, needs: Needs | None
+) -> Tiered | None:
+    """A model of the fleet's by what its server tells, one of a vendor's by its name."""
+    if ref is None:
+        return None
+    said = catalogue.defaults.tiers
+    if needs is None:
+        return tier_of(ref, overrides=dict(said))
+    return tier_at(ref, able, catalogue.nodes, needs, said)
 
 
 def _try(problems: list[PancodeError], part: Callable[[], T]) -> T | None:

@@ -94,8 +94,12 @@ def tier_of(
     parameters: float | None = None,
     context: int | None = None,
     overrides: dict[str, ModelTier] | None = None,
+    served: bool = False,
 ) -> Tiered:
     """The tier. `parameters`: in billions; `context`: what it can really use, in tokens; None: not known.
+
+    `served`: by a model server of the fleet, which gives it any name: a name there can only say that it is
+    small, and its family counts for nothing.
 
     `overrides`: patterns (`*` and `?`) over `model`, `provider/model` or `node/provider/model`, the last that
     fits, as a later file counts more. A long context makes no small model able: it only ever lowers a tier.
@@ -106,8 +110,10 @@ def tier_of(
     if context is not None and context < MID_CONTEXT:
         return Tiered(ModelTier.SMALL, f"a usable context of {context} tokens")
     size = parameters if parameters is not None else billions(ref.model)
-    if size is not None:
+    if size is not None and (parameters is not None or not served or _of_size(size) is ModelTier.SMALL):
         return Tiered(_of_size(size), f"{size:g} billion parameters")
+    if served:
+        return Tiered(None, "its server does not tell how many parameters it has")
     name = ref.model.rpartition("/")[2].lower()
     for pattern, tier in _FAMILIES:
         if fnmatchcase(name, pattern):

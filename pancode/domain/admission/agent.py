@@ -88,13 +88,16 @@ def _sampled(resolution: Resolution) -> Verdict | None:
 
 
 def _weak(resolution: Resolution) -> Verdict | None:
-    """A model below the tier that its agent's work asks for; one of which nothing is known is let pass."""
+    """A model below the tier that its agent's work asks for; where tiers are strict, an unknown one, too."""
     agent, found, ref = resolution.agent, resolution.tiered, resolution.ref
-    if agent.tier is Tier.ANY or ref is None or found is None or found.tier is None:
+    if agent.tier is Tier.ANY or ref is None or found is None:
         return None
-    if RANK[found.tier] >= RANK[ModelTier(agent.tier.value)]:
+    if found.tier is None and not resolution.strict_tiers:
         return None
-    words = f"agent {agent.name} asks for a {agent.tier} model, and {ref.text} is {found.tier}: {found.why}"
+    if found.tier is not None and RANK[found.tier] >= RANK[ModelTier(agent.tier.value)]:
+        return None
+    what = found.tier or "of an unknown tier"
+    words = f"agent {agent.name} asks for a {agent.tier} model, and {ref.text} is {what}: {found.why}"
     fix = f"name an abler one with --model, or what you know better in models.tiers: {ref.text}"
     if resolution.strict_tiers:
         return refused(NAME, f"Dispatch blocked: {words} (models.strict_tiers)", fix)

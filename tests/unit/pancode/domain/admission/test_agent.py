@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.endpoint import ModelFact
 from node_agent.wire.node import Problem
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.sampling import Sampling
@@ -19,7 +20,7 @@ from pancode.domain.snapshot import AdmissionView, Parent
 from pancode.domain.tiers import ModelTier
 from pancode.errors import ExitCode
 from tests.unit.pancode.domain.admission.test_gates import DAY, VIEW, gate
-from tests.unit.pancode.domain.fleets import BUILDER, SCOUT, node, resolved
+from tests.unit.pancode.domain.fleets import BUILDER, SCOUT, endpoint, node, resolved
 
 
 def own(**changes: Any) -> dict[str, Any]:
@@ -104,7 +105,8 @@ ANY_MODEL: dict[str, Any] = {"runtime": "opencode", "nodes": (node("desk", {"ope
         (Tier.ANY, "qwen3:4b", True, True, False),
         (Tier.FRONTIER, "qwen3:32b", True, False, False),
         (Tier.FRONTIER, "anthropic/claude-opus-4", True, True, False),
-        (Tier.FRONTIER, "nobody-knows", True, True, False),
+        (Tier.FRONTIER, "nobody-knows", False, True, False),
+        (Tier.FRONTIER, "nobody-knows", True, False, False),
         (Tier.FRONTIER, None, True, True, False),
     ],
 )
@@ -116,6 +118,25 @@ def test_a_model_below_the_tier_of_its_agent(
     assert (verdict.passed, verdict.warning) == (passes, warns)
     if not passes or warns:
         assert f"asks for a {tier} model, and {model} is" in verdict.words and "models.tiers" in verdict.fix
+
+
+@pytest.mark.parametrize(
+    ("model", "passes", "words"),
+    [
+        (ModelFact(id="gpt-5-tiny", parameters=140_000, ctx_usable=32_768), False, "0.00014 billion"),
+        (ModelFact(id="gpt-5-tiny", ctx_usable=32_768), False, "unknown tier: its server does not tell"),
+        (ModelFact(id="gpt-5-tiny", parameters=120 * 10**9, ctx_usable=4096), False, "context of 4096"),
+        (ModelFact(id="gpt-5-tiny", parameters=120 * 10**9, ctx_usable=65_536), True, ""),
+    ],
+)
+def test_a_model_of_the_fleet_is_judged_by_what_its_server_tells(
+    model: ModelFact, passes: bool, words: str
+) -> None:
+    desk = node("desk", {"native": "ok"}, endpoints=(endpoint("ollama", model),))
+    settings = {**own(tier=Tier.FRONTIER), "defaults": Defaults(strict_tiers=True)}
+    verdict = gate("agent", settings=settings, model="ollama/gpt-5-tiny", runtime="native", nodes=(desk,))
+    assert verdict.passed is passes, verdict.words
+    assert words in verdict.words
 
 
 def test_an_owner_knows_better_how_able_a_model_is() -> None:
