@@ -83,6 +83,10 @@ class ModelCount:
         told = [
             (bool(self.wrapped), self.wrapped),
             (
+                not calls.requests and (bool(claim.cost_usd) or _words(claim) != _words(Usage())),
+                "the model gateway saw no call of this run: what its program tells of its use is not counted",
+            ),
+            (
                 bool(self.limit and calls.refused),
                 f"the model gateway refused {calls.refused} calls: {self.words}",
             ),

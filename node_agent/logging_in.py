@@ -45,7 +45,11 @@ def log_in(
     program = shutil.which(login.argv[0], path=path)
     if program is None:
         fix = getattr(RUNTIMES[runtime].program, "package", login.argv[0])
-        raise NoLogin(f"{login.argv[0]} is not on this machine", f"npm install -g {fix}", MISSING)
+        raise NoLogin(
+            f"{login.argv[0]} is not on this machine",
+            f"npm install -g --prefix ~/.local {fix}@latest",
+            MISSING,
+        )
     folder = home.root / FOLDER / runtime
     for one in (folder.parent, folder):
         make_folder(one)

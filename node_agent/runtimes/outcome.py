@@ -23,6 +23,7 @@ from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
 
 MAX_DENIALS = 100
+COMPLAINT_CHARS = 200
 
 _REFUSED = frozenset({FailureKind.MODEL_AUTH, FailureKind.MODEL_BUSY})
 
@@ -40,8 +41,16 @@ def without_end(end: ExitInfo, lines: JsonLines, known: bool, what: str) -> tupl
     if end.status in (126, 127) and not lines.lines:
         return FailureKind.RUNTIME_MISSING, f"{how_it_ended(end)} without any output"
     if not known:
-        return FailureKind.RUNTIME_UNREADABLE, f"{how_it_ended(end)} without one readable event"
+        said = first_complaint(end)
+        words = f"{how_it_ended(end)} without one readable event"
+        return FailureKind.RUNTIME_UNREADABLE, f"{words}: {said}" if said else words
     return FailureKind.NO_ANSWER, f"{how_it_ended(end)} without {what}"
+
+
+def first_complaint(end: ExitInfo) -> str:
+    """The first line that the program wrote for people about its end; empty where it wrote none."""
+    lines = (line.strip() for line in end.complaints.decode("utf-8", "replace").splitlines())
+    return clip(next((line for line in lines if line), ""), COMPLAINT_CHARS)
 
 
 class EventParser(ABC):

@@ -17,7 +17,8 @@ class Program:
     """An agent program as an npm package, or what is in a Python environment that a link on PATH leads into.
 
     `version`: what `--version` prints, its number as group 1; the number alone fits, too. `known`: how the
-    numbers begin that the parser was measured with. `login`: what to do where nothing logs it in.
+    numbers begin that the parser was measured with. `login`: what to do where nothing logs it in. `lowest`:
+    the first that knows all our flags (measured). `node`: the Node.js that its package asks for.
     """
 
     name: str
@@ -25,17 +26,20 @@ class Program:
     version: str
     known: str
     login: str
+    lowest: str = ""
+    node: int = 0
     environment: bool = False
     """A package of pip in an environment of its own; the link to that one's Python has the runtime's name."""
 
     @property
     def install(self) -> str:
         """The command that brings it."""
-        return self._installed(self.package)
+        return self._installed(self.package, "" if self.environment else "latest")
 
     def _installed(self, package: str, version: str = "") -> str:
         if not self.environment:
-            return f"npm install -g {package}{f'@{version}x' if version else ''}"
+            needs = f" (its package asks for Node.js {self.node})" if self.node else ""
+            return f"npm install -g --prefix ~/.local {package}@{version}{needs}"
         at = f"~/.local/share/pancode/{self.name}"
         pip = f"{at}/bin/pip install '{package}=={version or self.known}*'"
         return f"python3 -m venv {at} && {pip} && ln -sf {at}/bin/python ~/.local/bin/{self.name}"
@@ -52,19 +56,26 @@ class Program:
             return RuntimeFact(name=self.name, state="missing", fix=self.install)
         found = re.match(self.version, text.strip())
         if not found:
-            return RuntimeFact(name=self.name, state="unknown_version", fix=self._latest())
+            return RuntimeFact(name=self.name, state="unknown_version", fix=self.install)
+        if self._is_old(found[1]):
+            words = f"{found[1]} lacks flags that {self.lowest} has: {self.install}"
+            return RuntimeFact(name=self.name, version=found[1], state="too_old", fix=words)
         if not logged_in:
             return RuntimeFact(name=self.name, version=found[1], state="not_logged_in", fix=self.login)
         return RuntimeFact(name=self.name, version=found[1], state="ok", fix=self._warning(found[1]))
 
-    def _latest(self) -> str:
-        return self.install if self.environment else f"{self.install}@latest"
+    def _is_old(self, version: str) -> bool:
+        return bool(self.lowest) and _numbers(version) < _numbers(self.lowest)
 
     def _warning(self, version: str) -> str:
         if version.startswith(self.known):
             return ""
-        other = self._installed(self.package, self.known)
+        other = self._installed(self.package, self.known if self.environment else f"{self.known}x")
         return f"PanCode was measured with {self.known}x; if runs end as infra: {other}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)))
 
 
 def any_given(names: Sequence[str]) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class RuntimeFact(WireModel):
 
     name: Name
     version: Name | None = None
-    state: Literal["ok", "missing", "not_logged_in", "unknown_version", "looking"]
+    state: Literal["ok", "missing", "not_logged_in", "unknown_version", "too_old", "looking"]
     fix: Line = ""
     can: Annotated[tuple[Flag, ...], Few(16)] = ()
     login: LoggedIn = LoggedIn.OTHER

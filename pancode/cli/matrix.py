@@ -9,7 +9,7 @@ from pancode.cli.render import table
 
 _CELLS = {
     **{"missing": "-", "looking": "looking"},
-    **{"not_logged_in": "not logged in", "unknown_version": "unknown version"},
+    **{"not_logged_in": "not logged in", "unknown_version": "unknown version", "too_old": "too old"},
 }
 
 

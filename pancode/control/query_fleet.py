@@ -166,7 +166,9 @@ def _problems(view: NodeView, reaching: Reaching, skew: float | None) -> list[Js
     if beat is not None:
         found += _other_version(view.node.name, beat.version)
         found += [{"what": p.what, "fix": p.fix} for p in beat.facts.problems]
-        runtimes = [r for r in beat.facts.runtimes if r.state in ("not_logged_in", "unknown_version")]
+        runtimes = [
+            r for r in beat.facts.runtimes if r.state in ("not_logged_in", "unknown_version", "too_old")
+        ]
         runtimes = [r for r in runtimes if r.name != OUR_OWN]  # nobody put it there to be used
         runtimes = [r for r in runtimes if not _is_served(beat.facts, r)]
         found += [{"what": f"{r.name} {r.state.replace('_', ' ')}", "fix": r.fix} for r in runtimes]

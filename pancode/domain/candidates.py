@@ -91,7 +91,8 @@ def _without(facts: NodeFacts, wish: Wish, name: str) -> Lack | None:
         return Lack(f"has no runtime {wish.runtime}", fix)
     if fact.state == "ok" or (fact.state == "not_logged_in" and wish.wanted is not None):
         return None
-    state = "is not logged in" if fact.state == "not_logged_in" else "has an unknown version"
+    words = {"not_logged_in": "is not logged in", "too_old": "is too old"}
+    state = words.get(fact.state, "has an unknown version")
     return Lack(f"runtime {wish.runtime} {state}", f"on {name}: {fact.fix}" if fact.fix else "")
 
 

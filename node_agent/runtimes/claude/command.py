@@ -15,6 +15,8 @@ PROGRAM = Program(
     "claude",
     "@anthropic-ai/claude-code",
     version=r"(\d+\.\d+\.\d+)\b",
+    lowest="2.1.259",
+    node=22,
     known="2.1.",
     login=LOGIN,
 )

@@ -22,6 +22,7 @@ PROGRAM = Program(
     "qwen",
     "@qwen-code/qwen-code",
     version=r"(\d+\.\d+\.\d+)\b",
+    node=20,
     known="0.15.",
     login="put OPENAI_BASE_URL of a server with OpenAI's chat wire, and OPENAI_API_KEY if it wants one, "
     'into ~/.pancode-node/*/secrets.json: {"OPENAI_BASE_URL": "..."}',

@@ -45,6 +45,14 @@ def test_what_a_person_is_told() -> None:
     assert "1 calls: $1 is spent" in told[0] and "prices.json" in told[2]
 
 
+def test_a_run_of_which_the_gateway_saw_no_call_is_booked_by_its_own_word_with_a_finding() -> None:
+    unseen = ModelCount(Usage(), ModelCalls(), ended=True)
+    assert unseen.over(CLAIM).cost_usd == CLAIM.cost_usd
+    assert any("saw no call" in text for text in unseen.findings(CLAIM))
+    assert unseen.findings(Usage()) == (), "it called no model, and says so"
+    assert not any("saw no call" in text for text in count().findings(CLAIM))
+
+
 def told(failure: K | None) -> Told:
     return Told(failure, "words", spent=Spent())
 

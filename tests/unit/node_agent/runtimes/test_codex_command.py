@@ -91,9 +91,14 @@ def test_every_level_is_held_by_its_own_sandbox_or_ours(safety: Safety) -> None:
 @pytest.mark.parametrize(
     ("results", "state", "version", "fix"),
     [
-        ([], "missing", None, "npm install -g @openai/codex"),
-        ([(None, ""), (0, "")], "missing", None, "npm install -g @openai/codex"),
-        ([(0, "huh"), (0, "")], "unknown_version", None, "npm install -g @openai/codex@latest"),
+        ([], "missing", None, "~/.local @openai/codex@latest"),
+        ([(None, ""), (0, "")], "missing", None, "~/.local @openai/codex@latest"),
+        (
+            [(0, "huh"), (0, "")],
+            "unknown_version",
+            None,
+            "~/.local @openai/codex@latest",
+        ),
         ([(0, "codex-cli 0.169.0\n"), (1, "")], "not_logged_in", "0.169.0", "OPENAI_API_KEY"),
         ([(0, "codex-cli 0.169.0\n")], "not_logged_in", "0.169.0", "secrets.json"),
         ([(0, "codex-cli 0.169.4\n"), (0, "")], "ok", "0.169.4", ""),

@@ -107,8 +107,13 @@ def test_the_task_is_on_standard_input_behind_a_line_of_ours(task: str) -> None:
 @pytest.mark.parametrize(
     ("results", "state", "version", "fix"),
     [
-        ([(None, ""), (0, "")], "missing", None, "npm install -g @github/copilot"),
-        ([(0, "huh"), (0, "")], "unknown_version", None, "npm install -g @github/copilot@latest"),
+        ([(None, ""), (0, "")], "missing", None, "~/.local @github/copilot@latest"),
+        (
+            [(0, "huh"), (0, "")],
+            "unknown_version",
+            None,
+            "~/.local @github/copilot@latest",
+        ),
         ([(0, "1.0.102\n"), (1, "")], "not_logged_in", "1.0.102", "COPILOT_PROVIDER_BASE_URL"),
         ([(0, "GitHub Copilot CLI 1.0.102.\n"), (0, "")], "ok", "1.0.102", ""),
         ([(0, "1.1.0\n"), (0, "")], "ok", "1.1.0", "measured with 1.0.x"),

@@ -101,8 +101,18 @@ def test_the_task_is_on_standard_input_behind_a_line_of_ours(task: str) -> None:
 @pytest.mark.parametrize(
     ("results", "state", "version", "fix"),
     [
-        ([(None, ""), (0, "")], "missing", None, "npm install -g @google/gemini-cli"),
-        ([(0, "huh"), (0, "")], "unknown_version", None, "npm install -g @google/gemini-cli@latest"),
+        (
+            [(None, ""), (0, "")],
+            "missing",
+            None,
+            "~/.local @google/gemini-cli@latest",
+        ),
+        (
+            [(0, "huh"), (0, "")],
+            "unknown_version",
+            None,
+            "~/.local @google/gemini-cli@latest",
+        ),
         ([(0, "0.61.0\n"), (1, "")], "not_logged_in", "0.61.0", "GEMINI_API_KEY"),
         ([(0, "0.61.0\n"), (0, "")], "ok", "0.61.0", ""),
         ([(0, "0.70.1\n"), (0, "")], "ok", "0.70.1", "measured with 0.61.x"),

@@ -97,8 +97,13 @@ def test_full_auto_is_told_only_without_a_wall() -> None:
 @pytest.mark.parametrize(
     ("results", "state", "version", "fix"),
     [
-        ([(None, ""), (0, "")], "missing", None, "npm install -g opencode-ai"),
-        ([(0, "huh"), (0, "")], "unknown_version", None, "npm install -g opencode-ai@latest"),
+        ([(None, ""), (0, "")], "missing", None, "~/.local opencode-ai@latest"),
+        (
+            [(0, "huh"), (0, "")],
+            "unknown_version",
+            None,
+            "~/.local opencode-ai@latest",
+        ),
         ([(0, "1.18.33\n"), (1, "")], "not_logged_in", "1.18.33", "OPENAI_BASE_URL"),
         ([(0, "1.18.33\n"), (0, "")], "ok", "1.18.33", ""),
         ([(0, "2.0.0\n"), (0, "")], "ok", "2.0.0", "measured with 1.18.x"),

@@ -79,8 +79,18 @@ def test_the_task_is_on_standard_input_behind_a_line_of_ours(task: str) -> None:
 @pytest.mark.parametrize(
     ("results", "state", "version", "fix"),
     [
-        ([(None, ""), (0, "")], "missing", None, "npm install -g @qwen-code/qwen-code"),
-        ([(0, "huh"), (0, "")], "unknown_version", None, "npm install -g @qwen-code/qwen-code@latest"),
+        (
+            [(None, ""), (0, "")],
+            "missing",
+            None,
+            "~/.local @qwen-code/qwen-code@latest",
+        ),
+        (
+            [(0, "huh"), (0, "")],
+            "unknown_version",
+            None,
+            "~/.local @qwen-code/qwen-code@latest",
+        ),
         ([(0, "0.15.10\n"), (1, "")], "not_logged_in", "0.15.10", "OPENAI_BASE_URL"),
         ([(0, "0.15.10\n"), (0, "")], "ok", "0.15.10", ""),
         ([(0, "0.70.1\n"), (0, "")], "ok", "0.70.1", "measured with 0.15.x"),

@@ -87,3 +87,19 @@ def test_a_runtime_imports_the_shared_files_its_own_and_the_wire(path: Path) -> 
                 named = [f"{node.module}.{one.name}" for one in node.names]
             for parts in (one.split(".") for one in named):
                 assert parts[1] == "wire" or parts[2] in SHARED | {path.parent.name}, node.module
+
+
+def test_the_reason_has_the_first_line_that_an_unreadable_program_wrote_for_people() -> None:
+    said = b"\nerror: unknown option '--permission-prompts'\n(try --help)\n"
+    verdict = RUNTIMES["claude"].parser(ask()).finish(ExitInfo(status=1, complaints=said))
+    assert verdict.reason.endswith("readable event: error: unknown option '--permission-prompts'")
+
+
+def test_a_program_older_than_our_flags_is_too_old_with_a_command_that_needs_no_root() -> None:
+    program = RUNTIMES["claude"].program
+    assert program is not None and program.lowest
+    fact = program.fact((0, "2.1.197 (Claude Code)"), logged_in=True)
+    assert (fact.state, fact.version) == ("too_old", "2.1.197")
+    assert "npm install -g --prefix ~/.local @anthropic-ai/claude-code@latest" in fact.fix
+    assert program.fact((0, program.lowest), logged_in=True).state == "ok"
+    assert program.fact((0, "2.10.0"), logged_in=True).state == "ok", "numbers, not letters"
