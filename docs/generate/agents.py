@@ -34,7 +34,8 @@ MEANINGS: Mapping[str, str] = {
     "readonly": "`true`: it changes nothing in any mode at any level; a writing tool is refused beside it",
     "tier": "how able a model the work needs, at least: one that is known to be below is told in a "
     "warning, or refused with `models.strict_tiers` (`PANCODE_STRICT_TIERS=1`), as is then one of which "
-    "nothing is known. A model of the fleet's own is judged by what its server and its test tell, not by its name",
+    "nothing is known. A model of the fleet's own is judged by what its server and its test tell, "
+    "not by its name",
     "speed": "`fast`: a quarter of `limits.wall` and half of `limits.idle`; `thorough`: twice `limits.idle`; "
     "and reasoning `low` or `high`, where the runtime can be asked for it and nothing else says so; "
     "limits of its own and flags go first",
