@@ -27,7 +27,7 @@ class Suite:
     """Tests that `make test-all` always runs, and `make test` only when a change wakes them."""
 
     minutes: float
-    """Of processor time, as measured."""
+    """Of processor time: measured where it has a fraction, else estimated."""
     tests: tuple[str, ...]
     """How the ids of its tests begin."""
     always: str = "$^"
@@ -58,7 +58,7 @@ WIDE = {
     "gateway": Suite(6, ("tests/clis/test_gateway.py", "tests/clis/test_subscription.py")),
     "matrix": Suite(8, ("tests/clis/test_matrix.py",)),
     "pythons": Suite(
-        1.5,
+        2,
         ("tests/e2e/test_pythons.py", "tests/integration/packaging/test_install.py::test_another_python"),
     ),
     "images": Suite(0.8, ("tests/integration/packaging/test_images.py",)),
@@ -70,12 +70,20 @@ WIDE = {
         ),
     ),
     "schedules": Suite(
-        5,
+        4.2,
         ("tests/simulation/test_schedules.py",),
         r"tests/simulation/test_schedules\.py::.*\[[1-3]?\d?\d\]",
     ),
+    "kills": Suite(
+        1.2,
+        (
+            "tests/e2e/test_fault_coordinator.py::test_killed_at_each_",
+            "tests/e2e/test_fault_node_agent.py::test_killed_at_each_",
+        ),
+        r".*\[(exited-committed-gated|3|5)\]",
+    ),
     "bring-up": Suite(
-        1, ("tests/e2e/test_fault_up.py",), r"tests/e2e/test_fault_up\.py::.*\[(no sshd|asleep\+full)\]"
+        0.8, ("tests/e2e/test_fault_up.py",), r"tests/e2e/test_fault_up\.py::.*\[(no sshd|asleep\+full)\]"
     ),
     "direct": Suite(1, ("tests/e2e/test_direct.py",)),
     "systemd": Suite(2, ("tests/e2e/test_systemd.py", "tests/e2e/test_service.py")),
@@ -109,10 +117,11 @@ ROWS: tuple[tuple[str, str], ...] = (
         "redis direct real-cut",
     ),
     ("node_agent/memory/* node_agent/wire/*", ""),
-    ("node_agent/procedure/* node_agent/job.py tests/simulation/*", "schedules"),
+    ("node_agent/procedure/* node_agent/job.py tests/simulation/*", "schedules kills"),
+    ("node_agent/journal.py node_agent/shelf.py node_agent/spool.py node_agent/durable.py", "kills"),
     ("node_agent/workspace/*", ""),
     ("node_agent/*.py node_agent/py.typed", ""),
-    ("pancode/adapters/store/* pancode/offline/moving.py", "postgresql"),
+    ("pancode/adapters/store/* pancode/offline/moving.py", "postgresql kills"),
     ("pancode/adapters/bundle/*", "pythons installs bring-up"),
     ("pancode/adapters/ssh/unit.py", "systemd"),
     ("pancode/adapters/ssh/*", "bring-up real-cut"),
@@ -121,7 +130,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("pancode/adapters/systemd/* pancode/offline/units.py pancode/cli/units.py", "systemd ansible"),
     ("pancode/adapters/*", ""),
     ("pancode/domain/runtimes.py pancode/domain/ruled.py pancode/domain/isolation.py", "matrix acts"),
-    ("pancode/control/*", "schedules"),
+    ("pancode/control/*", "schedules kills"),
     ("pancode/domain/* pancode/config/*", ""),
     ("pancode/wiring/direct.py", "direct"),
     ("pancode/wiring/links.py pancode/wiring/loop.py", "real-cut"),
