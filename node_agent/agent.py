@@ -41,7 +41,7 @@ class NodeAgent:
         self.drive: Drive = drive(self.job) if drive else self._inline()
         acts = Acts(self.job.resend, self._examine)
         self._controls = Controls(world.node, world.keys, world.journal, world.clock, acts)
-        self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet)
+        self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet, tuple(world.keys))
         self._inventory = InventoryDuty(world.tempo.inventory_ms)
         self._after, self.linked = "0", True
         self._next_beat, self._next_facts, self._next_prune = 0, 0, 0

@@ -20,8 +20,11 @@ def holding(entries: Sequence[Entry]) -> list[Entry]:
 class Pulse:
     """The heartbeats of one start of the node agent."""
 
-    def __init__(self, node: Self, session: str, boot_id: str, fleet: FleetClock) -> None:
+    def __init__(
+        self, node: Self, session: str, boot_id: str, fleet: FleetClock, obeys: tuple[str, ...]
+    ) -> None:
         self._node, self._session, self._boot_id, self._fleet = node, session, boot_id, fleet
+        self._obeys = obeys
         self._seq = 0
 
     def make(
@@ -48,5 +51,6 @@ class Pulse:
             ),
             draining=state.draining or state.revoked,
             version=self._node.version,
+            obeys=self._obeys,
             facts=facts,
         )

@@ -131,12 +131,15 @@ class Home:
         except ValueError as exc:
             raise SettingsError(f"{self.key} is not a key of ours: {exc}") from exc
 
-    def read_coordinator(self) -> PublicKey:
-        """The only key whose word counts here. SettingsError."""
+    def read_coordinators(self) -> dict[str, PublicKey]:
+        """The keys whose word counts here, by id: two while one is replaced. SettingsError."""
         try:
-            return PublicKey.parse(self.coordinator.read_text())
+            keys = [PublicKey.parse(line) for line in self.coordinator.read_text().splitlines()]
         except (OSError, ValueError) as exc:
             raise SettingsError(f"{self.coordinator} cannot be read: {exc}; enrol this node again") from exc
+        if not keys:
+            raise SettingsError(f"{self.coordinator} is empty; enrol this node again")
+        return {key.keyid: key for key in keys}
 
     def redis_password(self, settings: Settings) -> str:
         """As it is now; empty where it cannot be read: it will be refused, and asked for again."""

@@ -86,7 +86,7 @@ def version() -> str:
 def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> Parts:
     """Everything from disk; nothing is connected yet. `uplink`: another than the real one. SettingsError."""
     layout.take_over(home, clock)
-    settings, key, coordinator = home.read_settings(), home.read_key(), home.read_coordinator()
+    settings, key, coordinators = home.read_settings(), home.read_key(), home.read_coordinators()
     if key.public.tag != settings.tag:
         raise SettingsError(
             f"{home.settings} is for node {settings.tag}, the key here is of {key.public.tag}"
@@ -116,7 +116,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
     world = World(
         node=node,
         key=key,
-        keys={coordinator.keyid: coordinator},
+        keys=coordinators,
         journal=journal,
         runner=runner,
         workspaces=Workspaces(home.root, depot, settings.disk_reserve, machine_name()),

@@ -17,6 +17,8 @@ from pancode.errors import ConfigError, UnavailableError, UsageError
 
 Json = dict[str, Any]
 SOCKET = "api.sock"
+KEY_LOST = "key/LOST"
+"""A file that says: the key of this fleet will not come back, begin with another one."""
 LOOK_S = 2.0
 """So often one who waits asks whether the coordinator is still at work."""
 _LONGEST = 100

@@ -67,6 +67,8 @@ ROUTES: Mapping[str, Told] = {
     "GET /v1/receipts": Told("receipts of the newest runs", "receipt ls", '`{"receipts": [ReceiptRow]}`'),
     "GET /v1/receipts/{run}": Told("what a receipt says", "receipt show", "object"),
     "GET /v1/chains/{node}": Told("judge the chain of its receipts", "receipt verify", "VerdictShape"),
+    "GET /v1/keys": Told("every key with its dates", "key ls", '`{"keys": []}`'),
+    "POST /v1/keys/rotate": Told("a new key for the coordinator", "key rotate", '`{"keys": []}`'),
     "GET /v1/export": Told("a receipt with keys, or the keys", "receipt export", "object"),
     "GET /v1/audit": Told("what happened in the fleet", "audit", '`{"audit": [AuditRow]}`'),
     "GET /v1/runtimes": Told("programs, and where they are", "runtimes", '`{"runtimes": [], "walls": []}`'),

@@ -7,7 +7,7 @@ from typing import Annotated
 from node_agent.wire.bounded import Few, Name, Whole
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.model import Count, FleetId, Millis, NodeTag, Number, WireModel
+from node_agent.wire.model import Count, Digest, FleetId, Millis, NodeTag, Number, WireModel
 from node_agent.wire.node import NodeFacts
 from node_agent.wire.signing import Message
 
@@ -42,4 +42,6 @@ class Heartbeat(Message):
     ask: Ask
     draining: bool = False
     version: Name
+    obeys: Annotated[tuple[Digest, ...], Few(4)]
+    """Ids of the coordinator's keys that it believes."""
     facts: NodeFacts

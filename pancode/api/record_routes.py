@@ -153,6 +153,15 @@ def _export(desk: Desk, call: Call) -> Any:
     return query_receipts.export(desk.core, call.query.get("run"))
 
 
+def _keys(desk: Desk, call: Call) -> Any:
+    return {"keys": query_receipts.keys(desk.core)}
+
+
+def _rotate(desk: Desk, call: Call) -> Any:
+    desk.coordinator.rotate_key(call.body.by)
+    return _keys(desk, call)
+
+
 def _chain(desk: Desk, call: Call) -> Any:
     return query_chain.chain(desk.core, call.path["node"])
 
@@ -245,6 +254,8 @@ RECORD_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/receipts", _receipts, query=("limit",)),
     Verb("GET", "/v1/receipts/{run}", _receipt),
     Verb("GET", "/v1/chains/{node}", _chain),
+    Verb("GET", "/v1/keys", _keys),
+    Verb("POST", "/v1/keys/rotate", _rotate, ReasonBody, pokes=True),
     Verb("GET", "/v1/export", _export, query=("run",)),
     Verb("GET", "/v1/audit", _audit, query=("about", "limit")),
     Verb("GET", "/v1/runtimes", _runtimes, query=("cwd", "name")),

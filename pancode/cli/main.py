@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "why": ("records:why", "every decision about a run, in words"),
     "queue": ("queue:queue", "what waits where, in order, with the reason"),
     "receipt": ("receipt:receipt", "the signed proof of what a run did: ls, show, verify, export"),
+    "key": ("key:key", "the keys that sign for the fleet: ls, rotate"),
     "budget": ("budget:budget", "what may be spent, was spent, is held: show, set, settle"),
     "audit": ("records:audit", "what happened in the fleet, newest first"),
     "metrics": ("records:metrics", "the fleet in figures, as Prometheus reads them"),

@@ -241,7 +241,7 @@ def _sign(core: Core, tx: Transaction, placed: Placed, order: Order) -> None:
     """One fence: envelope, record and node-scope hold, in this one commit."""
     run, node = placed.run, placed.node.node
     number, start_by = order.identity.fence, order.start_by
-    envelope = order.signed(core.key)
+    envelope = order.signed(core.key_for(node))
     tx.insert(
         Fence(
             run=run.id,

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, Literal
 
 from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.control import Control, ControlBody
-from node_agent.wire.signing import PublicKey, SigningKey
+from node_agent.wire.signing import SigningKey
 from pancode.control.lists import Lists
 from pancode.control.live import Live
 from pancode.domain import books
@@ -106,6 +105,8 @@ class Core:
         self.ports = ports
         self.lists = Lists(ports.vendors)
         self.key = key
+        self.former: dict[str, SigningKey] = {}
+        """Keys that were replaced, by id, as long as some node knows no newer one."""
         self.fleet = fleet
         self.rules = rules
         self.lock = threading.RLock()
@@ -283,7 +284,7 @@ class Core:
         seq = max(current.control_seq, epoch * NUMBERS_IN_AN_EPOCH) + 1
         tx.put(replace(current, control_seq=seq))
         message = Control(fleet=self.fleet, node=current.tag, seq=seq, at=self.now(), body=body)
-        text = message.signed(self.key).model_dump_json()
+        text = message.signed(self.key_for(current)).model_dump_json()
         tx.insert(ControlMessage(current.tag, seq, text, self.ports.clock.boot_ms()))
         self.live.issued.append((current.tag, seq))
         return seq
@@ -292,16 +293,9 @@ class Core:
         """Waking milliseconds since that moment of our boot clock."""
         return awake_since(since_ms, self.ports.clock.boot_ms(), self.live.watch.gaps)
 
-    def keys_of(self, node: Node) -> dict[str, PublicKey]:
-        """The enrolled key by key id; empty when there is none."""
-        if node.public_key is None:
-            return {}
-        key = _parsed(node.public_key)
-        return {key.keyid: key}
-
-
-_parsed = lru_cache(maxsize=1_000)(PublicKey.parse)
-"""The same few keys are asked for with every message."""
+    def key_for(self, node: Node) -> SigningKey:
+        """Signs what is said to this node: a former key until the node knows the current one."""
+        return self.former.get(node.obeys or "", self.key)
 
 
 def open_fences(tx: Transaction, **where: object) -> list[Fence]:

@@ -266,6 +266,9 @@ class Coordinator(Protocol):
     def process_figures(self) -> Mapping[str, float]:
         """Figures of this process and its disk, by name; what is not known is left out."""
 
+    def rotate_key(self, by: str) -> None:
+        """A new key for the coordinator; nodes learn it at their next bring-up."""
+
     def after_reboot(self) -> str:
         """How it comes back after a reboot, in words."""
 

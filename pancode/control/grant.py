@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import Envelope, WireRefusal, open_as, parse_envelope, parse_message
+from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.domain.records import Fence, FenceState, Node, Run, RunState
 from pancode.ports import Transaction
@@ -47,7 +48,7 @@ def authorize(core: Core, line: bytes, nonce: str) -> Allowed | Denied:
 
 def _judge(core: Core, tx: Transaction, node: Node, envelope: Envelope, nonce: str) -> Allowed | Denied:
     try:
-        hello = open_as(Hello, envelope, core.keys_of(node))
+        hello = open_as(Hello, envelope, keyring.keys_of(node))
     except WireRefusal as refusal:
         return Denied(f"hello refused: {refusal}")
     if hello.fleet != core.fleet or hello.nonce != nonce:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from node_agent.wire.control import Control, ControlBody, Drain, SetSlots
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
-from pancode.control import twins
+from pancode.control import keyring, twins
 from pancode.control.core import Core
 from pancode.domain.fleet import Heard, NodeState
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
@@ -30,7 +30,7 @@ def hear(core: Core) -> None:
         if core.live.raw.get(tag) != data:
             core.live.raw[tag] = data
             try:
-                beat = open_as(Heartbeat, parse_envelope(data), core.keys_of(node))
+                beat = open_as(Heartbeat, parse_envelope(data), keyring.keys_of(node))
             except WireRefusal as refusal:
                 raise_alarm(core, node, "heartbeat", refusal.code, refusal.detail)
                 continue
@@ -80,6 +80,7 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     core.live.freed.pop(beat.node, None)
     _note_echo(core, beat)
     _note_forgeries(core, node, beat)
+    _note_key(core, node, beat)
     _catch_up(core, node, beat)
 
 
@@ -101,6 +102,18 @@ def _note_forgeries(core: Core, node: Node, beat: Heartbeat) -> None:
         kind, _, why = words.rpartition(": ")
         if "not believed" in kind:
             raise_alarm(core, node, "what was sent to the node", kind, why)
+
+
+def _note_key(core: Core, node: Node, beat: Heartbeat) -> None:
+    """Our current key, as soon as the node knows it; else a former one that it knows."""
+    ours = (core.key.public.keyid, *core.former)
+    known = next((keyid for keyid in ours if keyid in beat.obeys), None)
+    if known is None or known == (node.obeys or core.key.public.keyid):
+        return
+    with core.ports.ledger.transaction() as tx:
+        row = tx.get(Node, node.name)
+        if row is not None:
+            tx.put(replace(row, obeys=known))
 
 
 def _newer(beat: Heartbeat, last: Heartbeat) -> bool:

@@ -11,7 +11,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import Inventory
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, open_as, parse_envelope
-from pancode.control import journals, turned
+from pancode.control import journals, keyring, turned
 from pancode.control.core import Core
 from pancode.control.heard import enrolled, raise_alarm
 from pancode.control.moved import load, save, with_vain
@@ -49,7 +49,7 @@ def take_in(core: Core, limit: int) -> int:
 def _believed(core: Core, node: Node, message: UpMessage) -> Word | None:
     """None for what is not: it is dropped and put on record."""
     try:
-        return Word(node, _opened(parse_envelope(message.data), node, core.keys_of(node)))
+        return Word(node, _opened(parse_envelope(message.data), node, keyring.keys_of(node)))
     except WireRefusal as refusal:
         raise_alarm(core, node, "message", refusal.code, refusal.detail)
     except _UNFIT as exc:

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
-from node_agent.wire.signing import PublicKey
-from pancode.domain.records import KnownKey
+from node_agent.wire.signing import PublicKey, SigningKey
+from pancode.control.core import Core
+from pancode.domain.fleet import NodeState
+from pancode.domain.records import KnownKey, Node, Setting
 from pancode.domain.verification import TrustedKey, TrustedKeys
 from pancode.ports import Transaction
 
 NODE, COORDINATOR = "node", "coordinator"
+CURRENT = "coordinator_key"
+"""The setting with the public key that this ledger's fleet obeys."""
+
+_parsed = lru_cache(maxsize=1_000)(PublicKey.parse)
+"""The same few keys are asked for with every message."""
+
+
+def keys_of(node: Node) -> dict[str, PublicKey]:
+    """The enrolled key by key id; empty when there is none."""
+    if node.public_key is None:
+        return {}
+    key = _parsed(node.public_key)
+    return {key.keyid: key}
 
 
 def begin(tx: Transaction, role: str, name: str, key: PublicKey, now_ms: int) -> None:
@@ -37,3 +53,31 @@ def _of(tx: Transaction, role: str) -> dict[str, TrustedKey]:
         key = TrustedKey(PublicKey.parse(row.public), (row.name,), row.from_ms, row.until_ms)
         found[row.keyid] = key.joined(found.get(row.keyid))
     return found
+
+
+def rotate(core: Core, fresh: SigningKey, by: str) -> None:
+    """The fresh key signs from now on; to a node that does not know it the former one does."""
+    old = core.key
+    with core.ports.ledger.transaction() as tx:
+        for node in tx.find(Node):
+            if node.public_key is not None and node.obeys is None:
+                tx.put(replace(node, obeys=old.public.keyid))
+        tx.put(Setting(CURRENT, fresh.public.text(), core.wall_ms(), by))
+        begin(tx, COORDINATOR, core.fleet, fresh.public, core.wall_ms())
+        told = {"by": by, "old": old.public.tag, "new": fresh.public.tag}
+        core.audit(tx, "trust", "warning", "coordinator key rotated", **told)
+    core.former[old.public.keyid] = old
+    core.key = fresh
+
+
+def retire(core: Core) -> tuple[str, ...]:
+    """Ids of the former keys that no node needs any more: nothing is signed with them again."""
+    with core.ports.ledger.transaction() as tx:
+        needed = {node.obeys for node in tx.find(Node) if node.removed != NodeState.REMOVED}
+        done = [key for keyid, key in core.former.items() if keyid not in needed]
+        for key in done:
+            end(tx, core.fleet, key.public.text(), core.wall_ms())
+            core.audit(tx, "trust", "info", "former coordinator key retired", key=key.public.tag)
+    for key in done:
+        core.former.pop(key.public.keyid)
+    return tuple(key.public.keyid for key in done)

@@ -75,6 +75,8 @@ class Live:
     """How much Redis held when all was weighed last, or less when it has held less since."""
     shut_out: set[str] = field(default_factory=set)
     """Tags of quarantined nodes that were expelled from Redis in this life."""
+    to_record: SimpleQueue[tuple[str, str, dict[str, object]]] = field(default_factory=SimpleQueue)
+    """Level, words and details of what is to be put on record about trust."""
     to_land: SimpleQueue[str | None] = field(default_factory=SimpleQueue)
     """Runs whose change is to be landed; None: nothing more will come."""
     taking: dict[str, tuple[str, int, int]] = field(default_factory=dict)

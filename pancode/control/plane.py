@@ -66,9 +66,17 @@ class Plane:
             pulse.give_up_lost(self.core)
             self.act()
             pulse.beat(self.core)
+            self._record()
             tidy(self.core)
             lapse(self.core)
             return taken
+
+    def _record(self) -> None:
+        noted = self.core.live.to_record
+        while not noted.empty():
+            level, what, detail = noted.get()
+            with self.core.ports.ledger.transaction() as tx:
+                self.core.audit(tx, "trust", level, what, None, **detail)
 
     def act(self) -> None:
         """Decide and speak: the part of a round that acts on a change of ours. UnavailableError as `turn`."""
@@ -105,6 +113,20 @@ class Plane:
         """Put a machine into the inventory."""
         with self.core.lock:
             inventory.add(self.core, node)
+
+    def rotate_key(self, fresh: SigningKey, by: str) -> None:
+        """Sign with this key from now on; the caller has put it on disk."""
+        with self.core.lock:
+            keyring.rotate(self.core, fresh, by)
+
+    def retire_keys(self) -> tuple[str, ...]:
+        """Ids of former keys that no node needs any more."""
+        with self.core.lock:
+            return keyring.retire(self.core)
+
+    def put_on_record(self, level: str, what: str, **detail: object) -> None:
+        """Something about trust that a person is to find; written in the next round, waits for nothing."""
+        self.core.live.to_record.put((level, what, detail))
 
     def enrol(self, name: str, public_key: str) -> Node:
         """Believe this key from now on for that machine."""

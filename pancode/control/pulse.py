@@ -53,7 +53,7 @@ def _signed_beat(core: Core, node: Node, cursors: dict[str, int], now: tuple[Fle
         cursors=cursors,
         control_floor=now[1],
     )
-    return message.signed(core.key).model_dump_json()
+    return message.signed(core.key_for(node)).model_dump_json()
 
 
 def flush_controls(core: Core) -> None:

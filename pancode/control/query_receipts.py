@@ -12,6 +12,7 @@ from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.query import at, find_run, iso
 from pancode.control.query_shapes import CheckShape, Json, ReceiptRow, VerdictShape
+from pancode.domain.fleet import NodeState
 from pancode.domain.records import KnownKey, Node, Run, StoredReceipt
 from pancode.domain.verification import (
     Check,
@@ -74,6 +75,17 @@ def export(core: Core, text: str | None) -> Json:
         keys = [_key(row) for row in tx.find(KnownKey, order="from_ms")]
     envelope = receipt(core, text)["envelope"] if text is not None else None
     return {"format": EXPORT, "fleet": core.fleet, "receipt": envelope, "keys": keys}
+
+
+def keys(core: Core) -> list[Json]:
+    """Every key with its dates; of the coordinator's the nodes that it speaks to with it."""
+    with core.ports.ledger.transaction() as tx:
+        rows = tx.find(KnownKey, order="from_ms")
+        nodes = [n for n in tx.find(Node) if n.public_key is not None and n.removed != NodeState.REMOVED]
+    used: dict[str, list[str]] = {}
+    for node in nodes:
+        used.setdefault(core.key_for(node).public.keyid, []).append(node.name)
+    return [{**_key(row), "nodes": used.get(row.keyid, [])} for row in rows]
 
 
 def verify(core: Core, text: str, streams: Streams) -> VerdictShape:

@@ -141,7 +141,7 @@ def _accept(core: Core, tx: Transaction, letter: Letter, proofs: Proofs) -> None
     core.live.closed.append(claims.identity)
     core.live.freed.setdefault(closed.tag, set()).add(str(claims.identity))
     _conclude(core, tx, Trio(run, attempt, closed), claims, letter.digest)
-    core.issue(tx, node, _acknowledge(core, countersigned, claims.identity, letter.digest))
+    core.issue(tx, node, _acknowledge(core, letter, countersigned))
 
 
 def _believed(core: Core, tx: Transaction, letter: Letter, run: Run) -> Claims:
@@ -159,7 +159,7 @@ def _believed(core: Core, tx: Transaction, letter: Letter, run: Run) -> Claims:
 
 def _kept(core: Core, letter: Letter, proofs: Proofs) -> tuple[Envelope, str]:
     """Countersigned, and handed on for the archive."""
-    countersigned = core.key.countersign(letter.envelope)
+    countersigned = core.key_for(letter.node).countersign(letter.envelope)
     text = countersigned.model_dump_json()
     proofs.kept.append((letter.claims.identity, text))
     return countersigned, text
@@ -171,9 +171,11 @@ def _stored(core: Core, letter: Letter, text: str) -> StoredReceipt:
     return StoredReceipt(*key, tag, text, core.wall_ms())
 
 
-def _acknowledge(core: Core, countersigned: Envelope, identity: AttemptId, digest: str) -> Acknowledge:
-    mark = next(s for s in countersigned.signatures if s.keyid == core.key.public.keyid)
-    return Acknowledge(identity=identity, receipt=digest, countersignature=mark)
+def _acknowledge(core: Core, letter: Letter, countersigned: Envelope) -> Acknowledge:
+    """Signed with the key that the node obeys now, whichever it was countersigned with first."""
+    key = core.key_for(letter.node)
+    mark = next(s for s in key.countersign(countersigned).signatures if s.keyid == key.public.keyid)
+    return Acknowledge(identity=letter.claims.identity, receipt=letter.digest, countersignature=mark)
 
 
 def spent_of(claims: Claims) -> books.Spent:
@@ -318,7 +320,7 @@ def _answer_again(core: Core, tx: Transaction, letter: Letter) -> None:
         core.issue(tx, letter.node, Orphaned(identity=letter.claims.identity, receipt=letter.digest))
     elif stored is not None:
         envelope = Envelope.model_validate_json(stored.envelope)
-        core.issue(tx, letter.node, _acknowledge(core, envelope, letter.claims.identity, letter.digest))
+        core.issue(tx, letter.node, _acknowledge(core, letter, envelope))
 
 
 def _ask_again(core: Core, tx: Transaction, letter: Letter, judged: Judged) -> None:

@@ -105,6 +105,8 @@ class Node(Record):
     """None; `removed` or `removed, not cleaned`."""
     control_seq: int = 0
     epoch_seen: int = 0
+    obeys: str | None = None
+    """Id of the coordinator's key that what is said to it is signed with; None: the current one."""
     facts: dict[str, object] = field(default_factory=dict)
 
 

@@ -109,7 +109,9 @@ def _key(home: Path) -> Check:
     except FileNotFoundError:
         if (home / "ledger.db").exists() or (home / "epoch").exists():
             lost = "the coordinator's key is gone, and the ledger is there"
-            return bad("key", "error", lost, f"restore {key} from your backup, else trust every node anew")
+            return bad(
+                "key", "error", lost, f"restore {key} from your backup, else: pancode key rotate --lost"
+            )
         return good("key", "made at the first start")
     except OSError as exc:
         return bad("key", "error", str(exc), f"look at {key.parent}")

@@ -63,7 +63,6 @@ class FleetParts:
     clock: Clock
     ids: Ids
     fleet: str
-    key: PublicKey
     slots: int
     time_factor: float
     machines: Callable[[], tuple[str, ...]]
@@ -235,10 +234,15 @@ class BringUp:
         password = self.parts.home.node_password(node.tag or "", self.parts.ids)
         settings = node_settings(self.parts, node)
         return [
-            HomeFile("key/coordinator.pub", f"{self.parts.key.text()}\n".encode()),
+            HomeFile("key/coordinator.pub", "".join(f"{key.text()}\n" for key in self._keys(node)).encode()),
             HomeFile("key/redis.password", f"{password}\n".encode()),
             HomeFile("node.json", (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode()),
         ]
+
+    def _keys(self, node: Node) -> list[PublicKey]:
+        """The coordinator's key, and the former one until the node knows the current one."""
+        core = self.parts.plane.core
+        return list(dict.fromkeys((core.key.public, core.key_for(node).public)))
 
     def _believe(self, name: str, key: str) -> Node:
         """Enrol the key; ConflictError, remembered, when the machine is in the fleet under another name."""

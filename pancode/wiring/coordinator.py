@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.wire.clock import SystemClock, SystemIds
+from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.adapters.alone import Alone
 from pancode.adapters.bundle.store import BundleStore
@@ -38,7 +39,7 @@ from pancode.wiring.bringup import FleetParts
 from pancode.wiring.depot import depot_server
 from pancode.wiring.direct import Direct
 from pancode.wiring.fleet import Fleet
-from pancode.wiring.founding import fleet_id, one_key
+from pancode.wiring.founding import fleet_id, own_key
 from pancode.wiring.home import Home
 from pancode.wiring.links import TEND_S, Links, LinkSettings
 from pancode.wiring.loop import LoopThread
@@ -75,7 +76,7 @@ class Coordinator:
         self.settings = settings
         self._clock, self._ids = SystemClock(), SystemIds()
         self.valkey = EmbeddedValkey(home.valkey, self._clock, self._ids)
-        self.key = home.signing_key(self._ids)
+        self.key = home.signing_key() or self._fresh_key()
         self._alone = Alone(self.key.public.keyid, str(home.root), self._clock)
         self._alone.take()
         try:
@@ -89,8 +90,8 @@ class Coordinator:
         self.ledger: Ledger = ledger
         try:
             self.fleet_id = fleet_id(ledger, home, self._clock.wall_ms(), self._ids)
-            if self.settings.database is not None:
-                one_key(ledger, self.settings.database, self.key.public.text(), self._clock.wall_ms())
+            self._own = own_key(ledger, home, self.settings.database, self.key, self._clock.wall_ms())
+            self.key = self._own.key
             self._start_redis(environ)
         except BaseException:
             ledger.close()
@@ -122,7 +123,12 @@ class Coordinator:
     def start(self) -> None:
         """Clear up after a killed one, begin the epoch, then let nodes in."""
         self.depot.depot.mend()
+        self.plane.core.former.update(self.home.former_keys())
         self.plane.start()
+        if self._own.instead_of:
+            told = {"old": self._own.instead_of, "new": self.key.public.tag}
+            self.plane.put_on_record("error", "coordinator key given up as lost", **told)
+        self.retire_keys()
         self._server.start()
         entrance = self.direct.furnish(Rooms(redis_end(self._access), self._depot_socket))
         if entrance is not None:
@@ -134,6 +140,26 @@ class Coordinator:
         """Wait for a word, then one round. UnavailableError without Redis: call `mend`, then again."""
         self.plane.listen(wait_ms)
         self.plane.turn()
+
+    def rotate_key(self, by: str) -> None:
+        """A new key; nodes are spoken to with the old one until a bring-up has brought them the new one."""
+        fresh = self._fresh_key()
+        beside = Alone(fresh.public.keyid, str(self.home.root), self._clock)
+        beside.take()
+        self.home.keep_both(self.key, fresh)
+        self.plane.rotate_key(fresh, by)
+        self.home.keep_key(fresh)
+        self._alone.leave()
+        self._alone, self.key = beside, fresh
+        self.retire_keys()
+
+    def retire_keys(self) -> None:
+        """Take former keys off the disk that no node needs any more."""
+        for keyid in self.plane.retire_keys():
+            self.home.forget_former(keyid)
+
+    def _fresh_key(self) -> SigningKey:
+        return SigningKey(bytes.fromhex(self._ids.token(32)))
 
     def mend(self) -> None:
         """Start our own Valkey again when it has ended or hangs, and let the nodes in. UnavailableError."""
@@ -177,7 +203,6 @@ class Coordinator:
             clock=self._clock,
             ids=self._ids,
             fleet=self.fleet_id,
-            key=self.key.public,
             slots=self.settings.slots,
             time_factor=self.settings.time_factor,
             machines=self.settings.machines,

@@ -68,7 +68,7 @@ class FaceCoordinator:
         self._root = inner.home.root
         self._around = FileSurroundings(self._root, self._environ)
         self.plane: Plane = inner.plane
-        self.fleet = FaceFleet(inner.fleet, service)
+        self.fleet = FaceFleet(inner.fleet, service, inner.retire_keys)
         self.code = DepotCode(inner.depot.depot, inner.plane)
         self.streams = FaceStreams(inner.depot.streams)
         self._landings = AskedLandings(inner.plane.core, self.code)
@@ -97,6 +97,9 @@ class FaceCoordinator:
     def closed(self) -> Sequence[Mapping[str, str]]:
         found = self._inner.direct.troubles
         return [{"what": str(one), "why": one.why, "fix": one.fix} for one in found]
+
+    def rotate_key(self, by: str) -> None:
+        self._inner.rotate_key(by)
 
     def after_reboot(self) -> str:
         return self._service.told()
@@ -147,9 +150,10 @@ class FaceStreams:
 class FaceFleet:
     """pancode.control.faces.FleetVerbs on wiring's fleet."""
 
-    def __init__(self, fleet: Fleet, service: UserService) -> None:
+    def __init__(self, fleet: Fleet, service: UserService, retire_keys: Callable[[], None]) -> None:
         self._fleet = fleet
         self._service = service
+        self._retire_keys = retire_keys
 
     def probe(self, spec: NodeSpec, caller: Caller) -> Probed:
         if spec.local:
@@ -179,6 +183,7 @@ class FaceFleet:
             self._fleet.set_link(names, link == "direct")
         self._service.install()
         results = self._fleet.up(names, _telling(progress), caller.environ.get("SSH_AUTH_SOCK"))
+        self._retire_keys()
         return [_result(result) for result in results]
 
     def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
@@ -200,7 +205,7 @@ class FaceFleet:
     def trust(self, name: str, fingerprint: str, caller: Caller) -> NodeResult:
         found = self._look(NodeSpec(name), caller)
         _check_accepted(found, fingerprint)
-        self._fleet.trust(found)
+        self._fleet.trust(found, caller.by)
         return NodeResult(name, True, changed=("host key",))
 
     def doctor(self, names: Sequence[str], caller: Caller) -> list[dict[str, Any]]:

@@ -56,6 +56,8 @@ class Fleet:
         self.loop = loop
         self.links = links
         self._cleaned_ms: dict[str, int] = {}
+        self._refused: dict[str, str] = {}
+        """By node: the changed host key that was put on record last."""
         self._turns: dict[str, asyncio.Lock] = {}
         self._bringup = BringUp(parts, links, bundles)
         self._handed = Handed(self._bringup)
@@ -141,7 +143,7 @@ class Fleet:
             if node.tag is not None and node.removed is None:
                 self._bringup.admit(node.tag)
 
-    def trust(self, found: Found) -> None:
+    def trust(self, found: Found, by: str) -> None:
         """Pin the key that the host presents now, after a person has looked; its link starts anew."""
 
         def pin(node: Node) -> Node:
@@ -150,6 +152,9 @@ class Fleet:
             return replace(node, target=replace(reach, target=found.target, pins=pins).data())
 
         node = self.parts.plane.change_node(found.name, pin)
+        told = {"node": found.name, "by": by, "now": found.fingerprint, "before": found.changed_from}
+        self.parts.plane.put_on_record("warning", "host key trusted", **told)
+        self._refused.pop(found.name, None)
         self.loop.call(self.links.leave(found.name), 30)
         if Reach.of(node).installed_home is not None:
             self.loop.call(self.links.keep(found.name), 30)
@@ -294,7 +299,15 @@ class Fleet:
         self.parts.plane.put_link_state(name, state.up, broken)
         trying = state.kind not in (LinkKind.STOPPED, LinkKind.CLOSED)
         fix = state.error.fix.replace("NODE", name) if state.error is not None else ""
+        if state.error is not None and state.error.fault is LinkFault.HOST_KEY_CHANGED:
+            self._put_refusal_on_record(name, state.why)
         self.parts.plane.put_link(name, trying, state.why if state.stuck or not trying else "", fix)
+
+    def _put_refusal_on_record(self, name: str, why: str) -> None:
+        """Once, however often the link is tried."""
+        if self._refused.get(name) != why:
+            self._refused[name] = why
+            self.parts.plane.put_on_record("error", "changed host key refused", node=name, why=why)
 
     def _silent(self, name: str) -> bool:
         """Whether nothing was heard of the node for so long that its agent may have died."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from node_agent.wire.clock import Ids
+from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.adapters.store.move import MOVED
 from pancode.adapters.store.postgres import Database
-from pancode.domain.records import Setting
+from pancode.control import keyring
+from pancode.control.keyring import CURRENT
+from pancode.domain.records import Node, Setting, StoredReceipt
 from pancode.errors import ConfigError, UnavailableError
-from pancode.wiring.home import Home
+from pancode.ports import Transaction
+from pancode.wiring.home import OWN_KEY, Home
 
 
 class LedgerLostError(UnavailableError):
@@ -45,16 +51,70 @@ def fleet_id(ledger: SqlLedger, home: Home, wall_ms: int, ids: Ids) -> str:
         return fleet
 
 
-def one_key(ledger: SqlLedger, database: Database, key: str, wall_ms: int) -> None:
-    """A database is anybody's who has its address: one that another home's key began is not taken over."""
+class KeyLostError(ConfigError):
+    """The key that this ledger's nodes obey is not in the home."""
+
+    code = "key_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKey:
+    """The key to work with. `instead_of`: the one that a person gave up as lost, in short."""
+
+    key: SigningKey
+    instead_of: str = ""
+
+
+def own_key(
+    ledger: SqlLedger, home: Home, database: Database | None, found: SigningKey, wall_ms: int
+) -> OwnKey:
+    """The key that this ledger's fleet obeys: `found` (in the home, or fresh where there is none), or the one
+
+    of a rotation that was cut short. KeyLostError, or ConfigError where the ledger is another home's.
+    """
     with ledger.transaction() as tx:
-        known = tx.get(Setting, "coordinator_key")
-        if known is None:
-            tx.put(Setting("coordinator_key", key, wall_ms, "coordinator"))
-        elif known.value != key:
-            raise ConfigError(
-                f"the ledger at {database.place} is that of another home's fleet",
-                why="it was begun with another coordinator's key, and its nodes obey that one",
-                fix=f"use that home (PANCODE_HOME), or give {database.origin} a database of its own",
-                code="ledger_of_another",
-            )
+        known = tx.get(Setting, CURRENT)
+        begun = home.next_key()
+        if known is not None and begun is not None and known.value == begun.public.text():
+            found = begun
+        text = found.public.text()
+        free = database is None and not _has_used_it(tx)
+        if known is None or known.value == text or free:
+            tx.put(Setting(CURRENT, text, wall_ms, "coordinator"))
+            home.keep_key(found)
+            return OwnKey(found)
+        old = PublicKey.parse(str(known.value))
+        if not home.is_key_lost():
+            raise _stranger(home, database, old)
+        keyring.end(tx, _fleet_of(tx), old.text(), wall_ms)
+        tx.put(Setting(CURRENT, text, wall_ms, "coordinator"))
+        home.keep_key(found)
+        return OwnKey(found, instead_of=old.tag)
+
+
+def _has_used_it(tx: Transaction) -> bool:
+    """Whether there is a node that obeys the ledger's key, or a receipt that it countersigned."""
+    return any(n.public_key for n in tx.find(Node)) or bool(tx.find(StoredReceipt, limit=1))
+
+
+def _fleet_of(tx: Transaction) -> str:
+    fleet = tx.get(Setting, "fleet")
+    return str(fleet.value) if fleet is not None else ""
+
+
+def _stranger(home: Home, database: Database | None, old: PublicKey) -> ConfigError:
+    path, there = home.root / OWN_KEY, home.signing_key()
+    if there is not None and database is not None:
+        return ConfigError(
+            f"the ledger at {database.place} is that of another home's fleet",
+            why="it was begun with another coordinator's key, and its nodes obey that one",
+            fix=f"use that home (PANCODE_HOME), or give {database.origin} a database of its own",
+            code="ledger_of_another",
+        )
+    found = f"{path} holds the key {there.public.tag}" if there is not None else f"{path} is not there"
+    return KeyLostError(
+        "the coordinator's key is lost" if there is None else "the coordinator's key is another fleet's",
+        why=f"{found}; this ledger has nodes and receipts that know the key {old.tag} alone",
+        fix=f"put the key {old.tag} back from your backup as {path}; "
+        "if it is lost for good: pancode key rotate --lost, then pancode fleet up",
+    )

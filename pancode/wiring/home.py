@@ -13,7 +13,10 @@ from node_agent.wire.signing import SigningKey
 from pancode.adapters.files import write_durable
 from pancode.adapters.ssh.loopback import LoopbackKeys, make_key
 from pancode.config.presets import APPLIED, applied
+from pancode.connection import KEY_LOST
 from pancode.errors import ConfigError
+
+OWN_KEY, NEXT_KEY, FORMER = "key/coordinator.key", "key/coordinator.next", "key/former"
 
 _IGNORED = b"*\n!pancode.yaml\n!panagents.yaml\n"
 """For git: where the home lies in a repository (dotfiles), a snapshot of it must not carry our keys away."""
@@ -86,17 +89,51 @@ class Home:
         if not os.path.lexists(ignored):
             write_durable(ignored, _IGNORED)
 
-    def signing_key(self, ids: Ids) -> SigningKey:
-        """The coordinator's own key; made at the first start, never replaced."""
-        text = self._once("key/coordinator.key", lambda: SigningKey(bytes.fromhex(ids.token(32))).text())
+    def signing_key(self) -> SigningKey | None:
+        """The coordinator's own key; None: there is none. ConfigError for a damaged file."""
+        return self._key_at(OWN_KEY)
+
+    def next_key(self) -> SigningKey | None:
+        """The one that a rotation had begun to put in its place."""
+        return self._key_at(NEXT_KEY)
+
+    def former_keys(self) -> dict[str, SigningKey]:
+        """Those that were replaced and that some node may need still, by id."""
+        names = sorted((self.root / FORMER).glob("*.key"))
+        found = (self._key_at(str(path.relative_to(self.root))) for path in names)
+        return {key.public.keyid: key for key in found if key is not None}
+
+    def _key_at(self, name: str) -> SigningKey | None:
+        path = self.root / name
         try:
-            return SigningKey.parse(text)
+            return SigningKey.parse(path.read_text())
+        except FileNotFoundError:
+            return None
         except ValueError as exc:
             raise ConfigError(
-                f"{self.root / 'key/coordinator.key'} is damaged",
+                f"{path} is damaged",
                 why=str(exc),
-                fix="restore it from your backup; without it every node must be trusted anew",
+                fix=f"restore it from your backup; if it is lost: rm {path}; pancode key rotate --lost",
             ) from exc
+
+    def keep_key(self, key: SigningKey) -> None:
+        """This is the coordinator's own key from now on."""
+        write_durable(self.root / OWN_KEY, key.text().encode())
+        (self.root / NEXT_KEY).unlink(missing_ok=True)
+        (self.root / KEY_LOST).unlink(missing_ok=True)
+
+    def keep_both(self, old: SigningKey, fresh: SigningKey) -> None:
+        """Before a rotation: whatever the ledger says after a crash, its key is here."""
+        write_durable(self.root / FORMER / f"{old.public.keyid}.key", old.text().encode())
+        write_durable(self.root / NEXT_KEY, fresh.text().encode())
+
+    def forget_former(self, keyid: str) -> None:
+        """Nobody needs it any more."""
+        (self.root / FORMER / f"{keyid}.key").unlink(missing_ok=True)
+
+    def is_key_lost(self) -> bool:
+        """Whether a person has said (`pancode key rotate --lost`) that the fleet's key will not come back."""
+        return (self.root / KEY_LOST).exists()
 
     def node_password(self, tag: str, ids: Ids) -> str:
         """The Redis password of one node; stays the same, so that a second `fleet up` changes nothing."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.fleets import own_fleet, up
-from tests.e2e.ground import Ground, held, kill_coordinator
-from tests.e2e.owner import until
+from tests.e2e.ground import Ground, audited, held, kill_coordinator
+from tests.e2e.owner import Owner, until
 from tests.e2e.tidy import fingerprint
 from tests.lab import Lab
 
@@ -40,3 +40,30 @@ def test_a_changed_host_key_is_refused_until_a_person_has_looked(healed: Lab) ->
         up(owner, 3)
         assert owner.ended(run, 40)["outcome"] == "done"
         until(lambda: owner.seen("node3") == "online", "it is back")
+        trust = [row["what"] for row in audited(owner)]
+        assert {"changed host key refused", "host key trusted"} <= {*trust}, trust
+        _a_new_key_for_the_coordinator(owner, host, run)
+
+
+def _a_new_key_for_the_coordinator(owner: Owner, host: Ground, before: str) -> None:
+    """Rotated, and then lost: the node goes on with the key that it knows until it is brought up."""
+    words = ("--runtime", "shell", "--node", "node3", "--workspace", "none", "true")
+    owner.run("key", "rotate").ok()
+    assert owner.ended(owner.dispatch(*words), 40)["outcome"] == "done", "it knows the old one alone"
+    up(owner, 3)
+    assert owner.ended(owner.dispatch(*words), 40)["outcome"] == "done"
+    up(owner, 3)
+    assert (host.home / "key/coordinator.pub").read_text().count("ed25519") == 1, (
+        "the second one takes the old key away"
+    )
+    kill_coordinator(owner)
+    (owner.fleet_home / "key/coordinator.key").unlink()
+    said = owner.run("fleet", "status", "--json")
+    assert said.code == 3 and "key_lost" in said.err and "pancode key rotate --lost" in said.err, said
+    owner.run("key", "rotate", "--lost").ok()
+    up(owner, 3)
+    after = owner.dispatch(*words)
+    assert owner.ended(after, 40)["outcome"] == "done"
+    for run in (before, after):
+        owner.run("receipt", "verify", run).ok()
+    assert len([k for k in owner.ask("key", "ls")["keys"] if k["role"] == "coordinator"]) == 3

@@ -17,6 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from node_agent.wire.clock import SystemClock, SystemIds
+from node_agent.wire.signing import SigningKey
 from pancode.adapters.store import postgres as postgres_module
 from pancode.adapters.store.engine import engine_for, sqlite_url
 from pancode.adapters.store.ledger import SqlLedger
@@ -29,7 +30,7 @@ from pancode.domain.records import Balance, Setting
 from pancode.errors import ConfigError, ConflictError, PancodeError, UnavailableError
 from pancode.offline.check import Check
 from pancode.offline.doctor import examine
-from pancode.wiring.founding import LedgerLostError, fleet_id, one_key
+from pancode.wiring.founding import LedgerLostError, fleet_id, own_key
 from pancode.wiring.home import Home
 from tests.contract.postgres_server import PASSWORD, Postgres, running
 from tests.crowd import crowded
@@ -303,10 +304,12 @@ def test_a_ledger_belongs_to_one_key_and_an_emptied_one_is_a_lost_one(
     home = Home(tmp_path)
     first = fleet_id(ledger, home, 1, SystemIds())
     assert fleet_id(ledger, home, 2, SystemIds()) == first
-    one_key(ledger, database, "ed25519 mine", 1)
-    one_key(ledger, database, "ed25519 mine", 2)
+    mine, other = SigningKey(b"m" * 32), SigningKey(b"o" * 32)
+    for now in (1, 2):
+        assert own_key(ledger, home, database, mine, now).key is mine
+    home.keep_key(other)
     with pytest.raises(ConfigError, match="another home") as caught:
-        one_key(ledger, database, "ed25519 other", 3)
+        own_key(ledger, home, database, other, 3)
     assert caught.value.code == "ledger_of_another" and "PANCODE_HOME" in caught.value.fix
     with ledger.transaction() as tx:
         tx.delete(Setting, "fleet")

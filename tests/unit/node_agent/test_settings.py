@@ -9,6 +9,7 @@ import pytest
 
 from node_agent.settings import Ends, Home, LinkFile, SettingsError, current_link
 from node_agent.wire.clock import SystemIds
+from node_agent.wire.signing import SigningKey
 
 
 @pytest.mark.parametrize(
@@ -93,3 +94,15 @@ def test_a_link_file_that_is_replaced_is_read_again(tmp_path: Path) -> None:
         assert link.ends() == link.ends() == expected
     (tmp_path / "current").unlink()
     assert link.ends() is None
+
+
+def test_the_coordinator_s_keys_are_a_line_each(tmp_path: Path) -> None:
+    old, fresh = SigningKey(b"o" * 32).public, SigningKey(b"f" * 32).public
+    home = Home(tmp_path)
+    home.coordinator.parent.mkdir()
+    home.coordinator.write_text(f"{fresh.text()}\n{old.text()}\n")
+    assert list(home.read_coordinators()) == [fresh.keyid, old.keyid]
+    for bad in ("", f"{fresh.text()}\nrubbish\n"):
+        home.coordinator.write_text(bad)
+        with pytest.raises(SettingsError, match="enrol this node again"):
+            home.read_coordinators()

@@ -271,6 +271,7 @@ def samples() -> dict[str, Message]:
             control_seen=5,
             ask=Ask(seq=1, slots=4, open=(WHO,)),
             version="0.1.0",
+            obeys=("c" * 64,),
             facts=facts(),
         ),
         "inventory": Inventory(

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
+from node_agent.wire.signing import SigningKey
 from pancode.api.app import build_app
 from pancode.api.desk import Desk as ApiDesk
 from pancode.config.surroundings import FileSurroundings
@@ -189,6 +190,9 @@ class MemoryCoordinator:
 
     def closed(self) -> Sequence[Mapping[str, str]]:
         return self.shut
+
+    def rotate_key(self, by: str) -> None:
+        self.desk.plane.rotate_key(SigningKey(b"r" * 32), by)
 
     def after_reboot(self) -> str:
         return "restarted by the test"

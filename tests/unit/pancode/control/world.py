@@ -18,7 +18,7 @@ from node_agent.wire.node import NodeFacts, RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import Claims, Usage, receipt_of
-from node_agent.wire.signing import Envelope, SigningKey, open_as, parse_envelope
+from node_agent.wire.signing import Envelope, M, SigningKey, WireRefusal, open_as, parse_envelope
 from pancode.adapters.memory_bus import MemoryRedis
 from pancode.adapters.memory_epochs import MemoryEpochs
 from pancode.adapters.memory_ledger import MemoryLedger
@@ -104,7 +104,7 @@ class Desk:
         self.depot = HonestDepot()
         self.archive, self.epochs = ListArchive(), MemoryEpochs()
         self.ids = CountingIds()
-        self.key = SigningKey(b"c" * 32)
+        self.key, self.former = SigningKey(b"c" * 32), list[SigningKey]()
         self.rules = Rules(ceiling_usd=Decimal(ceiling))
         self.restart()
 
@@ -113,6 +113,7 @@ class Desk:
         bus = self.redis.bus()
         ports = Ports(self.ledger, bus, self.depot, self.archive, self.epochs, self.clock, self.ids)
         self.plane = Plane(ports, self.key, FLEET, self.rules)
+        self.plane.core.former.update({key.public.keyid: key for key in self.former})
         self.plane.start()
 
     def turn(self, ms: int = 1_000) -> None:
@@ -184,6 +185,7 @@ class Puppet:
         self.session, self.nonce, self.seq = "s1", "nonce-1", 0
         self.control_seen, self.open = 0, []  # type: int, list[AttemptId]
         self.events: dict[str, int] = {}
+        self.obeys = {desk.key.public.keyid: desk.key.public}
         self.facts = facts()
         self.journal: list[JournalEntry] = []
         desk.redis.bus().admit_node(self.tag, "password")
@@ -195,8 +197,14 @@ class Puppet:
 
     def beat(self) -> Beat | None:
         data = self.uplink.news("0").beat
-        keys = {self.desk.key.public.keyid: self.desk.key.public}
-        return open_as(Beat, parse_envelope(data), keys) if data else None
+        return self._believed(Beat, data) if data else None
+
+    def _believed(self, kind: type[M], data: bytes) -> M | None:
+        """None for what it does not believe, as on a real node."""
+        try:
+            return open_as(kind, parse_envelope(data), self.obeys)
+        except WireRefusal:
+            return None
 
     def breathe(self, inventory: bool = True) -> None:
         """Two rounds: a heartbeat that echoes the newest beat, and an inventory."""
@@ -222,6 +230,7 @@ class Puppet:
             "control_seen": self.control_seen,
             "ask": Ask(seq=self.seq, slots=self.slots, open=tuple(self.open)),
             "version": "0.1.0",
+            "obeys": tuple(self.obeys),
             "facts": self.facts,
         }
         made = Heartbeat(**{**fields, **changes})
@@ -246,8 +255,7 @@ class Puppet:
         claimed = self.uplink.claim()
         if claimed is None:
             return None
-        keys = {self.desk.key.public.keyid: self.desk.key.public}
-        return open_as(Order, parse_envelope(claimed.envelope), keys)
+        return open_as(Order, parse_envelope(claimed.envelope), self.obeys)
 
     def say(self, identity: AttemptId, body: EventBody, key: SigningKey | None = None) -> None:
         seq = self.events[str(identity)] = self.events.get(str(identity), 0) + 1
@@ -297,9 +305,8 @@ class Puppet:
 
     def controls(self) -> list[Control]:
         """New control messages, each once, in order."""
-        keys = {self.desk.key.public.keyid: self.desk.key.public}
-        found = [open_as(Control, parse_envelope(s.data), keys) for s in self.uplink.news("0").controls]
-        fresh = {c.seq: c for c in found if c.seq > self.control_seen}
+        found = [self._believed(Control, s.data) for s in self.uplink.news("0").controls]
+        fresh = {c.seq: c for c in found if c is not None and c.seq > self.control_seen}
         if fresh:
             self.control_seen = max(fresh)
         return [fresh[seq] for seq in sorted(fresh)]

@@ -53,6 +53,7 @@ def heard(
         control_seen=0,
         ask=Ask(seq=1, slots=slots, open=()),
         version="0.1.0",
+        obeys=(),
         facts=facts,
     )
     return Heard(beat, "n")

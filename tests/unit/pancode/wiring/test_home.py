@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.wire.signing import SigningKey
 from pancode.errors import ConfigError
 from pancode.wiring.home import Home
 from tests.unit.pancode.control.world import CountingIds
+
+KEY = SigningKey(b"k" * 32)
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def test_others_cannot_look_in(home: Home) -> None:
 
 def test_git_does_not_see_our_files_but_the_users_own(home: Home) -> None:
     """A login's home may be a repository: a snapshot of it must not carry the keys to a node."""
-    home.signing_key(CountingIds())
+    home.keep_key(KEY)
     (home.root / "pancode.yaml").write_text("")
     git = ["git", "-C", str(home.root.parent)]
     subprocess.run([*git, "init", "-q"], check=True)
@@ -51,8 +54,10 @@ def test_a_home_that_cannot_be_made_is_a_configuration_error(tmp_path: Path) -> 
 
 def test_keys_are_made_once_and_are_private(home: Home) -> None:
     ids = CountingIds()
-    key = home.signing_key(ids)
-    assert home.signing_key(ids).public == key.public
+    assert home.signing_key() is None
+    home.keep_key(KEY)
+    kept = home.signing_key()
+    assert kept is not None and kept.public == KEY.public
     assert home.node_password("0" * 10, ids) == home.node_password("0" * 10, ids)
     assert home.loopback_keys("desk") == home.loopback_keys("desk")
     files = [p for p in (home.root / "key").rglob("*") if p.is_file()]
@@ -65,7 +70,7 @@ def test_a_damaged_key_is_never_replaced(home: Home) -> None:
     path = home.root / "key/coordinator.key"
     path.write_text("rubbish")
     with pytest.raises(ConfigError, match="damaged"):
-        home.signing_key(CountingIds())
+        home.signing_key()
     assert path.read_text() == "rubbish"
 
 

@@ -24,7 +24,6 @@ def told(local: bool, machines: tuple[str, ...]) -> Settings:
         clock=SystemClock(),
         ids=SystemIds(),
         fleet="f-test",
-        key=KEY.public,
         slots=4,
         time_factor=1.0,
         machines=lambda: machines,

@@ -23,7 +23,7 @@ TABLES = (
         "tag",
         "name:text added_ms:int target:text labels:text slots:int tag:text? public_key:text? "
         "draining:text? paused:text? quarantined:text? removed:text? control_seq:int epoch_seen:int "
-        "facts:text",
+        "obeys:text? facts:text",
     ),
     (
         "runs",

@@ -1,0 +1,75 @@
+"""`pancode key`: the keys that sign for the fleet, and a new one for the coordinator."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from pancode.cli.face import Face, example, json_option
+from pancode.cli.lazy import DefaultGroup
+from pancode.cli.render import safe, short_time, table
+from pancode.connection import KEY_LOST, home_of
+from pancode.errors import ConflictError, UnavailableError
+
+
+@click.group("key", cls=DefaultGroup, default="ls", epilog=example("pancode key ls"))
+def key() -> None:
+    """A node's key signs its receipts; the coordinator's signs orders, and countersigns receipts."""
+
+
+@key.command("ls", epilog=example("pancode key ls"))
+@json_option
+def ls(face: Face) -> None:
+    """Every key that signs or has signed. Former ones are kept: old receipts are verified with them."""
+    answer = face.client().get("/v1/keys")
+    face.show(answer, lambda: _listed(answer["keys"]))
+
+
+@key.command("rotate", epilog=example("pancode key rotate", "pancode key rotate --lost"))
+@click.option("--lost", is_flag=True, help="The fleet's key is gone for good: begin with another one.")
+@json_option
+def rotate(lost: bool, face: Face) -> None:
+    """A new key for the coordinator. Nodes learn it over SSH at the next `pancode fleet up`.
+
+    Until then each is spoken to with the key that it knows, so nothing stops; receipts stay verifiable.
+    The fleet up after that takes the old key off the nodes.
+    """
+    answer = _begun_anew(face) if lost else face.client().post("/v1/keys/rotate", {"by": getpass.getuser()})
+    said = "the coordinator has a new key; next: pancode fleet up\n"
+    face.show(answer, lambda: said + _listed(answer["keys"]))
+
+
+def _begun_anew(face: Face) -> dict[str, Any]:
+    """Said by a file in the home, as a coordinator without its key does not start to be told."""
+    home = home_of(os.environ)
+    with suppress(UnavailableError):
+        face.client(starts=False).get("/v1/ping")
+        raise ConflictError("the coordinator is at work: it has its key", fix="pancode key rotate")
+    mark = home / KEY_LOST
+    mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mark.touch(mode=0o600)
+    answer: dict[str, Any] = face.client().get("/v1/keys")
+    return answer
+
+
+def _listed(rows: list[dict[str, Any]]) -> str:
+    cells = [
+        (
+            r["role"],
+            r["name"],
+            r["keyid"][:10],
+            _since(r["from"]),
+            _since(r["until"]) if r["until"] else "in use",
+            safe(", ".join(r["nodes"])),
+        )
+        for r in rows
+    ]
+    return table(("ROLE", "NAME", "KEY", "FROM (UTC)", "UNTIL (UTC)", "SIGNS FOR"), cells)
+
+
+def _since(time: str) -> str:
+    return short_time(time)
