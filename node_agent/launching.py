@@ -41,6 +41,8 @@ from node_agent.wire.policy import (
     ActionClass,
     Enforcement,
     Isolation,
+    NetworkAccess,
+    Policy,
     Rules,
     Safety,
     is_on_the_machine,
@@ -138,6 +140,7 @@ class NodeRuntimes:
         place = Place(around.path, around.python, is_root, isolation, own, PACKAGE, LIBRARIES)
         owners = around.rules()
         policy = with_rules(order.policy, owners)  # for who judges before it does
+        _check_network(policy, runtime, isolation, door)
         request = replace(request_of(order, str(work), str(home)), context=around.room(order), policy=policy)
         if order.limits.wrap_up and door is not None and door.is_priced and not door.is_tunnel:
             # its own stop would come before the last turn
@@ -154,7 +157,7 @@ class NodeRuntimes:
             enforced=(
                 *enforced(order, runtime, isolation, owners),
                 *loose,
-                *_network_held(order, runtime, isolation, door),
+                *_network_held(policy, runtime, isolation, door),
             ),
             version=around.version(order.runtime),
             prompt=request.prompt,
@@ -169,7 +172,8 @@ class NodeRuntimes:
         agent = any(step.kind is StepKind.AGENT for step in plan.steps)
         writable = not agent or may_write(order.mode, order.safety, order.agent.read_only)
         paths = (*order.policy.paths, *rules.paths)
-        bounds = Allowance(writable, network_of(order, runtime, agent, door), door.port if door else 0, paths)
+        network = network_of(with_rules(order.policy, rules), runtime, agent, door)
+        bounds = Allowance(writable, network, door.port if door else 0, paths)
         made = sandbox.around(plan, bounds, shown) if sandbox is not None else None
         if made is None:
             raise StepFailed(FailureKind.SANDBOX, f"the sandbox is gone: {self._no_wall()}")
@@ -275,14 +279,30 @@ def _way(order: Order, values: Mapping[str, str]) -> Way | None:
     return way_of(order.runtime, values, (*order.env, *order.secrets), order.model)
 
 
-def network_of(order: Order, runtime: Runtime, agent: bool, door: Door | None = None) -> Network:
+def network_of(policy: Policy, runtime: Runtime, agent: bool, door: Door | None = None) -> Network:
     """What a phase reaches inside the sandbox: its model, or what the policy says of the network.
 
-    An agent program without a gateway, such as one with a vendor's login, goes to its model by itself.
+    An agent program without a gateway, such as one with a vendor's login, goes to its model by itself, where
+    the policy leaves it the machine's network.
     """
-    if agent and not runtime.capabilities.own:
-        return Network.FULL if door is None else Network.MODEL
-    return Network.FULL if ActionClass.NETWORK in order.policy.allowed else Network.NONE
+    wide = policy.network is NetworkAccess.MACHINE
+    if agent and not runtime.capabilities.own and policy.network is not NetworkAccess.NONE:
+        return Network.MODEL if door is not None else Network.FULL if wide else Network.NONE
+    return Network.FULL if wide and ActionClass.NETWORK in policy.allowed else Network.NONE
+
+
+def _check_network(policy: Policy, runtime: Runtime, isolation: Isolation, door: Door | None) -> None:
+    """A network that nobody here could hold, or without the model, is a reason not to begin."""
+    access, agent = policy.network, not runtime.capabilities.own
+    if access is NetworkAccess.MACHINE:
+        return
+    if isolation is not Isolation.SANDBOX:
+        words = f"network: {access} is held by the sandbox alone, and this run has none here"
+        raise StepFailed(FailureKind.SANDBOX, words)
+    if agent and (access is NetworkAccess.NONE or door is None):
+        words = f"network: {access} leaves {runtime.name} no way to its model"
+        fix = "use network: gateway" if access is NetworkAccess.NONE else "give this node a key of its vendor"
+        raise StepFailed(FailureKind.CANNOT_START, f"{words}: {fix}")
 
 
 def _check_turns(order: Order, runtime: Runtime, door: Door | None) -> None:
@@ -298,14 +318,19 @@ def _check_turns(order: Order, runtime: Runtime, door: Door | None) -> None:
 
 
 def _network_held(
-    order: Order, runtime: Runtime, isolation: Isolation, door: Door | None
+    policy: Policy, runtime: Runtime, isolation: Isolation, door: Door | None
 ) -> tuple[Enforced, ...]:
     """What a receipt says of it: a network that is the node's own is held by nobody."""
     if isolation is not Isolation.SANDBOX:
         return ()
-    network = network_of(order, runtime, agent=True, door=door)
+    network = network_of(policy, runtime, agent=True, door=door)
     how = Enforcement.TOLD_ONLY if network is Network.FULL else Enforcement.SANDBOX
-    return (Enforced(rule=f"network {network}", how=how),)
+    rest = network_of(policy, runtime, agent=False)
+    held = Enforcement.TOLD_ONLY if rest is Network.FULL else Enforcement.SANDBOX
+    return (
+        Enforced(rule=f"network {network}", how=how),
+        Enforced(rule=f"network of set-up and gates {rest}", how=held),
+    )
 
 
 def _is_accepted(order: Order, runtime: Runtime, how: Enforcement) -> bool:

@@ -42,6 +42,8 @@ MEANINGS: Mapping[str, str] = {
     "autonomy": "`autonomous`: `--land` may be asked for; `supervised`: `--land` is refused, a person lands; "
     "`confirmatory`: so, and each dispatch asks on a terminal first, or needs `--yes`, else it is refused "
     "(exit status 5); a run can never say that yes. `runs retry` is a yes for that run",
+    "network": "what a run of it reaches at most: `none`, `gateway` (its model alone; set-up and gates "
+    "nothing) or `machine`; anything but `machine` runs only on a machine with a sandbox, which holds it",
     "isolation": "`worktree`: only with a checkout of a repository; `container`: only on a machine with a "
     "sandbox, which its node makes sure of once more; `none`: no more than every run has, which is "
     "a checkout of its own",

@@ -138,8 +138,32 @@ def rule_words(rule: PathRule | CommandRule) -> str:
     return f"rule {kind}{rule.pattern}{where}" + (f": {rule.reason}" if rule.reason else "")
 
 
+class NetworkAccess(StrEnum):
+    """What the phases of a run may reach; the sandbox holds it.
+
+    `none`: nothing. `gateway`: an agent program its model, through the node's gateway; set-up, gates and a
+    person's own program nothing. `machine`: the last three what the machine reaches.
+    """
+
+    NONE = "none"
+    GATEWAY = "gateway"
+    MACHINE = "machine"
+
+
+_WIDTH = {access: width for width, access in enumerate(NetworkAccess)}
+
+
+def narrowest(*said: NetworkAccess | None) -> NetworkAccess:
+    """The strictest of what was said; where nobody says anything, the machine's."""
+    return min(
+        (one for one in said if one is not None), key=_WIDTH.__getitem__, default=NetworkAccess.MACHINE
+    )
+
+
 class Rules(WireModel):
     """Rules that people wrote. They only ever take away, so more of them are never less strict."""
+
+    network: NetworkAccess | None = None
 
     paths: tuple[PathRule, ...] = Field(default=(), max_length=MOST_RULES)
     commands: tuple[CommandRule, ...] = Field(default=(), max_length=MOST_RULES)
@@ -155,6 +179,7 @@ class Policy(WireModel):
     """The user accepted that rules which cannot be enforced are only told to the agent."""
     walled: bool = False
     """It runs behind the node's sandbox or not at all."""
+    network: NetworkAccess = NetworkAccess.MACHINE
 
 
 NO_RULES = Rules()
@@ -163,7 +188,7 @@ NO_RULES = Rules()
 def with_rules(policy: Policy, rules: Rules) -> Policy:
     """The policy under more rules, such as those of the node's owner; no bound holds for their number."""
     more = {"paths": (*policy.paths, *rules.paths), "commands": (*policy.commands, *rules.commands)}
-    return policy.model_copy(update=more)
+    return policy.model_copy(update={**more, "network": narrowest(policy.network, rules.network)})
 
 
 def compile_policy(
@@ -183,4 +208,5 @@ def compile_policy(
         commands=rules.commands,
         told_only=told_only,
         walled=walled,
+        network=narrowest(rules.network),
     )

@@ -14,9 +14,11 @@ from node_agent.wire.policy import (
     MOST_REASON,
     MOST_RULES,
     CommandRule,
+    NetworkAccess,
     PathAccess,
     PathRule,
     Rules,
+    narrowest,
 )
 from node_agent.wire.regex import regex_fault
 
@@ -27,8 +29,8 @@ LISTS = {
     "readOnlyPaths": PathAccess.READ,
     "noDeletePaths": PathAccess.NO_DELETE,
 }
-COMMANDS, RULES = "bashToolPatterns", "rules"
-KEYS = (COMMANDS, *LISTS, RULES)
+COMMANDS, RULES, NETWORK = "bashToolPatterns", "rules", "network"
+KEYS = (COMMANDS, *LISTS, RULES, NETWORK)
 ACTIONS = {"deny": PathAccess.READ, "no-access": PathAccess.NONE, "no-delete": PathAccess.NO_DELETE}
 """What a unified rule of type `path` may say, and what it leaves: `deny` denies changes."""
 TYPES = ("path", "bash")
@@ -63,7 +65,9 @@ def read_rules(data: object, origin: Origin) -> Rules:
             commands.append(rule)
     if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
         raise RuleError("", f"more than {MOST_RULES} rules for paths or for commands", fix="take some out")
-    return Rules(paths=tuple(paths), commands=tuple(commands))
+    said = top.get(NETWORK)
+    network = None if said is None else NetworkAccess(_one_of(said, NETWORK, tuple(NetworkAccess)))
+    return Rules(paths=tuple(paths), commands=tuple(commands), network=network)
 
 
 def together(*several: Rules) -> Rules:
@@ -73,7 +77,8 @@ def together(*several: Rules) -> Rules:
     if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
         most = f"{MOST_RULES} for paths and {MOST_RULES} for commands"
         raise RuleError("", "too many rules in all files together", f"there may be {most}", "take some out")
-    return Rules(paths=paths, commands=commands)
+    said = [rules.network for rules in several if rules.network is not None]
+    return Rules(paths=paths, commands=commands, network=narrowest(*said) if said else None)
 
 
 def _unified(item: object, path: str, origin: Origin) -> PathRule | CommandRule:

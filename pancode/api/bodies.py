@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from node_agent.wire.model import MOST
 from node_agent.wire.order import Reasoning
-from node_agent.wire.policy import Mode, Safety
+from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.control.faces import LinkWay
 from pancode.domain.books import MINUTE_MS, Ceilings
 from pancode.domain.names import label_word, nearest, node_name, one_line
@@ -79,6 +79,7 @@ class DispatchBody(Body):
     verify: tuple[str, ...] | None = None
     priority: int = Field(default=0, ge=-1000, le=1000)
     told_only: bool = False
+    network: Annotated[NetworkAccess, Field(strict=False)] | None = None
     untested: bool = False
     on_lost: str | None = None
     attempts: int | None = None

@@ -16,6 +16,7 @@ from pancode.control.again import dispatch_again
 from pancode.control.dispatch import Dispatched, Judged, dispatch, dry_run
 from pancode.control.inside import refuse
 from pancode.control.query_receipts import verify
+from pancode.domain.networks import networks
 from pancode.domain.records import Run, RunState
 from pancode.domain.resolve import Resolution
 from pancode.errors import WorkspaceError
@@ -88,7 +89,7 @@ def _plan(resolution: Resolution) -> dict[str, Any]:
         "limits": resolution.limits.plain(),
         "tokens": dict(resolution.tokens),
         "nodes": nodes,
-        "network": "not restricted",
+        "network": networks(resolution),
         "env": list(resolution.env),
         "secrets": list(resolution.secrets),
         "estimate_usd": f"{resolution.due.usd:f}",

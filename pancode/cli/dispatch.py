@@ -22,7 +22,7 @@ from pancode.errors import ExitCode, UsageError
 
 _SAID = (
     *("agent", "node", "mode", "safety", "model", "reasoning", "runtime", "workspace"),
-    *("budget", "on_lost", "attempts", "wrap_up"),
+    *("budget", "on_lost", "attempts", "wrap_up", "network"),
     *("max_requests", "max_turns", "max_tokens", "max_output", "max_memory", "max_processes"),
 )
 NEEDS_YES = "needs_yes"
@@ -150,6 +150,11 @@ class _WithArgv(click.Command):
     type=click.IntRange(1, 10),
     metavar="N",
     help="Tries at most, whatever went wrong (default: one, and one more when it was a fault of ours).",
+)
+@click.option(
+    "--network",
+    metavar="none|gateway|machine",
+    help="What the run reaches at most: nothing, its model alone, what the machine reaches (default).",
 )
 @click.option("--on-lost", metavar="ask|retry", help="What happens when the machine is lost.")
 @click.option(
@@ -301,7 +306,7 @@ def _tested(report: dict[str, Any]) -> str:
 
 def _travels(report: dict[str, Any]) -> str:
     """What would leave this machine."""
-    lines = [f"network: {report['network']}"]
+    lines = [f"network of {phase}: {words}" for phase, words in report["network"].items()]
     counts = ", ".join(f"{name} {count}" for name, count in report["tokens"].items())
     lines += [f"tokens of the first call, about: {counts}"] if counts else []
     lines += [f"secrets: {', '.join(report['secrets'])}"] if report["secrets"] else []

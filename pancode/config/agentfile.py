@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from node_agent.wire.policy import NetworkAccess
 from node_agent.wire.sampling import Sampling
 from pancode.config.schema import Part
 from pancode.config.values import Duration, Level, Money, Names, Size, Texts
@@ -90,6 +91,7 @@ class AgentEntry(Part):
     speed: Annotated[Speed, Field(strict=False)] = Speed.BALANCED
     autonomy: Annotated[Autonomy, Field(strict=False)] = Autonomy.AUTONOMOUS
     isolation: Annotated[Walls, Field(strict=False)] = Walls.NONE
+    network: Annotated[NetworkAccess, Field(strict=False)] | None = None
     runtime: str | None = None
     runtime_args: Texts = ()
     model: str | None = None

@@ -185,6 +185,7 @@ class _Reading:
             enabled=entry.enabled,
             autonomy=entry.autonomy,
             walls=entry.isolation,
+            network=entry.network,
             said_role=entry.role,
             sampling=entry.sampling.wire(),
             origin=self._folded.origin(f"agents.{name}"),

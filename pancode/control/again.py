@@ -12,6 +12,7 @@ from node_agent.wire.gitsafe import shown
 from pancode.control.core import Core
 from pancode.control.dispatch import Dispatched, dispatch
 from pancode.control.faces import Surroundings
+from pancode.domain.orders import rules_of
 from pancode.domain.placement import is_walled
 from pancode.domain.records import Run, RunState
 from pancode.domain.request import DispatchRequest
@@ -83,6 +84,7 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         verify=tuple(shlex.join(str(word) for word in gate["argv"]) for gate in gates),
         priority=run.priority,
         told_only=run.told_only,
+        network=rules_of(run.rules).network,
         untested=run.untested,
         depth=run.depth,
         project=run.project,

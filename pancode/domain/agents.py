@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import NetworkAccess
 from node_agent.wire.sampling import Sampling
 from pancode.domain.names import not_found
 
@@ -101,6 +102,7 @@ class Agent:
     enabled: bool = True
     autonomy: Autonomy = Autonomy.AUTONOMOUS
     walls: Walls = Walls.NONE
+    network: NetworkAccess | None = None
     said_role: Role | None = None
     sampling: Sampling | None = None
     origin: str = ""

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from node_agent.wire.order import Reasoning
-from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
+from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety
 from pancode.domain.agents import Agents
 from pancode.domain.books import Amount
 from pancode.domain.fleet import NodeView
@@ -53,6 +53,8 @@ class DispatchRequest:
     verify: tuple[str, ...] | None = None
     priority: int = 0
     told_only: bool = False
+    network: NetworkAccess | None = None
+    """Narrower than what else is said, or it has no effect."""
     untested: bool = False
     """A local model that was not tested, or has failed, will do."""
     depth: int = 0

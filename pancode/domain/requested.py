@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from node_agent.wire.bounded import MOST_TOKENS
+from node_agent.wire.policy import NetworkAccess, narrowest
 from pancode.domain.agents import Agent, Walls
 from pancode.domain.limits import MOST_BYTES, MOST_MS
 from pancode.domain.request import Catalogue, DispatchRequest
@@ -85,6 +86,19 @@ def check_worktree(agent: Agent, workspace: str) -> None:
             why=f"isolation: worktree ({agent.origin or agent.name})",
             fix="go into the repository, leave --workspace none out, or take another agent with --agent",
             code="needs_worktree",
+        )
+
+
+def check_network(
+    request: DispatchRequest, agent: Agent | None, catalogue: Catalogue, runtime: RuntimeKind
+) -> None:
+    """An agent program without a way to its model has no turn at all."""
+    said = (catalogue.rules.network, request.network, agent.network if agent is not None else None)
+    if narrowest(*said) is NetworkAccess.NONE and not runtime.own:
+        raise UsageError(
+            f"network none leaves {runtime.name} no way to its model",
+            why="an agent program asks its model through the node's gateway",
+            fix="--network gateway; rules and agents may say none, too: pancode safety show",
         )
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from node_agent.wire.order import Reasoning
-from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
+from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety, narrowest
 from pancode.domain import requested
 from pancode.domain.agentchoice import Choice, choose
 from pancode.domain.agents import DEFAULT_AGENT, Agent, Walls, find_agent
@@ -82,7 +82,7 @@ class Resolution:
     @property
     def walled(self) -> bool:
         """Whether it runs behind a sandbox or not at all."""
-        return self.request.walled or self.agent.walls is Walls.CONTAINER
+        return is_walled_by(self.request, self.agent, self.rules)
 
     @property
     def model(self) -> str | None:
@@ -179,6 +179,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
         request = requested.as_task(request)
     if runtime is not None:
         _try(problems, lambda: requested.check_argv(request, runtime))
+        _try(problems, lambda: requested.check_network(request, agent, catalogue, runtime))
         _try(problems, lambda: requested.check_calls(request, runtime))
     thinks = agent and runtime and _try(problems, lambda: reasoning_for(request, agent, runtime, catalogue))
     if agent is not None:
@@ -222,7 +223,8 @@ def _put_together(
     due = estimate(
         request, catalogue, (agent.name, runtime, model_for(ref, runtime) if ref else None), limits
     )
-    walled = request.walled or agent.walls is Walls.CONTAINER
+    rules = _narrowed(catalogue.rules, agent.network, request.network)
+    walled = is_walled_by(request, agent, rules)
     wish = Wish(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
     able = candidates(catalogue.nodes, wish)
     return Resolution(
@@ -250,7 +252,7 @@ def _put_together(
         secrets=tuple(dict.fromkeys((*project.secrets, *agent.secrets))),
         on_lost=request.on_lost or defaults.on_lost,
         max_attempts=request.max_attempts or agent.max_attempts or defaults.max_attempts,
-        rules=catalogue.rules,
+        rules=rules,
         raised="" if request.safety is not None else defaults.raised,
         chosen=choice.why,
         tiered=_tiered(ref, able, catalogue, needs),
@@ -258,6 +260,17 @@ def _put_together(
         model_from=model_from(request, agent, catalogue) if ref is not None else "",
         tokens={} if runtime.own else tokens_of(told, request.task, guide),
     )
+
+
+def is_walled_by(request: DispatchRequest, agent: Agent, rules: Rules) -> bool:
+    """Behind a sandbox or not at all: it is asked for, or a network is that nothing else holds."""
+    closed = narrowest(rules.network) is not NetworkAccess.MACHINE
+    return request.walled or agent.walls is Walls.CONTAINER or closed
+
+
+def _narrowed(rules: Rules, *said: NetworkAccess | None) -> Rules:
+    every = [one for one in (rules.network, *said) if one is not None]
+    return rules.model_copy(update={"network": narrowest(*every)}) if every else rules
 
 
 def _tiered(

@@ -24,6 +24,7 @@ PROGRAM = Program(
     "codex",
     "@openai/codex",
     version=r"(?:codex-cli )?(\d+\.\d+\.\d+)\b",
+    lowest="0.142.2",
     known="0.169.",
     login="by subscription: pancode node login NODE codex; else put OPENAI_API_KEY into "
     '~/.pancode-node/*/secrets.json: {"OPENAI_API_KEY": "..."}; for a server '

@@ -24,6 +24,7 @@ PROGRAM = Program(
     "@google/gemini-cli",
     version=r"(\d+\.\d+\.\d+)\b",
     node=20,
+    lowest="0.39.1",
     known="0.61.",
     login='put GEMINI_API_KEY into ~/.pancode-node/*/secrets.json: {"GEMINI_API_KEY": "..."}; with a Google '
     'account: {"GOOGLE_CLOUD_ACCESS_TOKEN": {"command": ["gcloud", "auth", "print-access-token"]}}',

@@ -27,11 +27,13 @@ from node_agent.wire.policy import (
     CommandRule,
     Enforcement,
     Isolation,
+    NetworkAccess,
     PathAccess,
     PathRule,
     Policy,
     Rules,
     Safety,
+    with_rules,
 )
 from tests.unit.node_agent.stage import order_of
 
@@ -340,8 +342,34 @@ def test_what_a_phase_reaches() -> None:
     """An agent program its model; everything else what the policy says."""
     order = order_of(runtime="claude")
     closed = order.model_copy(update={"policy": Policy(allowed=(ActionClass.FILE_READ,))})
-    assert network_of(closed, REGISTRY["claude"], agent=True, door=Door(7, "t")) is Network.MODEL
-    assert network_of(closed, REGISTRY["claude"], agent=True) is Network.FULL, "a login goes by itself"
+    assert network_of(closed.policy, REGISTRY["claude"], agent=True, door=Door(7, "t")) is Network.MODEL
+    assert network_of(closed.policy, REGISTRY["claude"], agent=True) is Network.FULL, "a login goes by itself"
     for runtime, agent in (("claude", False), ("shell", True), ("shell", False)):
-        assert network_of(order, REGISTRY[runtime], agent) is Network.FULL
-        assert network_of(closed, REGISTRY[runtime], agent) is Network.NONE
+        assert network_of(order.policy, REGISTRY[runtime], agent) is Network.FULL
+        assert network_of(closed.policy, REGISTRY[runtime], agent) is Network.NONE
+
+
+@pytest.mark.parametrize(
+    ("said", "runtime", "agent", "rest"),
+    [
+        (NetworkAccess.NONE, "shell", Network.NONE, Network.NONE),
+        (NetworkAccess.GATEWAY, "shell", Network.NONE, Network.NONE),
+        (NetworkAccess.GATEWAY, "claude", Network.MODEL, Network.NONE),
+        (NetworkAccess.MACHINE, "claude", Network.MODEL, Network.FULL),
+    ],
+)
+def test_a_narrower_network_is_for_every_phase(
+    said: NetworkAccess, runtime: str, agent: Network, rest: Network
+) -> None:
+    """The machine's owner and the order: the narrower one counts."""
+    policy = with_rules(order_of(runtime=runtime).policy, Rules(network=said))
+    assert network_of(policy, REGISTRY[runtime], agent=True, door=Door(7, "t")) is agent
+    assert network_of(policy, REGISTRY[runtime], agent=False, door=Door(7, "t")) is rest
+
+
+def test_a_network_that_nothing_holds_is_a_reason_not_to_begin() -> None:
+    order = order_of(runtime="scripted")
+    closed = order.policy.model_copy(update={"network": NetworkAccess.NONE})
+    with pytest.raises(StepFailed, match="held by the sandbox alone") as failed:
+        RUNTIMES.launch(order.model_copy(update={"policy": closed}), WORK, HOME)
+    assert failed.value.kind is FailureKind.SANDBOX

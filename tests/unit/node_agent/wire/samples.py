@@ -22,6 +22,7 @@ from node_agent.wire.policy import (
     Enforcement,
     Isolation,
     Mode,
+    NetworkAccess,
     PathAccess,
     PathRule,
     Rules,
@@ -39,6 +40,7 @@ AT = FleetTime(epoch=4, ms=123_456)
 FLEET = "f-home"
 
 RULES = Rules(
+    network=NetworkAccess.GATEWAY,
     paths=(
         PathRule(pattern=".env", access=PathAccess.NONE, reason="keys", origin="your pansafety.yaml:3"),
         PathRule(pattern="migrations/", access=PathAccess.READ),

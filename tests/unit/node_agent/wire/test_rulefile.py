@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.policy import MOST_RULES, CommandRule, PathAccess, PathRule, Rules
+from node_agent.wire.policy import MOST_RULES, CommandRule, NetworkAccess, PathAccess, PathRule, Rules
 from node_agent.wire.regex import found, regex_fault
 from node_agent.wire.rulefile import RuleError, read_rules, together
 
@@ -96,3 +96,12 @@ def test_no_expression_is_slow_or_large() -> None:
     assert regex_fault("((a{1000}){1000}){1000}")
     assert regex_fault("\ud800")
     assert found("(?i)RM", "sudo rm \ud800")
+
+
+def test_the_network_is_the_narrowest_that_a_file_says() -> None:
+    assert rules().network is None
+    said = together(rules(network="gateway"), rules(network="machine"), rules())
+    assert said.network is NetworkAccess.GATEWAY
+    assert together(rules(), rules()).network is None
+    with pytest.raises(RuleError, match="'gatway' is none of none, gateway, machine"):
+        rules(network="gatway")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import NetworkAccess
 from node_agent.wire.sampling import Sampling
 from pancode.config.agentfile import AgentEntry
 from pancode.config.agents import LoadedAgents, check_agents, load_agents
@@ -169,6 +170,7 @@ FIELDS: list[tuple[str, str, str, object]] = [
     ("speed", "fast", "speed", Speed.FAST),
     ("autonomy", "supervised", "autonomy", Autonomy.SUPERVISED),
     ("isolation", "container", "walls", Walls.CONTAINER),
+    ("network", "gateway", "network", NetworkAccess.GATEWAY),
     ("runtime", "cli:codex", "runtime", "codex"),
     ("model", "opus", "model", "opus"),
     ("reasoning", "high", "reasoning", Reasoning.HIGH),
