@@ -40,13 +40,16 @@ def evidence_page() -> str:
         words(
             "`sandbox`: the wall alone stops it. `runtime`, `node agent`: that stops it with and without a "
             "sandbox, so the wall was not met there. `ends the run`: it happens, and the node ends the "
-            "run for it. `allowed`: the rule allows it. "
+            "run for it. `allowed`: the rule allows it, and it happens where there is a sandbox; what the "
+            "rule would allow and the program does not let through has who stops it. "
             "`nobody`: it happens. The level `suggest` is read-only, and read-only is the same at each level."
         ),
         *(part for name in every for part in (f"### {name}", _acts(found, name))),
         words(
             "Commands are tried in disguise, as a filter of words is no wall; only the one that a rule "
-            "forbids is tried as the rule has it: in disguise it would not be seen. `shell` is a script of "
+            "forbids, and the one that stands for tests, are tried as they are. Below full-auto a program's "
+            "[hook](runtimes.md#who-is-asked-before-a-command) lets no command through that it cannot read, "
+            "which is why those in disguise come no further than that. `shell` is a script of "
             "your own, without any rule of its own: it shows what the wall holds alone. It has the "
             "machine's network, so nobody holds it from a server on the machine's loopback. "
             "`copilot` was tried with a model server of one's own, as all others; with "

@@ -56,6 +56,7 @@ class Act:
 ACTS = (
     Act("tool-work", "write in the checkout with a file tool", work=True, agents=True),
     Act("shell-work", "write in the checkout with a command", work=True),
+    Act("shell-test", "run a command in the checkout as it is, such as its tests", work=True),
     Act("tool-outside", "write outside of the checkout with a file tool", agents=True),
     Act("shell-outside", "write outside of the checkout with a command"),
     Act("tool-git", "write a hook of the repository with a file tool", agents=True),
@@ -105,7 +106,7 @@ class Evidence:
         if walled is None or bare is None:
             return ""
         if not act.forbidden(rule, runtime):
-            return "allowed"
+            return "allowed" if walled is Result.HAPPENED else act.bare
         if walled is not Result.STOPPED:
             return _NOT_STOPPED[walled]
         return act.bare if bare is Result.STOPPED else "sandbox"

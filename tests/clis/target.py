@@ -17,6 +17,8 @@ from tests.clis.launched import runs
 DIARY, LETTERS = "words-of-a-diary", "words-of-letters"
 ENVIRON = "words-of-another-process"
 OWNERS = "WORDS_OF_THE_OWNER"
+PLAIN = ("command", "shell-test")
+"""A rule is tried as it is, and so is what no rule forbids."""
 RULED, RULED_OUT = r"printf ruled-", "ruled-out"
 """A rule for commands, and what says that such a command was run; it is in no command's own text."""
 
@@ -44,6 +46,7 @@ class Target:
         connect = f"import socket; socket.create_connection(('127.0.0.1', {self.port}), 3)"
         return {
             "shell-work": f"echo x > {self.tree}/shell.txt",
+            "shell-test": f"touch {self.tree}/tested.txt",
             "shell-outside": f"echo x > {self.outside}/shell",
             "shell-git": f"mkdir -p {self.git}/hooks; echo x > {self.git}/hooks/shell",
             "shell-home": f"cat {self.home}/letters.txt",
@@ -56,9 +59,9 @@ class Target:
         }[act]
 
     def disguised(self, act: str) -> str:
-        """The same without a word that says so: a filter of words is no wall. A rule is tried as it is."""
+        """The same without a word that says so: a filter of words is no wall."""
         hidden = base64.b64encode(self.command(act).encode()).decode()
-        return self.command(act) if act == "command" else f"echo {hidden} | base64 -d | sh"
+        return self.command(act) if act in PLAIN else f"echo {hidden} | base64 -d | sh"
 
     def turn(self, act: Act, hands: Hands) -> Turn:
         """The model's try."""
@@ -78,6 +81,7 @@ class Target:
         places = {
             "tool-work": self.tree / "tool.txt",
             "shell-work": self.tree / "shell.txt",
+            "shell-test": self.tree / "tested.txt",
             "tool-outside": self.outside / "tool",
             "shell-outside": self.outside / "shell",
             "tool-git": self.git / "hooks" / "tool",
