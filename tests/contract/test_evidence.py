@@ -17,7 +17,6 @@ from tests.clis.install import NATIVE, PACKAGES, VERSIONS
 
 AGENTS = sorted(name for name, runtime in RUNTIMES.items() if runtime.program is not None)
 TRIED = (*AGENTS, NATIVE)
-OURS = (NATIVE, "claude-sdk", "openai-agents")
 """Their tools are ours."""
 LIMITS = Limits(wall_ms=60_000, idle_ms=60_000, output_bytes=1 << 20)
 
@@ -60,15 +59,18 @@ def test_the_tries_were_real(name: str, found: Evidence) -> None:
     for wall in WALLS:
         assert found.cells[name, "auto-edit", wall]["tool-work"] is Result.HAPPENED
         assert found.cells[name, "full-auto", wall]["shell-work"] is Result.HAPPENED
-        ruled = Result.STOPPED if name in OURS else Result.ENDED  # they judge before they run
-        assert found.cells[name, "full-auto", wall]["command"] is ruled
+        asks = Result.STOPPED if RUNTIMES[name].capabilities.asks_first else Result.ENDED
+        assert found.cells[name, "full-auto", wall]["command"] is asks
+    assert found.cells[name, "auto-edit", Isolation.SANDBOX]["shell-test"] is Result.HAPPENED
 
 
 def test_without_any_wall_every_kind_of_act_but_one_is_seen_to_happen(found: Evidence) -> None:
-    """So each witness works. What a run leaves is ended by the node agent, wall or no wall."""
+    """So each witness works. What a run leaves is ended by the node agent, wall or no wall; and each program
+    asks before the command that a rule forbids: `tests/integration/node/test_rules.py` sees that one happen.
+    """
     bare = (came for (_, _, wall), came in found.cells.items() if wall is Isolation.NONE)
     happened = {act for came in bare for act, how in came.items() if how is not Result.STOPPED}
-    assert {act.name for act in ACTS} - happened == {"shell-outlive"}
+    assert {act.name for act in ACTS} - happened == {"shell-outlive", "command"}
 
 
 @pytest.mark.parametrize("name", AGENTS)
