@@ -13,6 +13,7 @@ from node_agent.wire.model import MOST
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.control.faces import LinkWay
+from pancode.control.landed import LandWay
 from pancode.domain.books import MINUTE_MS, Ceilings
 from pancode.domain.names import label_word, nearest, node_name, one_line
 from pancode.domain.request import DispatchRequest
@@ -153,6 +154,16 @@ class LandBody(Body):
     gates: bool = True
     anyway: bool = False
     """Also what did not end as `done`."""
+    branch: Line = ""
+    """A commit there in the place of changed files; empty: the files."""
+    message: str = Field(default="", max_length=20_000)
+    with_commands: bool = False
+    """Also files that decide what runs next."""
+    with_secret: bool = False
+    """Also a file that holds a secret of the run."""
+
+    def landing(self) -> LandWay:
+        return LandWay(self.by, self.gates, self.branch, self.message, self.with_commands, self.with_secret)
 
 
 class CallerBody(Body):

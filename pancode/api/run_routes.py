@@ -15,6 +15,7 @@ from pancode.control import query, query_log, query_story, snapshots
 from pancode.control.again import dispatch_again
 from pancode.control.dispatch import Dispatched, Judged, dispatch, dry_run
 from pancode.control.inside import refuse
+from pancode.control.landed import not_landed
 from pancode.control.query_receipts import verify
 from pancode.domain.networks import networks
 from pancode.domain.records import Run, RunState
@@ -165,13 +166,18 @@ def _land(desk: Desk, call: Call) -> Any:
     body: LandBody = call.body
     run = _meant(desk, call)
     if run.outcome not in (None, Outcome.DONE) and not body.anyway:
+        without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""  # they would fail again
         raise WorkspaceError(
             f"{run.id} did not end well: {run.outcome}",
             why=run.reason,
-            fix=f"look: pancode runs diff {run.id}; then: pancode runs land --anyway {run.id}",
+            fix=f"look: pancode runs diff {run.id}; then: pancode runs land --anyway {without}{run.id}",
             code="not_done",
         )
-    return {"run": run.id, **desk.coordinator.code.land(run, body.gates)}
+    try:
+        return {"run": run.id, **desk.coordinator.code.land(run, body.landing())}
+    except WorkspaceError as error:
+        not_landed(desk.core, run, error, body.by)
+        raise
 
 
 def _call_off(desk: Desk, call: Call) -> Any:

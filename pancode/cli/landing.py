@@ -7,11 +7,13 @@ from typing import Any
 
 from pancode.cli.face import Face, who
 from pancode.cli.render import safe
-from pancode.client import LAND_S, Client, path_of
+from pancode.client import LAND_S, ApiError, Client, path_of
 from pancode.counted import counted
 from pancode.errors import PancodeError, WorkspaceError
 
 FINE = ("landed", "nothing to land")
+HELD = "held"
+"""The refusal that a person can lift by a word."""
 LOOK_S = 0.3
 BEHIND = 5
 """So often, a fifth of a second apart, a landing is looked for that has only just been asked for."""
@@ -43,13 +45,28 @@ def unless_landed(shape: dict[str, Any]) -> None:
 
 
 def land(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Ask for it and wait; Ctrl-C calls it off."""
+    """Ask for it and wait, and ask the person who sits there where it needs a yes; Ctrl-C calls it off."""
     try:
-        answer: dict[str, Any] = client.post(path_of("runs", run, "land"), {"by": who(), **body}, LAND_S)
+        return _land(client, run, body)
+    except ApiError as refused:
+        yes = str(refused.details.get("yes", ""))
+        if refused.code != HELD or not face.can_ask() or not face.agreed(_question(refused.why), yes):
+            raise
+        said = {flag.removeprefix("--").replace("-", "_"): True for flag in yes.split()}
+        return _land(client, run, {**body, **said})
     except KeyboardInterrupt:
         call_off(face, run)
         raise
+
+
+def _land(client: Client, run: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = client.post(path_of("runs", run, "land"), {"by": who(), **body}, LAND_S)
     return answer
+
+
+def _question(why: str) -> str:
+    listed = "".join(f"  {safe(one)}\n" for one in why.split("; "))
+    return f"it changes what needs your yes:\n{listed}Land it?"
 
 
 def landing(report: dict[str, Any]) -> str:
@@ -59,12 +76,16 @@ def landing(report: dict[str, Any]) -> str:
     head = f"{report['run']}  {report['status']}"
     if report["status"] != "landed":
         return f"{mended}{head}: {safe(report['tree'])} is as it was\n"
-    return f"{mended}{head}: {_where(report)}\n{files}"
+    gate = f"  gates: {safe(report['gate']['detail'])}\n" if report["gate"] else ""
+    return f"{mended}{head}: {_where(report)}\n{gate}{files}"
 
 
 def _where(report: dict[str, Any]) -> str:
     """How much was written, into which checkout, and what is left to do there."""
     count = len(report["files"])
+    if report.get("made"):
+        commit = f"commit {report['commit'][:12]} on branch {safe(report['branch'])}"
+        return f"{counted(count, 'file')}, {commit} of {safe(report['tree'])}; your files are as they were"
     branch = f"branch {safe(report['branch'])}" if report["branch"] else "no branch is checked out"
     return f"{counted(count, 'file')} in {safe(report['tree'])} ({branch}), not committed"
 

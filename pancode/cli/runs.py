@@ -260,9 +260,18 @@ def diff(run: str, stat: bool, face: Face) -> None:
 @click.argument("run", shell_complete=known.runs)
 @click.option("--no-gates", is_flag=True, help="Do not run the gates again on the merged tree.")
 @click.option("--anyway", is_flag=True, help="Also the change of a run that did not end as done.")
+@click.option(
+    "--with-commands", is_flag=True, help="Also files that decide what runs next, such as .github/."
+)
+@click.option("--with-secret", is_flag=True, help="Also a file into which the run wrote one of its secrets.")
+@click.option("--branch", metavar="NAME", help="As a commit on this branch, new or not; your files stay.")
+@click.option("-m", "--message", metavar="TEXT", help="Of that commit (default: the run's task).")
 @json_option
-def land(run: str, no_gates: bool, anyway: bool, face: Face) -> int:
+def land(run: str, face: Face, **given: Any) -> int:
     """Merge a run's change into your tree; on a conflict, or Ctrl-C, your files stay as they are."""
-    answer = landings.land(face, face.client(), run, {"gates": not no_gates, "anyway": anyway})
+    if given["message"] and not given["branch"]:
+        raise UsageError("-m is the message of a commit, and none is made", fix="add --branch NAME")
+    body = {name: value for name, value in given.items() if value and name != "no_gates"}
+    answer = landings.land(face, face.client(), run, {"gates": not given["no_gates"], **body})
     face.show(answer, lambda: landings.landing(answer))
     return ExitCode.INTERRUPTED if answer["status"] == "called off" else ExitCode.DONE

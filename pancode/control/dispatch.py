@@ -103,7 +103,7 @@ def dispatch(
 def _begun(core: Core, around: Surroundings, asked: _Asked) -> Dispatched | tuple[Judged, str]:
     """Queued, where it needs no project; else what was judged, and the id that it is to have."""
     judged = _admit(core, around, asked)
-    run_id = _new_id(core)
+    run_id = new_id(core)
     return _queued(core, judged, run_id, None) if judged.resolution.project is None else (judged, run_id)
 
 
@@ -296,7 +296,7 @@ def _works(ended: Sequence[Run]) -> dict[Worker, Amount]:
     return {key: Amount(tokens=all_.tokens // n, ms=all_.ms // n) for key, (n, all_) in sums.items()}
 
 
-def _new_id(core: Core) -> str:
+def new_id(core: Core) -> str:
     with core.ports.ledger.transaction() as tx:
         while True:
             fresh = f"r-{core.ports.ids.short(6)}"

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.policy import Rules
+from pancode.control.landed import LandWay
 from pancode.control.plane import Plane
 from pancode.control.query_receipts import Streams
 from pancode.domain.agents import Agents
@@ -159,9 +160,9 @@ class CodeVerbs(Protocol):
     def diff(self, run: Run, stat: bool) -> bytes:
         """The run's change against its snapshot as a patch, or as a list of files with counts."""
 
-    def land(self, run: Run, gates: bool) -> Json:
-        """Merge into the user's tree: `{"status", "files", "conflicts", "gate", "recovered"}`, and into which
-        `"tree"` and `"branch"`.
+    def land(self, run: Run, asked: LandWay) -> Json:
+        """Merge into the user's tree or onto a branch: `{"status", "files", "conflicts", "gate",
+        "recovered"}`, and into which `"tree"` and `"branch"`.
         """
 
     def call_off(self, run: Run) -> list[Json]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from node_agent.wire.failure import Outcome
@@ -16,20 +16,52 @@ from pancode.ports import Transaction
 ASKED = "land:"
 """Begins the name of a setting for each run whose change waits to be landed: it outlives the coordinator."""
 LANDED, NOTHING, CALLED_OFF, FAILED = "landed", "nothing to land", "called off", "failed"
-_KEPT = ("status", "files", "tree", "branch", "commit")
+_KEPT = ("status", "files", "tree", "branch", "commit", "gate")
+
+
+@dataclass(frozen=True, slots=True)
+class LandWay:
+    """How a change is to be landed. `branch`: as a commit there, with `message`; empty: into the files.
+
+    `with_commands`, `with_secret`: a person says yes to files that decide what runs next, and to a secret.
+    """
+
+    by: str
+    gates: bool = True
+    branch: str = ""
+    message: str = ""
+    with_commands: bool = False
+    with_secret: bool = False
+
 
 Land = Callable[[Run], dict[str, Any]]
 """Lands it, gates included. PancodeError with its code where it cannot be landed."""
 
 
-def landed(core: Core, run_id: str, commit: str, files: int) -> None:
-    """For `runs show` and `why`. Idempotent but for the story."""
+def landed(core: Core, run: Run, report: dict[str, Any], asked: LandWay) -> None:
+    """For `runs show` and `why`, with who asked and said yes to what. Idempotent but for the story."""
+    yes = [name for name in ("with_commands", "with_secret") if getattr(asked, name)]
+    gate, files = str((report["gate"] or {}).get("detail", "")), len(report["files"])
+    where = f" on branch {asked.branch}" if asked.branch else ""
     with core.lock, core.ports.ledger.transaction() as tx:
-        run = tx.get(Run, run_id)
-        if run is not None:
-            tx.put(replace(run, landed=commit))
-            core.tell(tx, run_id, "land", commit[:12], "landed", counted(files, "file"))
-            core.audit(tx, "land", "info", "landed", run_id, commit=commit, files=files)
+        kept = tx.get(Run, run.id)
+        if kept is not None:
+            commit = str(report["commit"])
+            tx.put(replace(kept, landed=commit))
+            told = f"{counted(files, 'file')}{where}; gates: {gate}"
+            core.tell(tx, run.id, "land", commit[:12], "landed", told)
+            detail = {"by": asked.by, "yes": yes, "gates": gate, "branch": asked.branch}
+            core.audit(tx, "land", "info", "landed", run.id, commit=commit, files=files, **detail)
+
+
+def not_landed(core: Core, run: Run, error: PancodeError, by: str) -> None:
+    """One that a person asked for by hand."""
+    with core.lock, core.ports.ledger.transaction() as tx:
+        words = f"{error.why or error}"
+        core.tell(tx, run.id, "land", f"asked by {by}", error.code.replace("_", " "), words)
+        core.audit(
+            tx, "land", "warning", f"not landed: {error.code.replace('_', ' ')}", run.id, by=by, why=words
+        )
 
 
 def ask(core: Core, tx: Transaction, run: Run, fence: Fence) -> None:

@@ -6,7 +6,7 @@ import logging
 import threading
 
 from pancode.control.core import Core
-from pancode.control.landed import give_up, is_asked, land_asked
+from pancode.control.landed import LandWay, give_up, is_asked, land_asked
 from pancode.domain.records import Run
 from pancode.errors import UnavailableError
 from pancode.wiring.code import DepotCode
@@ -63,6 +63,7 @@ class AskedLandings:
     def _land(self, run: Run) -> dict[str, object]:
         self._now = run
         try:
-            return self._code.land(run, gates=True, wanted=lambda: is_asked(self._core, run.id))
+            asked = LandWay(by=f"{run.created_by} (dispatch --land)")
+            return self._code.land(run, asked, wanted=lambda: is_asked(self._core, run.id))
         finally:
             self._now = None

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.diff import FileStat, diff_patch, diff_stat
-from pancode.adapters.git.land import LandRequest, LandStatus, land
-from pancode.adapters.git.landing_gates import gate_env, run_gates
+from pancode.adapters.git.land import LandReport, LandRequest, LandStatus, land
+from pancode.adapters.git.land_branch import OnBranch, land_on_branch
 from pancode.adapters.git.snapshot import SnapshotOptions, preview
-from pancode.control.landed import CALLED_OFF, call_off, landed
+from pancode.control.landed import CALLED_OFF, LandWay, call_off, landed
 from pancode.control.plane import Plane
 from pancode.domain.records import Run, RunState
 from pancode.errors import WorkspaceError
+from pancode.wiring.judging import Judge
 from pancode.wiring.landings import Landings
 
-GATE_S = 3_600
 OFF_S = 60.0
 """How long one that is called off may take to end: it is past its gates then, and writes."""
 
@@ -49,7 +49,7 @@ class DepotCode:
             return "".join(_line(s) for s in diff_stat(self._depot, repo, snapshot, commit)).encode()
         return diff_patch(self._depot, repo, snapshot, commit)
 
-    def land(self, run: Run, gates: bool, wanted: Callable[[], bool] = _always) -> dict[str, Any]:
+    def land(self, run: Run, asked: LandWay, wanted: Callable[[], bool] = _always) -> dict[str, Any]:
         """Only a run that is done, or whose owner says so by name, changes the user's tree.
 
         `wanted`: asked once it can be called off, so that nothing falls between the two.
@@ -58,25 +58,27 @@ class DepotCode:
         if commit is None or run.project is None:
             raise WorkspaceError(f"{run.id} changed nothing", why=f"it ended {run.outcome}: {run.reason}")
         request = LandRequest(repo, snapshot, commit, dict(os.environ))
-        asked = [[str(w) for w in _words(g)] for g in run.gates] if gates else []
-        env = gate_env(os.environ, run.env)
         with self._landings.of(run.id) as landing:
-            off = landing.off.is_set
             if not wanted():
                 landing.off.set()
-            report = land(
-                Path(run.project),
-                self._depot,
-                request,
-                (lambda folder: run_gates(folder, asked, env, GATE_S, off)) if asked else None,
-                called_off=off,
-            )
-            landing.ended = {**asdict(report), "status": report.status.value, "commit": commit}
+            report = self._landed(run, request, asked, landing.off.is_set)
+            landing.ended = {**asdict(report), "status": report.status.value}
+            landing.ended |= {"commit": report.commit or commit, "made": bool(report.commit)}
             if report.status is LandStatus.LANDED:  # before it counts as over: then everybody knows it
-                landed(self._plane.core, run.id, commit, len(report.files))
-        if report.status in (LandStatus.CONFLICT, LandStatus.GATE_FAILED):
+                landed(self._plane.core, run, landing.ended, asked)
+        if report.status in (LandStatus.CONFLICT, LandStatus.GATE_FAILED, LandStatus.HELD):
             raise _refused(run, report.status, asdict(report))
         return landing.ended
+
+    def _landed(self, run: Run, request: LandRequest, asked: LandWay, off: Callable[[], bool]) -> LandReport:
+        judge = Judge(self._plane, self._depot, run, asked, off)
+        project = Path(str(run.project))
+        if not asked.branch:
+            return land(project, self._depot, request, judge, called_off=off)
+        title = (run.task.strip().splitlines() or [run.id])[0][:72]
+        message = asked.message or f"{title}\n\nPanCode-Run: {run.id}"
+        target = OnBranch(asked.branch, message, self._plane.core.wall_ms())
+        return land_on_branch(project, self._depot, request, target, judge, off)
 
     def call_off(self, run: Run) -> list[dict[str, Any]]:
         """First it is not asked for any more, so that none begins after those were looked for."""
@@ -103,19 +105,21 @@ def _commits(run: Run) -> tuple[str, str, str | None]:
     return repo, snapshot, str(commit) if commit is not None else None
 
 
-def _words(gate: dict[str, object]) -> Sequence[object]:
-    argv = gate.get("argv")
-    return argv if isinstance(argv, list | tuple) else ()
-
-
 def _refused(run: Run, status: LandStatus, report: dict[str, Any]) -> WorkspaceError:
-    conflicts = [" ".join(str(v) for v in c.values() if v) for c in report["conflicts"]]
+    told = [f"{c['path']}: {c['why']}" for c in report["conflicts"]]
     gate = report["gate"]["detail"] if report["gate"] else ""
+    yes = dict.fromkeys(c["yes"] for c in report["conflicts"])
+    look = f"your files are as they were; look: pancode runs diff {run.id}"
+    fixes = {
+        LandStatus.GATE_FAILED: f"{look}; without its gates: pancode runs land --no-gates {run.id}",
+        LandStatus.HELD: f"{look}; then: pancode runs land {' '.join(yes)} {run.id}",
+    }
     return WorkspaceError(
         f"{run.id} was not landed: {status}",
-        why="; ".join(conflicts) or gate,
-        fix=f"your files are as they were; look: pancode runs diff {run.id}",
+        why="; ".join(told) or gate,
+        fix=fixes.get(status, look),
         code=status.value.replace(" ", "_"),
+        details={"yes": " ".join(yes)} if status is LandStatus.HELD else None,
     )
 
 

@@ -86,7 +86,7 @@ class Depot:
 
         Lock files of git would refuse every later change; temporary folders only take space.
         """
-        for pattern in (".new-*", ".merged-*", "*.git/pancode-*"):
+        for pattern in (".new-*", "*.git/pancode-*"):
             for leftover in self.root.glob(pattern):
                 shutil.rmtree(leftover, ignore_errors=True)
         for lock in (*self.root.glob("*.git/*.lock"), *self.root.glob("*.git/refs/**/*.lock")):

@@ -18,7 +18,7 @@ from pancode.adapters.git.errors import translated
 from pancode.adapters.git.land_journal import Checkpoint, Journal, TreeChanged
 from pancode.adapters.git.land_steps import Conflict, forbidden, steps_of
 from pancode.adapters.git.listing import Limits, hidden_names
-from pancode.adapters.git.merge import changes_between, merge_trees, merged_checkout, stage_files, tree_of
+from pancode.adapters.git.merge import changes_between, merge_trees, stage_files, tree_of
 from pancode.adapters.git.objects import import_base
 from pancode.adapters.git.project import Project, open_project
 from pancode.adapters.git.safe import Git
@@ -34,15 +34,18 @@ class LandStatus(StrEnum):
     NOTHING = "nothing to land"
     CONFLICT = "conflict"
     GATE_FAILED = "gate failed"
+    HELD = "held"
+    """A person has to say yes to it first."""
     CALLED_OFF = "called off"
 
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What the gates said about the merged tree."""
+    """What the gates said about the merged tree. `held`: files that a person has to say yes to first."""
 
     ok: bool
     detail: str = ""
+    held: tuple[Conflict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,24 @@ class LandReport:
     tree: str = field(default="", compare=False)
     """The checkout that it was about, and the branch that was out there (None: detached)."""
     branch: str | None = field(default=None, compare=False)
+    commit: str = field(default="", compare=False)
+    """Made on that branch, where the landing was to be a commit; else nothing is committed."""
 
 
-Gates = Callable[[Path], GateResult]
-"""Runs the gates in a checkout of the merged tree."""
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The merged tree, an object of the depot. `files`: what the landing would change, as named on the disk.
+
+    `tested`: it is the very tree of the run's result.
+    """
+
+    tree: str
+    files: tuple[str, ...]
+    tested: bool
+
+
+Gates = Callable[[Merged], GateResult]
+"""Judges the merged tree."""
 
 CalledOff = Callable[[], bool]
 """Whether the person who asked for it has changed their mind: asked again and again until it is written."""
@@ -87,12 +104,12 @@ def never() -> bool:
     return False
 
 
-class _CalledOffError(Exception):
+class CalledOffError(Exception):
     """Ends a landing before its first write."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Merged:
+class _Ready:
     """The merge, ready to be written. `ours`: git on an index of the user's files as they were merged."""
 
     tree: str
@@ -125,7 +142,7 @@ def land(
             journal = _journal(seen, checkpoint)
             recovered = journal.recover()
             report = _land(seen, depot, request, gates, (journal, called_off))
-    except _CalledOffError:
+    except CalledOffError:
         report = LandReport(LandStatus.CALLED_OFF)
     return replace(report, recovered=recovered, tree=str(seen.top), branch=seen.branch)
 
@@ -143,32 +160,42 @@ def _land(seen: Project, depot: Depot, request: LandRequest, gates: Gates | None
     with index_copy(seen, depot.path(seen.repo_id)) as index:
         ours_tree, _ = capture(seen, depot, index, Limits(skip_large_untracked=True))
         ours = seen.git.having(GIT_INDEX_FILE=str(index))
-        git = depot.git(seen.repo_id)
-        base = tree_of(git, checked_object(request.snapshot_commit))
-        theirs = tree_of(git, checked_object(request.result_commit))
-        merge = merge_trees(git, base, ours_tree, theirs)
-        if merge.conflicts:
-            both = "changed here and by the run"
-            return _refused(tuple(Conflict(shown(name), both) for name in merge.conflicts))
-        changes = changes_between(git, ours_tree, merge.tree)
-        if not changes:
-            return LandReport(LandStatus.NOTHING)
+        merged, changes = merge_result(depot, request, ours_tree)
+        if isinstance(merged, LandReport):
+            return merged
         hidden = frozenset(hidden_names(ours.must("ls-files", "-z", "-s", "-v").out))
         if problems := forbidden(seen.top, changes, hidden):
             return _refused(problems)
-        return _gate_and_write(seen, depot, _Merged(merge.tree, changes, ours), gates, way)
+        gate = gates(merged) if gates is not None else None
+        unless_called_off(way[1])
+        if gate is not None and not gate.ok:
+            return not_passed(gate)
+        return _written(seen, depot, _Ready(merged.tree, changes, ours), gate, way)
 
 
-def _gate_and_write(
-    seen: Project, depot: Depot, merged: _Merged, gates: Gates | None, way: _Way
-) -> LandReport:
-    gate = None
-    if gates is not None:
-        with merged_checkout(depot, seen, merged.tree) as folder:
-            gate = gates(folder)
-        _unless_called_off(way[1])
-        if not gate.ok:
-            return LandReport(LandStatus.GATE_FAILED, gate=gate)
+def merge_result(
+    depot: Depot, request: LandRequest, ours_tree: str
+) -> tuple[Merged | LandReport, tuple[Change, ...]]:
+    """The run's result merged into that tree, and what it changes there; a report where there is an end."""
+    git = depot.git(request.repo_id)
+    theirs = tree_of(git, checked_object(request.result_commit))
+    merge = merge_trees(git, tree_of(git, checked_object(request.snapshot_commit)), ours_tree, theirs)
+    if merge.conflicts:
+        both = "changed here and by the run"
+        return _refused(tuple(Conflict(shown(name), both) for name in merge.conflicts)), ()
+    changes = changes_between(git, ours_tree, merge.tree)
+    if not changes:
+        return LandReport(LandStatus.NOTHING), ()
+    names = tuple(os.fsdecode(change.path) for change in changes)
+    return Merged(merge.tree, names, merge.tree == theirs), changes
+
+
+def not_passed(gate: GateResult) -> LandReport:
+    """Nothing is written: its gates failed, or a person is asked first."""
+    return LandReport(LandStatus.HELD if gate.held else LandStatus.GATE_FAILED, (), gate.held, gate)
+
+
+def _written(seen: Project, depot: Depot, merged: _Ready, gate: GateResult | None, way: _Way) -> LandReport:
     try:
         _write(seen, depot, merged, way)
     except TreeChanged as changed:
@@ -177,7 +204,7 @@ def _gate_and_write(
     return LandReport(LandStatus.LANDED, tuple(shown(change.path) for change in merged.changes), gate=gate)
 
 
-def _write(seen: Project, depot: Depot, merged: _Merged, way: _Way) -> None:
+def _write(seen: Project, depot: Depot, merged: _Ready, way: _Way) -> None:
     journal, called_off = way
     journal.create()
     try:
@@ -189,7 +216,7 @@ def _write(seen: Project, depot: Depot, merged: _Merged, way: _Way) -> None:
         for change in merged.changes:
             if change.path in edited:
                 raise TreeChanged(os.fsdecode(change.path))
-        _unless_called_off(called_off)  # the last moment: what comes now is done whole
+        unless_called_off(called_off)  # the last moment: what comes now is done whole
     except Exception:
         journal.recover()
         raise
@@ -213,7 +240,7 @@ def _alone(top: Path, called_off: CalledOff) -> Iterator[None]:
     handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         while not _locked(handle):
-            _unless_called_off(called_off)
+            unless_called_off(called_off)
             time.sleep(LOOK_S)
         yield
     finally:
@@ -228,6 +255,7 @@ def _locked(handle: int) -> bool:
     return True
 
 
-def _unless_called_off(called_off: CalledOff) -> None:
+def unless_called_off(called_off: CalledOff) -> None:
+    """CalledOffError where it is."""
     if called_off():
-        raise _CalledOffError
+        raise CalledOffError

@@ -16,10 +16,11 @@ _GITLINK = "160000"
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A file that keeps a landing from happening, and why."""
+    """A file that keeps a landing from happening, and why. `yes`: the option that lets it through."""
 
     path: str
     why: str
+    yes: str = ""
 
 
 @dataclass(frozen=True, slots=True)

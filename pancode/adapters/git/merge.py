@@ -1,15 +1,12 @@
-"""Merges a result into the tree as it is now, in the depot only, and checks the merged tree out for gates."""
+"""Merges a result into the tree as it is now, in the depot only, and offers the merged tree to a node."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.gitsafe import Change, parse_raw_diff, repository_config, split_nul, stamp_env
+from node_agent.wire.gitrefs import base_ref, checked_run, snap_ref
+from node_agent.wire.gitsafe import Change, parse_raw_diff, split_nul, stamp_env
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitFailure
 from pancode.adapters.git.project import Project
@@ -55,28 +52,18 @@ def changes_between(git: Git, old_tree: str, new_tree: str) -> tuple[Change, ...
     return tuple(parse_raw_diff(raw))
 
 
-@contextmanager
-def merged_checkout(depot: Depot, project: Project, tree: str) -> Iterator[Path]:
-    """A repository of its own with the merged tree checked out and committed; gone afterwards."""
-    git = depot.git(project.repo_id)
-    commit = git.having(**_STAMP).must("commit-tree", tree, stdin=b"merged tree\n").text()
-    folder = Path(tempfile.mkdtemp(prefix=".merged-", dir=depot.root))
-    try:
-        own = folder / "git"
-        work = folder / "tree"
-        work.mkdir()
-        options = ("--bare", "--template=", f"--object-format={project.object_format}")
-        Git(folder, safe_env()).must("init", "-q", *options, str(own))
-        (own / "config").write_text(repository_config(project.object_format, bare=False))
-        (own / "objects" / "info").mkdir(exist_ok=True)
-        borrowed = depot.path(project.repo_id).resolve() / "objects"
-        (own / "objects" / "info" / "alternates").write_text(f"{borrowed}\n")
-        env = safe_env(line_ends(project)) | {"GIT_DIR": str(own), "GIT_WORK_TREE": str(work)}
-        Git(work, env).must("checkout", "-q", "--detach", commit)
-        (work / ".git").write_text(f"gitdir: {own}\n")
-        yield work
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def commit_of(depot: Depot, repo_id: str, tree: str, base: str | None) -> str:
+    """A commit of a tree of the depot; always the same one."""
+    parents = ("-p", base) if base else ()
+    signed = depot.git(repo_id).having(**_STAMP)
+    return signed.must("commit-tree", tree, *parents, stdin=b"merged tree\n").text()
+
+
+def offer(depot: Depot, repo_id: str, run: str, commit: str, base: str | None) -> None:
+    """Make a commit of the depot the snapshot of a run, so that a node may have it. Idempotent."""
+    moves = [f"update {snap_ref(checked_run(run))} {commit}\n"]
+    moves += [f"update {base_ref(run)} {base}\n"] if base else []
+    depot.git(repo_id).must("update-ref", "--stdin", stdin="".join(moves).encode())
 
 
 def line_ends(project: Project) -> dict[str, str]:

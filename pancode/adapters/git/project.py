@@ -124,8 +124,8 @@ def _repo_id(git: Git, top: Path, head: str | None, object_format: str) -> str:
     return "p-" + hashlib.sha256(seed).hexdigest()[:24]
 
 
-def user_settings(environ: Mapping[str, str]) -> UserSettings:
-    """Read the user's own configuration (never the repository's): reading it runs nothing."""
+def asked_of_user(environ: Mapping[str, str], *question: str) -> bytes:
+    """What the user's own configuration says (never the repository's): reading it runs nothing."""
     env = {k: v for k, v in git_env(environ).items() if k in ("PATH", "LC_ALL", "GIT_TERMINAL_PROMPT")}
     env |= {
         k: environ[k]
@@ -134,9 +134,14 @@ def user_settings(environ: Mapping[str, str]) -> UserSettings:
     }
     # A GIT_DIR that is no repository keeps the one around us out of the answer.
     env |= {"GIT_DIR": "/dev/null/none"}
+    return run_git(GitCall(("config", *question), env, Path("/"))).out
+
+
+def user_settings(environ: Mapping[str, str]) -> UserSettings:
+    """What counts of it here."""
 
     def ask(*args: str) -> bytes:
-        return run_git(GitCall(("config", *args), env, Path("/"))).out
+        return asked_of_user(environ, *args)
 
     home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "/nonexistent"), ".config")
     excludes = os.fsdecode(ask("--type=path", "--get", "core.excludesFile").rstrip(b"\n"))

@@ -10,6 +10,7 @@ from typing import Any
 
 from pancode.adapters.git.depot import Depot
 from pancode.control import query
+from pancode.control.landed import LandWay
 from pancode.domain.records import Run
 from pancode.errors import UnavailableError
 from pancode.wiring.asked_landings import AskedLandings
@@ -28,7 +29,7 @@ class Code(DepotCode):
         super().__init__(Depot(folder), world.desk.plane)
         self.answers, self.begun = list(answers), threading.Event()
 
-    def land(self, run: Run, gates: bool, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
+    def land(self, run: Run, asked: LandWay, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 
 from pancode.offline.sole import holder_of
 from tests.crowd import crowded
-from tests.integration.faces.conftest import ROOT, Shell, until
+from tests.integration.faces.conftest import Shell, until
 from tests.integration.faces.test_this_machine import LONG_S, _repository, fleet
 
 __all__ = ["fleet"]
@@ -21,6 +20,14 @@ LANDS = ("dispatch", "--land", "--runtime", "shell")
 
 HELD = "while [ ! -e .go ]; do sleep 0.05; done; rm .go"
 """A run that works until `_let_go`: behind its wall it sees no other folder of ours than its checkout."""
+
+
+GATE = "[ -e mine.txt ] || exit 0\nwhile [ ! -e .go ]; do sleep 0.1; done\n"
+"""Passes at once on what was dispatched; with a later edit of the user's it waits until it is let go."""
+
+
+def _judged() -> list[Path]:
+    return [path.parent for path in Path(os.environ["HOME"]).glob(".pancode-node/*/work/*/tree/mine.txt")]
 
 
 def _let_go() -> None:
@@ -38,45 +45,41 @@ def _state(fleet: Shell) -> str:
 
 
 @pytest.mark.slow
-def test_it_lands_although_nobody_waits_any_more(fleet: Shell, tmp_path: Path) -> None:
-    """The gate passes on the node at once, here when it is let; what works may see none of our files."""
+def test_it_lands_although_nobody_waits_any_more(fleet: Shell) -> None:
+    """Nor over a killed coordinator: the next one takes the run that judges the merged tree as its own."""
     _repository(fleet.cwd)
     run = fleet(*LANDS, "--detach", "--json", "echo two >> a.txt").data["run"]
     until(lambda: _landing(fleet, run)["status"] == "landed", "it is landed")
     assert (fleet.cwd / "a.txt").read_text() == "one\ntwo\n"
     assert "  landing    landed in" in fleet("runs", "show", run).out
 
-    here, go = tmp_path / "here", tmp_path / "go"
-    (fleet.cwd / "gate.sh").write_text(
-        f"[ -z $PANCODE_ATTEMPT ] || exit 0\necho $$ > {here}\nwhile [ ! -e {go} ]; do sleep 0.1; done\n"
-    )
-    waiting = fleet.begin(
-        *LANDS,
-        "--verify",
-        "sh gate.sh",
-        f"{HELD}; echo three >> a.txt",
-    )
+    (fleet.cwd / "gate.sh").write_text(GATE)
+    waiting = fleet.begin(*LANDS, "--verify", "sh gate.sh", f"{HELD}; echo three >> a.txt")
     until(lambda: _state(fleet) == "running", "it runs")
+    (fleet.cwd / "mine.txt").write_text("mine\n")
     waiting.send_signal(signal.SIGHUP)
     waiting.communicate(timeout=30 * crowded())
     _let_go()
-    until(lambda: here.exists() and here.read_text().strip() != "", "the landing's gate runs")
-    assert "landing" in fleet("runs", "show", "last", "--json").data["notes"]
+    until(lambda: _judged() != [], "a node judges the merged tree")
+    run = fleet("runs", "2", "--json").data["runs"][1]["run"]
+    assert "landing" in fleet("runs", "show", run, "--json").data["notes"]
     first = holder_of(fleet.home)
     assert first is not None
     os.kill(first.pid, signal.SIGKILL)
     until(lambda: not first.alive(), "the coordinator is gone")
-    here.unlink()
     assert fleet("serve", "--background").status == 0
-    until(lambda: here.exists() and here.read_text().strip() != "", "the next one lands")
     assert (fleet.cwd / "a.txt").read_text() == "one\ntwo\n"
-    go.touch()
-    until(lambda: _landing(fleet)["status"] == "landed", "it is landed")
+    _judged()[0].joinpath(".go").touch()
+    until(lambda: _landing(fleet, run)["status"] == "landed", "it is landed")
     assert (fleet.cwd / "a.txt").read_text() == "one\ntwo\nthree\n"
+    judging = fleet("runs", "1", "--json").data["runs"][0]
+    assert judging["outcome"] == "done" and len(fleet("runs", "--json").data["runs"]) == 3
+    (told,) = [one for one in fleet("why", run, "--json").data["decisions"] if one["verdict"] == "landed"]
+    assert judging["run"] in told["detail"]
 
 
 @pytest.mark.slow
-def test_a_conflict_leaves_the_files_and_is_said(fleet: Shell, tmp_path: Path) -> None:
+def test_a_conflict_leaves_the_files_and_is_said(fleet: Shell) -> None:
     """Over 30 s on a loaded machine: it brings a node up."""
     _repository(fleet.cwd)
     waiting = fleet.begin(*LANDS, f"{HELD}; echo two > a.txt")
@@ -93,24 +96,44 @@ def test_a_conflict_leaves_the_files_and_is_said(fleet: Shell, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_stop_calls_the_landing_off_and_its_gate_raises_nothing(fleet: Shell, tmp_path: Path) -> None:
-    """Over 30 s on a loaded machine: it brings a node up. On the node the gate passes at once."""
+def test_what_decides_what_runs_next_waits_for_a_person(fleet: Shell) -> None:
+    """Over 30 s on a loaded machine: it brings a node up. The script that the agent writes never runs here."""
     _repository(fleet.cwd)
-    here, go = tmp_path / "here", tmp_path / "go"
-    words = f"env -i PANCODE_HOME={fleet.home} PYTHONPATH={ROOT} {sys.executable} -m pancode"
-    (fleet.cwd / "gate.sh").write_text(
-        f"[ -z $PANCODE_ATTEMPT ] || exit 0\n{words} budget set 1000 >{tmp_path}/said 2>&1\n"
-        f"echo $? > {here}\nwhile [ ! -e {go} ]; do sleep 0.1; done\n"
-    )
-    run = fleet(*LANDS, "--detach", "--json", "--verify", "sh gate.sh", "echo two >> a.txt").data["run"]
-    until(lambda: here.exists() and here.read_text().strip() != "", "the landing's gate runs")
-    assert (
-        here.read_text().strip() == "5"
-        and "coordinator itself has started" in (tmp_path / "said").read_text()
-    )
-    assert any(a["what"] == "refused from inside a gate" for a in fleet("audit", "--json").data["audit"])
+    (fleet.cwd / "test.sh").write_text("exit 0\n")
+    stolen = fleet.home / "stolen"
+    script = f"cp {fleet.home}/key/coordinator.key {stolen}"
+    held = fleet(*LANDS, "--verify", "sh test.sh", f"echo '{script}; exit 0' > test.sh", timeout_s=LONG_S)
+    assert held.status == 7 and "not landed: held" in held.err and "test.sh" in held.err
+    assert "pancode runs land --with-commands" in held.err
+    assert (fleet.cwd / "test.sh").read_text() == "exit 0\n"
+    (fleet.cwd / "mine.txt").write_text("mine\n")  # so that its gates have to run once more
+    said = fleet("runs", "land", "--with-commands", fleet("runs", "1", "--json").data["runs"][0]["run"])
+    assert said.status == 0, said.err
+    assert script in (fleet.cwd / "test.sh").read_text()
+    assert not stolen.exists(), "its gates were behind the wall of a node"
+    (entry,) = [one for one in fleet("audit", "--json").data["audit"] if one["what"] == "landed"]
+    assert entry["detail"]["yes"] == ["with_commands"] and entry["detail"]["by"]
+
+
+@pytest.mark.slow
+def test_a_stop_calls_the_landing_off(fleet: Shell) -> None:
+    """Over 30 s on a loaded machine: it brings a node up."""
+    _repository(fleet.cwd)
+    (fleet.cwd / "gate.sh").write_text(GATE)
+    waiting = fleet.begin(*LANDS, "--verify", "sh gate.sh", f"{HELD}; echo two >> a.txt")
+    until(lambda: _state(fleet) == "running", "it runs")
+    run = fleet("runs", "1", "--json").data["runs"][0]["run"]
+    (fleet.cwd / "mine.txt").write_text("mine\n")
+    waiting.send_signal(signal.SIGHUP)
+    waiting.communicate(timeout=30 * crowded())
+    _let_go()
+    until(lambda: _judged() != [], "a node judges the merged tree")
     assert fleet("runs", "stop", run).status == 0
     assert _landing(fleet, run)["status"] == "called off"
-    go.touch()
+    until(lambda: _state(fleet) == "ended", "so is the run that judged it")
+    assert fleet("runs", "1", "--json").data["runs"][0]["outcome"] == "interrupted"
     assert (fleet.cwd / "a.txt").read_text() == "one\n"
-    assert fleet("runs", "land", run).status == 0 and (fleet.cwd / "a.txt").read_text() == "one\ntwo\n"
+    (fleet.cwd / "mine.txt").unlink()
+    said = fleet("runs", "land", run)
+    assert said.status == 0 and (fleet.cwd / "a.txt").read_text() == "one\ntwo\n"
+    assert "has signed it, on the very same tree" in said.out

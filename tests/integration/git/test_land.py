@@ -12,7 +12,9 @@ import pytest
 from node_agent.wire.gitsafe import stamp_env
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.land import GateResult, LandReport, LandRequest, LandStatus, land
+from pancode.adapters.git.land import GateResult, LandReport, LandRequest, LandStatus, Merged, land
+from pancode.adapters.git.land_steps import Conflict
+from pancode.adapters.git.merge import commit_of, offer
 from tests.integration.git.desk import Act, Desk, edit_a_line, edit_c, everything
 from tests.integration.git.repos import NOW_MS, Repo, fingerprint, snap
 from tests.integration.git.traps import Traps
@@ -173,15 +175,13 @@ def test_line_ends_are_written_as_the_repository_asks(desk: Desk) -> None:
 def test_gates_see_the_merged_tree_and_can_refuse_it(desk: Desk) -> None:
     request = desk.result(edit_a_line)
     desk.user.write("only-mine", "m\n")
-    seen: list[tuple[str, bool, str]] = []
+    seen: list[tuple[str, list[str], tuple[str, ...], bool]] = []
 
-    def gates(folder: Path) -> GateResult:
-        merged = Repo(folder, init=False)
-        lines = (folder / "a").read_text().splitlines()
-        seen.append(
-            (lines[0] + lines[-1], (folder / "only-mine").exists(), merged.git("status", "--porcelain"))
-        )
-        (folder / "a").write_text("what a gate changes is not landed\n")
+    def gates(merged: Merged) -> GateResult:
+        git = desk.depot.git(request.repo_id)
+        lines = git.text("cat-file", "blob", f"{merged.tree}:a").splitlines()
+        mine = git.text("cat-file", "blob", f"{merged.tree}:only-mine").splitlines()
+        seen.append((lines[0] + lines[-1], mine, merged.files, merged.tested))
         return GateResult(len(seen) > 1, "first no, then yes")
 
     before = desk.tree()
@@ -189,15 +189,51 @@ def test_gates_see_the_merged_tree_and_can_refuse_it(desk: Desk) -> None:
     assert (report.status, report.gate) == (LandStatus.GATE_FAILED, GateResult(False, "first no, then yes"))
     assert desk.tree() == before
     assert desk.land(request, gates=gates).status is LandStatus.LANDED
-    assert seen == [("agent1user20", True, "")] * 2
+    assert seen == [("agent1user20", ["m"], ("a",), False)] * 2
     assert (desk.user.path / "a").read_text().startswith("agent1\n")
-    assert not list(desk.depot.root.glob(".merged-*"))
+
+
+def test_the_very_tree_that_was_tested_is_told_apart(desk: Desk) -> None:
+    request, seen = desk.result(everything), list[bool]()
+
+    def gates(merged: Merged) -> GateResult:
+        seen.append(merged.tested)
+        return GateResult(False)
+
+    desk.land(request, gates=gates)
+    desk.user.write("mine", "m\n")
+    desk.land(request, gates=gates)
+    assert seen == [True, False]
+
+
+def test_what_a_person_has_to_say_yes_to_is_held(desk: Desk) -> None:
+    request, before = desk.result(edit_c), desk.tree()
+    why = (Conflict("c", "a gate names it", "--with-commands"),)
+    report = desk.land(request, gates=lambda merged: GateResult(False, "ask", why))
+    assert (report.status, report.conflicts) == (LandStatus.HELD, why)
+    assert desk.tree() == before
+
+
+def test_a_merged_tree_becomes_a_snapshot_that_a_node_may_have(desk: Desk) -> None:
+    request, made = desk.result(edit_c), list[str]()
+
+    def gates(merged: Merged) -> GateResult:
+        base = desk.taken.base_commit
+        made.append(commit_of(desk.depot, request.repo_id, merged.tree, base))
+        offer(desk.depot, request.repo_id, "r-gate", made[-1], base)
+        return GateResult(False)
+
+    desk.land(request, gates=gates)
+    desk.land(request, gates=gates)
+    git = desk.depot.git(request.repo_id)
+    assert made[0] == made[1] == desk.depot.commit_at(request.repo_id, "refs/pancode/snap/r-gate")
+    assert git.text("rev-parse", f"{made[0]}^") == desk.taken.base_commit
 
 
 def test_an_edit_while_the_gates_run_is_kept(desk: Desk) -> None:
     request = desk.result(everything)
 
-    def gates(folder: Path) -> GateResult:
+    def gates(merged: Merged) -> GateResult:
         desk.user.write("a", "edited meanwhile\n")
         return GateResult(True)
 
@@ -262,8 +298,8 @@ def test_a_hostile_repository_lands_without_running_anything(desk: Desk, tmp_pat
     traps.arm(desk.user.path / ".git", desk.user)
     traps.reset()
 
-    def gates(folder: Path) -> GateResult:
-        return GateResult((folder / "new").exists())
+    def gates(merged: Merged) -> GateResult:
+        return GateResult("new" in merged.files)
 
     desk.land(request, gates=gates)
     assert traps.sprung() == []

@@ -5,25 +5,21 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-import time
-from pathlib import Path
 
 import pytest
 
-from pancode.adapters.git.land import GateResult, LandReport, LandStatus
-from pancode.adapters.git.landing_gates import gate_env, run_gates
+from pancode.adapters.git.land import GateResult, LandReport, LandStatus, Merged
 from pancode.wiring.landings import Landings
 from tests.crowd import crowded
-from tests.integration.git.depot_world import until
 from tests.integration.git.desk import Desk, everything
 
 
 def test_before_its_gates_have_passed(desk: Desk) -> None:
     request, before = desk.result(everything), desk.tree()
-    asked: list[Path] = []
+    asked: list[Merged] = []
 
-    def gates(folder: Path) -> GateResult:
-        asked.append(folder)
+    def gates(merged: Merged) -> GateResult:
+        asked.append(merged)
         return GateResult(True)
 
     report = desk.land(request, gates=gates, called_off=lambda: bool(asked))
@@ -42,7 +38,7 @@ def test_at_every_look(desk: Desk, looks: int) -> None:
         count += 1
         return count >= looks
 
-    report = desk.land(request, gates=lambda folder: GateResult(True), called_off=called_off)
+    report = desk.land(request, gates=lambda merged: GateResult(True), called_off=called_off)
     if report.status is LandStatus.CALLED_OFF:
         assert desk.tree() == before and not (desk.user.path / ".git/pancode-land").exists()
     else:
@@ -60,22 +56,6 @@ def test_while_it_waits_for_another_one(desk: Desk) -> None:
     waiting.join(10 * crowded())
     os.close(handle)
     assert [report.status for report in reports] == [LandStatus.CALLED_OFF]
-
-
-def test_a_gate_is_ended(tmp_path: Path) -> None:
-    off, began = threading.Event(), time.monotonic()
-    script = ["sh", "-c", "echo $$ > pid; sleep 300 & wait"]
-    done: list[GateResult] = []
-    work = threading.Thread(
-        target=lambda: done.append(run_gates(tmp_path, [script], gate_env(os.environ), 300, off.is_set))
-    )
-    work.start()
-    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip() != "")
-    pid = (tmp_path / "pid").read_text().strip()
-    off.set()
-    work.join(20 * crowded())
-    assert not done[0].ok and time.monotonic() - began < 60 * crowded()
-    until(lambda: not Path(f"/proc/{pid}").exists())
 
 
 def test_what_is_under_way_is_found_by_its_run() -> None:

@@ -28,6 +28,7 @@ from pancode.control.faces import (
     Question,
 )
 from pancode.control.inside import InsideGateError
+from pancode.control.landed import LandWay
 from pancode.control.plane import Plane
 from pancode.domain.fleet import NodeState
 from pancode.domain.place import Place
@@ -144,7 +145,7 @@ class ToldCode:
     def diff(self, run: Run, stat: bool) -> bytes:
         return b"--- a\n+++ b\xff\n"
 
-    def land(self, run: Run, gates: bool) -> dict[str, Any]:
+    def land(self, run: Run, asked: LandWay) -> dict[str, Any]:
         if run.landed == "conflict":
             raise WorkspaceError("a conflict in a.txt", why="changed here and by the run", fix="look")
         told: dict[str, Any] = {"conflicts": [], "gate": None, "recovered": None}

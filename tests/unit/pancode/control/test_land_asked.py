@@ -9,7 +9,7 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from pancode.control import query
-from pancode.control.landed import give_up, land_asked, landed
+from pancode.control.landed import LandWay, give_up, land_asked, landed
 from pancode.domain.records import Audit, Run, Setting
 from pancode.errors import UnavailableError, WorkspaceError
 from tests.unit.pancode.control.test_lost_told import silence
@@ -189,7 +189,8 @@ def test_one_that_broke_is_said_to_have_failed() -> None:
 def test_a_coordinator_that_died_after_the_landing_lands_nothing_twice() -> None:
     world, lander = World(), Lander()
     world.end()
-    landed(world.desk.plane.core, "r-0001", COMMIT, 1)
+    report = {"commit": COMMIT, "files": ("a.txt",), "gate": None}
+    landed(world.desk.plane.core, world.desk.row(Run, "r-0001"), report, LandWay("ana"))
     world.desk.restart()
     assert world.land(lander)["status"] == "landed" and lander.landed == []
 

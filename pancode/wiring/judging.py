@@ -1,0 +1,95 @@
+"""Judges the merged tree of a landing: may it be written unasked, and do its gates pass (on a node)."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from node_agent.wire.deciding import why_it_decides
+from node_agent.wire.failure import Outcome
+from node_agent.wire.gitsafe import shown
+from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.land import GateResult, Merged
+from pancode.adapters.git.land_steps import Conflict
+from pancode.adapters.git.merge import commit_of, offer
+from pancode.control import gating
+from pancode.control.landed import LandWay
+from pancode.control.plane import Plane
+from pancode.domain.records import Run
+
+GATE_MS = 3_600_000
+LOOK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Of one landing. `off`: whether it was called off meanwhile."""
+
+    plane: Plane
+    depot: Depot
+    run: Run
+    asked: LandWay
+    off: Callable[[], bool]
+
+    def __call__(self, merged: Merged) -> GateResult:
+        held = (*self._secrets(), *self._deciding(merged))
+        if held:
+            return GateResult(False, "a person has to say yes to it first", held)
+        if not self.asked.gates or not self.run.gates:
+            return GateResult(
+                True, "no gates" if not self.run.gates else "its gates were left out (--no-gates)"
+            )
+        node = gating.passed_there(self.run) if merged.tested else ""
+        if node:
+            return GateResult(True, f"passed on {node}, which has signed it, on the very same tree")
+        return self._on_a_node(merged.tree)
+
+    def _deciding(self, merged: Merged) -> list[Conflict]:
+        commands = (*self.run.setup, *(_argv(gate) for gate in self.run.gates))
+        asked = () if self.asked.with_commands else merged.files
+        told = ((name, why_it_decides(name, commands)) for name in asked)
+        return [Conflict(shown(os.fsencode(name)), why, "--with-commands") for name, why in told if why]
+
+    def _secrets(self) -> list[Conflict]:
+        found = self.run.result.get("exposed")
+        rows = found if isinstance(found, list | tuple) and not self.asked.with_secret else ()
+        return [
+            Conflict(str(one["file"]), f"holds the secret {one['secret']}", "--with-secret") for one in rows
+        ]
+
+    def _on_a_node(self, tree: str) -> GateResult:
+        core, run = self.plane.core, self.run
+        repo, base = str(run.workspace["repo"]), run.workspace.get("base")
+        base = None if base is None else str(base)
+        snapshot = commit_of(self.depot, repo, tree, base)
+        gate_id = gating.known(core, run, snapshot)
+        if gate_id is None:
+            gate_id = gating.reserve(core)
+            offer(self.depot, repo, gate_id, snapshot, base)
+            gating.begin(core, run, gate_id, snapshot, self.asked.by)
+            self.plane.act()
+        return self._ended(gate_id)
+
+    def _ended(self, gate_id: str) -> GateResult:
+        clock = self.plane.core.ports.clock
+        until = clock.boot_ms() + GATE_MS
+        while (run := gating.ended(self.plane.core, gate_id)) is None:
+            if self.off() or clock.boot_ms() > until:
+                self.plane.stop(gate_id, f"the landing of {self.run.id} was called off, or took too long")
+                self.plane.act()
+                return GateResult(False, f"{gate_id} was stopped before its gates had ended")
+            time.sleep(LOOK_S)
+        if run.outcome is not Outcome.DONE:
+            return GateResult(False, f"{run.reason}; look: pancode runs logs --stream gates.log {gate_id}")
+        told = run.result
+        return GateResult(
+            True,
+            f"passed on the merged tree: {gate_id} on {told.get('node')}, isolation {told.get('isolation')}",
+        )
+
+
+def _argv(gate: dict[str, object]) -> list[str]:
+    argv = gate.get("argv")
+    return [str(word) for word in argv] if isinstance(argv, list | tuple) else []

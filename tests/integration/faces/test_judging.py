@@ -1,0 +1,134 @@
+"""What becomes of a merged tree: taken on a node's word, judged by a run of its own, or held for a person."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.order import Order
+from node_agent.wire.receipt import GateResult as Signed
+from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.land import GateResult, Merged
+from pancode.control.landed import LandWay
+from pancode.domain.records import Decision, Run
+from pancode.wiring.judging import Judge
+from tests.crowd import crowded
+from tests.integration.faces.conftest import until
+from tests.unit.pancode.control.test_land_asked import COMMIT, GIT
+from tests.unit.pancode.control.world import Desk, Puppet, failed
+
+GATE = {"name": "sh test.sh", "argv": ["sh", "test.sh"]}
+PASSED = Signed(
+    name="sh test.sh", argv=("sh", "test.sh"), passed=True, exit_code=0, signal=None, duration_ms=1
+)
+
+
+class World:
+    """A run that is done, with a gate; its depot has one tree."""
+
+    def __init__(self, folder: Path, **result: Any) -> None:
+        self.desk, self.depot = Desk(), Depot(folder)
+        self.depot.ensure("repo-1")
+        self.tree = self.depot.git("repo-1").must("mktree", stdin=b"").text()
+        self.node = Puppet(self.desk)
+        self.node.breathe()
+        self.desk.dispatch(project="/p", workspace=GIT, gates=(GATE,), setup=(("sh", "prepare.sh"),))
+        self.desk.turn()
+        self._end(self.claimed(), **{"commit": COMMIT, "change": "change", "gates": (PASSED,), **result})
+
+    def claimed(self) -> Order:
+        order = self.node.claim()
+        assert order is not None
+        return order
+
+    def _end(self, order: Order, **told: Any) -> None:
+        self.desk.depot.commits.add(COMMIT)
+        self.node.start(order)
+        self.node.deliver(order, **told)
+        self.desk.turn()
+
+    def judged(
+        self, *files: str, tested: bool = False, off: Callable[[], bool] = lambda: False, **said: Any
+    ) -> GateResult:
+        run = self.desk.row(Run, "r-0001")
+        judge = Judge(self.desk.plane, self.depot, run, LandWay(by="ana", **said), off)
+        return judge(Merged(self.tree, files or ("a.txt",), tested))
+
+    def on_a_node(self, **told: Any) -> tuple[Order, GateResult]:
+        """Judged by a run, which ends as told."""
+        answers: list[GateResult] = []
+        thread = threading.Thread(target=lambda: answers.append(self.judged()))
+        thread.start()
+        until(lambda: len(self.desk.rows(Run)) == 2, "its run is queued")
+        self.desk.turn()
+        order = self.claimed()
+        self._end(order, **told)
+        thread.join(20 * crowded())
+        return order, answers[0]
+
+
+def test_the_very_tree_is_taken_on_the_nodes_signed_word(tmp_path: Path) -> None:
+    said = World(tmp_path).judged(tested=True)
+    assert said.ok and "passed on n1, which has signed it" in said.detail
+
+
+@pytest.mark.parametrize(
+    "result", [{"gates": ()}, {"gates": (PASSED.model_copy(update={"argv": ("true",)}),)}]
+)
+def test_other_gates_than_the_runs_own_are_not_its_word(tmp_path: Path, result: dict[str, Any]) -> None:
+    world = World(tmp_path, **result)
+    assert "stopped" in world.judged(tested=True, off=lambda: True).detail
+    assert len(world.desk.rows(Run)) == 2, "it was to be judged anew"
+
+
+def test_another_tree_is_prepared_and_judged_by_a_run_of_its_own(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    order, said = world.on_a_node(gates=(PASSED,), change="no_change")
+    assert (order.runtime, order.argv) == ("shell", ("true",))
+    assert order.setup == (("sh", "prepare.sh"),) and [gate.argv for gate in order.gates] == [
+        ("sh", "test.sh")
+    ]
+    assert order.workspace.snapshot == world.depot.commit_at(
+        "repo-1", f"refs/pancode/snap/{order.identity.run}"
+    )
+    assert said.ok and order.identity.run in said.detail and "n1" in said.detail
+    judging = world.desk.row(Run, order.identity.run)
+    assert (judging.created_by, judging.land, judging.estimate_usd) == ("ana", False, 0)
+    told = [one for one in world.desk.rows(Decision, run="r-0001") if one.kind == "land"]
+    assert order.identity.run in told[0].what
+    world.desk.check_books()
+
+
+def test_gates_that_fail_there_say_where_to_look(tmp_path: Path) -> None:
+    order, said = World(tmp_path).on_a_node(**failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
+    assert not said.ok and f"runs logs --stream gates.log {order.identity.run}" in said.detail
+
+
+def test_one_that_is_called_off_stops_its_run(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    assert not world.judged(off=lambda: True).ok
+    (judging,) = [run for run in world.desk.rows(Run) if run.id != "r-0001"]
+    assert judging.stop_asked is not None and "called off" in judging.stop_asked
+
+
+def test_files_that_decide_what_runs_next_need_a_yes(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    said = world.judged("a.txt", "test.sh", ".github/workflows/ci.yml", tested=True)
+    assert [(one.path, one.yes) for one in said.held] == [
+        ("test.sh", "--with-commands"), (".github/workflows/ci.yml", "--with-commands"),
+    ]  # fmt: skip
+    assert world.judged("test.sh", tested=True, with_commands=True).ok
+    assert world.judged("test.sh", with_commands=True, gates=False).ok
+
+
+def test_a_node_that_takes_no_work_leaves_it_to_another(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.desk.plane.pause("n1", "away", "ana")
+    world.judged(off=lambda: True)
+    (judging,) = [run for run in world.desk.rows(Run) if run.id != "r-0001"]
+    assert judging.node is None
