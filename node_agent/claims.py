@@ -13,7 +13,7 @@ from node_agent.wire.clock import FleetTime
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Enforcement, Isolation
-from node_agent.wire.receipt import Blob, Claims, Enforced, GateResult, ModelCalls, Usage
+from node_agent.wire.receipt import Blob, Claims, Enforced, Exposed, GateResult, ModelCalls, Usage
 from node_agent.wire.signing import PublicKey
 
 MAX_NAMES, MAX_NAMES_BYTES = 500, 24_000
@@ -88,6 +88,7 @@ def claims_of(node: Self, order: Order, entry: Entry, prompt_digest: str, now: N
         change=change,
         answer=exited.get("answer", ""),
         findings=findings_of(entry),
+        exposed=tuple(Exposed(secret=one, file=file) for one, file in committed.get("exposed", ())),
         blobs=tuple(Blob(**blob) for blob in pushed.get("blobs", ())),
         last_event=entry.last_event,
         previous=now.previous,

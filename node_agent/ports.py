@@ -187,11 +187,15 @@ class Guide:
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """`key`: what set-up's folders are kept under; None when they are not. `restored`: they lie there now."""
+    """`key`: what set-up's folders are kept under; None when they are not. `restored`: they lie there now.
+
+    `told`: in words for a person, whether set-up has to run, and why.
+    """
 
     key: str | None
     restored: bool = False
     findings: tuple[str, ...] = ()
+    told: str = ""
 
 
 class Workspaces(Protocol):
@@ -252,6 +256,11 @@ class Workspaces(Protocol):
 
         With a baseline, a file that is as set-up left it counts as it is in the snapshot.
         """
+
+    def exposed(
+        self, identity: AttemptId, workspace: Workspace, commit: str, hidden: Mapping[str, str]
+    ) -> tuple[tuple[str, str], ...]:
+        """(name, file) of values by name that the result has and the snapshot's own file has not."""
 
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
         """Files that differ from that commit, but for those that are as set-up left them."""

@@ -92,6 +92,16 @@ def redacted(text: str, secrets: Mapping[str, str]) -> str:
     return (redactor.feed(data) + redactor.close()).decode("utf-8", "surrogatepass")
 
 
+def found_in(data: bytes, secrets: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the secrets whose values are there, in any spelling."""
+
+    def has(some: Mapping[str, str]) -> bool:
+        redactor = Redactor(some)
+        return not redactor.is_idle and redactor.feed(data) + redactor.close() != data
+
+    return tuple(name for name, value in secrets.items() if has({name: value})) if has(secrets) else ()
+
+
 def _unbroken(rest: bytes) -> bytes:
     """As if it were all in one line, without the break that begins at its end."""
     return _HALF_BREAK.sub(b"", _BREAKS.sub(b"", rest))

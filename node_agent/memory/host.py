@@ -34,6 +34,8 @@ class Script:
     gate_ms: int = 100
     start_fails: bool = False
     commit_fails: bool = False
+    wrote: str = "changed it all"
+    """What is in its file."""
 
 
 @dataclass(slots=True)

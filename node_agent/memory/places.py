@@ -18,6 +18,7 @@ from node_agent.ports import (
     Stamp,
     StepFailed,
 )
+from node_agent.redact import SHORTEST
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order, Workspace
@@ -95,15 +96,17 @@ class MemoryWorkspaces:
         host.set_up.discard(name)
         host.logs.pop(str(log), None)
         if order.workspace.kind == "none" or host.lockfile is None:
-            return PutBack(None, findings=("nothing of set-up is cached: there is no lockfile",))
+            return PutBack(
+                None, findings=("nothing of set-up is cached: there is no lockfile",), told="set-up runs"
+            )
         recipe = repr((order.workspace.repo, order.setup, order.cache, host.lockfile))
         key = hashlib.sha256(recipe.encode()).hexdigest()
         if key not in host.cache or host.full:
-            return PutBack(key)
+            return PutBack(key, told="set-up runs: none is kept")
         host.cache[key] = host.clock.wall_ms()
         host.set_up.add(name)
         host.logs[str(log)] = f"set-up was not run: put back (key {key})\n".encode()
-        return PutBack(key, restored=True)
+        return PutBack(key, restored=True, told="set-up was not run: put back")
 
     def keep(self, order: Order, key: str) -> tuple[str, ...]:
         if self._host.full:
@@ -158,6 +161,14 @@ class MemoryWorkspaces:
 
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
         return ()
+
+    def exposed(
+        self, identity: AttemptId, workspace: Workspace, commit: str, hidden: Mapping[str, str]
+    ) -> tuple[tuple[str, str], ...]:
+        wrote = self._host.script(identity).wrote
+        return tuple(
+            (name, "a.txt") for name, value in hidden.items() if len(value) >= SHORTEST and value in wrote
+        )
 
     def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
         self._depot.reach()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from node_agent.breaches import breaches
@@ -51,17 +51,40 @@ def commit(case: Case) -> Turn:
         )
     except StepFailed as failed:
         return _not_committed(case, fault or Fault(failed.kind, str(failed)), failed)
-    clean = case.cleaner()
+    clean, exposed = case.cleaner(), _exposed(case, result)
     names, _ = clipped(map(clean, result.files_changed[:MAX_NAMES]))
     judged, broken = _judged(case, result, fault)
     if judged is not None:
         judged = replace(judged, reason=clean(judged.reason))
     findings, _ = clipped(map(clean, (*broken, *result.warnings)))
+    findings += exposed.findings
     left_out = len(result.files_changed) - len(names)
     if left_out:
         findings.append(f"{left_out} more files changed than are named here")
     data = {"kind": result.kind, "commit": result.commit, "files": names, "findings": findings}
-    return case.mark(Mark.COMMITTED, judged, data)
+    return case.mark(Mark.COMMITTED, judged, {**data, "exposed": exposed.pairs})
+
+
+@dataclass(frozen=True, slots=True)
+class _Exposed:
+    """Which secrets lie in which files of the result, and that in words; never a value."""
+
+    pairs: list[list[str]] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+
+
+def _exposed(case: Case, result: Result) -> _Exposed:
+    hidden, clean = case.desk.runtimes.hidden(case.order), case.cleaner()
+    if result.commit is None or not hidden:
+        return _Exposed()
+    try:
+        found = case.desk.workspaces.exposed(case.identity, case.order.workspace, result.commit, hidden)
+    except StepFailed as failed:
+        return _Exposed(findings=[f"{failed}"[:1000]])
+    pairs = [[name, clean(file)] for name, file in found]
+    return _Exposed(
+        pairs, [f"the value of {name}, a secret, is in {file} of the result" for name, file in pairs]
+    )
 
 
 def _judged(case: Case, result: Result, fault: Fault | None) -> tuple[Fault | None, tuple[str, ...]]:

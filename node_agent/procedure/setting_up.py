@@ -13,6 +13,7 @@ from node_agent.procedure.working import CUT_OFF, end_process, follow
 from node_agent.records import Note
 from node_agent.spool import Ended, ExitRecord, NotStarted, Plan, RunnerError, Running, Vanished
 from node_agent.verdict import Fault, setup_fault, stop_fault, vanished_fault
+from node_agent.wire.event import Finding
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.marks import Mark
 
@@ -57,8 +58,15 @@ def _set_up(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
         baseline = case.desk.workspaces.baseline(case.identity, case.order.workspace)
     except StepFailed as failed:
         return _never_ran(case, Fault(failed.kind, str(failed)))
-    case.desk.journal.write(case.identity, Note(baseline=baseline, findings=kept))
+    words = (Finding(level="info", text=_took(case, record, kept)),)
+    case.desk.journal.write(case.identity, Note(baseline=baseline, findings=kept, say=words))
     return Progressed()
+
+
+def _took(case: Case, record: ExitRecord, why_not: tuple[str, ...]) -> str:
+    key = case.entry.data.get(Mark.PREPARED, {}).get("cache")
+    kept = "; what it made is kept for later runs" if key is not None and not why_not else ""
+    return f"set-up took {(record.ended_mono_ms - record.began_mono_ms) / 1000:.1f} s{kept}"
 
 
 def _kept(case: Case) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from node_agent.procedure.desk import Case, Progressed, Turn, Wait, digest_of
 from node_agent.records import Note
 from node_agent.spool import NotStarted, Plan, RunnerError
 from node_agent.verdict import Fault
-from node_agent.wire.event import EventBody, Refused, Revoked
+from node_agent.wire.event import EventBody, Finding, Refused, Revoked
 from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
@@ -19,6 +19,7 @@ from node_agent.wire.order import Order
 UNTESTED = "the model was not tested, or did not pass: its owner wanted it all the same (--untested)"
 NO_LAST_TURN = "no last turn to wrap up at a limit: this run goes past the count of the model gateway"
 
+NOT_CACHED = "set-up runs: the repository names no folders of it to keep (cache: in pancode.yaml)"
 LAID_OUT_BEFORE = "the node was restarted before it was started: its files may be lost in part"
 
 
@@ -59,19 +60,24 @@ def _prepare(case: Case, anew: bool) -> Turn:
         "restored": ready.restored,
         "findings": [*findings, *ready.findings],
     }
-    return case.mark(Mark.PREPARED, None, data, baseline=baseline)
+    words = (Finding(level="info", text=ready.told),) if ready.told else ()
+    return case.mark(Mark.PREPARED, None, data, *words, baseline=baseline)
 
 
 def _set_up(case: Case, work: Plan) -> tuple[PutBack, str | None]:
     """What set-up would make is put back and taken down as if it had just ended; or its phase is prepared."""
     desk, order = case.desk, case.order
     cached = order.setup and order.cache
-    ready = desk.workspaces.put_back(order, case.folder / SETUP_LOG) if cached else PutBack(None)
+    ready = desk.workspaces.put_back(order, case.folder / SETUP_LOG) if cached else _uncached(order)
     if ready.restored:
         return ready, desk.workspaces.baseline(case.identity, order.workspace)
     if order.setup:
         desk.runner.prepare(case.setup, case.enclosed(setup_plan(order, work, case.folder), work))
     return ready, None
+
+
+def _uncached(order: Order) -> PutBack:
+    return PutBack(None, told=NOT_CACHED if order.setup else "")
 
 
 def spawn(case: Case) -> Turn:

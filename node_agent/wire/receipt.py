@@ -100,6 +100,13 @@ class Enforced(WireModel):
     how: Enforcement
 
 
+class Exposed(WireModel):
+    """A file of the result that holds the value of a secret, which is named and never told."""
+
+    secret: Words
+    file: Words
+
+
 class Claims(WireModel):
     """The predicate: what the node swears to."""
 
@@ -144,6 +151,7 @@ class Claims(WireModel):
     answer: Words = ""
     """The agent's final text, clipped to 4,000 characters."""
     findings: Annotated[tuple[Words, ...], Few(500, chars=64_000)] = ()
+    exposed: Annotated[tuple[Exposed, ...], Few(64)] = ()
     blobs: tuple[Blob, ...] = Field(max_length=64)
     last_event: Count
     """Number of this attempt's last event: the events before it are complete when it was applied."""

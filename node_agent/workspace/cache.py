@@ -50,9 +50,9 @@ class Cache:
         return (self._root / key).is_dir()
 
     def fetch(
-        self, key: str, folders: Iterable[str], move: Callable[[Mapping[str, Path]], None]
+        self, key: str, folders: Iterable[str], move: Callable[[str, Mapping[str, Path]], None]
     ) -> Kept | None:
-        """Hand copies of the entry to `move`. None: no whole one of these folders, or no room."""
+        """Hand its maker and copies of it to `move`. None: no whole one of these folders, or no room."""
         with self._using(key):
             kept = self._about(key)
             if kept is not None and set(kept.folders) != set(folders):
@@ -64,7 +64,7 @@ class Cache:
         self._drop(key)
         return None
 
-    def _fetched(self, key: str, kept: Kept, move: Callable[[Mapping[str, Path]], None]) -> bool:
+    def _fetched(self, key: str, kept: Kept, move: Callable[[str, Mapping[str, Path]], None]) -> bool:
         with self._fresh() as fresh:
             copies = {name: fresh / str(number) for number, name in enumerate(kept.folders)}
             try:
@@ -75,7 +75,7 @@ class Cache:
                 os.utime(self._root / key)
             except (OSError, ValueError, StepFailed):
                 return False
-            move(copies)
+            move(kept.maker, copies)
             return True
 
     def put(self, key: str, maker: str, folders: Mapping[str, tuple[Path, Contents]]) -> None:

@@ -1,4 +1,4 @@
-"""Looks a folder over before it is kept: what it holds, how large it is, what in it would break elsewhere."""
+"""Looks a folder over before it is kept: what it holds, how large it is, what in it names its own place."""
 
 from __future__ import annotations
 
@@ -12,30 +12,52 @@ from pathlib import Path
 _BLOCK = 4096
 _HEAD, _WHOLE = 2 << 10, 64 << 10
 _POINTERS = (b".pth", b".egg-link")
-_POINTER_NAMES = (b"direct_url.json", b"activate")
+_POINTER_NAMES = (b"direct_url.json", b"activate", b"activate.csh", b"activate.fish", b"activate.nu")
+_FINDER = b"__editable__"
+"""Begins the name of the module by which an editable install finds its source."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """`digest`: of names, modes, sizes, times and targets of links. `bound`: the first file, in words, that
-    names the place `home`, so that a copy of it elsewhere would not work; None for none."""
+    """`digest`: of names, modes, sizes, times and targets of links. `bound`: files and links that name the
+    place `home`, which have to be told of another one where a copy of them is to work."""
 
     digest: str
     size: int
-    bound: str | None = None
+    bound: tuple[str, ...] = ()
 
 
 def contents_of(folder: Path, home: bytes | None = None) -> Contents:
     """Follows no link. OSError for what cannot be read, ValueError for what is no file, folder or link."""
-    seen, size, bound = hashlib.sha256(), 0, None
+    seen, size, bound = hashlib.sha256(), 0, list[str]()
     for path, state in _below(os.fsencode(folder)):
         name = path[len(os.fsencode(folder)) + 1 :]
         target = os.readlink(path) if stat.S_ISLNK(state.st_mode) else b""
         seen.update(b"%d %s\0%s\0" % (len(name), name, target) + _traits(name, state))
         size += state.st_size + _BLOCK
-        if home is not None and bound is None and _names(path, state, target, home):
-            bound = os.fsdecode(name)
-    return Contents(seen.hexdigest(), size, bound)
+        if home is not None and _names(path, state, target, home):
+            bound.append(os.fsdecode(name))
+    return Contents(seen.hexdigest(), size, tuple(bound))
+
+
+def move_place(folder: Path, bound: tuple[str, ...], old: bytes, new: bytes) -> None:
+    """Tell the files and links of a copy, which is nobody's yet, of the place where it is going to lie.
+
+    OSError, ValueError: the copy is not as it was looked over.
+    """
+    for name in bound:
+        path = os.path.join(os.fsencode(folder), os.fsencode(name))
+        if os.path.islink(path):
+            target = os.readlink(path).replace(old, new)
+            os.unlink(path)
+            os.symlink(target, path)
+            continue
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "r+b") as file:  # in place: it keeps its mode, and gets a new time
+            text = file.read()
+            file.seek(0)
+            file.write(text.replace(old, new))
+            file.truncate()
 
 
 def _below(folder: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
@@ -72,7 +94,11 @@ def _names(path: bytes, state: os.stat_result, target: bytes, home: bytes) -> bo
     if target or not stat.S_ISREG(state.st_mode):
         return home in target
     name = os.path.basename(path)
-    if name.endswith(_POINTERS) or name in _POINTER_NAMES:
+    if (
+        name.endswith(_POINTERS)
+        or name in _POINTER_NAMES
+        or (name.startswith(_FINDER) and name.endswith(b".py"))
+    ):
         return home in _start(path, _WHOLE)
     if not state.st_mode & 0o111:
         return False

@@ -29,6 +29,8 @@ LOCKFILES = (
     "composer.lock",
 )
 """Names in the checkout's top folder; patterns as a shell's."""
+MANIFESTS = ("package.json", "pyproject.toml", "setup.py", "setup.cfg", "go.mod", "Cargo.toml", "Gemfile")
+"""What installers read besides, as for the entry points of a package that is used where it lies."""
 
 
 class NotCached(Exception):
@@ -60,10 +62,14 @@ def key_of(order: Order, tree: Path, on: str) -> str:
 def _lockfiles(tree: Path) -> list[tuple[str, str]]:
     """Names and digests."""
     found = sorted(
-        name for name in os.listdir(tree) if any(fnmatch.fnmatchcase(name, known) for known in LOCKFILES)
+        name
+        for name in os.listdir(tree)
+        if any(fnmatch.fnmatchcase(name, known) for known in (*LOCKFILES, *MANIFESTS))
     )
     if not found:
-        raise NotCached("the repository's top folder has no lockfile, such as package-lock.json or uv.lock")
+        raise NotCached(
+            "the repository's top folder has no lockfile or manifest, such as uv.lock, package.json"
+        )
     return [(name, _digest(tree / name)) for name in found]
 
 

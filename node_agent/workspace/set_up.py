@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,16 +10,21 @@ from pathlib import Path
 from node_agent.ports import PutBack, StepFailed
 from node_agent.wire.order import Order
 from node_agent.workspace.cache import Cache, Kept
-from node_agent.workspace.contents import Contents, contents_of
+from node_agent.workspace.contents import Contents, contents_of, move_place
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.folders import Home, Places, erase, real_folder
 from node_agent.workspace.gitrun import Git
 from node_agent.workspace.recipe import NotCached, key_of
 
-_RELOCATE = (
-    "a virtual environment can be made to move (`uv venv --relocatable`, tools started as `python -m NAME`, "
-    "and nothing of the repository itself installed into it)"
+_COPIED = (
+    "the repository's own code was copied into it, and would be old in a later run; install it by reference, "
+    "as in `pip install -e .`"
 )
+_DIRECT = "direct_url.json"
+"""Where an installer writes down from which folder a package came, and whether it is used where it lies."""
+
+
+MISS = "set-up runs: none with these commands, lockfiles and folders is kept on this node"
 
 
 class SetUps:
@@ -38,16 +44,16 @@ class SetUps:
             )  # of a try that a crash cut short: the snapshot has nothing there
             key = key_of(order, places.tree, self._machine)
         except NotCached as why:
-            return PutBack(None, findings=(f"nothing of set-up is cached: {why}",))
+            return PutBack(None, findings=(f"nothing of set-up is cached: {why}",), told="set-up runs")
         try:
-            kept = self._cache.fetch(key, order.cache, lambda copies: _move(copies, places.tree))
+            kept = self._cache.fetch(key, order.cache, lambda maker, copies: _move(maker, copies, places))
         except OSError as exc:
             _clear(places.tree, order.cache)
             return PutBack(key, findings=(f"what set-up made before could not be put back: {exc}"[:1000],))
         if kept is None:
-            return PutBack(key)
+            return PutBack(key, told=MISS)
         log.write_text(_told(kept, key))
-        return PutBack(key, restored=True)
+        return PutBack(key, restored=True, told=f"set-up was not run: put back as {kept.maker} left it")
 
     def keep(self, order: Order, key: str) -> tuple[str, ...]:
         """After a set-up that ended well, while no process of the attempt lives. Why not, in words."""
@@ -61,7 +67,7 @@ class SetUps:
 
     def _keep(self, order: Order, key: str) -> None:
         places = self._home.places(order.identity)
-        mark = os.fsencode(f"/{order.identity}/{places.tree.name}")
+        mark = _mark(str(order.identity), places)
         found = {name: _looked_over(places.tree, name, mark) for name in order.cache}
         if not self._cache.has_room(sum(seen.size for _, seen in found.values())):
             raise NotCached("the disk's reserve would be touched")
@@ -84,8 +90,15 @@ def _clear(tree: Path, names: tuple[str, ...]) -> None:
         erase(tree / name)
 
 
-def _move(copies: Mapping[str, Path], tree: Path) -> None:
+def _mark(attempt: str, places: Places) -> bytes:
+    """What every path in the checkout of that attempt has in it, however the node's home is named."""
+    return os.fsencode(f"/{attempt}/{places.tree.name}")
+
+
+def _move(maker: str, copies: Mapping[str, Path], places: Places) -> None:
+    old, new, tree = _mark(maker, places), _mark(places.folder.name, places), places.tree
     for name, copy in copies.items():
+        move_place(copy, contents_of(copy, old).bound, old, new)
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         os.rename(copy, tree / name)
 
@@ -95,9 +108,18 @@ def _looked_over(tree: Path, name: str, mark: bytes) -> tuple[Path, Contents]:
     if not real_folder(tree / name):
         raise NotCached(f"set-up made no folder {name}")
     seen = contents_of(tree / name, mark)
-    if seen.bound is not None:
-        raise NotCached(f"{name}/{seen.bound} names the checkout's own path; {_RELOCATE}")
+    for one in seen.bound:
+        if os.path.basename(one) == _DIRECT and not _is_by_reference(tree / name / one):
+            raise NotCached(f"{name}/{one}: {_COPIED}")
     return tree / name, seen
+
+
+def _is_by_reference(path: Path) -> bool:
+    try:
+        told = json.loads(path.read_bytes())
+        return bool(told["dir_info"]["editable"])
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _must_lie_inside(tree: Path, name: str) -> None:

@@ -16,6 +16,7 @@ from node_agent.workspace.baseline import NO_WORKSPACE, Baseline, kept, taken_do
 from node_agent.workspace.cache import Cache
 from node_agent.workspace.checkout import Checkouts
 from node_agent.workspace.errors import WorkspaceFailure, translated
+from node_agent.workspace.exposing import exposed
 from node_agent.workspace.folders import (
     Home,
     Places,
@@ -174,6 +175,14 @@ class Workspaces:
         make_bare(places.out, workspace.object_format)
         borrow(places.out, self._home.mirror(str(workspace.repo)))
         return Git(places.out)
+
+    @translated("search for secrets of the workspace")
+    def exposed(
+        self, identity: AttemptId, workspace: Workspace, commit: str, hidden: Mapping[str, str]
+    ) -> tuple[tuple[str, str], ...]:
+        """(name, file) of values by name that the result has and the snapshot's own file has not."""
+        places = self._home.places(identity)
+        return tuple(exposed(Git(places.out), places.out, (_snapshot(workspace), commit), hidden))
 
     @translated("changed_since of the workspace")
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def _for_real(tmp_path: Path) -> Iterator[Room]:
     away = world.socket.with_suffix(".away")
 
     def work() -> None:
-        (spaces.tree(ONE) / "a.txt").write_text("changed\n")
+        (spaces.tree(ONE) / "a.txt").write_text("changed it all\n")
         (tmp_path / "out").write_bytes(b"five\n")
 
     def cut(down: bool) -> None:
@@ -169,6 +169,16 @@ def test_the_same_files_make_the_same_commit(room: Room) -> None:
     for _ in range(2):
         room.spaces.push(ONE, room.git, first.commit)
     assert room.arrived() == first.commit
+
+
+def test_a_secret_in_the_result_is_named_and_one_that_is_not_there_is_not(room: Room) -> None:
+    room.spaces.prepare(ONE, room.git)
+    room.work()
+    commit = room.spaces.commit(ONE, room.git, STAMP).commit
+    assert commit is not None
+    hidden = {"KEY": "changed it all", "OTHER": "what is not there", "SHORT": "all"}
+    assert room.spaces.exposed(ONE, room.git, commit, hidden) == (("KEY", "a.txt"),)
+    assert room.spaces.exposed(ONE, room.git, commit, {}) == ()
 
 
 def test_nothing_done_is_said(room: Room) -> None:

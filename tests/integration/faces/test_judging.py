@@ -11,6 +11,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
+from node_agent.wire.receipt import Exposed
 from node_agent.wire.receipt import GateResult as Signed
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.land import GateResult, Merged
@@ -132,3 +133,10 @@ def test_a_node_that_takes_no_work_leaves_it_to_another(tmp_path: Path) -> None:
     world.judged(off=lambda: True)
     (judging,) = [run for run in world.desk.rows(Run) if run.id != "r-0001"]
     assert judging.node is None
+
+
+def test_a_secret_in_the_result_needs_a_yes_of_its_own(tmp_path: Path) -> None:
+    world = World(tmp_path, exposed=(Exposed(secret="API_KEY", file="config.py"),))
+    (held,) = world.judged(tested=True, with_commands=True).held
+    assert (held.path, held.why, held.yes) == ("config.py", "holds the secret API_KEY", "--with-secret")
+    assert world.judged(tested=True, with_secret=True).ok

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,8 @@ def test_set_up_that_fails_is_not_kept(shop: Shop) -> None:
         (MAKE + "; rm -r lib", "set-up made no folder lib"),
         (MAKE + "; rm -r lib; ln -s vendor lib", "set-up made no folder lib"),
         (
-            MAKE + '; printf "#!$PWD/lib/bin/python\\n" > lib/bin/pip; chmod 755 lib/bin/pip',
-            "lib/bin/pip names the checkout's own path; a virtual environment can be made to move (`uv venv",
+            MAKE + """; printf '{{"url": "file://%s", "dir_info": {{}}}}' "$PWD" > lib/direct_url.json""",
+            "lib/direct_url.json: the repository's own code was copied into it, and would be old",
         ),
         (MAKE + "; rm -r vendor; ln -s /etc vendor", "vendor is no folder"),
         (MAKE + "; mkfifo lib/pipe", "pipe is no file, folder or link"),
@@ -175,3 +176,32 @@ def test_a_set_up_that_writes_the_lockfile_and_a_damaged_entry(shop: Shop) -> No
     (shop.entries()[0] / "0" / "a").write_text("damaged")
     assert shop.run("r-anew", make=make).outcome is Outcome.DONE
     assert shop.ran() == 2 and (shop.entries()[0] / "0" / "a").read_text() == "made\n"
+
+
+SETUP_PY = "from setuptools import setup\nsetup(name='mine', version='1', py_modules=['mine'])\n"
+
+
+@pytest.mark.slow
+def test_a_virtual_environment_with_the_project_itself_is_put_back_and_works(shop: Shop) -> None:
+    """The very set-up that was never cached: `venv`, then `pip install -e .`. Without the network."""
+    for name, text in (
+        ("setup.py", SETUP_PY),
+        ("mine.py", "print('one')\n"),
+        (".gitignore", ".venv/\n*.egg*\n"),
+    ):
+        shop.world.repo.write(name, text)
+    shop.world.repo.commit()
+    own = "--no-use-pep517 --no-build-isolation --no-index --no-deps -q -e ."
+    setup = (
+        (sys.executable, "-m", "venv", ".venv"),
+        ("sh", "-c", f"echo ran >> {shop.count}; .venv/bin/pip install {own}"),
+    )
+    gates = (Gate(name="it", argv=(".venv/bin/python", "-c", "import mine; print(mine.__file__)")),)
+    for number, run in enumerate(("r-first", "r-second", "r-third")):
+        shop.world.repo.write("mine.py", f"print('{number}')\n")
+        shop.world.repo.commit()
+        claims = shop.run(run, setup=setup, cache=(".venv",), gates=gates, task="#!scripted\nanswer ok")
+        assert claims.outcome is Outcome.DONE, (claims.reason, shop.log(run))
+        said = shop.world.log(AttemptId.parse(f"{run}.1.1"), "gates.log").decode()
+        assert said.splitlines()[0] == str(number) and f"/{run}.1.1/tree/mine.py" in said
+    assert shop.ran() == 1 and len(shop.entries()) == 1

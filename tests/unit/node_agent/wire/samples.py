@@ -29,7 +29,7 @@ from node_agent.wire.policy import (
     Safety,
     compile_policy,
 )
-from node_agent.wire.receipt import Blob, Claims, Enforced, GateResult, ModelCalls, Usage, receipt_of
+from node_agent.wire.receipt import Blob, Claims, Enforced, Exposed, GateResult, ModelCalls, Usage, receipt_of
 from node_agent.wire.sampling import Sampling
 from node_agent.wire.signing import Message, SigningKey
 
@@ -139,6 +139,7 @@ def receipt() -> Message:
         change="change",
         answer="done",
         findings=("odd",),
+        exposed=(Exposed(secret="API_KEY", file="a.txt"),),
         blobs=(Blob(name="out", size=1, sha256="2" * 64),),
         last_event=9,
         previous="3" * 64,

@@ -34,7 +34,7 @@ class Bench:
     def fetch(self, key: str = "k") -> bool:
         return self.cache.fetch(key, ["lib"], self._move) is not None
 
-    def _move(self, copies: Mapping[str, Path]) -> None:
+    def _move(self, maker: str, copies: Mapping[str, Path]) -> None:
         copies["lib"].rename(self.back)
 
     def names(self) -> set[str]:
@@ -115,7 +115,7 @@ def test_the_reserve_of_the_disk_is_left_alone(bench: Bench) -> None:
     low = Cache(bench.root, reserve=1 << 62)
     with pytest.raises(StepFailed, match="reserve"):
         low.put("j", "r-aaaa.1.1", {"lib": (bench.source, contents_of(bench.source))})
-    assert low.fetch("k", ["lib"], lambda _: None) is None and bench.names() == {"k"}
+    assert low.fetch("k", ["lib"], lambda maker, _: None) is None and bench.names() == {"k"}
     low.trim(NOW)  # what can be made again makes room
     assert bench.names() == set()
 
@@ -144,7 +144,7 @@ def test_what_a_crash_left_is_swept_and_what_is_in_use_stays(bench: Bench) -> No
     (bench.root / "new-crashed" / "0").mkdir(parents=True)
     seen: list[set[str]] = []
 
-    def in_the_middle(copies: Mapping[str, Path]) -> None:
+    def in_the_middle(maker: str, copies: Mapping[str, Path]) -> None:
         bench.cache.trim(NOW * 2)
         seen.append(bench.names() - {copies["lib"].parent.name})
         assert (copies["lib"] / "a").exists()

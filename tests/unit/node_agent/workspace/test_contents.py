@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.workspace.contents import contents_of
+from node_agent.workspace.contents import contents_of, move_place
 
-HOME = b"/r-aaaa.1.1/tree"
+HOME, ELSEWHERE = b"/r-aaaa.1.1/tree", b"/r-bbbbbbb.2.13/tree"
 THERE = f"/home/x/work{HOME.decode()}/.venv"
 
 
@@ -61,7 +61,7 @@ def test_nothing_names_its_place(folder: Path) -> None:
     (folder / "lib" / "why.txt").write_text(THERE)  # words that no program follows
     (folder / "lib" / "pnpm").write_text(f"#!/bin/sh\nbasedir=.\nexport NODE_PATH={THERE}\n")
     (folder / "lib" / "pnpm").chmod(0o755)
-    assert contents_of(folder, HOME).bound is None
+    assert contents_of(folder, HOME).bound == ()
 
 
 @pytest.mark.parametrize(
@@ -73,19 +73,36 @@ def test_nothing_names_its_place(folder: Path) -> None:
         ("lib/site-packages/_mine.pth", f"{THERE}/src\n"),
         ("lib/mine.egg-link", f"{THERE}/src\n"),
         ("lib/mine.dist-info/direct_url.json", f'{{"url": "file://{THERE}"}}'),
+        ("lib/site-packages/__editable___mine_finder.py", f"MAPPING = {{'mine': '{THERE}/mine'}}\n"),
+        ("bin/activate.fish", f"set -gx VIRTUAL_ENV '{THERE}'\n"),
     ],
 )
-def test_what_names_its_place(folder: Path, name: str, text: str) -> None:
+def test_what_names_its_place_is_told_of_another(folder: Path, name: str, text: str) -> None:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(text)
     (folder / name).chmod(0o755)
-    assert contents_of(folder, HOME).bound == name
-    assert contents_of(folder, b"/r-aaaa.1.2/tree").bound is None
+    assert contents_of(folder, HOME).bound == (name,)
+    assert contents_of(folder, ELSEWHERE).bound == ()
+    os.utime(folder / name, (1, 1))
+    move_place(folder, (name,), HOME, ELSEWHERE)
+    assert (folder / name).read_text() == text.replace(HOME.decode(), ELSEWHERE.decode())
+    now = (folder / name).stat()
+    assert now.st_mode & 0o777 == 0o755 and now.st_mtime > 1, "what was compiled of it is old"
+    assert contents_of(folder, HOME).bound == () and contents_of(folder, ELSEWHERE).bound == (name,)
 
 
 def test_a_link_into_the_checkout_names_it_too(folder: Path) -> None:
     (folder / "lib" / "mine").symlink_to(f"{THERE}/src")
-    assert contents_of(folder, HOME).bound == "lib/mine"
+    assert contents_of(folder, HOME).bound == ("lib/mine",)
+    move_place(folder, ("lib/mine",), HOME, ELSEWHERE)
+    assert os.readlink(folder / "lib/mine") == f"{THERE}/src".replace(HOME.decode(), ELSEWHERE.decode())
+
+
+def test_a_link_that_has_taken_the_place_of_a_file_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text(THERE)
+    (folder / "x.pth").symlink_to(tmp_path / "outside")
+    move_place(folder, ("x.pth",), HOME, ELSEWHERE)
+    assert (tmp_path / "outside").read_text() == THERE
 
 
 def test_names_of_any_bytes(folder: Path) -> None:

@@ -1,0 +1,57 @@
+"""Finds the values of secrets in what a result commit adds to its snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from node_agent.redact import found_in, secret_values
+from node_agent.wire.gitsafe import parse_raw_diff, shown
+from node_agent.workspace.errors import WorkspaceFailure
+from node_agent.workspace.gitrun import Git
+
+MOST_BYTES = 256 << 20
+"""Of all files together that are looked through."""
+MOST_FOUND = 20
+
+
+def exposed(
+    out: Git, folder: Path, commits: tuple[str, str], hidden: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """(name of the secret, file), of values that the snapshot's own file does not have already.
+
+    `commits`: the snapshot, the result. WorkspaceFailure for more than can be looked through.
+    """
+    if not secret_values(hidden):
+        return []
+    raw = out.must("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", *commits).out
+    changes = [one for one in parse_raw_diff(raw) if one.new_mode.startswith("100")]
+    texts = _texts(out, folder, [oid for one in changes for oid in (one.new, one.old) if oid.strip("0")])
+    found: list[tuple[str, str]] = []
+    for one in changes:
+        new = found_in(texts.get(one.new, b""), hidden)
+        names = [name for name in new if name not in found_in(texts.get(one.old, b""), hidden)] if new else []
+        found += [(name, shown(one.path)) for name in names]
+    return found[:MOST_FOUND]
+
+
+def _texts(out: Git, folder: Path, oids: list[str]) -> dict[str, bytes]:
+    asked = "".join(f"{oid}\n" for oid in dict.fromkeys(oids)).encode()
+    sizes = out.must("cat-file", "--batch-check=%(objectsize)", stdin=asked).text().split()
+    if sum(int(size) for size in sizes) > MOST_BYTES:
+        raise WorkspaceFailure(
+            f"more than {MOST_BYTES >> 20} MiB of changed files: not looked through for secrets"
+        )
+    place = folder / "exposed.batch"
+    try:
+        out.must("cat-file", "--batch", stdin=asked, stdout=place)
+        return dict(_batch(place))
+    finally:
+        place.unlink(missing_ok=True)
+
+
+def _batch(place: Path) -> Iterator[tuple[str, bytes]]:
+    with place.open("rb") as file:
+        while head := file.readline().split():
+            yield head[0].decode(), file.read(int(head[2]))
+            file.read(1)

@@ -1,0 +1,53 @@
+"""Secrets that an agent wrote into its result, in any spelling; not those that were there before."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from node_agent.workspace import exposing
+from node_agent.workspace.errors import WorkspaceFailure
+from node_agent.workspace.gitrun import Git
+from tests.integration.git.repos import Repo
+
+KEY, OLD = "sk-live-0123456789abcdef", "hunter2-hunter2"
+HIDDEN = {"API_KEY": KEY, "OLD_KEY": OLD, "SHORT": "abc"}
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    made = Repo(tmp_path / "r")
+    made.write("old", f"{OLD}\n")
+    made.write("a", "1\n")
+    made.commit()
+    return made
+
+
+def _found(repo: Repo, tmp_path: Path) -> list[tuple[str, str]]:
+    before = repo.head
+    out = Git(repo.path / ".git")
+    return exposing.exposed(out, tmp_path, (before, repo.commit()), HIDDEN)
+
+
+def test_each_file_with_the_name_and_never_the_value(repo: Repo, tmp_path: Path) -> None:
+    repo.write("new/config.py", f"KEY = '{KEY}'\n")
+    repo.write("coded", base64.b64encode(b"x" + KEY.encode()))
+    repo.write("old", f"more\n{OLD}\n")
+    repo.write("a", "abc\n")
+    (repo.path / "link").symlink_to(KEY)
+    assert _found(repo, tmp_path) == [("API_KEY", "coded"), ("API_KEY", "new/config.py")]
+    assert not (tmp_path / "exposed.batch").exists()
+
+
+def test_a_moved_secret_is_told_of_the_new_file(repo: Repo, tmp_path: Path) -> None:
+    (repo.path / "old").rename(repo.path / "moved")
+    assert _found(repo, tmp_path) == [("OLD_KEY", "moved")]
+
+
+def test_too_much_is_said(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exposing, "MOST_BYTES", 10)
+    repo.write("b", "x" * 11)
+    with pytest.raises(WorkspaceFailure, match="not looked through"):
+        _found(repo, tmp_path)
