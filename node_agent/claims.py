@@ -17,6 +17,8 @@ from node_agent.wire.receipt import Blob, Claims, Enforced, Exposed, GateResult,
 from node_agent.wire.signing import PublicKey
 
 MAX_NAMES, MAX_NAMES_BYTES = 500, 24_000
+FEW = 3
+"""So many names are told before the rest is only counted."""
 NOTHING_SPENT = Usage(cost_usd=Decimal(0), cost_source="local")
 
 
@@ -118,6 +120,14 @@ def clipped(names: Iterable[str]) -> tuple[list[str], int]:
             break
         kept.append(name)
     return kept, len(every) - len(kept)
+
+
+def such_as(names: list[str], more: int = 0) -> str:
+    """Files in a few words, however many there are; `more`: beside these."""
+    count = len(names) + more
+    if count <= FEW:
+        return ", ".join(names)
+    return f"{count} files, such as {', '.join(names[:FEW])}"
 
 
 def usage_to_json(usage: Usage) -> dict[str, Any]:

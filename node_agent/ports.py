@@ -231,6 +231,9 @@ class Workspaces(Protocol):
         Before anything of the attempt ran; may be repeated until then.
         """
 
+    def absent(self, order: Order, path: str) -> tuple[str, ...]:
+        """Programs of gates that are nowhere: not along `path` (PATH), nor in what set-up made."""
+
     def keep(self, order: Order, key: str) -> tuple[str, ...]:
         """Keep copies of set-up's folders for later attempts. Why not, in words for a person; () when kept.
 

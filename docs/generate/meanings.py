@@ -30,6 +30,7 @@ FAILED: Mapping[FailureKind, str] = {
     FailureKind.NODE_LOST: "its node was not heard for the whole deadline",
     FailureKind.READ_ONLY_BROKEN: "a read-only run changed files",
     FailureKind.RULE_BROKEN: "what it did or left breaks a safety rule of a person's",
+    FailureKind.GATE_MISSING: "the program of a gate is not on that machine; no agent was started",
     FailureKind.CANNOT_START: "the program that was asked for is not there, or the folder to begin in",
     FailureKind.MODEL_AUTH: "the model's server did not accept the login",
     FailureKind.MODEL_BUSY: "the model's server was overloaded or limited the rate",

@@ -67,6 +67,8 @@ class MemoryHost:
     """Attempts whose checkout has what set-up leaves."""
     lockfile: str | None = "1"
     """What every repository here has as its lockfile."""
+    absent: set[str] = field(default_factory=set)
+    """Programs that are nowhere."""
     cache: dict[str, int] = field(default_factory=dict)
     """Keys of kept set-ups, and when each was used last."""
     logs: dict[str, bytes] = field(default_factory=dict)

@@ -108,6 +108,9 @@ class MemoryWorkspaces:
         host.logs[str(log)] = f"set-up was not run: put back (key {key})\n".encode()
         return PutBack(key, restored=True, told="set-up was not run: put back")
 
+    def absent(self, order: Order, path: str) -> tuple[str, ...]:
+        return tuple(gate.argv[0] for gate in order.gates if gate.argv[0] in self._host.absent)
+
     def keep(self, order: Order, key: str) -> tuple[str, ...]:
         if self._host.full:
             return ("what set-up made is not kept for later attempts: the disk is full",)

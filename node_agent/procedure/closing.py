@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from node_agent.breaches import breaches
-from node_agent.claims import MAX_NAMES, clipped
+from node_agent.claims import MAX_NAMES, clipped, such_as
 from node_agent.plans import gates_plan
 from node_agent.ports import Result, StepFailed
 from node_agent.procedure.desk import Case, Turn, Wait
@@ -185,8 +185,8 @@ def _changed_by_gates(case: Case) -> list[str]:
         names, more = clipped(case.desk.workspaces.changed_since(case.identity, commit, case.entry.baseline))
     except StepFailed as failed:
         return [f"what the gates changed could not be found out: {failed}"[:1000]]
-    names, tail = list(map(case.cleaner(), names)), f" and {more} more" if more else ""
-    return [f"gates changed files, which were not committed: {', '.join(names)}{tail}"] if names else []
+    told = such_as(list(map(case.cleaner(), names)), more)
+    return [f"gates changed what was not committed: {told}"] if names else []
 
 
 def gate_results(gates: tuple[Gate, ...], record: ExitRecord) -> list[GateResult]:

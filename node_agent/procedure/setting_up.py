@@ -8,7 +8,7 @@ from typing import Any, assert_never
 from node_agent.claims import NEVER_RAN
 from node_agent.ports import StepFailed
 from node_agent.procedure.desk import Case, Progressed, Turn, Wait
-from node_agent.procedure.starting import LAID_OUT_BEFORE, reopen, runner_fault
+from node_agent.procedure.starting import LAID_OUT_BEFORE, must_have_gates, reopen, runner_fault
 from node_agent.procedure.working import CUT_OFF, end_process, follow
 from node_agent.records import Note
 from node_agent.spool import Ended, ExitRecord, NotStarted, Plan, RunnerError, Running, Vanished
@@ -88,6 +88,7 @@ def _start_agent(case: Case) -> Turn:
         planned = case.desk.runner.planned(case.work)
         if planned is None:
             return _never_ran(case, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
+        must_have_gates(case, planned)
         plan = _renewed(case, planned, left)
         case.desk.runner.amend(case.work, plan)
         case.desk.runner.start(case.work, plan)

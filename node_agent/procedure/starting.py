@@ -38,6 +38,8 @@ def _prepare(case: Case, anew: bool) -> Turn:
         ready, baseline = _set_up(case, plan)
         if ready.restored:  # what rules name of it is there only now
             case.desk.runner.amend(case.work, case.enclosed(plan, plan, door))
+        if ready.restored or not case.order.setup:
+            must_have_gates(case, plan)
         case.desk.workspaces.lend(case.identity, launch.login, bool(case.order.setup) and not ready.restored)
         _hand_over(case, launch)
     except LinkDown:
@@ -74,6 +76,19 @@ def _set_up(case: Case, work: Plan) -> tuple[PutBack, str | None]:
     if order.setup:
         desk.runner.prepare(case.setup, case.enclosed(setup_plan(order, work, case.folder), work))
     return ready, None
+
+
+def must_have_gates(case: Case, plan: Plan) -> None:
+    """When set-up is over, and before anything was paid for. StepFailed(GATE_MISSING)."""
+    path = plan.env.get("PATH", "")
+    absent = case.desk.workspaces.absent(case.order, path)
+    if absent:
+        named = ", ".join(absent)[:500]
+        where = f"PATH there: {path[:1000]}"
+        raise StepFailed(
+            FailureKind.GATE_MISSING,
+            f"no agent was started: a gate's program is not on {case.desk.node.name}: {named} ({where})",
+        )
 
 
 def _uncached(order: Order) -> PutBack:

@@ -46,6 +46,7 @@ class FailureKind(StrEnum):
     READ_ONLY_BROKEN = "read_only_broken"
     RULE_BROKEN = "rule_broken"
     CANNOT_START = "cannot_start"
+    GATE_MISSING = "gate_missing"
     MODEL_AUTH = "model_auth"
     MODEL_BUSY = "model_busy"
     MODEL_FAILED = "model_failed"
@@ -104,6 +105,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.READ_ONLY_BROKEN: _rule(Outcome.POLICY_VIOLATION, "a"),
     FailureKind.RULE_BROKEN: _rule(Outcome.POLICY_VIOLATION, "a"),
     FailureKind.CANNOT_START: _rule(Outcome.ERROR, ""),
+    FailureKind.GATE_MISSING: _rule(Outcome.ERROR, "e"),
     FailureKind.MODEL_AUTH: _rule(Outcome.INFRA, "e"),
     FailureKind.MODEL_BUSY: _rule(Outcome.INFRA, "r"),
     FailureKind.MODEL_FAILED: _rule(Outcome.INFRA, "r"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from node_agent.claims import such_as
 from node_agent.ports import Result, Stamp
 from node_agent.wire.gitsafe import join_nul, parents, parse_raw_diff, shown, split_nul, stamp_env
 from node_agent.workspace.baseline import Baseline, Entry, as_set_up, changes_of, restored
@@ -263,7 +264,7 @@ def _told(left: _Leftovers) -> tuple[str | None, ...]:
         (left.nested, "a repository of its own, not in the result"),
         (left.links, "a submodule: nothing that was done inside it is in the result"),
     )
-    return tuple(f"{', '.join(map(shown, names[:10]))}: {text}" for names, text in cases if names)
+    return tuple(f"{such_as(list(map(shown, names)))}: {text}" for names, text in cases if names)
 
 
 def _clipped(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -273,7 +274,7 @@ def _clipped(words: tuple[str, ...]) -> tuple[str, ...]:
 
 def _only_ignored(names: list[bytes]) -> tuple[str, ...]:
     """Said of an empty result only: elsewhere it would be the noise of every build folder."""
-    return (f"{', '.join(map(shown, names[:10]))}: ignored by git, not in the result",) if names else ()
+    return (f"{such_as(list(map(shown, names)))}: ignored by git, not in the result",) if names else ()
 
 
 def must_be_commit(git: Git, commit: str) -> None:

@@ -31,6 +31,7 @@ from node_agent.workspace.gitrun import Git
 from node_agent.workspace.guide import read_guide
 from node_agent.workspace.history import adopt
 from node_agent.workspace.mirror import Mirrors, Transport, borrow, make_bare, reset_config
+from node_agent.workspace.programs import absent
 from node_agent.workspace.result import (
     ResultCommit,
     build,
@@ -130,6 +131,10 @@ class Workspaces:
     def put_back(self, order: Order, log: Path) -> PutBack:
         """Copy what an earlier set-up of the same making left, and say so in the log."""
         return self._set_ups.put_back(order, log)
+
+    def absent(self, order: Order, path: str) -> tuple[str, ...]:
+        """Programs of gates that are nowhere."""
+        return absent(order, self.tree(order.identity), path)
 
     def keep(self, order: Order, key: str) -> tuple[str, ...]:
         """Keep copies of set-up's folders; why not, in words. Raises nothing."""

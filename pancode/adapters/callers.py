@@ -25,26 +25,18 @@ def start_of(pid: int) -> str:
     return _stat(pid)[1]
 
 
-class BelowError(Exception):
-    """That process stands below the one that starts nothing which may ask."""
-
-
-def attempts_of(pid: int, start: str, starter: int | None = None) -> tuple[AttemptId, ...] | None:
-    """The nearest mark first, the outermost last. None: that process is gone, so nobody can tell.
-
-    BelowError for what `starter` has started, whatever it says of itself. Process 1 of a container is above
-    all that is left alone there, which means nothing.
-    """
+def attempts_of(pid: int, start: str) -> tuple[AttemptId, ...] | None:
+    """The nearest mark first, the outermost last. None: that process is gone, so nobody can tell."""
     for _ in range(TRIES):
         if not start or start_of(pid) != start:
             return None
-        found = _walk(pid, starter if starter != 1 else None)
+        found = _walk(pid)
         if found is not None:
             return tuple(attempt for attempt in map(_parsed, found) if attempt is not None)
     return None
 
 
-def _walk(pid: int, starter: int | None) -> list[str] | None:
+def _walk(pid: int) -> list[str] | None:
     """None: one of those above has just ended."""
     found, scopes = list[str](), _scopes(pid)
     while pid > 0:
@@ -52,8 +44,6 @@ def _walk(pid: int, starter: int | None) -> list[str] | None:
         if not start:
             return None
         found += _marks(pid)
-        if above == starter:
-            raise BelowError
         pid = above
     return found + scopes
 

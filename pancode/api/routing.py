@@ -16,7 +16,7 @@ from starlette.routing import Route
 from pancode.api.bodies import Body, Empty, parse
 from pancode.api.desk import Desk
 from pancode.api.problems import Answered, response_of
-from pancode.control.inside import InsideGateError, record_gate, refuse, run_of
+from pancode.control.inside import refuse, run_of
 from pancode.domain.names import nearest
 from pancode.domain.records import Run
 from pancode.domain.values import replace
@@ -93,14 +93,10 @@ class Verb:
         return answer
 
     def _answered(self, desk: Desk, call: Call, caller: Address | None) -> Any:
-        """InsideRunError for a run that asks for more than it may, InsideGateError for a gate."""
+        """InsideRunError for a run that asks for more than it may."""
         if self.method == "GET":
             return self.answer(desk, call)
-        try:
-            run = _inside(desk, caller)
-        except InsideGateError:
-            record_gate(desk.core, f"{self.method} {self.path}")
-            raise
+        run = _inside(desk, caller)
         if run is not None and not self.for_runs:
             refuse(desk.core, run, f"{self.method} {self.path}")
         return self.answer(desk, replace(call, inside=run))

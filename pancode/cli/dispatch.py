@@ -111,7 +111,11 @@ class _WithArgv(click.Command):
     shell_complete=known.runtimes,
     help="Program that runs it; shell runs TASK as a script.",
 )
-@click.option("--workspace", metavar="git|none", help="A snapshot of this repository, or an empty folder.")
+@click.option(
+    "--workspace",
+    metavar="git|none",
+    help="A snapshot of this repository, or (to be said) an empty folder.",
+)
 @click.option(
     "--budget", type=MONEY, metavar="USD", help="At most this much for the run, all attempts together."
 )

@@ -252,10 +252,7 @@ class Coordinator(Protocol):
         """Make it the one of all calls that name none; None: there is none. Returns the one before."""
 
     def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
-        """Those that this process of this machine is part of, the outermost last. None: it is gone.
-
-        InsideGateError for what the coordinator itself has started, as it starts the gates of a landing.
-        """
+        """Those that this process of this machine is part of, the outermost last. None: it is gone."""
 
     @property
     def figures_at(self) -> Place | None:

@@ -18,25 +18,6 @@ class InsideRunError(RefusedError):
     code = "inside_run"
 
 
-class InsideGateError(RefusedError):
-    """A gate of a landing may only look."""
-
-    code = "inside_gate"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "this was asked by what the coordinator itself has started, such as a gate of a landing",
-            why="an agent wrote what a gate executes, so it may look and nothing else",
-            fix="look at the change and its gates: pancode runs diff RUN; then ask for it yourself",
-        )
-
-
-def record_gate(core: Core, what: str) -> None:
-    """It goes on record, as what a run has asked for does."""
-    with core.lock, core.ports.ledger.transaction() as tx:
-        core.audit(tx, "trust", "warning", "refused from inside a gate", None, asked=what)
-
-
 def run_of(ledger: Ledger, attempts: Sequence[AttemptId]) -> Run | None:
     """The run of this fleet in which somebody is who was found in these attempts, the outermost last.
 

@@ -38,7 +38,7 @@ class DispatchRequest:
     reasoning: Reasoning | None = None
     runtime: str | None = None
     workspace: str | None = None
-    """`git` or `none`; None: git inside a repository, else none."""
+    """`git` or `none`; None: git inside a repository, refused in a folder outside of one."""
     budget: Decimal | None = None
     timeout_ms: int | None = None
     idle_timeout_ms: int | None = None

@@ -69,6 +69,13 @@ def workspace(request: DispatchRequest) -> str:
             why="--workspace git takes a snapshot of one",
             fix="go into the repository, run git init, or use --workspace none",
         )
+    if asked is None and request.project is None and request.cwd is not None:
+        raise UsageError(
+            f"{request.cwd} is in no git working tree",
+            why="the run would work in an empty folder, on whichever machine, and see none of your files",
+            fix="go into the repository, or run git init; for an empty folder: --workspace none",
+            code="no_repository",
+        )
     kind = asked or ("git" if request.project is not None else "none")
     if request.land and kind == "none":
         raise UsageError(

@@ -35,7 +35,7 @@ from pancode.control.faces import (
     ProgressLine,
     Question,
 )
-from pancode.control.inside import InsideGateError, refused, run_of
+from pancode.control.inside import refused, run_of
 from pancode.control.plane import Plane
 from pancode.domain.fleet import Deadlines
 from pancode.domain.quota import Evidence
@@ -86,10 +86,7 @@ class FaceCoordinator:
         return self._inner.home.applied_preset(name)
 
     def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
-        try:
-            return callers.attempts_of(pid, start, os.getpid())
-        except callers.BelowError:
-            raise InsideGateError from None
+        return callers.attempts_of(pid, start)
 
     def process_figures(self) -> Mapping[str, float]:
         return self._itself.figures()

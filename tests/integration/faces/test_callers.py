@@ -75,17 +75,6 @@ def test_by_the_shim_above_it(tmp_path: Path, name: str) -> None:
         assert callers.attempts_of(*who) == (MARK,)
 
 
-def test_what_the_coordinator_has_started_whatever_it_says_of_itself() -> None:
-    """As a gate of a landing, which runs what an agent wrote: it may wipe itself, and leave its session."""
-    script = '"$@"; exit 0'
-    deeper = ["sh", "-c", script, "sh", "setsid", "env", "-i", f"PANCODE_ATTEMPT={MARK}"]
-    with shown([*deeper, sys.executable, "-c", SHOW], {"PATH": os.defpath}) as who:
-        with pytest.raises(callers.BelowError):
-            callers.attempts_of(*who, starter=os.getpid())
-        assert callers.attempts_of(*who, starter=who[0]) == (MARK,), "one is not below oneself"
-        assert callers.attempts_of(*who, starter=1) == (MARK,), "everybody is below that one"
-
-
 def test_who_is_gone_or_is_another_by_now_is_nobody() -> None:
     with shown([sys.executable, "-c", SHOW], {}) as (pid, start):
         assert callers.attempts_of(pid, str(int(start) + 1)) is None

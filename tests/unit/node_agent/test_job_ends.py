@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+
 from node_agent.memory import Script
 from node_agent.wire.control import Tombstone
 from node_agent.wire.event import Finding, Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.marks import Mark
 from node_agent.wire.model import canonical_json
-from node_agent.wire.order import Limits
+from node_agent.wire.order import Gate, Limits
 from tests.unit.node_agent.stage import RUN, Stage, identity, order_of
-from tests.unit.node_agent.test_job import NAME, WORK, gated, run
+from tests.unit.node_agent.test_job import NAME, SETUP, WORK, gated, run
 
 
 def test_the_dollar_limit_ends_it() -> None:
@@ -36,6 +38,32 @@ def test_the_limit_of_turns_ends_it_while_it_runs() -> None:
     assert claims.reason == "the model was asked for its turn 4, the limit is 3"
     within = b'{"usd": "0", "turns": 3, "answer": "done"}\n'
     assert run(Script(output=within), limits=limits).claims[NAME].outcome is Outcome.DONE
+
+
+@pytest.mark.parametrize(("setup", "spawned"), [((("make", "env"),), [SETUP]), ((), [])])
+def test_a_gate_whose_program_is_nowhere_ends_it_before_the_agent(
+    setup: tuple[tuple[str, ...], ...], spawned: list[str]
+) -> None:
+    stage = Stage(script=lambda _: Script())
+    stage.host.absent = {"pytset"}
+    gate = Gate(name="pytset -q", argv=("pytset", "-q"))
+    stage.push(order_of(setup=setup, gates=(gate,)))
+    stage.settle()
+    claims = stage.claims[NAME]
+    assert (claims.outcome, claims.failure) == (Outcome.ERROR, FailureKind.GATE_MISSING)
+    assert "no agent was started" in claims.reason and "pytset" in claims.reason
+    assert (claims.usage.cost_usd, claims.usage.cost_source) == (0, "local")
+    assert stage.host.spawns == spawned
+
+
+def test_a_secret_in_the_result_is_named_with_its_file() -> None:
+    stage = Stage(script=lambda _: Script(wrote="key=secret-value"), secrets={"S": "secret-value"})
+    stage.push(order_of())
+    stage.settle()
+    claims = stage.claims[NAME]
+    assert [(one.secret, one.file) for one in claims.exposed] == [("S", "a.txt")]
+    assert claims.findings == ("the value of S, a secret, is in a.txt of the result",)
+    assert claims.outcome is Outcome.DONE, "what becomes of it is for a person to say"
 
 
 def test_progress_is_told_and_not_too_often() -> None:

@@ -91,18 +91,6 @@ def test_marks_of_another_fleet_are_none_of_ours(world: World) -> None:
     assert world.desk.row(Run, world.dispatch()["run"]).parent is None
 
 
-def test_a_gate_of_a_landing_may_only_look(world: World) -> None:
-    """Dispatching too: an agent wrote what it executes, and no run stands above it."""
-    world.coordinator.in_gate = True
-    for path, body in (("/v1/budget/ceiling", {"usd": "1000"}), ("/v1/runs", world.shell())):
-        told = world.problem("POST", path, body)
-        assert (told["code"], told["exit_code"]) == ("inside_gate", 5)
-    assert world.http.get("/v1/budget").json()["scopes"][0]["ceiling_usd"] == "10"
-    with world.desk.ledger.transaction() as tx:
-        said = [a for a in tx.find(Audit, {"domain": "trust"}) if a.what == "refused from inside a gate"]
-    assert [a.detail["asked"] for a in said] == ["POST /v1/budget/ceiling", "POST /v1/runs"]
-
-
 @pytest.mark.parametrize("asked", [{}, {"told_only": True}])
 def test_what_a_held_run_starts_goes_only_where_something_holds_it(
     world: World, asked: dict[str, Any]

@@ -27,7 +27,6 @@ from pancode.control.faces import (
     ProgressLine,
     Question,
 )
-from pancode.control.inside import InsideGateError
 from pancode.control.landed import LandWay
 from pancode.control.plane import Plane
 from pancode.domain.fleet import NodeState
@@ -167,7 +166,6 @@ class MemoryCoordinator:
         self.streams = MemoryStreams()
         self.story: list[str] = []
         self.inside: Sequence[AttemptId] | None = ()
-        self.in_gate = False
         self.figures_at: Place | None = None
         self.shut: list[Mapping[str, str]] = []
 
@@ -182,8 +180,6 @@ class MemoryCoordinator:
         return Home(self.home).applied_preset(name)
 
     def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
-        if self.in_gate:
-            raise InsideGateError
         return self.inside
 
     def process_figures(self) -> Mapping[str, float]:

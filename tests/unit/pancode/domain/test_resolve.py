@@ -141,9 +141,12 @@ def test_gates_and_setup_of_the_project_and_of_the_request() -> None:
     assert (found.setup, found.cache) == ((("npm", "ci"),), ("lib",))
 
 
-def test_outside_a_repository_the_workspace_is_none() -> None:
+def test_outside_a_repository_an_empty_folder_has_to_be_asked_for() -> None:
+    (problem,) = problems({}, project=None)
+    assert isinstance(problem, UsageError) and problem.code == "no_repository"
+    assert "--workspace none" in problem.fix and "/home/ana/shop" in str(problem)
     settings = {"project": Project(verify=(("make",),))}
-    found = resolved(settings=settings, project=None)
+    found = resolved(settings=settings, project=None, workspace="none")
     assert (found.workspace, found.gates) == ("none", ())
 
 
@@ -353,7 +356,7 @@ def test_turns_go_from_the_agent_to_the_order() -> None:
 def test_an_agent_that_works_on_a_checkout_only() -> None:
     agents = {"builder": replace(BUILDER, walls=Walls.WORKTREE, origin="panagents.yaml:3")}
     assert resolved(settings={"agents": agents}).workspace == "git"
-    for options in ({"workspace": "none"}, {"project": None}):
+    for options in ({"workspace": "none"}, {"workspace": "none", "project": None}):
         (problem,) = problems({"agents": agents}, **options)
         assert isinstance(problem, UsageError) and "works on a checkout of its own" in str(problem)
         assert "panagents.yaml:3" in problem.why

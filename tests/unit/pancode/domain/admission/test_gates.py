@@ -250,7 +250,8 @@ def test_paths_outside_are_refused_and_missing_ones_are_a_warning() -> None:
 
 
 def test_an_empty_folder_that_nobody_asked_for_is_a_warning() -> None:
-    lost = gate("paths", project=None)
+    """A program that names no folder at all; a person always stands in one, see test_requested."""
+    lost = gate("paths", project=None, cwd=None)
     assert lost.passed and lost.warning and "empty folder" in lost.words and "--workspace none" in lost.fix
     assert not gate("paths", project=None, workspace="none").warning
 
