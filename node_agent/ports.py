@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from node_agent.breaches import FileChange
 from node_agent.ceiling import Ceiling
 from node_agent.doors import Door
-from node_agent.records import Entry, NodeState, Note
+from node_agent.records import Entry, NodeState, Note, PutBack
 from node_agent.spool import Look, Plan
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
@@ -183,19 +183,6 @@ class Guide:
 
     text: str
     findings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PutBack:
-    """`key`: what set-up's folders are kept under; None when they are not. `restored`: they lie there now.
-
-    `told`: in words for a person, whether set-up has to run, and why.
-    """
-
-    key: str | None
-    restored: bool = False
-    findings: tuple[str, ...] = ()
-    told: str = ""
 
 
 class Workspaces(Protocol):

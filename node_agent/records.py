@@ -44,6 +44,19 @@ class StopKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class PutBack:
+    """`key`: what set-up's folders are kept under; None when they are not. `restored`: they lie there now.
+
+    `told`: in words for a person, whether set-up has to run, and why.
+    """
+
+    key: str | None
+    restored: bool = False
+    findings: tuple[str, ...] = ()
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StopNote:
     """The first wish to end an attempt stands; later ones change nothing."""
 

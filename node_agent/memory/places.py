@@ -13,11 +13,11 @@ from node_agent.memory.runner import MemoryRunner
 from node_agent.ports import (
     Guide,
     LinkDown,
-    PutBack,
     Result,
     Stamp,
     StepFailed,
 )
+from node_agent.records import PutBack
 from node_agent.redact import SHORTEST
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId

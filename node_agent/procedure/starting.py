@@ -6,9 +6,9 @@ from typing import Any
 
 from node_agent.doors import Door
 from node_agent.plans import SETUP_LOG, is_walled, setup_plan, work_plan
-from node_agent.ports import Guide, Launch, LinkDown, PutBack, StepFailed
+from node_agent.ports import Guide, Launch, LinkDown, StepFailed
 from node_agent.procedure.desk import Case, Progressed, Turn, Wait, digest_of
-from node_agent.records import Note
+from node_agent.records import Note, PutBack
 from node_agent.spool import NotStarted, Plan, RunnerError
 from node_agent.verdict import Fault
 from node_agent.wire.event import EventBody, Finding, Refused, Revoked
