@@ -268,21 +268,9 @@ def _withdraw_next(core: Core, tx: Transaction, run: Run, attempt: Attempt) -> R
 
 def result_of(claims: Claims) -> dict[str, object]:
     """The part of the claims that `runs show` needs at hand, as plain JSON."""
-    kept = (
-        "commit",
-        "base",
-        "snapshot",
-        "files_changed",
-        "change",
-        "answer",
-        "usage",
-        "gates",
-        "findings",
-    )
-    data = claims.model_dump(
-        mode="json",
-        include={*kept, "exposed", "isolation", "signal", "identity", "session", "calls", "claimed"},
-    )
+    kept = {"commit", "base", "snapshot", "files_changed", "change", "answer", "usage", "gates", "findings"}
+    kept |= {"exposed", "isolation", "signal", "identity", "session", "calls", "claimed"}
+    data = claims.model_dump(mode="json", include=kept)
     return {**data}
 
 

@@ -10,10 +10,9 @@ from node_agent.wire.control import Acknowledge, Reject, Resend, Stop
 from node_agent.wire.event import Marked, Progress, Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.marks import Mark
-from node_agent.wire.receipt import Blob, GateResult, Usage
+from node_agent.wire.receipt import Blob, Usage
 from node_agent.wire.signing import SigningKey
-from pancode.cli.follow import summary
-from pancode.control import query, query_fleet
+from pancode.control import query_fleet
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import Audit, Balance, Closed, Fence, Node, Run, RunState
 from pancode.errors import RefusedError
@@ -52,45 +51,6 @@ def test_a_run_is_offered_run_settled_and_acknowledged(desk: Desk) -> None:
     )
     assert desk.key.countersign(envelope) == countersigned
     desk.check_books()
-
-
-@pytest.mark.parametrize(
-    ("change", "gates", "notes"),
-    [
-        ("empty", (), ["no change", "unverified"]),
-        ("no_change", (), ["no change", "unverified"]),
-        ("change", (), ["unverified"]),
-        ("empty", ({"name": "g", "argv": ["true"]},), ["no change"]),
-    ],
-)
-def test_done_without_change_and_gate_says_both(
-    desk: Desk, change: str, gates: tuple[dict[str, object], ...], notes: list[str]
-) -> None:
-    """`no change, unverified` stands beside `done` wherever a run is told of."""
-    node = Puppet(desk)
-    node.breathe()
-    workspace = {
-        "kind": "git",
-        "repo": "demo-1234",
-        "base": None,
-        "snapshot": "a" * 40,
-        "object_format": "sha1",
-    }
-    desk.dispatch(project="/p", workspace=workspace, gates=gates)
-    desk.turn()
-    order = node.claim()
-    assert order is not None
-    passed = tuple(
-        GateResult(name="g", argv=("true",), passed=True, exit_code=0, duration_ms=1) for _ in gates
-    )
-    commit = "c" * 40 if change == "change" else None
-    desk.depot.commits.add("c" * 40)
-    node.start(order)
-    node.deliver(order, change=change, gates=passed, commit=commit)
-    desk.turn()
-    shape = query.brief(desk.plane.core, "last")
-    assert (shape["outcome"], shape["notes"]) == ("done", notes)
-    assert f"done ({', '.join(notes)})" in summary({**shape, "findings": []})
 
 
 def test_no_order_before_the_inventory(desk: Desk) -> None:

@@ -1,0 +1,50 @@
+"""What stands beside the outcome of a run, so that nobody takes it for more than it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from node_agent.wire.receipt import GateResult
+from pancode.cli.follow import summary
+from pancode.control import query
+from tests.unit.pancode.control.world import Desk, Puppet
+
+
+@pytest.mark.parametrize(
+    ("change", "gates", "notes"),
+    [
+        ("empty", (), ["no change", "unverified"]),
+        ("no_change", (), ["no change", "unverified"]),
+        ("change", (), ["unverified"]),
+        ("empty", ({"name": "g", "argv": ["true"]},), ["no change"]),
+    ],
+)
+def test_done_without_change_and_gate_says_both(
+    change: str, gates: tuple[dict[str, object], ...], notes: list[str]
+) -> None:
+    """`no change, unverified` stands beside `done` wherever a run is told of."""
+    desk = Desk()
+    node = Puppet(desk)
+    node.breathe()
+    workspace = {
+        "kind": "git",
+        "repo": "demo-1234",
+        "base": None,
+        "snapshot": "a" * 40,
+        "object_format": "sha1",
+    }
+    desk.dispatch(project="/p", workspace=workspace, gates=gates)
+    desk.turn()
+    order = node.claim()
+    assert order is not None
+    passed = tuple(
+        GateResult(name="g", argv=("true",), passed=True, exit_code=0, duration_ms=1) for _ in gates
+    )
+    commit = "c" * 40 if change == "change" else None
+    desk.depot.commits.add("c" * 40)
+    node.start(order)
+    node.deliver(order, change=change, gates=passed, commit=commit)
+    desk.turn()
+    shape = query.brief(desk.plane.core, "last")
+    assert (shape["outcome"], shape["notes"]) == ("done", notes)
+    assert f"done ({', '.join(notes)})" in summary({**shape, "findings": []})
