@@ -2,6 +2,10 @@
 
 By a name of the kernel's (an abstract unix socket), which dies with its holder, is no file that a copy or a
 backup could carry away, and is the same wherever the home lies. Systems without such names go without.
+
+The name is public, and a run on this machine can take it as well. So its holder is believed only where a
+coordinator can be: in our own process namespace, and outside of every attempt. Another holder keeps nobody from
+starting; it is named.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import sys
 import time
 
 from node_agent.wire.clock import Clock
+from pancode.adapters.callers import attempts_of, start_of
 from pancode.errors import UnavailableError
 
 PATIENCE_MS = 5_000
@@ -37,6 +42,8 @@ class Alone:
         self._address, self._home = f"\0pancode-coordinator-{keyid}", home
         self._clock, self._patience_ms = clock, patience_ms
         self._socket: socket.socket | None = None
+        self.squatter: int | None = None
+        """Pid of a process that has the name and is no coordinator; 0: one that cannot be seen from here."""
 
     def take(self) -> None:
         """CopyAtWorkError, naming the pid, while another process of ours has it."""
@@ -76,7 +83,12 @@ class Alone:
                 return None
             told = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         pid, uid, _ = struct.unpack("3i", told)
-        return pid if uid == os.getuid() and pid != os.getpid() else None
+        if uid != os.getuid() or pid == os.getpid():
+            return None
+        if not _can_be_coordinator(pid):
+            self.squatter = pid
+            return None
+        return pid
 
     def _taken(self, pid: int) -> CopyAtWorkError:
         return CopyAtWorkError(
@@ -84,3 +96,12 @@ class Alone:
             why="it works on another copy of this home; two would take nodes and runs from each other",
             fix="use the home that it works on, or end it first, there: pancode fleet down",
         )
+
+
+def _can_be_coordinator(pid: int) -> bool:
+    """Not one behind the wall, which has a process namespace of its own; and none inside an attempt."""
+    try:
+        beside_us = os.readlink(f"/proc/{pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return False
+    return beside_us and attempts_of(pid, start_of(pid)) == ()

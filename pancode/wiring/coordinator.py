@@ -46,6 +46,7 @@ from pancode.wiring.loop import LoopThread
 
 PATH_LIMIT = 104
 OPEN_S = 30
+SQUATTER = "another process has the coordinator's name: a copy of this home would not be noticed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ class Coordinator:
             told = {"old": self._own.instead_of, "new": self.key.public.tag}
             self.plane.put_on_record("error", "coordinator key given up as lost", **told)
         self.retire_keys()
+        if self._alone.squatter is not None:
+            self.plane.put_on_record("error", SQUATTER, pid=self._alone.squatter)
         self._server.start()
         entrance = self.direct.furnish(Rooms(redis_end(self._access), self._depot_socket))
         if entrance is not None:
