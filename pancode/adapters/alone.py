@@ -4,8 +4,8 @@ By a name of the kernel's (an abstract unix socket), which dies with its holder,
 backup could carry away, and is the same wherever the home lies. Systems without such names go without.
 
 The name is public, and a run on this machine can take it as well. So its holder is believed only where a
-coordinator can be: in our own process namespace, and outside of every attempt. Another holder keeps nobody from
-starting; it is named.
+coordinator can be: in our own process namespace, and outside of every attempt. Another holder keeps nobody
+from starting; it is named.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Alone:
             except OSError:
                 return None
             told = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        pid, uid, _ = struct.unpack("3i", told)
+        pid, uid = int.from_bytes(told[:4], sys.byteorder), int.from_bytes(told[4:8], sys.byteorder)
         if uid != os.getuid() or pid == os.getpid():
             return None
         if not _can_be_coordinator(pid):

@@ -1,4 +1,4 @@
-"""Who takes the coordinator's public name on this machine keeps nobody from starting, but for a coordinator."""
+"""Who takes the coordinator's public name and is no coordinator keeps nobody from starting."""
 
 from __future__ import annotations
 
