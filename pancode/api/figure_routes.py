@@ -36,7 +36,11 @@ FIGURE_VERBS = (Verb("GET", "/v1/metrics", _figures),)
 def figures_app(desk: Desk) -> Starlette:
     """An application of one page, which changes nothing; whatever fails has no words of ours in it."""
 
+    place = desk.coordinator.figures_at
+
     async def page(request: Request) -> Response:
+        if place is not None and not place.is_called(request.headers.get("host", "")):
+            return PlainTextResponse("name this host in the setting metrics.hosts\n", 421)
         try:
             text = await run_in_threadpool(lambda: exposition(FIGURES, _samples(desk)))
         except PancodeError:

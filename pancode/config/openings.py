@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pancode.config.load import Loaded
 from pancode.domain.place import Doorway, Place, doorway_of, figures_place_of, place_of
 
@@ -16,5 +18,7 @@ def direct_in(loaded: Loaded) -> Doorway | None:
 
 def figures_in(loaded: Loaded) -> Place | None:
     """Where figures are shown; None: nowhere. ConfigError for an address that is none."""
-    listen = loaded.settings.metrics.listen
-    return None if listen is None else figures_place_of(listen, loaded.origin("metrics.listen"))
+    metrics = loaded.settings.metrics
+    if metrics.listen is None:
+        return None
+    return replace(figures_place_of(metrics.listen, loaded.origin("metrics.listen")), names=metrics.hosts)

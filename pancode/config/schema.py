@@ -133,9 +133,13 @@ class DirectLinks(Part):
 
 
 class Metrics(Part):
-    """Where figures are shown to whoever may connect. Nothing listens where it is not set."""
+    """Where figures are shown to whoever may connect. Nothing listens where it is not set.
+
+    `hosts`: names by which a request may call that place; an address and `localhost` always may.
+    """
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
+    hosts: Names = ()
 
 
 class Allow(Part):

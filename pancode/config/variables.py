@@ -41,6 +41,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PANCODE_DIRECT_LISTEN": ("direct.listen", str),
     "PANCODE_DIRECT_ADVERTISE": ("direct.advertise", str),
     "PANCODE_METRICS_LISTEN": ("metrics.listen", str),
+    "PANCODE_METRICS_HOSTS": ("metrics.hosts", _words),
     "PANCODE_DATABASE_URL": ("ledger.url", str),
     "PANCODE_DATABASE_PASSWORD_FILE": ("ledger.password_file", str),
     "PANCODE_TIME_FACTOR": ("timing.factor", float),

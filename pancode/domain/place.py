@@ -17,6 +17,19 @@ class Place:
     host: str
     port: int
     origin: str
+    names: tuple[str, ...] = ()
+    """By which a request over HTTP may call it, beside its own address."""
+
+    def is_called(self, host: str) -> bool:
+        """Whether a request with this header Host means us.
+
+        A page of a stranger's can lead its own name to this machine and read the answer (DNS rebinding). It
+        can do that with a name alone: every address is fine.
+        """
+        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+        name = name.removeprefix("[").removesuffix("]").removesuffix(".").lower()
+        known = ("localhost", self.host, *self.names)
+        return _is_address(name) or name in (one.lower() for one in known)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -74,6 +87,14 @@ def _read(text: str, origin: str) -> Place | None:
     if not bare or not port.isdecimal() or not 0 < int(port) < 1 << 16 or (":" in bare and bare == host):
         return None
     return Place(bare, int(port), origin)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:  # a name
+        return False
+    return True
 
 
 def _is_every(host: str) -> bool:

@@ -33,10 +33,10 @@ def api_desk(home: Path, place: Place | None) -> ApiDesk:
     return ApiDesk(coordinator, dict(FACTS), lambda by: None)
 
 
-def asked(place: Place, method: str, path: str) -> tuple[int, str]:
+def asked(place: Place, method: str, path: str, host: str | None = None) -> tuple[int, str]:
     connection = http.client.HTTPConnection(place.host, place.port, timeout=10)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers={} if host is None else {"Host": host})
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
     finally:
@@ -50,6 +50,8 @@ def test_figures_are_read_by_whoever_may_connect_and_nothing_else_is(tmp_path: P
         status, text = asked(place, "GET", "/metrics")
         assert status == 200 and 'pancode_node_up{node="n1"} 1\n' in text
         assert asked(place, "HEAD", "/metrics") == (200, "")
+        status, text = asked(place, "GET", "/metrics", f"rebound.example:{place.port}")
+        assert status == 421 and "n1" not in text, "a name that a stranger leads here"
         assert asked(place, "GET", "/v1/runs")[0] == 404
         assert asked(place, "POST", "/v1/shutdown")[0] == 404
         assert asked(place, "POST", "/metrics")[0] == 405
@@ -104,3 +106,25 @@ def test_one_that_is_none_says_what_to_write(text: str) -> None:
     with pytest.raises(ConfigError) as refused:
         figures_place_of(text, "metrics.listen of a.yaml")
     assert "a.yaml" in str(refused.value) and "metrics.listen: 127.0.0.1:9464" in refused.value.fix
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [
+        ("127.0.0.1:9464", True),
+        ("127.0.0.1", True),
+        ("[::1]:9464", True),
+        ("10.0.0.5:9464", True),
+        ("LocalHost:9464", True),
+        ("localhost.", True),
+        ("coordinator:9464", True),
+        ("gpubox:9464", True),
+        ("evil.example:9464", False),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example:9464", False),
+        ("127.1", False),
+        ("", False),
+    ],
+)
+def test_by_which_names_it_is_called(host: str, ours: bool) -> None:
+    assert Place("gpubox", 9464, "a test", names=("coordinator",)).is_called(host) is ours
