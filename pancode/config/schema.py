@@ -18,6 +18,7 @@ from pancode.config.values import (
     Money,
     Names,
     Size,
+    Texts,
 )
 from pancode.domain.models import model_ref
 from pancode.domain.request import Defaults, Project
@@ -139,7 +140,7 @@ class Metrics(Part):
     """
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
-    hosts: Names = ()
+    hosts: Texts = ()
 
 
 class Allow(Part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ HONOURED = {
     *("build", "cap_drop", "command", "configs", "depends_on", "environment", "healthcheck", "image", "init"),
     *("profiles", "read_only", "secrets", "security_opt", "tmpfs", "user", "volumes"),
 }
+_DEFAULT = re.compile(r"\$\{[A-Z_]+:-([^}]*)\}")
+"""A variable that `.env` may set, and what stands there without it."""
 BESIDE = {"restart", "ports"}
 """What a stack that is tried once does without: nothing is restarted, nothing published."""
 
@@ -64,7 +67,7 @@ def _service(name: str, told: dict[str, Any], files: dict[str, dict[str, Path]])
     health = ("sh", "-c", test[0].replace("$$", "$")) if kind == "CMD-SHELL" else tuple(test)
     return Service(
         name=name,
-        image=told["image"],
+        image=_DEFAULT.sub(r"\1", told["image"]),
         target=told.get("build", {}).get("target"),
         command=tuple(str(word).replace("$$", "$") for word in told.get("command", ())),
         environ={key: str(value) for key, value in told.get("environment", {}).items()},

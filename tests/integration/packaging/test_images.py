@@ -137,6 +137,14 @@ def test_compose_says_what_its_schema_allows() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_each_image_of_others_can_be_pinned_by_a_variable() -> None:
+    services = yaml.safe_load(COMPOSE.read_text())["services"].values()
+    theirs = [one["image"] for one in services if "build" not in one]
+    bases = {one["build"]["args"]["BASE"] for one in services if "build" in one}
+    assert len(theirs) == 3 and len(bases) == 1
+    assert all(re.fullmatch(r"\$\{[A-Z]+_IMAGE:-[a-z0-9/]+:[a-z0-9.-]+\}", one) for one in (*theirs, *bases))
+
+
 def test_compose_keeps_secrets_in_files_and_publishes_to_this_machine_alone() -> None:
     text = COMPOSE.read_text()
     services = yaml.safe_load(text)["services"]
