@@ -51,7 +51,9 @@ def _found(answer: dict[str, Any]) -> str:
     rows = []
     for runtime in answer["runtimes"]:
         nodes = runtime["nodes"] or [{"node": None, "version": None, "state": "on no node", "fix": ""}]
-        rows += [(n["node"], n["version"], _state(n), _login(n), does(n), n["fix"]) for n in nodes]
+        rows += [
+            (n["node"], n["version"], _state(n), _login(n), does(n), n.get("says") or n["fix"]) for n in nodes
+        ]
     return table(("NODE", "VERSION", "STATE", "LOGIN", "DOES ITSELF", "FIX"), rows)
 
 

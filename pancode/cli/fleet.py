@@ -15,7 +15,7 @@ from pancode.cli.face import Face, caller, example, json_option, who
 from pancode.cli.lazy import LazyGroup
 from pancode.cli.matrix import is_local_only
 from pancode.cli.params import link_option
-from pancode.cli.render import safe, size, table, tokens
+from pancode.cli.render import advice, safe, size, table, tokens
 from pancode.client import ApiError, Client, Event
 from pancode.connection import NotRunningError
 from pancode.down import mark
@@ -132,7 +132,7 @@ def _status(answer: dict[str, Any]) -> str:
         shown.append(line)
         for problem in node["problems"]:
             shown.append(f"        {safe(problem['what'])}")
-            shown += [f"        fix: {safe(problem['fix'])}"] if problem["fix"] else []
+            shown += [f"        {told}"] if (told := advice(problem)) else []
     return "\n".join(shown) + "\n"
 
 
@@ -263,6 +263,6 @@ def resume(nodes: tuple[str, ...], face: Face) -> None:
 def doctor(nodes: tuple[str, ...], face: Face) -> int:
     """Reach every node, mend what bring-up can mend, name the rest with its fix."""
     answer = face.client().post("/v1/fleet/doctor", {**caller(), "nodes": list(nodes)})
-    rows = [(c["node"], "ok" if c["ok"] else "NO", c["what"], c["fix"]) for c in answer["checks"]]
+    rows = [(c["node"], "ok" if c["ok"] else "NO", c["what"], advice(c)) for c in answer["checks"]]
     face.show(answer, lambda: table(("NODE", "", "WHAT", "FIX"), rows) if rows else "no node in the fleet\n")
     return ExitCode.DONE if all(c["ok"] for c in answer["checks"]) else ExitCode.PARTIAL

@@ -72,8 +72,8 @@ def _fixes(runtimes: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, str, 
     for runtime in runtimes:
         needs: dict[tuple[str, str], list[str]] = {}
         for fact in runtime["nodes"]:
-            if fact["fix"]:
-                needs.setdefault((_need(fact), fact["fix"]), []).append(fact["node"])
+            if told := fact.get("says") or fact["fix"]:
+                needs.setdefault((_need(fact), told), []).append(fact["node"])
         for (word, fix), nodes in needs.items():
             yield runtime["name"], ", ".join(nodes), word, fix
 

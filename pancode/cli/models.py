@@ -9,7 +9,7 @@ import click
 from pancode.cli import known
 from pancode.cli.face import Face, example, here, json_option
 from pancode.cli.lazy import DefaultGroup
-from pancode.cli.render import safe, size, table, tokens
+from pancode.cli.render import advice, safe, size, table, tokens
 from pancode.cli.vendors import show_vendors
 
 _NONE = """no model server was found
@@ -71,7 +71,7 @@ def _endpoints(found: list[dict[str, Any]]) -> str:
     shown = table(head, [_endpoint(one) for one in found], toned=("STATE",))
     wrong = [one for one in found if one["health"] != "ok"]
     lines = "".join(
-        f"  {one['node']}/{one['name']}: {safe(one['words'])}\n    fix: {safe(one['fix'])}\n" for one in wrong
+        f"  {one['node']}/{one['name']}: {safe(one['words'])}\n    {advice(one)}\n" for one in wrong
     )
     return shown + lines
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pancode.cli.fleet import endpoint_words, runtime_words
-from pancode.cli.render import safe, short_time, size, tone
+from pancode.cli.render import advice, safe, short_time, size, tone
 
 WIDTH = 13
 Row = tuple[str, str]
@@ -105,5 +105,5 @@ def _problems(problems: list[dict[str, Any]]) -> Iterator[str]:
         yield "Problems:"
     for one in problems:
         yield f"  {safe(one['what'])}"
-        if one["fix"]:
-            yield f"    fix: {safe(one['fix'])}"
+        if told := advice(one):
+            yield f"    {told}"

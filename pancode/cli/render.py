@@ -6,8 +6,8 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import TextIO
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
 
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1"}
 _GOOD = {"done", "online", "PASS", "passed", "yes"}
@@ -96,6 +96,11 @@ def _shown(char: str) -> str:
     if char in "\r\n\t":
         return " "
     return f"\\x{ord(char):02x}" if unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs") else char
+
+
+def advice(one: Mapping[str, Any]) -> str:
+    """The fix that we know, or what the machine itself says, quoted as such; empty for neither."""
+    return f"fix: {safe(one['fix'])}" if one.get("fix") else safe(one.get("says") or "")
 
 
 def width(text: str) -> int:

@@ -17,6 +17,7 @@ from pancode.domain.endpoints import costs_nothing
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.passports import COSTS, Place, fact_of, places_of
 from pancode.domain.records import Node
+from pancode.domain.says import with_words
 from pancode.errors import UnavailableError
 
 START_MS = 30_000
@@ -132,7 +133,7 @@ def _shape(core: Core, asked: Asked, fact: AskFact) -> ExamShape:
     with core.lock:
         found = fact_of(place, _views(core))
     passport = found[1].passport if found is not None and fact.state is AskState.DONE else None
-    return _told(place, fact.state, (fact.words, fact.fix), passport)
+    return _told(place, fact.state, (with_words(fact.words, fact.fix), ""), passport)
 
 
 def _told(place: Place, state: AskState, words: tuple[str, str], passport: PassportFact | None) -> ExamShape:

@@ -12,6 +12,7 @@ from pancode.control.core import Core
 from pancode.domain.fleet import Heard, NodeState
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
 from pancode.domain.records import ControlMessage, Node
+from pancode.domain.says import quoted
 from pancode.ports import Transaction
 
 EPOCHS_AHEAD = 10_000
@@ -76,7 +77,8 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
         return
     if last is None or last.heartbeat.nonce != beat.nonce:
         core.live.last_beat_ms = -1  # it waits for its answer: the next beat goes out in this round
-    core.live.heard[beat.node] = Heard(beat)
+    facts = quoted(beat.facts, node.name)
+    core.live.heard[beat.node] = Heard(beat.model_copy(update={"facts": facts}))
     core.live.freed.pop(beat.node, None)
     _note_echo(core, beat)
     _note_forgeries(core, node, beat)

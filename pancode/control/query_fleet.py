@@ -20,6 +20,7 @@ from pancode.domain.lifecycle import holds_slot
 from pancode.domain.names import not_found
 from pancode.domain.records import Node, Setting
 from pancode.domain.runtimes import OUR_OWN, RUNTIMES
+from pancode.domain.says import apart
 from pancode.ports import Transaction
 
 SKEW_S = 30.0
@@ -63,7 +64,7 @@ def node(core: Core, since: Since, name: str) -> Json:
         found = known_node(tx, name)
         view = core.view_of(found)
         shape = _node(core, tx, view, since)
-    facts = view.heard.heartbeat.facts.model_dump(mode="json") if view.heard is not None else None
+    facts = apart(view.heard.heartbeat.facts.model_dump(mode="json")) if view.heard is not None else None
     return {
         **shape,
         "target": dict(found.target),
@@ -89,10 +90,10 @@ def walls(core: Core, names: Sequence[str]) -> list[Json]:
 
 
 def _wall_lines(name: str, facts: NodeFacts) -> list[Json]:
-    wall = f"isolation {facts.isolation}: holds {holds(facts.isolation)}"
+    wall = Problem(what=f"isolation {facts.isolation}: holds {holds(facts.isolation)}")
     problems = [one for one in facts.problems if one.what.startswith(NO_SANDBOX)]
-    told = [Problem(what=wall), *problems]
-    return [{"node": name, "what": one.what, "ok": True, "fix": one.fix} for one in told]
+    told = apart([one.model_dump() for one in (wall, *problems)])
+    return [{"node": name, "ok": True, **one} for one in told]
 
 
 def known_node(tx: Transaction, name: str) -> Node:
@@ -128,7 +129,7 @@ def _node(core: Core, tx: Transaction, view: NodeView, since: Since) -> NodeShap
 def _runtime(facts: NodeFacts, fact: RuntimeFact) -> Json:
     """With the machine's own model servers that it can ask, for which nobody has to log in."""
     served = {"endpoints": list(asks(facts, fact.name)), "served": _is_served(facts, fact)}
-    return {**fact.model_dump(mode="json"), **served}
+    return {**apart(fact.model_dump(mode="json")), **served}
 
 
 def _shown(state: NodeState, used: int) -> NodeState:
@@ -165,13 +166,13 @@ def _problems(view: NodeView, reaching: Reaching, skew: float | None) -> list[Js
     found = _state_problem(view, reaching)
     if beat is not None:
         found += _other_version(view.node.name, beat.version)
-        found += [{"what": p.what, "fix": p.fix} for p in beat.facts.problems]
+        found += apart([p.model_dump() for p in beat.facts.problems])
         runtimes = [
             r for r in beat.facts.runtimes if r.state in ("not_logged_in", "unknown_version", "too_old")
         ]
         runtimes = [r for r in runtimes if r.name != OUR_OWN]  # nobody put it there to be used
         runtimes = [r for r in runtimes if not _is_served(beat.facts, r)]
-        found += [{"what": f"{r.name} {r.state.replace('_', ' ')}", "fix": r.fix} for r in runtimes]
+        found += apart([{"what": f"{r.name} {r.state.replace('_', ' ')}", "fix": r.fix} for r in runtimes])
     if skew is not None and abs(skew) > SKEW_S:
         fix = f"set the clock of {view.node.name} (timedatectl set-ntp true)"
         found.append({"what": f"its clock is {skew:+.0f} s off", "fix": fix})

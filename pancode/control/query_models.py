@@ -12,6 +12,7 @@ from pancode.control.query_passports import passport_shape
 from pancode.control.query_shapes import EndpointShape, Json, ModelShape
 from pancode.domain.models import ModelRef
 from pancode.domain.names import nearest, not_found
+from pancode.domain.says import apart
 from pancode.domain.tiers import ModelTier, tier_of
 from pancode.errors import UsageError
 
@@ -25,7 +26,7 @@ class Asked:
 
 
 def endpoint_shape(fact: EndpointFact) -> EndpointShape:
-    return cast(EndpointShape, fact.model_dump(mode="json"))
+    return cast(EndpointShape, apart(fact.model_dump(mode="json")))
 
 
 def endpoints(core: Core, node: str | None) -> list[Json]:
@@ -73,4 +74,4 @@ def _shape(node: str, endpoint: EndpointFact, model: ModelFact, tiers: dict[str,
     told = {"node": node, "endpoint": endpoint.name, "ref": ref.text}
     passport = {"passport": passport_shape(model.passport)}
     tier = {"tier": None if tiered.tier is None else tiered.tier.value, "tier_why": tiered.why}
-    return cast(ModelShape, {**told, **tier, **model.model_dump(mode="json"), **passport})
+    return cast(ModelShape, {**told, **tier, **apart(model.model_dump(mode="json")), **passport})

@@ -12,7 +12,7 @@ def passport_shape(passport: PassportFact | None) -> PassportShape:
     if passport is None:
         return PassportShape(passed=None, checks=[], ctx=None, tok_s=None, taken_at=None)
     checks = [
-        GradeShape(check=one.check.value, grade=one.grade.value, words=one.words, fix=one.fix)
+        GradeShape(check=one.check.value, grade=one.grade.value, words=one.words, fix="", says=one.fix)
         for one in passport.checks
     ]
     return PassportShape(

@@ -193,6 +193,8 @@ class GradeShape(TypedDict):
     grade: str
     words: str
     fix: str
+    says: str
+    """The node's own advice, as `NODE says: ...`."""
 
 
 class PassportShape(TypedDict):

@@ -9,6 +9,7 @@ from node_agent.wire.node import NO_SANDBOX, NodeFacts, Problem
 from node_agent.wire.policy import Isolation, Safety
 from pancode.domain.endpoints import RANKED, Lack, Wanted, lack_of, rank
 from pancode.domain.fleet import NodeState, NodeView
+from pancode.domain.says import with_words
 
 NOT_WALLED = (
     "has no sandbox, and its agent, or the run it comes from, runs only in one (isolation: container)"
@@ -87,21 +88,20 @@ def _without(facts: NodeFacts, wish: Wish, name: str) -> Lack | None:
     """At an endpoint nobody has to log in."""
     fact = next((one for one in facts.runtimes if one.name == wish.runtime), None)
     if fact is None or fact.state == "missing":
-        fix = "pancode runtimes" if fact is None else f"on {name}: {fact.fix}" if fact.fix else ""
-        return Lack(f"has no runtime {wish.runtime}", fix)
+        says = "" if fact is None else fact.fix
+        return Lack(with_words(f"has no runtime {wish.runtime}", says), "pancode runtimes")
     if fact.state == "ok" or (fact.state == "not_logged_in" and wish.wanted is not None):
         return None
     words = {"not_logged_in": "is not logged in", "too_old": "is too old"}
     state = words.get(fact.state, "has an unknown version")
-    return Lack(f"runtime {wish.runtime} {state}", f"on {name}: {fact.fix}" if fact.fix else "")
+    return Lack(with_words(f"runtime {wish.runtime} {state}", fact.fix), "pancode runtimes")
 
 
 def _unwalled(facts: NodeFacts, wish: Wish, name: str) -> Lack | None:
     if not wish.walled or facts.isolation is Isolation.SANDBOX:
         return None
     missing = _no_sandbox(facts)
-    mended = missing.fix if missing is not None else ""
-    return Lack(NOT_WALLED, f"on {name}: {mended}" if mended else "pancode fleet doctor")
+    return Lack(with_words(NOT_WALLED, "" if missing is None else missing.fix), "pancode fleet doctor")
 
 
 def _beyond(facts: NodeFacts, wish: Wish, name: str) -> Lack | None:
@@ -132,4 +132,6 @@ def _not_now(view: NodeView) -> tuple[str, str]:
     if not view.asks:
         return "has not asked for work yet", ""
     shut = view.heard.heartbeat.facts.shut if view.heard is not None else None
-    return (f"takes no work: {shut.what}", f"on {name}: {shut.fix}") if shut is not None else ("", "")
+    if shut is None:
+        return "", ""
+    return with_words(f"takes no work: {shut.what}", shut.fix), f"pancode node show {name}"

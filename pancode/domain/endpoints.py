@@ -21,6 +21,7 @@ from node_agent.wire.widening import widen
 from pancode.domain.fleet import NodeView
 from pancode.domain.models import LOCAL, ModelRef
 from pancode.domain.names import nearest
+from pancode.domain.says import with_words
 from pancode.errors import NotFoundError
 
 CHARS_OF_TOKEN = 4
@@ -125,7 +126,7 @@ def lack_of(facts: NodeFacts, wanted: Wanted, node: str) -> Lack | None:
         return Lack(f"has no endpoint {wanted.endpoint} now", f"start it on {node}, then: pancode endpoints")
     if found.health is not Health.OK:
         state = "is wedged" if found.health is Health.WEDGED else "needs a key"
-        return Lack(f"its {found.name} {state}: {found.words}", f"on {node}: {found.fix}")
+        return Lack(with_words(f"its {found.name} {state}: {found.words}", found.fix), "pancode endpoints")
     wire = RUNTIME_WIRES.get(wanted.runtime)
     if wire not in found.wires:
         words = f"its {found.name} does not speak {wire}, which {wanted.runtime} asks on"
@@ -228,8 +229,8 @@ def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> Not
         node, _, problem = told
         return NotFoundError(
             f"no endpoint {endpoint!r} can be used",
-            why=f"{node}: {problem.what}",
-            fix=f"on {node}: {problem.fix}",
+            why=with_words(f"{node}: {problem.what}", problem.fix),
+            fix=f"mend it there; pancode node show {node}",
             code="endpoint_not_found",
         )
     names = sorted({one.name for view in asked for one in _facts(view)})

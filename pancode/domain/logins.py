@@ -7,6 +7,7 @@ from typing import Any
 
 from pancode.domain.names import not_found
 from pancode.domain.runtimes import RUNTIMES
+from pancode.domain.says import with_words
 from pancode.errors import NotFoundError
 
 
@@ -21,7 +22,7 @@ def check_login(node: Mapping[str, Any], runtime: str) -> None:
     if fact is not None and fact["state"] == "missing":
         raise NotFoundError(
             f"{runtime} is not on {node['name']}",
-            why="its node agent looked along its PATH",
-            fix=f"on {node['name']}: {fact['fix']}",
+            why=with_words("its node agent looked along its PATH", fact["says"]),
+            fix=f"install it there; pancode node show {node['name']}",
             code="runtime_missing",
         )

@@ -12,6 +12,7 @@ from pancode.domain.candidates import Candidate
 from pancode.domain.fleet import NodeView
 from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found
+from pancode.domain.says import with_words
 from pancode.domain.tiers import RANK, ModelTier, Tiered, tier_of
 from pancode.errors import NotFoundError, RefusedError
 
@@ -152,8 +153,8 @@ def _shown(one: Candidate, told: Trusted | None, needs: Needs, is_proven: bool) 
         return one
     test = f"pancode models test {needs.at(one.name).text}"
     if told.trust is Trust.FAILED:
-        fix = f"on {one.name}: {told.fix}; then: {test} --again"
-        return replace(one, fits=False, ready=False, why=f"{failure(needs.model, told)}", fix=fix)
+        why = with_words(failure(needs.model, told), told.fix)
+        return replace(one, fits=False, ready=False, why=why, fix=f"{test} --again")
     if told.trust is Trust.GOOD:
         return one
     if is_proven:

@@ -57,14 +57,14 @@ def logged_in(claude: Owner, lab: Lab) -> Owner:
 
 def test_a_program_that_is_not_logged_in_is_named_with_its_fix(claude: Owner, lab: Lab) -> None:
     node = claude.nodes()["node1"]
-    assert any("secrets.json" in problem["fix"] for problem in node["problems"]), node["problems"]
+    assert any("secrets.json" in problem.get("says", "") for problem in node["problems"]), node["problems"]
     shown = claude.run("fleet", "status").ok().out
     assert "claude 2.1.328 NOT LOGGED IN" in shown and "secrets.json" in shown
     said = claude.run("dispatch", "--node", "node1", "--workspace", "none", "--json", "say hello")
     error = json.loads(said.err)["error"]
     assert said.code == 5
     assert "node1 runtime claude is not logged in" in error["message"]
-    assert "node1" in error["fix"] and "secrets.json" in error["fix"]
+    assert "node1 says: " in error["message"] and "secrets.json" in error["message"]
 
 
 @pytest.mark.parametrize("k", NODES)

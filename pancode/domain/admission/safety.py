@@ -10,6 +10,7 @@ from pancode.domain.candidates import Candidate
 from pancode.domain.resolve import Resolution
 from pancode.domain.ruled import forbidden
 from pancode.domain.runtimes import Asked, Held, held
+from pancode.domain.says import with_words
 from pancode.domain.snapshot import AdmissionView, Parent
 
 NAME = "safety"
@@ -110,10 +111,9 @@ def _needs(resolution: Resolution, may_allow: bool) -> Held:
 def _nobody(needs: Held, fitting: Sequence[Candidate]) -> Verdict:
     """With what the nodes themselves say of their missing sandbox, and what mends it."""
     missing = [(c.name, c.no_sandbox) for c in fitting if c.no_sandbox is not None][:MOST_NAMED]
-    why = "".join(f"; {name}: {problem.what}" for name, problem in missing)
-    fixes = [f"on {name}: {problem.fix}" for name, problem in missing]
+    why = "".join(f"; {name}: {with_words(problem.what, problem.fix)}" for name, problem in missing)
     return refused(
         NAME,
         f"Dispatch blocked: nothing would hold runtime {needs.kind.name} to {needs.rule}{why}",
-        "; or ".join([*fixes, "use another runtime, a lower --safety, or add --allow-told-only"]),
+        "use another runtime, a lower --safety, or add --allow-told-only",
     )

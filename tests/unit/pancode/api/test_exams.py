@@ -125,8 +125,8 @@ def test_what_could_not_be_tested_has_no_verdict(world: Local) -> None:
     assert (found["state"], found["passed"], found["words"], found["fix"]) == (
         "given up",
         None,
-        "no slot",
-        "wait",
+        "no slot (n1 says: wait)",
+        "",
     )
 
 
@@ -184,7 +184,8 @@ def test_through_the_api(world: Local) -> None:
     assert kinds[0][0] == "progress" and kinds[0][1]["text"].startswith("testing qwen3 on n1 (ollama)")
     assert kinds[-1][0] == "result"
     (test,) = kinds[-1][1]["tests"]
-    assert test["passed"] is False and test["checks"][1]["fix"] == "OLLAMA_CONTEXT_LENGTH=32768"
+    assert test["passed"] is False and test["checks"][1]["fix"] == ""
+    assert test["checks"][1]["says"] == "n1 says: OLLAMA_CONTEXT_LENGTH=32768"
 
 
 @pytest.mark.parametrize(
@@ -234,7 +235,8 @@ def test_a_model_that_failed_is_refused_with_the_fix(world: Local) -> None:
     told = world.problem("POST", "/v1/runs", world.body())
     assert (told["code"], told["exit_code"]) == ("refused_routing", 5)
     assert "model qwen3 did not pass its test: context: 4096 tokens" in told["message"]
-    assert told["fix"].startswith("on n1: OLLAMA_CONTEXT_LENGTH=32768; then: pancode models test n1/")
+    assert "(n1 says: OLLAMA_CONTEXT_LENGTH=32768)" in told["message"]
+    assert told["fix"].startswith("pancode models test n1/")
     assert world.desk.rows(Run) == []
 
 

@@ -91,7 +91,7 @@ def test_a_node_that_says_that_it_is_full_is_offered_nothing(desk: Desk) -> None
     desk.dispatch()
     desk.turn()
     assert node.claim() is None
-    assert reason(desk) == "n1 takes no work: less than 512 MB free (free disk there)"
+    assert reason(desk) == "n1 takes no work: less than 512 MB free (n1 says: free disk there)"
     node.facts, node.slots = facts(), 2
     node.breathe()
     assert node.claim() is not None

@@ -63,13 +63,13 @@ def test_a_runtime_that_is_not_logged_in_runs_at_an_endpoint() -> None:
         (endpoint("ollama", "other"), "has no model qwen3:8b at ollama", "on b: ollama pull qwen3:8b"),
         (
             endpoint("ollama", "qwen3:8b", health=Health.WEDGED, words="a slot stands", fix="restart it"),
-            "its ollama is wedged: a slot stands",
-            "on b: restart it",
+            "its ollama is wedged: a slot stands (restart it)",
+            "pancode endpoints",
         ),
         (
             endpoint("ollama", "qwen3:8b", health=Health.NEEDS_KEY, words="it wants a key", fix="give it"),
-            "its ollama needs a key: it wants a key",
-            "on b: give it",
+            "its ollama needs a key: it wants a key (give it)",
+            "pancode endpoints",
         ),
         (
             endpoint("ollama", ModelFact(id="qwen3:8b", tools=False)),
@@ -127,7 +127,7 @@ def test_a_command_takes_a_strange_name_whole() -> None:
 def test_what_an_endpoint_has_that_wants_a_key_nobody_knows() -> None:
     locked = endpoint("ollama", health=Health.NEEDS_KEY, words="it wants a key", fix="write it down")
     found = asked(box("gpubox", locked))
-    assert why(found, "gpubox") == "its ollama needs a key: it wants a key"
+    assert why(found, "gpubox") == "its ollama needs a key: it wants a key (write it down)"
 
 
 @pytest.mark.parametrize("name", ["vllm", "tower"])
@@ -135,8 +135,8 @@ def test_one_that_its_owner_lists_and_cannot_be_used_is_no_unknown_one(name: str
     wrong_one = Problem(what=f"endpoint {name} (10.0.0.5:8000) is not believed: expired", fix="renew it")
     wrong = problem(box("desk"), box("gpubox", problems=(wrong_one,)), model=f"{name}/m")
     assert str(wrong) == f"no endpoint '{name}' can be used"
-    assert wrong.why == f"gpubox: endpoint {name} (10.0.0.5:8000) is not believed: expired"
-    assert wrong.fix == "on gpubox: renew it"
+    assert wrong.why == f"gpubox: endpoint {name} (10.0.0.5:8000) is not believed: expired (renew it)"
+    assert wrong.fix == "mend it there; pancode node show gpubox"
 
 
 def test_it_may_be_at_another_endpoint() -> None:

@@ -10,8 +10,8 @@ from pancode.errors import NotFoundError
 NODE = {
     "name": "gpubox",
     "runtimes": [
-        {"name": "claude", "state": "not_logged_in", "fix": "log in"},
-        {"name": "codex", "state": "missing", "fix": "npm install -g @openai/codex"},
+        {"name": "claude", "state": "not_logged_in", "fix": "", "says": "gpubox says: log in"},
+        {"name": "codex", "state": "missing", "says": "gpubox says: npm install -g @openai/codex"},
     ],
 }
 
@@ -25,7 +25,8 @@ def test_one_that_is_there_and_one_that_was_not_heard_of_are_asked() -> None:
 def test_what_is_missing_is_said_with_the_fix_on_that_machine() -> None:
     with pytest.raises(NotFoundError, match="codex is not on gpubox") as caught:
         check_login(NODE, "codex")
-    assert caught.value.fix == "on gpubox: npm install -g @openai/codex"
+    assert caught.value.why.endswith("(gpubox says: npm install -g @openai/codex)")
+    assert caught.value.fix == "install it there; pancode node show gpubox"
 
 
 @pytest.mark.parametrize("name", ["cluade", "nativ", ""])

@@ -83,9 +83,10 @@ def sift(*views: NodeView, ready: tuple[str, ...] = ()) -> tuple[dict[str, Candi
 def test_a_model_that_failed_takes_its_node_out_with_the_way_back() -> None:
     shown, places = sift(there("a", BAD), there("b", GOOD))
     assert (
-        not shown["a"].fits and shown["a"].why == "model qwen3 did not pass its test: context: context words"
+        not shown["a"].fits
+        and shown["a"].why == "model qwen3 did not pass its test: context: context words (mend context)"
     )
-    assert shown["a"].fix == "on a: mend context; then: pancode models test a/ollama/qwen3 --again"
+    assert shown["a"].fix == "pancode models test a/ollama/qwen3 --again"
     assert shown["b"].fits and places == []
 
 

@@ -219,7 +219,7 @@ def test_every_node_is_a_candidate_with_its_reason() -> None:
         ("a", True, True, "can take it"),
         ("b", False, False, "has no label gpu=24g"),
         ("c", False, False, "has no runtime claude"),
-        ("d", False, False, "runtime claude is not logged in"),
+        ("d", False, False, "runtime claude is not logged in (fix claude)"),
         ("e", True, False, "is unreachable"),
         ("f", True, False, "was not heard yet"),
         ("g", True, False, "is draining: kernel update"),
@@ -227,7 +227,7 @@ def test_every_node_is_a_candidate_with_its_reason() -> None:
         ("i", False, False, "removed, not cleaned"),
     ]
     assert found[1].fix == "pancode node ls", "where labels are shown"
-    assert found[3].fix == "on d: fix claude"
+    assert found[3].fix == "pancode runtimes"
     assert [c.name for c in resolved(*nodes, node="b").candidates if c.fits] == ["b"]
 
 
@@ -269,7 +269,10 @@ def test_a_node_that_is_shut_fits_and_takes_nothing_now() -> None:
     shut = Problem(what="less than 512 MB free", fix="free disk there")
     (found,) = resolved(node("a", shut=shut)).candidates
     assert (found.fits, found.ready) == (True, False)
-    assert (found.why, found.fix) == ("takes no work: less than 512 MB free", "on a: free disk there")
+    assert (found.why, found.fix) == (
+        "takes no work: less than 512 MB free (free disk there)",
+        "pancode node show a",
+    )
 
 
 def test_the_run_that_is_queued_says_what_was_resolved() -> None:

@@ -87,7 +87,7 @@ def test_an_agent_that_runs_only_in_a_sandbox() -> None:
     assert (
         not bare.passed and "bare has no sandbox, and its agent, or the run it comes from, runs" in bare.words
     )
-    assert bare.fix == "on bare: apt install bubblewrap"
+    assert "(apt install bubblewrap)" in bare.words and bare.fix == "pancode fleet doctor"
     outside = gate("agent", settings=walled, runtime="shell", workspace="none", nodes=both)
     assert not outside.passed and "about the machine itself" in outside.words
     assert gate("agent", settings=walled, nodes=both).passed

@@ -1,0 +1,46 @@
+"""Keeps what a node advises apart from our own advice: it is quoted, and never stands as a `fix` of ours.
+
+A person, or an agent that operates PanCode, does what `fix` says; a node may say anything.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from node_agent.wire.model import WireModel
+
+M = TypeVar("M", bound=WireModel)
+
+
+def quoted(told: M, node: str) -> M:
+    """What a node has told, with each advice in it as `NODE says: ...`, however deep it stands."""
+    changed: dict[str, Any] = {}
+    for name in type(told).model_fields:
+        value = getattr(told, name)
+        new = f"{node} says: {value}" if name == "fix" and value else _quoted(value, node)
+        if new is not value:
+            changed[name] = new
+    return told.model_copy(update=changed) if changed else told
+
+
+def _quoted(value: Any, node: str) -> Any:
+    if isinstance(value, WireModel):
+        return quoted(value, node)
+    if isinstance(value, tuple) and any(isinstance(one, WireModel) for one in value):
+        return tuple(_quoted(one, node) for one in value)
+    return value
+
+
+def with_words(why: str, says: str) -> str:
+    """A reason of ours with what the node says of it."""
+    return f"{why} ({says})" if says else why
+
+
+def apart(told: Any) -> Any:
+    """Plain JSON of what a node has told: its advice is `says`, and `fix` is empty."""
+    if isinstance(told, list):
+        return [apart(one) for one in told]
+    if not isinstance(told, dict):
+        return told
+    made = {name: apart(value) for name, value in told.items()}
+    return {**made, "fix": "", "says": made["fix"]} if "fix" in made else made
