@@ -13,7 +13,7 @@ from node_agent.wire.clock import FleetTime
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Enforcement, Isolation
-from node_agent.wire.receipt import Blob, Claims, Enforced, Exposed, GateResult, ModelCalls, Usage
+from node_agent.wire.receipt import Blob, Claims, Enforced, Exposed, GateResult, ModelCalls, Served, Usage
 from node_agent.wire.signing import PublicKey
 
 MAX_NAMES, MAX_NAMES_BYTES = 500, 24_000
@@ -63,6 +63,7 @@ def claims_of(node: Self, order: Order, entry: Entry, prompt_digest: str, now: N
         runtime=order.runtime,
         runtime_version=data.get(Mark.PREPARED, {}).get("version"),
         model=exited.get("model") or order.model,
+        served=_served(data.get(Mark.PREPARED, {}).get("served")),
         agent=order.agent.name,
         prompt_digest=prompt_digest,
         mode=order.mode,
@@ -148,6 +149,10 @@ def usage_from_json(raw: Data | None, spawned: bool) -> Usage:
 
 def _claimed(raw: Data | None) -> Usage | None:
     return None if raw is None else Usage.model_validate(dict(raw), strict=False)
+
+
+def _served(raw: Data | None) -> Served | None:
+    return None if raw is None else Served.model_validate(dict(raw), strict=False)
 
 
 def _calls(raw: Data | None) -> ModelCalls | None:

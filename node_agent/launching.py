@@ -33,6 +33,7 @@ from node_agent.runtimes.vendors import Way, local_way, through, way_of
 from node_agent.sandbox.policy import Network
 from node_agent.sandbox.wall import Allowance, Sandbox
 from node_agent.spool import Plan, StepKind
+from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.judging import NO_BOUNDS, Bounds, Broken
 from node_agent.wire.order import Order
@@ -48,7 +49,7 @@ from node_agent.wire.policy import (
     is_on_the_machine,
     with_rules,
 )
-from node_agent.wire.receipt import Enforced
+from node_agent.wire.receipt import Enforced, Served
 
 OWN_WALL = frozenset({"codex"})
 """Their own sandbox makes mounts, which Landlock forbids: it would fail inside, and holds more."""
@@ -70,10 +71,29 @@ class Surroundings:
     """Names in the owner's file of secrets: no value of theirs leaves the node."""
     why_missing: Callable[[str], str] = lambda name: ""
     node: str = "this node"
-    room: Callable[[Order], int | None] = lambda order: None
-    """Tokens that the order's model can use on the endpoint that it names, as last seen."""
+    server: Callable[[Order], EndpointFact | None] = lambda order: None
+    """The endpoint that the order names, as last seen."""
     rules: Callable[[], Rules] = Rules
     """Those of the node's owner, as now."""
+
+
+def _room(server: EndpointFact | None, order: Order) -> int | None:
+    """Tokens that the order's model can use there."""
+    model = server.model(order.model or "") if server is not None else None
+    return None if model is None else model.ctx_usable
+
+
+def _served(server: EndpointFact | None, order: Order) -> Served | None:
+    if server is None or not order.model:
+        return None
+    model = server.model(order.model)
+    return Served(
+        endpoint=server.name,
+        engine=server.dialect,
+        engine_version=server.version,
+        model=order.model if model is None else model.id,
+        model_digest=None if model is None else model.digest,
+    )
 
 
 class OutputReader:
@@ -141,7 +161,9 @@ class NodeRuntimes:
         owners = around.rules()
         policy = with_rules(order.policy, owners)  # for who judges before it does
         _check_network(policy, runtime, isolation, door)
-        request = replace(request_of(order, str(work), str(home)), context=around.room(order), policy=policy)
+        request = replace(
+            request_of(order, str(work), str(home)), context=_room(around.server(order), order), policy=policy
+        )
         if order.limits.wrap_up and door is not None and door.is_priced and not door.is_tunnel:
             # its own stop would come before the last turn
             request = replace(request, limits=order.limits.model_copy(update={"usd": None}))
@@ -160,6 +182,7 @@ class NodeRuntimes:
                 *_network_held(order, policy, runtime, isolation, door),
             ),
             version=around.version(order.runtime),
+            served=_served(around.server(order), order),
             prompt=request.prompt,
             isolation=isolation,
             owner=self._owner(order) if isolation is Isolation.SANDBOX else None,

@@ -21,7 +21,7 @@ from node_agent.wire.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Broken
 from node_agent.wire.node import NodeFacts
 from node_agent.wire.order import Order, Workspace
 from node_agent.wire.policy import NO_RULES, Isolation, Rules
-from node_agent.wire.receipt import Blob, Enforced, Usage
+from node_agent.wire.receipt import Blob, Enforced, Served, Usage
 
 
 class LinkDown(Exception):
@@ -287,8 +287,7 @@ class DepotLink(Protocol):
 class Launch:
     """How the agent's program is called. `files` go into the run's home first. `prompt`: its instructions.
 
-    `login`: files that log it in, for the agent's own phase alone.
-    """
+    `login`: files that log it in, for the agent's own phase alone."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
@@ -297,6 +296,7 @@ class Launch:
     login: Mapping[str, bytes] = field(default_factory=dict)
     enforced: tuple[Enforced, ...] = ()
     version: str | None = None
+    served: Served | None = None
     prompt: str = ""
     isolation: Isolation = Isolation.NONE
     owner: int | None = None

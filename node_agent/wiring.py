@@ -41,6 +41,7 @@ from node_agent.tempo import Tempo
 from node_agent.uplink import Uplink
 from node_agent.vault import Vault
 from node_agent.wire.clock import Clock, Ids
+from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Problem
@@ -110,7 +111,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
     )
     depot = DepotClient(Door(lambda: _depot_end(home), _Sign(node, key)))
     around = replace(_around(path, vault, machine, settings.name), sandbox=sandbox)
-    runtimes = NodeRuntimes(replace(around, room=lambda order: _room(endpoints, order)))
+    runtimes = NodeRuntimes(replace(around, server=lambda order: _fact(endpoints, order)))
     journal = Journal(FileShelf(home.journal), Speaker(node, key, clock, fleet), clock)
     shown = RedactingDepot(depot, lambda identity: runtimes.hidden(journal.order(identity)))
     world = World(
@@ -217,10 +218,9 @@ def _around(path: str, vault: Vault, machine: Machine, node: str) -> Surrounding
     )
 
 
-def _room(endpoints: Table, order: Order) -> int | None:
+def _fact(endpoints: Table, order: Order) -> EndpointFact | None:
     server = endpoints.server(order.endpoint) if order.endpoint else None
-    model = server.fact.model(order.model or "") if server else None
-    return None if model is None else model.ctx_usable
+    return None if server is None else server.fact
 
 
 def _gateways(home: Home, settings: Settings, vault: Vault, ids: Ids, endpoints: Table) -> Gateways:

@@ -24,11 +24,11 @@ from node_agent.wire.inventory import Inventory
 from node_agent.wire.model import WireModel
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
-from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Envelope, Message
+from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Envelope, Signed
 from pancode.adapters.redis_bus.rights import node_rules
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests/contract/golden/wire"
-MESSAGES: tuple[type[Message], ...] = (Order, Control, Beat, Heartbeat, Inventory, Events, Receipt, Hello)
+MESSAGES: tuple[type[Signed], ...] = (Order, Control, Beat, Heartbeat, Inventory, Events, Receipt, Hello)
 """Coordinator to node first, then node to coordinator."""
 FROM = {Order: "coordinator", Control: "coordinator", Beat: "coordinator"}
 HIDDEN = {"RUN": "r-7f3k2q", "TAG": "b7b6edd19a"}
@@ -60,7 +60,7 @@ def messages_page() -> str:
     )
 
 
-def _message(message: type[Message]) -> list[str]:
+def _message(message: type[Signed]) -> list[str]:
     golden = GOLDEN / f"{message.__name__.lower()}.v{keys.WIRE_VERSION}.json"
     payload = json.loads(base64.b64decode(json.loads(golden.read_text())["payload"]))
     sender = FROM.get(message, "node")

@@ -55,6 +55,7 @@ def _prepare(case: Case, anew: bool) -> Turn:
         "enforced": enforced,
         "isolation": launch.isolation.value,
         "version": launch.version,
+        "served": launch.served.model_dump(mode="json") if launch.served is not None else None,
         "prompt": digest_of(launch.prompt),
         "gateway": door is not None,
         "boot": case.desk.boot,

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from node_agent.wire.bounded import Few, Lasted, Line, Name, Text, Tokens, Usd, WallMillis, Words
 from node_agent.wire.clock import FleetTime
+from node_agent.wire.endpoint import Dialect, Word
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import (
@@ -22,7 +23,7 @@ from node_agent.wire.model import (
 )
 from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
-from node_agent.wire.signing import Message
+from node_agent.wire.signing import Signed
 
 StatementType = Literal["https://in-toto.io/Statement/v1"]
 PredicateType = Literal["urn:pancode:run-receipt:1"]
@@ -85,6 +86,16 @@ class GateResult(WireModel):
     """Files that the gate itself changed; reported, never committed."""
 
 
+class Served(WireModel):
+    """The model server that answered, as its node last saw it before the agent began. None is unknown."""
+
+    endpoint: Name
+    engine: Dialect
+    engine_version: Word | None
+    model: Word
+    model_digest: Word | None
+
+
 class Blob(WireModel):
     """A stored stream of this attempt (a log)."""
 
@@ -120,6 +131,8 @@ class Claims(WireModel):
     runtime: Name
     runtime_version: Name | None = None
     model: Name | None = None
+    served: Served | None = None
+    """None: no model server of the fleet's own, but a vendor's, or none at all."""
     agent: Name
     prompt_digest: Digest
     mode: Mode
@@ -166,9 +179,10 @@ class Subject(WireModel):
     digest: Annotated[dict[Name, Name], Field(max_length=4)]
 
 
-class Receipt(Message):
-    """in-toto Statement v1 with our predicate. Both `v` and `predicateType` carry the version."""
+class Receipt(Signed):
+    """in-toto Statement v1 with our predicate and nothing else; `predicateType` carries the version."""
 
+    VERSION = ("predicateType", PREDICATE_TYPE)
     statement_type: StatementType = Field(default=STATEMENT_TYPE, alias="_type")
     subject: Annotated[tuple[Subject, ...], Field(max_length=80)]
     predicateType: PredicateType = PREDICATE_TYPE

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -176,10 +176,10 @@ class SigningKey:
         return Signature(keyid=self._keyid, sig=base64.b64encode(sig).decode())
 
 
-class Message(WireModel):
-    """A signed message: knows its payload type; the first field is the version."""
+class Signed(WireModel):
+    """What is signed as a whole. `VERSION`: the field that carries the version, and what this side speaks."""
 
-    v: int = Field(default=WIRE_VERSION, ge=0, le=MOST)
+    VERSION: ClassVar[tuple[str, object]]
 
     @classmethod
     def payload_type(cls) -> str:
@@ -189,7 +189,14 @@ class Message(WireModel):
         return key.sign(self.payload_type(), self.canonical())
 
 
-M = TypeVar("M", bound=Message)
+class Message(Signed):
+    """A signed message of our own; the first field is the version."""
+
+    VERSION = ("v", WIRE_VERSION)
+    v: int = Field(default=WIRE_VERSION, ge=0, le=MOST)
+
+
+M = TypeVar("M", bound=Signed)
 
 
 def parse_envelope(data: bytes | str) -> Envelope:
@@ -242,7 +249,9 @@ def parse_message(kind: type[M], body: bytes) -> M:
     except (ValidationError, RecursionError):
         return _judged(kind, body)
     _refuse_twice(body)
-    return message if message.v == WIRE_VERSION and "v" in message.model_fields_set else _judged(kind, body)
+    name, due = kind.VERSION
+    current = getattr(message, name) == due and name in message.model_fields_set
+    return message if current else _judged(kind, body)
 
 
 def _refuse_twice(data: bytes | str) -> None:
@@ -264,9 +273,10 @@ def _judged(kind: type[M], body: bytes) -> M:
         raw = json.loads(body)
     except (ValueError, RecursionError) as exc:
         raise WireRefusal(RefusalCode.MALFORMED, "payload is not JSON") from exc
-    if not isinstance(raw, dict) or raw.get("v") != WIRE_VERSION:
-        found = raw.get("v") if isinstance(raw, dict) else None
-        raise WireRefusal(RefusalCode.UNKNOWN_VERSION, f"version {found!r}, this side speaks {WIRE_VERSION}")
+    name, due = kind.VERSION
+    if not isinstance(raw, dict) or raw.get(name) != due:
+        found = raw.get(name) if isinstance(raw, dict) else None
+        raise WireRefusal(RefusalCode.UNKNOWN_VERSION, f"version {str(found)[:80]!r}, this side speaks {due}")
     try:
         return kind.model_validate_json(body)
     except ValidationError as exc:

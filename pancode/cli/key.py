@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
+from pancode.cli import known
 from pancode.cli.face import Face, example, json_option
 from pancode.cli.lazy import DefaultGroup
 from pancode.cli.render import safe, short_time, table
 from pancode.connection import KEY_LOST, home_of
-from pancode.errors import ConflictError, UnavailableError
+from pancode.errors import ConflictError, NotFoundError, UnavailableError
 
 
 @click.group("key", cls=DefaultGroup, default="ls", epilog=example("pancode key ls"))
@@ -27,6 +28,31 @@ def ls(face: Face) -> None:
     """Every key that signs or has signed. Former ones are kept: old receipts are verified with them."""
     answer = face.client().get("/v1/keys")
     face.show(answer, lambda: _listed(answer["keys"]))
+
+
+@key.command("show", epilog=example("pancode key show gpubox > gpubox.pem"))
+@click.argument("name", shell_complete=known.nodes)
+@json_option
+def show(name: str, face: Face) -> None:
+    """The public key of a node, of the coordinator (`coordinator`), or of that key id, as PEM.
+
+    Of a name the key that is in use now; former ones by their id.
+    """
+    rows = face.client().get("/v1/keys")["keys"]
+    found = [row for row in rows if _is_meant(row, name)]
+    if not found:
+        raise NotFoundError(f"no key in use is called {name}", fix="pancode key ls", code="key_not_found")
+    face.show(found[-1], lambda: str(found[-1]["pem"]))
+
+
+def _is_meant(row: dict[str, Any], name: str) -> bool:
+    """By the first digits of its id, or by name as long as it is in use."""
+    if len(name) >= _SHORTEST_ID and row["keyid"].startswith(name):
+        return True
+    return row["until"] is None and name in (row["name"], row["role"] if row["role"] == "coordinator" else "")
+
+
+_SHORTEST_ID = 10
 
 
 @key.command("rotate", epilog=example("pancode key rotate", "pancode key rotate --lost"))

@@ -136,11 +136,20 @@ def _judged(answer: dict[str, Any]) -> str:
 
 
 @receipt.command(
-    "export", epilog=example("pancode receipt export last > r.json", "pancode receipt export > keys.json")
+    "export",
+    epilog=example(
+        "pancode receipt export last > r.json",
+        "pancode receipt export > keys.json",
+        "pancode receipt export last --dsse > r.dsse.json",
+    ),
 )
 @click.argument("run", shell_complete=known.runs, required=False)
+@click.option("--dsse", is_flag=True, help="The bare DSSE envelope, for tools of others.")
 @json_option
-def export(run: str | None, face: Face) -> None:
+def export(run: str | None, dsse: bool, face: Face) -> None:
     """A receipt with the public keys, as a file to verify anywhere; without RUN the keys alone."""
+    if dsse and run is None:
+        raise UsageError("say whose receipt it is", fix="pancode receipt export last --dsse")
     answer = face.client().get("/v1/export", run=run)
+    answer = answer["receipt"] if dsse else answer
     sys.stdout.write(json.dumps(answer, indent=None if face.as_json else 2) + "\n")

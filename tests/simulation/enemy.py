@@ -14,7 +14,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
-from node_agent.wire.signing import Envelope, Message, SigningKey, WireRefusal, parse_envelope, parse_message
+from node_agent.wire.signing import Envelope, Signed, SigningKey, WireRefusal, parse_envelope, parse_message
 from pancode.domain.records import Fence
 from pancode.ports import Offer
 from tests.simulation.desk import FLEET
@@ -168,7 +168,7 @@ def hostile(w: World) -> None:
         _event(w, machine, fence, fence.cursor + (900 if what == "late number" else 1), body)
 
 
-def _send(w: World, machine: Machine, message: Message) -> None:
+def _send(w: World, machine: Machine, message: Signed) -> None:
     if not w.redis.down:
         data = message.signed(machine.key).model_dump_json().encode()
         w.channel.inject(w.redis, "up", machine.tag, data)

@@ -19,6 +19,7 @@ from node_agent.runtimes.registry import RUNTIMES as REGISTRY
 from node_agent.sandbox.detect import Found
 from node_agent.sandbox.policy import Network
 from node_agent.tempo import Tempo
+from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.node import Problem
 from node_agent.wire.order import Reasoning, Workspace
@@ -35,6 +36,7 @@ from node_agent.wire.policy import (
     Safety,
     with_rules,
 )
+from node_agent.wire.receipt import Served
 from tests.unit.node_agent.stage import order_of
 
 VALUES = {"ANTHROPIC_API_KEY": "k", "SSH_AUTH_SOCK": "/s", "LANG": "xx", "HOME": "/root", "TOKEN": "t"}
@@ -170,12 +172,22 @@ def test_behind_a_gateway_a_placeholder_stands_for_every_login() -> None:
 
 
 def test_our_own_worker_is_told_how_much_its_model_can_use_where_it_goes() -> None:
-    near = replace(AROUND, room=lambda order: 4_096 if order.endpoint == "ollama" else None)
+    model = ModelFact(id="qwen3:8b", ctx_usable=4_096, digest="sha256:abc")
+    server = EndpointFact(name="ollama", dialect=Dialect.OLLAMA, at="h:1", version="0.9", models=(model,))
+    near = replace(AROUND, server=lambda order: server if order.endpoint == "ollama" else None)
+    served = Served(
+        endpoint="ollama",
+        engine=Dialect.OLLAMA,
+        engine_version="0.9",
+        model=model.id,
+        model_digest=model.digest,
+    )
     for endpoint, room in (("ollama", 4_096), (None, None)):
         order = order_of(runtime="native", model="qwen3:8b", endpoint=endpoint)
         door = Door(7, "token") if endpoint else None
         made = NodeRuntimes(near).launch(order, Path("/w"), Path("/h"), "", door)
         assert json.loads(made.files["native.json"])["context"] == room
+        assert made.served == (served if endpoint else None)
 
 
 def test_our_own_worker_judges_by_the_rules_of_the_node_s_owner_too() -> None:

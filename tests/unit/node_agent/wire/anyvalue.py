@@ -13,7 +13,7 @@ from re import _constants as ops  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
-from node_agent.wire.signing import Message
+from node_agent.wire.signing import Signed
 
 Schema = Mapping[str, Any]
 NASTY = ("\x1b[2J", "\u202e", "\n", '"', "\\", "é😀", "{0}%s", "\u2028", "<b>", "a", "Z", "7", "\x07", "'")
@@ -25,7 +25,7 @@ BIG_TEXT = 200_000
 class AnyValue:
     """Raw JSON of one kind of message; the same seed gives the same value."""
 
-    def __init__(self, kind: type[Message], seed: int) -> None:
+    def __init__(self, kind: type[Signed], seed: int) -> None:
         self._random = Random(seed)
         self._schema = schema_of(kind)
         self._defs: Schema = self._schema.get("$defs", {})
@@ -130,7 +130,7 @@ class AnyValue:
 
 
 @cache
-def schema_of(kind: type[Message]) -> Schema:
+def schema_of(kind: type[Signed]) -> Schema:
     return kind.model_json_schema(by_alias=True)
 
 

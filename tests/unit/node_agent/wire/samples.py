@@ -29,9 +29,19 @@ from node_agent.wire.policy import (
     Safety,
     compile_policy,
 )
-from node_agent.wire.receipt import Blob, Claims, Enforced, Exposed, GateResult, ModelCalls, Usage, receipt_of
+from node_agent.wire.receipt import (
+    Blob,
+    Claims,
+    Enforced,
+    Exposed,
+    GateResult,
+    ModelCalls,
+    Served,
+    Usage,
+    receipt_of,
+)
 from node_agent.wire.sampling import Sampling
-from node_agent.wire.signing import Message, SigningKey
+from node_agent.wire.signing import Signed, SigningKey
 
 KEY = SigningKey(b"golden-wire-key-of-32-bytes-long")
 TAG = KEY.public.tag
@@ -99,7 +109,7 @@ def order() -> Order:
     )
 
 
-def receipt() -> Message:
+def receipt() -> Signed:
     claims = Claims(
         fleet=FLEET,
         epoch=4,
@@ -110,6 +120,13 @@ def receipt() -> Message:
         node_version="0.1.0",
         runtime="shell",
         runtime_version="5.2",
+        served=Served(
+            endpoint="ollama",
+            engine=Dialect.OLLAMA,
+            engine_version="0.9",
+            model="qwen3:8b",
+            model_digest="sha256:ab",
+        ),
         model="m",
         agent="builder",
         prompt_digest="1" * 64,
@@ -237,7 +254,7 @@ def facts() -> NodeFacts:
     )
 
 
-def samples() -> dict[str, Message]:
+def samples() -> dict[str, Signed]:
     """Name of the golden file to message."""
     stop = Stop(identity=WHO, reason="enough")
     usage = Progress(

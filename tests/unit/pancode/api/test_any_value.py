@@ -20,7 +20,7 @@ from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.inventory import Inventory
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
-from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Message
+from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Signed
 from pancode.adapters.store.shape import shape_of
 from pancode.api.app import VERBS
 from pancode.domain.books import MOST_SUM
@@ -72,9 +72,9 @@ class Fleet(World):
         self.desk.turn()
         return order
 
-    def lie(self, kind: type[Message], seed: int) -> None:
+    def lie(self, kind: type[Signed], seed: int) -> None:
         """In the liar's name and of its order, so that as much as can be is believed."""
-        made = {**AnyValue(kind, seed).make(), "v": 1}
+        made = {**AnyValue(kind, seed).make(), **dict([kind.VERSION])}
         told = {Receipt: self._receipt, Events: self._events}.get(kind, self._other)(made)
         envelope = self.node.key.sign(kind.payload_type(), json.dumps(told).encode()).model_dump_json()
         if len(envelope) > MAX_ENVELOPE_BYTES:
@@ -177,7 +177,7 @@ LIES = st.lists(st.tuples(st.sampled_from(SAID), st.integers(0, 2**32)), min_siz
 
 @settings(max_examples=20, deadline=None)
 @given(LIES)
-def test_any_value_of_one_node_breaks_nothing(lies: list[tuple[type[Message], int]]) -> None:
+def test_any_value_of_one_node_breaks_nothing(lies: list[tuple[type[Signed], int]]) -> None:
     with TemporaryDirectory() as home:
         fleet = Fleet(Path(home))
         for kind, seed in lies:
@@ -186,7 +186,7 @@ def test_any_value_of_one_node_breaks_nothing(lies: list[tuple[type[Message], in
 
 
 @pytest.mark.parametrize("kind", SAID)
-def test_most_of_what_is_tried_is_believed(kind: type[Message], tmp_path: Path) -> None:
+def test_most_of_what_is_tried_is_believed(kind: type[Signed], tmp_path: Path) -> None:
     """Or the property would hold of nothing."""
     fleet = Fleet(tmp_path)
     refused = 0
