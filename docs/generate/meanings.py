@@ -107,7 +107,7 @@ MARKS: Mapping[Mark, str] = {
     Mark.GATED: "the gates have run on that commit, or there was nothing to judge",
     Mark.PUSHED: "commit, log and outputs are at the coordinator",
     Mark.RECEIPTED: "the signed receipt is on disk; from now on it is published until it is answered",
-    Mark.ACKNOWLEDGED: "the coordinator's countersignature was verified; only now is anything deleted",
+    Mark.ACKNOWLEDGED: "the coordinator's countersignature was verified, or it is an orphan",
     Mark.REJECTED: "the coordinator will never accept the receipt; everything is kept",
     Mark.REFUSED: "nothing was started, and the coordinator was told",
 }
