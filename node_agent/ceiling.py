@@ -12,7 +12,7 @@ from node_agent.wire.node import Allowed
 from node_agent.wire.order import Order
 from node_agent.wire.policy import NO_RULES, Rules, Safety
 
-LEAST_MEMORY, LEAST_PROCESSES = 64 << 20, 32
+LEAST_MEMORY, LEAST_PROCESSES, LEAST_DISK = 64 << 20, 32, 64 << 20
 """Below these not even a shell and its gateway get along."""
 
 
@@ -26,6 +26,8 @@ class CeilingFile(WireModel):
     """Bytes of one run, all its processes together."""
     processes: int | None = Field(default=None, ge=LEAST_PROCESSES)
     """Of one run, threads counted too."""
+    disk: int | None = Field(default=None, ge=LEAST_DISK)
+    """Bytes of one run's checkout and home."""
 
 
 class Ceiling(CeilingFile):

@@ -19,6 +19,7 @@ CEILING = "ceiling.json"
 MOST_BYTES = 1_000_000
 MOST_DEPTH = 10
 MOST_MEMORY = (3, 4)
+MOST_DISK = 20 << 30
 MOST_PROCESSES = 1_000
 """Threads too: the agents' programs have a few dozen, and builds one for each core and file at most."""
 
@@ -59,7 +60,7 @@ def bounded(ceiling: Ceiling) -> Ceiling:
     """With what one run may take of this machine where its owner has not said: most of it, and not all."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * MOST_MEMORY[0] // MOST_MEMORY[1]
     own = {"memory": ceiling.memory or memory, "processes": ceiling.processes or MOST_PROCESSES}
-    return ceiling.model_copy(update=own)
+    return ceiling.model_copy(update={**own, "disk": ceiling.disk or MOST_DISK})
 
 
 def rules_of(path: Path) -> Rules:

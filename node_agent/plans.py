@@ -103,7 +103,8 @@ def limits_of(order: Order, ceiling: Ceiling) -> Limits:
     """Those of the order, and no more than the ceiling leaves."""
     own = order.limits
     memory, processes = _least(own.memory_bytes, ceiling.memory), _least(own.processes, ceiling.processes)
-    return Limits(own.wall_ms, own.idle_ms, own.output_bytes, memory, processes)
+    disk = _least(own.disk_bytes, ceiling.disk)
+    return Limits(own.wall_ms, own.idle_ms, own.output_bytes, memory, processes, disk)
 
 
 def _least(*limits: int | None) -> int | None:

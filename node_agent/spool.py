@@ -47,6 +47,7 @@ class EndedBy(StrEnum):
     OUTPUT = "output"
     MEMORY = "memory"
     PROCESSES = "processes"
+    DISK = "disk"
 
 
 class PhaseEnd(StrEnum):
@@ -112,7 +113,7 @@ def _plain(value: Any) -> Any:
 _LATER: dict[str, dict[str, object]] = {
     "Plan": {"below": ""},
     "Step": {"walled": False, "wall": (), "calls": ""},
-    "Limits": {"memory_bytes": None, "processes": None},
+    "Limits": {"memory_bytes": None, "processes": None, "disk_bytes": None},
 }
 """What earlier versions did not write, and meant: a run outlives an upgrade."""
 
@@ -182,7 +183,8 @@ class Step(_Record):
 class Limits(_Record):
     """None = no limit. `wall_ms` counts for the whole phase; the others for each step by itself.
 
-    `memory_bytes` and `processes`, threads among them, are of all that runs at once.
+    `memory_bytes` and `processes`, threads among them, are of all that runs at once. `disk_bytes`: in the
+    plan's folder and its HOME, also what phases before have left there.
     """
 
     wall_ms: int | None = None
@@ -190,9 +192,10 @@ class Limits(_Record):
     output_bytes: int | None = None
     memory_bytes: int | None = None
     processes: int | None = None
+    disk_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        own = (self.memory_bytes, self.processes)
+        own = (self.memory_bytes, self.processes, self.disk_bytes)
         for value in (self.wall_ms, self.idle_ms, self.output_bytes, *own):
             _require(value is None or value >= 0, "a limit is not negative")
 

@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 
-from node_agent import process, taking
+from node_agent import filling, process, taking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -204,6 +204,8 @@ class Step:
         self._files: list[int] = []
         self._before = [0, 0]
         self.taking = taking.Taking(plan["limits"], keeper.members, keeper.scope)
+        written = [plan["cwd"], *(path for path in (plan["env"].get("HOME"),) if path)]
+        self.filling = filling.Filling(plan["limits"], written, keeper.members, keeper.clock.mono_ms)
 
     def start(self) -> dict[str, Any]:
         """Start the process; the record of its start. Raises CannotStart."""
@@ -242,20 +244,25 @@ class Step:
         keeper, clock = self.keeper, self.keeper.clock
         limits.start(clock.mono_ms())
         self.taking.start(clock.mono_ms())
+        self.filling.start()
         while True:
             keeper.reap()
             if self.pid in keeper.ended:
-                return self.taking.refused() or limits.at_the_end(sum(self.written()))
+                return self._at_the_end(limits)
             now = clock.mono_ms()
             why = "stop" if keeper.stop_asked() else limits.broken(now, sum(self.written()))
             if why:
                 keeper.end(self.pid, self.plan["grace"], self.spec["walled"])
                 return why
-            why = self.taking.over(now)
+            why = self.taking.over(now) or (filling.DISK if self.filling.over() else "")
             if why:
                 keeper.fell(self.pid)
                 return why
             keeper.pause(POLL_MS)
+
+    def _at_the_end(self, limits: Limits) -> str:
+        why = self.taking.refused() or limits.at_the_end(sum(self.written()))
+        return filling.DISK if why == "none" and self.filling.ended() else why
 
     def written(self) -> list[int]:
         """Bytes that the step has added to its stdout and stderr."""

@@ -66,6 +66,7 @@ _LIMITS = {
     EndedBy.OUTPUT: FailureKind.OUTPUT_LIMIT,
     EndedBy.MEMORY: FailureKind.MEMORY_LIMIT,
     EndedBy.PROCESSES: FailureKind.PROCESS_LIMIT,
+    EndedBy.DISK: FailureKind.DISK_LIMIT,
 }
 NO_LIMITS = Held()
 
@@ -81,6 +82,7 @@ def limit_fault(by: EndedBy, limits: Held, where: str = "") -> Fault:
             "it had more processes and threads than its limit",
             f" of {limits.processes}" if limits.processes else "",
         ),
+        EndedBy.DISK: ("it had more on the disk than its limit", _size(limits.disk_bytes)),
     }
     text, value = words[by]
     return Fault(_LIMITS[by], f"{text}{value}{where}")

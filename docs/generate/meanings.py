@@ -21,6 +21,7 @@ FAILED: Mapping[FailureKind, str] = {
     FailureKind.OUTPUT_LIMIT: "it wrote more than `limits.output`",
     FailureKind.MEMORY_LIMIT: "it took more memory than `limits.memory` or its node allow",
     FailureKind.PROCESS_LIMIT: "it had more processes and threads than `limits.processes` or its node allow",
+    FailureKind.DISK_LIMIT: "its checkout and home were larger than `limits.disk` or its node allow",
     FailureKind.TOKEN_LIMIT: "it used more tokens than `limits.tokens`",
     FailureKind.USD_LIMIT: "it spent more than the budget of this run",
     FailureKind.REQUEST_LIMIT: "it made more model calls than `limits.requests`",

@@ -120,6 +120,7 @@ class EndedBy(StrEnum):
     OUTPUT = "output"
     MEMORY = "memory"
     PROCESSES = "processes"
+    DISK = "disk"
     STOP = "stop"
 
 
@@ -328,6 +329,7 @@ _ENDED = {
     EndedBy.OUTPUT: (FailureKind.OUTPUT_LIMIT, "more output than the limit"),
     EndedBy.MEMORY: (FailureKind.MEMORY_LIMIT, "more memory than the limit"),
     EndedBy.PROCESSES: (FailureKind.PROCESS_LIMIT, "more processes and threads than the limit"),
+    EndedBy.DISK: (FailureKind.DISK_LIMIT, "more on the disk than the limit"),
     EndedBy.STOP: (FailureKind.STOPPED, "stopped on request"),
 }
 

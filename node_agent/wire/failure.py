@@ -36,6 +36,7 @@ class FailureKind(StrEnum):
     OUTPUT_LIMIT = "output_limit"
     MEMORY_LIMIT = "memory_limit"
     PROCESS_LIMIT = "process_limit"
+    DISK_LIMIT = "disk_limit"
     TOKEN_LIMIT = "token_limit"
     USD_LIMIT = "usd_limit"
     REQUEST_LIMIT = "request_limit"
@@ -95,6 +96,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.OUTPUT_LIMIT: _rule(Outcome.ERROR, "a"),
     FailureKind.MEMORY_LIMIT: _rule(Outcome.ERROR, "a"),
     FailureKind.PROCESS_LIMIT: _rule(Outcome.ERROR, "a"),
+    FailureKind.DISK_LIMIT: _rule(Outcome.ERROR, "a"),
     FailureKind.TOKEN_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),
     FailureKind.USD_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),
     FailureKind.REQUEST_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),

@@ -88,6 +88,8 @@ class Limits(WireModel):
     """All its processes together. Of this and the next the node allows no more than its owner says."""
     processes: int | None = Field(default=None, gt=0)
     """Threads too."""
+    disk_bytes: int | None = Field(default=None, gt=0)
+    """Of its checkout and its home. The node allows no more than its owner says."""
     turns: int | None = Field(default=None, gt=0)
     """Answers of the model, as the runtime tells them; where it does not, as the gateway counts them."""
 

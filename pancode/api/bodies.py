@@ -76,6 +76,7 @@ class DispatchBody(Body):
     max_output: Amount = None
     max_memory: Amount = None
     max_processes: Amount = None
+    max_disk: Amount = None
     wrap_up: bool | None = None
     verify: tuple[str, ...] | None = None
     priority: int = Field(default=0, ge=-1000, le=1000)

@@ -24,6 +24,7 @@ _SAID = (
     *("agent", "node", "mode", "safety", "model", "reasoning", "runtime", "workspace"),
     *("budget", "on_lost", "attempts", "wrap_up", "network"),
     *("max_requests", "max_turns", "max_tokens", "max_output", "max_memory", "max_processes"),
+    "max_disk",
 )
 NEEDS_YES = "needs_yes"
 """The refusal that a person can lift by a word."""
@@ -135,6 +136,7 @@ class _WithArgv(click.Command):
 @click.option("--max-output", type=SIZE, metavar="S", help="At most this much output, as in 64MiB.")
 @click.option("--max-memory", type=SIZE, metavar="S", help="At most this much memory, as in 4GiB.")
 @click.option("--max-processes", type=click.IntRange(1), metavar="N", help="At most this many processes.")
+@click.option("--max-disk", type=SIZE, metavar="S", help="At most this much in its checkout and home.")
 @click.option(
     "--wrap-up/--no-wrap-up",
     default=None,

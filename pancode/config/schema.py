@@ -81,6 +81,7 @@ class Limits(Part):
     wrap_up: bool = False
     memory: Annotated[Size, Field(ge=64 * 2**20)] | None = None
     processes: int | None = Field(default=None, ge=32)
+    disk: Annotated[Size, Field(ge=64 * 2**20)] | None = None
 
 
 class Models(Part):
@@ -204,6 +205,7 @@ class Settings(Part):
             wrap_up=self.limits.wrap_up,
             memory_bytes=self.limits.memory,
             processes=self.limits.processes,
+            disk_bytes=self.limits.disk,
             per_run_usd=self.budget.per_run,
             estimate_usd=self.budget.estimate,
             estimate_tokens=self.budget.estimate_tokens,

@@ -80,6 +80,7 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         max_output=limits["output_bytes"],
         max_memory=limits.get("memory_bytes"),
         max_processes=limits.get("processes"),
+        max_disk=limits.get("disk_bytes"),
         wrap_up=bool(limits.get("wrap_up")),
         verify=tuple(shlex.join(str(word) for word in gate["argv"]) for gate in gates),
         priority=run.priority,

@@ -26,6 +26,7 @@ class RunLimits:
     wrap_up: bool = False
     memory_bytes: int | None = None
     processes: int | None = None
+    disk_bytes: int | None = None
     turns: int | None = None
 
     def plain(self) -> dict[str, object]:
@@ -34,7 +35,8 @@ class RunLimits:
         sizes = {"wall_ms": self.wall_ms, "idle_ms": self.idle_ms, "output_bytes": self.output_bytes}
         calls = {"requests": self.requests, "wrap_up": self.wrap_up, "turns": self.turns}
         machine = {"memory_bytes": self.memory_bytes, "processes": self.processes}
-        return {**sizes, "tokens": self.tokens, "usd": usd, **calls, **machine}
+        disk = {"disk_bytes": self.disk_bytes}
+        return {**sizes, "tokens": self.tokens, "usd": usd, **calls, **machine, **disk}
 
 
 def run_limits(request: DispatchRequest, agent: Agent, defaults: Defaults, runtime: RuntimeKind) -> RunLimits:
@@ -55,6 +57,7 @@ def run_limits(request: DispatchRequest, agent: Agent, defaults: Defaults, runti
         wrap_up=not runtime.own and _first_said(request.wrap_up, own.wrap_up, defaults.wrap_up),
         memory_bytes=_of_the_machine(request, request.max_memory, defaults.memory_bytes),
         processes=_of_the_machine(request, request.max_processes, defaults.processes),
+        disk_bytes=_of_the_machine(request, request.max_disk, defaults.disk_bytes),
         turns=None if runtime.own else request.max_turns or own.turns,
     )
 

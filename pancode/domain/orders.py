@@ -37,6 +37,7 @@ def limits_of(data: dict[str, Any]) -> Limits:
         wrap_up=bool(data.get("wrap_up")),
         memory_bytes=data.get("memory_bytes"),
         processes=data.get("processes"),
+        disk_bytes=data.get("disk_bytes"),
         turns=data.get("turns"),
     )
 

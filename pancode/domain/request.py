@@ -46,9 +46,10 @@ class DispatchRequest:
     max_turns: int | None = None
     max_tokens: int | None = None
     max_output: int | None = None
-    """Bytes, and so is `max_memory`."""
+    """Bytes, and so are `max_memory` and `max_disk`."""
     max_memory: int | None = None
     max_processes: int | None = None
+    max_disk: int | None = None
     wrap_up: bool | None = None
     verify: tuple[str, ...] | None = None
     priority: int = 0
@@ -102,6 +103,7 @@ class Defaults:
     wrap_up: bool = False
     memory_bytes: int | None = None
     processes: int | None = None
+    disk_bytes: int | None = None
     per_run_usd: Decimal | None = None
     estimate_usd: Decimal = Decimal("0.75")
     estimate_tokens: int = 200_000

@@ -17,7 +17,7 @@ from pancode.errors import UsageError
 ON_LOST = ("ask", "retry")
 WORKSPACES = ("git", "none")
 MOST_ATTEMPTS, MOST_CALLS, MOST_PROCESSES = 100, 10**9, 2**22
-LEAST_MEMORY, LEAST_PROCESSES = 64 * 2**20, 32
+LEAST_MEMORY, LEAST_PROCESSES, LEAST_DISK = 64 * 2**20, 32, 64 * 2**20
 
 
 def _is_amount(usd: Decimal) -> bool:
@@ -45,6 +45,7 @@ def check_numbers(request: DispatchRequest) -> None:
             raise UsageError(f"{flag} may be {spoken} at most", fix=fix)
     _check_least("--max-memory", request.max_memory, LEAST_MEMORY)
     _check_least("--max-processes", request.max_processes, LEAST_PROCESSES)
+    _check_least("--max-disk", request.max_disk, LEAST_DISK)
     if request.budget is not None and not _is_amount(request.budget):
         raise UsageError("--budget must be an amount of USD, 0 or more", fix="--budget 0.75")
     if request.on_lost not in (None, *ON_LOST):

@@ -71,6 +71,7 @@ def test_a_transcript_cut_anywhere_before_its_end_is_never_done(
         (EndedBy.OUTPUT, F.OUTPUT_LIMIT),
         (EndedBy.MEMORY, F.MEMORY_LIMIT),
         (EndedBy.PROCESSES, F.PROCESS_LIMIT),
+        (EndedBy.DISK, F.DISK_LIMIT),
         (EndedBy.STOP, F.STOPPED),
     ],
 )

@@ -198,7 +198,8 @@ def test_a_plan_of_before_the_sandbox_is_run_and_its_secrets_are_forgotten(phase
     former = json.loads((folder / shim.PLAN).read_bytes())
     for later in ("walled", "wall", "calls"):
         del former["steps"][0][later]
-    del former["limits"]["memory_bytes"], former["limits"]["processes"]
+    for later in ("memory_bytes", "processes", "disk_bytes"):
+        del former["limits"][later]
     (folder / shim.PLAN).write_text(json.dumps(former))
     phases.runner.start(folder, plan)
     assert phases.finish(folder).ended is PhaseEnd.DONE

@@ -238,12 +238,14 @@ def test_without_a_wall_being_told_is_enough_when_the_user_says_so(world: NodeWo
 
 
 HOG = "import time; kept = [bytearray(4 << 20) for _ in range(60)]; time.sleep(60)"
+FILL = "for n in $(seq 10); do head -c 8M /dev/urandom > f$n; done; cat f* > ~/all; sync -f .; sleep 60"
 CROWD = "for n in $(seq 100); do sleep 60 & done; wait"
 
 
 def test_who_takes_too_much_of_the_machine_is_ended_and_the_next_one_runs(world: NodeWorld) -> None:
     """Agent, set-up and gates; it is the agent's failure, and no fault of the node's."""
-    (world.home.root / "ceiling.json").write_text('{"memory": 134217728, "processes": 60}')
+    owners = '{"memory": 134217728, "processes": 60, "disk": 67108864}'
+    (world.home.root / "ceiling.json").write_text(owners)
     hog, crowd = ("python3", "-c", HOG), ("sh", "-c", CROWD)
     took = world.run(world.order(run="r-agent", runtime="shell", task="x", argv=hog))
     assert (took.outcome, took.failure) == (Outcome.ERROR, FailureKind.MEMORY_LIMIT)
@@ -252,6 +254,10 @@ def test_who_takes_too_much_of_the_machine_is_ended_and_the_next_one_runs(world:
     gates = (Gate(name="big", argv=hog),)
     after = world.run(world.order("true", run="r-gate", runtime="shell", gates=gates))
     assert after.failure is FailureKind.MEMORY_LIMIT and "(in gate big)" in after.reason
+    full = (Gate(name="full", argv=("sh", "-c", FILL)),)
+    filled = world.run(world.order("true", run="r-full", runtime="shell", gates=full))
+    assert (filled.outcome, filled.failure) == (Outcome.ERROR, FailureKind.DISK_LIMIT)
+    assert "it had more on the disk than its limit of 64 MiB (in gate full)" in filled.reason
     many = world.run(world.order(run="r-many", runtime="shell", task="x", argv=crowd))
     assert many.failure in (FailureKind.PROCESS_LIMIT, FailureKind.AGENT_FAILED), "its own end may be sooner"
     assert world.run(world.order("echo ok > done", run="r-next", runtime="shell")).outcome is Outcome.DONE

@@ -48,10 +48,11 @@ def test_each_phase_has_its_own_steps() -> None:
 
 
 def test_every_phase_is_held_to_what_the_node_lets_a_run_take() -> None:
-    top = Ceiling(memory=1 << 30, processes=300)
+    top = Ceiling(memory=1 << 30, processes=300, disk=1 << 33)
     work = work_plan(ORDER, Launch(("agent",), ENV), Path("/w"), FOLDER, Tempo(), top)
     for plan in (setup_plan(ORDER, work, FOLDER), work, gates_plan(ORDER, work, FOLDER, Tempo(), 1)):
-        assert (plan.limits.memory_bytes, plan.limits.processes) == (1 << 30, 300)
+        held = (plan.limits.memory_bytes, plan.limits.processes, plan.limits.disk_bytes)
+        assert held == (1 << 30, 300, 1 << 33)
 
 
 @pytest.mark.parametrize(
@@ -60,10 +61,10 @@ def test_every_phase_is_held_to_what_the_node_lets_a_run_take() -> None:
 def test_an_order_may_ask_for_less_than_the_node_allows(
     asked: int | None, allowed: int | None, held: int | None
 ) -> None:
-    limits = LIMITS.model_copy(update={"memory_bytes": asked, "processes": asked})
-    top = Ceiling().model_copy(update={"memory": allowed, "processes": allowed})
+    limits = LIMITS.model_copy(update={"memory_bytes": asked, "processes": asked, "disk_bytes": asked})
+    top = Ceiling().model_copy(update={"memory": allowed, "processes": allowed, "disk": allowed})
     plan = work_plan(order_of(limits=limits), Launch(("agent",), ENV), Path("/w"), FOLDER, Tempo(), top)
-    assert (plan.limits.memory_bytes, plan.limits.processes) == (held, held)
+    assert (plan.limits.memory_bytes, plan.limits.processes, plan.limits.disk_bytes) == (held, held, held)
 
 
 def test_what_the_agent_reads_lies_beside_its_outputs() -> None:

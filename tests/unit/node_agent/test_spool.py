@@ -115,7 +115,7 @@ def test_golden_plan() -> None:
                 "calls": "",
             },
         ),
-        "limits": dict.fromkeys("wall_ms idle_ms output_bytes memory_bytes processes".split()),
+        "limits": dict.fromkeys("wall_ms idle_ms output_bytes memory_bytes processes disk_bytes".split()),
         "grace": {"int_ms": 15000, "term_ms": 15000},
         "go_on": False,
         "below": "",
@@ -161,7 +161,8 @@ def test_a_plan_of_before_the_sandbox_is_read_as_one_outside_of_it() -> None:
     former = changed("steps.0.walled", None)
     del former["below"]
     del former["steps"][0]["wall"], former["steps"][0]["calls"]
-    del former["limits"]["memory_bytes"], former["limits"]["processes"]
+    for later in ("memory_bytes", "processes", "disk_bytes"):
+        del former["limits"][later]
     assert Plan.from_json(json.dumps(former).encode()) == PLAN
 
 

@@ -176,13 +176,14 @@ def test_gates(ended: PhaseEnd, gates: list[GateResult], kind: K | None) -> None
         (EndedBy.OUTPUT, K.OUTPUT_LIMIT, "it wrote more than its output limit of 64 MiB"),
         (EndedBy.MEMORY, K.MEMORY_LIMIT, "it took more memory than its limit of 2 GiB"),
         (EndedBy.PROCESSES, K.PROCESS_LIMIT, "it had more processes and threads than its limit of 512"),
+        (EndedBy.DISK, K.DISK_LIMIT, "it had more on the disk than its limit of 20 GiB"),
     ],
 )
 def test_a_gate_that_a_limit_of_ours_ended(by: EndedBy, kind: K, words: str) -> None:
     """An end by us is no verdict on the code, whatever status it leaves; a gate that failed before is one."""
     cut = step(StepKind.GATE, None, index=1, ended_by=by)
     ended = record(step(StepKind.GATE), cut, ended=PhaseEnd.FAILED)
-    limits = Held(900_000, 90_000, 64 << 20, 2 << 30, 512)
+    limits = Held(900_000, 90_000, 64 << 20, 2 << 30, 512, 20 << 30)
     fault = gate_fault(ended, [gate(True, 0), gate(False, None, 9)], None, limits)
     assert fault == Fault(kind, f"{words} (in gate g)")
     assert gate_fault(ended, [gate(True, 0), gate(False, 0)], None, limits) == fault

@@ -100,6 +100,7 @@ def order() -> Order:
             wrap_up=True,
             memory_bytes=1 << 30,
             processes=300,
+            disk_bytes=1 << 34,
             turns=20,
         ),
         env=("LANG",),

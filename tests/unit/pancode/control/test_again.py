@@ -33,6 +33,7 @@ def test_its_limits_are_those_of_before() -> None:
         "max_output": 1 << 20,
         "max_memory": 1 << 30,
         "max_processes": 64,
+        "max_disk": 1 << 30,
     }
     asked = again(model="ollama/qwen3:8b", **limits)
     assert {name: getattr(asked, name) for name in limits} == limits

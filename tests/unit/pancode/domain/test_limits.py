@@ -24,15 +24,16 @@ def test_every_limit_can_be_said_at_a_dispatch() -> None:
     own = AgentLimits(idle_ms=5, output_bytes=6, tokens=7, turns=8)
     settings = {
         "agents": {"builder": replace(BUILDER, limits=own)},
-        "defaults": Defaults(memory_bytes=1 << 30, processes=300),
+        "defaults": Defaults(memory_bytes=1 << 30, processes=300, disk_bytes=1 << 33),
     }
     asked = {"idle_timeout_ms": 9, "max_output": 10, "max_tokens": 11, "max_turns": 12}
-    machine = {"max_memory": 2 << 30, "max_processes": 400}
+    machine = {"max_memory": 2 << 30, "max_processes": 400, "max_disk": 2 << 33}
     wire = limits_of(resolved(settings=settings, **asked, **machine).limits.plain())
     assert (wire.idle_ms, wire.output_bytes, wire.tokens, wire.turns) == (9, 10, 11, 12)
-    assert (wire.memory_bytes, wire.processes) == (2 << 30, 400)
+    assert (wire.memory_bytes, wire.processes, wire.disk_bytes) == (2 << 30, 400, 2 << 33)
     child = limits_of(resolved(settings=settings, depth=1, **machine).limits.plain())
     assert (child.memory_bytes, child.processes) == (1 << 30, 300), "a run raises nothing for its child"
+    assert child.disk_bytes == 1 << 33
     child = limits_of(resolved(settings=settings, depth=1, max_output=10).limits.plain())
     assert child.output_bytes == 6, "nor what it may write to a machine's disk"
     assert (child.idle_ms, child.output_bytes, child.tokens, child.turns) == (5, 6, 7, 8)
@@ -44,4 +45,5 @@ def test_limits_that_make_no_sense_are_refused() -> None:
     assert "--max-tokens is about" in str(problems(runtime="shell", max_tokens=3)[0])
     assert "--max-memory must be 67108864 or more" in str(problems(max_memory=1000)[0])
     assert "--max-processes must be 32 or more" in str(problems(max_processes=3)[0])
+    assert "--max-disk must be 67108864 or more" in str(problems(max_disk=1000)[0])
     assert "--idle-timeout must be more than 0" in str(problems(idle_timeout_ms=0)[0])
