@@ -81,7 +81,7 @@ class Runner:
         if self._template is not None:
             self._template.close()
         self._endings.close()
-        self._reap()
+        self.reap()
 
     def prepare(self, folder: Path, plan: Plan, stdin: bytes = b"") -> None:
         """Write plan and `stdin`, reserve the space of all records; `start` does so, too. RunnerError."""
@@ -154,7 +154,7 @@ class Runner:
 
     def start(self, folder: Path, plan: Plan) -> None:
         """Returns once a shim has taken the folder, now or earlier. Raises RunnerError when none could."""
-        self._reap()
+        self.reap()
         if _is_taken(folder):
             return
         if self.planned(folder) != plan:
@@ -170,7 +170,7 @@ class Runner:
         known = self._ended.get(str(folder))
         if known is not None:
             return known
-        self._reap()
+        self.reap()
         try:
             seen = look(folder)
             if isinstance(seen, Ended):
@@ -311,9 +311,10 @@ class Runner:
     def _put_down(self, proc: process.Proc) -> None:
         if process.signal_exact(proc, signal.SIGKILL):
             await_end(proc[0], SWEEP_MS)
-        self._reap()
+        self.reap()
 
-    def _reap(self) -> None:
+    def reap(self) -> None:
+        """Let go of children that have ended, such as a template that nobody asked for a while."""
         with self._lock:
             self._mine = {pid for pid in self._mine if not _reaped(pid)}
 

@@ -102,12 +102,17 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
     runner = Runner(sys.executable, Path(shim.__file__), clock, settings.warm, groups)
     sandbox = Sandbox(home.root, path, clock, os.path.expanduser("~"))
     endpoints = _endpoints(home, settings, vault, clock)
+
+    def others() -> Others:
+        runner.reap()  # nothing may be started for hours
+        return _others(groups, sandbox, endpoints, (*vault.problems(), *problems_of(home.root)))
+
     machine = Machine(
         home.root,
         Finder(path, clock, vault.values),
         clock,
         settings.disk_reserve,
-        lambda: _others(groups, sandbox, endpoints, (*vault.problems(), *problems_of(home.root))),
+        others,
     )
     depot = DepotClient(Door(lambda: _depot_end(home), _Sign(node, key)))
     around = replace(_around(path, vault, machine, settings.name), sandbox=sandbox)

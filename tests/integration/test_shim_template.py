@@ -139,6 +139,16 @@ def test_an_idle_template_retires_and_comes_back(tmp_path: Path) -> None:
         os.close(null)
 
 
+def test_a_template_that_has_ended_is_no_zombie_until_the_next_run(phases: Phases) -> None:
+    """On a node where nothing is started it would stay one for hours."""
+    phases.one("true")
+    (pid,) = templates()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: (seen := process.stat(pid)) is not None and seen.gone)
+    phases.runner.reap()
+    assert process.stat(pid) is None
+
+
 def test_the_template_ends_with_its_owner() -> None:
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNER, PYTHON], cwd=SHIM.parents[1], stdout=subprocess.PIPE, text=True
