@@ -22,6 +22,11 @@ def base_ref(run: str) -> str:
     return f"refs/pancode/base/{checked_run(run)}"
 
 
+def store_ref(commit: str) -> str:
+    """In a node's mirror: a commit that runs began at, which later fetches need not bring again."""
+    return f"refs/pancode/stores/{checked_object(commit)}"
+
+
 def result_prefix(run: str) -> str:
     """Where all results of a run lie, one ref per attempt and fence."""
     return f"refs/pancode/{checked_run(run)}/"

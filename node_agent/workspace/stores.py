@@ -12,6 +12,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from node_agent.wire.gitrefs import store_ref
 from node_agent.workspace.folders import erase
 from node_agent.workspace.gitrun import Git
 
@@ -61,6 +62,7 @@ def _store(git: Git, base: str) -> Path:
     revs = f"{base}\n" + (f"^{before.name}\n" if before else "")
     git.must(*_PACK, str(packs / "pack"), stdin=revs.encode())
     os.rename(fresh, target)
+    git.must("update-ref", store_ref(base), base)  # so that a later fetch does not bring all of it again
     return target
 
 
@@ -76,6 +78,7 @@ def _earlier(git: Git, every: Path, base: str) -> Path | None:
 def trim(mirror: Path, keep: int = KEPT) -> None:
     """Let go of all but the newest. Only while no attempt borrows from them."""
     for one in _newest(mirror / FOLDER)[keep:]:
+        Git(mirror).ask("update-ref", "-d", store_ref(one.name))
         erase(one)
 
 

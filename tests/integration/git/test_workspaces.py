@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -218,7 +219,7 @@ def test_remove_takes_everything_even_closed_folders_and_is_idempotent(
     assert not tree.parent.exists()
     assert (outside / "keep").read_text() == "k"
     mirror = Repo(tmp_path / "node" / "mirrors" / taken.repo_id, init=False)
-    assert mirror.git("for-each-ref") == ""
+    assert mirror.git("for-each-ref", "refs/pancode/snap", "refs/pancode/salvage") == ""
 
 
 def test_the_snapshot_stays_while_another_attempt_of_the_run_lives(
@@ -245,7 +246,7 @@ def test_salvage_keeps_work_that_is_never_delivered(
     assert mirror.git("show", "refs/pancode/salvage/r-aaaa.1.1:wip") == "unfinished"
     assert mirror.git("rev-parse", "refs/pancode/salvage/r-aaaa.1.1") in where
     spaces.forget(attempt(), workspace_of(taken))
-    assert mirror.git("for-each-ref") == ""
+    assert mirror.git("for-each-ref", "refs/pancode/snap", "refs/pancode/salvage") == ""
 
 
 def test_salvage_puts_files_aside_when_no_commit_can_be_made(
@@ -385,3 +386,21 @@ def test_only_the_newest_stores_are_kept_once_nobody_borrows(
     spaces.tidy()
     left = list(store.parent.iterdir())
     assert len(left) == 4 and store in left
+
+
+def test_what_an_earlier_run_brought_is_not_brought_again(
+    spaces: Workspaces, repo: Repo, depot: Depot, taken: Snapshot, tmp_path: Path
+) -> None:
+    """Once it is removed, the mirror still names the commit that it began at."""
+    repo.write("large", os.urandom(1 << 20))
+    repo.commit("a large one")
+    mirror = tmp_path / "node" / "mirrors" / taken.repo_id
+    sizes = []
+    for run in ("r-bbbb", "r-cccc"):
+        wanted = _dispatched(repo, depot, run)
+        spaces.prepare(attempt(run), wanted)
+        spaces.remove(attempt(run), wanted)
+        packs = (mirror / "objects").rglob("*")
+        sizes.append(sum(path.stat().st_size for path in packs if path.is_file()))
+        repo.write("small", "another\n")
+    assert sizes[1] - sizes[0] < 100_000
