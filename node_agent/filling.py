@@ -84,7 +84,7 @@ def used(folders: Iterable[str], pids: Iterable[int], opening: bool = False) -> 
     """
     from pathlib import Path
 
-    from node_agent.workspace.walk import walk  # a phase that writes little never needs it
+    from node_agent.walk import walk  # a phase that writes little never needs it
 
     files: dict[tuple[int, int], int] = {}
     for folder in folders:

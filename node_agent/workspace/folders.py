@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.ports import StepFailed
+from node_agent.walk import Found, walk
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.gitrefs import checked_repo
 from node_agent.wire.identity import AttemptId
 from node_agent.workspace.errors import WorkspaceFailure
-from node_agent.workspace.walk import Found, walk
 
 
 @dataclass(frozen=True, slots=True)

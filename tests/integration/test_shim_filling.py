@@ -81,7 +81,7 @@ def test_a_closed_folder_is_opened_when_it_must_be(open_folder: Path) -> None:
     )
     for path in (open_folder, closed):
         os.chown(path, 61_302, 61_302)
-    load = f"import sys; sys.path.insert(0, {os.getcwd()!r})\nfrom node_agent.workspace.walk import walk\n"
+    load = f"import sys; sys.path.insert(0, {os.getcwd()!r})\nfrom node_agent.walk import walk\n"
     told = subprocess.run(
         [sys.executable, "-c", f"{load}from node_agent.filling import used\n{script}"],
         capture_output=True, text=True, check=True, cwd=open_folder,

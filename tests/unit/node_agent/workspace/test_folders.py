@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.walk import Found, walk
 from node_agent.workspace import folders
 from node_agent.workspace.contents import contents_of
 from node_agent.workspace.folders import erase, give, make_readable, open_to_readers
-from node_agent.workspace.walk import Found, walk
 
 DEEP = 3000
 """More than Python recurses, than a path may be long, than a process may have files open."""
