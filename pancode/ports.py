@@ -207,10 +207,18 @@ def untold(done: int, of: int) -> None:
 class Depot(Protocol):
     """The coordinator's own git objects and logs."""
 
-    def snapshot(self, project: str, run: str, folder: str = "", told: Told = untold) -> SnapshotTaken:
+    def snapshot(
+        self,
+        project: str,
+        run: str,
+        folder: str = "",
+        told: Told = untold,
+        allowed: tuple[str, ...] = (),
+    ) -> SnapshotTaken:
         """Take a snapshot; WorkspaceError names paths and fix. The user's repository stays byte for byte.
 
         `folder`: below the top, must be in it; else a WorkspaceError, too. `told`: called between, if at all.
+        `allowed`: patterns of untracked files that travel although their names usually mean secrets.
         """
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:

@@ -83,6 +83,8 @@ class DispatchBody(Body):
     told_only: bool = False
     network: Annotated[NetworkAccess, Field(strict=False)] | None = None
     untested: bool = False
+    secret_files: bool = False
+    """Untracked files travel although their names usually mean secrets."""
     on_lost: str | None = None
     attempts: int | None = None
     land: bool = False

@@ -30,7 +30,8 @@ def _dispatch(desk: Desk, call: Call) -> Any:
     if body.dry_run:
         judged = dry_run(desk.core, around, body.request(), body.parent)
         project = judged.resolution.project
-        taken = desk.coordinator.code.preview(project, judged.resolution.request.folder) if project else None
+        told = (judged.resolution.request.folder, judged.resolution.allowed_files)
+        taken = desk.coordinator.code.preview(project, *told) if project else None
         return {**_report(judged), "snapshot": taken}
     done = dispatch(desk.core, around, body.request(), body.parent)
     return _queued(done)
@@ -45,7 +46,8 @@ def _childs(desk: Desk, parent: Run, body: DispatchBody) -> DispatchBody:
     if body.land:
         refuse(desk.core, parent, "to land a change")
     priority = min(body.priority, parent.priority)
-    return body.model_copy(update={"parent": parent.id, "by": parent.id, "priority": priority})
+    update = {"parent": parent.id, "by": parent.id, "priority": priority, "secret_files": False}
+    return body.model_copy(update=update)
 
 
 def _report(judged: Judged) -> dict[str, Any]:

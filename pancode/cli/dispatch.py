@@ -170,6 +170,12 @@ class _WithArgv(click.Command):
     is_flag=True,
     help="Accept that rules which cannot be enforced are only told.",
 )
+@click.option(
+    "--with-secret-files",
+    "secret_files",
+    is_flag=True,
+    help="Also untracked files such as .env and *.pem, which are held back by their names.",
+)
 @click.option("--untested", is_flag=True, help="Use a local model without its test.")
 @click.option("--detach/--wait", default=False, help="Do not wait for the result (default: wait).")
 @click.option("--dry-run", is_flag=True, help="Show the ten gates and what would happen; start nothing.")
@@ -267,7 +273,7 @@ def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> di
         body["verify"] = list(given["verify"])
     body |= {"require": dict(given["require"]), "priority": given["priority"]}
     body |= {"told_only": given["told_only"], "dry_run": given["dry_run"], "yes": given["yes"]}
-    body |= {"untested": given["untested"], **_from_environment()}
+    body |= {"untested": given["untested"], "secret_files": given["secret_files"], **_from_environment()}
     return body
 
 

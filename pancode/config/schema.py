@@ -145,10 +145,14 @@ class Metrics(Part):
 
 
 class Allow(Part):
-    """What a repository may ask of the nodes, beyond its own files. Only the owner says so."""
+    """What a repository may ask of the nodes, beyond its own files. Only the owner says so.
+
+    `files`: untracked ones that travel although such names usually hold secrets.
+    """
 
     env: Names = ()
     secrets: Names = ()
+    files: Texts = ()
 
 
 class Timing(Part):
@@ -214,6 +218,7 @@ class Settings(Part):
             on_lost=self.dispatch.on_lost,
             tiers=self.models.tiers,
             strict_tiers=self.models.strict_tiers,
+            allowed_files=self.allow.files,
         )
 
     def project(self) -> Project:

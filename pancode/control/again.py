@@ -87,6 +87,7 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         told_only=run.told_only,
         network=rules_of(run.rules).network,
         untested=run.untested,
+        secret_files=run.terms.get("allowed_files") == ["*"],
         depth=run.depth,
         project=run.project,
         cwd=_place_of(run),

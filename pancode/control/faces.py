@@ -152,7 +152,7 @@ class FleetVerbs(Protocol):
 class CodeVerbs(Protocol):
     """The code of runs, in the coordinator's depot. WorkspaceError for all that cannot be done."""
 
-    def preview(self, project: str, folder: str = "") -> Json:
+    def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> Json:
         """What a snapshot would take: `{"branch", "head", "changed", "untracked", "warnings"}`; as it, must
         have `folder`.
         """

@@ -29,7 +29,9 @@ def take(core: Core, resolution: Resolution, run: str) -> SnapshotTaken | None:
 
     told(0, 0)
     try:
-        return core.ports.depot.snapshot(project, run, resolution.request.folder, told)
+        return core.ports.depot.snapshot(
+            project, run, resolution.request.folder, told, resolution.allowed_files
+        )
     finally:
         del taking[run]
 

@@ -56,6 +56,8 @@ class DispatchRequest:
     told_only: bool = False
     network: NetworkAccess | None = None
     """Narrower than what else is said, or it has no effect."""
+    secret_files: bool = False
+    """Untracked files travel although their names usually mean secrets."""
     untested: bool = False
     """A local model that was not tested, or has failed, will do."""
     depth: int = 0
@@ -118,6 +120,8 @@ class Defaults:
     """Of the models, by key: where each is written."""
     tiers: Mapping[str, ModelTier] = field(default_factory=dict)
     """How able models are, by pattern, where their owner knows better than the rule."""
+    allowed_files: tuple[str, ...] = ()
+    """Patterns of untracked files that travel although their names usually mean secrets."""
     strict_tiers: bool = False
     """A model below its agent's tier is refused, not only told."""
 

@@ -70,6 +70,8 @@ class Resolution:
     tiered: Tiered | None = None
     """How able its model is; None: the runtime's own, of which nothing is known."""
     strict_tiers: bool = False
+    allowed_files: tuple[str, ...] = ()
+    """Patterns of untracked files that travel although such names usually hold secrets."""
     free: bool = False
     """Its endpoint costs nothing, as far as it is told of: no money is held."""
     trusted: tuple[str, ...] = ()
@@ -145,6 +147,7 @@ class Resolution:
         """What no other field of a run holds: of its agent, of its endpoint as it was told of."""
         sampling = None if self.runtime.own else self.agent.sampling
         said: dict[str, object] = {"walled": self.walled, "free": self.free, "model_from": self.model_from}
+        said["allowed_files"] = list(self.allowed_files)
         said["sampling"] = sampling and sampling.model_dump(mode="json")
         terms = {name: value for name, value in said.items() if value}
         return terms if self.wanted is None else {**terms, "trusted": list(self.trusted)}
@@ -257,6 +260,7 @@ def _put_together(
         chosen=choice.why,
         tiered=_tiered(ref, able, catalogue, needs),
         strict_tiers=defaults.strict_tiers,
+        allowed_files=("*",) if request.secret_files else defaults.allowed_files,
         model_from=model_from(request, agent, catalogue) if ref is not None else "",
         tokens={} if runtime.own else tokens_of(told, request.task, guide),
     )

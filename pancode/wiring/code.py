@@ -12,6 +12,7 @@ from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.diff import FileStat, diff_patch, diff_stat
 from pancode.adapters.git.land import LandReport, LandRequest, LandStatus, land
 from pancode.adapters.git.land_branch import OnBranch, land_on_branch
+from pancode.adapters.git.listing import Limits
 from pancode.adapters.git.snapshot import SnapshotOptions, preview
 from pancode.control.landed import CALLED_OFF, LandWay, call_off, landed
 from pancode.control.plane import Plane
@@ -36,8 +37,9 @@ class DepotCode:
         self._plane = plane
         self._landings = Landings()
 
-    def preview(self, project: str, folder: str = "") -> dict[str, Any]:
-        seen = preview(Path(project), SnapshotOptions(0, environ=dict(os.environ), folder=folder))
+    def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> dict[str, Any]:
+        options = SnapshotOptions(0, Limits(allowed=allowed), dict(os.environ), folder)
+        seen = preview(Path(project), options)
         told = {"branch": seen.branch, "head": seen.head, "warnings": list(seen.warnings)}
         return {**told, "changed": list(seen.changed), "untracked": list(seen.untracked)}
 
@@ -57,7 +59,7 @@ class DepotCode:
         repo, snapshot, commit = _commits(run)
         if commit is None or run.project is None:
             raise WorkspaceError(f"{run.id} changed nothing", why=f"it ended {run.outcome}: {run.reason}")
-        request = LandRequest(repo, snapshot, commit, dict(os.environ))
+        request = LandRequest(repo, snapshot, commit, dict(os.environ), _allowed(run))
         with self._landings.of(run.id) as landing:
             if not wanted():
                 landing.off.set()
@@ -92,6 +94,12 @@ class DepotCode:
     def cut_short(self, run: Run) -> None:
         """What is under way ends, and stays asked for: the next coordinator lands it."""
         self._landings.call_off(run.id, OFF_S)
+
+
+def _allowed(run: Run) -> tuple[str, ...]:
+    """As at its dispatch: what was held back then is no change now."""
+    told = run.terms.get("allowed_files")
+    return tuple(map(str, told)) if isinstance(told, list | tuple) else ()
 
 
 def _commits(run: Run) -> tuple[str, str, str | None]:

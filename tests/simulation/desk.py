@@ -36,7 +36,14 @@ class SimDepot:
     def __init__(self, arrived: MemoryDepot) -> None:
         self.arrived = arrived
 
-    def snapshot(self, project: str, run: str, folder: str = "", told: Told = untold) -> SnapshotTaken:
+    def snapshot(
+        self,
+        project: str,
+        run: str,
+        folder: str = "",
+        told: Told = untold,
+        allowed: tuple[str, ...] = (),
+    ) -> SnapshotTaken:
         return SnapshotTaken(
             "repo-1", None, hashlib.sha1(run.encode(), usedforsecurity=False).hexdigest(), "sha1"
         )

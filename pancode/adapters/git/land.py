@@ -59,6 +59,8 @@ class LandRequest:
     snapshot_commit: str
     result_commit: str
     environ: Mapping[str, str] | None = None
+    allowed: tuple[str, ...] = ()
+    """Patterns of untracked files that travelled although such names usually hold secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ def recover(project: Path, environ: Mapping[str, str] | None = None) -> str | No
 def _land(seen: Project, depot: Depot, request: LandRequest, gates: Gates | None, way: _Way) -> LandReport:
     import_base(seen, depot)
     with index_copy(seen, depot.path(seen.repo_id)) as index:
-        ours_tree, _ = capture(seen, depot, index, Limits(skip_large_untracked=True))
+        ours_tree, _ = capture(seen, depot, index, Limits(skip_large_untracked=True, allowed=request.allowed))
         ours = seen.git.having(GIT_INDEX_FILE=str(index))
         merged, changes = merge_result(depot, request, ours_tree)
         if isinstance(merged, LandReport):

@@ -10,11 +10,14 @@ from pathlib import Path
 
 from node_agent.wire.gitsafe import join_nul, parents, shown, split_nul
 from pancode.adapters.git.errors import GitRefusal
+from pancode.adapters.git.private_names import held_back, is_private
 from pancode.adapters.git.project import Project
 from pancode.adapters.git.safe import Git
 from pancode.counted import counted
 
 MB = 1 << 20
+NOT_SENT = "untracked, not sent, as such names usually hold secrets (--with-secret-files, or allow.files)"
+SENT = "untracked, sent as you allowed, though such names usually hold secrets"
 SHOWN = 10
 """So many paths are named in a warning; the rest is counted."""
 
@@ -27,6 +30,8 @@ class Limits:
     untracked: int = 1024 * MB
     skip_large_untracked: bool = False
     """Leave large untracked files out instead of refusing (landing: they are not merged anyway)."""
+    allowed: tuple[str, ...] = ()
+    """Patterns of untracked files that travel although such names usually hold secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +61,17 @@ def list_tree(project: Project, index: Git, limits: Limits) -> Listing:
     others = set(split_nul(found.out))
     nested = tuple(sorted(n for n in others if n.endswith(b"/")))
     untracked = tuple(sorted(n for n in others if not n.endswith(b"/")))
+    private = held_back(untracked, limits.allowed)
+    untracked = tuple(name for name in untracked if name not in set(private))
     untracked = _within_limits(project, changed - entries.links, untracked, limits)
     gone = beyond_links(project.top, changed)
     names = tuple(sorted((changed | set(untracked)) - entries.links - gone))
     filtered = _refuse_filters(project, index, names)
     dirty = tuple(sorted(changed & entries.links))
-    told = (*_warnings(project, entries, nested, filtered, dirty), *_closed(found.err))
-    return Listing(names, tuple(sorted(gone)), untracked, told)
+    secret = ((private, NOT_SENT), (tuple(filter(is_private, untracked)), SENT))
+    told = [f"{named(names)}: {text}" for names, text in secret if names]
+    told += [*_warnings(project, entries, nested, filtered, dirty), *_closed(found.err)]
+    return Listing(names, tuple(sorted(gone)), untracked, tuple(told))
 
 
 def _entries(raw: bytes) -> _Entries:

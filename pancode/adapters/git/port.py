@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node_agent.wire.clock import Clock
@@ -26,13 +26,21 @@ class GitDepot:
     limits: Limits = Limits()
     environ: Mapping[str, str] | None = None
 
-    def snapshot(self, project: str, run: str, folder: str = "", told: Told = untold) -> SnapshotTaken:
+    def snapshot(
+        self,
+        project: str,
+        run: str,
+        folder: str = "",
+        told: Told = untold,
+        allowed: tuple[str, ...] = (),
+    ) -> SnapshotTaken:
         """Take a snapshot of the tree around `project`. GitRefusal (a WorkspaceError) names paths and fix.
 
         Refused, too, while the disk is so full that no result could be taken in.
         """
         self._must_have_room()
-        options = SnapshotOptions(self.clock.wall_ms(), self.limits, self.environ, folder, told)
+        limits = replace(self.limits, allowed=allowed)
+        options = SnapshotOptions(self.clock.wall_ms(), limits, self.environ, folder, told)
         taken = take_snapshot(Path(project), self.depot, run, options)
         return SnapshotTaken(
             repo=taken.repo_id,

@@ -322,3 +322,20 @@ def test_landing_in_a_linked_worktree(tmp_path: Path, depot: Depot) -> None:
     assert (linked.path / "f").read_text() == "2\n"
     assert (main.path / "f").read_text() == "1\n"
     assert linked.git("status", "--porcelain") == " M f"
+
+
+def test_what_was_held_back_for_its_name_is_neither_merged_nor_overwritten(desk: Desk) -> None:
+    desk.user.write(".env", "MINE=1\n")
+    seen: list[tuple[str, ...]] = []
+
+    def gates(merged: Merged) -> GateResult:
+        listed = desk.depot.git(request.repo_id).text("ls-tree", "-r", "--name-only", merged.tree)
+        seen.append((*merged.files, str(".env" in listed.splitlines())))
+        return GateResult(True)
+
+    request = desk.result(edit_c)
+    assert desk.land(request, gates=gates).status is LandStatus.LANDED
+    assert seen == [("c", "False")], "it goes to no node with the merged tree either"
+    theirs = desk.result(lambda agent: agent.write(".env", "THEIRS=1\n"))
+    unchanged(desk, desk.land(theirs), ".env")
+    assert (desk.user.path / ".env").read_text() == "MINE=1\n"

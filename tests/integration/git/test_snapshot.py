@@ -10,6 +10,7 @@ import pytest
 
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal
+from pancode.adapters.git.listing import Limits
 from pancode.adapters.git.snapshot import SnapshotOptions, preview, take_snapshot
 from tests.integration.git.repos import NOW_MS, Repo, cloned, fingerprint, simple, snap, sound, tree_of
 
@@ -366,3 +367,20 @@ def test_history_that_was_cut_and_then_completed(repo: Repo, tmp_path: Path, dep
     second = snap(shallow, depot, "r-bbbb")
     sound(depot, second)
     assert depot.git(second.repo_id).text("rev-list", "--count", str(second.base_commit)) == "2"
+
+
+def test_untracked_files_that_usually_hold_secrets_are_held_back_and_named(repo: Repo, depot: Depot) -> None:
+    repo.write("tracked.pem", "public\n")
+    repo.commit()
+    for name in (".env", "sub/id_rsa", "tracked.pem", "plain.txt"):
+        repo.write(name, "changed\n")
+    taken = snap(repo, depot)
+    files = tree_of(depot, taken, taken.snapshot_commit)
+    assert {"tracked.pem", "plain.txt"} <= set(files) and not {".env", "sub/id_rsa"} & set(files)
+    assert taken.untracked == ("plain.txt",)
+    (warning,) = taken.warnings
+    assert warning.startswith(".env, sub/id_rsa: untracked, not sent") and "--with-secret-files" in warning
+    options = SnapshotOptions(NOW_MS, Limits(allowed=("*",)), {})
+    taken = take_snapshot(repo.path, depot, "r-bbbb", options)
+    assert {".env", "sub/id_rsa"} <= set(tree_of(depot, taken, taken.snapshot_commit))
+    assert "sent as you allowed" in taken.warnings[0]

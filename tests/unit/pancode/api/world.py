@@ -137,7 +137,7 @@ class ToldFleet:
 class ToldCode:
     """diff and land without git."""
 
-    def preview(self, project: str, folder: str = "") -> dict[str, Any]:
+    def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> dict[str, Any]:
         taken = {"changed": ["a.txt"], "untracked": ["secret.env"], "warnings": ["b.bin is large"]}
         return {"branch": "main", "head": "c" * 40, **taken}
 

@@ -19,7 +19,14 @@ class Slow(HonestDepot):
         self.desk, self.fails = desk, fails
         self.seen: list[list[snapshots.UnderWay]] = []
 
-    def snapshot(self, project: str, run: str, folder: str = "", told: Told = untold) -> SnapshotTaken:
+    def snapshot(
+        self,
+        project: str,
+        run: str,
+        folder: str = "",
+        told: Told = untold,
+        allowed: tuple[str, ...] = (),
+    ) -> SnapshotTaken:
         self.seen.append(snapshots.under_way(self.desk.plane.core))
         told(40_000, 100_000)
         self.seen.append(snapshots.under_way(self.desk.plane.core))

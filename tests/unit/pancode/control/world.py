@@ -70,7 +70,14 @@ class HonestDepot:
         self.missing_blobs: set[str] = set()
         self.commits: set[str] = set()
 
-    def snapshot(self, project: str, run: str, folder: str = "", told: Told = untold) -> SnapshotTaken:
+    def snapshot(
+        self,
+        project: str,
+        run: str,
+        folder: str = "",
+        told: Told = untold,
+        allowed: tuple[str, ...] = (),
+    ) -> SnapshotTaken:
         return SnapshotTaken("demo-1234", None, "a" * 40, "sha1")
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
