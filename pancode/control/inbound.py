@@ -18,7 +18,7 @@ from pancode.control.moved import load, save, with_vain
 from pancode.control.settle import Letter, Proofs, never_ran, settle
 from pancode.control.undo import all_or_nothing
 from pancode.domain.lifecycle import Moved, apply_event
-from pancode.domain.records import Closed, Node
+from pancode.domain.records import Closed, Fence, Node
 from pancode.errors import ConflictError
 from pancode.ports import Transaction, UpMessage
 
@@ -117,11 +117,16 @@ def _events(core: Core, tx: Transaction, node: Node, told: Events) -> None:
         _hear(core, tx, node, (identity, tuple(events)))
 
 
+def _is_its_own(node: Node, fence: Fence) -> bool:
+    """A node is believed about the fences that are bound to it, and about no other's."""
+    return fence.tag == node.tag
+
+
 def _hear(core: Core, tx: Transaction, node: Node, told: tuple[AttemptId, tuple[Event, ...]]) -> None:
     """Of one attempt, in order: what they change together is written once."""
     identity, events = told
     before = trio = load(tx, identity)
-    if before is None or trio is None or trio.fence.tag != node.tag:
+    if before is None or trio is None or not _is_its_own(node, trio.fence):
         return
     for event in events:
         if event.seq != trio.fence.cursor + 1:

@@ -43,7 +43,7 @@ def take(core: Core, node: Node, inventory: Inventory) -> None:
 
 def _compare(core: Core, tx: Transaction, fence: Fence, entry: JournalEntry | None, at: FleetTime) -> None:
     """One open fence against what the journal says of it."""
-    if entry is not None and entry.order == fence.digest and entry.mark not in _ANSWERED:
+    if entry is not None and _knows(entry, fence):
         core.live.doubted.pop(str(identity_of(fence)), None)
     elif not start_by_of(fence).is_past(at):
         return
@@ -53,6 +53,14 @@ def _compare(core: Core, tx: Transaction, fence: Fence, entry: JournalEntry | No
             save(core, tx, trio, never_accepted(with_vain(tx, trio), core.wall_ms()))
     else:
         _doubt(core, tx, fence)
+
+
+def _knows(entry: JournalEntry, fence: Fence) -> bool:
+    """Not a journal that began anew on an empty disk, and refused the order when it was delivered once more:
+    it has less to tell of it than was heard before, and its refusal comes under a number that is used up."""
+    if entry.order != fence.digest or entry.mark in _ANSWERED:
+        return False
+    return entry.mark is not Mark.REFUSED or entry.last_event >= fence.cursor
 
 
 def _doubt(core: Core, tx: Transaction, fence: Fence) -> None:

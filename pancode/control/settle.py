@@ -364,11 +364,16 @@ def _reject(core: Core, tx: Transaction, letter: Letter, reason: str) -> None:
     _close_rejected(core, tx, node, letter.claims, reason)
 
 
+def _may_be_ended_by(node: Node, fence: Fence) -> bool:
+    """A false receipt ends an open fence of the node that signed it, and nothing else."""
+    return fence.tag == node.tag and fence.closed is None
+
+
 def _close_rejected(core: Core, tx: Transaction, node: Node, claims: Claims, reason: str) -> None:
     run = tx.get(Run, claims.identity.run)
     attempt = tx.get(Attempt, claims.identity.run, claims.identity.attempt)
     fence = tx.get(Fence, claims.identity.run, claims.identity.fence)
-    if run is None or attempt is None or fence is None or fence.tag != node.tag or fence.closed is not None:
+    if run is None or attempt is None or fence is None or not _may_be_ended_by(node, fence):
         return
     tx.put(close_fence(fence, Closed.RECEIPT, core.wall_ms()))
     entries = tx.find(Entry, {"run": run.id})

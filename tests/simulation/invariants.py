@@ -220,7 +220,7 @@ class Invariants:
             alive = {who for who, _ in machine.alive()}
             most = machine.most_slots
             must(len(alive) <= most, f"{machine.name} runs {len(alive)} on {most} slots")
-            everywhere.update({who.run for who in alive})
+            everywhere.update(who.run for who in alive)  # each attempt, also beside another on one machine
             twice = [folder for folder, n in Counter(machine.host.spawns).items() if n > 1]
             must(not twice, f"{machine.name} started twice: {twice}")
             torn = machine.host.built_on_torn

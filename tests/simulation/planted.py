@@ -16,7 +16,7 @@ from node_agent.wire import signing
 from node_agent.wire.failure import REBINDABLE
 from node_agent.wire.marks import Mark
 from pancode.adapters.memory_epochs import MemoryEpochs
-from pancode.control import bind, heard, inventory, journals, moved, plane, pulse, settle
+from pancode.control import bind, heard, inbound, inventory, journals, moved, plane, pulse, settle
 from pancode.control.core import Core
 from pancode.domain import books, fleet, lifecycle, placement, settlement
 from pancode.domain.fleet import Watch
@@ -193,6 +193,7 @@ BUGS = (
         25,
         25,
     ),
+    Bug("a node is believed about another's fence", "hostile", _to(inbound, "_is_its_own", lambda *_: True)),
     Bug("accepted before it was archived", "calm", _accept_without_archive),
     Bug(
         "a node cleans up before it is answered",

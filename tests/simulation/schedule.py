@@ -67,7 +67,7 @@ class Schedule(World):
 
     def _heal(self) -> None:
         self.say("faults stop")
-        self.channel.chaos = 0.0
+        self.channel.chaos, self.postman.works = 0.0, False
         self.redis.down = False
         self.desk.frozen, self.desk.wire.at = False, None
         for machine in self.machines:

@@ -13,6 +13,7 @@ from tests.simulation.channel import Channel
 from tests.simulation.desk import Desk, Rows
 from tests.simulation.kinds import Kind
 from tests.simulation.machines import TEMPO, Machine
+from tests.simulation.postman import Postman
 from tests.simulation.truth import Truth
 
 
@@ -25,6 +26,7 @@ class World:
         self.swallowed: set[str] = set()
         self.arrived = MemoryDepot()
         self.channel = Channel(Random(seed + 1))
+        self.postman = Postman(Random(seed + 2))
         self.redis = MemoryRedis(self.server.boot_ms)
         self.redis.carry = self.channel.carry
         self.desk = Desk(self.redis, self.arrived, self.clock)
@@ -78,6 +80,7 @@ class World:
         for identity in self.swallowed:
             self.lose(identity)
         self.channel.note_heartbeats(self.redis)
+        self.postman.deliver_again(self)
         self.truth.after_step(ms, turned)
         self._restarts()
 

@@ -1,0 +1,49 @@
+"""A bus that delivers genuine orders again, in every class: late, twice, and to a second place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random  # noqa: TID251 - seeded, which is the point
+from typing import TYPE_CHECKING
+
+from node_agent.wire.identity import AttemptId
+from pancode.domain.records import Fence
+from pancode.ports import Offer
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+SHARE = 0.08
+"""Of the steps in which it does so."""
+
+
+@dataclass
+class Postman:
+    """By cards of its own: what else happens under a seed does not depend on them."""
+
+    random: Random
+    works: bool = True
+
+    def deliver_again(self, w: World) -> None:
+        """One order that was signed at some time, closed or not; the ledger that signed it may be gone."""
+        if not self.works or w.redis.down or self.random.random() >= SHARE:
+            return
+        with w.desk.seen() as tx:
+            # Who has a new key has another queue. An empty disk has forgotten what it refused, and starts an
+            # order that comes again before its start-by: a known gap.
+            there = {machine.tag for machine in w.machines if machine.disks == 1}
+            fences = [fence for fence in tx.find(Fence) if fence.tag in there]
+        if not fences:
+            return
+        fence = self.random.choice(fences)
+        identity = AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
+        match self.random.choice(("late", "twice", "elsewhere")):
+            case "late":
+                offer = Offer(fence.tag, identity, fence.order)
+            case "twice":  # a job of its own, which the queue does not take for the first
+                again = identity.model_copy(update={"fence": fence.fence + 1_000})
+                offer = Offer(fence.tag, again, fence.order)
+            case _:
+                offer = Offer(self.random.choice(sorted(there)), identity, fence.order)
+        w.say(f"an order of {identity} is delivered again to {offer.tag}")
+        w.redis.bus().push_orders([offer])
