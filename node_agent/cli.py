@@ -83,6 +83,19 @@ def login(args: argparse.Namespace) -> int:
         return wrong.status
 
 
+def secret(args: argparse.Namespace) -> int:
+    """Write the value on standard input into this node's secrets.json, under NAME."""
+    from node_agent.secret_file import set_secret
+    from node_agent.vault import NoValue
+
+    try:
+        _say(set_secret(_home(args).secrets, args.name, sys.stdin.buffer.read()))
+    except NoValue as wrong:
+        _say(f"pancode-node: {wrong}", sys.stderr)
+        return FAILED
+    return OK
+
+
 def reach(args: argparse.Namespace) -> int:
     """Whether Redis and the depot are reached as this node; with --offered by the link on standard input."""
     from node_agent.reach import reach as try_reach
@@ -140,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         ("version", show_version),
         ("remove", remove),
         ("login", login),
+        ("secret", secret),
         ("reach", reach),
     ):
         sub = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__)
@@ -148,6 +162,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(verb=verb)
         if verb is login:
             sub.add_argument("runtime", help="whose login it is, such as claude")
+        if verb is secret:
+            sub.add_argument("name", help="such as ANTHROPIC_API_KEY")
         if verb is reach:
             sub.add_argument("--offered", action="store_true", help="by the link on standard input")
     return parser

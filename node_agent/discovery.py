@@ -14,7 +14,7 @@ from node_agent.finding import Finder
 from node_agent.owner import OwnersFiles
 from node_agent.wire.clock import Clock
 from node_agent.wire.endpoint import EndpointFact
-from node_agent.wire.node import Allowed, NodeFacts, Problem
+from node_agent.wire.node import Allowed, NodeFacts, Problem, RuntimeFact
 from node_agent.wire.policy import Isolation
 
 USUAL = ("/usr/local/bin", "/usr/bin", "/bin")
@@ -38,6 +38,14 @@ def _absolute(parts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(part for part in parts if part.startswith("/")))
 
 
+def told_here(fact: RuntimeFact, home: Path, node: str, trouble: str = "") -> RuntimeFact:
+    """With this node's own name and paths in its fix. `trouble` of the owner's secrets comes first."""
+    if fact.state == "not_logged_in" and trouble:
+        return fact.model_copy(update={"fix": f"mend that file, none of its values counts: {trouble}"})
+    fix = fact.fix.replace("~/.pancode-node/*", str(home)).replace(" NODE ", f" {node} ")
+    return fact if fix == fact.fix else fact.model_copy(update={"fix": fix})
+
+
 @dataclass(frozen=True, slots=True)
 class Others:
     """What other parts of the node agent found out: what stands around an agent here, and what is wrong."""
@@ -57,8 +65,10 @@ class Machine:
         clock: Clock,
         disk_reserve: int,
         others: Callable[[], Others] = lambda: Others(),
+        here: Callable[[RuntimeFact], RuntimeFact] = lambda fact: fact,
     ) -> None:
-        self._home, self._clock = home, clock
+        """`here` says what is to be done about a runtime with this node's own name and paths."""
+        self._home, self._clock, self._here = home, clock, here
         self._reserve, self._others = disk_reserve, others
         self._owner = OwnersFiles(home, clock)
         self._finder = finder
@@ -78,7 +88,7 @@ class Machine:
             disk_free=self._free() or 0,
             load_1m=round(os.getloadavg()[0], 2),
             isolation=others.isolation,
-            runtimes=self._finder.look(),
+            runtimes=tuple(map(self._here, self._finder.look())),
             endpoints=others.endpoints,
             problems=(*others.problems, *self._problems()),
             shut=self._shut(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -179,7 +179,7 @@ class NodeRuntimes:
             enforced=(
                 *enforced(order, runtime, isolation, owners),
                 *loose,
-                *_network_held(order, policy, runtime, isolation, door),
+                *_network_held(policy, runtime, isolation, door),
             ),
             version=around.version(order.runtime),
             served=_served(around.server(order), order),
@@ -341,23 +341,19 @@ def _check_turns(order: Order, runtime: Runtime, door: Door | None) -> None:
 
 
 def _network_held(
-    order: Order, policy: Policy, runtime: Runtime, isolation: Isolation, door: Door | None
-) -> Iterator[Enforced]:
-    """What a receipt says of it: a network that is the node's own is held by nobody.
-
-    Set-up and gates are named where there are any and they reach something else than the agent.
-    """
+    policy: Policy, runtime: Runtime, isolation: Isolation, door: Door | None
+) -> tuple[Enforced, ...]:
+    """What a receipt says of it: a network that is the node's own is held by nobody."""
     if isolation is not Isolation.SANDBOX:
-        return
-    agent = network_of(policy, runtime, agent=True, door=door)
+        return ()
+    network = network_of(policy, runtime, agent=True, door=door)
+    how = Enforcement.TOLD_ONLY if network is Network.FULL else Enforcement.SANDBOX
     rest = network_of(policy, runtime, agent=False)
-    yield Enforced(rule=f"network {agent}", how=_held_by_wall(agent))
-    if rest is not agent and (order.setup or order.gates):
-        yield Enforced(rule=f"network of set-up and gates {rest}", how=_held_by_wall(rest))
-
-
-def _held_by_wall(network: Network) -> Enforcement:
-    return Enforcement.TOLD_ONLY if network is Network.FULL else Enforcement.SANDBOX
+    held = Enforcement.TOLD_ONLY if rest is Network.FULL else Enforcement.SANDBOX
+    return (
+        Enforced(rule=f"network {network}", how=how),
+        Enforced(rule=f"network of set-up and gates {rest}", how=held),
+    )
 
 
 def _is_accepted(order: Order, runtime: Runtime, how: Enforcement) -> bool:

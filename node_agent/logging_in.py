@@ -69,7 +69,10 @@ def _login_of(runtime: str, home: Home) -> Login:
         raise NoLogin(f"there is no runtime {runtime!r}", f"those with a login of their own: {known}")
     if runtime not in LOGINS:
         program = RUNTIMES[runtime].program
-        fix = program.login if program is not None else f"{runtime} needs no login"
+        fix = f"{runtime} needs no login"
+        if program is not None:
+            fix = program.login.replace(" NODE ", f" {home.read_settings().name} ")
+            fix = fix.replace("~/.pancode-node/*", str(home.root))
         raise NoLogin(f"{runtime} has no login of its own that could be opened here for its runs", fix)
     return LOGINS[runtime]
 

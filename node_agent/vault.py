@@ -70,12 +70,17 @@ class Vault:
         """Why a name of the owner's file has no value; empty for a name that is not there."""
         return self._look().missing.get(name, "")
 
+    def trouble(self) -> str:
+        """Why nothing of the owner's file counts; empty where it can be read."""
+        return self._look().trouble
+
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with the file or its sources."""
         found = self._look()
         told = [found.trouble] if found.trouble else []
         told += [f"secret {name}: {why}" for name, why in found.missing.items()]
-        return tuple(Problem(what=what[:500], fix=FIX) for what in told)
+        fix = FIX.replace("secrets.json of this node", str(self._path))
+        return tuple(Problem(what=what[:500], fix=fix) for what in told)
 
     def _look(self) -> Found:
         with self._lock:
@@ -103,11 +108,9 @@ class Vault:
         if not there:
             return Found(), False
         try:
-            raw = json.loads(self._path.read_bytes())
-        except (OSError, ValueError) as exc:
-            return Found(trouble=f"{self._path} cannot be read: {type(exc).__name__}"), False
-        if not isinstance(raw, dict):
-            return Found(trouble=f"{self._path} is not a JSON object of names"), False
+            raw = read_secrets(self._path)
+        except NoValue as exc:
+            return Found(trouble=str(exc)), False
         values, missing = {}, {}
         for name, source in raw.items():
             try:
@@ -160,6 +163,21 @@ class Vault:
         if done.returncode:
             raise NoValue(f"{argv[0]} ended with {done.returncode}")
         return _text(done.stdout)
+
+
+def read_secrets(path: Path) -> dict[str, Any]:
+    """The owner's file as it is. NoValue names the line where it is broken, and quotes nothing of it."""
+    try:
+        raw = json.loads(path.read_bytes())
+    except json.JSONDecodeError as exc:
+        raise NoValue(f"{path} is broken: line {exc.lineno}, column {exc.colno}: {exc.msg}") from None
+    except OSError as exc:
+        raise NoValue(f"{path} cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise NoValue(f"{path} is broken: it is not a text in UTF-8") from exc
+    if not isinstance(raw, dict):
+        raise NoValue(f"{path} is broken: it is not a JSON object of names")
+    return raw
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from node_agent import layout, scopes, shim
 from node_agent.bus import RedisUplink
 from node_agent.claims import Self
-from node_agent.discovery import Machine, Others, search_path
+from node_agent.discovery import Machine, Others, search_path, told_here
 from node_agent.doors import Gateways, NoGateways
 from node_agent.endpoints.places import machine_places
 from node_agent.endpoints.table import Table
@@ -113,6 +113,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
         clock,
         settings.disk_reserve,
         others,
+        lambda fact: told_here(fact, home.root, settings.name, vault.trouble()),
     )
     depot = DepotClient(Door(lambda: _depot_end(home), _Sign(node, key)))
     around = replace(_around(path, vault, machine, settings.name), sandbox=sandbox)

@@ -21,6 +21,8 @@ from pancode.connection import (
     NotRunningError,
     ask,
     named,
+    pid_of,
+    silence,
     unheard,
     until_answered,
     unusable,
@@ -115,6 +117,8 @@ class Client:
         """
         try:
             return self._json("GET", _with(path, query), None)
+        except SilentError:
+            raise
         except StreamCutError:
             return self._json("GET", _with(path, query), None)
 
@@ -211,13 +215,13 @@ class Client:
         data = None if body is None else json.dumps(body).encode()
         try:
             connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
-            if told is not None:
-                until_answered(connection, timeout_s, told)
+            until_answered(connection, timeout_s, told, self.note)
             response = _reading(connection.getresponse)
         except BaseException as error:
+            pid = pid_of(connection)
             connection.close()
             if isinstance(error, OSError):
-                raise _cut(error) from error
+                raise _cut(error, pid) from error
             raise
         self.server_version = response.headers.get("Pancode-Version") or self.server_version
         return connection, response
@@ -349,15 +353,12 @@ def _reading(read: Any) -> Any:
         raise _cut(exc) from exc
 
 
-def _cut(error: BaseException) -> StreamCutError:
+def _cut(error: BaseException, pid: int | None = None) -> StreamCutError:
     """Silence is told apart from an end: who is silent may still do what it was asked."""
     if not isinstance(error, TimeoutError):
         return _went_away(error)
-    return SilentError(
-        "the coordinator did not answer in time",
-        why=f"{error}; it may still be at work on this",
-        fix="look before you repeat: pancode runs",
-    )
+    message, why, fix = silence(error, pid)
+    return SilentError(message, why=why, fix=fix)
 
 
 def _went_away(error: BaseException) -> StreamCutError:

@@ -8,6 +8,7 @@ import json
 import os
 import select
 import socket
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,10 @@ Json = dict[str, Any]
 SOCKET = "api.sock"
 KEY_LOST = "key/LOST"
 """A file that says: the key of this fleet will not come back, begin with another one."""
-LOOK_S = 2.0
-"""So often one who waits asks whether the coordinator is still at work."""
+LOOK_S = 1.5
+"""So often one who waits asks whether the coordinator is still at work, and so long for that answer."""
+NOTE_S, SILENT_S = 3.0, 30.0
+"""After so long a person is told that nobody is answered, and after so long waiting is given up."""
 _LONGEST = 100
 _LONGEST_NAME, _LONGEST_HOME = 255, 3_500
 
@@ -123,19 +126,47 @@ class Connection(http.client.HTTPConnection):
             ) from exc
 
 
-def until_answered(connection: Connection, wait_s: float, told: Callable[[Json], None]) -> None:
-    """Until the answer to what was asked on it begins, or it ends, for as long as others are answered.
+def until_answered(
+    connection: Connection, wait_s: float, told: Callable[[Json], None] | None, note: Note = unheard
+) -> None:
+    """Until the answer to what was asked on it begins, or it ends; TimeoutError after `wait_s`.
 
-    `told` gets what snapshots are under way. TimeoutError once nothing was answered for `wait_s`.
+    With `told`, which gets what snapshots are under way, for as long as others are answered. In any case no
+    longer than SILENT_S while nobody is answered; `note` hears of that.
     """
-    step, silent = min(LOOK_S, wait_s / 4), 0.0
+    step, waited, silent, noted = min(LOOK_S, wait_s / 4), 0.0, 0.0, False
     while not select.select([connection.sock], [], [], step)[0]:
         seen = ask(connection.home, "/v1/snapshots", step)
+        waited += step
         silent = 0.0 if seen is not None else silent + step
-        if seen is not None:
+        if seen is not None and told is not None:
             told(seen)
-        elif silent >= wait_s:
+        if silent * 2 >= NOTE_S and not noted:  # each look waits twice: for our answer, and for its own
+            noted = True
+            note(f"waiting for the coordinator, pid {pid_of(connection) or 'unknown'}")
+        if silent * 2 >= min(wait_s, SILENT_S):
+            raise TimeoutError(f"for {silent * 2:g} s nobody was answered")
+        if told is None and waited >= wait_s:
             raise TimeoutError(f"nothing came for {wait_s:g} s")
+
+
+def pid_of(connection: Connection) -> int | None:
+    """The process at the other end, as the system knows it."""
+    try:
+        raw = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    except (OSError, AttributeError):  # it is gone, or this system does not tell
+        return None
+    pid: int = struct.unpack("3i", raw)[0]
+    return pid or None
+
+
+def silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str]:
+    """What an error says of a coordinator that did not answer: message, why, fix."""
+    fix = "look before you repeat: pancode runs"
+    if pid is not None:
+        fix += f"; where that is not answered either: kill {pid} (else kill -9 {pid}), runs on nodes go on"
+    message = f"the coordinator{f', pid {pid},' if pid else ''} did not answer in time"
+    return message, f"{error}; it may still be at work on this", fix
 
 
 def ask(home: Path, path: str, timeout_s: float) -> Json | None:

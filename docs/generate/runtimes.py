@@ -14,7 +14,7 @@ TOLD = {
     "stream": "Live events",
     "usage": "Tokens",
     "cost": "Price",
-    "resume": "Knows sessions",
+    "resume": "Resumes",
     "tool_list": "Named tools",
     "turn_limit": "Limit of turns",
     "budget_limit": "Limit of money",
@@ -46,11 +46,10 @@ def runtimes_page() -> str:
         "## What each tells and does by itself",
         words(
             "By itself: where model calls go through the [gateway](../howto/model-calls.md), tokens, "
-            "price and limits are the node's for all alike. A session is on the receipt; no order can ask a "
-            "program to go on with one yet: a retry begins anew. Where a price is missing, the cost of a "
-            "run is unknown, and what was held for it stays until `pancode budget settle`. Limits of time, "
-            "silence and output are kept by the node for all; without the gateway one of tokens or money as "
-            "far as the program tells them while it works."
+            "price and limits are the node's for all alike. Where a price is missing, the cost of a run is "
+            "unknown, and what was held for it stays until `pancode budget settle`. Limits of time, silence "
+            "and output are kept by the node for all; without the gateway one of tokens or money as far as "
+            "the program tells them while it works."
         ),
         table(("Runtime", *(TOLD[name] for name in shown)), can),
         "## How hard a model thinks",

@@ -11,8 +11,8 @@ CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_T
 """Variables that log the program in or point it at a model server; a run sees those that its order names."""
 LOGINS = CREDENTIALS[:3]
 LOGIN = (
-    "by subscription: pancode node login NODE claude; else put ANTHROPIC_API_KEY "
-    'into ~/.pancode-node/*/secrets.json: {"ANTHROPIC_API_KEY": "..."}'
+    "by subscription: pancode node login NODE claude; else by a key: "
+    "pancode node secret set NODE ANTHROPIC_API_KEY (kept in ~/.pancode-node/*/secrets.json there)"
 )
 LEVELS: Mapping[Reasoning, tuple[str, int]] = {
     Reasoning.OFF: ("", 0),

@@ -22,8 +22,9 @@ from node_agent.wire.policy import Isolation, Safety, compile_policy
 CREDENTIALS = (*LOGINS, CONTEXT)
 """Variables of model servers; one of its own without a key needs only its URL."""
 LOGIN = (
-    "put the key of a model server into ~/.pancode-node/*/secrets.json, such as GROQ_API_KEY, or the "
-    'OPENAI_BASE_URL of one with OpenAI\'s chat wire: {"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"}'
+    "pancode node secret set NODE GROQ_API_KEY, or the key of another model server, or the OPENAI_BASE_URL "
+    "of one with OpenAI's chat wire, as http://127.0.0.1:11434/v1 (kept in "
+    "~/.pancode-node/*/secrets.json there)"
 )
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
 CAPABILITIES = Capabilities(

@@ -91,6 +91,9 @@ class ModelFact(WireModel):
     """None: it was not tested as it is now."""
 
 
+_ENDINGS = {Dialect.OLLAMA: ":latest", Dialect.LLAMACPP: ".gguf"}
+
+
 class EndpointFact(WireModel):
     """A model server. `name`: what `NAME/MODEL` calls it; `at`: host:port; `slots`: calls at once.
 
@@ -114,8 +117,8 @@ class EndpointFact(WireModel):
     """Models that are not named here: a heartbeat stays small."""
 
     def model(self, name: str) -> ModelFact | None:
-        """The one of that id; with Ollama a name without a tag is its `latest`."""
-        names = (name, f"{name}:latest") if self.dialect is Dialect.OLLAMA else (name,)
+        """The one of that id; Ollama's without a tag is its `latest`, llama.cpp's may leave out `.gguf`."""
+        names = (name, name + _ENDINGS.get(self.dialect, ""))
         return next((one for one in self.models if one.id in names), None)
 
 

@@ -11,7 +11,7 @@ from pancode.api.bodies import DispatchBody, LandBody, ReasonBody
 from pancode.api.desk import Desk
 from pancode.api.routing import Call, Verb
 from pancode.api.streaming import log_events, run_events, sse
-from pancode.control import query, query_log, query_story, snapshots
+from pancode.control import query, query_log, query_runs, query_story, snapshots
 from pancode.control.again import dispatch_again
 from pancode.control.dispatch import Dispatched, Judged, dispatch, dry_run
 from pancode.control.inside import refuse
@@ -102,7 +102,8 @@ def _plan(resolution: Resolution) -> dict[str, Any]:
 
 
 def _runs(desk: Desk, call: Call) -> Any:
-    return {"runs": query.runs(desk.core, call.number("limit", 20, query.MOST))}
+    wanted = query_runs.Filter.of(call.query, desk.core.wall_ms())
+    return {"runs": query_runs.runs(desk.core, call.number("limit", 20, query.MOST), wanted)}
 
 
 def _snapshots(desk: Desk, call: Call) -> Any:
@@ -192,7 +193,7 @@ def _verify(desk: Desk, call: Call) -> Any:
 
 
 RUN_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/runs", _runs, query=("limit",)),
+    Verb("GET", "/v1/runs", _runs, query=("limit", *query_runs.FILTERS)),
     Verb("POST", "/v1/runs", _dispatch, DispatchBody, pokes=True, status=201, for_runs=True),
     Verb("GET", "/v1/snapshots", _snapshots),
     Verb("GET", "/v1/runs/{run}", _show),

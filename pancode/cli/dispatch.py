@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -68,10 +69,14 @@ class _WithArgv(click.Command):
     cls=_WithArgv,
     epilog=example(
         'pancode dispatch --node gpubox --verify "pytest -q" "add a --json flag to export"',
+        "pancode dispatch -f task.md",
         "pancode dispatch --runtime shell -- uname -a",
     ),
 )
 @click.argument("task", required=False)
+@click.option(
+    "-f", "--file", metavar="FILE", help="Read TASK from this file; - is standard input, as TASK - is, too."
+)
 @click.option(
     "--agent",
     metavar="A",
@@ -185,14 +190,14 @@ class _WithArgv(click.Command):
 )
 @json_option
 @click.pass_context
-def dispatch(ctx: click.Context, /, face: Face, task: str | None, **given: Any) -> int:
+def dispatch(ctx: click.Context, /, face: Face, task: str | None, file: str | None, **given: Any) -> int:
     """Give TASK to the fleet and wait for its result.
 
     Inside a repository the run has all of it and begins in the folder where you stand; set-up and gates
     run at its top. Ctrl-C detaches: the run goes on. A TASK that begins with a dash comes after --. With
     --runtime shell TASK is a script, and -- ARG ARG... runs exactly that argument list.
     """
-    body = _body(task, ctx.meta.get("argv"), given)
+    body = _body(task_text(task, file), ctx.meta.get("argv"), given)
     answer = _agreed(face, face.client(works=True), body)
     if given["dry_run"]:
         face.show(answer, lambda: _plan(answer))
@@ -209,6 +214,25 @@ def dispatch(ctx: click.Context, /, face: Face, task: str | None, **given: Any) 
     if ended is None:
         return ExitCode.DETACHED
     return _finish(face, client, ended)
+
+
+def task_text(task: str | None, file: str | None) -> str | None:
+    """The task as it was said, or read from a file or standard input. UsageError."""
+    if file is None and task != "-":
+        return task
+    if file is not None and task not in (None, "-"):
+        raise UsageError("a task comes from --file or from the command line", fix="leave one of them out")
+    name = "-" if file is None else file
+    if name == "-" and sys.stdin.isatty():
+        sys.stderr.write("the task; its end: Ctrl-D on an empty line\n")
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return data.decode("utf-8").rstrip("\n")
+    except (OSError, ValueError) as exc:  # a NUL in the name, or bytes that are no text
+        where = "standard input" if name == "-" else name
+        raise UsageError(
+            f"the task cannot be read from {where}", why=str(exc), fix="give a text file"
+        ) from exc
 
 
 def _agreed(face: Face, client: Client, body: dict[str, Any]) -> Any:

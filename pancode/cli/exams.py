@@ -9,7 +9,7 @@ import click
 
 from pancode.cli import known
 from pancode.cli.face import Face, example, json_option, who
-from pancode.cli.render import advice, safe, table
+from pancode.cli.render import advice, safe, short_time, table
 from pancode.cli.taking import Snapshots
 from pancode.client import ApiError, Client
 from pancode.errors import ExitCode, UnavailableError
@@ -106,5 +106,9 @@ def _shown(one: dict[str, Any]) -> str:
     speed = f", {one['tok_s']} tokens/s" if one["tok_s"] is not None else ""
     rows = [(check["check"], check["grade"], check["words"]) for check in one["checks"]]
     fixes = [f"  {told}\n" for check in one["checks"] if (told := advice(check))]
-    verdict = f"{'passed' if one['passed'] else 'FAILED'}{speed}\n"
+    verdict = f"{'passed' if one['passed'] else 'FAILED'}{speed}{_when(one)}\n"
     return head + verdict + table(("CHECK", "GRADE", "WORDS"), rows, toned=("GRADE",)) + "".join(fixes)
+
+
+def _when(one: dict[str, Any]) -> str:
+    return f" at {short_time(one['taken_at'])}; not tested again now (--again does)" if one["earlier"] else ""

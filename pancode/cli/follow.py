@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pancode.cli.face import Face, aside
-from pancode.cli.render import clip, count, safe, took
+from pancode.cli.render import clip, count, safe, tone, took, usd
 from pancode.client import Client, Event, FleetDownError, StreamCutError, path_of
 from pancode.connection import NotRunningError
 from pancode.counted import counted
 from pancode.errors import ExitCode
+
+if TYPE_CHECKING:
+    from pancode.cli.transcript import Live
 
 AGAIN_S = 1.0
 TRIES = 60
@@ -23,16 +27,29 @@ TRIES = 60
 def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
     """The run at its end; None when the person has detached."""
     try:
-        line = _Line(face)
+        line, live = _Line(face), None
         for shape in changes(face, client, run):
             if shape["state"] == "ended":
+                if live is not None:
+                    live.finish()
                 line.end()
                 return shape
             line.show(_stage(shape), _progress(shape))
+            if live is None and line.over and shape["started_at"] is not None:
+                live = _beginning(face, line, shape)
     except KeyboardInterrupt:
         pass
     detached(face, run)
     return None
+
+
+def _beginning(face: Face, line: _Line, shape: dict[str, Any]) -> Live:
+    """The story of its agent, shown above the line of its progress."""
+    from pancode.cli.transcript import Live
+
+    live = Live(Client(face.client().home, starts=False), shape["run"], shape["runtime"], line.above)
+    live.start()
+    return live
 
 
 def detached(face: Face, run: str) -> int:
@@ -90,12 +107,22 @@ class _Line:
 
     def __init__(self, face: Face) -> None:
         self._face = face
-        self._over = not face.as_json and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self.over = not face.as_json and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._stage = self._shown = ""
+        self._lock = threading.Lock()
+
+    def above(self, text: str) -> None:
+        """A line for good; the progress goes on below it. A stranger's words."""
+        with self._lock:
+            aside(f"\r\x1b[K{safe(text)}\n{self._shown}")
 
     def show(self, stage: str, text: str) -> None:
-        text = clip(text, _columns() - 1) if self._over else text  # what is wrapped cannot be written over
-        if self._over and text != self._shown:
+        with self._lock:
+            self._show(stage, text)
+
+    def _show(self, stage: str, text: str) -> None:
+        text = clip(text, _columns() - 1) if self.over else text  # what is wrapped cannot be written over
+        if self.over and text != self._shown:
             before = "\r\x1b[K" if stage == self._stage else "\n" if self._stage else ""
             aside(before + text)
         elif stage != self._stage:
@@ -103,7 +130,7 @@ class _Line:
         self._stage, self._shown = stage, text
 
     def end(self) -> None:
-        if self._over and self._stage:
+        if self.over and self._stage:
             aside("\n")
 
 
@@ -147,13 +174,11 @@ def _progress(shape: dict[str, Any]) -> str:
 
 def summary(shape: dict[str, Any]) -> str:
     """A finished run in a few lines; what was found on the way (a file left behind) is never left out."""
-    from pancode.cli.render import tone, usd
-
     notes = f" ({', '.join(shape['notes'])})" if shape["notes"] else ""
     state = shape["outcome"] or shape["state"]
     reason = safe(shape["reason"]).removeprefix(state).lstrip(" ,:")
     lines = [f"{shape['run']}  {tone(state)}{notes}{f'  {reason}' if reason else ''}"]
-    lines.append(f"  on {shape['node'] or '-'}, {shape['runtime']}, {_lasted(shape)}, {_cost(shape, usd)}")
+    lines.append(f"  on {shape['node'] or '-'}, {shape['runtime']}, {lasted(shape)}, {_cost(shape)}")
     if shape["commit"]:
         files = len(shape["files_changed"])
         lines.append(f"  commit {shape['commit'][:12]}, {counted(files, 'file')} changed")
@@ -174,17 +199,27 @@ def _landing(told: dict[str, Any]) -> str:
     return f"{safe(told['status'])}{where}{why}"
 
 
-def _cost(shape: dict[str, Any], usd: Any) -> str:
+def _cost(shape: dict[str, Any]) -> str:
     usage = shape["usage"]
     source = usage["cost_source"]
     return f"cost {usd(usage['cost_usd'])}{f' ({source})' if usage['cost_usd'] is not None else ''}"
 
 
-def _lasted(shape: dict[str, Any]) -> str:
+def lasted(shape: dict[str, Any]) -> str:
+    """How long it ran; of one that has not ended, whether it has begun."""
     from datetime import datetime
 
-    if shape["started_at"] is None or shape["finished_at"] is None:
-        return "never started"
+    if shape["started_at"] is None:
+        return "-" if shape["outcome"] is None else "never started"
+    if shape["finished_at"] is None:
+        return "not ended"
     start, end = (datetime.fromisoformat(shape[k]) for k in ("started_at", "finished_at"))
     seconds = max(0.0, (end - start).total_seconds())
     return took(seconds) if seconds >= 10 else f"{seconds:.1f} s"
+
+
+def cost(shape: dict[str, Any]) -> str:
+    """In a list: `unknown` is said of a run that has ended, and of no other."""
+    if shape["usage"]["cost_usd"] is None:
+        return "unknown" if shape["outcome"] is not None else "-"
+    return usd(shape["usage"]["cost_usd"])

@@ -17,6 +17,26 @@ _NO_SUCH = "pancode.no_such_command"
 """Tab was pressed behind a name that is none: no answer, and no error."""
 
 
+_ELSEWHERE = {
+    "logs": "pancode runs logs RUN",
+    "log": "pancode runs logs RUN",
+    "show": "pancode runs show RUN",
+    "stop": "pancode runs stop RUN",
+    "retry": "pancode runs retry RUN",
+    "diff": "pancode runs diff RUN",
+    "land": "pancode runs land RUN",
+    "version": "pancode --version",
+    "status": "pancode fleet status",
+    "ps": "pancode runs",
+    "ls": "pancode runs",
+    "nodes": "pancode node ls",
+    "login": "pancode node login NODE RUNTIME",
+    "secret": "pancode node secret set NODE NAME",
+    "settings": "pancode config show --origin",
+}
+"""What people type who know other tools, and where it is here."""
+
+
 class LazyGroup(click.Group):
     """`table`: name to (module:object below pancode.cli, one line). `later`: names that are not there yet."""
 
@@ -75,9 +95,6 @@ class LazyGroup(click.Group):
         rows += [(name, command.get_short_help_str(90)) for name, command in sorted(self.commands.items())]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
-        if self.later:
-            with formatter.section("Not there yet"):
-                formatter.write_text(", ".join(self.later))
 
 
 class DefaultGroup(LazyGroup):
@@ -115,6 +132,11 @@ def unknown(name: str, known: list[str], path: str) -> UsageError:
     """The error for a command that does not exist."""
     from pancode.domain.names import nearest
 
+    meant = _ELSEWHERE.get(name) if path == "pancode" else None
+    if meant is not None:
+        return UsageError(
+            f"there is no command {path} {name}", fix=f"meant is: {meant}", code="no_such_command"
+        )
     near = nearest(name, known)
     fix = f"did you mean {path} {near}?" if near is not None else f"look: {path} -h"
     return UsageError(f"there is no command {path} {name}", fix=fix, code="no_such_command")

@@ -19,6 +19,7 @@ from pancode.client import Client, path_of
 from pancode.errors import ExitCode, PancodeError, UsageError
 
 MORE = {
+    "secret": ("secret:secret", "Keys and logins on a machine, in its owner's secrets.json: set."),
     "steps": ("handed:steps", "The steps of a bring-up as data, for a tool that carries them out."),
     "import": ("imported:import_", "Machines of an Ansible inventory into this one."),
 }
@@ -175,7 +176,9 @@ def rm(name: str, yes: bool, face: Face) -> int:
     busy = client.get(path_of("nodes", name))["slots"]["used"]
     if busy:
         face.note(f"{busy} in flight there: what runs is killed, and ends as lost")
-    if not yes and not face.agreed(f"Remove {name} from the fleet, with everything of ours on it?", "--yes"):
+    if not yes and not face.agreed(
+        f"Remove {name} from the fleet, with its node home there, also a secrets.json of yours?", "--yes"
+    ):
         return ExitCode.DONE
     answer = _remove(face, client, name)
     face.show(answer, lambda: _removed(answer))
@@ -191,8 +194,15 @@ def _removed(answer: dict[str, Any]) -> str:
     if answer["ok"] and "forgotten" in answer["changed"]:
         name = answer["node"]
         return f"{name} is removed; that machine is in the fleet under another name, and stays as it is\n"
+    if answer["ok"] and "never_reached" in answer["changed"]:
+        return (
+            f"{answer['node']} is removed; no connection was ever made to it, so nothing of ours is there\n"
+        )
     if answer["ok"]:
-        return f"{answer['node']} is removed, nothing of ours is left there\n"
+        gone = "".join(
+            f"  deleted with it, written by hand: {safe(one)}\n" for one in answer["changed"] if "/" in one
+        )
+        return f"{answer['node']} is removed, nothing of ours is left there\n{gone}"
     lines = [f"{answer['node']} is removed, not cleaned"]
     for problem in answer["problems"]:
         lines.append(f"  {safe(problem['what'])}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pancode.cli.fleet import endpoint_words, runtime_words
-from pancode.cli.render import advice, safe, short_time, size, tone
+from pancode.cli.render import advice, safe, short_time, size, tone, zone
 
 WIDTH = 13
 Row = tuple[str, str]
@@ -23,13 +23,13 @@ def page(told: dict[str, Any]) -> str:
 
 def _state(told: dict[str, Any]) -> Iterator[Row]:
     yield "Name", safe(told["name"])
-    yield "State", f"{tone(told['state'])} since {short_time(told['since'])} UTC"
+    yield "State", f"{tone(told['state'])} since {short_time(told['since'])}{zone()}"
     for name in ("draining", "paused", "quarantined"):
         if told[name]:
             yield name.capitalize(), _why(told[name])
     yield "Slots", f"{told['slots']['used']} of {told['slots']['total']} in use"
     yield "Labels", ", ".join(f"{safe(k)}={safe(v)}" for k, v in sorted(told["labels"].items())) or "-"
-    yield "Added", f"{short_time(told['added_at'])} UTC"
+    yield "Added", f"{short_time(told['added_at'])}{zone()}"
     yield "Tag", f"{told['tag'] or '-'} (its name in Redis)"
     yield "Key", told["public_key"] or "none yet: pancode fleet up"
 

@@ -12,7 +12,7 @@ import click
 from pancode.cli import known
 from pancode.cli.face import Face, example, json_option
 from pancode.cli.lazy import DefaultGroup
-from pancode.cli.render import safe, short_time, table, tone
+from pancode.cli.render import at_head, safe, short_time, table, tone
 from pancode.client import ApiError, path_of
 from pancode.errors import ExitCode, UsageError
 
@@ -51,7 +51,7 @@ def _listed(rows: list[dict[str, Any]]) -> str:
         for r in rows
     ]
     return table(
-        ("RUN", "ATTEMPT", "NODE", "OUTCOME", "DIGEST", "STATE", "AT (UTC)"), cells, toned=("OUTCOME",)
+        ("RUN", "ATTEMPT", "NODE", "OUTCOME", "DIGEST", "STATE", at_head()), cells, toned=("OUTCOME",)
     )
 
 

@@ -9,7 +9,7 @@ import click
 
 from pancode.cli import known
 from pancode.cli.face import Face, example, json_option
-from pancode.cli.render import safe, short_time, table
+from pancode.cli.render import at_head, safe, short_time, table
 from pancode.client import path_of
 
 
@@ -26,7 +26,7 @@ def _story(answer: dict[str, Any]) -> str:
     rows = [
         (short_time(d["at"]), d["kind"], d["what"], d["verdict"], d["detail"]) for d in answer["decisions"]
     ]
-    head = ("AT (UTC)", "KIND", "WHAT", "VERDICT", "DETAIL")
+    head = (at_head(), "KIND", "WHAT", "VERDICT", "DETAIL")
     return f"{answer['run']}  {safe(answer['now'])}\n" + table(head, rows, toned=("VERDICT",))
 
 
@@ -37,7 +37,8 @@ def _story(answer: dict[str, Any]) -> str:
 def audit(about: str | None, number: int, face: Face) -> None:
     """What happened, newest first.
 
-    ABOUT: a domain (admission, budget, fleet, land, receipt, trust), info, warning, error, or run:RUN.
+    ABOUT: a domain (dispatch or admission, budget, fleet, land, receipt, trust), info, warning, error, or
+    run:RUN.
     """
     answer = face.client().get("/v1/audit", about=about, limit=number)
     face.show(answer, lambda: _entries(answer["audit"]))
@@ -50,7 +51,7 @@ def _entries(entries: list[dict[str, Any]]) -> str:
         (short_time(e["at"]), e["level"], e["domain"], e["run"], e["what"], _detail(e["detail"]))
         for e in entries
     ]
-    return table(("AT (UTC)", "LEVEL", "DOMAIN", "RUN", "WHAT", "DETAIL"), rows, toned=("LEVEL",))
+    return table((at_head(), "LEVEL", "DOMAIN", "RUN", "WHAT", "DETAIL"), rows, toned=("LEVEL",))
 
 
 def _detail(detail: dict[str, Any]) -> str:

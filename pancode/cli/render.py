@@ -145,7 +145,7 @@ def usd(text: str | None) -> str:
         return "unknown"
     whole, _, part = text.partition(".")
     part = part.rstrip("0").ljust(2, "0")
-    return f"${whole}.{part}"
+    return f"-${whole[1:]}.{part}" if whole.startswith("-") else f"${whole}.{part}"
 
 
 def count(number: float) -> str:
@@ -187,5 +187,21 @@ def took(seconds: float) -> str:
 
 
 def short_time(iso: str | None) -> str:
-    """2026-11-20T08:20:24.123Z as `11-20 08:20:24`."""
-    return "-" if iso is None else iso[5:19].replace("T", " ")
+    """2026-11-20T08:20:24.123Z as `11-20 08:20:24`: in local time on a terminal, else in UTC."""
+    if iso is None:
+        return "-"
+    if sys.stdout.isatty():
+        from datetime import datetime
+
+        iso = datetime.fromisoformat(iso).astimezone().isoformat()
+    return iso[5:19].replace("T", " ")
+
+
+def zone() -> str:
+    """What stands beside times of `short_time`: nothing where they are local."""
+    return "" if sys.stdout.isatty() else " UTC"
+
+
+def at_head() -> str:
+    """The head of a column of times."""
+    return "AT" if sys.stdout.isatty() else "AT (UTC)"

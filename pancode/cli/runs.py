@@ -15,10 +15,11 @@ from pancode.cli import landing as landings
 from pancode.cli.dispatch import safe_block
 from pancode.cli.exams import admitted
 from pancode.cli.face import Face, example, json_option, who
-from pancode.cli.follow import detached, resumed, summary, wait
+from pancode.cli.follow import cost, detached, lasted, resumed, summary, wait
 from pancode.cli.lazy import DefaultGroup
-from pancode.cli.render import Sink, clip, harmless, safe, short_time, size, table, usd
+from pancode.cli.render import Sink, at_head, clip, harmless, safe, short_time, size, table, usd, zone
 from pancode.cli.tell import exit_of
+from pancode.cli.transcript import Story, story_for
 from pancode.client import Client, FleetDownError, path_of
 from pancode.counted import counted
 from pancode.errors import ExitCode, UsageError
@@ -35,18 +36,31 @@ def runs() -> None:
     """The last runs (20, or as many as you say); a RUN may be any unambiguous prefix, or `last`."""
 
 
-@runs.command("ls", epilog=example("pancode runs 50"))
+@runs.command(
+    "ls",
+    epilog=example(
+        "pancode runs 50",
+        "pancode runs --node gpubox --outcome verify_failed --since 3d",
+        "pancode runs --text 'export' --agent builder",
+    ),
+)
 @click.argument("number", type=click.IntRange(1, 10_000), default=20)
+@click.option("--node", shell_complete=known.nodes, metavar="N", help="Only those of this machine.")
+@click.option("--agent", shell_complete=known.agents, metavar="A", help="Only those of this agent.")
+@click.option("--outcome", metavar="O", help="Only those that ended so, as done or error; or are running.")
+@click.option("--since", metavar="T", help="Only those asked for since: 90m, 2h, 3d, 2026-11-22.")
+@click.option("--text", metavar="T", help="Only those whose task has this text.")
+@click.option("--limit", type=click.IntRange(1, 10_000), metavar="N", help="At most so many, as NUMBER.")
 @json_option
-def ls(number: int, face: Face) -> None:
+def ls(number: int, limit: int | None, face: Face, **wanted: str | None) -> None:
     """The newest runs, newest first."""
-    answer = face.client().get("/v1/runs", limit=number)
-    face.show(answer, lambda: _listed(answer["runs"]))
+    answer = face.client().get("/v1/runs", limit=limit or number, **wanted)
+    face.show(answer, lambda: _listed(answer["runs"], filtered=any(wanted.values())))
 
 
-def _listed(found: list[dict[str, Any]]) -> str:
+def _listed(found: list[dict[str, Any]], filtered: bool = False) -> str:
     if not found:
-        return 'no run yet; try: pancode dispatch "..."\n'
+        return "no such run\n" if filtered else 'no run yet; try: pancode dispatch "..."\n'
     rows = [
         (
             r["run"],
@@ -54,13 +68,15 @@ def _listed(found: list[dict[str, Any]]) -> str:
             r["node"],
             r["agent"],
             r["runtime"],
-            usd(r["usage"]["cost_usd"]) if r["usage"]["cost_usd"] is not None else "-",
+            r["model"],
+            lasted(r),
+            cost(r),
             short_time(r["created_at"]),
             clip(safe(r["task"]), 60) + "".join(f"  ({note})" for note in r["notes"]),
         )
         for r in found
     ]
-    head = ("RUN", "STATE", "NODE", "AGENT", "RUNTIME", "COST", "AT (UTC)", "TASK")
+    head = ("RUN", "STATE", "NODE", "AGENT", "RUNTIME", "MODEL", "TOOK", "COST", at_head(), "TASK")
     return table(head, rows, toned=("STATE",))
 
 
@@ -82,7 +98,9 @@ _KEYS = (
 def _shown(run: dict[str, Any]) -> str:
     lines = [f"  {key:<10} {safe(_word(run[key]))}" for key in _KEYS if run[key] not in (None, [], "")]
     lines += [
-        f"  {key:<10} {run[f'{key}_at']}" for key in ("created", "started", "finished") if run[f"{key}_at"]
+        f"  {key:<10} {short_time(run[f'{key}_at'])}{zone()}"
+        for key in ("created", "started", "finished")
+        if run[f"{key}_at"]
     ]
     lines += [f"  {key:<10} {safe(words)}" for key, words in _of_model(run)]
     lines += [f"  calls      {_calls(run)}"] if run["calls"] else []
@@ -132,47 +150,58 @@ def _word(value: Any) -> str:
 @runs.command(epilog=example("pancode runs logs -f last", "pancode runs logs r-7f3k --stream err"))
 @click.argument("run", shell_complete=known.runs)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended; Ctrl-C detaches.")
-@click.option("--stream", metavar="NAME", help="Only this one (default: out, and err on standard error).")
+@click.option("--raw", is_flag=True, help="The program's own output, byte by byte, where that is events.")
+@click.option(
+    "--stream", metavar="NAME", help="Only this one, raw (default: out, and err on standard error)."
+)
 @click.option("--attempt", default="", metavar="A.F", help="Attempt and fence, as runs show names them.")
 @click.option("--offset", type=click.IntRange(0), default=0, help="Begin at this byte (needs --stream).")
 @json_option
-def logs(run: str, follow: bool, stream: str | None, attempt: str, offset: int, face: Face) -> int:
-    """A run's output, from the stored log: nothing missing, nothing twice."""
+def logs(run: str, follow: bool, stream: str | None, face: Face, **given: Any) -> int:
+    """What a run's agent says and does, from the stored log; scripts and other streams as they are."""
+    attempt, offset = given["attempt"], given["offset"]
     if offset and not stream:
         raise UsageError(
             "--offset counts in one stream", fix=f"pancode runs logs {run} --stream out --offset {offset}"
         )
     client = face.client()
-    name = client.get(path_of("runs", run, "brief"))["run"]
-    sinks = {stream: Sink(sys.stdout)} if stream else {"out": Sink(sys.stdout), "err": Sink(sys.stderr)}
-    if not follow:
-        for one, sink in sinks.items():
-            _copy(face, client, (name, one, attempt), offset if stream else 0, sink)
-        return ExitCode.DONE
-    return _follow(face, client, (name, attempt, offset if stream else 0), sinks)
+    told = client.get(path_of("runs", run, "brief"))
+    outs = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}
+    sinks: dict[str, Sink | Story] = {one: Sink(out) for one, out in outs.items()}
+    if not (given["raw"] or stream or face.as_json):
+        sinks["out"] = story_for(told["runtime"], Sink(sys.stdout)) or sinks["out"]
+    if follow:
+        return _follow(face, client, (told["run"], attempt, offset), sinks)
+    for one, sink in sinks.items():
+        _copy(face, client, (told["run"], one, attempt), offset, sink)
+    return ExitCode.DONE
 
 
-def _copy(face: Face, client: Client, what: tuple[str, str, str], offset: int, sink: Sink) -> None:
+def _copy(face: Face, client: Client, what: tuple[str, str, str], offset: int, sink: Sink | Story) -> None:
     run, stream, attempt = what
     state = "more"
     while state == "more":
         part = client.log(run, stream, attempt, offset)
         attempt, offset, state = part.attempt, part.next, part.state
         _emit(face, stream, attempt, offset, part.data, sink)
+    if isinstance(sink, Story):
+        sink.end()
 
 
-def _emit(face: Face, stream: str, attempt: str, next_: int, data: bytes, sink: Sink) -> None:
+def _emit(face: Face, stream: str, attempt: str, next_: int, data: bytes, sink: Sink | Story) -> None:
     """Bytes as they are; as JSON one object per piece, with where the next one begins."""
     if not data:
         return
     if face.as_json:
         piece = {"stream": stream, "attempt": attempt, "next": next_, "text": data.decode("utf-8", "replace")}
         face.show(piece, str)
-        return
-    sink.write(data)
+    elif isinstance(sink, Story):
+        sink.write(attempt, data)
+    else:
+        sink.write(data)
 
 
-def _follow(face: Face, client: Client, start: tuple[str, str, int], sinks: dict[str, Sink]) -> int:
+def _follow(face: Face, client: Client, start: tuple[str, str, int], sinks: dict[str, Sink | Story]) -> int:
     run = start[0]
     threads = [
         threading.Thread(target=_stream, args=(face, client, start, stream, sink), daemon=True)
@@ -189,7 +218,7 @@ def _follow(face: Face, client: Client, start: tuple[str, str, int], sinks: dict
     return exit_of(client.get(path_of("runs", run, "brief"))["outcome"])
 
 
-def _stream(face: Face, client: Client, start: tuple[str, str, int], stream: str, sink: Sink) -> None:
+def _stream(face: Face, client: Client, start: tuple[str, str, int], stream: str, sink: Sink | Story) -> None:
     """One stream to its end; cut off, it goes on at the byte where it was."""
     run, attempt, offset = start
     place: dict[str, Any] = {"attempt": attempt or None, "offset": offset}
@@ -206,6 +235,8 @@ def _stream(face: Face, client: Client, start: tuple[str, str, int], stream: str
                 data = base64.b64decode(event.data["b64"])
                 place.update(attempt=event.data["attempt"], offset=event.data["next"])
                 _emit(face, stream, event.data["attempt"], event.data["next"], data, sink)
+    if isinstance(sink, Story):
+        sink.end()
 
 
 @runs.command(epilog=example("pancode runs stop last --reason 'wrong branch'"))

@@ -22,17 +22,43 @@ from pancode.connection import FULL, home_of, unusable
 from pancode.errors import ExitCode, PancodeError, UnavailableError, UsageError
 
 
-@click.command(epilog=example("pancode init"))
+@click.command(epilog=example("pancode init", "cd my-project && pancode init --write"))
+@click.option(
+    "--write", is_flag=True, help="Write the proposed pancode.yaml of this repository without asking."
+)
 @json_option
-def init(face: Face) -> None:
-    """Write your configuration files, all comments, into your home; never overwrites."""
-    from pancode.offline.init import write_files
+def init(write: bool, face: Face) -> None:
+    """Write your configuration files, all comments, into your home; never overwrites.
+
+    Inside a repository also propose its pancode.yaml (set-up, kept folders, gates), from pyproject.toml,
+    package.json, Cargo.toml, go.mod or a Makefile. It is written after your yes, or with --write.
+    """
+    from pancode.offline.init import proposed_here, write_files
+
+    def agreed(path: str, text: str) -> bool:
+        if write or not face.can_ask():
+            return write
+        face.note(f"proposed for {path}:\n\n{text}")
+        return face.agreed(f"Write {path}?", "--write")
 
     answer = write_files(home_of(os.environ))
+    answer["project"] = proposed_here(Path(here()), agreed)
+    face.show(answer, lambda: _initialised(answer, shown=face.can_ask() and not write))
+
+
+def _initialised(answer: dict[str, Any], shown: bool) -> str:
     words = "".join(
         f"{f['path']}  {'written' if f['written'] else 'is there, untouched'}\n" for f in answer["files"]
     )
-    face.show(answer, lambda: words)
+    project = answer["project"]
+    if project is None:
+        return words
+    if project["written"]:
+        return f"{words}{project['path']}  written\n" + ("" if shown else f"\n{project['text']}")
+    if project["text"] is None:
+        return f"{words}{project['path']}  is there, untouched\n"
+    rest = "" if shown else f"proposed, and not written (pancode init --write does):\n\n{project['text']}"
+    return f"{words}{project['path']}  not written\n{rest}"
 
 
 @click.command(epilog=example("pancode demo", "pancode demo --keep", "pancode demo --remove"))

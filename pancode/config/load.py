@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from pancode.config.checked import checked
 from pancode.config.documents import read_document
@@ -23,8 +24,9 @@ from pancode.config.layers import (
 )
 from pancode.config.presets import in_force, preset_layer
 from pancode.config.schema import Settings
-from pancode.config.secrets import passwords, shown
+from pancode.config.secrets import passwords
 from pancode.config.variables import VARIABLES, unknown_variables
+from pancode.config.written import written
 from pancode.domain.presets import Preset, raises
 from pancode.domain.request import Defaults
 from pancode.domain.values import replace
@@ -73,8 +75,8 @@ class Loaded:
         return f"{origin}, {self.preset.places[path]}" if path in self.preset.places else origin
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """(path, value as text, origin) of every setting; a password in a URL is not shown."""
-        return [(path, _shown(value), self.origin(path)) for path, value in _leaves(self.settings)]
+        """(path, value as a file takes it, origin) of every setting; a password in a URL is not shown."""
+        return [(path, written(v, field), self.origin(path)) for path, v, field in _fields(self.settings)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,16 +195,14 @@ def _check_order(settings: Settings, folded: Folded) -> None:
 
 
 def _leaves(part: BaseModel, path: str = "") -> Iterator[tuple[str, object]]:
-    for name in type(part).model_fields:
+    return ((below, value) for below, value, _ in _fields(part, path))
+
+
+def _fields(part: BaseModel, path: str = "") -> Iterator[tuple[str, object, FieldInfo]]:
+    for name, info in type(part).model_fields.items():
         value = getattr(part, name)
         below = f"{path}.{name}" if path else name
         if isinstance(value, BaseModel):
-            yield from _leaves(value, below)
+            yield from _fields(value, below)
         else:
-            yield below, value
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {below}" for key, below in value.items()) or "none"
-    return shown(value) if isinstance(value, str) else str(value)
+            yield below, value, info

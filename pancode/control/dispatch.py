@@ -25,14 +25,14 @@ from pancode.domain.orders import rules_of
 from pancode.domain.passports import Needs, Place, sifted, unknowns, untested
 from pancode.domain.placement import is_unheld, is_walled
 from pancode.domain.presets import outranked_for
-from pancode.domain.records import Balance, Run, RunState, Setting
+from pancode.domain.records import Balance, Entry, Run, RunState, Setting
 from pancode.domain.request import Catalogue, DispatchRequest, Worker
 from pancode.domain.requested import as_task
 from pancode.domain.resolve import Resolution, Unresolved, resolve
 from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
 from pancode.domain.values import replace
 from pancode.errors import ConfigError, NotFoundError
-from pancode.ports import SnapshotTaken
+from pancode.ports import SnapshotTaken, Transaction
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -252,10 +252,18 @@ def _view(core: Core, around: Surroundings, resolution: Resolution, asked: _Aske
         draining = tx.get(Setting, "draining")
         return AdmissionView(
             scopes=tuple(ScopeView(tx.get(Balance, s) or Balance(s), core.ceilings(tx, s)) for s in scopes),
+            unknown=_unknown_today(tx, scopes[0]),
             max_depth=around.max_depth(),
             draining=str(draining.value) if draining is not None else None,
             paths=asked.paths,
         )
+
+
+def _unknown_today(tx: Transaction, scope: str) -> tuple[str, ...]:
+    balance = tx.get(Balance, scope)
+    if balance is None or not balance.unknown_runs:
+        return ()
+    return books.unknown_runs(tx.find(Entry, {"scope": scope}, order=None))
 
 
 def _parent(core: Core, run_id: str | None) -> Parent | None:

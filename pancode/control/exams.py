@@ -41,6 +41,8 @@ class Asked:
     place: Place
     ask: str
     at_ms: int
+    before_ms: int | None = None
+    """When the passport was taken that was there already."""
 
 
 def where(core: Core, model: str, node: str | None) -> list[Place]:
@@ -57,7 +59,10 @@ def ask(core: Core, place: Place, again: bool) -> Asked:
         if node is None or view is None or view.state is not NodeState.ONLINE:
             state = view.state if view is not None else "gone"
             raise NotTested(f"{place.node} is {state}", fix=f"pancode fleet up {place.node}")
-        asked = Asked(place, core.ports.ids.token(8), core.ports.clock.boot_ms())
+        known = fact_of(place, (view,))
+        before = known[1].passport if known is not None else None
+        before_ms = before.taken_ms if before is not None else None
+        asked = Asked(place, core.ports.ids.token(8), core.ports.clock.boot_ms(), before_ms)
         start_by = core.now().plus(START_MS)
         body = Examine(
             ask=asked.ask, endpoint=place.endpoint, model=place.model, again=again, start_by=start_by
@@ -133,10 +138,17 @@ def _shape(core: Core, asked: Asked, fact: AskFact) -> ExamShape:
     with core.lock:
         found = fact_of(place, _views(core))
     passport = found[1].passport if found is not None and fact.state is AskState.DONE else None
-    return _told(place, fact.state, (with_words(fact.words, fact.fix), ""), passport)
+    earlier = passport is not None and passport.taken_ms == asked.before_ms
+    return _told(place, fact.state, (with_words(fact.words, fact.fix), ""), passport, earlier)
 
 
-def _told(place: Place, state: AskState, words: tuple[str, str], passport: PassportFact | None) -> ExamShape:
+def _told(
+    place: Place,
+    state: AskState,
+    words: tuple[str, str],
+    passport: PassportFact | None,
+    earlier: bool = False,
+) -> ExamShape:
     return ExamShape(
         node=place.node,
         endpoint=place.endpoint,
@@ -144,5 +156,6 @@ def _told(place: Place, state: AskState, words: tuple[str, str], passport: Passp
         state=state.value,
         words=words[0],
         fix=words[1],
+        earlier=earlier,
         **passport_shape(passport),
     )

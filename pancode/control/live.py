@@ -67,6 +67,8 @@ class Live:
     """When the tickets were shown last."""
     told_ms: int = -1_000_000
     """When it was last taken down of all that wait why they do."""
+    away: dict[str, str] = field(default_factory=dict)
+    """By attempt that is at work: its node, while that is not heard."""
     freed: dict[str, set[str]] = field(default_factory=dict)
     """By tag: attempts whose end the node has sworn to since its last heartbeat."""
     quota_ms: int = -1

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.control.core import Core, open_fences
 from pancode.control.settle import again, known_cost
 from pancode.domain import books
+from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.lifecycle import close_fence, end_attempt, end_run
 from pancode.domain.orders import identity_of
 from pancode.domain.records import Attempt, Closed, ControlMessage, Entry, Fence, Node, Run
 from pancode.domain.settlement import retry_after_lost
 from pancode.ports import Transaction
+
+_SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
 def look(core: Core, reached: bool) -> None:
@@ -116,12 +121,32 @@ def give_up_lost(core: Core) -> None:
     """Fences of nodes that have been silent for the whole of our waking deadline end as `lost`."""
     with core.ports.ledger.transaction() as tx:
         fences = open_fences(tx)
-        if not fences:
+        if not fences and not core.live.away:
             return
-        lost = {v.node.name for v in core.views(tx) if v.given_up}
+        views = core.views(tx)
+        tell_outages(core, tx, fences, views)
+        lost = {v.node.name for v in views if v.given_up}
         for fence in fences:
             if fence.node in lost:
                 lose(core, tx, fence, f"{fence.node} was not heard for the whole deadline")
+
+
+def tell_outages(core: Core, tx: Transaction, fences: Sequence[Fence], views: Sequence[NodeView]) -> None:
+    """In the story of each run that is at work: its node is not heard, and it is heard again."""
+    states = {view.node.name: view.state for view in views}
+    for key, node in list(core.live.away.items()):
+        if states.get(node) not in _SILENT:
+            del core.live.away[key]
+            core.tell(
+                tx, key.partition(".")[0], "node", node, "heard again", "what was said meanwhile comes now"
+            )
+    for fence in fences:
+        key = str(identity_of(fence))
+        if states.get(fence.node) in _SILENT and key not in core.live.away:
+            core.live.away[key] = fence.node
+            core.tell(
+                tx, fence.run, "node", fence.node, "not heard", "the run goes on there, as far as is known"
+            )
 
 
 def lose(core: Core, tx: Transaction, fence: Fence, why: str) -> None:

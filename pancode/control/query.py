@@ -77,17 +77,10 @@ def _picked(tx: Transaction, text: str, ids: list[str]) -> Run:
     return found
 
 
-def runs(core: Core, limit: int) -> list[RunShape]:
-    """The newest runs, newest first."""
-    with core.ports.ledger.transaction() as tx:
-        newest = tx.find(Run, order="created_ms", descending=True, limit=min(limit, MOST))
-        return [_shape(core, tx, run) for run in newest]
-
-
 def brief(core: Core, text: str) -> RunShape:
     """One run, as in the list."""
     with core.ports.ledger.transaction() as tx:
-        return _shape(core, tx, find_run(tx, text))
+        return run_shape(core, tx, find_run(tx, text))
 
 
 def show(core: Core, text: str) -> RunDetail:
@@ -96,7 +89,7 @@ def show(core: Core, text: str) -> RunDetail:
         run = find_run(tx, text)
         attempts = tx.find(Attempt, {"run": run.id})
         fences = tx.find(Fence, {"run": run.id})
-        detail: RunDetail = {**_shape(core, tx, run), **_details(run), "attempts": [], "fences": []}  # type: ignore[typeddict-item]
+        detail: RunDetail = {**run_shape(core, tx, run), **_details(run), "attempts": [], "fences": []}  # type: ignore[typeddict-item]
     detail["attempts"] = [_attempt(a) for a in attempts]
     detail["fences"] = [_fence(f) for f in fences]
     return detail
@@ -134,7 +127,16 @@ def newest_fence(tx: Transaction, run: Run) -> Fence | None:
     return tx.get(Fence, run.id, run.fence) if run.fence else None
 
 
-def _shape(core: Core, tx: Transaction, run: Run) -> RunShape:
+def node_of(tx: Transaction, run: Run) -> str | None:
+    """Where it ran or runs; before it was placed the machine that was asked for."""
+    told = run.result.get("node")
+    if told:
+        return str(told)
+    fence = newest_fence(tx, run)
+    return fence.node if fence is not None else run.node
+
+
+def run_shape(core: Core, tx: Transaction, run: Run) -> RunShape:
     fence = newest_fence(tx, run)
     attempt = tx.get(Attempt, run.id, run.attempt)
     result: dict[str, Any] = run.result
@@ -144,7 +146,7 @@ def _shape(core: Core, tx: Transaction, run: Run) -> RunShape:
         "state": run.state.value,
         "attempt": run.attempt,
         "fence": run.fence,
-        "node": result.get("node") or (fence.node if fence is not None else run.node),
+        "node": node_of(tx, run),
         "agent": run.agent,
         "runtime": run.runtime,
         "model": run.model,

@@ -281,6 +281,8 @@ class ExamShape(PassportShape):
     state: str
     words: str
     fix: str
+    earlier: bool
+    """It was tested before, at `taken_at`, and not again."""
 
 
 class FleetShape(TypedDict):

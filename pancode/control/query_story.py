@@ -14,6 +14,10 @@ LEVELS = ("info", "warning", "error")
 DOMAINS: tuple[str, ...] = get_args(Domain)
 
 
+_ALSO = {"dispatch": "admission"}
+"""Other names of domains."""
+
+
 def why(core: Core, text: str) -> WhyShape:
     """Each gate, placement, wait, retry, stop and settlement of one run, oldest first."""
     with core.ports.ledger.transaction() as tx:
@@ -24,6 +28,7 @@ def why(core: Core, text: str) -> WhyShape:
 
 def audit(core: Core, about: str | None, limit: int) -> list[AuditRow]:
     """The newest entries, newest first; `about`: a level, `run:ID` or a domain. NotFoundError for another."""
+    about = _ALSO.get(about or "", about)
     if about is not None and about not in (*LEVELS, *DOMAINS) and not about.startswith("run:"):
         raise not_found("domain", about, (*LEVELS, *DOMAINS), "pancode audit -h; of one run: run:RUN")
     with core.ports.ledger.transaction() as tx:

@@ -194,6 +194,13 @@ def lose(entries: Sequence[Entry], account: Account, known: Spent, stamp: Stamp)
     return made
 
 
+def unknown_runs(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """Of one scope's entries: the runs whose cost nobody could tell yet, in the order of their first line."""
+    known = {(e.run, e.attempt) for e in entries if e.source == "unknown" and e.kind is EntryKind.RELEASE}
+    told = [e for e in entries if e.kind is EntryKind.UNKNOWN and (e.run, e.attempt) not in known]
+    return tuple(dict.fromkeys(e.run for e in told))
+
+
 def settle_unknown(entries: Sequence[Entry], account: Account, spent: Spent, stamp: Stamp) -> list[Entry]:
     """A person or a late receipt says what an unknown attempt consumed: the standing hold is replaced.
 

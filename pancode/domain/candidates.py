@@ -9,6 +9,8 @@ from node_agent.wire.node import NO_SANDBOX, NodeFacts, Problem
 from node_agent.wire.policy import Isolation, Safety
 from pancode.domain.endpoints import RANKED, Lack, Wanted, lack_of, rank
 from pancode.domain.fleet import NodeState, NodeView
+from pancode.domain.names import nearest
+from pancode.domain.records import Node
 from pancode.domain.says import with_words
 
 NOT_WALLED = (
@@ -52,6 +54,19 @@ def candidates(nodes: Sequence[NodeView], wish: Wish) -> tuple[Candidate, ...]:
     return tuple(_judge(view, wish) for view in sorted(nodes, key=lambda v: v.node.name))
 
 
+def _unlabelled(node: Node, key: str, value: str) -> tuple[str, str]:
+    """Why a label does not fit, and what helps: the nearest that the machine has."""
+    why, there = f"has no label {key}={value}", [f"{k}={v}" for k, v in sorted(node.labels.items())]
+    own = node.labels.get(key)
+    near = f"{key}={own}" if own is not None else nearest(f"{key}={value}", there)
+    if near is None:
+        return why, f"pancode node set {node.name} --label {key}={value}"
+    return (
+        f"{why} (it has {near})",
+        f"--require {near}, or: pancode node set {node.name} --label {key}={value}",
+    )
+
+
 def _judge(view: NodeView, wish: Wish) -> Candidate:
     name = view.node.name
     if wish.node is not None and wish.node != name:
@@ -60,7 +75,7 @@ def _judge(view: NodeView, wish: Wish) -> Candidate:
         return Candidate(name, False, False, view.node.removed, f"pancode node add {name}")
     for key, value in wish.require.items():
         if view.node.labels.get(key) != value:
-            return Candidate(name, False, False, f"has no label {key}={value}", "pancode node ls")
+            return Candidate(name, False, False, *_unlabelled(view.node, key, value))
     if view.heard is None:
         return Candidate(name, True, False, "was not heard yet", "pancode fleet up " + name)
     facts = view.heard.heartbeat.facts

@@ -95,5 +95,5 @@ def pick_run(text: str, newest_first: Sequence[str]) -> str:
             code="run_ambiguous",
         )
     if not found:
-        raise not_found("run", text, newest_first[:200], fix)
+        raise not_found("run", text, (LAST, *newest_first[:200]), fix)
     return found[0]

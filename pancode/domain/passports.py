@@ -234,9 +234,9 @@ def endpoints_of(view: NodeView) -> tuple[EndpointFact, ...]:
 
 
 def _names(place: Place, views: Sequence[NodeView]) -> set[str]:
-    """With Ollama a name without a tag is its `latest`."""
+    """Also without the ending that its server does not need: `:latest` of Ollama, `.gguf` of llama.cpp."""
     found = fact_of(place, views)
-    short = place.model.removesuffix(":latest")
+    short = place.model.removesuffix(":latest").removesuffix(".gguf")
     same = found is not None and found[0].model(short) == found[1]
     models = {place.model, short} if same else {place.model}
     return {

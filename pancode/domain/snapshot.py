@@ -57,4 +57,6 @@ class AdmissionView:
     draining: str | None = None
     """Why the whole fleet takes no work; None when it does."""
     paths: tuple[PathFact, ...] = ()
+    unknown: tuple[str, ...] = ()
+    """Runs of today whose cost nobody could tell yet."""
     parent: Parent | None = None

@@ -20,6 +20,15 @@ from pancode.offline.demo_work import FILES
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
+NEXT = """
+What next, in a repository of yours:
+    pancode fleet up                                      this machine becomes a node
+    pancode dispatch --runtime shell 'uname -a'           a run without a model
+    pancode node add gpubox && pancode fleet up gpubox    another machine, by its name in ~/.ssh/config
+    pancode runtimes                                      which agents are here, and what the others need
+    pancode init                                          your settings, and this repository's"""
+
+
 def play(
     environ: Mapping[str, str], *, keep: bool, write: Write, clock: Clock | None = None
 ) -> dict[str, Any]:
@@ -45,6 +54,8 @@ def play(
     if left:
         _kept(stage, story)
     story.say(_verdict(story))
+    if story.good and not left:
+        story.say(NEXT)
     checks = [asdict(check) for check in story.checks]
     kept = str(stage.root) if left else None
     return {"ok": story.good, "checks": checks, "seconds": round(story.seconds, 1), "kept": kept}

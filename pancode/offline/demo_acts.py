@@ -188,7 +188,8 @@ def _recover(play: Play) -> None:
     story.check("the node agent runs again", done.code == 0, done.both)
     stage.until(lambda: play.show("long")["outcome"] is not None, 60)
     run = play.show("long")
-    story.tell(f"{run['run']}: {run['outcome'] or run['state']}, {run['files_changed']}")
+    changed = ", ".join(run["files_changed"]) or "nothing"
+    story.tell(f"{run['run']}: {run['outcome'] or run['state']}, changed {changed}")
     rows = [r for r in stage.client.get("/v1/receipts", limit=20)["receipts"] if r["run"] == run["run"]]
     once = run["outcome"] == "done" and len(rows) == 1 and len(run["attempts"]) == 1
     story.check("what it had finished was delivered: one attempt, one receipt", once, run)

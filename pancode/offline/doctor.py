@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pancode.adapters.valkey.binary import find_server
-from pancode.client import Client
 from pancode.config.load import Places, load
+from pancode.connection import ask
 from pancode.errors import PancodeError
 from pancode.offline.check import Check, bad, good
 from pancode.offline.doctor_ledger import ledger
@@ -22,6 +22,7 @@ from pancode.offline.sole import holder_of
 if TYPE_CHECKING:
     from pancode.adapters.valkey.external import ExternalRedis
 
+PING_S = 5.0
 FREE = 1 << 30
 """Bytes below which a disk is called short."""
 
@@ -183,9 +184,8 @@ def _coordinator(home: Path) -> Check:
     holder = holder_of(home)
     if holder is None:
         return good("coordinator", "does not run; the first command that needs it starts it")
-    try:
-        told = Client(home, starts=False).get("/v1/ping")
-    except PancodeError as error:
-        fix = f"look at {home}/run/coordinator.log; end it: kill {holder.pid}"
-        return bad("coordinator", "error", f"pid {holder.pid} does not answer: {error}", fix)
+    told = ask(home, "/v1/ping", PING_S)
+    if told is None:
+        fix = f"look at {home}/run/coordinator.log; end it: kill {holder.pid} (else kill -9 {holder.pid})"
+        return bad("coordinator", "error", f"pid {holder.pid} did not answer within {PING_S:g} s", fix)
     return good("coordinator", f"pid {told['pid']}, version {told['version']}")

@@ -1,8 +1,9 @@
-"""Writes the user's configuration files, all comments, into the home; a file that is there is left alone."""
+"""Writes the user's configuration files into the home, and proposes a repository's; never overwrites."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from pancode.config.agents import FILE as AGENTS
 from pancode.config.agents import shipped_text
 from pancode.config.load import FILE as SETTINGS
 from pancode.config.presets import FILE as PRESETS
+from pancode.config.proposal import LOOKED_AT, READ, propose
 from pancode.connection import unusable
+from pancode.errors import WorkspaceError
 
 SAFETY = FILES[0]
+MOST_CHARS = 1 << 20
 _HOW = "Take away a # to {}, and that of the line which it is\n# indented below.\n\n"
 _HEAD = {
     SETTINGS: "# Your settings: the defaults, commented out. " + _HOW.format("change one"),
@@ -56,3 +60,39 @@ def _write(path: Path) -> bool:
 def _commented(text: str) -> str:
     lines = [line if not line.strip() or line.startswith("#") else f"# {line}" for line in text.splitlines()]
     return "\n".join(lines) + "\n"
+
+
+def proposed_here(folder: Path, write: Callable[[str, str], bool]) -> dict[str, Any] | None:
+    """`{"path", "text", "written"}` for the repository around the folder; None where nothing is known of one.
+
+    `text` is None where it has its file. `write` is asked with path and text before it is written.
+    """
+    top = next((one for one in (folder, *folder.parents) if (one / ".git").exists()), None)
+    if top is None:
+        return None
+    path = top / SETTINGS
+    if path.exists():
+        return {"path": str(path), "text": None, "written": False}
+    found = propose({name: _content(top / name) for name in LOOKED_AT if (top / name).is_file()})
+    if not found:
+        return None
+    told = {"path": str(path), "text": found.text(), "written": False}
+    if not write(str(path), found.text()):
+        return told
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(found.text())
+    except OSError as exc:
+        raise WorkspaceError(f"{path} cannot be written", why=str(exc), fix="write it by hand") from exc
+    return {**told, "written": True}
+
+
+def _content(path: Path) -> str:
+    """Of the few that are read; the others only have to be there."""
+    if path.name not in READ:
+        return ""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(MOST_CHARS)
+    except OSError:
+        return ""

@@ -1,4 +1,4 @@
-"""Opens a vendor's own login on a node with this terminal, over SSH or, on this machine, beside us."""
+"""Opens a vendor's own login on a node with this terminal, or sets a secret there: over SSH, or beside us."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pancode.adapters.ssh.connect import open_session
+from pancode.adapters.ssh.connect import Session, open_session
+from pancode.adapters.ssh.remote import Completed, Remote
 from pancode.adapters.ssh.terminal import attach
 from pancode.errors import UnavailableError, UsageError
 from pancode.wiring.home import Home
 from pancode.wiring.nodes import Reach, login_for
 
+OUT_OF_SERVICE = 75
+SECRET_S = 30.0
 OPEN = """\
 pid=$(cat "$1/run/agent.pid" 2>/dev/null) && python=$(readlink "/proc/$pid/exe") \\
   && tr '\\0' '\\n' <"/proc/$pid/cmdline" | grep -q '/start\\.py$' \\
   || { echo "no node agent runs there; fix: pancode fleet up" >&2; exit 75; }
-exec "$python" -I -S -B "$1/current/start.py" login --home "$1" "$2"
+exec "$python" -I -S -B "$1/current/start.py" "$2" --home "$1" "$3"
 """
-"""The node agent's own code knows the node's PATH and where its runs look."""
+"""$1 node home, $2 verb, $3 its argument. The node agent's own code knows the node's PATH and files."""
 
 
 def log_in(name: str, target: Mapping[str, Any], runtime: str, environ: Mapping[str, str]) -> int:
@@ -34,10 +37,51 @@ def log_in(name: str, target: Mapping[str, Any], runtime: str, environ: Mapping[
         )
     if reach.installed_home is None:
         raise UnavailableError(f"node {name} was never brought up", fix=f"pancode fleet up {name}")
-    argv = ("sh", "-c", OPEN, "login", reach.installed_home, runtime)
+    argv = ("sh", "-c", OPEN, "pancode", reach.installed_home, "login", runtime)
     if reach.local:
-        return _here(argv, {**environ, **({"HOME": reach.local_home} if reach.local_home else {})})
+        return _here(argv, _environ_of(reach, environ))
     return asyncio.run(_there(reach, argv, environ))
+
+
+def set_secret(
+    name: str, target: Mapping[str, Any], secret: str, value: bytes, environ: Mapping[str, str]
+) -> str:
+    """Put a value into the node's own secrets.json; what was done, in the node's words. UsageError.
+
+    It goes straight to the node, on a program's standard input: the coordinator never has it.
+    """
+    reach = Reach.made_of(target)
+    if reach.installed_home is None:
+        raise UnavailableError(f"node {name} was never brought up", fix=f"pancode fleet up {name}")
+    argv = ("sh", "-c", OPEN, "pancode", reach.installed_home, "secret", secret)
+    if reach.local:
+        done = subprocess.run(
+            argv, env=_environ_of(reach, environ), input=value, capture_output=True, check=False
+        )
+        status, out, err = done.returncode, done.stdout, done.stderr
+    else:
+        far = asyncio.run(_fed(reach, argv, value, environ))
+        status, out, err = far.status or 0, far.stdout, far.stderr
+    if status == OUT_OF_SERVICE:
+        raise UnavailableError(f"no node agent runs on {name}", fix=f"pancode fleet up {name}")
+    if status:
+        words = err.decode("utf-8", "replace").strip().removeprefix("pancode-node: ")
+        raise UsageError(
+            f"the secret is not set on {name}", why=words or f"exit {status}", code="secret_not_set"
+        )
+    return out.decode("utf-8", "replace").strip()
+
+
+def _environ_of(reach: Reach, environ: Mapping[str, str]) -> dict[str, str]:
+    return {**environ, **({"HOME": reach.local_home} if reach.local_home else {})}
+
+
+async def _fed(reach: Reach, argv: tuple[str, ...], data: bytes, environ: Mapping[str, str]) -> Completed:
+    session = await _session(reach, environ)
+    try:
+        return await Remote(session).run(argv, SECRET_S, stdin=data)
+    finally:
+        await session.close()
 
 
 def _here(argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
@@ -51,13 +95,17 @@ def _here(argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
             continue
 
 
-async def _there(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
+async def _session(reach: Reach, environ: Mapping[str, str]) -> Session:
     home = Home.of(environ)
     agent = environ.get("SSH_AUTH_SOCK")
     target = replace(reach.target, agent_path=agent) if agent else reach.target
     own = (home.fleet_key(),) if reach.fleet_key else ()
     login = login_for(reach, own, Path(environ.get("HOME") or Path.home()))
-    session = await open_session(target, reach.pins, login)
+    return await open_session(target, reach.pins, login)
+
+
+async def _there(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
+    session = await _session(reach, environ)
     try:
         return await attach(
             session, argv, sys.stdin.fileno(), sys.stdout.fileno(), environ.get("TERM", "xterm")

@@ -39,6 +39,8 @@ from pancode.wiring.nodes import Reach
 log = logging.getLogger("pancode.bringup")
 Report = Callable[[str, StepReport], None]
 """(node, step): progress of a bring-up or removal."""
+REACHED = "reached"
+"""Of a node's facts: a connection was made, and something of ours may be there."""
 HEARD_S = 60
 LINK_S = 30
 
@@ -101,6 +103,7 @@ class BringUp:
         said(StepReport(StepName.CONNECT, StepState.RUNNING, "connect"))
 
         async def work(remote: Remote) -> BroughtUp:
+            await asyncio.to_thread(self.note_reached, node)
             out = await bring_up(remote, self._plan(node), said)
             if out.ok and Reach.of(node).fleet_key:
                 await self._install_key(remote, out)
@@ -127,23 +130,35 @@ class BringUp:
             return UpResult(node.name, False, (problem_of(error),), (), loop.time() - began)
         return UpResult(node.name, True, (), ("stopped",) if ended else (), loop.time() - began)
 
+    def note_reached(self, node: Node) -> None:
+        """From now on something of ours may be there."""
+        if not node.facts.get(REACHED):
+            self.parts.plane.change_node(
+                node.name, lambda row: replace(row, facts={**row.facts, REACHED: True})
+            )
+
     async def remove(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
-        """Take out all that we brought and prove it; one that is away keeps its link, to be cleaned later."""
+        """Take out all that we brought and prove it; one that is away keeps its link, to be cleaned later.
+
+        One where we never were is forgotten: nothing of ours is there.
+        """
         loop = asyncio.get_running_loop()
         began, reach = loop.time(), Reach.of(node)
         if reach.is_twin:
-            return await self._twin_forgotten(node, began)
+            return await self._forgotten(node, began)
         try:
             await self.links.leave(node.name)
             session = await self.links.dial(node.name, agent_path)
             try:
                 said, remote = _for_node(report, node.name), Remote(session)
                 if node.tag is None and await self._is_anothers(remote, node):
-                    return await self._twin_forgotten(node, began)
+                    return await self._forgotten(node, began)
                 removed = await take_out(remote, self.parts.fleet, said, reach.node_home)
             finally:
                 await session.close()
         except Exception as error:
+            if node.tag is None and not node.facts.get(REACHED):
+                return await self._forgotten(node, began, "never_reached")
             if reach.installed_home is not None:
                 await self.links.keep(node.name)
             problem = {**problem_of(error), "fix": "nothing: it is cleaned when it is back"}
@@ -152,13 +167,14 @@ class BringUp:
             left = {"what": f"left there: {', '.join(removed.left)}", "fix": f"pancode node rm {node.name}"}
             return UpResult(node.name, False, (left,), (), loop.time() - began)
         await asyncio.to_thread(self._forget, node)
-        return UpResult(node.name, True, (), ("removed",) if removed.changed else (), loop.time() - began)
+        changed = ("removed", *removed.owners) if removed.changed else ()
+        return UpResult(node.name, True, (), changed, loop.time() - began)
 
-    async def _twin_forgotten(self, node: Node, began: float) -> UpResult:
-        """What is there belongs to the same machine under its other name, and stays."""
+    async def _forgotten(self, node: Node, began: float, how: str = "forgotten") -> UpResult:
+        """What is there belongs to the same machine under its other name, and stays; or nothing is there."""
         await asyncio.to_thread(self._forget, node)
         seconds = asyncio.get_running_loop().time() - began
-        return UpResult(node.name, True, (), ("forgotten",), seconds)
+        return UpResult(node.name, True, (), (how,), seconds)
 
     async def _is_anothers(self, remote: Remote, node: Node) -> bool:
         """Whether the home there is another node's: one that was never brought up knows of no twin."""

@@ -169,7 +169,7 @@ class FaceFleet:
             home = Path(spec.local_home) if spec.local_home is not None else None
             return self._fleet.add_local(spec.name, home, spec.slots, spec.labels)
         found = self._look(spec, caller)
-        if not found.known:
+        if not found.known or spec.fingerprint is not None:
             _check_accepted(found, spec.fingerprint)
         return self._fleet.add(found, spec.labels, spec.slots, spec.fleet_key, spec.link == "direct")
 

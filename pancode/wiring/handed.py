@@ -41,8 +41,9 @@ class Handed:
         return {"steps": [told(step) for step in steps.remove_steps(place, marker(self._fleet))]}
 
     def plan(self, node: Node, probe: str) -> Json:
-        """Changes nothing. All steps where the node's key is known, and else those up to its key."""
+        """Changes nothing there. All steps where the node's key is known, and else those up to its key."""
         found = _fit(node.name, _found(probe), self._bringup.parts.clock.wall_ms())
+        self._bringup.note_reached(node)
         bundle, python = bundle_for(self._bringup.bundles, found)
         place = Place.of(self._fleet, found)
         wanted = [told(step) for step in steps.first_steps(place, found, bundle, python)]

@@ -108,7 +108,7 @@ def test_a_model_that_does_not_answer_is_waited_for_until_it_is_stopped(logged_i
     with model_on(lab, 1, preset("stall")):
         words = ("--node", "node1", "--workspace", "none", "--model", MODEL, "say hello")
         run = fleet.dispatch(*words)
-        up = lambda: '"subtype":"init"' in fleet.run("runs", "logs", run).out  # noqa: E731
+        up = lambda: '"subtype":"init"' in fleet.run("runs", "logs", "--raw", run).out  # noqa: E731
         until(up, "the program is up", 60, lambda: fleet.show(run))
         fleet.run("runs", "stop", run, "--reason", "it hangs").ok()
         ended = fleet.ended(run)

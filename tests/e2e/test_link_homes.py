@@ -27,6 +27,8 @@ def test_any_shell_will_do(healed: Lab, tmp_path: Path, fault: str) -> None:
             assert await passes(link)
             found = await probe(link.remote(), "e2e")
             assert found.hostname == "node1" and found.user == "ops" and found.node_home == NODE_HOME
+            done = await link.remote().run(("sh", "-c", "echo out; echo err >&2; exit 3"), 10)
+            assert (done.status, done.stdout, done.stderr) == (3, b"out\n", b"err\n")
             await link.put(f"{NODE_HOME}/x", b"data")
             assert await it.back_door(1, f"cat {NODE_HOME}/x") == "data"
 

@@ -62,7 +62,7 @@ def node(request: pytest.FixtureRequest, fleet: Owner, lab: Lab) -> Iterator[str
     act("mkdir -p ~/.local/bin && cat > ~/.local/bin/claude && chmod +x ~/.local/bin/claude", PROGRAM)
     until(lambda: fact(fleet, name).get("state") == "not_logged_in", "claude is found", 60)
     yield name
-    act("rm -rf ~/.local/bin/claude ~/.pancode-node/f-*/logins")
+    act("rm -rf ~/.local/bin/claude ~/.pancode-node/f-*/logins ~/.pancode-node/f-*/secrets.json")
 
 
 def local_of(fleet: Owner) -> str:
@@ -98,6 +98,19 @@ def test_a_vendor_s_login_is_answered_at_the_terminal_and_runs_have_it(fleet: Ow
     until(lambda: fact(fleet, node).get("state") == "ok", "claude is logged in", 60)
     assert fact(fleet, node)["login"] == "subscription"
     assert "2.1.328 (subscription)" in fleet.run("runtimes").ok().out
+
+
+def test_a_secret_is_set_from_a_prompt_or_a_pipe_and_counts_at_once(fleet: Owner, node: str) -> None:
+    assert f"secret set {node} ANTHROPIC_API_KEY" in fact(fleet, node)["fix"]
+    with at_terminal(fleet, "node", "secret", "set", node, "OTHER") as terminal:
+        terminal.shows("OTHER for ")
+        terminal.types("sk-hidden-1\r")
+        assert terminal.ends() == 0 and "sk-hidden" not in terminal.told
+    said = fleet.run("node", "secret", "set", node, "CLAUDE_CODE_OAUTH_TOKEN", stdin="sk-ant-oat01-x\n").ok()
+    assert "CLAUDE_CODE_OAUTH_TOKEN is set in " in said.out and "/secrets.json (14 characters)" in said.out
+    until(lambda: fact(fleet, node).get("state") == "ok", "claude is logged in", 60)
+    empty = fleet.run("node", "secret", "set", node, "OTHER", stdin="\n")
+    assert empty.code == 2 and "the value is empty" in empty.err
 
 
 def test_ctrl_c_is_for_the_login_and_its_status_is_ours(fleet: Owner, node: str) -> None:

@@ -26,9 +26,9 @@ PROGRAM = Program(
     version=r"(?:codex-cli )?(\d+\.\d+\.\d+)\b",
     lowest="0.142.2",
     known="0.169.",
-    login="by subscription: pancode node login NODE codex; else put OPENAI_API_KEY into "
-    '~/.pancode-node/*/secrets.json: {"OPENAI_API_KEY": "..."}; for a server '
-    "that speaks the Responses wire put OPENAI_BASE_URL there",
+    login="by subscription: pancode node login NODE codex; else by a key: "
+    "pancode node secret set NODE OPENAI_API_KEY (kept in ~/.pancode-node/*/secrets.json there); for a "
+    "server that speaks the Responses wire set OPENAI_BASE_URL in the same way",
 )
 _HOOK = "hooks.PreToolUse"
 PROMPT = "codex/AGENTS.md"

@@ -26,8 +26,9 @@ PROGRAM = Program(
     node=20,
     lowest="0.39.1",
     known="0.61.",
-    login='put GEMINI_API_KEY into ~/.pancode-node/*/secrets.json: {"GEMINI_API_KEY": "..."}; with a Google '
-    'account: {"GOOGLE_CLOUD_ACCESS_TOKEN": {"command": ["gcloud", "auth", "print-access-token"]}}',
+    login="pancode node secret set NODE GEMINI_API_KEY (kept in ~/.pancode-node/*/secrets.json there); with "
+    'a Google account write into that file: {"GOOGLE_CLOUD_ACCESS_TOKEN": '
+    '{"command": ["gcloud", "auth", "print-access-token"]}}',
 )
 PROMPT = ".gemini/GEMINI.md"
 """What it takes as its user's standing instructions."""

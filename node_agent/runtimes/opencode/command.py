@@ -25,8 +25,8 @@ PROGRAM = Program(
     "opencode-ai",
     version=r"(\d+\.\d+\.\d+)\b",
     known="1.18.",
-    login="put OPENAI_BASE_URL of a server with OpenAI's chat wire, and OPENAI_API_KEY if it wants one, "
-    'into ~/.pancode-node/*/secrets.json: {"OPENAI_BASE_URL": "..."}; with a ChatGPT account: '
+    login="pancode node secret set NODE OPENAI_BASE_URL, of a server with OpenAI's chat wire, and "
+    "OPENAI_API_KEY if it wants one (kept in ~/.pancode-node/*/secrets.json there); with a ChatGPT account: "
     "pancode node login NODE opencode",
 )
 PROMPT = "prompt.md"

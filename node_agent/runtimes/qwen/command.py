@@ -24,8 +24,8 @@ PROGRAM = Program(
     version=r"(\d+\.\d+\.\d+)\b",
     node=20,
     known="0.15.",
-    login="put OPENAI_BASE_URL of a server with OpenAI's chat wire, and OPENAI_API_KEY if it wants one, "
-    'into ~/.pancode-node/*/secrets.json: {"OPENAI_BASE_URL": "..."}',
+    login="pancode node secret set NODE OPENAI_BASE_URL, of a server with OpenAI's chat wire, and "
+    "OPENAI_API_KEY if it wants one (kept in ~/.pancode-node/*/secrets.json there)",
 )
 PROMPT = ".qwen/QWEN.md"
 """What it takes as its user's standing instructions."""

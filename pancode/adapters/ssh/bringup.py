@@ -78,10 +78,14 @@ class BroughtUp:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """How a removal ended: `left` lists what of ours is still there; empty is the proof."""
+    """How a removal ended: `left` lists what of ours is still there; empty is the proof.
+
+    `owners`: files that the node's owner had written by hand into the node home, which are gone with it.
+    """
 
     left: tuple[str, ...]
     changed: bool
+    owners: tuple[str, ...] = ()
 
 
 @dataclass
@@ -199,8 +203,12 @@ async def remove(remote: Remote, fleet: str, report: Report, node_home: str | No
     run = _Run(report)
     found = await probe(remote, fleet, node_home)
     place = Place.of(fleet, found)
-    changed, left = False, tuple[str, ...]()
+    changed, left, owners = False, tuple[str, ...](), tuple[str, ...]()
     for step in steps.remove_steps(place, marker(fleet)):
         done = await run.act(remote, step)
-        changed, left = changed or done.changed, done.values("left")
-    return Removed(left, changed)
+        changed, left, owners = (
+            changed or done.changed,
+            done.values("left"),
+            (*owners, *done.values("owners")),
+        )
+    return Removed(left, changed, owners)

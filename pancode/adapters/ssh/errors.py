@@ -73,11 +73,14 @@ class ConnectError(SshError):
         return self.fault in PERMANENT
 
 
+_AGAIN = "try by hand whether it stays up (ssh HOST true), then the same command again"
+
+
 class LinkLost(ConnectError):
     """The connection went away while it was in use: what the command did is not known."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(LinkFault.LOST, "the connection to the node was lost", why=why)
+        super().__init__(LinkFault.LOST, "the connection to the node was lost", why=why, fix=_AGAIN)
 
 
 class RemoteFailed(SshError):
@@ -113,7 +116,9 @@ def _oserror(error: OSError) -> ConnectError:
         return ConnectError(LinkFault.LOST, "the connection was cut", why=text, fix=_WAKE)
     if type(error).__name__ == "gaierror":
         fix = "check HostName in ~/.ssh/config, or give the address with --host"
-        return ConnectError(LinkFault.NAME_UNKNOWN, "the host's name is not known here", why=text, fix=fix)
+        return ConnectError(
+            LinkFault.NAME_UNKNOWN, "no address is known for this host's name", why=text, fix=fix
+        )
     return ConnectError(LinkFault.UNREACHABLE, "the node cannot be reached", why=text, fix=_WAKE)
 
 

@@ -1,9 +1,11 @@
-"""Runs commands and puts files on a node over one connection: bounded in time, bytes and number at once."""
+"""Runs commands and puts files on a node over one connection: bounded in time, bytes and number at once.
+
+A login shell may print before a command does, for each of them (`~/.bashrc`); that is left out.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import asyncssh
 
 from pancode.adapters.ssh.connect import Session
 from pancode.adapters.ssh.errors import LinkLost, RemoteFailed, TransferFailed, translated
+from pancode.adapters.ssh.framing import framed, own
 
 SLOTS = 4
 """Commands at once: sshd's MaxSessions is 10, and a returned command frees its place late."""
@@ -50,13 +53,13 @@ class Completed:
         if self.status == 0 and not self.timed_out:
             return self
         said = self.stderr.decode("utf-8", "replace").strip() or self.text.strip()
-        said, _, own = said.partition(FIX)
+        said, _, fixed = said.partition(FIX)
         how = "timed out" if self.timed_out else f"exit {self.status}{self.signal}"
         raise RemoteFailed(
             f"{what} failed on the node",
             status=self.status,
             why=f"{how}: {said[-800:]}",
-            fix=own.partition("\n")[0].strip() or fix,
+            fix=fixed.partition("\n")[0].strip() or fix,
         )
 
 
@@ -75,7 +78,7 @@ class Remote:
         self, argv: Sequence[str], timeout_s: float, stdin: bytes = b"", limit: int = OUTPUT_LIMIT
     ) -> Completed:
         """Run `argv`; the node itself kills it when the time is up. A failed command is a value."""
-        command = shlex.join(["timeout", "-k", _KILL_AFTER, f"{timeout_s:g}", *argv])
+        command = framed(["timeout", "-k", _KILL_AFTER, f"{timeout_s:g}", *argv])
         async with self._slots:
             try:
                 async with asyncio.timeout(timeout_s + GRACE_S):
@@ -141,7 +144,7 @@ async def _collect(
         raise LinkLost("the connection ended before the command did")
     signal = f" (signal {process.exit_signal[0]})" if process.exit_signal else ""
     status = None if process.exit_signal else process.exit_status
-    return Completed(argv, status, out, err, truncated=cut_out or cut_err, signal=signal)
+    return Completed(argv, status, own(out), own(err), truncated=cut_out or cut_err, signal=signal)
 
 
 async def _feed(process: asyncssh.SSHClientProcess[bytes], stdin: bytes) -> None:

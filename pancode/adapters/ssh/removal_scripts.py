@@ -96,6 +96,9 @@ if [ -e "$1" ]; then
   if [ -e "$1/.linger" ]; then timeout 5 loginctl --no-ask-password disable-linger 2>/dev/null; fi
   case $4 in "$1"/*) ;; /tmp/pancode-*) if [ -O "$4" ] && [ ! -L "$4" ]; then rm -rf "$4"; fi;; esac
   chmod -R u+rwX "$1" 2>/dev/null
+  for e in secrets prices gateway endpoints sandbox; do # files that the owner writes by hand
+    if [ -e "$1/$e.json" ]; then say owners "$1/$e.json"; fi
+  done
   for e in "$1"/* "$1"/.[!.]*; do if [ "$e" != "$1/.pancode-node" ]; then rm -rf "$e"; fi; done
   if [ -n "$(ls -A "$1" | grep -vxF .pancode-node)" ]; then
     echo "cannot remove: $(find "$1" -mindepth 1 | head -n 5)" >&2; exit 78

@@ -9,6 +9,7 @@ from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView, ScopeView
 
 NAME = "budget"
+MOST_NAMED = 3
 
 
 def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
@@ -24,13 +25,11 @@ def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
                 f"pancode budget show; raise it with {_raised(scope, due)} (scope {scope.balance.scope})",
             )
     words = f"estimated ${due.usd:.2f}, {_room(view)}"
-    unknown = sum(scope.balance.unknown_runs for scope in view.scopes[:1])
-    if unknown:
-        return warned(
-            NAME,
-            f"{words}; the cost of {counted(unknown, 'run')} is unknown",
-            "pancode budget settle RUN --usd X",
-        )
+    if view.unknown:
+        more = len(view.unknown) - MOST_NAMED
+        names = ", ".join(view.unknown[:MOST_NAMED]) + (f" and {counted(more, 'other')}" if more > 0 else "")
+        fix = f"pancode budget settle {view.unknown[0]} --usd X"
+        return warned(NAME, f"{words}; the cost of {names} is unknown", fix)
     return passed(NAME, words)
 
 

@@ -15,7 +15,6 @@ from pancode.domain.snapshot import AdmissionView, Parent
 
 NAME = "safety"
 _RANK = {Safety.SUGGEST: 0, Safety.AUTO_EDIT: 1, Safety.FULL_AUTO: 2}
-LOOPS = "loop breaker: not there yet"
 MOST_NAMED = 3
 _BY = {Enforcement.SANDBOX: "the sandbox", Enforcement.RUNTIME: "{}"}
 
@@ -70,14 +69,12 @@ def _held(resolution: Resolution, may_allow: bool) -> Verdict:
     if holders <= set(_BY):
         who = " or ".join(_BY[how].format(needs.kind.name) for how in _BY if how in holders)
         words = f"{rule}, enforced by {who}{elsewhere}"
-        return _without_shell(needs, enough, words) or passed(NAME, f"{words}; {LOOPS}")
+        return _without_shell(needs, enough, words) or passed(NAME, words)
     if needs.outside:
-        return warned(
-            NAME, f"{rule}: your own command, on the machine itself, outside of any sandbox; {LOOPS}"
-        )
+        return warned(NAME, f"{rule}: your own command, on the machine itself, outside of any sandbox")
     if needs.kind.own and rule == resolution.safety.value:
-        return warned(NAME, f"{rule}: your own program, nothing holds it to that; {LOOPS}")
-    return warned(NAME, f"{rule}: only told to {needs.kind.name}, as you allowed; {LOOPS}")
+        return warned(NAME, f"{rule}: your own program, nothing holds it to that")
+    return warned(NAME, f"{rule}: only told to {needs.kind.name}, as you allowed")
 
 
 def _without_shell(needs: Held, enough: Sequence[Candidate], words: str) -> Verdict | None:
@@ -89,7 +86,7 @@ def _without_shell(needs: Held, enough: Sequence[Candidate], words: str) -> Verd
     fix = next((c.no_sandbox.fix for c in bare if c.no_sandbox), "pancode fleet doctor")
     cannot = f"on {where} there is no sandbox, so {needs.kind.name} edits files and runs no command, no test"
     more = f"{fix}; or add --safety full-auto --allow-told-only"
-    return warned(NAME, f"{words}; {cannot}; {LOOPS}", more)
+    return warned(NAME, f"{words}; {cannot}", more)
 
 
 def _needs(resolution: Resolution, may_allow: bool) -> Held:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pancode import connection
 from pancode.client import ApiError, Client, SilentError, StreamCutError
 from tests.integration.faces.listening import Listening
 
@@ -80,7 +82,7 @@ def test_one_that_ends_went_away(busy: Busy, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("busy", [{"looks": 1, "speaks": False}], indirect=True)
 def test_one_that_says_nothing_did_not_answer_in_time(busy: Busy, tmp_path: Path) -> None:
-    with pytest.raises(SilentError, match="did not answer in time") as told:
+    with pytest.raises(SilentError, match=f"pid {os.getpid()}, did not answer in time") as told:
         _post(tmp_path, [])
     assert told.value.code == "no_answer" and "still be at work" in told.value.why
     assert busy.asked.count(b"POST /v1/runs") == 1
@@ -88,6 +90,33 @@ def test_one_that_says_nothing_did_not_answer_in_time(busy: Busy, tmp_path: Path
 
 @pytest.mark.parametrize("busy", [{"looks": 1, "speaks": False}], indirect=True)
 def test_so_it_is_with_a_change_of_bounded_time(busy: Busy, tmp_path: Path) -> None:
-    with pytest.raises(SilentError, match="did not answer in time"):
+    with pytest.raises(SilentError, match=f"pid {os.getpid()}, did not answer in time"):
         Client(tmp_path, starts=False).post("/v1/runs", {}, 0.2)
     assert not issubclass(SilentError, ApiError)
+
+
+@pytest.mark.parametrize("busy", [{"looks": 99, "speaks": False}], indirect=True)
+def test_who_asks_one_that_answers_nobody_is_told_whom_to_end(
+    busy: Busy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a coordinator that stands still (SIGSTOP): one question, one note, one bounded wait."""
+    monkeypatch.setattr(connection, "LOOK_S", 0.05)
+    monkeypatch.setattr(connection, "NOTE_S", 0.1)
+    monkeypatch.setattr(connection, "SILENT_S", 0.4)
+    notes: list[str] = []
+    with pytest.raises(SilentError) as told:
+        Client(tmp_path, starts=False, note=notes.append).get("/v1/runs")
+    assert notes == [f"waiting for the coordinator, pid {os.getpid()}"]
+    assert told.value.exit_code == 6 and f"kill {os.getpid()}" in told.value.fix
+    assert busy.asked.count(b"GET /v1/runs") == 1
+
+
+@pytest.mark.parametrize("busy", [{"looks": 8}], indirect=True)
+def test_who_is_slow_and_answers_others_is_waited_for_in_silence(
+    busy: Busy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LOOK_S", 0.05)
+    monkeypatch.setattr(connection, "NOTE_S", 0.1)
+    notes: list[str] = []
+    assert Client(tmp_path, starts=False, note=notes.append).post("/v1/runs") == {"run": "r-1"}
+    assert notes == []

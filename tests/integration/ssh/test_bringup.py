@@ -145,8 +145,9 @@ def test_up_again_upgrade_and_remove(tmp_path: Path, agent: Path, store: BundleS
             assert len(list((home(it) / "bundles").iterdir())) == 2
 
             running = pid(it)
+            (home(it) / "secrets.json").write_text("{}")
             removed = await fleet.remove(node)
-            assert removed == Removed((), True)
+            assert removed == Removed((), True, (str(home(it) / "secrets.json"),))
             assert not alive(running) and not alive(attempt)
             assert files(it.home) == before
             assert await fleet.remove(node) == Removed((), False)

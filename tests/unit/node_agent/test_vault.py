@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.discovery import told_here
 from node_agent.memory import MemoryClock
+from node_agent.runtimes.base import Runtime
+from node_agent.runtimes.registry import RUNTIMES
 from node_agent.vault import FRESH_MS, LOOK_MS, Vault
+from node_agent.wire.node import RuntimeFact
 
 
 class Owner:
@@ -112,3 +116,22 @@ def test_what_was_found_does_not_show_itself(owner: Owner) -> None:
     owner.writes({"A": "the-value"})
     owner.vault.values()
     assert "the-value" not in repr(vars(owner.vault)["_found"])
+
+
+def test_a_runtime_that_nothing_logs_in_is_told_of_a_broken_file_with_its_line(owner: Owner) -> None:
+    owner.writes('{\n  "A": "sk-hidden",\n}')
+    assert "broken: line 3" in owner.vault.trouble() and "sk-hidden" not in owner.vault.trouble()
+    (problem,) = owner.vault.problems()
+    assert str(owner.file) in problem.what and str(owner.file) in problem.fix
+    fact = RuntimeFact(name="claude", state="not_logged_in", fix="pancode node login NODE claude")
+    told = told_here(fact, owner.file.parent, "vm", owner.vault.trouble())
+    assert told.fix.startswith("mend that file") and "line 3" in told.fix
+
+
+@pytest.mark.parametrize("runtime", [one for one in RUNTIMES.values() if one.program is not None])
+def test_what_logs_a_runtime_in_names_this_node_and_its_file(runtime: Runtime) -> None:
+    assert runtime.program is not None
+    fact = RuntimeFact(name=runtime.name, state="not_logged_in", fix=runtime.program.login)
+    fix = told_here(fact, Path("/home/ops/.pancode-node/f-1"), "vm").fix
+    assert "NODE" not in fix and "*" not in fix and "/home/ops/.pancode-node/f-1/secrets.json" in fix
+    assert "pancode node secret set vm " in fix

@@ -42,3 +42,13 @@ def test_a_name_is_one_word_of_a_command() -> None:
     told = said(Dialect.LMSTUDIO, ModelFact(id="a b; x"))
     assert shlex.split(told.split(",")[0])[2] == "a b; x"
     assert "ollama create m-x-64k -f Modelfile" in said(Dialect.OLLAMA, ModelFact(id="hub/m:x"), 65_536)
+
+
+def test_a_model_is_found_without_the_ending_that_its_server_does_not_need() -> None:
+    def served(dialect: Dialect, name: str) -> EndpointFact:
+        return EndpointFact(name="x", dialect=dialect, at="h:1", models=(ModelFact(id=name),))
+
+    assert served(Dialect.LLAMACPP, "model.gguf").model("model") == ModelFact(id="model.gguf")
+    assert served(Dialect.LLAMACPP, "model.gguf").model("model.gguf") is not None
+    assert served(Dialect.OLLAMA, "qwen3:latest").model("qwen3") is not None
+    assert served(Dialect.VLLM, "model.gguf").model("model") is None

@@ -16,6 +16,14 @@ def test_what_can_be_asked_for(about: str, tmp_path: Path) -> None:
     assert World(tmp_path).http.get("/v1/audit", about=about).status_code == 200
 
 
+def test_dispatch_is_the_domain_of_admission(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.problem("POST", "/v1/runs", world.shell(node="nope"))
+    world.problem("POST", "/v1/runs", world.shell(mode="plan"))
+    found = world.http.get("/v1/audit", about="dispatch").json()
+    assert found == world.http.get("/v1/audit", about="admission").json() and found["audit"]
+
+
 def test_a_word_that_means_nothing(tmp_path: Path) -> None:
     world = World(tmp_path)
     told = world.problem("GET", "/v1/audit?about=nonsense")

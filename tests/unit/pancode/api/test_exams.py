@@ -116,6 +116,15 @@ def test_the_node_is_asked_and_what_it_finds_is_told(world: Local) -> None:
     assert found["taken_at"] == "2026-09-21T14:13:20.000Z"
 
 
+def test_a_verdict_of_an_earlier_test_is_told_as_such(world: Local) -> None:
+    world.tell(passport())
+    follow = Follow(world, lambda ask: world.tell(passport(), fact(ask, AskState.DONE, "it has a passport")))
+    assert follow.go()["earlier"] is True
+    new = passport().model_copy(update={"taken_ms": passport().taken_ms + 1})
+    follow = Follow(world, lambda ask: world.tell(new, fact(ask, AskState.DONE, "took 5 s")))
+    assert follow.go()["earlier"] is False
+
+
 def test_what_could_not_be_tested_has_no_verdict(world: Local) -> None:
     """Also where an older passport lies there: it is not what this test has found."""
     follow = Follow(

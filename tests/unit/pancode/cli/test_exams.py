@@ -31,7 +31,16 @@ def untested(node: str, model: str = "hf.co/qwen") -> ApiError:
 def result(**changes: Any) -> dict[str, Any]:
     checks = [{"check": "context", "grade": "passed", "words": "32768 tokens", "fix": ""}]
     told = {"node": "a", "endpoint": "ollama", "model": "m", "state": "done", "words": "", "fix": ""}
-    return {**told, "passed": True, "checks": checks, "ctx": 1, "tok_s": 31.5, "taken_at": None, **changes}
+    return {
+        **told,
+        "passed": True,
+        "checks": checks,
+        "ctx": 1,
+        "tok_s": 31.5,
+        "taken_at": None,
+        "earlier": False,
+        **changes,
+    }
 
 
 class Told(Client):
@@ -108,6 +117,8 @@ def test_words_and_statuses() -> None:
     assert _shown(FAILED).splitlines()[0] == "a/ollama/m: FAILED, 31.5 tokens/s"
     assert _shown(FAILED).splitlines()[-1] == "  fix: another model"
     assert _shown(NEVER) == "a/ollama/m: could not be tested: no slot\n"
+    old = _shown(result(earlier=True, taken_at="2026-09-21T14:13:20.000Z")).splitlines()[0]
+    assert old.startswith("a/ollama/m: passed, 31.5 tokens/s at ") and "not tested again now" in old
     assert _exit([result()]) == ExitCode.DONE
     assert _exit([result(), FAILED, NEVER]) == ExitCode.REFUSED
     assert _exit([result(), NEVER]) == ExitCode.UNAVAILABLE

@@ -16,6 +16,7 @@ import pytest
 
 from node_agent.wire.failure import Outcome
 from pancode.cli import main as entry
+from pancode.cli.dispatch import task_text
 from pancode.cli.face import Face
 from pancode.cli.fleet import steps
 from pancode.cli.follow import _Line, summary
@@ -26,7 +27,7 @@ from pancode.cli.render import Sink, clip, count, harmless, safe, short_time, si
 from pancode.cli.runs import _calls
 from pancode.cli.tell import MEANINGS, OUTCOMES, exit_of, in_words
 from pancode.client import Event
-from pancode.errors import ExitCode, PancodeError
+from pancode.errors import ExitCode, PancodeError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -359,3 +360,21 @@ def test_progress_on_a_narrow_terminal_stays_on_its_line(monkeypatch: pytest.Mon
         line.show("running", "  r-7f3k  running on a machine with a long name")
     assert os.read(ours, 200) == b"  r-7f3k  runnin..."
     os.close(ours)
+
+
+def test_a_task_comes_from_a_file_or_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "task.md").write_text("# Do it\n\nin two lines\n")
+    assert task_text(None, str(tmp_path / "task.md")) == "# Do it\n\nin two lines"
+    assert task_text("a task", None) == "a task" and task_text(None, None) is None
+    for said in (("-", None), (None, "-"), ("-", "-")):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("naïve\n".encode())))
+        assert task_text(*said) == "naïve"
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for task, file in (
+        ("a", "b"),
+        (None, str(tmp_path / "binary")),
+        (None, str(tmp_path / "no")),
+        (None, ""),
+    ):
+        with pytest.raises(UsageError):
+            task_text(task, file)

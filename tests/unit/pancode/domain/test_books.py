@@ -132,6 +132,8 @@ class Books(RuleBasedStateMachine):
         balance = self.balance(DAY)
         assert balance.spent_usd == sum(self.actual.values(), Decimal(0))
         assert balance.unknown_runs == len(self.unknown)
+        told = books.unknown_runs([e for e in self.entries if e.scope == DAY])
+        assert set(told) == {account.run for account in self.unknown}
         assert balance.held_usd >= 0 and balance.held_tokens >= 0 and balance.held_ms >= 0
         if not self.open and not self.unknown:
             assert (balance.held_usd, balance.held_tokens, balance.held_ms) == (Decimal(0), 0, 0)

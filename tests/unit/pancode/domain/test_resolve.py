@@ -226,7 +226,7 @@ def test_every_node_is_a_candidate_with_its_reason() -> None:
         ("h", True, False, "is paused: lunch"),
         ("i", False, False, "removed, not cleaned"),
     ]
-    assert found[1].fix == "pancode node ls", "where labels are shown"
+    assert found[1].fix == "pancode node set b --label gpu=24g"
     assert found[3].fix == "pancode runtimes"
     assert [c.name for c in resolved(*nodes, node="b").candidates if c.fits] == ["b"]
 

@@ -121,8 +121,8 @@ def test_full_auto_where_there_is_a_sandbox_or_when_being_told_is_enough() -> No
 
 def test_the_sandbox_counts_before_the_runtime() -> None:
     walled, open_ = node("a", isolation=Isolation.SANDBOX), node("b")
-    assert "enforced by the sandbox;" in gate("safety", nodes=(walled,)).words
-    assert "enforced by the sandbox or claude;" in gate("safety", nodes=(walled, open_)).words
+    assert "enforced by the sandbox" in gate("safety", nodes=(walled,)).words
+    assert "enforced by the sandbox or claude" in gate("safety", nodes=(walled, open_)).words
 
 
 def test_a_refusal_names_what_each_node_lacks() -> None:
@@ -286,9 +286,14 @@ def test_spent_over_the_ceiling_shuts_the_gate_even_for_nothing() -> None:
 
 def test_unknown_costs_are_said() -> None:
     verdict = gate(
-        "budget", AdmissionView((ScopeView(Balance("day:x", unknown_runs=2), Ceilings(Decimal(10))),))
+        "budget",
+        AdmissionView(
+            (ScopeView(Balance("day:x"), Ceilings(Decimal(10))),), unknown=("r-1", "r-2", "r-3", "r-4")
+        ),
     )
-    assert verdict.passed and verdict.warning and "cost of 2 runs is unknown" in verdict.words
+    assert (
+        verdict.passed and verdict.warning and "cost of r-1, r-2, r-3 and 1 other is unknown" in verdict.words
+    )
 
 
 def test_an_agent_that_is_switched_off() -> None:

@@ -1,0 +1,135 @@
+"""Turns a runtime's own output into a readable story: what the agent says and calls, and its cost so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from node_agent.runtimes.base import (
+    Activity,
+    Denial,
+    LaunchRequest,
+    Parser,
+    Ran,
+    Retrying,
+    Said,
+    SessionStarted,
+    ToolCall,
+    UsageGrew,
+)
+from node_agent.runtimes.registry import RUNTIMES
+from node_agent.wire.order import Limits
+from node_agent.wire.policy import Mode, Safety
+from node_agent.wire.receipt import Usage
+
+MOST_OPEN = 50
+MOST_DETAIL = 160
+
+
+class Transcript:
+    """Of one attempt. Feed it the stored output from byte 0 on, cut anywhere; it never raises."""
+
+    def __init__(self, parser: Parser, in_pieces: bool = False) -> None:
+        """`in_pieces`: the program says a text in several events."""
+        self._parser, self._in_pieces = parser, in_pieces
+        self._open: list[ToolCall] = []
+        self._told = Usage()
+        self._in_text = False
+
+    def feed(self, data: bytes) -> str:
+        """What is to be shown for these bytes: whole lines, or pieces of what the agent says."""
+        # Line by line: what was used so far is told as of each event, however the bytes were cut.
+        lines = (self._parser.feed(line) for line in data.splitlines(keepends=True))
+        return "".join(part for line in lines for activity in line for part in self._parts(activity))
+
+    def end(self) -> str:
+        """The rest: a line that is not ended, and what it all came to."""
+        usage = self._parser.usage
+        return f"{self._line_end()}{f'= {in_words(usage)}{chr(10)}' if _consumed(usage) else ''}"
+
+    def _parts(self, activity: Activity) -> Iterator[str]:
+        if isinstance(activity, UsageGrew):
+            return  # shown with the next call
+        if isinstance(activity, Said):
+            yield self._text(activity.text)
+            return
+        yield self._line_end()
+        yield f"{self._line(activity)}\n"
+
+    def _line(self, activity: SessionStarted | ToolCall | Ran | Denial | Retrying) -> str:
+        match activity:
+            case SessionStarted():
+                return f"* started{f', model {activity.model}' if activity.model else ''}"
+            case ToolCall():
+                self._open = [*self._open[-MOST_OPEN:], activity]
+                return f"> {_named(activity)}{self._cost()}"
+            case Ran():
+                return self._ended(activity)
+            case Denial():
+                return f"! not let through: {activity.tool}{f' ({activity.why})' if activity.why else ''}"
+            case Retrying():
+                status = f" {activity.status}" if activity.status else ""
+                return (
+                    f"~ its model failed{status}, it asks again{f': {activity.why}' if activity.why else ''}"
+                )
+
+    def _ended(self, ran: Ran) -> str:
+        """Which call it was is said only where several were open."""
+        several = len(self._open) > 1
+        self._open = [call for call in self._open if call != ran.call]
+        return f"< {'ok' if ran.ok else 'failed'}{f'  {_named(ran.call)}' if several else ''}"
+
+    def _text(self, text: str) -> str:
+        if not text:
+            return ""
+        if not self._in_pieces and not text.endswith("\n"):
+            text += "\n"
+        self._in_text = not text.endswith("\n")
+        return text
+
+    def _line_end(self) -> str:
+        ends, self._in_text = "\n" if self._in_text else "", False
+        return ends
+
+    def _cost(self) -> str:
+        """So far, where it has grown since it was said last."""
+        usage = self._parser.usage
+        if not _consumed(usage) or usage == self._told:
+            return ""
+        self._told = usage
+        return f"  [{in_words(usage)}]"
+
+
+def transcript_of(runtime: str) -> Transcript | None:
+    """For one attempt of that runtime; None where its output is plain text already, or is not known."""
+    known = RUNTIMES.get(runtime)
+    if known is None or not known.capabilities.stream:
+        return None
+    return Transcript(known.parser(_REQUEST), runtime in _IN_PIECES)
+
+
+def in_words(usage: Usage) -> str:
+    cost = f", ${usage.cost_usd:f}" if usage.cost_usd else ""
+    return f"{usage.input_tokens} tokens in, {usage.output_tokens} out{cost}"
+
+
+def _consumed(usage: Usage) -> bool:
+    return bool(usage.input_tokens or usage.output_tokens or usage.cost_usd)
+
+
+def _named(call: ToolCall) -> str:
+    detail = " ".join(call.detail.split())
+    return f"{call.tool} {detail[:MOST_DETAIL]}{'...' if len(detail) > MOST_DETAIL else ''}".rstrip()
+
+
+_IN_PIECES = ("gemini",)
+_REQUEST = LaunchRequest(
+    task="",
+    prompt="",
+    mode=Mode.BUILD,
+    safety=Safety.AUTO_EDIT,
+    read_only=False,
+    workspace="/",
+    home="/",
+    limits=Limits(wall_ms=1, idle_ms=1, output_bytes=1),
+)
+"""A parser asks for more of its order only where an attempt goes on with an earlier session."""

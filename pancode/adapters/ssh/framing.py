@@ -1,0 +1,20 @@
+"""Separates what a command on a node says from what the login shell says before it (pure)."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+MARK = "@@pancode-output@@"
+_SAYS = f"printf '%s\\n' {MARK}; printf '%s\\n' {MARK} >&2; exec \"$@\""
+
+
+def framed(argv: Sequence[str]) -> str:
+    """A command line for any login shell: it marks where both outputs of `argv` begin, then runs `argv`."""
+    return shlex.join(["sh", "-c", _SAYS, "pancode", *argv])
+
+
+def own(output: bytes) -> bytes:
+    """Without what stands before the mark; all of it where the shell did not come to the mark."""
+    before, mark, after = output.partition(f"{MARK}\n".encode())
+    return after if mark else before

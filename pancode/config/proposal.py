@@ -1,0 +1,152 @@
+"""Decides what a repository's pancode.yaml should say, from the names and contents of its files (pure)."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LOOKED_AT = (
+    *("pyproject.toml", "uv.lock", "poetry.lock", "requirements.txt", "requirements-dev.txt", "setup.py"),
+    *("tox.ini", "pytest.ini", "conftest.py"),
+    *("package.json", "package-lock.json", "pnpm-lock.yaml", "yarn.lock", "bun.lock", "bun.lockb"),
+    *("Cargo.toml", "go.mod", "Makefile"),
+)
+"""Files at the top of a repository; of lock files only that they are there."""
+READ = ("pyproject.toml", "requirements.txt", "requirements-dev.txt", "tox.ini", "package.json", "Makefile")
+_TARGET = re.compile(r"^(check|test):", re.MULTILINE)
+_NO_TEST = "no test specified"
+_EXTRAS = ("dev", "test", "tests", "testing")
+_NODE = (
+    ("pnpm-lock.yaml", "pnpm install --frozen-lockfile", "pnpm"),
+    ("yarn.lock", "yarn install --frozen-lockfile", "yarn"),
+    ("bun.lock", "bun install --frozen-lockfile", "bun"),
+    ("bun.lockb", "bun install --frozen-lockfile", "bun"),
+    ("package-lock.json", "npm ci", "npm"),
+    ("package.json", "npm install", "npm"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Commands as a shell's words, folders by name; `seen`: the files that it is made from."""
+
+    setup: tuple[str, ...] = ()
+    cache: tuple[str, ...] = ()
+    verify: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.setup or self.cache or self.verify)
+
+    def together(self, other: Proposal) -> Proposal:
+        return Proposal(
+            self.setup + other.setup,
+            self.cache + other.cache,
+            self.verify + other.verify,
+            self.seen + other.seen,
+        )
+
+    def text(self) -> str:
+        """As the file would hold it."""
+        lines = [f"# Proposed by `pancode init` from {', '.join(self.seen)}; read it before you commit it."]
+        for key, about in _ABOUT.items():
+            values: tuple[str, ...] = getattr(self, key)
+            lines += [f"{key}:  # {about}", *(f"  - {json.dumps(one)}" for one in values)] if values else []
+        return "\n".join(lines) + "\n"
+
+
+_ABOUT = {
+    "setup": "runs in a fresh checkout on the node before the agent, with no agent's rights",
+    "cache": "folders that set-up makes, kept for the next run with the same set-up",
+    "verify": "gates: each must exit 0 after the agent",
+}
+
+
+def propose(files: Mapping[str, str]) -> Proposal:
+    """From name to content of those of LOOKED_AT that are there; empty where none of them tells anything."""
+    found = Proposal()
+    for kind in (_python, _node, _rust, _go):
+        found = found.together(kind(files))
+    return found if found.verify else found.together(_make(files))
+
+
+def _python(files: Mapping[str, str]) -> Proposal:
+    project = _toml(files.get("pyproject.toml", ""))
+    seen = tuple(name for name in LOOKED_AT[:6] if name in files)
+    tested = _tests_with_pytest(files)
+    if "uv.lock" in files:
+        return Proposal(("uv sync --frozen",), (".venv",), ("uv run pytest -q",) * tested, seen)
+    if "poetry.lock" in files:
+        make = ("poetry config virtualenvs.in-project true --local", "poetry install")
+        return Proposal(make, (".venv",), ("poetry run pytest -q",) * tested, seen)
+    installs = _pip(files, project)
+    if not installs:
+        return Proposal()
+    setup = ("python3 -m venv .venv", *(f".venv/bin/pip install {what}" for what in installs))
+    return Proposal(setup, (".venv",), (".venv/bin/python -m pytest -q",) * tested, seen)
+
+
+def _pip(files: Mapping[str, str], project: dict[str, Any]) -> list[str]:
+    found = [f"-r {name}" for name in ("requirements.txt", "requirements-dev.txt") if name in files]
+    if "project" in project or "setup.py" in files:
+        declared = project.get("project", {})
+        extras = declared.get("optional-dependencies", {}) if isinstance(declared, dict) else {}
+        extra = next((name for name in _EXTRAS if isinstance(extras, dict) and name in extras), None)
+        found.append(f"-e .[{extra}]" if extra else "-e .")
+    return found
+
+
+def _tests_with_pytest(files: Mapping[str, str]) -> bool:
+    names = {"pytest.ini", "conftest.py"} & set(files)
+    return bool(names) or any("pytest" in files.get(name, "") for name in READ[:4])
+
+
+def _node(files: Mapping[str, str]) -> Proposal:
+    if "package.json" not in files:
+        return Proposal()
+    try:
+        package = json.loads(files["package.json"])
+    except ValueError:
+        return Proposal()
+    scripts = package.get("scripts") if isinstance(package, dict) else None
+    scripts = scripts if isinstance(scripts, dict) else {}
+    lock, install, program = next(row for row in _NODE if row[0] in files)
+    verify = [f"{program} run {name}" for name in ("lint", "test") if _is_script(scripts.get(name))]
+    seen = ("package.json",) if lock == "package.json" else ("package.json", lock)
+    return Proposal((install,), ("node_modules",), tuple(verify), seen)
+
+
+def _is_script(text: object) -> bool:
+    return isinstance(text, str) and bool(text.strip()) and _NO_TEST not in text
+
+
+def _rust(files: Mapping[str, str]) -> Proposal:
+    if "Cargo.toml" not in files:
+        return Proposal()
+    return Proposal(("cargo fetch",), ("target",), ("cargo test",), ("Cargo.toml",))
+
+
+def _go(files: Mapping[str, str]) -> Proposal:
+    return (
+        Proposal(("go mod download",), (), ("go test ./...",), ("go.mod",))
+        if "go.mod" in files
+        else Proposal()
+    )
+
+
+def _make(files: Mapping[str, str]) -> Proposal:
+    targets = _TARGET.findall(files.get("Makefile", ""))
+    if not targets:
+        return Proposal()
+    return Proposal((), (), (f"make {'test' if 'test' in targets else 'check'}",), ("Makefile",))
+
+
+def _toml(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return {}

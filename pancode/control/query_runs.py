@@ -1,0 +1,88 @@
+"""The list of runs, and which of them somebody asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from node_agent.wire.failure import Outcome
+from pancode.control.core import Core
+from pancode.control.query import MOST, node_of, run_shape
+from pancode.control.query_shapes import RunShape
+from pancode.domain.names import not_found
+from pancode.domain.records import Run, RunState
+from pancode.errors import UsageError
+from pancode.ports import Transaction
+
+FILTERS = ("node", "agent", "outcome", "since", "text")
+_SPAN = re.compile(r"(\d{1,9})(s|m|h|d|w)")
+_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_ENDS = {one.value for one in Outcome if one is not Outcome.SUPERSEDED}
+_WORDS = sorted({*_ENDS, *(state.value for state in RunState if state is not RunState.ENDED)})
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a run must be to be listed; None: anything. `outcome` may be a state of one that has not ended."""
+
+    node: str | None = None
+    agent: str | None = None
+    outcome: str | None = None
+    text: str | None = None
+    since_ms: int = 0
+
+    @classmethod
+    def of(cls, query: Mapping[str, str], wall_ms: int) -> Filter:
+        """From the words of a request. NotFoundError, UsageError."""
+        said = query.get("outcome")
+        if said is not None and said not in _WORDS:
+            raise not_found("outcome", said, _WORDS, f"one of {', '.join(_WORDS)}")
+        since = query.get("since")
+        since_ms = 0 if since is None else moment_ms(since, wall_ms)
+        return cls(query.get("node"), query.get("agent"), said, query.get("text"), since_ms)
+
+    def fits(self, tx: Transaction, run: Run) -> bool:
+        if self.agent not in (None, run.agent) or self.outcome not in (None, run.outcome, run.state):
+            return False
+        if self.text is not None and self.text.casefold() not in _task(run).casefold():
+            return False
+        return self.node is None or self.node == node_of(tx, run)
+
+
+def runs(core: Core, limit: int, wanted: Filter = Filter()) -> list[RunShape]:
+    """The newest that fit, newest first, of the newest MOST."""
+    with core.ports.ledger.transaction() as tx:
+        fitting = _newest(tx, limit) if wanted == Filter() else _fitting(tx, limit, wanted)
+        return [run_shape(core, tx, run) for run in fitting]
+
+
+def moment_ms(text: str, wall_ms: int) -> int:
+    """`90m`, `2h`, `3d`: so long ago; `2026-11-22`, `2026-11-22T08:30`: local time unless it says where."""
+    span = _SPAN.fullmatch(text.strip())
+    if span is not None:
+        return wall_ms - int(span[1]) * _MS[span[2]]
+    try:
+        return round(datetime.fromisoformat(text.strip()).astimezone().timestamp() * 1000)
+    except (ValueError, OverflowError, OSError) as exc:
+        fix = "write 90m, 2h, 3d, 2026-11-22 or 2026-11-22T08:30"
+        raise UsageError(f"{text!r} is no time", why=str(exc), fix=fix, code="bad_value") from exc
+
+
+def _newest(tx: Transaction, limit: int) -> list[Run]:
+    return tx.find(Run, order="created_ms", descending=True, limit=min(limit, MOST))
+
+
+def _fitting(tx: Transaction, limit: int, wanted: Filter) -> Iterator[Run]:
+    left = limit
+    for run in _newest(tx, MOST):
+        if not left or run.created_ms < wanted.since_ms:
+            return
+        if wanted.fits(tx, run):
+            left -= 1
+            yield run
+
+
+def _task(run: Run) -> str:
+    return run.task if run.argv is None else " ".join(run.argv)

@@ -1,0 +1,48 @@
+"""The readable story of every recorded transcript: whole, bounded, the same however the bytes are cut."""
+
+from __future__ import annotations
+
+import pytest
+
+from node_agent.runtimes.registry import RUNTIMES
+from node_agent.runtimes.transcript import transcript_of
+from tests.contract.transcripts import RECORDED, cases, output
+
+ALL = [(runtime, case) for runtime in RECORDED for case in cases(runtime)]
+
+
+def story(runtime: str, data: bytes, size: int) -> str:
+    told = transcript_of(runtime)
+    assert told is not None
+    return "".join(told.feed(data[at : at + size]) for at in range(0, len(data), size)) + told.end()
+
+
+@pytest.mark.parametrize(("runtime", "case"), ALL)
+def test_it_is_the_same_however_the_output_is_cut(runtime: str, case: str) -> None:
+    data = output(runtime, case)
+    whole = story(runtime, data, len(data) or 1)
+    assert story(runtime, data, 7) == whole
+    assert whole == "" or whole.endswith("\n")
+
+
+@pytest.mark.parametrize("runtime", [one for one in RECORDED if "ok-edit" in cases(one)])
+def test_it_says_what_was_read_edited_and_answered_in_order(runtime: str) -> None:
+    lines = story(runtime, output(runtime, "ok-edit"), 64).splitlines()
+    calls = [line for line in lines if line.startswith("> ")]
+    assert len(calls) >= 2 and all("notes.txt" in line for line in calls), lines
+    assert lines[0].startswith("* started") and lines.count("< ok") >= 2
+    at = [lines.index("I edit the file."), lines.index("Done: the work is finished.")]
+    assert lines.index(calls[0]) < at[0] < lines.index(calls[-1]) < at[1]
+    assert lines[-1].startswith("= 3600 tokens in, 102 out")
+
+
+def test_claude_tells_denials_and_cost() -> None:
+    assert "! not let through: Bash" in story("claude", output("claude", "tool-denied"), 64)
+    assert story("claude", output("claude", "ok-edit"), 64).endswith("= 3600 tokens in, 102 out, $0.01278\n")
+
+
+def test_a_stranger_s_bytes_are_shown_without_harm() -> None:
+    for runtime in (name for name, one in RUNTIMES.items() if one.capabilities.stream):
+        for data in (b"\xff\x00not json\n" * 50, b'{"type": "assistant", "message": 3}\n', b'{"kind":' * 99):
+            story(runtime, data, 5)
+    assert transcript_of("shell") is None and transcript_of("nope") is None

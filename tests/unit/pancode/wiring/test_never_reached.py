@@ -1,0 +1,113 @@
+"""A machine where we never were is forgotten; a fingerprint that a person gives is always compared."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from node_agent.wire.signing import SigningKey
+from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost
+from pancode.adapters.ssh.hostkey import HostKey
+from pancode.adapters.ssh.target import Target
+from pancode.control.faces import Caller, NodeSpec
+from pancode.domain.fleet import NodeState
+from pancode.domain.records import Node
+from pancode.errors import RefusedError
+from pancode.wiring.bringup import BringUp, UpResult
+from pancode.wiring.faces import FaceFleet
+from pancode.wiring.fleet import Found
+from pancode.wiring.nodes import Reach
+from tests.unit.pancode.control.world import FLEET, Desk
+
+PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtL8jLEu/a6cJZTn+PFC5C/WmctCxUsUoiMrlzbk5a9"
+
+
+class NoWay:
+    """Links to a machine that refuses every login."""
+
+    def __init__(self) -> None:
+        self.refuses = True
+
+    async def leave(self, name: str) -> None:
+        return None
+
+    async def keep(self, name: str) -> None:
+        return None
+
+    def remote(self, name: str) -> Any:
+        return None if self.refuses else SimpleNamespace(script=self._breaks)
+
+    async def _breaks(self, *_: Any) -> Any:
+        raise LinkLost("the connection ended in the middle")
+
+    async def dial(self, name: str, agent_path: str | None) -> Any:
+        raise ConnectError(LinkFault.LOGIN_REFUSED, "refused the login")
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def bring_up(desk: Desk, links: Any) -> BringUp:
+    home = SimpleNamespace(forget_node=lambda name, tag: None)
+    parts: Any = SimpleNamespace(plane=desk.plane, clock=desk.clock, fleet=FLEET, home=home)
+    bundles: Any = None
+    return BringUp(parts, links, bundles)
+
+
+def removed(desk: Desk, made: BringUp) -> UpResult:
+    desk.plane.revoke("ghost")
+    return asyncio.run(made.remove(desk.row(Node, "ghost"), lambda _name, _step: None, None))
+
+
+@pytest.fixture
+def ghost(desk: Desk) -> Node:
+    node = Node("ghost", 0, Reach(Target("ghost", "h", 22, "typo")).data(), {}, 1)
+    desk.plane.add_node(node)
+    return node
+
+
+def test_one_that_never_let_us_in_is_forgotten(desk: Desk, ghost: Node) -> None:
+    result = removed(desk, bring_up(desk, NoWay()))
+    assert result.ok and result.changed == ("never_reached",)
+    assert desk.row(Node, "ghost").removed == NodeState.REMOVED
+
+
+def test_one_that_let_us_in_once_is_cleaned_when_it_is_back(desk: Desk, ghost: Node) -> None:
+    links = NoWay()
+    made = bring_up(desk, links)
+    made.note_reached(ghost)
+    result = removed(desk, made)
+    assert not result.ok and desk.row(Node, "ghost").removed == NodeState.NOT_CLEANED
+
+
+def test_one_that_is_enrolled_is_cleaned_when_it_is_back(desk: Desk, ghost: Node) -> None:
+    desk.plane.enrol("ghost", SigningKey(b"g" * 32).public.text())
+    assert not removed(desk, bring_up(desk, NoWay())).ok
+
+
+def test_a_bring_up_that_gets_in_is_noted(desk: Desk, ghost: Node) -> None:
+    links = NoWay()
+    links.refuses = False
+    asyncio.run(bring_up(desk, links).up(ghost, lambda _name, _step: None, None))
+    assert desk.row(Node, "ghost").facts["reached"] is True
+
+
+def test_a_given_fingerprint_is_compared_also_where_a_key_is_pinned() -> None:
+    key = HostKey.parse(PUBLIC)
+    found = Found("n", Target("n", "h", 22, "u"), key, key.fingerprint, True, None, {})
+    added: list[str] = []
+    fleet: Any = SimpleNamespace(look=lambda *_: found, add=lambda found, *_: added.append(found.name))
+    service: Any = None
+    faces, caller = FaceFleet(fleet, service, lambda: None), Caller("ana", {"HOME": str(Path("/"))})
+    with pytest.raises(RefusedError, match="another host key"):
+        faces.add(NodeSpec("n", fingerprint="SHA256:xx"), caller)
+    assert added == []
+    faces.add(NodeSpec("n", fingerprint=key.fingerprint), caller)
+    faces.add(NodeSpec("n"), caller)
+    assert added == ["n", "n"]
