@@ -200,6 +200,8 @@ def test_runs_where_nothing_is_installed(phases: Phases, tmp_path: Path) -> None
         "step.py",
         "taking.py",
         "unmapped.py",
+        "filling.py",
+        "walk.py",
         "process.py",
         "durable.py",
         "taken.py",
