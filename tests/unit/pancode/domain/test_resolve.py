@@ -198,8 +198,7 @@ def test_all_problems_are_told_at_once() -> None:
 def test_a_mistyped_node_names_the_nearest_and_a_removed_one_is_not_there() -> None:
     assert problems(node="gpubx")[0].why == "did you mean gpubox?"
     gone = resolve(request(node="old"), catalogue(node("old", removed="removed"), node("desk")))
-    assert isinstance(gone, Unresolved)
-    assert isinstance(gone.error, NotFoundError)
+    assert isinstance(gone, Unresolved) and isinstance(gone.error, NotFoundError)
 
 
 def test_every_node_is_a_candidate_with_its_reason() -> None:
@@ -226,13 +225,11 @@ def test_every_node_is_a_candidate_with_its_reason() -> None:
         ("h", True, False, "is paused: lunch"),
         ("i", False, False, "removed, not cleaned"),
     ]
-    assert found[1].fix == "pancode node set b --label gpu=24g"
-    assert found[3].fix == "pancode runtimes"
+    assert (found[1].fix, found[3].fix) == ("pancode node set b --label gpu=24g", "pancode runtimes")
     assert [c.name for c in resolved(*nodes, node="b").candidates if c.fits] == ["b"]
 
 
-SHELL_ONLY = Allowed(runtimes=("shell",))
-ONE_REPO = Allowed(repositories=("shop-1",))
+SHELL_ONLY, ONE_REPO = Allowed(runtimes=("shell",)), Allowed(repositories=("shop-1",))
 
 
 @pytest.mark.parametrize(
