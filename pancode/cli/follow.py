@@ -7,10 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pancode.cli.face import Face, aside
 from pancode.cli.render import clip, count, safe, tone, took, usd
+from pancode.cli.setting_up import Clock, SetUpLine
 from pancode.client import Client, Event, FleetDownError, StreamCutError, path_of
 from pancode.connection import NotRunningError
 from pancode.counted import counted
@@ -28,15 +30,17 @@ def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
     """The run at its end; None when the person has detached."""
     try:
         line, live = _Line(face), None
-        for shape in changes(face, client, run):
-            if shape["state"] == "ended":
-                if live is not None:
-                    live.finish()
-                line.end()
-                return shape
-            line.show(_stage(shape), _progress(shape))
-            if live is None and line.over and shape["started_at"] is not None:
-                live = _beginning(face, line, shape)
+        own = SetUpLine(Client(client.home, starts=False), run)
+        with Clock(own, line.grow) if line.over else nullcontext():
+            for shape in changes(face, client, run):
+                if shape["state"] == "ended":
+                    if live is not None:
+                        live.finish()
+                    line.end()
+                    return shape
+                line.show(_stage(shape), _progress(shape))
+                if live is None and line.over and shape["started_at"] is not None:
+                    live = _beginning(face, line, shape)
     except KeyboardInterrupt:
         pass
     detached(face, run)
@@ -108,7 +112,7 @@ class _Line:
     def __init__(self, face: Face) -> None:
         self._face = face
         self.over = not face.as_json and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._stage = self._shown = ""
+        self._stage = self._shown = self._text = self._grown = ""
         self._lock = threading.Lock()
 
     def above(self, text: str) -> None:
@@ -120,8 +124,17 @@ class _Line:
         with self._lock:
             self._show(stage, text)
 
+    def grow(self, more: str) -> None:
+        """Another thread's words behind the line, until its end."""
+        with self._lock:
+            self._grown = more
+            if self._stage:
+                self._show(self._stage, self._text)
+
     def _show(self, stage: str, text: str) -> None:
-        text = clip(text, _columns() - 1) if self.over else text  # what is wrapped cannot be written over
+        self._text = text
+        if self.over:  # what is wrapped cannot be written over
+            text = clip(text + self._grown, _columns() - 1)
         if self.over and text != self._shown:
             before = "\r\x1b[K" if stage == self._stage else "\n" if self._stage else ""
             aside(before + text)
@@ -130,8 +143,10 @@ class _Line:
         self._stage, self._shown = stage, text
 
     def end(self) -> None:
-        if self.over and self._stage:
-            aside("\n")
+        with self._lock:
+            if self.over and self._stage:
+                aside("\n")
+            self._stage = ""
 
 
 def _columns() -> int:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.commands.programs import Use
+from node_agent.wire.deciding import ALWAYS
 from node_agent.wire.judging import Judgement, Where, judge_command, judge_path
-from node_agent.wire.policy import Policy, Safety, compile_policy
+from node_agent.wire.policy import BUILT_IN, Policy, Safety, compile_policy
 from pancode.config.surroundings import FileSurroundings
 from pancode.domain.names import nearest
 from pancode.errors import UsageError
@@ -35,8 +36,9 @@ def rules_here(home: Path, cwd: Path, environ: Mapping[str, str]) -> dict[str, A
     loaded = around.loaded_rules(around.project_of(str(cwd)))
     paths = [{"kind": "path", "leaves": _LEAVES[r.access], **_row(r)} for r in loaded.rules.paths]
     commands = [{"kind": "command", "leaves": "nothing", **_row(r)} for r in loaded.rules.commands]
+    asked = [_asked(pattern, why) for pattern, why in ALWAYS.items()]
     told = {"files": list(loaded.files), "warnings": list(loaded.warnings), "note": NOTE}
-    return {"rules": [*paths, *commands], **told}
+    return {"rules": [*paths, *commands, *asked], **told}
 
 
 def judged_here(home: Path, cwd: Path, environ: Mapping[str, str], deed: Deed) -> dict[str, Any]:
@@ -61,6 +63,12 @@ def _judged(policy: Policy, deed: Deed, where: Where, cwd: Path) -> Judgement:
     path = deed.path or ""
     here = path if path.startswith("~") else os.path.join(os.path.realpath(cwd), path)
     return judge_path(policy, here, Use(deed.use), where)
+
+
+def _asked(pattern: str, why: str) -> dict[str, Any]:
+    """Of a file that decides what runs next: it may be changed, and is landed after a person's yes."""
+    row = {"pattern": pattern, "origin": BUILT_IN, "reason": why}
+    return {"kind": "landing", "leaves": "all, landed after a yes", **row}
 
 
 def _level(text: str) -> Safety:
