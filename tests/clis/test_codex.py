@@ -48,12 +48,13 @@ def test_read_only_stops_every_write(bench: OneBench, safety: Safety, read_only:
 def test_its_shell_stays_in_the_workspace_and_does_not_see_the_key(bench: OneBench, safety: Safety) -> None:
     b, model = bench(preset("text"))
     fetch = f"import urllib.request as u; u.urlopen('{model.url}/__fake/requests'); open('net', 'w')"
-    tries = f'env > env; echo x > ../outside/x; echo x > .git/x; python3 -c "{fetch}"'
-    model.set_script({"turns": [shell(tries), DONE], "cwd": str(b.work)})
+    (b.work / "fetch.py").write_text(fetch)  # what stands in a file, no hook looks into
+    tries = ("env > env", "echo x > ../outside/x", "echo x > .git/x", "python3 fetch.py")
+    model.set_script({"turns": [*map(shell, tries), DONE], "cwd": str(b.work)})
     verdict = b.run(b.request(safety=safety))
     assert verdict.failure is None, verdict.reason
     network = ["net"] if safety is Safety.FULL_AUTO else []
-    assert names(b.work) == [".git", "env", *network, "notes.txt"] and names(b.outside) == []
+    assert names(b.work) == [".git", "env", "fetch.py", *network, "notes.txt"] and names(b.outside) == []
     assert not (b.work / ".git" / "x").exists()
     assert "k-of-the-owner" not in (b.work / "env").read_text()
 
