@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +14,11 @@ import click
 
 from pancode import __version__
 from pancode.cli import known
-from pancode.cli.face import Face, caller, example, json_option, who
+from pancode.cli.face import Face, aside, caller, example, json_option, who
 from pancode.cli.lazy import LazyGroup
 from pancode.cli.matrix import is_local_only
 from pancode.cli.params import link_option
-from pancode.cli.render import advice, safe, size, table, tokens
+from pancode.cli.render import advice, clip, safe, size, table, tokens
 from pancode.client import ApiError, Client, Event
 from pancode.connection import NotRunningError
 from pancode.down import mark
@@ -68,7 +71,12 @@ def _step(face: Face, line: dict[str, Any]) -> None:
     mark = {"started": "...", "done": "ok", "skipped": "ok, as it was", "failed": "FAILED", "note": ""}
     lasted = f"  {line['seconds']:.1f} s" if line["seconds"] >= 0.1 else ""
     words = f"  {safe(line['text'])}" if line["text"] else ""
-    face.note(f"  {line['node']:<12} {line['step']:<10} {mark[line['state']]}{lasted}{words}")
+    text = f"  {line['node']:<12} {line['step']:<10} {mark[line['state']]}{lasted}{words}"
+    if face.as_json or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        face.note(text)
+    else:  # what has only begun is written over by the next word of any machine
+        columns = shutil.get_terminal_size().columns
+        aside(f"\r\x1b[K{clip(text, columns - 1) if line['state'] == 'started' else f'{text}{chr(10)}'}")
 
 
 def _exit(results: list[dict[str, Any]]) -> int:

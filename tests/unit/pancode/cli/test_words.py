@@ -72,6 +72,20 @@ def test_what_the_gateway_counted_is_shown_beside_the_claim() -> None:
     )
 
 
+def test_a_step_of_a_bring_up_is_one_line_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told() -> Iterator[Event]:
+        for state, seconds in (("started", 0.0), ("done", 1.5)):
+            line = {"node": "desk", "step": "bundle", "state": state, "text": "pack", "seconds": seconds}
+            yield Event("progress", line)
+        yield Event("result", {})
+
+    for stream, lines in ((Terminal(), 1), (io.StringIO(), 2)):
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setattr(sys, "stderr", stream)
+        steps(Face(as_json=False), told())
+        assert stream.getvalue().count("\n") == lines and "ok  1.5 s" in stream.getvalue()
+
+
 def test_who_detaches_from_a_bring_up_is_told_that_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     def cut() -> Iterator[Event]:
         raise KeyboardInterrupt
