@@ -81,7 +81,7 @@ def test_a_failed_gate_and_one_that_cannot_run(world: NodeWorld) -> None:
     failed = world.run(world.order("#!scripted\nsay hi", run="r-gate1", gates=gate("false")))
     assert (failed.outcome, failed.failure) == (Outcome.VERIFY_FAILED, FailureKind.GATE_FAILED)
     broken = world.run(world.order("#!scripted\nsay hi", run="r-gate2", gates=gate("no-such-program")))
-    assert (broken.outcome, broken.failure) == (Outcome.INFRA, FailureKind.GATE_NOT_RUNNABLE)
+    assert (broken.outcome, broken.failure) == (Outcome.ERROR, FailureKind.GATE_MISSING)
     setup = world.run(world.order("#!scripted\nsay hi", run="r-setup", setup=(("false",),)))
     assert (setup.outcome, setup.failure) == (Outcome.INFRA, FailureKind.SETUP_FAILED)
 
