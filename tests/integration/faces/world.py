@@ -65,7 +65,7 @@ class LiveDesk(Desk):
         self.depot = HonestDepot()
         self.archive, self.epochs = ListArchive(), MemoryEpochs()
         self.ids = CountingIds()
-        self.key = SigningKey(b"c" * 32)
+        self.key, self.former = SigningKey(b"c" * 32), []
         self.rules = Rules().scaled(FACTOR)
         self.restart()
 
