@@ -60,6 +60,10 @@ WHEN_USED = {
     "rake": ("Rakefile",),
 }
 """A program that set-up or a gate names, to the files by which it decides what it runs."""
+RUNS_OTHERS = re.compile(
+    r"(ba|da|z|k|fi)?sh|python[0-9.]*|node|deno|bun|ruby|perl|php|lua|Rscript|env|timeout|nice|xargs|uv|poetry|tclsh"
+)
+"""Programs that run a file which is named behind them; for others, such as `grep`, a file is only read."""
 _BETWEEN = re.compile(r"[\s;&|()<>'\"]+")
 
 
@@ -71,9 +75,15 @@ def why_it_decides(path: str, commands: Iterable[Sequence[str]]) -> str:
     always = next((why for pattern, why in ALWAYS.items() if covers(pattern, path)), "")
     if always:
         return always
-    words = {piece for argv in commands for word in argv for piece in _BETWEEN.split(word) if piece}
-    if path in {posixpath.normpath(word) for word in words}:
-        return "set-up or a gate names it"
-    used = {posixpath.basename(word) for word in words}
+    split = [[piece for word in argv for piece in _BETWEEN.split(word) if piece] for argv in commands]
+    if path in {posixpath.normpath(word) for words in split for word in _run_by(words)}:
+        return "set-up or a gate runs it"
+    used = {posixpath.basename(word) for words in split for word in words}
     by = next((p for p in WHEN_USED if p in used and any(covers(one, path) for one in WHEN_USED[p])), "")
     return f"set-up or a gate uses {by}, which reads it" if by else ""
+
+
+def _run_by(words: Sequence[str]) -> Sequence[str]:
+    """What one command may run: its program, and with an interpreter any file that it names."""
+    named = words[:1] and RUNS_OTHERS.fullmatch(posixpath.basename(words[0]))
+    return words if named else words[:1]

@@ -19,7 +19,7 @@ def test_it_does(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["a.sh", "b/c.sh"])
 def test_a_script_that_a_shell_line_names_does(path: str) -> None:
-    assert why_it_decides(path, COMMANDS) == "set-up or a gate names it"
+    assert why_it_decides(path, COMMANDS) == "set-up or a gate runs it"
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,14 @@ def test_it_does_not(path: str) -> None:
 def test_what_a_named_program_reads_does(gate: tuple[str, ...], path: str) -> None:
     assert gate[0] in why_it_decides(path, [gate]) or "uses" in why_it_decides(path, [gate])
     assert why_it_decides(path, [("true",)]) == ""
+
+
+def test_a_file_that_a_gate_only_reads_does_not() -> None:
+    gates = (("grep", "-q", "two", "a.txt"), ("cmp", "a.txt", "b.txt"), ("./check", "a.txt"))
+    assert why_it_decides("a.txt", gates) == ""
+    assert why_it_decides("check", gates) == "set-up or a gate runs it"
+    assert why_it_decides("check.py", (("/usr/bin/python3.11", "-I", "check.py"),))
+    assert why_it_decides("a", ((),)) == ""
 
 
 def test_every_pattern_is_one() -> None:
