@@ -19,7 +19,7 @@ import time
 if not __package__:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from node_agent import process, step
+from node_agent import process, step, taking
 from node_agent.durable import from_json, preallocate, to_json, write_framed
 from node_agent.taken import SPAWNED, Taken
 
@@ -109,7 +109,7 @@ class Phase:
 
     def _steps(self) -> tuple[str, str]:
         wall = self.plan["limits"]["wall_ms"]
-        limits = step.Limits(self.plan["limits"], None if wall is None else self.began[1] + wall)
+        limits = taking.Limits(self.plan["limits"], None if wall is None else self.began[1] + wall)
         ended, reason = "done", ""
         for index, spec in enumerate(self.plan["steps"]):
             if self.keeper.stop_asked():
@@ -123,7 +123,7 @@ class Phase:
                     break
         return ended, reason
 
-    def _step(self, index: int, spec: dict[str, Any], limits: step.Limits) -> dict[str, Any]:
+    def _step(self, index: int, spec: dict[str, Any], limits: taking.Limits) -> dict[str, Any]:
         began, one = (
             (self.clock.wall_ms(), self.clock.mono_ms()),
             step.Step(index, spec, self.plan, self.keeper),

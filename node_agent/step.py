@@ -166,35 +166,6 @@ class Keeper:
             self.pause(min(left, POLL_MS))
 
 
-class Limits:
-    """Decides when a step has to end, and why. None = no such limit."""
-
-    def __init__(self, plan: dict[str, Any], wall_deadline: int | None) -> None:
-        self.wall_deadline = wall_deadline
-        self.idle_ms: int | None = plan["idle_ms"]
-        self.output_bytes: int | None = plan["output_bytes"]
-        self._size, self._grown = 0, 0
-
-    def start(self, now: int) -> None:
-        self._size, self._grown = 0, now
-
-    def broken(self, now: int, size: int) -> str:
-        """`wall`, `idle`, `output`, or the empty string."""
-        if size != self._size:
-            self._size, self._grown = size, now
-        if self.wall_deadline is not None and now >= self.wall_deadline:
-            return "wall"
-        if self.output_bytes is not None and size > self.output_bytes:
-            return "output"
-        if self.idle_ms is not None and now - self._grown >= self.idle_ms:
-            return "idle"
-        return ""
-
-    def at_the_end(self, size: int) -> str:
-        """`output` for what was written between two looks, else `none`: how fast it wrote is no excuse."""
-        return "output" if self.output_bytes is not None and size > self.output_bytes else "none"
-
-
 class Step:
     """One step: its process, its files, and the record of both."""
 
@@ -239,7 +210,7 @@ class Step:
         except OSError as exc:
             raise CannotStart("below", below, exc) from exc
 
-    def watch(self, limits: Limits) -> str:
+    def watch(self, limits: taking.Limits) -> str:
         """Wait for the end, or bring it about; why it ended: none, stop, a limit's name."""
         keeper, clock = self.keeper, self.keeper.clock
         limits.start(clock.mono_ms())
@@ -260,7 +231,7 @@ class Step:
                 return why
             keeper.pause(POLL_MS)
 
-    def _at_the_end(self, limits: Limits) -> str:
+    def _at_the_end(self, limits: taking.Limits) -> str:
         why = self.taking.refused() or limits.at_the_end(sum(self.written()))
         return filling.DISK if why == "none" and self.filling.ended() else why
 

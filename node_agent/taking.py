@@ -1,4 +1,4 @@
-"""Decides whether a step takes more memory, or more processes and threads, than it may.
+"""Decides whether a step takes more time, output, memory, or processes and threads than it may.
 
 In a control group of its own the kernel holds it to that, and says so in the group's files. Elsewhere its
 processes are looked at, often only when it comes near. Standard library only: the shim imports this.
@@ -25,6 +25,35 @@ _SCORE = "/proc/self/oom_score_adj"
 _OWN_OOM = (b"oom", b"oom_kill")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _THREADS, _RESIDENT = 17, 21  # of /proc/PID/stat, counted from the state
+
+
+class Limits:
+    """Decides when a step has to end, and why. None = no such limit."""
+
+    def __init__(self, plan: dict[str, Any], wall_deadline: int | None) -> None:
+        self.wall_deadline = wall_deadline
+        self.idle_ms: int | None = plan["idle_ms"]
+        self.output_bytes: int | None = plan["output_bytes"]
+        self._size, self._grown = 0, 0
+
+    def start(self, now: int) -> None:
+        self._size, self._grown = 0, now
+
+    def broken(self, now: int, size: int) -> str:
+        """`wall`, `idle`, `output`, or the empty string."""
+        if size != self._size:
+            self._size, self._grown = size, now
+        if self.wall_deadline is not None and now >= self.wall_deadline:
+            return "wall"
+        if self.output_bytes is not None and size > self.output_bytes:
+            return "output"
+        if self.idle_ms is not None and now - self._grown >= self.idle_ms:
+            return "idle"
+        return ""
+
+    def at_the_end(self, size: int) -> str:
+        """`output` for what was written between two looks, else `none`: how fast it wrote is no excuse."""
+        return "output" if self.output_bytes is not None and size > self.output_bytes else "none"
 
 
 class Taking:

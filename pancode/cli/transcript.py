@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-# Pure, and the one reading that there is of what each program prints: docs/adr/0034-one-transcript.md.
+# Pure, and the one reading that there is of what each program prints: docs/adr/0032-one-transcript.md.
 from node_agent.runtimes.transcript import Transcript, transcript_of
 from pancode.cli.render import Sink
 from pancode.client import Client, path_of

@@ -35,6 +35,8 @@ def add(core: Core, node: Node) -> None:
                 f"node {node.name} is in the fleet already", fix=f"pancode node show {node.name}"
             )
         tx.put(node)
+        if node.public_key is not None:
+            keyring.begin(tx, keyring.NODE, node.name, PublicKey.parse(node.public_key), core.wall_ms())
         core.audit(tx, "fleet", "info", "node added", node=node.name)
     _begin_anew(core, known or node)
 

@@ -47,6 +47,11 @@ def trusted(tx: Transaction) -> TrustedKeys:
     return TrustedKeys(_of(tx, NODE), _of(tx, COORDINATOR))
 
 
+def node_tags(tx: Transaction) -> set[str]:
+    """Of all node keys, former ones too."""
+    return {_parsed(row.public).tag for row in tx.find(KnownKey, {"role": NODE})}
+
+
 def _of(tx: Transaction, role: str) -> dict[str, TrustedKey]:
     found: dict[str, TrustedKey] = {}
     for row in tx.find(KnownKey, {"role": role}):

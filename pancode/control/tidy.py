@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
+from pancode.control import keyring
 from pancode.control.core import Core, open_fences
 from pancode.control.heard import enrolled
 from pancode.control.quarantine import shut_out
 from pancode.domain.quota import too_many
-from pancode.domain.records import Closed, Fence, FenceState, Node
+from pancode.domain.records import Closed, Fence, FenceState
 from pancode.ports import Named, Over, Transaction
 
 EVERY_MS = 60_000
@@ -28,25 +29,31 @@ def tidy(core: Core) -> None:
             over = _closed(core, tx)
         _close(core, over)
         core.live.closed.clear()
-    node = _due(core)
-    if node is not None:
-        _look_through(core, node)
+    tag = _due(core)
+    if tag is not None:
+        _look_through(core, tag)
 
 
-def _due(core: Core) -> Node | None:
-    """The node whose names were looked through longest ago, once that is long enough."""
+def _due(core: Core) -> str | None:
+    """The tag whose names were looked through longest ago, once that is long enough."""
     boot, looked = core.ports.clock.boot_ms(), core.live.looked_ms
-    nodes = [node for node in enrolled(core).values() if node.quarantined is None]
-    oldest = min(nodes, key=lambda node: looked.get(node.tag or "", 0), default=None)
-    if oldest is None or boot - looked.get(oldest.tag or "", 0) < EVERY_MS:
+    oldest = min(_tags(core), key=lambda tag: looked.get(tag, 0), default=None)
+    if oldest is None or boot - looked.get(oldest, 0) < EVERY_MS:
         return None
-    looked[oldest.tag or ""] = boot
+    looked[oldest] = boot
     return oldest
 
 
-def _look_through(core: Core, node: Node) -> None:
+def _tags(core: Core) -> set[str]:
+    """Of all node keys, also former ones: a node with a new key leaves the jobs of its old key behind."""
+    with core.ports.ledger.transaction() as tx:
+        known = keyring.node_tags(tx)
+    nodes = enrolled(core)
+    return (known | nodes.keys()) - {tag for tag, node in nodes.items() if node.quarantined is not None}
+
+
+def _look_through(core: Core, tag: str) -> None:
     """One page of what its queue and its registry name."""
-    tag = node.tag or ""
     page = core.ports.bus.named_jobs(tag, core.live.pages.get(tag, 0))
     core.live.pages[tag] = page.cursor
     with core.ports.ledger.transaction() as tx:

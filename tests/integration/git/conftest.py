@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.workspace.workspaces import Workspaces
 from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.snapshot import Snapshot
 from tests.integration.git.depot_world import World
 from tests.integration.git.desk import Desk
-from tests.integration.git.repos import Repo, simple
+from tests.integration.git.repos import PathTransport, Repo, simple, snap
 
 
 @pytest.fixture
@@ -37,3 +39,21 @@ def world(tmp_path: Path, depot: Depot) -> Iterator[World]:
 def desk(tmp_path: Path, depot: Depot) -> Desk:
     """A user's dirty tree with a snapshot."""
     return Desk(tmp_path, depot)
+
+
+@pytest.fixture
+def taken(repo: Repo, depot: Depot) -> Snapshot:
+    repo.write("f1", "edited\n")
+    repo.write("run.sh", "#!/bin/sh\n").chmod(0o755)
+    (repo.path / "ln").symlink_to("f1")
+    return snap(repo, depot)
+
+
+@pytest.fixture
+def transport(depot: Depot, taken: Snapshot) -> PathTransport:
+    return PathTransport(depot, taken.repo_id)
+
+
+@pytest.fixture
+def spaces(tmp_path: Path, transport: PathTransport) -> Workspaces:
+    return Workspaces(tmp_path / "node", transport)
