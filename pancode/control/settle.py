@@ -190,8 +190,8 @@ def _book_usage(core: Core, tx: Transaction, claims: Claims, fence: Fence) -> No
     account = books.Account(fence.run, fence.attempt, fence.fence)
     spent = spent_of(claims)
     late = books.add_unknown if spent.usd is None else books.settle_unknown  # it stood as lost or as rejected
-    core.book(tx, late(entries, account, spent, core.stamp()))
-    core.book(tx, books.settle(entries, account, spent, core.stamp()))
+    made = late(entries, account, spent, core.stamp()) + books.settle(entries, account, spent, core.stamp())
+    core.book(tx, made or books.add_second(entries, account, spent, core.stamp()))
 
 
 def never_ran(core: Core, tx: Transaction, fence: Fence, node: str) -> None:

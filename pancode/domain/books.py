@@ -239,6 +239,20 @@ def add_unknown(entries: Sequence[Entry], account: Account, spent: Spent, stamp:
     return made
 
 
+def add_second(entries: Sequence[Entry], account: Account, spent: Spent, stamp: Stamp) -> list[Entry]:
+    """Two nodes ran one attempt: what the second one used is booked, too, in the scopes of its hold.
+
+    Nothing, unless the books have an amount of another fence of the attempt and none of this one.
+    """
+    mine = [e for e in entries if e.attempt == account.attempt]
+    booked = {e.fence for e in mine if e.kind in _SPENDS}
+    if account.fence in booked or not booked - {0}:  # 0: a person has said what it cost
+        return []
+    scopes = dict.fromkeys(e.scope for e in mine if e.kind is EntryKind.HOLD and e.fence in (0, account.fence))
+    usd = ZERO if spent.usd is None else spent.usd
+    return [_entry(EntryKind.SPEND, scope, account, usd, stamp, spent) for scope in scopes]
+
+
 def lapse(entries: Sequence[Entry], account: Account, scope: str, stamp: Stamp) -> list[Entry]:
     """Its period is over: the hold of an unknown cost goes back in that scope, the cost stays unknown."""
     held = _sums(entries, account.attempt).get(scope, ZERO)

@@ -133,15 +133,24 @@ def nobody_ends_by_a_wait(tx: Transaction, world: World) -> None:
 
 
 def what_was_spent_is_booked(tx: Transaction) -> None:
-    """The cost that an accepted receipt swears to is what its attempt has in the books of the day."""
+    """The costs that accepted receipts swear to are what their attempt has in the books of the day."""
     spends = (EntryKind.SPEND, EntryKind.CORRECT)
-    for stored in tx.find(StoredReceipt):
-        cost = _known_cost(stored)
-        if cost is None:
+    for (run, attempt), receipts in _accepted(tx).items():
+        costs = [cost for stored in receipts if (cost := _known_cost(stored)) is not None]
+        if not costs:
             continue
-        entries = [e for e in tx.find(Entry, {"run": stored.run}) if e.attempt == stored.attempt]
+        entries = [e for e in tx.find(Entry, {"run": run}) if e.attempt == attempt]
         booked = sum((e.usd for e in entries if e.kind in spends and e.scope.startswith("day:")), Decimal(0))
-        must(booked == cost, f"{stored.run}.{stored.attempt} cost {cost}, booked is {booked}")
+        must(booked == sum(costs), f"{run}.{attempt} cost {costs}, booked is {booked}")
+
+
+def _accepted(tx: Transaction) -> dict[tuple[str, int], list[StoredReceipt]]:
+    """By run and attempt: more than one where two nodes ran it."""
+    found: dict[tuple[str, int], list[StoredReceipt]] = {}
+    for stored in tx.find(StoredReceipt):
+        if not stored.orphan and stored.rejected is None:
+            found.setdefault((stored.run, stored.attempt), []).append(stored)
+    return found
 
 
 def what_was_told_of_work_is_booked(tx: Transaction) -> None:

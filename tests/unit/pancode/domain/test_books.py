@@ -210,6 +210,30 @@ def test_a_late_receipt_without_a_cost_books_its_tokens_and_time_once() -> None:
     assert (balance.tokens, balance.agent_ms) == (5_000, 90_000)
 
 
+def test_what_a_second_node_used_for_the_same_attempt_is_booked_once_and_beside() -> None:
+    stamp, first, second = stamps(), Account("r-1", 1, 1), Account("r-1", 1, 2)
+    entries = books.hold((DAY, AGENT), Account("r-1", 1), Amount(Decimal("0.75")), stamp())
+    entries += books.hold((NODE,), first, Amount(Decimal("0.75")), stamp())
+    entries += books.hold(("node:other",), second, Amount(Decimal("0.75")), stamp())
+    spent, other = Spent(Decimal(1), 10, 1_000), Spent(Decimal(2), 20, 2_000)
+    assert books.add_second(entries, first, spent, stamp()) == []
+    entries += books.release(entries, first, stamp(), "refused", NODE)
+    entries += books.settle(entries, second, other, stamp())
+    entries += books.add_second(entries, first, spent, stamp())
+    assert books.add_second(entries, first, spent, stamp()) == []
+    sums = {s: books.total(s, [e for e in entries if e.scope == s]) for s in (DAY, AGENT, NODE, "node:other")}
+    assert [total.spent_usd for total in sums.values()] == [3, 3, 1, 2]
+    assert sums[DAY].tokens == 30
+
+
+def test_what_a_person_has_settled_is_not_booked_again() -> None:
+    stamp, account = stamps(), Account("r-1", 1, 1)
+    entries = books.hold((DAY,), Account("r-1", 1), Amount(Decimal("0.75")), stamp())
+    entries += books.lose(entries, account, Spent(None), stamp())
+    entries += books.settle_unknown(entries, Account("r-1", 1), Spent(Decimal(4)), stamp())
+    assert books.add_second(entries, account, Spent(Decimal(5)), stamp()) == []
+
+
 def test_what_a_lost_machine_swore_to_is_booked_and_the_rest_stands() -> None:
     stamp, account = stamps(), Account("r-1", 1, 1)
     entries = books.hold((DAY,), account, Amount(Decimal("0.75"), 100, 60_000), stamp())
