@@ -121,10 +121,6 @@ class FileShelf:
     def seal(self, name: str, receipt: bytes, record: bytes) -> None:
         self._add(name, framed(_RECEIPT + receipt) + framed(record), sync=True)
 
-    def put_back(self, name: str, receipt: bytes) -> None:
-        """A receipt whose record is there, and that itself lay elsewhere."""
-        self._add(name, framed(_RECEIPT + receipt), sync=True)
-
     def sync(self, name: str) -> None:
         if name in self._over:
             self._over.sync(name)

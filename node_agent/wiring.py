@@ -86,7 +86,7 @@ def version() -> str:
 
 def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> Parts:
     """Everything from disk; nothing is connected yet. `uplink`: another than the real one. SettingsError."""
-    layout.take_over(home, clock)
+    layout.take_over(home)
     settings, key, coordinators = home.read_settings(), home.read_key(), home.read_coordinators()
     if key.public.tag != settings.tag:
         raise SettingsError(

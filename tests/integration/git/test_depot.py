@@ -160,12 +160,10 @@ def test_what_killed_processes_left_is_mended_at_the_start(repo: Repo, depot: De
     path = depot.path(taken.repo_id)
     for name in ("packed-refs.lock", "refs/pancode/snap/r-aaaa.lock", "shallow.lock"):
         (path / name).touch()
-    for folder in (depot.root / ".new-x", depot.root / ".merged-x", path / "pancode-index-x"):
+    for folder in (depot.root / ".new-x", path / "pancode-index-x"):
         folder.mkdir()
         (folder / "file").touch()
     depot.mend()
     depot.drop(taken.repo_id, "r-aaaa")
-    assert not [
-        found for found in depot.root.rglob("*") if found.name.startswith((".new", ".merged", "pancode-"))
-    ]
+    assert not [found for found in depot.root.rglob("*") if found.name.startswith((".new", "pancode-"))]
     assert depot.commit_at(taken.repo_id, "refs/pancode/snap/r-aaaa") is None
