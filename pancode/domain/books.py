@@ -248,7 +248,9 @@ def add_second(entries: Sequence[Entry], account: Account, spent: Spent, stamp: 
     booked = {e.fence for e in mine if e.kind in _SPENDS}
     if account.fence in booked or not booked - {0}:  # 0: a person has said what it cost
         return []
-    scopes = dict.fromkeys(e.scope for e in mine if e.kind is EntryKind.HOLD and e.fence in (0, account.fence))
+    scopes = dict.fromkeys(
+        e.scope for e in mine if e.kind is EntryKind.HOLD and e.fence in (0, account.fence)
+    )
     usd = ZERO if spent.usd is None else spent.usd
     return [_entry(EntryKind.SPEND, scope, account, usd, stamp, spent) for scope in scopes]
 
