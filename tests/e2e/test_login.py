@@ -101,7 +101,7 @@ def test_a_vendor_s_login_is_answered_at_the_terminal_and_runs_have_it(fleet: Ow
 
 
 def test_a_secret_is_set_from_a_prompt_or_a_pipe_and_counts_at_once(fleet: Owner, node: str) -> None:
-    assert f"secret set {node} ANTHROPIC_API_KEY" in fact(fleet, node)["fix"]
+    assert f"secret set {node} ANTHROPIC_API_KEY" in fact(fleet, node)["says"]
     with at_terminal(fleet, "node", "secret", "set", node, "OTHER") as terminal:
         terminal.shows("OTHER for ")
         terminal.types("sk-hidden-1\r")
@@ -131,7 +131,7 @@ def test_ctrl_c_is_for_the_login_and_its_status_is_ours(fleet: Owner, node: str)
 def test_what_cannot_be_opened_is_said_with_the_fix(fleet: Owner, lab: Lab) -> None:
     missing = fleet.run("node", "login", f"node{K}", "codex")
     assert missing.code == 4 and f"codex is not on node{K}" in missing.err, missing.err
-    assert f"on node{K}: npm install -g --prefix ~/.local @openai/codex@latest" in missing.err
+    assert f"node{K} says: npm install -g --prefix ~/.local @openai/codex@latest" in missing.err
     near = fleet.run("node", "login", f"node{K}", "cluade")
     assert near.code == 4 and "did you mean claude?" in near.err
     nowhere = fleet.run("node", "login", "nod2", "claude")

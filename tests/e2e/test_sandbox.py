@@ -83,7 +83,7 @@ def test_a_machine_without_it_says_what_to_install_and_gets_no_full_auto(fleet: 
         assert "apt-get install bubblewrap" in fleet.run("fleet", "doctor").out
         words = ("dispatch", "--runtime", "shell", "--node", "node2", "--safety", "full-auto")
         refused = fleet.run(*words, "true", cwd=fleet.repository("no-wall"))
-        assert refused.code == 5 and "on node2: sudo apt-get install bubblewrap" in refused.err
+        assert refused.code == 5 and "sudo apt-get install bubblewrap" in refused.err, refused.err
         told = fleet.ask(*words, "--allow-told-only", "touch x", cwd=fleet.repository("told-only"))
         assert told["outcome"] == "done" and fleet.show(told["run"])["isolation"] == "none"
     until(lambda: fleet.nodes()["node2"]["isolation"] == "sandbox", "node2 has it again", 60, problems)

@@ -91,7 +91,7 @@ def test_the_first_dispatch_to_a_model_tests_it(fleet: Shell, servers: tuple[Tin
     assert refused.status == ExitCode.REFUSED and refused.error["code"] == "refused_routing"
     words, fix = refused.error["message"], refused.error["fix"]
     assert "did not pass its test: tools: it wrote the call as text, where no program finds it" in words
-    assert "start llama-server with --jinja" in fix and "; then: pancode models test" in fix
+    assert "start llama-server with --jinja" in words + refused.error["why"] and "models test" in fix
     assert fleet("runs", "--json").data["runs"] == []
 
     said = fleet(
@@ -112,5 +112,5 @@ def test_the_first_dispatch_to_a_model_tests_it(fleet: Shell, servers: tuple[Tin
     assert told.status == 0 and test["words"] == "it has a passport" and test["passed"]
     both = fleet("models", "test", "tiny-random", "--again", timeout_s=LONG_S)
     assert both.status == ExitCode.REFUSED and both.out.count("tokens/s") == 2, both.out
-    assert "FAILED" in both.out and "fix: start llama-server with --jinja" in both.out
+    assert "FAILED" in both.out and "says: start llama-server with --jinja" in both.out
     shutil.rmtree(node_home() / "endpoints.json", ignore_errors=True)
