@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Sequence
 
 MARK = "@@pancode-output@@"
+NOISE = 64 * 1024
+"""So many bytes of a login shell's own words, with the mark, are read beside a command's output."""
 _SAYS = f"printf '%s\\n' {MARK}; printf '%s\\n' {MARK} >&2; exec \"$@\""
 
 

@@ -14,7 +14,7 @@ import asyncssh
 
 from pancode.adapters.ssh.connect import Session
 from pancode.adapters.ssh.errors import LinkLost, RemoteFailed, TransferFailed, translated
-from pancode.adapters.ssh.framing import framed, own
+from pancode.adapters.ssh.framing import NOISE, framed, own
 
 SLOTS = 4
 """Commands at once: sshd's MaxSessions is 10, and a returned command frees its place late."""
@@ -144,7 +144,7 @@ async def _collect(
         raise LinkLost("the connection ended before the command did")
     signal = f" (signal {process.exit_signal[0]})" if process.exit_signal else ""
     status = None if process.exit_signal else process.exit_status
-    return Completed(argv, status, own(out), own(err), truncated=cut_out or cut_err, signal=signal)
+    return Completed(argv, status, out, err, truncated=cut_out or cut_err, signal=signal)
 
 
 async def _feed(process: asyncssh.SSHClientProcess[bytes], stdin: bytes) -> None:
@@ -158,11 +158,13 @@ async def _feed(process: asyncssh.SSHClientProcess[bytes], stdin: bytes) -> None
 
 
 async def _read(stream: asyncssh.SSHReader[bytes], limit: int) -> tuple[bytes, bool]:
-    kept, size = bytearray(), 0
+    """The command's own output, cut at the limit, and whether it was cut."""
+    kept, size, most = bytearray(), 0, limit + NOISE
     while chunk := await stream.read(CHUNK):
         size += len(chunk)
-        kept += chunk[: max(0, limit - len(kept))]
-    return bytes(kept), size > limit
+        kept += chunk[: max(0, most - len(kept))]
+    output = own(bytes(kept))
+    return output[:limit], size > most or len(output) > limit
 
 
 async def _put(sftp: asyncssh.SFTPClient, path: str, source: bytes | Path, mode: int) -> None:

@@ -64,6 +64,7 @@ def test_a_hostile_script_at_each_level(world: NodeWorld, tmp_path: Path, safety
     assert [(one.rule, one.how.value) for one in claims.enforced] == [
         (safety.value if writes else "read-only", "sandbox"),
         ("network full", "told only"),
+        ("network of set-up and gates full", "told only"),
     ]
     assert processes_of(claims.identity) == []
     assert not [place for place in (tmp_path, world.home.root) if (place / "planted").exists()]
@@ -234,7 +235,7 @@ def test_who_takes_too_much_of_the_machine_is_ended_and_the_next_one_runs(world:
 def test_a_gate_that_is_not_there(world: NodeWorld) -> None:
     gates = (Gate(name="gone", argv=("no-such-gate",)),)
     claims = world.run(world.order("#!scripted\nwrite a.txt x\nanswer ok", gates=gates))
-    assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.GATE_NOT_RUNNABLE)
+    assert (claims.outcome, claims.failure) == (Outcome.ERROR, FailureKind.GATE_MISSING)
 
 
 SECRET = Rules(paths=(PathRule(pattern="conf/secret", access=PathAccess.NONE),))
