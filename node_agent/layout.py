@@ -1,4 +1,4 @@
-"""Says by a number how a node's home is laid out: what an older node agent left is made ours, or refused."""
+"""Gives the layout of a node's home a number, and refuses a home that a newer node agent wrote."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from node_agent.wire.node import HOME_LAYOUT
 
 LAYOUT = HOME_LAYOUT
 """2: ADR 17 (1 was never released, and is not read).
-3: ADR 30. What 2 has is read as it is, also of a shim of it that still runs.
-Whoever changes where or how a home's things lie counts on, and says below what becomes of it."""
+3: ADR 30. Files of layout 2 are read as they are, also those of a shim that still runs.
+A change of where or how the files lie raises the number, and describes here how older homes are read."""
 _FIX = (
     "bring this fleet up with the version of PanCode that was here last, or a newer one; "
     "or take the node out (pancode node rm NAME) and add it anew"
