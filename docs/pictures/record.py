@@ -21,6 +21,7 @@ ALWAYS = (
     (re.compile(r"\br-[a-z0-9]{6}\b"), "r-7f3k2q"),
     (re.compile(r"\b\d\d-\d\d(?=  ?\d\d:\d\d:\d\d\b)"), DAY),
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), TIME),
+    (re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), f"2026-{DAY}T{TIME}.000Z"),
     (re.compile(r"\b20\d\d-\d\d-\d\d\b"), f"2026-{DAY}"),
     (re.compile(r"\b\d+(\.\d)? s\b"), "0.4 s"),
     (re.compile(r"\b[0-9a-f]{7}\.\.[0-9a-f]{7}\b"), "83cbe86..2e5c4d2"),
