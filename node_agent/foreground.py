@@ -18,6 +18,7 @@ from node_agent.durable import make_folder, write_atomic
 from node_agent.grammar import Grammar
 from node_agent.notify import Watched
 from node_agent.settings import Home
+from node_agent.wire import logs
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.commands.tree import take_elsewhere
 from node_agent.worker import ThreadDrive, Worker
@@ -37,13 +38,12 @@ class HeldError(Exception):
 
 
 def stay(home: Home) -> None:
-    """Until SIGTERM, or until the home is gone. HeldError.
+    """Until SIGTERM, or until the home is gone. HeldError, SettingsError.
 
     The lock goes with the process: until then a thread may still write.
     """
     make_folder(home.root / "run")
     lock = hold(home)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     home.pid.unlink(missing_ok=True)
     try:
         _work(home, lock)
@@ -59,6 +59,7 @@ def _work(home: Home, lock: int) -> None:
     grammar = Grammar(sys.executable)
     take_elsewhere(grammar.take_apart)  # a fault in the parser, which is C, must not be the node's
     parts = wiring.build(home, SystemClock(), SystemIds())
+    logs.set_up(os.environ.get(logs.VARIABLE) or parts.log, sys.stderr)
     world = parts.world
     drives: list[ThreadDrive] = []
 

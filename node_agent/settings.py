@@ -47,6 +47,8 @@ class Settings(WireModel):
     """Model calls made with a vendor's key go through a gateway of ours that holds the key and counts."""
     machines: tuple[str, ...] = Field(default=(), strict=False)
     """Addresses of model servers that are looked at beside this machine's own: HOST:PORT or NAME=HOST."""
+    log: str = ""
+    """Levels of the log, as PANCODE_LOG of the coordinator says them; the node agent's own variable wins."""
     warm: bool = True
     """Fork shims from a template that stays while there is work."""
 

@@ -23,8 +23,8 @@ from node_agent.gateway.near import Near
 from node_agent.gateway.opening import GatewayProcesses
 from node_agent.gateway.slots import folder_of, is_taken
 from node_agent.gatewayfile import problems_of, read_wish
-from node_agent.journal import Journal
 from node_agent.launching import NodeRuntimes, Surroundings
+from node_agent.orderlog import LoggedJournal
 from node_agent.passport.chat import HttpChat
 from node_agent.passport.desk import ExamDesk
 from node_agent.passport.exam import Tools
@@ -67,6 +67,8 @@ class Parts:
     world: World
     runner: Runner
     follower: Follower
+    log: str
+    """Levels of the log, as the settings say them."""
 
 
 def version() -> str:
@@ -118,7 +120,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
     depot = DepotClient(Door(lambda: _depot_end(home), _Sign(node, key)))
     around = replace(_around(path, vault, machine, settings.name), sandbox=sandbox)
     runtimes = NodeRuntimes(replace(around, server=lambda order: _fact(endpoints, order)))
-    journal = Journal(FileShelf(home.journal), Speaker(node, key, clock, fleet), clock)
+    journal = LoggedJournal(settings.name, FileShelf(home.journal), Speaker(node, key, clock, fleet), clock)
     shown = RedactingDepot(depot, lambda identity: runtimes.hidden(journal.order(identity)))
     world = World(
         node=node,
@@ -139,7 +141,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
         slots=settings.slots,
         exams=ExamDesk(_tools(home, endpoints, clock, ids), Shelf(home.root)),
     )
-    return Parts(world, runner, Follower(journal, shown))
+    return Parts(world, runner, Follower(journal, shown), settings.log)
 
 
 def _redis(home: Home, settings: Settings, clock: Clock, ids: Ids) -> RedisUplink:

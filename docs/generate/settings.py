@@ -41,6 +41,11 @@ PLACES = (
         "the coordinator's and your own files; default `~/.pancode`. Two homes are two fleets",
     ),
     ("PANCODE_PRESET", "the preset of one dispatch, or, where the coordinator has it, of all that name none"),
+    (
+        "PANCODE_LOG",
+        "levels of the log of the coordinator, and of the node agents that it brings up: `debug`, `info` "
+        "(default), `warning` or `error`, also for one logger: `warning,pancode.orders=info`",
+    ),
     ("PANCODE_NODE_HOME", "on a node: folder of the node agent; default `~/.pancode-node/<fleet>`"),
 )
 INTRO = """

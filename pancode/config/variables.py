@@ -59,6 +59,7 @@ PLACES = (
     "PANCODE_NODE_HOME",
     "PANCODE_PRESET",
     "PANCODE_PUSH_REF",
+    "PANCODE_LOG",
 )
 """Read elsewhere; they set no key."""
 _PREFIX = "PANCODE_"

@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.control import Control, ControlBody
+from node_agent.wire.logs import OrderLine, Stage
 from node_agent.wire.signing import SigningKey
 from pancode.control.lists import Lists
 from pancode.control.live import Live
 from pancode.domain import books
 from pancode.domain.fleet import REACHED, Deadlines, NodeView, Reaching, Watch, awake_since, view
-from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
+from pancode.domain.orders import NUMBERS_IN_AN_EPOCH, identity_of
 from pancode.domain.quota import Evidence
 from pancode.domain.records import (
     Attempt,
@@ -271,6 +272,11 @@ class Core:
         last = tx.find(Audit, order="number", descending=True, limit=1)
         number = last[0].number + 1 if last else 1
         tx.insert(Audit(number, self.wall_ms(), domain, level, what, dict(detail), run))
+
+    def note_stage(self, fence: Fence, stage: Stage, detail: str = "") -> None:
+        """A line about its order, for the log; written when this round's commits are made."""
+        identity, ms = identity_of(fence), max(0, self.wall_ms() - fence.bound_ms)
+        self.live.stages.append(OrderLine.of(stage, identity, fence.node, ms, detail))
 
     # -- controls ------------------------------------------------------------------------------
 

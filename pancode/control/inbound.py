@@ -9,6 +9,7 @@ from itertools import groupby
 from node_agent.wire.event import Event, Events, Refused, Revoked
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import Inventory
+from node_agent.wire.logs import STAGES
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, open_as, parse_envelope
 from pancode.control import journals, keyring, turned
@@ -137,6 +138,8 @@ def _hear(core: Core, tx: Transaction, node: Node, told: tuple[AttemptId, tuple[
         moved = apply_event(trio, event.seq, event.body, event.wall_ms)
         if trio.fence.closed is Closed.LOST and isinstance(event.body, Refused | Revoked):
             never_ran(core, tx, trio.fence, node.name)
+        if moved.trio.fence.mark != trio.fence.mark and moved.trio.fence.mark in STAGES:
+            core.note_stage(moved.trio.fence, STAGES[moved.trio.fence.mark])
         trio = moved.trio
         if moved.story or moved.free:  # tells something, or gives holds back, which is read again
             save(core, tx, before, moved)

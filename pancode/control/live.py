@@ -8,6 +8,7 @@ from queue import SimpleQueue
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.logs import OrderLine
 from pancode.domain.fleet import Heard, Reaching, Watch
 from pancode.domain.linked import Linked
 from pancode.domain.placement import Shun
@@ -100,6 +101,8 @@ class Live:
     """By node: why it is offered nothing for a while."""
     shunned: dict[str, dict[str, Shun]] = field(default_factory=dict)
     """By run and node: why that node is not offered that run for a while."""
+    stages: list[OrderLine] = field(default_factory=list)
+    """Lines about orders that go into the log after this round's commits."""
     refusals: dict[str, int] = field(default_factory=dict)
     """Envelopes that were not believed, by reason."""
     ended: Counter[tuple[str, str, str]] = field(default_factory=Counter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.logs import Stage
 from pancode.control.core import Core
 from pancode.control.settle import free_holds
 from pancode.domain.lifecycle import Moved, Trio
@@ -46,6 +47,7 @@ def save(core: Core, tx: Transaction, before: Trio, moved: Moved) -> None:
         core.tell(tx, after.run.id, "node", after.fence.node, moved.verdict, moved.story)
     if not moved.free:
         return
+    core.note_stage(after.fence, Stage.CLOSED, str(after.fence.closed))
     identity = identity_of(after.fence)
     core.live.closed.append(identity)
     core.live.freed.setdefault(after.fence.tag, set()).add(str(identity))

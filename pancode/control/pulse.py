@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.logs import Stage
 from pancode.control.core import Core, open_fences
 from pancode.control.settle import again, known_cost
 from pancode.domain import books
@@ -155,6 +156,7 @@ def lose(core: Core, tx: Transaction, fence: Fence, why: str) -> None:
     if run is None or attempt is None:
         return
     tx.put(close_fence(fence, Closed.LOST, core.wall_ms()))
+    core.note_stage(fence, Stage.CLOSED, str(Closed.LOST))
     core.live.closed.append(identity_of(fence))
     core.live.given_up_ms[str(identity_of(fence))] = core.ports.clock.boot_ms()
     account = books.Account(run.id, attempt.attempt, fence.fence)

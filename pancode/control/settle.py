@@ -9,6 +9,7 @@ from decimal import Decimal
 from node_agent.wire.control import Acknowledge, Orphaned, Reject, Resend
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.logs import Stage
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import Envelope
 from pancode.control import evidence, landed, turned
@@ -16,16 +17,7 @@ from pancode.control.core import Core
 from pancode.domain import books
 from pancode.domain.lifecycle import NOT_STARTED, Trio, close_fence, end_attempt, end_run, move_run
 from pancode.domain.placement import can_be_had, misfit
-from pancode.domain.records import (
-    Attempt,
-    Closed,
-    Entry,
-    Fence,
-    Node,
-    Run,
-    RunState,
-    StoredReceipt,
-)
+from pancode.domain.records import Attempt, Closed, Entry, Fence, Node, Run, RunState, StoredReceipt
 from pancode.domain.settlement import (
     Evidence,
     Judged,
@@ -138,6 +130,7 @@ def _accept(core: Core, tx: Transaction, letter: Letter, proofs: Proofs) -> None
     _book_usage(core, tx, claims, fence)
     closed = replace(close_fence(fence, Closed.RECEIPT, core.wall_ms()), receipt=letter.digest)
     tx.put(closed)
+    core.note_stage(closed, Stage.SETTLED, str(claims.outcome))
     core.live.closed.append(claims.identity)
     core.live.freed.setdefault(closed.tag, set()).add(str(claims.identity))
     _conclude(core, tx, Trio(run, attempt, closed), claims, letter.digest)
@@ -376,6 +369,7 @@ def _close_rejected(core: Core, tx: Transaction, node: Node, claims: Claims, rea
     if run is None or attempt is None or fence is None or not _may_be_ended_by(node, fence):
         return
     tx.put(close_fence(fence, Closed.RECEIPT, core.wall_ms()))
+    core.note_stage(fence, Stage.REJECTED)
     entries = tx.find(Entry, {"run": run.id})
     account = books.Account(run.id, attempt.attempt, fence.fence)
     core.book(tx, books.settle(entries, account, books.Spent(None), core.stamp()))

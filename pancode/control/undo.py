@@ -16,6 +16,7 @@ which can be too high but never too low."""
 @contextmanager
 def all_or_nothing(core: Core) -> Iterator[Transaction]:
     """As the ledger's own: else what was said in vain would count as said, and the second pass drop it."""
+    lines = len(core.live.stages)
     before = {name: _copied(getattr(core.live, name)) for name in _NOTED}
     try:
         with core.ports.ledger.transaction() as tx:
@@ -23,6 +24,7 @@ def all_or_nothing(core: Core) -> Iterator[Transaction]:
     except BaseException:
         for name, noted in before.items():
             setattr(core.live, name, noted)
+        del core.live.stages[lines:]
         raise
 
 

@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from types import FrameType
@@ -18,6 +17,7 @@ from typing import Any
 
 import uvicorn
 
+from node_agent.wire import logs
 from node_agent.wire.clock import Clock, SystemClock
 from pancode import __version__, down
 from pancode.adapters.open_files import raise_limit
@@ -195,24 +195,11 @@ def name_ourselves() -> None:
         os.environ["LOGNAME"] = f"uid{os.getuid()}"
 
 
-def log_to_stderr() -> None:
-    """One line per entry, with the time in UTC."""
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)sZ %(levelname)s %(name)s: %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
-    for chatty in ("asyncssh", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-
-
 def serve_here(environ: MutableMapping[str, str], *, quiet: bool) -> None:
     """The coordinator of this environment's home. `quiet`: nobody is watching, so only the log is told."""
     root = prepare_home(environ)
     name_ourselves()
-    log_to_stderr()
+    logs.set_up(environ.get(logs.VARIABLE, ""), sys.stderr)
     files = raise_limit()
 
     def ready() -> None:

@@ -71,6 +71,8 @@ class FleetParts:
     """Addresses of model servers, for the node on this machine, as the files say it now."""
     user_home: Path
     direct: Direct
+    log: str = ""
+    """Levels of the node agents' logs: this coordinator's PANCODE_LOG."""
 
 
 def node_settings(parts: FleetParts, node: Node) -> dict[str, object]:
@@ -84,6 +86,8 @@ def node_settings(parts: FleetParts, node: Node) -> dict[str, object]:
         "redis": {"user": node_user(tag), "password_file": "key/redis.password"},
         "time_factor": parts.time_factor,
     }
+    if parts.log:
+        settings["log"] = parts.log
     looked_at = parts.machines() if Reach.of(node).local else ()
     return {**settings, "machines": list(looked_at)} if looked_at else settings
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.wire.clock import SystemClock, SystemIds
+from node_agent.wire.logs import VARIABLE as LOG
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.adapters.alone import Alone
@@ -119,7 +120,7 @@ class Coordinator:
         )
         self.direct = Direct(self.settings.direct, home.direct, self.fleet_id, self._clock, self._tagged)
         self.loop = LoopThread("ssh")
-        self.fleet = self._fleet(Path(environ.get("HOME") or Path.home()))
+        self.fleet = self._fleet(Path(environ.get("HOME") or Path.home()), environ.get(LOG, ""))
 
     def start(self) -> None:
         """Clear up after a killed one, begin the epoch, then let nodes in."""
@@ -193,7 +194,7 @@ class Coordinator:
         rules = self.settings.rules.scaled(self.settings.time_factor)
         return Plane(ports, self.key, self.fleet_id, rules)
 
-    def _fleet(self, user_home: Path) -> Fleet:
+    def _fleet(self, user_home: Path, log: str) -> Fleet:
         ends = Ends(redis=redis_end(self._access), depot=self._depot_socket)
         timing, backoff = _paces(self.settings.time_factor)
         tend_s = max(1.0, TEND_S * self.settings.time_factor)
@@ -211,6 +212,7 @@ class Coordinator:
             machines=self.settings.machines,
             user_home=user_home,
             direct=self.direct,
+            log=log,
         )
         return Fleet(parts, self.loop, Links(settings), BundleStore(self.home.bundles))
 

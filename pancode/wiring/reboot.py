@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from node_agent.wire.logs import VARIABLE as LOG
 from pancode.adapters.systemd.system_unit import SystemService
 from pancode.adapters.systemd.unit import CoordinatorUnit
 from pancode.adapters.systemd.user_unit import UserService
@@ -17,7 +18,7 @@ ARGV = (sys.executable, "-m", "pancode", "serve", "--child")
 
 def kept_of(environ: Mapping[str, str]) -> dict[str, str]:
     """Of the environment what the coordinator is to be started with: settings, and where git and ssh are."""
-    kept = {name: environ[name] for name in sorted(VARIABLES) if environ.get(name)}
+    kept = {name: environ[name] for name in sorted((*VARIABLES, LOG)) if environ.get(name)}
     return {**kept, "PATH": environ["PATH"]} if "PATH" in environ else kept
 
 

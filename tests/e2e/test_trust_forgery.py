@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -170,16 +171,20 @@ def test_a_forged_inventory_frees_no_order(fleet: Owner, healed: Lab, intruder: 
 
 
 def _offered_to_frozen(fleet: Owner, agent: int) -> str:
-    """A run whose order waits for a node agent that is frozen; on a busy machine the node may look lost first."""
+    """A run whose order waits for a frozen node agent; on a busy machine the node may look lost first."""
     for _ in range(5):
         os.kill(agent, signal.SIGSTOP)
         run = fleet.dispatch(*NONE, "--node", "node1", "echo once")
         with contextlib.suppress(AssertionError):
-            until(lambda run=run: fleet.look(run)["fence"] == 1, "it is offered", 4)
+            until(partial(_is_offered, fleet, run), "it is offered", 4)
             return run
         os.kill(agent, signal.SIGCONT)
         fleet.ended(run, 40)
     raise AssertionError("five orders were not offered")
+
+
+def _is_offered(fleet: Owner, run: str) -> bool:
+    return bool(fleet.look(run)["fence"] == 1)
 
 
 def _receipt(fleet: Owner, run: str, exported: str) -> str:

@@ -1,0 +1,126 @@
+"""The log of the coordinator and of the node agent: JSON lines, or plain ones in a terminal; a line for each
+stage of an order."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, TextIO
+
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import Mark
+
+VARIABLE = "PANCODE_LOG"
+LEVELS = ("debug", "info", "warning", "error")
+_ORDERS = logging.getLogger("pancode.orders")
+_CHATTY = ("asyncssh", "alembic")
+_EVERY = "*"
+
+
+class Stage(StrEnum):
+    """How far an order has come, as both logs say it."""
+
+    ACCEPTED = "accepted"
+    STARTED = "started"
+    ENDED = "ended"
+    DELIVERED = "delivered"
+    SETTLED = "settled"
+    REFUSED = "refused"
+    REJECTED = "rejected"
+    CLOSED = "closed"
+
+
+STAGES: dict[str, Stage] = {
+    Mark.ACCEPTED: Stage.ACCEPTED,
+    Mark.SPAWNED: Stage.STARTED,
+    Mark.EXITED: Stage.ENDED,
+    Mark.PUSHED: Stage.DELIVERED,
+    Mark.ACKNOWLEDGED: Stage.SETTLED,
+    Mark.REFUSED: Stage.REFUSED,
+    Mark.REJECTED: Stage.REJECTED,
+}
+"""The stages that a mark of the node's journal begins. Delivered: the coordinator has its results."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    """One line about one order. `duration_ms`: since it was placed (coordinator) or accepted (node agent)."""
+
+    stage: Stage
+    run: str
+    attempt: int
+    fence: int
+    node: str
+    duration_ms: int
+    detail: str = ""
+
+    @classmethod
+    def of(cls, stage: Stage, identity: AttemptId, node: str, ms: int, detail: str = "") -> OrderLine:
+        return cls(stage, identity.run, identity.attempt, identity.fence, node, ms, detail)
+
+    def write(self) -> None:
+        """Into the log of this process."""
+        told = f": {self.detail}" if self.detail else ""
+        words = ("%s.%d.%d %s on %s after %d ms%s", self.run, self.attempt, self.fence, self.stage, self.node)
+        _ORDERS.info(*words, self.duration_ms, told, extra={"order": asdict(self)})
+
+
+def _utc(record: logging.LogRecord) -> str:
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
+
+
+class JsonLines(logging.Formatter):
+    """Each entry is one JSON object on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Any] = {
+            "time": _utc(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "order", {}),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+class PlainLines(logging.Formatter):
+    """For a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return _utc(record)
+
+
+def levels_of(text: str) -> tuple[dict[str, int], list[str]]:
+    """Level by logger (`*`: all others) of a text such as `warning,pancode.orders=info`; words that are wrong."""
+    found, wrong = {_EVERY: logging.INFO}, []
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        name, _, level = word.rpartition("=")
+        if level.lower() in LEVELS:
+            found[name.strip() or _EVERY] = getattr(logging, level.upper())
+        else:
+            wrong.append(word)
+    return found, wrong
+
+
+def set_up(levels: str, stream: TextIO) -> None:
+    """Write the log of this process to `stream`; `levels`: the text of PANCODE_LOG."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(PlainLines() if stream.isatty() else JsonLines())
+    found, wrong = levels_of(levels)
+    logging.basicConfig(handlers=[handler], level=found.pop(_EVERY))
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in found.items():
+        logging.getLogger(name).setLevel(level)
+    for word in wrong:
+        logging.getLogger("pancode").warning(
+            "%s: %r is no level: write %s, or LOGGER=LEVEL", VARIABLE, word, ", ".join(LEVELS)
+        )
