@@ -99,7 +99,7 @@ class PlainLines(logging.Formatter):
 
 
 def levels_of(text: str) -> tuple[dict[str, int], list[str]]:
-    """Level by logger (`*`: all others) of a text such as `warning,pancode.orders=info`; words that are wrong."""
+    """Level by logger (`*`: all others) from `info` or `warning,pancode.orders=info`; and wrong words."""
     found, wrong = {_EVERY: logging.INFO}, []
     for word in filter(None, (part.strip() for part in text.split(","))):
         name, _, level = word.rpartition("=")
