@@ -8,7 +8,8 @@ from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.marks import Mark
 from node_agent.wire.signing import RefusalCode
 from pancode.domain.fleet import NodeState
-from pancode.domain.records import Closed, FenceState, RunState
+from pancode.domain.records import Closed, FenceState, RunState, WaitReason
+from pancode.domain.stages import RunStage
 
 FAILED: Mapping[FailureKind, str] = {
     FailureKind.AGENT_FAILED: "the agent's program said so, or ended with an error",
@@ -77,6 +78,30 @@ REFUSED_ENVELOPE: Mapping[RefusalCode, str] = {
     RefusalCode.UNKNOWN_VERSION: "its version of the contract is not known here",
     RefusalCode.UNKNOWN_FIELD: "it has a field that is not in the contract",
     RefusalCode.INVALID_FIELD: "a field is missing, or its value is outside of what is allowed",
+}
+STAGES: Mapping[RunStage, str] = {
+    RunStage.WAITING: "no node has it; `waits` says why",
+    RunStage.PLACED: "a node was chosen, its order is signed; the node has not taken it yet",
+    RunStage.PREPARING: "the node makes the checkout",
+    RunStage.RUNNING: "set-up or the agent is at work",
+    RunStage.VERIFYING: "the agent has ended; its change is committed, gates judge it",
+    RunStage.DELIVERING: "result and outputs are on their way to the coordinator, then the receipt",
+    RunStage.STOPPING: "an end was asked for and is not confirmed by the node yet",
+    RunStage.ENDED: "it has its outcome",
+}
+WAITS: Mapping[WaitReason, str] = {
+    WaitReason.QUEUED: "it was just admitted",
+    WaitReason.NO_NODE: "no node of the fleet fits it as things are",
+    WaitReason.NO_SLOT: "the nodes that fit are busy",
+    WaitReason.NODE_AWAY: "the nodes that fit are away, paused, draining or take no work",
+    WaitReason.PAUSED: "the fleet or its queue is paused",
+    WaitReason.QUARANTINED: "the node that it was offered to is quarantined",
+    WaitReason.BUDGET: "a ceiling has no room for it now",
+    WaitReason.RETRY: "the pause before its next attempt is not over",
+    WaitReason.RETURNED: "a node did not take it; it is placed again",
+    WaitReason.OLDER_ATTEMPT: "an attempt that a restored ledger does not know is still being ended",
+    WaitReason.DEPOT: "its result cannot be taken in now, such as on a full disk",
+    WaitReason.FORGOTTEN: "its node's journal no longer knows it; nobody can say whether it runs",
 }
 RUNS: Mapping[RunState, str] = {
     RunState.PENDING: "waits, with a reason: queued, offered, node busy, paused, budget, next try at T",

@@ -7,7 +7,18 @@ from enum import StrEnum
 from typing import TypeVar
 
 from docs.generate.markdown import block, code, listed, page, sentence, table, words, yes
-from docs.generate.meanings import CLOSED, FAILED, FENCES, MARKS, NODES, REFUSED, REFUSED_ENVELOPE, RUNS
+from docs.generate.meanings import (
+    CLOSED,
+    FAILED,
+    FENCES,
+    MARKS,
+    NODES,
+    REFUSED,
+    REFUSED_ENVELOPE,
+    RUNS,
+    STAGES,
+    WAITS,
+)
 from node_agent.wire import marks
 from node_agent.wire.failure import ELSEWHERE, FAILURES, NODE_STATES, REBINDABLE, OrderRefusal
 from node_agent.wire.signing import RefusalCode
@@ -16,7 +27,8 @@ from pancode.cli.tell import MEANINGS, OUTCOMES
 from pancode.control.core import Rules
 from pancode.domain.fleet import Deadlines, NodeState
 from pancode.domain.lifecycle import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES
-from pancode.domain.records import Closed, FenceState, RunState
+from pancode.domain.records import Closed, FenceState, RunState, WaitReason
+from pancode.domain.stages import RunStage
 
 S = TypeVar("S", bound=StrEnum)
 
@@ -123,6 +135,12 @@ def states_page() -> str:
         ),
         diagram(RunState.PENDING, RUN_MOVES, RunState.ENDED),
         moves(RUN_MOVES, RUNS),
+        words(
+            "`stage` and `waits` of a run in JSON say the same more finely; nothing has to be read out of "
+            "the words of `reason`. `waits` is null where nothing holds the run up."
+        ),
+        table(("Stage", "Meaning"), [(code(stage), STAGES[stage]) for stage in RunStage]),
+        table(("Waits", "Meaning"), [(code(one), WAITS[one]) for one in WaitReason]),
         "## A fence",
         words(
             "One binding of one attempt to one node, from the signed order until the node's own signed "

@@ -20,7 +20,7 @@ _CHATTY = ("asyncssh", "alembic")
 _EVERY = "*"
 
 
-class Stage(StrEnum):
+class OrderStage(StrEnum):
     """How far an order has come, as both logs say it."""
 
     ACCEPTED = "accepted"
@@ -33,14 +33,14 @@ class Stage(StrEnum):
     CLOSED = "closed"
 
 
-STAGES: dict[str, Stage] = {
-    Mark.ACCEPTED: Stage.ACCEPTED,
-    Mark.SPAWNED: Stage.STARTED,
-    Mark.EXITED: Stage.ENDED,
-    Mark.PUSHED: Stage.DELIVERED,
-    Mark.ACKNOWLEDGED: Stage.SETTLED,
-    Mark.REFUSED: Stage.REFUSED,
-    Mark.REJECTED: Stage.REJECTED,
+STAGES: dict[str, OrderStage] = {
+    Mark.ACCEPTED: OrderStage.ACCEPTED,
+    Mark.SPAWNED: OrderStage.STARTED,
+    Mark.EXITED: OrderStage.ENDED,
+    Mark.PUSHED: OrderStage.DELIVERED,
+    Mark.ACKNOWLEDGED: OrderStage.SETTLED,
+    Mark.REFUSED: OrderStage.REFUSED,
+    Mark.REJECTED: OrderStage.REJECTED,
 }
 """The stages that a mark of the node's journal begins. Delivered: the coordinator has its results."""
 
@@ -49,7 +49,7 @@ STAGES: dict[str, Stage] = {
 class OrderLine:
     """One line about one order. `duration_ms`: since it was placed (coordinator) or accepted (node agent)."""
 
-    stage: Stage
+    stage: OrderStage
     run: str
     attempt: int
     fence: int
@@ -58,7 +58,7 @@ class OrderLine:
     detail: str = ""
 
     @classmethod
-    def of(cls, stage: Stage, identity: AttemptId, node: str, ms: int, detail: str = "") -> OrderLine:
+    def of(cls, stage: OrderStage, identity: AttemptId, node: str, ms: int, detail: str = "") -> OrderLine:
         return cls(stage, identity.run, identity.attempt, identity.fence, node, ms, detail)
 
     def write(self) -> None:

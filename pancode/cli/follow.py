@@ -157,26 +157,21 @@ def _columns() -> int:
 
 
 _STAGES = {
-    "offered": "placed on",
-    "accepted": "preparing on",
-    "prepared": "preparing on",
-    "spawned": "running on",
-    "exited": "verifying on",
-    "committed": "verifying on",
-    "gated": "delivering from",
-    "pushed": "delivering from",
+    "placed": "placed on",
+    "preparing": "preparing on",
+    "running": "running on",
+    "verifying": "verifying on",
+    "delivering": "delivering from",
 }
-"""A node's mark, by which the journal names where the run is, as a person would say it."""
 
 
 def _stage(shape: dict[str, Any]) -> str:
     """Where the run is, in few words; a wait or trouble in the words of its reason."""
     attempt = f"attempt {shape['attempt']}: " if shape["attempt"] > 1 else ""
     notes = "".join(f"  ({safe(note)})" for note in shape["notes"])
-    mark, _, rest = safe(shape["reason"]).partition(" ")
-    words = _STAGES.get(mark)
-    if words is not None and rest:
-        return f"{attempt}{words} {rest.split()[-1]}{notes}"
+    words = _STAGES.get(shape["stage"])
+    if words is not None and shape["waits"] is None:
+        return f"{attempt}{words} {safe(shape['node'])}{notes}"
     return f"{attempt}{safe(shape['reason']) or shape['state']}{notes}"
 
 

@@ -15,7 +15,18 @@ from pancode.domain.fleet import NodeView
 from pancode.domain.lifecycle import NOT_STARTED, end_attempt, end_run, holds_slot
 from pancode.domain.orders import identity_of, may_push, order_for
 from pancode.domain.placement import Placed, Standing, choose, in_order, pool_of
-from pancode.domain.records import Attempt, Balance, Entry, Fence, FenceState, Node, Run, RunState, Setting
+from pancode.domain.records import (
+    Attempt,
+    Balance,
+    Entry,
+    Fence,
+    FenceState,
+    Node,
+    Run,
+    RunState,
+    Setting,
+    WaitReason,
+)
 from pancode.domain.served import served
 from pancode.domain.values import replace
 from pancode.errors import UnavailableError
@@ -51,7 +62,7 @@ def bind_in(core: Core, tx: Transaction) -> int:
         if isinstance(decision, Placed):
             placed += _bound(core, tx, decision)
         elif decision.run.reason != decision.why:
-            tx.put(replace(decision.run, reason=decision.why))
+            tx.put(replace(decision.run, reason=decision.why, waits=decision.kind))
             core.tell(tx, decision.run.id, "wait", "placement", "waits", decision.why)
     return placed
 
@@ -124,7 +135,7 @@ def _may_still_run(core: Core, tx: Transaction, run: Run) -> bool:
         return False
     why = "an attempt that this ledger does not know is still being ended"
     if run.reason != why:
-        tx.put(replace(run, reason=why))
+        tx.put(replace(run, reason=why, waits=WaitReason.OLDER_ATTEMPT))
         core.tell(tx, run.id, "wait", "placement", "waits", why)
     return True
 
@@ -142,7 +153,7 @@ def _granted(core: Core, tx: Transaction, run: Run) -> bool:
     if refused is None:
         return True
     if run.reason != refused:
-        tx.put(replace(run, reason=refused))
+        tx.put(replace(run, reason=refused, waits=WaitReason.BUDGET))
         core.tell(tx, run.id, "wait", "budget", "waits", refused)
     return False
 
@@ -264,7 +275,11 @@ def _sign(core: Core, tx: Transaction, placed: Placed, order: Order) -> None:
     _bury_older(core, tx, run, node)
     about = served(run, placed.node, core.wall_ms())
     terms = {**run.terms, "served": about} if about else run.terms
-    tx.put(replace(run, fence=number, reason=f"offered to {node.name}", retry_at_ms=None, terms=terms))
+    tx.put(
+        replace(
+            run, fence=number, reason=f"offered to {node.name}", waits=None, retry_at_ms=None, terms=terms
+        )
+    )
     core.tell(tx, run.id, "placement", node.name, "placed", f"placed on {node.name}: {placed.why}")
     if about:
         core.tell(tx, run.id, "model", f"{run.endpoint}/{run.model}", "served", about["words"])

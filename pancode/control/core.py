@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.control import Control, ControlBody
-from node_agent.wire.logs import OrderLine, Stage
+from node_agent.wire.logs import OrderLine, OrderStage
 from node_agent.wire.signing import SigningKey
 from pancode.control.lists import Lists
 from pancode.control.live import Live
@@ -273,7 +273,7 @@ class Core:
         number = last[0].number + 1 if last else 1
         tx.insert(Audit(number, self.wall_ms(), domain, level, what, dict(detail), run))
 
-    def note_stage(self, fence: Fence, stage: Stage, detail: str = "") -> None:
+    def note_stage(self, fence: Fence, stage: OrderStage, detail: str = "") -> None:
         """A line about its order, for the log; written when this round's commits are made."""
         identity, ms = identity_of(fence), max(0, self.wall_ms() - fence.bound_ms)
         self.live.stages.append(OrderLine.of(stage, identity, fence.node, ms, detail))

@@ -12,7 +12,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import Envelope, WireRefusal, open_as, parse_envelope, parse_message
 from pancode.control import keyring
 from pancode.control.core import Core
-from pancode.domain.records import Fence, FenceState, Node, Run, RunState
+from pancode.domain.records import Fence, FenceState, Node, Run, RunState, WaitReason
 from pancode.ports import Transaction
 
 
@@ -78,5 +78,5 @@ def note_wait(core: Core, run_id: str, why: str) -> None:
         run = tx.get(Run, run_id)
         if run is None or run.state is RunState.ENDED or run.reason == why:
             return
-        tx.put(replace(run, reason=why))
+        tx.put(replace(run, reason=why, waits=WaitReason.DEPOT))
         core.tell(tx, run.id, "wait", "depot", "waits", why)

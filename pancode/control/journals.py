@@ -14,7 +14,7 @@ from pancode.control.pulse import lose
 from pancode.control.undo import all_or_nothing
 from pancode.domain.lifecycle import never_accepted
 from pancode.domain.orders import identity_of, start_by_of
-from pancode.domain.records import Fence, FenceState, Node, Run, RunState
+from pancode.domain.records import Fence, FenceState, Node, Run, RunState, WaitReason
 from pancode.ports import Transaction
 
 _ANSWERED = (Mark.ACKNOWLEDGED, Mark.REJECTED)
@@ -76,7 +76,7 @@ def _doubt(core: Core, tx: Transaction, fence: Fence) -> None:
         return
     run = tx.get(Run, fence.run)
     if run is not None and run.reason != _FORGOTTEN and run.state is not RunState.ENDED:
-        tx.put(replace(run, reason=_FORGOTTEN))
+        tx.put(replace(run, reason=_FORGOTTEN, waits=WaitReason.FORGOTTEN))
         core.tell(tx, run.id, "node", fence.node, "unknown", _FORGOTTEN)
 
 

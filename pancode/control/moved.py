@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.logs import Stage
+from node_agent.wire.logs import OrderStage
 from pancode.control.core import Core
 from pancode.control.settle import free_holds
 from pancode.domain.lifecycle import Moved, Trio
@@ -47,7 +47,7 @@ def save(core: Core, tx: Transaction, before: Trio, moved: Moved) -> None:
         core.tell(tx, after.run.id, "node", after.fence.node, moved.verdict, moved.story)
     if not moved.free:
         return
-    core.note_stage(after.fence, Stage.CLOSED, str(after.fence.closed))
+    core.note_stage(after.fence, OrderStage.CLOSED, str(after.fence.closed))
     identity = identity_of(after.fence)
     core.live.closed.append(identity)
     core.live.freed.setdefault(after.fence.tag, set()).add(str(identity))

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.logs import Stage
+from node_agent.wire.logs import OrderStage
 from pancode.control.core import Core, open_fences
-from pancode.control.settle import again, known_cost
+from pancode.control.settle import again
 from pancode.domain import books
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.lifecycle import close_fence, end_attempt, end_run
@@ -156,12 +156,12 @@ def lose(core: Core, tx: Transaction, fence: Fence, why: str) -> None:
     if run is None or attempt is None:
         return
     tx.put(close_fence(fence, Closed.LOST, core.wall_ms()))
-    core.note_stage(fence, Stage.CLOSED, str(Closed.LOST))
+    core.note_stage(fence, OrderStage.CLOSED, str(Closed.LOST))
     core.live.closed.append(identity_of(fence))
     core.live.given_up_ms[str(identity_of(fence))] = core.ports.clock.boot_ms()
     account = books.Account(run.id, attempt.attempt, fence.fence)
     used = books.used_by(attempt.usage)
-    spent = books.Spent(known_cost(attempt.usage), used.tokens, used.ms)
+    spent = books.Spent(books.known_cost(attempt.usage), used.tokens, used.ms)
     core.book(tx, books.lose(tx.find(Entry, {"run": run.id}), account, spent, core.stamp()))
     ended = end_attempt(attempt, Outcome.LOST, FailureKind.NODE_LOST, why, core.wall_ms())
     tx.put(ended)

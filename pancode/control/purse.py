@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from pancode.control.settle import known_cost
 from pancode.domain import books
 from pancode.domain.records import Attempt, Entry, Run, RunState
 from pancode.domain.runtimes import RUNTIMES
@@ -56,7 +55,7 @@ def _claim(run: Run, taken: Decimal) -> Decimal:
 def _told(tx: Transaction, run: Run) -> Decimal:
     """What the node has said so far of the attempt that runs."""
     attempt = tx.get(Attempt, run.id, run.attempt)
-    return (known_cost(attempt.usage) if attempt is not None else None) or books.ZERO
+    return (books.known_cost(attempt.usage) if attempt is not None else None) or books.ZERO
 
 
 def _limit(run: Run) -> Decimal | None:

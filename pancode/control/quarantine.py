@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pancode.control.core import Core
-from pancode.domain.records import Fence, FenceState, Node, Run, RunState
+from pancode.domain.records import Fence, FenceState, Node, Run, RunState, WaitReason
 from pancode.ports import Transaction
 
 
@@ -18,4 +18,5 @@ def shut_out(core: Core, tx: Transaction, node: Node, fences: list[Fence], why: 
         core.tell(tx, fence.run, "node", node.name, "quarantined", words)
         run = tx.get(Run, fence.run)
         if run is not None and run.state is RunState.PENDING and fence.state is FenceState.OFFERED:
-            tx.put(replace(run, reason=f"offered to {node.name}, which is quarantined: {why}"))
+            words = f"offered to {node.name}, which is quarantined: {why}"
+            tx.put(replace(run, reason=words, waits=WaitReason.QUARANTINED))

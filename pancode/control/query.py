@@ -14,6 +14,7 @@ from pancode.domain.fleet import NodeState
 from pancode.domain.names import LAST, RUNNING, pick_run
 from pancode.domain.orders import identity_of
 from pancode.domain.records import Attempt, Closed, Fence, Node, Run, RunState
+from pancode.domain.stages import stage_of
 from pancode.errors import NotFoundError
 from pancode.ports import Transaction
 
@@ -144,6 +145,8 @@ def run_shape(core: Core, tx: Transaction, run: Run) -> RunShape:
     return {
         "run": run.id,
         "state": run.state.value,
+        "stage": stage_of(run, fence).value,
+        "waits": run.waits.value if run.waits is not None else None,
         "attempt": run.attempt,
         "fence": run.fence,
         "node": node_of(tx, run),

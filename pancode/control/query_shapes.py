@@ -43,10 +43,15 @@ class LandingShape(TypedDict, total=False):
 
 
 class RunShape(TypedDict):
-    """A run as `runs`, `runs show` and `dispatch --wait` tell it. Times are ISO 8601 UTC."""
+    """A run as `runs`, `runs show` and `dispatch --wait` tell it. Times are ISO 8601 UTC.
+
+    `stage`: where it is. `waits`: what holds it up; null: nothing. `reason` says it to people.
+    """
 
     run: str
     state: str
+    stage: str
+    waits: str | None
     attempt: int
     fence: int
     node: str | None

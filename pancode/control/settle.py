@@ -9,7 +9,7 @@ from decimal import Decimal
 from node_agent.wire.control import Acknowledge, Orphaned, Reject, Resend
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.logs import Stage
+from node_agent.wire.logs import OrderStage
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import Envelope
 from pancode.control import evidence, landed, turned
@@ -17,7 +17,17 @@ from pancode.control.core import Core
 from pancode.domain import books
 from pancode.domain.lifecycle import NOT_STARTED, Trio, close_fence, end_attempt, end_run, move_run
 from pancode.domain.placement import can_be_had, misfit
-from pancode.domain.records import Attempt, Closed, Entry, Fence, Node, Run, RunState, StoredReceipt
+from pancode.domain.records import (
+    Attempt,
+    Closed,
+    Entry,
+    Fence,
+    Node,
+    Run,
+    RunState,
+    StoredReceipt,
+    WaitReason,
+)
 from pancode.domain.settlement import (
     Evidence,
     Judged,
@@ -130,7 +140,7 @@ def _accept(core: Core, tx: Transaction, letter: Letter, proofs: Proofs) -> None
     _book_usage(core, tx, claims, fence)
     closed = replace(close_fence(fence, Closed.RECEIPT, core.wall_ms()), receipt=letter.digest)
     tx.put(closed)
-    core.note_stage(closed, Stage.SETTLED, str(claims.outcome))
+    core.note_stage(closed, OrderStage.SETTLED, str(claims.outcome))
     core.live.closed.append(claims.identity)
     core.live.freed.setdefault(closed.tag, set()).add(str(claims.identity))
     _conclude(core, tx, Trio(run, attempt, closed), claims, letter.digest)
@@ -263,8 +273,7 @@ def result_of(claims: Claims) -> dict[str, object]:
     """The part of the claims that `runs show` needs at hand, as plain JSON."""
     kept = {"commit", "base", "snapshot", "files_changed", "change", "answer", "usage", "gates", "findings"}
     kept |= {"exposed", "isolation", "signal", "identity", "session", "calls", "claimed"}
-    data = claims.model_dump(mode="json", include=kept)
-    return {**data}
+    return claims.model_dump(mode="json", include=kept)
 
 
 def again(core: Core, tx: Transaction, run: Run, why: str) -> bool:
@@ -276,6 +285,7 @@ def again(core: Core, tx: Transaction, run: Run, why: str) -> bool:
         move_run(run, RunState.PENDING),
         attempt=run.attempt + 1,
         reason=f"attempt {run.attempt + 1} waits: {why}",
+        waits=WaitReason.RETRY,
         retry_at_ms=core.wall_ms() + core.rules.retry_pause_ms,
     )
     tx.put(queued)
@@ -369,7 +379,7 @@ def _close_rejected(core: Core, tx: Transaction, node: Node, claims: Claims, rea
     if run is None or attempt is None or fence is None or not _may_be_ended_by(node, fence):
         return
     tx.put(close_fence(fence, Closed.RECEIPT, core.wall_ms()))
-    core.note_stage(fence, Stage.REJECTED)
+    core.note_stage(fence, OrderStage.REJECTED)
     entries = tx.find(Entry, {"run": run.id})
     account = books.Account(run.id, attempt.attempt, fence.fence)
     core.book(tx, books.settle(entries, account, books.Spent(None), core.stamp()))
@@ -385,9 +395,3 @@ def _alarm(core: Core, tx: Transaction, node: Node, why: str) -> None:
     core.live.refusals[key] = core.live.refusals.get(key, 0) + 1
     if core.live.refusals[key] == 1:
         core.audit(tx, "trust", "error", "foreign receipt dropped", node=node.name, why=why)
-
-
-def known_cost(usage: dict[str, object]) -> Decimal | None:
-    """The cost in a usage that a node has sworn to so far; None when it named none."""
-    cost = usage.get("cost_usd")
-    return None if cost is None else Decimal(str(cost))

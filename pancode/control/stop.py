@@ -36,7 +36,9 @@ def _ask(core: Core, tx: Transaction, run: Run, fences: list[Fence], reason: str
         if fence.stop_seq == 0:
             seq = _send(core, tx, fence, reason)
             tx.put(replace(fence, stop_seq=seq))
-    asked = replace(run, stop_asked=run.stop_asked or reason, reason=f"stop asked, not confirmed: {reason}")
+    asked = replace(
+        run, stop_asked=run.stop_asked or reason, reason=f"stop asked, not confirmed: {reason}", waits=None
+    )
     asked = move_run(asked, RunState.INTERRUPTING)
     tx.put(asked)
     return asked

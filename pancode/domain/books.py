@@ -379,3 +379,9 @@ def _entry(
         agent_ms=spent.agent_ms,
         source=spent.source,
     )
+
+
+def known_cost(usage: dict[str, object]) -> Decimal | None:
+    """The cost in a usage that a node has sworn to so far; None when it named none."""
+    cost = usage.get("cost_usd")
+    return None if cost is None else Decimal(str(cost))

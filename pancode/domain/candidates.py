@@ -32,6 +32,8 @@ class Candidate:
     isolation: Isolation | None = None
     no_sandbox: Problem | None = None
     """Why there is none, as the node says it."""
+    other: bool = False
+    """The request names another node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def _unlabelled(node: Node, key: str, value: str) -> tuple[str, str]:
 def _judge(view: NodeView, wish: Wish) -> Candidate:
     name = view.node.name
     if wish.node is not None and wish.node != name:
-        return Candidate(name, False, False, "not the pinned node")
+        return Candidate(name, False, False, "not the pinned node", other=True)
     if view.node.removed is not None:
         return Candidate(name, False, False, view.node.removed, f"pancode node add {name}")
     for key, value in wish.require.items():

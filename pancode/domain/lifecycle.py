@@ -17,7 +17,7 @@ from node_agent.wire.failure import (
 )
 from node_agent.wire.marks import ORDER as MARKS
 from node_agent.wire.marks import Mark
-from pancode.domain.records import Attempt, Closed, Fence, FenceState, Run, RunState
+from pancode.domain.records import Attempt, Closed, Fence, FenceState, Run, RunState, WaitReason
 from pancode.domain.settlement import excess
 from pancode.domain.values import replace
 
@@ -142,16 +142,16 @@ def _advance(run: Run, fence: Fence, mark: Mark, wall_ms: int) -> Run:
         run = move_run(
             move_run(run, RunState.RUNNING) if run.state is RunState.PENDING else run, RunState.COLLECTING
         )
-        return replace(run, reason=f"{mark} on {fence.node}")
+        return replace(run, reason=f"{mark} on {fence.node}", waits=None)
     run = move_run(run, RunState.RUNNING)
     started = wall_ms if mark is Mark.SPAWNED and run.started_ms is None else run.started_ms
-    return replace(run, reason=f"{mark} on {fence.node}", started_ms=started)
+    return replace(run, reason=f"{mark} on {fence.node}", waits=None, started_ms=started)
 
 
 def _interrupting(trio: Trio, body: Interrupting) -> Moved:
     run = trio.run
     if trio.newest and run.state in (RunState.PENDING, RunState.RUNNING, RunState.COLLECTING):
-        run = replace(move_run(run, RunState.INTERRUPTING), reason=body.reason)
+        run = replace(move_run(run, RunState.INTERRUPTING), reason=body.reason, waits=None)
     return Moved(replace(trio, run=run), body.reason, "interrupting")
 
 
@@ -202,7 +202,7 @@ def never_accepted(trio: Trio, wall_ms: int) -> Moved:
 
 def back_to_queue(run: Run, reason: str) -> Run:
     """The same attempt waits for its next binding."""
-    return replace(move_run(run, RunState.PENDING), reason=reason)
+    return replace(move_run(run, RunState.PENDING), reason=reason, waits=WaitReason.RETURNED)
 
 
 def _ended(moved: Moved, kind: FailureKind, reason: str, wall_ms: int) -> Moved:
@@ -226,6 +226,7 @@ def end_run(run: Run, attempt: Attempt, result: dict[str, object], wall_ms: int)
         outcome=attempt.outcome,
         failure=attempt.failure,
         reason=attempt.reason,
+        waits=None,
         result={**run.result, **result},
         finished_ms=wall_ms,
         retry_at_ms=None,

@@ -14,7 +14,7 @@ from pancode.domain.candidates import LOOKING, NOT_WALLED, is_looking
 from pancode.domain.endpoints import RANKED, Wanted, costs_there, lack_of, rank
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.passports import Needs, Trust, Trusted, failure, trust_of
-from pancode.domain.records import Balance, Run
+from pancode.domain.records import Balance, Run, WaitReason
 from pancode.domain.runtimes import RUNTIMES, Asked, Held, held
 from pancode.domain.values import replace
 
@@ -34,6 +34,7 @@ class Waits:
 
     run: Run
     why: str
+    kind: WaitReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,6 @@ class Standing:
         return replace(due, usd=self.due.get(run.id, due.usd))
 
 
-NOT_PINNED = "not the pinned node"
-
-
 def pool_of(run: Run) -> str:
     """What a run asks for, as the name of its pool: a pinned node, labels, or anything."""
     if run.node is not None:
@@ -98,20 +96,20 @@ def choose(runs: Iterable[Run], standing: Standing, whole: bool = True) -> list[
     """
     free, taken = dict(standing.free), dict[str, Amount]()
     decided: list[Placed | Waits] = []
-    in_vain: dict[object, str] = {}
+    in_vain: dict[object, tuple[str, WaitReason]] = {}
     """By what a run asks for: why it waits, which holds for all that ask for the same, as slots only go."""
     for run in in_order(runs):
         if not whole and not _any(free):
             break
         wish = _wish(run, standing)
         why = in_vain.get(wish)
-        decision = _place(run, standing, free, taken) if why is None else Waits(run, why)
+        decision = _place(run, standing, free, taken) if why is None else Waits(run, *why)
         if isinstance(decision, Placed):
             name = decision.node.node.name
             free[name] -= 1
             taken[name] = taken.get(name, Amount()) + standing.holds(run)
         else:
-            in_vain[wish] = decision.why
+            in_vain[wish] = decision.why, decision.kind
         decided.append(decision)
     return decided
 
@@ -139,7 +137,7 @@ def misfit(run: Run, view: NodeView) -> str:
     """Why the node can never take this run as things are; empty when it fits."""
     node = view.node
     if run.node is not None and run.node != node.name:
-        return NOT_PINNED
+        return "not the pinned node"
     for key, value in run.require.items():
         if node.labels.get(key) != value:
             return f"has no label {key}={value}"
@@ -277,23 +275,29 @@ def _place(
     run: Run, standing: Standing, free: Mapping[str, int], taken: Mapping[str, Amount]
 ) -> Placed | Waits:
     if standing.paused is not None:
-        return Waits(run, f"the fleet is paused: {standing.paused}")
+        return Waits(run, f"the fleet is paused: {standing.paused}", WaitReason.PAUSED)
     paused = (standing.paused_queues or {}).get(pool_of(run))
     if paused is not None:
-        return Waits(run, f"queue {pool_of(run)} is paused: {paused}")
+        return Waits(run, f"queue {pool_of(run)} is paused: {paused}", WaitReason.PAUSED)
     fitting = _proven(run, [v for v in standing.nodes if not _unfit(run, v, standing)])
     if not fitting:
-        return Waits(run, _nowhere(run, standing))
+        return Waits(run, _nowhere(run, standing), WaitReason.NO_NODE)
     ready = [v for v in fitting if _takes(v, standing, free)]
     if not ready:
         said = [_resting(v, standing) or _not_now(v, free) for v in fitting[:3]]
-        return Waits(run, "; ".join([*said, *_turned(run, standing)[:3]]))
+        return Waits(run, "; ".join([*said, *_turned(run, standing)[:3]]), _kept_by(fitting, standing))
     short = {v.node.name: _short(run, v.node.name, standing, taken) for v in ready}
     ready = [v for v in ready if not short[v.node.name]]
     if not ready:
-        return Waits(run, "; ".join(list(short.values())[:3]))
+        return Waits(run, "; ".join(list(short.values())[:3]), WaitReason.BUDGET)
     best = min(ready, key=lambda v: (_model_rank(run, v), -free[v.node.name], v.node.name))
     return Placed(run, best, _because(run, len(ready)) + _with_model(run, best))
+
+
+def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:
+    """Whether a slot will do, or a machine has to come back to work first."""
+    at_work = any(view.asks and not _resting(view, standing) for view in fitting)
+    return WaitReason.NO_SLOT if at_work else WaitReason.NODE_AWAY
 
 
 def _model_rank(run: Run, view: NodeView) -> int:
@@ -359,8 +363,8 @@ def _nowhere(run: Run, standing: Standing) -> str:
         return "the fleet has no node"
     if run.node is not None and all(v.node.name != run.node for v in nodes):
         return f"node {run.node} is not in the fleet"
-    said = [(v.node.name, _unfit(run, v, standing)) for v in nodes]
-    return "; ".join(f"{name} {why}" for name, why in [s for s in said if s[1] != NOT_PINNED][:5])
+    meant = [v for v in nodes if run.node in (None, v.node.name)]
+    return "; ".join(f"{v.node.name} {_unfit(run, v, standing)}" for v in meant[:5])
 
 
 def _not_now(view: NodeView, free: Mapping[str, int]) -> str:

@@ -62,6 +62,23 @@ class Closed(StrEnum):
     LOST = "lost"
 
 
+class WaitReason(StrEnum):
+    """Why a run does not go on now; `reason` says the same to people."""
+
+    QUEUED = "queued"
+    NO_NODE = "no_node"
+    NO_SLOT = "no_slot"
+    NODE_AWAY = "node_away"
+    PAUSED = "paused"
+    QUARANTINED = "quarantined"
+    BUDGET = "budget"
+    RETRY = "retry"
+    RETURNED = "returned"
+    OLDER_ATTEMPT = "older_attempt"
+    DEPOT = "depot"
+    FORGOTTEN = "forgotten"
+
+
 class EntryKind(StrEnum):
     """A line in the books. hold +held; release -held; spend +spent; correct ±spent; unknown: hold stands."""
 
@@ -161,6 +178,8 @@ class Run(Record):
     """In which it was admitted: what a later epoch signs for it is numbered apart."""
     state: RunState = RunState.PENDING
     reason: str = "queued"
+    waits: WaitReason | None = WaitReason.QUEUED
+    """None: nothing holds it up."""
     attempt: int = 1
     fence: int = 0
     """Highest fence so far; grows over all attempts."""

@@ -19,6 +19,8 @@ MAYBE = (str, type(None))
 NUMBER = (int, float)
 RUN: dict[str, Any] = {
     "run": TEXT,
+    "stage": TEXT,
+    "waits": MAYBE,
     "attempt": int,
     "node": MAYBE,
     "agent": TEXT,

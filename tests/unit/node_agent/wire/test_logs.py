@@ -12,9 +12,11 @@ import pytest
 
 from node_agent.wire import logs
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.logs import JsonLines, OrderLine, PlainLines, Stage, levels_of
+from node_agent.wire.logs import JsonLines, OrderLine, OrderStage, PlainLines, levels_of
 
-LINE = OrderLine.of(Stage.ENDED, AttemptId(run="r-abcdefgh", attempt=2, fence=7), "n1", 812, "wall_limit")
+LINE = OrderLine.of(
+    OrderStage.ENDED, AttemptId(run="r-abcdefgh", attempt=2, fence=7), "n1", 812, "wall_limit"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from node_agent.wire.node import Allowed
 from node_agent.wire.policy import Isolation, Safety
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.placement import Placed, Standing, Waits, choose, in_order, is_unheld, pool_of
-from pancode.domain.records import Run
+from pancode.domain.records import Run, WaitReason
 from tests.unit.pancode.domain.fleets import node, resolved
 
 
@@ -77,26 +77,30 @@ def test_a_pinned_run_waits_for_its_node_and_goes_nowhere_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "view", "free", "why"),
+    ("options", "view", "free", "why", "kind"),
     [
-        ({}, node("a"), 0, "a is busy, no free slot"),
-        ({}, node("a", paused="lunch"), 1, "a is paused: lunch"),
-        ({}, node("a", draining="kernel"), 1, "a is draining: kernel"),
-        ({}, node("a", state=NodeState.SUSPECT), 1, "a is suspect"),
-        ({}, node("a", mute=True), 1, "a has not asked for work yet"),
-        ({"require": {"gpu": "y"}}, node("a"), 1, "a has no label gpu=y"),
-        ({"runtime": "claude"}, node("a", {"shell": "ok"}), 1, "a has no runtime claude"),
+        ({}, node("a"), 0, "a is busy, no free slot", WaitReason.NO_SLOT),
+        ({}, node("a", paused="lunch"), 1, "a is paused: lunch", WaitReason.NODE_AWAY),
+        ({}, node("a", draining="kernel"), 1, "a is draining: kernel", WaitReason.NODE_AWAY),
+        ({}, node("a", state=NodeState.SUSPECT), 1, "a is suspect", WaitReason.NODE_AWAY),
+        ({}, node("a", mute=True), 1, "a has not asked for work yet", WaitReason.NODE_AWAY),
+        ({"require": {"gpu": "y"}}, node("a"), 1, "a has no label gpu=y", WaitReason.NO_NODE),
+        ({"runtime": "claude"}, node("a", {"shell": "ok"}), 1, "a has no runtime claude", WaitReason.NO_NODE),
         (
             {"runtime": "claude"},
             node("a", {"claude": "looking"}),
             1,
             "a is still finding out whether it has runtime claude",
+            WaitReason.NO_NODE,
         ),
-        ({}, node("a", removed="removed"), 1, "a removed"),
+        ({}, node("a", removed="removed"), 1, "a removed", WaitReason.NO_NODE),
     ],
 )
-def test_every_wait_has_its_reason(options: dict[str, Any], view: NodeView, free: int, why: str) -> None:
-    assert said(run("r-1", **options), standing(view, free=free)) == why
+def test_every_wait_has_its_reason(
+    options: dict[str, Any], view: NodeView, free: int, why: str, kind: WaitReason
+) -> None:
+    decision = choose([run("r-1", **options)], standing(view, free=free))[0]
+    assert isinstance(decision, Waits) and (decision.why, decision.kind) == (why, kind)
 
 
 def test_who_asks_for_less_does_not_wait_for_the_reason_of_another() -> None:

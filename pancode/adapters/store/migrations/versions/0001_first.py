@@ -34,10 +34,10 @@ TABLES = (
         "node:text? require:text priority:int project:text? workspace:text setup:text cache:text "
         "gates:text limits:text env:text secrets:text depth:int estimate_usd:text on_lost:text "
         "max_attempts:int? trace:text asked_model:text? reasoning:text? estimate_tokens:int "
-        "estimate_ms:int epoch:int state:text reason:text attempt:int fence:int stop_asked:text? "
-        "outcome:text? failure:text? exit_code:int? result:text started_ms:int? finished_ms:int? "
-        "retry_at_ms:int? retry_of:text? parent:text? land:bool landing:text landed:text? "
-        "rules:text endpoint:text? context:int? terms:text untested:bool",
+        "estimate_ms:int epoch:int state:text reason:text waits:text? attempt:int fence:int "
+        "stop_asked:text? outcome:text? failure:text? exit_code:int? result:text started_ms:int? "
+        "finished_ms:int? retry_at_ms:int? retry_of:text? parent:text? land:bool landing:text "
+        "landed:text? rules:text endpoint:text? context:int? terms:text untested:bool",
     ),
     (
         "attempts",
