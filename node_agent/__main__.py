@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from node_agent.cli import main
+from node_agent.cli.main import main
 
 sys.exit(main())

@@ -9,37 +9,40 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node_agent import layout, scopes, shim
-from node_agent.bus import RedisUplink
-from node_agent.claims import Self
-from node_agent.discovery import Machine, Others, search_path, told_here
-from node_agent.doors import Gateways, NoGateways
+from node_agent.agent.fleettime import FleetClock
+from node_agent.agent.follow import Follower
+from node_agent.agent.publish import Speaker
+from node_agent.agent.redacting import RedactingDepot
+from node_agent.agent.world import World
+from node_agent.attempt.claims import Self
+from node_agent.attempt.doors import Gateways, NoGateways
+from node_agent.attempt.uplink import Uplink
 from node_agent.endpoints.places import machine_places
 from node_agent.endpoints.table import Table
-from node_agent.finding import Finder
-from node_agent.fleettime import FleetClock
-from node_agent.follow import Follower
 from node_agent.gateway.near import Near
 from node_agent.gateway.opening import GatewayProcesses
 from node_agent.gateway.slots import folder_of, is_taken
-from node_agent.gatewayfile import problems_of, read_wish
-from node_agent.launching import NodeRuntimes, Surroundings
-from node_agent.orderlog import LoggedJournal
+from node_agent.home import layout
+from node_agent.home.gatewayfile import problems_of, read_wish
+from node_agent.home.settings import End, Home, LinkFile, Settings, SettingsError, current_link
+from node_agent.journal.orderlog import LoggedJournal
+from node_agent.journal.shelf import FileShelf
+from node_agent.link.bus import RedisUplink
+from node_agent.machine.discovery import Machine, Others, search_path, told_here
+from node_agent.machine.finding import Finder
 from node_agent.passport.chat import HttpChat
 from node_agent.passport.desk import ExamDesk
 from node_agent.passport.exam import Tools
 from node_agent.passport.kept import Shelf
 from node_agent.passport.turns import Turns
-from node_agent.publish import Speaker
-from node_agent.redacting import RedactingDepot
-from node_agent.runner import Runner
+from node_agent.runner import scopes
+from node_agent.runner.launching import NodeRuntimes, Surroundings
+from node_agent.runner.runner import Runner
 from node_agent.runtimes.logins import tokens
 from node_agent.sandbox.wall import Sandbox
-from node_agent.settings import End, Home, LinkFile, Settings, SettingsError, current_link
-from node_agent.shelf import FileShelf
+from node_agent.shim import shim
 from node_agent.tempo import Tempo
-from node_agent.uplink import Uplink
-from node_agent.vault import Vault
+from node_agent.vault.vault import Vault
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.hello import Hello, Verb
@@ -52,7 +55,6 @@ from node_agent.workspace.depot_client import DepotClient
 from node_agent.workspace.depot_stream import Address, Door
 from node_agent.workspace.recipe import machine as machine_name
 from node_agent.workspace.workspaces import Workspaces
-from node_agent.world import World
 
 DISTRIBUTION = "pancode"
 UNKNOWN_VERSION = "0+unknown"
@@ -73,7 +75,7 @@ class Parts:
 
 def version() -> str:
     """Of this node agent: a bundle says it beside its `lib/`, an installation in its metadata."""
-    bundle = Path(shim.__file__).parents[2] / "bundle.json"
+    bundle = Path(shim.__file__).parents[3] / "bundle.json"
     try:
         return str(json.loads(bundle.read_bytes())["version"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -11,9 +11,9 @@ import yaml
 from pydantic import BaseModel, BeforeValidator
 
 from docs.generate.markdown import block, code, listed, page, table, words, yes
-from node_agent.wire import rulefile
+from node_agent.policy import rulefile
+from node_agent.policy.rulefile import FILES
 from node_agent.wire.policy import MOST_RULES
-from node_agent.wire.rulefile import FILES
 from pancode.config import values
 from pancode.config.agents import shipped_text
 from pancode.config.presets import PresetEntry

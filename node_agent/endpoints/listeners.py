@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent import process
-from node_agent.programs import PACKAGE
+from node_agent.machine.programs import PACKAGE
+from node_agent.shim import process
 
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTENS = "0A"

@@ -14,7 +14,7 @@ from node_agent.endpoints.listeners import stranger
 from node_agent.endpoints.looking import Known, Moment, look
 from node_agent.endpoints.places import Place, Places
 from node_agent.endpoints.telling import capped, fact, named, problems
-from node_agent.settings import SettingsError
+from node_agent.home.settings import SettingsError
 from node_agent.wire.clock import Clock
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.node import Problem

@@ -6,7 +6,7 @@ import ssl
 
 from node_agent.endpoints.answers import Silent
 from node_agent.endpoints.places import Place
-from node_agent.trusting import believing
+from node_agent.link.trusting import believing
 
 NOT_NOW, OTHER_NAME = (9, 10), (62, 64)
 """OpenSSL's numbers: a certificate that is not yet or no longer good, and one of another name or address."""

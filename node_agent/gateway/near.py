@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from node_agent.durable import make_folder
+from node_agent.attempt.ports import StepFailed
 from node_agent.endpoints.table import Server
+from node_agent.files.durable import make_folder
 from node_agent.gateway.slots import folder_of
-from node_agent.ports import StepFailed
 from node_agent.runtimes.vendors import Way, local_way
 from node_agent.wire.endpoint import RUNTIME_WIRES, Health
 from node_agent.wire.failure import FailureKind

@@ -14,18 +14,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from node_agent import process
-from node_agent.doors import Door, ModelCount
-from node_agent.durable import make_folder
+from node_agent.attempt.doors import Door, ModelCount
+from node_agent.attempt.ports import StepFailed
+from node_agent.files.durable import make_folder
 from node_agent.gateway import places
 from node_agent.gateway.counting import Count
 from node_agent.gateway.near import Lead, Near
 from node_agent.gateway.prices import Prices, price_of
 from node_agent.gateway.spec import Spec
-from node_agent.gatewayfile import Wish
-from node_agent.ports import StepFailed
+from node_agent.home.gatewayfile import Wish
+from node_agent.home.settings import SettingsError
 from node_agent.runtimes.vendors import Way, tunnel_of, way_of
-from node_agent.settings import SettingsError
+from node_agent.shim import process
 from node_agent.wire.clock import Ids
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import Order

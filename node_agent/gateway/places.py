@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from node_agent import process
 from node_agent.gateway.counting import Count
+from node_agent.shim import process
 
 FOLDER, RECORD, DOOR, COUNT, LOG = "gateway", "record", "door", "count", "log"
 GATE, SOCKET = "gate", "model.sock"

@@ -24,7 +24,7 @@ from node_agent.gateway.places import COUNT, FOLDER, is_own, lives, replace_file
 from node_agent.gateway.serving import Gateway
 from node_agent.gateway.spec import Spec
 from node_agent.gateway.tunnel import Tunnels
-from node_agent.taken import taken_by
+from node_agent.shim.taken import taken_by
 
 LOOK_S = 0.5
 PATIENCE_S = 300.0

@@ -18,7 +18,7 @@ from node_agent.gateway.http import (
     head_bytes,
     read_head,
 )
-from node_agent.trusting import believing
+from node_agent.link.trusting import believing
 
 KEPT = 4
 

@@ -19,7 +19,8 @@ if not __package__:
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
     sys.path = list(dict.fromkeys(sys.path))
 
-from node_agent.held import judged
+from node_agent.policy.judging import Where, refused
+from node_agent.runner.held import judged
 from node_agent.runtimes.base import ToolCall
 from node_agent.runtimes.claude.tools import call_of as claude_call
 from node_agent.runtimes.codex.tools import hook_call as codex_call
@@ -28,7 +29,6 @@ from node_agent.runtimes.gemini.tools import call_of as gemini_call
 from node_agent.runtimes.hooks import REFUSED, Rules
 from node_agent.runtimes.opencode.tools import call_of as opencode_call
 from node_agent.runtimes.qwen.tools import call_of as qwen_call
-from node_agent.wire.judging import Where, refused
 
 DENIED = 2
 CPU_S, WAIT_S = 5, 30

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from node_agent.spool import (
+from node_agent.shim.spool import (
     ExitRecord,
     Plan,
 )

@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node_agent.breaches import FileChange, Touch
-from node_agent.memory.host import MemoryHost
-from node_agent.memory.runner import MemoryRunner
-from node_agent.ports import (
+from node_agent.attempt.ports import (
     Guide,
     LinkDown,
     Result,
     Stamp,
     StepFailed,
 )
-from node_agent.records import PutBack
-from node_agent.redact import SHORTEST
+from node_agent.attempt.records import PutBack
+from node_agent.memory.host import MemoryHost
+from node_agent.memory.runner import MemoryRunner
+from node_agent.policy.breaches import FileChange, Touch
+from node_agent.vault.redact import SHORTEST
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order, Workspace

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from node_agent.attempt.plans import GATES, GATES_LOG, OUT, SETUP, SETUP_LOG
 from node_agent.memory.host import MemoryHost, Phase, Script
-from node_agent.plans import GATES, GATES_LOG, OUT, SETUP, SETUP_LOG
-from node_agent.spool import (
+from node_agent.shim.spool import (
     Ended,
     EndedBy,
     ExitRecord,

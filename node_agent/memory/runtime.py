@@ -9,19 +9,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from node_agent.ceiling import Ceiling
-from node_agent.doors import Door
-from node_agent.memory.host import MemoryHost
-from node_agent.ports import (
+from node_agent.attempt.ceiling import Ceiling
+from node_agent.attempt.doors import Door
+from node_agent.attempt.ports import (
     Launch,
     ProcessEnd,
     Spent,
     StepFailed,
     Told,
 )
-from node_agent.spool import Plan
+from node_agent.memory.host import MemoryHost
+from node_agent.policy.judging import NO_BOUNDS, Bounds
+from node_agent.shim.spool import Plan
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.judging import NO_BOUNDS, Bounds
 from node_agent.wire.node import NodeFacts, Problem, RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import NO_RULES, Isolation, Rules

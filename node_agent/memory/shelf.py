@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node_agent.ports import (
+from node_agent.attempt.ports import (
     DiskFull,
 )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from node_agent.ports import LinkDown
-from node_agent.uplink import Claimed, News, Sent
+from node_agent.attempt.ports import LinkDown
+from node_agent.attempt.uplink import Claimed, News, Sent
 
 
 @dataclass(slots=True)

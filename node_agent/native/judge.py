@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from node_agent.policy.commands.programs import Use
+from node_agent.policy.judging import Judgement, Where, judge_command, judge_path, refused
 from node_agent.runtimes.workerspec import Spec
-from node_agent.wire.commands.programs import Use
-from node_agent.wire.judging import Judgement, Where, judge_command, judge_path, refused
 from node_agent.wire.policy import Safety
 
 _BARE = (

@@ -31,7 +31,6 @@ from node_agent.native.sparing import spare  # noqa: E402
 
 spare("openai.types")  # a third of all modules, and a fifth of the start
 
-from node_agent.grammar import Grammar  # noqa: E402
 from node_agent.native.brief import system_of, tell_end  # noqa: E402
 from node_agent.native.children import CHILDREN  # noqa: E402
 from node_agent.native.guard import CAREFUL, VENDORS, Guard  # noqa: E402
@@ -44,9 +43,10 @@ from node_agent.native.talk import Turn, from_json, to_json  # noqa: E402
 from node_agent.native.tools.box import Box  # noqa: E402
 from node_agent.native.tools.offer import forms  # noqa: E402
 from node_agent.native.voice import Voice  # noqa: E402
+from node_agent.policy.commands.tree import take_elsewhere  # noqa: E402
 from node_agent.runtimes.workerspec import SESSION, VERSION, Spec  # noqa: E402
+from node_agent.sandbox.grammar import Grammar  # noqa: E402
 from node_agent.wire.clock import SystemClock, SystemIds  # noqa: E402
-from node_agent.wire.commands.tree import take_elsewhere  # noqa: E402
 
 
 def main(argv: list[str]) -> int:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from node_agent.link.trusting import believing
 from node_agent.passport.replies import Fold, Reply, refused
 from node_agent.passport.servers import Server, Unreachable
-from node_agent.trusting import believing
 from node_agent.wire.clock import Clock
 
 CONNECT_S = 2.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from node_agent.durable import write_atomic
+from node_agent.files.durable import write_atomic
 from node_agent.wire.endpoint import EndpointFact, ModelFact, Residence
 from node_agent.wire.model import Count, WireModel
 from node_agent.wire.passport import Check, Grade, PassportFact

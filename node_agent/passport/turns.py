@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from node_agent.durable import make_folder
+from node_agent.files.durable import make_folder
 from node_agent.gateway.slots import folder_of
 from node_agent.passport.servers import Server
 from node_agent.wire.endpoint import ModelFact

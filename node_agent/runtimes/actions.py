@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from node_agent.policy.commands.reading import read_command
+from node_agent.policy.commands.tree import MOST_BYTES
 from node_agent.runtimes.base import ToolCall, clip
-from node_agent.wire.commands.reading import read_command
-from node_agent.wire.commands.tree import MOST_BYTES
 from node_agent.wire.policy import ActionClass
 
 DETAIL_CHARS = 200

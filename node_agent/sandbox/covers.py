@@ -11,9 +11,9 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from node_agent.policy.globs import covers, is_plain
 from node_agent.sandbox.known import Known, found_again
 from node_agent.sandbox.policy import Covers, is_within
-from node_agent.wire.globs import covers, is_plain
 from node_agent.wire.policy import PathAccess, PathRule
 
 MOST_SEEN = 250_000

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node_agent.durable import write_atomic
+from node_agent.files.durable import write_atomic
 from node_agent.sandbox.policy import BLANK, INSIDE_UID, Network, System, Tools, View, prefix
 from node_agent.sandbox.syscalls import FILTER, program
 from node_agent.wire.node import NO_SANDBOX, Problem

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.durable import write_atomic
+from node_agent.files.durable import write_atomic
 from node_agent.sandbox.policy import Covers
 from node_agent.wire.policy import PathAccess
 

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from node_agent.durable import create_exclusive
+from node_agent.files.durable import create_exclusive
 from node_agent.sandbox.detect import UID, UIDS
 
 FOLDER = "owners"

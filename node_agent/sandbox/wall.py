@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node_agent.plans import DEPTH
-from node_agent.ports import StepFailed
-from node_agent.programs import LIBRARIES, PACKAGE
+from node_agent.attempt.plans import DEPTH
+from node_agent.attempt.ports import StepFailed
+from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.runtimes.hooks import GUARDED, RULES
 from node_agent.sandbox import known, relay
 from node_agent.sandbox.covers import MOST_COVERED, MOST_SEEN, Ground, covers_of
@@ -22,7 +22,7 @@ from node_agent.sandbox.owners import FOLDER, Owners
 from node_agent.sandbox.policy import FILTER_FD, Covers, Network, Tools, View, prefix
 from node_agent.sandbox.programs import Programs, this_system
 from node_agent.sandbox.syscalls import FILTER, MACHINES
-from node_agent.spool import Plan, StepKind
+from node_agent.shim.spool import Plan, StepKind
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.node import NO_SANDBOX, Problem

@@ -25,8 +25,7 @@ from node_agent.native.secrecy import hide, wipe
 if not __package__:
     hide()  # before all else is loaded: the key lies in our environment
 
-from node_agent.environments import found_environment
-from node_agent.grammar import Grammar
+from node_agent.machine.environments import found_environment
 from node_agent.native.brief import system_of, tell_end
 from node_agent.native.deeds import Deeds
 from node_agent.native.guard import CAREFUL, VENDORS, Guard
@@ -37,10 +36,11 @@ from node_agent.native.talk import ToolForm
 from node_agent.native.tools.box import Box
 from node_agent.native.tools.offer import forms
 from node_agent.native.voice import Voice
+from node_agent.policy.commands.tree import take_elsewhere
 from node_agent.runtimes.workerspec import SESSION, Spec
+from node_agent.sandbox.grammar import Grammar
 from node_agent.sdk.host import Host
 from node_agent.wire.clock import SystemClock, SystemIds
-from node_agent.wire.commands.tree import take_elsewhere
 from node_agent.wire.failure import FailureKind
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from node_agent.wire.identity import AttemptId
 
 WIRE_VERSION = 1
-ENTRY = "node_agent.worker.entry"
+ENTRY = "node_agent.agent.worker.entry"
 """The one function that an RQ job names; nobody imports it by that name, it is a label for tools."""
 
 

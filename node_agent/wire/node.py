@@ -39,7 +39,7 @@ NO_SANDBOX = "no sandbox: "
 
 
 HOME_LAYOUT = 3
-"""How a node's home is laid out; what became of each earlier layout stands in `node_agent/layout.py`."""
+"""How a node's home is laid out; what became of each earlier layout stands in `node_agent/home/layout.py`."""
 
 
 class RuntimeFact(WireModel):

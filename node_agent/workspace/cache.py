@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.durable import sync_folder, write_atomic
-from node_agent.ports import StepFailed
+from node_agent.attempt.ports import StepFailed
+from node_agent.files.durable import sync_folder, write_atomic
 from node_agent.workspace.contents import Contents, contents_of
 from node_agent.workspace.errors import WorkspaceFailure, from_words
 from node_agent.workspace.folders import erase, real_folder

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from node_agent.breaches import FileChange, Touch
+from node_agent.policy.breaches import FileChange, Touch
 from node_agent.wire.gitsafe import Change, parse_raw_diff, shown
 from node_agent.workspace.gitrun import Git
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node_agent.direct import Secure, dial
+from node_agent.link.direct import Secure, dial
 from node_agent.wire.hello import Verb
 from node_agent.wire.identity import AttemptId
 from node_agent.workspace.errors import DepotRefused, DepotUnavailable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from node_agent.ports import LinkDown, StepFailed
+from node_agent.attempt.ports import LinkDown, StepFailed
 from node_agent.wire.failure import FailureKind
 
 _FULL = ("No space left on device", "Disk quota exceeded")

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.ports import StepFailed
-from node_agent.walk import Found, walk
+from node_agent.attempt.ports import StepFailed
+from node_agent.files.walk import Found, walk
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.gitrefs import checked_repo
 from node_agent.wire.identity import AttemptId

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from node_agent.ports import Guide
+from node_agent.attempt.ports import Guide
 
 NAME = "AGENTS.md"
 MAX_BYTES = 32 << 10

@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from node_agent.walk import Found, walk
+from node_agent.files.walk import Found, walk
 
 _READ = frozenset({".gitignore", ".gitattributes", ".gitmodules"})
 _OF_A_REPOSITORY = ("HEAD", "commondir")

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from node_agent.claims import such_as
-from node_agent.ports import Result, Stamp
+from node_agent.attempt.claims import such_as
+from node_agent.attempt.ports import Result, Stamp
 from node_agent.wire.gitsafe import join_nul, parents, parse_raw_diff, shown, split_nul, stamp_env
 from node_agent.workspace.baseline import Baseline, Entry, as_set_up, changes_of, restored
 from node_agent.workspace.changes import all_changes

@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from node_agent.ports import StepFailed
-from node_agent.records import PutBack
+from node_agent.attempt.ports import StepFailed
+from node_agent.attempt.records import PutBack
 from node_agent.wire.order import Order
 from node_agent.workspace.cache import Cache, Kept
 from node_agent.workspace.contents import Contents, contents_of, move_place

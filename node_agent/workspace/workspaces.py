@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from node_agent.ports import Guide, Stamp
-from node_agent.records import PutBack
+from node_agent.attempt.ports import Guide, Stamp
+from node_agent.attempt.records import PutBack
 from node_agent.wire.gitrefs import salvage_ref
 from node_agent.wire.gitsafe import shown
 from node_agent.wire.identity import AttemptId

@@ -64,7 +64,7 @@ class MemoryNews:
 
 @dataclass(frozen=True, slots=True)
 class NodeShapes:
-    """The node port's own classes: `NodeShapes(LinkDown, Claimed, Sent, News)` of `node_agent.ports`."""
+    """The node port's own classes: `NodeShapes(LinkDown, Claimed, Sent, News)` of `attempt.ports`."""
 
     link_down: type[Exception] = MemoryLinkDown
     claimed: Callable[[str, bytes], Any] = MemoryClaimed

@@ -9,8 +9,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from node_agent.policy.rulefile import FILES, RuleError, read_rules, together
 from node_agent.wire.policy import BUILT_IN, NO_RULES, PathAccess, PathRule, Rules
-from node_agent.wire.rulefile import FILES, RuleError, read_rules, together
 from pancode.config.documents import Document, read_document
 from pancode.errors import ConfigError
 

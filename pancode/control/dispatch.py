@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import cache
 from typing import TypeVar
 
-from node_agent.wire.rulefile import RuleError, together
+from node_agent.policy.rulefile import RuleError, together
 from pancode.control import purse, snapshots
 from pancode.control.bind import bind_in
 from pancode.control.core import Core

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from node_agent.wire.judging import judge_command
+from node_agent.policy.judging import judge_command
 from node_agent.wire.policy import ActionClass, Policy
 from pancode.domain.resolve import Resolution
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from node_agent.wire.rulefile import FILES
+from node_agent.policy.rulefile import FILES
 from pancode.config.agents import FILE as AGENTS
 from pancode.config.agents import shipped_text
 from pancode.config.load import FILE as SETTINGS

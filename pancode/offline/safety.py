@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node_agent.wire.commands.programs import Use
-from node_agent.wire.deciding import ALWAYS
-from node_agent.wire.judging import Judgement, Where, judge_command, judge_path
+from node_agent.policy.commands.programs import Use
+from node_agent.policy.deciding import ALWAYS
+from node_agent.policy.judging import Judgement, Where, judge_command, judge_path
 from node_agent.wire.policy import BUILT_IN, Policy, Safety, compile_policy
 from pancode.config.surroundings import FileSurroundings
 from pancode.domain.names import nearest

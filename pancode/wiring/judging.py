@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from node_agent.wire.deciding import why_it_decides
+from node_agent.policy.deciding import why_it_decides
 from node_agent.wire.failure import Outcome
 from node_agent.wire.gitsafe import shown
 from pancode.adapters.git.depot import Depot

@@ -11,7 +11,7 @@ import pytest
 
 from tests.architecture.sources import ROOT, imports, within
 
-SHIM = Path("node_agent/shim.py")
+SHIM = Path("node_agent/shim/shim.py")
 # As the runner starts it, but for the plan: every import happens, main does not.
 LOAD = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='loaded')"
 
@@ -40,11 +40,11 @@ def test_they_import_the_standard_library_only() -> None:
 
 def test_the_shim_loads_where_no_wheel_is_installed(tmp_path: Path) -> None:
     package = tmp_path / "node_agent"
-    package.mkdir()
     for path in {*_reached(), Path("node_agent/__init__.py")}:
-        shutil.copy(ROOT / path, package)
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, tmp_path / path)
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", LOAD, str(package / "shim.py")],
+        [sys.executable, "-I", "-S", "-c", LOAD, str(package / "shim/shim.py")],
         cwd="/",
         env={"PATH": "/usr/bin:/bin"},
         stdin=subprocess.DEVNULL,

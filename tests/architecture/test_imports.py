@@ -10,11 +10,12 @@ from tests.architecture.sources import PACKAGES, ROOT, dotted, imports, modules,
 
 WIRE = "node_agent/wire"
 RUNTIMES = "node_agent/runtimes"
+SHARED = ("node_agent.wire", "node_agent.policy")
 GATES = "pancode/domain/admission"
 THIRD_PARTY_OF_WIRE = {"pydantic", "pydantic_core", "cryptography"}  # pydantic is made of two packages
 LOADED_LATE = {
-    "node_agent/wire/regex.py": ("re2",),
-    "node_agent/wire/commands/tree.py": ("tree_sitter", "tree_sitter_bash"),
+    "node_agent/policy/regex.py": ("re2",),
+    "node_agent/policy/commands/tree.py": ("tree_sitter", "tree_sitter_bash"),
 }
 """What reads other people's expressions and scripts; loaded with the first of them, never before."""
 
@@ -42,14 +43,14 @@ def test_the_node_agent_knows_nothing_of_pancode() -> None:
 
 def test_pancode_knows_only_the_wire_of_the_node_agent() -> None:
     """One exception: the readable transcript is made by the runtimes' own parsers (ADR 32)."""
-    known = {"pancode/cli/transcript.py": ("node_agent.wire", "node_agent.runtimes.transcript")}
+    known = {"pancode/cli/transcript.py": (*SHARED, "node_agent.runtimes.transcript")}
     strays = [
         f"{path}:{line} imports {name}"
         for path in modules("pancode")
         for line, name in imports(path)
         if within(name, "node_agent")
         and name != "node_agent"
-        and not within(name, *known.get(str(path), ("node_agent.wire",)))
+        and not within(name, *known.get(str(path), SHARED))
     ]
     assert not strays
 
@@ -91,7 +92,7 @@ def test_runtimes_know_what_is_shared_and_not_each_other() -> None:
                 "node_agent",
                 "node_agent.runtimes",
             }
-            known = free or within(name, "node_agent.wire", own, *shared)
+            known = free or within(name, *SHARED, own, *shared)
             assert known, f"{path}:{line} imports {name}"
 
 

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from node_agent.doors import Door
+from node_agent.attempt.doors import Door
 from node_agent.gateway import places
 from node_agent.gateway.opening import GatewayProcesses
 from node_agent.sandbox.policy import Network
 from node_agent.sandbox.wall import Allowance, Sandbox
-from node_agent.spool import Limits, Plan, Step, StepKind
+from node_agent.shim.spool import Limits, Plan, Step, StepKind
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.workspace.folders import give
 from tests.bench.figures import Goal, Row, median

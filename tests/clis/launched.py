@@ -16,11 +16,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from node_agent.programs import LIBRARIES, PACKAGE
+from node_agent.attempt.watch import COMPLAINTS
+from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.runtimes.base import EndedBy, ExitInfo, Launch, LaunchRequest, Place, Probe, Resume, Verdict
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.workerspec import TOOLS
-from node_agent.watch import COMPLAINTS
 from node_agent.wire.order import Limits
 from node_agent.wire.policy import Isolation, Mode, Safety, compile_policy
 from node_agent.workspace.folders import give, write_below

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node_agent.programs import LIBRARIES, PACKAGE
+from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.wire.policy import Safety
 from tests.clis.hands import HANDS
 from tests.clis.install import CACHE, NATIVE, VERSIONS, ensure

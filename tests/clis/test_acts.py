@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.programs import written_version
+from node_agent.machine.programs import written_version
 from node_agent.runtimes.base import EndedBy, Resume
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.failure import FailureKind as F

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.ports import Launch, Runtimes
+from node_agent.attempt.ports import Launch, Runtimes
 from node_agent.runtimes.workerspec import TOOLS
 from node_agent.wire.control import Stop
 from node_agent.wire.failure import FailureKind, Outcome

@@ -62,7 +62,7 @@ def test_auto_edit_stays_in_the_workspace_and_out_of_its_repository(bench: OneBe
 
 
 def test_it_starts_what_we_say_that_it_starts_of_a_repository_and_nothing_more(bench: OneBench) -> None:
-    """Without a wall such a checkout is refused: node_agent/launching.py."""
+    """Without a wall such a checkout is refused: node_agent/runner/launching.py."""
     b, _ = bench({"turns": [{"text": "Done."}]})
     words = "require('fs').writeFileSync(%r, ''); module.exports = {}"
     own = b.work / ".opencode"

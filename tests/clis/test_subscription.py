@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.gatewayfile import FILE
+from node_agent.home.gatewayfile import FILE
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Enforcement, Isolation, Safety, compile_policy

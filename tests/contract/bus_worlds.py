@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from node_agent.bus import RedisUplink
-from node_agent.ports import LinkDown
+from node_agent.attempt.ports import LinkDown
+from node_agent.link.bus import RedisUplink
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.adapters.memory_bus import MemoryLinkDown, MemoryRedis
 from pancode.adapters.redis_bus.bus import BusTempo, RedisBus

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from node_agent.journal import Journal
-from node_agent.ports import DiskFull
-from node_agent.procedure.desk import digest_of
-from node_agent.records import Note
-from node_agent.spares import TOGETHER
+from node_agent.attempt.ports import DiskFull
+from node_agent.attempt.procedure.desk import digest_of
+from node_agent.attempt.records import Note
+from node_agent.journal.journal import Journal
+from node_agent.journal.spares import TOGETHER
 from node_agent.wire.event import Marked
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.journal import Journal
-from node_agent.plans import KEPT
-from node_agent.ports import DiskFull
-from node_agent.records import Note
-from node_agent.shelf import MARKS, FileShelf
-from node_agent.spares import TOGETHER
-from node_agent.taken import SPAWNED, taken_by
+from node_agent.attempt.plans import KEPT
+from node_agent.attempt.ports import DiskFull
+from node_agent.attempt.records import Note
+from node_agent.journal.journal import Journal
+from node_agent.journal.shelf import MARKS, FileShelf
+from node_agent.journal.spares import TOGETHER
+from node_agent.shim.taken import SPAWNED, taken_by
 from node_agent.wire.event import Marked
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark
@@ -122,12 +122,12 @@ def test_a_folder_whose_new_name_is_not_durable_is_nobodys(
     journal = on(disk)
     made = runs_of(journal, TOGETHER)
     with monkeypatch.context() as full:
-        full.setattr("node_agent.shelf.sync_folder", _raises(errno.ENOSPC))
+        full.setattr("node_agent.journal.shelf.sync_folder", _raises(errno.ENOSPC))
         with pytest.raises(DiskFull):
             accept(journal, identity(run="r-next"))
     assert on(disk).live() == [] and len(on(disk).entries()) == len(made)
     with monkeypatch.context() as broken:
-        broken.setattr("node_agent.shelf.sync_folder", _raises(errno.EIO, once=True))
+        broken.setattr("node_agent.journal.shelf.sync_folder", _raises(errno.EIO, once=True))
         taken = accept(journal, identity(run="r-next"))
     assert on(disk).get(taken) == journal.get(taken) and on(disk).troubles() == ()
 
@@ -140,7 +140,7 @@ def test_after_a_sync_that_failed_no_folder_is_given_away(
     made = runs_of(journal, TOGETHER - 1)
     one = accept(journal, identity(run="r-last"))
     with monkeypatch.context() as broken:
-        broken.setattr("node_agent.archive.os.fdatasync", _raises(errno.EIO, only=".over"))
+        broken.setattr("node_agent.journal.archive.os.fdatasync", _raises(errno.EIO, only=".over"))
         finish(journal, one)
     more = runs_of(journal, TOGETHER, "r-more")
     assert folders(disk) == {str(one) for one in (*made, one, *more)}
@@ -151,7 +151,7 @@ def test_nothing_is_erased_before_the_records_of_a_process_before_are_durable(
 ) -> None:
     made = runs_of(on(disk), TOGETHER - 1)
     with monkeypatch.context() as broken:
-        broken.setattr("node_agent.archive.os.fdatasync", _raises(errno.EIO, only=".over"))
+        broken.setattr("node_agent.journal.archive.os.fdatasync", _raises(errno.EIO, only=".over"))
         taken = accept(on(disk), identity(run="r-next"))
     assert folders(disk) == {str(one) for one in (*made, taken)}
     accept(on(disk), identity(run="r-last"))
@@ -185,7 +185,7 @@ def test_a_folder_that_goes_while_another_process_looks(disk: Path, monkeypatch:
     looked = os.scandir(disk)
     entries = [*looked]
     (disk / str(one)).rename(disk.parent / "elsewhere")
-    monkeypatch.setattr("node_agent.shelf.os.scandir", lambda path: entries)
+    monkeypatch.setattr("node_agent.journal.shelf.os.scandir", lambda path: entries)
     assert FileShelf(disk).names() == [str(other)]
 
 

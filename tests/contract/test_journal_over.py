@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from node_agent import archive
-from node_agent.journal import Journal
-from node_agent.plans import GATES_LOG, KEPT, SETUP_LOG, SHOWN
-from node_agent.procedure.desk import digest_of
-from node_agent.records import JournalError, Note
-from node_agent.shelf import MARKS
-from node_agent.shim import PLAN, RECORDS
-from node_agent.spares import FILES, TOGETHER
-from node_agent.taken import SPAWNED
+from node_agent.attempt.plans import GATES_LOG, KEPT, SETUP_LOG, SHOWN
+from node_agent.attempt.procedure.desk import digest_of
+from node_agent.attempt.records import JournalError, Note
+from node_agent.journal import archive
+from node_agent.journal.journal import Journal
+from node_agent.journal.shelf import MARKS
+from node_agent.journal.spares import FILES, TOGETHER
+from node_agent.shim.shim import PLAN, RECORDS
+from node_agent.shim.taken import SPAWNED
 from node_agent.wire.event import Marked
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark

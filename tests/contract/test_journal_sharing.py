@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.journal import Journal
+from node_agent.attempt.records import Note
+from node_agent.journal.journal import Journal
+from node_agent.journal.shelf import FileShelf
 from node_agent.memory import MemoryClock
-from node_agent.records import Note
-from node_agent.shelf import FileShelf
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark
 from tests.contract.test_journal import accept, on, say

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from node_agent import shim
+from node_agent.attempt.ports import Runner
 from node_agent.memory import MemoryClock, MemoryHost, MemoryRunner, Script
-from node_agent.ports import Runner
-from node_agent.runner import Runner as ShimRunner
-from node_agent.spool import (
+from node_agent.runner.runner import Runner as ShimRunner
+from node_agent.shim import shim
+from node_agent.shim.spool import (
     Ended,
     EndedBy,
     ExitRecord,

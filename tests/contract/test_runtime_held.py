@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.launching import NodeRuntimes, Surroundings
-from node_agent.ports import ProcessEnd, Told
+from node_agent.attempt.ports import ProcessEnd, Told
+from node_agent.policy.judging import Bounds, Where
+from node_agent.runner.launching import NodeRuntimes, Surroundings
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.judging import Bounds, Where
 from node_agent.wire.policy import CommandRule, PathAccess, PathRule, Policy, Rules, Safety, compile_policy
 from tests.contract.transcripts import RECORDED, output
 from tests.unit.node_agent.stage import order_of

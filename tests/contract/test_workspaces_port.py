@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.attempt.ports import DepotLink, LinkDown, Stamp, StepFailed, Workspaces
 from node_agent.memory import (
     MemoryClock,
     MemoryDepot,
@@ -17,8 +18,7 @@ from node_agent.memory import (
     MemoryWorkspaces,
     Script,
 )
-from node_agent.ports import DepotLink, LinkDown, Stamp, StepFailed, Workspaces
-from node_agent.spool import Plan, Step, StepKind
+from node_agent.shim.spool import Plan, Step, StepKind
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order, Workspace

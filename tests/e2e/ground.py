@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 import redis
 
-from node_agent.durable import from_json
-from node_agent.looking import spawned_in
-from node_agent.records import Entry, folded, opened
-from node_agent.shelf import FileShelf
+from node_agent.attempt.records import Entry, folded, opened
+from node_agent.files.durable import from_json
+from node_agent.journal.shelf import FileShelf
+from node_agent.runner.looking import spawned_in
 from node_agent.wire.signing import Envelope, SigningKey, parse_envelope
 from pancode.adapters.valkey.access import COORDINATOR
 from tests.crowd import crowded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from node_agent.rqworker import envelope_of
+from node_agent.link.rqworker import envelope_of
 from node_agent.wire import keys
 from node_agent.wire.clock import FleetTime, SystemClock
 from node_agent.wire.identity import AttemptId

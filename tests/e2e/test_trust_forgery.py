@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from node_agent.records import Entry
-from node_agent.shelf import FileShelf
+from node_agent.attempt.records import Entry
+from node_agent.journal.shelf import FileShelf
 from node_agent.wire import keys
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody, Stop
@@ -170,13 +170,17 @@ def test_a_forged_inventory_frees_no_order(fleet: Owner, healed: Lab, intruder: 
     assert fleet.run("runs", "logs", run).ok().out == "once\n"
 
 
+def _offered(fleet: Owner, run: str) -> bool:
+    return bool(fleet.look(run)["fence"] == 1)
+
+
 def _offered_to_frozen(fleet: Owner, agent: int) -> str:
-    """A run whose order waits for a frozen node agent; on a busy machine the node may look lost first."""
+    """A run whose order waits for a frozen node agent; a busy machine may take the node for lost first."""
     for _ in range(5):
         os.kill(agent, signal.SIGSTOP)
         run = fleet.dispatch(*NONE, "--node", "node1", "echo once")
         with contextlib.suppress(AssertionError):
-            until(partial(_is_offered, fleet, run), "it is offered", 4)
+            until(partial(_offered, fleet, run), "it is offered", 4)
             return run
         os.kill(agent, signal.SIGCONT)
         fleet.ended(run, 40)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from node_agent import process, shim
-from node_agent.runner import Runner
-from node_agent.spool import Ended, ExitRecord, Grace, Look, Plan, Running, Step, StepKind, StepRecord
+from node_agent.runner.runner import Runner
+from node_agent.shim import process, shim
+from node_agent.shim.spool import Ended, ExitRecord, Grace, Look, Plan, Running, Step, StepKind, StepRecord
 from node_agent.wire.clock import SystemClock
 from tests.crowd import crowded
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from node_agent import process
-from node_agent.process import Birth
+from node_agent.shim import process
+from node_agent.shim.process import Birth
 
 
 def test_older_processes_are_not_looked_at_and_younger_ones_are() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from node_agent import shim
-from node_agent.spool import NotStarted, PhaseEnd, RunnerError
+from node_agent.shim import shim
+from node_agent.shim.spool import NotStarted, PhaseEnd, RunnerError
 from tests.integration.shim_phases import phases_in
 
 MOUNTS = os.geteuid() == 0

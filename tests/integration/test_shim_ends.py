@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from node_agent import process
-from node_agent.looking import look
-from node_agent.process import AGENT_ONLY
-from node_agent.runner import Runner
-from node_agent.spool import Ended, EndedBy, ExecError, NotStarted, PhaseEnd, RunnerError, StepKind
+from node_agent.runner.looking import look
+from node_agent.runner.runner import Runner
+from node_agent.shim import process
+from node_agent.shim.process import AGENT_ONLY
+from node_agent.shim.spool import Ended, EndedBy, ExecError, NotStarted, PhaseEnd, RunnerError, StepKind
 from node_agent.wire.clock import SystemClock
 from tests.integration.shim_phases import PYTHON, SHIM, Phases, new_runner, phases_in, until
 
@@ -192,31 +193,19 @@ def test_use_of_processor_and_memory_is_recorded(phases: Phases) -> None:
 @pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="not built yet: no system interpreter")
 def test_runs_where_nothing_is_installed(phases: Phases, tmp_path: Path) -> None:
     """The few files alone, in a folder of their own, under an interpreter without site packages."""
-    home = tmp_path / "bundle" / "node_agent"
-    home.mkdir(parents=True)
-    for name in (
-        "__init__.py",
-        "shim.py",
-        "step.py",
-        "taking.py",
-        "unmapped.py",
-        "filling.py",
-        "walk.py",
-        "process.py",
-        "durable.py",
-        "taken.py",
-    ):
-        (home / name).write_bytes((SHIM.parent / name).read_bytes())
-    phases.runner = new_runner(home / "shim.py")
+    home, own = tmp_path / "bundle" / "node_agent", SHIM.parents[1]
+    for room in ("shim", "files"):
+        shutil.copytree(own / room, home / room, ignore=shutil.ignore_patterns("__pycache__"))
+    (home / "__init__.py").touch()
+    phases.runner = new_runner(home / "shim/shim.py")
     step, base = phases.one("echo", "hi")
     assert step.ok and (base / "out0").read_text() == "hi\n"
 
 
 def test_imports_only_what_is_cheap() -> None:
     """`json`, `re`, `enum`, `dataclasses` and `subprocess` would double what each attempt's start costs."""
-    show = (
-        f"import sys; sys.path.append({str(SHIM.parents[1])!r}); import node_agent.shim; print(*sys.modules)"
-    )
+    path = str(SHIM.parents[2])
+    show = f"import sys; sys.path.append({path!r}); import node_agent.shim.shim; print(*sys.modules)"
     out = subprocess.run([PYTHON, "-I", "-S", "-c", show], capture_output=True, text=True, check=True).stdout
     loaded = {name.partition(".")[0] for name in out.split()}
     assert "node_agent" in loaded

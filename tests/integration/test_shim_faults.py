@@ -16,19 +16,19 @@ from typing import Any
 
 import pytest
 
-from node_agent import process, shim
-from node_agent.looking import spawned_in
-from node_agent.spool import Ended, NotStarted, PhaseEnd, RunnerError, Running, Spawned, Vanished
-from node_agent.taken import SPAWNED
+from node_agent.runner.looking import spawned_in
+from node_agent.shim import process, shim
+from node_agent.shim.spool import Ended, NotStarted, PhaseEnd, RunnerError, Running, Spawned, Vanished
+from node_agent.shim.taken import SPAWNED
 from tests.crowd import crowded
 from tests.integration.shim_phases import ENV, PYTHON, SHIM, Phases, new_runner, phases_in, until, written
 
-ROOT = SHIM.parents[1]
+ROOT = SHIM.parents[2]
 STARTER = """
 import sys, time
 from pathlib import Path
-from node_agent.runner import Runner
-from node_agent.spool import Plan
+from node_agent.runner.runner import Runner
+from node_agent.shim.spool import Plan
 from node_agent.wire.clock import SystemClock
 folder = Path(sys.argv[1])
 plan = Plan.from_json((folder.parent / "given.json").read_bytes())

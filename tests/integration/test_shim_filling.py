@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.filling import CALM_MS, DISK, LOOK_MS, Filling, used
-from node_agent.spool import EndedBy, Limits
+from node_agent.shim.filling import CALM_MS, DISK, LOOK_MS, Filling, used
+from node_agent.shim.spool import EndedBy, Limits
 from tests.integration.shim_phases import Phases, phases_in
 
 MB = 1 << 20
@@ -81,9 +81,9 @@ def test_a_closed_folder_is_opened_when_it_must_be(open_folder: Path) -> None:
     )
     for path in (open_folder, closed):
         os.chown(path, 61_302, 61_302)
-    load = f"import sys; sys.path.insert(0, {os.getcwd()!r})\nfrom node_agent.walk import walk\n"
+    load = f"import sys; sys.path.insert(0, {os.getcwd()!r})\nfrom node_agent.files.walk import walk\n"
     told = subprocess.run(
-        [sys.executable, "-c", f"{load}from node_agent.filling import used\n{script}"],
+        [sys.executable, "-c", f"{load}from node_agent.shim.filling import used\n{script}"],
         capture_output=True, text=True, check=True, cwd=open_folder,
     ).stdout.split()  # fmt: skip
     assert int(told[0]) < MB <= int(told[1])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.spool import Ended, EndedBy, Grace, Limits, NotStarted, PhaseEnd, StepKind
+from node_agent.shim.spool import Ended, EndedBy, Grace, Limits, NotStarted, PhaseEnd, StepKind
 from tests.crowd import crowded
 from tests.integration.shim_phases import PYTHON, Phases, phases_in, until, written
 

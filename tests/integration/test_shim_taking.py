@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from node_agent import taking, unmapped
-from node_agent.process import Proc
-from node_agent.spool import EndedBy, Limits, PhaseEnd
-from node_agent.taking import MEMORY, PROCESSES, Taking
+from node_agent.shim import taking, unmapped
+from node_agent.shim.process import Proc
+from node_agent.shim.spool import EndedBy, Limits, PhaseEnd
+from node_agent.shim.taking import MEMORY, PROCESSES, Taking
 from tests.integration.shim_phases import Phases, phases_in, until
 
 HOG = """

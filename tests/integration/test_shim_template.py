@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from node_agent import process, template
-from node_agent.looking import spawned_in
-from node_agent.spool import Ended, PhaseEnd, RunnerError
-from node_agent.template import Template
+from node_agent.runner.looking import spawned_in
+from node_agent.shim import process, template
+from node_agent.shim.spool import Ended, PhaseEnd, RunnerError
+from node_agent.shim.template import Template
 from tests.integration.shim_phases import PATIENCE_S, PYTHON, SHIM, Phases, new_runner, phases_in, until
 
 PROGRAM = template.__file__
 OWNER = """
 import os, sys, time
-from node_agent.template import Template
+from node_agent.shim.template import Template
 owned = Template(sys.argv[1], print)
 null = os.open(os.devnull, os.O_RDWR)
 try:
@@ -151,7 +151,7 @@ def test_a_template_that_has_ended_is_no_zombie_until_the_next_run(phases: Phase
 
 def test_the_template_ends_with_its_owner() -> None:
     owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, PYTHON], cwd=SHIM.parents[1], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", OWNER, PYTHON], cwd=SHIM.parents[2], stdout=subprocess.PIPE, text=True
     )
     assert owner.stdout is not None
     pid = int(owner.stdout.readline())

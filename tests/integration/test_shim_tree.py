@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from node_agent import process
-from node_agent.spool import PhaseEnd, Vanished
+from node_agent.shim import process
+from node_agent.shim.spool import PhaseEnd, Vanished
 from tests.crowd import crowded
 from tests.integration.shim_phases import PYTHON, Phases, phases_in, until, written
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from node_agent.programs import PACKAGE
+from node_agent.machine.programs import PACKAGE
 from tests.peeking import WITHOUT_POWERS
 
 MARKER = "r-hidden.1.7"

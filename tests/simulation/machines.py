@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from node_agent.agent import NodeAgent
-from node_agent.ceiling import Ceiling
-from node_agent.claims import Self
-from node_agent.doors import NoGateways
-from node_agent.fleettime import FleetClock
-from node_agent.journal import Journal
+from node_agent.agent.agent import NodeAgent
+from node_agent.agent.fleettime import FleetClock
+from node_agent.agent.publish import Speaker
+from node_agent.agent.world import World
+from node_agent.attempt.ceiling import Ceiling
+from node_agent.attempt.claims import Self
+from node_agent.attempt.doors import NoGateways
+from node_agent.attempt.ports import LinkDown
+from node_agent.attempt.uplink import Claimed, News, Sent
+from node_agent.journal.journal import Journal
 from node_agent.memory import (
     CountingIds,
     Crash,
@@ -28,14 +32,10 @@ from node_agent.memory import (
     Tripwire,
     die,
 )
-from node_agent.ports import LinkDown
-from node_agent.publish import Speaker
-from node_agent.spool import Running
+from node_agent.shim.spool import Running
 from node_agent.tempo import Tempo
-from node_agent.uplink import Claimed, News, Sent
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import PublicKey, SigningKey
-from node_agent.world import World
 from pancode.adapters.memory_bus import MemoryRedis, NodeShapes
 from pancode.domain.records import Node
 from tests.simulation.desk import FLEET

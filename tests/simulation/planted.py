@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from node_agent import accept, control, intake, job
-from node_agent.plans import setup_plan
-from node_agent.procedure import delivering, desk, setting_up, starting
-from node_agent.records import NodeState
+from node_agent.agent import control, intake
+from node_agent.attempt import accept, job
+from node_agent.attempt.plans import setup_plan
+from node_agent.attempt.procedure import delivering, desk, setting_up, starting
+from node_agent.attempt.records import NodeState
 from node_agent.wire import signing
 from node_agent.wire.failure import REBINDABLE
 from node_agent.wire.marks import Mark

@@ -6,7 +6,7 @@ from dataclasses import MISSING, fields, replace
 from decimal import Decimal
 from typing import Any
 
-from node_agent.ceiling import Ceiling
+from node_agent.attempt.ceiling import Ceiling
 from node_agent.memory import Script
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety

@@ -10,8 +10,8 @@ from typing import Any
 
 from node_agent.native.judge import Judge
 from node_agent.native.places import Spot, Tree
+from node_agent.policy.commands.programs import Use
 from node_agent.wire.clock import Clock
-from node_agent.wire.commands.programs import Use
 
 
 class Failed(Exception):

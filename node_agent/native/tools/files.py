@@ -10,7 +10,7 @@ from typing import Any
 
 from node_agent.native.places import NotFound, Spot, write_all
 from node_agent.native.tools.box import Box, Failed, clipped, count_arg, read_all, text_arg
-from node_agent.wire.commands.programs import Use
+from node_agent.policy.commands.programs import Use
 
 MOST_READ = 10 << 20
 MOST_LINES = 2_000

@@ -10,9 +10,9 @@ from contextlib import suppress
 from typing import Any
 
 from node_agent.native.tools.box import Box, Failed, clipped, count_arg, text_arg
-from node_agent.wire.commands.programs import Use
-from node_agent.wire.globs import covers, pattern_fault
-from node_agent.wire.regex import found, regex_fault
+from node_agent.policy.commands.programs import Use
+from node_agent.policy.globs import covers, pattern_fault
+from node_agent.policy.regex import found, regex_fault
 
 MOST_SEEN, MOST_FOUND, MOST_HITS = 50_000, 1_000, 200
 MOST_FILE, MOST_LINE = 2 << 20, 300

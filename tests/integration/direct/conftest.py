@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.direct import Secure
+from node_agent.link.direct import Secure
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.adapters.direct.authority import Authority

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from contextlib import ExitStack, suppress
 
-from node_agent.direct import dial
-from node_agent.redisline import Access, Link
+from node_agent.link.direct import dial
+from node_agent.link.redisline import Access, Link
 from tests.integration.direct.conftest import House, Visitor
 from tests.integration.git.depot_world import until
 from tests.open_files import few_files

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from node_agent.direct import NotLetInError, _context, dial
+from node_agent.link.direct import NotLetInError, _context, dial
 from pancode.adapters.direct import port
 from pancode.adapters.direct.port import WAITING
 from pancode.adapters.ssh.door import MOST

@@ -8,7 +8,7 @@ import ssl
 import threading
 from typing import Any, cast
 
-from node_agent.direct import _Pump
+from node_agent.link.direct import _Pump
 from tests.integration.git.depot_world import until
 
 

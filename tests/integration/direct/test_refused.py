@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from cryptography.x509 import Certificate
 
-from node_agent.direct import NotLetInError, Secure, dial
-from node_agent.redisline import Access, Client, Link
-from node_agent.resp import RedisError, packed
+from node_agent.link.direct import NotLetInError, Secure, dial
+from node_agent.link.redisline import Access, Client, Link
+from node_agent.link.resp import RedisError, packed
 from node_agent.wire import keys
 from pancode.adapters.direct.authority import Authority, Pair
 from pancode.adapters.valkey.access import connect

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.bus import RedisUplink
-from node_agent.ports import LinkDown, Stamp
-from node_agent.redisline import Access, Client
-from node_agent.resp import RedisError
-from node_agent.settings import ends_of
+from node_agent.attempt.ports import LinkDown, Stamp
+from node_agent.home.settings import ends_of
+from node_agent.link.bus import RedisUplink
+from node_agent.link.redisline import Access, Client
+from node_agent.link.resp import RedisError
 from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.workspace.depot_client import DepotClient

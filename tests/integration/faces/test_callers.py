@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent import process
+from node_agent.shim import process
 from node_agent.wire.identity import AttemptId
 from pancode.adapters import callers
 

@@ -14,11 +14,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from node_agent.doors import Door, ModelCount
+from node_agent.attempt.doors import Door, ModelCount
 from node_agent.gateway import places
 from node_agent.gateway.counting import Count
 from node_agent.gateway.opening import GatewayProcesses
-from node_agent.gatewayfile import Wish
+from node_agent.home.gatewayfile import Wish
 from node_agent.wire.clock import SystemIds
 from node_agent.wire.order import Limits, Order
 from tests.crowd import crowded

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from node_agent import process
+from node_agent.attempt.plans import SETUP
+from node_agent.attempt.ports import StepFailed
 from node_agent.gateway import places
 from node_agent.gateway.program import PATIENCE_S, Life
-from node_agent.plans import SETUP
-from node_agent.ports import StepFailed
+from node_agent.shim import process
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import KEY, Agent, Lab, order_of, until
 from tests.integration.test_fakemodel import request

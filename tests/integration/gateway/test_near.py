@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
+from node_agent.attempt.ports import StepFailed
 from node_agent.endpoints.table import Table
 from node_agent.gateway import places
 from node_agent.gateway.counting import Count
 from node_agent.gateway.near import Near
 from node_agent.gateway.opening import GatewayProcesses
 from node_agent.gateway.slots import Full, Slots, is_taken
-from node_agent.ports import StepFailed
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import Order

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.gatewayfile import Wish
-from node_agent.ports import StepFailed
+from node_agent.attempt.ports import StepFailed
+from node_agent.home.gatewayfile import Wish
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import KEY, Lab, order_of
 from tests.integration.gateway.tls import authority, proxy_to

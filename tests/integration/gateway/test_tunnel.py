@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.doors import Door
+from node_agent.attempt.doors import Door
 from node_agent.gateway.tunnel import MOST_OPEN
-from node_agent.gatewayfile import Wish
-from node_agent.trusting import believing
+from node_agent.home.gatewayfile import Wish
+from node_agent.link.trusting import believing
 from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import Agent, Lab, order_of, until

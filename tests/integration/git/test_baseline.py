@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.ports import Stamp
+from node_agent.attempt.ports import Stamp
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.result import ResultCommit
 from node_agent.workspace.workspaces import Workspaces

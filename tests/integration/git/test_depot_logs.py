@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from node_agent import ports
-from node_agent.ports import LinkDown, StepFailed
+from node_agent.attempt import ports
+from node_agent.attempt.ports import LinkDown, StepFailed
 from node_agent.workspace.depot_stream import ask, read_line, send
 from pancode.adapters.git.depot_server import FULL, DepotParts, DepotServer
 from pancode.adapters.git.streams import MOST_LOGS, Streams

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.ports import LinkDown, Stamp, StepFailed
+from node_agent.attempt.ports import LinkDown, Stamp, StepFailed
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.gitsafe import git_env
 from node_agent.wire.hello import Verb

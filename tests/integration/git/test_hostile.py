@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.ports import Stamp
+from node_agent.attempt.ports import Stamp
 from node_agent.workspace.workspaces import Workspaces
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal

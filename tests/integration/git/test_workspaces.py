@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from node_agent import ports
-from node_agent.ports import Stamp
+from node_agent.attempt import ports
+from node_agent.attempt.ports import Stamp
 from node_agent.wire.order import Workspace
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.workspaces import Workspaces

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from node_agent.agent import NodeAgent
+from node_agent.agent.agent import NodeAgent
+from node_agent.agent.worker import ThreadDrive, Worker
+from node_agent.home.settings import Home, RedisLogin, Settings
 from node_agent.memory import MemoryUplink
-from node_agent.settings import Home, RedisLogin, Settings
 from node_agent.wire.clock import FleetTime, SystemClock, SystemIds
 from node_agent.wire.hello import Hello
 from node_agent.wire.identity import AttemptId
@@ -19,7 +20,6 @@ from node_agent.wire.order import Order, Workspace
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import open_as, parse_envelope
 from node_agent.wiring import Parts, build
-from node_agent.worker import ThreadDrive, Worker
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.depot_server import DepotParts, DepotServer, ServerLimits
 from pancode.adapters.git.grants import Grant, Refusal, grant_for

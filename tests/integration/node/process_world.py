@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from node_agent.records import Entry
-from node_agent.status import look
+from node_agent.attempt.records import Entry
+from node_agent.cli.status import look
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.grammar import Grammar, from_plain, to_plain
+from node_agent.policy.commands.reading import read_command
+from node_agent.policy.commands.tree import UNREADABLE, Script, take_apart, take_elsewhere
 from node_agent.sandbox import landlock
-from node_agent.wire.commands.reading import read_command
-from node_agent.wire.commands.tree import UNREADABLE, Script, take_apart, take_elsewhere
+from node_agent.sandbox.grammar import Grammar, from_plain, to_plain
 from node_agent.wire.policy import ALLOWED, ActionClass, Safety
 from tests.integration.node.node_world import until
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from node_agent import cli
-from node_agent.layout import LAYOUT
-from node_agent.settings import SettingsError
+from node_agent.cli import main as cli
+from node_agent.home.layout import LAYOUT
+from node_agent.home.settings import SettingsError
 from tests.integration.node.node_world import NodeWorld
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.foreground import hold
-from node_agent.settings import Home
+from node_agent.cli.foreground import hold
+from node_agent.home.settings import Home
 from node_agent.wire.failure import Outcome
 from node_agent.wire.signing import PublicKey
 from tests.integration.git.repos import tree_of

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.shelf import FileShelf
+from node_agent.journal.shelf import FileShelf
 from node_agent.wire.node import HOME_LAYOUT
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.adapters.store.look import look_at

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from node_agent.bus import RedisUplink, UplinkTempo
-from node_agent.redisline import Place
+from node_agent.link.bus import RedisUplink, UplinkTempo
+from node_agent.link.redisline import Place
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.adapters.redis_bus.bus import BusTempo, RedisBus
 from pancode.adapters.valkey.access import connect

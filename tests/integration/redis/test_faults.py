@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from node_agent.bus import RedisUplink, UplinkTempo
-from node_agent.ports import LinkDown
+from node_agent.attempt.ports import LinkDown
+from node_agent.link.bus import RedisUplink, UplinkTempo
 from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.redisline import Access, Client, Subscription
-from node_agent.resp import Lost, RedisError, Refused
+from node_agent.link.redisline import Access, Client, Subscription
+from node_agent.link.resp import Lost, RedisError, Refused
 from pancode.adapters.valkey.access import connect
 from tests.contract.redis_servers import Server, open_server
 from tests.crowd import crowded

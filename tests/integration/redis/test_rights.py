@@ -11,8 +11,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from node_agent.bus import RedisUplink
-from node_agent.ports import LinkDown
+from node_agent.attempt.ports import LinkDown
+from node_agent.link.bus import RedisUplink
 from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.identity import AttemptId

@@ -21,7 +21,7 @@ from node_agent.sandbox.policy import Network, View
 from node_agent.sandbox.programs import this_system
 from node_agent.sandbox.syscalls import MACHINES
 from node_agent.sandbox.wall import Sandbox
-from node_agent.spool import StepRecord
+from node_agent.shim.spool import StepRecord
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.failure import Outcome
 from node_agent.wire.node import Problem

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.plans import DEPTH
+from node_agent.attempt.plans import DEPTH
 from node_agent.sandbox import detect, wall
 from node_agent.sandbox.policy import Network
 from node_agent.sandbox.syscalls import MACHINES
 from node_agent.sandbox.wall import Allowance, Sandbox
-from node_agent.spool import EndedBy, Grace, Limits, Plan, StepKind, StepRecord
+from node_agent.shim.spool import EndedBy, Grace, Limits, Plan, StepKind, StepRecord
 from node_agent.wire.clock import SystemClock
 from node_agent.workspace.folders import give
 from tests.integration.shim_phases import Phases, until

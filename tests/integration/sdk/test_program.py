@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.programs import LIBRARIES, PACKAGE
+from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.runtimes.base import EndedBy, ExitInfo, Verdict
 from node_agent.runtimes.workerstream import WorkerParser
 from node_agent.wire.failure import FailureKind as F

@@ -28,7 +28,7 @@ ours = [m for m in sys.modules.values() if (getattr(m, "__file__", None) or "").
 bare = [m.__file__ for m in ours if m.__file__.endswith(".py") and not os.path.exists(m.__cached__)]
 print(json.dumps({"loaded": len(ours), "bare": bare}))
 """
-AGENT = ("node_agent.cli", "node_agent.foreground", "yaml", "re2", "tree_sitter_bash")
+AGENT = ("node_agent.cli.main", "node_agent.cli.foreground", "yaml", "re2", "tree_sitter_bash")
 NATIVE = ("node_agent.native.program", "openai.resources.chat.completions")
 
 

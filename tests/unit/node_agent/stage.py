@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from node_agent.agent import NodeAgent
-from node_agent.claims import Self
-from node_agent.doors import NoGateways
-from node_agent.exams import Exams, NoExams
-from node_agent.fleettime import FleetClock
-from node_agent.journal import Journal
+from node_agent.agent.agent import NodeAgent
+from node_agent.agent.exams import Exams, NoExams
+from node_agent.agent.fleettime import FleetClock
+from node_agent.agent.publish import Speaker
+from node_agent.agent.world import World
+from node_agent.attempt.claims import Self
+from node_agent.attempt.doors import NoGateways
+from node_agent.attempt.uplink import Claimed, Sent
+from node_agent.journal.journal import Journal
 from node_agent.memory import (
     CountingIds,
     Crash,
@@ -30,10 +33,8 @@ from node_agent.memory import (
     Tripping,
     Tripwire,
 )
-from node_agent.publish import Speaker
 from node_agent.runtimes.base import TOOLS
 from node_agent.tempo import Tempo
-from node_agent.uplink import Claimed, Sent
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock, FleetTime
 from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody
@@ -46,7 +47,6 @@ from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
 from node_agent.wire.policy import Mode, Safety, compile_policy
 from node_agent.wire.receipt import Claims, Receipt
 from node_agent.wire.signing import PublicKey, SigningKey, open_as, parse_envelope
-from node_agent.world import World
 
 FLEET = "f-test"
 SNAPSHOT = "a" * 40

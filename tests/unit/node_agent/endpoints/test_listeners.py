@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from node_agent.endpoints.listeners import Listener, is_of_a_run, listeners, refusal, stranger, uids_of
-from node_agent.process import MARKER
+from node_agent.shim.process import MARKER
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 ONE = (

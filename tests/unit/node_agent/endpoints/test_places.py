@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.endpoints.file import Owners, read_owners
 from node_agent.endpoints.places import LOOPBACK, PORTS, Place, Places, machine_places, place_of
-from node_agent.settings import SettingsError
+from node_agent.home.settings import SettingsError
 
 
 @pytest.mark.parametrize(

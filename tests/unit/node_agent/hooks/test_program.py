@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from node_agent.hooks.program import SPEAKING, answer
-from node_agent.programs import LIBRARIES, PACKAGE
+from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.runtimes.hooks import PROGRAM, REFUSED, Rules
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire import policy as p

@@ -86,7 +86,7 @@ def test_a_runtime_imports_the_shared_files_its_own_and_the_wire(path: Path) -> 
             if named == ["node_agent.runtimes"]:
                 named = [f"{node.module}.{one.name}" for one in node.names]
             for parts in (one.split(".") for one in named):
-                assert parts[1] == "wire" or parts[2] in SHARED | {path.parent.name}, node.module
+                assert parts[1] in ("wire", "policy") or parts[2] in SHARED | {path.parent.name}, node.module
 
 
 def test_the_reason_has_the_first_line_that_an_unreadable_program_wrote_for_people() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.ports import StepFailed
+from node_agent.attempt.ports import StepFailed
 from node_agent.workspace.cache import IDLE_MS, MOST_ENTRIES, Cache
 from node_agent.workspace.contents import contents_of
 

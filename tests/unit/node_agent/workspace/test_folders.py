@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.walk import Found, walk
+from node_agent.files.walk import Found, walk
 from node_agent.workspace import folders
 from node_agent.workspace.contents import contents_of
 from node_agent.workspace.folders import erase, give, make_readable, open_to_readers

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from node_agent.ports import LinkDown
-from node_agent.uplink import Claimed, News, Sent, Uplink
+from node_agent.attempt.ports import LinkDown
+from node_agent.attempt.uplink import Claimed, News, Sent, Uplink
 from node_agent.wire.identity import AttemptId
 from pancode.adapters.memory_bus import DOWN_CAP, Fault, MemoryBus, MemoryLinkDown, MemoryRedis, NodeShapes
 from pancode.errors import UnavailableError

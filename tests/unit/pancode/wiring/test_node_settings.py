@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from node_agent.settings import Settings
+from node_agent.home.settings import Settings
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.signing import SigningKey
 from pancode.adapters.ssh.target import Target

@@ -19,7 +19,7 @@ HERE = NodePlatform((*sys.version_info[:2], 0), "x86_64", (2, 36))
 SOURCE = b'"""Words."""\nNAMES = frozenset({"one", "two", "three"})\n'
 FILES: Contents = {
     "start.py": b"",
-    "lib/node_agent/shim.py": SOURCE,
+    "lib/node_agent/shim/shim.py": SOURCE,
     "lib/redis/client.py": SOURCE,
     "lib/redis/old.py": b"print 'not of this Python'",
     "lib/redis/data.json": b"{}",
@@ -44,11 +44,11 @@ def test_what_cannot_be_compiled_says_what_helps(tmp_path: Path, monkeypatch: py
 
 def test_what_is_compiled_and_where_it_is_looked_for(tmp_path: Path) -> None:
     made = bytecode.compiled(FILES, tmp_path)
-    plain = importlib.util.cache_from_source("lib/node_agent/shim.py", optimization="")
+    plain = importlib.util.cache_from_source("lib/node_agent/shim/shim.py", optimization="")
     assert sorted(made) == sorted(
         [
             plain,
-            importlib.util.cache_from_source("lib/node_agent/shim.py", optimization=2),
+            importlib.util.cache_from_source("lib/node_agent/shim/shim.py", optimization=2),
             importlib.util.cache_from_source("lib/redis/client.py", optimization=2),
         ]
     )
@@ -56,7 +56,7 @@ def test_what_is_compiled_and_where_it_is_looked_for(tmp_path: Path) -> None:
     code = made[plain]
     assert isinstance(code, bytes) and code[:4] == importlib.util.MAGIC_NUMBER
     assert int.from_bytes(code[4:8], "little") == 1, "by hash and unchecked: a file's time says nothing"
-    assert marshal.loads(code[16:]).co_filename == "lib/node_agent/shim.py"
+    assert marshal.loads(code[16:]).co_filename == "lib/node_agent/shim/shim.py"
 
 
 def test_where_a_source_lies_does_not_matter(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import random  # noqa: TID251  # seeded, as a parameter says
 
 import pytest
 
-from node_agent.resp import packed
+from node_agent.link.resp import packed
 from pancode.adapters.direct.login import LoginError, OneLogin
 
 PASSWORD = b"$6\r\nsecret\r\n"

@@ -1,0 +1,1 @@
+"""The node agent: it listens, takes orders, advances attempts and reports."""

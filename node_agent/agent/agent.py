@@ -1,0 +1,223 @@
+"""The node agent as one turn: listen, take work, move what is under way, speak. No thread, no sleep."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from node_agent.agent.control import Acts, Controls
+from node_agent.agent.drive import Drive, InlineDrive
+from node_agent.agent.fleettime import read_beat
+from node_agent.agent.heartbeat import Pulse, holding
+from node_agent.agent.intake import Intake, Moment
+from node_agent.agent.inventory import InventoryDuty, inventory_of
+from node_agent.agent.pruning import prune
+from node_agent.agent.publish import Outbox, Speaker
+from node_agent.agent.world import World
+from node_agent.attempt.job import Desk, Finished, Job, Turn
+from node_agent.attempt.ports import DiskFull, LinkDown
+from node_agent.attempt.uplink import Sent
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.control import Examine
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.node import MOST_ASKS, MOST_PROBLEMS, NodeFacts, Problem
+from node_agent.wire.signing import WireRefusal
+
+
+class NodeAgent:
+    """One start of the node agent: its session, its fleet time, its outbox. `tick` is one turn."""
+
+    def __init__(self, world: World, drive: Callable[[Job], Drive] | None = None) -> None:
+        self.world, self._fleet = world, world.fleet
+        self.session = world.ids.token(8)
+        self._fleet.believe(world.journal.node().epoch)
+        speaker = Speaker(world.node, world.key, world.clock, world.fleet)
+        self.outbox = Outbox(world.journal, world.uplink, world.clock, world.tempo, speaker.seal)
+        self.say: Callable[[], None] = self.outbox.flush
+        """Called in each turn; may raise LinkDown."""
+        self.job = Job(self._desk())
+        self.drive: Drive = drive(self.job) if drive else self._inline()
+        acts = Acts(self.job.resend, self._examine)
+        self._controls = Controls(world.node, world.keys, world.journal, world.clock, acts)
+        self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet, tuple(world.keys))
+        self._inventory = InventoryDuty(world.tempo.inventory_ms)
+        self._after, self.linked = "0", True
+        self._next_beat, self._next_facts, self._next_prune = 0, 0, 0
+        self._facts: NodeFacts | None = None
+        self._last_beat: bytes | None = None
+        self.counts: Counter[str] = Counter()
+        """Refused orders by reason, and forged words."""
+        moment = Moment(self.now, self.free_slots, self._ready)
+        self._intake = Intake(world, self.session, moment, self.outbox, self.drive, self.counts)
+        for name in world.journal.lost():
+            world.runner.sweep(name)
+
+    def now(self) -> FleetTime | None:
+        """Fleet time, None while it is not known."""
+        return self._fleet.now(self.world.clock.boot_ms())
+
+    def tick(self) -> int:
+        """One turn; milliseconds until the next is due at the latest. Everything may be repeated."""
+        self.linked = self._try(self.converse)
+        ms = self.drive.run()
+        if self.linked:
+            self.linked = self._try(self.say)
+        self._prune()
+        return min(ms, self.world.tempo.poll_ms)
+
+    def converse(self) -> None:
+        """All that is said over the link. LinkDown when it is not there."""
+        if not self.linked:
+            self._link_up()
+        wanted = self._intake.wants_one()
+        news = self.world.uplink.news(self._after, wanted)
+        listen, obey = partial(self._listen, news.beat), partial(self._obey, news.controls)
+        take = partial(self._intake.take, news.claimed, wanted)
+        for part in (listen, obey, self._tell_inventory, take, self._beat):
+            try:
+                part()
+            except DiskFull:  # a full disk must not make the node fall silent
+                self.counts["the disk is full"] += 1
+
+    def slots(self) -> int:
+        """How many attempts may run at once."""
+        told = self.world.journal.node().slots
+        return self.world.slots if told is None else told
+
+    def free_slots(self) -> int:
+        return self.slots() - len(holding(self.world.journal.live()))
+
+    # -- inside
+
+    def _desk(self) -> Desk:
+        w = self.world
+        return Desk(
+            node=w.node,
+            key=w.key,
+            journal=w.journal,
+            runner=w.runner,
+            workspaces=w.workspaces,
+            depot=w.depot,
+            runtimes=w.runtimes,
+            gateways=w.gateways,
+            uplink=w.uplink,
+            deliver=self.outbox.deliver,
+            clock=w.clock,
+            tempo=w.tempo,
+            now=self.now,
+            session=self.session,
+            ceiling=w.facts.ceiling,
+            boot=w.facts.boot_id(),
+        )
+
+    def _inline(self) -> InlineDrive:
+        drive = InlineDrive(self.job, self.world.journal, self.world.clock, self.world.tempo.poll_ms)
+        drive.moved = self.moved
+        return drive
+
+    def moved(self, identity: AttemptId, turn: Turn) -> None:
+        """A job made a step: what it said must go out."""
+        self.outbox.note(identity)
+        if isinstance(turn, Finished):
+            self.outbox.forget(identity)
+
+    def _try(self, talk: Callable[[], None]) -> bool:
+        try:
+            talk()
+        except LinkDown:
+            return False
+        return True
+
+    def _link_up(self) -> None:
+        """A new nonce: the answer to it opens the link with an inventory."""
+        self._fleet.renew(self.world.ids.token(8))
+        self._after, self._next_beat = "0", 0
+        self._beat()
+
+    def _listen(self, beat: bytes | None) -> None:
+        self._hear_beat(beat)
+        journal = self.world.journal
+        if journal.node().epoch < self._fleet.epoch_seen:
+            journal.set_node(replace(journal.node(), epoch=self._fleet.epoch_seen))
+
+    def _hear_beat(self, data: bytes | None) -> None:
+        if data is None or data == self._last_beat:
+            return
+        self._last_beat = data
+        try:
+            beat = read_beat(data, self.world.keys, self.world.node.fleet, self.world.node.tag)
+        except WireRefusal as refusal:
+            self.counts[f"a beat was not believed: {refusal.code}"] += 1
+            return
+        heard = self._fleet.hear(beat, self.world.clock.boot_ms())
+        if heard.answered:
+            self._next_beat = 0  # echo it now: until then nobody may give us work
+        if heard.newer:
+            self._controls.settle(beat.control_floor)
+            self.outbox.hear(beat.cursors)
+
+    def _obey(self, sent: list[Sent]) -> None:
+        if not sent:
+            return
+        heard = self._controls.take(sent)
+        for words in heard.forged:
+            self.counts[words] += 1
+        for identity in heard.touched:
+            self.outbox.note(identity)
+            self.drive.wake(identity)
+        self._after = heard.last or self._after
+
+    def _examine(self, ask: Examine) -> None:
+        """Who asked has gone by the time that is too late: no model is loaded for nobody."""
+        now = self.now()
+        if now is not None and not ask.start_by.is_past(now) and not self.world.journal.node().revoked:
+            self.world.exams.examine(ask)
+
+    def _tell_inventory(self) -> None:
+        w, now = self.world, self.now()
+        if now is None or not self._inventory.is_due(self._fleet, now, w.clock.mono_ms()):
+            return
+        w.journal.settle()
+        told = inventory_of(
+            w.node, self.session, self._fleet.nonce, now, self._fleet.epoch_seen, w.journal.entries()
+        )
+        w.uplink.send(told.signed(w.key).model_dump_json())
+        self._inventory.done(self._fleet.nonce, now.epoch, w.clock.mono_ms())
+
+    def _beat(self) -> None:
+        w, now = self.world, self.world.clock.mono_ms()
+        if w.exams.news() or w.facts.news():  # what was found fits the servers and programs as they are now
+            self._next_facts = self._next_beat = 0
+        if now < self._next_beat:
+            return
+        pulse = self._pulse.make(
+            w.journal.kept_node(), self.slots(), w.journal.live(), self._seen(now), w.clock.boot_ms()
+        )
+        w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json())
+        self._next_beat = now + w.tempo.heartbeat_ms
+
+    def _ready(self, *states: str) -> frozenset[str]:
+        facts = self._seen(self.world.clock.mono_ms())
+        return frozenset(one.name for one in facts.runtimes if one.state in states)
+
+    def _seen(self, now: int) -> NodeFacts:
+        if self._facts is None or now >= self._next_facts:
+            self._facts, self._next_facts = self.world.facts.look(), now + self.world.tempo.facts_ms
+        own = [f"{words} ({count} times)" for words, count in sorted(self.counts.items())]
+        own += self.world.journal.troubles()
+        problems = (*(Problem(what=words[:500]) for words in own[:20]), *self._facts.problems)[:MOST_PROBLEMS]
+        exams, wall_ms = self.world.exams, self.world.clock.wall_ms()
+        asked = {"endpoints": exams.stamped(self._facts.endpoints), "asks": exams.asks()[-MOST_ASKS:]}
+        return self._facts.model_copy(update={"problems": problems, "wall_ms": wall_ms, **asked})
+
+    def _prune(self) -> None:
+        w, now = self.world, self.world.clock.mono_ms()
+        if now < self._next_prune:
+            return
+        self._next_prune = now + w.tempo.prune_ms
+        try:
+            prune(w)
+        except DiskFull:
+            self.counts["the disk is full"] += 1

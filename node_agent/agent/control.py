@@ -1,0 +1,230 @@
+"""Verifies what the coordinator tells this node and applies it, each thing once; believes nothing else."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from node_agent.attempt.claims import Self
+from node_agent.attempt.ports import Journal
+from node_agent.attempt.records import Entry, Held, JournalError, NodeState, Note, StopKind, StopNote
+from node_agent.attempt.uplink import Sent
+from node_agent.wire.clock import Clock
+from node_agent.wire.control import (
+    Acknowledge,
+    Control,
+    Drain,
+    Examine,
+    Orphaned,
+    Reject,
+    Resend,
+    Revoke,
+    SetSlots,
+    Stop,
+    Tombstone,
+)
+from node_agent.wire.event import Interrupting
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import HOLDS_SLOT, Mark
+from node_agent.wire.signing import (
+    PublicKey,
+    RefusalCode,
+    Signature,
+    WireRefusal,
+    open_as,
+    pae,
+    parse_envelope,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a batch of messages did. `touched`: attempts with something to do; `forged`: words for people."""
+
+    touched: tuple[AttemptId, ...]
+    forged: tuple[str, ...]
+    last: str | None
+    """The stream entry up to which all is applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acts:
+    """What is not of the journal: `resend` a receipt with all that it names, `examine` a model."""
+
+    resend: Callable[[AttemptId], None]
+    examine: Callable[[Examine], None]
+
+
+class Controls:
+    """Applies control messages. A message whose effect could not be made durable is read again later."""
+
+    def __init__(
+        self,
+        node: Self,
+        keys: Mapping[str, PublicKey],
+        journal: Journal,
+        clock: Clock,
+        acts: Acts,
+    ) -> None:
+        self._node, self._keys, self._journal = node, keys, journal
+        self._clock, self._acts = clock, acts
+        self._touched: list[AttemptId] = []
+        self._ahead: set[int] = set()
+        """Applied, but something below is missing. A restart forgets them and reads them again."""
+
+    def settle(self, floor: int) -> None:
+        """The coordinator says that nothing up to this number is still to come."""
+        state = self._journal.node()
+        if floor > state.control_seq:
+            self._journal.set_node(_counted(replace(state, control_seq=floor), self._ahead))
+
+    def take(self, messages: Sequence[Sent]) -> Heard:
+        """In order. DiskFull passes through: what was applied so far is applied again then, without harm."""
+        self._touched, forged, last = [], [], None
+        state, ahead = self._journal.node(), set(self._ahead)
+        for sent in messages:
+            try:
+                control = self._open(sent.data)
+                news = control.seq > state.control_seq and control.seq not in ahead
+                ahead.add(control.seq)  # also when it cannot be applied: it would not be better the next time
+                state = self._apply(control, state, news)
+            except WireRefusal as refusal:
+                forged.append(f"a control message was not believed: {refusal}")
+            except (JournalError, KeyError) as exc:  # one that cannot be applied must not hold up the others
+                forged.append(f"a control message could not be applied: {exc}")
+            last = sent.entry
+        self._journal.set_node(_counted(state, ahead))
+        self._ahead = {seq for seq in ahead if seq > self._journal.node().control_seq}
+        return Heard(tuple(self._touched), tuple(forged), last)
+
+    def _open(self, data: bytes) -> Control:
+        control = open_as(Control, parse_envelope(data), self._keys)
+        if (control.fleet, control.node) != (self._node.fleet, self._node.tag):
+            raise _not_ours(control)
+        return control
+
+    def _apply(self, control: Control, state: NodeState, news: bool) -> NodeState:
+        """Facts about one attempt hold in any order; of settings only the newest of its kind counts."""
+        body = control.body
+        match body:
+            case Stop():
+                state = self._stop(control, body, state)
+            case Tombstone():
+                state = self._bury(control, body, state)
+            case Acknowledge():
+                self._acknowledge(body)
+            case Orphaned() | Reject():
+                self._turn_down(body)
+            case Resend() | Examine():
+                if news:
+                    self._act(body)
+            case SetSlots() | Drain() | Revoke():
+                newest = news and control.seq > state.latest.get(body.kind, 0)
+                state = _settled(body, control.seq, state) if newest else state
+            case _:
+                assert_never(body)
+        return state
+
+    def _act(self, body: Resend | Examine) -> None:
+        if isinstance(body, Examine):
+            self._acts.examine(body)
+        elif self._awaits(body.identity, body.receipt) is not None:
+            self._acts.resend(body.identity)
+            self._touched.append(body.identity)
+
+    def _stop(self, control: Control, body: Stop, state: NodeState) -> NodeState:
+        entry = self._journal.get(body.identity)
+        if entry is not None:
+            self._end(entry, StopNote(StopKind.STOP, body.reason))
+            return state
+        held = Held(body.reason, control.at.epoch, self._clock.wall_ms())
+        return replace(state, stops={**state.stops, str(body.identity): held})
+
+    def _bury(self, control: Control, body: Tombstone, state: NodeState) -> NodeState:
+        for entry in self._journal.live():
+            if entry.identity.run == body.run and entry.identity.fence <= body.up_to_fence:
+                self._end(entry, StopNote(StopKind.TOMBSTONE, body.reason))
+        known = state.tombstones.get(body.run)
+        if known is not None and known.fence >= body.up_to_fence:
+            return state
+        held = Held(body.reason, control.at.epoch, self._clock.wall_ms(), body.up_to_fence)
+        return replace(state, tombstones={**state.tombstones, body.run: held})
+
+    def _end(self, entry: Entry, stop: StopNote) -> None:
+        if entry.stop is not None or entry.mark not in HOLDS_SLOT:
+            return
+        self._journal.write(entry.identity, Note(stop=stop, say=(Interrupting(reason=stop.reason),)))
+        self._touched.append(entry.identity)
+
+    def _awaits(self, identity: AttemptId, receipt: str) -> Entry | None:
+        entry = self._journal.get(identity)
+        fits = entry is not None and entry.mark is Mark.RECEIPTED and entry.receipt == receipt
+        return entry if fits else None
+
+    def _acknowledge(self, body: Acknowledge) -> None:
+        if self._awaits(body.identity, body.receipt) is None:
+            return
+        if not self._countersigned(body.identity, body.countersignature):
+            raise _bad_countersignature(body.identity)
+        self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "")
+
+    def _turn_down(self, body: Orphaned | Reject) -> None:
+        """Not accepted: an orphan may be forgotten, of a rejected one everything is kept."""
+        if isinstance(body, Orphaned):
+            self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "orphan")
+        else:
+            self._answer(body.identity, body.receipt, Mark.REJECTED, body.reason)
+
+    def _countersigned(self, identity: AttemptId, signature: Signature) -> bool:
+        """Whether the coordinator signed the very bytes that we sealed."""
+        key, sealed = self._keys.get(signature.keyid), self._journal.receipt(identity)
+        if key is None or sealed is None:
+            return False
+        envelope = parse_envelope(sealed)
+        try:
+            raw = base64.b64decode(signature.sig, validate=True)
+        except binascii.Error:
+            return False
+        return key.verifies(raw, pae(envelope.payloadType, envelope.body()))
+
+    def _answer(self, identity: AttemptId, receipt: str, mark: Mark, why: str) -> None:
+        if self._awaits(identity, receipt) is None:
+            return
+        try:
+            note = Note(mark=mark, data={"why": why}, lazy=True)  # where it is lost, it is said again
+            self._journal.write(identity, note)
+        except JournalError:
+            return
+        self._touched.append(identity)
+
+
+def _counted(state: NodeState, ahead: set[int]) -> NodeState:
+    """The count goes on over what is there without a gap: not to pass a lost number is to ask for it."""
+    seq = state.control_seq
+    while seq + 1 in ahead:
+        seq += 1
+    return replace(state, control_seq=seq)
+
+
+def _settled(body: SetSlots | Drain | Revoke, seq: int, state: NodeState) -> NodeState:
+    state = replace(state, latest={**state.latest, body.kind: seq})
+    match body:
+        case SetSlots():
+            return replace(state, slots=body.slots)
+        case Drain():
+            return replace(state, draining=body.on)
+        case Revoke():
+            return replace(state, revoked=True)
+        case _:
+            assert_never(body)
+
+
+def _not_ours(control: Control) -> WireRefusal:
+    return WireRefusal(RefusalCode.INVALID_FIELD, f"it is for {control.fleet}/{control.node}")
+
+
+def _bad_countersignature(identity: AttemptId) -> WireRefusal:
+    return WireRefusal(RefusalCode.TAMPERED, f"the countersignature for {identity} does not fit the receipt")

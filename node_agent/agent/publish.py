@@ -1,0 +1,159 @@
+"""Signs this node's events and sends them, in order, until the coordinator's cursor covers them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from node_agent.agent.fleettime import FleetClock
+from node_agent.attempt.claims import Self
+from node_agent.attempt.ports import Journal, Spoken
+from node_agent.attempt.records import Entry
+from node_agent.attempt.uplink import Uplink
+from node_agent.tempo import Tempo
+from node_agent.wire.clock import Clock
+from node_agent.wire.event import MOST_EVENTS, Event, EventBody, Events, events_of
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.signing import SigningKey
+
+AT_ONCE = 100
+"""Envelopes in one call."""
+Seal = Callable[[Sequence[str]], str]
+"""Makes one signed envelope of the texts of events."""
+
+
+class Speaker:
+    """Makes the text of an event for the journal, and the signed envelope of some that are to be sent.
+
+    What is sent twice is signed twice: the coordinator goes by an event's number, never by its envelope.
+    """
+
+    def __init__(self, node: Self, key: SigningKey, clock: Clock, fleet: FleetClock) -> None:
+        self._node, self._key, self._clock, self._fleet = node, key, clock, fleet
+
+    def __call__(self, identity: AttemptId, seq: int, body: EventBody) -> str:
+        event = Event(
+            identity=identity,
+            seq=seq,
+            wall_ms=self._clock.wall_ms(),
+            at=self._fleet.now(self._clock.boot_ms()),
+            body=body,
+        )
+        return event.canonical().decode()
+
+    def seal(self, texts: Sequence[str]) -> str:
+        told = events_of(self._node.fleet, self._node.tag, texts)
+        return self._key.sign(Events.payload_type(), told).model_dump_json()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Posted:
+    """A receipt that waits to be sent, and is itself alone."""
+
+    receipt: str
+
+
+class Outbox:
+    """What of the journal's events is still to be sent. Holds nothing that a restart would miss:
+
+    the coordinator's beat names the attempts that are open there and how far it has heard of each.
+    """
+
+    def __init__(self, journal: Journal, uplink: Uplink, clock: Clock, tempo: Tempo, seal: Seal) -> None:
+        self._journal, self._uplink, self._clock, self._tempo = journal, uplink, clock, tempo
+        self._seal = seal
+        self._lock = threading.Lock()
+        self._due: dict[AttemptId, None] = {}
+        self._sent: dict[AttemptId, tuple[int, int]] = {}  # the last number sent, and when
+        self._posted: list[Posted] = []
+
+    def note(self, identity: AttemptId) -> None:
+        """There may be new events of this attempt."""
+        self._due[identity] = None
+
+    def again(self, identity: AttemptId, above: int = 0) -> None:
+        """Send everything above that number once more."""
+        with self._lock:
+            self._sent[identity] = (above, self._clock.mono_ms())
+            self._due[identity] = None
+
+    def hear(self, cursors: Mapping[str, int]) -> None:
+        """Take the coordinator's cursors: what is above one and was sent long enough ago was lost."""
+        now = self._clock.mono_ms()
+        for name, cursor in cursors.items():
+            entry = self._known(name)
+            if entry is None or entry.last_event <= cursor or entry.identity in self._due:
+                continue
+            _, when = self._sent.get(entry.identity, (0, None))
+            if when is None or now - when >= self._tempo.resend_ms:
+                self.again(entry.identity, cursor)
+
+    def _known(self, name: str) -> Entry | None:
+        try:
+            return self._journal.get(AttemptId.parse(name))
+        except ValueError:
+            return None
+
+    @property
+    def posted(self) -> tuple[str, ...]:
+        """Receipts that are being sent, or wait for it."""
+        return tuple(one.receipt for one in self._posted)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there may be something to send."""
+        return bool(self._due)
+
+    def flush(self) -> None:
+        """Send all that is due, at once. LinkDown leaves it for later, when some of it may come twice."""
+        with self._lock:
+            self._flush()
+
+    def deliver(self, receipt: str) -> None:
+        """Send a receipt behind the events that are due; those of several threads go together. LinkDown."""
+        mine = Posted(receipt)
+        self._posted.append(mine)
+        with self._lock:
+            if mine not in self._posted:
+                return  # it went out with another's while we waited
+            try:
+                self._flush()
+            finally:
+                if mine in self._posted:
+                    self._posted.remove(mine)
+
+    def _flush(self) -> None:
+        posted = list(self._posted)  # first: the events before a receipt were noted before it was posted
+        due = list(self._due)
+        for identity in due:
+            self._due.pop(identity, None)  # before reading: a note that comes meanwhile must not be lost
+        try:
+            self._send([(identity, self._unsent(identity)) for identity in due], [p.receipt for p in posted])
+        except BaseException:
+            self._due.update(dict.fromkeys(due))
+            raise
+        for one in posted:
+            self._posted.remove(one)
+
+    def _unsent(self, identity: AttemptId) -> list[Spoken]:
+        entry = self._journal.get(identity)
+        sent, _ = self._sent.get(identity, (0, 0))
+        if entry is None or entry.last_event <= sent:
+            return []
+        return self._journal.events(identity, sent)
+
+    def _send(self, unsent: list[tuple[AttemptId, list[Spoken]]], receipts: list[str]) -> None:
+        texts = [event.text for _, events in unsent for event in events]
+        sealed = (self._seal(texts[at : at + MOST_EVENTS]) for at in range(0, len(texts), MOST_EVENTS))
+        envelopes = [*sealed, *receipts]
+        for start in range(0, len(envelopes), AT_ONCE):
+            self._uplink.send(*envelopes[start : start + AT_ONCE])
+        now = self._clock.mono_ms()
+        self._sent.update({identity: (events[-1].seq, now) for identity, events in unsent if events})
+
+    def forget(self, identity: AttemptId) -> None:
+        """The attempt is closed."""
+        with self._lock:
+            if identity not in self._due:
+                self._sent.pop(identity, None)

@@ -1,0 +1,90 @@
+"""Sends outputs to the depot without the values of secrets: from a copy beside the raw file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from node_agent.attempt.plans import SHOWN
+from node_agent.attempt.ports import DepotLink, StepFailed
+from node_agent.vault.redact import Redactor
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.receipt import Blob
+
+CHUNK = 1 << 18
+MOST_STREAMS = 512
+"""Kept in memory; one that is needed again after that is read from its beginning."""
+
+Hidden = Callable[[AttemptId], Mapping[str, str]]
+
+
+class Stream:
+    """One output of one attempt. The copy is made from the first byte on by each start of the node agent."""
+
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self.lock = threading.Lock()
+        self._secrets = secrets
+        self._redactor = Redactor(secrets)
+        self._offset, self._begun, self._ended = 0, False, False
+
+    def shown(self, raw: Path, ended: bool) -> Path:
+        """The copy, as far as the raw file goes now; the raw file itself when there is nothing to hide."""
+        if self._redactor.is_idle:
+            return raw
+        copy = raw.with_name(raw.name + SHOWN)
+        if self._ended:  # it was read to its end before: whoever asks again gets the same again
+            self._redactor, self._offset, self._begun = Redactor(self._secrets), 0, False
+        how = os.O_APPEND if self._begun else os.O_TRUNC
+        self._begun, self._ended = True, ended
+        flags = os.O_CLOEXEC | os.O_NOFOLLOW
+        with (
+            open(os.open(raw, os.O_RDONLY | flags), "rb") as source,
+            open(os.open(copy, os.O_WRONLY | os.O_CREAT | how | flags, 0o600), "ab") as target,
+        ):
+            source.seek(self._offset)
+            while chunk := source.read(CHUNK):
+                target.write(self._redactor.feed(chunk))
+                self._offset += len(chunk)
+            if ended:
+                target.write(self._redactor.close())
+        return copy
+
+
+class RedactingDepot:
+    """The DepotLink port around another. `hidden`: what to take out of an attempt's outputs."""
+
+    def __init__(self, inner: DepotLink, hidden: Hidden) -> None:
+        self._inner, self._hidden = inner, hidden
+        self._lock = threading.Lock()
+        self._streams: dict[tuple[AttemptId, str], Stream] = {}
+
+    def upload(self, identity: AttemptId, name: str, path: Path) -> Blob:
+        stream = self._stream(identity, name)
+        with stream.lock:
+            return self._inner.upload(identity, name, _copied(stream, path, ended=True))
+
+    def follow(self, identity: AttemptId, name: str, path: Path) -> None:
+        stream = self._stream(identity, name)
+        with stream.lock:
+            self._inner.follow(identity, name, _copied(stream, path, ended=False))
+
+    def _stream(self, identity: AttemptId, name: str) -> Stream:
+        with self._lock:
+            stream = self._streams.pop((identity, name), None) or Stream(self._hidden(identity))
+            self._streams[(identity, name)] = stream
+            while len(self._streams) > MOST_STREAMS:
+                self._streams.pop(next(iter(self._streams)))
+            return stream
+
+
+def _copied(stream: Stream, path: Path, ended: bool) -> Path:
+    """StepFailed, as the port has it."""
+    try:
+        return stream.shown(path, ended)
+    except OSError as exc:
+        kind = FailureKind.DISK_FULL if exc.errno in (errno.ENOSPC, errno.EDQUOT) else FailureKind.DEPOT
+        raise StepFailed(kind, f"{path.name} cannot be made fit to be shown: {exc}") from exc

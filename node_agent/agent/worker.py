@@ -1,0 +1,199 @@
+"""The node agent in production: the same turns and the same job, a thread for each attempt that works."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from node_agent.agent.agent import NodeAgent
+from node_agent.agent.crew import Crew
+from node_agent.agent.follow import Follower
+from node_agent.attempt.job import Finished, Job, Turn, Wait
+from node_agent.attempt.ports import Journal, LinkDown, Runner
+from node_agent.shim.spool import RunnerError
+from node_agent.wire.clock import Clock
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import HOLDS_SLOT
+
+PUBLISHERS = 4
+"""So many attempts are delivered at once; those that hold slots have a thread each."""
+LEAVE_S = 3.0
+CROWDED_MS = 20
+"""How soon those that found all publishers busy are looked at again."""
+GATHER_S, PATIENCE_S = 0.004, 0.05
+"""Events that are said within the first go out together; within the second, when no slot depends on them."""
+_log = logging.getLogger("pancode.node")
+
+
+class ThreadDrive:
+    """Advances each attempt in a thread of its own while there is something to do; idle ones have none."""
+
+    def __init__(self, job: Job, journal: Journal, runner: Runner, clock: Clock, idle_ms: int) -> None:
+        self._job, self._journal, self._runner, self._clock = job, journal, runner, clock
+        self._idle_ms = idle_ms
+        self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
+        self.murmured: Callable[[bool], None] = lambda soon: None
+        """Called when events have to go out; `soon`: a slot is free, so that others wait for the word."""
+        self._lock = threading.Lock()
+        self._due: dict[AttemptId, int] = {}
+        self._busy: set[AttemptId] = set()
+        self._rest = threading.Condition(self._lock)
+        self._crew = Crew()
+        self._woken: set[AttemptId] = set()
+        self._leaving = threading.Event()
+
+    def wake(self, identity: AttemptId) -> None:
+        with self._lock:
+            if identity in self._busy:
+                self._woken.add(identity)
+                return
+            self._due[identity] = 0
+            if self._holds_slot(identity) and not self._leaving.is_set():
+                self._begin(identity)  # work is not kept waiting for the rest of the turn
+
+    def run(self) -> int:
+        """A thread for each attempt that is due and has none; of those that only publish, not too many."""
+        now = self._clock.mono_ms()
+        nearest = now + self._idle_ms
+        with self._lock:
+            delivering = 0
+            for entry in self._journal.live():
+                identity, holds = entry.identity, entry.mark in HOLDS_SLOT
+                delivering += identity in self._busy and not holds
+                if identity in self._busy or self._leaving.is_set():
+                    continue
+                due = self._due.get(identity, 0)
+                if due <= now and (holds or delivering < PUBLISHERS):
+                    self._begin(identity)
+                    delivering += not holds
+                else:
+                    nearest = min(nearest, due if due > now else now + CROWDED_MS)
+        return nearest - now
+
+    def leave(self) -> None:
+        """Let every thread come to a point between two steps, but wait for none longer than a moment."""
+        self._leaving.set()
+        with self._rest:
+            self._rest.wait_for(lambda: not self._busy, LEAVE_S)
+
+    def _begin(self, identity: AttemptId) -> None:
+        self._busy.add(identity)
+        self._crew.do(partial(self._carry, identity))
+
+    def _carry(self, identity: AttemptId) -> None:
+        due: int | None = self._clock.mono_ms() + self._idle_ms
+        try:
+            due = self._go_on(identity)
+        except Exception:  # a fault here must cost this attempt a pause, never the node
+            _log.exception("%s: a fault of ours", identity)
+        finally:
+            with self._rest:
+                self._busy.discard(identity)
+                self._rest.notify_all()
+                if due is None:
+                    self._due.pop(identity, None)
+                else:
+                    self._due[identity] = 0 if identity in self._woken else due
+                self._woken.discard(identity)
+
+    def _go_on(self, identity: AttemptId) -> int | None:
+        """Until there is nothing to do but to wait for others; when to look again. None: never."""
+        while not self._leaving.is_set():
+            turn = self._job.advance(identity)
+            self.moved(identity, turn)
+            self.murmured(not self._holds_slot(identity))
+            if isinstance(turn, Finished):
+                return None
+            if isinstance(turn, Wait):
+                if turn.folder is None:
+                    return self._clock.mono_ms() + turn.ms
+                self._attend(turn)
+        return self._clock.mono_ms() + self._idle_ms
+
+    def _holds_slot(self, identity: AttemptId) -> bool:
+        entry = self._journal.get(identity)
+        return entry is not None and entry.mark in HOLDS_SLOT
+
+    def _attend(self, turn: Wait) -> None:
+        """Sleep until the phase is over or it is time to look."""
+        try:
+            if turn.folder is not None:
+                self._runner.wait(turn.folder, turn.ms / 1000)
+        except RunnerError:
+            self._leaving.wait(turn.ms / 1000)
+
+
+class Worker:
+    """Runs a node agent until it is told to leave. Attempts go on without it: they belong to their shims."""
+
+    def __init__(
+        self,
+        agent: NodeAgent,
+        drive: ThreadDrive,
+        follower: Follower,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`beat`: called after each turn."""
+        self._agent, self._drive, self._follower, self._beat = agent, drive, follower, beat
+        self._leaving = threading.Event()
+        self._murmur, self._soon = threading.Event(), threading.Event()
+        drive.moved, drive.murmured = agent.moved, self._mutter
+        agent.say = lambda: self._mutter(False)
+
+    def leave(self) -> None:
+        """From a signal handler or another thread: end soon."""
+        self._leaving.set()
+
+    def run(self) -> None:
+        """Turn after turn; only `leave` ends it."""
+        for name, work in (("follow", self._follow), ("speak", self._speak)):
+            threading.Thread(target=work, name=name, daemon=True).start()
+        while not self._leaving.is_set():
+            self._turn()
+            self._beat()
+        self._drive.leave()
+        self._soon.set()
+        self._murmur.set()
+
+    def _turn(self) -> None:
+        tempo, began = self._agent.world.tempo, self._agent.world.clock.mono_ms()
+        try:
+            wait = self._agent.tick()
+            self._agent.world.uplink.hinted(max(1, wait))
+        except Exception:  # whatever Redis or the disk think of: the node must stay
+            _log.exception("a fault in the node agent's turn")
+            self._leaving.wait(tempo.retry_ms / 1000)
+        if not self._agent.linked and self._agent.world.clock.mono_ms() - began < tempo.poll_ms:
+            self._leaving.wait(min(tempo.poll_ms, tempo.retry_ms) / 1000)
+
+    def _mutter(self, soon: bool) -> None:
+        """What there is to say is said by the thread that speaks: neither orders nor work wait for it."""
+        if self._agent.outbox.is_due:
+            if soon:
+                self._soon.set()
+            self._murmur.set()
+
+    def _speak(self) -> None:
+        """Events of steps that follow each other at once go out together, while the steps go on."""
+        while self._murmur.wait():
+            self._soon.wait(PATIENCE_S)
+            if self._leaving.wait(GATHER_S):
+                return
+            self._soon.clear()
+            self._murmur.clear()
+            try:
+                self._agent.outbox.flush()
+            except LinkDown:
+                continue  # they stay due: the next turn sends them
+            except Exception:
+                _log.exception("a fault while sending events")
+
+    def _follow(self) -> None:
+        pause = self._agent.world.tempo.follow_ms / 1000
+        while not self._leaving.wait(pause):
+            try:
+                self._follower.turn()
+            except Exception:  # only the live view depends on it
+                _log.exception("a fault while following outputs")

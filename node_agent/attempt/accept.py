@@ -1,0 +1,145 @@
+"""Decides whether an order is started: signature, time, fence, slots, the owner's ceiling. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from node_agent.attempt.ceiling import Ceiling
+from node_agent.attempt.records import Entry, Held
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import Mark
+from node_agent.wire.order import Order
+from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An order whose signature holds."""
+
+    order: Order
+    digest: str
+    envelope: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Start it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """These very bytes are in the journal: answer with the mark, start nothing."""
+
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Never start it. `identity` None: it cannot be believed who it is for, so nothing is said of it."""
+
+    why: OrderRefusal
+    detail: str
+    identity: AttemptId | None
+
+
+Judgement = Accept | Known | Refuse
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """What the node knows in the moment of judging, as far as this order goes."""
+
+    fleet: str
+    node: str
+    now: FleetTime | None
+    epoch_seen: int
+    known: Entry | None
+    """The journal's entry of this very identity."""
+    top_fence: int
+    """The highest fence of this run in the journal; 0 for none."""
+    stop: Held | None
+    tombstone: Held | None
+    draining: bool
+    revoked: bool
+    free_slots: int
+    runtimes: frozenset[str]
+    """Those that are ready on this node, or not looked at yet."""
+    unlogged: frozenset[str]
+    """Those that only want a login, which a run at an endpoint of this node does not."""
+    ceiling: Ceiling
+    disk_ok: bool = True
+
+
+def open_order(data: bytes, keys: Mapping[str, PublicKey]) -> Opened | Refuse:
+    """Signature first, then every field."""
+    try:
+        envelope = parse_envelope(data)
+        order = open_as(Order, envelope, keys)
+    except WireRefusal as refusal:
+        return Refuse(OrderRefusal.BAD_ENVELOPE, f"{refusal.code}: {refusal.detail}", None)
+    return Opened(order, envelope.digest(), envelope.model_dump_json())
+
+
+def judge(opened: Opened, view: NodeView) -> Judgement:
+    """The first rule that speaks decides."""
+    order = opened.order
+    if order.fleet != view.fleet:
+        return Refuse(OrderRefusal.WRONG_FLEET, f"for fleet {order.fleet}", None)
+    if order.node != view.node:
+        return Refuse(OrderRefusal.WRONG_NODE, f"for node {order.node}", None)
+    if view.known is not None:
+        return _again(opened, view.known)
+    why = _never(order, view) or _not_now(order, view) or _not_here(order, view)
+    return Accept() if why is None else Refuse(why[0], why[1], order.identity)
+
+
+Why = tuple[OrderRefusal, str] | None
+
+
+def _again(opened: Opened, known: Entry) -> Judgement:
+    if known.digest == opened.digest:
+        return Known(known.mark)
+    detail = f"fence {opened.order.identity} was given to another order ({known.digest[:10]})"
+    return Refuse(OrderRefusal.FENCE_CONFLICT, detail, opened.order.identity)
+
+
+def _never(order: Order, view: NodeView) -> Why:
+    """What no later moment would mend."""
+    fence = order.identity.fence
+    if view.revoked:
+        return OrderRefusal.REVOKED, "this node is no longer of the fleet"
+    if order.epoch < view.epoch_seen:
+        return OrderRefusal.OLD_EPOCH, f"epoch {order.epoch} is over, it is {view.epoch_seen} now"
+    if view.stop is not None:
+        return OrderRefusal.STOPPED, view.stop.reason
+    if view.tombstone is not None and fence <= view.tombstone.fence:
+        return OrderRefusal.TOMBSTONED, view.tombstone.reason
+    if fence < view.top_fence:
+        return OrderRefusal.OLD_FENCE, f"fence {fence} came after fence {view.top_fence}"
+    return None
+
+
+def _not_now(order: Order, view: NodeView) -> Why:
+    if view.now is None or view.now.epoch < order.epoch:
+        return OrderRefusal.NO_FLEET_TIME, f"no fleet time of epoch {order.epoch} yet"
+    if order.start_by.is_past(view.now):
+        late = view.now.ms - order.start_by.ms if view.now.epoch == order.start_by.epoch else None
+        return OrderRefusal.TOO_LATE, "start-by is past" + (f" by {late} ms" if late is not None else "")
+    if view.draining:
+        return OrderRefusal.DRAINING, "this node is draining"
+    if view.free_slots < 1:
+        return OrderRefusal.NO_SLOT, "every slot is taken"
+    if not view.disk_ok:
+        return OrderRefusal.DISK_FULL, "less free disk than this node keeps in reserve"
+    return None
+
+
+def _not_here(order: Order, view: NodeView) -> Why:
+    ready = view.runtimes if order.endpoint is None else view.runtimes | view.unlogged
+    if order.runtime not in ready:
+        return OrderRefusal.RUNTIME_MISSING, f"runtime {order.runtime} is not ready on this node"
+    beyond = view.ceiling.forbids(order)
+    return None if beyond is None else (OrderRefusal.CEILING, beyond)

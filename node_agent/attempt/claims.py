@@ -1,0 +1,163 @@
+"""Decides what a receipt says: an order and what its marks left, put together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal, cast
+
+from node_agent.attempt.records import Data, Entry
+from node_agent.attempt.verdict import fault_from_json, verdict
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.marks import Mark
+from node_agent.wire.order import Order
+from node_agent.wire.policy import Enforcement, Isolation
+from node_agent.wire.receipt import Blob, Claims, Enforced, Exposed, GateResult, ModelCalls, Served, Usage
+from node_agent.wire.signing import PublicKey
+
+MAX_NAMES, MAX_NAMES_BYTES = 500, 24_000
+FEW = 3
+"""So many names are told before the rest is only counted."""
+NOTHING_SPENT = Usage(cost_usd=Decimal(0), cost_source="local")
+
+
+@dataclass(frozen=True, slots=True)
+class Self:
+    """Who this node is."""
+
+    fleet: str
+    name: str
+    version: str
+    public: PublicKey
+
+    @property
+    def tag(self) -> str:
+        return self.public.tag
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The moment of sealing."""
+
+    wall_ms: int
+    at: FleetTime | None
+    previous: str | None
+
+
+def claims_of(node: Self, order: Order, entry: Entry, prompt_digest: str, now: Now) -> Claims:
+    """The predicate of the receipt of an attempt at `pushed`."""
+    data = entry.data
+    accepted, exited = data.get(Mark.ACCEPTED, {}), data.get(Mark.EXITED, {})
+    committed, pushed = data.get(Mark.COMMITTED, {}), data[Mark.PUSHED]
+    change = cast(Literal["change", "no_change", "empty", "none"], committed.get("kind", "none"))
+    end = verdict(fault_from_json(pushed), change)
+    return Claims(
+        fleet=node.fleet,
+        epoch=order.epoch,
+        identity=order.identity,
+        node=node.tag,
+        node_name=node.name,
+        order=entry.digest,
+        node_version=node.version,
+        runtime=order.runtime,
+        runtime_version=data.get(Mark.PREPARED, {}).get("version"),
+        model=exited.get("model") or order.model,
+        served=_served(data.get(Mark.PREPARED, {}).get("served")),
+        agent=order.agent.name,
+        prompt_digest=prompt_digest,
+        mode=order.mode,
+        safety=order.safety,
+        isolation=Isolation(data.get(Mark.PREPARED, {}).get("isolation", Isolation.NONE)),
+        enforced=_enforced(data.get(Mark.PREPARED, {})),
+        outcome=end.outcome,
+        failure=end.failure,
+        reason=end.reason,
+        exit_code=exited.get("code"),
+        signal=exited.get("signal"),
+        usage=usage_from_json(exited.get("usage"), Mark.SPAWNED in data),
+        claimed=_claimed(exited.get("claimed")),
+        calls=_calls(exited.get("calls")),
+        session=exited.get("session"),
+        tool_calls=dict(exited.get("tools", {})),
+        gates=tuple(gate_from_json(one) for one in data.get(Mark.GATED, {}).get("gates", ())),
+        started_wall_ms=exited.get("began", accepted.get("wall")),
+        finished_wall_ms=now.wall_ms,
+        at=now.at,
+        base=order.workspace.base,
+        snapshot=order.workspace.snapshot,
+        commit=committed.get("commit") if pushed.get("delivered") else None,
+        files_changed=tuple(committed.get("files", ())),
+        change=change,
+        answer=exited.get("answer", ""),
+        findings=findings_of(entry),
+        exposed=tuple(Exposed(secret=one, file=file) for one, file in committed.get("exposed", ())),
+        blobs=tuple(Blob(**blob) for blob in pushed.get("blobs", ())),
+        last_event=entry.last_event,
+        previous=now.previous,
+    )
+
+
+def findings_of(entry: Entry) -> tuple[str, ...]:
+    """What every step found, in the order of the marks, and then what lay between them, each once."""
+    seen: dict[str, None] = {}
+    for left in entry.data.values():
+        seen.update(dict.fromkeys(left.get("findings", ())))
+    seen.update(dict.fromkeys(entry.findings))
+    return tuple(seen)
+
+
+def _enforced(prepared: Data) -> tuple[Enforced, ...]:
+    return tuple(Enforced(rule=rule, how=Enforcement(how)) for rule, how in prepared.get("enforced", ()))
+
+
+def clipped(names: Iterable[str]) -> tuple[list[str], int]:
+    """The first names, as many as a record may hold, and how many were left out."""
+    every = list(names)
+    kept, size = [], 0
+    for name in every[:MAX_NAMES]:
+        size += len(name.encode("utf-8", "surrogatepass"))
+        if size > MAX_NAMES_BYTES:
+            break
+        kept.append(name)
+    return kept, len(every) - len(kept)
+
+
+def such_as(names: list[str], more: int = 0) -> str:
+    """Files in a few words, however many there are; `more`: beside these."""
+    count = len(names) + more
+    if count <= FEW:
+        return ", ".join(names)
+    return f"{count} files, such as {', '.join(names[:FEW])}"
+
+
+def usage_to_json(usage: Usage) -> dict[str, Any]:
+    """As plain JSON; money as a decimal string."""
+    return usage.model_dump(mode="json")
+
+
+NEVER_RAN = {"usage": usage_to_json(NOTHING_SPENT)}
+"""What a mark says of an agent that was never started."""
+
+
+def usage_from_json(raw: Data | None, spawned: bool) -> Usage:
+    """Without a report, what never ran cost nothing, and what ran an unknown sum."""
+    if raw is None:
+        return Usage() if spawned else NOTHING_SPENT
+    return Usage.model_validate(dict(raw), strict=False)
+
+
+def _claimed(raw: Data | None) -> Usage | None:
+    return None if raw is None else Usage.model_validate(dict(raw), strict=False)
+
+
+def _served(raw: Data | None) -> Served | None:
+    return None if raw is None else Served.model_validate(dict(raw), strict=False)
+
+
+def _calls(raw: Data | None) -> ModelCalls | None:
+    return None if raw is None else ModelCalls.model_validate(dict(raw))
+
+
+def gate_from_json(raw: Data) -> GateResult:
+    return GateResult.model_validate(dict(raw), strict=False)

@@ -1,0 +1,118 @@
+"""THE PROCEDURE: brings one attempt from `accepted` to its end, mark by mark, from the journal alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from node_agent.attempt.plans import GATES
+from node_agent.attempt.ports import DiskFull, LinkDown
+from node_agent.attempt.procedure.closing import commit, gate
+from node_agent.attempt.procedure.delivering import clean_up, publish, push, seal
+from node_agent.attempt.procedure.desk import Case, Desk, Finished, Progressed, Turn, Wait
+from node_agent.attempt.procedure.setting_up import attend
+from node_agent.attempt.procedure.starting import prepare, spawn
+from node_agent.attempt.procedure.working import follow
+from node_agent.attempt.records import Entry
+from node_agent.attempt.verdict import Fault
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import Mark
+
+__all__ = ["Desk", "Finished", "Job", "Progressed", "Turn", "Wait"]
+
+PROCEDURE: dict[Mark, Callable[[Case], Turn]] = {
+    Mark.ACCEPTED: prepare,
+    Mark.PREPARED: spawn,
+    Mark.SPAWNED: attend,
+    Mark.EXITED: commit,
+    Mark.COMMITTED: gate,
+    Mark.GATED: push,
+    Mark.PUSHED: seal,
+    Mark.RECEIPTED: publish,
+    Mark.ACKNOWLEDGED: clean_up,
+    Mark.REJECTED: clean_up,
+    Mark.REFUSED: clean_up,
+}
+"""The mark that an attempt has, and the one thing to do next; each step writes the next mark."""
+
+GIVE_UP: dict[Mark, Mark] = {
+    Mark.ACCEPTED: Mark.EXITED,
+    Mark.PREPARED: Mark.EXITED,
+    Mark.SPAWNED: Mark.EXITED,
+    Mark.EXITED: Mark.COMMITTED,
+    Mark.COMMITTED: Mark.GATED,
+    Mark.GATED: Mark.PUSHED,
+}
+"""Where an attempt goes on when a step fails again and again through our fault: its receipt must go out."""
+STUMBLES = 5
+_UNSTARTED = (Mark.ACCEPTED, Mark.PREPARED)
+
+
+def _step(entry: Entry) -> Callable[[Case], Turn]:
+    """An entry that lost records may have come further than it says: it is never started again."""
+    return follow if entry.damaged and entry.mark in _UNSTARTED else PROCEDURE[entry.mark]
+
+
+class Job:
+    """Advances attempts. Holds nothing that a restart would miss: a new Job on the same journal goes on.
+
+    One attempt is advanced by one thread at a time; different ones by as many as wanted.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._cases: dict[AttemptId, Case] = {}
+
+    def advance(self, identity: AttemptId) -> Turn:
+        """The next step of this attempt. Raises nothing: trouble becomes a Wait, then an outcome."""
+        entry = self._desk.journal.get(identity)
+        if entry is None or entry.cleaned:
+            self._cases.pop(identity, None)
+            return Finished()
+        try:
+            case = self._case(identity)
+        except (OSError, ValueError, KeyError) as exc:
+            return Wait(f"the order of {identity} cannot be read: {exc}", self._desk.tempo.publish_most_ms)
+        try:
+            turn = _step(entry)(case)
+        except LinkDown:
+            return Wait("the coordinator cannot be reached", self._desk.tempo.retry_ms)
+        except DiskFull:
+            return Wait("the disk is full", self._desk.tempo.retry_ms)
+        except Exception as exc:  # whatever it is: the attempt must come to an end, and the node must live
+            return self._stumble(case, entry.mark, exc)
+        case.stumbles = 0
+        if isinstance(turn, Finished):  # nobody asks for it again: it would stay as long as this process
+            self._cases.pop(identity, None)
+        return turn
+
+    def resend(self, identity: AttemptId) -> None:
+        """The coordinator misses bytes: send them and the receipt again with the next step."""
+        self._case(identity).resend = True
+
+    def _case(self, identity: AttemptId) -> Case:
+        if identity not in self._cases:
+            self._cases[identity] = Case(self._desk, identity)
+        return self._cases[identity]
+
+    def _stumble(self, case: Case, mark: Mark, exc: Exception) -> Turn:
+        """A fault of ours: try again a few times, then go on without this step rather than never."""
+        case.stumbles += 1
+        why = f"{type(exc).__name__}: {exc}"[:500]
+        if case.stumbles < STUMBLES or mark not in GIVE_UP:
+            return Wait(f"a fault of this node at {mark}: {why}", self._desk.tempo.retry_ms)
+        case.stumbles = 0
+        try:
+            return self._give_up(case, mark, Fault(FailureKind.NODE_INTERNAL, f"at {mark}: {why}"))
+        except Exception as worse:
+            return Wait(f"a fault of this node at {mark}: {why}; {worse}", self._desk.tempo.retry_ms)
+
+    def _give_up(self, case: Case, mark: Mark, fault: Fault) -> Turn:
+        runner = self._desk.runner
+        for phase in (*case.before_gates, case.gates):  # nothing of it may start or go on behind our back
+            if mark is not Mark.ACCEPTED and (phase.name != GATES or mark is Mark.COMMITTED):
+                runner.stop(phase, fault.reason)
+        runner.sweep(str(case.identity))
+        left: dict[Mark, dict[str, Any]] = {Mark.EXITED: {"kind": "none"}, Mark.GATED: {"blobs": []}}
+        return case.mark(GIVE_UP[mark], case.fault or fault, left.get(mark))

@@ -1,0 +1,111 @@
+"""Decides which steps the shim runs for an order, where their output goes, and what ends them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from node_agent.attempt.ceiling import NO_CEILING, Ceiling
+from node_agent.attempt.ports import Launch
+from node_agent.shim.spool import AGENT_ONLY, ExitRecord, Grace, Limits, Plan, Step, StepKind
+from node_agent.tempo import Tempo
+from node_agent.wire.order import Order
+
+SETUP, WORK, GATES = "set-up", "work", "gates"
+"""The phases of an attempt, each with a shim and a folder of its own: the attempt's itself, for the work."""
+OUT, ERR, SETUP_LOG, GATES_LOG = "out", "err", "setup", "gates.log"
+STREAMS = (OUT, ERR, SETUP_LOG, GATES_LOG)
+"""Outputs in an attempt's folder, by the names under which the depot gets them."""
+SHOWN = ".shown"
+"""Behind an output's name: its copy without the values of secrets, which is what the depot gets."""
+STDIN = "task"
+"""In an attempt's folder, where set-up cannot put other words in its place: what the agent reads."""
+KEPT = (*STREAMS, *(name + SHOWN for name in STREAMS), STDIN)
+"""What is deleted once it is acknowledged."""
+RUN, DEPTH = "PANCODE_RUN", "PANCODE_DEPTH"
+"""Variables of every phase; a value from elsewhere never takes their place."""
+LEAST_WALL_MS = 1_000
+"""A phase that begins while there is any time left gets at least this."""
+
+
+def work_plan(
+    order: Order, launch: Launch, work: Path, folder: Path, tempo: Tempo, ceiling: Ceiling = NO_CEILING
+) -> Plan:
+    """The agent, alone. Every phase is held to what the ceiling leaves a run of the machine."""
+    marker = str(order.identity)
+    stdin = str(folder / STDIN) if launch.stdin else None
+    agent = Step("agent", StepKind.AGENT, launch.argv, str(folder / OUT), str(folder / ERR), stdin)
+    return Plan(
+        id=marker,
+        phase=WORK,
+        marker=marker,
+        cwd=str(work),
+        below=order.workspace.folder,
+        env={**launch.env, **_who_runs(order)},
+        steps=(agent,),
+        limits=limits_of(order, ceiling),
+        grace=Grace(tempo.grace_int_ms, tempo.grace_term_ms),
+    )
+
+
+def is_walled(plan: Plan) -> bool:
+    """Whether the phase runs behind a wall: either every step does, or none."""
+    return any(step.walled or step.wall for step in plan.steps)
+
+
+def _who_runs(order: Order) -> dict[str, str]:
+    """For a program that dispatches from inside a run: whose child the new one is, and how deep."""
+    return {RUN: order.identity.run, DEPTH: str(order.depth)}
+
+
+def setup_plan(order: Order, work: Plan, folder: Path) -> Plan:
+    """What the repository wants run before the agent, in the agent's checkout and environment."""
+    log = str(folder / SETUP_LOG)
+    steps = tuple(Step(f"setup {n}", StepKind.SETUP, argv, log, log) for n, argv in enumerate(order.setup, 1))
+    return replace(work, phase=SETUP, steps=steps, env=_without_logins(work.env), below="")
+
+
+def time_left(order: Order, before: Iterable[ExitRecord]) -> int:
+    """Milliseconds of the attempt's wall limit that the phases before have left; 0: none."""
+    left = order.limits.wall_ms - sum(one.ended_mono_ms - one.began_mono_ms for one in before)
+    return max(left, LEAST_WALL_MS) if left > 0 else 0
+
+
+def gates_plan(order: Order, work: Plan, folder: Path, tempo: Tempo, wall_ms: int) -> Plan:
+    """Every gate, one after the other, in the checkout and environment of the agent."""
+    log = str(folder / GATES_LOG)
+    return Plan(
+        id=str(order.identity),
+        phase=GATES,
+        marker=str(order.identity),
+        cwd=work.cwd,
+        env=_without_logins(work.env),
+        steps=tuple(Step(_step_name(n), StepKind.GATE, g.argv, log, log) for n, g in enumerate(order.gates)),
+        limits=replace(work.limits, wall_ms=wall_ms),
+        grace=Grace(tempo.grace_int_ms, tempo.grace_term_ms),
+        go_on=True,
+    )
+
+
+def _without_logins(env: Mapping[str, str]) -> dict[str, str]:
+    """What logs the agent in is for no other program: not in its environment, not in its plan on disk."""
+    own = {AGENT_ONLY, *env.get(AGENT_ONLY, "").split()}
+    return {name: value for name, value in env.items() if name not in own}
+
+
+def _step_name(number: int) -> str:
+    """A gate's own name may be longer than a step's may be."""
+    return f"gate {number + 1}"
+
+
+def limits_of(order: Order, ceiling: Ceiling) -> Limits:
+    """Those of the order, and no more than the ceiling leaves."""
+    own = order.limits
+    memory, processes = _least(own.memory_bytes, ceiling.memory), _least(own.processes, ceiling.processes)
+    disk = _least(own.disk_bytes, ceiling.disk)
+    return Limits(own.wall_ms, own.idle_ms, own.output_bytes, memory, processes, disk)
+
+
+def _least(*limits: int | None) -> int | None:
+    return min((one for one in limits if one is not None), default=None)

@@ -1,0 +1,399 @@
+"""What the job procedure needs of the world, as protocols. Every call is synchronous.
+
+A node may die between any two calls, and during one: each is atomic, or may simply be made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from node_agent.attempt.ceiling import Ceiling
+from node_agent.attempt.doors import Door
+from node_agent.attempt.records import Entry, NodeState, Note, PutBack
+from node_agent.policy.breaches import FileChange
+from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Broken
+from node_agent.shim.spool import Look, Plan
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.node import NodeFacts
+from node_agent.wire.order import Order, Workspace
+from node_agent.wire.policy import NO_RULES, Isolation, Rules
+from node_agent.wire.receipt import Blob, Enforced, Served, Usage
+
+
+class LinkDown(Exception):
+    """Redis or the depot cannot be reached now; try again later, nothing is lost."""
+
+
+class DiskFull(Exception):
+    """There is no room for what must be durable; try again later."""
+
+
+class StepFailed(Exception):
+    """A step cannot be done, now or later; `kind` says what the attempt ends with."""
+
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """One of our events as it is kept: its number and its text, which is signed when it is sent."""
+
+    seq: int
+    text: str
+
+
+class Journal(Protocol):
+    """The node's durable memory: one entry per attempt, and the node's own state.
+
+    What a writing call wrote is on disk when it returns, and wholly absent when it did not get so far.
+    Every writing call may raise DiskFull, but not for marks and receipts: `accept` reserved their space.
+    Calls from several threads are safe; one attempt's marks come from one thread at a time.
+    """
+
+    def accept(self, order: Order, digest: str, envelope: str, note: Note) -> Entry:
+        """Open an entry with its first mark: accepted or refused. JournalError when there is one."""
+
+    def get(self, identity: AttemptId) -> Entry | None:
+        """The entry as it is now. From memory."""
+
+    def entries(self) -> list[Entry]:
+        """All entries, oldest first. From memory."""
+
+    def live(self) -> list[Entry]:
+        """Entries that still need something of this node, oldest first. From memory."""
+
+    def top_fence(self, run: str) -> int:
+        """The highest fence of a run that is or was in the journal since this start; 0 for none."""
+
+    def order(self, identity: AttemptId) -> Order:
+        """As it was accepted, its signature checked. KeyError for an unknown attempt, ValueError for none."""
+
+    def write(self, identity: AttemptId, note: Note) -> Entry:
+        """Add to the entry. JournalError for a mark that does not go forward. What is lazy is durable with
+        the next record that is not, by `settle`, or before an event is told."""
+
+    def settle(self, identity: AttemptId | None = None) -> None:
+        """Make all that was written of this attempt, or of every one, outlive a power cut."""
+
+    def seal(self, identity: AttemptId, envelope: str, digest: str, previous: str | None) -> bool:
+        """Keep and mark the receipt, the next of this node's chain; False if `previous` is not the last."""
+
+    def last_receipt(self) -> str | None:
+        """Digest of the newest receipt of this node."""
+
+    def receipt(self, identity: AttemptId) -> str | None:
+        """The sealed envelope."""
+
+    def events(self, identity: AttemptId, above: int) -> list[Spoken]:
+        """Its events with a number above, in order."""
+
+    def folder(self, identity: AttemptId) -> Path:
+        """Where the attempt's plans, records and outputs lie; exists while the entry does."""
+
+    def drop(self, identity: AttemptId, files: tuple[str, ...]) -> None:
+        """Outputs in its folder that nobody will ask for again hold nothing any more. Absent: no effect."""
+
+    def node(self) -> NodeState:
+        """The node's own state. From memory."""
+
+    def set_node(self, state: NodeState) -> None:
+        """Replace it, whole or not at all. Which control messages were seen may be forgotten by a crash."""
+
+    def kept_node(self) -> NodeState:
+        """The node's own state as it lies on disk, and so outlives a crash: all of it, if there is room."""
+
+    def forget(self, identity: AttemptId) -> None:
+        """Remove an entry with all its files. Unknown: no effect."""
+
+    def lost(self) -> tuple[str, ...]:
+        """Attempts (as spelled) whose entry cannot be read: whatever still runs of them must be swept."""
+
+    def troubles(self) -> tuple[str, ...]:
+        """What was found damaged, in words for a person."""
+
+
+class Runner(Protocol):
+    """Shims: one per folder, started at most once whatever is called how often. Raises RunnerError."""
+
+    def prepare(self, folder: Path, plan: Plan, stdin: bytes = b"") -> None:
+        """Write the plan, and `stdin` where its steps read; reserve the space of its records."""
+
+    def planned(self, folder: Path) -> Plan | None:
+        """The plan that `prepare` wrote; None when there is none."""
+
+    def discard(self, folder: Path) -> None:
+        """What `prepare` wrote is gone, and a stop that was left; RunnerError where anything was started."""
+
+    def forget(self, folder: Path) -> None:
+        """Take the values of the plan's environment off the disk; nothing starts from it again."""
+
+    def amend(self, folder: Path, plan: Plan) -> None:
+        """Another plan in the place of a prepared one, before its start. Idempotent."""
+
+    def start(self, folder: Path, plan: Plan) -> None:
+        """Returns once a shim has taken the folder, now or earlier."""
+
+    def look(self, folder: Path) -> Look:
+        """What became of it."""
+
+    def wait(self, folder: Path, timeout_s: float) -> Look:
+        """Like `look`, once it is over or the time is."""
+
+    def stop(self, folder: Path, reason: str) -> None:
+        """Ask for its end; before the start: nothing will be executed. The first reason stands."""
+
+    def sweep(self, marker: str) -> int:
+        """Kill what is left of an attempt whose shim is gone; how many."""
+
+    def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
+        """Milliseconds by wall clocks to its last sign of life: a write to one of these, or when seen."""
+
+    def tail(self, path: Path, offset: int, limit: int) -> bytes:
+        """Up to `limit` bytes of an output from `offset`, if negative from its end; empty: there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Message and date (milliseconds of Unix time) of a result commit: same files and stamp, same id."""
+
+    message: str
+    date_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an attempt left. `commit`: None for `none` and `empty`. `changes`: commits on the way included."""
+
+    kind: Literal["change", "no_change", "empty", "none"]
+    commit: str | None = None
+    files_changed: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    changes: tuple[FileChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """What a repository says to agents, perhaps clipped or not readable: then a finding says so."""
+
+    text: str
+    findings: tuple[str, ...] = ()
+
+
+class Workspaces(Protocol):
+    """The files that an attempt works on. Raises LinkDown or StepFailed (WORKSPACE, DISK_FULL, DEPOT).
+
+    Every call may be repeated after a crash in the middle of it.
+    """
+
+    def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
+        """The folder for the agent: the snapshot checked out, or an empty one. Nothing is lost by repeating
+        it while the agent was not started."""
+
+    def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
+        """A home of its own, outside the checkout, with these files (relative names); `keep`: for `renew`."""
+
+    def renew(self, identity: AttemptId) -> None:
+        """After set-up: the files of `home` as they were kept, and nothing else in the folders they are in.
+        What was lent goes there, too. Only while no process of the attempt lives. Idempotent."""
+
+    def lend(self, identity: AttemptId, files: Mapping[str, bytes], later: bool) -> None:
+        """Files of the home for the agent alone, now or, if `later`, with `renew`. Before anything ran."""
+
+    def take_back(self, identity: AttemptId) -> None:
+        """What was lent is gone, with all in the topmost folders it lay in. No effect where nothing was.
+        Only while no process of the attempt lives. Idempotent."""
+
+    def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
+        """What the repository says to agents; None when it says nothing. Before anything of the run ran."""
+
+    def put_back(self, order: Order, log: Path) -> PutBack:
+        """Copy what an earlier set-up of the same making left, and say so in the log; or nothing lies there.
+
+        Before anything of the attempt ran; may be repeated until then.
+        """
+
+    def absent(self, order: Order, path: str) -> tuple[str, ...]:
+        """Programs of gates that are nowhere: not along `path` (PATH), nor in what set-up made."""
+
+    def keep(self, order: Order, key: str) -> tuple[str, ...]:
+        """Keep copies of set-up's folders for later attempts. Why not, in words for a person; () when kept.
+
+        After a set-up that ended well, while no process of the attempt lives. Raises nothing.
+        """
+
+    def trim(self, now_ms: int) -> None:
+        """Let go of what was kept and not used for long, and of what crashes left. `now_ms`: wall clock."""
+
+    def repository(self, identity: AttemptId, workspace: Workspace) -> tuple[Path, ...]:
+        """What belongs to the checkout and nobody inside a sandbox may write; () without a repository."""
+
+    def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
+        """Make that user the owner of all that the agent works with. Only before anything of it ran."""
+
+    def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
+        """Take down how set-up left the files, and name that. Only while no process of the attempt lives."""
+
+    def commit(
+        self, identity: AttemptId, workspace: Workspace, stamp: Stamp, baseline: str | None = None
+    ) -> Result:
+        """The result, rebuilt from the files. Only while no process of the attempt lives.
+
+        With a baseline, a file that is as set-up left it counts as it is in the snapshot.
+        """
+
+    def exposed(
+        self, identity: AttemptId, workspace: Workspace, commit: str, hidden: Mapping[str, str]
+    ) -> tuple[tuple[str, str], ...]:
+        """(name, file) of values by name that the result has and the snapshot's own file has not."""
+
+    def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
+        """Files that differ from that commit, but for those that are as set-up left them."""
+
+    def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
+        """Deliver the commit to the attempt's own ref."""
+
+    def salvage(
+        self, identity: AttemptId, workspace: Workspace, stamp: Stamp, baseline: str | None = None
+    ) -> tuple[str, ...]:
+        """Keep what lies there, without delivering it; says where, for a person."""
+
+    def remove(self, identity: AttemptId, workspace: Workspace) -> None:
+        """Take checkout and home away. Idempotent."""
+
+    def forget(self, identity: AttemptId, workspace: Workspace) -> None:
+        """Let go of what `salvage` kept. Idempotent."""
+
+    def list(self) -> tuple[AttemptId, ...]:
+        """Attempts that still have files."""
+
+
+class DepotLink(Protocol):
+    """Bulk that is not git: logs. Raises LinkDown or StepFailed(DEPOT)."""
+
+    def upload(self, identity: AttemptId, name: str, path: Path) -> Blob:
+        """Everything of that file that is not there yet; its size and digest when all of it is."""
+
+    def follow(self, identity: AttemptId, name: str, path: Path) -> None:
+        """What is new in a file that still grows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How the agent's program is called. `files` go into the run's home first. `prompt`: its instructions.
+
+    `login`: files that log it in, for the agent's own phase alone."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    stdin: bytes | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    login: Mapping[str, bytes] = field(default_factory=dict)
+    enforced: tuple[Enforced, ...] = ()
+    version: str | None = None
+    served: Served | None = None
+    prompt: str = ""
+    isolation: Isolation = Isolation.NONE
+    owner: int | None = None
+    """The user whom the files of the attempt must belong to inside; None: as they are."""
+
+    @property
+    def inside(self) -> bool:
+        """Every phase of the attempt goes behind a wall, by `enclosed`."""
+        return self.isolation is not Isolation.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnd:
+    """How the agent's process ended (by: none, stop, wall, idle or output), and the end of its stderr."""
+
+    exit_code: int | None
+    signal: int | None
+    ended_by: str
+    complaints: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a runtime reported so far, calls by action class; and what it let through though forbidden."""
+
+    usage: Usage = Usage()
+    tool_calls: Mapping[str, int] = field(default_factory=dict)
+    broken: Broken = NOTHING_BROKEN
+
+    @property
+    def calls(self) -> int:
+        return sum(self.tool_calls.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a runtime's own output says of its end; `failure` None: it did the work."""
+
+    failure: FailureKind | None
+    reason: str
+    answer: str = ""
+    session: str | None = None
+    model: str | None = None
+    spent: Spent = Spent()
+    findings: tuple[str, ...] = ()
+
+
+class Reader(Protocol):
+    """Reads a runtime's output, from its first byte, in pieces of any size. Pure."""
+
+    def feed(self, chunk: bytes) -> None:
+        """The next bytes."""
+
+    def spent(self) -> Spent:
+        """So far."""
+
+    def finish(self, end: ProcessEnd) -> Told:
+        """After the last byte."""
+
+
+class Runtimes(Protocol):
+    """The programs that run agents. Pure; StepFailed(RUNTIME_MISSING) for one that is not there."""
+
+    def launch(
+        self, order: Order, work: Path, home: Path, guide: str = "", door: Door | None = None
+    ) -> Launch:
+        """How to start it. `guide`: what the repository says to agents; `door`: of its model gateway."""
+
+    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> Reader:
+        """A fresh reader of its output."""
+
+    def hidden(self, order: Order) -> Mapping[str, str]:
+        """By name: values that must not leave the node in any text of this attempt."""
+
+    def enclosed(
+        self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None, rules: Rules = NO_RULES
+    ) -> Plan:
+        """The phase inside the sandbox; one inside already gets another. StepFailed(SANDBOX) without one.
+
+        `shown` is there to read. `rules`: of the node's owner; what they cover is looked for now.
+        """
+
+
+class Facts(Protocol):
+    """The machine. Never raises; what cannot be found out is a problem in the answer."""
+
+    def boot_id(self) -> str:
+        """Changes at each start of the machine."""
+
+    def look(self) -> NodeFacts:
+        """The machine and its runtimes as they are now; what is not known yet of a runtime is `looking`."""
+
+    def news(self) -> bool:
+        """Whether a runtime has been found out about since the last look."""
+
+    def disk_ok(self) -> bool:
+        """Whether there is more free disk than the reserve."""
+
+    def ceiling(self) -> Ceiling:
+        """What the node's owner allows at most, as the file says now."""

@@ -1,0 +1,212 @@
+"""From `exited` to `gated`: the result commit, made by the node, and the gates run on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, assert_never
+
+from node_agent.attempt.claims import MAX_NAMES, clipped, such_as
+from node_agent.attempt.plans import gates_plan
+from node_agent.attempt.ports import Result, StepFailed
+from node_agent.attempt.procedure.desk import Case, Turn, Wait
+from node_agent.attempt.procedure.starting import runner_fault
+from node_agent.attempt.procedure.working import CUT_OFF, end_process
+from node_agent.attempt.verdict import (
+    Fault,
+    change_fault,
+    gate_fault,
+    rules_fault,
+    stop_fault,
+    vanished_fault,
+)
+from node_agent.policy.breaches import breaches
+from node_agent.shim.spool import (
+    Ended,
+    EndedBy,
+    ExitRecord,
+    NotStarted,
+    RunnerError,
+    Running,
+    StepRecord,
+    Vanished,
+)
+from node_agent.wire.event import Finding
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.marks import Mark
+from node_agent.wire.order import Gate
+from node_agent.wire.policy import ActionClass
+from node_agent.wire.receipt import GateResult
+
+AS_FOUND = "what is put aside may be empty or old in part"
+
+
+def commit(case: Case) -> Turn:
+    """exited → committed: whatever the end was, what the agent left is kept."""
+    fault = case.fault
+    if Mark.PREPARED not in case.entry.data and not case.entry.damaged:
+        return case.mark(Mark.COMMITTED, fault, {"kind": "none"})
+    if case.order.setup and case.entry.baseline is None and not case.entry.damaged:
+        kind = "empty" if case.order.workspace.kind == "git" else "none"
+        return case.mark(Mark.COMMITTED, fault, {"kind": kind})  # the agent never ran: nothing is its own
+    if case.was_prepared_before and isinstance(case.desk.runner.look(case.work), NotStarted):
+        return case.mark(Mark.COMMITTED, fault, {"kind": "none"})  # its files are whatever the cut left
+    if case.was_cut_off:
+        return _cut_off(case, fault or Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
+    try:
+        result = case.desk.workspaces.commit(
+            case.identity, case.order.workspace, case.stamp, case.entry.baseline
+        )
+    except StepFailed as failed:
+        return _not_committed(case, fault or Fault(failed.kind, str(failed)), failed)
+    clean, exposed = case.cleaner(), _exposed(case, result)
+    names, _ = clipped(map(clean, result.files_changed[:MAX_NAMES]))
+    judged, broken = _judged(case, result, fault)
+    if judged is not None:
+        judged = replace(judged, reason=clean(judged.reason))
+    findings, _ = clipped(map(clean, (*broken, *result.warnings)))
+    findings += exposed.findings
+    left_out = len(result.files_changed) - len(names)
+    if left_out:
+        findings.append(f"{left_out} more files changed than are named here")
+    data = {"kind": result.kind, "commit": result.commit, "files": names, "findings": findings}
+    return case.mark(Mark.COMMITTED, judged, {**data, "exposed": exposed.pairs})
+
+
+@dataclass(frozen=True, slots=True)
+class _Exposed:
+    """Which secrets lie in which files of the result, and that in words; never a value."""
+
+    pairs: list[list[str]] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+
+
+def _exposed(case: Case, result: Result) -> _Exposed:
+    hidden, clean = case.desk.runtimes.hidden(case.order), case.cleaner()
+    if result.commit is None or not hidden:
+        return _Exposed()
+    try:
+        found = case.desk.workspaces.exposed(case.identity, case.order.workspace, result.commit, hidden)
+    except StepFailed as failed:
+        return _Exposed(findings=[f"{failed}"[:1000]])
+    pairs = [[name, clean(file)] for name, file in found]
+    return _Exposed(
+        pairs, [f"the value of {name}, a secret, is in {file} of the result" for name, file in pairs]
+    )
+
+
+def _judged(case: Case, result: Result, fault: Fault | None) -> tuple[Fault | None, tuple[str, ...]]:
+    """The result against the policy and the node owner's rules, and what broke them in words."""
+    policy, owner = case.order.policy, case.desk.ceiling()
+    broken = breaches(result.changes, (*policy.paths, *owner.rules.paths))
+    if owner.closed and result.changes:
+        broken = (f"it cannot be said whether the result keeps them: {owner.closed}", *broken)
+    read_only = case.order.agent.read_only or ActionClass.FILE_WRITE not in policy.allowed
+    changed = change_fault(read_only, result.kind, result.files_changed, fault)
+    return rules_fault(broken, fault) if changed is fault else changed, broken
+
+
+def _not_committed(case: Case, fault: Fault, failed: StepFailed) -> Turn:
+    """What it left is put aside, unless that is what filled the disk: then it goes with the checkout."""
+    full = failed.kind is FailureKind.DISK_FULL
+    kept = ("its files are not kept: the disk is full",) if full else salvaged(case)
+    findings = [f"no result commit could be made: {failed}"[:1000], *kept]
+    words = [Finding(level="error", text=text) for text in findings]
+    return case.mark(Mark.COMMITTED, fault, {"kind": "none", "findings": findings}, *words)
+
+
+def _cut_off(case: Case, fault: Fault) -> Turn:
+    """A commit of files that a power cut has emptied would empty them for everybody: it is put aside."""
+    findings = [f"no result commit was made: {CUT_OFF}; {AS_FOUND}", *salvaged(case)]
+    words = [Finding(level="error", text=text) for text in findings]
+    return case.mark(Mark.COMMITTED, fault, {"kind": "none", "findings": findings}, *words)
+
+
+def salvaged(case: Case) -> tuple[str, ...]:
+    """Keep what can be kept; where, or why not, in words for a person."""
+    try:
+        return case.desk.workspaces.salvage(
+            case.identity, case.order.workspace, case.stamp, case.entry.baseline
+        )
+    except (StepFailed, OSError) as failed:
+        return (f"what it left could not be put aside: {failed}"[:1000],)
+
+
+def gate(case: Case) -> Turn:
+    """committed → gated. Each phase of the gates is started once."""
+    fault, stop = case.fault, case.entry.stop
+    if not case.is_gated(fault):
+        return case.mark(Mark.GATED, fault)
+    seen = case.desk.runner.look(case.gates)
+    match seen:
+        case NotStarted():
+            return _start_gates(case) if stop is None else case.mark(Mark.GATED, stop_fault(stop))
+        case Running():
+            if stop is not None:
+                end_process(case, case.gates, stop.reason)
+            return Wait("gates are running", case.desk.tempo.look_ms, case.gates)
+        case Ended(record):
+            return _gated(case, record)
+        case Vanished():
+            case.desk.runner.sweep(str(case.identity))
+            return case.mark(Mark.GATED, vanished_fault(seen, stop))
+        case _:
+            assert_never(seen)
+
+
+def _start_gates(case: Case) -> Turn:
+    work = case.desk.runner.planned(case.work)
+    if work is None:
+        return case.mark(Mark.GATED, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
+    if case.was_cut_off:  # the commit is whole, the files that they would judge may be not
+        return case.mark(Mark.GATED, Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
+    left = case.time_left()
+    if left == 0:
+        return case.mark(Mark.GATED, Fault(FailureKind.WALL_LIMIT, "no time was left for the gates"))
+    plan = case.desk.runner.planned(case.gates)
+    try:
+        plan = plan or case.enclosed(gates_plan(case.order, work, case.folder, case.desk.tempo, left), work)
+        case.desk.workspaces.take_back(case.identity)
+        case.desk.runner.start(case.gates, plan)
+    except StepFailed as failed:
+        return case.mark(Mark.GATED, Fault(failed.kind, str(failed)))
+    except RunnerError as failed:
+        case.desk.runner.stop(case.gates, "the start failed")
+        return case.mark(Mark.GATED, runner_fault(failed))
+    return Wait("gates are running", case.desk.tempo.look_ms, case.gates)
+
+
+def _gated(case: Case, record: ExitRecord) -> Turn:
+    results = gate_results(case.order.gates, record)
+    findings = _changed_by_gates(case)
+    data: dict[str, Any] = {"gates": [one.model_dump(mode="json") for one in results], "findings": findings}
+    words = [Finding(level="warning", text=text) for text in findings]
+    return case.mark(Mark.GATED, gate_fault(record, results, case.entry.stop, case.limits), data, *words)
+
+
+def _changed_by_gates(case: Case) -> list[str]:
+    committed = case.entry.data[Mark.COMMITTED]
+    commit = committed.get("commit") or case.order.workspace.snapshot
+    if commit is None or committed["kind"] == "none":
+        return []
+    try:
+        names, more = clipped(case.desk.workspaces.changed_since(case.identity, commit, case.entry.baseline))
+    except StepFailed as failed:
+        return [f"what the gates changed could not be found out: {failed}"[:1000]]
+    told = such_as(list(map(case.cleaner(), names)), more)
+    return [f"gates changed what was not committed: {told}"] if names else []
+
+
+def gate_results(gates: tuple[Gate, ...], record: ExitRecord) -> list[GateResult]:
+    """One result per gate; those that never ran are not named."""
+    return [_gate_result(gates[step.index], step) for step in record.steps]
+
+
+def _gate_result(gate: Gate, step: StepRecord) -> GateResult:
+    return GateResult(
+        name=gate.name,
+        argv=gate.argv,
+        passed=step.ok,
+        exit_code=step.exit_code,
+        signal=step.signal if step.ended_by is EndedBy.NONE or step.signal else None,
+        duration_ms=max(0, step.ended_mono_ms - step.began_mono_ms),
+    )

@@ -1,0 +1,222 @@
+"""What every step of the procedure works with, and what it answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node_agent.attempt.ceiling import Ceiling
+from node_agent.attempt.claims import Self
+from node_agent.attempt.doors import Door, Gateways
+from node_agent.attempt.plans import GATES, SETUP, is_walled, limits_of, time_left
+from node_agent.attempt.ports import DepotLink, Journal, Runner, Runtimes, Stamp, Workspaces
+from node_agent.attempt.records import Data, Entry, Note
+from node_agent.attempt.uplink import Uplink
+from node_agent.attempt.verdict import Fault, fault_from_json, fault_to_json
+from node_agent.attempt.watch import Watch
+from node_agent.shim.spool import Ended, ExitRecord, Limits, Plan, Vanished
+from node_agent.tempo import Tempo
+from node_agent.vault.redact import redacted
+from node_agent.wire.clock import Clock, FleetTime
+from node_agent.wire.event import EventBody, Marked
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import Mark
+from node_agent.wire.signing import SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """A step was taken: there may be more to do at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do for `ms`, unless the phase in `folder` ends before."""
+
+    why: str
+    ms: int
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """This attempt needs nothing more of this node."""
+
+
+Turn = Progressed | Wait | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The node's ports and standing facts. `now`: fleet time; `session`: this start of the node agent."""
+
+    node: Self
+    key: SigningKey
+    journal: Journal
+    runner: Runner
+    workspaces: Workspaces
+    depot: DepotLink
+    runtimes: Runtimes
+    gateways: Gateways
+    uplink: Uplink
+    deliver: Callable[[str], None]
+    """Sends a receipt, behind all events that are due. LinkDown."""
+    clock: Clock
+    tempo: Tempo
+    now: Callable[[], FleetTime | None]
+    session: str
+    ceiling: Callable[[], Ceiling] = Ceiling
+    """What the node's owner allows, as the files say now."""
+    boot: str = ""
+    """Which start of the machine this is."""
+
+
+class Case:
+    """One attempt on the desk: its order, read once, and what is known of it in memory only."""
+
+    def __init__(self, desk: Desk, identity: AttemptId) -> None:
+        self.desk, self.identity = desk, identity
+        self.order = desk.journal.order(identity)
+        self.folder = self.work = desk.journal.folder(identity)
+        self.setup, self.gates = self.folder / SETUP, self.folder / GATES
+        self.watch: Watch | None = None
+        self.sent_ms: int | None = None
+        """When the receipt went out last, and how long to wait for its answer."""
+        self.backoff_ms = desk.tempo.publish_first_ms
+        self.resend = False
+        """The coordinator misses bytes that the receipt names."""
+        self.stumbles = 0
+        """Faults of ours in a row."""
+
+    @property
+    def entry(self) -> Entry:
+        found = self.desk.journal.get(self.identity)
+        if found is None:
+            raise KeyError(str(self.identity))
+        return found
+
+    @property
+    def before_gates(self) -> tuple[Path, ...]:
+        """The phases before the gates, in order; set-up is none when there is none, or none is needed."""
+        restored = self.entry.data.get(Mark.PREPARED, {}).get("restored", False)
+        return (self.setup, self.work) if self.order.setup and not restored else (self.work,)
+
+    @property
+    def has_gateway(self) -> bool:
+        """Whether its model calls go through one of ours."""
+        return bool(self.entry.data.get(Mark.PREPARED, {}).get("gateway"))
+
+    @property
+    def phases(self) -> tuple[Path, ...]:
+        """Every phase that may have a folder."""
+        before = (self.setup,) if self.order.setup else ()
+        return (*before, self.work, self.gates) if self.order.gates else (*before, self.work)
+
+    def record(self, phase: Path) -> ExitRecord | None:
+        """How a phase ended; None while it has not."""
+        seen = self.desk.runner.look(phase)
+        return seen.record if isinstance(seen, Ended) else None
+
+    @property
+    def was_accepted_before(self) -> bool:
+        """Whether another start of the node agent took it, and may have left anything half laid out."""
+        return bool(self.entry.data[Mark.ACCEPTED].get("session") != self.desk.session)
+
+    @property
+    def was_prepared_before(self) -> bool:
+        """Whether it was laid out in a boot of before: its files were not synced."""
+        prepared = self.entry.data.get(Mark.PREPARED, {})
+        return bool(prepared.get("boot", self.desk.boot) != self.desk.boot)
+
+    @property
+    def was_cut_off(self) -> bool:
+        """Whether its work ended in a boot of before: what nobody synced since may be lost."""
+        seen = self.desk.runner.look(self.work)
+        return isinstance(seen, Ended | Vanished) and seen.rebooted
+
+    @property
+    def limits(self) -> Limits:
+        """What ends the attempt, as it was given to it; the time is for all its phases together."""
+        return limits_of(self.order, self.desk.ceiling())
+
+    def time_left(self) -> int:
+        """Milliseconds of the wall limit that the phases which are over have left; 0: none."""
+        records = [self.record(phase) for phase in self.before_gates]
+        return time_left(self.order, [record for record in records if record is not None])
+
+    @property
+    def stamp(self) -> Stamp:
+        """The same for every try, so that a repeated commit has the same id."""
+        order = self.order
+        subject = order.task.strip().splitlines()[0][:72] if order.task.strip() else order.agent.name
+        trailer = f"PanCode-Run: {order.identity}\nPanCode-Agent: {order.agent.name}"
+        return Stamp(f"{subject}\n\n{trailer}", order.issued_wall_ms)
+
+    @property
+    def fault(self) -> Fault | None:
+        """What went wrong so far, as the newest mark carries it."""
+        return fault_from_json(self.entry.data.get(self.entry.mark, {}))
+
+    def mark(
+        self,
+        mark: Mark,
+        fault: Fault | None,
+        data: Mapping[str, Any] | None = None,
+        *say: EventBody,
+        baseline: str | None = None,
+    ) -> Progressed:
+        """The next mark, with the fault that is carried on, and the event that tells it.
+
+        Marks behind it before which there is nothing to do are written in the same record.
+        """
+        left = [(mark, data or {}), *self._onward(mark, fault)]
+        *passed, (last, its_data) = [(m, {**d, "fault": fault_to_json(fault)}) for m, d in left]
+        told = "" if fault is None else f"{fault.kind}: {fault.reason}"[:500]
+        new = [each for each, _ in left if each not in self.entry.data]
+        words = (*say, *(Marked(mark=each, detail=told) for each in new))
+        note = Note(last, its_data, tuple(passed), words, baseline=baseline, lazy=last in _TAKEN_AGAIN)
+        self.desk.journal.write(self.identity, note)
+        return Progressed()
+
+    def _onward(self, mark: Mark, fault: Fault | None) -> Iterator[tuple[Mark, Data]]:
+        """What `closing` would do without a look at anything: no workspace to commit, no gates to run."""
+        if mark is Mark.EXITED and self.order.workspace.kind == "none":
+            mark = Mark.COMMITTED
+            yield mark, {"kind": "none"}
+        if mark is Mark.COMMITTED and not self.is_gated(fault):
+            yield Mark.GATED, {}
+
+    def is_gated(self, fault: Fault | None) -> bool:
+        """Whether gates are to judge it: only what looks like success, and when the order has any."""
+        return fault is None and bool(self.order.gates)
+
+    def put_inside(self, plan: Plan, door: Door | None = None) -> Plan:
+        """The phase inside the sandbox; `door`: of the model gateway. StepFailed when it is gone."""
+        shown = self.desk.workspaces.repository(self.identity, self.order.workspace)
+        return self.desk.runtimes.enclosed(self.order, plan, shown, door, self.desk.ceiling().rules)
+
+    def enclosed(self, plan: Plan, work: Plan, door: Door | None = None) -> Plan:
+        """Another phase of an attempt is inside exactly when its work is. StepFailed as above."""
+        return self.put_inside(plan, door) if is_walled(work) else plan
+
+    def cleaner(self) -> Callable[[str], str]:
+        """Takes the values of secrets out of a text: a file's name may hold one, too."""
+        hidden = self.desk.runtimes.hidden(self.order)
+        return lambda text: redacted(text, hidden)
+
+    def prompt_digest(self) -> str:
+        """Of all instructions that the agent was given; of the order's, when it was given none."""
+        given = self.entry.data.get(Mark.PREPARED, {}).get("prompt")
+        return digest_of(self.order.agent.prompt) if given is None else str(given)
+
+
+_TAKEN_AGAIN = (Mark.SPAWNED, Mark.GATED, Mark.PUSHED)
+"""A power cut may take these back, while they are told to nobody: the shim's own records are durable, and the
+same follows from them. What acts on the world outside makes them durable first."""
+
+
+def digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

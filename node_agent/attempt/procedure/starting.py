@@ -1,0 +1,209 @@
+"""From `accepted` to `spawned`: workspace, home, plan, shim; or the signed word that nothing was started."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from node_agent.attempt.doors import Door
+from node_agent.attempt.plans import SETUP_LOG, is_walled, setup_plan, work_plan
+from node_agent.attempt.ports import Guide, Launch, LinkDown, StepFailed
+from node_agent.attempt.procedure.desk import Case, Progressed, Turn, Wait, digest_of
+from node_agent.attempt.records import Note, PutBack
+from node_agent.attempt.verdict import Fault
+from node_agent.shim.spool import NotStarted, Plan, RunnerError
+from node_agent.wire.event import EventBody, Finding, Refused, Revoked
+from node_agent.wire.failure import FailureKind, OrderRefusal
+from node_agent.wire.marks import Mark
+from node_agent.wire.order import Order
+
+UNTESTED = "the model was not tested, or did not pass: its owner wanted it all the same (--untested)"
+NO_LAST_TURN = "no last turn to wrap up at a limit: this run goes past the count of the model gateway"
+
+NOT_CACHED = "set-up runs: the repository names no folders of it to keep (cache: in pancode.yaml)"
+LAID_OUT_BEFORE = "the node was restarted before it was started: its files may be lost in part"
+
+
+def prepare(case: Case) -> Turn:
+    """accepted → prepared: all that the start needs lies there, and the space of its records is reserved."""
+    return unstarted(case) or _prepare(case, anew=case.was_accepted_before)
+
+
+def _prepare(case: Case, anew: bool) -> Turn:
+    """`anew`: nothing that lies there can be relied on. Again and again while the depot is away."""
+    try:
+        if anew:
+            _clear(case)
+        plan, launch, findings, door = _lay_out(case)
+        case.desk.runner.prepare(case.work, plan, launch.stdin or b"")
+        ready, baseline = _set_up(case, plan)
+        if ready.restored:  # what rules name of it is there only now
+            case.desk.runner.amend(case.work, case.enclosed(plan, plan, door))
+        if ready.restored or not case.order.setup:
+            must_have_gates(case, plan)
+        case.desk.workspaces.lend(case.identity, launch.login, bool(case.order.setup) and not ready.restored)
+        _hand_over(case, launch)
+    except LinkDown:
+        return unstarted(case, after_wait=True) or Wait(
+            "the depot cannot be reached", case.desk.tempo.retry_ms
+        )
+    except StepFailed as failed:
+        return case.mark(Mark.EXITED, Fault(failed.kind, str(failed)))
+    except RunnerError as failed:
+        return case.mark(Mark.EXITED, runner_fault(failed))
+    enforced = [[one.rule, one.how.value] for one in launch.enforced]
+    data: dict[str, Any] = {
+        "enforced": enforced,
+        "isolation": launch.isolation.value,
+        "version": launch.version,
+        "served": launch.served.model_dump(mode="json") if launch.served is not None else None,
+        "prompt": digest_of(launch.prompt),
+        "gateway": door is not None,
+        "boot": case.desk.boot,
+        "cache": ready.key,
+        "restored": ready.restored,
+        "findings": [*findings, *ready.findings],
+    }
+    words = (Finding(level="info", text=ready.told),) if ready.told else ()
+    return case.mark(Mark.PREPARED, None, data, *words, baseline=baseline)
+
+
+def _set_up(case: Case, work: Plan) -> tuple[PutBack, str | None]:
+    """What set-up would make is put back and taken down as if it had just ended; or its phase is prepared."""
+    desk, order = case.desk, case.order
+    cached = order.setup and order.cache
+    ready = desk.workspaces.put_back(order, case.folder / SETUP_LOG) if cached else _uncached(order)
+    if ready.restored:
+        return ready, desk.workspaces.baseline(case.identity, order.workspace)
+    if order.setup:
+        desk.runner.prepare(case.setup, case.enclosed(setup_plan(order, work, case.folder), work))
+    return ready, None
+
+
+def must_have_gates(case: Case, plan: Plan) -> None:
+    """When set-up is over, and before anything was paid for. StepFailed(GATE_MISSING)."""
+    path = plan.env.get("PATH", "")
+    absent = case.desk.workspaces.absent(case.order, path)
+    if absent:
+        named = ", ".join(absent)[:500]
+        where = f"PATH there: {path[:1000]}"
+        raise StepFailed(
+            FailureKind.GATE_MISSING,
+            f"no agent was started: a gate's program is not on {case.desk.node.name}: {named} ({where})",
+        )
+
+
+def _uncached(order: Order) -> PutBack:
+    return PutBack(None, told=NOT_CACHED if order.setup else "")
+
+
+def spawn(case: Case) -> Turn:
+    """prepared → spawned. The shim's own exclusive record is what keeps a phase from starting twice."""
+    runner, first = case.desk.runner, case.before_gates[0]
+    if isinstance(runner.look(first), NotStarted):
+        held = unstarted(case)
+        if held is not None:
+            return held
+        if case.was_prepared_before:  # none of it was synced
+            return _prepare(case, anew=True)
+        plan = runner.planned(first)
+        if plan is None:
+            return case.mark(Mark.EXITED, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
+        try:
+            reopen(case)
+            runner.start(first, plan)
+        except RunnerError as failed:
+            return _not_spawned(case, failed)
+        except StepFailed as failed:
+            return case.mark(Mark.EXITED, Fault(failed.kind, str(failed)))
+    return case.mark(Mark.SPAWNED, None)
+
+
+def reopen(case: Case) -> Door | None:
+    """Its gateway, should it have died before the agent's start. StepFailed."""
+    return case.desk.gateways.open(case.order, case.folder) if case.has_gateway else None
+
+
+def unstarted(case: Case, after_wait: bool = False) -> Turn | None:
+    """Whether what was accepted must not be started any more; None when it may.
+
+    Within the session that accepted it, start-by was judged then; later, or after waiting, it counts again.
+    """
+    entry, now = case.entry, case.desk.now()
+    if entry.stop is not None:
+        return _withdraw(case, Revoked(reason=entry.stop.reason), entry.stop.reason)
+    if not after_wait and not case.was_accepted_before:
+        return None
+    if now is None:
+        return Wait("no fleet time yet", case.desk.tempo.retry_ms)
+    if not case.order.start_by.is_past(now):
+        return None
+    detail = "start-by passed before it could be started"
+    return _withdraw(case, Refused(why=OrderRefusal.TOO_LATE, detail=detail), detail)
+
+
+def _withdraw(case: Case, word: EventBody, why: str) -> Turn:
+    """The stop lies there before we look again: a shim that wakes only now finds it and executes nothing."""
+    if case.entry.mark is Mark.PREPARED:
+        first = case.before_gates[0]
+        case.desk.runner.stop(first, why)
+        if not isinstance(case.desk.runner.look(first), NotStarted):
+            return case.mark(Mark.SPAWNED, None)
+    case.desk.journal.write(case.identity, Note(mark=Mark.REFUSED, data={"why": why}, say=(word,)))
+    return Progressed()
+
+
+def _clear(case: Case) -> None:
+    """Of what an earlier try left, no plan is used, nor a stop heard that it was left with. RunnerError."""
+    for phase in case.phases:
+        case.desk.runner.discard(phase)
+
+
+def _lay_out(case: Case) -> tuple[Plan, Launch, tuple[str, ...], Door | None]:
+    desk, order = case.desk, case.order
+    work = desk.workspaces.prepare(case.identity, order.workspace)
+    home = desk.workspaces.home(case.identity, {})
+    guide = desk.workspaces.guide(case.identity, order.workspace) or Guide("")
+    door = desk.gateways.open(order, case.folder)
+    told = (*guide.findings, *_without_gateway(order, door), *((UNTESTED,) if order.untested else ()))
+    launch = desk.runtimes.launch(order, work, home, guide.text, door)
+    desk.workspaces.home(case.identity, launch.files, keep=bool(order.setup))
+    planned = desk.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
+    fresh = planned or work_plan(order, launch, work, case.folder, desk.tempo, desk.ceiling())
+    if planned is not None and is_walled(planned) is not launch.inside:
+        raise StepFailed(FailureKind.SANDBOX, "the node's sandbox came or went between two tries")
+    if planned is None and launch.inside:
+        fresh = case.put_inside(fresh, door)
+    return fresh, launch, told, door
+
+
+def _without_gateway(order: Order, door: Door | None) -> tuple[str, ...]:
+    """A limit that nobody here could hold is a reason not to begin; a turn that cannot be given is told."""
+    if door is not None and not door.is_tunnel:
+        return ()
+    if order.limits.requests is not None:
+        raise StepFailed(
+            FailureKind.MODEL_AUTH,
+            f"a limit of model calls is held by the model gateway, and {order.runtime} goes past its "
+            "count on this node: give the node an API key or a model server, or leave --max-requests out",
+        )
+    return (NO_LAST_TURN,) if order.limits.wrap_up else ()
+
+
+def _hand_over(case: Case, launch: Launch) -> None:
+    """When all lies there that we write: from now on the files are whose the agent will be."""
+    if launch.inside and launch.owner is not None:
+        case.desk.workspaces.hand_over(case.identity, case.order.workspace, launch.owner)
+
+
+def _not_spawned(case: Case, failed: RunnerError) -> Turn:
+    """The start failed, but a slow shim may still come: the stop keeps it from executing anything."""
+    first = case.before_gates[0]
+    case.desk.runner.stop(first, "the start failed")
+    if not isinstance(case.desk.runner.look(first), NotStarted):
+        return case.mark(Mark.SPAWNED, None)
+    return case.mark(Mark.EXITED, runner_fault(failed))
+
+
+def runner_fault(failed: RunnerError) -> Fault:
+    kind = FailureKind.DISK_FULL if failed.disk_full else FailureKind.NODE_INTERNAL
+    return Fault(kind, str(failed))

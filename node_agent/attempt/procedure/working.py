@@ -1,0 +1,267 @@
+"""From `spawned` to `exited`: reads what the agent writes, ends it when it must, takes down how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any, assert_never
+
+from node_agent.attempt.claims import NEVER_RAN, clipped, usage_to_json
+from node_agent.attempt.doors import ModelCount
+from node_agent.attempt.plans import ERR, OUT
+from node_agent.attempt.ports import DiskFull, ProcessEnd, Told
+from node_agent.attempt.procedure.desk import Case, Turn, Wait
+from node_agent.attempt.records import Note, StopKind, StopNote
+from node_agent.attempt.verdict import (
+    GATEWAY_GONE,
+    Fault,
+    cannot_run,
+    failing_model,
+    gateway_fault,
+    over_limit,
+    own_fault,
+    too_many_turns,
+    vanished_fault,
+    work_fault,
+)
+from node_agent.attempt.watch import Watch
+from node_agent.policy.judging import NOWHERE, Bounds, Where
+from node_agent.shim.spool import Ended, ExitRecord, NotStarted, Running, StepKind, StepRecord, Vanished
+from node_agent.wire.event import Finding, Interrupting, Progress
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.marks import Mark
+
+CUT_OFF = "the node was restarted before what it wrote was safe on the disk"
+_UNKNOWN_END = ProcessEnd(None, None, "none")
+
+
+def follow(case: Case) -> Turn:
+    """spawned → exited, or nothing new yet."""
+    if case.entry.damaged:
+        return _abandon(case)
+    seen = case.desk.runner.look(case.work)
+    match seen:
+        case Running():
+            return _running(case)
+        case Ended(record, rebooted):
+            return _cut_off(case, record) if rebooted else _ended(case, record)
+        case Vanished():
+            return _gone(case, vanished_fault(seen, case.entry.stop))
+        case NotStarted():
+            return _gone(case, Fault(FailureKind.PROCESS_VANISHED, "the record of its process is gone"))
+        case _:
+            assert_never(seen)
+
+
+def watch_of(case: Case) -> Watch:
+    """The reader of this attempt's output; made anew after a restart."""
+    if case.watch is None:
+        bounds = Bounds(_place(case), case.desk.ceiling().rules)
+        reader = case.desk.runtimes.reader(case.order, bounds)
+        case.watch = Watch(reader, case.folder / OUT, case.folder / ERR)
+    return case.watch
+
+
+def _place(case: Case) -> Where:
+    """Where it works, as its plan says; where that is gone, paths are judged as they are told."""
+    plan = case.desk.runner.planned(case.work)
+    return NOWHERE if plan is None else Where(plan.cwd, plan.env.get("HOME", "~"), plan.below)
+
+
+def end_process(case: Case, folder: Path, reason: str) -> None:
+    """Ask once per life of this node agent: the request itself lies on disk."""
+    watch = watch_of(case)
+    if not watch.asked_to_stop:
+        case.desk.runner.stop(folder, reason)
+        watch.asked_to_stop = True
+
+
+def _running(case: Case) -> Turn:
+    watch, desk = watch_of(case), case.desk
+    watch.seen_wall_ms = desk.clock.wall_ms()
+    done = watch.pull(desk.runner)
+    entry = case.entry
+    _tell_offences(case, watch)
+    if entry.stop is None:
+        stop = (
+            _broken(watch) or _gateway_gone(case, watch) or _over(case, watch) or failing_model(watch.count)
+        )
+        _tell_wrap_up(case, watch)
+        if stop is not None:
+            note = Note(stop=stop, say=(Interrupting(reason=stop.reason),))
+            entry = desk.journal.write(case.identity, note)
+    if entry.stop is not None:
+        end_process(case, case.work, entry.stop.reason)
+    if watch.is_news(desk.clock.mono_ms(), desk.tempo.progress_ms):
+        _tell_progress(case, watch)
+    return Wait("running", desk.tempo.look_ms if done else 1, case.work)
+
+
+def _gateway_gone(case: Case, watch: Watch) -> StopNote | None:
+    """Take its count; a run whose gateway is gone cannot go on, and nobody starts another for it."""
+    if not case.has_gateway:
+        return None
+    watch.count = case.desk.gateways.count(case.folder)
+    if case.desk.gateways.is_alive(case.folder) or (watch.count is not None and watch.count.ended):
+        return None  # it ends with the work's shim, and we have not looked at that since
+    return StopNote(StopKind.GATEWAY, GATEWAY_GONE)
+
+
+def _over(case: Case, watch: Watch) -> StopNote | None:
+    """By the runtime's own figures; where a last turn may follow, the gateway alone ends it, if it can."""
+    limits = case.order.limits
+    late = too_many_turns(limits.turns, watch.spent.usage.turns, watch.count)
+    if late is not None:
+        return late
+    if limits.wrap_up and _is_metered(case, watch):
+        priced = watch.count is not None and watch.count.usage.cost_usd is not None
+        limits = limits.model_copy(update={"tokens": None, "usd": None if priced else limits.usd})
+    return over_limit(limits, watch.spent.usage)
+
+
+def _is_metered(case: Case, watch: Watch) -> bool:
+    return case.has_gateway and watch.count is not None and not watch.count.calls.subscription
+
+
+def _last_count(case: Case) -> ModelCount | None:
+    """The agent is gone: what its gateway has counted is all there is."""
+    if not case.has_gateway:
+        return None
+    case.desk.gateways.close(case.folder)
+    return case.desk.gateways.count(case.folder)
+
+
+def _broken(watch: Watch) -> StopNote | None:
+    ending = watch.spent.broken.ending
+    return None if ending is None else StopNote(StopKind.RULE, ending)
+
+
+def _tell_wrap_up(case: Case, watch: Watch) -> None:
+    """When it happens, once in the life of this node agent; in the receipt it stands with the last count."""
+    if watch.count is None or not watch.count.wrapped or watch.told_wrap_up:
+        return
+    word = Finding(level="warning", text=watch.count.wrapped)
+    with contextlib.suppress(DiskFull):
+        case.desk.journal.write(case.identity, Note(say=(word,), lossy=True))
+        watch.told_wrap_up = True
+
+
+def _tell_offences(case: Case, watch: Watch) -> None:
+    """At once, and for the receipt: what happens to the program after this does not undo it."""
+    new = tuple(word for word in watch.spent.broken.words if word not in case.entry.findings)
+    if new:
+        words = tuple(Finding(level="warning", text=word) for word in new)
+        with contextlib.suppress(DiskFull):  # they come again, with the program's end
+            case.desk.journal.write(case.identity, Note(findings=new, say=words))
+
+
+def _tell_progress(case: Case, watch: Watch) -> None:
+    spent = watch.spent
+    body = Progress(
+        input_tokens=spent.usage.input_tokens,
+        output_tokens=spent.usage.output_tokens,
+        cost_usd=spent.usage.cost_usd,
+        tool_calls=spent.calls,
+        log_bytes=watch.offset,
+        agent_ms=_lived_ms(case),
+    )
+    with contextlib.suppress(DiskFull):  # the totals come again, and at the end in the receipt
+        case.desk.journal.write(case.identity, Note(say=(body,), lossy=True))
+
+
+def _agent_in(record: ExitRecord) -> StepRecord | None:
+    return next((step for step in record.steps if step.kind is StepKind.AGENT), None)
+
+
+def _lived_ms(case: Case) -> int:
+    """Of the agent, without the record of its end. A wall clock that was set has no say beyond the limit."""
+    outputs = (case.folder / OUT, case.folder / ERR)
+    lived = case.desk.runner.lived(case.work, outputs, watch_of(case).seen_wall_ms)
+    return min(lived, case.order.limits.wall_ms)
+
+
+def _ended(case: Case, record: ExitRecord) -> Turn:
+    agent = _agent_in(record)
+    ran = agent is not None and agent.exec_error is None
+    told = watch_of(case).finish(case.desk.runner, _end_of(agent)) if agent is not None and ran else None
+    count = _last_count(case)
+    fault = gateway_fault(work_fault(record, told, case.entry.stop, case.limits), told, count)
+    return _mark_ended(case, record, fault, told, count)
+
+
+def _cut_off(case: Case, record: ExitRecord) -> Turn:
+    """It ended in a boot of before, and nobody had looked: its record is durable, what it wrote may be not.
+
+    What it is said to have done is no result then. A limit, or who asked for its end, stands.
+    """
+    agent = _agent_in(record)
+    ran = agent is not None and agent.exec_error is None
+    told = watch_of(case).finish(case.desk.runner, _UNKNOWN_END) if ran else None
+    fault = work_fault(record, None, case.entry.stop, case.limits) or Fault(
+        FailureKind.NODE_REBOOTED, CUT_OFF
+    )
+    return _mark_ended(case, record, fault, told, _last_count(case))
+
+
+def _mark_ended(
+    case: Case, record: ExitRecord, fault: Fault | None, told: Told | None, count: ModelCount | None
+) -> Turn:
+    agent = _agent_in(record)
+    status = cannot_run(fault, agent, case.order.argv)
+    if status is not None:
+        fault = own_fault(case.order.argv or (), status, case.desk.node.name, _path_of(case))
+    before = case.record(case.setup) if case.order.setup else None
+    data: dict[str, Any] = {"began": (before or record).began_wall_ms, "ended": record.ended_wall_ms}
+    if agent is not None:
+        data |= {"code": agent.exit_code if status is None else status, "signal": agent.signal}
+    swept = record.swept + (before.swept if before is not None else 0)
+    if swept:
+        data["findings"] = [f"{swept} processes were left behind and killed"]
+    ms = agent.ended_mono_ms - agent.began_mono_ms if agent is not None else 0
+    return case.mark(Mark.EXITED, fault, _with_told(data, told, ms, count))
+
+
+def _path_of(case: Case) -> str:
+    """Where programs were looked for."""
+    plan = case.desk.runner.planned(case.work)
+    return "not known" if plan is None else plan.env.get("PATH", "")
+
+
+def _end_of(agent: StepRecord) -> ProcessEnd:
+    return ProcessEnd(agent.exit_code, agent.signal, agent.ended_by.value)
+
+
+def _with_told(data: dict[str, Any], told: Told | None, ms: int, count: ModelCount | None) -> dict[str, Any]:
+    if told is None:  # the agent never ran, so its cost is known
+        return data | NEVER_RAN
+    claim = told.spent.usage.model_copy(update={"agent_ms": max(0, ms)})
+    usage, noted = (claim, ()) if count is None else (count.over(claim), count.findings(claim))
+    findings, _ = clipped([*data.get("findings", ()), *told.findings, *noted])
+    if count is not None:
+        data |= {"calls": count.calls.model_dump(mode="json")}
+        data |= {} if count.calls.subscription else {"claimed": usage_to_json(claim)}
+    return data | {
+        "answer": told.answer[-4000:],
+        "session": told.session,
+        "model": told.model,
+        "usage": usage_to_json(usage),
+        "tools": dict(told.spent.tool_calls),
+        "findings": findings,
+    }
+
+
+def _gone(case: Case, fault: Fault) -> Turn:
+    """No exit record will come. The tree is swept until it is empty before anybody reads its files."""
+    swept = case.desk.runner.sweep(str(case.identity))
+    told = watch_of(case).finish(case.desk.runner, _UNKNOWN_END)
+    findings = [f"{swept} processes were left behind and killed"] if swept else []
+    data = _with_told({"findings": findings}, told, _lived_ms(case), _last_count(case))
+    return case.mark(Mark.EXITED, fault, data)
+
+
+def _abandon(case: Case) -> Turn:
+    """The journal lost records of this attempt: end whatever runs of it, keep what it left."""
+    for phase in case.before_gates:
+        case.desk.runner.stop(phase, "the node's journal of this attempt was damaged")
+    fault = Fault(FailureKind.NODE_INTERNAL, "the node's journal of this attempt was damaged")
+    return _gone(case, fault)

@@ -1,0 +1,295 @@
+"""Decides how an attempt ended, from what its steps left: outcome, failure kind and reason. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from node_agent.attempt.doors import ModelCount
+from node_agent.attempt.ports import Told
+from node_agent.attempt.records import StopKind, StopNote
+from node_agent.shim.spool import EndedBy, ExitRecord, PhaseEnd, StepKind, StepRecord, Vanished
+from node_agent.shim.spool import Limits as Held
+from node_agent.wire.failure import FAILURES, FailureKind, Outcome, by_status
+from node_agent.wire.order import Limits
+from node_agent.wire.receipt import GateResult, Usage
+
+NOT_RUNNABLE = frozenset({126, 127})
+_EXECVP = "bwrap: execvp "
+"""How the sandbox's builder says that the program itself is what is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How it ended. `failure` is None exactly when the outcome is `done`."""
+
+    outcome: Outcome
+    failure: FailureKind | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that went wrong."""
+
+    kind: FailureKind
+    reason: str
+
+
+_STOPPED = {
+    StopKind.STOP: FailureKind.STOPPED,
+    StopKind.TOMBSTONE: FailureKind.STOPPED,
+    StopKind.DRAIN: FailureKind.DRAINED,
+    StopKind.TOKENS: FailureKind.TOKEN_LIMIT,
+    StopKind.USD: FailureKind.USD_LIMIT,
+    StopKind.TURNS: FailureKind.TURN_LIMIT,
+    StopKind.GATEWAY: FailureKind.NODE_INTERNAL,
+    StopKind.RULE: FailureKind.RULE_BROKEN,
+    StopKind.MODEL_FAILED: FailureKind.MODEL_FAILED,
+    StopKind.MODEL_BUSY: FailureKind.MODEL_BUSY,
+    StopKind.MODEL_AUTH: FailureKind.MODEL_AUTH,
+    StopKind.MODEL_REFUSES: FailureKind.AGENT_FAILED,
+}
+MOST_TRIES, MOST_FAILING_S = 10, 90
+"""Both: a server that loads its model says so for a minute, and a program may ask many times a second."""
+_OURS = (Outcome.INFRA, Outcome.INTERRUPTED)
+_REFUSED = {
+    "tokens": FailureKind.TOKEN_LIMIT,
+    "usd": FailureKind.USD_LIMIT,
+    "requests": FailureKind.REQUEST_LIMIT,
+}
+GATEWAY_GONE = "the model gateway of this run is gone; it is not started again under a running agent"
+_LIMITS = {
+    EndedBy.WALL: FailureKind.WALL_LIMIT,
+    EndedBy.IDLE: FailureKind.IDLE_LIMIT,
+    EndedBy.OUTPUT: FailureKind.OUTPUT_LIMIT,
+    EndedBy.MEMORY: FailureKind.MEMORY_LIMIT,
+    EndedBy.PROCESSES: FailureKind.PROCESS_LIMIT,
+    EndedBy.DISK: FailureKind.DISK_LIMIT,
+}
+NO_LIMITS = Held()
+
+
+def limit_fault(by: EndedBy, limits: Held, where: str = "") -> Fault:
+    """Which limit ended it, and its value where that is known."""
+    words = {
+        EndedBy.WALL: ("it ran for longer than its time limit", _time(limits.wall_ms)),
+        EndedBy.IDLE: ("it wrote nothing for longer than its idle limit", _time(limits.idle_ms)),
+        EndedBy.OUTPUT: ("it wrote more than its output limit", _size(limits.output_bytes)),
+        EndedBy.MEMORY: ("it took more memory than its limit", _size(limits.memory_bytes)),
+        EndedBy.PROCESSES: (
+            "it had more processes and threads than its limit",
+            f" of {limits.processes}" if limits.processes else "",
+        ),
+        EndedBy.DISK: ("it had more on the disk than its limit", _size(limits.disk_bytes)),
+    }
+    text, value = words[by]
+    return Fault(_LIMITS[by], f"{text}{value}{where}")
+
+
+def _time(ms: int | None) -> str:
+    """As people write it on the command line."""
+    if not ms:
+        return ""
+    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+        if ms % size == 0:
+            return f" of {ms // size}{unit}"
+    return f" of {ms} ms"
+
+
+def _size(count: int | None) -> str:
+    if not count:
+        return ""
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count % size == 0:
+            return f" of {count // size} {unit}"
+    return f" of {count} bytes"
+
+
+def over_limit(limits: Limits, usage: Usage) -> StopNote | None:
+    """Why the runtime's own figures end the run; None while they do not."""
+    spent = usage.input_tokens + usage.output_tokens
+    if limits.tokens is not None and spent > limits.tokens:
+        return StopNote(StopKind.TOKENS, f"{spent} tokens, the limit is {limits.tokens}")
+    if limits.usd is not None and usage.cost_usd is not None and usage.cost_usd > limits.usd:
+        return StopNote(StopKind.USD, f"${usage.cost_usd}, the limit is ${limits.usd}")
+    return None
+
+
+def failing_model(count: ModelCount | None) -> StopNote | None:
+    """Whether the model's server has failed too often in a row; a program may never stop asking."""
+    if count is None or count.failing < MOST_TRIES or count.failing_s < MOST_FAILING_S:
+        return None
+    failure = by_status(count.status)
+    kind = next(stop for stop, ends_as in _STOPPED.items() if ends_as is failure)
+    return StopNote(
+        kind,
+        f"the model server failed {count.failing} times in a row within {count.failing_s} s: {count.trouble}",
+    )
+
+
+def too_many_turns(limit: int | None, told: int, count: ModelCount | None) -> StopNote | None:
+    """Whether the model has answered more often than the run may have it.
+
+    `told`: by the runtime. One that tells none while it works is counted by its gateway.
+    """
+    calls = None if count is None or count.calls.subscription else count.calls
+    counted = 0 if calls is None else calls.requests - calls.failed - calls.refused
+    turns = told or counted
+    if limit is None or turns <= limit:
+        return None
+    return StopNote(StopKind.TURNS, f"the model was asked for its turn {turns}, the limit is {limit}")
+
+
+def gateway_fault(fault: Fault | None, told: Told | None, count: ModelCount | None) -> Fault | None:
+    """Whose end it was when an agent failed for want of its model: of a limit of ours, or of our gateway."""
+    if fault is None and count is not None and count.wrapped:
+        return Fault(_REFUSED[count.limit], count.wrapped)  # it ended well, and before its work was done
+    if told is None or told.failure is None or fault != Fault(told.failure, told.reason):
+        return fault
+    if count is not None and count.limit in _REFUSED:
+        return Fault(_REFUSED[count.limit], count.wrapped or count.words)
+    return fault if count is None or count.ended else Fault(FailureKind.NODE_INTERNAL, GATEWAY_GONE)
+
+
+def stop_fault(stop: StopNote) -> Fault:
+    return Fault(_STOPPED[stop.kind], stop.reason)
+
+
+def vanished_fault(seen: Vanished, stop: StopNote | None) -> Fault:
+    """The shim is gone without a word. Who asked for the end has it; else it is ours."""
+    if stop is not None:
+        return Fault(_STOPPED[stop.kind], f"{stop.reason} (and {seen.reason})")
+    kind = FailureKind.NODE_REBOOTED if seen.rebooted else FailureKind.PROCESS_VANISHED
+    return Fault(kind, seen.reason)
+
+
+def work_fault(
+    record: ExitRecord, told: Told | None, stop: StopNote | None, limits: Held = NO_LIMITS
+) -> Fault | None:
+    """What went wrong in the work phase: limits, stop, the agent. None: the agent did its work."""
+    last = record.steps[-1] if record.steps else None
+    if record.ended is PhaseEnd.ERROR:
+        return Fault(FailureKind.NODE_INTERNAL, record.reason)
+    if last is None:
+        return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason)
+    if last.ended_by is not EndedBy.NONE or record.ended is PhaseEnd.STOPPED:
+        return _ended_by_us(record, last, stop, limits)
+    if last.exec_error is not None:
+        return _exec_fault(last)
+    if told is None or told.failure is None:
+        return None
+    return Fault(told.failure, told.reason)
+
+
+def setup_fault(record: ExitRecord, stop: StopNote | None, limits: Held = NO_LIMITS) -> Fault | None:
+    """What went wrong in set-up. None: the agent may begin."""
+    fault = work_fault(record, None, stop, limits)
+    if fault is not None or record.ended is PhaseEnd.DONE:
+        return fault
+    return Fault(FailureKind.SETUP_FAILED, _how(record.steps[-1]))
+
+
+def _ended_by_us(record: ExitRecord, last: StepRecord, stop: StopNote | None, limits: Held) -> Fault:
+    if last.ended_by in _LIMITS:
+        return limit_fault(last.ended_by, limits, f" (in {last.name})" if last.kind is StepKind.SETUP else "")
+    return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason or "stopped")
+
+
+def cannot_run(fault: Fault | None, step: StepRecord | None, argv: Sequence[str] | None) -> int | None:
+    """The status with which a shell would say that a person's own program is not there (127), or cannot be
+    executed (126); None for all other ends.
+    """
+    error = step.exec_error if step is not None else None
+    if argv is None or error is None or fault is None or fault.kind is not FailureKind.RUNTIME_MISSING:
+        return None
+    return 127 if error.errno == "ENOENT" or error.path.endswith("No such file or directory") else 126
+
+
+def own_fault(argv: Sequence[str], status: int, node: str, path: str) -> Fault:
+    """It is the task's failure and nobody else's; said with where it was looked for."""
+    what = "no such program" if status == 127 else "it cannot be executed"
+    where = f"its path {argv[0]!r}" if "/" in argv[0] else f"PATH there: {path}"
+    return Fault(FailureKind.CANNOT_START, f"{argv[0][:200]!r} on {node}: {what} ({where[:1000]})")
+
+
+def _exec_fault(last: StepRecord) -> Fault:
+    """A program that could not be started: a missing runtime, or the node's own fault."""
+    error = last.exec_error
+    words = f"{last.name}: cannot start {error.path}: {error.errno}" if error else last.name
+    if error is not None and error.errno in ("ENOSPC", "EDQUOT"):
+        return Fault(FailureKind.DISK_FULL, words)
+    missing = error is not None and (error.what == "exec" or (error.what == "wall" and _EXECVP in error.path))
+    if error is not None and error.what == "wall" and not missing:
+        return Fault(FailureKind.SANDBOX, f"{last.name}: the sandbox could not be made: {error.path}")
+    if error is not None and error.what == "below":
+        return Fault(FailureKind.CANNOT_START, f"the run cannot begin in {error.path!r}: {error.errno}")
+    if last.kind is StepKind.SETUP:
+        return Fault(FailureKind.SETUP_FAILED, words)
+    if missing:
+        return Fault(FailureKind.RUNTIME_MISSING, words)
+    return Fault(FailureKind.NODE_INTERNAL, words)
+
+
+def _how(step: StepRecord) -> str:
+    ended = f"signal {step.signal}" if step.signal is not None else f"exit {step.exit_code}"
+    return f"{step.name}: {ended}"
+
+
+def change_fault(read_only: bool, kind: str, files: Sequence[str], fault: Fault | None) -> Fault | None:
+    """A read-only agent that changed files broke the policy; what we did ourselves stands before that."""
+    if not read_only or kind in ("none", "empty"):
+        return fault
+    if fault is not None and FAILURES[fault.kind].outcome in _OURS:
+        return fault
+    shown = ", ".join(files[:5]) or "commits without a difference"
+    return Fault(FailureKind.READ_ONLY_BROKEN, f"a read-only agent changed: {shown}")
+
+
+def rules_fault(broken: Sequence[str], fault: Fault | None) -> Fault | None:
+    """What the agent left breaks a rule of the owner's; what we did ourselves stands before that."""
+    if not broken or (fault is not None and FAILURES[fault.kind].outcome in _OURS):
+        return fault
+    more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+    return Fault(FailureKind.RULE_BROKEN, f"{broken[0]}{more}")
+
+
+def gate_fault(
+    record: ExitRecord, gates: Sequence[GateResult], stop: StopNote | None, limits: Held = NO_LIMITS
+) -> Fault | None:
+    """What the gates say. Not runnable is ours, a stop is a person's; else the first that failed."""
+    if record.ended is PhaseEnd.STOPPED:
+        return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason)
+    if record.ended is PhaseEnd.ERROR:
+        return Fault(FailureKind.NODE_INTERNAL, record.reason)
+    for gate in gates:
+        if not gate.passed and (gate.exit_code is None and gate.signal is None):
+            return Fault(FailureKind.GATE_NOT_RUNNABLE, f"gate {gate.name} cannot be started: {gate.argv[0]}")
+        if gate.exit_code in NOT_RUNNABLE:
+            return Fault(FailureKind.GATE_NOT_RUNNABLE, f"gate {gate.name}: exit {gate.exit_code}")
+    number, failed = next(((n, gate) for n, gate in enumerate(gates) if not gate.passed), (0, None))
+    if failed is None:
+        return None
+    by = next((step.ended_by for step in record.steps if step.index == number), EndedBy.NONE)
+    if by in _LIMITS:
+        return limit_fault(by, limits, f" (in gate {failed.name})")
+    ended = f"signal {failed.signal}" if failed.signal is not None else f"exit {failed.exit_code}"
+    return Fault(FailureKind.GATE_FAILED, f"gate {failed.name}: {ended}")
+
+
+def verdict(fault: Fault | None, change: str) -> Verdict:
+    """The end, as the failure table says it."""
+    if fault is not None:
+        return Verdict(FAILURES[fault.kind].outcome, fault.kind, fault.reason)
+    return Verdict(Outcome.DONE, None, "done" if change == "change" else "done, nothing changed")
+
+
+def fault_to_json(fault: Fault | None) -> list[str] | None:
+    return None if fault is None else [fault.kind.value, fault.reason[:2000]]
+
+
+def fault_from_json(raw: Mapping[str, Any]) -> Fault | None:
+    """The `fault` of a record's data."""
+    found = raw.get("fault")
+    return None if found is None else Fault(FailureKind(found[0]), found[1])

@@ -1,0 +1,62 @@
+"""Reads what a running agent writes, as it grows, and says what was spent and which limit that breaks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from node_agent.attempt.doors import ModelCount
+from node_agent.attempt.ports import ProcessEnd, Reader, Runner, Spent, Told
+
+CHUNK = 1 << 20
+COMPLAINTS = 1 << 16
+TURN = 16
+"""So many chunks at once: a flood must not keep a stop waiting."""
+
+
+class Watch:
+    """One attempt's output, from its first byte; after a restart it begins again there."""
+
+    def __init__(self, reader: Reader, path: Path, errors: Path) -> None:
+        self._reader, self._path, self._errors = reader, path, errors
+        self.offset = 0
+        self.count: ModelCount | None = None
+        """Of the model gateway: what it counted goes before what the runtime tells."""
+        self.asked_to_stop = False
+        self.told_wrap_up = False
+        self.seen_wall_ms = 0
+        """When it was seen to run, last in the life of this node agent."""
+        self.told_ms: int | None = None
+        self._told: tuple[Spent, int] | None = None
+
+    def pull(self, runner: Runner, chunks: int = TURN) -> bool:
+        """Read on; False when there may be more."""
+        for _ in range(chunks):
+            chunk = runner.tail(self._path, self.offset, CHUNK)
+            self.offset += len(chunk)
+            if not chunk:
+                return True
+            self._reader.feed(chunk)
+        return False
+
+    @property
+    def spent(self) -> Spent:
+        told = self._reader.spent()
+        return told if self.count is None else replace(told, usage=self.count.over(told.usage))
+
+    def is_news(self, now_ms: int, every_ms: int) -> bool:
+        """Whether progress should be told now; if so it counts as told."""
+        seen = (self.spent, self.offset)
+        if self.told_ms is None:  # that it runs was told a moment ago
+            self.told_ms = now_ms
+        if seen in (self._told, (Spent(), 0)) or now_ms - self.told_ms < every_ms:
+            return False
+        self._told, self.told_ms = seen, now_ms
+        return True
+
+    def finish(self, runner: Runner, end: ProcessEnd) -> Told:
+        """The rest of the output, and what it says of the end."""
+        while not self.pull(runner):
+            pass
+        complaints = runner.tail(self._errors, -COMPLAINTS, COMPLAINTS)
+        return self._reader.finish(replace(end, complaints=complaints))

@@ -1,0 +1,115 @@
+"""Runs the node agent in the foreground: one per home, its threads, its signals and its end."""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from node_agent import wiring
+from node_agent.agent.agent import NodeAgent
+from node_agent.agent.worker import ThreadDrive, Worker
+from node_agent.cli.notify import Watched
+from node_agent.files.durable import make_folder, write_atomic
+from node_agent.home.settings import Home
+from node_agent.policy.commands.tree import take_elsewhere
+from node_agent.sandbox.grammar import Grammar
+from node_agent.wire import logs
+from node_agent.wire.clock import SystemClock, SystemIds
+
+HOLD_TRIES, HOLD_PAUSE_S = 20, 0.05
+SWITCH_S = 0.002
+"""Who wants the interpreter for a moment between two waits waits no longer for another thread's work.
+
+Not less without need: each of those who wait wakes up that often.
+"""
+LOOK_S = 2.0
+"""How often the node agent looks whether its home is still there."""
+
+
+class HeldError(Exception):
+    """Another node agent has this home."""
+
+
+def stay(home: Home) -> None:
+    """Until SIGTERM, or until the home is gone. HeldError, SettingsError.
+
+    The lock goes with the process: until then a thread may still write.
+    """
+    make_folder(home.root / "run")
+    lock = hold(home)
+    home.pid.unlink(missing_ok=True)
+    try:
+        _work(home, lock)
+    finally:
+        if _is_ours(home, lock):
+            home.pid.unlink(missing_ok=True)
+
+
+def _work(home: Home, lock: int) -> None:
+    watch = Watched(os.environ, SystemClock())
+    gc.freeze()
+    sys.setswitchinterval(SWITCH_S)
+    grammar = Grammar(sys.executable)
+    take_elsewhere(grammar.take_apart)  # a fault in the parser, which is C, must not be the node's
+    parts = wiring.build(home, SystemClock(), SystemIds())
+    logs.set_up(os.environ.get(logs.VARIABLE) or parts.log, sys.stderr)
+    world = parts.world
+    drives: list[ThreadDrive] = []
+
+    def threads(job: object) -> ThreadDrive:
+        drives.append(
+            ThreadDrive(job, world.journal, parts.runner, world.clock, world.tempo.poll_ms)  # type: ignore[arg-type]
+        )
+        return drives[0]
+
+    agent = NodeAgent(world, threads)
+    worker = Worker(agent, drives[0], parts.follower, watch.beat)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.leave())
+    threading.Thread(target=_watch, args=(home, lock, worker.leave), name="home", daemon=True).start()
+    logging.getLogger("pancode.node").info("node %s of %s", world.node.name, world.node.fleet)
+    write_atomic(home.pid, f"{os.getpid()}\n".encode())  # only now: it says that this home can be worked in
+    watch.ready()
+    worker.run()
+    watch.stopping()
+    parts.runner.close()
+    grammar.close()
+
+
+def _watch(home: Home, lock: int, leave: Callable[[], None]) -> None:
+    """End with the home: one that was removed, or made anew for another agent, is no longer written to."""
+    while _is_ours(home, lock):
+        time.sleep(LOOK_S)
+    logging.getLogger("pancode.node").error("%s was removed or replaced: the node agent ends", home.root)
+    leave()
+
+
+def _is_ours(home: Home, lock: int) -> bool:
+    """Whether the lock that we hold is still the one in the home."""
+    try:
+        return os.path.samestat(os.stat(home.lock), os.fstat(lock))
+    except OSError:
+        return False
+
+
+def hold(home: Home) -> int:
+    """The lock of this home, held as long as this process lives. HeldError.
+
+    Whoever looks whether it is held takes it for a moment: that must not keep an agent from starting.
+    """
+    fd = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    for _ in range(HOLD_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        except BlockingIOError:
+            time.sleep(HOLD_PAUSE_S)
+    os.close(fd)
+    raise HeldError

@@ -1,0 +1,131 @@
+"""Opens a vendor's own login on this terminal, in the place where the node's runs will find it."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from node_agent.files.durable import make_folder, write_atomic
+from node_agent.home.gatewayfile import read_wish
+from node_agent.home.settings import Home
+from node_agent.machine.discovery import search_path
+from node_agent.runtimes.logins import FOLDER, LOGINS, Login
+from node_agent.runtimes.registry import RUNTIMES
+
+FAILED, MISSING = 1, 69
+_HANDED_ON = ("HOME", "USER", "LOGNAME", "LANG", "TERM", "COLORTERM", "SHELL", "SSH_CONNECTION")
+_TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
+ASKS = "The token that it has printed (it is not shown; Enter: none): "
+
+
+class NoLogin(Exception):
+    """There is nothing to open; the message says what and what helps."""
+
+    def __init__(self, words: str, fix: str, status: int = FAILED) -> None:
+        super().__init__(words)
+        self.fix, self.status = fix, status
+
+
+def log_in(
+    home: Home,
+    runtime: str,
+    environ: Mapping[str, str],
+    values: Mapping[str, str],
+    ask: Callable[[str], str] = getpass.getpass,
+) -> int:
+    """The exit status of the vendor's login; 0 when its runs have it now. Raises NoLogin, SettingsError."""
+    login = _login_of(runtime, home)
+    path = search_path(home.read_settings().path, environ)
+    program = shutil.which(login.argv[0], path=path)
+    if program is None:
+        fix = getattr(RUNTIMES[runtime].program, "package", login.argv[0])
+        raise NoLogin(
+            f"{login.argv[0]} is not on this machine",
+            f"npm install -g --prefix ~/.local {fix}@latest",
+            MISSING,
+        )
+    folder = home.root / FOLDER / runtime
+    for one in (folder.parent, folder):
+        make_folder(one)
+        one.chmod(0o700)
+    env = {name: environ[name] for name in _HANDED_ON if name in environ}
+    env |= {"PATH": path, **_proxy(home, values), login.home: str(folder)}
+    status = _run((program, *login.argv[1:]), env)
+    if status:
+        _say(f"{' '.join(login.argv)} ended with {status}; nothing was kept")
+        return status
+    return _kept(login, folder, ask)
+
+
+def _login_of(runtime: str, home: Home) -> Login:
+    if runtime not in RUNTIMES:
+        known = ", ".join(sorted(LOGINS))
+        raise NoLogin(f"there is no runtime {runtime!r}", f"those with a login of their own: {known}")
+    if runtime not in LOGINS:
+        program = RUNTIMES[runtime].program
+        fix = f"{runtime} needs no login"
+        if program is not None:
+            fix = program.login.replace(" NODE ", f" {home.read_settings().name} ")
+            fix = fix.replace("~/.pancode-node/*", str(home.root))
+        raise NoLogin(f"{runtime} has no login of its own that could be opened here for its runs", fix)
+    return LOGINS[runtime]
+
+
+def _kept(login: Login, folder: Path, ask: Callable[[str], str]) -> int:
+    """What it left is the runs' from now on; a token that it only printed has to be said once more."""
+    file = folder / login.file
+    if login.prints:
+        token = _asked(ask)
+        if not token:
+            _say(f"nothing was kept; {login.variable} in secrets.json does the same")
+            return FAILED
+        if not _TOKEN.fullmatch(token):
+            _say("that is not a token: it has blanks in it, or is too short; nothing was kept")
+            return FAILED
+        write_atomic(file, token.encode())
+    if not file.is_file():
+        _say(f"it left no {file}: its runs would not be logged in")
+        return FAILED
+    file.chmod(0o600)
+    _say("logged in: runs on this machine go by it from now on; look: pancode runtimes")
+    return 0
+
+
+def _asked(ask: Callable[[str], str]) -> str:
+    """Empty where the person has gone or does not want to."""
+    try:
+        return ask(ASKS).strip()
+    except (KeyboardInterrupt, EOFError):
+        _say("")
+        return ""
+
+
+def _run(argv: tuple[str, ...], env: Mapping[str, str]) -> int:
+    """On this terminal. Ctrl-C is for the program: we hear it, too, and wait for what it makes of it."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        status = subprocess.call(argv, env=dict(env))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return status if status >= 0 else 128 - status
+
+
+def _proxy(home: Home, values: Mapping[str, str]) -> dict[str, str]:
+    """The owner's way out, for this program, too."""
+    wish = read_wish(home.root)
+    if wish.https_proxy is None:
+        return {}
+    login = values.get(wish.proxy_login or "", "")
+    url = wish.https_proxy.replace("://", f"://{login}@", 1) if login else wish.https_proxy
+    return {"HTTPS_PROXY": url, "NO_PROXY": ",".join(wish.no_proxy)}
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,170 @@
+"""`pancode-node`: make the node's key, run the node agent, say how it is, end everything.
+
+What a verb needs is loaded by it: `fleet up` asks every machine for its key, which needs hardly anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from node_agent.home.settings import Home, SettingsError
+from node_agent.wire.clock import SystemClock, SystemIds
+
+OK, FAILED, BAD_SETTINGS, HELD = 0, 1, 78, 73
+"""Exit statuses; 73: another node agent holds this home (a service manager must not start it again)."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; an exit status."""
+    args = _parser().parse_args(argv)
+    os.umask(0o077)
+    verb: Callable[[argparse.Namespace], int] = args.verb
+    try:
+        return verb(args)
+    except SettingsError as error:
+        _say(f"pancode-node: {error}", sys.stderr)
+        return BAD_SETTINGS
+    except OSError as error:
+        _say(f"pancode-node: {error}", sys.stderr)
+        return FAILED
+
+
+def key(args: argparse.Namespace) -> int:
+    """Print the public half of this node's key; make the key when there is none."""
+    _say(_home(args).make_key(SystemIds()).text())
+    return OK
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the node agent in the foreground until SIGTERM. Attempts go on without it."""
+    from node_agent.cli.foreground import HeldError, stay
+
+    home = _home(args)
+    try:
+        stay(home)
+    except HeldError:
+        _say(f"pancode-node: a node agent runs for {home.root} already", sys.stderr)
+        return HELD
+    return OK
+
+
+def show(args: argparse.Namespace) -> int:
+    """Whether a node agent runs here, and every attempt in its journal."""
+    from node_agent.cli import status
+
+    seen = status.look(_home(args))
+    if args.json:
+        _say(json.dumps(seen.to_json(), sort_keys=True))
+        return OK
+    _say(f"running, pid {seen.pid}" if seen.running else "not running")
+    for entry in seen.entries:
+        _say(f"{entry.identity}  {entry.mark}{'' if entry.cleaned else '  (not done)'}")
+    return OK
+
+
+def login(args: argparse.Namespace) -> int:
+    """Open a vendor's own login on this terminal, where the runs of this node will find it."""
+    from node_agent.cli.logging_in import NoLogin, log_in
+    from node_agent.runtimes.logins import tokens
+    from node_agent.vault.vault import Vault
+
+    home = _home(args)
+    vault = Vault(home.secrets, os.environ, SystemClock(), tokens(home.root))
+    try:
+        return log_in(home, args.runtime, os.environ, vault.values())
+    except NoLogin as wrong:
+        _say(f"pancode-node: {wrong}\n  fix: {wrong.fix}", sys.stderr)
+        return wrong.status
+
+
+def secret(args: argparse.Namespace) -> int:
+    """Write the value on standard input into this node's secrets.json, under NAME."""
+    from node_agent.cli.secret_file import set_secret
+    from node_agent.vault.vault import NoValue
+
+    try:
+        _say(set_secret(_home(args).secrets, args.name, sys.stdin.buffer.read()))
+    except NoValue as wrong:
+        _say(f"pancode-node: {wrong}", sys.stderr)
+        return FAILED
+    return OK
+
+
+def reach(args: argparse.Namespace) -> int:
+    """Whether Redis and the depot are reached as this node; with --offered by the link on standard input."""
+    from node_agent.cli.reach import reach as try_reach
+
+    found = try_reach(_home(args), sys.stdin.read() if args.offered else None, SystemClock())
+    if args.json:
+        _say(found.text())
+    else:
+        for name, wrong in (("redis", found.redis), ("depot", found.depot)):
+            _say(f"{name}  {wrong or 'ok'}")
+    return OK if found.ok else FAILED
+
+
+def show_version(args: argparse.Namespace) -> int:
+    """The version of this node agent."""
+    from node_agent import wiring
+
+    _say(wiring.version())
+    return OK
+
+
+def remove(args: argparse.Namespace) -> int:
+    """End every attempt and prove that no process of any is left. Nothing is deleted."""
+    from node_agent.cli import removal, status
+    from node_agent.runner.runner import Runner
+    from node_agent.shim import shim
+
+    home = _home(args)
+    if status.is_held(home.lock):
+        _say(f"pancode-node: stop the node agent of {home.root} first", sys.stderr)
+        return HELD
+    runner = Runner(sys.executable, Path(shim.__file__), SystemClock())
+    done = removal.end_all(home, runner)
+    _say(json.dumps({"ended": list(done.ended), "left": [list(one) for one in done.left]}))
+    return OK if not done.left else FAILED
+
+
+def _home(args: argparse.Namespace) -> Home:
+    path = args.home or os.environ.get("PANCODE_NODE_HOME")
+    if not path:
+        raise SettingsError("which home? give --home H, or set PANCODE_NODE_HOME")
+    return Home(Path(path).absolute())
+
+
+def _say(text: str, stream: TextIO | None = None) -> None:
+    (stream or sys.stdout).write(text + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pancode-node", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for name, verb in (
+        ("key", key),
+        ("run", run),
+        ("status", show),
+        ("version", show_version),
+        ("remove", remove),
+        ("login", login),
+        ("secret", secret),
+        ("reach", reach),
+    ):
+        sub = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__)
+        sub.add_argument("--home", help="this fleet's folder on this node")
+        sub.add_argument("--json", action="store_true", help="for programs")
+        sub.set_defaults(verb=verb)
+        if verb is login:
+            sub.add_argument("runtime", help="whose login it is, such as claude")
+        if verb is secret:
+            sub.add_argument("name", help="such as ANTHROPIC_API_KEY")
+        if verb is reach:
+            sub.add_argument("--offered", action="store_true", help="by the link on standard input")
+    return parser

@@ -1,0 +1,75 @@
+"""Tries whether Redis and the depot are reached from here, as this node, and says for each what is wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.home.settings import End, Ends, Home, SettingsError, current_link, ends_of
+from node_agent.link.redisline import Access, Client
+from node_agent.link.resp import RedisError
+from node_agent.wire.clock import Clock
+from node_agent.workspace.depot_stream import Address, Door, hang_up
+from node_agent.workspace.errors import DepotUnavailable
+
+PATIENCE_S = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What is wrong with each end, in words; empty: nothing."""
+
+    redis: str
+    depot: str
+    wall_ms: int
+    """This machine's clock, for certificates that are not valid now."""
+
+    def text(self) -> str:
+        shape = {"redis": self.redis, "depot": self.depot, "wall_ms": self.wall_ms}
+        return json.dumps(shape, sort_keys=True)
+
+    @property
+    def ok(self) -> bool:
+        return not self.redis and not self.depot
+
+
+def reach(home: Home, offered: str | None, clock: Clock, patience_s: float = PATIENCE_S) -> Reached:
+    """By what is `offered`, the text of a link, or else by the link that is there. SettingsError."""
+    settings = home.read_settings()
+    ends = _ends(home, offered)
+    redis = Access(ends.redis, settings.redis.user, home.redis_password(settings), patience_s, patience_s)
+    return Reached(_redis(redis), _depot(ends.depot, patience_s), clock.wall_ms())
+
+
+def _ends(home: Home, offered: str | None) -> Ends:
+    if offered is None:
+        found = current_link(home.links)
+        if found is None:
+            raise SettingsError(f"{home.links} names no link; on the coordinator: pancode fleet up")
+        return found
+    try:
+        return ends_of(offered, home.key.parent)
+    except ValueError as exc:
+        raise SettingsError(f"what was offered is no link: {exc}") from exc
+
+
+def _redis(access: Access) -> str:
+    client = Client(access)
+    try:
+        client.ask(("PING",))
+    except RedisError as exc:
+        return str(exc)
+    finally:
+        client.close()
+    return ""
+
+
+def _depot(end: End, patience_s: float) -> str:
+    address: Address = Path(end) if isinstance(end, str) else end
+    try:
+        peer, _ = Door(lambda: address, lambda *_: b"", patience_s).greeted()
+    except DepotUnavailable as exc:
+        return str(exc)
+    hang_up(peer)
+    return ""

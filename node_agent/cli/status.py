@@ -1,0 +1,96 @@
+"""Says what a node's home holds without touching it: whether an agent runs, and every attempt."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node_agent.attempt.records import Entry, folded, opened
+from node_agent.files.durable import from_json
+from node_agent.home.settings import Home, current_link
+from node_agent.journal.shelf import FileShelf
+from node_agent.wire.marks import HOLDS_SLOT
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was found. `unreadable`: journal folders that make no sense."""
+
+    running: bool
+    pid: int | None
+    linked: bool
+    entries: tuple[Entry, ...]
+    unreadable: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {
+            "running": self.running,
+            "pid": self.pid,
+            "linked": self.linked,
+            "attempts": [
+                {
+                    "identity": str(entry.identity),
+                    "mark": entry.mark.value,
+                    "holds_slot": entry.mark in HOLDS_SLOT,
+                    "done": entry.cleaned,
+                    "stop": entry.stop.reason if entry.stop else None,
+                }
+                for entry in self.entries
+            ],
+            "unreadable": list(self.unreadable),
+        }
+
+
+def look(home: Home) -> Seen:
+    """Reads only; the journal may be in use."""
+    entries, unreadable = [], []
+    if home.journal.is_dir():
+        shelf = FileShelf(home.journal)
+        for name in shelf.names():
+            try:
+                entries.append(_entry(shelf, name))
+            except (ValueError, KeyError, IndexError, TypeError):
+                if shelf.folder(name).exists():  # else it serves another attempt meanwhile
+                    unreadable.append(name)
+    running = is_held(home.lock)
+    return Seen(
+        running=running,
+        pid=_pid(home.pid) if running else None,
+        linked=current_link(home.links) is not None,
+        entries=tuple(entries),
+        unreadable=tuple(unreadable),
+    )
+
+
+def is_held(lock: Path) -> bool:
+    """Whether an agent holds this home now."""
+    try:
+        fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _entry(shelf: FileShelf, name: str) -> Entry:
+    records = [from_json(raw) for raw in shelf.read(name)]
+    entry = opened(records[0])
+    for record in records[1:]:
+        entry = folded(entry, record)
+    return entry
+
+
+def _pid(path: Path) -> int | None:
+    try:
+        return int(path.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None

@@ -1,0 +1,125 @@
+"""Reads what the owner of this node has written in its home: the ceiling, and safety rules beside it.
+
+What cannot be read closes the node: it meant something. YAML is loaded only where there is such a file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from node_agent.attempt.ceiling import Ceiling, read_ceiling
+from node_agent.policy.rulefile import FILES, RuleError, read_rules
+from node_agent.vault.vault import LOOK_MS
+from node_agent.wire.clock import Clock
+from node_agent.wire.policy import NO_RULES, Rules
+
+CEILING = "ceiling.json"
+MOST_BYTES = 1_000_000
+MOST_DEPTH = 10
+MOST_MEMORY = (3, 4)
+MOST_DISK = 20 << 30
+MOST_PROCESSES = 1_000
+"""Threads too: the agents' programs have a few dozen, and builds one for each core and file at most."""
+
+
+class OwnersFiles:
+    """The owner's files in `home`; unchanged ones are not read again. Thread-safe."""
+
+    def __init__(self, home: Path, clock: Clock) -> None:
+        self._home, self._clock = home, clock
+        self._looked = -LOOK_MS
+        self._paths = [f"{home}/{name}" for name in (CEILING, *FILES)]
+        self._known: tuple[object, Ceiling] | None = None
+
+    def ceiling(self) -> Ceiling:
+        """As the files are now."""
+        known, at = self._known, self._clock.mono_ms()
+        if known is not None and at - self._looked < LOOK_MS:
+            return known[1]
+        now = [_stamp(path) for path in self._paths]
+        if known is None or known[0] != now:
+            known = self._known = (now, self._read())
+        self._looked = at
+        return known[1]
+
+    def _read(self) -> Ceiling:
+        ceiling = bounded(read_ceiling(self._home / CEILING))
+        path = next((self._home / name for name in FILES if os.path.lexists(self._home / name)), None)
+        if path is None or ceiling.closed:
+            return ceiling
+        try:
+            return ceiling.model_copy(update={"rules": rules_of(path)})
+        except RuleError as wrong:
+            said = "; ".join(part for part in (str(wrong), wrong.why, f"fix: {wrong.fix}") if part)
+            return ceiling.model_copy(update={"closed": f"the owner's rules: {wrong.path}: {said}"})
+
+
+def bounded(ceiling: Ceiling) -> Ceiling:
+    """With what one run may take of this machine where its owner has not said: most of it, and not all."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * MOST_MEMORY[0] // MOST_MEMORY[1]
+    own = {"memory": ceiling.memory or memory, "processes": ceiling.processes or MOST_PROCESSES}
+    return ceiling.model_copy(update={**own, "disk": ceiling.disk or MOST_DISK})
+
+
+def rules_of(path: Path) -> Rules:
+    """The rules of one file. RuleError, whose path begins with file and line."""
+    import yaml
+
+    lines: dict[str, int] = {}
+
+    def at(where: str) -> int:
+        while where and where not in lines:
+            where = where.rpartition(".")[0]
+        return lines.get(where, 1)
+
+    try:
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise RuleError("", f"larger than {MOST_BYTES} bytes", fix="make it smaller")
+        top = yaml.compose(text, yaml.SafeLoader)
+        if top is None:
+            return NO_RULES
+        return read_rules(_plain(top, "", lines), lambda where: f"node owner's {path.name}:{at(where)}")
+    except RuleError as wrong:
+        line = f"{path}:{at(wrong.path)}" + (f" {wrong.path}" if wrong.path else "")
+        raise RuleError(line, str(wrong), wrong.why, wrong.fix) from wrong
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as exc:
+        words = " ".join(str(exc).split())[:300]
+        raise RuleError(f"{path}", "it cannot be read", words, "mend that file, or remove it") from exc
+
+
+def _plain(node: Any, path: str, lines: dict[str, int]) -> object:
+    """Plain values; the line of each by its dotted path. Aliases are followed to a small depth only."""
+    import yaml
+
+    lines.setdefault(path, node.start_mark.line + 1)
+    if path.count(".") > MOST_DEPTH:
+        raise RuleError(path, "nested too deeply", fix="see the form in the guide on safety rules")
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, f"{path}.{number}", lines) for number, item in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, path, lines)
+    scalar: object = yaml.SafeLoader("").construct_object(node)
+    return scalar
+
+
+def _mapping(node: Any, path: str, lines: dict[str, int]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in node.value:
+        name, below = str(key.value), f"{path}.{key.value}".lstrip(".")
+        lines[below] = key.start_mark.line + 1
+        if name in found:
+            raise RuleError(below, f"{name} is there twice", fix="keep one of them")
+        found[name] = _plain(value, below, lines)
+    return found
+
+
+def _stamp(path: str) -> object:
+    try:
+        seen = os.stat(path)
+    except OSError:
+        return os.path.lexists(path)
+    return (seen.st_mtime_ns, seen.st_size, seen.st_ino, seen.st_dev)

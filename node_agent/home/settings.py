@@ -1,0 +1,263 @@
+"""Where everything lies in a node's home, and what its settings say."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, ValidationError
+
+from node_agent.files.durable import create_exclusive, make_folder
+from node_agent.link.direct import Secure
+from node_agent.wire.clock import Ids
+from node_agent.wire.model import FleetId, NodeTag, WireModel
+from node_agent.wire.signing import PublicKey, SigningKey
+
+M = TypeVar("M", bound=WireModel)
+
+
+class SettingsError(Exception):
+    """The node's home cannot be used; the message says what to do."""
+
+
+class RedisLogin(WireModel):
+    """How this node logs in at the coordinator's Redis. `password_file`: absolute, or below the home."""
+
+    user: str
+    password_file: str
+
+
+class Settings(WireModel):
+    """`node.json`, written at enrolment."""
+
+    fleet: FleetId
+    name: str = Field(min_length=1)
+    tag: NodeTag
+    slots: int = Field(ge=0, le=256)
+    redis: RedisLogin
+    time_factor: float = Field(default=1.0, gt=0, strict=False)
+    disk_reserve: int = Field(default=512 << 20, ge=0)
+    """Bytes of free disk below which no order is accepted."""
+    path: str | None = None
+    """PATH of agents and probes; None: the node agent's own with the usual folders of a user."""
+    gateway: bool = True
+    """Model calls made with a vendor's key go through a gateway of ours that holds the key and counts."""
+    machines: tuple[str, ...] = Field(default=(), strict=False)
+    """Addresses of model servers that are looked at beside this machine's own: HOST:PORT or NAME=HOST."""
+    log: str = ""
+    """Levels of the log, as PANCODE_LOG of the coordinator says them; the node agent's own variable wins."""
+    warm: bool = True
+    """Fork shims from a template that stays while there is work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folders and files of one fleet on one node."""
+
+    root: Path
+
+    @property
+    def key(self) -> Path:
+        return self.root / "key" / "node.key"
+
+    @property
+    def coordinator(self) -> Path:
+        return self.root / "key" / "coordinator.pub"
+
+    @property
+    def settings(self) -> Path:
+        return self.root / "node.json"
+
+    @property
+    def ceiling(self) -> Path:
+        return self.root / "ceiling.json"
+
+    @property
+    def secrets(self) -> Path:
+        """The owner's file: values by name, for the secrets and variables that orders name."""
+        return self.root / "secrets.json"
+
+    @property
+    def prices(self) -> Path:
+        """The owner's file: what tokens of a model cost, where no public list counts."""
+        return self.root / "prices.json"
+
+    @property
+    def layout(self) -> Path:
+        """The number of this home's layout."""
+        return self.root / "layout"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "run" / "agent.lock"
+
+    @property
+    def pid(self) -> Path:
+        return self.root / "run" / "agent.pid"
+
+    @property
+    def slots(self) -> Path:
+        """Which slots of which endpoint are taken, by locks on files."""
+        return self.root / "run" / "endpoints"
+
+    @property
+    def links(self) -> Path:
+        return self.root / "s"
+
+    def read_settings(self) -> Settings:
+        """SettingsError names the file and the key."""
+        try:
+            return Settings.model_validate_json(self.settings.read_bytes())
+        except OSError as exc:
+            raise SettingsError(f"{self.settings} cannot be read: {exc.strerror}; enrol this node") from exc
+        except ValidationError as exc:
+            first = exc.errors(include_url=False, include_input=False)[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise SettingsError(f"{self.settings}: {key}: {first['msg']}") from exc
+
+    def read_key(self) -> SigningKey:
+        """This node's own key. SettingsError."""
+        try:
+            if self.key.stat().st_mode & 0o077:
+                raise SettingsError(f"{self.key} can be read by others; chmod 600 it")
+            return SigningKey.parse(self.key.read_text())
+        except OSError as exc:
+            raise SettingsError(f"{self.key} cannot be read: {exc.strerror}; run `pancode-node key`") from exc
+        except ValueError as exc:
+            raise SettingsError(f"{self.key} is not a key of ours: {exc}") from exc
+
+    def read_coordinators(self) -> dict[str, PublicKey]:
+        """The keys whose word counts here, by id: two while one is replaced. SettingsError."""
+        try:
+            keys = [PublicKey.parse(line) for line in self.coordinator.read_text().splitlines()]
+        except (OSError, ValueError) as exc:
+            raise SettingsError(f"{self.coordinator} cannot be read: {exc}; enrol this node again") from exc
+        if not keys:
+            raise SettingsError(f"{self.coordinator} is empty; enrol this node again")
+        return {key.keyid: key for key in keys}
+
+    def redis_password(self, settings: Settings) -> str:
+        """As it is now; empty where it cannot be read: it will be refused, and asked for again."""
+        try:
+            return (self.root / settings.redis.password_file).read_text().strip()
+        except OSError:
+            return ""
+
+    def make_key(self, ids: Ids) -> PublicKey:
+        """The public half of this node's key; makes one when there is none. Never replaces one."""
+        self.key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.path.lexists(self.key):
+            fresh = SigningKey(bytes.fromhex(ids.token(32)))
+            create_exclusive(self.key, fresh.text().encode() + b"\n")
+        return self.read_key().public
+
+    def read_prices(self) -> dict[str, str]:
+        """The owner's prices by model, in words; none when there is no such file. SettingsError."""
+        try:
+            raw = json.loads(self.prices.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as exc:
+            raise SettingsError(f"{self.prices} cannot be read: {exc}") from exc
+        if not isinstance(raw, dict) or not all(isinstance(words, str) for words in raw.values()):
+            raise SettingsError(f'{self.prices} is not a JSON object such as {{"model": "2 0.2 2.5 10"}}')
+        return raw
+
+    def make_folders(self) -> None:
+        """Everything that the node agent writes to."""
+        for name in ("run", "journal", "work", "mirrors", "cache", "log", "s"):
+            (self.root / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.root / name)
+
+
+End = str | tuple[str, int] | Secure
+"""A unix socket path, or (host, port); or the coordinator itself by TLS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The near ends of the tunnel now, or the far ones where there is none."""
+
+    redis: End
+    depot: End
+
+
+def current_link(links: Path) -> Ends | None:
+    """The newest generation, by `s/current`: one line of JSON, or the name of its folder. None: no link."""
+    try:
+        text = (links / "current").read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    if not text:
+        return None
+    if not text.startswith("{"):
+        folder = links / Path(text).name
+        return Ends(str(folder / "redis.sock"), str(folder / "depot.sock"))
+    try:
+        return ends_of(text, links.parent / "key")
+    except ValueError:
+        return None
+
+
+def ends_of(text: str, keys: Path) -> Ends:
+    """From the one line of JSON that points to them. ValueError."""
+    try:
+        shape = json.loads(text)
+        return Ends(_end(shape, "redis", keys), _end(shape, "depot", keys))
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ValueError(f"it does not say where Redis and the depot are: {exc!r}") from exc
+
+
+class LinkFile:
+    """`current_link`, read again only when the file was replaced: it is asked for at every word to Redis."""
+
+    def __init__(self, links: Path) -> None:
+        self._links, self._file = links, f"{links}/current"
+        self._known: tuple[tuple[int, int, int], Ends | None] | None = None
+
+    def ends(self) -> Ends | None:
+        try:
+            state = os.stat(self._file)
+        except OSError:
+            return None
+        seen = (state.st_ino, state.st_mtime_ns, state.st_size)
+        known = self._known
+        if known is None or known[0] != seen:
+            known = self._known = (seen, current_link(self._links))
+        return known[1]
+
+
+def _end(shape: dict[str, str], name: str, keys: Path) -> End:
+    kind, _, rest = shape[name].partition(":")
+    if kind == "unix" and rest.startswith("/"):
+        return rest
+    host, _, port = rest.rpartition(":")
+    if kind not in ("tcp", "tls") or not host:
+        raise ValueError(f"not an end of a tunnel: {shape[name]!r}")
+    if kind == "tls":
+        return Secure(host.strip("[]"), int(port), name, shape["ca"], shape["cert"], keys)
+    return host, int(port)
+
+
+def read_owned(model: type[M], path: Path) -> M:
+    """A file of the node's owner as it is now; without one the defaults.
+
+    SettingsError names file, key and what is wrong.
+    """
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return model()
+    except OSError as exc:
+        raise SettingsError(f"{path} cannot be read: {exc.strerror}") from exc
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise SettingsError(f"{path}: {key}: {first['msg']}") from exc

@@ -1,0 +1,394 @@
+"""The node's durable memory: folds records into entries, numbers events, keeps the chain of receipts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from node_agent.attempt.ports import DiskFull, Spoken
+from node_agent.attempt.records import (
+    Entry,
+    JournalError,
+    NodeState,
+    Note,
+    first_record,
+    folded,
+    may_follow,
+    opened,
+    record_of,
+    state_from_json,
+    state_to_json,
+)
+from node_agent.files.durable import from_json, to_json
+from node_agent.wire.clock import Clock
+from node_agent.wire.event import EventBody
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import Mark
+from node_agent.wire.order import Order
+from node_agent.wire.signing import parse_envelope, parse_message
+
+MOST_SAID = 64
+"""Events of one attempt that are kept in memory."""
+Say = Callable[[AttemptId, int, EventBody], str]
+"""Makes the text of an event with that number, as it is kept."""
+
+
+class Shelf(Protocol):
+    """Where records lie, by the attempt's spelling. What a call wrote is durable when it returns, or absent.
+
+    Raises DiskFull. The space of records and of one receipt is reserved by `create`.
+    """
+
+    def names(self) -> list[str]:
+        """All entries, oldest first."""
+
+    def create(self, name: str, record: bytes) -> None:
+        """A new entry: its first record, and space for all that follow. Nothing is left on DiskFull."""
+
+    def append(self, name: str, record: bytes, sync: bool = True) -> None:
+        """The next record. Not `sync`: durable with the next that is, or by `sync`; never before another."""
+
+    def sync(self, name: str) -> None:
+        """Make all records durable."""
+
+    def seal(self, name: str, receipt: bytes, record: bytes) -> None:
+        """The receipt and the record that says so, at once."""
+
+    def append_lossy(self, name: str, record: bytes) -> None:
+        """A record in space that is not reserved."""
+
+    def read(self, name: str) -> list[bytes]:
+        """The records that can be read, from the first on."""
+
+    def is_damaged(self, name: str) -> bool:
+        """Whether records are lost that were once complete. A last one that was cut short never was."""
+
+    def read_lossy(self, name: str) -> list[bytes]:
+        """The records that were not reserved for."""
+
+    def receipt(self, name: str) -> bytes | None:
+        """As it was sealed, whatever befell the records; None when absent or torn."""
+
+    def close(self, name: str) -> None:
+        """No more records will come: give back what was reserved and not used, and perhaps the folder."""
+
+    def set_aside(self, name: str) -> str:
+        """Move a damaged entry out of the way; where it is now."""
+
+    def mend(self, name: str) -> str:
+        """Cut an entry down to the records that can be read; where its damaged form is kept, if it fits.
+
+        What was reserved stays so.
+        """
+
+    def remove(self, name: str) -> None:
+        """With all its files. Unknown: no effect."""
+
+    def drop(self, name: str, files: tuple[str, ...]) -> None:
+        """Take what files of others hold from its folder; their names may stay. Absent: no effect."""
+
+    def folder(self, name: str) -> Path:
+        """The entry's own folder, until it is closed."""
+
+    def troubles(self) -> list[str]:
+        """What of attempts that are over cannot be read any more, in words; nothing else is lost with it."""
+
+    def put_node(self, state: bytes) -> None:
+        """Replace the node's own state."""
+
+    def node(self) -> bytes | None:
+        """As it was put."""
+
+
+class Journal:
+    """The Journal port over a shelf. One process at a time; its threads may share it."""
+
+    def __init__(self, shelf: Shelf, say: Say, clock: Clock) -> None:
+        self._shelf, self._say, self._clock = shelf, say, clock
+        self._lock = (
+            threading.RLock()
+        )  # the index and the node's state; no attempt's disk is waited for in it
+        self._accepting = threading.Lock()
+        self._sealing = threading.Lock()  # the chain: a receipt names the one before it
+        self._locks: dict[
+            str, threading.Lock
+        ] = {}  # one per entry: writing one never waits for another's disk
+        self._entries: dict[str, Entry] = {}
+        self._live: dict[str, None] = {}
+        self._top: dict[str, int] = {}
+        self._troubles: list[str] = []
+        self._state = self._kept = NodeState()
+        self._last: tuple[int, str | None] = (0, None)  # number and digest of the newest receipt
+        self._lost: list[str] = []
+        self._loose: set[str] = set()  # whose newest records are perhaps not durable yet
+        self._sealed: dict[str, str] = {}  # receipts of this process that may still be asked for
+        self._said: dict[str, list[Spoken]] = {}  # all events of attempts accepted in it, while they are few
+        self._orders: dict[str, Order] = {}  # of these attempts, until they are over
+        names = shelf.names()
+        broken = [entry for name in names if (entry := self._load(name)) is not None]
+        self._troubles += shelf.troubles()
+        self._state = self._kept = self._load_state()
+        if self._state.chain >= self._last[0]:
+            self._last = self._state.chain, self._state.last_receipt
+        for entry in broken:
+            self._mend(entry)
+
+    def accept(self, order: Order, digest: str, envelope: str, note: Note) -> Entry:
+        name = str(order.identity)
+        with self._accepting:
+            if name in self._entries:
+                raise JournalError(f"{name} is in the journal")
+            head = {"identity": name, "digest": digest, "epoch": order.epoch, "order": envelope}
+            events = self._numbered(order.identity, 0, note.say)
+            record = first_record(note, head, events, self._clock.wall_ms())
+            self._shelf.create(name, to_json(record))
+            self._said[name], self._orders[name] = _spoken(events), order
+            self._remember(entry := opened(record))
+            return entry
+
+    def get(self, identity: AttemptId) -> Entry | None:
+        return self._entries.get(str(identity))
+
+    def entries(self) -> list[Entry]:
+        with self._lock:
+            return list(self._entries.values())
+
+    def live(self) -> list[Entry]:
+        with self._lock:
+            return [self._entries[name] for name in self._live]
+
+    def top_fence(self, run: str) -> int:
+        return self._top.get(run, 0)
+
+    def order(self, identity: AttemptId) -> Order:
+        name = self._known(identity)
+        order = self._orders.get(name)
+        if order is None:
+            envelope = str(from_json(self._shelf.read(name)[0])["head"]["order"])
+            order = parse_message(Order, parse_envelope(envelope).body())
+        return order
+
+    def write(self, identity: AttemptId, note: Note) -> Entry:
+        name = self._known(identity)
+        with self._locks[name]:
+            entry = self._entries[name]
+            if entry.cleaned:
+                raise JournalError(f"{name} is over")
+            if note.mark is not None and not may_follow(entry, note.mark):
+                raise JournalError(f"{name}: {note.mark} cannot follow {entry.mark}")
+            if note.stop is not None and entry.stop is not None:
+                return entry
+            events = self._numbered(identity, entry.last_event, note.say)
+            record = record_of(note, events, self._clock.wall_ms())
+            self._put(name, note, to_json(record))
+            self._note_said(name, events)
+            return self._remember(folded(entry, record))
+
+    def _put(self, name: str, note: Note, record: bytes) -> None:
+        if note.lossy:
+            self._make_durable(name)  # events in another file, none of which may have a gap before it
+            self._shelf.append_lossy(name, record)
+            return
+        self._shelf.append(name, record, sync=not note.lazy)
+        (self._loose.add if note.lazy else self._loose.discard)(name)
+        if note.cleaned:
+            self._shelf.close(name)
+            for kept in (self._sealed, self._said, self._orders):
+                kept.pop(name, None)
+
+    def settle(self, identity: AttemptId | None = None) -> None:
+        for name in [*self._loose] if identity is None else [str(identity)]:
+            lock = self._locks.get(name)
+            if lock is not None:
+                with lock:
+                    self._make_durable(name)
+
+    def _make_durable(self, name: str) -> None:
+        if name in self._loose:
+            self._shelf.sync(name)
+            self._loose.discard(name)
+
+    def seal(self, identity: AttemptId, envelope: str, digest: str, previous: str | None) -> bool:
+        name = self._known(identity)
+        with self._sealing, self._locks[name]:
+            number, last = self._last
+            if last != previous:
+                return False
+            entry = self._entries[name]
+            if not may_follow(entry, Mark.RECEIPTED):
+                raise JournalError(f"{name}: a receipt cannot follow {entry.mark}")
+            record: dict[str, Any] = {"w": self._clock.wall_ms(), "m": Mark.RECEIPTED.value, "d": {}}
+            record |= {"r": digest, "n": number + 1}
+            self._shelf.seal(name, envelope.encode(), to_json(record))
+            self._loose.discard(name)
+            self._sealed[name] = envelope
+            self._remember(folded(entry, record))
+            return True
+
+    def last_receipt(self) -> str | None:
+        with self._lock:
+            return self._last[1]
+
+    def receipt(self, identity: AttemptId) -> str | None:
+        name = self._known(identity)
+        kept = self._sealed.get(name)
+        if kept is None and (read := self._shelf.receipt(name)) is not None:
+            kept = read.decode()
+        return kept
+
+    def events(self, identity: AttemptId, above: int) -> list[Spoken]:
+        name = self._known(identity)
+        with self._locks[name]:
+            self._make_durable(name)  # a number that was told once must not be given again
+            said = self._said.get(name)
+            if said is not None:
+                return [event for event in said if event.seq > above]
+        records = self._shelf.read(name) + self._shelf.read_lossy(name)
+        found = {int(seq): str(text) for raw in records for seq, text in from_json(raw).get("e", ())}
+        return [Spoken(seq, found[seq]) for seq in sorted(found) if seq > above]
+
+    def drop(self, identity: AttemptId, files: tuple[str, ...]) -> None:
+        self._shelf.drop(self._known(identity), files)
+
+    def folder(self, identity: AttemptId) -> Path:
+        return self._shelf.folder(self._known(identity))
+
+    def node(self) -> NodeState:
+        return self._state
+
+    def set_node(self, state: NodeState) -> None:
+        with self._lock:
+            if replace(state, control_seq=self._state.control_seq) != self._state:
+                self._keep(state)
+            self._state = state  # a count alone is kept when it is told: till then it would be heard again
+
+    def kept_node(self) -> NodeState:
+        with self._lock:
+            if self._kept != self._state:
+                with suppress(DiskFull):
+                    self._keep(self._state)
+            return self._kept
+
+    def _keep(self, state: NodeState) -> None:
+        self._shelf.put_node(to_json(state_to_json(state)))
+        self._kept = state
+
+    def forget(self, identity: AttemptId) -> None:
+        name = str(identity)
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry is not None and entry.chain > self._state.chain:
+                self.set_node(replace(self._state, chain=entry.chain, last_receipt=entry.receipt))
+            self._shelf.remove(name)
+            self._loose.discard(name)
+            for index in (self._entries, self._live, self._locks, self._sealed, self._said, self._orders):
+                index.pop(name, None)
+
+    def lost(self) -> tuple[str, ...]:
+        return tuple(self._lost)
+
+    def troubles(self) -> tuple[str, ...]:
+        return tuple(self._troubles)
+
+    # -- inside
+
+    def _known(self, identity: AttemptId) -> str:
+        name = str(identity)
+        if name not in self._entries:
+            raise KeyError(name)
+        return name
+
+    def _remember(self, entry: Entry) -> Entry:
+        name, run = str(entry.identity), entry.identity.run
+        with self._lock:
+            self._entries[name] = entry
+            if entry.cleaned:
+                self._live.pop(name, None)
+            else:
+                self._live.setdefault(name)
+            self._locks.setdefault(name, threading.Lock())
+            self._top[run] = max(self._top.get(run, 0), entry.identity.fence)
+            if entry.chain > self._last[0]:
+                self._last = entry.chain, entry.receipt
+        return entry
+
+    def _note_said(self, name: str, events: list[tuple[int, str]]) -> None:
+        """What a long run has said is read from the disk when it is asked for."""
+        said = self._said.get(name)
+        if said is not None:
+            said += _spoken(events)
+            if len(said) > MOST_SAID:
+                self._said.pop(name, None)
+
+    def _numbered(
+        self, identity: AttemptId, last: int, bodies: tuple[EventBody, ...]
+    ) -> list[tuple[int, str]]:
+        return [(seq, self._say(identity, seq, body)) for seq, body in enumerate(bodies, last + 1)]
+
+    def _load(self, name: str) -> Entry | None:
+        """The entry again when part of it is damaged."""
+        try:
+            AttemptId.parse(name)
+            records, damaged = self._shelf.read(name), self._shelf.is_damaged(name)
+            if not records and not damaged:
+                self._shelf.remove(name)  # a crash before it was accepted: nothing of it was ever told
+                return None
+            entry = self._read_entry(name, records)
+        except (ValueError, KeyError, TypeError, IndexError) as exc:
+            self._set_aside(name, str(exc))
+            return None
+        self._remember(entry)
+        if not entry.cleaned:
+            self._loose.add(name)
+        return entry if damaged else None
+
+    def _read_entry(self, name: str, records: list[bytes]) -> Entry:
+        entry = opened(from_json(records[0]))
+        if str(entry.identity) != name:
+            raise ValueError(f"holds the entry of {entry.identity}")
+        for raw in records[1:]:
+            entry = folded(entry, from_json(raw))
+        last = max(
+            (int(e[0]) for raw in self._shelf.read_lossy(name) for e in from_json(raw)["e"]), default=0
+        )
+        return replace(entry, last_event=max(entry.last_event, last))
+
+    def _mend(self, entry: Entry) -> None:
+        """Part of an entry is lost: the job ends what runs and reports the rest; a sealed receipt stands."""
+        name = str(entry.identity)
+        place = self._shelf.mend(name)
+        kept = f"kept as {place}" if place else "not kept: the disk is full"
+        self._troubles.append(f"the journal of {name} was damaged, what could be read is used; {kept}")
+        record: dict[str, Any] = {"w": self._clock.wall_ms(), "x": True}
+        sealed = self._shelf.receipt(name)
+        if sealed is not None and may_follow(entry, Mark.RECEIPTED):
+            digest = parse_envelope(sealed).digest()
+            record |= {"m": Mark.RECEIPTED.value, "d": {}, "r": digest, "n": self._last[0] + 1}
+        self._shelf.append(name, to_json(record))
+        self._remember(folded(entry, record))
+
+    def _set_aside(self, name: str, why: str) -> None:
+        place = self._shelf.set_aside(name)
+        self._troubles.append(f"the journal of {name} is damaged ({why}); kept as {place}")
+        self._lost.append(name)
+
+    def _load_state(self) -> NodeState:
+        raw = self._shelf.node()
+        floor = max((entry.epoch for entry in self._entries.values()), default=0)
+        if raw is None:
+            return NodeState(epoch=floor)
+        try:
+            return state_from_json(from_json(raw))
+        except (ValueError, KeyError, TypeError) as exc:
+            self._troubles.append(
+                f"the node's own state was damaged ({exc}); it starts again from its attempts"
+            )
+            return NodeState(epoch=floor)
+
+
+def _spoken(events: list[tuple[int, str]]) -> list[Spoken]:
+    return [Spoken(seq, text) for seq, text in events]

@@ -1,0 +1,40 @@
+"""The journal of a node agent that also writes a line of the log at each stage of an order."""
+
+from __future__ import annotations
+
+from node_agent.attempt.records import Entry, Note
+from node_agent.attempt.verdict import fault_from_json
+from node_agent.journal.journal import Journal, Say, Shelf
+from node_agent.wire.clock import Clock
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.logs import STAGES, OrderLine
+from node_agent.wire.marks import Mark
+from node_agent.wire.order import Order
+
+
+class LoggedJournal(Journal):
+    """As `Journal`; a stage is logged once it is in the journal, so never twice."""
+
+    def __init__(self, node: str, shelf: Shelf, say: Say, clock: Clock) -> None:
+        super().__init__(shelf, say, clock)
+        self._node = node
+
+    def accept(self, order: Order, digest: str, envelope: str, note: Note) -> Entry:
+        entry = super().accept(order, digest, envelope, note)
+        self._log(frozenset(), entry)
+        return entry
+
+    def write(self, identity: AttemptId, note: Note) -> Entry:
+        known = self.get(identity)
+        entry = super().write(identity, note)
+        self._log(known.marks if known is not None else frozenset(), entry)
+        return entry
+
+    def _log(self, known: frozenset[Mark], entry: Entry) -> None:
+        began = entry.data.get(Mark.ACCEPTED, {}).get("wall", entry.wall_ms)
+        for mark, data in entry.data.items():
+            if mark not in known and mark in STAGES:
+                fault = fault_from_json(data)
+                detail = str(fault.kind) if fault is not None else ""
+                ms = max(0, entry.wall_ms - began)
+                OrderLine.of(STAGES[mark], entry.identity, self._node, ms, detail).write()

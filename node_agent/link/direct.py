@@ -1,0 +1,215 @@
+"""Reaches the coordinator by TLS without a tunnel: a plain socket here, whose far end is there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from node_agent.files.durable import write_atomic
+from node_agent.wire.clock import SystemClock
+from node_agent.wire.direct import PROTOCOL, WATCHED
+from node_agent.wire.signing import SigningKey
+
+if TYPE_CHECKING:  # 2 MB, which a node behind a tunnel need not hold
+    import ssl
+
+_PIECE = 1 << 16
+_LINE_MAX = 4096
+
+
+class NotLetInError(OSError):
+    """The coordinator refuses this node, and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """One end at the coordinator: where, whom we believe and what we show (PEM), the folder of our keys."""
+
+    host: str
+    port: int
+    end: str
+    ca: str
+    cert: str
+    keys: Path
+
+
+def dial(place: Secure, patience_s: float) -> socket.socket:
+    """A connection that was let in. OSError, with words that tell certificate from network."""
+    tls = _let_in(place, patience_s)
+    near, far = socket.socketpair()
+    try:
+        threading.Thread(target=_Pump(far, tls).run, name=f"direct {place.end}", daemon=True).start()
+    except BaseException:
+        for sock in (near, far, tls):
+            sock.close()
+        raise
+    near.settimeout(patience_s)
+    return near
+
+
+def _let_in(place: Secure, patience_s: float) -> ssl.SSLSocket:
+    sock = socket.create_connection((place.host, place.port), patience_s)
+    try:
+        _watch(sock)
+        sock = tls = _context(place).wrap_socket(sock, server_hostname=place.host)
+        _check_let_in(tls)
+    except OSError as exc:
+        sock.close()
+        out = _out_of_date(place)
+        if out:
+            raise ConnectionError(f"{exc}: {out}") from exc
+        raise
+    except BaseException:
+        sock.close()
+        raise
+    return tls
+
+
+def _out_of_date(place: Secure) -> str:
+    """Who shows a certificate that is not valid is not told so: the connection ends."""
+    from cryptography.x509 import load_pem_x509_certificate
+
+    try:
+        cert = load_pem_x509_certificate(place.cert.encode())
+    except ValueError as exc:
+        return f"our certificate cannot be read: {exc}"
+    begins, ends = cert.not_valid_before_utc, cert.not_valid_after_utc
+    if begins.timestamp() <= SystemClock().wall_ms() / 1000 <= ends.timestamp():
+        return ""
+    return f"our certificate has expired, or is not yet valid: {begins:%Y-%m-%d} to {ends:%Y-%m-%d}"
+
+
+def _watch(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in WATCHED:
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+@lru_cache(maxsize=4)
+def _context(place: Secure) -> ssl.SSLContext:
+    """Believes the fleet's own authority and nobody else; shows a certificate for the node's own key."""
+    import ssl
+
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which checks name and chain
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    made.load_verify_locations(cadata=place.ca)
+    made.load_cert_chain(_shown(place))
+    made.set_alpn_protocols([PROTOCOL + place.end])
+    return made
+
+
+def _shown(place: Secure) -> Path:
+    """The file that the library wants: our key beside the certificate for it."""
+    path = place.keys / "direct.pem"
+    try:
+        key = SigningKey.parse((place.keys / "node.key").read_text())
+    except ValueError as exc:
+        raise OSError(f"{place.keys / 'node.key'} is not a key of ours: {exc}") from exc
+    text = (key.pem() + place.cert).encode()
+    if not path.exists() or path.read_bytes() != text:
+        write_atomic(path, text)
+        os.chmod(path, 0o600)
+    return path
+
+
+def _check_let_in(tls: ssl.SSLSocket) -> None:
+    """Our certificate is judged after the handshake: one line says how."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < _LINE_MAX:
+        byte = tls.recv(1)
+        if not byte:
+            raise ConnectionError("the coordinator closed the connection")
+        line += byte
+    try:
+        answer = json.loads(line)
+        refused = "" if answer["ok"] is True else str(answer["why"])
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ConnectionError("what answered is no coordinator") from exc
+    if refused:
+        raise NotLetInError(refused)
+
+
+class _Pump:
+    """Carries bytes both ways until either side has closed. For the one thread that runs it.
+
+    A half-closed near end is not told on, since TLS here cannot close one direction alone: git does so
+    when it has sent a pack, and then waits for the answer.
+    """
+
+    def __init__(self, near: socket.socket, tls: ssl.SSLSocket) -> None:
+        self._near, self._tls = near, tls
+        self._out = self._in = b""
+        self._said_all = self._heard_all = self._left = False
+
+    def run(self) -> None:
+        try:
+            self._near.setblocking(False)
+            self._tls.setblocking(False)
+            while not self._is_over():
+                self._wait()
+                self._take_near()
+                self._give_tls()
+                self._take_tls()
+                self._give_near()
+        except OSError:  # either side broke: the other one notices it by the close
+            pass
+        finally:
+            with contextlib.suppress(OSError):
+                self._near.shutdown(socket.SHUT_RDWR)
+            self._near.close()
+            self._tls.close()
+
+    def _is_over(self) -> bool:
+        if self._heard_all and not self._in:
+            return True
+        return self._left and self._said_all and not self._out
+
+    def _wait(self) -> None:
+        """A side that has hung up is always ready: it is looked at only for what can be done with it then."""
+        poll = select.poll()
+        near = (0 if self._out or self._said_all else select.POLLIN) | (select.POLLOUT if self._in else 0)
+        tls = (0 if self._in else select.POLLIN) | (select.POLLOUT if self._out else 0)
+        if near or not self._left:
+            poll.register(self._near, near)
+        if tls:
+            poll.register(self._tls, tls)
+        ready = dict(poll.poll(0 if self._tls.pending() and not self._in else None))
+        self._left = self._left or bool(ready.get(self._near.fileno(), 0) & select.POLLHUP)
+
+    def _take_near(self) -> None:
+        if self._out or self._said_all:
+            return
+        with contextlib.suppress(BlockingIOError):
+            self._out = self._near.recv(_PIECE)
+            self._said_all = not self._out
+
+    def _give_tls(self) -> None:
+        import ssl
+
+        if self._out:
+            with contextlib.suppress(ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                self._out = self._out[self._tls.send(self._out) :]
+
+    def _take_tls(self) -> None:
+        import ssl
+
+        if self._in or self._heard_all:
+            return
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            self._in = self._tls.recv(_PIECE)
+            self._heard_all = not self._in
+
+    def _give_near(self) -> None:
+        if self._in:
+            with contextlib.suppress(BlockingIOError):
+                self._in = self._in[self._near.send(self._in) :]

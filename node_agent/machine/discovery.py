@@ -1,0 +1,139 @@
+"""Finds out what this machine is: sizes, load, free disk, and which runtimes are ready on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.attempt.ceiling import Ceiling, limits_told
+from node_agent.home.owner import OwnersFiles
+from node_agent.machine.finding import Finder
+from node_agent.shim import process
+from node_agent.wire.clock import Clock
+from node_agent.wire.endpoint import EndpointFact
+from node_agent.wire.node import Allowed, NodeFacts, Problem, RuntimeFact
+from node_agent.wire.policy import Isolation
+
+USUAL = ("/usr/local/bin", "/usr/bin", "/bin")
+
+
+def search_path(configured: str | None, environ: Mapping[str, str]) -> str:
+    """PATH of agents: as configured, else our own with the folders where a user's tools usually lie.
+
+    A part that is no absolute path would lead into whatever folder a program is started in: a repository.
+    """
+    if configured:
+        return ":".join(_absolute(configured.split(":"))) or ":".join(USUAL)
+    home = environ.get("HOME", "")
+    own = [f"{home}/{name}" for name in (".local/bin", "bin", ".npm-global/bin")] if home else []
+    every = [*environ.get("PATH", "").split(":"), *own, *USUAL]
+    return ":".join(_absolute(every))
+
+
+def _absolute(parts: Iterable[str]) -> list[str]:
+    """Each once."""
+    return list(dict.fromkeys(part for part in parts if part.startswith("/")))
+
+
+def told_here(fact: RuntimeFact, home: Path, node: str, trouble: str = "") -> RuntimeFact:
+    """With this node's own name and paths in its fix. `trouble` of the owner's secrets comes first."""
+    if fact.state == "not_logged_in" and trouble:
+        return fact.model_copy(update={"fix": f"mend that file, none of its values counts: {trouble}"})
+    fix = fact.fix.replace("~/.pancode-node/*", str(home)).replace(" NODE ", f" {node} ")
+    return fact if fix == fact.fix else fact.model_copy(update={"fix": fix})
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What other parts of the node agent found out: what stands around an agent here, and what is wrong."""
+
+    isolation: Isolation = Isolation.NONE
+    problems: tuple[Problem, ...] = ()
+    endpoints: tuple[EndpointFact, ...] = ()
+
+
+class Machine:
+    """The Facts port. `finder` knows the runtimes; `others`: what other parts of the node agent found out."""
+
+    def __init__(
+        self,
+        home: Path,
+        finder: Finder,
+        clock: Clock,
+        disk_reserve: int,
+        others: Callable[[], Others] = lambda: Others(),
+        here: Callable[[RuntimeFact], RuntimeFact] = lambda fact: fact,
+    ) -> None:
+        """`here` says what is to be done about a runtime with this node's own name and paths."""
+        self._home, self._clock, self._here = home, clock, here
+        self._reserve, self._others = disk_reserve, others
+        self._owner = OwnersFiles(home, clock)
+        self._finder = finder
+
+    def boot_id(self) -> str:
+        return process.boot_id()
+
+    def look(self) -> NodeFacts:
+        others = self._others()
+        return NodeFacts(
+            hostname=platform.node(),
+            os=f"{platform.system()} {platform.release()}",
+            arch=platform.machine(),
+            python=platform.python_version(),
+            cpus=os.cpu_count() or 1,
+            memory=_memory(),
+            disk_free=self._free() or 0,
+            load_1m=round(os.getloadavg()[0], 2),
+            isolation=others.isolation,
+            runtimes=tuple(map(self._here, self._finder.look())),
+            endpoints=others.endpoints,
+            problems=(*others.problems, *self._problems()),
+            shut=self._shut(),
+            allows=self.ceiling().told(),
+            wall_ms=self._clock.wall_ms(),
+        )
+
+    def disk_ok(self) -> bool:
+        free = self._free()
+        return free is not None and free >= self._reserve
+
+    def ceiling(self) -> Ceiling:
+        return self._owner.ceiling()
+
+    def news(self) -> bool:
+        return self._finder.news()
+
+    def version(self, name: str) -> str | None:
+        """Of a runtime, as last found."""
+        return self._finder.version(name)
+
+    def _free(self) -> int | None:
+        try:
+            seen = os.statvfs(self._home)
+        except OSError:
+            return None
+        return seen.f_bavail * seen.f_frsize
+
+    def _problems(self) -> list[Problem]:
+        told: list[Problem] = []
+        shut, ceiling = self._shut(), self.ceiling()
+        if shut is not None:
+            told.append(shut)
+        if ceiling.closed:
+            told.append(Problem(what=ceiling.closed, fix="mend or remove that file"))
+        elif ceiling.told() != Allowed():
+            file = self._home / "ceiling.json"
+            told.append(Problem(what=limits_told(ceiling.told()), fix=f"its owner may change {file}"))
+        return told
+
+    def _shut(self) -> Problem | None:
+        if self.disk_ok():
+            return None
+        return Problem(what=f"less than {self._reserve >> 20} MB free in {self._home}", fix="free disk there")
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

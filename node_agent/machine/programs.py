@@ -1,0 +1,76 @@
+"""Reads which version of its package a program is, without starting it; a start costs up to 2 s."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+import pydantic
+
+from node_agent.machine.environments import found_environment, version_in
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LIBRARIES = os.path.dirname(os.path.dirname(os.path.abspath(pydantic.__file__)))
+"""Folders of the node agent's own code, and of what it was installed with: a worker of ours runs on both."""
+HEAD, MOST = 256, 1 << 20
+FOLDERS = 6
+"""A program lies at most so deep in its package."""
+
+
+class Named(Protocol):
+    """An agent program: the name on PATH, the package that it is of, and whether that one is Python's."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def package(self) -> str: ...
+    @property
+    def environment(self) -> bool: ...
+
+
+def written_version(program: Named, path: str) -> str | None:
+    """As it stands where it was installed; None where that cannot be read."""
+    if not program.environment:
+        return installed_version(program.name, program.package, path)
+    found = found_environment(program.name, path)
+    return None if found is None else version_in(found, program.package)
+
+
+def installed_version(program: str, package: str, path: str) -> str | None:
+    """The version of that package, if the program is of it and what it is started by is there; else None."""
+    found = shutil.which(program, path=path)
+    if found is None:
+        return None
+    real = Path(os.path.realpath(found))
+    try:
+        if not _starter_is_there(real, path):
+            return None
+        return _version(real, package)
+    except (OSError, ValueError):
+        return None
+
+
+def _version(real: Path, package: str) -> str | None:
+    for folder in list(real.parents)[:FOLDERS]:
+        manifest = folder / "package.json"
+        if manifest.is_file() and manifest.stat().st_size <= MOST:
+            told = json.loads(manifest.read_bytes())
+            if isinstance(told, dict) and told.get("name") == package:
+                version = told.get("version")
+                return version if isinstance(version, str) else None
+    return None
+
+
+def _starter_is_there(real: Path, path: str) -> bool:
+    """A script names the program that runs it; without that one the script is there, and does not start."""
+    with real.open("rb") as f:
+        head = f.read(HEAD)
+    if not head.startswith(b"#!"):
+        return True
+    words = head[2:].partition(b"\n")[0].decode("utf-8", "replace").split()
+    if words and words[0].endswith("/env"):
+        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+    return bool(words) and shutil.which(words[0], path=path) is not None

@@ -1,0 +1,1 @@
+"""Reads rules and commands, and judges one by the other. Pure."""

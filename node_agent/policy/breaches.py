@@ -1,0 +1,73 @@
+"""Decides which of the changes that an agent left break a rule of a path. Pure: names and kinds, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from node_agent.policy.globs import could_hold, strictest
+from node_agent.wire.policy import PathAccess, PathRule, rule_words
+
+SHOWN = 20
+
+
+class Touch(StrEnum):
+    """What became of a path."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    DELETED = "deleted"
+    REPLACED = "replaced"
+    """A file by a link, or the other way round."""
+    MODE = "given another mode"
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """One path of the result against the snapshot. A rename is a deletion and an addition.
+
+    `leads_to`: where a link that is new points: from the workspace's top, or absolute. `passing`: a commit of
+    the agent's did it, whatever a later one made of it.
+    """
+
+    path: str
+    how: Touch
+    leads_to: str | None = None
+    passing: bool = False
+
+
+def breaches(changes: Iterable[FileChange], rules: Sequence[PathRule]) -> tuple[str, ...]:
+    """What broke which rule, in words, each once; the first of them, and how many more."""
+    if not rules:
+        return ()
+    told = dict.fromkeys(word for change in changes if (word := _breach(change, rules)) is not None)
+    words = list(told)
+    more = [f"and {len(words) - SHOWN} more paths that rules cover"] if len(words) > SHOWN else []
+    return (*words[:SHOWN], *more)
+
+
+def _breach(change: FileChange, rules: Sequence[PathRule]) -> str | None:
+    verb = f"{change.how} in a commit on the way" if change.passing else f"was {change.how}"
+    rule = strictest(rules, change.path)
+    if rule is not None and (rule.access is not PathAccess.NO_DELETE or _is_gone(change)):
+        return f"{change.path} {verb}: {rule_words(rule)}"
+    return _planted(change, rules) if change.leads_to is not None else None
+
+
+def _is_gone(change: FileChange) -> bool:
+    return change.how in (Touch.DELETED, Touch.REPLACED)
+
+
+def _planted(change: FileChange, rules: Sequence[PathRule]) -> str | None:
+    """A link to what nobody is to read, or in the place of a folder in which something is guarded."""
+    hidden = [rule for rule in rules if rule.access is PathAccess.NONE]
+    rule = strictest(hidden, change.leads_to or "")
+    if rule is not None:
+        return f"{change.path} was made a link to {change.leads_to}: {rule_words(rule)}"
+    rule = next((rule for rule in rules if could_hold(rule.pattern, change.path)), None)
+    return (
+        None
+        if rule is None
+        else f"{change.path} was made a link, and guarded paths lie below it: " + (rule_words(rule))
+    )

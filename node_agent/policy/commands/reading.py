@@ -1,0 +1,214 @@
+"""Reads a whole shell script: the gravest thing that it does, its calls as plain lines, the paths it names.
+
+What it cannot see through is `unknown`, which no level allows: a program, or a script, that is made while
+it runs; code of another language; a shell that is fed; an alias. A program that is named is what its name
+says. What a program itself does (a build, a test, a script in a file) is not looked into: a wall holds that.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from node_agent.policy.commands.git import git_action
+from node_agent.policy.commands.looking import is_quiet, only_looks
+from node_agent.policy.commands.programs import Touched, Use, plain_action, touched
+from node_agent.policy.commands.tree import MOST_CALLS, Call, Redirect, Word, parse
+from node_agent.policy.commands.wrappers import inside
+from node_agent.wire.policy import ActionClass
+
+A = ActionClass
+GRAVITY = (
+    A.SYSTEM,
+    A.GIT_DESTRUCTIVE,
+    A.UNKNOWN,
+    A.GIT_PUSH,
+    A.SHELL_DESTRUCTIVE,
+    A.FILE_DELETE,
+    A.SHELL,
+)
+"""The gravest first."""
+MOST_NESTED = 8
+_COMMAND_VARIABLES = ("_COMMAND", "EDITOR", "PAGER", "ASKPASS", "GIT_SSH", "EXTERNAL_DIFF")
+_HIDING_VARIABLES = ("BASH_ENV", "ENV", "LD_PRELOAD", "LD_AUDIT", "GIT_CONFIG", "GIT_EXEC_PATH")
+_RESERVED = frozenset(
+    "if then else elif fi for while until do done case esac in select function { } [[ ]] !".split()
+)
+"""Of a shell's own; where one stands as a program, shell and parser do not read the same."""
+_REWRITTEN = re.compile(r"\(\(|\$\[|\[\[|\[ [^]]*-[vR] |\$\{[^}]*[^A-Za-z0-9_}]|\bfor\s+[a-z_]*[A-Z]")
+"""Arithmetic, and what is made of a variable: a text in it may be run. And a loop that may set PATH."""
+_HARMLESS = ("/dev/null", "/dev/stdout", "/dev/stderr", "/dev/tty", "/dev/zero", "/dev/fd")
+_OF_SYSTEM = (
+    "/etc",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib64",
+    "/boot",
+    "/sys",
+    "/proc",
+    "/dev",
+    "/opt",
+    "/root",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One call: its class, and its words as one line, `?` for what is made while it runs.
+
+    `looks`: it changes nothing.
+    """
+
+    action: ActionClass
+    line: str
+    looks: bool = False
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a script does, as far as it can be seen."""
+
+    acts: list[Act] = field(default_factory=list)
+    touches: list[Touched] = field(default_factory=list)
+    plain: bool = True
+    """Nothing in it changes what its calls mean, or writes where nobody can see."""
+
+    @property
+    def gravest(self) -> Act:
+        """The act that decides; of a script that does nothing, an empty one."""
+        return min(self.acts, key=lambda act: GRAVITY.index(act.action), default=Act(A.SHELL, ""))
+
+    @property
+    def action(self) -> ActionClass:
+        return self.gravest.action
+
+    @property
+    def only_looks(self) -> bool:
+        """Whether nothing in it changes anything: each of its calls is known for it, and can be seen."""
+        looking = self.plain and all(act.looks for act in self.acts)
+        return looking and all(one.use is Use.READ or one.path == "/dev/null" for one in self.touches)
+
+
+def read_command(text: str) -> Reading:
+    """Never raises, whatever the text is."""
+    reading = Reading()
+    _script(reading, text, 0)
+    return reading
+
+
+def _script(reading: Reading, text: str, depth: int) -> None:
+    script = parse(text)
+    reading.plain = reading.plain and _REWRITTEN.search(text) is None
+    if not script.whole or depth > MOST_NESTED or len(reading.acts) > MOST_CALLS:
+        reading.acts.append(Act(A.UNKNOWN, " ".join(text.split())[:500]))
+    if depth <= MOST_NESTED and len(reading.acts) <= MOST_CALLS:
+        for call in script.calls:
+            _call(reading, call, depth)
+
+
+def _call(reading: Reading, call: Call, depth: int) -> None:
+    for name, value in call.sets:
+        _variable(reading, name, value, depth)
+    for redirect in call.redirects:
+        _redirected(reading, redirect)
+    if call.words:
+        _words(reading, call.words, call.fed, depth)
+
+
+def _variable(reading: Reading, name: str, value: Word, depth: int) -> None:
+    """Some variables are commands, or name files that are run."""
+    if name.startswith(_HIDING_VARIABLES[4:]) or name in _HIDING_VARIABLES:
+        reading.acts.append(Act(A.UNKNOWN, f"{name}={value.text or '?'}"))
+    elif name.endswith(_COMMAND_VARIABLES):
+        if value.text is None:
+            reading.acts.append(Act(A.UNKNOWN, f"{name}=?"))
+        else:
+            _script(reading, value.text, depth + 1)
+    elif not is_quiet(name):
+        reading.plain = False
+
+
+def _redirected(reading: Reading, redirect: Redirect) -> None:
+    path = redirect.target.text
+    if path is None:
+        reading.plain = reading.plain and not redirect.writes
+        return  # some file is written: that is what a shell may do, and where it is nobody can say
+    use = Use.WRITE if redirect.writes else Use.READ
+    reading.touches.append(Touched(path, use, redirect.target.glob))
+    if redirect.writes:
+        _placed(reading, path, f"> {path}")
+
+
+def _placed(reading: Reading, path: str, line: str) -> None:
+    grave = grave_place(path)
+    if grave is not None:
+        reading.acts.append(Act(grave, line))
+
+
+def grave_place(path: str) -> ActionClass | None:
+    """Some places are graver than whatever changes them: git's own files, and the system's."""
+    folded = posixpath.normpath(path)
+    if ".git" in folded.split("/"):
+        return A.GIT_DESTRUCTIVE
+    if not folded.startswith(_HARMLESS) and any(_below(folded, top) for top in _OF_SYSTEM):
+        return A.SYSTEM
+    return None
+
+
+def _below(path: str, top: str) -> bool:
+    return path == top or path.startswith(top + "/")
+
+
+def _words(reading: Reading, words: Sequence[Word], fed: bool, depth: int) -> None:
+    line, first = _line(words), words[0]
+    if first.text is None or first.glob or _is_no_program(first.text) or depth > MOST_NESTED:
+        reading.acts.append(Act(A.UNKNOWN, line))
+        return
+    program = first.text.rpartition("/")[2]
+    found = inside(program, words[1:], fed)
+    if found is None:
+        own = _own(program, words[1:], fed)
+        reading.acts.append(Act(own, line, own is A.SHELL and only_looks(first.text, words[1:])))
+        _touch(reading, program, words[1:], line)
+        return
+    looks = found.own is A.SHELL and only_looks(first.text, words[1:])
+    reading.acts.append(Act(found.own, line, looks))
+    for call in found.calls:
+        _words(reading, call, fed, depth + 1)
+    for text in found.scripts:
+        _script(reading, text, depth + 1)
+    if not (found.calls or found.scripts) or program in ("find", "fd", "fdfind"):
+        _touch(reading, program, words[1:], line)
+
+
+def _is_no_program(name: str) -> bool:
+    return name in _RESERVED or "=" in name
+
+
+def _own(program: str, words: Sequence[Word], fed: bool) -> ActionClass:
+    return git_action(words) if program == "git" else plain_action(program, words, fed)
+
+
+def _touch(reading: Reading, program: str, words: Sequence[Word], line: str) -> None:
+    for one in _paths(program, words):
+        reading.touches.append(one)
+        if one.use is not Use.READ:
+            _placed(reading, one.path, line)
+
+
+def _paths(program: str, words: Sequence[Word]) -> Iterator[Touched]:
+    if program == "git" and words and words[0].text in ("rm", "mv"):
+        yield from touched(words[0].text, words[1:])
+    elif program == "find" and any(word.text == "-delete" for word in words):
+        yield from (Touched(one.path, Use.DELETE, one.glob) for one in touched(program, words))
+    else:
+        yield from touched(program, words)
+
+
+def _line(words: Sequence[Word]) -> str:
+    """As a person would read it, and as rules for commands are held against it."""
+    return " ".join("?" if word.text is None else word.text for word in words)[:2_000]

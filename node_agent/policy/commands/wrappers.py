@@ -1,0 +1,202 @@
+"""Finds the command inside of a command: `env`, `xargs`, `sh -c`, `find -exec`, and their like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from node_agent.policy.commands.tree import Word
+from node_agent.wire.policy import ActionClass
+
+A = ActionClass
+Words = Sequence[Word]
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What a call runs besides itself: other calls by their words, and scripts by their text.
+
+    `own`: the class of the call itself. A script that is made while it runs makes `own` unknown.
+    """
+
+    calls: tuple[tuple[Word, ...], ...] = ()
+    scripts: tuple[str, ...] = ()
+    own: ActionClass = A.SHELL
+
+
+_UNKNOWN = Inside(own=A.UNKNOWN)
+_SHELLS = frozenset("sh bash dash ash zsh ksh mksh fish rbash".split())
+_PREFIXES: dict[str, tuple[str, int]] = {
+    "env": ("-u --unset -C --chdir -a --argv0", 0),
+    "nice": ("-n --adjustment", 0),
+    "ionice": ("-c -n -p", 0),
+    "timeout": ("-s --signal -k --kill-after", 1),
+    "nohup": ("", 0),
+    "setsid": ("", 0),
+    "stdbuf": ("-i -o -e --input --output --error", 0),
+    "unbuffer": ("", 0),
+    "time": ("-f --format -o --output", 0),
+    "taskset": ("", 1),
+    "chrt": ("", 1),
+    "command": ("", 0),
+    "builtin": ("", 0),
+    "exec": ("-a", 0),
+    "coproc": ("", 0),
+    "busybox": ("", 0),
+    "toybox": ("", 0),
+    "xargs": ("-a -d -E -I -i -L -l -n -P -s --arg-file --delimiter --max-args --max-procs --replace", 0),
+    "sudo": ("-u -g -h -p -C -r -t -T -U -D -R --user --group --host --prompt --chdir --chroot", 0),
+    "doas": ("-u -C", 0),
+    "run0": ("-u --user", 0),
+    "pkexec": ("--user", 0),
+    "strace": ("-e -o -p -s -u", 0),
+    "ltrace": ("-e -o -p -s -u", 0),
+    "flock": ("-w --timeout -E", 1),
+    "noglob": ("", 0),
+    "nocorrect": ("", 0),
+}
+"""Program to (its options that take the next word, how many words of its own come before the command)."""
+_ASKS_ONLY = ("-v", "-V")
+
+
+def inside(program: str, words: Words, fed: bool) -> Inside | None:
+    """What runs inside the call; None where the program starts nothing that its words name."""
+    name = program.rstrip("0123456789.") if program.startswith(("bash", "zsh", "ksh")) else program
+    if name in _SHELLS:
+        return _shell(words, fed)
+    special = _SPECIAL.get(program)
+    if special is not None:
+        return special(words)
+    if program in _PREFIXES:
+        return _prefix(program, words)
+    return None
+
+
+def _shell(words: Words, fed: bool) -> Inside:
+    """`sh -c SCRIPT`, `sh FILE`, or a shell that runs what it is fed."""
+    for number, word in enumerate(words):
+        if word.text is None:
+            return _UNKNOWN
+        if word.text in ("-s", "-"):
+            return _UNKNOWN
+        if word.text[:1] in "-+" and word.text[:2] != "--":
+            if "c" in word.text[1:]:
+                return _script(words[number + 1 : number + 2])
+            continue
+        if not word.text.startswith("--"):
+            return Inside()
+    return _UNKNOWN if fed else Inside()
+
+
+def _script(words: Words) -> Inside:
+    text = words[0].text if words else None
+    return _UNKNOWN if text is None else Inside(scripts=(text,))
+
+
+def _prefix(program: str, words: Words) -> Inside:
+    valued, own = _PREFIXES[program]
+    at = _after_options(words, valued.split(), program == "env")
+    if program == "env" and any(
+        (word.text or "").startswith(("-S", "--split")) for word in words[: (at or 0) + 1]
+    ):
+        return _split(words)
+    if program in ("command", "exec") and any(word.text in _ASKS_ONLY for word in words):
+        return Inside()
+    if at is None:
+        return _UNKNOWN
+    rest = tuple(words[at + own :])
+    action = A.SYSTEM if program in ("sudo", "doas", "run0", "pkexec") else A.SHELL
+    if program == "flock" and rest and rest[0].text == "-c":
+        return _script(rest[1:2])
+    if program == "xargs" and rest:
+        rest = (*rest, Word(None))
+    return Inside(calls=(rest,) if rest else (), own=action)
+
+
+def _after_options(words: Words, valued: Sequence[str], assigns: bool) -> int | None:
+    """Where the command begins; None where that is made while it runs."""
+    at = 0
+    while at < len(words):
+        text = words[at].text
+        if text is None:
+            return None
+        if text == "--":
+            return at + 1
+        is_option = text.startswith("-") and text != "-"
+        if not is_option and not (assigns and "=" in text):
+            return at
+        at += 2 if text in valued else 1
+    return at
+
+
+def _split(words: Words) -> Inside:
+    """`env -S 'CMD ARG'`."""
+    said = [word.text or "" for word in words]
+    for number, text in enumerate(said):
+        if text in ("-S", "--split-string"):
+            return _script(words[number + 1 : number + 2])
+        if text.startswith(("-S", "--split-string=")):
+            return Inside(scripts=(text.removeprefix("--split-string=").removeprefix("-S"),))
+    return _UNKNOWN
+
+
+def _find(words: Words) -> Inside:
+    """`-exec CMD ... ;`, once or more; `-delete` is its own deed."""
+    calls, at = [], 0
+    said = [word.text for word in words]
+    while at < len(words):
+        if said[at] in ("-exec", "-execdir", "-ok", "-okdir"):
+            ends = [n for n in range(at + 1, len(words)) if said[n] in (";", "+")]
+            end = ends[0] if ends else len(words)
+            calls.append(tuple(words[at + 1 : end]))
+            at = end
+        at += 1
+    own = A.SHELL_DESTRUCTIVE if "-delete" in said else A.SHELL
+    return Inside(calls=tuple(call for call in calls if call), own=own)
+
+
+def _fd(words: Words) -> Inside:
+    """`fd PATTERN -x CMD ...`."""
+    for number, word in enumerate(words):
+        if word.text in ("-x", "-X", "--exec", "--exec-batch"):
+            return Inside(calls=(tuple(words[number + 1 :]),) if words[number + 1 :] else ())
+    return Inside()
+
+
+def _eval(words: Words) -> Inside:
+    said = [word.text for word in words]
+    return _UNKNOWN if None in said else Inside(scripts=(" ".join(text or "" for text in said),))
+
+
+def _trap(words: Words) -> Inside:
+    told = [word for word in words if word.text not in ("--", "-")]
+    return (
+        Inside() if len(told) < 2 or (told[0].text or "-").startswith("-") and told[0].text else _script(told)
+    )
+
+
+def _alias(words: Words) -> Inside:
+    """A new name for something: what later calls mean by it cannot be seen there."""
+    return _UNKNOWN if any(word.text is None or "=" in word.text for word in words) else Inside()
+
+
+def _source(words: Words) -> Inside:
+    return _UNKNOWN if not words or words[0].text is None else Inside()
+
+
+def _told(words: Words) -> Inside:
+    """`watch`, `parallel`, `entr`, `script -c`: their forms are too many to be read."""
+    return _UNKNOWN
+
+
+_SPECIAL: dict[str, Callable[[Words], Inside]] = {
+    "find": _find,
+    "fd": _fd,
+    "fdfind": _fd,
+    "eval": _eval,
+    "trap": _trap,
+    "alias": _alias,
+    "source": _source,
+    ".": _source,
+    **dict.fromkeys(("watch", "parallel", "entr", "script", "expect", "screen", "tmux"), _told),
+}

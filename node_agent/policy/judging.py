@@ -1,0 +1,161 @@
+"""Holds one deed of an agent, a command or the use of a path, against the policy of its run. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from node_agent.policy.commands.programs import Touched, Use
+from node_agent.policy.commands.reading import Reading, grave_place, read_command
+from node_agent.policy.globs import covers, strictest
+from node_agent.policy.regex import found
+from node_agent.wire.policy import NO_RULES, ActionClass, PathAccess, PathRule, Policy, Rules, rule_words
+
+_ACTIONS = {
+    Use.READ: ActionClass.FILE_READ,
+    Use.WRITE: ActionClass.FILE_WRITE,
+    Use.DELETE: ActionClass.FILE_DELETE,
+}
+_ALLOWED = {
+    PathAccess.NONE: frozenset[Use](),
+    PathAccess.READ: frozenset({Use.READ}),
+    PathAccess.NO_DELETE: frozenset({Use.READ, Use.WRITE}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What paths are told from: the workspace's top, and the home of who runs it. Empty: not known.
+
+    `below`: the folder below the top in which the run began, which is where its relative paths begin.
+    """
+
+    top: str = ""
+    home: str = "~"
+    below: str = ""
+
+    def placed(self, path: str) -> str:
+        """From the top where it lies inside, else absolute; `..` folded by name alone."""
+        if self.below and not path.startswith(("/", "~")):
+            path = posixpath.join(self.below, path)
+        here = posixpath.normpath(path)
+        if self.top and (here == self.top or here.startswith(self.top + "/")):
+            return posixpath.relpath(here, self.top)
+        return here
+
+
+@dataclass(frozen=True, slots=True)
+class Offence:
+    """One thing that the policy does not allow. `ends`: a person's rule forbids it, and there is no doubt.
+
+    The others are the level's, or words that only could be a path: they are told.
+    """
+
+    words: str
+    ends: bool = False
+    of_level: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a deed is, and what of it is not allowed; nothing: it is."""
+
+    action: ActionClass
+    offences: tuple[Offence, ...] = ()
+    only_looks: bool = False
+    """A command of which all can be seen, and nothing changes anything."""
+
+
+NOWHERE = Where()
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What holds an attempt besides its order: where it works, and the rules of the node's owner."""
+
+    where: Where = NOWHERE
+    rules: Rules = NO_RULES
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Offences that went through, in words, each once; and the first that ends the run."""
+
+    words: tuple[str, ...] = ()
+    ending: str | None = None
+
+
+NO_BOUNDS = Bounds()
+NOTHING_BROKEN = Broken()
+
+
+def judge_command(policy: Policy, text: str, where: Where = NOWHERE) -> Judgement:
+    """A shell command, before or after it was run."""
+    reading = read_command(text)
+    offences = [*_by_rule(policy, text, reading), *_by_paths(policy, reading.touches, where)]
+    by_level = _by_level(policy, reading.action, reading.gravest.line)
+    return Judgement(reading.action, (*offences, *by_level), reading.only_looks)
+
+
+def judge_path(policy: Policy, path: str, use: Use, where: Where = NOWHERE) -> Judgement:
+    """One use of a path by a tool."""
+    action = _ACTIONS[use]
+    if use is not Use.READ:
+        action = grave_place(where.placed(path)) or action
+    offences = tuple(_by_paths(policy, (Touched(path, use),), where))
+    return Judgement(action, (*offences, *_by_level(policy, action, f"{use} {path}")))
+
+
+def judge_action(policy: Policy, action: ActionClass, words: str) -> Judgement:
+    """A deed of which nothing but its class is known."""
+    return Judgement(action, tuple(_by_level(policy, action, words)))
+
+
+def refused(policy: Policy, said: Judgement) -> list[str]:
+    """What keeps a call from being made, in words; nothing: it may be.
+
+    What only the level forbids is let through where it only looks, and where a level that allows destructive
+    commands meets one that nobody can see into.
+    """
+    unseen = said.action is ActionClass.UNKNOWN and ActionClass.SHELL_DESTRUCTIVE in policy.allowed
+    free = unseen or said.only_looks
+    return [one.words for one in said.offences if not (one.of_level and free)]
+
+
+def _by_level(policy: Policy, action: ActionClass, words: str) -> Iterator[Offence]:
+    if action not in policy.allowed:
+        yield Offence(f"{_short(words)}: {action} is not allowed in this run", of_level=True)
+
+
+def _by_rule(policy: Policy, text: str, reading: Reading) -> Iterator[Offence]:
+    """The text as it stands, and each call as the words that its program gets: `r\\m  -rf` is `rm -rf`."""
+    lines = (text, *(act.line for act in reading.acts))
+    for rule in policy.commands:
+        if any(found(rule.pattern, line) for line in lines):
+            yield Offence(f"{_short(text)}: {rule_words(rule)}", ends=True)
+
+
+def _by_paths(policy: Policy, touches: Sequence[Touched], where: Where) -> Iterator[Offence]:
+    seen = set()
+    for one in touches:
+        rule = _rule_of(policy.paths, one, where)
+        if rule is None or one.use in _ALLOWED[rule.access] or (one.path, rule) in seen:
+            continue
+        seen.add((one.path, rule))
+        ends = one.sure and rule.access is not PathAccess.NO_DELETE
+        verb = one.use if one.sure else "names"
+        yield Offence(f"{verb} {_short(where.placed(one.path))}: {rule_words(rule)}", ends)
+
+
+def _rule_of(rules: Sequence[PathRule], one: Touched, where: Where) -> PathRule | None:
+    path = where.placed(one.path)
+    rule = strictest(rules, path, where.home)
+    if rule is not None or not one.glob:
+        return rule
+    return next((rule for rule in rules if covers(path, rule.pattern.removeprefix("./"), where.home)), None)
+
+
+def _short(text: str, most: int = 120) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

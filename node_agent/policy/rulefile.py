@@ -1,0 +1,168 @@
+"""Reads the rules of a pansafety.yaml from its plain values, in both of its forms.
+
+Nothing is skipped, what does not fit is an error: a rule not understood would be a rule that does not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+
+from node_agent.policy.globs import pattern_fault
+from node_agent.policy.regex import regex_fault
+from node_agent.wire.policy import (
+    MOST_PATTERN,
+    MOST_REASON,
+    MOST_RULES,
+    CommandRule,
+    NetworkAccess,
+    PathAccess,
+    PathRule,
+    Rules,
+    narrowest,
+)
+
+FILES = ("pansafety.yaml", "safety-rules.yaml")
+"""Names of the file; where both are there the first counts."""
+LISTS = {
+    "zeroAccessPaths": PathAccess.NONE,
+    "readOnlyPaths": PathAccess.READ,
+    "noDeletePaths": PathAccess.NO_DELETE,
+}
+COMMANDS, RULES, NETWORK = "bashToolPatterns", "rules", "network"
+KEYS = (COMMANDS, *LISTS, RULES, NETWORK)
+ACTIONS = {"deny": PathAccess.READ, "no-access": PathAccess.NONE, "no-delete": PathAccess.NO_DELETE}
+"""What a unified rule of type `path` may say, and what it leaves: `deny` denies changes."""
+TYPES = ("path", "bash")
+_RULE_KEYS, _COMMAND_KEYS = ("pattern", "reason", "type", "action"), ("pattern", "reason")
+
+Origin = Callable[[str], str]
+"""Whose file and which line, by dotted path."""
+
+
+class RuleError(ValueError):
+    """A rule that does not fit. `path`: where in the file, dotted, items of lists by number from 0."""
+
+    def __init__(self, path: str, what: str, why: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.path, self.why, self.fix = path, why, fix
+
+
+def read_rules(data: object, origin: Origin) -> Rules:
+    """The rules of one file. RuleError about the first thing that does not fit."""
+    top = _keyed(data, "", KEYS)
+    commands = [_command(item, path, origin) for path, item in _items(top.get(COMMANDS), COMMANDS)]
+    paths = [
+        _path(_text(item, path, MOST_PATTERN), LISTS[key], "", origin(path), path)
+        for key in LISTS
+        for path, item in _items(top.get(key), key)
+    ]
+    for path, item in _items(top.get(RULES), RULES):
+        rule = _unified(item, path, origin)
+        if isinstance(rule, PathRule):
+            paths.append(rule)
+        else:
+            commands.append(rule)
+    if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
+        raise RuleError("", f"more than {MOST_RULES} rules for paths or for commands", fix="take some out")
+    said = top.get(NETWORK)
+    network = None if said is None else NetworkAccess(_one_of(said, NETWORK, tuple(NetworkAccess)))
+    return Rules(paths=tuple(paths), commands=tuple(commands), network=network)
+
+
+def together(*several: Rules) -> Rules:
+    """All of them at once, each once. RuleError for more than a policy can carry."""
+    paths = tuple(dict.fromkeys(rule for rules in several for rule in rules.paths))
+    commands = tuple(dict.fromkeys(rule for rules in several for rule in rules.commands))
+    if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
+        most = f"{MOST_RULES} for paths and {MOST_RULES} for commands"
+        raise RuleError("", "too many rules in all files together", f"there may be {most}", "take some out")
+    said = [rules.network for rules in several if rules.network is not None]
+    return Rules(paths=paths, commands=commands, network=narrowest(*said) if said else None)
+
+
+def _unified(item: object, path: str, origin: Origin) -> PathRule | CommandRule:
+    rule = _keyed(item, path, _RULE_KEYS)
+    for key in ("pattern", "type", "action"):
+        if key not in rule:
+            raise RuleError(path, f"a rule without {key}", "nothing is guessed", f"add {key}: to it")
+    kind = _one_of(rule["type"], f"{path}.type", TYPES)
+    action = _one_of(rule["action"], f"{path}.action", tuple(ACTIONS))
+    if kind == "path":
+        pattern, reason = _text(rule["pattern"], f"{path}.pattern", MOST_PATTERN), _reason(rule, path)
+        return _path(pattern, ACTIONS[action], reason, origin(path), f"{path}.pattern")
+    if action != "deny":
+        raise RuleError(
+            f"{path}.action",
+            f"action {action} on a command",
+            "a command runs or it does not",
+            "write action: deny, or type: path with the pattern of a path",
+        )
+    return _command({key: rule[key] for key in _COMMAND_KEYS if key in rule}, path, origin)
+
+
+def _command(item: object, path: str, origin: Origin) -> CommandRule:
+    rule = _keyed(item, path, _COMMAND_KEYS)
+    if "pattern" not in rule:
+        raise RuleError(path, "a rule without pattern", fix="add pattern: to it")
+    pattern = _text(rule["pattern"], f"{path}.pattern", MOST_PATTERN)
+    fault = regex_fault(pattern)
+    if fault is not None:
+        raise RuleError(
+            f"{path}.pattern",
+            f"{pattern!r} is no regular expression that can be used",
+            fault,
+            "correct it; look-around and back-references are not there, as no input may make a match slow",
+        )
+    return CommandRule(pattern=pattern, reason=_reason(rule, path), origin=origin(path))
+
+
+def _path(pattern: str, access: PathAccess, reason: str, origin: str, path: str) -> PathRule:
+    fault = pattern_fault(pattern)
+    if fault is not None:
+        fix = "write it like .env, src/**/*.sql, /etc/hosts or ~/.ssh"
+        raise RuleError(path, f"{pattern!r} is no pattern of a path", fault, fix)
+    return PathRule(pattern=pattern, access=access, reason=reason, origin=origin)
+
+
+def _reason(rule: dict[str, object], path: str) -> str:
+    """On one line, however it was written."""
+    value = rule.get("reason", "")
+    words = " ".join(value.split()) if isinstance(value, str) else value
+    return _text(words, f"{path}.reason", MOST_REASON) if words != "" else ""
+
+
+def _keyed(value: object, path: str, known: tuple[str, ...]) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise RuleError(path, "keys with values are expected here", fix=f"known are {', '.join(known)}")
+    for key in value:
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1, cutoff=0.6)
+            fix = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            raise RuleError(f"{path}.{key}".lstrip("."), f"unknown key {key}", fix=fix)
+    return value
+
+
+def _items(value: object, key: str) -> Iterator[tuple[str, object]]:
+    """Path and value of each; a key with nothing after it is an empty list."""
+    if value is not None and not isinstance(value, list):
+        raise RuleError(key, f"{key} is no list", fix=f"write each on its own line below {key}: with a dash")
+    yield from ((f"{key}.{number}", item) for number, item in enumerate(value or ()))
+
+
+def _text(value: object, path: str, most: int) -> str:
+    if not isinstance(value, str):
+        raise RuleError(path, f"{value!r} is no text", "YAML took it for something else", "put it in quotes")
+    if not value or len(value) > most:
+        raise RuleError(path, f"{len(value)} characters", f"1 to {most} are possible", f"write 1 to {most}")
+    if not value.isprintable():
+        raise RuleError(path, "a control character in it", fix="take it out, or write its escape, like \\t")
+    return value
+
+
+def _one_of(value: object, path: str, known: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value not in known:
+        near = get_close_matches(str(value), known, n=1, cutoff=0.6)
+        fix = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        raise RuleError(path, f"{value!r} is none of {', '.join(known)}", fix=fix)
+    return value

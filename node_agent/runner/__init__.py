@@ -1,0 +1,1 @@
+"""Starts phases and says what became of them."""

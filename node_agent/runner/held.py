@@ -1,0 +1,76 @@
+"""Holds the tool calls of one attempt, as its program tells them, against the policy of the run. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from node_agent.policy.commands.programs import Use
+from node_agent.policy.judging import Judgement, Offence, Where, judge_action, judge_command, judge_path
+from node_agent.runtimes.base import ToolCall
+from node_agent.wire.policy import ActionClass, Policy
+
+SHOWN = 20
+_USES = {
+    ActionClass.FILE_READ: Use.READ,
+    ActionClass.FILE_WRITE: Use.WRITE,
+    ActionClass.FILE_DELETE: Use.DELETE,
+}
+
+
+class Held:
+    """What was let through although the policy forbids it, in words; and the first that ends the run.
+
+    Of what only the level forbids, the first of each kind is told and the others are counted.
+    """
+
+    def __init__(self, policy: Policy, where: Where) -> None:
+        self._policy, self._where = policy, where
+        self._words: dict[str, None] = {}
+        self._by_level: Counter[ActionClass] = Counter()
+        self._more = 0
+        self.violation: str | None = None
+
+    def take(self, call: ToolCall, ran: bool) -> None:
+        """A call that went through; `ran` False: nobody said so, it was asked for and not denied."""
+        for said in judged(self._policy, self._where, call):
+            for offence in said.offences:
+                self._note(said, offence, "let through" if ran else "asked for")
+                if offence.ends and ran:
+                    self.violation = self.violation or offence.words
+
+    def words(self) -> tuple[str, ...]:
+        """So far, each once."""
+        return tuple(self._words)
+
+    def all_words(self) -> tuple[str, ...]:
+        """At the end, with how many were left out."""
+        more = [f"and {n - 1} more calls that are {a}" for a, n in self._by_level.items() if n > 1]
+        more += [f"and {self._more} more calls that rules forbid"] if self._more else []
+        return (*self._words, *more)
+
+    def _note(self, said: Judgement, offence: Offence, verb: str) -> None:
+        if offence.of_level:
+            if said.only_looks:
+                return  # a program's own way to read files
+            self._by_level[said.action] += 1
+            if self._by_level[said.action] > 1:
+                return
+        words = f"{verb}: {offence.words}"
+        if words in self._words:
+            return
+        if len(self._words) >= SHOWN:
+            self._more += 1
+            return
+        self._words[words] = None
+
+
+def judged(policy: Policy, where: Where, call: ToolCall) -> Iterator[Judgement]:
+    """A call against the policy: its command, or each path that it uses, or what is known of it."""
+    use = _USES.get(call.action)
+    if call.command:
+        yield judge_command(policy, call.command, where)
+    elif use is not None and call.paths:
+        yield from (judge_path(policy, path, use, where) for path in call.paths)
+    else:
+        yield judge_action(policy, call.action, f"{call.tool} {call.detail}".strip())

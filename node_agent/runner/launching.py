@@ -1,0 +1,385 @@
+"""Fits the runtimes to the job's port: an order and the node's facts in, a launch and a reader out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from node_agent.attempt import ports
+from node_agent.attempt.doors import Door
+from node_agent.attempt.ports import ProcessEnd, Spent, StepFailed, Told
+from node_agent.machine.programs import LIBRARIES, PACKAGE
+from node_agent.policy.judging import NO_BOUNDS, Bounds, Broken
+from node_agent.runner.brought import brought_in
+from node_agent.runner.held import Held
+from node_agent.runtimes.base import (
+    EndedBy,
+    ExitInfo,
+    Parser,
+    Place,
+    Ran,
+    Runtime,
+    ToolCall,
+    clip,
+    may_write,
+)
+from node_agent.runtimes.logins import inner_secrets
+from node_agent.runtimes.orders import enforced, findings, request_of, with_guide
+from node_agent.runtimes.registry import RUNTIMES, find
+from node_agent.runtimes.vendors import Way, local_way, through, way_of
+from node_agent.sandbox.policy import Network
+from node_agent.sandbox.wall import Allowance, Sandbox
+from node_agent.shim.process import AGENT_ONLY
+from node_agent.shim.spool import Plan, StepKind
+from node_agent.vault.redact import is_secret_name, redacted
+from node_agent.wire.endpoint import EndpointFact
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.order import Order
+from node_agent.wire.policy import (
+    NO_RULES,
+    ActionClass,
+    Enforcement,
+    Isolation,
+    NetworkAccess,
+    Policy,
+    Rules,
+    Safety,
+    is_on_the_machine,
+    with_rules,
+)
+from node_agent.wire.receipt import Enforced, Served
+
+OWN_WALL = frozenset({"codex"})
+"""Their own sandbox makes mounts, which Landlock forbids: it would fail inside, and holds more."""
+NAME_CHARS = 200
+"""Of what a program calls its session or model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a command line depends on. `values`: the node's variables and secrets by name, as now."""
+
+    path: str
+    python: str
+    values: Callable[[], Mapping[str, str]]
+    version: Callable[[str], str | None] = lambda name: None
+    """Of a runtime, as found on this node."""
+    sandbox: Sandbox | None = None
+    owned: Callable[[], Collection[str]] = frozenset
+    """Names in the owner's file of secrets: no value of theirs leaves the node."""
+    why_missing: Callable[[str], str] = lambda name: ""
+    node: str = "this node"
+    server: Callable[[Order], EndpointFact | None] = lambda order: None
+    """The endpoint that the order names, as last seen."""
+    rules: Callable[[], Rules] = Rules
+    """Those of the node's owner, as now."""
+
+
+def _room(server: EndpointFact | None, order: Order) -> int | None:
+    """Tokens that the order's model can use there."""
+    model = server.model(order.model or "") if server is not None else None
+    return None if model is None else model.ctx_usable
+
+
+def _served(server: EndpointFact | None, order: Order) -> Served | None:
+    if server is None or not order.model:
+        return None
+    model = server.model(order.model)
+    return Served(
+        endpoint=server.name,
+        engine=server.dialect,
+        engine_version=server.version,
+        model=order.model if model is None else model.id,
+        model_digest=None if model is None else model.digest,
+    )
+
+
+class OutputReader:
+    """A runtime's parser as the job's Reader. `hidden`: values that no text of an agent may carry on."""
+
+    def __init__(self, parser: Parser, held: Held, tells_ran: bool, hidden: Mapping[str, str]) -> None:
+        self._parser, self._held, self._tells_ran, self._hidden = parser, held, tells_ran, hidden
+        self._tools: dict[str, int] = {}
+
+    def feed(self, chunk: bytes) -> None:
+        for activity in self._parser.feed(chunk):
+            if isinstance(activity, ToolCall):
+                self._tools[activity.action.value] = self._tools.get(activity.action.value, 0) + 1
+                if not self._tells_ran:
+                    self._held.take(activity, ran=False)
+            elif isinstance(activity, Ran) and (activity.ok or activity.call.command):
+                self._held.take(activity.call, ran=True)
+
+    def spent(self) -> Spent:
+        ending, words = self._held.violation, tuple(map(self._clean, self._held.words()))
+        broken = Broken(words, None if ending is None else self._clean(ending))
+        return Spent(self._parser.usage, dict(self._tools), broken)
+
+    def finish(self, end: ProcessEnd) -> Told:
+        how = ExitInfo(end.exit_code, end.signal, EndedBy(end.ended_by), complaints=end.complaints)
+        told = self._parser.finish(how)
+        tools = {action.value: count for action, count in told.tool_calls.items()}
+        broken = self._held.violation
+        return Told(
+            failure=told.failure if broken is None else FailureKind.RULE_BROKEN,
+            reason=self._clean(told.reason if broken is None else broken),
+            answer=self._clean(told.answer),
+            session=_name(None if told.session is None else self._clean(told.session)),
+            model=_name(None if told.model is None else self._clean(told.model)),
+            spent=Spent(told.usage, tools or self._tools),
+            findings=tuple(map(self._clean, (*self._held.all_words(), *findings(told)))),
+        )
+
+    def _clean(self, text: str) -> str:
+        return redacted(text, self._hidden)
+
+
+class NodeRuntimes:
+    """The Runtimes port over the registry."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+
+    def launch(
+        self, order: Order, work: Path, home: Path, guide: str = "", door: Door | None = None
+    ) -> ports.Launch:
+        runtime, around = _must_find(order.runtime), self._around
+        if order.endpoint is not None and door is None:  # its key and its slots are held there
+            words = "an endpoint is reached through a model gateway: gateway is false in node.json here"
+            raise StepFailed(FailureKind.CANNOT_START, words)
+        _check_reasoning(order, runtime)
+        allowed = self._allowed(order)
+        logins = self._logins(runtime, allowed, order, door)
+        own = {**allowed, **logins}
+        isolation = self._isolation(order, runtime)
+        _check_turns(order, runtime, door)
+        loose = self._loose(order, runtime, isolation, work)
+        is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside nobody is root
+        place = Place(around.path, around.python, is_root, isolation, own, PACKAGE, LIBRARIES)
+        owners = around.rules()
+        policy = with_rules(order.policy, owners)  # for who judges before it does
+        _check_network(policy, runtime, isolation, door)
+        request = replace(
+            request_of(order, str(work), str(home)), context=_room(around.server(order), order), policy=policy
+        )
+        if order.limits.wrap_up and door is not None and door.is_priced and not door.is_tunnel:
+            # its own stop would come before the last turn
+            request = replace(request, limits=order.limits.model_copy(update={"usd": None}))
+        if runtime.capabilities.prompted:
+            request = replace(request, prompt=with_guide(request.prompt, guide))
+        made = runtime.launch(request, place)
+        return ports.Launch(
+            argv=made.argv,
+            env={**made.env, AGENT_ONLY: " ".join(logins)} if logins else made.env,
+            stdin=made.stdin,
+            files=made.files,
+            login=made.login,
+            enforced=(
+                *enforced(order, runtime, isolation, owners),
+                *loose,
+                *_network_held(policy, runtime, isolation, door),
+            ),
+            version=around.version(order.runtime),
+            served=_served(around.server(order), order),
+            prompt=request.prompt,
+            isolation=isolation,
+            owner=self._owner(order) if isolation is Isolation.SANDBOX else None,
+        )
+
+    def enclosed(
+        self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None, rules: Rules = NO_RULES
+    ) -> Plan:
+        runtime, sandbox = _must_find(order.runtime), self._around.sandbox
+        agent = any(step.kind is StepKind.AGENT for step in plan.steps)
+        writable = not agent or may_write(order.mode, order.safety, order.agent.read_only)
+        paths = (*order.policy.paths, *rules.paths)
+        network = network_of(with_rules(order.policy, rules), runtime, agent, door)
+        bounds = Allowance(writable, network, door.port if door else 0, paths)
+        made = sandbox.around(plan, bounds, shown) if sandbox is not None else None
+        if made is None:
+            raise StepFailed(FailureKind.SANDBOX, f"the sandbox is gone: {self._no_wall()}")
+        return made
+
+    def _owner(self, order: Order) -> int | None:
+        sandbox = self._around.sandbox
+        try:
+            return None if sandbox is None else sandbox.owner_of(str(order.identity))
+        except OSError as exc:
+            raise StepFailed(FailureKind.SANDBOX, f"no user id for this attempt: {exc}") from exc
+
+    def _isolation(self, order: Order, runtime: Runtime) -> Isolation:
+        """Inside the sandbox where there is one. StepFailed where there is none and nothing else holds."""
+        sandbox = self._around.sandbox
+        asked = (order.mode, order.safety, order.agent.read_only)
+        if not order.policy.walled and is_on_the_machine(
+            order.runtime, order.workspace.kind, order.safety, may_write(*asked), order.depth
+        ):
+            return Isolation.NONE
+        if sandbox is not None and sandbox.find().tools is not None:
+            return Isolation.SANDBOX
+        if order.policy.walled:
+            words = f"agent {order.agent.name} runs only in a sandbox: {self._no_wall()}"
+            raise StepFailed(FailureKind.SANDBOX, words)
+        how = runtime.enforcement(*asked, Isolation.NONE)
+        if how in (Enforcement.TOLD_ONLY, Enforcement.IMPOSSIBLE) and not _is_accepted(order, runtime, how):
+            raise StepFailed(
+                FailureKind.SANDBOX,
+                f"nothing holds {order.runtime} to {order.safety} here: {self._no_wall()}",
+            )
+        fenced = sandbox is not None and sandbox.find().landlock and order.runtime not in OWN_WALL
+        return Isolation.LANDLOCK if fenced else Isolation.NONE
+
+    def _loose(
+        self, order: Order, runtime: Runtime, isolation: Isolation, work: Path
+    ) -> tuple[Enforced, ...]:
+        """What the program starts of the repository past its flags. StepFailed unless a user accepts it."""
+        if isolation is Isolation.SANDBOX or not runtime.brought:
+            return ()
+        found = brought_in(work, order.workspace.folder, runtime.brought)
+        if found is None:
+            return ()
+        if order.policy.told_only:
+            return (Enforced(rule=f"{found} of the repository", how=Enforcement.TOLD_ONLY),)
+        words = (
+            f"{order.runtime} would start what {found} of the repository is or names, whatever its flags say"
+        )
+        fix = f"{self._no_wall()}; or take that file out, or say --allow-told-only"
+        raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing bounds it here: {fix}")
+
+    def _no_wall(self) -> str:
+        found = self._around.sandbox.find().problem if self._around.sandbox is not None else None
+        return "this node has no sandbox" if found is None else f"{found.what}; fix: {found.fix}"
+
+    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> OutputReader:
+        runtime = _must_find(order.runtime)
+        held = Held(with_rules(order.policy, bounds.rules), bounds.where)
+        parser = runtime.parser(request_of(order, "/", "/"))
+        return OutputReader(parser, held, runtime.capabilities.tells_ran, self.hidden(order))
+
+    def hidden(self, order: Order) -> dict[str, str]:
+        """What must not leave the node: the owner's values, logins, and what the order names as a secret."""
+        values = self._around.values()
+        names = {*self._around.owned(), *order.secrets, *filter(is_secret_name, order.env)}
+        names.update(*(runtime.credentials for runtime in RUNTIMES.values()))
+        return {**{name: values[name] for name in names if name in values}, **inner_secrets(values)}
+
+    def _allowed(self, order: Order) -> dict[str, str]:
+        """The variables that the order allows, as far as there are; a secret that it names must be there."""
+        values = self._around.values()
+        missing = [name for name in order.secrets if name not in values]
+        if missing:
+            told = [
+                f"{name} ({why})" if (why := self._around.why_missing(name)) else name for name in missing
+            ]
+            words = f"secrets that are not on {self._around.node}: {', '.join(told)}"
+            raise StepFailed(FailureKind.MODEL_AUTH, words)
+        return {name: values[name] for name in (*order.env, *order.secrets) if name in values}
+
+    def _logins(
+        self, runtime: Runtime, allowed: Mapping[str, str], order: Order, door: Door | None
+    ) -> dict[str, str]:
+        """What logs this runtime in on this node: for its own process, not for what a repository names.
+
+        Behind a gateway it is the gateway's address and a placeholder, and no key.
+        """
+        values = self._around.values()
+        own = {n: values[n] for n in runtime.credentials if n in values and n not in allowed}
+        if door is not None and door.is_tunnel:
+            return {**own, **through(door.base, door.token)}
+        way = _way(order, values) if door else None
+        if door is None or way is None:
+            return own
+        kept = {name: value for name, value in own.items() if name not in way.variables}
+        return {**kept, **way.inside(door.base, door.token)}
+
+
+def _way(order: Order, values: Mapping[str, str]) -> Way | None:
+    """As the gateway goes; to an endpoint, its address and key are for the gateway alone."""
+    if order.endpoint is not None:
+        return local_way(order.runtime, order.model)
+    return way_of(order.runtime, values, (*order.env, *order.secrets), order.model)
+
+
+def network_of(policy: Policy, runtime: Runtime, agent: bool, door: Door | None = None) -> Network:
+    """What a phase reaches inside the sandbox: its model, or what the policy says of the network.
+
+    An agent program without a gateway, such as one with a vendor's login, goes to its model by itself, where
+    the policy leaves it the machine's network.
+    """
+    wide = policy.network is NetworkAccess.MACHINE
+    if agent and not runtime.capabilities.own and policy.network is not NetworkAccess.NONE:
+        return Network.MODEL if door is not None else Network.FULL if wide else Network.NONE
+    return Network.FULL if wide and ActionClass.NETWORK in policy.allowed else Network.NONE
+
+
+def _check_network(policy: Policy, runtime: Runtime, isolation: Isolation, door: Door | None) -> None:
+    """A network that nobody here could hold, or without the model, is a reason not to begin."""
+    access, agent = policy.network, not runtime.capabilities.own
+    if access is NetworkAccess.MACHINE:
+        return
+    if isolation is not Isolation.SANDBOX:
+        words = f"network: {access} is held by the sandbox alone, and this run has none here"
+        raise StepFailed(FailureKind.SANDBOX, words)
+    if agent and (access is NetworkAccess.NONE or door is None):
+        words = f"network: {access} leaves {runtime.name} no way to its model"
+        fix = "use network: gateway" if access is NetworkAccess.NONE else "give this node a key of its vendor"
+        raise StepFailed(FailureKind.CANNOT_START, f"{words}: {fix}")
+
+
+def _check_turns(order: Order, runtime: Runtime, door: Door | None) -> None:
+    """A limit that nobody here could hold is a reason not to begin."""
+    counted = door is not None and not door.is_tunnel
+    if order.limits.turns is None or counted or runtime.capabilities.tells_turns:
+        return
+    raise StepFailed(
+        FailureKind.MODEL_AUTH,
+        f"{order.runtime} does not tell its turns, and goes past the count of this node's model gateway: "
+        f"give the node an API key or a model server, or take max_turns out of agent {order.agent.name}",
+    )
+
+
+def _network_held(
+    policy: Policy, runtime: Runtime, isolation: Isolation, door: Door | None
+) -> tuple[Enforced, ...]:
+    """What a receipt says of it: a network that is the node's own is held by nobody."""
+    if isolation is not Isolation.SANDBOX:
+        return ()
+    network = network_of(policy, runtime, agent=True, door=door)
+    how = Enforcement.TOLD_ONLY if network is Network.FULL else Enforcement.SANDBOX
+    rest = network_of(policy, runtime, agent=False)
+    held = Enforcement.TOLD_ONLY if rest is Network.FULL else Enforcement.SANDBOX
+    return (
+        Enforced(rule=f"network {network}", how=how),
+        Enforced(rule=f"network of set-up and gates {rest}", how=held),
+    )
+
+
+def _is_accepted(order: Order, runtime: Runtime, how: Enforcement) -> bool:
+    """Whether being told is enough: the user says so, or it is their own program below full-auto.
+
+    What a run has started counts as nobody's own: where it may go unheld, its order says so.
+    """
+    own = runtime.capabilities.own and how is Enforcement.TOLD_ONLY and order.depth == 0
+    return order.policy.told_only or (own and order.safety is not Safety.FULL_AUTO)
+
+
+def _name(text: str | None) -> str | None:
+    """A name that a program gave: as much of it as a receipt may carry, which has a bound."""
+    return None if text is None else clip(text, NAME_CHARS)
+
+
+def _check_reasoning(order: Order, runtime: Runtime) -> None:
+    """StepFailed rather than a run that thinks less or more than was asked; a coordinator knows before."""
+    if order.reasoning is not None and order.reasoning not in runtime.capabilities.reasoning:
+        raise StepFailed(
+            FailureKind.CANNOT_START, f"runtime {order.runtime} takes no reasoning {order.reasoning}"
+        )
+
+
+def _must_find(name: str) -> Runtime:
+    runtime = find(name)
+    if runtime is None:
+        raise StepFailed(FailureKind.RUNTIME_MISSING, f"this node agent knows no runtime {name!r}")
+    return runtime

@@ -1,0 +1,377 @@
+"""Starts a shim for each phase, says what became of it, stops it, sweeps after it; adopts others'.
+
+The folder of the phase is the only state: any runner, in any process of this node, gives the same answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from node_agent.files.durable import create_exclusive, make_folder, overwrite, to_json, write_atomic
+from node_agent.runner.endings import Endings, await_end, heard
+from node_agent.runner.looking import look, read_part, spawned_in
+from node_agent.runner.scopes import Scope
+from node_agent.shim import process
+from node_agent.shim.shim import (
+    LOG,
+    PLAN,
+    RECORDS,
+    STOP,
+    reserve,
+)
+from node_agent.shim.spool import (
+    Ended,
+    Look,
+    NotStarted,
+    Plan,
+    RunnerError,
+    Running,
+    SpoolError,
+    forgotten,
+)
+from node_agent.shim.taken import SPAWNED, taken_by
+from node_agent.shim.template import Template
+
+if TYPE_CHECKING:
+    from node_agent.runner.scopes import Scopes
+    from node_agent.wire.clock import Clock
+
+LAUNCH_MS = 30_000  # a loaded machine may take seconds to start an interpreter
+SCOPE_MS = 15_000  # then without a scope
+SWEEP_MS = 10_000
+NO_SCOPE = Scope((), {})
+_DISK = (errno.ENOSPC, errno.EDQUOT)
+_DEFAULTS = tuple(
+    number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)
+)
+
+
+class Runner:
+    """Effects on shims. Thread-safe; every method may be called again with the same arguments."""
+
+    def __init__(
+        self, python: str, shim: Path, clock: Clock, warm: bool = False, scopes: Scopes | None = None
+    ) -> None:
+        """`warm`: fork shims from a template that stays while there is work (11 MB, a third of the time).
+
+        `scopes`: each shim gets one, then it is no fork of the template.
+        """
+        self._scopes = scopes
+        self._python, self._shim, self._clock = python, shim, clock
+        self._plans: dict[str, Plan] = {}
+        """As written or read by this process, until it is forgotten."""
+        self._ended: dict[str, Ended] = {}
+        """Ends that were read, likewise: nothing comes after an end."""
+        self._endings = Endings()
+        self._mine: set[int] = set()  # our children, not yet reaped
+        self._lock = threading.Lock()
+        self._template = Template(python, self._adopt) if warm else None
+
+    def close(self) -> None:
+        """Let the template go, if there is one. Shims go on."""
+        if self._template is not None:
+            self._template.close()
+        self._endings.close()
+        self.reap()
+
+    def prepare(self, folder: Path, plan: Plan, stdin: bytes = b"") -> None:
+        """Write plan and `stdin`, reserve the space of all records; `start` does so, too. RunnerError."""
+        try:
+            make_folder(folder)
+            left = read_part(f"{folder}/{PLAN}")
+            if left is None or forgotten(left) not in (None, plan.id):  # of who had the folder before
+                reserve(str(folder), len(plan.steps))
+                for path in {step.stdin for step in plan.steps if stdin and step.stdin}:
+                    write_atomic(path, stdin, sync=False)
+                self._put(folder, plan, anew=left is None)
+        except OSError as exc:
+            raise _translated(f"cannot prepare {folder}", exc) from exc
+        if self.planned(folder) != plan:
+            raise RunnerError(f"{folder} holds another plan")
+
+    def planned(self, folder: Path) -> Plan | None:
+        """The plan that `prepare` wrote; None when there is none, or its environment was forgotten."""
+        path = f"{folder}/{PLAN}"
+        try:
+            known = self._plans.get(path)
+            if known is None:
+                known = self._plans[path] = Plan.from_json(read_part(path) or b"")
+            return known
+        except SpoolError:
+            return None
+        except OSError as exc:
+            raise _translated(f"cannot read {folder}", exc) from exc
+
+    def _put(self, folder: Path, plan: Plan, anew: bool = True) -> None:
+        """Whole or not at all if `anew`; else in the file of an attempt before, whose plan was forgotten."""
+        path = f"{folder}/{PLAN}"
+        write = write_atomic if anew else overwrite
+        write(path, plan.to_json(), sync=False)  # after a power cut nothing is started from it
+        self._plans[path] = plan
+
+    def discard(self, folder: Path) -> None:
+        """Of a phase that nobody took: a power cut may have left any part of it. RunnerError."""
+        if _is_taken(folder):
+            raise RunnerError(f"{folder} was started")
+        self._plans.pop(f"{folder}/{PLAN}", None)
+        try:
+            for name in (PLAN, RECORDS, STOP):
+                (folder / name).unlink(missing_ok=True)
+        except OSError as exc:
+            raise _translated(f"cannot clear {folder}", exc) from exc
+
+    def forget(self, folder: Path) -> None:
+        """Take the values of the environment, maybe secrets, off the disk. Nothing starts from it again."""
+        plan = self.planned(folder)
+        self._plans.pop(f"{folder}/{PLAN}", None)
+        self._ended.pop(str(folder), None)
+        self._endings.forget(str(folder))
+        if plan is None:
+            if forgotten(read_part(f"{folder}/{PLAN}") or b"") is None:  # another version's: its values count
+                (folder / PLAN).unlink(missing_ok=True)
+            return
+        try:
+            overwrite(folder / PLAN, to_json(plan.without_secrets()))
+        except OSError:  # no room to write it anew
+            (folder / PLAN).unlink(missing_ok=True)
+
+    def amend(self, folder: Path, plan: Plan) -> None:
+        """Another plan in the place of a prepared one, before its start. Raises RunnerError."""
+        try:
+            if self.planned(folder) != plan:
+                self._put(folder, plan)
+        except OSError as exc:
+            raise _translated(f"cannot prepare {folder}", exc) from exc
+
+    def start(self, folder: Path, plan: Plan) -> None:
+        """Returns once a shim has taken the folder, now or earlier. Raises RunnerError when none could."""
+        self.reap()
+        if _is_taken(folder):
+            return
+        if self.planned(folder) != plan:
+            self.prepare(folder, plan)
+        if self._in_scope(folder, plan):
+            return
+        said = self._begin(folder, self._launch)
+        if not _is_taken(folder):
+            raise _failed(folder, said or "it said nothing")
+
+    def look(self, folder: Path) -> Look:
+        """What the folder and the process table say now. Raises RunnerError for an unreadable record."""
+        known = self._ended.get(str(folder))
+        if known is not None:
+            return known
+        self.reap()
+        try:
+            seen = look(folder)
+            if isinstance(seen, Ended):
+                self._ended[str(folder)] = seen
+            if not isinstance(seen, Running | NotStarted):
+                self._endings.over(str(folder))
+        except (OSError, SpoolError) as exc:
+            raise _translated(f"cannot read {folder}", exc) from exc
+        return seen
+
+    def wait(self, folder: Path, timeout_s: float) -> Look:
+        """Like `look`, but only once the shim is gone or the time is over. Takes no CPU meanwhile."""
+        deadline = self._clock.mono_ms() + int(timeout_s * 1000)
+        while True:
+            seen = self.look(folder)
+            left = deadline - self._clock.mono_ms()
+            if not isinstance(seen, Running) or left <= 0:
+                return seen
+            self._endings.wait(str(folder), seen.shim, left)
+
+    def stop(self, folder: Path, reason: str) -> None:
+        """Ask for a clean end, before or after the start; the shim does the rest. The first reason stands.
+
+        On a full disk a living shim is told by signal. Raises RunnerError when the request could not be left.
+        """
+        hint = signal.SIGUSR1
+        try:
+            make_folder(folder)
+            create_exclusive(folder / STOP, to_json({"reason": reason}))
+        except OSError as exc:
+            if exc.errno not in _DISK or isinstance(self.look(folder), NotStarted):
+                raise _translated(f"cannot leave a stop in {folder}", exc) from exc
+            hint = signal.SIGTERM
+        if isinstance(self.look(folder), Ended):
+            return  # its shim may serve another phase by now
+        try:
+            spawned = spawned_in(folder)
+        except (OSError, SpoolError) as exc:
+            raise _translated(f"cannot read {folder}", exc) from exc
+        if spawned is not None and spawned.boot == process.boot_id():
+            process.signal_exact((spawned.pid, spawned.start), hint)
+
+    def sweep(self, marker: str) -> int:
+        """SIGKILL to every process of that marker until there is none; how many. For what a dead shim left.
+
+        Raises RunnerError when some survive it.
+        """
+        struck: set[process.Proc] = set()
+        deadline = self._clock.mono_ms() + SWEEP_MS
+        clear = 0
+        while clear < 2:  # twice: a child between fork and exec does not carry the marker yet
+            targets = self.members(marker)
+            clear = 0 if targets else clear + 1
+            struck.update(proc for proc in targets if process.signal_exact(proc, signal.SIGKILL))
+            if self._clock.mono_ms() > deadline:
+                raise RunnerError(f"{len(targets)} processes of {marker} survive SIGKILL")
+            time.sleep(0.01)
+        return len(struck)
+
+    def members(self, marker: str) -> list[process.Proc]:
+        """What is alive of an attempt: what carries its marker, and all that is in a scope of its own."""
+        return process.members(marker, groups=self._scopes.folders(marker) if self._scopes else ())
+
+    def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
+        """Milliseconds from the start to the last sign of life, as far as it is known; 0 without a start."""
+        began = _written(folder / SPAWNED) if _is_taken(folder) else None
+        if began is None:
+            return 0
+        return max(0, seen_wall_ms - began, *((_written(path) or 0) - began for path in outputs))
+
+    def tail(self, path: Path, offset: int, limit: int) -> bytes:
+        """As the port says; what is asked for is small beside memory. Raises OSError."""
+        return read_part(path, offset, limit) or b""
+
+    def _in_scope(self, folder: Path, plan: Plan) -> bool:
+        """Whether a shim took the folder in a scope. False: none was made, and nothing was started."""
+        scope = self._scopes.scope(plan.marker, plan.phase, plan.limits) if self._scopes else None
+        if self._scopes is None or scope is None:
+            return False
+        try:
+            said = self._begin(folder, lambda at: _with_pipe(at, partial(self._cold, scope=scope)), SCOPE_MS)
+        except RunnerError as exc:  # systemd-run is not there any more, or there is no room for either way
+            self._scopes.failed(str(exc))
+            return False
+        if _is_taken(folder):
+            self._scopes.made()
+            return True
+        if not said:  # else it was the shim that spoke: it will say the same again
+            self._scopes.failed(_log(folder) or "systemd-run said nothing")
+        return False
+
+    def _begin(
+        self, folder: Path, launch: Callable[[Path], tuple[process.Proc, int]], patience_ms: int = LAUNCH_MS
+    ) -> str:
+        """What the process said that was to become a shim; nothing when it died or took too long."""
+        try:
+            proc, ready = launch(folder)
+        except OSError as exc:
+            raise _translated("cannot start a shim", exc) from exc
+        said = ""
+        try:
+            said = heard(ready, patience_ms)
+        finally:
+            if said.strip() == SPAWNED:  # else it is not the one that has the folder, or none
+                self._endings.keep(str(folder), ready)
+            else:
+                os.close(ready)
+        if not said:
+            self._put_down(proc)  # it must not come to life after we have said that it did not start
+        return said
+
+    def _launch(self, folder: Path) -> tuple[process.Proc, int]:
+        """(the shim, the pipe on which it reports)."""
+        if self._template is not None:
+            # It may have been killed: the cold way always works. Should both start a shim, one wins.
+            with contextlib.suppress(OSError):
+                return _with_pipe(folder, self._template.fork, warm=True)
+        return _with_pipe(folder, self._cold)
+
+    def _cold(self, folder: str, files: tuple[int, int, int], scope: Scope = NO_SCOPE) -> process.Proc:
+        argv = [*scope.words, self._python, "-I", "-S", str(self._shim), folder]
+        pid = os.posix_spawn(
+            argv[0],
+            argv,
+            {"LANG": "C.UTF-8", **scope.env},
+            file_actions=[(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(files)],
+            setsigmask=(),
+            setsigdef=_DEFAULTS,
+        )
+        self._adopt(pid)
+        found = process.stat(pid)
+        return pid, found.start if found else 0
+
+    def _adopt(self, pid: int) -> None:
+        with self._lock:
+            self._mine.add(pid)
+
+    def _put_down(self, proc: process.Proc) -> None:
+        if process.signal_exact(proc, signal.SIGKILL):
+            await_end(proc[0], SWEEP_MS)
+        self.reap()
+
+    def reap(self) -> None:
+        """Let go of children that have ended, such as a template that nobody asked for a while."""
+        with self._lock:
+            self._mine = {pid for pid in self._mine if not _reaped(pid)}
+
+
+def _with_pipe(
+    folder: Path, begin: Callable[[str, tuple[int, int, int]], process.Proc], warm: bool = False
+) -> tuple[process.Proc, int]:
+    """With a log for what an interpreter may have to say; what is `warm` is past that, and makes no file.
+
+    Its standard error shows all the same whose shim it is, to whoever looks for those above a process.
+    """
+    name, how = (RECORDS, os.O_RDONLY) if warm else (LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    ready, *files = os.pipe()
+    try:
+        files.insert(0, os.open(os.devnull, os.O_RDONLY))
+        files.append(os.open(f"{folder}/{name}", how | os.O_CLOEXEC, 0o600))
+        return begin(str(folder.absolute()), (files[0], files[1], files[2])), ready
+    except OSError:
+        os.close(ready)
+        raise
+    finally:
+        for fd in files:
+            os.close(fd)
+
+
+def _failed(folder: Path, said: str) -> RunnerError:
+    why = f"{said.strip()} {_log(folder)}".strip()
+    return RunnerError(f"the shim did not start in {folder}: {why}", f"[Errno {errno.ENOSPC}]" in said)
+
+
+def _log(folder: Path) -> str:
+    """An interpreter's own words, or systemd's, if any."""
+    return (read_part(folder / LOG) or b"").decode("utf-8", "replace")[-500:].strip()
+
+
+def _reaped(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
+
+
+def _is_taken(folder: Path) -> bool:
+    """By a shim, now or earlier. Raises RunnerError."""
+    try:
+        return taken_by(str(folder)) is not None
+    except OSError as exc:
+        raise _translated(f"cannot read {folder}", exc) from exc
+
+
+def _written(path: Path) -> int | None:
+    """When, by the wall clock; None where it is not there."""
+    try:
+        return os.stat(path, follow_symlinks=False).st_mtime_ns // 1_000_000
+    except OSError:
+        return None
+
+
+def _translated(what: str, exc: Exception) -> RunnerError:
+    return RunnerError(f"{what}: {exc}", isinstance(exc, OSError) and exc.errno in _DISK)

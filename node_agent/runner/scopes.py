@@ -1,0 +1,154 @@
+"""Puts each shim into a systemd scope of its own where the node agent runs under its user's manager.
+
+Asked of `systemd-run`, which becomes the shim: same process, another control group. Where there is no such
+manager there is no `Scopes`; where making one fails, the shim starts without, and the trouble is told.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from node_agent.shim import process
+from node_agent.shim.spool import Limits
+
+if TYPE_CHECKING:
+    from node_agent.wire.clock import Clock
+
+TRIAL_S = 10
+RETRY_MS = 60_000
+"""So long after a failure nobody asks for a scope: a manager that hangs must not slow every start."""
+FLAGS = (
+    *("--user", "--scope", "--quiet", "--collect", "--no-ask-password", "--slice-inherit"),
+    # Else a shutdown would look as if somebody had asked agent and shim to stop: it is ours, and tried again.
+    "--property=KillSignal=SIGKILL",
+)
+PROPERTIES = (("--property=OOMPolicy=continue",), ())
+"""Out of memory an attempt loses what the kernel killed, not its shim. Some systemds know it for no scope."""
+NO_LIMITS = Limits()
+FIX = "systemctl --user status; attempts run meanwhile in the node agent's own control group"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What begins the shim's argument list, and the environment that goes with it."""
+
+    words: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+class Scopes:
+    """The scopes of one fleet's attempts, beside the node agent's own unit. Thread-safe; never raises."""
+
+    def __init__(self, fleet: str, siblings: Path, environ: Mapping[str, str], clock: Clock) -> None:
+        """`siblings`: the folder of the slice that our own control group is in."""
+        self._prefix, self._siblings, self._clock = f"pancode-{fleet}", siblings, clock
+        path = f"{environ.get('PATH', '')}:/usr/bin:/bin"
+        self._program = shutil.which("systemd-run", path=path)
+        self._env = {"LANG": "C.UTF-8", "PATH": path, "XDG_RUNTIME_DIR": environ["XDG_RUNTIME_DIR"]}
+        self._lock = threading.Lock()
+        self._properties: tuple[str, ...] | None = None
+        self._trouble, self._not_before = "", 0
+
+    @property
+    def trouble(self) -> str:
+        """Why the newest attempt to make a scope failed; empty when it did not."""
+        return self._trouble
+
+    def scope(self, marker: str, phase: str, limits: Limits = NO_LIMITS) -> Scope | None:
+        """For one phase of one attempt, held to what it may take. None: start without."""
+        with self._lock:
+            if self._clock.mono_ms() < self._not_before or not self._tried():
+                return None
+        name = f"{self._stem(marker)}{_plain(phase)}.scope"
+        words = self._words(name, (*(self._properties or ()), *_held(limits)))
+        return Scope(words, {**self._env, process.SCOPE: name})
+
+    def made(self) -> None:
+        """The last one was."""
+        self._trouble = ""
+
+    def failed(self, why: str) -> None:
+        """The last one was not: none is asked for during some time."""
+        self._trouble = f"no scope of its own for an attempt: {' '.join(why.split())[-300:]}"
+        self._not_before = self._clock.mono_ms() + RETRY_MS
+
+    def folders(self, marker: str) -> list[str]:
+        """The control groups of an attempt that are there."""
+        stem = self._stem(marker)
+        try:
+            names = os.listdir(self._siblings)
+        except OSError:
+            return []
+        return [
+            str(self._siblings / name) for name in names if name.startswith(stem) and name.endswith(".scope")
+        ]
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _stem(self, marker: str) -> str:
+        """A colon ends the fleet's and the attempt's part, and stands in neither."""
+        return f"{self._prefix}:{_plain(marker)}:"
+
+    def _words(self, name: str, properties: Sequence[str]) -> tuple[str, ...]:
+        assert self._program is not None
+        return (self._program, *FLAGS, f"--unit={name}", *properties, "--")
+
+    def _tried(self) -> bool:
+        """Whether this manager makes scopes as we need them; asked once, and again after a failure."""
+        if self._properties is not None:
+            return True
+        if self._program is None:
+            self.failed("systemd-run is not there")
+            return False
+        said = ""
+        for properties in PROPERTIES:
+            name = f"{self._stem('trial')}{os.getpid()}.scope"
+            here, said = _told((*self._words(name, properties), "cat", "/proc/self/cgroup"), self._env)
+            if process.folder_of(here) == str(self._siblings / name):
+                self._properties = properties
+                return True
+        self.failed(said or "it is not made beside the node agent's own unit")
+        return False
+
+
+def here(fleet: str, environ: Mapping[str, str], clock: Clock) -> Scopes | None:
+    """Where this process runs under its user's manager, with control groups of version 2; None elsewhere."""
+    own = process.control_group()
+    above = f"/user@{os.getuid()}.service/"
+    if above not in own or not environ.get("XDG_RUNTIME_DIR"):
+        return None
+    return Scopes(fleet, Path(own).parent, environ, clock)
+
+
+def _held(limits: Limits) -> list[str]:
+    """As systemd is told; it says nothing where it has not been given the controller and sets none."""
+    told = []
+    if limits.memory_bytes is not None:
+        told += [f"--property=MemoryMax={limits.memory_bytes}", "--property=MemorySwapMax=0"]
+    if limits.processes is not None:
+        told.append(f"--property=TasksMax={limits.processes}")
+    return told
+
+
+def _plain(text: str) -> str:
+    """As part of a unit's name."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
+
+
+def _told(argv: tuple[str, ...], env: Mapping[str, str]) -> tuple[bytes, str]:
+    """(what it said, what it complained about)."""
+    try:
+        done = subprocess.run(
+            argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        return b"", str(exc)
+    return done.stdout, done.stderr.decode("utf-8", "replace").strip()

@@ -1,0 +1,211 @@
+"""Has shell scripts taken apart in a small process of its own: the parser is C, and agents write the scripts.
+
+`Grammar` is the node agent's side. The program (`grammar.py CPU_S IDLE_S FOLDER...`) answers one script after
+the other on its standard files. It ends with whoever started it, when nobody asked for IDLE_S seconds, and
+at once by the kernel when one script takes more than CPU_S seconds of its time, or too much memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+if not __package__:
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from node_agent.policy.commands import tree
+from node_agent.policy.commands.tree import UNREADABLE, Call, Redirect, Script, Word
+
+CPU_S, IDLE_S = 1.0, 60.0
+WAIT_MS = 20_000
+"""Beyond that it hangs; far more than its time on the processor, for machines that are busy."""
+MEMORY_BYTES = 512 << 20
+"""Of addresses: this program reserves none that it does not use, as the agents' programs do."""
+LENGTH_BYTES = 4
+MOST_REPLY = 16 << 20
+MOST_REMEMBERED = 1_000
+ENV: Mapping[str, str] = {"LANG": "C.UTF-8"}
+
+
+class Grammar:
+    """Thread-safe. The process is started by the first script, and anew after each end of it."""
+
+    def __init__(self, python: str, cpu_s: float = CPU_S, wait_ms: int = WAIT_MS, idle_s: float = IDLE_S):
+        self._argv = [python, "-I", "-S", os.path.abspath(__file__), str(cpu_s), str(idle_s)]
+        self._wait_ms = wait_ms
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._deadly: dict[bytes, None] = {}
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that waits for scripts, if there is one."""
+        return None if self._child is None or self._child.poll() is not None else self._child.pid
+
+    def take_apart(self, raw: bytes) -> Script:
+        """Never raises: a script at which the process ended is one that nobody can read.
+
+        Such a one is not given to another process: whoever writes it may write it a thousand times.
+        """
+        mark = hashlib.sha256(raw).digest()
+        with self._lock:
+            if mark in self._deadly:
+                return UNREADABLE
+            try:
+                said = self._asked(raw)
+            except OSError:  # no process can be started now: that says nothing of the script
+                return UNREADABLE
+            if said is None:
+                if len(self._deadly) >= MOST_REMEMBERED:
+                    del self._deadly[next(iter(self._deadly))]
+                self._deadly[mark] = None
+            return said or UNREADABLE
+
+    def close(self) -> None:
+        with self._lock:
+            self._end()
+
+    def _asked(self, raw: bytes) -> Script | None:
+        """None: the process did not survive it. One that has just left by itself is no sign of that."""
+        if self._child is not None and self._child.poll() is not None:
+            self._end()
+        said = self._exchanged(raw)
+        return self._exchanged(raw) if said is None and self._end() == 0 else said
+
+    def _exchanged(self, raw: bytes) -> Script | None:
+        child = self._child = self._child or self._started()
+        assert child.stdin is not None and child.stdout is not None
+        try:
+            message = len(raw).to_bytes(LENGTH_BYTES, "big") + raw
+            os.write(child.stdin.fileno(), message)  # a pipe has room for all of it
+            size = int.from_bytes(_read(child.stdout.fileno(), LENGTH_BYTES, self._wait_ms), "big")
+            data = _read(child.stdout.fileno(), min(size, MOST_REPLY), self._wait_ms)
+            return from_plain(json.loads(data))
+        except (OSError, EOFError, ValueError, RecursionError):  # the last: of an answer nested too deeply
+            return None
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        folders = [os.path.abspath(folder) for folder in sys.path if folder and os.path.exists(folder)]
+        return subprocess.Popen(
+            [*self._argv, *folders], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, env=ENV, cwd="/", bufsize=0, start_new_session=True,
+        )  # fmt: skip
+
+    def _end(self) -> int:
+        """How it ended, by itself or by us; without delay."""
+        child, self._child = self._child, None
+        if child is None:
+            return 0
+        assert child.stdin is not None and child.stdout is not None
+        if child.poll() is None and not _has_ended(child.stdout.fileno()):
+            child.kill()
+        child.stdin.close()
+        child.stdout.close()
+        return child.wait()
+
+
+def _has_ended(fd: int) -> bool:
+    """Whether the other end is closed and empty: then its process is about to be gone."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return any(event & select.POLLHUP and not event & select.POLLIN for _, event in poll.poll(0))
+
+
+def _read(fd: int, size: int, wait_ms: int | None = None) -> bytes:
+    """Exactly so many bytes. EOFError, and TimeoutError when it says nothing for `wait_ms`."""
+    parts, left = [], size
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    while left:
+        if not poll.poll(wait_ms):
+            raise TimeoutError
+        part = os.read(fd, min(left, 1 << 16))
+        if not part:
+            raise EOFError
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+# -- what goes over the pipe -----------------------------------------------------------------------
+
+
+def to_plain(script: Script) -> list[Any]:
+    return [script.whole, [_call_to_plain(call) for call in script.calls]]
+
+
+def from_plain(raw: Any) -> Script:
+    """ValueError for what is none."""
+    try:
+        return Script(tuple(_call_from_plain(call) for call in raw[1]), raw[0] is True)
+    except (TypeError, IndexError, KeyError) as exc:
+        raise ValueError("no script") from exc
+
+
+def _call_to_plain(call: Call) -> list[Any]:
+    return [
+        [[word.text, word.glob] for word in call.words],
+        [[name, word.text, word.glob] for name, word in call.sets],
+        [[one.op, one.target.text, one.target.glob] for one in call.redirects],
+        call.fed,
+    ]
+
+
+def _call_from_plain(raw: list[Any]) -> Call:
+    words, sets, redirects, fed = raw
+    return Call(
+        tuple(Word(text, glob) for text, glob in words),
+        tuple((name, Word(text, glob)) for name, text, glob in sets),
+        tuple(Redirect(op, Word(text, glob)) for op, text, glob in redirects),
+        fed is True,
+    )
+
+
+# -- the program -----------------------------------------------------------------------------------
+
+
+def main(argv: list[str]) -> int:
+    """Until there is nobody to answer."""
+    cpu_s, idle_s = float(argv[1]), float(argv[2])
+    sys.path.extend(argv[3:])
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    tree.take_apart(b"true")  # the grammar is loaded on nobody's time
+    _enclose()
+    while select.select([0], [], [], idle_s)[0]:
+        try:
+            raw = _read(0, int.from_bytes(_read(0, LENGTH_BYTES), "big"))
+        except EOFError:
+            break
+        signal.setitimer(signal.ITIMER_PROF, cpu_s)  # whose signal ends this process, also amid C
+        data = json.dumps(to_plain(tree.take_apart(raw)), separators=(",", ":")).encode("ascii")
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        _say(len(data).to_bytes(LENGTH_BYTES, "big") + data)
+    return 0
+
+
+def _enclose() -> None:
+    """Whoever takes this program over by a script opens no file and no connection, where Landlock is."""
+    from node_agent.sandbox import landlock  # the node agent's side has no use for it
+
+    with contextlib.suppress(OSError):  # a kernel without it
+        landlock.restrict([], [], [])
+
+
+def _say(data: bytes) -> None:
+    while data:
+        data = data[os.write(1, data) :]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,1 @@
+"""Owns one attempt's processes; the standard library alone."""

@@ -1,0 +1,298 @@
+"""Runs one phase of one attempt from its plan folder, and outlives whoever started it: `shim.py PLAN_FOLDER`.
+
+Standard library only; started as `python3 -I -S .../shim/shim.py FOLDER` where nothing is installed.
+
+It writes `spawned` (who it is, exclusive, durable) before anything is executed, `records` while it goes, and
+there, as the last thing, how it all ended. It signs nothing and reads nothing but its plan. SIGTERM to it is
+a request to stop, SIGUSR1 a hint to look for the `stop` file, SIGINT and SIGHUP are ignored.
+
+Exit status: 0 the exit record is written · 65 the plan cannot be read · 73 another shim had this folder,
+nothing was done · 74 the folder cannot be written. stdout: one line, `spawned` when it is, else what failed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+if not __package__:
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from node_agent.files.durable import from_json, preallocate, to_json, write_framed
+from node_agent.shim import process, step, taking
+from node_agent.shim.taken import SPAWNED, Taken
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from typing import Any
+else:
+    import _signal as signal  # without `enum`, which costs 4 ms at each start
+
+ENDED, BAD_PLAN, TAKEN, NO_SPACE = 0, 65, 73, 74
+PLAN, RECORDS, STOP = "plan.json", "records", step.STOP_FILE
+LOG = "shim.log"  # what a shim has to say of itself: absent unless it failed, or was started cold
+STEP_BYTES, START_BYTES = 4096, 1024  # of each step in `records`: both of its records, and the first of them
+EXIT_BYTES = 4096  # behind them, the record of the end; and as much again for each step
+PLAN_FIELDS = {"id", "phase", "marker", "cwd", "env", "steps", "limits", "grace", "go_on", "below"}
+STEP_FIELDS = {"name", "kind", "argv", "stdin", "stdout", "stderr", "walled", "wall", "calls"}
+
+
+class KernelClock:
+    """The machine's own clocks, read here because no other module of ours is at hand."""
+
+    def wall_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def mono_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000
+
+
+def reserve(folder: str, steps: int) -> None:
+    """Reserve the disk space of every record of a phase; keeps what is there. OSError if there is no room.
+
+    No more than that, in a file that held the records of an attempt before.
+    """
+    path, size = f"{folder}/{RECORDS}", EXIT_BYTES + 2 * steps * STEP_BYTES
+    preallocate(path, size)
+    if os.stat(path).st_size > size:
+        os.truncate(path, size)
+
+
+def exit_offset(size: int) -> int:
+    """Where the record of the end stands in a file of records that is this long."""
+    return max(0, size - EXIT_BYTES) // 2
+
+
+class Ready:
+    """What a shim does before it knows its folder: belong to nobody, and take orphans as its own."""
+
+    def __init__(self, keep: tuple[int, ...] = ()) -> None:
+        """`keep`: open files that it needs until then."""
+        _detach(keep)
+        self.reaper, self.birth = process.become_reaper(), process.Birth()
+
+
+class Phase:
+    """The step list of one plan, in order, and its records."""
+
+    def __init__(self, taken: Taken, plan: dict[str, Any], clock: KernelClock, ready: Ready) -> None:
+        folder = self.folder = taken.folder
+        self.plan, self.clock, self.reaper, self._salt = plan, clock, ready.reaper, taken.salt
+        self.keeper = step.Keeper(clock, folder, plan["marker"], ready.reaper, ready.birth)
+        self.records: list[dict[str, Any]] = []
+        self.swept, self.left = 0, 0
+        self.began = (clock.wall_ms(), clock.mono_ms())
+
+    def run(self) -> dict[str, Any]:
+        """All steps, then a last sweep. Returns the exit record; a fault of our own becomes one too."""
+        try:
+            ended, reason = self._steps()
+        except Exception as exc:  # whatever it is, the tree must be swept and the end recorded
+            ended, reason = "error", f"{type(exc).__name__}: {exc}"[:500]
+        self._sweep(thorough=True)
+        if self.left:
+            ended, reason = "error", f"{self.left} processes survive SIGKILL"
+        return {
+            "id": self.plan["id"],
+            "phase": self.plan["phase"],
+            "boot": process.boot_id(),
+            "ended": ended,
+            "reason": reason,
+            "reaper": self.reaper,
+            "swept": self.swept,
+            "left": self.left,
+            **_times(self.began, self.clock),
+            "steps": self.records,
+        }
+
+    def _steps(self) -> tuple[str, str]:
+        wall = self.plan["limits"]["wall_ms"]
+        limits = taking.Limits(self.plan["limits"], None if wall is None else self.began[1] + wall)
+        ended, reason = "done", ""
+        for index, spec in enumerate(self.plan["steps"]):
+            if self.keeper.stop_asked():
+                return "stopped", f"before step {spec['name']}"
+            record = self._step(index, spec, limits)
+            if record["ended_by"] == "stop":
+                return "stopped", f"in step {spec['name']}"
+            if record["ended_by"] != "none" or record["exit_code"] != 0:
+                ended, reason = "failed", f"step {spec['name']}"
+                if not self.plan["go_on"] or record["ended_by"] == "wall" or self.left:
+                    break
+        return ended, reason
+
+    def _step(self, index: int, spec: dict[str, Any], limits: taking.Limits) -> dict[str, Any]:
+        began, one = (
+            (self.clock.wall_ms(), self.clock.mono_ms()),
+            step.Step(index, spec, self.plan, self.keeper),
+        )
+        why, error, path, at = "none", None, f"{self.folder}/{RECORDS}", index * STEP_BYTES
+        try:
+            write_framed(path, to_json(one.start()), at, False, self._salt)
+            why = one.watch(limits)
+        except step.CannotStart as exc:
+            error = exc.record
+        if spec["walled"]:
+            self.keeper.fade()
+        swept = self._sweep()  # also after a normal end: nothing of a step may outlive it
+        out, err = one.written()
+        code, number = one.result()
+        if (broken := one.wall_error()) is not None:
+            error, code = broken, None
+        one.close()
+        record = {
+            "index": index,
+            "name": spec["name"],
+            "kind": spec["kind"],
+            "pid": one.pid,
+            "start": one.start_ticks,
+            "exit_code": code,
+            "signal": number,
+            "exec_error": error,
+            "ended_by": why,
+            **_times(began, self.clock),
+            "out_bytes": out,
+            "err_bytes": err,
+            "max_rss_kb": self.keeper.max_rss_kb,
+            "cpu_ms": int(self.keeper.cpu_ms),
+            "swept": swept,
+        }
+        write_framed(path, to_json(record), at + START_BYTES, False, self._salt)
+        self.records.append(record)
+        return record
+
+    def _sweep(self, thorough: bool = False) -> int:
+        swept, self.left = self.keeper.sweep(thorough)
+        self.swept += swept
+        return swept
+
+
+def main(argv: list[str], ready: Ready | None = None) -> int:
+    """The whole life of a shim; returns its exit status."""
+    folder = os.path.abspath(argv[1])
+    ready = ready or Ready()
+    # Blocked and then fetched one by one: no handler runs between two lines of ours.
+    signal.pthread_sigmask(signal.SIG_SETMASK, (*step.WAKE, signal.SIGINT, signal.SIGHUP))
+    try:
+        with open(f"{folder}/{PLAN}", "rb") as file:
+            plan = _checked(from_json(file.read()))
+    except (OSError, ValueError) as exc:
+        return _fail(folder, BAD_PLAN, f"plan: {exc}")
+    try:
+        reserve(folder, len(plan["steps"]))
+        taken = Taken.take(folder, to_json(_identity()))
+    except OSError as exc:
+        return _fail(folder, NO_SPACE, f"folder: {exc}")
+    if taken is None:
+        return _fail(folder, TAKEN, "another shim has this folder")
+    return _work(taken, plan, ready)
+
+
+def _work(taken: Taken, plan: dict[str, Any], ready: Ready) -> int:
+    _tell(1, f"{SPAWNED}\n")
+    to_null(0, 1)
+    record = Phase(taken, plan, KernelClock(), ready).run()
+    try:
+        taken.renew()  # what ran may have taken it away, as the space of the record
+        reserve(taken.folder, len(plan["steps"]))
+        path, at = f"{taken.folder}/{RECORDS}", len(plan["steps"]) * STEP_BYTES
+        write_framed(path, to_json(record), at, True, taken.salt)
+    except (OSError, ValueError) as exc:
+        return _fail(taken.folder, NO_SPACE, f"exit record: {exc}")
+    return ENDED
+
+
+def _detach(keep: tuple[int, ...]) -> None:
+    """Belong to nobody: own session, three files and no others but those to keep."""
+    os.umask(0o077)
+    os.chdir("/")
+    if os.getpgid(0) != os.getpid():  # else it leads a session already, or a shell's job, which cannot change
+        os.setsid()
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in keep:
+            _close(int(name))
+    to_null(*(fd for fd in (0, 1, 2) if not _is_open(fd)))
+
+
+def _identity() -> dict[str, Any]:
+    found = process.stat(os.getpid())
+    return {"boot": process.boot_id(), "pid": os.getpid(), "start": found.start if found else 0}
+
+
+def _checked(plan: Any) -> dict[str, Any]:
+    """The runner wrote this plan and has checked its content; here only that both speak the same version."""
+    if not isinstance(plan, dict) or {"below", *plan} != PLAN_FIELDS:
+        raise ValueError("not the fields of a plan")
+    if any({"walled", "wall", "calls", *spec} != STEP_FIELDS for spec in plan["steps"]):
+        raise ValueError("not the fields of a step")
+    if not isinstance(plan["env"], dict):
+        raise ValueError("a plan whose environment was forgotten")
+    plan.setdefault("below", "")  # from an earlier version, as below: the run outlived an upgrade
+    for spec in plan["steps"]:
+        spec.setdefault("walled", False)
+        spec.setdefault("wall", [])
+        spec.setdefault("calls", "")
+    return plan
+
+
+def _times(began: tuple[int, int], clock: KernelClock) -> dict[str, int]:
+    return {
+        "began_wall_ms": began[0],
+        "began_mono_ms": began[1],
+        "ended_wall_ms": clock.wall_ms(),
+        "ended_mono_ms": clock.mono_ms(),
+    }
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _close(fd: int) -> None:
+    try:
+        os.close(fd)
+    except OSError:  # the folder listing's own
+        return
+
+
+def to_null(*fds: int) -> None:
+    """In the place of what is open there, if anything."""
+    for fd in fds:
+        null = os.open(os.devnull, os.O_RDWR)
+        if null != fd:
+            os.dup2(null, fd)
+            os.close(null)
+
+
+def _tell(fd: int, text: str) -> None:
+    try:
+        os.write(fd, text.encode("utf-8", "replace"))
+    except OSError:  # nobody listens any more: no reason to give up the work
+        return
+
+
+def _fail(folder: str, status: int, why: str) -> int:
+    """The starter listens on stdout; the file is for later."""
+    _tell(1, f"shim: {why}\n")
+    note(folder, why)
+    return status
+
+
+def note(folder: str, why: str) -> None:
+    """Leave word in the log of a folder, as far as that can be done."""
+    try:
+        fd = os.open(f"{folder}/{LOG}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return
+    _tell(fd, f"shim: {why}\n")
+    os.close(fd)
+
+
+if __name__ == "__main__":
+    os._exit(main(sys.argv))  # nothing to tear down, and the interpreter takes milliseconds for it

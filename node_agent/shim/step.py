@@ -1,0 +1,375 @@
+"""Runs one step of a phase: starts its process, watches its limits, ends it, and leaves nothing of it alive.
+
+Standard library only, and little of it: the shim imports this at every start.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from node_agent.shim import filling, process, taking
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from typing import Any, Protocol
+
+    class Ticks(Protocol):
+        def wall_ms(self) -> int: ...
+        def mono_ms(self) -> int: ...
+else:
+    import _signal as signal  # without `enum`, which costs 4 ms at each start
+
+POLL_MS = 100
+SWEEP_MS = 10_000  # how long SIGKILL may take before the leftovers are reported instead
+FADE_MS = 500
+CROWD = 30
+WAKE = (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM)
+STOP_FILE = "stop"
+WALL_FILE = "wall"
+STATUS_BYTES, SAID_BYTES = 4096, 2000
+_DEFAULTS = tuple(n for n in range(1, 65) if n not in (signal.SIGKILL, signal.SIGSTOP, 32, 33))
+
+
+class CannotStart(Exception):
+    """The step's process could not be started. `what`: exec, cwd, stdin, stdout, stderr."""
+
+    def __init__(self, what: str, path: str, exc: OSError) -> None:
+        super().__init__(what, path, exc)
+        self.record = {
+            "what": what,
+            "errno": errno.errorcode.get(exc.errno or 0, str(exc.errno)),
+            "path": path[:200],
+        }
+
+
+class Keeper:
+    """Owns every process of one phase: reaps, signals and sweeps them; and hears the request to stop."""
+
+    def __init__(self, clock: Ticks, folder: str, marker: str, reaper: bool, birth: process.Birth) -> None:
+        self.clock, self.marker, self.reaper = clock, marker, reaper
+        self.ended: dict[int, int] = {}  # pid -> wait status
+        self.cpu_ms, self.max_rss_kb = 0.0, 0
+        self.folder, self._stop_file = folder, f"{folder}/{STOP_FILE}"
+        self._terminated = False
+        self.scope = process.own_scope()
+        self._groups = (self.scope,) if self.scope else ()
+        self._birth = birth
+        own = process.stat(os.getpid())
+        self._since = own.start if own else 0
+
+    def stop_asked(self) -> bool:
+        """Whether the stop file is there, or SIGTERM came (a shutdown, or no disk space for the file)."""
+        if not self._terminated and signal.sigtimedwait((signal.SIGTERM,), 0) is not None:
+            self._terminated = True
+        return self._terminated or os.access(self._stop_file, os.F_OK)
+
+    def pause(self, ms: int) -> None:
+        """Sleep until a child ends, a signal hints, or `ms` have passed."""
+        info = signal.sigtimedwait(WAKE, max(ms, 0) / 1000)
+        if info is not None and info.si_signo == signal.SIGTERM:
+            self._terminated = True
+
+    def reap(self) -> bool:
+        """Collect every ended child; False when none is left, which with a reaper proves the tree empty."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            self.ended[pid] = status
+            self.cpu_ms += (usage.ru_utime + usage.ru_stime) * 1000
+            self.max_rss_kb = max(self.max_rss_kb, usage.ru_maxrss)
+
+    def empty(self, thorough: bool = False) -> bool:
+        """Without children a reaper's tree is empty; `thorough` asks for marker and scope, too."""
+        return not self.reap() and ((self.reaper and not thorough) or not self.members())
+
+    def members(self) -> list[process.Proc]:
+        return process.members(self.marker, os.getpid(), self._since, self._groups, self._birth)
+
+    def strike(self, number: int, leader: int, walled: bool) -> None:
+        """Signal the leader's whole group at once, then each that left it; wake those that stand still.
+
+        Behind a wall only what is inside: a signal to those who hold it up would kill the rest at once.
+        """
+        if walled:
+            for proc in self.members():
+                if process.is_inside(proc[0]):
+                    process.signal_exact(proc, number)
+                    process.signal_exact(proc, signal.SIGCONT)
+            return
+        group = leader if leader not in self.ended else 0  # unreaped: its number cannot be anyone else's
+        for each in (number, signal.SIGCONT) if group else ():
+            try:
+                os.killpg(group, each)
+            except OSError:  # another user's: the sweep will say so
+                break
+        for proc in self.members():
+            if not group or _group(proc[0]) != group:
+                process.signal_exact(proc, number)
+                process.signal_exact(proc, signal.SIGCONT)
+
+    def end(self, leader: int, grace: dict[str, int], walled: bool = False) -> None:
+        """SIGINT, then SIGTERM, each with its grace, to the whole tree. SIGKILL is the sweep's."""
+        for number, ms in ((signal.SIGINT, grace["int_ms"]), (signal.SIGTERM, grace["term_ms"])):
+            if self.empty():
+                return
+            self.strike(number, leader, walled)
+            self._await_empty(self.clock.mono_ms() + ms)
+
+    def fell(self, leader: int) -> None:
+        """Without grace: what takes too much would take more of it. Who holds a wall up falls first."""
+        if leader not in self.ended:
+            try:
+                os.killpg(leader, signal.SIGKILL)
+            except OSError:  # another user's: the sweep will say so
+                return
+
+    def sweep(self, thorough: bool) -> tuple[int, int]:
+        """SIGKILL until the tree is empty: (how many were killed, how many could not be)."""
+        struck: set[process.Proc] = set()
+        deadline = self.clock.mono_ms() + SWEEP_MS
+        while not self.empty(thorough):
+            targets = self.members()
+            if len(targets) > CROWD:
+                self._fell_groups(targets)
+            for proc in targets:
+                if process.signal_exact(proc, signal.SIGKILL):
+                    struck.add(proc)
+            if self.clock.mono_ms() > deadline:
+                return len(struck), len(targets)
+            self.pause(20)
+        return len(struck), 0
+
+    def _fell_groups(self, crowd: list[process.Proc]) -> None:
+        """At once: one by one they are born faster than they die. No stranger is in a group of theirs."""
+        for group in {_group(pid) for pid, _ in crowd} - {0, os.getpgid(0)}:
+            try:
+                os.killpg(group, signal.SIGKILL)
+            except OSError:  # it is empty by now
+                continue
+
+    def fade(self) -> None:
+        """What a sandbox ends by itself once its program is gone was not left behind; it takes a moment."""
+        self._await_empty(self.clock.mono_ms() + FADE_MS)
+
+    def _await_empty(self, deadline: int) -> None:
+        while not self.empty():
+            left = deadline - self.clock.mono_ms()
+            if left <= 0:
+                return
+            self.pause(min(left, POLL_MS))
+
+
+class Step:
+    """One step: its process, its files, and the record of both."""
+
+    def __init__(self, index: int, spec: dict[str, Any], plan: dict[str, Any], keeper: Keeper) -> None:
+        self.index, self.spec, self.plan, self.keeper = index, spec, plan, keeper
+        self.pid, self.start_ticks = 0, 0
+        self._files: list[int] = []
+        self._before = [0, 0]
+        self.taking = taking.Taking(plan["limits"], keeper.members, keeper.scope)
+        written = [plan["cwd"], *(path for path in (plan["env"].get("HOME"),) if path)]
+        self.filling = filling.Filling(plan["limits"], written, keeper.members, keeper.clock.mono_ms)
+
+    def start(self) -> dict[str, Any]:
+        """Start the process; the record of its start. Raises CannotStart."""
+        self.keeper.cpu_ms, self.keeper.max_rss_kb = 0.0, 0
+        self._files = self._open_files()
+        self._before = self._sizes()
+        try:
+            self._enter()
+            with taking.FairGame():
+                self.pid = self._execute()
+        finally:
+            os.chdir("/")
+        found = process.stat(self.pid)  # a zombie still has its line: nobody else reaps it
+        self.start_ticks = found.start if found else 0
+        return {"index": self.index, "name": self.spec["name"], "pid": self.pid, "start": self.start_ticks}
+
+    def _enter(self) -> None:
+        """Into the plan's folder, and below it only where no link leads: what ran before may have put one."""
+        cwd, below = self.plan["cwd"], self.plan["below"]
+        try:
+            os.chdir(cwd)
+        except OSError as exc:
+            raise CannotStart("cwd", cwd, exc) from exc
+        if not below:
+            return
+        top = os.getcwd()
+        try:
+            os.chdir(f"{cwd}/{below}")
+            if os.getcwd() != f"{top}/{below}":
+                raise OSError(errno.ELOOP, "a link leads elsewhere", below)
+        except OSError as exc:
+            raise CannotStart("below", below, exc) from exc
+
+    def watch(self, limits: taking.Limits) -> str:
+        """Wait for the end, or bring it about; why it ended: none, stop, a limit's name."""
+        keeper, clock = self.keeper, self.keeper.clock
+        limits.start(clock.mono_ms())
+        self.taking.start(clock.mono_ms())
+        self.filling.start()
+        while True:
+            keeper.reap()
+            if self.pid in keeper.ended:
+                return self._at_the_end(limits)
+            now = clock.mono_ms()
+            why = "stop" if keeper.stop_asked() else limits.broken(now, sum(self.written()))
+            if why:
+                keeper.end(self.pid, self.plan["grace"], self.spec["walled"])
+                return why
+            why = self.taking.over(now) or (filling.DISK if self.filling.over() else "")
+            if why:
+                keeper.fell(self.pid)
+                return why
+            keeper.pause(POLL_MS)
+
+    def _at_the_end(self, limits: taking.Limits) -> str:
+        why = self.taking.refused() or limits.at_the_end(sum(self.written()))
+        return filling.DISK if why == "none" and self.filling.ended() else why
+
+    def written(self) -> list[int]:
+        """Bytes that the step has added to its stdout and stderr."""
+        return [now - before for now, before in zip(self._sizes(), self._before, strict=True)]
+
+    def result(self) -> tuple[int | None, int | None]:
+        """(exit code, signal): one of them, or neither when it could not be reaped."""
+        status = self.keeper.ended.get(self.pid)
+        if status is None:
+            return None, None
+        if os.WIFSIGNALED(status):
+            return None, os.WTERMSIG(status)
+        return os.WEXITSTATUS(status), None
+
+    def wall_error(self) -> dict[str, str] | None:
+        """The sandbox's own failure: it ended by itself and never said how the program did."""
+        if not self.spec["walled"] or self.result()[0] in (0, None):
+            return None
+        if b'"exit-code"' in os.pread(self._files[3], STATUS_BYTES, 0):
+            return None
+        said = os.pread(self._files[2], SAID_BYTES, max(0, self._sizes()[1] - SAID_BYTES))
+        words = said.decode("utf-8", "replace").strip()
+        begin = words.rfind("bwrap: ")  # a program's name may have line ends of its own
+        words = words[begin:] if begin >= 0 else words.rpartition("\n")[2]
+        return {"what": "wall", "errno": "EPERM", "path": words[:200]}
+
+    def close(self) -> None:
+        for fd in self._files:
+            os.close(fd)
+        self._files = []
+
+    def _sizes(self) -> list[int]:
+        return [os.fstat(fd).st_size for fd in self._files[1:3]] or [0, 0]
+
+    def _open_files(self) -> list[int]:
+        append, fresh = (os.O_CREAT | how for how in (os.O_APPEND, os.O_TRUNC))
+        wanted = [
+            ("stdin", self.spec["stdin"] or os.devnull, os.O_RDONLY),
+            ("stdout", self.spec["stdout"], append | os.O_WRONLY),
+            ("stderr", self.spec["stderr"], append | os.O_RDWR),
+        ]
+        if self.spec["walled"]:
+            wanted.append(("wall", f"{self.keeper.folder}/{WALL_FILE}", fresh | os.O_RDWR))
+        if self.spec["walled"] and self.spec["calls"]:
+            wanted.append(("wall", self.spec["calls"], os.O_RDONLY))
+        files: list[int] = []
+        for what, path, flags in wanted:
+            try:
+                files.append(_opened(path, flags))
+            except OSError as exc:
+                for fd in files:
+                    os.close(fd)
+                raise CannotStart(what, path, exc) from exc
+        return files
+
+    def _environment(self) -> dict[str, str]:
+        """Of this step: what is for the agent alone is for no other program."""
+        env = dict(self.plan["env"])
+        own = env.pop(process.AGENT_ONLY, "").split()
+        return env if self.spec["kind"] == "agent" else {k: v for k, v in env.items() if k not in own}
+
+    def _execute(self) -> int:
+        """A failed exec is an error of its own here, so that 127 stays the agent's own exit code."""
+        argv = [_bytes(arg) for arg in (*self.spec["wall"], *self.spec["argv"])]
+        env = {_bytes(name): _bytes(value) for name, value in self._environment().items()}
+        env[process.MARKER.encode()] = _bytes(self.plan["marker"])
+        if self.spec["wall"]:
+            process.leave_keyring()
+        failed: OSError = FileNotFoundError(errno.ENOENT, "not found")
+        for path in _candidates(argv[0], env):
+            try:
+                return _spawn(path, argv, env, self._files)
+            except OSError as exc:  # the shell's rule: go on along PATH, remember what was found but refused
+                failed = exc if failed.errno == errno.ENOENT else failed
+        raise CannotStart("exec", os.fsdecode(argv[0]), failed)
+
+
+def _opened(path: str, flags: int) -> int:
+    """What ran before may have put a link there, to what only we can read, or a pipe, which holds us up."""
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if not stat.S_ISREG(os.fstat(fd).st_mode) and path != os.devnull:
+        os.close(fd)
+        raise OSError(errno.EINVAL, "no plain file", path)
+    os.set_blocking(fd, True)
+    return fd
+
+
+def _candidates(name: bytes, env: dict[bytes, bytes]) -> list[bytes]:
+    """Where argv[0] may be: itself if it has a slash, else along the plan's PATH (absolute folders only)."""
+    if b"/" in name:
+        return [name]
+    return [folder + b"/" + name for folder in env.get(b"PATH", b"").split(b":") if folder.startswith(b"/")]
+
+
+def _spawn(path: bytes, argv: list[bytes], env: dict[bytes, bytes], files: list[int]) -> int:
+    """A process in its own session with `files` as 0, 1, 2. Raises OSError when it cannot be executed."""
+    actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(files)]
+    try:
+        return os.posix_spawn(
+            path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_DEFAULTS
+        )
+    except NotImplementedError:  # an interpreter built for a C library of before 2018 has no setsid here
+        return _fork_exec(path, argv, env, files)
+
+
+def _fork_exec(path: bytes, argv: list[bytes], env: dict[bytes, bytes], files: list[int]) -> int:
+    heard, failed = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            for number, fd in enumerate(files):
+                os.dup2(fd, number)
+            for number in _DEFAULTS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            os.execve(path, argv, env)
+        except OSError as exc:
+            os.write(failed, b"%d" % (exc.errno or errno.EIO))
+        finally:
+            os._exit(127)
+    os.close(failed)
+    number_text = os.read(heard, 16)  # empty once exec has closed the other end
+    os.close(heard)
+    if number_text:
+        os.waitpid(pid, 0)
+        raise OSError(int(number_text), "exec")
+    return pid
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return 0
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,202 @@
+"""Decides whether a step takes more time, output, memory, or processes and threads than it may.
+
+In a control group of its own the kernel holds it to that, and says so in the group's files. Elsewhere its
+processes are looked at, often only when it comes near. Standard library only: the shim imports this.
+"""
+
+from __future__ import annotations
+
+import os
+
+from node_agent.shim import process, unmapped
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+LOOK_MS, NEAR_MS, NAMELESS_MS = 1_000, 100, 4_000
+"""Between two looks at the processes; the second when half of a limit is taken, the third at the files that
+they hold open, which are many."""
+MEMORY, PROCESSES = "memory", "processes"
+FAIR_GAME = 500
+"""How much sooner than others the kernel ends an attempt's processes when the machine has no memory left."""
+_SCORE = "/proc/self/oom_score_adj"
+_OWN_OOM = (b"oom", b"oom_kill")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_THREADS, _RESIDENT = 17, 21  # of /proc/PID/stat, counted from the state
+
+
+class Limits:
+    """Decides when a step has to end, and why. None = no such limit."""
+
+    def __init__(self, plan: dict[str, Any], wall_deadline: int | None) -> None:
+        self.wall_deadline = wall_deadline
+        self.idle_ms: int | None = plan["idle_ms"]
+        self.output_bytes: int | None = plan["output_bytes"]
+        self._size, self._grown = 0, 0
+
+    def start(self, now: int) -> None:
+        self._size, self._grown = 0, now
+
+    def broken(self, now: int, size: int) -> str:
+        """`wall`, `idle`, `output`, or the empty string."""
+        if size != self._size:
+            self._size, self._grown = size, now
+        if self.wall_deadline is not None and now >= self.wall_deadline:
+            return "wall"
+        if self.output_bytes is not None and size > self.output_bytes:
+            return "output"
+        if self.idle_ms is not None and now - self._grown >= self.idle_ms:
+            return "idle"
+        return ""
+
+    def at_the_end(self, size: int) -> str:
+        """`output` for what was written between two looks, else `none`: how fast it wrote is no excuse."""
+        return "output" if self.output_bytes is not None and size > self.output_bytes else "none"
+
+
+class Taking:
+    """What one step takes; made before it starts, as what was told until then was another's.
+
+    `members`: its processes; `scope`: the folder of its control group, or empty.
+    """
+
+    def __init__(
+        self, limits: dict[str, Any], members: Callable[[], Iterable[process.Proc]], scope: str
+    ) -> None:
+        self._memory: int | None = limits.get("memory_bytes")
+        self._processes: int | None = limits.get("processes")
+        self._members, self._scope = members, scope
+        self._next = self._next_nameless = 0
+        self._nameless = 0
+        self._by_kernel = {MEMORY: _is_set(f"{scope}/memory.max"), PROCESSES: _is_set(f"{scope}/pids.max")}
+        self._before = {what: self._told(what) for what in self._by_kernel}
+
+    def start(self, now: int) -> None:
+        """The step runs: what the kernel has refused it since this was made counts, its first moment too."""
+        self._next = now + NEAR_MS
+
+    def over(self, now: int) -> str:
+        """`memory`, `processes`, or the empty string."""
+        told = self.refused()
+        if told or now < self._next:
+            return told
+        memory = None if self._by_kernel[MEMORY] else self._memory
+        processes = None if self._by_kernel[PROCESSES] else self._processes
+        self._next = now + LOOK_MS
+        if memory is None and processes is None:
+            return ""
+        pids = [pid for pid, _ in self._members()]
+        threads, resident = _sums(pids)
+        files = 0 if memory is None else self._files(pids, now)
+        if processes is not None and threads >= processes:
+            return PROCESSES
+        # Shared pages are in the first sum once for each process: only the second, which is dear, decides.
+        resident += files
+        if memory is not None and resident > memory and _apportioned(pids, files) > memory:
+            return MEMORY
+        near = threads * 2 > (processes or threads * 3) or resident * 2 > (memory or resident * 3)
+        self._next = now + (NEAR_MS if near else LOOK_MS)
+        return ""
+
+    def _files(self, pids: list[int], now: int) -> int:
+        """Bytes in files that lie in memory alone."""
+        if now >= self._next_nameless:
+            self._nameless, self._next_nameless = unmapped.nameless(pids), now + NAMELESS_MS
+        return unmapped.in_folders(pids) + self._nameless
+
+    def refused(self) -> str:
+        """What the kernel has refused it since it began, where the kernel holds it."""
+        for what, held in self._by_kernel.items():
+            told = zip(self._told(what), self._before[what], strict=True)
+            if held and all(now > before for now, before in told) and (what == MEMORY or self._full()):
+                return what
+        return ""
+
+    def _told(self, what: str) -> tuple[int, ...]:
+        """All of them rise when this group's own limit is met.
+
+        The kernel counts as `oom_kill` also who was ended as the machine, or a group above, had no memory.
+        """
+        name, keys = ("memory.events", _OWN_OOM) if what == MEMORY else ("pids.events", (b"max",))
+        text = _read(f"{self._scope}/{name}") if self._by_kernel[what] else b""
+        counts = dict(line.split()[:2] for line in text.splitlines())
+        return tuple(int(counts.get(key, 0)) for key in keys)
+
+    def _full(self) -> bool:
+        """Whether it had all that it may: older kernels count refusals of a group above here, too."""
+        most, had = _read(f"{self._scope}/pids.max"), _read(f"{self._scope}/pids.peak")
+        had = had or _read(f"{self._scope}/pids.current")  # before Linux 6.1 there is no peak
+        return most.strip().isdigit() and had.strip().isdigit() and int(had) >= int(most)
+
+
+class FairGame:
+    """Who is started within it, with all that it starts, is ended first when the machine has no memory left.
+
+    Anybody may raise this for a process, and take it back to where it was.
+    """
+
+    def __enter__(self) -> None:
+        self._before = _read(_SCORE).strip()
+        if self._before and int(self._before) < FAIR_GAME:
+            self._set(b"%d" % FAIR_GAME)
+
+    def __exit__(self, *raised: object) -> None:
+        self._set(self._before)
+
+    @staticmethod
+    def _set(score: bytes) -> None:
+        try:
+            fd = os.open(_SCORE, os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:  # not for writing here
+            return
+        try:
+            os.write(fd, score)
+        except OSError:  # lower than an administrator has set it once: it stays
+            return
+        finally:
+            os.close(fd)
+
+
+def _is_set(path: str) -> bool:
+    """Whether the kernel holds a limit here: the controller is there, and somebody has set one."""
+    return path[:1] == "/" and _read(path).strip() not in (b"", b"max")
+
+
+def _sums(pids: Iterable[int]) -> tuple[int, int]:
+    """(processes and threads, bytes in memory with what is shared counted for each)."""
+    threads = resident = 0
+    for pid in pids:
+        fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        if len(fields) > _RESIDENT:
+            threads += int(fields[_THREADS])
+            resident += int(fields[_RESIDENT]) * _PAGE
+    return threads, resident
+
+
+def _apportioned(pids: Iterable[int], files: int) -> int:
+    """Bytes in memory, each shared page in parts among those that share it.
+
+    What they have mapped of files in memory may be of those `files`: of both, only the larger counts.
+    """
+    total = mapped = 0
+    for pid in pids:
+        told = {line.split()[0]: line.split()[1] for line in _read(f"/proc/{pid}/smaps_rollup").splitlines()}
+        total += int(told[b"Pss:"]) * 1024 if b"Pss:" in told else _own(pid)
+        mapped += int(told.get(b"Pss_Shmem:", 0)) * 1024
+    return total + max(0, files - mapped)
+
+
+def _own(pid: int) -> int:
+    """All that it has in memory, where no more is told: a process may see to that, and then share."""
+    fields = _read(f"/proc/{pid}/statm").split()
+    return int(fields[1]) * _PAGE if len(fields) > 2 else 0
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(1 << 16) or b""
+    except OSError:
+        return b""

@@ -1,0 +1,1 @@
+"""Values that must not leave the node."""

@@ -1,0 +1,290 @@
+"""The node agent's turns: what it takes, refuses, obeys, tells; and what it does not believe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from node_agent.attempt.ceiling import Ceiling, read_ceiling
+from node_agent.memory import Script
+from node_agent.memory.runtime import MemoryFacts
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.control import SetSlots, Stop
+from node_agent.wire.event import Finding, Marked
+from node_agent.wire.failure import OrderRefusal, Outcome
+from node_agent.wire.marks import Mark
+from node_agent.wire.node import RuntimeFact
+from node_agent.wire.policy import Safety
+from node_agent.wire.signing import SigningKey
+from tests.unit.node_agent.stage import (
+    AHEAD,
+    LONG,
+    STRANGER,
+    Stage,
+    identity,
+    order_of,
+    running,
+    why,
+)
+
+NAME = str(identity())
+
+
+def test_no_order_is_taken_before_fleet_time() -> None:
+    stage = Stage()
+    stage.push(order_of())
+    stage.agent.tick()
+    assert len(stage.uplink.queue) == 1
+    stage.beat(answers="not ours")
+    stage.agent.tick()
+    assert len(stage.uplink.queue) == 1
+    stage.beat()
+    stage.agent.tick()
+    assert stage.uplink.queue == []
+
+
+def test_never_more_than_the_slots() -> None:
+    stage = Stage(script=lambda _: LONG, slots=2)
+    for number in range(5):
+        stage.push(order_of(identity=identity(run=f"r-run{number}")))
+    stage.go(10_000)
+    assert len(stage.host.spawns) == 2 and len(stage.uplink.queue) == 3
+    heartbeat = stage.heartbeat()
+    assert heartbeat is not None and heartbeat.ask.slots == 2
+    assert {one.run for one in heartbeat.ask.open} == {"r-run0", "r-run1"}
+
+
+def test_a_slot_is_free_before_the_receipt_is_answered() -> None:
+    stage = Stage(slots=1)
+    stage.acknowledges = False
+    stage.push(order_of())
+    stage.go(20_000)
+    stage.push(order_of(identity=identity(run="r-second"), start_by=FleetTime(epoch=1, ms=AHEAD + 2_000_000)))
+    assert stage.go(20_000, lambda: "r-second.1.1" in stage.receipts)
+
+
+@pytest.mark.parametrize(
+    ("state", "refused"),
+    [
+        ("looking", []),
+        ("missing", [OrderRefusal.RUNTIME_MISSING]),
+        ("not_logged_in", [OrderRefusal.RUNTIME_MISSING]),
+    ],
+)
+def test_a_start_does_not_refuse_what_it_has_not_looked_for_yet(
+    state: Literal["looking", "missing", "not_logged_in"], refused: list[OrderRefusal]
+) -> None:
+    stage = Stage()
+    facts = stage.agent.world.facts
+    assert isinstance(facts, MemoryFacts)
+    facts.finds = lambda name: RuntimeFact(name=name, state=state)
+    stage.push(order_of())
+    stage.go(20_000)
+    assert why(stage) == refused
+    assert [claims.outcome for claims in stage.order_of_receipts] == ([] if refused else [Outcome.DONE])
+
+
+def test_an_older_fence_never_starts() -> None:
+    stage = Stage()
+    stage.push(order_of(identity=identity(fence=2)))
+    stage.go(3_000)
+    stage.push(order_of(identity=identity(fence=1)))
+    stage.settle()
+    assert why(stage) == [OrderRefusal.OLD_FENCE]
+
+
+def test_an_order_of_an_epoch_that_is_over() -> None:
+    stage = Stage()
+    stage.go(2_000)
+    stage.epoch = 2
+    stage.go(10_000)
+    stage.push(order_of())
+    stage.settle()
+    assert why(stage) == [OrderRefusal.OLD_EPOCH]
+    assert stage.start()._fleet.epoch_seen == 2  # believed for good
+
+
+def test_too_late() -> None:
+    stage = Stage()
+    stage.go(70_000)
+    stage.push(order_of())
+    stage.settle()
+    assert why(stage) == [OrderRefusal.TOO_LATE]
+
+
+def test_the_owner_s_ceiling() -> None:
+    stage = Stage()
+    stage.agent.world.facts.top = Ceiling(safety=Safety.SUGGEST)  # type: ignore[attr-defined]
+    stage.push(order_of())
+    stage.settle()
+    assert why(stage) == [OrderRefusal.CEILING]
+
+
+def test_the_same_order_again_is_answered_and_not_started_again() -> None:
+    stage = running(Script())
+    stage.settle()
+    before = len(stage.host.spawns)
+    stage.events.clear()
+    stage.uplink.settled.clear()
+    stage.push(order_of())
+    stage.go(10_000)
+    assert len(stage.host.spawns) == before and len(stage.receipts[NAME]) == 1
+    assert any(isinstance(body, Marked) for body in stage.bodies())
+    assert [ok for ok, _ in stage.uplink.settled.values()] == [True]
+
+
+def test_other_bytes_for_a_fence_change_nothing_and_are_told() -> None:
+    stage = running()
+    stage.push(order_of(task="something else"))
+    stage.go(5_000)
+    assert why(stage) == [] and len(stage.host.spawns) == 1
+    assert any(isinstance(body, Finding) and "another order" in body.text for body in stage.bodies())
+
+
+@pytest.mark.parametrize("key", [STRANGER, SigningKey(b"n" * 32)])
+def test_a_forged_order(key: SigningKey) -> None:
+    stage = Stage()
+    stage.push(order_of(), key=key)
+    stage.go(8_000)
+    assert stage.uplink.queue == [] and stage.host.spawns == [] and stage.journal.entries() == []
+    assert [ok for ok, _ in stage.uplink.settled.values()] == [False]
+    heartbeat = stage.heartbeat()
+    assert heartbeat is not None
+    assert any("not believed" in problem.what for problem in heartbeat.facts.problems)
+
+
+def test_lost_events_are_sent_again() -> None:
+    """A Redis that forgets what it took: the beat's cursor brings everything again, nothing twice applied."""
+    stage = running()
+    stage.events.clear()
+    stage.cursors[NAME] = 0
+    stage.go(30_000)
+    assert [seq for name, seq in sorted(stage.events) if name == NAME][:3] == [1, 2, 3]
+    count = len(stage.uplink.sent)
+    stage.go(60_000)
+    assert len(stage.uplink.sent) == count  # and then there is silence
+
+
+def test_an_inventory_opens_each_link_and_each_epoch() -> None:
+    stage = running()
+    assert len(stage.inventories) == 1
+    stage.go(30_000)
+    assert len(stage.inventories) == 1
+    stage.uplink.down = True
+    stage.go(20_000)
+    stage.uplink.down = False
+    stage.go(10_000)
+    assert len(stage.inventories) == 2
+    stage.epoch = 2
+    stage.go(10_000)
+    told = stage.inventories[-1]
+    assert len(stage.inventories) == 3 and told.at.epoch == told.epoch_seen == 2
+    assert [(str(one.identity), one.mark) for one in told.entries] == [(NAME, Mark.SPAWNED)]
+
+
+def test_what_the_inventory_does_not_name_never_starts() -> None:
+    """The promise behind it: an order with a start-by before its moment is refused ever after."""
+    stage = Stage()
+    stage.go(10_000)
+    at = stage.inventories[-1].at
+    stage.push(order_of(start_by=FleetTime(epoch=1, ms=at.ms - 1)))
+    stage.settle()
+    assert why(stage) == [OrderRefusal.TOO_LATE]
+
+
+def test_a_restart_goes_on_with_what_runs() -> None:
+    stage = running(Script(duration_ms=30_000))
+    session = stage.agent.session
+    stage.agent = stage.start()
+    stage.settle()
+    assert stage.agent.session != session and stage.claims[NAME].outcome is Outcome.DONE
+    assert stage.claims[NAME].usage.input_tokens == 10  # read again from the first byte
+
+
+def test_a_restart_without_a_link_waits_for_the_time() -> None:
+    """Accepted and not started before the restart: it needs fleet time to know whether it still may."""
+    stage = Stage()
+    stage.depot.down = True
+    stage.push(order_of())
+    stage.go(5_000)
+    stage.uplink.down, stage.depot.down = True, False
+    stage.agent = stage.start()
+    stage.go(10_000)
+    assert stage.host.spawns == []
+    stage.uplink.down = False
+    stage.settle()
+    assert stage.claims[NAME].outcome is Outcome.DONE
+
+
+def test_a_damaged_entry_ends_as_ours() -> None:
+    stage = running()
+    stage.shelf.damaged.add(NAME)
+    stage.agent = stage.start()
+    stage.settle()
+    claims = stage.claims[NAME]
+    assert claims.outcome is Outcome.INFRA and "damaged" in claims.reason
+    assert len(stage.host.spawns) == 1
+    heartbeat = stage.heartbeat()
+    assert heartbeat is not None and any("damaged" in p.what for p in heartbeat.facts.problems)
+
+
+def test_old_entries_are_forgotten_in_a_later_epoch_only() -> None:
+    stage = running(Script())
+    stage.tell(Stop(identity=identity(run="r-never"), reason="x"))
+    stage.settle()
+    stage.go(2_000)
+    month = 31 * 24 * 3_600_000
+    stage.clock.advance(month)
+    stage.go(5_000)
+    assert len(stage.journal.entries()) == 1 and stage.journal.node().stops
+    stage.epoch = 2
+    stage.go(5_000)
+    stage.clock.advance(3_600_000)
+    stage.go(5_000)
+    assert stage.journal.entries() == [] and not stage.journal.node().stops
+    assert stage.journal.last_receipt() is not None
+
+
+def test_outputs_are_let_go_after_the_acknowledgement() -> None:
+    stage = running(Script())
+    assert stage.shelf.dropped == set()
+    stage.settle()
+    assert f"{NAME}/out" in stage.shelf.dropped and stage.host.forgotten
+
+
+def test_a_full_disk_does_not_make_the_node_fall_silent() -> None:
+    stage = running(Script(duration_ms=5_000))
+    stage.shelf.full = True
+    stage.epoch = 2  # must be made durable, and cannot be
+    stage.tell(SetSlots(slots=9))
+    stage.go(30_000)
+    heartbeat = stage.heartbeat()
+    assert heartbeat is not None and heartbeat.seq > 5
+    assert any("disk is full" in problem.what for problem in heartbeat.facts.problems)
+    assert stage.claims[NAME].outcome is Outcome.DONE  # and the work came to its end
+    stage.shelf.full = False
+    stage.go(5_000)
+    assert stage.agent.slots() == 9 and stage.journal.node().epoch == 2
+
+
+def test_a_coordinator_that_lost_a_receipt_gets_it_again() -> None:
+    stage = running(Script())
+    stage.settle()
+    stage.receipts.clear()
+    stage.push(order_of())
+    stage.go(3_000)
+    assert len(stage.receipts[NAME]) == 1
+
+
+def test_the_ceiling_file(tmp_path: Path) -> None:
+    path = tmp_path / "ceiling.json"
+    assert read_ceiling(path) == Ceiling()
+    path.write_text('{"safety": "auto-edit", "runtimes": ["shell"]}')
+    assert read_ceiling(path) == Ceiling(safety=Safety.AUTO_EDIT, runtimes=("shell",))
+    for bad in ('{"safety": "none"}', '{"saftey": "suggest"}', "", "[]"):
+        path.write_text(bad)
+        found = read_ceiling(path)
+        assert found.closed and str(path) in found.closed  # it meant something: nothing is allowed
+        assert found.forbids(order_of()) == found.closed

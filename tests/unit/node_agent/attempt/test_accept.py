@@ -1,0 +1,146 @@
+"""One line of the table for each reason to refuse an order, and for each reason not to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from node_agent.attempt.accept import Accept, Known, NodeView, Opened, Refuse, judge, open_order
+from node_agent.attempt.ceiling import Ceiling
+from node_agent.attempt.records import Entry, Held
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.marks import Mark
+from node_agent.wire.order import Order
+from node_agent.wire.policy import Safety
+from node_agent.wire.signing import Envelope
+from tests.unit.node_agent.stage import COORDINATOR, FLEET, STRANGER, TAG, identity, order_of
+
+KEYS = {COORDINATOR.public.keyid: COORDINATOR.public}
+NOW = FleetTime(epoch=3, ms=10_000)
+HELD = Held("because", 3, 0, 5)
+
+
+def order(**changes: Any) -> Order:
+    base = {"epoch": 3, "start_by": NOW, "identity": identity(fence=4)}
+    return order_of(**{**base, **changes})
+
+
+def opened(value: Order) -> Opened:
+    found = open_order(value.signed(COORDINATOR).model_dump_json().encode(), KEYS)
+    assert isinstance(found, Opened)
+    return found
+
+
+VIEW = NodeView(
+    fleet=FLEET,
+    node=TAG,
+    now=NOW,
+    epoch_seen=3,
+    known=None,
+    top_fence=4,
+    stop=None,
+    tombstone=None,
+    draining=False,
+    revoked=False,
+    free_slots=1,
+    runtimes=frozenset({"scripted"}),
+    unlogged=frozenset({"opencode"}),
+    ceiling=Ceiling(),
+)
+
+
+def entry(digest: str, mark: Mark = Mark.SPAWNED) -> Entry:
+    return Entry(identity(fence=4), digest, 3, mark, {}, 0)
+
+
+def test_accepts() -> None:
+    assert judge(opened(order()), VIEW) == Accept()
+
+
+@pytest.mark.parametrize(
+    ("order_changes", "view_changes", "why"),
+    [
+        ({}, {"revoked": True}, OrderRefusal.REVOKED),
+        ({"epoch": 2}, {}, OrderRefusal.OLD_EPOCH),
+        ({}, {"stop": HELD}, OrderRefusal.STOPPED),
+        ({}, {"tombstone": HELD}, OrderRefusal.TOMBSTONED),
+        ({}, {"top_fence": 5}, OrderRefusal.OLD_FENCE),
+        ({}, {"now": None}, OrderRefusal.NO_FLEET_TIME),
+        ({"epoch": 4}, {}, OrderRefusal.NO_FLEET_TIME),
+        ({"start_by": FleetTime(epoch=3, ms=9_999)}, {}, OrderRefusal.TOO_LATE),
+        ({"start_by": FleetTime(epoch=2, ms=99_999)}, {}, OrderRefusal.TOO_LATE),
+        ({}, {"draining": True}, OrderRefusal.DRAINING),
+        ({}, {"free_slots": 0}, OrderRefusal.NO_SLOT),
+        ({}, {"disk_ok": False}, OrderRefusal.DISK_FULL),
+        ({"runtime": "claude"}, {}, OrderRefusal.RUNTIME_MISSING),
+        ({"runtime": "opencode"}, {}, OrderRefusal.RUNTIME_MISSING),
+        ({"safety": Safety.FULL_AUTO}, {"ceiling": Ceiling(safety=Safety.AUTO_EDIT)}, OrderRefusal.CEILING),
+        ({}, {"ceiling": Ceiling(repositories=("repo-2",))}, OrderRefusal.CEILING),
+        ({}, {"ceiling": Ceiling(runtimes=("shell",))}, OrderRefusal.CEILING),
+        ({}, {"ceiling": Ceiling(closed="unreadable")}, OrderRefusal.CEILING),
+    ],
+)
+def test_refuses(order_changes: dict[str, Any], view_changes: dict[str, Any], why: OrderRefusal) -> None:
+    verdict = judge(opened(order(**order_changes)), replace(VIEW, **view_changes))
+    assert isinstance(verdict, Refuse)
+    assert (verdict.why, verdict.identity) == (why, identity(fence=4))
+    assert verdict.detail
+
+
+def test_at_an_endpoint_nobody_has_to_log_in() -> None:
+    assert judge(opened(order(runtime="opencode", endpoint="ollama")), VIEW) == Accept()
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [({"fleet": "f-other"}, OrderRefusal.WRONG_FLEET), ({"node": "0" * 10}, OrderRefusal.WRONG_NODE)],
+)
+def test_not_for_us_is_answered_to_nobody(changes: dict[str, Any], why: OrderRefusal) -> None:
+    verdict = judge(opened(order(**changes)), VIEW)
+    assert isinstance(verdict, Refuse) and (verdict.why, verdict.identity) == (why, None)
+
+
+def test_the_same_bytes_again_are_known_whatever_else_holds() -> None:
+    mine = opened(order())
+    bad = replace(VIEW, known=entry(mine.digest), now=None, epoch_seen=9, revoked=True, free_slots=0)
+    assert judge(mine, bad) == Known(Mark.SPAWNED)
+
+
+def test_other_bytes_for_a_fence_are_a_conflict() -> None:
+    verdict = judge(opened(order(task="something else")), replace(VIEW, known=entry(opened(order()).digest)))
+    assert isinstance(verdict, Refuse) and verdict.why is OrderRefusal.FENCE_CONFLICT
+
+
+def test_a_tombstone_spares_later_fences() -> None:
+    assert judge(opened(order()), replace(VIEW, tombstone=replace(HELD, fence=3))) == Accept()
+
+
+def test_the_very_moment_of_start_by_is_in_time() -> None:
+    assert judge(opened(order(start_by=NOW)), VIEW) == Accept()
+
+
+def test_forged_altered_and_broken_envelopes() -> None:
+    good = order().signed(COORDINATOR)
+    altered = order(task="rm").signed(COORDINATOR).payload
+    envelopes = [
+        order().signed(STRANGER).model_dump_json(),
+        good.model_copy(update={"payload": altered}).model_dump_json(),
+        good.model_copy(update={"signatures": ()}).model_dump_json(),
+        Envelope(payloadType="x", payload=good.payload, signatures=good.signatures).model_dump_json(),
+        "{}",
+        "nonsense",
+        "",
+    ]
+    for text in envelopes:
+        found = open_order(text.encode(), KEYS)
+        assert isinstance(found, Refuse), text
+        assert (found.why, found.identity) == (OrderRefusal.BAD_ENVELOPE, None), text
+
+
+def test_a_stranger_beside_the_coordinator_changes_nothing() -> None:
+    both = STRANGER.countersign(order().signed(COORDINATOR))
+    found = open_order(both.model_dump_json().encode(), KEYS)
+    assert isinstance(found, Opened) and found.digest == order().signed(COORDINATOR).digest()

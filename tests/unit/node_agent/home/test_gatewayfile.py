@@ -1,0 +1,75 @@
+"""What the owner wants of the gateways, and what is wrong with a file that says it badly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from node_agent.gateway.dialing import Proxy
+from node_agent.home.gatewayfile import FILE, Wish, problems_of, read_wish
+from node_agent.home.settings import SettingsError
+
+
+def test_without_a_file_the_vendor_goes_nowhere_and_there_is_no_proxy(tmp_path: Path) -> None:
+    assert read_wish(tmp_path) == Wish() and problems_of(tmp_path) == ()
+    assert (Wish().hosted_tools, Wish().fetched_urls, Wish().https_proxy) == ("refuse", "refuse", None)
+
+
+def test_all_that_can_be_said(tmp_path: Path) -> None:
+    said = {
+        "https_proxy": "http://proxy.corp:3128",
+        "proxy_login": "PROXY",
+        "no_proxy": [".corp", "10.0.0.0/8", "models.local", "fd00::/8"],
+        "hosted_tools": "strip",
+        "fetched_urls": "allow",
+    }
+    (tmp_path / FILE).write_text(json.dumps(said))
+    wish = read_wish(tmp_path)
+    assert wish.model_dump(mode="json") == said and problems_of(tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "key"),
+    [
+        ('{"https_proxy": "socks5://p:1"}', "https_proxy: "),
+        ('{"https_proxy": "http://p"}', "https_proxy: "),
+        ('{"https_proxy": "http://p:99999"}', "https_proxy: "),
+        ('{"https_proxy": "http://me:hidden-word@p:1"}', "https_proxy: "),
+        ('{"no_proxy": ["a b"]}', "no_proxy: "),
+        ('{"hosted_tools": "maybe"}', "hosted_tools: "),
+        ('{"hosted": "allow"}', "hosted: "),
+        ("[]", "the file: "),
+        ("{", "the file: "),
+    ],
+)
+def test_what_is_wrong_is_named_and_no_word_of_a_login(tmp_path: Path, said: str, key: str) -> None:
+    (tmp_path / FILE).write_text(said)
+    with pytest.raises(SettingsError) as caught:
+        read_wish(tmp_path)
+    assert f"{tmp_path / FILE}: {key}" in str(caught.value) and "hidden-word" not in str(caught.value)
+    (problem,) = problems_of(tmp_path)
+    assert problem.what == str(caught.value) and "mend or remove" in problem.fix
+
+
+@pytest.mark.parametrize(
+    ("host", "through"),
+    [
+        ("api.vendor.example", True),
+        ("notcorp", True),
+        ("models.corp", False),
+        ("corp", False),
+        ("MODELS.CORP", False),
+        ("10.1.2.3", False),
+        ("11.1.2.3", True),
+        ("127.0.0.1", False),
+        ("localhost", False),
+        ("::1", False),
+        ("fd00::1", False),
+    ],
+)
+def test_who_is_reached_through_the_proxy(host: str, through: bool) -> None:
+    proxy = Proxy("http://p:1", "me:hidden-word", (".corp", "10.0.0.0/8", "fd00::/8"))
+    assert proxy.is_for(host) is through and not Proxy().is_for(host)
+    assert "hidden-word" not in repr(proxy) and proxy.place == ("p", 1)

@@ -1,0 +1,106 @@
+"""A command or the use of a path against a policy: by rules, and by the level."""
+
+from __future__ import annotations
+
+import pytest
+
+from node_agent.policy.commands.programs import Use
+from node_agent.policy.judging import Where, judge_action, judge_command, judge_path
+from node_agent.wire.policy import (
+    ActionClass,
+    CommandRule,
+    PathAccess,
+    PathRule,
+    Rules,
+    Safety,
+    compile_policy,
+)
+
+RULES = Rules(
+    paths=(
+        PathRule(pattern=".env", access=PathAccess.NONE, reason="keys", origin="your pansafety.yaml:1"),
+        PathRule(pattern="~/.ssh", access=PathAccess.NONE),
+        PathRule(pattern="*.lock", access=PathAccess.READ),
+        PathRule(pattern="./README.md", access=PathAccess.NO_DELETE),
+    ),
+    commands=(CommandRule(pattern=r"\brm\s+-rf", reason="no"),),
+)
+POLICY = compile_policy(Safety.AUTO_EDIT, False, rules=RULES)
+HERE = Where("/w/tree", "/home/u")
+BELOW = Where("/w/tree", "/home/u", "web/app")
+
+
+def test_relative_paths_begin_where_the_run_began() -> None:
+    assert [
+        BELOW.placed(path) for path in ("x", "../x", "../../x", "../../../x", "/w/tree/x", "~/x", "/x")
+    ] == [*("web/app/x", "web/x", "x", "../x", "x", "~/x", "/x")]
+    readme = "rm ../../README.md"
+    by_rule = [
+        [one for one in judge_command(POLICY, readme, at).offences if not one.of_level]
+        for at in (BELOW, HERE)
+    ]
+    assert [len(offences) for offences in by_rule] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("command", "ends"),
+    [
+        ("cat .env", True),
+        ("cat sub/../.env", True),
+        ("cat /w/tree/sub/.env", True),
+        ("cat .e*", True),
+        ("cat $HOME/.ssh/id", True),
+        ("cat /home/u/.ssh/id", True),
+        ("touch a.lock", True),
+        ("r\\m   -rf x", True),
+        ("mv README.md x", False),
+        ("grep .env x", False),
+        ("git push", False),
+        ("cat a.lock", None),
+        ("echo hi > README.md", None),
+        ("cat /elsewhere/.env.sample", None),
+    ],
+)
+def test_what_is_said_to_a_command(command: str, ends: bool | None) -> None:
+    offences = judge_command(POLICY, command, HERE).offences
+    assert (max(one.ends for one in offences) if offences else None) is ends
+
+
+def test_the_words_name_rule_origin_and_reason() -> None:
+    (said,) = judge_command(POLICY, "cat .env", HERE).offences
+    assert said.words == "read .env: rule none: .env (your pansafety.yaml:1): keys"
+    by_rule, by_level = judge_command(POLICY, "rm -rf x", HERE).offences
+    assert by_rule.words == r"rm -rf x: rule command: \brm\s+-rf: no"
+    assert by_level.words == "rm -rf x: shell_destructive is not allowed in this run"
+
+
+@pytest.mark.parametrize(
+    ("path", "use", "action", "count"),
+    [
+        ("a.py", Use.WRITE, ActionClass.FILE_WRITE, 0),
+        ("a.py", Use.DELETE, ActionClass.FILE_DELETE, 1),
+        (".env", Use.READ, ActionClass.FILE_READ, 1),
+        ("README.md", Use.WRITE, ActionClass.FILE_WRITE, 0),
+        ("README.md", Use.DELETE, ActionClass.FILE_DELETE, 2),
+        ("/w/tree/.git/config", Use.WRITE, ActionClass.GIT_DESTRUCTIVE, 1),
+        ("/etc/passwd", Use.WRITE, ActionClass.SYSTEM, 1),
+        ("/etc/passwd", Use.READ, ActionClass.FILE_READ, 0),
+    ],
+)
+def test_what_is_said_to_a_path(path: str, use: Use, action: ActionClass, count: int) -> None:
+    said = judge_path(POLICY, path, use, HERE)
+    assert (said.action, len(said.offences)) == (action, count)
+
+
+def test_a_level_alone_says_no_without_ending_anything() -> None:
+    reader = compile_policy(Safety.AUTO_EDIT, True)
+    (said,) = judge_path(reader, "a.py", Use.WRITE).offences
+    assert not said.ends
+    assert judge_action(reader, ActionClass.UNKNOWN, "a tool").offences
+    assert not judge_action(reader, ActionClass.NETWORK, "a tool").offences
+    assert judge_command(compile_policy(Safety.SUGGEST, False), "ls").offences
+
+
+def test_a_rule_holds_in_what_is_not_whole_too() -> None:
+    offences = judge_command(POLICY, "rm -rf x; (", HERE).offences
+    assert any(one.ends for one in offences)

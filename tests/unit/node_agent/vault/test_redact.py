@@ -1,0 +1,166 @@
+"""What must never leave a node, however it is spelled and wherever a stream is cut."""
+
+from __future__ import annotations
+
+import base64
+import json
+from urllib.parse import quote
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from node_agent.vault.redact import Redactor, is_secret_name, redacted, secret_values
+
+SECRETS = {
+    "A": "abcabcababd",
+    "B": "abcabcab",
+    "C": "cababdee",
+    "D": "line one of it\nline two of it, longer\n",
+}
+LETTERS = st.text("abcde\n", max_size=60)
+
+
+def cut(data: bytes, cuts: list[int]) -> list[bytes]:
+    at = [0, *sorted(c % (len(data) + 1) for c in cuts), len(data)]
+    return [data[begin:end] for begin, end in zip(at, at[1:], strict=False)]
+
+
+def shown(pieces: list[bytes], secrets: dict[str, str] = SECRETS) -> bytes:
+    redactor = Redactor(secrets)
+    return b"".join(map(redactor.feed, pieces)) + redactor.close()
+
+
+@given(text=LETTERS, cuts=st.lists(st.integers(0, 60), max_size=8))
+@example(text="abcabcababdee", cuts=[3, 6, 8, 10])
+@example(text="xabcabcabcababdee", cuts=list(range(18)))
+def test_every_split_of_a_stream_shows_the_same_and_no_value(text: str, cuts: list[int]) -> None:
+    data = text.encode()
+    whole = shown([data])
+    assert shown(cut(data, cuts)) == whole
+    for value in SECRETS.values():
+        assert value.encode() not in whole
+
+
+@given(
+    value=st.text(min_size=6, max_size=80),
+    before=st.binary(max_size=20),
+    after=st.binary(max_size=20),
+    cuts=st.lists(st.integers(0, 200), max_size=6),
+)
+def test_any_value_in_any_stream(value: str, before: bytes, after: bytes, cuts: list[int]) -> None:
+    secrets = {"S": value}
+    data = before + value.encode("utf-8", "surrogatepass") + after
+    told = shown(cut(data, cuts), secrets)
+    if secret_values(secrets):
+        assert b"[secret S]" in told and told == shown([data], secrets)
+
+
+@pytest.mark.parametrize("offset", range(4))
+@pytest.mark.parametrize("tail", range(3))
+def test_base64_of_it_is_found_at_every_offset(offset: int, tail: int) -> None:
+    value = "s3cr\xff/+key-of-the-owner" + "x" * tail
+    for coded in (base64.b64encode, base64.urlsafe_b64encode):
+        told = shown([coded(b"user:"[:offset] + value.encode() + b"end")], {"S": value})
+        assert b"[secret S]" in told
+        for piece in range(3):
+            assert base64.b64encode(value.encode()[piece : piece + 12])[:14] not in told
+
+
+def _in_lines(text: str, width: int, end: str) -> str:
+    return end.join(text[at : at + width] for at in range(0, len(text), width)) + end
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\\n", "\\r\\n", "\\\\n"])
+@pytest.mark.parametrize(
+    ("code", "width"),
+    [(base64.b64encode, 76), (base64.b64encode, 64), (base64.urlsafe_b64encode, 76), (bytes.hex, 60)],
+)
+def test_what_is_longer_than_a_line_of_code_is_found(code: object, width: int, end: str) -> None:
+    """As `base64`, `openssl base64` and `xxd -p` write a key of the usual 108 characters, and JSON those."""
+    assert callable(code)
+    value = "sk-test-" + "".join(chr(ord("A") + (7 * n * n + n) % 58) for n in range(100))
+    for before in (b"", b"x", b"Authorization: Bearer ", b"." * 57):
+        coded = code(before + value.encode() + b" and more")
+        data = _in_lines(coded if isinstance(coded, str) else coded.decode(), width, end).encode()
+        told = shown([data], {"S": value})
+        assert told.count(b"[secret S]") == 1 and len(told) < len(data) - 120
+        assert shown(cut(data, list(range(len(data)))), {"S": value}) == told
+        assert shown([data[:90], data[90:]], {"S": value}) == told
+
+
+def test_a_key_of_many_lines_in_code_is_one_value_and_what_only_begins_like_it_is_left() -> None:
+    key = "-----BEGIN-----\n" + "\n".join(letter * 64 for letter in "abcdefgh") + "\n-----END-----\n"
+    told = shown([base64.encodebytes(key.encode())], {"KEY": key})
+    assert told.startswith(b"[secret KEY]") and len(told) < 20
+    other = base64.encodebytes(key.encode()[:40] + b"something else" * 20)
+    assert shown([other], {"KEY": key}) == other
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        str,
+        json.dumps,
+        lambda v: json.dumps(v, ensure_ascii=False),
+        lambda v: json.dumps(v).replace("/", "\\/"),
+        lambda v: json.dumps(json.dumps(v)[1:-1]),
+        lambda v: json.dumps(json.dumps(v, ensure_ascii=False)[1:-1], ensure_ascii=False),
+        lambda v: json.dumps(json.dumps(v).replace("/", "\\/")[1:-1]),
+        lambda v: quote(v, safe=""),
+        quote,
+        lambda v: v.encode().hex(),
+        lambda v: v.encode().hex().upper(),
+    ],
+)
+def test_as_json_urls_and_hex_write_it(spelled: object) -> None:
+    value = 'quote" back\\slash é/\nnew line'
+    assert callable(spelled)
+    text = f"<{spelled(value)}>"
+    assert redacted(text, {"S": value}).strip('<">') == "[secret S]"
+
+
+def test_each_line_of_a_key_of_many_lines() -> None:
+    assert redacted("> line two of it, longer <", SECRETS) == "> [secret D] <"
+
+
+def test_memory_is_bounded_and_nothing_waits_that_need_not() -> None:
+    redactor = Redactor({"S": "secret-value"})
+    assert redactor.feed(b"plain text\n") == b"plain text\n"
+    assert redactor.feed(b"then secr") == b"then "
+    assert redactor.feed(b"et-val") == b""
+    assert redactor.feed(b"ve") == b"secret-valve"
+    for _ in range(100):
+        redactor.feed(b"secret-value" * 1000)
+        assert len(vars(redactor)["_held"]) < 20
+
+
+def test_without_secrets_all_is_as_it_was() -> None:
+    redactor = Redactor({"URL": "http://127.0.0.1:1/v1", "SHORT": "true"})
+    assert redactor.is_idle and redactor.feed(b"true http://127.0.0.1:1/v1") == b"true http://127.0.0.1:1/v1"
+    assert not Redactor({"URL": "https://user:password@host/"}).is_idle
+
+
+def test_half_a_surrogate_pair_in_a_text_is_left_alone() -> None:
+    assert redacted("\udc80 secret-value", {"S": "secret-value"}) == "\udc80 [secret S]"
+
+
+def test_names_that_speak_for_themselves() -> None:
+    assert all(map(is_secret_name, ("API_KEY", "npm_token", "DB_PASSWORD", "AWS_SECRET_ACCESS_KEY")))
+    assert not any(map(is_secret_name, ("PATH", "LANG", "NODE_ENV", "HOME")))
+
+
+class Counting(Redactor):
+    """Says how often it looked for what may begin at the end of a piece."""
+
+    looks = 0
+
+    def _doubtful(self, data: bytes, at: int) -> int:
+        self.looks += 1
+        return super()._doubtful(data, at)
+
+
+def test_the_end_of_a_piece_is_looked_at_once_however_much_is_found_in_it() -> None:
+    redactor = Counting({"S": "a-secret-of-17-by", "KEY": "\n".join(["k" * 64] * 26)})
+    assert redactor.feed(b"a-secret-of-17-by" * 1_000 + b"\n") == b"[secret S]" * 1_000 + b"\n"
+    assert redactor.looks == 1
