@@ -196,29 +196,35 @@ class SnapshotTaken:
     warnings: tuple[str, ...] = ()
 
 
-Told = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 """Called with how many files of a snapshot are in, and of how many."""
 
 
-def untold(done: int, of: int) -> None:
-    """Nobody asked."""
+def unwatched(done: int, of: int) -> None:
+    """Nobody follows the progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRequest:
+    """Which files of which run. `folder`: below the project's top, where the run begins.
+
+    `allowed`: patterns of untracked files that travel although their names usually mean secrets.
+    """
+
+    project: str
+    run: str
+    folder: str = ""
+    allowed: tuple[str, ...] = ()
+    progress: Progress = unwatched
 
 
 class Depot(Protocol):
     """The coordinator's own git objects and logs."""
 
-    def snapshot(
-        self,
-        project: str,
-        run: str,
-        folder: str = "",
-        told: Told = untold,
-        allowed: tuple[str, ...] = (),
-    ) -> SnapshotTaken:
+    def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
         """Take a snapshot; WorkspaceError names paths and fix. The user's repository stays byte for byte.
 
-        `folder`: below the top, must be in it; else a WorkspaceError, too. `told`: called between, if at all.
-        `allowed`: patterns of untracked files that travel although their names usually mean secrets.
+        So does one whose folder is not below the top. The progress is told between, if at all.
         """
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:

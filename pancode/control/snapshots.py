@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from pancode.control.core import Core
 from pancode.domain.resolve import Resolution
-from pancode.ports import SnapshotTaken
+from pancode.ports import SnapshotRequest, SnapshotTaken
 
 
 class UnderWay(TypedDict):
@@ -30,7 +30,7 @@ def take(core: Core, resolution: Resolution, run: str) -> SnapshotTaken | None:
     told(0, 0)
     try:
         return core.ports.depot.snapshot(
-            project, run, resolution.request.folder, told, resolution.allowed_files
+            SnapshotRequest(project, run, resolution.request.folder, resolution.allowed_files, told)
         )
     finally:
         del taking[run]

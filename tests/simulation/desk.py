@@ -19,7 +19,7 @@ from pancode.control.plane import Plane
 from pancode.domain.fleet import Deadlines
 from pancode.domain.records import ALL, Record
 from pancode.errors import PancodeError, UnavailableError
-from pancode.ports import SnapshotTaken, Told, Transaction, untold
+from pancode.ports import SnapshotRequest, SnapshotTaken, Transaction
 
 FLEET = "f-simulation"
 RULES = Rules(
@@ -36,16 +36,9 @@ class SimDepot:
     def __init__(self, arrived: MemoryDepot) -> None:
         self.arrived = arrived
 
-    def snapshot(
-        self,
-        project: str,
-        run: str,
-        folder: str = "",
-        told: Told = untold,
-        allowed: tuple[str, ...] = (),
-    ) -> SnapshotTaken:
+    def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
         return SnapshotTaken(
-            "repo-1", None, hashlib.sha1(run.encode(), usedforsecurity=False).hexdigest(), "sha1"
+            "repo-1", None, hashlib.sha1(wanted.run.encode(), usedforsecurity=False).hexdigest(), "sha1"
         )
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:

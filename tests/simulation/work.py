@@ -13,6 +13,7 @@ from node_agent.wire.policy import Mode, Safety
 from pancode.control.core import CEILING, WORK_CEILING
 from pancode.domain.books import Ceilings
 from pancode.domain.records import Fence, FenceState, Node, Run, RunState, Setting
+from pancode.ports import SnapshotRequest
 from tests.simulation.kinds import ENDLESS
 from tests.simulation.machines import Machine
 from tests.simulation.world import World
@@ -54,7 +55,7 @@ def a_script(w: World) -> Script:
 def a_run(w: World, run_id: str) -> Run:
     r = w.random
     git = r.random() < 0.6
-    snapshot = w.desk.depot.snapshot("p", run_id).snapshot
+    snapshot = w.desk.depot.snapshot(SnapshotRequest("p", run_id)).snapshot
     workspace: dict[str, object] = {"kind": "git", "repo": "repo-1", "base": None, "snapshot": snapshot}
     fields: dict[str, Any] = {
         "id": run_id,

@@ -8,7 +8,7 @@ from node_agent.wire.gitsafe import join_nul
 from pancode.adapters.git.errors import GitFailure, GitRefusal
 from pancode.adapters.git.listing import Listing
 from pancode.adapters.git.safe import Git
-from pancode.ports import Told, untold
+from pancode.ports import Progress, unwatched
 
 BATCH = 10_000
 """Files of one git process: in a pack that it is writing, git looks for each new object one by one."""
@@ -21,7 +21,7 @@ _PACKED = ("-c", "core.bigFileThreshold=0")
 _KEPT = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_TOP_PAD_": str(16 << 20)}
 
 
-def hash_files(git: Git, listing: Listing, told: Told = untold) -> None:
+def hash_files(git: Git, listing: Listing, told: Progress = unwatched) -> None:
     """Bring the index of `git` to what was listed, the objects into its store. GitRefusal: one is unreadable.
 
     Not `git add -A`: it dies on a nested repository without commits, and runs programs of submodules.

@@ -13,7 +13,7 @@ from pancode.adapters.git.errors import GitFailure, GitRefusal
 from pancode.adapters.git.listing import Limits
 from pancode.adapters.git.snapshot import SnapshotOptions, take_snapshot
 from pancode.adapters.git.streams import Streams
-from pancode.ports import SnapshotTaken, Told, untold
+from pancode.ports import SnapshotRequest, SnapshotTaken
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +26,15 @@ class GitDepot:
     limits: Limits = Limits()
     environ: Mapping[str, str] | None = None
 
-    def snapshot(
-        self,
-        project: str,
-        run: str,
-        folder: str = "",
-        told: Told = untold,
-        allowed: tuple[str, ...] = (),
-    ) -> SnapshotTaken:
-        """Take a snapshot of the tree around `project`. GitRefusal (a WorkspaceError) names paths and fix.
+    def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
+        """Take a snapshot of the tree around the project. GitRefusal (a WorkspaceError) names paths and fix.
 
         Refused, too, while the disk is so full that no result could be taken in.
         """
         self._must_have_room()
-        limits = replace(self.limits, allowed=allowed)
-        options = SnapshotOptions(self.clock.wall_ms(), limits, self.environ, folder, told)
-        taken = take_snapshot(Path(project), self.depot, run, options)
+        limits = replace(self.limits, allowed=wanted.allowed)
+        options = SnapshotOptions(self.clock.wall_ms(), limits, self.environ, wanted.folder, wanted.progress)
+        taken = take_snapshot(Path(wanted.project), self.depot, wanted.run, options)
         return SnapshotTaken(
             repo=taken.repo_id,
             base=taken.base_commit,

@@ -18,7 +18,7 @@ from pancode.adapters.git.hashing import hash_files
 from pancode.adapters.git.listing import Limits, Listing, list_tree
 from pancode.adapters.git.objects import import_base, import_missing, writing
 from pancode.adapters.git.project import Project, open_project
-from pancode.ports import Told, untold
+from pancode.ports import Progress, unwatched
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class SnapshotOptions:
     limits: Limits = field(default_factory=Limits)
     environ: Mapping[str, str] | None = None
     folder: str = ""
-    told: Told = untold
+    told: Progress = unwatched
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def index_copy(project: Project, depot_path: Path | None = None) -> Iterator[Pat
 
 
 def capture(
-    project: Project, depot: Depot, index: Path, limits: Limits, told: Told = untold
+    project: Project, depot: Depot, index: Path, limits: Limits, told: Progress = unwatched
 ) -> tuple[str, Listing]:
     """Write the working tree into the depot through `index`; gives the tree and what was listed."""
     git = writing(project, depot.path(project.repo_id), index)

@@ -35,7 +35,7 @@ def test_snapshot_and_arrivals(repo: Repo, depot: Depot, tmp_path: Path) -> None
     streams = Streams(tmp_path / "home")
     port: ports.Depot = GitDepot(depot, streams, StoppedClock(), environ={})
     repo.write("new", "n")
-    taken = port.snapshot(str(repo.path), "r-aaaa")
+    taken = port.snapshot(ports.SnapshotRequest(str(repo.path), "r-aaaa"))
     assert (taken.base, taken.untracked, taken.object_format) == (repo.head, ("new",), "sha1")
     assert not port.commit_arrived(taken.repo, attempt(), taken.snapshot)
     assert not port.commit_arrived("p-unknown", attempt(), taken.snapshot)
@@ -57,7 +57,7 @@ def test_a_refusal_is_a_workspace_error(repo: Repo, depot: Depot, tmp_path: Path
     port = GitDepot(depot, Streams(tmp_path), StoppedClock(), Limits(file=1), {})
     repo.write("big", "too big")
     with pytest.raises(WorkspaceError) as caught:
-        port.snapshot(str(repo.path), "r-aaaa")
+        port.snapshot(ports.SnapshotRequest(str(repo.path), "r-aaaa"))
     assert caught.value.problem().exit_code == 7
     assert caught.value.problem().fix
 
@@ -67,5 +67,5 @@ def test_no_work_goes_out_whose_result_could_not_be_taken_in(
 ) -> None:
     port = GitDepot(depot, Streams(tmp_path, keep_free=1 << 60), StoppedClock(), environ={})
     with pytest.raises(WorkspaceError, match="disk is full") as caught:
-        port.snapshot(str(repo.path), "r-aaaa")
+        port.snapshot(ports.SnapshotRequest(str(repo.path), "r-aaaa"))
     assert "pancode doctor" in caught.value.fix

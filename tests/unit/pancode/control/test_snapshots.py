@@ -6,7 +6,7 @@ import pytest
 
 from pancode.control import snapshots
 from pancode.errors import WorkspaceError
-from pancode.ports import SnapshotTaken, Told, untold
+from pancode.ports import SnapshotRequest, SnapshotTaken
 from tests.unit.pancode.control.world import Desk, HonestDepot
 from tests.unit.pancode.domain.fleets import node, resolved
 
@@ -19,20 +19,13 @@ class Slow(HonestDepot):
         self.desk, self.fails = desk, fails
         self.seen: list[list[snapshots.UnderWay]] = []
 
-    def snapshot(
-        self,
-        project: str,
-        run: str,
-        folder: str = "",
-        told: Told = untold,
-        allowed: tuple[str, ...] = (),
-    ) -> SnapshotTaken:
+    def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
         self.seen.append(snapshots.under_way(self.desk.plane.core))
-        told(40_000, 100_000)
+        wanted.progress(40_000, 100_000)
         self.seen.append(snapshots.under_way(self.desk.plane.core))
         if self.fails:
             raise WorkspaceError("no", fix="x")
-        return super().snapshot(project, run, folder)
+        return super().snapshot(wanted)
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -27,7 +27,7 @@ from pancode.control.core import Ports, Rules
 from pancode.control.plane import Plane
 from pancode.domain import books
 from pancode.domain.records import Balance, Entry, Node, Record, Run
-from pancode.ports import SnapshotTaken, Told, untold
+from pancode.ports import SnapshotRequest, SnapshotTaken
 
 FLEET = "f-test"
 
@@ -70,14 +70,7 @@ class HonestDepot:
         self.missing_blobs: set[str] = set()
         self.commits: set[str] = set()
 
-    def snapshot(
-        self,
-        project: str,
-        run: str,
-        folder: str = "",
-        told: Told = untold,
-        allowed: tuple[str, ...] = (),
-    ) -> SnapshotTaken:
+    def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
         return SnapshotTaken("demo-1234", None, "a" * 40, "sha1")
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
