@@ -26,7 +26,7 @@ from pancode import errors
 from pancode.cli.tell import MEANINGS, OUTCOMES
 from pancode.control.core import Rules
 from pancode.domain.fleet import Deadlines, NodeState
-from pancode.domain.lifecycle import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES
+from pancode.domain.life.moves import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES
 from pancode.domain.records import Closed, FenceState, RunState, WaitReason
 from pancode.domain.stages import RunStage
 
@@ -122,7 +122,7 @@ def failures_page() -> str:
 def states_page() -> str:
     return page(
         "States",
-        "`pancode/domain/lifecycle.py`, `pancode/domain/fleet.py` and `node_agent/wire/marks.py`",
+        "`pancode/domain/life/moves.py`, `pancode/domain/fleet.py` and `node_agent/wire/marks.py`",
         words(
             "What a run, a binding of it to a node (a fence), an attempt's journal on its node and a node "
             "itself can be, and which moves there are. The code refuses every other move."

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from node_agent.wire.control import Tombstone
-from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from pancode.control import turned
 from pancode.control.core import CEILING, WORK_CEILING, Core, open_fences
-from pancode.control.settle import NOTHING_LEFT
+from pancode.control.work import Work, unit_of_work
 from pancode.domain import books
 from pancode.domain.fleet import NodeView
-from pancode.domain.lifecycle import NOT_STARTED, end_attempt, end_run, holds_slot
-from pancode.domain.orders import identity_of, may_push, order_for
+from pancode.domain.life.case import Case
+from pancode.domain.life.decide import decide
+from pancode.domain.life.moves import holds_slot
+from pancode.domain.life.signals import Bound, Due, Unbindable, Waits
+from pancode.domain.orders import fence_of, identity_of, may_push, order_for
 from pancode.domain.placement import Placed, Standing, choose, in_order, pool_of
 from pancode.domain.records import (
     Attempt,
     Balance,
-    Entry,
     Fence,
     FenceState,
     Node,
@@ -40,17 +40,18 @@ SHOW_MS = 500
 
 def bind(core: Core) -> int:
     """Bind what can be bound now; returns how many orders were signed. Pushing them is a separate step."""
-    with core.ports.ledger.transaction() as tx:
-        return bind_in(core, tx)
+    with unit_of_work(core) as work:
+        return bind_in(work)
 
 
-def bind_in(core: Core, tx: Transaction) -> int:
+def bind_in(work: Work) -> int:
     """The same inside a transaction, whose commit makes the orders durable."""
+    core, tx = work.core, work.tx
     views, taken = core.views(tx), open_fences(tx)
     free = {v.node.name: _free(v, taken, core.live.freed.get(v.node.tag or "", set())) for v in views}
     if _is_told(core, core.live.waiting) and not any(slots > 0 for slots in free.values()):
         return 0
-    waiting = [run for run in _waiting(core, tx, taken) if _granted(core, tx, run)]
+    waiting = [run for run in _waiting(work, taken) if _granted(work, run)]
     core.live.waiting = len(waiting)
     if not waiting:
         return 0
@@ -60,10 +61,9 @@ def bind_in(core: Core, tx: Transaction) -> int:
         return 0
     for decision in choose(waiting, standing, whole):
         if isinstance(decision, Placed):
-            placed += _bound(core, tx, decision)
+            placed += _bound(work, decision)
         elif decision.run.reason != decision.why:
-            tx.put(replace(decision.run, reason=decision.why, waits=decision.kind))
-            core.tell(tx, decision.run.id, "wait", "placement", "waits", decision.why)
+            work.signal(decision.run, Waits("placement", decision.why, decision.kind))
     return placed
 
 
@@ -113,11 +113,11 @@ def show_tickets(core: Core) -> None:
         core.live.tickets, core.live.shown_ms = tickets, boot
 
 
-def _waiting(core: Core, tx: Transaction, taken: list[Fence]) -> list[Run]:
+def _waiting(work: Work, taken: list[Fence]) -> list[Run]:
     """Pending runs without an open fence whose time has come, in serving order."""
     bound = {f.run for f in taken}
-    runs = tx.find(Run, {"state": RunState.PENDING})
-    due = [r for r in runs if r.id not in bound and _is_due(core, r) and not _may_still_run(core, tx, r)]
+    runs = work.tx.find(Run, {"state": RunState.PENDING})
+    due = [r for r in runs if r.id not in bound and _is_due(work.core, r) and not _may_still_run(work, r)]
     return in_order(due)
 
 
@@ -129,49 +129,22 @@ def _is_due(core: Core, run: Run) -> bool:
     return left <= 0 or left > max(core.rules.refused_pause_ms, core.rules.retry_pause_ms)
 
 
-def _may_still_run(core: Core, tx: Transaction, run: Run) -> bool:
+def _may_still_run(work: Work, run: Run) -> bool:
     """An attempt of it that a restored ledger does not know is on some node: it was told to end."""
-    if not core.live.strays.get(run.id) or run.read_only or run.on_lost == "retry":
+    if not work.core.live.strays.get(run.id) or run.read_only or run.on_lost == "retry":
         return False
     why = "an attempt that this ledger does not know is still being ended"
     if run.reason != why:
-        tx.put(replace(run, reason=why, waits=WaitReason.OLDER_ATTEMPT))
-        core.tell(tx, run.id, "wait", "placement", "waits", why)
+        work.signal(run, Waits("placement", why, WaitReason.OLDER_ATTEMPT))
     return True
 
 
-def _granted(core: Core, tx: Transaction, run: Run) -> bool:
+def _granted(work: Work, run: Run) -> bool:
     """Attempt 1 has its hold from admission; a later attempt takes its own, or waits for the budget."""
     if run.attempt == 1:
         return True
-    if core.spent_up(tx, run):
-        _end_broke(core, tx, run)
-        return False
-    if tx.get(Attempt, run.id, run.attempt) is not None:
-        return True
-    refused = core.hold(tx, run, books.Account(run.id, run.attempt))
-    if refused is None:
-        return True
-    if run.reason != refused:
-        tx.put(replace(run, reason=refused, waits=WaitReason.BUDGET))
-        core.tell(tx, run.id, "wait", "budget", "waits", refused)
-    return False
-
-
-def _end_broke(core: Core, tx: Transaction, run: Run) -> None:
-    """A late word about an earlier attempt has used up what this one was to have."""
-    _end_unbound(core, tx, run, (Outcome.BUDGET_EXCEEDED, FailureKind.USD_LIMIT), NOTHING_LEFT)
-    core.tell(tx, run.id, "retry", "budget", "not tried again", NOTHING_LEFT)
-
-
-def _end_unbound(core: Core, tx: Transaction, run: Run, how: tuple[Outcome, FailureKind], why: str) -> None:
-    """The attempt ends before any node had it: what was held for it goes back, and it has cost nothing."""
-    found = tx.get(Attempt, run.id, run.attempt) or Attempt(run.id, run.attempt, core.wall_ms(), books.ZERO)
-    ended = end_attempt(found, *how, why, core.wall_ms())
-    tx.put(replace(ended, usage=NOT_STARTED))
-    account = books.Account(run.id, run.attempt)
-    core.book(tx, books.release(tx.find(Entry, {"run": run.id}), account, core.stamp(), why))
-    core.put_ended(tx, end_run(run, ended, {}, core.wall_ms()))
+    due = work.signal(run, Due(work.core.purses(work.tx, run.agent)))
+    return due.outcome is None and work.tx.get(Attempt, run.id, run.attempt) is not None
 
 
 def _standing(
@@ -224,72 +197,26 @@ def _free(view: NodeView, taken: list[Fence], freed: set[str]) -> int:
     return min(ask.slots, view.node.slots) - len(ours | theirs)
 
 
-def _bound(core: Core, tx: Transaction, placed: Placed) -> bool:
+def _bound(work: Work, placed: Placed) -> bool:
     """Whether it could be: a run of which no order can be made ends, and holds up no other."""
+    core, case, view = work.core, work.case(placed.run), placed.node
     try:
-        order = _order(core, tx, placed)
+        order = _order(core, case, view.node)
     except (ValueError, KeyError, TypeError, ArithmeticError) as exc:
-        why = f"no order can be made of it: {exc}"
-        _end_unbound(core, tx, placed.run, (Outcome.INFRA, FailureKind.NODE_INTERNAL), why)
-        core.tell(tx, placed.run.id, "placement", "order", "not possible", why)
+        work.apply(decide(case, Unbindable(f"no order can be made of it: {exc}")))
         return False
-    _sign(core, tx, placed, order)
+    fence = fence_of(order, order.signed(core.key_for(view.node)), view.node.name)
+    about = served(case.run, view, core.wall_ms())
+    work.apply(decide(case, Bound(fence, placed.why, about)))
     return True
 
 
-def _order(core: Core, tx: Transaction, placed: Placed) -> Order:
-    run, node = placed.run, placed.node.node
+def _order(core: Core, case: Case, node: Node) -> Order:
+    """One fence: its number was never used before."""
     if node.tag is None:
         raise UnavailableError(f"node {node.name} is not enrolled")
+    run, left = case.run, case.left(case.run.attempt)
     number = max(core.highest_fence(run), core.live.floors.get(run.id, 0)) + 1
     start_by = core.now().plus(core.rules.start_by_ms)
-    left = core.left(tx, run)
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
     return order_for(due, core.fleet, node.tag, number, (core.wall_ms(), start_by))
-
-
-def _sign(core: Core, tx: Transaction, placed: Placed, order: Order) -> None:
-    """One fence: envelope, record and node-scope hold, in this one commit."""
-    run, node = placed.run, placed.node.node
-    number, start_by = order.identity.fence, order.start_by
-    envelope = order.signed(core.key_for(node))
-    tx.insert(
-        Fence(
-            run=run.id,
-            attempt=run.attempt,
-            fence=number,
-            node=node.name,
-            tag=order.node,
-            order=envelope.model_dump_json(),
-            digest=envelope.digest(),
-            start_by_epoch=start_by.epoch,
-            start_by_ms=start_by.ms,
-            bound_ms=core.wall_ms(),
-        )
-    )
-    attempt = tx.get(Attempt, run.id, run.attempt)
-    if attempt is not None:
-        account = books.Account(run.id, run.attempt, number)
-        due = replace(books.estimate_of(run), usd=attempt.held_usd)
-        core.book(tx, books.hold([books.node_scope(node.name)], account, due, core.stamp()))
-    _bury_older(core, tx, run, node)
-    about = served(run, placed.node, core.wall_ms())
-    terms = {**run.terms, "served": about} if about else run.terms
-    tx.put(
-        replace(
-            run, fence=number, reason=f"offered to {node.name}", waits=None, retry_at_ms=None, terms=terms
-        )
-    )
-    core.tell(tx, run.id, "placement", node.name, "placed", f"placed on {node.name}: {placed.why}")
-    if about:
-        core.tell(tx, run.id, "model", f"{run.endpoint}/{run.model}", "served", about["words"])
-
-
-def _bury_older(core: Core, tx: Transaction, run: Run, node: Node) -> None:
-    """A newer attempt is bound: fences that were given up as lost must end where they still run."""
-    for old in tx.find(Fence, {"run": run.id}):
-        lost = old.state is FenceState.CLOSED and old.closed == "lost" and old.receipt is None
-        owner = tx.get(Node, old.node)
-        if lost and owner is not None:
-            body = Tombstone(run=run.id, up_to_fence=old.fence, reason=f"replaced on {node.name}")
-            core.issue(tx, owner, body)

@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.control import Control, ControlBody
-from node_agent.wire.logs import OrderLine, OrderStage
 from node_agent.wire.signing import SigningKey
 from pancode.control.lists import Lists
 from pancode.control.live import Live
 from pancode.domain import books
 from pancode.domain.fleet import REACHED, Deadlines, NodeView, Reaching, Watch, awake_since, view
-from pancode.domain.orders import NUMBERS_IN_AN_EPOCH, identity_of
+from pancode.domain.life.changes import Domain
+from pancode.domain.life.signals import Purse
+from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
 from pancode.domain.quota import Evidence
 from pancode.domain.records import (
-    Attempt,
     Audit,
     Balance,
     ControlMessage,
@@ -92,10 +92,6 @@ class Rules:
         return replace(self, deadlines=self.deadlines.scaled(factor), **ms)
 
 
-Domain = Literal["admission", "budget", "fleet", "land", "receipt", "trust"]
-"""What an entry on record is about."""
-
-
 class Core:
     """Shared state of the use cases. `lock` makes every verb one at a time."""
 
@@ -156,7 +152,11 @@ class Core:
         return max(run.fence, forgotten)
 
     def stamp(self) -> books.Stamp:
-        return books.Stamp(self.wall_ms(), lambda: self.ports.ids.token(12))
+        return books.Stamp(self.wall_ms(), self.new_entry)
+
+    def new_entry(self) -> str:
+        """The id of an entry in the books."""
+        return self.ports.ids.token(12)
 
     # -- nodes ---------------------------------------------------------------------------------
 
@@ -215,37 +215,10 @@ class Core:
         said = work.value if work is not None and isinstance(work.value, dict) else {}
         return books.Ceilings(usd, said.get("tokens"), said.get("ms"))
 
-    def hold(self, tx: Transaction, run: Run, account: books.Account) -> str | None:
-        """Hold the run's estimate for one attempt; a refusal in words when a ceiling would be exceeded."""
-        left = self.left(tx, run)
-        usd = run.estimate_usd if left is None else min(run.estimate_usd, left)
-        scopes = (books.day_scope(self.wall_ms(), self.tz), books.agent_scope(run.agent))
-        due = replace(books.estimate_of(run), usd=usd)
-        for scope in scopes:
-            ceilings, balance = self.ceilings(tx, scope), tx.get(Balance, scope) or Balance(scope)
-            if not books.fits(balance, ceilings, due):
-                return books.refusal(balance, ceilings, due)
-        self.book(tx, books.hold(scopes, account, due, self.stamp()))
-        tx.insert(Attempt(account.run, account.attempt, self.wall_ms(), usd))
-        return None
-
-    def left(self, tx: Transaction, run: Run) -> Decimal | None:
-        """What earlier attempts have left of the run's own budget for the current one; None: it has none."""
-        usd = run.limits.get("usd")
-        if usd is None or run.attempt == 1:
-            return None if usd is None else Decimal(str(usd))
-        spent = books.used(tx.find(Entry, {"run": run.id}), run.attempt)
-        return max(Decimal(str(usd)) - spent, books.ZERO)
-
-    def spent_up(self, tx: Transaction, run: Run) -> bool:
-        """Whether nothing is left for its current attempt; a budget of 0 is for what costs nothing."""
-        return run.attempt > 1 and self.left(tx, run) == 0 and Decimal(str(run.limits["usd"])) > 0
-
-    def put_ended(self, tx: Transaction, run: Run) -> None:
-        """A run has come to its end: written, and counted."""
-        tx.put(run)
-        # A commit that fails leaves one too many, which only a figure shows.
-        self.live.ended[(str(run.outcome), run.runtime, str(run.result.get("node") or ""))] += 1
+    def purses(self, tx: Transaction, agent: str) -> list[Purse]:
+        """The scopes in which an attempt of this agent is held from its admission on."""
+        scopes = (books.day_scope(self.wall_ms(), self.tz), books.agent_scope(agent))
+        return [Purse(tx.get(Balance, s) or Balance(s), self.ceilings(tx, s)) for s in scopes]
 
     def tell(self, tx: Transaction, run: str, kind: str, what: str, verdict: str, detail: str = "") -> None:
         """Add to the run's story (`pancode why`)."""
@@ -272,11 +245,6 @@ class Core:
         last = tx.find(Audit, order="number", descending=True, limit=1)
         number = last[0].number + 1 if last else 1
         tx.insert(Audit(number, self.wall_ms(), domain, level, what, dict(detail), run))
-
-    def note_stage(self, fence: Fence, stage: OrderStage, detail: str = "") -> None:
-        """A line about its order, for the log; written when this round's commits are made."""
-        identity, ms = identity_of(fence), max(0, self.wall_ms() - fence.bound_ms)
-        self.live.stages.append(OrderLine.of(stage, identity, fence.node, ms, detail))
 
     # -- controls ------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from pancode.control.core import Core
 from pancode.control.enqueue import admit
 from pancode.control.faces import Surroundings
 from pancode.control.lists import decided
+from pancode.control.work import unit_of_work
 from pancode.domain import books
 from pancode.domain.admission import Verdict, first_refused, judge, refusal
 from pancode.domain.admission.safety import accepted
@@ -331,12 +332,12 @@ def _commit(core: Core, run: Run, verdicts: tuple[Verdict, ...]) -> None:
 
     Nobody waits on an idle fleet, and a commit is a wait for the disk: there both are one.
     """
-    with core.ports.ledger.transaction() as tx:
+    with unit_of_work(core) as work:
         for verdict in verdicts:
             word = "warning" if verdict.warning else "passed"
-            core.tell(tx, run.id, "gate", verdict.gate, word, verdict.words)
+            core.tell(work.tx, run.id, "gate", verdict.gate, word, verdict.words)
         if chosen_by := run.terms.get("model_from"):
-            core.tell(tx, run.id, "model", run.asked_model or "", "chosen", str(chosen_by))
-        admit(core, tx, run)
+            core.tell(work.tx, run.id, "model", run.asked_model or "", "chosen", str(chosen_by))
+        admit(work, run)
         if not core.live.waiting:
-            bind_in(core, tx)
+            bind_in(work)

@@ -10,6 +10,7 @@ from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
 from pancode.control.dispatch import HISTORY, new_id
 from pancode.control.enqueue import admit
+from pancode.control.work import unit_of_work
 from pancode.domain.placement import can_be_had, misfit
 from pancode.domain.records import Node, Run, RunState
 from pancode.domain.values import replace
@@ -77,9 +78,9 @@ def begin(core: Core, run: Run, gate_id: str, snapshot: str, by: str) -> Run:
             "terms": {"judges": run.id, "walled": bool(run.terms.get("walled"))},
         },
     )
-    with core.lock, core.ports.ledger.transaction() as tx:
-        judging = admit(core, tx, replace(judging, node=_at_home(core, tx, run, judging)))
-        core.tell(tx, run.id, "land", f"gates on the merged tree: {gate_id}", "begun", by)
+    with core.lock, unit_of_work(core) as work:
+        judging = admit(work, replace(judging, node=_at_home(core, work.tx, run, judging)))
+        core.tell(work.tx, run.id, "land", f"gates on the merged tree: {gate_id}", "begun", by)
     return judging
 
 

@@ -5,13 +5,15 @@ And what a run waits for meanwhile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import Envelope, WireRefusal, open_as, parse_envelope, parse_message
 from pancode.control import keyring
 from pancode.control.core import Core
+from pancode.control.work import unit_of_work
+from pancode.domain.life.signals import Waits
 from pancode.domain.records import Fence, FenceState, Node, Run, RunState, WaitReason
 from pancode.ports import Transaction
 
@@ -74,9 +76,7 @@ def _by_verb(hello: Hello, run: Run, fence: Fence) -> Allowed | Denied:
 
 def note_wait(core: Core, run_id: str, why: str) -> None:
     """A run's result cannot be taken in now: that is its reason until something happens, told once."""
-    with core.lock, core.ports.ledger.transaction() as tx:
-        run = tx.get(Run, run_id)
-        if run is None or run.state is RunState.ENDED or run.reason == why:
-            return
-        tx.put(replace(run, reason=why, waits=WaitReason.DEPOT))
-        core.tell(tx, run.id, "wait", "depot", "waits", why)
+    with core.lock, unit_of_work(core) as work:
+        run = work.tx.get(Run, run_id)
+        if run is not None and run.state is not RunState.ENDED:
+            work.signal(run, Waits("depot", why, WaitReason.DEPOT))

@@ -6,22 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from node_agent.wire.event import Event, Events, Refused, Revoked
-from node_agent.wire.identity import AttemptId
+from node_agent.wire.event import Events
 from node_agent.wire.inventory import Inventory
-from node_agent.wire.logs import STAGES
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, open_as, parse_envelope
-from pancode.control import journals, keyring, turned
+from pancode.control import journals, keyring
 from pancode.control.core import Core
 from pancode.control.heard import enrolled, raise_alarm
-from pancode.control.moved import load, save, with_vain
-from pancode.control.settle import Letter, Proofs, never_ran, settle
-from pancode.control.undo import all_or_nothing
-from pancode.domain.lifecycle import Moved, apply_event
-from pancode.domain.records import Closed, Fence, Node
+from pancode.control.settle import Letter, Proofs, settle
+from pancode.control.work import Work, unit_of_work
+from pancode.domain.life.decide import decide
+from pancode.domain.life.signals import Said
+from pancode.domain.records import Fence, Node
 from pancode.errors import ConflictError
-from pancode.ports import Transaction, UpMessage
+from pancode.ports import UpMessage
 
 _UNFIT = (ValueError, KeyError, ArithmeticError, ConflictError)
 
@@ -71,9 +69,9 @@ def _together(core: Core, words: Sequence[Word]) -> None:
     """Events and receipts in one commit; when one of them cannot be applied, each by itself."""
     try:
         proofs = Proofs.of(core, [word.said for word in words if isinstance(word.said, Letter)])
-        with all_or_nothing(core) as tx:
+        with unit_of_work(core) as work:
             for word in words:
-                _apply(core, tx, word, proofs)
+                _apply(work, word, proofs)
             if proofs.kept:  # on disk before the commit that says so
                 core.ports.archive.store(proofs.kept)
     except _UNFIT:
@@ -94,12 +92,12 @@ def _each(core: Core, words: Sequence[Word]) -> None:
             raise_alarm(core, word.node, "message", type(exc).__name__, str(exc))
 
 
-def _apply(core: Core, tx: Transaction, word: Word, proofs: Proofs) -> None:
+def _apply(work: Work, word: Word, proofs: Proofs) -> None:
     match word.said:
         case Events():
-            _events(core, tx, word.node, word.said)
+            _events(work, word.node, word.said)
         case Letter():
-            settle(core, tx, word.said, proofs)
+            settle(work, word.said, proofs)
 
 
 def only_signature_of(envelope: Envelope, keys: Mapping[str, PublicKey]) -> Envelope:
@@ -111,37 +109,16 @@ def only_signature_of(envelope: Envelope, keys: Mapping[str, PublicKey]) -> Enve
     return envelope if envelope.signatures == (own,) else envelope.model_copy(update={"signatures": (own,)})
 
 
-def _events(core: Core, tx: Transaction, node: Node, told: Events) -> None:
-    if told.fleet != core.fleet or told.node != node.tag:
+def _events(work: Work, node: Node, told: Events) -> None:
+    if told.fleet != work.core.fleet or told.node != node.tag:
         return
     for identity, events in groupby(told.events, lambda event: event.identity):
-        _hear(core, tx, node, (identity, tuple(events)))
+        case = work.case_of(identity)
+        if case is not None and _is_its_own(node, case.fence):
+            said = (Said(event.seq, event.body, event.wall_ms) for event in events)
+            work.apply(decide(case, *said))
 
 
 def _is_its_own(node: Node, fence: Fence) -> bool:
     """A node is believed about the fences that are bound to it, and about no other's."""
     return fence.tag == node.tag
-
-
-def _hear(core: Core, tx: Transaction, node: Node, told: tuple[AttemptId, tuple[Event, ...]]) -> None:
-    """Of one attempt, in order: what they change together is written once."""
-    identity, events = told
-    before = trio = load(tx, identity)
-    if before is None or trio is None or not _is_its_own(node, trio.fence):
-        return
-    for event in events:
-        if event.seq != trio.fence.cursor + 1:
-            continue
-        if isinstance(event.body, Refused):
-            trio = with_vain(tx, trio)
-            turned.note(core, trio.fence, event.body.why, event.body.detail)
-        moved = apply_event(trio, event.seq, event.body, event.wall_ms)
-        if trio.fence.closed is Closed.LOST and isinstance(event.body, Refused | Revoked):
-            never_ran(core, tx, trio.fence, node.name)
-        if moved.trio.fence.mark != trio.fence.mark and moved.trio.fence.mark in STAGES:
-            core.note_stage(moved.trio.fence, STAGES[moved.trio.fence.mark])
-        trio = moved.trio
-        if moved.story or moved.free:  # tells something, or gives holds back, which is read again
-            save(core, tx, before, moved)
-            before = trio = load(tx, identity) or trio
-    save(core, tx, before, Moved(trio))

@@ -9,8 +9,9 @@ from node_agent.wire.control import Drain, Revoke, SetSlots
 from node_agent.wire.signing import PublicKey
 from pancode.control import keyring
 from pancode.control.core import Core, open_fences
-from pancode.control.pulse import lose
+from pancode.control.work import Work, unit_of_work
 from pancode.domain.fleet import NodeState
+from pancode.domain.life.signals import Lost
 from pancode.domain.names import not_found
 from pancode.domain.records import ControlMessage, Node
 from pancode.errors import ConflictError, NotFoundError, UsageError
@@ -28,7 +29,8 @@ class Wanted:
 
 def add(core: Core, node: Node) -> None:
     """A new machine; ConflictError when the name is taken by one that was not removed."""
-    with core.ports.ledger.transaction() as tx:
+    with unit_of_work(core) as work:
+        tx = work.tx
         known = tx.get(Node, node.name)
         if known is not None and known.removed is None:
             raise ConflictError(
@@ -44,7 +46,8 @@ def add(core: Core, node: Node) -> None:
 def enrol(core: Core, name: str, public_key: str) -> Node:
     """The public key that the node's own key file has now, read over SSH. A changed key is put on record."""
     key = PublicKey.parse(public_key)
-    with core.ports.ledger.transaction() as tx:
+    with unit_of_work(core) as work:
+        tx = work.tx
         node = _known(tx, name)
         if node.public_key == key.text():
             return node
@@ -52,7 +55,7 @@ def enrol(core: Core, name: str, public_key: str) -> Node:
         if node.tag is not None:
             core.audit(tx, "trust", "warning", "node key replaced", node=name, old=node.tag, new=key.tag)
             keyring.end(tx, name, node.public_key, core.wall_ms())
-            _part_with(core, tx, node, f"the key of {name} was replaced: nothing signed before is believed")
+            _part_with(work, node, f"the key of {name} was replaced: nothing signed before is believed")
         else:
             core.audit(tx, "trust", "info", "node key enrolled", node=name, tag=key.tag)
         enrolled = replace(node, tag=key.tag, public_key=key.text(), control_seq=0, epoch_seen=0)
@@ -75,7 +78,8 @@ def _refuse_twin(tx: Transaction, node: Node, key: PublicKey) -> None:
 
 def change(core: Core, name: str, edit: Callable[[Node], Node]) -> Node:
     """Change a machine's own settings; a new number of slots is told to it."""
-    with core.ports.ledger.transaction() as tx:
+    with unit_of_work(core) as work:
+        tx = work.tx
         node = _known(tx, name)
         return _changed(core, tx, node, edit(node))
 
@@ -88,7 +92,8 @@ def adjust(core: Core, name: str, wanted: Wanted, by: str) -> Node:
     both = sorted(set(wanted.labels) & set(wanted.unlabel))
     if both:
         raise UsageError(f"label {both[0]} is to be set and taken away", fix="leave one of the two out")
-    with core.ports.ledger.transaction() as tx:
+    with unit_of_work(core) as work:
+        tx = work.tx
         node = _known(tx, name)
         for label in wanted.unlabel:
             if label not in node.labels:
@@ -103,7 +108,8 @@ def note_login(core: Core, name: str, runtime: str, by: str, outcome: str | None
     """Put on record who opened a vendor's login where, and, with `outcome`, what became of it."""
     what = "login opened" if outcome is None else "login ended"
     told = {} if outcome is None else {"outcome": outcome}
-    with core.ports.ledger.transaction() as tx:
+    with unit_of_work(core) as work:
+        tx = work.tx
         node = _known(tx, name)
         core.audit(tx, "trust", "info", what, node=node.name, runtime=runtime, by=by, **told)
 
@@ -117,7 +123,8 @@ def _changed(core: Core, tx: Transaction, node: Node, changed: Node) -> Node:
 
 def drain(core: Core, name: str, reason: str | None, by: str) -> Node:
     """Start nothing new on it (`reason`), or take it back into service (None)."""
-    with core.ports.ledger.transaction() as tx:
+    with unit_of_work(core) as work:
+        tx = work.tx
         node = _known(tx, name)
         changed = replace(node, draining=reason)
         tx.put(changed)
@@ -131,7 +138,8 @@ def drain(core: Core, name: str, reason: str | None, by: str) -> Node:
 
 def pause(core: Core, name: str, reason: str | None, by: str) -> Node:
     """Give it no new work, while it keeps its place in the fleet (`reason`), or give it work again (None)."""
-    with core.ports.ledger.transaction() as tx:
+    with unit_of_work(core) as work:
+        tx = work.tx
         node = _known(tx, name)
         what = "node paused" if reason is not None else "node resumed"
         core.audit(tx, "fleet", "info", what, node=name, by=by, why=reason)
@@ -140,7 +148,8 @@ def pause(core: Core, name: str, reason: str | None, by: str) -> Node:
 
 def revoke(core: Core, name: str) -> Node:
     """No longer of this fleet: nothing more is bound to it, its words still count until it is cleaned."""
-    with core.ports.ledger.transaction() as tx:
+    with unit_of_work(core) as work:
+        tx = work.tx
         node = _known(tx, name)
         changed = replace(node, removed=NodeState.NOT_CLEANED.value)
         tx.put(changed)
@@ -151,9 +160,10 @@ def revoke(core: Core, name: str) -> Node:
 
 def forget(core: Core, name: str) -> None:
     """It was cleaned and that was proven: its open fences are given up, its key is no longer believed."""
-    with core.ports.ledger.transaction() as tx:
+    with unit_of_work(core) as work:
+        tx = work.tx
         node = _known(tx, name)
-        _part_with(core, tx, node, f"{name} was removed from the fleet")
+        _part_with(work, node, f"{name} was removed from the fleet")
         tx.put(replace(node, removed=NodeState.REMOVED.value))
         keyring.end(tx, name, node.public_key, core.wall_ms())
         core.audit(tx, "fleet", "info", "node removed", node=name)
@@ -169,12 +179,12 @@ def _begin_anew(core: Core, node: Node) -> None:
     core.note_reaching(node.name, lambda r: replace(r, shut_out=False))
 
 
-def _part_with(core: Core, tx: Transaction, node: Node, why: str) -> None:
+def _part_with(work: Work, node: Node, why: str) -> None:
     """This key's word is no longer taken: what only it could have ended is given up."""
-    for fence in open_fences(tx, node=node.name):
-        lose(core, tx, fence, why)
-    for message in tx.find(ControlMessage, {"tag": node.tag or ""}):
-        tx.delete(ControlMessage, message.tag, message.seq)
+    for fence in open_fences(work.tx, node=node.name):
+        work.signal_fence(fence, Lost(why))
+    for message in work.tx.find(ControlMessage, {"tag": node.tag or ""}):
+        work.tx.delete(ControlMessage, message.tag, message.seq)
 
 
 def _known(tx: Transaction, name: str) -> Node:

@@ -71,7 +71,7 @@ def ask(core: Core, tx: Transaction, run: Run, fence: Fence) -> None:
     """
     if run.outcome is not Outcome.DONE or run.result.get("commit") is None:
         return
-    if run.stop_asked is not None or fence.stop_seq != 0:
+    if run.stop_asked is not None or fence.stop_sent:
         _write(core, tx, run, _called_off(run, run.stop_asked or "its stop was asked for"))
         return
     tx.put(Setting(f"{ASKED}{run.id}", True, core.wall_ms(), run.created_by))

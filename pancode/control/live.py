@@ -8,10 +8,10 @@ from queue import SimpleQueue
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.logs import OrderLine
 from pancode.domain.fleet import Heard, Reaching, Watch
 from pancode.domain.linked import Linked
 from pancode.domain.placement import Shun
+from pancode.domain.records import Fence
 
 
 @dataclass
@@ -68,8 +68,8 @@ class Live:
     """When the tickets were shown last."""
     told_ms: int = -1_000_000
     """When it was last taken down of all that wait why they do."""
-    away: dict[str, str] = field(default_factory=dict)
-    """By attempt that is at work: its node, while that is not heard."""
+    away: dict[str, Fence] = field(default_factory=dict)
+    """By attempt that is at work: its fence, while the node is not heard."""
     freed: dict[str, set[str]] = field(default_factory=dict)
     """By tag: attempts whose end the node has sworn to since its last heartbeat."""
     quota_ms: int = -1
@@ -101,8 +101,6 @@ class Live:
     """By node: why it is offered nothing for a while."""
     shunned: dict[str, dict[str, Shun]] = field(default_factory=dict)
     """By run and node: why that node is not offered that run for a while."""
-    stages: list[OrderLine] = field(default_factory=list)
-    """Lines about orders that go into the log after this round's commits."""
     refusals: dict[str, int] = field(default_factory=dict)
     """Envelopes that were not believed, by reason."""
     ended: Counter[tuple[str, str, str]] = field(default_factory=Counter)

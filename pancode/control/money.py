@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 
 from pancode.control.core import CEILING, WORK_CEILING, Core
+from pancode.control.work import unit_of_work
 from pancode.domain import books
-from pancode.domain.records import Attempt, Entry, Run, Setting
+from pancode.domain.life.decide import decide
+from pancode.domain.life.signals import Priced
+from pancode.domain.records import Run, Setting
 from pancode.errors import NotFoundError, UsageError
 
 
@@ -49,25 +51,15 @@ def settle_by_hand(core: Core, run_id: str, usd: Decimal, by: str) -> int:
     """Book what a run with an unknown cost really cost; returns how many attempts were settled."""
     if usd < 0:
         raise UsageError("a cost cannot be negative")
-    with core.ports.ledger.transaction() as tx:
-        run = tx.get(Run, run_id)
+    with unit_of_work(core) as work:
+        run = work.tx.get(Run, run_id)
         if run is None:
             raise NotFoundError(f"no run {run_id}", fix="pancode runs")
-        settled = 0
-        entries = tx.find(Entry, {"run": run_id})
-        for attempt in tx.find(Attempt, {"run": run_id}):
-            account = books.Account(run_id, attempt.attempt)
-            made = books.settle_unknown(entries, account, books.Spent(usd, source="settled"), core.stamp())
-            if made:
-                core.book(tx, made)
-                usage = {**attempt.usage, "cost_usd": f"{usd:f}", "cost_source": "settled"}
-                tx.put(replace(attempt, usage=usage))
-                settled += 1
-                usd = Decimal(0)
-        if not settled:
-            raise UsageError(f"the cost of {run_id} is not unknown", fix=f"pancode runs show {run_id}")
-        core.tell(tx, run_id, "settle", "by hand", "settled", f"by {by}")
-        return settled
+        changes = decide(work.case(run), Priced(usd, by))
+        work.apply(changes)
+    if not changes.booked:
+        raise UsageError(f"the cost of {run_id} is not unknown", fix=f"pancode runs show {run_id}")
+    return len({entry.attempt for entry in changes.booked})
 
 
 def _text(ceilings: books.Ceilings, said: books.Ceilings) -> str | None:

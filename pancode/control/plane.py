@@ -67,7 +67,6 @@ class Plane:
             self.act()
             pulse.beat(self.core)
             self._record()
-            self._log()
             tidy(self.core)
             lapse(self.core)
             return taken
@@ -78,11 +77,6 @@ class Plane:
             level, what, detail = noted.get()
             with self.core.ports.ledger.transaction() as tx:
                 self.core.audit(tx, "trust", level, what, None, **detail)
-
-    def _log(self) -> None:
-        lines, self.core.live.stages = self.core.live.stages, []
-        for line in lines:
-            line.write()
 
     def act(self) -> None:
         """Decide and speak: the part of a round that acts on a change of ours. UnavailableError as `turn`."""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat
-from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.logs import OrderStage
 from pancode.control.core import Core, open_fences
-from pancode.control.settle import again
-from pancode.domain import books
-from pancode.domain.fleet import NodeState, NodeView
-from pancode.domain.lifecycle import close_fence, end_attempt, end_run
+from pancode.control.work import Work, unit_of_work
+from pancode.domain.fleet import NodeState
+from pancode.domain.life.signals import Lost, Unheard
 from pancode.domain.orders import identity_of
-from pancode.domain.records import Attempt, Closed, ControlMessage, Entry, Fence, Node, Run
-from pancode.domain.settlement import retry_after_lost
-from pancode.ports import Transaction
+from pancode.domain.records import ControlMessage, Fence, Node
 
 _SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
@@ -120,53 +116,27 @@ def _sent_key(message: ControlMessage) -> str:
 
 def give_up_lost(core: Core) -> None:
     """Fences of nodes that have been silent for the whole of our waking deadline end as `lost`."""
-    with core.ports.ledger.transaction() as tx:
-        fences = open_fences(tx)
+    with unit_of_work(core) as work:
+        fences = open_fences(work.tx)
         if not fences and not core.live.away:
             return
-        views = core.views(tx)
-        tell_outages(core, tx, fences, views)
+        views = core.views(work.tx)
+        _tell_outages(work, fences, {view.node.name: view.state for view in views})
         lost = {v.node.name for v in views if v.given_up}
         for fence in fences:
             if fence.node in lost:
-                lose(core, tx, fence, f"{fence.node} was not heard for the whole deadline")
+                work.signal_fence(fence, Lost(f"{fence.node} was not heard for the whole deadline"))
 
 
-def tell_outages(core: Core, tx: Transaction, fences: Sequence[Fence], views: Sequence[NodeView]) -> None:
+def _tell_outages(work: Work, fences: Sequence[Fence], states: Mapping[str, NodeState]) -> None:
     """In the story of each run that is at work: its node is not heard, and it is heard again."""
-    states = {view.node.name: view.state for view in views}
-    for key, node in list(core.live.away.items()):
-        if states.get(node) not in _SILENT:
-            del core.live.away[key]
-            core.tell(
-                tx, key.partition(".")[0], "node", node, "heard again", "what was said meanwhile comes now"
-            )
+    away = work.core.live.away
+    for key, fence in list(away.items()):
+        if states.get(fence.node) not in _SILENT:
+            work.signal_fence(fence, Unheard(back=True))
+            work.after(partial(away.pop, key, None))
     for fence in fences:
         key = str(identity_of(fence))
-        if states.get(fence.node) in _SILENT and key not in core.live.away:
-            core.live.away[key] = fence.node
-            core.tell(
-                tx, fence.run, "node", fence.node, "not heard", "the run goes on there, as far as is known"
-            )
-
-
-def lose(core: Core, tx: Transaction, fence: Fence, why: str) -> None:
-    """One fence is given up: its attempt is lost, its cost booked as far as it is known."""
-    run, attempt = tx.get(Run, fence.run), tx.get(Attempt, fence.run, fence.attempt)
-    if run is None or attempt is None:
-        return
-    tx.put(close_fence(fence, Closed.LOST, core.wall_ms()))
-    core.note_stage(fence, OrderStage.CLOSED, str(Closed.LOST))
-    core.live.closed.append(identity_of(fence))
-    core.live.given_up_ms[str(identity_of(fence))] = core.ports.clock.boot_ms()
-    account = books.Account(run.id, attempt.attempt, fence.fence)
-    used = books.used_by(attempt.usage)
-    spent = books.Spent(books.known_cost(attempt.usage), used.tokens, used.ms)
-    core.book(tx, books.lose(tx.find(Entry, {"run": run.id}), account, spent, core.stamp()))
-    ended = end_attempt(attempt, Outcome.LOST, FailureKind.NODE_LOST, why, core.wall_ms())
-    tx.put(ended)
-    core.tell(tx, run.id, "node", fence.node, "lost", why)
-    if fence.fence != run.fence or run.outcome is not None:
-        return
-    if not (retry_after_lost(run) and again(core, tx, run, why)):
-        core.put_ended(tx, end_run(run, ended, {"node": fence.node}, core.wall_ms()))
+        if states.get(fence.node) in _SILENT and key not in away:
+            work.signal_fence(fence, Unheard())
+            work.after(partial(away.__setitem__, key, fence))

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pancode.control.core import Core
-from pancode.domain.records import Fence, FenceState, Node, Run, RunState, WaitReason
-from pancode.ports import Transaction
+from pancode.control.core import open_fences
+from pancode.control.work import Work
+from pancode.domain.life.signals import Quarantined
+from pancode.domain.records import Node
 
 
-def shut_out(core: Core, tx: Transaction, node: Node, fences: list[Fence], why: str) -> None:
+def shut_out(work: Work, node: Node, why: str) -> None:
     """On record first; what it has in flight goes on there, and is told why nothing is heard of it."""
-    tx.put(replace(node, quarantined=why))
-    core.audit(tx, "trust", "error", "node quarantined", node=node.name, why=why)
-    words = f"{node.name} is quarantined: {why}"
-    for fence in fences:
-        core.tell(tx, fence.run, "node", node.name, "quarantined", words)
-        run = tx.get(Run, fence.run)
-        if run is not None and run.state is RunState.PENDING and fence.state is FenceState.OFFERED:
-            words = f"offered to {node.name}, which is quarantined: {why}"
-            tx.put(replace(run, reason=words, waits=WaitReason.QUARANTINED))
+    work.tx.put(replace(node, quarantined=why))
+    work.core.audit(work.tx, "trust", "error", "node quarantined", node=node.name, why=why)
+    for fence in open_fences(work.tx, tag=node.tag):
+        work.signal_fence(fence, Quarantined(why))

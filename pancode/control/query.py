@@ -231,7 +231,7 @@ def _still_running(core: Core, tx: Transaction, run: Run) -> list[str]:
         which = "" if fence.fence == run.fence else f"attempt {fence.attempt} "
         if _named_since(core, fence):
             notes.append(f"{which}lost, still running on {fence.node}")
-        if fence.stop_seq:
+        if fence.stop_sent:
             notes.append(f"{which}stop asked, not confirmed by {fence.node}")
     return notes
 
@@ -299,7 +299,7 @@ def _fence(fence: Fence) -> Json:
         "mark": fence.mark,
         "closed": fence.closed.value if fence.closed is not None else None,
         "receipt": fence.receipt,
-        "stop": "asked" if fence.stop_seq and (fence.closed is None or _is_lost(fence)) else None,
+        "stop": "asked" if fence.stop_sent and (fence.closed is None or _is_lost(fence)) else None,
         "bound_at": at(fence.bound_ms),
         "closed_at": iso(fence.closed_ms),
     }

@@ -16,7 +16,7 @@ from pancode.control.query_shapes import FleetShape, Json, NodeShape
 from pancode.domain.endpoints import asks
 from pancode.domain.fleet import NodeState, NodeView, Reaching, skew_within
 from pancode.domain.isolation import holds
-from pancode.domain.lifecycle import holds_slot
+from pancode.domain.life.moves import holds_slot
 from pancode.domain.names import not_found
 from pancode.domain.records import Node, Setting
 from pancode.domain.runtimes import OUR_OWN, RUNTIMES

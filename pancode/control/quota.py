@@ -9,6 +9,7 @@ from pancode.control import evidence
 from pancode.control.core import Core, open_fences
 from pancode.control.heard import enrolled
 from pancode.control.quarantine import shut_out
+from pancode.control.work import unit_of_work
 from pancode.domain.quota import NOTHING, too_much, worth_weighing
 from pancode.domain.records import Node
 from pancode.errors import NotFoundError, RefusedError
@@ -34,12 +35,12 @@ def enforce(core: Core) -> None:
 def _weigh(core: Core, quota: int) -> None:
     kept, nodes = core.ports.bus.weigh(), enrolled(core)
     for tag, node in nodes.items():
-        with core.ports.ledger.transaction() as tx:
-            fences = open_fences(tx, tag=tag)
+        with unit_of_work(core) as work:
+            fences = open_fences(work.tx, tag=tag)
             owed = sum(len(fence.order) for fence in fences)
             why = too_much(kept.get(tag, NOTHING), quota, owed)
             if why and node.quarantined is None:
-                shut_out(core, tx, node, fences, why)
+                shut_out(work, node, why)
         if why:
             core.live.shut_out.discard(tag)
     _keep_out(core)

@@ -14,6 +14,7 @@ from pancode.control import keyring
 from pancode.control.core import Core, open_fences
 from pancode.control.heard import enrolled
 from pancode.control.quarantine import shut_out
+from pancode.control.work import unit_of_work
 from pancode.domain.quota import too_many
 from pancode.domain.records import Closed, Fence, FenceState
 from pancode.ports import Named, Over, Transaction
@@ -75,8 +76,8 @@ def _blame(core: Core, odd: dict[str, str]) -> None:
     for tag, why in odd.items():
         node = nodes.get(tag)
         if node is not None and node.quarantined is None:
-            with core.ports.ledger.transaction() as tx:
-                shut_out(core, tx, node, open_fences(tx, tag=tag), why)
+            with unit_of_work(core) as work:
+                shut_out(work, node, why)
 
 
 def _job_of(tag: str, identity: AttemptId, fence: Fence | None) -> Over:

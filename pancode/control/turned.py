@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from node_agent.wire.failure import ELSEWHERE, FAILURES, NODE_STATES, FailureKind, OrderRefusal
+from node_agent.wire.failure import FAILURES, FailureKind, OrderRefusal
 from pancode.control.core import Core
+from pancode.domain.life.changes import PassOver
 from pancode.domain.placement import Shun
 from pancode.domain.records import Attempt, Closed, Fence, Run, RunState
 from pancode.ports import Transaction
@@ -19,18 +20,13 @@ _FIXES = {
 }
 
 
-def note(core: Core, fence: Fence, why: OrderRefusal, detail: str) -> None:
-    """A node has refused an order: it is not asked at once again, for this run or for any."""
-    shun = Shun(detail, _FIXES.get(why, ""), core.ports.clock.boot_ms())
-    if why in NODE_STATES:
-        core.live.resting[fence.node] = _until(shun, core.rules.rest_ms)
-    elif why in ELSEWHERE:
-        _pass_over(core, fence, shun)
-
-
-def note_end(core: Core, fence: Fence, failure: FailureKind, reason: str) -> None:
-    """An attempt has ended for what may go well on another node: this one does not get the next attempt."""
-    _pass_over(core, fence, Shun(reason, _FIXES.get(failure, ""), core.ports.clock.boot_ms()))
+def note(core: Core, passed: PassOver) -> None:
+    """A node could not take an order: it is not asked at once again, for this run or for any."""
+    shun = Shun(passed.why, _FIXES.get(passed.cause, ""), core.ports.clock.boot_ms())
+    if passed.run is None:
+        core.live.resting[passed.node] = _until(shun, core.rules.rest_ms)
+    else:
+        core.live.shunned.setdefault(passed.run, {})[passed.node] = _until(shun, core.rules.shun_ms)
 
 
 def recall(core: Core, tx: Transaction) -> None:
@@ -44,7 +40,7 @@ def recall(core: Core, tx: Transaction) -> None:
                 continue
             for fence in tx.find(Fence, {"run": run.id}):
                 if fence.attempt == old.attempt and fence.closed is Closed.RECEIPT:
-                    note_end(core, fence, old.failure, old.reason)
+                    note(core, PassOver(fence.node, run.id, old.failure, old.reason))
 
 
 def resting(core: Core) -> Mapping[str, Shun]:
@@ -68,10 +64,6 @@ def of_node(core: Core, name: str) -> list[Shun]:
         if name in nodes
     ]
     return told[:3]
-
-
-def _pass_over(core: Core, fence: Fence, shun: Shun) -> None:
-    core.live.shunned.setdefault(fence.run, {})[fence.node] = _until(shun, core.rules.shun_ms)
 
 
 def _until(shun: Shun, ms: int) -> Shun:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from node_agent.wire.heartbeat import Heartbeat
-from pancode.control.core import Core, open_fences
+from pancode.control.core import Core
 from pancode.control.quarantine import shut_out
+from pancode.control.work import unit_of_work
 from pancode.domain.records import Node
 
 TWINS = "two machines answer with its key at once: one is a copy of the other, or was set back in time"
@@ -22,10 +23,10 @@ def look(core: Core, node: Node, beat: Heartbeat) -> bool:
     if not _is_proof(core, beat):
         return False
     core.live.sessions.pop(beat.node)  # whom a person lets in again is judged by what is said then
-    with core.ports.ledger.transaction() as tx:
-        known = tx.get(Node, node.name)
+    with unit_of_work(core) as work:
+        known = work.tx.get(Node, node.name)
         if known is not None and known.quarantined is None:
-            shut_out(core, tx, known, open_fences(tx, tag=beat.node), TWINS)
+            shut_out(work, known, TWINS)
     return True
 
 

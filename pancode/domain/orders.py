@@ -134,3 +134,20 @@ def start_by_of(fence: Fence) -> FleetTime:
 def may_push(fence: Fence, now: FleetTime) -> bool:
     """Whether the stored envelope may still be put into the queue, byte for byte."""
     return fence.start_by_epoch == now.epoch and not start_by_of(fence).is_past(now)
+
+
+def fence_of(order: Order, envelope: Envelope, node: str) -> Fence:
+    """The new binding that this signed order makes."""
+    identity, start_by = order.identity, order.start_by
+    return Fence(
+        run=identity.run,
+        attempt=identity.attempt,
+        fence=identity.fence,
+        node=node,
+        tag=order.node,
+        order=envelope.model_dump_json(),
+        digest=envelope.digest(),
+        start_by_epoch=start_by.epoch,
+        start_by_ms=start_by.ms,
+        bound_ms=order.issued_wall_ms,
+    )

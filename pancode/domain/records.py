@@ -249,8 +249,8 @@ class Fence(Record):
     mark: str = ""
     cursor: int = 0
     """Highest applied event number."""
-    stop_seq: int = 0
-    """Control message that asked it to stop; 0 = none."""
+    stop_sent: bool = False
+    """Whether its node was told to stop it."""
     closed: Closed | None = None
     closed_ms: int | None = None
     receipt: str | None = None

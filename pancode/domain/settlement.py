@@ -11,6 +11,7 @@ from typing import Any
 from node_agent.wire.event import Progress
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.receipt import Claims, Usage
+from pancode.domain.books import Spent
 from pancode.domain.records import Fence, Node, Run
 
 TIMES_OVER = 10
@@ -180,3 +181,18 @@ def retry_after_lost(run: Run) -> bool:
 def _most_attempts(run: Run, ours: bool) -> int:
     """As was said; else what went wrong on our side is tried once more, and nothing else."""
     return run.max_attempts if run.max_attempts is not None else 2 if ours else 1
+
+
+def spent_of(claims: Claims) -> Spent:
+    usage = claims.usage
+    tokens = usage.input_tokens + usage.output_tokens
+    return Spent(usage.cost_usd, tokens, usage.agent_ms, usage.cost_source)
+
+
+_KEPT = {"commit", "base", "snapshot", "files_changed", "change", "answer", "usage", "gates", "findings"}
+_KEPT |= {"exposed", "isolation", "signal", "identity", "session", "calls", "claimed"}
+
+
+def result_of(claims: Claims) -> dict[str, Any]:
+    """The part of the claims that `runs show` needs at hand, as plain JSON."""
+    return claims.model_dump(mode="json", include=_KEPT)

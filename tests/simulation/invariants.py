@@ -9,7 +9,7 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from node_agent.wire.marks import Mark
 from pancode.domain import books
-from pancode.domain.lifecycle import holds_slot
+from pancode.domain.life.moves import holds_slot
 from pancode.domain.records import (
     Balance,
     Closed,

@@ -17,11 +17,12 @@ from node_agent.wire import signing
 from node_agent.wire.failure import REBINDABLE
 from node_agent.wire.marks import Mark
 from pancode.adapters.memory_epochs import MemoryEpochs
-from pancode.control import bind, heard, inbound, inventory, journals, moved, plane, pulse, settle
+from pancode.control import bind, heard, inbound, inventory, journals, plane, settle
 from pancode.control.core import Core
-from pancode.domain import books, fleet, lifecycle, placement, settlement
+from pancode.domain import books, fleet, placement, settlement
 from pancode.domain.fleet import Watch
-from pancode.domain.lifecycle import Trio
+from pancode.domain.life import ends, events, receipts
+from pancode.domain.life.case import Case
 from pancode.domain.settlement import Judged, Ruling
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -56,18 +57,18 @@ def _skip_gaps(state: NodeState, ahead: set[int]) -> NodeState:
     return replace(state, control_seq=max({state.control_seq, *ahead}))
 
 
-def _forget_stop(trio: Trio, wall_ms: int) -> Any:
-    return _never_accepted(replace(trio, run=replace(trio.run, stop_asked=None)), wall_ms)
+def _forget_stop(made: Any) -> Any:
+    return _not_taken(made.put(replace(made.run, stop_asked=None)))
 
 
-_never_accepted = lifecycle.never_accepted
+_not_taken = events.not_taken
 
 
 def _accept_without_archive(patch: pytest.MonkeyPatch) -> None:
     accepted = settle._accept
 
-    def hasty(core: Any, tx: Any, letter: Any, proofs: Any) -> None:
-        accepted(core, tx, letter, replace(proofs, kept=[]))
+    def hasty(work: Any, letter: Any, proofs: Any) -> None:
+        accepted(work, letter, replace(proofs, kept=[]))
 
     patch.setattr(settle, "_accept", hasty)
 
@@ -148,8 +149,13 @@ def _set_up_all_the_same(patch: pytest.MonkeyPatch) -> None:
 
 
 def _forget_elsewhere(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(lifecycle, "_REBIND", REBINDABLE)
+    patch.setattr(events, "_REBIND", REBINDABLE)
     patch.setattr(placement, "_beyond", lambda run, view: "")
+
+
+def _give_nothing_back(patch: pytest.MonkeyPatch) -> None:
+    for place in (ends, events):
+        patch.setattr(place, "give_back", lambda made, *_: made)
 
 
 BUGS = (
@@ -166,7 +172,7 @@ BUGS = (
     ),
     Bug("holds of yesterday stay", "clocks", _to(plane, "lapse", _nothing), 60),
     Bug("what an owner allows ends runs", "owners", _forget_elsewhere, 40),
-    Bug("a lost writer is run again unasked", "slow", _to(pulse, "retry_after_lost", lambda run: True)),
+    Bug("a lost writer is run again unasked", "slow", _to(ends, "retry_after_lost", lambda run: True)),
     Bug(
         "sleep of the coordinator counts as silence",
         "sleeper",
@@ -176,16 +182,16 @@ BUGS = (
         "evidence is not looked at", "depot", _to(settle, "judge_evidence", lambda *_: Judged(Ruling.ACCEPT))
     ),
     Bug("set-up runs over what was put back", "calm", _set_up_all_the_same),
-    Bug("holds do not go back", "cuts", _to(moved, "free_holds", _nothing), 60),
+    Bug("holds do not go back", "cuts", _give_nothing_back, 60),
     Bug("a node skips control numbers that were lost", "words", _to(control, "_counted", _skip_gaps), 40),
     Bug(
         "a stop is forgotten when the order is freed",
         "races",
-        _to(journals, "never_accepted", _forget_stop),
+        _to(events, "not_taken", _forget_stop),
         25,
         50,
     ),
-    Bug("any fence may win", "slow", _to(Trio, "newest", property(lambda self: True))),
+    Bug("any fence may win", "slow", _to(Case, "newest", property(lambda self: True))),
     Bug("signatures are not checked", "enemy", _believe_everything),
     Bug(
         "claims are not compared with the order",
@@ -225,7 +231,7 @@ BUGS = (
     Bug(
         "the next attempt stays when the lost one comes back",
         "slow",
-        _to(settle, "_withdraw_next", lambda c, t, run, a: run),
+        _to(receipts, "_withdraw_next", lambda made: made),
     ),
     Bug("a replaced key leaves its orders open", "disks", _to(inventory, "_part_with", _nothing)),
     Bug("a journal that forgot is waited for for ever", "disks", _to(journals, "_doubt", _nothing)),

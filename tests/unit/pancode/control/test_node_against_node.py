@@ -13,9 +13,8 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import JournalEntry
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
-from node_agent.wire.receipt import Receipt
-from node_agent.wire.signing import open_as
-from pancode.control import settle
+from pancode.control.work import unit_of_work
+from pancode.domain.life.signals import Rejected
 from pancode.domain.records import Attempt, Closed, Fence, Node, Run
 from tests.unit.pancode.control.test_hostile_node import Fleet
 
@@ -68,10 +67,9 @@ def test_a_rejected_receipt_ends_no_fence_of_another() -> None:
     due = on_honest(fleet)
     before = state(fleet, due.identity)
     core, liar = fleet.desk.plane.core, fleet.desk.row(Node, "liar")
-    claims = fleet.liar.receipt(due)
-    keys = {fleet.liar.key.public.keyid: fleet.liar.key.public}
-    with fleet.desk.ledger.transaction() as tx:
-        settle._close_rejected(core, tx, liar, open_as(Receipt, claims, keys).predicate, "lie")
+    fence = fleet.desk.row(Fence, "r-good", 1)
+    with unit_of_work(core) as work:
+        work.signal_fence(fence, Rejected(liar.name, liar.tag, "lie"))
     assert state(fleet, due.identity) == before
 
 

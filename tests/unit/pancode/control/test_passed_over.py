@@ -14,7 +14,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import Safety
 from pancode.control import query_fleet, turned
 from pancode.domain.books import Ceilings
-from pancode.domain.lifecycle import MAX_BINDINGS
+from pancode.domain.life.moves import MAX_BINDINGS
 from pancode.domain.records import Balance, Closed, Decision, Fence, Run, RunState
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 

@@ -52,7 +52,7 @@ TABLES = (
         "node state tag",
         "run:text attempt:int fence:int node:text tag:text order:text digest:text "
         "start_by_epoch:int start_by_ms:int bound_ms:int state:text mark:text cursor:int "
-        "stop_seq:int closed:text? closed_ms:int? receipt:text?",
+        "stop_sent:bool closed:text? closed_ms:int? receipt:text?",
     ),
     (
         "entries",

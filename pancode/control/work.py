@@ -1,0 +1,140 @@
+"""Applies what was decided: the one place that writes the life of a run, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from node_agent.wire.control import ControlBody
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.logs import OrderLine
+from pancode.control import turned
+from pancode.control.core import Core
+from pancode.domain.life.case import Case, Now
+from pancode.domain.life.changes import Changes
+from pancode.domain.life.decide import decide
+from pancode.domain.life.signals import Signal
+from pancode.domain.orders import identity_of
+from pancode.domain.records import Attempt, Closed, Entry, Fence, Node, Run
+from pancode.ports import Transaction
+
+
+class Work:
+    """One transaction, and what memory is told once it is durable: a commit that fails tells nothing."""
+
+    def __init__(self, core: Core, tx: Transaction) -> None:
+        self.core, self.tx = core, tx
+        self._after: list[Callable[[], object]] = []
+        self._said: set[str] = set()
+
+    # -- load ------------------------------------------------------------------------------------
+
+    def case(self, run: Run, about: int = 0) -> Case:
+        """All rows of the run as they are now; `about`: the number of a fence."""
+        rules, mine = self.core.rules, {"run": run.id}
+        return Case(
+            run=run,
+            attempts={a.attempt: a for a in self.tx.find(Attempt, mine)},
+            fences={f.fence: f for f in self.tx.find(Fence, mine)},
+            entries=tuple(self.tx.find(Entry, mine)),
+            now=Now(self.core.wall_ms(), self.core.new_entry, rules.refused_pause_ms, rules.retry_pause_ms),
+            about=about,
+        )
+
+    def case_of(self, identity: AttemptId) -> Case | None:
+        """None unless run, attempt and fence are all here and agree."""
+        run = self.tx.get(Run, identity.run)
+        case = self.case(run, identity.fence) if run is not None else None
+        if case is None or identity.attempt not in case.attempts or identity.fence not in case.fences:
+            return None
+        return case if case.fence.attempt == identity.attempt else None
+
+    # -- decide and apply --------------------------------------------------------------------------
+
+    def signal(self, run: Run, *signals: Signal) -> Run:
+        """Load, decide, apply; the run as it is then."""
+        return self.apply(decide(self.case(run), *signals))
+
+    def signal_fence(self, fence: Fence, *signals: Signal) -> None:
+        """The same about a fence; nothing where its run or attempt is not here."""
+        case = self.case_of(identity_of(fence))
+        if case is not None:
+            self.apply(decide(case, *signals))
+
+    def apply(self, changes: Changes) -> Run:
+        """Write what was decided. Memory is told after the commit."""
+        for row in changes.new:
+            self.tx.insert(row)
+        for row in changes.changed:
+            self.tx.put(row)
+        self.core.book(self.tx, changes.booked)
+        for line in changes.story:
+            self.core.tell(self.tx, line.run, line.kind, line.what, line.verdict, line.detail)
+        for one in changes.audit:
+            self.core.audit(self.tx, one.domain, one.level, one.what, one.run, **one.detail)
+        for message in changes.controls:
+            self.send(message.node, message.body)
+        self.after(partial(self._note, changes))
+        return changes.run
+
+    def send(self, name: str, body: ControlBody) -> None:
+        """To a node; nothing for one that is not there."""
+        node = self.tx.get(Node, name)
+        if node is not None:
+            self.core.issue(self.tx, node, body)
+
+    # -- after the commit --------------------------------------------------------------------------
+
+    def after(self, note: Callable[[], object]) -> None:
+        """Do this once all that was written is durable."""
+        self._after.append(note)
+
+    def once(self, key: str, within_ms: int) -> bool:
+        """Whether this is said now: it was not within that time, nor before in this transaction."""
+        boot, sent = self.core.ports.clock.boot_ms(), self.core.live.sent_ms
+        if key in self._said or (key in sent and boot - sent[key] < within_ms):
+            return False
+        self._said.add(key)
+        self.after(partial(sent.__setitem__, key, boot))
+        return True
+
+    def first(self, key: str) -> bool:
+        """Whether this refusal is the first one of its kind; all are counted."""
+        refusals = self.core.live.refusals
+        is_first = key not in refusals and key not in self._said
+        self._said.add(key)
+        self.after(lambda: refusals.__setitem__(key, refusals.get(key, 0) + 1))
+        return is_first
+
+    def committed(self) -> None:
+        """The commit is durable."""
+        for note in self._after:
+            note()
+
+    def _note(self, changes: Changes) -> None:
+        live, run = self.core.live, changes.run
+        for fence in changes.closed:
+            identity = identity_of(fence)
+            live.closed.append(identity)
+            if fence.closed is Closed.LOST:
+                live.given_up_ms[str(identity)] = self.core.ports.clock.boot_ms()
+            else:
+                live.freed.setdefault(fence.tag, set()).add(str(identity))
+        if changes.ended:
+            live.ended[(str(run.outcome), run.runtime, str(run.result.get("node") or ""))] += 1
+        for staged in changes.stages:
+            fence = staged.fence
+            ms = max(0, self.core.wall_ms() - fence.bound_ms)
+            OrderLine.of(staged.stage, identity_of(fence), fence.node, ms, staged.detail).write()
+        for passed in changes.passed_over:
+            turned.note(self.core, passed)
+
+
+@contextmanager
+def unit_of_work(core: Core) -> Iterator[Work]:
+    """One transaction of the ledger; memory is told when it has been committed."""
+    with core.ports.ledger.transaction() as tx:
+        work = Work(core, tx)
+        yield work
+    work.committed()

@@ -1,0 +1,1 @@
+"""The life of a run: one signal and one frozen case make one value of changes."""

@@ -1,0 +1,77 @@
+"""How a run is admitted, waits, and is bound to a node, with the holds that this takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pancode.domain import books
+from pancode.domain.life.changes import Changes
+from pancode.domain.life.ends import broke, bury
+from pancode.domain.life.signals import Admitted, Bound, Due, Purse, Waits
+from pancode.domain.records import Attempt, WaitReason
+from pancode.domain.values import replace
+from pancode.errors import RefusedError
+
+
+def admitted(made: Changes, signal: Admitted) -> Changes:
+    """The first attempt's hold; RefusedError with the numbers when a ceiling has no room for it."""
+    made, refused = _held(made, signal.purses)
+    if refused:
+        raise RefusedError(
+            refused, why="the ceiling of this scope has no room", fix="pancode budget show", code="budget"
+        )
+    made = replace(made, fresh=True)
+    return made.tell("gate", "budget", "held", f"${made.run.estimate_usd:.2f}")
+
+
+def due(made: Changes, signal: Due) -> Changes:
+    """A later attempt takes its own hold, or waits for the budget, or ends when nothing is left for it."""
+    if made.run.attempt == 1:
+        return made
+    if made.case.spent_up(made.run.attempt):
+        return broke(made)
+    if made.run.attempt in made.case.attempts:
+        return made
+    made, refused = _held(made, signal.purses)
+    return waits(made, Waits("budget", refused, WaitReason.BUDGET)) if refused else made
+
+
+def _held(made: Changes, purses: Sequence[Purse]) -> tuple[Changes, str]:
+    """Hold the run's estimate for its current attempt in each scope; else why not."""
+    run, left = made.run, made.case.left(made.run.attempt)
+    usd = run.estimate_usd if left is None else min(run.estimate_usd, left)
+    amount = replace(books.estimate_of(run), usd=usd)
+    for purse in purses:
+        if not books.fits(purse.balance, purse.ceilings, amount):
+            return made, books.refusal(purse.balance, purse.ceilings, amount)
+    scopes, account = [purse.balance.scope for purse in purses], books.Account(run.id, run.attempt)
+    made = made.book(books.hold(scopes, account, amount, made.now.stamp))
+    return made.put(Attempt(run.id, run.attempt, made.now.ms, usd)), ""
+
+
+def waits(made: Changes, signal: Waits) -> Changes:
+    """The reason is told once."""
+    if made.run.reason == signal.why:
+        return made
+    return made.put(replace(made.run, reason=signal.why, waits=signal.kind)).tell(
+        "wait", signal.on, "waits", signal.why
+    )
+
+
+def bound(made: Changes, signal: Bound) -> Changes:
+    """The fence, and the hold of its node's own scope; what was given up as lost must end."""
+    fence, run = signal.fence, made.run
+    held = made.case.attempts.get(run.attempt)
+    if held is not None:
+        account = books.Account(run.id, run.attempt, fence.fence)
+        amount = replace(books.estimate_of(run), usd=held.held_usd)
+        made = made.book(books.hold([books.node_scope(fence.node)], account, amount, made.now.stamp))
+    made = bury(made, f"replaced on {fence.node}")
+    terms = {**run.terms, "served": signal.served} if signal.served else run.terms
+    reason = f"offered to {fence.node}"
+    placed = replace(run, fence=fence.fence, reason=reason, waits=None, retry_at_ms=None, terms=terms)
+    made = made.put(fence, placed)
+    made = made.tell("placement", fence.node, "placed", f"placed on {fence.node}: {signal.why}")
+    if signal.served:
+        made = made.tell("model", f"{run.endpoint}/{run.model}", "served", str(signal.served["words"]))
+    return made

@@ -1,0 +1,94 @@
+"""Decides what a signal changes in a run: the one place for its life."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from pancode.domain.life import binding, ends, events, receipts
+from pancode.domain.life.case import Case
+from pancode.domain.life.changes import Changes
+from pancode.domain.life.signals import (
+    Admitted,
+    Believed,
+    Bound,
+    Doubted,
+    Due,
+    GivenUp,
+    Lost,
+    NotTaken,
+    Priced,
+    Quarantined,
+    Rejected,
+    Said,
+    Signal,
+    Stop,
+    Unbindable,
+    Unheard,
+    Unknown,
+    Waits,
+)
+
+
+def decide(case: Case, *signals: Signal) -> Changes:
+    """All that these signals change, one after the other. Pure: it reads the case, and nothing else.
+
+    RefusedError for an admission that a ceiling has no room for.
+    """
+    made = Changes.of(case)
+    for signal in signals:
+        made = _step(made, signal)
+    return made
+
+
+def _step(made: Changes, signal: Signal) -> Changes:
+    match signal:
+        case Said() | NotTaken() | Doubted() | Unheard() | Quarantined() | Unknown():
+            return _heard(made, signal)
+        case Admitted():
+            return binding.admitted(made, signal)
+        case Due():
+            return binding.due(made, signal)
+        case Waits():
+            return binding.waits(made, signal)
+        case Bound():
+            return binding.bound(made, signal)
+        case Believed():
+            return receipts.believed(made, signal)
+        case Rejected():
+            return receipts.rejected(made, signal)
+        case _:
+            return _ended(made, signal)
+
+
+def _heard(made: Changes, signal: Said | NotTaken | Doubted | Unheard | Quarantined | Unknown) -> Changes:
+    match signal:
+        case Said():
+            return events.said(made, signal)
+        case NotTaken():
+            return events.not_taken(made)
+        case Doubted():
+            return events.doubted(made, signal)
+        case Unheard():
+            return events.unheard(made, signal)
+        case Quarantined():
+            return events.quarantined(made, signal)
+        case Unknown():
+            return events.unknown(made, signal)
+        case _:
+            assert_never(signal)
+
+
+def _ended(made: Changes, signal: Lost | Stop | GivenUp | Unbindable | Priced) -> Changes:
+    match signal:
+        case Lost():
+            return ends.lost(made, signal)
+        case Stop():
+            return ends.stop(made, signal)
+        case GivenUp():
+            return ends.given_up(made, signal)
+        case Unbindable():
+            return ends.unbindable(made, signal)
+        case Priced():
+            return ends.priced(made, signal)
+        case _:
+            assert_never(signal)

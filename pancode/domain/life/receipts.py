@@ -1,0 +1,138 @@
+"""What a receipt changes: it is booked, its attempt ends, and its run if it is of the newest fence."""
+
+from __future__ import annotations
+
+from node_agent.wire.failure import FAILURES, FailureKind, Outcome
+from node_agent.wire.logs import OrderStage
+from node_agent.wire.receipt import Claims
+from pancode.domain import books
+from pancode.domain.life.changes import Changes
+from pancode.domain.life.ends import (
+    GIVEN_UP,
+    end_attempt,
+    end_run,
+    fail_attempt,
+    next_attempt,
+    not_tried_again,
+)
+from pancode.domain.life.moves import close_fence
+from pancode.domain.life.signals import Believed, Rejected
+from pancode.domain.placement import can_be_had, misfit
+from pancode.domain.records import Attempt, Closed, Fence
+from pancode.domain.settlement import excess, result_of, retry_after, spent_of
+from pancode.domain.values import replace
+
+
+def believed(made: Changes, signal: Believed) -> Changes:
+    """Actual cost replaces the hold, the fence closes, and the node is told that we have it."""
+    if made.fence.receipt is not None:
+        return made
+    made, claims = _cut(made.add(signal.stored), signal.claims)
+    made = _booked(made, claims)
+    digest = signal.stored.digest
+    made = made.put(replace(close_fence(made.fence, Closed.RECEIPT, made.now.ms), receipt=digest))
+    made = made.stage(OrderStage.SETTLED, str(claims.outcome))
+    made = _concluded(made, replace(signal, claims=claims))
+    return made.send(signal.node, signal.answer)
+
+
+def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims]:
+    """No more usage than the order leaves any room for; what was beyond it is on record."""
+    beyond, node = excess(claims.usage, made.run.limits), made.fence.node
+    if not beyond:
+        return made, claims
+    told = (f"{field} {getattr(claims.usage, field)} counted as {most}" for field, most in beyond.items())
+    why = f"beyond any sense of its order's limits: {', '.join(told)}"
+    made = made.record("trust", "error", "claim cut", node=node, why=why)
+    made = made.tell("settle", node, "claim cut", why)
+    return made, claims.model_copy(update={"usage": claims.usage.model_copy(update=beyond)})
+
+
+def _booked(made: Changes, claims: Claims) -> Changes:
+    """What was given up as unknown is settled by the late word."""
+    entries, account, stamp = made.case.entries, made.case.account, made.now.stamp
+    spent = spent_of(claims)
+    late = books.add_unknown if spent.usd is None else books.settle_unknown  # it stood as lost or as rejected
+    new = late(entries, account, spent, stamp) + books.settle(entries, account, spent, stamp)
+    return made.book(new or books.add_second(entries, account, spent, stamp))
+
+
+def _concluded(made: Changes, signal: Believed) -> Changes:
+    """The attempt takes the receipt's outcome; the run takes it when this is its newest fence."""
+    run, claims = made.run, signal.claims
+    lost = run.outcome is Outcome.LOST and GIVEN_UP not in run.result
+    wins = made.case.newest and (run.outcome is None or lost)
+    outcome = claims.outcome if wins else Outcome.SUPERSEDED
+    made = end_attempt(made, outcome, claims.failure, claims.reason)
+    made = made.put(replace(made.attempt, usage=claims.usage.model_dump(mode="json")))
+    verdict = f"{outcome}" if wins else f"evidence only: {claims.outcome}"
+    made = made.tell("settle", f"receipt from {claims.node_name}", verdict, claims.reason)
+    if not wins:
+        return made
+    if run.outcome is None:
+        made, follows = _tried_again(made, signal)
+        if follows:
+            return made
+    made = end_run(
+        _withdraw_next(made), **result_of(claims), receipt=signal.stored.digest, node=made.fence.node
+    )
+    started = claims.started_wall_ms if claims.started_wall_ms is not None else run.started_ms
+    return made.put(replace(made.run, exit_code=claims.exit_code, started_ms=started))
+
+
+def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
+    """Whether another attempt follows, or waits already, as this one had been given up as lost."""
+    claims, failure, elsewhere = signal.claims, signal.claims.failure, False
+    this = replace(made.run, attempt=made.attempt.attempt)
+    if failure is not None and FAILURES[failure].elsewhere:
+        made = made.pass_over(this.id, failure, claims.reason)
+        away = {made.fence.node, *signal.passed_over, *failed_on(made)}
+        fit = (view for view in signal.nodes if can_be_had(view) and not misfit(this, view))
+        elsewhere = any(view.node.name not in away for view in fit)
+    if not retry_after(this, failure, elsewhere):
+        return made, False
+    if made.run.attempt != this.attempt:
+        return made, True
+    again = next_attempt(made, claims.reason)
+    return (again, True) if again is not None else (not_tried_again(made), False)
+
+
+def failed_on(made: Changes) -> set[str]:
+    """Nodes where an attempt has ended for what may go well on another, however long ago."""
+    failed = {number for number, attempt in made.case.attempts.items() if _is_elsewhere(attempt)}
+    return {fence.node for fence in made.case.fences.values() if fence.attempt in failed}
+
+
+def _is_elsewhere(attempt: Attempt) -> bool:
+    return attempt.failure is not None and FAILURES[attempt.failure].elsewhere
+
+
+def _withdraw_next(made: Changes) -> Changes:
+    """An attempt that was lost has come to its end before the next one was bound: that one is not needed."""
+    run, attempt, stamp = made.run, made.attempt.attempt, made.now.stamp
+    if run.attempt == attempt or run.outcome is not None:
+        return made
+    queued = made.case.attempts.get(run.attempt)
+    if queued is not None:
+        why = "the attempt before it was heard of after all"
+        over = replace(queued, outcome=Outcome.SUPERSEDED, failure=None, reason=why, finished_ms=stamp.at_ms)
+        account = books.Account(run.id, run.attempt)
+        made = made.put(over).book(books.release(made.case.entries, account, stamp, why))
+    return made.put(replace(run, attempt=attempt))
+
+
+def _may_be_ended_by(tag: str | None, fence: Fence) -> bool:
+    """A false receipt ends an open fence of the node that signed it, and nothing else."""
+    return fence.tag == tag and fence.closed is None
+
+
+def rejected(made: Changes, signal: Rejected) -> Changes:
+    """An open fence ends as `infra`, its cost unknown."""
+    if not _may_be_ended_by(signal.tag, made.fence):
+        return made
+    case, over = made.case, made.run.outcome is not None or not made.case.newest
+    made = made.put(close_fence(made.fence, Closed.RECEIPT, made.now.ms)).stage(OrderStage.REJECTED)
+    made = made.book(books.settle(case.entries, case.account, books.Spent(None), made.now.stamp))
+    made = fail_attempt(made, FailureKind.RECEIPT_REJECTED, signal.reason)
+    made = made.tell("settle", signal.node, "receipt rejected", signal.reason)
+    return made if over else end_run(made, node=signal.node)

@@ -1,0 +1,182 @@
+"""What may happen to a run: everything that `decide` answers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from node_agent.wire.control import Acknowledge
+from node_agent.wire.event import EventBody
+from node_agent.wire.receipt import Claims
+from pancode.domain.books import Ceilings
+from pancode.domain.fleet import NodeView
+from pancode.domain.records import Balance, Fence, StoredReceipt, WaitReason
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """One scope of the books as it stands, and its ceilings."""
+
+    balance: Balance
+    ceilings: Ceilings
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A person's request has passed the gates: the run is new."""
+
+    purses: Sequence[Purse]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The run waits, and its time has come: a later attempt takes its own hold."""
+
+    purses: Sequence[Purse]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An order was signed for a node."""
+
+    fence: Fence
+    why: str
+    served: dict[str, object] = field(default_factory=dict)
+    """By what its model is served there; empty: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """It cannot go on now."""
+
+    on: str
+    """placement, budget, depot"""
+    why: str
+    kind: WaitReason
+
+
+@dataclass(frozen=True, slots=True)
+class Unbindable:
+    """No order can be made of it."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An event of the node that has the fence."""
+
+    seq: int
+    body: EventBody
+    at_ms: int
+    """By the node's wall clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """The node's journal, told after start-by, does not name the fence: it will never run there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubted:
+    """The node's journal does not know any more what the node had accepted."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Nothing more is to be expected of the fence."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """The node that has the fence is not heard (`back`: it is heard again)."""
+
+    back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """The node that has the fence was taken out of the fleet's work."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A node names a fence of this run that our ledger does not know: the ledger was restored."""
+
+    node: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """A receipt is true and complete; `stored` is on disk already."""
+
+    node: str
+    """Whose key signed it."""
+    claims: Claims
+    stored: StoredReceipt
+    answer: Acknowledge
+    nodes: Sequence[NodeView] = ()
+    """Of the fleet, where another one might do better."""
+    passed_over: Collection[str] = ()
+    """Nodes that are not offered this run for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A receipt is rightly signed and false."""
+
+    node: str
+    tag: str | None
+    """Of the key that signed it."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A person wants it to end."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A person has replaced the lost run by another one."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """A person says what an attempt of unknown cost has cost."""
+
+    usd: Decimal
+    by: str
+
+
+Signal = (
+    Admitted
+    | Due
+    | Bound
+    | Waits
+    | Unbindable
+    | Said
+    | NotTaken
+    | Doubted
+    | Lost
+    | Unheard
+    | Quarantined
+    | Unknown
+    | Believed
+    | Rejected
+    | Stop
+    | GivenUp
+    | Priced
+)
