@@ -12,6 +12,7 @@ from docs.generate.evidence import evidence_page
 from docs.generate.figures import figures_page
 from docs.generate.hardened import units_page
 from docs.generate.messages import messages_page, redis_page
+from docs.generate.one_run import one_run_page
 from docs.generate.runtimes import runtimes_page
 from docs.generate.settings import settings_page
 from docs.generate.shapes import json_page
@@ -33,4 +34,5 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "metrics.md": figures_page,
     "json.md": json_page,
     "api.md": api_page,
+    "one-run.md": one_run_page,
 }
