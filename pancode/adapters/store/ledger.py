@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
-from pancode.adapters.store.cache import RowCache
 from pancode.adapters.store.engine import engine_for, sqlite_url
 from pancode.adapters.store.errors import meaning, translated
-from pancode.adapters.store.line import FileLine, Line, Rows
 from pancode.adapters.store.migrate import History, bring_up_to_date
 from pancode.adapters.store.postgres import Database, engine_of
-from pancode.adapters.store.statements import Prepared, Statements, Values
-from pancode.domain.records import ALL, Attempt, ControlMessage, Entry, Fence, Record, Run
-from pancode.errors import PancodeError, UnavailableError
+from pancode.adapters.store.statements import Statements
+from pancode.domain.records import ALL, Record
+from pancode.errors import ConflictError, PancodeError, UnavailableError
 
 R = TypeVar("R", bound=Record)
 BUSY_MS = 5_000
-_SOON_READ = frozenset({Run, Attempt, Fence, Entry, ControlMessage})
-"""Of these a row that was made is asked for a moment later."""
 Judge = Callable[[BaseException | None], PancodeError]
+_NUMBER = text("SELECT pg_current_xact_id()::text")
+_FATE = text("SELECT pg_xact_status(CAST(:number AS text)::xid8)")
 
 
 class SqlLedger:
@@ -50,19 +48,17 @@ class SqlLedger:
         self._engine, self.place, self._judge = opened(where, busy_ms, sole)
         self._lock = threading.Lock()
         self._owner: int | None = None
-        self._connection: Connection | None = None
+        self._closed = False
+        dialect = self._engine.dialect.name
+        self._asks_fate = sole and dialect == "postgresql"
         try:
             with translated(self.place, self._judge):
                 bring_up_to_date(self._engine, self.place, history or History())
-                self._connection = self._engine.connect()
-                self._line = _line(self._connection, sole)
+                self._engine.connect().close()
         except BaseException:
             self._engine.dispose()
             raise
-        self._statements = {kind: Statements(kind, self._engine.dialect) for kind in ALL}
-        # Nobody else writes while we run: SQLite's `data_version` says it when somebody does, and a session
-        # of PostgreSQL that has the right to write has had it since it read the rows.
-        self._cache = RowCache() if self._engine.dialect.name == "sqlite" or sole else None
+        self._statements = {kind: Statements(kind, dialect) for kind in ALL}
 
     def transaction(self) -> AbstractContextManager[SqlTransaction]:
         """Commits on leaving, rolls back on any exception. RuntimeError inside another one of this thread."""
@@ -73,33 +69,47 @@ class SqlLedger:
         if self._owner == threading.get_ident():
             raise RuntimeError("a ledger transaction is open in this thread already")
         with self._lock:
-            if self._connection is None:
+            if self._closed:
                 raise UnavailableError("the ledger is closed")
             self._owner = threading.get_ident()
-            transaction = SqlTransaction(self._line, self._statements, self._cache)
             try:
-                with translated(self.place, self._judge):
-                    transaction.begin()
-                    yield transaction
-                    self._line.commit()
-            except BaseException:
-                if self._cache is not None:
-                    self._cache.clear()
-                with translated(self.place, self._judge):
-                    self._line.rollback()
-                raise
+                with translated(self.place, self._judge), self._engine.connect() as connection:
+                    connection.begin()
+                    transaction = SqlTransaction(connection, self._statements)
+                    try:
+                        yield transaction
+                        self._commit(connection, transaction)
+                    finally:
+                        transaction.end()
             finally:
-                transaction.end()
                 self._owner = None
+
+    def _commit(self, connection: Connection, transaction: SqlTransaction) -> None:
+        if transaction.failed:  # PostgreSQL would roll back and say nothing
+            raise PancodeError("a ledger transaction that had failed was not committed")
+        number = connection.scalar(_NUMBER) if self._asks_fate and transaction.wrote else None
+        try:
+            connection.commit()
+        except DBAPIError as exc:
+            if not exc.connection_invalidated or not self._was_made(number):
+                raise
+
+    def _was_made(self, number: str | None) -> bool:
+        """The answer to COMMIT was lost: a new session asks what became of it. False, too, when nobody knows.
+
+        The new one has the right to write, so the older one has ended.
+        """
+        if number is None:
+            return False
+        with suppress(DBAPIError, PancodeError), self._engine.connect() as fresh:
+            return bool(fresh.scalar(_FATE, {"number": number}) == "committed")
+        return False
 
     def close(self) -> None:
         """Idempotent; later transactions raise UnavailableError."""
         with self._lock:
-            if self._connection is not None:
-                self._line.close()
-                self._connection.close()
-                self._connection = None
-                self._engine.dispose()
+            self._closed = True
+            self._engine.dispose()
 
 
 def opened(where: Path | Database, busy_ms: int, sole: bool) -> tuple[Engine, str, Judge]:
@@ -112,51 +122,18 @@ def opened(where: Path | Database, busy_ms: int, sole: bool) -> tuple[Engine, st
     return engine_of(where, busy_ms, sole), where.place, partial(postgres_errors.meaning, where)
 
 
-def _line(connection: Connection, sole: bool) -> Line:
-    if connection.dialect.name == "sqlite":
-        return FileLine(cast("sqlite3.Connection", connection.connection.driver_connection))
-    from pancode.adapters.store.postgres_line import PostgresLine
-
-    return PostgresLine(connection, sole)
-
-
 class SqlTransaction:
-    """A pancode.ports.Transaction on an open connection.
+    """A pancode.ports.Transaction on an open connection."""
 
-    Statements go to the driver as compiled. Rows that are known are not asked for or decoded again: a
-    coordinator asks for the same few rows hundreds of times a second.
-    """
-
-    def __init__(
-        self,
-        line: Line,
-        statements: Mapping[type[Record], Statements],
-        cache: RowCache | None = None,
-    ) -> None:
-        self._line: Line | None = line
+    def __init__(self, connection: Connection, statements: Mapping[type[Record], Statements]) -> None:
+        self._connection: Connection | None = connection
         self._statements = statements
-        self._cache = cache
-        self._direct = isinstance(line, FileLine)
-
-    def begin(self) -> None:
-        """Once, before all else."""
-        version = self._open.begin()
-        if self._cache is not None:
-            self._cache.check(version)
+        self.wrote = self.failed = False
 
     def get(self, kind: type[R], *key: str | int) -> R | None:
-        cache = self._cache if self._line else None
-        if cache is not None:
-            known = cache.get(kind, key)
-            if known is not None or cache.is_absent(kind, key):
-                return cast("R | None", known)
         sql = self._statements[kind]
-        rows = self._ask(sql.get, sql.key(key))
-        if rows:
-            return cast("R", self._learn(sql, rows[0]))
-        if cache is not None:
-            cache.note_absent(kind, key)
-        return None
+        row = self._do(sql.get, sql.key(key)).first()
+        return None if row is None else cast("R", sql.shape.from_row(row))
 
     def find(
         self,
@@ -167,98 +144,40 @@ class SqlTransaction:
         descending: bool = False,
         limit: int | None = None,
     ) -> list[R]:
-        if self._cache is None or not self._line:
-            return self._searched(kind, where or {}, (order, descending), limit)
-        search = (*(where or {}).items(), order, descending, limit)
-        found = self._cache.found(kind, search)
-        if found is None:
-            found = self._searched(kind, where or {}, (order, descending), limit)
-            self._cache.note_found(kind, search, found)
-        return [cast("R", record) for record in found]
-
-    def _searched(
-        self, kind: type[R], where: Mapping[str, object], order: tuple[str | None, bool], limit: int | None
-    ) -> list[R]:
         sql = self._statements[kind]
-        sql.shape.check_find(where, order[0], limit)
-        found = self._ask(*sql.find(where, order, limit, self._cache is not None))
-        if self._cache is None:
-            return [cast("R", sql.shape.from_row(row)) for row in found]
-        known, keys = self._cache.of(kind), found
-        if not self._direct and any(tuple(key) not in known for key in keys):
-            # One question more, not one for each.
-            every = self._ask(*sql.find(where, order, limit, False))
-            return [cast("R", self._learn(sql, row)) for row in every]
-        return [cast("R", known.get(tuple(key)) or self.get(kind, *key)) for key in keys]
+        sql.shape.check_find(where or {}, order, limit)
+        rows = self._do(*sql.find(where or {}, (order, descending), limit))
+        return [cast("R", sql.shape.from_row(row)) for row in rows]
 
     def starting(self, kind: type[Record], prefix: str, limit: int) -> list[tuple[str | int, ...]]:
-        return [tuple(row) for row in self._ask(*self._statements[kind].starting(prefix, limit))]
+        return [tuple(row) for row in self._do(*self._statements[kind].starting(prefix, limit))]
 
     def insert(self, record: Record) -> None:
         sql = self._statements[type(record)]
-        key, row = sql.key_of(record), sql.shape.to_row(record)
-        self._open.insert(sql.insert, row, f"{sql.shape.name} {'.'.join(map(str, key))}")
-        self._wrote(sql, key)
-        made = sql.shape.given_back(row) if type(record) in _SOON_READ else None
-        if made is None or self._cache is None:
-            self._forget(sql, key)
-        else:
-            self._cache.put(key, made)
+        if self._change(sql.insert, sql.row(record)).rowcount == 0:
+            raise ConflictError(f"{sql.shape.name} {'.'.join(map(str, sql.key_of(record)))} is there already")
 
     def put(self, record: Record) -> None:
         sql = self._statements[type(record)]
-        key = sql.key_of(record)
-        known = self._cache.get(type(record), key) if self._cache is not None and self._line else None
-        if known is not None:
-            self._change(sql, key, known, record)
-            return
-        self._open.tell(sql.put, sql.shape.to_row(record))
-        self._wrote(sql, key)
-        self._forget(sql, key)
+        self._change(sql.put, sql.row(record))
 
     def delete(self, kind: type[Record], *key: str | int) -> None:
         sql = self._statements[kind]
-        self._open.tell(sql.delete, sql.key(key))
-        self._wrote(sql, key)
-        self._forget(sql, key)
+        self._change(sql.delete, sql.key(key))
 
     def end(self) -> None:
         """A transaction that is kept beyond its block can do nothing any more."""
-        self._line = None
+        self._connection = None
 
-    @property
-    def _open(self) -> Line:
-        if self._line is None:
+    def _change(self, statement: Any, values: Mapping[str, Any]) -> Any:
+        self.wrote = True
+        return self._do(statement, values)
+
+    def _do(self, statement: Any, values: Mapping[str, Any]) -> Any:
+        if self._connection is None:
             raise RuntimeError("this ledger transaction has ended")
-        return self._line
-
-    def _ask(self, prepared: Prepared, values: Values) -> Rows:
-        return self._open.ask(prepared, values)
-
-    def _learn(self, sql: Statements, row: tuple[Any, ...]) -> Record:
-        record: Record = sql.shape.from_row(row)
-        if self._cache is not None:
-            self._cache.put(sql.key_of(record), record)
-        return record
-
-    def _change(self, sql: Statements, key: tuple[Any, ...], known: Record, record: Record) -> None:
-        """Write what differs from the row that is there, and know what the database gives back."""
-        changed = sql.shape.changed(known, record)
-        if not changed:
-            return
-        self._open.tell(*sql.change(key, changed))
-        self._wrote(sql, key)
-        after = sql.shape.after(known, changed)
-        if after is None or self._cache is None:
-            self._forget(sql, key)
-        else:
-            self._cache.put(key, after)
-
-    def _wrote(self, sql: Statements, key: tuple[Any, ...]) -> None:
-        if self._cache is not None:
-            self._cache.wrote(sql.shape.record, key)
-
-    def _forget(self, sql: Statements, key: tuple[Any, ...]) -> None:
-        """What is read next is what the database made of it, not what we were handed."""
-        if self._cache is not None:
-            self._cache.drop(sql.shape.record, key)
+        try:
+            return self._connection.execute(statement, values)
+        except DBAPIError:
+            self.failed = True
+            raise

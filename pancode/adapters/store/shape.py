@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import Enum, StrEnum
-from itertools import compress, count
-from operator import attrgetter, is_not
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -16,7 +15,6 @@ from pancode.domain.records import Record
 from pancode.domain.values import made
 
 Convert = Callable[[Any], Any]
-_PLAIN = frozenset({str, int, bool, NoneType})
 
 
 class Kind(Enum):
@@ -53,18 +51,12 @@ class RecordShape:
     columns: tuple[Column, ...]
     names: tuple[str, ...]
     """Of all fields, in their order."""
-    places: Mapping[str, int]
-    """Where each field stands in that order."""
     values: Callable[[Record], tuple[Any, ...]]
     """Of all fields, in their order."""
     encoded: tuple[tuple[int, Convert], ...]
     """Fields that are not as they are in a row, by their place, and how they become so."""
     decoded: tuple[tuple[int, Convert], ...]
     """The same the other way."""
-
-    def given_back(self, row: Sequence[Any]) -> Any:
-        """The record that a ledger on disk gives back for these plain values, as `after`."""
-        return self.from_row(row) if _PLAIN.issuperset(map(type, row)) else None
 
     def to_row(self, record: Record) -> list[Any]:
         """Plain values in the order of the fields; TypeError or ValueError for what is not plain JSON."""
@@ -80,31 +72,6 @@ class RecordShape:
         for place, decode in self.decoded:
             if values[place] is not None:
                 values[place] = decode(values[place])
-        return made(self.record, values)
-
-    def changed(self, old: Record, new: Record) -> dict[str, Any]:
-        """Plain values by field name of what differs; what may be equal in two spellings differs, too."""
-        changed, now = {}, self.values(new)
-        # Most fields are the very same value as before: those are told by one look at both rows.
-        for place in compress(count(), map(is_not, self.values(old), now)):
-            column, was, value = self.columns[place], getattr(old, self.names[place]), now[place]
-            if column.encode is None and type(was) is type(value) and was == value:
-                continue
-            changed[column.name] = value if value is None or column.encode is None else column.encode(value)
-        return changed
-
-    def after(self, old: Record, changed: Mapping[str, Any]) -> Any:
-        """The record that a ledger on disk gives back when these plain values were written over the old one.
-
-        None where the database would have made a plain value of one that is not.
-        """
-        if not _PLAIN.issuperset(map(type, changed.values())):
-            return None
-        values = list(self.values(old))
-        for name, value in changed.items():
-            place = self.places[name]
-            decode = self.columns[place].decode
-            values[place] = value if value is None or decode is None else decode(value)
         return made(self.record, values)
 
     def normal(self, record: Record) -> Any:
@@ -149,7 +116,6 @@ def _shape(record: type[Record]) -> RecordShape:
         looked_up=tuple(dict.fromkeys((*indexed, *parts))),
         columns=columns,
         names=names,
-        places={name: place for place, name in enumerate(names)},
         values=_getter(names),
         encoded=tuple((n, c.encode) for n, c in enumerate(columns) if c.encode is not None),
         decoded=tuple((n, c.decode) for n, c in enumerate(columns) if c.decode is not None),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import select
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy.exc import DBAPIError
 
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.signing import SigningKey
@@ -24,7 +24,6 @@ from pancode.adapters.store.ledger import SqlLedger
 from pancode.adapters.store.look_postgres import look_there
 from pancode.adapters.store.migrations import HEAD
 from pancode.adapters.store.postgres import Database, database_of, engine_of
-from pancode.adapters.store.postgres_line import PostgresLine
 from pancode.adapters.store.tables import METADATA
 from pancode.domain.records import Balance, Setting
 from pancode.errors import ConfigError, ConflictError, PancodeError, UnavailableError
@@ -184,22 +183,20 @@ def test_what_was_read_in_a_session_is_not_believed_in_the_next(
     assert spent(ledger) == 5
 
 
-def test_a_taken_key_is_named_however_early_the_refusal_comes(
-    ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Here it always comes before what is sent next, as it does for one who gets no processor then."""
+def test_a_taken_key_is_named(ledger: SqlLedger) -> None:
     with ledger.transaction() as tx:
         tx.insert(Setting("a", 1, 1, "me"))
-    send = PostgresLine._send_now
-
-    def slowly(line: PostgresLine, sql: str, *more: Any) -> Any:
-        if "pg_current_xact_id" in sql:
-            assert select.select([line._driver.fileno()], [], [], 30 * crowded())[0], "no refusal"
-        return send(line, sql, *more)
-
-    monkeypatch.setattr(PostgresLine, "_send_now", slowly)
     with pytest.raises(ConflictError, match="settings a"), ledger.transaction() as tx:
         tx.insert(Setting("a", 2, 1, "me"))
+
+
+def test_a_transaction_that_goes_on_after_an_error_is_not_committed(ledger: SqlLedger) -> None:
+    """The server would roll it back and say nothing."""
+    with pytest.raises(PancodeError, match="was not committed"), ledger.transaction() as tx:
+        tx.put(Balance(SCOPE, Decimal(1)))
+        with contextlib.suppress(DBAPIError):
+            tx.put(Setting("a", 1, 2**70, "me"))
+    assert spent(ledger) == 0
 
 
 # -- what is wrong, in words ----------------------------------------------------------------------
