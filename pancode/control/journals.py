@@ -43,18 +43,22 @@ def _compare(work: Work, fence: Fence, entry: JournalEntry | None, at: FleetTime
         work.after(partial(work.core.live.doubted.pop, str(identity_of(fence)), None))
     elif not start_by_of(fence).is_past(at):
         return
-    elif fence.state is FenceState.OFFERED and (entry is None or entry.order != fence.digest):
+    elif fence.state is FenceState.OFFERED and (entry is None or not _took(entry, fence)):
         work.signal_fence(fence, NotTaken())
     else:
         _doubt(work, fence)
 
 
+def _took(entry: JournalEntry, fence: Fence) -> bool:
+    return entry.order == fence.digest and entry.mark is not Mark.REFUSED
+
+
 def _knows(entry: JournalEntry, fence: Fence) -> bool:
-    """Not a journal that began anew on an empty disk, and refused the order when it was delivered once more:
-    it has less to tell of it than was heard before, and its refusal comes under a number that is used up."""
+    """Not a refusal that we shall never hear, as it comes under a number that is used up: of a journal that
+    began anew on an empty disk and refused the order when it was delivered once more, or after a lie."""
     if entry.order != fence.digest or entry.mark in _ANSWERED:
         return False
-    return entry.mark is not Mark.REFUSED or entry.last_event >= fence.cursor
+    return entry.mark is not Mark.REFUSED or entry.last_event > fence.cursor
 
 
 def _doubt(work: Work, fence: Fence) -> None:

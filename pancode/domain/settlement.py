@@ -17,8 +17,8 @@ from pancode.domain.records import Fence, Node, Run
 TIMES_OVER = 10
 """So far beyond its order's limits is a claim believed: an honest overrun is booked in full, and no more."""
 _MORE_USD, _MORE_TOKENS, _MORE_MS = Decimal(100), 10_000_000, 3_600_000
-_UNLIMITED_USD = Decimal(10_000)
-"""The most that an attempt may say it cost whose order has no limit of money."""
+_UNLIMITED_USD, _UNLIMITED_TOKENS = Decimal(10_000), 1_000_000_000
+"""The most that an attempt may say it used whose order has no limit of money, or of tokens."""
 
 
 class Ruling(StrEnum):
@@ -65,7 +65,7 @@ def excess(said: Usage | Progress, limits: Mapping[str, object]) -> dict[str, An
 def _most_believed(limits: Mapping[str, object]) -> dict[str, Decimal | int | None]:
     usd, tokens, wall_ms = (limits.get(name) for name in ("usd", "tokens", "wall_ms"))
     most_usd = _UNLIMITED_USD if usd is None else TIMES_OVER * Decimal(str(usd)) + _MORE_USD
-    most_tokens = TIMES_OVER * tokens + _MORE_TOKENS if isinstance(tokens, int) else None
+    most_tokens = TIMES_OVER * tokens + _MORE_TOKENS if isinstance(tokens, int) else _UNLIMITED_TOKENS
     most_ms = TIMES_OVER * wall_ms + _MORE_MS if isinstance(wall_ms, int) else None
     return {
         "cost_usd": most_usd,

@@ -20,6 +20,8 @@ class Channel:
     seen: list[Message] = field(default_factory=list)
     """Every message that an honest side has sent: what an enemy may replay."""
     heartbeats: dict[str, list[bytes]] = field(default_factory=dict)
+    lies: set[bytes] = field(default_factory=set)
+    """Heartbeats that no honest side has written."""
 
     def carry(self, stream: str, tag: str, data: bytes) -> tuple[bytes, ...]:
         """What arrives instead of one message."""
@@ -42,7 +44,7 @@ class Channel:
     def note_heartbeats(self, redis: MemoryRedis) -> None:
         for tag, data in redis.store.heartbeats.items():
             kept = self.heartbeats.setdefault(tag, [])
-            if not kept or kept[-1] != data:
+            if data not in self.lies and (not kept or kept[-1] != data):
                 kept.append(data)
 
     def inject(self, redis: MemoryRedis, stream: str, tag: str, data: bytes) -> None:

@@ -150,15 +150,20 @@ class Desk:
         self.clock.wall = wall - self.clock.ms
 
     @contextmanager
-    def seen(self) -> Iterator[Transaction]:
-        """The ledger as an onlooker sees it: nothing crashes because somebody looks."""
+    def unharmed(self) -> Iterator[None]:
+        """Nothing crashes because somebody looks."""
         at, count = self.wire.at, self.wire.count
         self.wire.at = None
         try:
-            with self.ledger.transaction() as tx:
-                yield tx
+            yield
         finally:
             self.wire.at, self.wire.count = at, count
+
+    @contextmanager
+    def seen(self) -> Iterator[Transaction]:
+        """The ledger as an onlooker sees it."""
+        with self.unharmed(), self.ledger.transaction() as tx:
+            yield tx
 
     def backup(self) -> Rows:
         """The whole ledger as it is now."""

@@ -37,8 +37,8 @@ def at_the_end(world: World) -> None:
         at_most_one_attempt_won(tx, world)
         every_fence_is_closed(tx)
         no_hold_is_left(tx)
-        what_was_spent_is_booked(tx)
-        what_was_told_of_work_is_booked(tx)
+        what_was_spent_is_booked(tx, world)
+        what_was_told_of_work_is_booked(tx, world)
         no_unknown_cost_narrows_a_scope_for_ever(tx, world)
         nobody_ends_by_a_wait(tx, world)
         only_what_never_came_is_rejected(tx, world)
@@ -132,12 +132,12 @@ def nobody_ends_by_a_wait(tx: Transaction, world: World) -> None:
         must(not refused, f"{attempt.run} was given up: {attempt.reason}")
 
 
-def what_was_spent_is_booked(tx: Transaction) -> None:
+def what_was_spent_is_booked(tx: Transaction, world: World) -> None:
     """The costs that accepted receipts swear to are what their attempt has in the books of the day."""
     spends = (EntryKind.SPEND, EntryKind.CORRECT)
     for (run, attempt), receipts in _accepted(tx).items():
         costs = [cost for stored in receipts if (cost := _known_cost(stored)) is not None]
-        if not costs:
+        if not costs or run in world.truth.lied_of:
             continue
         entries = [e for e in tx.find(Entry, {"run": run}) if e.attempt == attempt]
         booked = sum((e.usd for e in entries if e.kind in spends and e.scope.startswith("day:")), Decimal(0))
@@ -153,10 +153,10 @@ def _accepted(tx: Transaction) -> dict[tuple[str, int], list[StoredReceipt]]:
     return found
 
 
-def what_was_told_of_work_is_booked(tx: Transaction) -> None:
+def what_was_told_of_work_is_booked(tx: Transaction, world: World) -> None:
     """Tokens and time of every accepted receipt, in the day's books; what one says nothing of stays held."""
     for stored in tx.find(StoredReceipt):
-        if stored.orphan or stored.rejected is not None:
+        if stored.orphan or stored.rejected is not None or stored.run in world.truth.lied_of:
             continue
         usage = claims_in(stored.envelope)["usage"]
         told = (int(usage["input_tokens"]) + int(usage["output_tokens"]), int(usage["agent_ms"]))
@@ -174,7 +174,7 @@ def what_was_told_of_work_is_booked(tx: Transaction) -> None:
 
 def _known_cost(stored: StoredReceipt) -> Decimal | None:
     """What an accepted receipt swears to have spent."""
-    cost = claims_in(stored.envelope)["usage"]["cost_usd"]
+    cost = claims_in(stored.envelope)["usage"].get("cost_usd")
     counts = not stored.orphan and stored.rejected is None and cost is not None
     return Decimal(cost) if counts else None
 

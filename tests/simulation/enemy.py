@@ -13,10 +13,11 @@ from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
-from node_agent.wire.receipt import Receipt
+from node_agent.wire.receipt import Receipt, receipt_of
 from node_agent.wire.signing import Envelope, Signed, SigningKey, WireRefusal, parse_envelope, parse_message
 from pancode.domain.records import Fence
 from pancode.ports import Offer
+from tests.simulation.anything import any_value
 from tests.simulation.desk import FLEET
 from tests.simulation.machines import Machine
 from tests.simulation.world import World
@@ -138,8 +139,11 @@ LIES = (
     "foreign event",
     "foreign receipt",
     "false receipt",
+    "second receipt",
     "late number",
     "findings",
+    "any value",
+    "any value",
 )
 
 
@@ -153,8 +157,10 @@ def hostile(w: World) -> None:
     others = [f for f in fences if f.tag != machine.tag]
     if what in ("epoch", "numbers"):
         _false_heartbeat(w, machine, what)
-    elif what in ("foreign receipt", "false receipt"):
+    elif what in ("foreign receipt", "false receipt", "second receipt"):
         _false_receipt(w, machine, what, own)
+    elif what == "any value":
+        any_value(w, machine, own)
     elif what == "foreign event" and others:
         fence = w.random.choice(others)
         body: Any = w.random.choice(
@@ -193,21 +199,21 @@ def _false_heartbeat(w: World, machine: Machine, what: str) -> None:
 
 
 def _false_receipt(w: World, machine: Machine, what: str, own: list[Fence]) -> None:
-    """Another's receipt under this key; or one for its own open order that says what was never ordered."""
+    """Another's under this key; or one for its own order, open or over, that says what was never ordered."""
     told = [r for r in (_receipt(d) for s, t, d in w.channel.seen if s == "up") if r is not None]
-    open_ = [f for f in own if f.closed is None]
-    if not told or (what == "false receipt" and not open_):
+    fences = [f for f in own if (f.closed is None) is (what == "false receipt")]
+    if not told or (what != "foreign receipt" and not fences):
         return
     receipt = w.random.choice(told)
     changes: dict[str, Any] = {"node": w.random.choice((machine.tag, receipt.predicate.node))}
-    if what == "false receipt":
-        fence = w.random.choice(open_)
+    if what != "foreign receipt":
+        fence = w.random.choice(fences)
         who = AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
         changes = {"identity": who, "order": fence.digest, "node": machine.tag, "runtime": "other"}
         changes |= {"node_name": machine.name}
         changes |= {"commit": None, "blobs": (), "change": "none", "snapshot": _snapshot(fence)}
     claims = receipt.predicate.model_copy(update=changes)
-    _send(w, machine, receipt.model_copy(update={"predicate": claims}))
+    _send(w, machine, receipt_of(claims))
 
 
 def _snapshot(fence: Fence) -> str | None:

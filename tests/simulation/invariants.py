@@ -11,6 +11,7 @@ from node_agent.wire.marks import Mark
 from pancode.domain import books
 from pancode.domain.life.moves import holds_slot
 from pancode.domain.records import (
+    Attempt,
     Balance,
     Closed,
     Entry,
@@ -28,6 +29,8 @@ from tests.simulation.machines import Machine
 from tests.simulation.truth import claims_in
 from tests.simulation.world import World
 
+REPLACED_MS = 120_000
+"""For a word of the coordinator to arrive and to be obeyed by what ignores SIGTERM."""
 SLACK_MS = 35_000
 """Echo, heartbeat and turn are each a few seconds old when they are looked at."""
 
@@ -54,6 +57,8 @@ class Invariants:
     def begin_anew(self) -> None:
         """The ledger is another one (a backup): what it said before binds it no longer."""
         self._outcomes: dict[str, Outcome] = {}
+        self._ends: dict[tuple[str, int], Outcome] = {}
+        self._bound_at: dict[tuple[str, int], int] = {}
         self._winners: dict[str, int] = {}
         self._fences: dict[tuple[str, int], Fence] = {}
         self._stored: set[str] = set()
@@ -65,6 +70,7 @@ class Invariants:
             runs, fences = tx.find(Run), tx.find(Fence)
             self.each_wait_has_a_reason(runs)
             self.an_outcome_is_left_by_lost_only(runs)
+            self.an_attempt_ends_once(tx.find(Attempt))
             self.an_older_fence_never_replaces_a_newer_result(tx, runs)
             settings = tx.find(Setting)
             self.ceilings = {s.name: Decimal(str(s.value)) for s in settings if s.name.startswith("ceiling:")}
@@ -75,6 +81,7 @@ class Invariants:
             self.nothing_is_deleted_before_it_is_acknowledged({(r.run, r.fence) for r in receipts})
             self._new_and_closed(tx, fences, {r.id: r for r in runs})
             self.never_more_orders_than_slots(tx, fences)
+            self.what_was_replaced_is_ended(tx.find(Node))
         self.processes_keep_the_rules({r.id: r for r in runs})
         self.an_identity_names_one_order()
 
@@ -97,6 +104,15 @@ class Invariants:
             must(same, f"{run.id} was {before}, then {run.outcome} (given up: {given_up})")
             if run.outcome is not None:
                 self._outcomes[run.id] = run.outcome
+
+    def an_attempt_ends_once(self, attempts: list[Attempt]) -> None:
+        """What it ended as stays; but for `lost`, of which its node may still say how it ended."""
+        for attempt in attempts:
+            before = self._ends.get((attempt.run, attempt.attempt))
+            same = before in (None, attempt.outcome, Outcome.LOST)
+            must(same, f"{attempt.run}.{attempt.attempt} was {before}, then {attempt.outcome}")
+            if attempt.outcome is not None:
+                self._ends[(attempt.run, attempt.attempt)] = attempt.outcome
 
     def an_older_fence_never_replaces_a_newer_result(self, tx: Transaction, runs: list[Run]) -> None:
         """The result of a run comes from its newest fence at that time, and only from a newer one after."""
@@ -123,6 +139,7 @@ class Invariants:
                 self.lost_only_after_the_waking_deadline(fence)
             if before is None or before is not fence:
                 self._fences[(fence.run, fence.fence)] = fence
+                self._bound_at.setdefault((fence.run, fence.fence), self.world.server.ms)
 
     def bound_only_when_nothing_older_may_run(self, fence: Fence, run: Run) -> None:
         """No second order of a run while an older one may still run, unless it only reads or it was asked."""
@@ -229,8 +246,20 @@ class Invariants:
             self._set_up_before_it_started(machine, runs)
         for run_id, count in everywhere.items():
             run = runs.get(run_id)
-            asked = run is None or run.read_only or run.on_lost == "retry" or run_id in self.truth.restored
+            asked = run is None or run.read_only or run.on_lost == "retry"
+            asked = asked or run_id in self.truth.restored | self.truth.lied_of
             must(count == 1 or asked, f"{run_id} writes and runs in two places")
+
+    def what_was_replaced_is_ended(self, nodes: list[Node]) -> None:
+        """Where a node is heard, an attempt does not go on for which another was bound long ago."""
+        ours = {node.name for node in nodes if node.removed is None and node.quarantined is None}
+        for machine in self.world.machines:
+            for who, _ in machine.alive() if machine.name in ours else ():
+                newer = [at for (run, n), at in self._bound_at.items() if run == who.run and n > who.fence]
+                since = self.world.server.ms - min(newer, default=self.world.server.ms)
+                known = who.run not in self.truth.restored | self.truth.lied_of
+                both = min(since, self.truth.contact_ms[machine.name])
+                must(both < REPLACED_MS or not known, f"{machine.name} still runs {who} after {both} ms")
 
     def _set_up_before_it_started(self, machine: Machine, runs: dict[str, Run]) -> None:
         """An agent starts where set-up ended, or where what it makes was put back, and never with both."""

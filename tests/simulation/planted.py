@@ -21,7 +21,7 @@ from pancode.control import bind, heard, inbound, inventory, journals, plane, se
 from pancode.control.core import Core
 from pancode.domain import books, fleet, placement, settlement
 from pancode.domain.fleet import Watch
-from pancode.domain.life import ends, events, receipts
+from pancode.domain.life import binding, ends, events, receipts
 from pancode.domain.life.case import Case
 from pancode.domain.settlement import Judged, Ruling
 
@@ -198,9 +198,17 @@ BUGS = (
         "hostile",
         _believe_every_claim,
         25,
-        25,
+        3,
     ),
-    Bug("a node is believed about another's fence", "hostile", _to(inbound, "_is_its_own", lambda *_: True)),
+    Bug(
+        "a node is believed about another's fence",
+        "hostile",
+        _to(inbound, "_is_its_own", lambda *_: True),
+        25,
+        24,
+    ),
+    Bug("a false receipt ends what is over", "hostile", _to(receipts, "_may_be_ended_by", lambda *_: True)),
+    Bug("what was replaced is not told to end", "slow", _to(binding, "bury", lambda made, why: made), 25, 28),
     Bug("accepted before it was archived", "calm", _accept_without_archive),
     Bug(
         "a node cleans up before it is answered",
@@ -232,6 +240,8 @@ BUGS = (
         "the next attempt stays when the lost one comes back",
         "slow",
         _to(receipts, "_withdraw_next", lambda made: made),
+        25,
+        22,
     ),
     Bug("a replaced key leaves its orders open", "disks", _to(inventory, "_part_with", _nothing)),
     Bug("a journal that forgot is waited for for ever", "disks", _to(journals, "_doubt", _nothing)),

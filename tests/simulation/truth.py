@@ -37,6 +37,8 @@ class Truth:
         self.top: dict[str, int] = {}
         self.restored: set[str] = set()
         """Runs that were under way when a backup was put back."""
+        self.lied_of: set[str] = set()
+        """Runs of which their own node has said any value: it may spoil these."""
         self.held: set[str] = set()
         """Attempts whose node knew of a stop before anything was started."""
         self.evidence: dict[str, bool] = {}

@@ -250,7 +250,7 @@ def wind_up(w: World) -> None:
 def _be_generous(w: World) -> None:
     with w.desk.seen() as tx:
         names = [s.name for s in tx.find(Setting) if s.name.startswith((CEILING, WORK_CEILING))]
-    much = Ceilings(Decimal(1_000), 10**9, 10**12)
+    much = Ceilings(Decimal(10_000), 10**12, 10**15)
     for scope in sorted({"day", *(name.partition(":")[2] for name in names)}):
         w.desk.ask(lambda p, scope=scope: p.set_ceilings(scope, much, "sim"))  # type: ignore[misc]
 

@@ -104,10 +104,11 @@ def _advance(run: Run, fence: Fence, mark: Mark, at_ms: int) -> Run:
 
 
 def _interrupting(made: Changes, body: Interrupting) -> Changes:
-    made = _told(made, "interrupting", body.reason)
+    why = body.reason or f"{made.fence.node} ends it"
+    made = _told(made, "interrupting", why)
     if not made.case.newest or made.run.state not in _MOVING:
         return made
-    return made.put(replace(move_run(made.run, RunState.INTERRUPTING), reason=body.reason, waits=None))
+    return made.put(replace(move_run(made.run, RunState.INTERRUPTING), reason=why, waits=None))
 
 
 def _refused(made: Changes, body: Refused) -> Changes:

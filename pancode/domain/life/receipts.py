@@ -58,13 +58,18 @@ def _booked(made: Changes, claims: Claims) -> Changes:
 
 
 def _concluded(made: Changes, signal: Believed) -> Changes:
-    """The attempt takes the receipt's outcome; the run takes it when this is its newest fence."""
+    """The attempt takes the receipt's outcome, unless another fence has ended it; the run takes it when
+    this is its newest fence."""
     run, claims = made.run, signal.claims
     lost = run.outcome is Outcome.LOST and GIVEN_UP not in run.result
     wins = made.case.newest and (run.outcome is None or lost)
     outcome = claims.outcome if wins else Outcome.SUPERSEDED
-    made = end_attempt(made, outcome, claims.failure, claims.reason)
-    made = made.put(replace(made.attempt, usage=claims.usage.model_dump(mode="json")))
+    usage = claims.usage.model_dump(mode="json")
+    if wins or made.attempt.outcome in (None, Outcome.LOST):
+        made = end_attempt(made, outcome, claims.failure, claims.reason)
+        made = made.put(replace(made.attempt, usage=usage))
+    elif not made.attempt.usage:
+        made = made.put(replace(made.attempt, usage=usage))
     verdict = f"{outcome}" if wins else f"evidence only: {claims.outcome}"
     made = made.tell("settle", f"receipt from {claims.node_name}", verdict, claims.reason)
     if not wins:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import process_time
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -17,19 +15,16 @@ from hypothesis import strategies as st
 
 from node_agent.wire.event import Events
 from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.inventory import Inventory
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Signature, Signed
 from pancode.adapters.store.shape import shape_of
-from pancode.api.app import VERBS
 from pancode.domain.books import MOST_SUM
 from pancode.domain.records import ALL, Entry, EntryKind, Run, RunState
-from tests.unit.node_agent.wire.anyvalue import AnyValue
+from tests.unit.pancode.api.lies import SAID, events, gets, receipt, word
 from tests.unit.pancode.api.world import Http, World, app_of
 from tests.unit.pancode.control.world import FLEET, Puppet
 
-SAID = (Receipt, Events, Heartbeat, Inventory)
 MOST_S = 5.0
 """For a coordinator to take in one message of a liar; it takes a hundredth of that."""
 LEDGER_FOR_A_BYTE, LEDGER_MORE = 4, 200_000
@@ -74,8 +69,7 @@ class Fleet(World):
 
     def lie(self, kind: type[Signed], seed: int) -> None:
         """In the liar's name and of its order, so that as much as can be is believed."""
-        made = {**AnyValue(kind, seed).make(), **dict([kind.VERSION])}
-        told = {Receipt: self._receipt, Events: self._events}.get(kind, self._other)(made)
+        told = self._told(kind, seed)
         envelope = self._sealed(kind, json.dumps(told).encode(), seed)
         if len(envelope) > MAX_ENVELOPE_BYTES:
             return
@@ -97,12 +91,21 @@ class Fleet(World):
         marks = (own, own * 4, own + forged)[seed % 3]
         return envelope.model_copy(update={"signatures": marks}).model_dump_json()
 
-    def _other(self, made: dict[str, Any]) -> dict[str, Any]:
+    def _told(self, kind: type[Signed], seed: int) -> dict[str, Any]:
+        if kind is Receipt:
+            return receipt(seed, self._ordered())
+        if kind is not Events:
+            return word(kind, seed, self._ours())
+        told = events(seed, self._ours(), self.lies.identity, self.seq)
+        self.seq += len(told["events"])
+        return told
+
+    def _ours(self) -> dict[str, Any]:
         beat = self.node.beat()
         assert beat is not None
         self.node.seq += 1
         now = {"epoch": beat.time.epoch, "ms": beat.time.ms}
-        ours = {
+        return {
             "fleet": FLEET,
             "node": self.node.tag,
             "epoch_seen": now["epoch"],
@@ -113,55 +116,21 @@ class Fleet(World):
             "at": now,
             "control_seen": 0,
         }
-        return {**made, **{name: value for name, value in ours.items() if name in made}}
 
-    def _events(self, made: dict[str, Any]) -> dict[str, Any]:
-        identity = self.lies.identity.model_dump()
-        for event in made["events"]:
-            self.seq += 1
-            event |= {"identity": identity, "seq": self.seq}
-        return self._other(made)
-
-    def _receipt(self, made: dict[str, Any]) -> dict[str, Any]:
-        """As the order says, where another value would be rejected for that alone; all else is any value."""
+    def _ordered(self) -> dict[str, Any]:
+        """As the order says, where another value would be rejected for that alone."""
         honest = json.loads(self.node.receipt(self.lies).body())["predicate"]
-        as_ordered = ("fleet", "epoch", "identity", "node", "node_name", "order", "runtime", "agent", "mode")
-        claims = {**made["predicate"], **{name: honest[name] for name in as_ordered}}
-        claims |= {
-            name: honest[name] for name in ("safety", "base", "snapshot", "commit", "gates", "outcome")
-        }
-        claims |= {"failure": None, "change": "none"}
-        claims["usage"] |= {
-            "cost_source": "unknown" if claims["usage"].get("cost_usd") is None else "reported"
-        }
-        subject = [
-            {"name": one["name"], "digest": {"sha256": one["sha256"]}} for one in claims.get("blobs", ())
-        ]
-        alone = {"name": _spelled(claims["identity"]), "digest": {"sha256": claims["order"]}}
-        return {**made, "predicate": claims, "subject": subject or [alone]}
+        names = ("fleet", "epoch", "identity", "node", "node_name", "order", "runtime", "agent", "mode")
+        more = ("safety", "base", "snapshot", "commit", "gates", "outcome")
+        return {**{name: honest[name] for name in names + more}, "failure": None, "change": "none"}
 
     def stored(self) -> int:
         """Bytes in the ledger, roughly."""
         return sum(len(str(shape_of(kind).to_row(row))) for kind in ALL for row in self.desk.rows(kind))
 
-    def gets(self) -> list[str]:
-        """Every route of the API that looks, for each thing that it may be asked about."""
-        names = {"run": [self.lies.identity.run, self.due.identity.run], "node": ["n1"], "agent": ["builder"]}
-        words = {"limit": "1000", "stat": "1", "all": "1", "run": self.lies.identity.run, "node": "n1"}
-        paths = []
-        for verb in VERBS:
-            if verb.method != "GET":
-                continue
-            asked = re.findall(r"\{(\w+)\}", verb.path)
-            assert set(asked) <= names.keys(), f"{verb.path}: say here what {asked} may be"
-            for name in names[asked[0]] if asked else [""]:
-                path = re.sub(r"\{\w+\}", quote(name), verb.path)
-                queries = [f"?{word}={words[word]}" for word in verb.query if word in words]
-                paths += [path + query for query in ("", *queries)]
-        return paths
-
     def check(self) -> None:
-        answers = {path: self.http.get(path) for path in self.gets()}
+        paths = gets([self.lies.identity.run, self.due.identity.run], self.node.name)
+        answers = {path: self.http.get(path) for path in paths}
         assert not {path: told.text[:300] for path, told in answers.items() if told.status_code >= 500}
         self.desk.check_books()
         if self.honest.events.get(str(self.due.identity)) == 3:
@@ -174,10 +143,6 @@ class Fleet(World):
 
 
 _ZERO = Decimal(0)
-
-
-def _spelled(identity: dict[str, Any]) -> str:
-    return f"{identity['run']}.{identity['attempt']}.{identity['fence']}"
 
 
 LIES = st.lists(st.tuples(st.sampled_from(SAID), st.integers(0, 2**32)), min_size=1, max_size=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 from pancode.control.work import unit_of_work
 from pancode.domain.life.signals import Rejected
-from pancode.domain.records import Attempt, Closed, Fence, Node, Run
+from pancode.domain.records import Attempt, Closed, Entry, EntryKind, Fence, Node, Run
 from tests.unit.pancode.control.test_hostile_node import Fleet
 
 LIES: tuple[EventBody, ...] = (
@@ -106,10 +107,14 @@ def test_what_was_lost_is_ended_where_it_may_still_run() -> None:
     assert [(one.run, one.up_to_fence) for one in told] == [("r-good", due.identity.fence)]
 
 
-def test_a_journal_that_began_anew_and_refuses_the_order_has_forgotten_it() -> None:
+@pytest.mark.parametrize("marks", [1, 3])
+def test_a_journal_that_began_anew_and_refuses_the_order_has_forgotten_it(marks: int) -> None:
     """Its disk was emptied while the run went on, and the bus delivered the order once more."""
     fleet = Fleet()
-    due = on_honest(fleet)
+    due = on_honest(fleet, starts=False)
+    for mark in (Mark.ACCEPTED, Mark.PREPARED, Mark.SPAWNED)[:marks]:
+        fleet.honest.say(due.identity, Marked(mark=mark))
+    fleet.desk.turn()
     digest = fleet.desk.row(Fence, "r-good", due.identity.fence).digest
     entry = JournalEntry(identity=due.identity, order=digest, mark=Mark.REFUSED, last_event=1)
     fleet.honest.journal = [entry]
@@ -119,3 +124,52 @@ def test_a_journal_that_began_anew_and_refuses_the_order_has_forgotten_it() -> N
     for _ in range((lost_ms + fleet.desk.rules.start_by_ms) // 5_000 + 10):
         fleet.honest.breathe()
     assert fleet.desk.row(Fence, "r-good", due.identity.fence).closed is not None
+
+
+def test_a_refusal_whose_number_a_lie_has_used_up_frees_the_order() -> None:
+    """The run goes on elsewhere, as the node's own journal says that it refused it."""
+    fleet = Fleet()
+    due = on_honest(fleet, starts=False)
+    digest = fleet.desk.row(Fence, "r-good", due.identity.fence).digest
+    fleet.honest.say(due.identity, Marked(mark=Mark.REFUSED))
+    entry = JournalEntry(identity=due.identity, order=digest, mark=Mark.REFUSED, last_event=1)
+    fleet.honest.journal = [entry]
+    for _ in range(fleet.desk.rules.start_by_ms // 5_000 + 3):
+        fleet.honest.breathe()
+    assert fleet.desk.row(Fence, "r-good", due.identity.fence).closed is Closed.NEVER_ACCEPTED
+
+
+def test_a_node_that_gives_no_reason_for_its_end_is_named_as_the_reason() -> None:
+    fleet = Fleet()
+    due = on_honest(fleet)
+    fleet.honest.say(due.identity, Interrupting(reason=""))
+    fleet.desk.turn()
+    assert fleet.desk.row(Run, "r-good").reason == "honest ends it"
+
+
+def test_an_attempt_keeps_how_it_ended_when_a_second_node_ran_it_too() -> None:
+    """The first had refused it, and has forgotten that; what it used is booked all the same."""
+    fleet = Fleet()
+    fleet.desk.dispatch("r-good", require={"os": "linux"})
+    for _ in range(2):
+        fleet.breathe()
+    first, second = fleet.liar, fleet.honest
+    due = first.claim()
+    if due is None:
+        first, second, due = second, first, second.claim()
+    assert due is not None
+    first.say(due.identity, Refused(why=OrderRefusal.DISK_FULL, detail="full"))
+    for _ in range(3):
+        fleet.breathe()
+    again = second.claim()
+    assert again is not None and (again.identity.attempt, again.identity.fence) == (1, 2)
+    second.start(again)
+    second.deliver(again, exit_code=0)
+    fleet.desk.turn()
+    first.deliver(due, exit_code=0)
+    fleet.desk.turn()
+    attempt = fleet.desk.row(Attempt, "r-good", 1)
+    assert (attempt.outcome, attempt.usage["cost_usd"]) == (Outcome.DONE, "0.10")
+    spent = [e.usd for e in fleet.desk.rows(Entry, scope="agent:builder") if e.kind is EntryKind.SPEND]
+    assert spent == [Decimal("0.10"), Decimal("0.10")]
+    fleet.desk.check_books()

@@ -1,0 +1,73 @@
+"""A node that says, rightly signed and of its own orders, any value that the wire takes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from node_agent.wire.event import Events
+from node_agent.wire.heartbeat import Heartbeat
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.order import Order
+from node_agent.wire.receipt import Receipt
+from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Signed, parse_envelope, parse_message
+from pancode.domain.records import Fence
+from tests.simulation.desk import FLEET
+from tests.simulation.machines import Machine
+from tests.simulation.onlooker import every_look_is_answered
+from tests.simulation.world import World
+from tests.unit.pancode.api.lies import SAID, events, receipt, word
+
+
+def any_value(w: World, machine: Machine, own: list[Fence]) -> None:
+    """It may spoil its own work. Whoever looks is answered all the same."""
+    kind, seed = w.random.choice(SAID), w.random.randrange(2**32)
+    told = _told(w, machine, kind, seed, [fence for fence in own if fence.closed is None])
+    if told is None or w.redis.down:
+        return
+    w.say(f"{machine.name} says any {kind.__name__}, of seed {seed}")
+    data = machine.key.sign(kind.payload_type(), json.dumps(told).encode()).model_dump_json().encode()
+    if len(data) > MAX_ENVELOPE_BYTES:
+        return
+    if kind is Heartbeat:
+        w.redis.store.heartbeats[machine.tag] = data
+        w.channel.lies.add(data)
+    else:
+        w.channel.inject(w.redis, "up", machine.tag, data)
+    w.after_this_step.append(lambda: every_look_is_answered(w, list(w.runs[-2:]), machine.name))
+
+
+def _told(w: World, machine: Machine, kind: type[Signed], seed: int, own: list[Fence]) -> Any:
+    """None where it has nothing to lie of."""
+    heard, plane = w.channel.heartbeats.get(machine.tag), w.desk.plane
+    if not heard or plane is None:
+        return None
+    ours = parse_message(Heartbeat, parse_envelope(heard[-1]).body()).model_dump(mode="json")
+    names = ("fleet", "node", "epoch_seen", "session", "nonce", "echo", "control_seen")
+    ours = {name: ours[name] for name in names} | {"seq": ours["seq"] + 1}
+    if kind not in (Receipt, Events):
+        w.truth.lied_of |= {fence.run for fence in own}
+        return word(kind, seed, {**ours, "at": plane.core.now().model_dump()})
+    if not own:
+        return None
+    fence = w.random.choice(own)
+    w.truth.lied_of.add(fence.run)
+    if kind is Receipt:
+        return receipt(seed, _ordered(machine, fence))
+    identity = AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
+    return events(seed, ours, identity, fence.cursor)
+
+
+def _ordered(machine: Machine, fence: Fence) -> dict[str, Any]:
+    """As the order says, and that its agent failed: nothing that would be rejected for that alone."""
+    order = parse_message(Order, parse_envelope(fence.order).body())
+    said = order.model_dump(mode="json", include={"epoch", "identity", "runtime", "mode", "safety"})
+    due: dict[str, Any] = {
+        "fleet": FLEET,
+        "node": machine.tag,
+        "node_name": machine.name,
+        "order": fence.digest,
+    }
+    due |= {"agent": order.agent.name, "base": order.workspace.base, "snapshot": order.workspace.snapshot}
+    due |= {"outcome": "error", "failure": "agent_failed", "change": "none", "commit": None}
+    return {**said, **due, "gates": [], "blobs": []}
