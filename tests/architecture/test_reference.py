@@ -34,7 +34,12 @@ def test_a_page_is_what_the_code_says(name: str) -> None:
 
 
 def test_every_page_of_the_reference_is_generated() -> None:
-    assert {page.name for page in REFERENCE.glob("*.md")} == {*PAGES, "README.md", "glossary.md", "performance.md"}
+    assert {page.name for page in REFERENCE.glob("*.md")} == {
+        *PAGES,
+        "README.md",
+        "glossary.md",
+        "performance.md",
+    }
 
 
 def test_the_manual_is_what_the_command_line_says() -> None:
