@@ -46,7 +46,7 @@ def _listed(root: Path, folder: str, text: str) -> list[str]:
         case ".":
             return ["docs/README", "CHANGELOG", "AGENTS"]
         case "docs":
-            return [f"{part}/README" for part in _PARTS]
+            return ["which-page", *[f"{part}/README" for part in _PARTS]]
         case _:
             names = [page.stem for page in (root / folder).glob("*.md") if page.stem != "README"]
             return sorted(names, key=lambda stem: (text.find(f"({stem}.md)"), stem))

@@ -36,7 +36,7 @@ def test_a_dead_link_anchor_or_page_fails_it(tmp_path: Path) -> None:
     for part in ("tutorial", "reference", "explanation", "contributing", "adr"):
         (source / "docs" / part).mkdir()
         (source / "docs" / part / "README.md").write_text(f"# {part}\n")
-    for name in ("CHANGELOG.md", "AGENTS.md", "docs/README.md", "docs/howto/README.md"):
+    for name in ("CHANGELOG.md", "AGENTS.md", "docs/README.md", "docs/which-page.md", "docs/howto/README.md"):
         (source / name).write_text("# Page\n\n## There\n")
     shutil.copy(ROOT / "LICENSE", source)
     (source / "README.md").write_text("# Top\n\n[well](docs/howto/README.md#there), [file](LICENSE)\n")
