@@ -15,9 +15,9 @@ from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any, cast
 
-from node_agent.memory import Script
 from pancode.domain.records import Run, RunState
 from tests.architecture.sources import PACKAGES, ROOT, imports, modules, text, tree
+from tests.fakes.node import Script
 from tests.simulation import work
 from tests.simulation.kinds import KINDS
 from tests.simulation.world import World

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 from node_agent.attempt.ports import LinkDown
 from node_agent.link.bus import RedisUplink
 from node_agent.wire.clock import SystemClock, SystemIds
-from pancode.adapters.memory_bus import MemoryLinkDown, MemoryRedis
 from pancode.adapters.redis_bus.bus import BusTempo, RedisBus
 from pancode.adapters.valkey.access import connect
 from pancode.ports import Bus
 from tests.contract.redis_servers import Server, open_server
+from tests.fakes.bus import MemoryLinkDown, MemoryRedis
 
 TAGS = ("0a1b2c3d4e", "f0e1d2c3b4")
 PASSWORD = "pass word of a node"

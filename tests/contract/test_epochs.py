@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pancode.adapters.files import COPIED_S, FileEpochs
-from pancode.adapters.memory_epochs import MemoryEpochs
 from pancode.errors import UnavailableError
 from pancode.ports import Epochs
+from tests.fakes.epochs import MemoryEpochs
 
 Open = Callable[[], Epochs]
 

@@ -14,10 +14,10 @@ from node_agent.attempt.ports import DiskFull
 from node_agent.attempt.records import Held, JournalError, NodeState, Note, StopKind, StopNote
 from node_agent.journal.journal import Journal, Shelf
 from node_agent.journal.shelf import FileShelf
-from node_agent.memory import MemoryClock, MemoryShelf
 from node_agent.wire.event import EventBody, Finding, Marked
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import ORDER, Mark
+from tests.fakes.node import MemoryClock, MemoryShelf
 from tests.unit.node_agent.stage import COORDINATOR, identity, order_of
 
 Open = Callable[[], Journal]

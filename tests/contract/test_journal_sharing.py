@@ -11,10 +11,10 @@ import pytest
 from node_agent.attempt.records import Note
 from node_agent.journal.journal import Journal
 from node_agent.journal.shelf import FileShelf
-from node_agent.memory import MemoryClock
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark
 from tests.contract.test_journal import accept, on, say
+from tests.fakes.node import MemoryClock
 from tests.unit.node_agent.stage import identity
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety
-from pancode.adapters.memory_ledger import MemoryLedger
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.domain.records import (
     ALL,
@@ -35,6 +34,7 @@ from pancode.domain.records import (
 )
 from pancode.errors import ConflictError, UnavailableError
 from pancode.ports import Ledger
+from tests.fakes.ledger import MemoryLedger
 
 RUN = Run(
     id="r-7f3k2q",

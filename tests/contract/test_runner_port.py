@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from node_agent.attempt.ports import Runner
-from node_agent.memory import MemoryClock, MemoryHost, MemoryRunner, Script
 from node_agent.runner.runner import Runner as ShimRunner
 from node_agent.shim import shim
 from node_agent.shim.spool import (
@@ -32,6 +31,7 @@ from node_agent.shim.spool import (
 )
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
+from tests.fakes.node import MemoryClock, MemoryHost, MemoryRunner, Script
 
 MARKER = "r-contract.1.1"
 LONG_S = 30

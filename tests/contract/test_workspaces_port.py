@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from node_agent.attempt.ports import DepotLink, LinkDown, Stamp, StepFailed, Workspaces
-from node_agent.memory import (
+from node_agent.shim.spool import Plan, Step, StepKind
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.order import Order, Workspace
+from node_agent.workspace.workspaces import Workspaces as GitWorkspaces
+from pancode.adapters.git.depot import Depot
+from tests.fakes.node import (
     MemoryClock,
     MemoryDepot,
     MemoryDepotLink,
@@ -18,12 +24,6 @@ from node_agent.memory import (
     MemoryWorkspaces,
     Script,
 )
-from node_agent.shim.spool import Plan, Step, StepKind
-from node_agent.wire.failure import FailureKind
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Order, Workspace
-from node_agent.workspace.workspaces import Workspaces as GitWorkspaces
-from pancode.adapters.git.depot import Depot
 from tests.integration.git.depot_world import World
 from tests.integration.git.repos import snap, workspace_of
 from tests.unit.node_agent.stage import order_of

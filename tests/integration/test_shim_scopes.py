@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.memory.clock import MemoryClock
 from node_agent.runner import scopes
 from node_agent.runner.runner import Runner
 from node_agent.runner.scopes import RETRY_MS, Scopes
 from node_agent.shim import process
 from node_agent.shim.spool import Limits, PhaseEnd
 from node_agent.wire.clock import SystemClock
+from tests.fakes.node.clock import MemoryClock
 from tests.integration.shim_phases import PYTHON, SHIM, Phases, phases_in
 
 SIBLINGS = "/pancode-test.slice"

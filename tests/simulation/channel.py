@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random  # noqa: TID251 - seeded, which is the point
 
-from pancode.adapters.memory_bus import MemoryRedis
+from tests.fakes.bus import MemoryRedis
 
 Message = tuple[str, str, bytes]
 

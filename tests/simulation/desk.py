@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
-from node_agent.memory import CountingIds, Crash, MemoryClock, MemoryDepot, Tripping, Tripwire
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
-from pancode.adapters.memory_bus import MemoryRedis
-from pancode.adapters.memory_epochs import MemoryEpochs
-from pancode.adapters.memory_ledger import MemoryLedger
 from pancode.control.core import Ports, Rules
 from pancode.control.plane import Plane
 from pancode.domain.fleet import Deadlines
 from pancode.domain.records import ALL, Record
 from pancode.errors import PancodeError, UnavailableError
 from pancode.ports import SnapshotRequest, SnapshotTaken, Transaction
+from tests.fakes.bus import MemoryRedis
+from tests.fakes.epochs import MemoryEpochs
+from tests.fakes.ledger import MemoryLedger
+from tests.fakes.node import CountingIds, Crash, MemoryClock, MemoryDepot, Tripping, Tripwire
 
 FLEET = "f-simulation"
 RULES = Rules(

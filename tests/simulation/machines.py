@@ -15,7 +15,13 @@ from node_agent.attempt.doors import NoGateways
 from node_agent.attempt.ports import LinkDown
 from node_agent.attempt.uplink import Claimed, News, Sent
 from node_agent.journal.journal import Journal
-from node_agent.memory import (
+from node_agent.shim.spool import Running
+from node_agent.tempo import Tempo
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.signing import PublicKey, SigningKey
+from pancode.domain.records import Node
+from tests.fakes.bus import MemoryRedis, NodeShapes
+from tests.fakes.node import (
     CountingIds,
     Crash,
     MemoryClock,
@@ -32,12 +38,6 @@ from node_agent.memory import (
     Tripwire,
     die,
 )
-from node_agent.shim.spool import Running
-from node_agent.tempo import Tempo
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.signing import PublicKey, SigningKey
-from pancode.adapters.memory_bus import MemoryRedis, NodeShapes
-from pancode.domain.records import Node
 from tests.simulation.desk import FLEET
 
 SHAPES = NodeShapes(LinkDown, Claimed, Sent, News)

@@ -16,7 +16,6 @@ from node_agent.attempt.records import NodeState
 from node_agent.wire import signing
 from node_agent.wire.failure import REBINDABLE
 from node_agent.wire.marks import Mark
-from pancode.adapters.memory_epochs import MemoryEpochs
 from pancode.control import bind, heard, inbound, inventory, journals, plane, settle
 from pancode.control.core import Core
 from pancode.domain import books, fleet, placement, settlement
@@ -24,6 +23,7 @@ from pancode.domain.fleet import Watch
 from pancode.domain.life import binding, ends, events, receipts
 from pancode.domain.life.case import Case
 from pancode.domain.settlement import Judged, Ruling
+from tests.fakes.epochs import MemoryEpochs
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 

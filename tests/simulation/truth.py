@@ -8,8 +8,8 @@ import json
 from collections import defaultdict
 from typing import Any
 
-from node_agent.memory import MemoryDepot
 from pancode.domain.records import Fence
+from tests.fakes.node import MemoryDepot
 from tests.simulation.desk import Desk
 from tests.simulation.machines import Machine
 

@@ -7,13 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 from node_agent.attempt.ceiling import Ceiling
-from node_agent.memory import Script
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety
 from pancode.control.core import CEILING, WORK_CEILING
 from pancode.domain.books import Ceilings
 from pancode.domain.records import Fence, FenceState, Node, Run, RunState, Setting
 from pancode.ports import SnapshotRequest
+from tests.fakes.node import Script
 from tests.simulation.kinds import ENDLESS
 from tests.simulation.machines import Machine
 from tests.simulation.world import World

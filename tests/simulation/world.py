@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random  # noqa: TID251 - seeded, which is the point
 
-from node_agent.memory import MemoryClock, MemoryDepot
 from node_agent.wire.signing import SigningKey
-from pancode.adapters.memory_bus import MemoryRedis
+from tests.fakes.bus import MemoryRedis
+from tests.fakes.node import MemoryClock, MemoryDepot
 from tests.simulation.channel import Channel
 from tests.simulation.desk import Desk, Rows
 from tests.simulation.kinds import Kind

@@ -14,11 +14,11 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Blob
 from node_agent.wire.signing import SigningKey
-from pancode.adapters.memory_bus import MemoryRedis
-from pancode.adapters.memory_epochs import MemoryEpochs
-from pancode.adapters.memory_ledger import MemoryLedger
 from pancode.control.core import Rules
 from pancode.offline.serve import serve
+from tests.fakes.bus import MemoryRedis
+from tests.fakes.epochs import MemoryEpochs
+from tests.fakes.ledger import MemoryLedger
 from tests.unit.pancode.api.world import MemoryCoordinator
 from tests.unit.pancode.control.world import CountingIds, Desk, HonestDepot, ListArchive, Puppet, failed
 

@@ -12,7 +12,6 @@ from typing import Any
 from node_agent.agent.agent import NodeAgent
 from node_agent.agent.worker import ThreadDrive, Worker
 from node_agent.home.settings import Home, RedisLogin, Settings
-from node_agent.memory import MemoryUplink
 from node_agent.wire.clock import FleetTime, SystemClock, SystemIds
 from node_agent.wire.hello import Hello
 from node_agent.wire.identity import AttemptId
@@ -25,6 +24,7 @@ from pancode.adapters.git.depot_server import DepotParts, DepotServer, ServerLim
 from pancode.adapters.git.grants import Grant, Refusal, grant_for
 from pancode.adapters.git.streams import Streams
 from tests.crowd import crowded
+from tests.fakes.node import MemoryUplink
 from tests.integration.git.repos import simple, snap, workspace_of
 from tests.unit.node_agent.stage import COORDINATOR, FLEET, NODE, TAG, Coordinator, order_of
 

@@ -16,7 +16,21 @@ from node_agent.attempt.claims import Self
 from node_agent.attempt.doors import NoGateways
 from node_agent.attempt.uplink import Claimed, Sent
 from node_agent.journal.journal import Journal
-from node_agent.memory import (
+from node_agent.runtimes.base import TOOLS
+from node_agent.tempo import Tempo
+from node_agent.wire import keys
+from node_agent.wire.clock import Clock, FleetTime
+from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody
+from node_agent.wire.event import Event, Events, Refused, Revoked
+from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.heartbeat import Heartbeat
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.inventory import Inventory
+from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
+from node_agent.wire.policy import Mode, Safety, compile_policy
+from node_agent.wire.receipt import Claims, Receipt
+from node_agent.wire.signing import PublicKey, SigningKey, open_as, parse_envelope
+from tests.fakes.node import (
     CountingIds,
     Crash,
     MemoryClock,
@@ -33,20 +47,6 @@ from node_agent.memory import (
     Tripping,
     Tripwire,
 )
-from node_agent.runtimes.base import TOOLS
-from node_agent.tempo import Tempo
-from node_agent.wire import keys
-from node_agent.wire.clock import Clock, FleetTime
-from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody
-from node_agent.wire.event import Event, Events, Refused, Revoked
-from node_agent.wire.failure import OrderRefusal
-from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.inventory import Inventory
-from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
-from node_agent.wire.policy import Mode, Safety, compile_policy
-from node_agent.wire.receipt import Claims, Receipt
-from node_agent.wire.signing import PublicKey, SigningKey, open_as, parse_envelope
 
 FLEET = "f-test"
 SNAPSHOT = "a" * 40

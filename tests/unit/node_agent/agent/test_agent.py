@@ -8,8 +8,6 @@ from typing import Literal
 import pytest
 
 from node_agent.attempt.ceiling import Ceiling, read_ceiling
-from node_agent.memory import Script
-from node_agent.memory.runtime import MemoryFacts
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import SetSlots, Stop
 from node_agent.wire.event import Finding, Marked
@@ -18,6 +16,8 @@ from node_agent.wire.marks import Mark
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Safety
 from node_agent.wire.signing import SigningKey
+from tests.fakes.node import Script
+from tests.fakes.node.runtime import MemoryFacts
 from tests.unit.node_agent.stage import (
     AHEAD,
     LONG,

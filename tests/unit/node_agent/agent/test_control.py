@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from node_agent.attempt.uplink import Claimed, Sent
-from node_agent.memory import Script
 from node_agent.wire.control import Acknowledge, Drain, Reject, Resend, Revoke, SetSlots, Stop, Tombstone
 from node_agent.wire.event import Interrupting
 from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.marks import Mark
 from node_agent.wire.signing import parse_envelope
+from tests.fakes.node import Script
 from tests.unit.node_agent.stage import (
     COORDINATOR,
     RUN,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from node_agent.memory import Script, Tripwire, die
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Stop, Tombstone
 from node_agent.wire.event import Refused, Revoked
 from node_agent.wire.identity import AttemptId
+from tests.fakes.node import Script, Tripwire, die
 from tests.unit.node_agent.stage import Stage, gates, identity, order_of
 
 RUNS = [f"r-run{number}" for number in range(4)]

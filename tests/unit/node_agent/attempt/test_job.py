@@ -9,14 +9,14 @@ import pytest
 
 from node_agent.attempt.procedure.delivering import MAYBE_SHORT
 from node_agent.files.durable import from_json
-from node_agent.memory import Crash, Script, Tripwire
-from node_agent.memory.places import EMPTIED
 from node_agent.wire.control import Stop
 from node_agent.wire.event import Interrupting, Marked, Refused, Revoked
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import AgentSpec, Limits, Order, Workspace
 from node_agent.wire.policy import Safety
+from tests.fakes.node import Crash, Script, Tripwire
+from tests.fakes.node.places import EMPTIED
 from tests.unit.node_agent.stage import Stage, gates, identity, order_of
 
 NAME = str(identity())

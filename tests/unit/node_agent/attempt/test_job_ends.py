@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.memory import Script
 from node_agent.wire.control import Tombstone
 from node_agent.wire.event import Finding, Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.marks import Mark
 from node_agent.wire.model import canonical_json
 from node_agent.wire.order import Gate, Limits
+from tests.fakes.node import Script
 from tests.unit.node_agent.attempt.test_job import NAME, SETUP, WORK, gated, run
 from tests.unit.node_agent.stage import RUN, Stage, identity, order_of
 

@@ -10,9 +10,9 @@ import pytest
 
 from node_agent.cli.logging_in import MISSING, NoLogin, log_in
 from node_agent.home.settings import Home
-from node_agent.memory import MemoryClock
 from node_agent.runtimes.logins import tokens
 from node_agent.vault.vault import LOOK_MS, Vault
+from tests.fakes.node import MemoryClock
 
 NAME = "CLAUDE_CODE_OAUTH_TOKEN"
 TOKEN = "sk-ant-oat01-kept-for-runs"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from node_agent.home.owner import MOST_PROCESSES, OwnersFiles
-from node_agent.memory import MemoryClock
 from node_agent.vault.vault import LOOK_MS
 from node_agent.wire.policy import PathAccess, Safety
+from tests.fakes.node import MemoryClock
 
 
 def test_no_file_is_no_limit(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from rq.serializers import JSONSerializer
 from rq.worker.base import BaseWorker
 
 from node_agent.link.rqworker import ENVELOPE_CAP, NodeWorker, PoisonError, envelope_of
-from node_agent.memory import MemoryClock
 from node_agent.wire import keys
+from tests.fakes.node import MemoryClock
 
 
 class RqWorker(BaseWorker):

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from node_agent.memory import CountingIds, MemoryClock
 from node_agent.passport.exam import Patience, Tools
 from node_agent.passport.replies import Call, Reply
 from node_agent.passport.servers import Server, Unreachable
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Examine
 from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, Residence
+from tests.fakes.node import CountingIds, MemoryClock
 
 MODEL = ModelFact(id="m", ctx_usable=32_768, residence=Residence.LOADED, tools=True, digest="d1")
 FACT = EndpointFact(name="box", dialect=Dialect.OLLAMA, at="127.0.0.1:1", version="1", models=(MODEL,))

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from node_agent.machine.discovery import told_here
-from node_agent.memory import MemoryClock
 from node_agent.runtimes.base import Runtime
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.vault.vault import FRESH_MS, LOOK_MS, Vault
 from node_agent.wire.node import RuntimeFact
+from tests.fakes.node import MemoryClock
 
 
 class Owner:

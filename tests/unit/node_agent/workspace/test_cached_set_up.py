@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from node_agent.memory import Crash, MemoryRunner, Script
-from node_agent.memory.places import EMPTIED, IDLE_MS
 from node_agent.shim.spool import Ended
 from node_agent.wire.control import Stop
 from node_agent.wire.event import Refused, Revoked
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Limits, Order, Workspace
+from tests.fakes.node import Crash, MemoryRunner, Script
+from tests.fakes.node.places import EMPTIED, IDLE_MS
 from tests.unit.node_agent.stage import Stage, gates, identity, order_of
 
 FIRST, SECOND = identity("r-first"), identity("r-second")

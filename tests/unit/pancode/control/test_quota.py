@@ -9,11 +9,11 @@ import pytest
 
 from node_agent.wire.failure import Outcome
 from node_agent.wire.order import Order
-from pancode.adapters.memory_bus import MemoryLinkDown
 from pancode.control import query, query_fleet, query_story
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import Audit, Fence, FenceState, Node, Run, RunState
 from pancode.errors import RefusedError
+from tests.fakes.bus import MemoryLinkDown
 from tests.unit.pancode.control.world import Desk, Puppet
 
 QUOTA = 50_000

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.adapters.memory_bus import MemoryLinkDown
 from pancode.control.twins import TWINS
 from pancode.domain.records import Audit, Node, Run, RunState
+from tests.fakes.bus import MemoryLinkDown
 from tests.unit.pancode.control.world import Desk, Puppet
 
 

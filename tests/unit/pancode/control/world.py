@@ -19,15 +19,15 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import Claims, Usage, receipt_of
 from node_agent.wire.signing import Envelope, M, SigningKey, WireRefusal, open_as, parse_envelope
-from pancode.adapters.memory_bus import MemoryRedis
-from pancode.adapters.memory_epochs import MemoryEpochs
-from pancode.adapters.memory_ledger import MemoryLedger
 from pancode.control import keyring
 from pancode.control.core import Ports, Rules
 from pancode.control.plane import Plane
 from pancode.domain import books
 from pancode.domain.records import Balance, Entry, Node, Record, Run
 from pancode.ports import SnapshotRequest, SnapshotTaken
+from tests.fakes.bus import MemoryRedis
+from tests.fakes.epochs import MemoryEpochs
+from tests.fakes.ledger import MemoryLedger
 
 FLEET = "f-test"
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.memory.clock import MemoryClock
 from pancode.offline.demo_acts import forge
 from pancode.offline.demo_stage import Stage, others
 from pancode.offline.demo_told import Story
 from pancode.offline.demo_work import HONEST, LIAR, LONG
 from pancode.offline.sole import Holder
+from tests.fakes.node.clock import MemoryClock
 
 
 def test_a_story_counts_what_held_and_shows_why_not() -> None:

@@ -5,14 +5,14 @@ For simulation and tests; they pass the same contract suites as the real ones.
 
 from __future__ import annotations
 
-from node_agent.memory.clock import CountingIds, MemoryClock
-from node_agent.memory.host import MemoryHost, Script
-from node_agent.memory.places import MemoryDepot, MemoryDepotLink, MemoryWorkspaces
-from node_agent.memory.runner import MemoryRunner
-from node_agent.memory.runtime import LineReader, MemoryFacts, MemoryRuntimes
-from node_agent.memory.shelf import MemoryShelf
-from node_agent.memory.trip import Crash, Tripping, Tripwire, die
-from node_agent.memory.uplink import MemoryUplink
+from tests.fakes.node.clock import CountingIds, MemoryClock
+from tests.fakes.node.host import MemoryHost, Script
+from tests.fakes.node.places import MemoryDepot, MemoryDepotLink, MemoryWorkspaces
+from tests.fakes.node.runner import MemoryRunner
+from tests.fakes.node.runtime import LineReader, MemoryFacts, MemoryRuntimes
+from tests.fakes.node.shelf import MemoryShelf
+from tests.fakes.node.trip import Crash, Tripping, Tripwire, die
+from tests.fakes.node.uplink import MemoryUplink
 
 __all__ = [
     "CountingIds",

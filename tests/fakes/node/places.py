@@ -15,14 +15,14 @@ from node_agent.attempt.ports import (
     StepFailed,
 )
 from node_agent.attempt.records import PutBack
-from node_agent.memory.host import MemoryHost
-from node_agent.memory.runner import MemoryRunner
 from node_agent.policy.breaches import FileChange, Touch
 from node_agent.vault.redact import SHORTEST
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order, Workspace
 from node_agent.wire.receipt import Blob
+from tests.fakes.node.host import MemoryHost
+from tests.fakes.node.runner import MemoryRunner
 
 MOST_ENTRIES, IDLE_MS = 8, 14 * 24 * 3_600_000
 EMPTIED = "emptied-by-a-power-cut"

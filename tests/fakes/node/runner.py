@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.attempt.plans import GATES, GATES_LOG, OUT, SETUP, SETUP_LOG
-from node_agent.memory.host import MemoryHost, Phase, Script
 from node_agent.shim.spool import (
     Ended,
     EndedBy,
@@ -22,6 +21,7 @@ from node_agent.shim.spool import (
     Vanished,
 )
 from node_agent.wire.identity import AttemptId
+from tests.fakes.node.host import MemoryHost, Phase, Script
 
 
 class MemoryRunner:

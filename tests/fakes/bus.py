@@ -13,12 +13,12 @@ from enum import StrEnum
 from typing import Any
 
 from node_agent.wire import keys
-from pancode.adapters.memory_store import JobState, MemoryJob, Store
-from pancode.adapters.memory_weighing import weighed
 from pancode.adapters.redis_bus.fair import take_fairly
 from pancode.domain.quota import Kept
 from pancode.errors import UnavailableError
 from pancode.ports import Named, Offer, Over, QueueView, Ticket, UpMessage
+from tests.fakes.store import JobState, MemoryJob, Store
+from tests.fakes.weighing import weighed
 
 UP_CAP = 20_000
 DOWN_CAP = 1_000

@@ -18,7 +18,6 @@ from node_agent.attempt.ports import (
     StepFailed,
     Told,
 )
-from node_agent.memory.host import MemoryHost
 from node_agent.policy.judging import NO_BOUNDS, Bounds
 from node_agent.shim.spool import Plan
 from node_agent.wire.failure import FailureKind
@@ -26,6 +25,7 @@ from node_agent.wire.node import NodeFacts, Problem, RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import NO_RULES, Isolation, Rules
 from node_agent.wire.receipt import Usage
+from tests.fakes.node.host import MemoryHost
 
 
 class LineReader:
