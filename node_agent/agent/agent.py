@@ -22,7 +22,7 @@ from node_agent.attempt.uplink import Sent
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Examine
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.node import MOST_ASKS, MOST_PROBLEMS, NodeFacts, Problem
+from node_agent.wire.node import MOST_ASKS, MOST_PROBLEMS, NodeFacts, Problem, ProblemCode
 from node_agent.wire.signing import WireRefusal
 
 
@@ -47,10 +47,10 @@ class NodeAgent:
         self._next_beat, self._next_facts, self._next_prune = 0, 0, 0
         self._facts: NodeFacts | None = None
         self._last_beat: bytes | None = None
-        self.counts: Counter[str] = Counter()
-        """Refused orders by reason, and forged words."""
+        self.counts: Counter[Problem] = Counter()
+        """Refused orders by reason, and what was sent in the coordinator's name."""
         moment = Moment(self.now, self.free_slots, self._ready)
-        self._intake = Intake(world, self.session, moment, self.outbox, self.drive, self.counts)
+        self._intake = Intake(world, self.session, moment, self.outbox, self.drive, self._note)
         for name in world.journal.lost():
             world.runner.sweep(name)
 
@@ -79,7 +79,7 @@ class NodeAgent:
             try:
                 part()
             except DiskFull:  # a full disk must not make the node fall silent
-                self.counts["the disk is full"] += 1
+                self._note("the disk is full")
 
     def slots(self) -> int:
         """How many attempts may run at once."""
@@ -149,7 +149,7 @@ class NodeAgent:
         try:
             beat = read_beat(data, self.world.keys, self.world.node.fleet, self.world.node.tag)
         except WireRefusal as refusal:
-            self.counts[f"a beat was not believed: {refusal.code}"] += 1
+            self._note(f"a beat was not believed: {refusal.code}", ProblemCode.FORGED_BEAT)
             return
         heard = self._fleet.hear(beat, self.world.clock.boot_ms())
         if heard.answered:
@@ -163,7 +163,9 @@ class NodeAgent:
             return
         heard = self._controls.take(sent)
         for words in heard.forged:
-            self.counts[words] += 1
+            self._note(words, ProblemCode.FORGED_CONTROL)
+        for words in heard.unfit:
+            self._note(words)
         for identity in heard.touched:
             self.outbox.note(identity)
             self.drive.wake(identity)
@@ -205,12 +207,19 @@ class NodeAgent:
     def _seen(self, now: int) -> NodeFacts:
         if self._facts is None or now >= self._next_facts:
             self._facts, self._next_facts = self.world.facts.look(), now + self.world.tempo.facts_ms
-        own = [f"{words} ({count} times)" for words, count in sorted(self.counts.items())]
-        own += self.world.journal.troubles()
-        problems = (*(Problem(what=words[:500]) for words in own[:20]), *self._facts.problems)[:MOST_PROBLEMS]
+        problems = (*self._own_problems()[:20], *self._facts.problems)[:MOST_PROBLEMS]
         exams, wall_ms = self.world.exams, self.world.clock.wall_ms()
         asked = {"endpoints": exams.stamped(self._facts.endpoints), "asks": exams.asks()[-MOST_ASKS:]}
         return self._facts.model_copy(update={"problems": problems, "wall_ms": wall_ms, **asked})
+
+    def _note(self, words: str, code: ProblemCode = ProblemCode.OTHER) -> None:
+        """Told with the facts, with how often it has happened."""
+        self.counts[Problem(what=words[:480], code=code)] += 1
+
+    def _own_problems(self) -> list[Problem]:
+        counted = sorted(self.counts.items(), key=lambda one: one[0].what)
+        told = [p.model_copy(update={"what": f"{p.what} ({times} times)"}) for p, times in counted]
+        return told + [Problem(what=words[:500]) for words in self.world.journal.troubles()]
 
     def _prune(self) -> None:
         w, now = self.world, self.world.clock.mono_ms()
@@ -220,4 +229,4 @@ class NodeAgent:
         try:
             prune(w)
         except DiskFull:
-            self.counts["the disk is full"] += 1
+            self._note("the disk is full")

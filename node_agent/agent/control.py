@@ -42,10 +42,14 @@ from node_agent.wire.signing import (
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a batch of messages did. `touched`: attempts with something to do; `forged`: words for people."""
+    """What a batch of messages did. `touched`: attempts with something to do.
+
+    For people: `forged`, what the coordinator did not sign; `unfit`, what could not be applied.
+    """
 
     touched: tuple[AttemptId, ...]
     forged: tuple[str, ...]
+    unfit: tuple[str, ...]
     last: str | None
     """The stream entry up to which all is applied."""
 
@@ -83,7 +87,7 @@ class Controls:
 
     def take(self, messages: Sequence[Sent]) -> Heard:
         """In order. DiskFull passes through: what was applied so far is applied again then, without harm."""
-        self._touched, forged, last = [], [], None
+        self._touched, forged, unfit, last = [], list[str](), list[str](), None
         state, ahead = self._journal.node(), set(self._ahead)
         for sent in messages:
             try:
@@ -94,11 +98,11 @@ class Controls:
             except WireRefusal as refusal:
                 forged.append(f"a control message was not believed: {refusal}")
             except (JournalError, KeyError) as exc:  # one that cannot be applied must not hold up the others
-                forged.append(f"a control message could not be applied: {exc}")
+                unfit.append(f"a control message could not be applied: {exc}")
             last = sent.entry
         self._journal.set_node(_counted(state, ahead))
         self._ahead = {seq for seq in ahead if seq > self._journal.node().control_seq}
-        return Heard(tuple(self._touched), tuple(forged), last)
+        return Heard(tuple(self._touched), tuple(forged), tuple(unfit), last)
 
     def _open(self, data: bytes) -> Control:
         control = open_as(Control, parse_envelope(data), self._keys)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from node_agent.wire.event import Finding, Marked, Refused
 from node_agent.wire.failure import NODE_STATES, OrderRefusal
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import FINAL, Mark
+from node_agent.wire.node import ProblemCode
 
 MOST_CLAIMS = 16
 """In one turn: a queue full of orders that are refused must not keep a stop waiting."""
@@ -37,11 +37,17 @@ class Intake:
     """The way in. What was claimed and not journalled when the node dies, the coordinator pushes again."""
 
     def __init__(
-        self, world: World, session: str, moment: Moment, outbox: Outbox, drive: Drive, counts: Counter[str]
+        self,
+        world: World,
+        session: str,
+        moment: Moment,
+        outbox: Outbox,
+        drive: Drive,
+        note: Callable[..., None],
     ) -> None:
         self._world, self._session, self._outbox, self._drive = world, session, outbox, drive
         self._now, self._free_slots, self._ready = moment.now, moment.free_slots, moment.ready
-        self._counts = counts
+        self._note = note
         self._say = Speaker(world.node, world.key, world.clock, world.fleet)
 
     def wants_one(self) -> bool:
@@ -71,7 +77,7 @@ class Intake:
 
     def _turn_away(self, claimed: Claimed, refused: Refuse) -> None:
         """Nobody can be answered for it: it is counted, and leaves the queue."""
-        self._counts[f"an order was not believed: {refused.why}: {refused.detail}"] += 1
+        self._note(f"an order was not believed: {refused.why}: {refused.detail}", ProblemCode.FORGED_ORDER)
         self._world.uplink.settle_job(claimed.job, False, f"{refused.why}: {refused.detail}")
 
     def _decide(self, opened: Opened, verdict: Judgement) -> None:
@@ -99,7 +105,7 @@ class Intake:
 
     def _refuse(self, opened: Opened, refused: Refuse) -> None:
         if refused.why not in NODE_STATES:  # those are told as they are while they last
-            self._counts[f"refused: {refused.why}"] += 1
+            self._note(f"refused: {refused.why}")
         journal, identity = self._world.journal, opened.order.identity
         if refused.why is OrderRefusal.FENCE_CONFLICT:
             known = journal.get(identity)

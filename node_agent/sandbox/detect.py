@@ -14,7 +14,7 @@ from pathlib import Path
 from node_agent.files.durable import write_atomic
 from node_agent.sandbox.policy import BLANK, INSIDE_UID, Network, System, Tools, View, prefix
 from node_agent.sandbox.syscalls import FILTER, program
-from node_agent.wire.node import NO_SANDBOX, Problem
+from node_agent.wire.node import Problem, no_sandbox
 
 TRIAL_S = 10
 UID = 60_706
@@ -167,4 +167,4 @@ def _tried(tools: Tools, folder: Path, system: System, shown: tuple[str, ...]) -
 
 
 def _none(why: str, fix: str) -> Found:
-    return Found(None, Problem(what=f"{NO_SANDBOX}{why}", fix=fix))
+    return Found(None, no_sandbox(why, fix))

@@ -25,7 +25,7 @@ from node_agent.sandbox.syscalls import FILTER, MACHINES
 from node_agent.shim.spool import Plan, StepKind
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.node import NO_SANDBOX, Problem
+from node_agent.wire.node import no_sandbox
 from node_agent.wire.policy import PathRule
 from node_agent.workspace.folders import open_to_readers
 
@@ -83,7 +83,7 @@ class Sandbox:
         """Whether there is a wall. Tried again when bubblewrap came or went, and after some minutes."""
         wish = self._wish()
         if wish.off or wish.trouble:
-            return Found(None, Problem(what=f"{NO_SANDBOX}{wish.off or wish.trouble}", fix=self._mend()))
+            return Found(None, no_sandbox(wish.off or wish.trouble, self._mend()))
         with self._lock:
             seen, now = (self._surroundings(), wish.read), self._clock.mono_ms()
             if self._found is None or seen != self._seen or now - self._tried_ms >= _lasts_ms(self._found):

@@ -34,10 +34,6 @@ class LoggedIn(StrEnum):
 
 
 MOST_PROBLEMS, MOST_ASKS = 100, 200
-NO_SANDBOX = "no sandbox: "
-"""How a problem begins that says why a node has no sandbox."""
-
-
 HOME_LAYOUT = 3
 """How a node's home is laid out; what became of each earlier layout stands in `node_agent/home/layout.py`."""
 
@@ -57,11 +53,31 @@ class RuntimeFact(WireModel):
     login: LoggedIn = LoggedIn.OTHER
 
 
+class ProblemCode(StrEnum):
+    """What a problem is about, where somebody acts on it."""
+
+    OTHER = "other"
+    NO_SANDBOX = "no_sandbox"
+    FORGED_ORDER = "forged_order"
+    FORGED_CONTROL = "forged_control"
+    FORGED_BEAT = "forged_beat"
+
+
+FORGED = frozenset({ProblemCode.FORGED_ORDER, ProblemCode.FORGED_CONTROL, ProblemCode.FORGED_BEAT})
+"""Something that the coordinator did not sign was sent to the node in its name."""
+
+
 class Problem(WireModel):
     """Something that is wrong and the command that mends it."""
 
     what: Line
     fix: Line = ""
+    code: ProblemCode = ProblemCode.OTHER
+
+
+def no_sandbox(why: str, fix: str = "") -> Problem:
+    """Why a node has no sandbox."""
+    return Problem(what=f"no sandbox: {why}", fix=fix, code=ProblemCode.NO_SANDBOX)
 
 
 class Allowed(WireModel):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from node_agent.wire.control import Control, ControlBody, Drain, SetSlots
 from node_agent.wire.heartbeat import Heartbeat
+from node_agent.wire.node import FORGED
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
 from pancode.control import keyring, twins
 from pancode.control.core import Core
@@ -17,8 +18,6 @@ from pancode.ports import Transaction
 
 EPOCHS_AHEAD = 10_000
 """A node cannot have seen more coordinator starts beyond our own, or beyond those that time has allowed."""
-MOST_KINDS = 50
-"""So many reasons for a refusal are kept of one node, which may find as many words as it likes."""
 MOST_RAISES = 5
 """So often one node may have us raise the epoch, each of which makes void what is offered to every other."""
 
@@ -50,11 +49,6 @@ def enrolled(core: Core) -> dict[str, Node]:
 def raise_alarm(core: Core, node: Node, what: str, code: str, why: str) -> None:
     """Dropped, counted, and put on record once for each node and reason until the next start."""
     key = f"{node.name}:{what}:{code}"
-    if (
-        key not in core.live.refusals
-        and sum(k.startswith(f"{node.name}:") for k in core.live.refusals) >= MOST_KINDS
-    ):
-        return  # a node that says more of them is no better known by one more
     count = core.live.refusals.get(key, 0) + 1
     core.live.refusals[key] = count
     if count == 1:
@@ -100,10 +94,8 @@ def _possible(core: Core, beat: Heartbeat) -> bool:
 def _note_forgeries(core: Core, node: Node, beat: Heartbeat) -> None:
     """What the node would not believe was put there by somebody else: on record once for each kind."""
     for problem in beat.facts.problems:
-        words = problem.what.rpartition(" (")[0]  # without how often
-        kind, _, why = words.rpartition(": ")
-        if "not believed" in kind:
-            raise_alarm(core, node, "what was sent to the node", kind, why)
+        if problem.code in FORGED:
+            raise_alarm(core, node, "what was sent to the node", problem.code, problem.what)
 
 
 def _note_key(core: Core, node: Node, beat: Heartbeat) -> None:

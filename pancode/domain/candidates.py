@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from node_agent.wire.node import NO_SANDBOX, NodeFacts, Problem
+from node_agent.wire.node import NodeFacts, Problem, ProblemCode
 from node_agent.wire.policy import Isolation, Safety
 from pancode.domain.endpoints import RANKED, Lack, Wanted, lack_of, rank
 from pancode.domain.fleet import NodeState, NodeView
@@ -132,7 +132,7 @@ def _unserved(facts: NodeFacts, wish: Wish, name: str) -> Lack | None:
 
 
 def _no_sandbox(facts: NodeFacts) -> Problem | None:
-    return next((one for one in facts.problems if one.what.startswith(NO_SANDBOX)), None)
+    return next((one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX), None)
 
 
 def _not_now(view: NodeView) -> tuple[str, str]:

@@ -233,7 +233,11 @@ def nothing_went_wrong_by_itself(world: World) -> None:
             shrunk = machine.slots < machine.most_slots
             bad = why in {w.value for w in OrderRefusal} - fine and not shrunk
             must(not bad, f"{machine.name} refused {entry.identity} in calm weather: {why}")
-        counted = {k for k in machine.agent.counts if k.startswith("refused: ")} if machine.agent else set()
+        counted = (
+            {k.what for k in machine.agent.counts if k.what.startswith("refused: ")}
+            if machine.agent
+            else set()
+        )
         allowed = {f"refused: {w}" for w in fine}
         must(counted <= allowed or machine.slots < machine.most_slots, f"{machine.name}: {counted}")
 

@@ -24,7 +24,7 @@ from node_agent.sandbox.wall import Sandbox
 from node_agent.shim.spool import StepRecord
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.failure import Outcome
-from node_agent.wire.node import Problem
+from node_agent.wire.node import no_sandbox
 from node_agent.wire.order import Gate
 from node_agent.wire.policy import Isolation
 from tests.integration.node.node_world import NodeWorld, processes_of
@@ -186,7 +186,7 @@ def test_for_root_there_is_none(phases: Fenced, monkeypatch: pytest.MonkeyPatch)
 def test_a_whole_run_behind_the_lesser_wall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Set-up, agent and gates; the node commits, and the receipt calls it by its name."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(wall, "detect", lambda *asked: Found(None, Problem(what="no sandbox: this test")))
+    monkeypatch.setattr(wall, "detect", lambda *asked: Found(None, no_sandbox("this test")))
     world = NodeWorld(tmp_path)
     world.begin()
     try:

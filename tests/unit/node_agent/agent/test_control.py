@@ -121,7 +121,7 @@ def test_a_forged_stop() -> None:
     stage.tell(Stop(identity=identity(), reason="mine"), fleet="f-other")
     stage.go(10_000)
     assert stage.journal.get(identity()).stop is None  # type: ignore[union-attr]
-    assert sum(count for words, count in stage.agent.counts.items() if "control" in words) == 3
+    assert sum(count for words, count in stage.agent.counts.items() if "control" in words.what) == 3
 
 
 def test_an_acknowledgement_is_the_coordinator_s_signature_over_our_receipt() -> None:

@@ -21,7 +21,7 @@ from node_agent.shim.process import AGENT_ONLY
 from node_agent.tempo import Tempo
 from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.node import Problem
+from node_agent.wire.node import no_sandbox
 from node_agent.wire.order import Reasoning, Workspace
 from node_agent.wire.policy import (
     ActionClass,
@@ -300,7 +300,7 @@ class Lesser:
     """A sandbox that found Landlock alone."""
 
     def find(self) -> Found:
-        return Found(None, Problem(what="no sandbox: this test"), landlock=True)
+        return Found(None, no_sandbox("this test"), landlock=True)
 
     def owner_of(self, attempt: str) -> int | None:
         return None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact
-from node_agent.wire.node import Problem, RuntimeFact
+from node_agent.wire.node import Problem, RuntimeFact, no_sandbox
 from node_agent.wire.passport import Check, CheckFact, Grade, PassportFact
 from pancode.api.app import VERBS
 from pancode.cli.render import advice
@@ -37,7 +37,7 @@ def world(tmp_path: Path) -> World:
     )
     made.node.facts = facts(
         problems=(
-            Problem(what="no sandbox: none", fix=EVIL),
+            no_sandbox("none", EVIL),
             Problem(what="endpoint x (h:2) is away", fix=EVIL),
         ),
         runtimes=(
@@ -95,6 +95,6 @@ def test_no_refusal_has_it_as_our_fix(world: World, body: dict[str, str]) -> Non
 
 def test_a_screen_says_whose_words_they_are(world: World) -> None:
     node = world.http.get("/v1/nodes/n1").json()
-    assert {"what": "no sandbox: none", "fix": "", "says": QUOTED} in node["problems"]
+    assert {"what": "no sandbox: none", "fix": "", "says": QUOTED, "code": "no_sandbox"} in node["problems"]
     assert advice(node["problems"][0]) == QUOTED
     assert advice({"fix": "pancode fleet up n1"}) == "fix: pancode fleet up n1"

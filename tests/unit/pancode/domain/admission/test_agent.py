@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.endpoint import ModelFact
-from node_agent.wire.node import Problem
+from node_agent.wire.node import no_sandbox
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.sampling import Sampling
 from pancode.domain.admission import NAMES, judge, refusal
@@ -82,7 +82,7 @@ def test_an_agent_that_runs_only_in_a_sandbox() -> None:
     both = (node("bare"), node("walled", isolation=Isolation.SANDBOX))
     verdict = gate("routing", settings=walled, nodes=both)
     assert verdict.words == "runtime claude on walled"
-    lacks = Problem(what="no sandbox: bwrap is missing", fix="apt install bubblewrap")
+    lacks = no_sandbox("bwrap is missing", "apt install bubblewrap")
     bare = gate("routing", settings=walled, nodes=(node("bare", problems=(lacks,)),))
     assert (
         not bare.passed and "bare has no sandbox, and its agent, or the run it comes from, runs" in bare.words

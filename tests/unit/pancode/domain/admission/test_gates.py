@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import LAST_ATTEMPT
 from node_agent.wire.model import MOST
-from node_agent.wire.node import Problem
+from node_agent.wire.node import no_sandbox
 from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.policy import CommandRule, Isolation, Mode, Rules, Safety
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, SigningKey
@@ -127,7 +127,7 @@ def test_the_sandbox_counts_before_the_runtime() -> None:
 
 def test_a_refusal_names_what_each_node_lacks() -> None:
     """In the node's own words, which are no fix of ours."""
-    problem = Problem(what="no sandbox: bubblewrap is not installed", fix="sudo apt-get install bubblewrap")
+    problem = no_sandbox("bubblewrap is not installed", "sudo apt-get install bubblewrap")
     verdict = gate("safety", safety=Safety.FULL_AUTO, nodes=(node("a", problems=(problem,)),))
     assert not verdict.passed
     assert "nothing would hold runtime claude to full-auto; a: no sandbox: bubblewrap" in verdict.words
