@@ -1,4 +1,4 @@
-"""Writes the page of every command: from click's own tree, with each option and example."""
+"""Writes the page of every command: from Typer's tree, with each option and example."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 
 from docs.generate.markdown import block, code, page, table, words
-from pancode.cli.lazy import LazyGroup
+from pancode.cli.lazy import Group
 from pancode.cli.main import LATER, cli
 
 INTRO = """
@@ -62,10 +62,10 @@ def _one(context: click.Context, command: click.Command) -> list[str]:
     level = "##" if context.parent is not None and context.parent.parent is None else "###"
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     parts = [f"{level} {context.command_path}", block(usage), words((command.help or "").replace("\b", ""))]
-    default = getattr(command, "_default", None)
+    default = getattr(command, "default", None)
     if default is not None:
         parts.append(f"Without a subcommand: {code(default)}.")
-    later = command.later if isinstance(command, LazyGroup) else {}
+    later = command.later if isinstance(command, Group) else {}
     if later:
         parts.append("Not there yet: " + "; ".join(f"{code(n)} ({why})" for n, why in later.items()) + ".")
     rows = [_option(context, p) for p in command.params if isinstance(p, click.Option) and not p.hidden]

@@ -1,4 +1,4 @@
-"""Writes the manual pages from click's own tree: one for `pancode`, one for each of its commands."""
+"""Writes the manual pages from Typer's tree: one for `pancode`, one for each of its commands."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _command(name: str, context: click.Context) -> str:
     lines += [".SH DESCRIPTION", *_text(command.help or ""), *_options(context)]
     if isinstance(command, click.Group):
         lines += [".SH COMMANDS"]
-        default = getattr(command, "_default", None)
+        default = getattr(command, "default", None)
         lines += _text(f"Without one, {default} is meant.") if default is not None else []
         for inner, below in walk(command, context):
             lines += [f".SS {_plain(inner.command_path)}", *_usage(inner), ".PP", *_text(below.help or "")]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
+from typer import Argument
 
 from pancode.cli import known
-from pancode.cli.dispatch import safe_block
-from pancode.cli.face import Face, example, here, json_option
-from pancode.cli.lazy import DefaultGroup
-from pancode.cli.render import safe, table
+from pancode.cli.face import Face, here
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
+from pancode.cli.render import safe, safe_block, table
 from pancode.client import path_of
 from pancode.connection import home_of
 from pancode.counted import counted
@@ -20,6 +20,8 @@ from pancode.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from pancode.offline.agents import Desk
+
+app = Commands()
 
 
 def _ask(face: Face, *path: str, **query: object) -> dict[str, Any]:
@@ -34,15 +36,15 @@ def _desk() -> Desk:
     return Desk(home_of(os.environ), Path(here()), os.environ)
 
 
-@click.group("agents", cls=DefaultGroup, default="ls", epilog=example("pancode agents show reviewer"))
+@app.group("agents", "pancode agents show reviewer", default="ls")
 def agents() -> None:
     """Agent definitions: shipped ones, and those of your panagents.yaml."""
 
 
-@agents.command("ls", epilog=example("pancode agents", "pancode agents --tag python"))
-@click.option("--tag", metavar="T", help="Only those with this tag.")
-@json_option
-def list_agents(tag: str | None, face: Face) -> None:
+@agents.verb("ls", "pancode agents", "pancode agents --tag python")
+def list_agents(
+    *, tag: Annotated[str | None, option("Only those with this tag.", "T")] = None, face: Json
+) -> None:
     """All of them."""
     found = _ask(face)["agents"]
     shown = [a for a in found if tag is None or tag in a["tags"]]
@@ -59,31 +61,34 @@ def list_agents(tag: str | None, face: Face) -> None:
         for a in shown
     ]
     if tag is not None and not shown:
-        known = sorted({one for a in found for one in a["tags"]})
-        face.note(f"no agent has the tag {tag}; there are {', '.join(known) or 'no tags'}")
+        tags = sorted({one for a in found for one in a["tags"]})
+        face.note(f"no agent has the tag {tag}; there are {', '.join(tags) or 'no tags'}")
     heads = ("AGENT", "FILES", "TIER", "SPEED", "RUNTIME", "MODEL", "WHAT FOR")
     face.show({"agents": shown}, lambda: table(heads, rows))
 
 
-@agents.command(
+@agents.verb(
     "show",
-    epilog=example(
-        "pancode agents show builder",
-        "pancode agents show reviewer --prompt --mode review --runtime claude",
-    ),
+    "pancode agents show builder",
+    "pancode agents show reviewer --prompt --mode review --runtime claude",
 )
-@click.argument("name", shell_complete=known.agents)
-@click.option("--prompt", is_flag=True, help="The whole prompt of a run, with its tokens.")
-@click.option("--mode", metavar="M", shell_complete=known.modes, help="With --prompt: of a run in this mode.")
-@click.option(
-    "--safety", metavar="S", shell_complete=known.levels, help="With --prompt: of a run at this level."
-)
-@click.option(
-    "--runtime", metavar="R", shell_complete=known.runtimes, help="With --prompt: for this program."
-)
-@json_option
-def show_agent(name: str, prompt: bool, face: Face, **asked: str | None) -> None:
+def show_agent(
+    name: Annotated[str, Argument(autocompletion=known.agents)],
+    *,
+    prompt: Annotated[bool, option("The whole prompt of a run, with its tokens.", "--prompt")] = False,
+    mode: Annotated[
+        str | None, option("With --prompt: of a run in this mode.", "M", complete=known.modes)
+    ] = None,
+    safety: Annotated[
+        str | None, option("With --prompt: of a run at this level.", "S", complete=known.levels)
+    ] = None,
+    runtime: Annotated[
+        str | None, option("With --prompt: for this program.", "R", complete=known.runtimes)
+    ] = None,
+    face: Json,
+) -> None:
     """One definition; or, with --prompt, what a run of it is told, part by part, in this folder."""
+    asked = {"mode": mode, "safety": safety, "runtime": runtime}
     if not prompt:
         if any(asked.values()):
             raise UsageError("--mode, --safety and --runtime go with --prompt", fix="add --prompt")
@@ -112,19 +117,15 @@ def _shown(value: object) -> str:
     return safe(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
-@agents.command(
+@agents.verb(
     "set",
-    epilog=example(
-        "pancode agents set scout model ollama/qwen3:8b",
-        "pancode agents set builder limits.wall 2h",
-        "pancode agents set documenter tools '[read, grep, find, ls, edit]'",
-    ),
+    "pancode agents set scout model ollama/qwen3:8b",
+    "pancode agents set builder limits.wall 2h",
+    "pancode agents set documenter tools '[read, grep, find, ls, edit]'",
 )
-@click.argument("name", shell_complete=known.agents)
-@click.argument("field")
-@click.argument("value")
-@json_option
-def set_agent(name: str, field: str, value: str, face: Face) -> None:
+def set_agent(
+    name: Annotated[str, Argument(autocompletion=known.agents)], field: str, value: str, face: Json
+) -> None:
     """Set one FIELD of an agent in your panagents.yaml. Comments, order and all else there stay as they are.
 
     The result is checked before anything is written. A shipped agent gets an entry that is laid over it.
@@ -140,19 +141,13 @@ def _plain(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-@agents.command("new", epilog=example("pancode agents new migrator --from builder"))
-@click.argument("name")
-@click.option(
-    "--from",
-    "base",
-    default="builder",
-    show_default=True,
-    metavar="A",
-    shell_complete=known.agents,
-    help="Agent to begin with.",
-)
-@json_option
-def new_agent(name: str, base: str, face: Face) -> None:
+@agents.verb("new", "pancode agents new migrator --from builder")
+def new_agent(
+    name: str,
+    *,
+    base: Annotated[str, option("Agent to begin with.", "--from", "A", complete=known.agents)] = "builder",
+    face: Json,
+) -> None:
     """Add an agent to your panagents.yaml, as a copy of another one to be changed."""
     from pancode.offline.agents import new_agent as made
 
@@ -162,10 +157,8 @@ def new_agent(name: str, base: str, face: Face) -> None:
     face.show(answer, lambda: safe(words) + "\n")
 
 
-@agents.command("check", epilog=example("pancode agents check", "pancode agents check ./panagents.yaml"))
-@click.argument("file", required=False, type=click.Path(path_type=Path))
-@json_option
-def check_agents(file: Path | None, face: Face) -> int:
+@agents.verb("check", "pancode agents check", "pancode agents check ./panagents.yaml")
+def check_agents(*, file: Annotated[Path | None, Argument()] = None, face: Json) -> int:
     """Everything that is wrong with your panagents.yaml, or with FILE, at once; exit code 3 if there is.
 
     FILE may be a folder with a panagents.yaml in it.

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-import click
+from typer import Argument
 
-from pancode.cli import known
-from pancode.cli.face import Face, example, json_option, who
-from pancode.cli.lazy import DefaultGroup
-from pancode.cli.params import MONEY
+from pancode.cli.face import who
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, Run, money, option
 from pancode.cli.render import count, safe, table, usd
 from pancode.counted import counted
 
+app = Commands()
 
-@click.group(
-    "budget", cls=DefaultGroup, default="show", epilog=example("pancode budget", "pancode budget set 20")
-)
+
+@app.group("budget", "pancode budget", "pancode budget set 20", default="show")
 def budget() -> None:
     """No run starts unless what is spent, what is held and its own estimate fit under every ceiling."""
 
 
-@budget.command("show", epilog=example("pancode budget show"))
-@click.option("--all", "everything", is_flag=True, help="Past days too.")
-@json_option
-def show(everything: bool, face: Face) -> None:
+@budget.verb("show", "pancode budget show")
+def show(*, everything: Annotated[bool, option("Past days too.", "--all")] = False, face: Json) -> None:
     """Today, and each node and agent."""
     answer = face.client().get("/v1/budget", all=everything)
     face.show(answer, lambda: _books(answer))
@@ -59,20 +56,20 @@ def _of(used: float, held: float, ceiling: float | None, shown: Callable[[Any], 
     return f"{shown(used)}{held_}{f' of {shown(ceiling)}' if ceiling is not None else ''}"
 
 
-@budget.command(
+@budget.verb(
     "set",
-    epilog=example(
-        "pancode budget set 20",
-        "pancode budget set 5 --scope node:gpubox",
-        "pancode budget set --tokens 5000000 --minutes 600",
-    ),
+    "pancode budget set 20",
+    "pancode budget set 5 --scope node:gpubox",
+    "pancode budget set --tokens 5000000 --minutes 600",
 )
-@click.argument("amount", type=MONEY, metavar="[USD]", required=False)
-@click.option("--tokens", type=click.IntRange(0), metavar="N", help="Tokens of all models together.")
-@click.option("--minutes", type=click.FloatRange(0), metavar="M", help="Minutes that agents work.")
-@click.option("--scope", default="day", help="day (default), node:NAME or agent:NAME.")
-@json_option
-def set_(amount: str | None, tokens: int | None, minutes: float | None, scope: str, face: Face) -> None:
+def set_(
+    *,
+    amount: Annotated[str | None, Argument(metavar="[USD]", parser=money)] = None,
+    tokens: Annotated[int | None, option("Tokens of all models together.", "N", min=0)] = None,
+    minutes: Annotated[float | None, option("Minutes that agents work.", "M", min=0)] = None,
+    scope: Annotated[str, option("day (default), node:NAME or agent:NAME.")] = "day",
+    face: Json,
+) -> None:
     """Change a ceiling; it counts more than any file, until `budget unset`. What is spent stays spent.
 
     Ceilings of USD, tokens and minutes count beside each other; what is not named stays as it is.
@@ -83,20 +80,19 @@ def set_(amount: str | None, tokens: int | None, minutes: float | None, scope: s
     face.show(answer, lambda: _books(answer))
 
 
-@budget.command("unset", epilog=example("pancode budget unset", "pancode budget unset --scope node:gpubox"))
-@click.option("--scope", default="day", help="day (default), node:NAME or agent:NAME.")
-@json_option
-def unset(scope: str, face: Face) -> None:
+@budget.verb("unset", "pancode budget unset", "pancode budget unset --scope node:gpubox")
+def unset(
+    *, scope: Annotated[str, option("day (default), node:NAME or agent:NAME.")] = "day", face: Json
+) -> None:
     """Take back all that `budget set` has set there: the configured ceiling counts again, or none."""
     answer = face.client().post("/v1/budget/ceiling/unset", {"by": who(), "scope": scope})
     face.show(answer, lambda: _books(answer))
 
 
-@budget.command("settle", epilog=example("pancode budget settle r-7f3k --usd 0.42"))
-@click.argument("run", shell_complete=known.runs)
-@click.option("--usd", "amount", type=MONEY, required=True, help="What it really cost.")
-@json_option
-def settle(run: str, amount: str, face: Face) -> None:
+@budget.verb("settle", "pancode budget settle r-7f3k --usd 0.42")
+def settle(
+    run: Run, amount: Annotated[str, option("What it really cost.", "--usd", "USD", parser=money)], face: Json
+) -> None:
     """Say what a run with an unknown cost has cost; its hold is given back."""
     answer = face.client().post("/v1/budget/settle", {"by": who(), "run": run, "usd": amount})
     face.show(answer, lambda: f"{answer['run']}  settled at {usd(answer['usd'])}\n")

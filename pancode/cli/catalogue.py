@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import click
+from typer import Argument
 
 from pancode.cli import known
-from pancode.cli.face import Face, example, here, json_option
-from pancode.cli.lazy import DefaultGroup
+from pancode.cli.face import Face, here
+from pancode.cli.lazy import Commands
 from pancode.cli.matrix import by_subscription, does, evidence_of, is_local_only, matrix
+from pancode.cli.params import Json, option
 from pancode.cli.render import safe, table
 from pancode.connection import home_of, named
 from pancode.errors import ExitCode, UsageError
+
+app = Commands()
 
 _SET_LATER = {"set": "write it into pancode.yaml (see pancode config show), or give the flag"}
 
@@ -25,23 +28,20 @@ def _ask(face: Face, what: str, **query: object) -> dict[str, Any]:
     return answer
 
 
-@click.group("runtimes", cls=DefaultGroup, default="ls", later=_SET_LATER, epilog=example("pancode runtimes"))
+@app.group("runtimes", "pancode runtimes", default="ls", later=_SET_LATER)
 def runtimes() -> None:
     """The programs that run agents."""
 
 
-@runtimes.command("ls", epilog=example("pancode runtimes"))
-@json_option
-def list_runtimes(face: Face) -> None:
+@runtimes.verb("ls", "pancode runtimes")
+def list_runtimes(face: Json) -> None:
     """All that PanCode knows, node by node; what each does by itself, its fix, and the wall of each node."""
     answer = _ask(face, "runtimes")
     face.show(answer, lambda: matrix(answer["runtimes"], answer["walls"]))
 
 
-@runtimes.command("show", epilog=example("pancode runtimes show claude"))
-@click.argument("name")
-@json_option
-def show_runtime(name: str, face: Face) -> None:
+@runtimes.verb("show", "pancode runtimes show claude")
+def show_runtime(name: str, face: Json) -> None:
     """One runtime, node by node."""
     answer = _ask(face, "runtimes", name=name)
     face.show(answer["runtimes"][0], lambda: _found(answer))
@@ -69,17 +69,6 @@ def _login(fact: dict[str, Any]) -> str:
     return "key, metered" if fact.get("login") == "key" else "-"
 
 
-def _ls(group: click.Group, what: str, shown: Callable[[list[dict[str, Any]]], str]) -> None:
-    """The command that lists all there are."""
-
-    @group.command("ls", epilog=example(f"pancode {what}"))
-    @json_option
-    def ls(face: Face) -> None:
-        """All of them; the default is marked."""
-        answer = _ask(face, what)
-        face.show(answer, lambda: shown(answer[what]))
-
-
 def _show(face: Face, what: str, name: str, shown: Callable[[list[dict[str, Any]]], str]) -> None:
     """The one of that name; NotFoundError with the nearest."""
     from pancode.domain.names import not_found
@@ -104,34 +93,40 @@ def _levels(found: list[dict[str, Any]]) -> str:
     return table(("SAFETY", "", "ALLOWS"), rows)
 
 
-@click.group("modes", cls=DefaultGroup, default="ls", later=_SET_LATER, epilog=example("pancode modes"))
+@app.group("modes", "pancode modes", default="ls", later=_SET_LATER)
 def modes() -> None:
     """What you are doing: the outer gate."""
 
 
-_ls(modes, "modes", _modes)
+@modes.verb("ls", "pancode modes")
+def list_modes(face: Json) -> None:
+    """All of them; the default is marked."""
+    answer = _ask(face, "modes")
+    face.show(answer, lambda: _modes(answer["modes"]))
 
 
-@modes.command("show", epilog=example("pancode modes show review"))
-@click.argument("name")
-@json_option
-def show_mode(name: str, face: Face) -> None:
+@modes.verb("show", "pancode modes show review")
+def show_mode(name: str, face: Json) -> None:
     """One mode."""
     _show(face, "modes", name, _modes)
 
 
-@click.group("safety", cls=DefaultGroup, default="ls", later=_SET_LATER, epilog=example("pancode safety"))
+@app.group("safety", "pancode safety", default="ls", later=_SET_LATER)
 def safety() -> None:
     """How much a run may do by itself, and the rules of your pansafety.yaml."""
 
 
-_ls(safety, "safety", _levels)
+@safety.verb("ls", "pancode safety")
+def list_levels(face: Json) -> None:
+    """All of them; the default is marked."""
+    answer = _ask(face, "safety")
+    face.show(answer, lambda: _levels(answer["safety"]))
 
 
-@safety.command("matrix", epilog=example("pancode safety matrix", "pancode safety matrix claude"))
-@click.argument("runtime", required=False, shell_complete=known.runtimes)
-@json_option
-def show_matrix(runtime: str | None, face: Face) -> None:
+@safety.verb("matrix", "pancode safety matrix", "pancode safety matrix claude")
+def show_matrix(
+    *, runtime: Annotated[str | None, Argument(autocompletion=known.runtimes)] = None, face: Json
+) -> None:
     """Who holds a run to its rule: the sandbox, the runtime's own flags, or nobody (told only).
 
     HAPPENED: of the forbidden acts that a hostile model tried in the real program, how many nobody held. With
@@ -144,10 +139,8 @@ def show_matrix(runtime: str | None, face: Face) -> None:
     face.show(answer, lambda: evidence_of(answer))
 
 
-@safety.command("show", epilog=example("pancode safety show", "pancode safety show auto-edit"))
-@click.argument("level", required=False)
-@json_option
-def show_safety(level: str | None, face: Face) -> None:
+@safety.verb("show", "pancode safety show", "pancode safety show auto-edit")
+def show_safety(*, level: Annotated[str | None, Argument()] = None, face: Json) -> None:
     """The safety rules in force in this folder, and where each of them is written; or one LEVEL."""
     if level is not None:
         _show(face, "safety", level, _levels)
@@ -166,17 +159,20 @@ def _show_rules(face: Face) -> None:
     face.show(answer, lambda: table(("RULE", "PATTERN", "LEAVES", "FROM", "WHY"), rows) + "\n" + files)
 
 
-@safety.command(
-    "check",
-    epilog=example("pancode safety check 'git push --force'", "pancode safety check --path .env --as write"),
+@safety.verb(
+    "check", "pancode safety check 'git push --force'", "pancode safety check --path .env --as write"
 )
-@click.argument("command", required=False)
-@click.option("--path", help="Judge the use of a path instead of a command.")
-@click.option("--as", "use", type=click.Choice(["read", "write", "delete"]), help="What is done with it.")
-@click.option("--safety", "level", help="The level to judge by; without it, that of your settings.")
-@click.option("--read-only", is_flag=True, help="As for an agent that may change nothing.")
-@json_option
-def check_deed(face: Face, command: str | None, path: str | None, **asked: Any) -> int:
+def check_deed(
+    *,
+    command: Annotated[str | None, Argument()] = None,
+    path: Annotated[str | None, option("Judge the use of a path instead of a command.")] = None,
+    use: Annotated[Literal["read", "write", "delete"] | None, option("What is done with it.", "--as")] = None,
+    level: Annotated[
+        str | None, option("The level to judge by; without it, that of your settings.", "--safety")
+    ] = None,
+    read_only: Annotated[bool, option("As for an agent that may change nothing.", "--read-only")] = False,
+    face: Json,
+) -> int:
     """What a run in this folder may do: a COMMAND, or --path. Exit code 18 for what it may not.
 
     Nothing is run. A command that cannot be seen through is `unknown`, which no level allows.
@@ -185,10 +181,10 @@ def check_deed(face: Face, command: str | None, path: str | None, **asked: Any) 
 
     if (command is None) == (path is None):
         raise UsageError("give a command or --path, one of them", fix="pancode safety check 'rm -rf build'")
-    for said in (command, path, asked["level"]):
+    for said in (command, path, level):
         if said is not None:
             named(said)
-    deed = Deed(command, path, asked["use"] or "write", asked["level"], asked["read_only"])
+    deed = Deed(command, path, use or "write", level, read_only)
     answer = judged_here(home_of(os.environ), Path(here()), os.environ, deed)
     verdict = "allowed" if answer["allowed"] else "not allowed"
     lines = [f"{verdict}: {answer['action']} at {answer['safety']}", *(o["words"] for o in answer["because"])]

@@ -9,17 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import click
+import typer
 
-from pancode.cli import known
+from pancode.cli import options
 from pancode.cli.exams import admitted
-from pancode.cli.face import Face, example, here, json_option, who
+from pancode.cli.face import Face, here, who
 from pancode.cli.follow import summary, wait
 from pancode.cli.landing import landed, unless_landed
-from pancode.cli.params import DURATION, MONEY, PAIR, SIZE
-from pancode.cli.render import safe, table
+from pancode.cli.lazy import Command, Commands
+from pancode.cli.params import Json
+from pancode.cli.render import safe, safe_block, table
 from pancode.cli.tell import exit_of
 from pancode.client import ApiError, Client
 from pancode.errors import ExitCode, UsageError
+
+app = Commands()
 
 _SAID = (
     *("agent", "node", "mode", "safety", "model", "reasoning", "runtime", "workspace"),
@@ -41,7 +45,7 @@ _SETTINGS = {
 }
 
 
-class _WithArgv(click.Command):
+class _WithArgv(Command):
     """Keeps what comes after `--` apart: an argument list is not a task of several words."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -65,148 +69,74 @@ class _WithArgv(click.Command):
         return rest
 
 
-@click.command(
+@app.verb(
+    "dispatch",
+    'pancode dispatch --node gpubox --verify "pytest -q" "add a --json flag to export"',
+    "pancode dispatch -f task.md",
+    "pancode dispatch --runtime shell -- uname -a",
     cls=_WithArgv,
-    epilog=example(
-        'pancode dispatch --node gpubox --verify "pytest -q" "add a --json flag to export"',
-        "pancode dispatch -f task.md",
-        "pancode dispatch --runtime shell -- uname -a",
-    ),
 )
-@click.argument("task", required=False)
-@click.option(
-    "-f", "--file", metavar="FILE", help="Read TASK from this file; - is standard input, as TASK - is, too."
-)
-@click.option(
-    "--agent",
-    metavar="A",
-    shell_complete=known.agents,
-    help="Agent definition (default: chosen by the task; see pancode agents).",
-)
-@click.option("--node", metavar="N", shell_complete=known.nodes, help="Only this machine.")
-@click.option("--require", type=PAIR, multiple=True, help="Only machines with this label; may be repeated.")
-@click.option(
-    "--mode", metavar="M", shell_complete=known.modes, help="admin, plan, build (default) or review."
-)
-@click.option(
-    "--safety",
-    metavar="S",
-    shell_complete=known.levels,
-    help="auto-edit (default) or full-auto; under suggest nothing is dispatched.",
-)
-@click.option(
-    "--model",
-    metavar="M",
-    shell_complete=known.models,
-    help="Model: NAME, PROVIDER/NAME or NODE/PROVIDER/NAME.",
-)
-@click.option(
-    "--reasoning",
-    metavar="L",
-    help="How hard it thinks: off, minimal, low, medium, high or xhigh (default: the runtime's own).",
-)
-@click.option(
-    "--preset",
-    metavar="P",
-    shell_complete=known.presets,
-    help="Settings of this preset; none: without any (see pancode presets).",
-)
-@click.option(
-    "--runtime",
-    metavar="R",
-    shell_complete=known.runtimes,
-    help="Program that runs it; shell runs TASK as a script.",
-)
-@click.option(
-    "--workspace",
-    metavar="git|none",
-    help="A snapshot of this repository, or (to be said) an empty folder.",
-)
-@click.option(
-    "--budget", type=MONEY, metavar="USD", help="At most this much for the run, all attempts together."
-)
-@click.option("--timeout", type=DURATION, metavar="D", help="At most this long, as in 15m.")
-@click.option(
-    "--idle-timeout", type=DURATION, metavar="D", help="At most this long without a sign of life, as in 5m."
-)
-@click.option(
-    "--max-turns", type=click.IntRange(1), metavar="N", help="At most this many answers of its model."
-)
-@click.option(
-    "--max-requests", type=click.IntRange(1), metavar="N", help="At most this many model calls in an attempt."
-)
-@click.option(
-    "--max-tokens", type=click.IntRange(1), metavar="N", help="At most this many tokens in an attempt."
-)
-@click.option("--max-output", type=SIZE, metavar="S", help="At most this much output, as in 64MiB.")
-@click.option("--max-memory", type=SIZE, metavar="S", help="At most this much memory, as in 4GiB.")
-@click.option("--max-processes", type=click.IntRange(1), metavar="N", help="At most this many processes.")
-@click.option("--max-disk", type=SIZE, metavar="S", help="At most this much in its checkout and home.")
-@click.option(
-    "--wrap-up/--no-wrap-up",
-    default=None,
-    help="At a limit of tokens, dollars or calls, let one last, short answer through; of turns: native only.",
-)
-@click.option("--verify", multiple=True, metavar="CMD", help="Gate: must exit 0 afterwards; may be repeated.")
-@click.option("--no-verify", is_flag=True, help="Without the project's gates.")
-@click.option(
-    "--priority",
-    type=click.IntRange(-1000, 1000),
-    default=0,
-    metavar="P",
-    help="Higher is served first (default 0).",
-)
-@click.option(
-    "--attempts",
-    type=click.IntRange(1, 10),
-    metavar="N",
-    help="Tries at most, whatever went wrong (default: one, and one more when it was a fault of ours).",
-)
-@click.option(
-    "--network",
-    metavar="none|gateway|machine",
-    help="What the run reaches at most: nothing, its model alone, what the machine reaches (default).",
-)
-@click.option("--on-lost", metavar="ask|retry", help="What happens when the machine is lost.")
-@click.option(
-    "--allow-told-only",
-    "--told-only",
-    "told_only",
-    is_flag=True,
-    help="Accept that rules which cannot be enforced are only told.",
-)
-@click.option(
-    "--with-secret-files",
-    "secret_files",
-    is_flag=True,
-    help="Also untracked files such as .env and *.pem, which are held back by their names.",
-)
-@click.option("--untested", is_flag=True, help="Use a local model without its test.")
-@click.option("--detach/--wait", default=False, help="Do not wait for the result (default: wait).")
-@click.option("--dry-run", is_flag=True, help="Show the ten gates and what would happen; start nothing.")
-@click.option("--yes", is_flag=True, help="Yes to an agent that asks a person before each dispatch.")
-@click.option(
-    "--land", is_flag=True, help="Land the change when the run is done, also when nobody waits for it."
-)
-@json_option
-@click.pass_context
-def dispatch(ctx: click.Context, /, face: Face, task: str | None, file: str | None, **given: Any) -> int:
+def dispatch(
+    ctx: typer.Context,
+    *,
+    task: options.Task = None,
+    file: options.File = None,
+    agent: options.Agent = None,
+    node: options.Node = None,
+    require: options.Require,
+    mode: options.Mode = None,
+    safety: options.Safety = None,
+    model: options.Model = None,
+    reasoning: options.Reasoning = None,
+    preset: options.Preset = None,
+    runtime: options.Runtime = None,
+    workspace: options.Workspace = None,
+    budget: options.Budget = None,
+    timeout: options.Timeout = None,
+    idle_timeout: options.IdleTimeout = None,
+    max_turns: options.MaxTurns = None,
+    max_requests: options.MaxRequests = None,
+    max_tokens: options.MaxTokens = None,
+    max_output: options.MaxOutput = None,
+    max_memory: options.MaxMemory = None,
+    max_processes: options.MaxProcesses = None,
+    max_disk: options.MaxDisk = None,
+    wrap_up: options.WrapUp = None,
+    verify: options.Verify,
+    no_verify: options.NoVerify = False,
+    priority: options.Priority = 0,
+    attempts: options.Attempts = None,
+    network: options.Network = None,
+    on_lost: options.OnLost = None,
+    told_only: options.ToldOnly = False,
+    secret_files: options.SecretFiles = False,
+    untested: options.Untested = False,
+    detach: options.Detach = False,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    land: options.Land = False,
+    face: Json,
+) -> int:
     """Give TASK to the fleet and wait for its result.
 
     Inside a repository the run has all of it and begins in the folder where you stand; set-up and gates
     run at its top. Ctrl-C detaches: the run goes on. A TASK that begins with a dash comes after --. With
     --runtime shell TASK is a script, and -- ARG ARG... runs exactly that argument list.
     """
-    body = _body(task_text(task, file), ctx.meta.get("argv"), given)
+    body = _body(task_text(task, file), ctx.meta.get("argv"), ctx.params)
     answer = _agreed(face, face.client(works=True), body)
-    if given["dry_run"]:
+    if dry_run:
         face.show(answer, lambda: _plan(answer))
         return ExitCode.DONE if answer["admitted"] else ExitCode.REFUSED
+    return _awaited(face, answer, detach=detach)
+
+
+def _awaited(face: Face, answer: dict[str, Any], *, detach: bool) -> int:
     for warning in answer.pop("warnings", []):
         face.note(f"warning: {safe(warning)}")
     if answer["chosen"]:
         face.note(f"agent {answer['agent']}: {safe(answer['chosen'])}")
-    if given["detach"]:
+    if detach:
         face.show(answer, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
         return ExitCode.DONE
     client = face.client()  # who waits brings up no fleet that is taken down meanwhile
@@ -266,11 +196,6 @@ def _finish(face: Face, client: Client, ended: dict[str, Any]) -> int:
     status = face.end(exit_of(whole["outcome"]), whole, lambda: answer + summary(whole))
     unless_landed(whole)
     return status
-
-
-def safe_block(text: str) -> str:
-    """Several lines of a stranger's text, each safe to print."""
-    return "".join(f"{safe(line)}\n" for line in text.splitlines())
 
 
 def _preset(flag: str | None) -> str | None:

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Annotated, Any
 
-import click
+from typer import Argument
 
 from pancode.cli import known
-from pancode.cli.face import Face, example, json_option, who
+from pancode.cli.face import Face, who
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
 from pancode.cli.render import advice, safe, short_time, table
 from pancode.cli.taking import Snapshots
 from pancode.client import ApiError, Client
 from pancode.errors import ExitCode, UnavailableError
 
+app = Commands()
+
 MODEL_UNTESTED = "model_untested"
 """What the coordinator calls a refusal that a test takes away."""
 
 
-@click.command(
-    "test",
-    epilog=example(
-        "pancode models test qwen3-coder:30b", "pancode models test gpubox/ollama/qwen3-coder:30b --again"
-    ),
+@app.verb(
+    "test", "pancode models test qwen3-coder:30b", "pancode models test gpubox/ollama/qwen3-coder:30b --again"
 )
-@click.argument("model", shell_complete=known.models)
-@click.option("--node", metavar="N", help="Only on this machine (default: wherever it is).")
-@click.option("--again", is_flag=True, help="Also where it was tested already.")
-@json_option
-def test_model(face: Face, model: str, node: str | None, again: bool) -> int:
+def test_model(
+    model: Annotated[str, Argument(autocompletion=known.models)],
+    *,
+    node: Annotated[str | None, option("Only on this machine (default: wherever it is).", "N")] = None,
+    again: Annotated[bool, option("Also where it was tested already.", "--again")] = False,
+    face: Json,
+) -> int:
     """Test a local MODEL: does it answer, read long prompts, call tools, edit files; and how fast.
 
     It asks the model, up to 60 s; one that is not loaded is loaded for it, which may take minutes. The

@@ -7,15 +7,12 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import click
+from typing import Any
 
 from pancode.client import Client
 from pancode.connection import home_of
 from pancode.errors import UsageError, WorkspaceError
 
-F = TypeVar("F", bound=Callable[..., Any])
 # What bring-up may use of the caller's environment, for that call only.
 _HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_DIR")
 
@@ -68,7 +65,9 @@ class Face:
         """Ask a person; where there is none, UsageError with the option that says it."""
         if not self.can_ask():
             raise UsageError(f"{question} Nobody can be asked here.", fix=otherwise, code="cannot_ask")
-        return click.confirm(question, default=False, err=True)
+        import typer
+
+        return typer.confirm(question, default=False, err=True)
 
 
 def aside(text: str) -> None:
@@ -83,22 +82,6 @@ def aside(text: str) -> None:
 def say_no_more() -> None:
     """What still is to be written to standard output leads nowhere, so that Python can end in peace."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def json_option(command: F) -> F:
-    """`--json`, handed to the command as `face`."""
-
-    def made(ctx: click.Context, param: click.Parameter, value: bool) -> Face:
-        return Face(value)
-
-    option = click.option(
-        "--json",
-        "face",
-        is_flag=True,
-        callback=made,
-        help="The answer as JSON; errors too, on standard error.",
-    )
-    return option(command)
 
 
 def here() -> str:
@@ -120,8 +103,3 @@ def caller() -> dict[str, Any]:
     """Who asks, as the API takes it."""
     environ = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
     return {"by": who(), "environ": environ}
-
-
-def example(*lines: str) -> str:
-    """The end of each command's help."""
-    return "\b\nExample" + ("s" if len(lines) > 1 else "") + ":\n  " + "\n  ".join(lines)

@@ -2,50 +2,44 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import click
+from typing import Annotated, Any
 
 from pancode import __version__
-from pancode.cli import known
-from pancode.cli.face import Face, aside, caller, example, json_option, who
-from pancode.cli.lazy import LazyGroup
+from pancode.cli.face import Face, caller, who
+from pancode.cli.lazy import Commands
 from pancode.cli.matrix import is_local_only
-from pancode.cli.params import link_option
-from pancode.cli.render import advice, clip, safe, size, table, tokens
+from pancode.cli.params import Json, Link, Nodes, option
+from pancode.cli.progress import Steps
+from pancode.cli.render import advice, console, draws, safe, size, table, tokens
 from pancode.client import ApiError, Client, Event
 from pancode.connection import NotRunningError
 from pancode.down import mark
 from pancode.errors import ExitCode, UnavailableError, UsageError
 
+app = Commands()
+
 _LATER = {"upgrade": "pancode fleet up swaps the node bundle where it is another", "drill": "a chaos test"}
 
 
-@click.group(
-    "fleet", cls=LazyGroup, later=_LATER, epilog=example("pancode fleet up", "pancode fleet status --watch")
-)
+@app.group("fleet", "pancode fleet up", "pancode fleet status --watch", later=_LATER)
 def fleet() -> None:
     """The machines that work for you."""
 
 
-@fleet.command("up", epilog=example("pancode fleet up", "pancode fleet up gpubox --link direct"))
-@click.argument("nodes", nargs=-1, shell_complete=known.nodes)
-@link_option
-@json_option
-def up(nodes: tuple[str, ...], link: str | None, face: Face) -> int:
+@fleet.verb("up", "pancode fleet up", "pancode fleet up gpubox --link direct")
+def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
     """Start the coordinator if need be; install, start and check node agents; print the readiness table.
 
     Without NODES all of the inventory, and this machine where there is none. A second time changes nothing.
     With --link a node changes from its tunnel to direct links, or back; runs in flight go on.
     """
     client = face.client(works=True)
-    body = {**caller(), "nodes": list(nodes), **({"link": link} if link else {})}
+    body = {**caller(), "nodes": nodes, **({"link": link} if link else {})}
     answer = steps(face, client.events("POST", "/v1/fleet/up", body))
     face.show(answer, lambda: _status(answer) + _troubles(answer["results"]))
     return _exit(answer["results"])
@@ -54,29 +48,18 @@ def up(nodes: tuple[str, ...], link: str | None, face: Face) -> int:
 def steps(face: Face, events: Iterator[Event]) -> Any:
     """Show each step as it happens; the result of the long call."""
     try:
-        for event in events:
-            if event.kind == "progress":
-                _step(face, event.data)
-            elif event.kind == "result":
-                return event.data
+        with Steps(face) as shown:
+            for event in events:
+                if event.kind == "progress":
+                    shown.show(event.data)
+                elif event.kind == "result":
+                    return event.data
     except KeyboardInterrupt:
         face.note("\ndetached; the coordinator goes on with it.  look: pancode fleet status")
         raise
     raise UnavailableError(
         "the coordinator went away in the middle", fix="the same command again: it goes on"
     )
-
-
-def _step(face: Face, line: dict[str, Any]) -> None:
-    mark = {"started": "...", "done": "ok", "skipped": "ok, as it was", "failed": "FAILED", "note": ""}
-    lasted = f"  {line['seconds']:.1f} s" if line["seconds"] >= 0.1 else ""
-    words = f"  {safe(line['text'])}" if line["text"] else ""
-    text = f"  {line['node']:<12} {line['step']:<10} {mark[line['state']]}{lasted}{words}"
-    if face.as_json or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        face.note(text)
-    else:  # what has only begun is written over by the next word of any machine
-        columns = shutil.get_terminal_size().columns
-        aside(f"\r\x1b[K{clip(text, columns - 1) if line['state'] == 'started' else f'{text}{chr(10)}'}")
 
 
 def _exit(results: list[dict[str, Any]]) -> int:
@@ -97,20 +80,38 @@ def _troubles(results: list[dict[str, Any]]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-@fleet.command("status", epilog=example("pancode fleet status --watch"))
-@click.option("--watch", is_flag=True, help="Again every 2 s until Ctrl-C.")
-@json_option
-def status(watch: bool, face: Face) -> None:
+@fleet.verb("status", "pancode fleet status --watch")
+def status(
+    *, watch: Annotated[bool, option("Again every 2 s until Ctrl-C.", "--watch")] = False, face: Json
+) -> None:
     """Coordinator and nodes as they are heard."""
     client = face.client()
+    if watch and not face.as_json and draws(sys.stdout):
+        return _watch(client)
     while True:
         answer = client.get("/v1/fleet")
-        if watch and not face.as_json:
-            click.clear()
-        face.show(answer, lambda told=answer: _coordinator(told["coordinator"]) + _status(told))  # type: ignore[misc]
+        face.show(answer, partial(_whole, answer))
         if not watch:
             return
-        time.sleep(2)
+        time.sleep(LOOK_S)
+
+
+LOOK_S = 2
+
+
+def _watch(client: Client) -> None:
+    """One picture that changes; the last one stays."""
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=console(sys.stdout), auto_refresh=False) as live:
+        while True:
+            live.update(Text.from_ansi(_whole(client.get("/v1/fleet"))), refresh=True)
+            time.sleep(LOOK_S)
+
+
+def _whole(answer: dict[str, Any]) -> str:
+    return _coordinator(answer["coordinator"]) + _status(answer)
 
 
 def _coordinator(told: dict[str, Any]) -> str:
@@ -134,14 +135,16 @@ def _status(answer: dict[str, Any]) -> str:
     if not answer["nodes"]:
         return "no node in the fleet; add one: pancode node add NAME, or pancode fleet up for this machine\n"
     head = ("NODE", "STATE", "AGENT", "SLOTS", "RUNTIMES", "ENDPOINTS", "ISOLATION", "DISK", "CLOCK")
-    lines = table(head, [_row(node) for node in answer["nodes"]], toned=("STATE",)).splitlines()
-    shown = [lines[0]]
-    for line, node in zip(lines[1:], answer["nodes"], strict=True):
-        shown.append(line)
-        for problem in node["problems"]:
-            shown.append(f"        {safe(problem['what'])}")
-            shown += [f"        {told}"] if (told := advice(problem)) else []
-    return "\n".join(shown) + "\n"
+    rows = [_row(node) for node in answer["nodes"]]
+    below = [list(_problems(node)) for node in answer["nodes"]]
+    return table(head, rows, ("STATE",), below, spare=("CLOCK", "DISK", "ISOLATION", "AGENT"))
+
+
+def _problems(node: dict[str, Any]) -> Iterator[str]:
+    for problem in node["problems"]:
+        yield f"        {safe(problem['what'])}"
+        if told := advice(problem):
+            yield f"        {told}"
 
 
 def _row(node: dict[str, Any]) -> tuple[object, ...]:
@@ -181,13 +184,15 @@ def runtime_words(fact: dict[str, Any]) -> str:
     return f"{fact['name']}{version}{state}"
 
 
-@fleet.command("down", epilog=example("pancode fleet down --now"))
-@click.argument("nodes", nargs=-1, shell_complete=known.nodes)
-@click.option(
-    "--now", is_flag=True, help="Do not ask, although runs are in flight; they go on and deliver later."
-)
-@json_option
-def down(nodes: tuple[str, ...], now: bool, face: Face) -> int:
+@fleet.verb("down", "pancode fleet down --now")
+def down(
+    nodes: Nodes,
+    *,
+    now: Annotated[
+        bool, option("Do not ask, although runs are in flight; they go on and deliver later.", "--now")
+    ] = False,
+    face: Json,
+) -> int:
     """Stop node agents and the coordinator (with NODES: only those node agents).
 
     It stays down, whoever waits or looks, until `pancode fleet up`, `serve`, `dispatch`, `runs retry` or
@@ -215,8 +220,8 @@ def _nobody_there(face: Face, home: Path, whole: bool) -> int:
     return ExitCode.DONE
 
 
-def _down(face: Face, client: Client, nodes: tuple[str, ...], now: bool) -> dict[str, Any]:
-    body = {**caller(), "nodes": list(nodes), "now": now}
+def _down(face: Face, client: Client, nodes: list[str], now: bool) -> dict[str, Any]:
+    body = {**caller(), "nodes": nodes, "now": now}
     try:
         answer = steps(face, client.events("POST", "/v1/fleet/down", body))
     except ApiError as error:
@@ -243,34 +248,27 @@ def wait_gone(client: Client) -> None:
     raise UnavailableError("the coordinator does not end", fix=f"look at {client.home}/run/coordinator.log")
 
 
-@fleet.command("drain", epilog=example("pancode fleet drain gpubox --reason 'new disk'"))
-@click.argument("nodes", nargs=-1, shell_complete=known.nodes)
-@click.option("--reason", required=True, help="Shown to everybody who waits.")
-@json_option
-def drain(nodes: tuple[str, ...], reason: str, face: Face) -> None:
+@fleet.verb("drain", "pancode fleet drain gpubox --reason 'new disk'")
+def drain(nodes: Nodes, reason: Annotated[str, option("Shown to everybody who waits.")], face: Json) -> None:
     """Start nothing new on NODES (none: on the whole fleet); what runs goes on."""
     if not reason.strip():
         raise UsageError("--reason is empty", fix="say why, for those who wait: --reason 'new disk'")
-    answer = face.client().post("/v1/fleet/drain", {"by": who(), "nodes": list(nodes), "reason": reason})
+    answer = face.client().post("/v1/fleet/drain", {"by": who(), "nodes": nodes, "reason": reason})
     face.show(answer, lambda: f"draining {', '.join(answer['nodes']) or 'the fleet'}: {safe(reason)}\n")
 
 
-@fleet.command("resume", epilog=example("pancode fleet resume gpubox"))
-@click.argument("nodes", nargs=-1, shell_complete=known.nodes)
-@json_option
-def resume(nodes: tuple[str, ...], face: Face) -> None:
+@fleet.verb("resume", "pancode fleet resume gpubox")
+def resume(nodes: Nodes, face: Json) -> None:
     """Take NODES (none: the whole fleet) back into service; named ones out of quarantine, too."""
-    answer = face.client().post("/v1/fleet/resume", {"by": who(), "nodes": list(nodes)})
+    answer = face.client().post("/v1/fleet/resume", {"by": who(), "nodes": nodes})
     again = "".join(f"{name} is out of quarantine\n" for name in answer["let_in"])
     face.show(answer, lambda: f"{again}in service: {', '.join(answer['nodes']) or 'the fleet'}\n")
 
 
-@fleet.command("doctor", epilog=example("pancode fleet doctor"))
-@click.argument("nodes", nargs=-1, shell_complete=known.nodes)
-@json_option
-def doctor(nodes: tuple[str, ...], face: Face) -> int:
+@fleet.verb("doctor", "pancode fleet doctor")
+def doctor(nodes: Nodes, face: Json) -> int:
     """Reach every node, mend what bring-up can mend, name the rest with its fix."""
-    answer = face.client().post("/v1/fleet/doctor", {**caller(), "nodes": list(nodes)})
+    answer = face.client().post("/v1/fleet/doctor", {**caller(), "nodes": nodes})
     rows = [(c["node"], "ok" if c["ok"] else "NO", c["what"], advice(c)) for c in answer["checks"]]
     face.show(answer, lambda: table(("NODE", "", "WHAT", "FIX"), rows) if rows else "no node in the fleet\n")
     return ExitCode.DONE if all(c["ok"] for c in answer["checks"]) else ExitCode.PARTIAL

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pancode.cli.face import Face, aside
-from pancode.cli.render import clip, count, safe, tone, took, usd
+from pancode.cli.progress import Line
+from pancode.cli.render import count, safe, tone, took, usd
 from pancode.cli.setting_up import Clock, SetUpLine
 from pancode.client import Client, Event, FleetDownError, StreamCutError, path_of
 from pancode.connection import NotRunningError
@@ -29,17 +27,15 @@ TRIES = 60
 def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
     """The run at its end; None when the person has detached."""
     try:
-        line, live = _Line(face), None
-        own = SetUpLine(Client(client.home, starts=False), run)
-        with Clock(own, line.grow) if line.over else nullcontext():
+        live, own = None, SetUpLine(Client(client.home, starts=False), run)
+        with Line(face) as line, Clock(own, line.grow) if line.draws else nullcontext():
             for shape in changes(face, client, run):
                 if shape["state"] == "ended":
                     if live is not None:
                         live.finish()
-                    line.end()
                     return shape
                 line.show(_stage(shape), _progress(shape))
-                if live is None and line.over and shape["started_at"] is not None:
+                if live is None and line.draws and shape["started_at"] is not None:
                     live = _beginning(face, line, shape)
     except KeyboardInterrupt:
         pass
@@ -47,7 +43,7 @@ def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
     return None
 
 
-def _beginning(face: Face, line: _Line, shape: dict[str, Any]) -> Live:
+def _beginning(face: Face, line: Line, shape: dict[str, Any]) -> Live:
     """The story of its agent, shown above the line of its progress."""
     from pancode.cli.transcript import Live
 
@@ -104,56 +100,6 @@ def _went_down(told: FleetDownError, run: str) -> FleetDownError:
 
 def _last(event: Event) -> bool:
     return event.kind == "end" or (event.kind == "run" and event.data["state"] == "ended")
-
-
-class _Line:
-    """Progress: a new line for each stage; on a terminal what grows within one is written over."""
-
-    def __init__(self, face: Face) -> None:
-        self._face = face
-        self.over = not face.as_json and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._stage = self._shown = self._text = self._grown = ""
-        self._lock = threading.Lock()
-
-    def above(self, text: str) -> None:
-        """A line for good; the progress goes on below it. A stranger's words."""
-        with self._lock:
-            aside(f"\r\x1b[K{safe(text)}\n{self._shown}")
-
-    def show(self, stage: str, text: str) -> None:
-        with self._lock:
-            self._show(stage, text)
-
-    def grow(self, more: str) -> None:
-        """Another thread's words behind the line, until its end."""
-        with self._lock:
-            self._grown = more
-            if self._stage:
-                self._show(self._stage, self._text)
-
-    def _show(self, stage: str, text: str) -> None:
-        self._text = text
-        if self.over:  # what is wrapped cannot be written over
-            text = clip(text + self._grown, _columns() - 1)
-        if self.over and text != self._shown:
-            before = "\r\x1b[K" if stage == self._stage else "\n" if self._stage else ""
-            aside(before + text)
-        elif stage != self._stage:
-            self._face.note(text)
-        self._stage, self._shown = stage, text
-
-    def end(self) -> None:
-        with self._lock:
-            if self.over and self._stage:
-                aside("\n")
-            self._stage = ""
-
-
-def _columns() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    except OSError:
-        return 80
 
 
 _STAGES = {

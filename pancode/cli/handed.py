@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Annotated, Any
 
-import click
-
-from pancode.cli.face import Face, caller, example, json_option, who
+from pancode.cli.face import caller, who
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
 from pancode.client import Client, path_of
 from pancode.errors import ExitCode, UsageError
 
+app = Commands()
 
-@click.command("steps", epilog=example("pancode node steps gpubox < answers"))
-@click.argument("name")
-@click.option("--check", is_flag=True, help="Nothing is to be changed, here or there.")
-@click.option("--remove", is_flag=True, help="The steps that take everything of this fleet off the machine.")
-@json_option
-def steps(name: str, check: bool, remove: bool, face: Face) -> int:
+
+@app.verb("steps", "pancode node steps gpubox < answers")
+def steps(
+    name: str,
+    *,
+    check: Annotated[bool, option("Nothing is to be changed, here or there.", "--check")] = False,
+    remove: Annotated[
+        bool, option("The steps that take everything of this fleet off the machine.", "--remove")
+    ] = False,
+    face: Json,
+) -> int:
     """Tell the steps of `fleet up` as JSON to a tool with its own way to the machine, such as Ansible.
 
     A talk in lines of JSON: we say the probe, and read `{"output": ...}`; we say the steps, and read

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import click
+from typing import Annotated
 
-from pancode.cli.face import Face, example, json_option
-from pancode.cli.lazy import unknown
+import click
+import typer
+from typer import Argument
+
+from pancode.cli.lazy import Commands, unknown
+from pancode.cli.params import Json
 from pancode.cli.render import table
 from pancode.cli.tell import MEANINGS
+
+app = Commands()
 
 TOPICS = ("exit-codes",)
 
 
-@click.command("help", epilog=example("pancode help exit-codes", "pancode help fleet up"))
-@click.argument("topic", nargs=-1)
-@json_option
-@click.pass_context
-def help_command(ctx: click.Context, /, topic: tuple[str, ...], face: Face) -> None:
+@app.verb("help", "pancode help exit-codes", "pancode help fleet up")
+def help_command(
+    ctx: typer.Context,
+    topic: Annotated[list[str], Argument(default_factory=list, show_default=False)],
+    face: Json,
+) -> None:
     """Help on a command, or the table of exit codes."""
-    if topic == ("exit-codes",):
+    if topic == ["exit-codes"]:
         rows = [(int(code), words) for code, words in MEANINGS.items()]
         data = {"exit_codes": [{"code": int(code), "meaning": words} for code, words in MEANINGS.items()]}
         face.show(data, lambda: table(("CODE", "MEANING"), rows))
@@ -27,7 +34,7 @@ def help_command(ctx: click.Context, /, topic: tuple[str, ...], face: Face) -> N
     face.show({"help": text}, lambda: text + "\n")
 
 
-def _help_of(root: click.Context, words: tuple[str, ...]) -> str:
+def _help_of(root: click.Context, words: list[str]) -> str:
     """The help of a command, named word by word."""
     context = root
     for word in words:

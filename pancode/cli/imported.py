@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Annotated, Any
 
-import click
-
-from pancode.cli.face import Face, caller, example, json_option, who
+from pancode.cli.face import Face, caller, who
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
 from pancode.cli.render import safe
 from pancode.client import Client, path_of
 from pancode.domain.inventories import Entry
 from pancode.errors import ConflictError, UsageError
 from pancode.offline.ansible_inventory import known_fingerprint, read
 
+app = Commands()
+
 TARGET = ("host", "user", "port")
 
 
-@click.command("import", epilog=example("pancode node import --ansible inventory.yml"))
-@click.option(
-    "--ansible",
-    "sources",
-    metavar="FILE",
-    multiple=True,
-    required=True,
-    help="An inventory, as ansible-playbook -i takes it; may be repeated.",
-)
-@click.option("--group", help="Only the hosts of this group (default: pancode_nodes, where there is one).")
-@json_option
-def import_(sources: tuple[str, ...], group: str | None, face: Face) -> None:
+@app.verb("import", "pancode node import --ansible inventory.yml")
+def import_(
+    sources: Annotated[
+        list[str], option("As ansible-playbook -i takes it; may be repeated.", "--ansible", "FILE")
+    ],
+    *,
+    group: Annotated[
+        str | None, option("Only the hosts of this group (default: pancode_nodes, where there is one).")
+    ] = None,
+    face: Json,
+) -> None:
     """Put the hosts of an Ansible inventory into the fleet's own.
 
     A host key that your known_hosts has is taken, another one is asked for. Labels and slots follow

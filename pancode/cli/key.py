@@ -5,35 +5,32 @@ from __future__ import annotations
 import getpass
 import os
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
-import click
-
-from pancode.cli import known
-from pancode.cli.face import Face, example, json_option
-from pancode.cli.lazy import DefaultGroup
+from pancode.cli.face import Face
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, Node, option
 from pancode.cli.render import safe, short_time, table
 from pancode.connection import KEY_LOST, home_of
 from pancode.errors import ConflictError, NotFoundError, UnavailableError
 
+app = Commands()
 
-@click.group("key", cls=DefaultGroup, default="ls", epilog=example("pancode key ls"))
+
+@app.group("key", "pancode key ls", default="ls")
 def key() -> None:
     """A node's key signs its receipts; the coordinator's signs orders, and countersigns receipts."""
 
 
-@key.command("ls", epilog=example("pancode key ls"))
-@json_option
-def ls(face: Face) -> None:
+@key.verb("ls", "pancode key ls")
+def ls(face: Json) -> None:
     """Every key that signs or has signed. Former ones are kept: old receipts are verified with them."""
     answer = face.client().get("/v1/keys")
     face.show(answer, lambda: _listed(answer["keys"]))
 
 
-@key.command("show", epilog=example("pancode key show gpubox > gpubox.pem"))
-@click.argument("name", shell_complete=known.nodes)
-@json_option
-def show(name: str, face: Face) -> None:
+@key.verb("show", "pancode key show gpubox > gpubox.pem")
+def show(name: Node, face: Json) -> None:
     """The public key of a node, of the coordinator (`coordinator`), or of that key id, as PEM.
 
     Of a name the key that is in use now; former ones by their id.
@@ -55,10 +52,14 @@ def _is_meant(row: dict[str, Any], name: str) -> bool:
 _SHORTEST_ID = 10
 
 
-@key.command("rotate", epilog=example("pancode key rotate", "pancode key rotate --lost"))
-@click.option("--lost", is_flag=True, help="The fleet's key is gone for good: begin with another one.")
-@json_option
-def rotate(lost: bool, face: Face) -> None:
+@key.verb("rotate", "pancode key rotate", "pancode key rotate --lost")
+def rotate(
+    *,
+    lost: Annotated[
+        bool, option("The fleet's key is gone for good: begin with another one.", "--lost")
+    ] = False,
+    face: Json,
+) -> None:
     """A new key for the coordinator. Nodes learn it over SSH at the next `pancode fleet up`.
 
     Until then each is spoken to with the key that it knows, so nothing stops; receipts stay verifiable.

@@ -3,79 +3,68 @@
 from __future__ import annotations
 
 import os
+from typing import Any
+from urllib.parse import urlencode
 
-import click
-
+from pancode.cli import face
+from pancode.connection import ask, home_of
 from pancode.errors import PancodeError
 
 MOST_RUNS = 50
+PATIENCE_S = 2.0
+"""So long a shell waits at most for a coordinator to say what there is."""
 
 
-def runs(_ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
+def runs(incomplete: str) -> list[str]:
     """The last runs, newest first, and the word that names the newest."""
-    answer = _asked("/v1/runs", limit=MOST_RUNS)
-    names = [str(run["run"]) for run in answer.get("runs", [])]
-    return _beginning(start, [*names, "last"] if names else [])
+    names = _asked("runs", "run", limit=MOST_RUNS)
+    return [*names, "last"] if names else []
 
 
-def nodes(_ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
+def nodes(incomplete: str) -> list[str]:
     """The machines of the inventory."""
-    return _beginning(start, [str(node["name"]) for node in _asked("/v1/fleet").get("nodes", [])])
+    return _asked("nodes", path="fleet")
 
 
-def agents(_ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
+def agents(incomplete: str) -> list[str]:
     """Those that are defined for this folder."""
-    return _names(start, "agents", here=True)
+    return _asked("agents", here=True)
 
 
-def presets(_ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
+def presets(incomplete: str) -> list[str]:
     """Those that can be applied."""
-    return _names(start, "presets")
+    return _asked("presets")
 
 
-def runtimes(_ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
+def runtimes(incomplete: str) -> list[str]:
     """Those that a fleet knows, whether a machine has them or not."""
-    return _names(start, "runtimes")
+    return _asked("runtimes")
 
 
-def models(_ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
+def models(incomplete: str) -> list[str]:
     """Those of the fleet's own model servers, as a dispatch takes them."""
-    return _names(start, "models", "ref", here=True)
+    return _asked("models", "ref", here=True)
 
 
-def modes(_ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
+def modes(incomplete: str) -> list[str]:
     """What `--mode` takes."""
     from node_agent.wire.policy import Mode
 
-    return _beginning(start, [mode.value for mode in Mode])
+    return [mode.value for mode in Mode]
 
 
-def levels(_ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
+def levels(incomplete: str) -> list[str]:
     """What `--safety` takes."""
     from node_agent.wire.policy import Safety
 
-    return _beginning(start, [level.value for level in Safety])
+    return [level.value for level in Safety]
 
 
-def _names(start: str, what: str, key: str = "name", here: bool = False) -> list[str]:
-    return _beginning(start, [str(one[key]) for one in _asked(f"/v1/{what}", here=here).get(what, [])])
-
-
-def _asked(path: str, here: bool = False, **query: object) -> dict[str, list[dict[str, object]]]:
+def _asked(what: str, key: str = "name", path: str = "", here: bool = False, **query: Any) -> list[str]:
     """Nothing where nobody can tell: a shell that completes shows no errors. `here`: as in this folder."""
-    from pancode.cli import face
-    from pancode.client import Client
-    from pancode.connection import home_of
-
     try:
         query |= {"cwd": face.here()} if here else {}
-        found: dict[str, list[dict[str, object]]] = Client(home_of(os.environ), starts=False).get(
-            path, **query
-        )
-    except PancodeError:
-        return {}
-    return found
-
-
-def _beginning(start: str, words: list[str]) -> list[str]:
-    return [word for word in words if word.startswith(start)]
+        told = ask(home_of(os.environ), f"/v1/{path or what}?{urlencode(query)}", PATIENCE_S) or {}
+        return [str(one[key]) for one in told.get(what, [])]
+    except (PancodeError, KeyError, TypeError):
+        return []

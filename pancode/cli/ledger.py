@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Annotated, Any
 
-import click
-
-from pancode.cli.face import Face, example, json_option
-from pancode.cli.lazy import LazyGroup
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
 from pancode.cli.render import safe, table
 from pancode.connection import home_of
 
+app = Commands()
 
-@click.group("ledger", cls=LazyGroup, epilog=example("pancode ledger move --from file"))
+
+@app.group("ledger", "pancode ledger move --from file")
 def ledger() -> None:
     """Where the record of the fleet is kept; pancode doctor looks at it."""
 
 
-@ledger.command(
-    "move",
-    epilog=example("pancode ledger move --from file", "pancode ledger move --from postgresql:///pancode"),
-)
-@click.option(
-    "--from", "source", required=True, metavar="PLACE", help="`file`, or postgresql://USER@HOST/NAME."
-)
-@click.option("--password-file", metavar="FILE", help="With the password for PLACE.")
-@json_option
-def move(source: str, password_file: str | None, face: Face) -> None:
+@ledger.verb("move", "pancode ledger move --from file", "pancode ledger move --from postgresql:///pancode")
+def move(
+    source: Annotated[str, option("`file`, or postgresql://USER@HOST/NAME.", "--from", "PLACE")],
+    *,
+    password_file: Annotated[str | None, option("With the password for PLACE.", "FILE")] = None,
+    face: Json,
+) -> None:
     """Move it from PLACE to where the settings now say: all of it or nothing, compared row by row.
 
     First stop the fleet (pancode fleet down) and name the new place, in PANCODE_DATABASE_URL or ledger.url;

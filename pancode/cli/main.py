@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Annotated
 
 import click
+import typer
+from typer import Option
+from typer.main import get_group
 
 from pancode import __version__
-from pancode.cli.lazy import LazyGroup
+from pancode.cli.lazy import Commands, Group, example
 from pancode.cli.tell import tell_error
 from pancode.errors import ConfigError, ExitCode, PancodeError, UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("setup:init", "write the user's configuration files, with comments"),
-    "demo": ("setup:demo", "a whole fleet on this machine: up, dispatch, kill, recover, verify"),
-    "fleet": ("fleet:fleet", "bring machines up, look at them, drain them, take them down"),
-    "node": ("node:node", "the inventory of machines: add, ls, show, trust, rm"),
-    "dispatch": ("dispatch:dispatch", "give a task to the fleet and wait for its result"),
-    "runs": ("runs:runs", "the last runs; show, logs, stop, retry, diff, land one"),
-    "why": ("records:why", "every decision about a run, in words"),
-    "queue": ("queue:queue", "what waits where, in order, with the reason"),
-    "receipt": ("receipt:receipt", "the signed proof of what a run did: ls, show, verify, export"),
-    "key": ("key:key", "the keys that sign for the fleet: ls, rotate"),
-    "budget": ("budget:budget", "what may be spent, was spent, is held: show, set, settle"),
-    "audit": ("records:audit", "what happened in the fleet, newest first"),
-    "metrics": ("records:metrics", "the fleet in figures, as Prometheus reads them"),
-    "agents": ("agents:agents", "agent definitions: look, set, add, check; what each is told"),
-    "runtimes": ("catalogue:runtimes", "the programs that run agents, and where they were found"),
-    "models": ("models:models", "models to choose from: where they are, how able, what they cost"),
-    "endpoints": ("models:endpoints", "the model servers that your machines reach"),
-    "modes": ("catalogue:modes", "what each mode lets a dispatch do"),
-    "safety": ("catalogue:safety", "what each safety level lets a run do; your safety rules: show, check"),
-    "presets": ("presets:presets", "named sets of settings, and which one counts"),
-    "ledger": ("ledger:ledger", "the record of the fleet: move it to another database"),
-    "redis": ("redis:redis", "what a Redis of your own needs: its file of users"),
-    "config": ("setup:config", "every setting, its value and where that was said"),
-    "doctor": ("setup:doctor", "what is wrong on this machine, each with its fix"),
-    "service": ("units:service", "the coordinator as a service: print its unit, install, remove it"),
-    "serve": ("setup:serve", "the coordinator in the foreground"),
-    "completion": ("completion:completion", "what your shell reads to complete commands and options"),
-    "help": ("help:help_command", "help on a command, or on exit-codes"),
+    "init": ("setup", "write the user's configuration files, with comments"),
+    "demo": ("setup", "a whole fleet on this machine: up, dispatch, kill, recover, verify"),
+    "fleet": ("fleet", "bring machines up, look at them, drain them, take them down"),
+    "node": ("node", "the inventory of machines: add, ls, show, trust, rm"),
+    "dispatch": ("dispatch", "give a task to the fleet and wait for its result"),
+    "runs": ("runs", "the last runs; show, logs, stop, retry, diff, land one"),
+    "why": ("records", "every decision about a run, in words"),
+    "queue": ("queue", "what waits where, in order, with the reason"),
+    "receipt": ("receipt", "the signed proof of what a run did: ls, show, verify, export"),
+    "key": ("key", "the keys that sign for the fleet: ls, rotate"),
+    "budget": ("budget", "what may be spent, was spent, is held: show, set, settle"),
+    "audit": ("records", "what happened in the fleet, newest first"),
+    "metrics": ("records", "the fleet in figures, as Prometheus reads them"),
+    "agents": ("agents", "agent definitions: look, set, add, check; what each is told"),
+    "runtimes": ("catalogue", "the programs that run agents, and where they were found"),
+    "models": ("models", "models to choose from: where they are, how able, what they cost"),
+    "endpoints": ("models", "the model servers that your machines reach"),
+    "modes": ("catalogue", "what each mode lets a dispatch do"),
+    "safety": ("catalogue", "what each safety level lets a run do; your safety rules: show, check"),
+    "presets": ("presets", "named sets of settings, and which one counts"),
+    "ledger": ("ledger", "the record of the fleet: move it to another database"),
+    "redis": ("redis", "what a Redis of your own needs: its file of users"),
+    "config": ("setup", "every setting, its value and where that was said"),
+    "doctor": ("setup", "what is wrong on this machine, each with its fix"),
+    "service": ("units", "the coordinator as a service: print its unit, install, remove it"),
+    "serve": ("setup", "the coordinator in the foreground"),
+    "completion": ("completion", "what your shell reads to complete commands and options"),
+    "help": ("help", "help on a command, or on exit-codes"),
 }
-"""Name to (module:object in this package, one line)."""
+"""Name to (module of this package, one line)."""
 LATER: dict[str, str] = {
     "run": "pancode run --headless: dispatch waits and exits with the outcome's code already",
     "batch": "fan-out of many tasks; dispatch --detach several times does the same today",
@@ -58,44 +63,54 @@ LATER: dict[str, str] = {
 }
 """Names that are promised and not there yet."""
 
-_EPILOG = """\b
-Examples:
-  pancode fleet up
-  pancode dispatch --runtime shell -- uname -a
-  pancode runs show last"""
-
-
-@click.group(
-    "pancode",
-    cls=LazyGroup,
-    table=COMMANDS,
-    later=LATER,
-    epilog=_EPILOG,
+root = Commands(
+    name="pancode",
+    cls=type("Root", (Group,), {"table": COMMANDS, "later": LATER}),
+    epilog=example(
+        "pancode fleet up", "pancode dispatch --runtime shell -- uname -a", "pancode runs show last"
+    ),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    no_args_is_help=True,
 )
-@click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=lambda ctx, _option, asked: _tell_version(ctx) if asked else None,
-    help="Show the version and the commit, and exit.",
-)
-@click.pass_context
-def cli(ctx: click.Context) -> None:
+
+
+def _tell_version(ctx: typer.Context, asked: bool) -> None:
+    if not asked or ctx.resilient_parsing:
+        return
+    from pancode.commit import commit
+
+    typer.echo(f"pancode {__version__} (commit {commit()})")
+    raise typer.Exit
+
+
+@root.callback()
+def before(
+    ctx: typer.Context,
+    version: Annotated[
+        bool,
+        Option(
+            "--version",
+            is_eager=True,
+            callback=_tell_version,
+            show_default=False,
+            help="Show the version and the commit, and exit.",
+        ),
+    ] = False,
+) -> None:
     """Your machines, every coding agent, one policy, proof of what happened."""
     if ctx.invoked_subcommand not in _SHOWS_VARIABLES:
         _heed_variables(as_json=bool(ctx.obj))
 
 
+cli = get_group(root)
 _SHOWS_VARIABLES = ("config", "doctor", "help", "completion")
 """They say themselves that a variable is unknown, or do nothing to which it could matter."""
+ASKED_BY = "_PANCODE_COMPLETE"
+"""The variable by which a shell asks what may come next."""
 
 
 def _heed_variables(*, as_json: bool) -> None:
     """Warn of each unknown PANCODE_ variable. ConfigError where it looks like one that limits runs."""
-    import os
-
     from pancode.cli.face import Face
     from pancode.config.variables import unknown_variables
 
@@ -110,20 +125,19 @@ def _heed_variables(*, as_json: bool) -> None:
         Face(as_json).note(f"warning: {variable.words}")
 
 
-def _tell_version(ctx: click.Context) -> None:
-    if ctx.resilient_parsing:
-        return
-    from pancode.commit import commit
-
-    click.echo(f"pancode {__version__} (commit {commit()})")
-    ctx.exit()
-
-
 def run(args: list[str]) -> int:
-    """One command; its exit status."""
-    as_json = _wants_json(args)
+    """One command, or what a shell asks that completes one; its exit status."""
+    if ASKED_BY in os.environ:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, "pancode", ASKED_BY, os.environ[ASKED_BY])
+    return _run(args, as_json=_wants_json(args))
+
+
+def _run(args: list[str], *, as_json: bool) -> int:
     try:
-        status = cli.main(args=args, prog_name="pancode", standalone_mode=False, obj=as_json)
+        with cli.make_context("pancode", args, obj=as_json) as ctx:
+            status = cli.invoke(ctx)
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.exceptions.NoArgsIsHelpError as bare:
@@ -136,7 +150,7 @@ def run(args: list[str]) -> int:
         return tell_error(_usage(wrong), as_json=as_json)
     except PancodeError as error:
         return tell_error(error, as_json=as_json)
-    except (OSError, SystemExit) as exc:
+    except OSError as exc:
         return _unwritten(exc, as_json)
     except Exception as exc:
         return _unforeseen(exc, as_json)
@@ -148,21 +162,15 @@ def _wants_json(args: list[str]) -> bool:
     return "--json" in (args[: args.index("--")] if "--" in args else args)
 
 
-_GONE = 1
-"""What click makes of a BrokenPipeError; nothing else of ours ends so."""
-
-
-def _unwritten(exc: OSError | SystemExit, as_json: bool) -> int:
+def _unwritten(exc: OSError, as_json: bool) -> int:
     """The status where standard output takes nothing more; any other error goes on its way."""
     from pancode.cli.face import say_no_more
     from pancode.connection import FULL
 
-    if isinstance(exc, BrokenPipeError) or (isinstance(exc, SystemExit) and exc.code == _GONE):
+    if isinstance(exc, BrokenPipeError):
         # The reader has gone (`pancode runs | head`): nothing is wrong, and nothing more can be said.
         say_no_more()
         return ExitCode.DONE
-    if isinstance(exc, SystemExit):
-        raise exc
     if exc.errno not in FULL:
         return _unforeseen(exc, as_json)
     say_no_more()

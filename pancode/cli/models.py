@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import click
+from typing import Annotated, Any
 
 from pancode.cli import known
-from pancode.cli.face import Face, example, here, json_option
-from pancode.cli.lazy import DefaultGroup
+from pancode.cli.face import here
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
 from pancode.cli.render import advice, safe, size, table, tokens
 from pancode.cli.vendors import show_vendors
+from pancode.errors import UsageError
+
+app = Commands()
 
 _NONE = """no model server was found
   On each machine PanCode looks at the usual ports of 127.0.0.1: Ollama, LM Studio, llama.cpp, vLLM, SGLang.
@@ -20,44 +22,44 @@ _NONE = """no model server was found
 """
 
 
-@click.command("endpoints", epilog=example("pancode endpoints", "pancode endpoints --node gpubox"))
-@click.option("--node", shell_complete=known.nodes, help="Of this node only.")
-@json_option
-def endpoints(node: str | None, face: Face) -> None:
+@app.verb("endpoints", "pancode endpoints", "pancode endpoints --node gpubox")
+def endpoints(
+    *, node: Annotated[str | None, option("Of this node only.", complete=known.nodes)] = None, face: Json
+) -> None:
     """The model servers that your machines reach: what they are, how they are, what they speak."""
     answer: dict[str, Any] = face.client().get("/v1/endpoints", node=node)
     face.show(answer, lambda: _endpoints(answer["endpoints"]))
 
 
-@click.group(
+@app.group(
     "models",
-    cls=DefaultGroup,
+    "pancode models",
+    "pancode models test qwen3-coder:30b",
     default="ls",
-    table={"test": ("exams:test_model", "what a model can do for an agent, found out by asking it")},
-    epilog=example("pancode models", "pancode models test qwen3-coder:30b"),
+    table={"test": ("exams", "what a model can do for an agent, found out by asking it")},
 )
 def models() -> None:
     """The models of your own servers: which there are, and what each can do for an agent."""
 
 
-@models.command("ls", epilog=example("pancode models", "pancode models --runtime claude --tier mid"))
-@click.option("--node", shell_complete=known.nodes, help="Of this node only.")
-@click.option("--tier", help="Of this tier only: frontier, mid or small.")
-@click.option(
-    "--runtime",
-    metavar="R",
-    shell_complete=known.runtimes,
-    help="Instead: vendors' models for this runtime, with prices.",
-)
-@json_option
-def list_models(node: str | None, tier: str | None, runtime: str | None, face: Face) -> None:
+@models.verb("ls", "pancode models", "pancode models --runtime claude --tier mid")
+def list_models(
+    *,
+    node: Annotated[str | None, option("Of this node only.", complete=known.nodes)] = None,
+    tier: Annotated[str | None, option("Of this tier only: frontier, mid or small.")] = None,
+    runtime: Annotated[
+        str | None,
+        option("Instead: vendors' models for this runtime, with prices.", "R", complete=known.runtimes),
+    ] = None,
+    face: Json,
+) -> None:
     """The models of your own servers, or of vendors (--runtime).
 
     CONTEXT: tokens that a call gets now, of those that the model was trained for. The list of vendors' models
     needs no network and is as new as this PanCode: one that is not on it can be named all the same.
     """
     if runtime is not None and node is not None:
-        raise click.UsageError("--node is about your own servers, --runtime about vendors: leave one out")
+        raise UsageError("--node is about your own servers, --runtime about vendors", fix="leave one out")
     if runtime is not None:
         return show_vendors(face, runtime, tier)
     answer: dict[str, Any] = face.client().get("/v1/models", cwd=here(), node=node, tier=tier)

@@ -4,63 +4,71 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any
+from typing import Annotated, Any
 
-import click
+import typer
+from typer import Argument
 
 from pancode.cli import known
-from pancode.cli.face import Face, caller, example, json_option, who
+from pancode.cli.face import Face, caller, who
 from pancode.cli.fleet import steps
-from pancode.cli.lazy import LazyGroup
+from pancode.cli.lazy import Commands
 from pancode.cli.nodepage import page
-from pancode.cli.params import PAIR, link_option
+from pancode.cli.params import Json, Label, Link, Node, label, many, option
 from pancode.cli.render import safe, table
 from pancode.client import Client, path_of
 from pancode.errors import ExitCode, PancodeError, UsageError
 
+app = Commands()
+
 MORE = {
-    "secret": ("secret:secret", "Keys and logins on a machine, in its owner's secrets.json: set."),
-    "steps": ("handed:steps", "The steps of a bring-up as data, for a tool that carries them out."),
-    "import": ("imported:import_", "Machines of an Ansible inventory into this one."),
+    "secret": ("secret", "Keys and logins on a machine, in its owner's secrets.json: set."),
+    "steps": ("handed", "The steps of a bring-up as data, for a tool that carries them out."),
+    "import": ("imported", "Machines of an Ansible inventory into this one."),
 }
 
 
-@click.group("node", cls=LazyGroup, table=MORE, epilog=example("pancode node add gpubox", "pancode node ls"))
+@app.group("node", "pancode node add gpubox", "pancode node ls", table=MORE)
 def node() -> None:
     """Machines of the fleet; an alias of your ~/.ssh/config is enough."""
 
 
-@node.command(
-    "add",
-    epilog=example("pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local"),
-)
-@click.argument("name")
-@click.option("--host", help="Address, where NAME is no alias of ~/.ssh/config.")
-@click.option("--user", help="Login there.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port there.")
-@click.option("--identity", type=click.Path(), help="Private key file.")
-@click.option("--label", "labels", type=PAIR, multiple=True, help="For --require; may be repeated.")
-@click.option("--slots", type=click.IntRange(1, 256), help="Runs at once (default: nodes.slots, 4).")
-@click.option("--local", is_flag=True, help="This machine; needs no SSH server.")
-@click.option("--local-home", type=click.Path(), help="With --local: another HOME for it.")
-@click.option("--accept-fingerprint", metavar="SHA256:...", help="The host key that you expect.")
-@click.option(
-    "--fleet-key/--no-fleet-key",
-    default=None,
-    help="Put the fleet's own SSH key there (forwarding and our commands), for links while you are away.",
-)
-@link_option
-@json_option
-def add(name: str, face: Face, accept_fingerprint: str | None, fleet_key: bool | None, **given: Any) -> None:
+_SAID = ("host", "user", "port", "identity", "slots", "local", "local_home", "link")
+
+
+@node.verb("add", "pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local")
+def add(
+    ctx: typer.Context,
+    name: str,
+    labels: Annotated[
+        list[Label], many("For --require; may be repeated.", "--label", "KEY=VALUE", parser=label)
+    ],
+    *,
+    host: Annotated[str | None, option("Address, where NAME is no alias of ~/.ssh/config.")] = None,
+    user: Annotated[str | None, option("Login there.")] = None,
+    port: Annotated[int | None, option("Port there.", min=1, max=65535)] = None,
+    identity: Annotated[str | None, option("Private key file.", "PATH")] = None,
+    slots: Annotated[int | None, option("Runs at once (default: nodes.slots, 4).", min=1, max=256)] = None,
+    local: Annotated[bool, option("This machine; needs no SSH server.", "--local")] = False,
+    local_home: Annotated[str | None, option("With --local: another HOME for it.", "PATH")] = None,
+    accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
+    fleet_key: Annotated[
+        bool | None,
+        option(
+            "Put the fleet's own SSH key there (forwarding and our commands), for links while you are away.",
+            "--fleet-key/--no-fleet-key",
+        ),
+    ] = None,
+    link: Link = None,
+    face: Json,
+) -> None:
     """Put a machine into the inventory; shows its host key and asks once."""
     client = face.client(works=True)
-    spec = {k: v for k, v in given.items() if v not in (None, (), False)}
-    spec |= {"name": name, **caller()}
-    if "labels" in spec:
-        spec["labels"] = dict(given["labels"])
+    spec = {k: v for k, v in ctx.params.items() if k in _SAID and v not in (None, False)}
+    spec |= {"name": name, **({"labels": dict(labels)} if labels else {}), **caller()}
     try:
         _agree(face, client, spec, (accept_fingerprint, fleet_key))
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         face.note(f"\n{safe(name)} was not added")
         raise
     try:
@@ -105,9 +113,8 @@ def _accepted(face: Face, questions: list[dict[str, Any]], given: str | None) ->
     return given
 
 
-@node.command("ls", epilog=example("pancode node ls"))
-@json_option
-def ls(face: Face) -> None:
+@node.verb("ls", "pancode node ls")
+def ls(face: Json) -> None:
     """All machines."""
     answer = {"nodes": face.client().get("/v1/fleet")["nodes"]}
     rows = [
@@ -130,27 +137,23 @@ def _labels(told: dict[str, Any]) -> str:
     return ",".join(f"{k}={v}" for k, v in sorted(told["labels"].items()))
 
 
-@node.command("show", epilog=example("pancode node show gpubox"))
-@click.argument("name", shell_complete=known.nodes)
-@json_option
-def show(name: str, face: Face) -> None:
+@node.verb("show", "pancode node show gpubox")
+def show(name: Node, face: Json) -> None:
     """How a machine is reached, and what it says about itself."""
     answer = face.client().get(path_of("nodes", name))
     face.show(answer, lambda: page(answer))
 
 
-@node.command("set", epilog=example("pancode node set gpubox --slots 2 --label gpu=24g --unlabel ssd"))
-@click.argument("name", shell_complete=known.nodes)
-@click.option("--slots", type=click.IntRange(1, 256), help="Runs at once.")
-@click.option("--label", "labels", type=PAIR, multiple=True, help="Set or replace; may be repeated.")
-@click.option("--unlabel", metavar="KEY", multiple=True, help="Take a label away; may be repeated.")
-@json_option
+@node.verb("set", "pancode node set gpubox --slots 2 --label gpu=24g --unlabel ssd")
 def set_(
-    name: str,
-    slots: int | None,
-    labels: tuple[tuple[str, str], ...],
-    unlabel: tuple[str, ...],
-    face: Face,
+    name: Node,
+    labels: Annotated[
+        list[Label], many("Set or replace; may be repeated.", "--label", "KEY=VALUE", parser=label)
+    ],
+    unlabel: Annotated[list[str], many("Take a label away; may be repeated.", "KEY")],
+    *,
+    slots: Annotated[int | None, option("Runs at once.", min=1, max=256)] = None,
+    face: Json,
 ) -> None:
     """Change a machine's slots and labels, at once.
 
@@ -163,11 +166,8 @@ def set_(
     face.show(answer, lambda: f"{name}: {count} slots, labels {safe(_labels(answer)) or '-'}\n")
 
 
-@node.command("rm", epilog=example("pancode node rm gpubox"))
-@click.argument("name", shell_complete=known.nodes)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@json_option
-def rm(name: str, yes: bool, face: Face) -> int:
+@node.verb("rm", "pancode node rm gpubox")
+def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes")] = False, face: Json) -> int:
     """Take out every file, process, key and unit that we brought, and prove it.
 
     A machine that is away is revoked at once and cleaned at its next contact.
@@ -210,11 +210,13 @@ def _removed(answer: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-@node.command("trust", epilog=example("pancode node trust gpubox"))
-@click.argument("name", shell_complete=known.nodes)
-@click.option("--accept-fingerprint", metavar="SHA256:...", help="The host key that you expect.")
-@json_option
-def trust(name: str, accept_fingerprint: str | None, face: Face) -> None:
+@node.verb("trust", "pancode node trust gpubox")
+def trust(
+    name: Node,
+    *,
+    accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
+    face: Json,
+) -> None:
     """Pin a host key that has changed, after you have looked why."""
     client = face.client()
     if (client.get(path_of("nodes", name))["target"] or {}).get("local"):
@@ -233,11 +235,8 @@ def trust(name: str, accept_fingerprint: str | None, face: Face) -> None:
     face.show(answer, lambda: f"{name}: pinned {fingerprint}; next: pancode fleet up {name}\n")
 
 
-@node.command("login", epilog=example("pancode node login gpubox claude"))
-@click.argument("name", shell_complete=known.nodes)
-@click.argument("runtime", shell_complete=known.runtimes)
-@json_option
-def login(name: str, runtime: str, face: Face) -> int:
+@node.verb("login", "pancode node login gpubox claude")
+def login(name: Node, runtime: Annotated[str, Argument(autocompletion=known.runtimes)], face: Json) -> int:
     """Open a vendor's own login on a machine, on this terminal, where its runs will find it.
 
     The exit status is that login's. Nothing of it passes through the coordinator; `pancode audit` has who

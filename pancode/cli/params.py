@@ -1,18 +1,16 @@
-"""Values of options: durations, money, key=value; each with an error that shows the right form."""
+"""Values of options, each with an error that shows the right form; and options that commands share."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NamedTuple
 
-import click
+import typer
+from typer import Argument, Option
 
-if TYPE_CHECKING:
-    _Whole = click.ParamType[int]
-    _Text = click.ParamType[str]
-    _Two = click.ParamType[tuple[str, str]]
-else:  # not generic in every version of click that will do
-    _Whole = _Text = _Two = click.ParamType
+from pancode.cli import known
+from pancode.cli.face import Face
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -23,68 +21,79 @@ _LONGEST = 40
 _MONEY = re.compile(r"\$?(\d{1,9}(?:\.\d{1,9})?)")
 
 
-class Duration(_Whole):
+def duration(said: str) -> int:
     """Milliseconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        text = str(value).strip().replace(" ", "")
-        parts = _PART.findall(text)
-        if not parts or "".join(n + u for n, u in parts) != text or len(text) > _LONGEST:
-            self.fail(f"{value!r} is not a duration; write 90s, 15m or 1h30m", param, ctx)
-        return round(sum(float(number) * _UNITS_MS[unit] for number, unit in parts))
+    text = said.strip().replace(" ", "")
+    parts = _PART.findall(text)
+    if not parts or "".join(n + u for n, u in parts) != text or len(text) > _LONGEST:
+        raise typer.BadParameter(f"{said!r} is not a duration; write 90s, 15m or 1h30m")
+    return round(sum(float(number) * _UNITS_MS[unit] for number, unit in parts))
 
 
-class Money(_Text):
+def money(said: str) -> str:
     """USD as a decimal string."""
-
-    name = "usd"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        match = _MONEY.fullmatch(str(value).strip())
-        if match is None:
-            self.fail(f"{value!r} is not an amount of USD; write 0.75 or 10", param, ctx)
-        return match[1]
+    match = _MONEY.fullmatch(said.strip())
+    if match is None:
+        raise typer.BadParameter(f"{said!r} is not an amount of USD; write 0.75 or 10")
+    return match[1]
 
 
-class Pair(_Two):
+def size_of(said: str) -> int:
+    """Bytes."""
+    match = _SIZE.fullmatch(said.strip())
+    if match is None or len(match[0]) > _LONGEST:
+        raise typer.BadParameter(f"{said!r} is not a size; write 64MiB, 2GiB or 500KB")
+    return round(float(match[1]) * _UNITS_BYTES[match[2]])
+
+
+class Label(NamedTuple):
     """KEY=VALUE."""
 
-    name = "key=value"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        if isinstance(value, tuple):
-            return value[0], value[1]
-        key, equals, rest = str(value).partition("=")
-        if not equals or not key or not rest:
-            self.fail(f"{value!r} is not KEY=VALUE, as in gpu=24g", param, ctx)
-        return key, rest
+    key: str
+    value: str
 
 
-class Size(_Whole):
-    """Bytes."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        match = _SIZE.fullmatch(str(value).strip())
-        if match is None or len(match[0]) > _LONGEST:
-            self.fail(f"{value!r} is not a size; write 64MiB, 2GiB or 500KB", param, ctx)
-        return round(float(match[1]) * _UNITS_BYTES[match[2]])
+def label(said: str) -> Label:
+    key, equals, rest = said.partition("=")
+    if not equals or not key or not rest:
+        raise typer.BadParameter(f"{said!r} is not KEY=VALUE, as in gpu=24g")
+    return Label(key, rest)
 
 
-DURATION, MONEY, PAIR = Duration(), Money(), Pair()
-SIZE = Size()
+def option(help: str, *words: str, complete: Callable[[str], list[str]] | None = None, **more: Any) -> Any:
+    """Typer's: what it means, its names, and what its value is called. `complete`: what Tab offers."""
+    names = [word for word in words if word.startswith("-")]
+    value = next((word for word in words if not word.startswith("-")), None)
+    return Option(*names, metavar=value, help=help, autocompletion=complete, **more)
 
-link_option = click.option(
-    "--link",
-    type=click.Choice(("ssh", "direct")),
-    help="How it comes to Redis and the depot: a tunnel, or TLS to the address direct.listen.",
-)
+
+def many(help: str, *words: str, **more: Any) -> Any:
+    """An option that may be repeated; none makes an empty list."""
+    return option(help, *words, default_factory=list, show_default=False, **more)
+
+
+def boolean(count: object) -> Face:
+    """The name is that of what takes no value, as Rich's help looks at it."""
+    return Face(bool(count))
+
+
+Json = Annotated[
+    Face,
+    # Only a bool can be a flag in Typer; what is counted takes no value either, and may become anything.
+    Option(
+        "--json",
+        count=True,
+        parser=boolean,
+        default_factory=int,
+        show_default=False,
+        help="The answer as JSON; errors too, on standard error.",
+    ),
+]
+"""How a command answers: words, or JSON where that was asked for."""
+Run = Annotated[str, Argument(autocompletion=known.runs)]
+Node = Annotated[str, Argument(autocompletion=known.nodes)]
+Nodes = Annotated[list[str], Argument(autocompletion=known.nodes, default_factory=list, show_default=False)]
+Link = Annotated[
+    Literal["ssh", "direct"] | None,
+    option("How it comes to Redis and the depot: a tunnel, or TLS to the address direct.listen."),
+]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-import click
+from typer import Argument
 
 from pancode.cli import known
-from pancode.cli.face import Face, example, json_option, who
-from pancode.cli.lazy import DefaultGroup
+from pancode.cli.face import who
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json
 from pancode.cli.render import safe, table
 
+app = Commands()
 
-@click.group("presets", cls=DefaultGroup, default="ls", epilog=example("pancode presets apply local"))
+
+@app.group("presets", "pancode presets apply local", default="ls")
 def presets() -> None:
     """Named sets of settings: shipped ones, and those of your panpresets.yaml.
 
@@ -20,9 +23,8 @@ def presets() -> None:
     """
 
 
-@presets.command("ls", epilog=example("pancode presets"))
-@json_option
-def list_presets(face: Face) -> None:
+@presets.verb("ls", "pancode presets")
+def list_presets(face: Json) -> None:
     """All of them; the applied one is marked."""
     answer = face.client().get("/v1/presets")
     face.show(answer, lambda: table(_HEAD, [_row(p) for p in answer["presets"]]))
@@ -37,10 +39,8 @@ def _row(preset: dict[str, Any]) -> tuple[Any, ...]:
     return (preset["name"], mark, *said, preset["description"])
 
 
-@presets.command("show", epilog=example("pancode presets show hybrid"))
-@click.argument("name", shell_complete=known.presets)
-@json_option
-def show_preset(name: str, face: Face) -> None:
+@presets.verb("show", "pancode presets show hybrid")
+def show_preset(name: Annotated[str, Argument(autocompletion=known.presets)], face: Json) -> None:
     """What one sets, and where it is written."""
     preset = face.client().get("/v1/presets", name=name)["presets"][0]
     face.show(
@@ -54,10 +54,8 @@ def _word(value: object) -> str:
     return "-" if value is None else "yes" if value is True else "no" if value is False else str(value)
 
 
-@presets.command("apply", epilog=example("pancode presets apply local"))
-@click.argument("name", shell_complete=known.presets)
-@json_option
-def apply_preset(name: str, face: Face) -> None:
+@presets.verb("apply", "pancode presets apply local")
+def apply_preset(name: Annotated[str, Argument(autocompletion=known.presets)], face: Json) -> None:
     """Make it the default of every dispatch. Your files stay as they are; `presets unset` ends it."""
     answer = face.client().post("/v1/presets/apply", {"name": name, "by": who()})
     for warning in answer["warnings"]:
@@ -66,9 +64,8 @@ def apply_preset(name: str, face: Face) -> None:
     face.show(answer, lambda: table(("KEY", "VALUE", "ORIGIN"), rows))
 
 
-@presets.command("unset", epilog=example("pancode presets unset"))
-@json_option
-def unset_preset(face: Face) -> None:
+@presets.verb("unset", "pancode presets unset")
+def unset_preset(face: Json) -> None:
     """No preset any more: variables and files count again."""
     answer = face.client().post("/v1/presets/unset", {"by": who()})
     face.show(answer, lambda: f"preset {answer['before']} is no longer applied\n")

@@ -5,41 +5,40 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
-import click
+from typer import Argument
 
-from pancode.cli import known
-from pancode.cli.face import Face, example, json_option, who
-from pancode.cli.lazy import DefaultGroup
+from pancode.cli.face import who
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, Run, option
 from pancode.cli.render import safe, table, took
 from pancode.client import path_of
 from pancode.connection import home_of
 
+app = Commands()
 
-@click.group(
+
+@app.group(
     "queue",
-    cls=DefaultGroup,
+    "pancode queue",
+    "pancode queue pause pool.any --reason 'disk full'",
     default="ls",
     later={"move": "pancode queue rm and dispatch again with another --priority or --node"},
-    epilog=example("pancode queue", "pancode queue pause pool.any --reason 'disk full'"),
 )
 def queue() -> None:
     """Pools of work that no machine has yet, and the orders that each machine was given."""
 
 
-@queue.command("ls", epilog=example("pancode queue ls --json"))
-@json_option
-def ls(face: Face) -> None:
+@queue.verb("ls", "pancode queue ls --json")
+def ls(face: Json) -> None:
     """All queues with their waiting and running work."""
     answer = face.client().get("/v1/queues")
     face.show(answer, lambda: _queues(answer))
 
 
-@queue.command("show", epilog=example("pancode queue show gpubox"))
-@click.argument("name")
-@json_option
-def show(name: str, face: Face) -> None:
+@queue.verb("show", "pancode queue show gpubox")
+def show(name: str, face: Json) -> None:
     """One queue: its name, a pool's requirement, or a node."""
     answer = face.client().get("/v1/queues", name=name)
     face.show(answer, lambda: _queues(answer))
@@ -65,30 +64,27 @@ def _age(seconds: float | None) -> str:
     return "-" if seconds is None else took(seconds)
 
 
-@queue.command("pause", epilog=example("pancode queue pause --reason 'rotating keys'"))
-@click.argument("name", required=False)
-@click.option("--reason", default="", help="Shown to everybody who waits.")
-@json_option
-def pause(name: str | None, reason: str, face: Face) -> None:
+@queue.verb("pause", "pancode queue pause --reason 'rotating keys'")
+def pause(
+    *,
+    name: Annotated[str | None, Argument()] = None,
+    reason: Annotated[str, option("Shown to everybody who waits.")] = "",
+    face: Json,
+) -> None:
     """Bind nothing more from a queue (without NAME: from any); what runs goes on."""
     answer = face.client().post("/v1/queues/pause", {"by": who(), "queue": name, "reason": reason})
     face.show(answer, lambda: f"{name or 'the whole fleet'} is paused: {safe(answer['paused'])}\n")
 
 
-@queue.command("resume", epilog=example("pancode queue resume"))
-@click.argument("name", required=False)
-@json_option
-def resume(name: str | None, face: Face) -> None:
+@queue.verb("resume", "pancode queue resume")
+def resume(*, name: Annotated[str | None, Argument()] = None, face: Json) -> None:
     """Take up a paused queue again."""
     answer = face.client().post("/v1/queues/resume", {"by": who(), "queue": name})
     face.show(answer, lambda: f"{name or 'the whole fleet'} is no longer paused\n")
 
 
-@queue.command("rm", epilog=example("pancode queue rm r-7f3k"))
-@click.argument("run", shell_complete=known.runs)
-@click.option("--reason", default="", help="Goes into the run's story.")
-@json_option
-def rm(run: str, reason: str, face: Face) -> None:
+@queue.verb("rm", "pancode queue rm r-7f3k")
+def rm(run: Run, *, reason: Annotated[str, option("Goes into the run's story.")] = "", face: Json) -> None:
     """Take a waiting run out; one that runs must be stopped."""
     answer = face.client().post(path_of("queues", "runs", run, "remove"), {"by": who(), "reason": reason})
     face.show(
@@ -96,9 +92,8 @@ def rm(run: str, reason: str, face: Face) -> None:
     )
 
 
-@queue.command("info", epilog=example("pancode queue info --json"))
-@json_option
-def info(face: Face) -> None:
+@queue.verb("info", "pancode queue info --json")
+def info(face: Json) -> None:
     """What Redis holds: jobs of each RQ queue and registry, and its workers; without a coordinator, too.
 
     It logs in as a user that may only read, and reads no job. pancode queue ls is what the ledger says.
@@ -118,13 +113,14 @@ def _counts(answer: dict[str, Any]) -> str:
     return text + "\n" + table(("WORKER", "HOST", "STATE", "LAST HEARTBEAT"), workers)
 
 
-@queue.command(
+@queue.verb(
     "rq",
+    "pancode queue rq info",
     context_settings={"ignore_unknown_options": True, "help_option_names": ["-h"]},
-    epilog=example("pancode queue rq info"),
 )
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="ARGS...")
-def rq(words: tuple[str, ...]) -> None:
+def rq(
+    words: Annotated[list[str], Argument(metavar="ARGS...", default_factory=list, show_default=False)],
+) -> None:
     """RQ's own info on this fleet: with JSON alone, and as a user of Redis that may only read.
 
     Do not point RQ's tools themselves at a fleet: they unpickle what a node may write.

@@ -5,31 +5,34 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import click
+from typer import Argument
 
 from pancode.cli import known
-from pancode.cli.face import Face, example, json_option
-from pancode.cli.lazy import DefaultGroup
+from pancode.cli.face import Face
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, Run, option
 from pancode.cli.render import at_head, safe, short_time, table, tone
 from pancode.client import ApiError, path_of
 from pancode.errors import ExitCode, UsageError
 
+app = Commands()
+
 _STATUS = {"PASS": ExitCode.DONE, "NOT_FOUND": ExitCode.NOT_FOUND}
 
 
-@click.group("receipt", cls=DefaultGroup, default="ls", epilog=example("pancode receipt verify last"))
+@app.group("receipt", "pancode receipt verify last", default="ls")
 def receipt() -> None:
     """Signed by the node that ran it, countersigned by the coordinator that accepted it."""
 
 
-@receipt.command("ls", epilog=example("pancode receipt ls"))
-@click.option(
-    "-n", "--number", type=click.IntRange(1, 10_000), default=20, help="Of so many runs (default 20)."
-)
-@json_option
-def ls(number: int, face: Face) -> None:
+@receipt.verb("ls", "pancode receipt ls")
+def ls(
+    *,
+    number: Annotated[int, option("Of so many runs.", "-n", "--number", min=1, max=10_000)] = 20,
+    face: Json,
+) -> None:
     """Receipts of the newest runs."""
     answer = face.client().get("/v1/receipts", limit=number)
     face.show(answer, lambda: _listed(answer["receipts"]))
@@ -65,32 +68,30 @@ def _at(row: dict[str, Any]) -> str:
     return short_time(row["stored_at"])
 
 
-@receipt.command("show", epilog=example("pancode receipt show last"))
-@click.argument("run", shell_complete=known.runs)
-@json_option
-def show(run: str, face: Face) -> None:
+@receipt.verb("show", "pancode receipt show last")
+def show(run: Run, face: Json) -> None:
     """What the receipt says; whether that is true is told by verify."""
     answer = face.client().get(path_of("receipts", run))
     face.show(answer, lambda: json.dumps(answer["statement"], indent=2, ensure_ascii=True) + "\n")
 
 
-@receipt.command(
+@receipt.verb(
     "verify",
-    epilog=example(
-        "pancode receipt verify last",
-        "pancode receipt verify r.json --keys k.json",
-        "pancode receipt verify --chain gpubox",
-    ),
+    "pancode receipt verify last",
+    "pancode receipt verify r.json --keys k.json",
+    "pancode receipt verify --chain gpubox",
 )
-@click.argument("run", shell_complete=known.runs, required=False)
-@click.option(
-    "--chain", metavar="NODE", shell_complete=known.nodes, help="All receipts of a node: is one missing?"
-)
-@click.option(
-    "--keys", type=click.Path(exists=True, dir_okay=False), help="Exported public keys: no coordinator."
-)
-@json_option
-def verify(run: str | None, chain: str | None, keys: str | None, face: Face) -> int:
+def verify(
+    *,
+    run: Annotated[str | None, Argument(autocompletion=known.runs)] = None,
+    chain: Annotated[
+        str | None, option("All receipts of a node: is one missing?", "NODE", complete=known.nodes)
+    ] = None,
+    keys: Annotated[
+        Path | None, option("Exported public keys: no coordinator.", exists=True, dir_okay=False)
+    ] = None,
+    face: Json,
+) -> int:
     """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check.
 
     RUN may be an exported file: then nothing but that file and the --keys is looked at.
@@ -112,11 +113,11 @@ def _chain(face: Face, node: str) -> dict[str, Any]:
     return answer
 
 
-def _verdict(face: Face, run: str, keys: str | None) -> dict[str, Any]:
+def _verdict(face: Face, run: str, keys: Path | None) -> dict[str, Any]:
     if keys is not None or "/" in run or Path(run).is_file():
         from pancode.offline.verify import verify_file
 
-        judged = verify_file(Path(run), Path(keys) if keys is not None else None)
+        judged = verify_file(Path(run), keys)
         return {**judged}
     try:
         answer: dict[str, Any] = face.client().get(path_of("runs", run, "verify"))
@@ -135,18 +136,18 @@ def _judged(answer: dict[str, Any]) -> str:
     return f"{tone(answer['verdict'])}  {safe(answer['run'])}\n" + "\n".join(lines) + "\n"
 
 
-@receipt.command(
+@receipt.verb(
     "export",
-    epilog=example(
-        "pancode receipt export last > r.json",
-        "pancode receipt export > keys.json",
-        "pancode receipt export last --dsse > r.dsse.json",
-    ),
+    "pancode receipt export last > r.json",
+    "pancode receipt export > keys.json",
+    "pancode receipt export last --dsse > r.dsse.json",
 )
-@click.argument("run", shell_complete=known.runs, required=False)
-@click.option("--dsse", is_flag=True, help="The bare DSSE envelope, for tools of others.")
-@json_option
-def export(run: str | None, dsse: bool, face: Face) -> None:
+def export(
+    *,
+    run: Annotated[str | None, Argument(autocompletion=known.runs)] = None,
+    dsse: Annotated[bool, option("The bare DSSE envelope, for tools of others.", "--dsse")] = False,
+    face: Json,
+) -> None:
     """A receipt with the public keys, as a file to verify anywhere; without RUN the keys alone."""
     if dsse and run is None:
         raise UsageError("say whose receipt it is", fix="pancode receipt export last --dsse")

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
-import click
+from typer import Argument
 
-from pancode.cli import known
-from pancode.cli.face import Face, example, json_option
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, Run, option
 from pancode.cli.render import at_head, safe, short_time, table
 from pancode.client import path_of
 
+app = Commands()
 
-@click.command(epilog=example("pancode why last"))
-@click.argument("run", shell_complete=known.runs)
-@json_option
-def why(run: str, face: Face) -> None:
+
+@app.verb("why", "pancode why last")
+def why(run: Run, face: Json) -> None:
     """Each gate, placement, wait, retry and settlement of this run, in words."""
     answer = face.client().get(path_of("runs", run, "why"))
     face.show(answer, lambda: _story(answer))
@@ -30,11 +30,13 @@ def _story(answer: dict[str, Any]) -> str:
     return f"{answer['run']}  {safe(answer['now'])}\n" + table(head, rows, toned=("VERDICT",))
 
 
-@click.command(epilog=example("pancode audit error", "pancode audit run:last"))
-@click.argument("about", required=False)
-@click.option("-n", "--number", type=click.IntRange(1, 10_000), default=50, help="How many (default 50).")
-@json_option
-def audit(about: str | None, number: int, face: Face) -> None:
+@app.verb("audit", "pancode audit error", "pancode audit run:last")
+def audit(
+    *,
+    about: Annotated[str | None, Argument()] = None,
+    number: Annotated[int, option("How many.", "-n", "--number", min=1, max=10_000)] = 50,
+    face: Json,
+) -> None:
     """What happened, newest first.
 
     ABOUT: a domain (dispatch or admission, budget, fleet, land, receipt, trust), info, warning, error, or
@@ -60,9 +62,8 @@ def _detail(detail: dict[str, Any]) -> str:
     )
 
 
-@click.command(epilog=example("pancode metrics", "pancode metrics --json"))
-@json_option
-def metrics(face: Face) -> None:
+@app.verb("metrics", "pancode metrics", "pancode metrics --json")
+def metrics(face: Json) -> None:
     """The fleet in figures now, in Prometheus' text format.
 
     The setting metrics.listen (HOST:PORT) shows the same at http://HOST:PORT/metrics.

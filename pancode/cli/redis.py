@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import click
+from typing import Annotated
 
-from pancode.cli.face import Face, example, json_option
-from pancode.cli.lazy import LazyGroup
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
+
+app = Commands()
 
 
-@click.group("redis", cls=LazyGroup, epilog=example("pancode redis users --password-file ~/redis/password"))
+@app.group("redis", "pancode redis users --password-file ~/redis/password")
 def redis() -> None:
     """What your own Redis or Valkey needs; pancode doctor looks whether it will do."""
 
 
-@redis.command(
+@redis.verb(
     "users",
-    epilog=example(
-        "pancode redis users --password-file ~/redis/password > ~/redis/users.acl",
-        "pancode redis users --password-file ~/redis/password --known users.acl",
-    ),
+    "pancode redis users --password-file ~/redis/password > ~/redis/users.acl",
+    "pancode redis users --password-file ~/redis/password --known users.acl",
 )
-@click.option("--user", default="pancode", show_default=True, help="The coordinator's user.")
-@click.option(
-    "--password-file", metavar="FILE", required=True, help="With its password; - is standard input."
-)
-@click.option(
-    "--known", metavar="FILE", help="The file as it is now: its other users stay; - is standard input."
-)
-@json_option
-def users(user: str, password_file: str, known: str | None, face: Face) -> None:
+def users(
+    password_file: Annotated[str, option("With its password; - is standard input.", "FILE")],
+    *,
+    user: Annotated[str, option("The coordinator's user.")] = "pancode",
+    known: Annotated[
+        str | None, option("The file as it is now: its other users stay; - is standard input.", "FILE")
+    ] = None,
+    face: Json,
+) -> None:
     """Print the server's file of users (its setting aclfile) for a coordinator.
 
     The rights are those that PanCode gives its own server's coordinator. The password goes in as a digest,

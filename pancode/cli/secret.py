@@ -6,33 +6,28 @@ import getpass
 import os
 import sys
 
-import click
-
-from pancode.cli import known
-from pancode.cli.face import Face, example, json_option
-from pancode.cli.lazy import LazyGroup
+from pancode.cli.face import Face
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, Node
 from pancode.client import path_of
 from pancode.errors import UsageError
+
+app = Commands()
 
 MOST = 1 << 20
 
 
-@click.group("secret", cls=LazyGroup, epilog=example("pancode node secret set gpubox ANTHROPIC_API_KEY"))
+@app.group("secret", "pancode node secret set gpubox ANTHROPIC_API_KEY")
 def secret() -> None:
     """Keys and logins on a machine, in its owner's secrets.json."""
 
 
-@secret.command(
+@secret.verb(
     "set",
-    epilog=example(
-        "pancode node secret set gpubox ANTHROPIC_API_KEY",
-        "pass show openai | pancode node secret set gpubox OPENAI_API_KEY",
-    ),
+    "pancode node secret set gpubox ANTHROPIC_API_KEY",
+    "pass show openai | pancode node secret set gpubox OPENAI_API_KEY",
 )
-@click.argument("node", shell_complete=known.nodes)
-@click.argument("name")
-@json_option
-def set_(node: str, name: str, face: Face) -> None:
+def set_(node: Node, name: str, face: Json) -> None:
     """Put a value into secrets.json of NODE, under NAME: from standard input, or from a hidden prompt.
 
     The other values stay. It goes straight to that machine; the coordinator never has it.

@@ -9,25 +9,30 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import click
+from typer import Option
 
-from pancode.cli.face import Face, example, here, json_option
-from pancode.cli.lazy import LazyGroup
+from pancode.cli.face import Face, here
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
 from pancode.cli.render import safe, table
 from pancode.cli.tell import tell_error
 from pancode.client import Client, start_coordinator
 from pancode.connection import FULL, home_of, unusable
 from pancode.errors import ExitCode, PancodeError, UnavailableError, UsageError
 
+app = Commands()
 
-@click.command(epilog=example("pancode init", "cd my-project && pancode init --write"))
-@click.option(
-    "--write", is_flag=True, help="Write the proposed pancode.yaml of this repository without asking."
-)
-@json_option
-def init(write: bool, face: Face) -> None:
+
+@app.verb("init", "pancode init", "cd my-project && pancode init --write")
+def init(
+    *,
+    write: Annotated[
+        bool, option("Write the proposed pancode.yaml of this repository without asking.", "--write")
+    ] = False,
+    face: Json,
+) -> None:
     """Write your configuration files, all comments, into your home; never overwrites.
 
     Inside a repository also propose its pancode.yaml (set-up, kept folders, gates), from pyproject.toml,
@@ -61,11 +66,13 @@ def _initialised(answer: dict[str, Any], shown: bool) -> str:
     return f"{words}{project['path']}  not written\n{rest}"
 
 
-@click.command(epilog=example("pancode demo", "pancode demo --keep", "pancode demo --remove"))
-@click.option("--keep", is_flag=True, help="Leave the fleet running, for the curious.")
-@click.option("--remove", is_flag=True, help="Take away what --keep has left.")
-@json_option
-def demo(keep: bool, remove: bool, face: Face) -> int:
+@app.verb("demo", "pancode demo", "pancode demo --keep", "pancode demo --remove")
+def demo(
+    *,
+    keep: Annotated[bool, option("Leave the fleet running, for the curious.", "--keep")] = False,
+    remove: Annotated[bool, option("Take away what --keep has left.", "--remove")] = False,
+    face: Json,
+) -> int:
     """A whole fleet on this machine, under a minute: no root, no key, no model, no network.
 
     Two machines over SSH, four runs, a node agent killed in the middle of one, receipts verified, a change
@@ -93,15 +100,15 @@ def _narrator(face: Face) -> Callable[[str], None]:
     return write
 
 
-@click.group("config", cls=LazyGroup, epilog=example("pancode config show --origin"))
+@app.group("config", "pancode config show --origin")
 def config() -> None:
     """Built in < /etc/pancode < your home < the repository < PANCODE_ variables < flags."""
 
 
-@config.command("show", epilog=example("pancode config show --origin"))
-@click.option("--origin", is_flag=True, help="Where each value was said.")
-@json_option
-def show(origin: bool, face: Face) -> None:
+@config.verb("show", "pancode config show --origin")
+def show(
+    *, origin: Annotated[bool, option("Where each value was said.", "--origin")] = False, face: Json
+) -> None:
     """Every setting as it is in this folder."""
     from pancode.offline.settings import settings_here
 
@@ -123,10 +130,8 @@ def _unheeded_here() -> list[str]:
         return []
 
 
-@click.command(epilog=example("pancode doctor"))
-@click.option("--fix", "mend", is_flag=True, help="Not there yet.")
-@json_option
-def doctor(mend: bool, face: Face) -> int:
+@app.verb("doctor", "pancode doctor")
+def doctor(*, mend: Annotated[bool, option("Not there yet.", "--fix")] = False, face: Json) -> int:
     """What is wrong on this machine, each with its fix; nodes: pancode fleet doctor."""
     from pancode.offline.doctor import examine
 
@@ -152,11 +157,14 @@ HELD = 73
 """Exit status for a service: another coordinator has the home. The units know it."""
 
 
-@click.command(epilog=example("pancode serve", "pancode serve --background"))
-@click.option("--background", is_flag=True, help="Start it in its own session and come back when it answers.")
-@click.option("--check", is_flag=True, help="Start nothing: exit status 0 if one answers, else 6.")
-@click.option("--child", is_flag=True, hidden=True)
-def serve(background: bool, check: bool, child: bool) -> int:
+@app.verb("serve", "pancode serve", "pancode serve --background")
+def serve(
+    background: Annotated[
+        bool, option("Start it in its own session and come back when it answers.", "--background")
+    ] = False,
+    check: Annotated[bool, option("Start nothing: exit status 0 if one answers, else 6.", "--check")] = False,
+    child: Annotated[bool, Option("--child", hidden=True)] = False,
+) -> int:
     """The coordinator in the foreground; Ctrl-C stops it cleanly, and runs on nodes go on."""
     if check:
         Client(home_of(os.environ), starts=False).get("/v1/ping")

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import click
-
-from pancode.cli.face import Face, example, json_option
-from pancode.cli.lazy import LazyGroup
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
 from pancode.errors import UsageError
 
 if TYPE_CHECKING:
     from pancode.offline.units import Whose
 
-_system = click.option("--system", is_flag=True, help="Of the whole system, not of your own user manager.")
-_user = click.option("--user", metavar="NAME", help="With --system: whose coordinator; else who called sudo.")
+app = Commands()
+
+System = Annotated[bool, option("Of the whole system, not of your own user manager.", "--system")]
+User = Annotated[str | None, option("With --system: whose coordinator; else who called sudo.", "NAME")]
 
 
-@click.group("service", cls=LazyGroup, epilog=example("pancode service print", "pancode service install"))
+@app.group("service", "pancode service print", "pancode service install")
 def service() -> None:
     """The coordinator as a service, ready and watched; `pancode fleet up` installs yours where it can."""
 
 
-@service.command("print", epilog=example("pancode service print --system", "pancode service print --launchd"))
-@_system
-@_user
-@click.option("--launchd", is_flag=True, help="For macOS, where it was never tried.")
-@click.option("--node-home", metavar="FOLDER", help="The unit of the node agent of that folder instead.")
-@click.option("--python", metavar="PROGRAM", default="/usr/bin/python3", help="With --node-home: its Python.")
-@json_option
+@service.verb("print", "pancode service print --system", "pancode service print --launchd")
 def show(
-    system: bool, user: str | None, launchd: bool, node_home: str | None, python: str, face: Face
+    *,
+    system: System = False,
+    user: User = None,
+    launchd: Annotated[bool, option("For macOS, where it was never tried.", "--launchd")] = False,
+    node_home: Annotated[
+        str | None, option("The unit of the node agent of that folder instead.", "FOLDER")
+    ] = None,
+    python: Annotated[str, option("With --node-home: its Python.", "PROGRAM")] = "/usr/bin/python3",
+    face: Json,
 ) -> None:
     """The very unit that install would write, and changes nothing."""
     from pancode.offline import units
@@ -50,13 +52,8 @@ def show(
     face.show({"text": text}, lambda: text)
 
 
-@service.command(
-    "install", epilog=example("pancode service install", "sudo pancode service install --system")
-)
-@_system
-@_user
-@json_option
-def install(system: bool, user: str | None, face: Face) -> None:
+@service.verb("install", "pancode service install", "sudo pancode service install --system")
+def install(*, system: System = False, user: User = None, face: Json) -> None:
     """From the next boot on it starts the coordinator. A second time changes nothing."""
     from pancode.offline import units
 
@@ -67,11 +64,8 @@ def install(system: bool, user: str | None, face: Face) -> None:
     face.show(answer, lambda: f"{answer['told']}\n{now}")
 
 
-@service.command("remove", epilog=example("pancode service remove", "sudo pancode service remove --system"))
-@_system
-@_user
-@json_option
-def remove(system: bool, user: str | None, face: Face) -> None:
+@service.verb("remove", "pancode service remove", "sudo pancode service remove --system")
+def remove(*, system: System = False, user: User = None, face: Json) -> None:
     """It starts the coordinator no more; one that runs goes on until `pancode fleet down`."""
     from pancode.offline import units
 

@@ -61,7 +61,7 @@ def _wrong(words: list[str]) -> str | None:
         return f"there is no {rest[0]}"
     known = {o for p in command.params if isinstance(p, click.Option) for o in (*p.opts, *p.secondary_opts)}
     if isinstance(command, click.Group):  # a group that is a command too
-        default = command.commands.get(str(getattr(command, "_default", "")))
+        default = command.commands.get(str(getattr(command, "default", "")))
         known |= {o for p in (default.params if default else ()) for o in p.opts}
     known |= {"-h", "--help", "--version"}
     options = [w.partition("=")[0] for w in _before_argv(rest) if w.startswith("-") and len(w) > 1]

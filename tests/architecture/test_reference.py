@@ -77,7 +77,7 @@ def test_every_setting_is_on_the_page() -> None:
 def _of_the_group(context: click.Context) -> list[str]:
     """A group's examples, spelled in full, where it means this command without saying so: `runs 5`."""
     above = context.parent
-    if above is None or getattr(above.command, "_default", None) != context.info_name:
+    if above is None or getattr(above.command, "default", None) != context.info_name:
         return []
     return [line.replace(above.command_path, context.command_path, 1) for line in examples(above.command)]
 

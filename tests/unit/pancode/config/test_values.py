@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from pancode.cli.params import DURATION, SIZE
+from pancode.cli.params import duration, size_of
 from pancode.config.values import duration_ms, size_bytes
 
 
@@ -22,6 +22,6 @@ def test_no_size_is_larger_than_a_disk() -> None:
 
 
 def test_an_option_of_endless_digits_is_a_wrong_option() -> None:
-    for option, text in ((DURATION, f"{'9' * 400}h"), (SIZE, f"{'9' * 400}GiB")):
+    for parser, text in ((duration, f"{'9' * 400}h"), (size_of, f"{'9' * 400}GiB")):
         with pytest.raises(click.BadParameter):
-            option.convert(text, None, None)
+            parser(text)
