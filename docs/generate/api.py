@@ -12,11 +12,14 @@ from pydantic_core import PydanticUndefined
 
 from docs.generate.api_words import ROUTES
 from docs.generate.markdown import bases, block, code, listed, page, remarks, table, told, words
+from docs.generate.meanings import HAPPENED
 from pancode.api import bodies
 from pancode.api.app import VERBS
 from pancode.api.problems import STATUS
 from pancode.api.routing import MAX_BODY, Verb
 from pancode.control import query_shapes
+from pancode.control.feed import MOST
+from pancode.domain.records import EventKind
 
 INTRO = """
 Every command is a client of these routes. They are served as HTTP/1.1 on a unix socket of mode 0600 in
@@ -59,6 +62,15 @@ followed gives `attempt`, `log` (`b64` the bytes, `next` where the next piece be
 every ten seconds tells a quiet run from a dead coordinator. Without `follow` a log is bytes, and the
 headers `Pancode-Attempt`, `Pancode-Next` and `Pancode-State` (`more`, `open`, `end`) say how to go on.
 """
+FEED = f"""
+`GET /v1/events` is the feed: what happens in the fleet, each with its number as the event's `id`. It begins
+with what comes next; `tail` sends so many of the newest first, and `end=1` stops after them. `kind` takes
+one kind, several with commas, or what stands before the dot; `run` and `node` narrow it. Whoever comes back
+with the header `Last-Event-ID` (or `since`) gets all that came after; where that is not known any more (the
+newest {MOST:,} are kept, and a ledger from a backup knows none of those it has lost) the first event is
+`reset`: read everything again, then go on. An event is written in the transaction that it tells of, so none
+is told that did not happen, and none is left out.
+"""
 PROBLEM = f"""
 An error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, and as [every
 error](exit-codes.md#errors) `code`, `message`, `why`, `fix`, `exit_code`, `retryable`, `details`. A
@@ -85,6 +97,8 @@ def api_page() -> str:
         *parts,
         "## Events",
         words(STREAMS),
+        words(FEED),
+        table(("Kind", "Meaning"), [(code(kind), HAPPENED[kind]) for kind in EventKind]),
         "## Bodies",
         *(part for body in used for part in _body(body) if part),
         "## Errors",

@@ -51,6 +51,9 @@ ROUTES: Mapping[str, Told] = {
     "POST /v1/nodes/{node}/cleaned": Told("another tool has cleaned it", "", '`{"forgotten"}`'),
     "POST /v1/nodes/{node}/trust": Told("a new host key is right", "node trust", "object"),
     "POST /v1/shutdown": Told("stop the coordinator", "fleet down", '`{"stopping", "pid"}`'),
+    "GET /v1/events": Told(
+        "everything that happens", "events", "events: each kind with FeedShape; `reset` after a gap"
+    ),
     "GET /v1/metrics": Told("the fleet in figures", "metrics", '`{"figures": [], "text"}`'),
     "POST /v1/models/test": Told("test a model on its machine", "models test", "events; `tests`"),
     "GET /v1/ping": Told("which coordinator this is", "", "object with `pid` and `version`"),

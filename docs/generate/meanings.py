@@ -8,7 +8,7 @@ from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.marks import Mark
 from node_agent.wire.signing import RefusalCode
 from pancode.domain.fleet import NodeState
-from pancode.domain.records import Closed, FenceState, RunState, WaitReason
+from pancode.domain.records import Closed, EventKind, FenceState, RunState, WaitReason
 from pancode.domain.stages import RunStage
 
 FAILED: Mapping[FailureKind, str] = {
@@ -152,4 +152,19 @@ NODES: Mapping[NodeState, str] = {
     "what runs there goes on and is not lost",
     NodeState.REMOVED: "no longer of the fleet, and proven clean",
     NodeState.NOT_CLEANED: "no longer of the fleet, and could not be reached: cleaned at the next contact",
+}
+
+
+HAPPENED: Mapping[EventKind, str] = {
+    EventKind.RUN_QUEUED: "a run was admitted; what was asked for",
+    EventKind.RUN_WAITS: "it waits; `waits` says for what, `reason` says it to people",
+    EventKind.RUN_PLACED: "an order of it was signed for that node",
+    EventKind.RUN_STAGE: "its order has come so far: the stages of the logs",
+    EventKind.RUN_USAGE: "it has used so much by now",
+    EventKind.RUN_STOPPING: "its end was asked for, and its node has not confirmed it",
+    EventKind.RUN_RETRY: "another attempt follows",
+    EventKind.RUN_ENDED: "it has ended, or a lost one was found; its outcome",
+    EventKind.RUN_LANDING: "its change was landed, or why not",
+    EventKind.NODE_STATE: "a node is in another state than before; null: just known",
+    EventKind.AUDIT: "a line of the audit (`pancode audit`)",
 }

@@ -17,6 +17,7 @@ PRINTED = (
     ("receipt ls", "ReceiptRow", 'as `{"receipts": [...]}`'),
     ("receipt verify", "VerdictShape", ""),
     ("budget show", "BudgetShape", ""),
+    ("events", "FeedShape", "one on each line"),
     ("audit", "AuditRow", 'as `{"audit": [...]}`'),
 )
 INTRO = """

@@ -6,6 +6,7 @@ from starlette.applications import Starlette
 
 from pancode.api.agent_routes import AGENT_VERBS
 from pancode.api.desk import Desk
+from pancode.api.feed_routes import FEED_VERBS
 from pancode.api.figure_routes import FIGURE_VERBS
 from pancode.api.fleet_routes import FLEET_VERBS
 from pancode.api.model_routes import MODEL_VERBS
@@ -18,6 +19,7 @@ from pancode.api.run_routes import RUN_VERBS
 VERBS: tuple[Verb, ...] = (
     *RUN_VERBS,
     *FLEET_VERBS,
+    *FEED_VERBS,
     *FIGURE_VERBS,
     *MODEL_VERBS,
     *RECORD_VERBS,

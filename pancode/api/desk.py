@@ -35,12 +35,12 @@ class Bell:
             with suppress(RuntimeError):  # that loop has ended, and its waiter with it
                 loop.call_soon_threadsafe(event.set)
 
-    async def wait(self, seen: int, timeout_s: float) -> None:
-        """Until the bell has rung since `seen`, or the time is over."""
+    async def wait(self, seen: int, timeout_s: float) -> bool:
+        """Until the bell has rung since `seen`, or the time is over; whether it has rung."""
         mine = (asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
             if self.count != seen:
-                return
+                return True
             self._waiting.add(mine)
         try:
             with suppress(TimeoutError):
@@ -48,6 +48,7 @@ class Bell:
         finally:
             with self._lock:
                 self._waiting.discard(mine)
+        return self.count != seen
 
 
 class Nudges:
@@ -96,6 +97,9 @@ class Desk:
     trouble: Trouble = field(default_factory=Trouble)
     closed: list[dict[str, str]] = field(default_factory=list)
     """What was to be open to others and is not: what, why, fix."""
+
+    def __post_init__(self) -> None:
+        self.core.feed.listen(self.bell.ring)
 
     @property
     def core(self) -> Core:

@@ -34,6 +34,8 @@ class Call:
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: Any
+    last_event: str = ""
+    """The newest event that the caller has, as a browser says it when it comes back."""
     inside: Run | None = None
     """The run from inside which this is asked; None: it is a person, or not known for a `GET`."""
 
@@ -128,7 +130,8 @@ async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> Ca
             raise UsageError(f"the request has the unknown parameter {name!r}", fix=fix, code="unknown_key")
     data = await _body(request) if request.method != "GET" else {}
     check_texts(data)
-    return Call(dict(request.path_params), dict(request.query_params), parse(body, data))
+    last = request.headers.get("last-event-id", "")
+    return Call(dict(request.path_params), dict(request.query_params), parse(body, data), last)
 
 
 async def _body(request: Request) -> Any:

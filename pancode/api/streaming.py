@@ -18,6 +18,7 @@ from pancode.api.routing import Call
 from pancode.control.faces import Progress, ProgressLine
 from pancode.control.query import brief
 from pancode.control.query_log import LogPlace, read_log
+from pancode.domain.records import FeedEvent
 
 LOOK_S = 0.5
 QUIET_S = 10.0
@@ -35,26 +36,33 @@ def event(kind: str, data: Any, mark: str = "") -> str:
 
 
 async def run_events(desk: Desk, call: Call) -> AsyncIterator[str]:
-    """`run` whenever its shape has changed, the last one with state `ended`; `problem` on failure."""
+    """`run` whenever its shape has changed, the last one with state `ended`; `problem` on failure.
+
+    It is read when the feed tells of it or of the fleet, and each `QUIET_S`.
+    """
     last: Any = None
-    quiet = 0.0
+    place = -1
     while not desk.closing.is_set():
-        seen = desk.bell.count
-        try:
-            shape = await run_in_threadpool(brief, desk.core, call.path["run"])
-        except Exception as error:
-            yield event("problem", body_of(problem_of(error), 500))
-            return
-        quiet = 0.0 if shape != last else quiet + LOOK_S
-        if shape != last:
-            last = shape
-            yield event("run", shape)
-        if shape["state"] == "ended":
-            return
-        if quiet >= QUIET_S:
-            quiet = 0.0
+        seen, news = desk.bell.count, desk.core.feed.since(place)
+        place = desk.core.feed.last if news is None else news[-1].number if news else place
+        if last is None or _tells_of(news, last["run"]):
+            try:
+                shape = await run_in_threadpool(brief, desk.core, call.path["run"])
+            except Exception as error:
+                yield event("problem", body_of(problem_of(error), 500))
+                return
+            if shape != last:
+                last = shape
+                yield event("run", shape)
+            if shape["state"] == "ended":
+                return
+        if not await desk.bell.wait(seen, QUIET_S):
+            place = -1  # and look, whatever was told
             yield ": still here\n\n"
-        await desk.bell.wait(seen, LOOK_S)
+
+
+def _tells_of(news: list[FeedEvent] | None, run: str) -> bool:
+    return news is None or any(one.run in (None, run) for one in news)
 
 
 async def log_events(desk: Desk, call: Call) -> AsyncIterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pancode import __version__
+from pancode.cli.events import changes
 from pancode.cli.face import Face, caller, who
 from pancode.cli.lazy import Commands
 from pancode.cli.matrix import is_local_only
@@ -82,32 +83,27 @@ def _troubles(results: list[dict[str, Any]]) -> str:
 
 @fleet.verb("status", "pancode fleet status --watch")
 def status(
-    *, watch: Annotated[bool, option("Again every 2 s until Ctrl-C.", "--watch")] = False, face: Json
+    *,
+    watch: Annotated[bool, option("Again when something has happened, until Ctrl-C.", "--watch")] = False,
+    face: Json,
 ) -> None:
     """Coordinator and nodes as they are heard."""
     client = face.client()
     if watch and not face.as_json and draws(sys.stdout):
-        return _watch(client)
-    while True:
+        return _watch(face, client)
+    for _ in changes(face, client) if watch else (None,):
         answer = client.get("/v1/fleet")
         face.show(answer, partial(_whole, answer))
-        if not watch:
-            return
-        time.sleep(LOOK_S)
 
 
-LOOK_S = 2
-
-
-def _watch(client: Client) -> None:
+def _watch(face: Face, client: Client) -> None:
     """One picture that changes; the last one stays."""
     from rich.live import Live
     from rich.text import Text
 
     with Live(console=console(sys.stdout), auto_refresh=False) as live:
-        while True:
+        for _ in changes(face, client):
             live.update(Text.from_ansi(_whole(client.get("/v1/fleet"))), refresh=True)
-            time.sleep(LOOK_S)
 
 
 def _whole(answer: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "key": ("key", "the keys that sign for the fleet: ls, rotate"),
     "budget": ("budget", "what may be spent, was spent, is held: show, set, settle"),
     "audit": ("records", "what happened in the fleet, newest first"),
+    "events": ("events", "everything that happens in the fleet; -f: as it happens"),
     "metrics": ("records", "the fleet in figures, as Prometheus reads them"),
     "agents": ("agents", "agent definitions: look, set, add, check; what each is told"),
     "runtimes": ("catalogue", "the programs that run agents, and where they were found"),

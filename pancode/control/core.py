@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from decimal import Decimal
 from typing import Any
 
 from node_agent.wire.clock import Clock, FleetTime, Ids
-from node_agent.wire.control import Control, ControlBody
 from node_agent.wire.signing import SigningKey
+from pancode.control.feed import Feed
 from pancode.control.lists import Lists
 from pancode.control.live import Live
 from pancode.domain import books
 from pancode.domain.fleet import REACHED, Deadlines, NodeView, Reaching, Watch, awake_since, view
-from pancode.domain.life.changes import Domain
 from pancode.domain.life.signals import Purse
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
 from pancode.domain.quota import Evidence
 from pancode.domain.records import (
-    Audit,
     Balance,
-    ControlMessage,
-    Decision,
-    Entry,
     Fence,
     FenceState,
     Node,
@@ -41,11 +36,6 @@ FIRST_START_MS = 1_767_225_600_000
 
 CEILING, WORK_CEILING = "ceiling:", "ceiling-work:"
 """Before a scope's name: what its owner has set, in USD, and in tokens and time."""
-
-TOLD_KEPT = 2_000
-"""Runs whose number of entries is kept at hand."""
-MOST_TOLD, TOLD_CHARS = 5_000, 4_000
-"""Of a run's story: how many entries nodes may add to, and how long each may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +100,7 @@ class Core:
         self._reaching_lock = threading.Lock()
         self.epoch = 0
         start = ports.clock.boot_ms()
+        self.feed = Feed()
         self.live = Live(Watch(started_ms=start, last_ms=start))
 
     def now(self) -> FleetTime:
@@ -183,18 +174,7 @@ class Core:
     def views(self, tx: Transaction) -> list[NodeView]:
         return [self.view_of(node) for node in tx.find(Node)]
 
-    # -- books and story -----------------------------------------------------------------------
-
-    def book(self, tx: Transaction, entries: Iterable[Entry]) -> None:
-        """Write entries and the balances that they change, in this transaction."""
-        balances: dict[str, Balance] = {}
-        for entry in entries:
-            tx.insert(entry)
-            scope = entry.scope
-            balance = balances.get(scope) or tx.get(Balance, scope) or Balance(scope)
-            balances[scope] = books.apply(balance, entry)
-        for balance in balances.values():
-            tx.put(balance)
+    # -- books ---------------------------------------------------------------------------------
 
     def ceiling(self, tx: Transaction, scope: str) -> Decimal | None:
         """The ceiling of a scope: set by the owner, else the default for days, else none."""
@@ -219,49 +199,6 @@ class Core:
         """The scopes in which an attempt of this agent is held from its admission on."""
         scopes = (books.day_scope(self.wall_ms(), self.tz), books.agent_scope(agent))
         return [Purse(tx.get(Balance, s) or Balance(s), self.ceilings(tx, s)) for s in scopes]
-
-    def tell(self, tx: Transaction, run: str, kind: str, what: str, verdict: str, detail: str = "") -> None:
-        """Add to the run's story (`pancode why`)."""
-        number = self._told(tx, run) + 1
-        if kind == "node" and number > MOST_TOLD:
-            return  # a node can say as much as it likes, and the ledger is for all
-        self.live.told[run] = number  # a commit that fails leaves a gap, which says nothing
-        tx.insert(Decision(run, number, self.wall_ms(), kind, what, verdict, detail[:TOLD_CHARS]))
-
-    def _told(self, tx: Transaction, run: str) -> int:
-        """The number of the newest entry of its story; 0 when there is none."""
-        told = self.live.told
-        if run not in told:
-            if len(told) >= TOLD_KEPT:
-                told.clear()
-            last = tx.find(Decision, {"run": run}, order="number", descending=True, limit=1)
-            told[run] = last[0].number if last else 0
-        return told[run]
-
-    def audit(
-        self, tx: Transaction, domain: Domain, level: str, what: str, run: str | None = None, **detail: object
-    ) -> None:
-        """Add to the record of everything."""
-        last = tx.find(Audit, order="number", descending=True, limit=1)
-        number = last[0].number + 1 if last else 1
-        tx.insert(Audit(number, self.wall_ms(), domain, level, what, dict(detail), run))
-
-    # -- controls ------------------------------------------------------------------------------
-
-    def issue(self, tx: Transaction, node: Node, body: ControlBody) -> int:
-        """Sign and keep the next control message for a node, for `flush_controls`; its number."""
-        current = tx.get(Node, node.name)
-        if current is None or current.tag is None:
-            return 0
-        stored = tx.get(Setting, "epoch")
-        epoch = stored.value if stored is not None and isinstance(stored.value, int) else self.epoch
-        seq = max(current.control_seq, epoch * NUMBERS_IN_AN_EPOCH) + 1
-        tx.put(replace(current, control_seq=seq))
-        message = Control(fleet=self.fleet, node=current.tag, seq=seq, at=self.now(), body=body)
-        text = message.signed(self.key_for(current)).model_dump_json()
-        tx.insert(ControlMessage(current.tag, seq, text, self.ports.clock.boot_ms()))
-        self.live.issued.append((current.tag, seq))
-        return seq
 
     def silent_since(self, since_ms: int) -> int:
         """Waking milliseconds since that moment of our boot clock."""

@@ -179,9 +179,9 @@ def _admit(core: Core, around: Surroundings, asked: _Asked) -> Judged:
     judged = _judge(core, around, asked)
     verdict = first_refused(judged.verdicts)
     if verdict is not None:
-        with core.ports.ledger.transaction() as tx:
+        with unit_of_work(core) as work:
             detail = {"gate": verdict.gate, "words": verdict.words, "by": asked.request.created_by}
-            core.audit(tx, "admission", "warning", "refused", None, **detail)
+            work.audit("admission", "warning", "refused", None, **detail)
         raise refusal(verdict).because(*judged.outranked)
     if judged.untested:
         raise untested(judged.untested[0], judged.costly)
@@ -335,9 +335,9 @@ def _commit(core: Core, run: Run, verdicts: tuple[Verdict, ...]) -> None:
     with unit_of_work(core) as work:
         for verdict in verdicts:
             word = "warning" if verdict.warning else "passed"
-            core.tell(work.tx, run.id, "gate", verdict.gate, word, verdict.words)
+            work.tell(run.id, "gate", verdict.gate, word, verdict.words)
         if chosen_by := run.terms.get("model_from"):
-            core.tell(work.tx, run.id, "model", run.asked_model or "", "chosen", str(chosen_by))
+            work.tell(run.id, "model", run.asked_model or "", "chosen", str(chosen_by))
         admit(work, run)
         if not core.live.waiting:
             bind_in(work)

@@ -63,6 +63,4 @@ def forget(tx: Transaction, node: Node) -> None:
 
 def _note_full(work: Work, node: Node) -> None:
     if work.first(f"{node.name}:receipt:no room"):
-        work.core.audit(
-            work.tx, "receipt", "warning", "receipt not kept: the disk is nearly full", node=node.name
-        )
+        work.audit("receipt", "warning", "receipt not kept: the disk is nearly full", node=node.name)

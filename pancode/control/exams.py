@@ -13,6 +13,7 @@ from pancode.control.core import Core
 from pancode.control.faces import Progress, ProgressLine
 from pancode.control.query_passports import passport_shape
 from pancode.control.query_shapes import ExamShape
+from pancode.control.work import unit_of_work
 from pancode.domain.endpoints import costs_nothing
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.passports import COSTS, Place, fact_of, places_of
@@ -53,8 +54,8 @@ def where(core: Core, model: str, node: str | None) -> list[Place]:
 
 def ask(core: Core, place: Place, again: bool) -> Asked:
     """Tell the node. NotTested for one that is not there now: it would test it for nobody, later."""
-    with core.lock, core.ports.ledger.transaction() as tx:
-        node = tx.get(Node, place.node)
+    with unit_of_work(core) as work:
+        node = work.tx.get(Node, place.node)
         view = core.view_of(node) if node is not None else None
         if node is None or view is None or view.state is not NodeState.ONLINE:
             state = view.state if view is not None else "gone"
@@ -67,7 +68,7 @@ def ask(core: Core, place: Place, again: bool) -> Asked:
         body = Examine(
             ask=asked.ask, endpoint=place.endpoint, model=place.model, again=again, start_by=start_by
         )
-        core.issue(tx, node, body)
+        work.send(node.name, body)
     return asked
 
 

@@ -80,7 +80,7 @@ def begin(core: Core, run: Run, gate_id: str, snapshot: str, by: str) -> Run:
     )
     with core.lock, unit_of_work(core) as work:
         judging = admit(work, replace(judging, node=_at_home(core, work.tx, run, judging)))
-        core.tell(work.tx, run.id, "land", f"gates on the merged tree: {gate_id}", "begun", by)
+        work.tell(run.id, "land", f"gates on the merged tree: {gate_id}", "begun", by)
     return judging
 
 

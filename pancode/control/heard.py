@@ -10,6 +10,7 @@ from node_agent.wire.node import FORGED
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
 from pancode.control import keyring, twins
 from pancode.control.core import Core
+from pancode.control.work import Work, unit_of_work
 from pancode.domain.fleet import Heard, NodeState
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
 from pancode.domain.records import ControlMessage, Node
@@ -52,8 +53,8 @@ def raise_alarm(core: Core, node: Node, what: str, code: str, why: str) -> None:
     count = core.live.refusals.get(key, 0) + 1
     core.live.refusals[key] = count
     if count == 1:
-        with core.ports.ledger.transaction() as tx:
-            core.audit(tx, "trust", "error", f"{what} refused", node=node.name, code=code, why=why)
+        with unit_of_work(core) as work:
+            work.audit("trust", "error", f"{what} refused", node=node.name, code=code, why=why)
 
 
 def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
@@ -138,14 +139,14 @@ def _catch_up(core: Core, node: Node, beat: Heartbeat) -> None:
     if not behind and beat.control_seen <= node.control_seq and beat.epoch_seen <= node.epoch_seen:
         return
     epoch = core.epoch
-    with core.ports.ledger.transaction() as tx:
+    with unit_of_work(core) as work:
         if behind:
-            epoch = core.raise_epoch(beat.epoch_seen, tx)
-            core.audit(tx, "fleet", "warning", "epoch raised above what a node has seen", node=node.name)
-        _remember(tx, node.name, beat)
-        for other in tx.find(Node) if behind else [node]:
+            epoch = core.raise_epoch(beat.epoch_seen, work.tx)
+            work.audit("fleet", "warning", "epoch raised above what a node has seen", node=node.name)
+        _remember(work.tx, node.name, beat)
+        for other in work.tx.find(Node) if behind else [node]:
             if behind or beat.control_seen > node.control_seq:
-                _say_anew(core, tx, other)
+                _say_anew(work, other)
     if behind:
         core.live.raised[beat.node] = core.live.raised.get(beat.node, 0) + 1
         core.enter(epoch)
@@ -158,33 +159,33 @@ def _remember(tx: Transaction, name: str, beat: Heartbeat) -> None:
         tx.put(replace(node, epoch_seen=seen, control_seq=max(node.control_seq, beat.control_seen)))
 
 
-def _say_anew(core: Core, tx: Transaction, node: Node) -> None:
+def _say_anew(work: Work, node: Node) -> None:
     """The numbers of what waits were used before: it is numbered anew, after the node's standing settings."""
     if node.tag is None or node.removed == NodeState.REMOVED:
         return
-    waiting = tx.find(ControlMessage, {"tag": node.tag})
+    waiting = work.tx.find(ControlMessage, {"tag": node.tag})
     for message in waiting:
-        tx.delete(ControlMessage, node.tag, message.seq)
-    say_settings(core, tx, node)
+        work.tx.delete(ControlMessage, node.tag, message.seq)
+    say_settings(work, node)
     for message in waiting:
         body = _body_of(message)
         if not isinstance(body, SetSlots | Drain):
-            core.issue(tx, node, body)
-    core.audit(tx, "fleet", "warning", "the node has heard more than this ledger knows", node=node.name)
+            work.send(node.name, body)
+    work.audit("fleet", "warning", "the node has heard more than this ledger knows", node=node.name)
 
 
-def say_settings(core: Core, tx: Transaction, node: Node) -> None:
+def say_settings(work: Work, node: Node) -> None:
     """The node's standing settings under new numbers, in the place of what waits of them.
 
     Said at each start: a restored ledger does not know what the node was told since.
     """
     if node.tag is None or node.removed == NodeState.REMOVED:
         return
-    for message in tx.find(ControlMessage, {"tag": node.tag}):
+    for message in work.tx.find(ControlMessage, {"tag": node.tag}):
         if isinstance(_body_of(message), SetSlots | Drain):
-            tx.delete(ControlMessage, node.tag, message.seq)
-    core.issue(tx, node, SetSlots(slots=node.slots))
-    core.issue(tx, node, Drain(on=node.draining is not None, reason=node.draining or ""))
+            work.tx.delete(ControlMessage, node.tag, message.seq)
+    work.send(node.name, SetSlots(slots=node.slots))
+    work.send(node.name, Drain(on=node.draining is not None, reason=node.draining or ""))
 
 
 def _body_of(message: ControlMessage) -> ControlBody:

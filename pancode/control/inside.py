@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from node_agent.wire.identity import AttemptId
 from pancode.control.core import Core
+from pancode.control.work import unit_of_work
 from pancode.domain.records import Run
 from pancode.errors import RefusedError
 from pancode.ports import Ledger
@@ -32,8 +33,8 @@ def run_of(ledger: Ledger, attempts: Sequence[AttemptId]) -> Run | None:
 
 def refuse(core: Core, run: Run, what: str) -> NoReturn:
     """It goes on record, and the caller is told whose it is to do."""
-    with core.lock, core.ports.ledger.transaction() as tx:
-        core.audit(tx, "trust", "warning", "refused from inside a run", run.id, asked=what)
+    with unit_of_work(core) as work:
+        work.audit("trust", "warning", "refused from inside a run", run.id, asked=what)
     raise refused(run, what)
 
 

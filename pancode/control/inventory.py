@@ -30,16 +30,15 @@ class Wanted:
 def add(core: Core, node: Node) -> None:
     """A new machine; ConflictError when the name is taken by one that was not removed."""
     with unit_of_work(core) as work:
-        tx = work.tx
-        known = tx.get(Node, node.name)
+        known = work.tx.get(Node, node.name)
         if known is not None and known.removed is None:
             raise ConflictError(
                 f"node {node.name} is in the fleet already", fix=f"pancode node show {node.name}"
             )
-        tx.put(node)
+        work.tx.put(node)
         if node.public_key is not None:
-            keyring.begin(tx, keyring.NODE, node.name, PublicKey.parse(node.public_key), core.wall_ms())
-        core.audit(tx, "fleet", "info", "node added", node=node.name)
+            keyring.begin(work.tx, keyring.NODE, node.name, PublicKey.parse(node.public_key), core.wall_ms())
+        work.audit("fleet", "info", "node added", node=node.name)
     _begin_anew(core, known or node)
 
 
@@ -47,20 +46,19 @@ def enrol(core: Core, name: str, public_key: str) -> Node:
     """The public key that the node's own key file has now, read over SSH. A changed key is put on record."""
     key = PublicKey.parse(public_key)
     with unit_of_work(core) as work:
-        tx = work.tx
-        node = _known(tx, name)
+        node = _known(work.tx, name)
         if node.public_key == key.text():
             return node
-        _refuse_twin(tx, node, key)
+        _refuse_twin(work.tx, node, key)
         if node.tag is not None:
-            core.audit(tx, "trust", "warning", "node key replaced", node=name, old=node.tag, new=key.tag)
-            keyring.end(tx, name, node.public_key, core.wall_ms())
+            work.audit("trust", "warning", "node key replaced", node=name, old=node.tag, new=key.tag)
+            keyring.end(work.tx, name, node.public_key, core.wall_ms())
             _part_with(work, node, f"the key of {name} was replaced: nothing signed before is believed")
         else:
-            core.audit(tx, "trust", "info", "node key enrolled", node=name, tag=key.tag)
+            work.audit("trust", "info", "node key enrolled", node=name, tag=key.tag)
         enrolled = replace(node, tag=key.tag, public_key=key.text(), control_seq=0, epoch_seen=0)
-        tx.put(enrolled)
-        keyring.begin(tx, keyring.NODE, name, key, core.wall_ms())
+        work.tx.put(enrolled)
+        keyring.begin(work.tx, keyring.NODE, name, key, core.wall_ms())
         return enrolled
 
 
@@ -79,9 +77,8 @@ def _refuse_twin(tx: Transaction, node: Node, key: PublicKey) -> None:
 def change(core: Core, name: str, edit: Callable[[Node], Node]) -> Node:
     """Change a machine's own settings; a new number of slots is told to it."""
     with unit_of_work(core) as work:
-        tx = work.tx
-        node = _known(tx, name)
-        return _changed(core, tx, node, edit(node))
+        node = _known(work.tx, name)
+        return _changed(work, node, edit(node))
 
 
 def adjust(core: Core, name: str, wanted: Wanted, by: str) -> Node:
@@ -93,15 +90,14 @@ def adjust(core: Core, name: str, wanted: Wanted, by: str) -> Node:
     if both:
         raise UsageError(f"label {both[0]} is to be set and taken away", fix="leave one of the two out")
     with unit_of_work(core) as work:
-        tx = work.tx
-        node = _known(tx, name)
+        node = _known(work.tx, name)
         for label in wanted.unlabel:
             if label not in node.labels:
                 raise not_found("label", label, node.labels, f"pancode node show {name}")
         labels = {k: v for k, v in node.labels.items() if k not in wanted.unlabel} | dict(wanted.labels)
         slots = node.slots if wanted.slots is None else wanted.slots
-        core.audit(tx, "fleet", "info", "node set", node=name, by=by, slots=slots, labels=labels)
-        return _changed(core, tx, node, replace(node, labels=labels, slots=slots))
+        work.audit("fleet", "info", "node set", node=name, by=by, slots=slots, labels=labels)
+        return _changed(work, node, replace(node, labels=labels, slots=slots))
 
 
 def note_login(core: Core, name: str, runtime: str, by: str, outcome: str | None) -> None:
@@ -109,64 +105,57 @@ def note_login(core: Core, name: str, runtime: str, by: str, outcome: str | None
     what = "login opened" if outcome is None else "login ended"
     told = {} if outcome is None else {"outcome": outcome}
     with unit_of_work(core) as work:
-        tx = work.tx
-        node = _known(tx, name)
-        core.audit(tx, "trust", "info", what, node=node.name, runtime=runtime, by=by, **told)
+        node = _known(work.tx, name)
+        work.audit("trust", "info", what, node=node.name, runtime=runtime, by=by, **told)
 
 
-def _changed(core: Core, tx: Transaction, node: Node, changed: Node) -> Node:
-    tx.put(changed)
+def _changed(work: Work, node: Node, changed: Node) -> Node:
+    work.tx.put(changed)
     if changed.slots != node.slots:
-        core.issue(tx, changed, SetSlots(slots=changed.slots))
+        work.send(changed.name, SetSlots(slots=changed.slots))
     return changed
 
 
 def drain(core: Core, name: str, reason: str | None, by: str) -> Node:
     """Start nothing new on it (`reason`), or take it back into service (None)."""
     with unit_of_work(core) as work:
-        tx = work.tx
-        node = _known(tx, name)
+        node = _known(work.tx, name)
         changed = replace(node, draining=reason)
-        tx.put(changed)
-        core.issue(tx, changed, Drain(on=reason is not None, reason=reason or ""))
+        work.tx.put(changed)
+        work.send(changed.name, Drain(on=reason is not None, reason=reason or ""))
         core.live.resting.pop(name, None)  # what it refused while it drained says nothing of it now
-        core.audit(
-            tx, "fleet", "info", "drain" if reason is not None else "resume", node=name, by=by, why=reason
-        )
+        work.audit("fleet", "info", "drain" if reason is not None else "resume", node=name, by=by, why=reason)
         return changed
 
 
 def pause(core: Core, name: str, reason: str | None, by: str) -> Node:
     """Give it no new work, while it keeps its place in the fleet (`reason`), or give it work again (None)."""
     with unit_of_work(core) as work:
-        tx = work.tx
-        node = _known(tx, name)
+        node = _known(work.tx, name)
         what = "node paused" if reason is not None else "node resumed"
-        core.audit(tx, "fleet", "info", what, node=name, by=by, why=reason)
-        return _changed(core, tx, node, replace(node, paused=reason))
+        work.audit("fleet", "info", what, node=name, by=by, why=reason)
+        return _changed(work, node, replace(node, paused=reason))
 
 
 def revoke(core: Core, name: str) -> Node:
     """No longer of this fleet: nothing more is bound to it, its words still count until it is cleaned."""
     with unit_of_work(core) as work:
-        tx = work.tx
-        node = _known(tx, name)
+        node = _known(work.tx, name)
         changed = replace(node, removed=NodeState.NOT_CLEANED.value)
-        tx.put(changed)
-        core.issue(tx, changed, Revoke(reason="removed from the fleet"))
-        core.audit(tx, "fleet", "info", "node revoked", node=name)
+        work.tx.put(changed)
+        work.send(changed.name, Revoke(reason="removed from the fleet"))
+        work.audit("fleet", "info", "node revoked", node=name)
         return changed
 
 
 def forget(core: Core, name: str) -> None:
     """It was cleaned and that was proven: its open fences are given up, its key is no longer believed."""
     with unit_of_work(core) as work:
-        tx = work.tx
-        node = _known(tx, name)
+        node = _known(work.tx, name)
         _part_with(work, node, f"{name} was removed from the fleet")
-        tx.put(replace(node, removed=NodeState.REMOVED.value))
-        keyring.end(tx, name, node.public_key, core.wall_ms())
-        core.audit(tx, "fleet", "info", "node removed", node=name)
+        work.tx.put(replace(node, removed=NodeState.REMOVED.value))
+        keyring.end(work.tx, name, node.public_key, core.wall_ms())
+        work.audit("fleet", "info", "node removed", node=name)
     _begin_anew(core, node)
     if node.tag is not None:
         core.live.heard.pop(node.tag, None)

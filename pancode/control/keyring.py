@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.control.core import Core
+from pancode.control.work import unit_of_work
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import KnownKey, Node, Setting
 from pancode.domain.verification import TrustedKey, TrustedKeys
@@ -63,26 +64,26 @@ def _of(tx: Transaction, role: str) -> dict[str, TrustedKey]:
 def rotate(core: Core, fresh: SigningKey, by: str) -> None:
     """The fresh key signs from now on; to a node that does not know it the former one does."""
     old = core.key
-    with core.ports.ledger.transaction() as tx:
-        for node in tx.find(Node):
+    with unit_of_work(core) as work:
+        for node in work.tx.find(Node):
             if node.public_key is not None and node.obeys is None:
-                tx.put(replace(node, obeys=old.public.keyid))
-        tx.put(Setting(CURRENT, fresh.public.text(), core.wall_ms(), by))
-        begin(tx, COORDINATOR, core.fleet, fresh.public, core.wall_ms())
+                work.tx.put(replace(node, obeys=old.public.keyid))
+        work.tx.put(Setting(CURRENT, fresh.public.text(), core.wall_ms(), by))
+        begin(work.tx, COORDINATOR, core.fleet, fresh.public, core.wall_ms())
         told = {"by": by, "old": old.public.tag, "new": fresh.public.tag}
-        core.audit(tx, "trust", "warning", "coordinator key rotated", **told)
+        work.audit("trust", "warning", "coordinator key rotated", **told)
     core.former[old.public.keyid] = old
     core.key = fresh
 
 
 def retire(core: Core) -> tuple[str, ...]:
     """Ids of the former keys that no node needs any more: nothing is signed with them again."""
-    with core.ports.ledger.transaction() as tx:
-        needed = {node.obeys for node in tx.find(Node) if node.removed != NodeState.REMOVED}
+    with unit_of_work(core) as work:
+        needed = {node.obeys for node in work.tx.find(Node) if node.removed != NodeState.REMOVED}
         done = [key for keyid, key in core.former.items() if keyid not in needed]
         for key in done:
-            end(tx, core.fleet, key.public.text(), core.wall_ms())
-            core.audit(tx, "trust", "info", "former coordinator key retired", key=key.public.tag)
+            end(work.tx, core.fleet, key.public.text(), core.wall_ms())
+            work.audit("trust", "info", "former coordinator key retired", key=key.public.tag)
     for key in done:
         core.former.pop(key.public.keyid)
     return tuple(key.public.keyid for key in done)

@@ -8,6 +8,7 @@ from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
+from pancode.control.work import Work, unit_of_work
 from pancode.counted import counted
 from pancode.domain.records import Fence, Run, Setting
 from pancode.errors import PancodeError, UnavailableError
@@ -43,28 +44,26 @@ def landed(core: Core, run: Run, report: dict[str, Any], asked: LandWay) -> None
     yes = [name for name in ("with_commands", "with_secret") if getattr(asked, name)]
     gate, files = str((report["gate"] or {}).get("detail", "")), len(report["files"])
     where = f" on branch {asked.branch}" if asked.branch else ""
-    with core.lock, core.ports.ledger.transaction() as tx:
-        kept = tx.get(Run, run.id)
+    with unit_of_work(core) as work:
+        kept = work.tx.get(Run, run.id)
         if kept is not None:
             commit = str(report["commit"])
-            tx.put(replace(kept, landed=commit))
+            work.tx.put(replace(kept, landed=commit))
             told = f"{counted(files, 'file')}{where}; gates: {gate}"
-            core.tell(tx, run.id, "land", commit[:12], "landed", told)
+            work.tell(run.id, "land", commit[:12], "landed", told)
             detail = {"by": asked.by, "yes": yes, "gates": gate, "branch": asked.branch}
-            core.audit(tx, "land", "info", "landed", run.id, commit=commit, files=files, **detail)
+            work.audit("land", "info", "landed", run.id, commit=commit, files=files, **detail)
 
 
 def not_landed(core: Core, run: Run, error: PancodeError, by: str) -> None:
     """One that a person asked for by hand."""
-    with core.lock, core.ports.ledger.transaction() as tx:
+    with unit_of_work(core) as work:
         words = f"{error.why or error}"
-        core.tell(tx, run.id, "land", f"asked by {by}", error.code.replace("_", " "), words)
-        core.audit(
-            tx, "land", "warning", f"not landed: {error.code.replace('_', ' ')}", run.id, by=by, why=words
-        )
+        work.tell(run.id, "land", f"asked by {by}", error.code.replace("_", " "), words)
+        work.audit("land", "warning", f"not landed: {error.code.replace('_', ' ')}", run.id, by=by, why=words)
 
 
-def ask(core: Core, tx: Transaction, run: Run, fence: Fence) -> None:
+def ask(work: Work, run: Run, fence: Fence) -> None:
     """At settlement: what is done and has changed something waits to be landed from now on.
 
     Not where somebody has said stop, which came too late for the work: of a lost run only its fence tells.
@@ -72,18 +71,18 @@ def ask(core: Core, tx: Transaction, run: Run, fence: Fence) -> None:
     if run.outcome is not Outcome.DONE or run.result.get("commit") is None:
         return
     if run.stop_asked is not None or fence.stop_sent:
-        _write(core, tx, run, _called_off(run, run.stop_asked or "its stop was asked for"))
+        _write(work, run, _called_off(run, run.stop_asked or "its stop was asked for"))
         return
-    tx.put(Setting(f"{ASKED}{run.id}", True, core.wall_ms(), run.created_by))
-    core.live.to_land.put(run.id)
+    work.tx.put(Setting(f"{ASKED}{run.id}", True, work.core.wall_ms(), run.created_by))
+    work.core.live.to_land.put(run.id)
 
 
-def call_off(core: Core, tx: Transaction, run: Run, why: str) -> bool:
+def call_off(work: Work, run: Run, why: str) -> bool:
     """It is not asked for any more; False: it was not. One that is under way writes down its end itself."""
-    if not _is_asked(tx, run.id) or run.landed is not None:
+    if not _is_asked(work.tx, run.id) or run.landed is not None:
         return False
-    tx.delete(Setting, f"{ASKED}{run.id}")
-    _write(core, tx, run, _called_off(run, why))
+    work.tx.delete(Setting, f"{ASKED}{run.id}")
+    _write(work, run, _called_off(run, why))
     return True
 
 
@@ -138,20 +137,20 @@ def _called_off(run: Run, why: str) -> dict[str, Any]:
 
 
 def _conclude(core: Core, run_id: str, report: dict[str, Any]) -> None:
-    with core.lock, core.ports.ledger.transaction() as tx:
-        tx.delete(Setting, f"{ASKED}{run_id}")
-        run = tx.get(Run, run_id)
+    with unit_of_work(core) as work:
+        work.tx.delete(Setting, f"{ASKED}{run_id}")
+        run = work.tx.get(Run, run_id)
         known = run is not None and run.landing.get("status") == CALLED_OFF == report["status"]
         if run is not None and not known:
-            _write(core, tx, run, report)
+            _write(work, run, report)
 
 
-def _write(core: Core, tx: Transaction, run: Run, report: dict[str, Any]) -> None:
+def _write(work: Work, run: Run, report: dict[str, Any]) -> None:
     why = "your tree has it already" if report["status"] == NOTHING else ""
     kept: dict[str, object] = {"why": report.get("why", why), "fix": report.get("fix", "")}
     kept |= {key: list(v) if isinstance(v := report[key], tuple) else v for key in _KEPT if key in report}
-    tx.put(replace(run, landing=kept))
+    work.tx.put(replace(run, landing=kept))
     if kept["status"] != LANDED:  # that has been told where it was done
-        core.tell(tx, run.id, "land", "asked with the dispatch", str(kept["status"]), str(kept["why"]))
+        work.tell(run.id, "land", "asked with the dispatch", str(kept["status"]), str(kept["why"]))
         level = "info" if kept["status"] == NOTHING else "warning"
-        core.audit(tx, "land", level, f"not landed: {kept['status']}", run.id, why=kept["why"])
+        work.audit("land", level, f"not landed: {kept['status']}", run.id, why=kept["why"])

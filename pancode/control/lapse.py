@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pancode.control.core import Core
+from pancode.control.work import Work, unit_of_work
 from pancode.domain import books
 from pancode.domain.records import Balance, Entry, EntryKind, Setting
-from pancode.ports import Transaction
 
 LAPSED = "lapsed"
 """The setting that says for which day it was done."""
@@ -19,22 +19,22 @@ def lapse(core: Core) -> None:
     today = books.day_scope(core.wall_ms(), core.tz)
     if core.live.day == today:
         return
-    with core.ports.ledger.transaction() as tx:
-        done = tx.get(Setting, LAPSED)
-        known = tx.find(Balance) if done is None or done.value != today else []
+    with unit_of_work(core) as work:
+        done = work.tx.get(Setting, LAPSED)
+        known = work.tx.find(Balance) if done is None or done.value != today else []
         for balance in known:
             if not balance.unknown_runs or books.is_day(balance.scope):
                 continue
-            _lapse_scope(core, tx, balance.scope, today)
+            _lapse_scope(work, balance.scope, today)
         if known:
-            tx.put(Setting(LAPSED, today, core.wall_ms(), "coordinator"))
+            work.tx.put(Setting(LAPSED, today, core.wall_ms(), "coordinator"))
     core.live.day = today
 
 
-def _lapse_scope(core: Core, tx: Transaction, scope: str, today: str) -> None:
-    unknown = [entry for entry in tx.find(Entry, {"scope": scope}) if entry.kind is EntryKind.UNKNOWN]
+def _lapse_scope(work: Work, scope: str, today: str) -> None:
+    unknown = [entry for entry in work.tx.find(Entry, {"scope": scope}) if entry.kind is EntryKind.UNKNOWN]
     for run, attempt in dict.fromkeys((entry.run, entry.attempt) for entry in unknown):
-        entries = tx.find(Entry, {"run": run})
+        entries = work.tx.find(Entry, {"run": run})
         admitted = [e.at_ms for e in entries if e.attempt == attempt and e.kind is EntryKind.HOLD]
-        if admitted and books.day_scope(min(admitted), core.tz) < today:
-            core.book(tx, books.lapse(entries, books.Account(run, attempt), scope, core.stamp()))
+        if admitted and books.day_scope(min(admitted), work.core.tz) < today:
+            work.book(books.lapse(entries, books.Account(run, attempt), scope, work.core.stamp()))

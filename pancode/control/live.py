@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
-from pancode.domain.fleet import Heard, Reaching, Watch
+from pancode.domain.fleet import Heard, NodeState, Reaching, Watch
 from pancode.domain.linked import Linked
 from pancode.domain.placement import Shun
 from pancode.domain.records import Fence
@@ -68,6 +68,8 @@ class Live:
     """When the tickets were shown last."""
     told_ms: int = -1_000_000
     """When it was last taken down of all that wait why they do."""
+    states: dict[str, NodeState] = field(default_factory=dict)
+    """By node: its state when that was told last."""
     away: dict[str, Fence] = field(default_factory=dict)
     """By attempt that is at work: its fence, while the node is not heard."""
     freed: dict[str, set[str]] = field(default_factory=dict)
@@ -84,8 +86,6 @@ class Live:
     """Runs whose change is to be landed; None: nothing more will come."""
     taking: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     """By run whose snapshot is being taken: the project, how many files are done, and of how many."""
-    told: dict[str, int] = field(default_factory=dict)
-    """By run: how many entries its story has."""
     issued: list[tuple[str, int]] = field(default_factory=list)
     """Tag and number of the control messages that were made since the last ones were sent."""
     flush: Flush = field(default_factory=Flush)

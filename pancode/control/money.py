@@ -20,31 +20,31 @@ def set_ceilings(core: Core, scope: str, said: books.Ceilings, by: str) -> None:
     """
     if any(amount is not None and amount < 0 for amount in (said.usd, said.tokens, said.ms)):
         raise UsageError("a ceiling cannot be negative", fix="pancode budget set 10")
-    with core.ports.ledger.transaction() as tx:
-        old = core.ceilings(tx, scope if ":" in scope else f"{scope}:")
+    with unit_of_work(core) as work:
+        old = core.ceilings(work.tx, scope if ":" in scope else f"{scope}:")
         if said.usd is not None:
-            tx.put(Setting(f"{CEILING}{scope}", f"{said.usd:f}", core.wall_ms(), by))
-        work = {"tokens": said.tokens, "ms": said.ms}
-        if any(amount is not None for amount in work.values()):
-            known = tx.get(Setting, f"{WORK_CEILING}{scope}")
+            work.tx.put(Setting(f"{CEILING}{scope}", f"{said.usd:f}", core.wall_ms(), by))
+        agents = {"tokens": said.tokens, "ms": said.ms}
+        if any(amount is not None for amount in agents.values()):
+            known = work.tx.get(Setting, f"{WORK_CEILING}{scope}")
             so_far = known.value if known is not None and isinstance(known.value, dict) else {}
-            now = {**so_far, **{name: amount for name, amount in work.items() if amount is not None}}
-            tx.put(Setting(f"{WORK_CEILING}{scope}", now, core.wall_ms(), by))
+            now = {**so_far, **{name: amount for name, amount in agents.items() if amount is not None}}
+            work.tx.put(Setting(f"{WORK_CEILING}{scope}", now, core.wall_ms(), by))
         told = {"scope": scope, "old": _text(old, said), "new": _text(said, said), "by": by}
-        core.audit(tx, "budget", "info", "ceiling set", **told)
+        work.audit("budget", "info", "ceiling set", **told)
 
 
 def unset_ceiling(core: Core, scope: str, by: str) -> None:
     """What was set by hand counts no more: the configured ceiling does, or none. NotFoundError."""
-    with core.ports.ledger.transaction() as tx:
-        found = [tx.get(Setting, f"{prefix}{scope}") for prefix in (CEILING, WORK_CEILING)]
+    with unit_of_work(core) as work:
+        found = [work.tx.get(Setting, f"{prefix}{scope}") for prefix in (CEILING, WORK_CEILING)]
         there = [setting for setting in found if setting is not None]
         if not there:
             raise NotFoundError(f"no ceiling was set for {scope}", fix="pancode budget show")
         for setting in there:
-            tx.delete(Setting, setting.name)
+            work.tx.delete(Setting, setting.name)
         old = ", ".join(str(setting.value) for setting in there)
-        core.audit(tx, "budget", "info", "ceiling unset", scope=scope, old=old, by=by)
+        work.audit("budget", "info", "ceiling unset", scope=scope, old=old, by=by)
 
 
 def settle_by_hand(core: Core, run_id: str, usd: Decimal, by: str) -> int:

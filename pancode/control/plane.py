@@ -13,6 +13,7 @@ from pancode.control.enqueue import enqueue
 from pancode.control.lapse import lapse
 from pancode.control.stop import stop
 from pancode.control.tidy import tidy
+from pancode.control.work import unit_of_work
 from pancode.domain import books
 from pancode.domain.fleet import NodeView
 from pancode.domain.linked import Linked
@@ -29,19 +30,20 @@ class Plane:
     def start(self) -> None:
         """Begin a new epoch, in which every node hears its settings again; nothing is signed before."""
         with self.core.lock:
-            with self.core.ports.ledger.transaction() as tx:
-                seen = max((n.epoch_seen for n in tx.find(Node)), default=0)
-                epoch = self.core.raise_epoch(seen, tx)
+            with unit_of_work(self.core) as work:
+                seen = max((n.epoch_seen for n in work.tx.find(Node)), default=0)
+                epoch = self.core.raise_epoch(seen, work.tx)
                 keyring.begin(
-                    tx, keyring.COORDINATOR, self.core.fleet, self.core.key.public, self.core.wall_ms()
+                    work.tx, keyring.COORDINATOR, self.core.fleet, self.core.key.public, self.core.wall_ms()
                 )
-                self.core.audit(tx, "fleet", "info", "coordinator started", epoch=epoch)
+                self.core.feed.load(work.tx)
             self.core.enter(epoch)
-            with self.core.ports.ledger.transaction() as tx:
-                landed.ask_again(self.core, tx)
-                turned.recall(self.core, tx)
-                for node in tx.find(Node):
-                    heard.say_settings(self.core, tx, node)
+            with unit_of_work(self.core) as work:
+                work.audit("fleet", "info", "coordinator started", epoch=epoch)
+                landed.ask_again(self.core, work.tx)
+                turned.recall(self.core, work.tx)
+                for node in work.tx.find(Node):
+                    heard.say_settings(work, node)
 
     def listen(self, wait_ms: int) -> bool:
         """Wait, without holding anything up, until a node has written or the time is over."""
@@ -63,6 +65,7 @@ class Plane:
                 pulse.look(self.core, reached=False)
                 raise
             pulse.look(self.core, reached=True)
+            pulse.tell_states(self.core)
             pulse.give_up_lost(self.core)
             self.act()
             pulse.beat(self.core)
@@ -75,8 +78,8 @@ class Plane:
         noted = self.core.live.to_record
         while not noted.empty():
             level, what, detail = noted.get()
-            with self.core.ports.ledger.transaction() as tx:
-                self.core.audit(tx, "trust", level, what, None, **detail)
+            with unit_of_work(self.core) as work:
+                work.audit("trust", level, what, None, **detail)
 
     def act(self) -> None:
         """Decide and speak: the part of a round that acts on a change of ours. UnavailableError as `turn`."""
@@ -211,9 +214,9 @@ class Plane:
 
     def put_setting(self, name: str, value: object | None, by: str) -> None:
         """Change one durable setting; None removes it."""
-        with self.core.lock, self.core.ports.ledger.transaction() as tx:
+        with unit_of_work(self.core) as work:
             if value is None:
-                tx.delete(Setting, name)
+                work.tx.delete(Setting, name)
             else:
-                tx.put(Setting(name, value, self.core.wall_ms(), by))
-            self.core.audit(tx, "fleet", "info", f"setting {name}", by=by, value=value)
+                work.tx.put(Setting(name, value, self.core.wall_ms(), by))
+            work.audit("fleet", "info", f"setting {name}", by=by, value=value)

@@ -10,9 +10,10 @@ from node_agent.wire.control import Beat
 from pancode.control.core import Core, open_fences
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.fleet import NodeState
+from pancode.domain.life.feed import Happened
 from pancode.domain.life.signals import Lost, Unheard
 from pancode.domain.orders import identity_of
-from pancode.domain.records import ControlMessage, Fence, Node
+from pancode.domain.records import ControlMessage, EventKind, Fence, Node
 
 _SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
@@ -112,6 +113,21 @@ def _send_controls(core: Core, waiting: list[ControlMessage], boot: int) -> None
 
 def _sent_key(message: ControlMessage) -> str:
     return f"control:{message.tag}:{message.seq}"
+
+
+def tell_states(core: Core) -> None:
+    """Into the feed: each node whose state is another than it was."""
+    known = core.live.states
+    with core.ports.ledger.transaction() as tx:
+        views = core.views(tx)
+    new = {view.node.name: view.state for view in views if known.get(view.node.name) is not view.state}
+    if not new:
+        return
+    with unit_of_work(core) as work:
+        for name, state in new.items():
+            was = known[name].value if name in known else None
+            work.happened(Happened(EventKind.NODE_STATE, None, name, {"state": state.value, "was": was}))
+        work.after(partial(known.update, new))
 
 
 def give_up_lost(core: Core) -> None:

@@ -13,6 +13,6 @@ from pancode.domain.records import Node
 def shut_out(work: Work, node: Node, why: str) -> None:
     """On record first; what it has in flight goes on there, and is told why nothing is heard of it."""
     work.tx.put(replace(node, quarantined=why))
-    work.core.audit(work.tx, "trust", "error", "node quarantined", node=node.name, why=why)
+    work.audit("trust", "error", "node quarantined", node=node.name, why=why)
     for fence in open_fences(work.tx, tag=node.tag):
         work.signal_fence(fence, Quarantined(why))

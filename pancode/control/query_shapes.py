@@ -324,6 +324,17 @@ class ReceiptRow(TypedDict):
     orphan: bool
 
 
+class FeedShape(TypedDict):
+    """Something that happened, as `pancode events` and `GET /v1/events` tell it. `number` grows."""
+
+    number: int
+    at: str
+    kind: str
+    run: str | None
+    node: str | None
+    data: dict[str, Any]
+
+
 class AuditRow(TypedDict):
     number: int
     at: str

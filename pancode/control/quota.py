@@ -75,13 +75,13 @@ def let_in(core: Core, tag: str, password: str) -> None:
 
 def release(core: Core, name: str, by: str) -> bool:
     """A person lets it in again, who has looked at it; whether it was quarantined. `let_in` comes after."""
-    with core.ports.ledger.transaction() as tx:
-        node = tx.get(Node, name)
+    with unit_of_work(core) as work:
+        node = work.tx.get(Node, name)
         if node is None or node.quarantined is None:
             return False
-        tx.put(replace(node, quarantined=None))
-        evidence.forget(tx, node)
-        core.audit(tx, "trust", "info", "node let in again", node=name, by=by, why=node.quarantined)
+        work.tx.put(replace(node, quarantined=None))
+        evidence.forget(work.tx, node)
+        work.audit("trust", "info", "node let in again", node=name, by=by, why=node.quarantined)
     core.live.shut_out.discard(node.tag or "")
     core.note_reaching(name, lambda r: replace(r, shut_out=False))
     return True

@@ -114,7 +114,7 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
     changes = decide(case, signal)
     work.apply(changes)
     if changes.ended and changes.run.land:
-        landed.ask(core, work.tx, changes.run, changes.fence)
+        landed.ask(work, changes.run, changes.fence)
 
 
 def _kept(core: Core, letter: Letter, proofs: Proofs) -> tuple[Envelope, str]:
@@ -144,7 +144,7 @@ def _orphan(work: Work, letter: Letter) -> None:
     text = letter.envelope.model_dump_json()
     if not evidence.keep(work, node.name, replace(_stored(core, letter, text), orphan=True)):
         return
-    core.audit(work.tx, "receipt", "warning", "orphan receipt kept", identity.run, node=node.name)
+    work.audit("receipt", "warning", "orphan receipt kept", identity.run, node=node.name)
     work.after(lambda: core.live.strays.get(identity.run, {}).pop(node.tag or "", None))
     work.send(node.name, Orphaned(identity=identity, receipt=letter.digest))
 
@@ -185,7 +185,7 @@ def _ask_again(work: Work, letter: Letter, judged: Judged) -> None:
         return
     work.after(partial(asked.__setitem__, digest, (first, asks + 1)))
     work.send(node.name, Resend(identity=identity, receipt=digest, missing=judged.missing))
-    core.tell(work.tx, identity.run, "settle", node.name, "asked again", judged.reason)
+    work.tell(identity.run, "settle", node.name, "asked again", judged.reason)
 
 
 def _reject(work: Work, letter: Letter, reason: str) -> None:
@@ -199,7 +199,7 @@ def _reject(work: Work, letter: Letter, reason: str) -> None:
     if not evidence.keep(work, node.name, replace(_stored(core, letter, text), rejected=reason)):
         return
     if not known:
-        core.audit(work.tx, "trust", "error", "receipt rejected", identity.run, node=node.name, why=reason)
+        work.audit("trust", "error", "receipt rejected", identity.run, node=node.name, why=reason)
     work.send(node.name, Reject(identity=identity, receipt=digest, reason=reason))
     case = work.case_of(identity)
     if case is not None:
@@ -208,4 +208,4 @@ def _reject(work: Work, letter: Letter, reason: str) -> None:
 
 def _alarm(work: Work, node: Node, why: str) -> None:
     if work.first(f"{node.name}:receipt:foreign"):
-        work.core.audit(work.tx, "trust", "error", "foreign receipt dropped", node=node.name, why=why)
+        work.audit("trust", "error", "foreign receipt dropped", node=node.name, why=why)

@@ -17,5 +17,5 @@ def stop(core: Core, run_id: str, reason: str) -> Run:
         if run is None:
             raise NotFoundError(f"no run {run_id}", fix="pancode runs")
         if run.state is RunState.ENDED:
-            landed.call_off(core, work.tx, run, reason)
+            landed.call_off(work, run, reason)
         return work.signal(work.tx.get(Run, run_id) or run, Stop(reason))

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from node_agent.wire.control import ControlBody
+from node_agent.wire.control import Control, ControlBody
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.logs import OrderLine
 from pancode.control import turned
 from pancode.control.core import Core
+from pancode.control.feed import MOST
+from pancode.domain import books
 from pancode.domain.life.case import Case, Now
-from pancode.domain.life.changes import Changes
+from pancode.domain.life.changes import Changes, Domain
 from pancode.domain.life.decide import decide
+from pancode.domain.life.feed import Happened, events_of
 from pancode.domain.life.signals import Signal
-from pancode.domain.orders import identity_of
-from pancode.domain.records import Attempt, Closed, Entry, Fence, Node, Run
+from pancode.domain.orders import NUMBERS_IN_AN_EPOCH, identity_of
+from pancode.domain.records import (
+    Attempt,
+    Audit,
+    Balance,
+    Closed,
+    ControlMessage,
+    Decision,
+    Entry,
+    EventKind,
+    FeedEvent,
+    Fence,
+    Node,
+    Run,
+    Setting,
+)
+from pancode.domain.values import replace
 from pancode.ports import Transaction
+
+MOST_TOLD, TOLD_CHARS = 5_000, 4_000
+"""Of a run's story: how many entries nodes may add to, and how long each may be."""
 
 
 class Work:
@@ -27,6 +48,7 @@ class Work:
         self.core, self.tx = core, tx
         self._after: list[Callable[[], object]] = []
         self._said: set[str] = set()
+        self._events: list[FeedEvent] = []
 
     # -- load ------------------------------------------------------------------------------------
 
@@ -68,21 +90,69 @@ class Work:
             self.tx.insert(row)
         for row in changes.changed:
             self.tx.put(row)
-        self.core.book(self.tx, changes.booked)
+        self.book(changes.booked)
         for line in changes.story:
-            self.core.tell(self.tx, line.run, line.kind, line.what, line.verdict, line.detail)
+            self.tell(line.run, line.kind, line.what, line.verdict, line.detail)
         for one in changes.audit:
-            self.core.audit(self.tx, one.domain, one.level, one.what, one.run, **one.detail)
+            self.audit(one.domain, one.level, one.what, one.run, **one.detail)
         for message in changes.controls:
             self.send(message.node, message.body)
+        for event in events_of(changes):
+            self.happened(event)
         self.after(partial(self._note, changes))
         return changes.run
 
+    # -- the effects -------------------------------------------------------------------------------
+
+    def book(self, entries: Iterable[Entry]) -> None:
+        """Entries, and the balances that they change."""
+        for entry in entries:
+            self.tx.insert(entry)
+            balance = self.tx.get(Balance, entry.scope) or Balance(entry.scope)
+            self.tx.put(books.apply(balance, entry))
+
+    def tell(self, run: str, kind: str, what: str, verdict: str, detail: str = "") -> None:
+        """Add to the run's story (`pancode why`)."""
+        last = self.tx.find(Decision, {"run": run}, order="number", descending=True, limit=1)
+        number = last[0].number + 1 if last else 1
+        if kind == "node" and number > MOST_TOLD:
+            return  # a node can say as much as it likes, and the ledger is for all
+        self.tx.insert(Decision(run, number, self.core.wall_ms(), kind, what, verdict, detail[:TOLD_CHARS]))
+
+    def audit(self, domain: Domain, level: str, what: str, run: str | None = None, **detail: object) -> None:
+        """Add to the record of everything."""
+        last = self.tx.find(Audit, order="number", descending=True, limit=1)
+        number = last[0].number + 1 if last else 1
+        self.tx.insert(Audit(number, self.core.wall_ms(), domain, level, what, detail, run))
+        node = detail.get("node")
+        told: dict[str, object] = {"domain": domain, "level": level, "what": what}
+        self.happened(Happened(EventKind.AUDIT, run, node if isinstance(node, str) else None, told))
+
+    def happened(self, event: Happened) -> None:
+        """Add to the feed; its oldest goes when it is full. No number is used twice, as those of controls."""
+        feed, tx = self.core.feed, self.tx
+        last = self._events[-1:] or tx.find(FeedEvent, order="number", descending=True, limit=1)
+        number = max(last[0].number if last else 0, self.core.epoch * NUMBERS_IN_AN_EPOCH) + 1
+        row = FeedEvent(number, self.core.wall_ms(), event.kind, event.run, event.node, event.data)
+        tx.insert(row)
+        self._events.append(row)
+        beyond = len(feed) + len(self._events) - MOST
+        if beyond > 0:
+            tx.delete(FeedEvent, feed.oldest(beyond)[-1].number)
+
     def send(self, name: str, body: ControlBody) -> None:
-        """To a node; nothing for one that is not there."""
+        """Sign and keep the next control message for a node; nothing for one that has no key."""
         node = self.tx.get(Node, name)
-        if node is not None:
-            self.core.issue(self.tx, node, body)
+        if node is None or node.tag is None:
+            return
+        core, stored = self.core, self.tx.get(Setting, "epoch")
+        epoch = stored.value if stored is not None and isinstance(stored.value, int) else core.epoch
+        seq = max(node.control_seq, epoch * NUMBERS_IN_AN_EPOCH) + 1
+        self.tx.put(replace(node, control_seq=seq))
+        message = Control(fleet=core.fleet, node=node.tag, seq=seq, at=core.now(), body=body)
+        text = message.signed(core.key_for(node)).model_dump_json()
+        self.tx.insert(ControlMessage(node.tag, seq, text, core.ports.clock.boot_ms()))
+        self.after(partial(core.live.issued.append, (node.tag, seq)))
 
     # -- after the commit --------------------------------------------------------------------------
 
@@ -111,6 +181,8 @@ class Work:
         """The commit is durable."""
         for note in self._after:
             note()
+        if self._events:
+            self.core.feed.publish(self._events)
 
     def _note(self, changes: Changes) -> None:
         live, run = self.core.live, changes.run
@@ -133,8 +205,9 @@ class Work:
 
 @contextmanager
 def unit_of_work(core: Core) -> Iterator[Work]:
-    """One transaction of the ledger; memory is told when it has been committed."""
-    with core.ports.ledger.transaction() as tx:
-        work = Work(core, tx)
-        yield work
-    work.committed()
+    """One transaction of the ledger, one at a time; memory is told when it has been committed."""
+    with core.lock:
+        with core.ports.ledger.transaction() as tx:
+            work = Work(core, tx)
+            yield work
+        work.committed()

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import StrEnum
 from typing import ClassVar
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
+from pancode.domain.states import Closed as Closed
+from pancode.domain.states import EntryKind as EntryKind
+from pancode.domain.states import EventKind as EventKind
+from pancode.domain.states import FenceState as FenceState
+from pancode.domain.states import RunState as RunState
+from pancode.domain.states import WaitReason as WaitReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,64 +34,6 @@ class Record:
 
     __slots__ = ()
     TABLE: ClassVar[Table]
-
-
-class RunState(StrEnum):
-    """Life of a run; `ended` has an outcome and is left by `lost` only."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    INTERRUPTING = "interrupting"
-    COLLECTING = "collecting"
-    ENDED = "ended"
-
-
-class FenceState(StrEnum):
-    """Life of one binding."""
-
-    OFFERED = "offered"
-    ACCEPTED = "accepted"
-    RUNNING = "running"
-    CLOSED = "closed"
-
-
-class Closed(StrEnum):
-    """How a fence was closed: by the node's own signed word, or given up as lost."""
-
-    RECEIPT = "receipt"
-    REFUSED = "refused"
-    REVOKED = "revoked"
-    NOT_NOW = "not_now"
-    """Refused for a state that its node is in: a wait, not a failure."""
-    NEVER_ACCEPTED = "never_accepted"
-    LOST = "lost"
-
-
-class WaitReason(StrEnum):
-    """Why a run does not go on now; `reason` says the same to people."""
-
-    QUEUED = "queued"
-    NO_NODE = "no_node"
-    NO_SLOT = "no_slot"
-    NODE_AWAY = "node_away"
-    PAUSED = "paused"
-    QUARANTINED = "quarantined"
-    BUDGET = "budget"
-    RETRY = "retry"
-    RETURNED = "returned"
-    OLDER_ATTEMPT = "older_attempt"
-    DEPOT = "depot"
-    FORGOTTEN = "forgotten"
-
-
-class EntryKind(StrEnum):
-    """A line in the books. hold +held; release -held; spend +spent; correct ±spent; unknown: hold stands."""
-
-    HOLD = "hold"
-    RELEASE = "release"
-    SPEND = "spend"
-    CORRECT = "correct"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +272,19 @@ class Audit(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class FeedEvent(Record):
+    """Something that happened, for whoever watches. `number` grows; only the newest are kept."""
+
+    TABLE: ClassVar = Table("feed", ("number",))
+    number: int
+    at_ms: int
+    kind: EventKind
+    run: str | None
+    node: str | None
+    data: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredReceipt(Record):
     """An archived receipt, countersigned."""
 
@@ -377,6 +337,7 @@ ALL: tuple[type[Record], ...] = (
     Balance,
     Decision,
     Audit,
+    FeedEvent,
     StoredReceipt,
     KnownKey,
     ControlMessage,

@@ -173,6 +173,11 @@ class Changes:
         return [f for n, f in fences.items() if f.closed and (n not in known or known[n].closed != f.closed)]
 
     @property
+    def placed(self) -> list[Fence]:
+        """Fences that are new."""
+        return [fence for number, fence in self.case.fences.items() if number not in self.before.fences]
+
+    @property
     def ended(self) -> bool:
         """Whether the run has come to an end, or to another one."""
         return self.case.run.outcome is not None and self.case.run.outcome != self.before.run.outcome

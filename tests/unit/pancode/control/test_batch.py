@@ -18,8 +18,10 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import Blob
 from node_agent.wire.signing import Envelope
 from pancode.control.settle import ANSWER_AGAIN_MS
+from pancode.control.work import Work
+from pancode.domain.life.changes import Changes
 from pancode.domain.records import Audit, Decision, Run
-from pancode.errors import UnavailableError
+from pancode.errors import ConflictError, UnavailableError
 from tests.unit.pancode.control.world import Desk, Puppet
 
 BLOB = Blob(name="out", size=3, sha256="1" * 64)
@@ -43,20 +45,27 @@ class Pair:
         self.desk.turn()
         return order
 
-    def spoil(self) -> None:
+    def spoil(self, patch: pytest.MonkeyPatch) -> None:
         """The next word about the bad node's run meets a ledger that does not take it at first."""
-        told = self.desk.plane.core.live.told.get("r-bad0", 0)
-        with self.desk.ledger.transaction() as tx:
-            numbers = [one.number for one in tx.find(Decision, {"run": "r-bad0"})]
-            tx.insert(Decision("r-bad0", max([told, *numbers]) + 1, 0, "node", "x", "x", ""))
+        applied, spoilt = Work.apply, list[Run]()
+
+        def apply(work: Work, changes: Changes) -> Run:
+            if changes.run.id == "r-bad0" and not spoilt:
+                spoilt.append(changes.run)
+                raise ConflictError("it is there already")
+            return applied(work, changes)
+
+        patch.setattr(Work, "apply", apply)
+        self.spoilt = spoilt
         self.bad.say(self.orders[1].identity, Finding(level="info", text="spoilt"))
 
     def deliver(self, **changes: Any) -> Envelope:
         envelope = self.good.deliver(self.orders[0], **changes)
-        self.spoil()
-        self.desk.turn()
+        with pytest.MonkeyPatch.context() as patch:
+            self.spoil(patch)
+            self.desk.turn()
         told = self.desk.rows(Decision, run="r-bad0")
-        assert [one.detail for one in told][-2:] == ["", "spoilt"], "the commit failed, then each went alone"
+        assert self.spoilt and told[-1].detail == "spoilt", "the commit failed, then each went alone"
         return envelope
 
     def said(self) -> list[type[Any]]:
@@ -88,8 +97,9 @@ def test_a_receipt_that_comes_again_is_answered_again(pair: Pair) -> None:
     pair.said()
     pair.desk.clock.ms += ANSWER_AGAIN_MS
     pair.good.uplink.send(envelope.model_dump_json())
-    pair.spoil()
-    pair.desk.turn()
+    with pytest.MonkeyPatch.context() as patch:
+        pair.spoil(patch)
+        pair.desk.turn()
     assert pair.said() == [Acknowledge]
 
 

@@ -19,9 +19,9 @@ from node_agent.wire.node import FORGED, Problem, ProblemCode
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult, Receipt, Usage
 from node_agent.wire.signing import WireRefusal, open_as
-from pancode.control.core import MOST_TOLD, TOLD_CHARS
 from pancode.control.heard import MOST_RAISES
 from pancode.control.settle import REASON_CHARS
+from pancode.control.work import MOST_TOLD, TOLD_CHARS, unit_of_work
 from pancode.domain import books
 from pancode.domain.records import (
     Attempt,
@@ -185,7 +185,6 @@ def test_a_node_that_never_stops_talking_does_not_fill_the_ledger() -> None:
     core = fleet.desk.plane.core
     with core.ports.ledger.transaction() as tx:
         tx.insert(Decision(due.identity.run, MOST_TOLD, 0, "node", "n", "v", ""))
-    core.live.told.clear()  # behind its back
     for _ in range(3):
         fleet.liar.say(due.identity, Finding(level="info", text="one more"))
     fleet.desk.turn()
@@ -244,9 +243,9 @@ def test_no_sum_of_claims_refuses_the_receipt_of_another_node() -> None:
     """Defect 4: 512 receipts of one node brought a scope to 2^63, and the 513th, of another, was dropped."""
     fleet = Fleet(ceiling="100000")
     core = fleet.desk.plane.core
-    with core.ports.ledger.transaction() as tx:
+    with unit_of_work(core) as work:
         earlier = Entry("e-1", 0, "agent:builder", EntryKind.SPEND, "r-none", 1, 1, Decimal(0), 2**63 - 10**9)
-        core.book(tx, [earlier])
+        work.book([earlier])
     due = taken(fleet)
     fleet.liar.start(due)
     fleet.liar.deliver(due, usage=MOST_COST)

@@ -81,6 +81,12 @@ TABLES = (
         "number:int at_ms:int domain:text level:text what:text detail:text run:text?",
     ),
     (
+        "feed",
+        "number",
+        "",
+        "number:int at_ms:int kind:text run:text? node:text? data:text",
+    ),
+    (
         "receipts",
         "digest",
         "run tag",

@@ -1,0 +1,100 @@
+"""The route of the feed: everything that happens, as it happens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from pancode.api.desk import Desk
+from pancode.api.routing import Call, Verb
+from pancode.api.streaming import QUIET_S, event, sse
+from pancode.control import query
+from pancode.control.feed import MOST, Feed
+from pancode.control.query_shapes import FeedShape
+from pancode.domain.names import not_found
+from pancode.domain.records import EventKind, FeedEvent
+from pancode.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events somebody asks for; empty or None: all of them."""
+
+    kinds: tuple[str, ...] = ()
+    run: str | None = None
+    node: str | None = None
+
+    @classmethod
+    def of(cls, desk: Desk, call: Call) -> Wanted:
+        """`kind` is one, several with commas, or the part before the dot. NotFoundError."""
+        kinds = tuple(filter(None, call.query.get("kind", "").split(",")))
+        known = sorted({*(kind.value for kind in EventKind), *(k.value.partition(".")[0] for k in EventKind)})
+        for kind in kinds:
+            if kind not in known:
+                raise not_found("kind of event", kind, known, f"one of {', '.join(known)}")
+        run = call.query.get("run")
+        if run is not None:
+            with desk.core.ports.ledger.transaction() as tx:
+                run = query.find_run(tx, run).id
+        return cls(kinds, run, call.query.get("node"))
+
+    def fits(self, one: FeedEvent) -> bool:
+        group = one.kind.value.partition(".")[0]
+        if self.kinds and one.kind.value not in self.kinds and group not in self.kinds:
+            return False
+        return self.run in (None, one.run) and self.node in (None, one.node)
+
+
+def _events(desk: Desk, call: Call) -> Any:
+    wanted, tail = Wanted.of(desk, call), call.number("tail", 0, MOST)
+    since = call.last_event or call.query.get("since", "")
+    if since and not (since.isascii() and since.isdigit() and len(since) <= 18):
+        raise UsageError(f"{since[:40]!r} is no number of an event", fix="leave it out", code="bad_value")
+    return sse(_stream(desk, wanted, (int(since) if since else None, tail), call.flag("end")))
+
+
+async def _stream(
+    desk: Desk, wanted: Wanted, begin: tuple[int | None, int], ends: bool
+) -> AsyncIterator[str]:
+    """`begin`: after which event, else how many of the newest first. `reset` where some may be missing."""
+    feed, (since, tail) = desk.core.feed, begin
+    place, found = _begun(feed, wanted, tail) if since is None else (since, [])
+    while True:
+        seen = desk.bell.count
+        news = feed.since(place)
+        if news is None:
+            place = feed.last
+            yield event("reset", {"last": place}, str(place))
+        for one in [*found, *(news or ())]:
+            place = max(place, one.number)
+            if wanted.fits(one):
+                yield event(one.kind.value, shape_of(one), str(one.number))
+        found = []
+        if ends or desk.closing.is_set():
+            return
+        if not await desk.bell.wait(seen, QUIET_S):
+            yield ": still here\n\n"
+
+
+def _begun(feed: Feed, wanted: Wanted, tail: int) -> tuple[int, list[FeedEvent]]:
+    """The newest event, and so many that fit before it."""
+    known = feed.newest(MOST)
+    fitting = [one for one in known if wanted.fits(one)]
+    return (known[-1].number if known else 0), fitting[max(0, len(fitting) - tail) :]
+
+
+def shape_of(one: FeedEvent) -> FeedShape:
+    return {
+        "number": one.number,
+        "at": query.at(one.at_ms),
+        "kind": one.kind.value,
+        "run": one.run,
+        "node": one.node,
+        "data": dict(one.data),
+    }
+
+
+FEED_VERBS: tuple[Verb, ...] = (
+    Verb("GET", "/v1/events", _events, query=("kind", "run", "node", "since", "tail", "end")),
+)

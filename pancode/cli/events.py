@@ -1,0 +1,94 @@
+"""`pancode events`: what happens in the fleet, as it happens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pancode.cli import known
+from pancode.cli.face import Face
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
+from pancode.cli.render import safe, short_time
+from pancode.client import Client, Event, StreamCutError
+from pancode.connection import NotRunningError
+from pancode.errors import ExitCode
+
+app = Commands()
+AGAIN_S = 1.0
+QUIET_S = 10.0
+"""Loads and ages grow old, though nothing happens."""
+
+
+@app.verb("events", "pancode events -f", "pancode events -f --kind run.ended,node --json")
+def events(
+    *,
+    follow: Annotated[bool, option("Go on with what comes, until Ctrl-C.", "-f", "--follow")] = False,
+    number: Annotated[int, option("How many.", "-n", "--number", min=0, max=5_000)] = 20,
+    run: Annotated[str | None, option("Only those of this run.", "R", complete=known.runs)] = None,
+    node: Annotated[str | None, option("Only those of this machine.", "N", complete=known.nodes)] = None,
+    kind: Annotated[str | None, option("Only these kinds: run.ended, run, node, audit ...", "K,...")] = None,
+    face: Json,
+) -> int:
+    """The newest events of the fleet, oldest first. With --json each is one object on one line."""
+    wanted = {"run": run, "node": node, "kind": kind}
+    client = face.client()
+    query = {name: said for name, said in wanted.items() if said is not None}
+    try:
+        for event in _told(face, client, {**query, "tail": number}, follow):
+            if event.kind == "reset":
+                face.note("some events are missing here: they are not kept any more")
+            else:
+                face.show(event.data, lambda one=event.data: _line(one))  # type: ignore[misc]
+    except KeyboardInterrupt:
+        return ExitCode.DETACHED
+    return ExitCode.DONE
+
+
+def _told(face: Face, client: Client, query: dict[str, Any], follow: bool) -> Iterator[Event]:
+    """Events; while they are followed, over restarts of the coordinator, without a gap that is not told."""
+    if not follow:
+        yield from client.events("GET", "/v1/events", query={**query, "end": 1})
+        return
+    yield from followed(face, client, query)
+
+
+def followed(face: Face, client: Client, query: dict[str, Any]) -> Iterator[Event]:
+    """Never ends by itself."""
+    away = False
+    while True:
+        try:
+            for event in client.events("GET", "/v1/events", query=query):
+                away = False
+                last = event.data["last" if event.kind == "reset" else "number"]
+                query = {**query, "tail": 0, "since": last}
+                yield event
+        except (StreamCutError, NotRunningError) as cut:
+            if not away:
+                face.note(f"the coordinator is away ({cut.why or cut}); waiting for it to be back")
+        away = True
+        time.sleep(AGAIN_S)
+
+
+def changes(face: Face, client: Client) -> Iterator[None]:
+    """Now, then whenever something has happened: at most every `AGAIN_S`, at least every `QUIET_S`."""
+    happened = threading.Event()
+
+    def watch() -> None:
+        for _ in followed(face, Client(client.home, starts=False), {}):
+            happened.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    while True:
+        happened.clear()
+        yield
+        time.sleep(AGAIN_S)
+        happened.wait(QUIET_S)
+
+
+def _line(one: dict[str, Any]) -> str:
+    told = "  ".join(f"{name}={safe(said)}" for name, said in one["data"].items() if said not in (None, ""))
+    about = " ".join(safe(name) for name in (one["run"], one["node"]) if name)
+    return f"{short_time(one['at'])}  {one['kind']:<13} {about}  {told}\n"

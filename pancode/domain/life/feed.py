@@ -1,0 +1,65 @@
+"""Which events of the feed a decision makes: derived from its changes alone, so that none is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pancode.domain import books
+from pancode.domain.life.changes import Changes
+from pancode.domain.records import EventKind, Run, RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One event, before it has its number."""
+
+    kind: EventKind
+    run: str | None = None
+    node: str | None = None
+    data: dict[str, object] = field(default_factory=dict)
+
+
+def events_of(made: Changes) -> Iterator[Happened]:
+    """In the order in which they are told."""
+    run, was = made.run, made.before.run
+    if made.fresh:
+        yield _of(run, EventKind.RUN_QUEUED, agent=run.agent, task=run.task[:200], parent=run.parent)
+    for fence in made.placed:
+        yield _of(run, EventKind.RUN_PLACED, fence.node, fence=fence.fence)
+    for staged in made.stages:
+        told = {"fence": staged.fence.fence, "stage": staged.stage.value, "detail": staged.detail}
+        yield _of(run, EventKind.RUN_STAGE, staged.fence.node, **told)
+    if run.attempt > was.attempt:
+        yield _of(run, EventKind.RUN_RETRY, reason=run.reason)
+    yield from _by_state(made)
+    if (run.landing, run.landed) != (was.landing, was.landed):
+        yield _of(run, EventKind.RUN_LANDING, status=run.landing.get("status"), commit=run.landed)
+
+
+def _by_state(made: Changes) -> Iterator[Happened]:
+    run, was = made.run, made.before.run
+    if made.ended:
+        usage = books.used_by(run.result.get("usage"))
+        told = {"outcome": run.outcome, "failure": run.failure, "tokens": usage.tokens}
+        yield _of(run, EventKind.RUN_ENDED, _node(run), **told, reason=run.reason)
+        return
+    if run.state is RunState.INTERRUPTING and was.state is not RunState.INTERRUPTING:
+        yield _of(run, EventKind.RUN_STOPPING, reason=run.reason)
+    if run.waits is not None and (run.waits, run.reason) != (was.waits, was.reason):
+        yield _of(run, EventKind.RUN_WAITS, waits=run.waits.value, reason=run.reason)
+    known = made.before.attempts.get(made.attempt.attempt)
+    if known is not None and made.attempt.usage != known.usage:
+        cost, used = books.known_cost(made.attempt.usage), books.used_by(made.attempt.usage)
+        usd = None if cost is None else f"{cost:f}"
+        yield _of(run, EventKind.RUN_USAGE, tokens=used.tokens, cost_usd=usd)
+
+
+def _node(run: Run) -> str | None:
+    node = run.result.get("node")
+    return node if isinstance(node, str) else None
+
+
+def _of(run: Run, kind: EventKind, node: str | None = None, **data: object) -> Happened:
+    """Each says where the run is."""
+    return Happened(kind, run.id, node, {"state": run.state.value, "attempt": run.attempt, **data})

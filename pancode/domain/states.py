@@ -1,0 +1,79 @@
+"""The states and kinds that rows of the ledger may have."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RunState(StrEnum):
+    """Life of a run; `ended` has an outcome and is left by `lost` only."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    INTERRUPTING = "interrupting"
+    COLLECTING = "collecting"
+    ENDED = "ended"
+
+
+class FenceState(StrEnum):
+    """Life of one binding."""
+
+    OFFERED = "offered"
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    CLOSED = "closed"
+
+
+class Closed(StrEnum):
+    """How a fence was closed: by the node's own signed word, or given up as lost."""
+
+    RECEIPT = "receipt"
+    REFUSED = "refused"
+    REVOKED = "revoked"
+    NOT_NOW = "not_now"
+    """Refused for a state that its node is in: a wait, not a failure."""
+    NEVER_ACCEPTED = "never_accepted"
+    LOST = "lost"
+
+
+class WaitReason(StrEnum):
+    """Why a run does not go on now; `reason` says the same to people."""
+
+    QUEUED = "queued"
+    NO_NODE = "no_node"
+    NO_SLOT = "no_slot"
+    NODE_AWAY = "node_away"
+    PAUSED = "paused"
+    QUARANTINED = "quarantined"
+    BUDGET = "budget"
+    RETRY = "retry"
+    RETURNED = "returned"
+    OLDER_ATTEMPT = "older_attempt"
+    DEPOT = "depot"
+    FORGOTTEN = "forgotten"
+
+
+class EntryKind(StrEnum):
+    """A line in the books. hold +held; release -held; spend +spent; correct ±spent; unknown: hold stands."""
+
+    HOLD = "hold"
+    RELEASE = "release"
+    SPEND = "spend"
+    CORRECT = "correct"
+    UNKNOWN = "unknown"
+
+
+class EventKind(StrEnum):
+    """What an event of the feed is about."""
+
+    RUN_QUEUED = "run.queued"
+    RUN_WAITS = "run.waits"
+    RUN_PLACED = "run.placed"
+    RUN_STAGE = "run.stage"
+    RUN_USAGE = "run.usage"
+    RUN_STOPPING = "run.stopping"
+    RUN_RETRY = "run.retry"
+    RUN_ENDED = "run.ended"
+    RUN_LANDING = "run.landing"
+    NODE_STATE = "node.state"
+    AUDIT = "audit"
