@@ -9,11 +9,18 @@ from itertools import groupby
 from node_agent.wire.event import Events
 from node_agent.wire.inventory import Inventory
 from node_agent.wire.receipt import Receipt
-from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, open_as, parse_envelope
+from node_agent.wire.signing import (
+    Envelope,
+    PublicKey,
+    RefusalCode,
+    WireRefusal,
+    open_as,
+    parse_envelope,
+)
 from pancode.control import journals, keyring
 from pancode.control.core import Core
 from pancode.control.heard import enrolled, raise_alarm
-from pancode.control.settle import Letter, Proofs, settle
+from pancode.control.settle import Letter, Proofs, Unreadable, identity_in, settle, turn_down
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.life.decide import decide
 from pancode.domain.life.signals import Said
@@ -21,6 +28,7 @@ from pancode.domain.records import Fence, Node
 from pancode.errors import ConflictError
 from pancode.ports import UpMessage
 
+Heard = Events | Inventory | Letter | Unreadable
 _UNFIT = (ValueError, KeyError, ArithmeticError, ConflictError)
 
 
@@ -29,7 +37,7 @@ class Word:
     """A message whose signature holds, and its node."""
 
     node: Node
-    said: Events | Inventory | Letter
+    said: Heard
 
 
 def take_in(core: Core, limit: int) -> int:
@@ -48,7 +56,7 @@ def take_in(core: Core, limit: int) -> int:
 def _believed(core: Core, node: Node, message: UpMessage) -> Word | None:
     """None for what is not: it is dropped and put on record."""
     try:
-        return Word(node, _opened(parse_envelope(message.data), node, keyring.keys_of(node)))
+        return Word(node, _opened(core, parse_envelope(message.data), node))
     except WireRefusal as refusal:
         raise_alarm(core, node, "message", refusal.code, refusal.detail)
     except _UNFIT as exc:
@@ -56,12 +64,20 @@ def _believed(core: Core, node: Node, message: UpMessage) -> Word | None:
     return None
 
 
-def _opened(envelope: Envelope, node: Node, keys: Mapping[str, PublicKey]) -> Events | Inventory | Letter:
+def _opened(core: Core, envelope: Envelope, node: Node) -> Heard:
+    keys = keyring.keys_of(node)
     if envelope.payloadType == Events.payload_type():
         return open_as(Events, envelope, keys)
     if envelope.payloadType == Inventory.payload_type():
         return open_as(Inventory, envelope, keys)
-    claims = open_as(Receipt, envelope, keys).predicate
+    try:
+        claims = open_as(Receipt, envelope, keys).predicate
+    except WireRefusal as refusal:
+        about = identity_in(envelope) if refusal.code is RefusalCode.INVALID_FIELD else None
+        if about is None:
+            raise
+        raise_alarm(core, node, "message", refusal.code, refusal.detail)
+        return Unreadable(node, envelope.digest(), about, refusal.detail)
     return Letter(node, only_signature_of(envelope, keys), envelope.digest(), claims)
 
 
@@ -98,6 +114,8 @@ def _apply(work: Work, word: Word, proofs: Proofs) -> None:
             _events(work, word.node, word.said)
         case Letter():
             settle(work, word.said, proofs)
+        case Unreadable():
+            turn_down(work, word.said)
 
 
 def only_signature_of(envelope: Envelope, keys: Mapping[str, PublicKey]) -> Envelope:
@@ -114,9 +132,20 @@ def _events(work: Work, node: Node, told: Events) -> None:
         return
     for identity, events in groupby(told.events, lambda event: event.identity):
         case = work.case_of(identity)
-        if case is not None and _is_its_own(node, case.fence):
-            said = (Said(event.seq, event.body, event.wall_ms) for event in events)
-            work.apply(decide(case, *said))
+        if case is None:
+            continue
+        if not _is_its_own(node, case.fence):
+            _alarm(work, node, case.fence)
+            continue
+        said = (Said(event.seq, event.body, event.wall_ms) for event in events)
+        work.apply(decide(case, *said))
+
+
+def _alarm(work: Work, node: Node, fence: Fence) -> None:
+    """Another node's; a node with a new key may still have words of what its old key had."""
+    if fence.node != node.name and work.first(f"{node.name}:events:foreign"):
+        why = f"{fence.run} fence {fence.fence} was ordered from {fence.node}"
+        work.audit("trust", "error", "foreign events dropped", node=node.name, why=why)
 
 
 def _is_its_own(node: Node, fence: Fence) -> bool:

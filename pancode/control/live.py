@@ -93,6 +93,8 @@ class Live:
     """Fences that were closed since the last tidying."""
     looked_ms: dict[str, int] = field(default_factory=dict)
     """By tag: our boot clock when the names in Redis were last looked through."""
+    look_due_ms: int = 0
+    """Before it, none of them is due again."""
     pages: dict[str, int] = field(default_factory=dict)
     """By tag: where the next page of its started jobs begins."""
     day: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,6 +36,16 @@ class Letter:
     envelope: Envelope
     digest: str
     claims: Claims
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A rightly signed receipt with a value that no receipt may have; of it no more is known than this."""
+
+    node: Node
+    digest: str
+    identity: AttemptId
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,26 @@ def settle(work: Work, letter: Letter, proofs: Proofs) -> None:
             _ask_again(work, letter, judged)
         case Ruling.REJECT:
             _reject(work, letter, judged.reason)
+
+
+def identity_in(envelope: Envelope) -> AttemptId | None:
+    """The attempt that an unreadable receipt names; None when it names none."""
+    try:
+        return AttemptId.model_validate(json.loads(envelope.body())["predicate"]["identity"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def turn_down(work: Work, unread: Unreadable) -> None:
+    """Never accepted, and not kept, as nobody could show it. Its node's open fence ends as if rejected."""
+    node, identity = unread.node, unread.identity
+    case = work.case_of(identity)
+    if case is None or case.fence.tag != node.tag:
+        return
+    if work.once(f"reject:{unread.digest}", ANSWER_AGAIN_MS) and evidence.one_more(work, node.name):
+        reason = f"its receipt cannot be read: {unread.why}"[:REASON_CHARS]
+        work.send(node.name, Reject(identity=identity, receipt=unread.digest, reason=reason))
+        work.apply(decide(case, Rejected(node.name, node.tag, reason)))
 
 
 def _judge(tx: Transaction, letter: Letter) -> Judged | None:

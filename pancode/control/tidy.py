@@ -38,8 +38,11 @@ def tidy(core: Core) -> None:
 def _due(core: Core) -> str | None:
     """The tag whose names were looked through longest ago, once that is long enough."""
     boot, looked = core.ports.clock.boot_ms(), core.live.looked_ms
+    if boot < core.live.look_due_ms:
+        return None
     oldest = min(_tags(core), key=lambda tag: looked.get(tag, 0), default=None)
-    if oldest is None or boot - looked.get(oldest, 0) < EVERY_MS:
+    core.live.look_due_ms = (boot if oldest is None else looked.get(oldest, 0)) + EVERY_MS
+    if oldest is None or boot < core.live.look_due_ms:
         return None
     looked[oldest] = boot
     return oldest

@@ -11,7 +11,7 @@ from pancode.domain.endpoints import RANKED, Lack, Wanted, lack_of, rank
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.names import nearest
 from pancode.domain.records import Node
-from pancode.domain.says import with_words
+from pancode.domain.says import in_a_sentence, with_words
 
 NOT_WALLED = (
     "has no sandbox, and its agent, or the run it comes from, runs only in one (isolation: container)"
@@ -151,4 +151,5 @@ def _not_now(view: NodeView) -> tuple[str, str]:
     shut = view.heard.heartbeat.facts.shut if view.heard is not None else None
     if shut is None:
         return "", ""
-    return with_words(f"takes no work: {shut.what}", shut.fix), f"pancode node show {name}"
+    said = with_words(in_a_sentence(shut.what), in_a_sentence(shut.fix))
+    return f"takes no work: {said}", f"pancode node show {name}"

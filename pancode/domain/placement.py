@@ -16,6 +16,7 @@ from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.passports import Needs, Trust, Trusted, failure, trust_of
 from pancode.domain.records import Balance, Run, WaitReason
 from pancode.domain.runtimes import RUNTIMES, Asked, Held, held
+from pancode.domain.says import in_a_sentence, with_words
 from pancode.domain.values import replace
 
 
@@ -338,7 +339,8 @@ def _resting(view: NodeView, standing: Standing) -> str:
     shut = view.heard.heartbeat.facts.shut if view.heard is not None else None
     told = standing.resting.get(view.node.name)
     why, fix = (shut.what, shut.fix) if shut is not None else (told.why, told.fix) if told else ("", "")
-    return f"{view.node.name} takes no work: {why}{f' ({fix})' if fix else ''}" if why else ""
+    said = with_words(in_a_sentence(why), in_a_sentence(fix))
+    return f"{view.node.name} takes no work: {said}" if why else ""
 
 
 def _pinned_by(run: Run) -> str:

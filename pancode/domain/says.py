@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from node_agent.wire.model import WireModel
 
 M = TypeVar("M", bound=WireModel)
+MOST_CHARS = 300
+"""Of a node's words inside a sentence of ours."""
 
 
 def quoted(told: M, node: str) -> M:
@@ -29,6 +31,12 @@ def _quoted(value: Any, node: str) -> Any:
     if isinstance(value, tuple) and any(isinstance(one, WireModel) for one in value):
         return tuple(_quoted(one, node) for one in value)
     return value
+
+
+def in_a_sentence(words: str) -> str:
+    """A node's words inside a sentence of ours: short, on one line, with nothing that a terminal obeys."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
+    return line if len(line) <= MOST_CHARS else f"{line[:MOST_CHARS]} ..."
 
 
 def with_words(why: str, says: str) -> str:

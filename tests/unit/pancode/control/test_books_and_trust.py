@@ -10,7 +10,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.receipt import Receipt, Subject, Usage
 from node_agent.wire.signing import parse_message
 from pancode.domain.books import Ceilings
-from pancode.domain.records import Audit, Balance, Node, Run
+from pancode.domain.records import Audit, Balance, Node, Run, StoredReceipt
 from pancode.errors import ConflictError
 from tests.unit.pancode.control.world import Desk, Puppet, offered
 
@@ -31,7 +31,7 @@ def test_a_receipt_about_another_commit_is_not_believed(desk: Desk) -> None:
     lying = receipt.model_copy(update={"subject": (foreign,)})
     node.uplink.send(lying.signed(node.key).model_dump_json())
     desk.turn()
-    assert desk.row(Run, "r-0001").outcome is None
+    assert desk.row(Run, "r-0001").outcome is Outcome.INFRA and not desk.rows(StoredReceipt)
     assert any("subjects" in str(a.detail) for a in desk.rows(Audit) if a.what == "message refused")
 
 

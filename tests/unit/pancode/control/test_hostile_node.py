@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from node_agent.wire.bounded import MOST_USD
+from node_agent.wire.control import Reject
 from node_agent.wire.event import Events, Finding, Progress, Refused
-from node_agent.wire.failure import OrderRefusal, Outcome
+from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import JournalEntry
@@ -275,3 +276,57 @@ def test_a_node_finds_no_end_of_reasons_for_the_record() -> None:
         fleet.desk.turn()
     assert len(fleet.alarms()) == len(FORGED)
     fleet.still_works()
+
+
+def invalid(fleet: Fleet, due: Order, **changes: Any) -> Any:
+    """A receipt with a value that none may have, signed by the liar as it is."""
+    made = json.loads(fleet.liar.receipt(due).body())
+    made["predicate"] |= changes
+    return fleet.liar.key.sign(Receipt.payload_type(), json.dumps(made).encode())
+
+
+@pytest.mark.parametrize("changes", [{"reason": None}, {"last_event": -1}, {"outcome": "splendid"}])
+def test_a_receipt_with_an_invalid_field_ends_its_run(changes: dict[str, Any]) -> None:
+    """Rightly signed, and none that anybody could show: the run does not collect for ever."""
+    fleet = Fleet()
+    due = taken(fleet)
+    fleet.liar.start(due)
+    envelope = invalid(fleet, due, **changes)
+    for _ in range(3):
+        fleet.liar.uplink.send(envelope.model_dump_json())
+        fleet.desk.turn()
+    run = fleet.desk.row(Run, due.identity.run)
+    assert (run.state, run.outcome, run.failure) == (
+        RunState.ENDED,
+        Outcome.INFRA,
+        FailureKind.RECEIPT_REJECTED,
+    )
+    assert run.reason.startswith(f"its receipt cannot be read: predicate.{next(iter(changes))}: ")
+    told = [c.body for c in fleet.liar.controls() if isinstance(c.body, Reject)]
+    assert [(one.identity, one.receipt) for one in told] == [(due.identity, envelope.digest())]
+    assert [(a.what, a.detail["code"]) for a in fleet.alarms()] == [("message refused", "invalid_field")]
+    assert fleet.desk.rows(StoredReceipt) == []
+    fleet.still_works()
+    fleet.desk.check_books()
+
+
+def test_an_invalid_receipt_ends_nothing_of_another_and_nothing_that_is_over() -> None:
+    fleet = Fleet()
+    due = taken(fleet)
+    fleet.liar.start(due)
+    fleet.liar.deliver(due, exit_code=0)
+    fleet.desk.turn()
+    before = fleet.desk.row(Run, due.identity.run)
+    fleet.desk.dispatch("r-hers", node="honest")
+    fleet.honest.breathe()
+    hers = fleet.honest.claim()
+    assert hers is not None
+    fleet.honest.start(hers)
+    fleet.desk.turn()
+    running = fleet.desk.row(Run, "r-hers")
+    for identity in (due.identity.model_dump(), hers.identity.model_dump(), {"run": 7}, None):
+        envelope = invalid(fleet, due, reason=None, identity=identity)
+        fleet.liar.uplink.send(envelope.model_dump_json())
+    fleet.desk.turn()
+    assert (fleet.desk.row(Run, due.identity.run), fleet.desk.row(Run, "r-hers")) == (before, running)
+    assert not [c for c in fleet.honest.controls() if isinstance(c.body, Reject)]

@@ -55,6 +55,7 @@ def test_an_event_of_anothers_fence(body: EventBody, starts: bool) -> None:
     fleet.liar.say(due.identity, body)
     fleet.desk.turn()
     assert state(fleet, due.identity) == before
+    assert [(a.what, a.detail["node"]) for a in fleet.alarms()] == [("foreign events dropped", "liar")]
     if not starts:
         fleet.honest.start(due)
     fleet.honest.deliver(due, exit_code=0)

@@ -16,6 +16,7 @@ from pancode.control import query_fleet, turned
 from pancode.domain.books import Ceilings
 from pancode.domain.life.moves import MAX_BINDINGS
 from pancode.domain.records import Balance, Closed, Decision, Fence, Run, RunState
+from pancode.domain.says import MOST_CHARS
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
 FULL = Problem(what="less than 512 MB free", fix="free disk there")
@@ -95,6 +96,17 @@ def test_a_node_that_says_that_it_is_full_is_offered_nothing(desk: Desk) -> None
     node.facts, node.slots = facts(), 2
     node.breathe()
     assert node.claim() is not None
+
+
+def test_what_a_node_says_of_itself_stays_one_short_line_of_the_reason(desk: Desk) -> None:
+    node = Puppet(desk)
+    node.facts, node.slots = facts(shut=Problem(what="a\u202e\x1b[2J\n" + "b" * 4_000, fix="c\n" * 900)), 0
+    node.breathe()
+    desk.dispatch()
+    desk.turn()
+    said = reason(desk)
+    assert said.startswith("n1 takes no work: a [2J bbb") and said.isprintable()
+    assert len(said) < 2 * MOST_CHARS + 50
 
 
 def test_other_refusals_are_counted_and_waits_are_not(desk: Desk) -> None:
