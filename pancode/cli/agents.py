@@ -12,7 +12,8 @@ from pancode.cli import known
 from pancode.cli.face import Face, here
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, option
-from pancode.cli.render import safe, safe_block, table
+from pancode.cli.render import safe, safe_block
+from pancode.cli.tables import table
 from pancode.client import path_of
 from pancode.connection import home_of
 from pancode.counted import counted

@@ -10,7 +10,8 @@ from typer import Argument
 from pancode.cli.face import who
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, Run, money, option
-from pancode.cli.render import count, safe, table, usd
+from pancode.cli.render import count, safe, usd
+from pancode.cli.tables import table
 from pancode.counted import counted
 
 app = Commands()

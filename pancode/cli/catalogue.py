@@ -14,7 +14,8 @@ from pancode.cli.face import Face, here
 from pancode.cli.lazy import Commands
 from pancode.cli.matrix import by_subscription, does, evidence_of, is_local_only, matrix
 from pancode.cli.params import Json, option
-from pancode.cli.render import safe, table
+from pancode.cli.render import safe
+from pancode.cli.tables import table
 from pancode.connection import home_of, named
 from pancode.errors import ExitCode, UsageError
 

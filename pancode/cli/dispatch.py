@@ -18,7 +18,8 @@ from pancode.cli.follow import summary, wait
 from pancode.cli.landing import landed, unless_landed
 from pancode.cli.lazy import Command, Commands
 from pancode.cli.params import Json
-from pancode.cli.render import safe, safe_block, table
+from pancode.cli.render import safe, safe_block
+from pancode.cli.tables import table
 from pancode.cli.tell import exit_of
 from pancode.client import ApiError, Client
 from pancode.errors import ExitCode, UsageError

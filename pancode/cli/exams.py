@@ -11,7 +11,8 @@ from pancode.cli import known
 from pancode.cli.face import Face, who
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, option
-from pancode.cli.render import advice, safe, short_time, table
+from pancode.cli.render import advice, safe, short_time
+from pancode.cli.tables import table
 from pancode.cli.taking import Snapshots
 from pancode.client import ApiError, Client
 from pancode.errors import ExitCode, UnavailableError

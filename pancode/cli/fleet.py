@@ -16,7 +16,8 @@ from pancode.cli.lazy import Commands
 from pancode.cli.matrix import is_local_only
 from pancode.cli.params import Json, Link, Nodes, option
 from pancode.cli.progress import Steps
-from pancode.cli.render import advice, console, draws, safe, size, table, tokens
+from pancode.cli.render import advice, console, draws, safe, size, tokens
+from pancode.cli.tables import table
 from pancode.client import ApiError, Client, Event
 from pancode.connection import NotRunningError
 from pancode.down import mark

@@ -10,7 +10,7 @@ from typer import Argument
 
 from pancode.cli.lazy import Commands, unknown
 from pancode.cli.params import Json
-from pancode.cli.render import table
+from pancode.cli.tables import table
 from pancode.cli.tell import MEANINGS
 
 app = Commands()

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from pancode.cli.face import Face
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, Node, option
-from pancode.cli.render import safe, short_time, table
+from pancode.cli.render import safe, short_time
+from pancode.cli.tables import table
 from pancode.connection import KEY_LOST, home_of
 from pancode.errors import ConflictError, NotFoundError, UnavailableError
 

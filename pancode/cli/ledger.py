@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, option
-from pancode.cli.render import safe, table
+from pancode.cli.render import safe
+from pancode.cli.tables import table
 from pancode.connection import home_of
 
 app = Commands()

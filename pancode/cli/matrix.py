@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pancode.cli.render import table
+from pancode.cli.tables import table
 
 _CELLS = {
     **{"missing": "-", "looking": "looking"},

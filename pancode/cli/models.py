@@ -8,7 +8,8 @@ from pancode.cli import known
 from pancode.cli.face import here
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, option
-from pancode.cli.render import advice, safe, size, table, tokens
+from pancode.cli.render import advice, safe, size, tokens
+from pancode.cli.tables import table
 from pancode.cli.vendors import show_vendors
 from pancode.errors import UsageError
 

@@ -15,7 +15,8 @@ from pancode.cli.fleet import steps
 from pancode.cli.lazy import Commands
 from pancode.cli.nodepage import page
 from pancode.cli.params import Json, Label, Link, Node, label, many, option
-from pancode.cli.render import safe, table
+from pancode.cli.render import safe
+from pancode.cli.tables import table
 from pancode.client import Client, path_of
 from pancode.errors import ExitCode, PancodeError, UsageError
 

@@ -10,7 +10,8 @@ from pancode.cli import known
 from pancode.cli.face import who
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json
-from pancode.cli.render import safe, table
+from pancode.cli.render import safe
+from pancode.cli.tables import table
 
 app = Commands()
 

@@ -12,7 +12,8 @@ from typer import Argument
 from pancode.cli.face import who
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, Run, option
-from pancode.cli.render import safe, table, took
+from pancode.cli.render import safe, took
+from pancode.cli.tables import table
 from pancode.client import path_of
 from pancode.connection import home_of
 

@@ -13,7 +13,8 @@ from pancode.cli import known
 from pancode.cli.face import Face
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, Run, option
-from pancode.cli.render import at_head, safe, short_time, table, tone
+from pancode.cli.render import at_head, safe, short_time, tone
+from pancode.cli.tables import table
 from pancode.client import ApiError, path_of
 from pancode.errors import ExitCode, UsageError
 

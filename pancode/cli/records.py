@@ -9,7 +9,8 @@ from typer import Argument
 
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, Run, option
-from pancode.cli.render import at_head, safe, short_time, table
+from pancode.cli.render import at_head, safe, short_time
+from pancode.cli.tables import table
 from pancode.client import path_of
 
 app = Commands()

@@ -1,4 +1,4 @@
-"""How things look: tables, ages, money; on a terminal Rich draws; nothing of this reaches `--json`."""
+"""How words, money and times look; on a terminal Rich draws; nothing of this reaches `--json`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from rich.console import Console, RenderableType
 
 _GOOD = {"done", "online", "PASS", "passed", "yes"}
 _BAD = {
@@ -39,7 +37,7 @@ def console(stream: TextIO) -> Console:
     return Console(file=stream, markup=False, emoji=False, highlight=False)
 
 
-def _drawn(what: Table | Text, stream: TextIO, *, wraps: bool = True) -> str:
+def drawn(what: RenderableType, stream: TextIO, *, wraps: bool = True) -> str:
     drawing = console(stream)
     with drawing.capture() as taken:
         drawing.print(what, end="", soft_wrap=not wraps)
@@ -53,29 +51,32 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
         return text
     from rich.text import Text
 
-    return _drawn(Text(text, style), target, wraps=False)
+    return drawn(Text(text, style), target, wraps=False)
 
 
 def tone(word: str) -> str:
     """A state or verdict in its colour."""
-    return paint(word, _style(word))
+    return paint(word, style_of(word))
 
 
-def _style(word: str) -> str:
+def style_of(word: str) -> str:
     return next((colour for words, colour in _TONES if word in words), "")
 
 
-_LINES_OF_DIFF = {"+++": "bold", "---": "bold", "diff ": "bold", "@@": "cyan", "+": "green", "-": "red"}
+_OF_DIFF = {"+++": "bold", "---": "bold", "diff ": "bold", "@@": "cyan", "+": "green", "-": "red"}
 
 
 def patch(data: bytes, stream: TextIO) -> str:
-    """A diff in colours, for a terminal."""
-    from rich.text import Text
+    """A diff in colours, for a terminal: each line as it is, tabs and all."""
+    from rich.segment import Segment, Segments
+    from rich.style import Style
 
-    whole = Text()
-    for line in harmless(data, stream).decode("utf-8", "replace").splitlines(keepends=True):
-        whole.append(line, next((s for start, s in _LINES_OF_DIFF.items() if line.startswith(start)), ""))
-    return _drawn(whole, stream, wraps=False)
+    lines = harmless(data, stream).decode("utf-8", "replace").splitlines(keepends=True)
+    return drawn(Segments(Segment(line, Style.parse(_of_diff(line))) for line in lines), stream, wraps=False)
+
+
+def _of_diff(line: str) -> str:
+    return next((style for start, style in _OF_DIFF.items() if line.startswith(start)), "")
 
 
 def safe(text: str) -> str:
@@ -164,93 +165,6 @@ def clip(text: str, columns: int) -> str:
             break
         kept += char
     return kept + "..."
-
-
-def table(
-    head: Sequence[str],
-    rows: Iterable[Sequence[object]],
-    toned: Iterable[str] = (),
-    below: Iterable[Sequence[str]] = (),
-    spare: Iterable[str] = (),
-) -> str:
-    """Columns two blanks apart; on a terminal no wider than that.
-
-    `toned`: heads in colour; `below`: lines under each row; `spare`: heads that a narrow terminal can miss.
-    """
-    cells = [[safe("-" if cell is None or cell == "" else str(cell)) for cell in row] for row in rows]
-    note = ""
-    if draws(sys.stdout):
-        shown, note = _fitted(head, cells, set(toned), list(spare))
-    else:
-        shown = _plain([head, *cells])
-    for i, lines in enumerate(below, start=1):
-        shown[i] += "".join(f"{line}\n" for line in lines)
-    return "".join(shown) + note
-
-
-def _plain(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The last column ends where its text ends."""
-    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
-    widths[-1] = 0
-    padded = [[cell + " " * (w - width(cell)) for cell, w in zip(row, widths, strict=True)] for row in rows]
-    return ["  ".join(row) + "\n" for row in padded]
-
-
-_LONG = 12
-"""A text of more columns may be broken where there is too little room, down to this."""
-_END_OF_ROW = "\x1f"
-"""Drawn between rows, to find them again; `safe` lets none of it through."""
-
-
-def _fitted(
-    head: Sequence[str], rows: Sequence[Sequence[str]], toned: set[str], spare: list[str]
-) -> tuple[list[str], str]:
-    """Its head and each row, and a last line of what is left out; without a head where nothing else helps."""
-    room = console(sys.stdout).width + 2  # each column has two blanks behind it, the last one none
-    columns = {title: [row[i] for row in rows] for i, title in enumerate(head)}
-    longest = {title: max(map(width, (title, *cells))) for title, cells in columns.items()}
-    missed = []
-    while (over := sum(min(_LONG, long) + 2 for long in longest.values()) > room) and spare:
-        missed.append(spare.pop(0))
-        del columns[missed[-1]], longest[missed[-1]]
-    if over:
-        return ["", *(_record(zip(head, row, strict=True), toned) for row in rows)], ""
-    note = paint(f"no room for {', '.join(missed)}: make the terminal wider, or | cat\n", "dim")
-    return _columns(columns, longest, toned), note if missed else ""
-
-
-def _columns(columns: Mapping[str, Sequence[str]], longest: Mapping[str, int], toned: set[str]) -> list[str]:
-    from rich.box import Box
-    from rich.table import Table
-    from rich.text import Text
-
-    blank, between = "    \n", f"{_END_OF_ROW * 4}\n"
-    box = Box(blank * 2 + between + blank + between + blank * 3)
-    drawn = Table(box=box, show_edge=False, pad_edge=False, show_lines=True, padding=(0, 1, 0, 0))
-    drawn.header_style = "dim"
-    for title, long in longest.items():
-        drawn.add_column(Text(title), overflow="fold", no_wrap=long <= _LONG)
-    for row in zip(*columns.values(), strict=True):
-        drawn.add_row(*(_cell(title, cell, toned) for title, cell in zip(columns, row, strict=True)))
-    return re.split(rf"[^\n]*{_END_OF_ROW}[^\n]*\n", _drawn(drawn, sys.stdout))
-
-
-def _record(row: Iterable[tuple[str, str]], toned: set[str]) -> str:
-    """A row as lines, for a terminal that is too narrow for columns."""
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table.grid(padding=(0, 2, 0, 0))
-    for title, cell in row:
-        if cell != "-":
-            drawn.add_row(Text(title, "dim"), _cell(title, cell, toned))
-    return "\n" + _drawn(drawn, sys.stdout)
-
-
-def _cell(title: str, cell: str, toned: set[str]) -> Text:
-    from rich.text import Text
-
-    return Text(cell, _style(cell) if title in toned else "")
 
 
 def usd(text: str | None) -> str:

@@ -24,10 +24,10 @@ from pancode.cli.render import (
     safe_block,
     short_time,
     size,
-    table,
     usd,
     zone,
 )
+from pancode.cli.tables import table
 from pancode.cli.tell import exit_of
 from pancode.client import path_of
 from pancode.counted import counted

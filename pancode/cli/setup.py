@@ -16,7 +16,8 @@ from typer import Option
 from pancode.cli.face import Face, here
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, option
-from pancode.cli.render import safe, table
+from pancode.cli.render import safe
+from pancode.cli.tables import table
 from pancode.cli.tell import tell_error
 from pancode.client import Client, start_coordinator
 from pancode.connection import FULL, home_of, unusable

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from pancode.cli.face import Face
-from pancode.cli.render import table
+from pancode.cli.tables import table
 from pancode.connection import home_of
 
 _HEAD = ("MODEL", "TIER", "CONTEXT", "$/M IN", "CACHED", "OUT")

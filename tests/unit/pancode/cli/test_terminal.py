@@ -14,7 +14,8 @@ from pancode.cli import main as entry
 from pancode.cli.face import Face
 from pancode.cli.fleet import _status
 from pancode.cli.progress import Line, Steps
-from pancode.cli.render import draws, patch, table, width
+from pancode.cli.render import draws, patch, width
+from pancode.cli.tables import table
 
 HEAD = ("RUN", "STATE", "MODEL", "TASK")
 HOSTILE = "[red]a[/red] :smile: [link=http://x]b[/] \x1b[2J\x1b]0;owned\x07 日本語 c\u202ed"
@@ -66,6 +67,12 @@ def test_a_table_fits_and_loses_nothing(columns: int, screen: Screen) -> None:
     assert "\x1b" not in told and "\x07" not in told and "\u202e" not in told
 
 
+def test_two_columns_may_have_one_name(columns: int, screen: Screen) -> None:
+    screen()
+    told = STYLE.sub("", table(("RULE", "HAPPENED", "HAPPENED"), [("read", "1 of 9", "2 of 9")]))
+    assert "1 of 9" in told and "2 of 9" in told and told.count("HAPPENED") == 2
+
+
 def test_what_is_below_a_row_stays_there_however_many_lines_it_takes(columns: int, screen: Screen) -> None:
     screen()
     told = STYLE.sub("", table(HEAD, ROWS, below=[["  fix: one"], ["  fix: two"]]))
@@ -96,9 +103,11 @@ def test_who_wants_no_colour_gets_the_lines_of_a_pipe(
 
 def test_a_diff_is_coloured_and_not_obeyed(columns: int, screen: Screen) -> None:
     screen()
-    change = b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-[red]old\x1b[2J\n+" + b"new " * 60 + b"\n"
+    change = (
+        b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-[red]\told\x1b[2J\n+" + b"new " * 60 + b"\n"
+    )
     told = patch(change, sys.stdout)
-    assert "\x1b[32m+new" in told and "\x1b[31m-[red]old<1b>[2J" in told
+    assert "\x1b[32m+new" in told and "\x1b[31m-[red]\told<1b>[2J" in told
     assert STYLE.sub("", told) == change.decode().replace("\x1b", "<1b>")
 
 

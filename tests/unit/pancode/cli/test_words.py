@@ -21,8 +21,9 @@ from pancode.cli.follow import summary
 from pancode.cli.known import agents as known_agents
 from pancode.cli.lazy import Group
 from pancode.cli.params import duration, label, money
-from pancode.cli.render import Sink, clip, count, harmless, safe, short_time, size, table, took, usd, width
+from pancode.cli.render import Sink, clip, count, harmless, safe, short_time, size, took, usd, width
 from pancode.cli.runs import _calls
+from pancode.cli.tables import table
 from pancode.cli.tell import MEANINGS, OUTCOMES, exit_of, in_words
 from pancode.client import Event
 from pancode.errors import ExitCode, PancodeError, UsageError
