@@ -25,10 +25,7 @@ def commands(tell: Callable[[str], None], rounds: int) -> list[Row]:
             for words in ("--help", "runs"):
                 samples[words].append(_wall([program, words], env))
     tell("d: " + ", ".join(f"{name} {median(all_):.0f} ms" for name, all_ in samples.items()))
-    limit = (
-        "Imports: click and our own lazy table; `runs` adds the standard library's HTTP client and "
-        "one request."
-    )
+    limit = "Imports: Typer; `runs` adds the standard library's HTTP client and one request."
     return [
         Row(
             f"d {name}",
@@ -41,7 +38,7 @@ def commands(tell: Callable[[str], None], rounds: int) -> list[Row]:
             limit,
             paired(samples[name], samples["bare"]),
         )
-        for name, most in (("--help", 8.0), ("runs", 12.0))
+        for name, most in (("--help", 12.0), ("runs", 16.0))
     ]
 
 

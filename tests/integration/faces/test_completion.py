@@ -7,6 +7,7 @@ import pty
 import re
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -16,8 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from pancode.cli import known
 from tests.crowd import crowded
 from tests.integration.faces.conftest import Shell
+from tests.integration.faces.listening import Listening
 
 BIN = Path(sys.executable).parent
 PATIENCE_S = 60
@@ -140,6 +143,30 @@ def test_runs_and_machines_of_a_coordinator_that_runs(pancode: Shell, person: di
     sent = pancode("dispatch", "--runtime", "shell", "--workspace", "none", "--detach", "--json", "true")
     runs = _ask(env, "pancode runs show ", 3).stdout.split()
     assert runs == ([f"plain,{sent.data['run']}", "plain,last"] if sent.status == 0 else []), sent
+
+
+class Mute(Listening):
+    """A coordinator that takes a question and never answers."""
+
+    def __init__(self, home: Path) -> None:
+        self.kept: list[socket.socket] = []
+        super().__init__(home)
+
+    def _heard(self, peer: socket.socket, said: list[bytes]) -> None:
+        self.asked.append(said[1])
+        self.kept.append(peer)
+
+
+def test_a_coordinator_that_does_not_answer_holds_no_shell_up(tmp_path: Path, person: dict[str, str]) -> None:
+    mute = Mute(tmp_path)
+    begun = time.monotonic()
+    done = _ask({**person, "PANCODE_HOME": str(tmp_path)}, "pancode runs show ", 3)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+    assert time.monotonic() - begun < (known.PATIENCE_S + 8) * crowded()
+    assert mute.asked == [b"/v1/runs?limit=50"]
+    mute.end()
+    for peer in mute.kept:
+        peer.close()
 
 
 def _ask(env: dict[str, str], words: str, word: int) -> subprocess.CompletedProcess[str]:
