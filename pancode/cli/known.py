@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 from pancode.cli import face
@@ -15,35 +15,31 @@ PATIENCE_S = 2.0
 """So long a shell waits at most for a coordinator to say what there is."""
 
 
+def _names(
+    what: str, key: str = "name", path: str = "", here: bool = False, **query: object
+) -> Callable[[str], list[str]]:
+    """Nothing where nobody can tell: a shell that completes shows no errors. `here`: as in this folder."""
+
+    def names(incomplete: str) -> list[str]:
+        try:
+            asked = {**query, "cwd": face.here()} if here else query
+            told = ask(home_of(os.environ), f"/v1/{path or what}?{urlencode(asked)}", PATIENCE_S) or {}
+            return [str(one[key]) for one in told.get(what, [])]
+        except (PancodeError, KeyError, TypeError):
+            return []
+
+    return names
+
+
+nodes, presets, runtimes = _names("nodes", path="fleet"), _names("presets"), _names("runtimes")
+agents, models = _names("agents", here=True), _names("models", "ref", here=True)
+_newest = _names("runs", "run", limit=MOST_RUNS)
+
+
 def runs(incomplete: str) -> list[str]:
     """The last runs, newest first, and the word that names the newest."""
-    names = _asked("runs", "run", limit=MOST_RUNS)
+    names = _newest(incomplete)
     return [*names, "last"] if names else []
-
-
-def nodes(incomplete: str) -> list[str]:
-    """The machines of the inventory."""
-    return _asked("nodes", path="fleet")
-
-
-def agents(incomplete: str) -> list[str]:
-    """Those that are defined for this folder."""
-    return _asked("agents", here=True)
-
-
-def presets(incomplete: str) -> list[str]:
-    """Those that can be applied."""
-    return _asked("presets")
-
-
-def runtimes(incomplete: str) -> list[str]:
-    """Those that a fleet knows, whether a machine has them or not."""
-    return _asked("runtimes")
-
-
-def models(incomplete: str) -> list[str]:
-    """Those of the fleet's own model servers, as a dispatch takes them."""
-    return _asked("models", "ref", here=True)
 
 
 def modes(incomplete: str) -> list[str]:
@@ -58,13 +54,3 @@ def levels(incomplete: str) -> list[str]:
     from node_agent.wire.policy import Safety
 
     return [level.value for level in Safety]
-
-
-def _asked(what: str, key: str = "name", path: str = "", here: bool = False, **query: Any) -> list[str]:
-    """Nothing where nobody can tell: a shell that completes shows no errors. `here`: as in this folder."""
-    try:
-        query |= {"cwd": face.here()} if here else {}
-        told = ask(home_of(os.environ), f"/v1/{path or what}?{urlencode(query)}", PATIENCE_S) or {}
-        return [str(one[key]) for one in told.get(what, [])]
-    except (PancodeError, KeyError, TypeError):
-        return []

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class _Picture:
     """`draws`: whether there is one. Where its terminal is gone, what is waited for goes on."""
 
-    def __init__(self, face: Face, *, moves: bool) -> None:
-        self._face, self._moves = face, moves
+    def __init__(self, face: Face) -> None:
+        self._face = face
         self.draws = not face.as_json and draws(sys.stderr)
         self._live: Live | None = None
 
@@ -30,8 +30,7 @@ class _Picture:
         if self.draws:
             from rich.live import Live
 
-            terminal = console(sys.stderr)
-            self._live = Live(console=terminal, auto_refresh=self._moves, redirect_stdout=False)
+            self._live = Live(console=console(sys.stderr), redirect_stdout=False)
             self._live.start()
         return self
 
@@ -52,15 +51,14 @@ class _Picture:
 
     def _draw(self, what: RenderableType) -> None:
         if self._live is not None:
-            with suppress(OSError):
-                self._live.update(what, refresh=not self._moves)
+            self._live.update(what)
 
 
 class Line(_Picture):
     """Where a run is: one line, and above it those of the stages that it has left."""
 
     def __init__(self, face: Face) -> None:
-        super().__init__(face, moves=False)
+        super().__init__(face)
         self._stage = self._text = self._grown = ""
         self._lock = threading.Lock()
 
@@ -97,7 +95,7 @@ class Steps(_Picture):
     """The steps of a bring-up: a line for each that is over, and what each machine is at."""
 
     def __init__(self, face: Face) -> None:
-        super().__init__(face, moves=True)
+        super().__init__(face)
         self._at: dict[str, Spinner] = {}
 
     def show(self, step: dict[str, Any]) -> None:
