@@ -46,6 +46,7 @@ def _reached(reach: dict[str, Any]) -> Iterator[Row]:
         return
     user, port = (f"{target['user']}@" if target["user"] else ""), target["port"] or 22
     through = [f"{hop['host']}" for hop in target["hops"] if isinstance(hop, dict)]
+    through += target.get("proxy", ())[:1]
     way = f"ssh {user}{target['host']}, port {port}" + (f", through {', '.join(through)}" if through else "")
     yield "Reached by", "this machine itself" if reach["local"] else safe(way)
     for place, pins in sorted(reach["pins"].items()):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import asyncssh
@@ -147,6 +151,60 @@ def test_through_a_jump_host_both_keys_are_pinned(healed: Lab, tmp_path: Path) -
             assert (await link.wait(DOWN, 10 * crowded())).error is not None
 
     asyncio.run(go())
+
+
+PIPE = """import os, socket, sys, threading
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+print("through", sys.argv[1], file=sys.stderr, flush=True)
+def up():
+    while data := os.read(0, 65536): s.sendall(data)
+    s.shutdown(socket.SHUT_WR)
+threading.Thread(target=up, daemon=True).start()
+while data := s.recv(65536): os.write(1, data)
+"""
+
+
+def test_through_a_proxy_command_the_key_is_pinned(healed: Lab, tmp_path: Path) -> None:
+    """The command's own words, on standard error, are no part of the conversation; its end ends the link."""
+    (tmp_path / "pipe.py").write_text(PIPE)
+    (tmp_path / "config").write_text(
+        f"Host box\n HostName {healed.hosts[2]['addr']}\n User ops\n IdentityFile {healed.dir}/id_ed25519\n"
+        f" ProxyCommand '{sys.executable}' -S {tmp_path}/pipe.py %h %p\n"
+    )
+    target = resolve("box", Overrides(), Places.of({"HOME": str(tmp_path)}, tmp_path / "config"))
+
+    async def go() -> None:
+        async with coordinator(healed, tmp_path) as it:
+            assert await presented_key(target, {}, Login()) == it.pins(2)[it.target(2).endpoint]
+            assert _pipes(tmp_path) == []
+            link = it.link(2, target=target)
+            assert (await link.wait(UP, 10 * crowded())).up and await passes(link)
+            (pipe,) = _pipes(tmp_path)
+            os.kill(pipe, signal.SIGKILL)
+            assert (await link.wait(DOWN, 10 * crowded())).error is not None
+            assert (await link.wait(UP, 10 * crowded())).up and await passes(link)
+            await link.close()
+            assert _pipes(tmp_path) == []
+            wrong = {target.endpoint: it.pins(1)[it.target(1).endpoint]}
+            with pytest.raises(ConnectError) as caught:
+                await open_session(target, wrong, Login(), timing())
+            assert caught.value.fault is LinkFault.HOST_KEY_CHANGED
+            for command, words in (
+                (("/no/such/program",), "cannot be"),
+                (("ls", "/no/such"), "No such file"),
+            ):
+                with pytest.raises(ConnectError) as caught:
+                    await open_session(replace(target, proxy=command), wrong, Login(), timing())
+                assert words in f"{caught.value} {caught.value.why}" and caught.value.fix
+            assert _pipes(tmp_path) == []
+
+    asyncio.run(go())
+
+
+def _pipes(folder: Path) -> list[int]:
+    """Processes that run the test's ProxyCommand."""
+    found = subprocess.run(["pgrep", "-f", f"{folder}/pipe.py"], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in found.stdout.split()]
 
 
 def test_an_alias_with_jump_and_agent_from_ssh_config(lab: Lab, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ import asyncssh
 from pancode.adapters.ssh.credentials import Login, keys
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, classify, translated
 from pancode.adapters.ssh.hostkey import HostKey
+from pancode.adapters.ssh.proxy import Proxy
 from pancode.adapters.ssh.target import Target
 
 Pins = Mapping[str, HostKey]
@@ -38,6 +40,7 @@ class Session:
     conn: asyncssh.SSHClientConnection
     lost: asyncio.Future[Exception | None]
     through: list[asyncssh.SSHClientConnection] = field(default_factory=list)
+    proxy: Proxy | None = None
 
     async def close(self) -> None:
         """Close the connection and those it goes through; idempotent."""
@@ -49,13 +52,16 @@ class Session:
                     await conn.wait_closed()
             except TimeoutError:
                 conn.abort()
+        if self.proxy is not None:
+            await self.proxy.close()
 
 
 class _Pinned(asyncssh.SSHClient):
     """Remembers the key that was presented in vain and why the connection went."""
 
-    def __init__(self, lost: asyncio.Future[Exception | None]) -> None:
+    def __init__(self, lost: asyncio.Future[Exception | None], proxy: Proxy | None) -> None:
         self.lost = lost
+        self.proxy = proxy
         self.presented: HostKey | None = None
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
@@ -63,6 +69,8 @@ class _Pinned(asyncssh.SSHClient):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.proxy is not None:
+            self.proxy.end()
         if not self.lost.done():
             self.lost.set_result(exc)
 
@@ -117,31 +125,50 @@ async def _dial(
             f"no host key is pinned for {target.endpoint}",
             fix=f"pancode node trust {target.alias}",
         )
-    client = _Pinned(asyncio.get_running_loop().create_future())
     options = _options(target, pin, login, timing)
     if tunnel is not None:
         options |= {"tunnel": tunnel, "local_addr": ()}
+    async with _way(target) as proxy:
+        client = _Pinned(asyncio.get_running_loop().create_future(), proxy)
+        sock = proxy.socket if proxy else None
+        try:
+            conn = await asyncssh.connect(target.host, client_factory=lambda: client, sock=sock, **options)
+        except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
+            if client.presented is None and isinstance(error, asyncssh.KeyExchangeFailed):
+                raise
+            raise _untrusted(target, pin, client.presented, str(error)) from error
+        return Session(conn, client.lost, proxy=proxy)
+
+
+@asynccontextmanager
+async def _way(target: Target) -> AsyncIterator[Proxy | None]:
+    """The target's ProxyCommand, running; ended when the block fails, and with its words in the error."""
+    proxy = await Proxy.start(target.proxy) if target.proxy else None
     try:
-        conn = await asyncssh.connect(target.host, client_factory=lambda: client, **options)
-    except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
-        if client.presented is None and isinstance(error, asyncssh.KeyExchangeFailed):
-            raise
-        raise _untrusted(target, pin, client.presented, str(error)) from error
-    return Session(conn, client.lost)
+        with translated():
+            yield proxy
+    except BaseException as error:
+        if proxy is not None:
+            if isinstance(error, ConnectError) and not error.permanent:
+                error.why = "; ".join(filter(None, (error.why, await proxy.why())))
+            await proxy.close()
+        raise
 
 
 async def open_session(target: Target, pins: Pins, login: Login, timing: Timing | None = None) -> Session:
     """Connect and log in. Raises ConnectError; cancelling it leaves nothing open."""
     timing = timing or Timing()
     through: list[asyncssh.SSHClientConnection] = []
+    proxy = None
     try:
         with translated():
             async with asyncio.timeout(timing.total_s * (1 + len(target.hops))):
                 for hop in target.hops:
                     session = await _dial(hop, pins, login, timing, through[-1] if through else None)
                     through.append(session.conn)
+                    proxy = proxy or session.proxy
                 session = await _dial(target, pins, login, timing, through[-1] if through else None)
-                session.through = through
+                session.through, session.proxy = through, proxy or session.proxy
                 return session
     except BaseException:
         for conn in through:
@@ -159,13 +186,17 @@ async def presented_key(target: Target, pins: Pins, login: Login, timing: Timing
                 if target.hops:
                     *before, last = target.hops
                     bridge = await open_session(replace(last, hops=tuple(before)), pins, login, timing)
-                key = await asyncssh.get_server_host_key(
-                    target.host,
-                    target.port,
-                    config=None,
-                    family=_FAMILY.get(target.family, 0),
-                    tunnel=bridge.conn if bridge else None,
-                )
+                async with _way(target) as proxy:
+                    key = await asyncssh.get_server_host_key(
+                        target.host,
+                        target.port,
+                        config=None,
+                        family=_FAMILY.get(target.family, 0),
+                        tunnel=bridge.conn if bridge else None,
+                        sock=proxy.socket if proxy else None,
+                    )
+                    if proxy is not None:
+                        await proxy.close()
     finally:
         if bridge is not None:
             await bridge.close()

@@ -8,8 +8,8 @@ from pancode.adapters.ssh.errors import TargetError
 from pancode.adapters.ssh.sshconfig import Directive
 
 HONOURED = frozenset(
-    "hostname port user identityfile identityagent identitiesonly certificatefile proxyjump addressfamily"
-    " bindaddress ciphers macs kexalgorithms hostkeyalgorithms tag".split()
+    "hostname port user identityfile identityagent identitiesonly certificatefile proxyjump proxycommand"
+    " addressfamily bindaddress ciphers macs kexalgorithms hostkeyalgorithms tag".split()
 )
 
 OURS = frozenset(
@@ -29,13 +29,12 @@ OURS = frozenset(
 """No meaning for an unattended connection, or set by PanCode itself (pins, keepalive, forwards)."""
 
 _REFUSED = {
-    "proxycommand": "the connection would go another way than you mean",
     "proxyusefdpass": "the connection would go another way than you mean",
     "hostkeyalias": "the host key would be filed under another name than you mean",
     "canonicalizehostname": "the name would mean another machine than you mean",
     "bindinterface": "the connection would leave by another interface than you mean",
 }
-_OFF = {"proxycommand": "none", "proxyusefdpass": "no", "canonicalizehostname": "no"}
+_OFF = {"proxyusefdpass": "no", "canonicalizehostname": "no"}
 
 _MEANS = {
     "remotecommand": "PanCode runs its own commands",
@@ -72,7 +71,7 @@ def refuse(alias: str, found: list[Directive], host_given: bool) -> None:
             raise TargetError(
                 f"{directive.where}: {directive.name} of {alias!r} is not supported",
                 why=f"without it {why}",
-                fix="use ProxyJump, or an alias of its own for PanCode without this directive",
+                fix="use an alias of its own for PanCode without this directive",
             )
 
 

@@ -74,6 +74,8 @@ def words(line: str, where: str) -> list[str]:
     match = re.match(r"\s*([A-Za-z][A-Za-z0-9]*)(?:\s*=\s*|\s+|$)(.*)$", line, re.DOTALL)
     if match is None:
         raise TargetError(f"{where}: not a directive: {line.strip()!r}")
+    if match[1].lower() == "proxycommand":  # a command line: its quotes are its own
+        return [match[1], match[2].strip()] if match[2].strip() else [match[1]]
     try:
         rest = shlex.split(match[2].strip())
     except ValueError as error:

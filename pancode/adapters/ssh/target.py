@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pancode.adapters.ssh import directives as known
 from pancode.adapters.ssh.errors import TargetError
+from pancode.adapters.ssh.proxy import arguments
 from pancode.adapters.ssh.sshconfig import Directive, Facts, Reader
 
 MAX_HOPS = 8
@@ -61,6 +62,8 @@ class Target:
     identities_only: bool = False
     agent_path: str | None = None
     hops: tuple[Target, ...] = ()
+    proxy: tuple[str, ...] = ()
+    """The command through which it is dialled (ProxyCommand); its host key is pinned all the same."""
     family: str = "any"
     bind_address: str | None = None
     algorithms: tuple[tuple[str, str], ...] = ()
@@ -92,6 +95,8 @@ def _resolve(alias: str, given: Overrides, places: Places, seen: tuple[str, ...]
     user = given.user or _first(one.get("user")) or places.local_user
     port = given.port or _port(one.get("port"))
     tokens = _tokens(alias, host, port, user, places)
+    way = _way(found) if jumps else None
+    command = way is not None and way.keyword == "proxycommand"
     return Target(
         alias,
         host,
@@ -101,7 +106,8 @@ def _resolve(alias: str, given: Overrides, places: Places, seen: tuple[str, ...]
         certificates=_paths(found, "certificatefile", tokens, places),
         identities_only=bool(given.identity) or _first(one.get("identitiesonly")) == "yes",
         agent_path=_agent(one.get("identityagent"), tokens, places),
-        hops=_hops(one.get("proxyjump"), places, (*seen, alias)) if jumps else (),
+        hops=_hops(None if command else way, places, (*seen, alias)),
+        proxy=arguments(way, tokens, places.home) if way is not None and command else (),
         family=_first(one.get("addressfamily")) or "any",
         bind_address=_first(one.get("bindaddress")) or None,
         algorithms=known.algorithms(one),
@@ -217,9 +223,17 @@ def _agent(directive: Directive | None, tokens: Mapping[str, str], places: Place
     return _home(_env(_fill(value, tokens, directive.where), places, directive.where), places)
 
 
+def _way(found: list[Directive]) -> Directive | None:
+    """ProxyJump or ProxyCommand, whichever comes first, as ssh does it."""
+    jump = next((d for d in found if d.keyword == "proxyjump"), None)
+    none = jump is not None and jump.args[0].lower() == "none"  # in ssh, too, it keeps no ProxyCommand out
+    ways = ("proxycommand",) if none else ("proxycommand", "proxyjump")
+    return next((d for d in found if d.keyword in ways), None)
+
+
 def _hops(directive: Directive | None, places: Places, seen: tuple[str, ...]) -> tuple[Target, ...]:
     """`a,b` dials a, then b. Only the first one's own ProxyJump is followed, as ssh does."""
-    if directive is None or directive.args[0].lower() == "none":
+    if directive is None:
         return ()
     out: list[Target] = []
     for index, text in enumerate(directive.args[0].split(",")):

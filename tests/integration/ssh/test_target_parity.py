@@ -27,6 +27,11 @@ CONFIGS = [
     "IdentityAgent /run/%r.sock\nUser ops\n",
     "Host gpubox\n ProxyJump a,root@b:2200\n",
     "ProxyJump none\n",
+    "ProxyJump none\nProxyCommand nc %h %p\n",
+    "ProxyCommand none\nProxyJump a\n",
+    "Host gpubox\n ProxyCommand nc %h %p\n ProxyJump root@b:2200\n",
+    "Host gpubox\n ProxyJump root@b:2200\n ProxyCommand nc %h %p\n",
+    "ProxyCommand=nc -X 5 %h %p # all of it\n",
     'Host "gpubox"\n\tHostName "10.0.0.8" # comment\n',
     "Include {folder}/inc\nHost other\n Include {folder}/dead\nHost *\n Port 99\n",
     "Host nobody\n Include {folder}/inc\n",
@@ -68,6 +73,10 @@ def test_we_read_what_ssh_reads(tmp_path: Path, config: str) -> None:
     for token, value in tokens.items():
         given = [i.replace(token, value) for i in given]
     assert list(ours.identities) == given
+    proxies = [
+        p.replace("%h", ours.host).replace("%p", str(ours.port)) for p in theirs.get("proxycommand", [])
+    ]
+    assert [" ".join(ours.proxy)] == (proxies or [""])
     jumps = theirs.get("proxyjump", [""])[0].split(",")
     assert [f"{h.user}@{h.host}:{h.port}" for h in ours.hops][-1:] == [
         f"root@{j.split('@')[1]}" if "@" in j else j for j in jumps if j

@@ -17,7 +17,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh
 def test_it_survives_the_ledger() -> None:
     hop = Target("jump", "j.lan", 22, "me", identities=("/k",))
     target = Target(
-        "gpu", "g.lan", 2222, "me", ("/id",), ("/cert",), True, "/agent", (hop,), "inet6", "::1",
+        "gpu", "g.lan", 2222, "me", ("/id",), ("/cert",), True, "/agent", (hop,), ("nc", "%"), "inet6", "::1",
         (("encryption_algs", "+x"),), ("w",), ("i",),
     )  # fmt: skip
     reach = Reach(target, {target.endpoint: HostKey.parse(KEY)}, True, "/h", "/n", 7, "/n/f")

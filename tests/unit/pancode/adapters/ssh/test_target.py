@@ -127,7 +127,12 @@ def test_no_jump(tmp_path: Path, config: str) -> None:
 
 
 REFUSED = [
-    ("ProxyCommand nc %h %p", "ProxyCommand"),
+    ("ProxyCommand nc %h %p 2>/dev/null", "needs a shell"),
+    ("ProxyCommand tunnel --to $HOST", "needs a shell"),
+    ("ProxyCommand tunnel '%h", "quotation"),
+    ("ProxyCommand tunnel %k", "no token %k"),
+    ("ProxyCommand tunnel %r\nUser a;b", "cannot stand for %r"),
+    ("ProxyCommand", "no value"),
     ("Host gpubox\n HostKeyAlias y", "HostKeyAlias"),
     ("CanonicalizeHostname yes", "CanonicalizeHostname"),
     ("Match exec true\n User x", "Match exec"),
@@ -152,6 +157,41 @@ def test_what_we_cannot_follow_is_refused_by_name_and_place(tmp_path: Path, conf
     assert "config:" in str(caught.value) or "goes round" in str(caught.value)
 
 
+PROXIES = [
+    ("ProxyCommand nc -X 5 %h %p\nHostName g.lan\nPort 2222", ("nc", "-X", "5", "g.lan", "2222")),
+    (
+        "ProxyCommand=ssh -W [%h]:%p %r@%n # no comment",
+        ("ssh", "-W", "[gpubox]:22", "me@gpubox", "#", "no", "comment"),
+    ),
+    ("ProxyCommand sh -c 'nc %h %p 2>/dev/null'", ("sh", "-c", "nc gpubox 22 2>/dev/null")),
+    ('ProxyCommand "~/bin/my tunnel" 100%% "a;b"', ("{home}/bin/my tunnel", "100%", "a;b")),
+    ("ProxyCommand none\nProxyJump a", ()),
+    ("ProxyJump none\nProxyCommand nc %h", ("nc", "gpubox")),
+    ("Host gpubox\n ProxyJump a\n ProxyCommand nc %h", ()),
+]
+
+
+@pytest.mark.parametrize(("config", "command"), PROXIES)
+def test_a_proxy_command_is_an_argument_list(tmp_path: Path, config: str, command: tuple[str, ...]) -> None:
+    assert found(tmp_path, config).proxy == tuple(w.replace("{home}", str(tmp_path)) for w in command)
+
+
+def test_only_what_is_dialled_first_goes_through_its_own_proxy_command(tmp_path: Path) -> None:
+    config = "Host gpubox\n ProxyJump first,second\nHost *\n ProxyCommand nc %h %p\n"
+    target = found(tmp_path, config)
+    assert [(h.alias, bool(h.proxy)) for h in (*target.hops, target)] == [
+        ("first", True),
+        ("second", False),
+        ("gpubox", False),
+    ]
+
+
+def test_a_command_line_for_a_shell_is_refused_with_the_line_to_write(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        found(tmp_path, "ProxyCommand nc %h %p 2>/dev/null")
+    assert caught.value.fix == "write it as ProxyCommand sh -c 'nc %h %p 2>/dev/null'"
+
+
 @pytest.mark.parametrize("config", ["ProxyCommand none", "CanonicalizeHostname no", "ProxyUseFdpass no"])
 def test_switched_off_is_not_refused(tmp_path: Path, config: str) -> None:
     assert found(tmp_path, config).host == "gpubox"
@@ -165,7 +205,9 @@ def test_what_is_not_honoured_is_named(tmp_path: Path) -> None:
 
 
 def test_directives_of_other_aliases_do_not_count(tmp_path: Path) -> None:
-    target = found(tmp_path, "Host other\n ProxyCommand nc\n RemoteCommand top\nHost gpubox\n User x")
+    target = found(
+        tmp_path, "Host other\n CanonicalizeHostname yes\n RemoteCommand top\nHost gpubox\n User x"
+    )
     assert target.user == "x" and target.warnings == ()
 
 
