@@ -16,7 +16,14 @@ from docs.generate.one_run import one_run_page
 from docs.generate.runtimes import runtimes_page
 from docs.generate.settings import settings_page
 from docs.generate.shapes import json_page
-from docs.generate.tables import exit_codes_page, failures_page, states_page
+from docs.generate.tables import (
+    exit_codes_page,
+    failures_page,
+    fence_chart,
+    journal_chart,
+    run_chart,
+    states_page,
+)
 
 REFERENCE = Path(__file__).resolve().parents[1] / "reference"
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -26,6 +33,9 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "exit-codes.md": exit_codes_page,
     "failures.md": failures_page,
     "states.md": states_page,
+    "run-states.svg": run_chart,
+    "fence-states.svg": fence_chart,
+    "journal-states.svg": journal_chart,
     "runtimes.md": runtimes_page,
     "safety-matrix.md": evidence_page,
     "events.md": messages_page,

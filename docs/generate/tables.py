@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from docs.generate.markdown import block, code, listed, page, sentence, table, words, yes
+from docs.generate.chart import Move, chart
+from docs.generate.markdown import code, listed, page, sentence, table, words, yes
 from docs.generate.meanings import (
     CLOSED,
     FAILED,
@@ -133,7 +134,7 @@ def states_page() -> str:
             "outcome of a verified receipt of its newest fence when that comes after all. A waiting run "
             "always has a reason: `pancode why RUN`."
         ),
-        diagram(RunState.PENDING, RUN_MOVES, RunState.ENDED),
+        _picture("run"),
         moves(RUN_MOVES, RUNS),
         words(
             "`stage` and `waits` of a run in JSON say the same more finely; nothing has to be read out of "
@@ -147,7 +148,7 @@ def states_page() -> str:
             "word closes it. Only the newest fence of a run moves the run; an older one delivers evidence "
             "and its own cost."
         ),
-        diagram(FenceState.OFFERED, FENCE_MOVES, FenceState.CLOSED),
+        _picture("fence"),
         moves(FENCE_MOVES, FENCES),
         table(("Closed by", "Meaning"), [(code(how), CLOSED[how]) for how in Closed]),
         *_journal(),
@@ -155,11 +156,29 @@ def states_page() -> str:
     )
 
 
-def diagram(first: S, table_of: Mapping[S, frozenset[S]], last: S) -> str:
-    """The state table as a picture."""
-    lines = ["stateDiagram-v2", f"    [*] --> {first}"]
-    lines += [f"    {a} --> {b}" for a, targets in table_of.items() for b in _ordered(targets, table_of)]
-    return block("\n".join([*lines, f"    {last} --> [*]"]), "mermaid")
+def _picture(of: str) -> str:
+    return f"![The states of a {of} and their moves]({of}-states.svg)"
+
+
+def run_chart() -> str:
+    return _chart("The states of a run", RUN_MOVES, RunState.ENDED)
+
+
+def fence_chart() -> str:
+    return _chart("The states of a fence", FENCE_MOVES, FenceState.CLOSED)
+
+
+def journal_chart() -> str:
+    m = marks.Mark
+    moves_of: list[Move] = [(a, b, "") for a, b in zip(marks.ORDER, marks.ORDER[1:], strict=False)]
+    moves_of += [(a, b, "") for a in (m.ACCEPTED, m.PREPARED) for b in (m.EXITED, m.REFUSED)]
+    moves_of += [(m.PREPARED, m.PREPARED, "anew"), (m.RECEIPTED, m.REJECTED, "")]
+    return chart("How far an attempt has come", list(m), moves_of, marks.FINAL)
+
+
+def _chart(title: str, table_of: Mapping[S, frozenset[S]], last: S) -> str:
+    moves_of = [(a, b, "") for a, targets in table_of.items() for b in _ordered(targets, table_of)]
+    return chart(title, list(table_of), moves_of, [last])
 
 
 def moves(table_of: Mapping[S, frozenset[S]], meaning: Mapping[S, str]) -> str:
@@ -173,16 +192,6 @@ def _ordered(targets: frozenset[S], table_of: Mapping[S, frozenset[S]]) -> list[
 
 
 def _journal() -> list[str]:
-    chain = [f"    {a} --> {b}" for a, b in zip(marks.ORDER, marks.ORDER[1:], strict=False)]
-    lines = ["stateDiagram-v2", "    [*] --> accepted", *chain]
-    lines += [
-        "    accepted --> refused",
-        "    prepared --> refused",
-        "    prepared --> exited",
-        "    prepared --> prepared: anew",
-        "    accepted --> exited",
-    ]
-    lines += ["    receipted --> rejected", *(f"    {end} --> [*]" for end in sorted(marks.FINAL))]
     rows = [
         (code(m), yes(m in marks.HOLDS_SLOT), yes(m in marks.FINAL), yes(m in PUBLISHING), MARKS[m])
         for m in marks.Mark
@@ -195,7 +204,7 @@ def _journal() -> list[str]:
             "`prepared` directly when nothing could be started. What was prepared and not started when the "
             "machine was restarted is prepared anew, which is told nobody."
         ),
-        block("\n".join(lines), "mermaid"),
+        _picture("journal"),
         table(("Mark", "Holds a slot", "Final", "Only publishing", "What is true then"), rows),
     ]
 

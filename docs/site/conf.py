@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pygments.lexers.special import TextLexer
-
 from pancode import __version__
 
 if TYPE_CHECKING:
@@ -54,5 +52,4 @@ def _listed(root: Path, folder: str, text: str) -> list[str]:
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
-    app.add_lexer("mermaid", TextLexer)  # a picture where the files are read, its text here
     app.connect("source-read", _contents)

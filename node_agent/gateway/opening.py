@@ -67,7 +67,9 @@ class _Led:
         if self.way.public and not any(letter.isdigit() for letter in model or ""):
             return True
         owner = {name: price_of(words) for name, words in self.prices}
-        return not self.wrong and Prices(owner, self.way.public).of(model or "") is not None
+        return (
+            not self.wrong and Prices(owner, self.way.public, host=self.way.host).of(model or "") is not None
+        )
 
 
 class GatewayProcesses:
@@ -233,6 +235,7 @@ def _spec(order: Order, folder: Path, door: Door, led: _Led) -> Spec:
         folder=at,
         models=way.models,
         public=way.public,
+        host=way.host,
         prices=led.prices,
         tokens=limits.tokens,
         usd=None if limits.usd is None else format(limits.usd, "f"),

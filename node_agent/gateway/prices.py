@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from node_agent.gateway.hosts_prices import OF
 from node_agent.gateway.meter import Tokens
 
 MILLION = Decimal(1_000_000)
@@ -102,14 +103,15 @@ class Price:
 
 
 class Prices:
-    """`public`: whether the vendors' list counts, as it does at a vendor's own server only.
+    """`public`: whether the vendors' list counts, as it does at a vendor's own server only; `host`: the
+    vendor of many makers' models whose server it is, and whose own list counts.
 
     `free`: at a server of the owner's own, where every model costs nothing, whatever it is called.
     """
 
-    def __init__(self, owner: Mapping[str, Price], public: bool, free: bool = False) -> None:
+    def __init__(self, owner: Mapping[str, Price], public: bool, free: bool = False, host: str = "") -> None:
         self._free = free
-        self._known = {**(PUBLIC if public else {}), **owner}
+        self._known = {**(PUBLIC if public else {}), **_read(OF.get(host, "")), **owner}
 
     def of(self, *models: str) -> Price | None:
         """The price of the first of these names that has one, with or without the date at its end."""
@@ -145,9 +147,9 @@ def _rate(words: str) -> Rate:
     return Rate(*numbers)
 
 
-def _public() -> dict[str, Price]:
-    rows = (line.split(None, 1) for line in _PUBLIC.strip().splitlines())
+def _read(table: str) -> dict[str, Price]:
+    rows = (line.split(None, 1) for line in table.strip().splitlines())
     return {name: price_of(words) for name, words in rows}
 
 
-PUBLIC: Mapping[str, Price] = _public()
+PUBLIC: Mapping[str, Price] = _read(_PUBLIC)

@@ -77,7 +77,7 @@ class Gateway:
         self.count = Count(local=spec.local)
         self._spec, self._saved = spec, saved
         self._upstream = Upstream(Server.parse(spec.upstream, spec.mount), spec.way, spec.ca)
-        self._prices = Prices(spec.owner_prices(), spec.public, spec.local)
+        self._prices = Prices(spec.owner_prices(), spec.public, spec.local, spec.host)
         self._allowance, self._storm = Allowance(spec.caps, lambda: self.count), Storm()
         self._slots = Slots(spec.slots_folder, spec.slots) if spec.slots else None
         self._last: Told | None = None

@@ -22,7 +22,8 @@ class Spec:
     `fetched`, `proxy`, `direct`: what the owner's gateway.json says; `tunnel`: the hosts of a
     vendor that is reached by subscription, and then there is no upstream. `local`: a server that costs
     nothing; `slots`: how many calls it takes at once from all runs of this node together, which share
-    `slots_folder`, 0: as many as come; `ca`: the file of certificates that it is known by.
+    `slots_folder`, 0: as many as come; `ca`: the file of certificates that it is known by;
+    `host`: who serves many makers' models there.
     """
 
     upstream: str
@@ -48,6 +49,7 @@ class Spec:
     slots: int = 0
     slots_folder: str = ""
     ca: str = ""
+    host: str = ""
     life_s: float = 86_400.0
 
     def __repr__(self) -> str:

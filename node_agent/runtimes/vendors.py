@@ -82,7 +82,9 @@ VENDORS: Mapping[str, Vendor] = {
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Through the gateway. `public`: it leads to the vendor's own server, where its price list counts."""
+    """Through the gateway. `public`: it leads to the vendor's own server, where its price list counts;
+    `host`: the provider whose server it is, where the program names one.
+    """
 
     upstream: str
     mount: str
@@ -96,6 +98,7 @@ class Way:
     url: str
     more: tuple[tuple[str, str], ...] = ()
     """Other variables that the program is to have there."""
+    host: str = ""
 
     def inside(self, base: str, token: str) -> dict[str, str]:
         """What the agent gets instead: the gateway's address, and a key that is worth nothing elsewhere."""
@@ -166,6 +169,7 @@ def _native_way(values: Mapping[str, str], named: Collection[str], model: str | 
         header="authorization",
         key=key,
         public=hosted and provider.priced,
+        host=provider.name if hosted else "",
         models=(name,) if name else (),
         variables=frozenset({*LOGINS, KEY, URL, NAME, HOSTED}),
         placeholder=KEY,

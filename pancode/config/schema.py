@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from node_agent.wire.policy import Mode, Safety
+from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.config.values import (
     Commands,
     Duration,
@@ -68,6 +68,7 @@ class Dispatch(Part):
     max_depth: int = Field(default=2, ge=0, le=10)
     max_attempts: int | None = Field(default=None, ge=1, le=10)
     on_lost: Literal["ask", "retry"] = "ask"
+    network: dict[Annotated[Mode, Field(strict=False)], Annotated[NetworkAccess, Field(strict=False)]] = {}
 
 
 class Limits(Part):
@@ -216,6 +217,7 @@ class Settings(Part):
             estimate_ms=self.budget.estimate_time,
             max_attempts=self.dispatch.max_attempts,
             on_lost=self.dispatch.on_lost,
+            network=self.dispatch.network,
             tiers=self.models.tiers,
             strict_tiers=self.models.strict_tiers,
             allowed_files=self.allow.files,

@@ -112,6 +112,8 @@ class Defaults:
     estimate_ms: int = 600_000
     max_attempts: int | None = None
     on_lost: str = "ask"
+    network: Mapping[Mode, NetworkAccess] = field(default_factory=dict)
+    """By mode, the widest that its runs have."""
     raised: str = ""
     """In words, that a preset has raised `safety` above what the settings say without it."""
     outranked: Mapping[str, str] = field(default_factory=dict)

@@ -101,13 +101,20 @@ def check_network(
     request: DispatchRequest, agent: Agent | None, catalogue: Catalogue, runtime: RuntimeKind
 ) -> None:
     """An agent program without a way to its model has no turn at all."""
-    said = (catalogue.rules.network, request.network, agent.network if agent is not None else None)
-    if narrowest(*said) is NetworkAccess.NONE and not runtime.own:
+    if narrowest(*networks_said(request, agent, catalogue)) is NetworkAccess.NONE and not runtime.own:
         raise UsageError(
             f"network none leaves {runtime.name} no way to its model",
             why="an agent program asks its model through the node's gateway",
-            fix="--network gateway; rules and agents may say none, too: pancode safety show",
+            fix="--network gateway; rules (pancode safety show), agents, dispatch.network may say none, too",
         )
+
+
+def networks_said(
+    request: DispatchRequest, agent: Agent | None, catalogue: Catalogue
+) -> tuple[NetworkAccess | None, ...]:
+    """Of rules, mode, agent and dispatch: the narrowest counts."""
+    mode = catalogue.defaults.network.get(request.mode or catalogue.defaults.mode)
+    return catalogue.rules.network, mode, agent.network if agent is not None else None, request.network
 
 
 def gates(

@@ -226,7 +226,7 @@ def _put_together(
     due = estimate(
         request, catalogue, (agent.name, runtime, model_for(ref, runtime) if ref else None), limits
     )
-    rules = _narrowed(catalogue.rules, agent.network, request.network)
+    rules = _narrowed(catalogue.rules, *requested.networks_said(request, agent, catalogue))
     walled = is_walled_by(request, agent, rules)
     wish = Wish(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
     able = candidates(catalogue.nodes, wish)
@@ -273,7 +273,7 @@ def is_walled_by(request: DispatchRequest, agent: Agent, rules: Rules) -> bool:
 
 
 def _narrowed(rules: Rules, *said: NetworkAccess | None) -> Rules:
-    every = [one for one in (rules.network, *said) if one is not None]
+    every = [one for one in said if one is not None]
     return rules.model_copy(update={"network": narrowest(*every)}) if every else rules
 
 

@@ -25,6 +25,7 @@ from pancode.adapters.ssh.errors import ConnectError, LinkFault
 from pancode.adapters.ssh.fleetkey import authorized_line, marker
 from pancode.adapters.ssh.perform import perform
 from pancode.adapters.ssh.probe import NodeProbe, probe
+from pancode.adapters.ssh.readiness import Weight
 from pancode.adapters.ssh.remote import Remote
 from pancode.adapters.ssh.steps import HomeFile, StepName
 from pancode.control.plane import Plane
@@ -54,6 +55,15 @@ class UpResult:
     problems: tuple[Mapping[str, str], ...] = ()
     changed: tuple[str, ...] = ()
     seconds: float = 0.0
+    again: bool = False
+    """A node agent of ours was there before."""
+
+    @property
+    def news(self) -> tuple[Mapping[str, str], ...]:
+        """Its problems; a note that nobody can act on is told with the first bring-up and not again."""
+        if not self.again:
+            return self.problems
+        return tuple(p for p in self.problems if p.get("weight") != Weight.NOTE or p["fix"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +129,8 @@ class BringUp:
             said(StepReport(StepName.CONNECT, StepState.FAILED, str(error), loop.time() - began))
             return UpResult(node.name, False, (problem_of(error),), (), loop.time() - began)
         problems = tuple({"what": p.what, "fix": p.fix, "weight": p.weight.value} for p in out.problems)
-        return UpResult(node.name, out.ok, problems, tuple(out.changed), loop.time() - began)
+        again = Reach.of(node).installed_home is not None
+        return UpResult(node.name, out.ok, problems, tuple(out.changed), loop.time() - began, again)
 
     async def down(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
         """End its node agent; attempts go on."""

@@ -326,5 +326,5 @@ def _telling(progress: Progress) -> Any:
 
 
 def _result(result: UpResult) -> NodeResult:
-    problems = tuple({"what": p.get("what", ""), "fix": p.get("fix", "")} for p in result.problems)
+    problems = tuple({"what": p.get("what", ""), "fix": p.get("fix", "")} for p in result.news)
     return NodeResult(result.node, result.ok, problems, tuple(result.changed), result.seconds)

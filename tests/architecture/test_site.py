@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,11 @@ def test_every_page_is_on_the_site(tmp_path: Path) -> None:
     pages = [path for path in tracked() if path.suffix == ".md" and path.parts[0] in ("docs", "README.md")]
     assert len(pages) > 50
     assert not [page for page in pages if not (tmp_path / "site" / page.with_suffix(".html")).is_file()]
+    states = (tmp_path / "site/docs/reference/states.html").read_text()
+    assert len(re.findall(r'<img [^>]*src="[^"]*-states\.svg"', states)) == 3, (
+        "charts are seen, not their text"
+    )
+    assert not [page for page in pages if "```mermaid" in page.read_text()]
     assert "url=README.html" in (tmp_path / "site/index.html").read_text()
 
 

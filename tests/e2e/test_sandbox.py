@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import yaml
 
 from tests.e2e.ground import Ground
 from tests.e2e.owner import Owner, script, until
@@ -62,6 +63,34 @@ def test_a_hostile_script_on_a_host(fleet: Owner, lab: Lab, safety: str) -> None
     assert not host.running("sleep", "611") and "planted" not in host.shell("ls ~")
     receipt = json.dumps(fleet.ask("receipt", "show", run["run"]))
     assert '"how": "sandbox"' in receipt and '"rule": "network full"' in receipt
+
+
+LISTENS = "python3 -m http.server --bind 127.0.0.1 9417 >/dev/null 2>&1 &"
+ASKS = "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 9417), 5)'"
+
+
+def test_a_mode_whose_network_is_none_reaches_nothing(fleet: Owner, lab: Lab) -> None:
+    """By `dispatch.network`: in what a dry run says, in what the run reaches and in the receipt."""
+    settings, top = fleet.fleet_home / "pancode.yaml", fleet.repository("no-network")
+    before = settings.read_text() if settings.exists() else "{}"
+    host = Ground(fleet, lab, 1)
+    host.shell(f"{LISTENS} echo $! > /tmp/listens")
+    words = ("dispatch", "--runtime", "shell", "--agent", "reviewer", "--node", "node1", "--mode")
+    try:
+        settings.write_text(
+            json.dumps(yaml.safe_load(before) | {"dispatch": {"network": {"review": "none"}}})
+        )
+        until(lambda: "not" not in host.shell(f"{ASKS} || echo not"), "the server listens")
+        closed = fleet.ask(*words, "review", f"{ASKS} && echo reached || echo unreachable", cwd=top)
+        open_ = fleet.ask(*words, "admin", f"{ASKS} && echo reached", cwd=top)
+        dry = fleet.ask(*words, "review", "--dry-run", "true", cwd=top)
+    finally:
+        settings.write_text(before)
+        host.shell("kill $(cat /tmp/listens)")
+    assert "unreachable" in fleet.run("runs", "logs", closed["run"]).out
+    assert "reached" in fleet.run("runs", "logs", open_["run"]).out
+    assert dry["network"]["the agent"] == "nothing"
+    assert '"rule": "network none"' in json.dumps(fleet.ask("receipt", "show", closed["run"]))
 
 
 def test_a_read_only_double_cannot_write_whatever_it_is_told(fleet: Owner, lab: Lab) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from genai_prices.data import providers
 
 from node_agent.gateway.counting import (
     COOL_S,
@@ -18,6 +20,7 @@ from node_agent.gateway.counting import (
     Count,
     Storm,
 )
+from node_agent.gateway.hosts_prices import OF
 from node_agent.gateway.meter import Reading, Tokens, Wire
 from node_agent.gateway.prices import PUBLIC, Prices, price_of
 from node_agent.gateway.routes import (
@@ -180,6 +183,27 @@ def test_a_price_is_of_exactly_this_model_with_or_without_a_date() -> None:
     assert Prices({}, public=False).of("gpt-5") is None
     own = price_of("1 1 1 1")
     assert Prices({"gpt-5": own}, public=True).of("gpt-5") is own
+
+
+def test_a_host_of_many_makers_has_prices_of_its_own() -> None:
+    groq, together = (Prices({}, public=False, host=name) for name in ("groq", "together"))
+    there, elsewhere = (one.of("openai/gpt-oss-120b") for one in (groq, together))
+    assert there is not None and elsewhere is not None and there.rate.cached < elsewhere.rate.cached
+    assert (
+        groq.of("zai-org/GLM-5.3") is None and Prices({}, public=False, host="openrouter").of("x/y") is None
+    )
+
+
+@pytest.mark.parametrize("host", OF)
+def test_every_price_of_a_host_is_as_the_kept_list_has_it(host: str) -> None:
+    (kept,) = (one for one in providers if one.id == host)
+    when = datetime(2026, 11, 22, tzinfo=UTC)
+    for line in OF[host].strip().splitlines():
+        name, words = line.split(None, 1)
+        (model,) = (one for one in kept.models if one.is_match(name))
+        price, rate = model.get_prices(when), price_of(words).rate
+        assert (rate.input, rate.output) == (price.input_mtok, price.output_mtok), name
+        assert (rate.cached, rate.written) == (price.cache_read_mtok or rate.input, rate.input), name
 
 
 def test_a_long_request_costs_its_own_rate() -> None:

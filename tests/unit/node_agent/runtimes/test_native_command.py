@@ -117,7 +117,7 @@ def test_a_session_is_gone_on_with() -> None:
 def test_through_the_gateway_it_has_no_key_at_all(name: str) -> None:
     one = PROVIDERS[name]
     way = way_of("native", KEYS, (), f"{name}/some/model")
-    assert way is not None
+    assert way is not None and way.host == name
     assert (way.upstream, way.mount, way.key) == (one.home + one.suffix, "/v1", KEYS[one.key])
     assert way.models == ("some/model",) and set(KEYS) <= way.variables
     given = way.inside("http://127.0.0.1:7", "token")

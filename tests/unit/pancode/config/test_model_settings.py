@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import Mode, NetworkAccess
 from pancode.domain.tiers import ModelTier
 from pancode.errors import ConfigError
 from tests.unit.pancode.config.conftest import Load
@@ -37,6 +38,16 @@ def test_tiers_are_the_owners_and_one_of_three(loaded: Load) -> None:
         loaded(user='models: {tiers: {"a*": huge}}')
     with pytest.raises(ConfigError, match="may not set models.tiers"):
         loaded(project='models: {tiers: {"a*": mid}}')
+
+
+def test_the_network_of_a_mode(loaded: Load) -> None:
+    found = loaded(user="dispatch: {network: {review: gateway}}")
+    assert found.settings.defaults().network == {Mode.REVIEW: NetworkAccess.GATEWAY}
+    assert ("dispatch.network", "{review: gateway}") in [(key, value) for key, value, _ in found.rows()]
+    with pytest.raises(ConfigError, match=r"dispatch.network"):
+        loaded(user="dispatch: {network: {reviewing: gateway}}")
+    with pytest.raises(ConfigError, match="may not set dispatch.network"):
+        loaded(project="dispatch: {network: {review: machine}}")
 
 
 @pytest.mark.parametrize("model", ["ollama/", " x", "''"])

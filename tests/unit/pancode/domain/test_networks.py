@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from node_agent.wire.policy import Isolation, NetworkAccess, Rules
+from node_agent.wire.policy import Isolation, Mode, NetworkAccess, Rules
 from pancode.domain.networks import networks
 from pancode.domain.orders import rules_of
+from pancode.domain.request import Defaults
 from pancode.domain.resolve import Unresolved, resolve
 from tests.unit.pancode.domain.fleets import BUILDER, SCOUT, catalogue, node, request, resolved
 
@@ -30,6 +31,21 @@ def test_the_narrowest_counts_and_is_what_the_order_says() -> None:
     assert rules_of(run.rules).network is NetworkAccess.GATEWAY, "a flag does not widen it"
     ruled = resolved(WALLED, settings={"rules": CLOSED}, network=NetworkAccess.MACHINE)
     assert ruled.rules.network is NetworkAccess.GATEWAY
+
+
+def test_a_mode_has_a_network_of_its_own() -> None:
+    settings = {
+        "defaults": Defaults(network={Mode.REVIEW: NetworkAccess.GATEWAY, Mode.BUILD: NetworkAccess.MACHINE})
+    }
+    review = resolved(WALLED, BARE, settings=settings, mode=Mode.REVIEW)
+    assert review.walled and review.rules.network is NetworkAccess.GATEWAY
+    assert networks(review)["the agent"] == "its model alone, through the gateway"
+    assert not resolved(WALLED, settings=settings).walled, "no more than the rest"
+    by_setting = {"defaults": replace(settings["defaults"], mode=Mode.REVIEW)}
+    assert resolved(WALLED, settings=by_setting).rules.network is NetworkAccess.GATEWAY
+    none = {"defaults": Defaults(network={Mode.BUILD: NetworkAccess.NONE})}
+    refused = resolve(request(runtime="claude"), catalogue(WALLED, **none))
+    assert isinstance(refused, Unresolved) and "dispatch.network" in refused.error.fix
 
 
 def test_it_runs_in_a_sandbox_or_not_at_all() -> None:
