@@ -39,6 +39,7 @@ from node_agent.runner import scopes
 from node_agent.runner.launching import NodeRuntimes, Surroundings
 from node_agent.runner.runner import Runner
 from node_agent.runtimes.logins import tokens
+from node_agent.runtimes.registry import RUNTIMES
 from node_agent.sandbox.wall import Sandbox
 from node_agent.shim import shim
 from node_agent.tempo import Tempo
@@ -54,6 +55,7 @@ from node_agent.wire.signing import SigningKey
 from node_agent.workspace.depot_client import DepotClient
 from node_agent.workspace.depot_stream import Address, Door
 from node_agent.workspace.recipe import machine as machine_name
+from node_agent.workspace.sessions import KeptSessions
 from node_agent.workspace.workspaces import Workspaces
 
 DISTRIBUTION = "pancode"
@@ -121,7 +123,9 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
     )
     depot = DepotClient(Door(lambda: _depot_end(home), _Sign(node, key)))
     around = replace(_around(path, vault, machine, settings.name), sandbox=sandbox)
-    runtimes = NodeRuntimes(replace(around, server=lambda order: _fact(endpoints, order)))
+    sessions = KeptSessions(home.root, lambda name: RUNTIMES[name].sessions if name in RUNTIMES else ())
+    seen = replace(around, server=lambda order: _fact(endpoints, order), before=sessions.used_before)
+    runtimes = NodeRuntimes(seen)
     journal = LoggedJournal(settings.name, FileShelf(home.journal), Speaker(node, key, clock, fleet), clock)
     shown = RedactingDepot(depot, lambda identity: runtimes.hidden(journal.order(identity)))
     world = World(
@@ -142,6 +146,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
         tempo=tempo,
         slots=settings.slots,
         exams=ExamDesk(_tools(home, endpoints, clock, ids), Shelf(home.root)),
+        sessions=sessions,
     )
     return Parts(world, runner, Follower(journal, shown), settings.log)
 

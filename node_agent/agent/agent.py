@@ -101,6 +101,7 @@ class NodeAgent:
             workspaces=w.workspaces,
             depot=w.depot,
             runtimes=w.runtimes,
+            sessions=w.sessions,
             gateways=w.gateways,
             uplink=w.uplink,
             deliver=self.outbox.deliver,

@@ -18,6 +18,7 @@ def prune(world: World) -> None:
             journal.forget(entry.identity)
     with suppress(OSError, StepFailed):
         world.workspaces.trim(wall)
+        world.sessions.trim(wall)
     journal.set_node(without_the_old(journal.node(), wall))
 
 

@@ -10,6 +10,7 @@ from node_agent.agent.fleettime import FleetClock
 from node_agent.attempt.claims import Self
 from node_agent.attempt.doors import Gateways
 from node_agent.attempt.ports import DepotLink, Facts, Journal, Runner, Runtimes, Workspaces
+from node_agent.attempt.sessions import NoSessions, Sessions
 from node_agent.attempt.uplink import Uplink
 from node_agent.tempo import Tempo
 from node_agent.wire.clock import Clock, Ids
@@ -38,3 +39,4 @@ class World:
     tempo: Tempo
     slots: int
     exams: Exams = field(default_factory=NoExams)
+    sessions: Sessions = field(default_factory=NoSessions)

@@ -17,9 +17,11 @@ from node_agent.runner.held import Held
 from node_agent.runtimes.base import (
     EndedBy,
     ExitInfo,
+    LaunchRequest,
     Parser,
     Place,
     Ran,
+    Resume,
     Runtime,
     ToolCall,
     clip,
@@ -49,7 +51,7 @@ from node_agent.wire.policy import (
     is_on_the_machine,
     with_rules,
 )
-from node_agent.wire.receipt import Enforced, Served
+from node_agent.wire.receipt import Enforced, Served, Usage
 
 OWN_WALL = frozenset({"codex"})
 """Their own sandbox makes mounts, which Landlock forbids: it would fail inside, and holds more."""
@@ -73,6 +75,8 @@ class Surroundings:
     node: str = "this node"
     server: Callable[[Order], EndpointFact | None] = lambda order: None
     """The endpoint that the order names, as last seen."""
+    before: Callable[[Order], Usage] = lambda order: Usage()
+    """What the session that the order goes on with had used."""
     rules: Callable[[], Rules] = Rules
     """Those of the node's owner, as now."""
 
@@ -161,9 +165,8 @@ class NodeRuntimes:
         owners = around.rules()
         policy = with_rules(order.policy, owners)  # for who judges before it does
         _check_network(policy, runtime, isolation, door)
-        request = replace(
-            request_of(order, str(work), str(home)), context=_room(around.server(order), order), policy=policy
-        )
+        asked = self._request(order, str(work), str(home))
+        request = replace(asked, context=_room(around.server(order), order), policy=policy)
         if order.limits.wrap_up and door is not None and door.is_priced and not door.is_tunnel:
             # its own stop would come before the last turn
             request = replace(request, limits=order.limits.model_copy(update={"usd": None}))
@@ -255,8 +258,13 @@ class NodeRuntimes:
     def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> OutputReader:
         runtime = _must_find(order.runtime)
         held = Held(with_rules(order.policy, bounds.rules), bounds.where)
-        parser = runtime.parser(request_of(order, "/", "/"))
+        parser = runtime.parser(self._request(order, "/", "/"))
         return OutputReader(parser, held, runtime.capabilities.tells_ran, self.hidden(order))
+
+    def _request(self, order: Order, work: str, home: str) -> LaunchRequest:
+        if order.resume is None:
+            return request_of(order, work, home)
+        return request_of(order, work, home, Resume(order.resume.session, self._around.before(order)))
 
     def hidden(self, order: Order) -> dict[str, str]:
         """What must not leave the node: the owner's values, logins, and what the order names as a secret."""

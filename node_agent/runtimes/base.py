@@ -366,7 +366,8 @@ class Runtime:
     """One runtime. `credentials`: variables of the node that log it in, for the agent's process alone.
 
     `program`: the agent program that it starts, where that is one of a vendor's. `brought`: what no flag of
-    it leaves out, so that only a wall bounds it.
+    it leaves out, so that only a wall bounds it. `sessions`: files and folders of its home that are what it
+    remembers of a conversation, and neither settings nor a login.
     """
 
     name: str
@@ -378,3 +379,5 @@ class Runtime:
     credentials: tuple[str, ...] = ()
     program: Program | None = None
     brought: tuple[Brought, ...] = ()
+    sessions: tuple[str, ...] = ()
+    """Files and folders of a run's home that are what it remembers: no setting, no login."""

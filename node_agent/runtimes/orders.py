@@ -32,10 +32,16 @@ it does not count.
 --- {mark}"""
 
 
+_GOES_ON = (
+    "We go on with our conversation. The files are a new checkout at the same place: what you changed before "
+    "is there only if it was landed since. Look before you rely on it."
+)
+
+
 def request_of(order: Order, workspace: str, home: str, resume: Resume | None = None) -> LaunchRequest:
     """What the order asks of its runtime, in these two folders."""
     return LaunchRequest(
-        task=order.task,
+        task=f"{_GOES_ON}\n\n{order.task}" if resume is not None else order.task,
         prompt=order.agent.prompt,
         mode=order.mode,
         safety=order.safety,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from node_agent.wire.bounded import Usd, WallMillis
+from node_agent.wire.bounded import Name, Usd, WallMillis
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.folders import Folders, Place
 from node_agent.wire.identity import AttemptId
@@ -18,6 +18,7 @@ from node_agent.wire.model import (
     NodeTag,
     Number,
     RepoId,
+    RunId,
     SecretName,
     WireModel,
 )
@@ -94,6 +95,13 @@ class Limits(WireModel):
     """Answers of the model, as the runtime tells them; where it does not, as the gateway counts them."""
 
 
+class Resumed(WireModel):
+    """The session of an earlier run, by its program's own name for it, on the node that keeps it."""
+
+    run: RunId
+    session: Name
+
+
 class Order(Message):
     """One binding of one attempt to one node."""
 
@@ -129,4 +137,6 @@ class Order(Message):
     """Names of variables of the node that the agent may see."""
     secrets: tuple[SecretName, ...] = ()
     depth: Count = 0
+    resume: Resumed | None = None
+    """The session to go on with; None: a new one."""
     trace: str = Field(max_length=64)

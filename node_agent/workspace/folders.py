@@ -65,7 +65,39 @@ class Home:
         self.root = root
 
     def places(self, identity: AttemptId) -> Places:
-        return Places(self.root / "work" / str(identity))
+        """An attempt that goes on with a session has the place of the one before it."""
+        return Places(self.root / "work" / self._taken().get(str(identity), str(identity)))
+
+    def take_place(self, identity: AttemptId, name: str) -> bool:
+        """Have the files where an earlier attempt had them. False while files lie there. Idempotent."""
+        mine, place = str(identity), self.root / "work" / name
+        with locked(self._given / ".lock"):
+            taken = self._taken()
+            others = [one for one, of in taken.items() if of == name and one != mine]
+            if os.path.lexists(place):
+                return taken.get(mine) == name and not others
+            for one in others:  # theirs are gone
+                (self._given / one).unlink()
+            if taken.get(mine) != name:
+                os.symlink(name, self._given / mine)
+            place.mkdir(mode=0o700)
+            return True
+
+    def leave_place(self, identity: AttemptId) -> None:
+        """Its files are gone. Idempotent."""
+        (self._given / str(identity)).unlink(missing_ok=True)
+
+    @property
+    def _given(self) -> Path:
+        """A link for each attempt that has the place of another: its text is that one's name."""
+        return self.root / "work" / ".given"
+
+    def _taken(self) -> dict[str, str]:
+        try:
+            names = [name for name in os.listdir(self._given) if not name.startswith(".")]
+        except FileNotFoundError:
+            return {}
+        return {name: os.readlink(self._given / name) for name in names}
 
     def mirror(self, repo_id: str) -> Path:
         return self.root / "mirrors" / checked_repo(repo_id)
@@ -85,11 +117,11 @@ class Home:
 
     def attempts(self) -> tuple[AttemptId, ...]:
         """Every attempt that has a folder, in the order of its name."""
-        found = []
+        found, has = [], {place: name for name, place in self._taken().items()}
         with suppress(FileNotFoundError):
             for name in sorted(os.listdir(self.root / "work")):
                 with suppress(ValueError):
-                    found.append(AttemptId.parse(name))
+                    found.append(AttemptId.parse(has.get(name, name)))
         return tuple(found)
 
 

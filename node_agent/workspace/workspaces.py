@@ -250,6 +250,7 @@ class Workspaces:
         folder = self._home.places(identity).folder
         if not (workspace.kind == "none" and self._spares.keep(folder)):
             erase(folder)
+        self._home.leave_place(identity)
         if workspace.repo is not None and not any(other.run == identity.run for other in self.list()):
             self._mirrors.release(workspace.repo, identity.run)
 

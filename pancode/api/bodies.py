@@ -117,6 +117,12 @@ class ReasonBody(Body):
     reason: Line = ""
 
 
+class RetryBody(ReasonBody):
+    """`resume`: with the session of the run, on its node."""
+
+    resume: bool = False
+
+
 class QueueBody(ReasonBody):
     """`queue` None: the whole fleet."""
 

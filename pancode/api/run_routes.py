@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from node_agent.wire.failure import Outcome
-from pancode.api.bodies import DispatchBody, LandBody, ReasonBody
+from pancode.api.bodies import DispatchBody, LandBody, ReasonBody, RetryBody
 from pancode.api.desk import Desk
 from pancode.api.routing import Call, Verb
 from pancode.api.streaming import log_events, run_events, sse
@@ -157,7 +157,7 @@ def _stop(desk: Desk, call: Call) -> Any:
 
 def _retry(desk: Desk, call: Call) -> Any:
     around = desk.coordinator.around({})
-    return _queued(dispatch_again(desk.core, around, _meant(desk, call), call.body.by))
+    return _queued(dispatch_again(desk.core, around, _meant(desk, call), call.body.by, call.body.resume))
 
 
 def _diff(desk: Desk, call: Call) -> Any:
@@ -203,7 +203,7 @@ RUN_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/runs/{run}/log", _log, query=("offset", "stream", "attempt", "follow")),
     Verb("GET", "/v1/runs/{run}/streams", _streams),
     Verb("POST", "/v1/runs/{run}/stop", _stop, ReasonBody, pokes=True),
-    Verb("POST", "/v1/runs/{run}/retry", _retry, ReasonBody, pokes=True, status=201),
+    Verb("POST", "/v1/runs/{run}/retry", _retry, RetryBody, pokes=True, status=201),
     Verb("GET", "/v1/runs/{run}/diff", _diff, query=("stat",)),
     Verb("POST", "/v1/runs/{run}/land", _land, LandBody),
     Verb("POST", "/v1/runs/{run}/land/cancel", _call_off, ReasonBody),

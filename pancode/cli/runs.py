@@ -173,15 +173,17 @@ def stop(
     face.show(answer, lambda: f"{answer['run']}  {answer['outcome'] or answer['state']}  {words}\n")
 
 
-@runs.verb("retry", "pancode runs retry last")
+@runs.verb("retry", "pancode runs retry last", "pancode runs retry last --resume")
 def retry(
     run: Run,
     *,
+    resume: Annotated[bool, option("Go on with the agent's conversation, on the same node.")] = False,
     detach: Annotated[bool, option("Do not wait for the result.", "--detach/--wait")] = False,
     face: Json,
 ) -> int:
     """The same work as a new run; a lost one is given up for good."""
-    answer = admitted(face, face.client(works=True), path_of("runs", run, "retry"), {"by": who()})
+    body = {"by": who(), "resume": resume}
+    answer = admitted(face, face.client(works=True), path_of("runs", run, "retry"), body)
     for warning in answer.pop("warnings", []):
         face.note(f"warning: {safe(warning)}")
     if detach:

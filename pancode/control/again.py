@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import shlex
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -20,15 +21,30 @@ from pancode.domain.runtimes import RUNTIMES
 from pancode.errors import UsageError, WorkspaceError
 
 
-def dispatch_again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
-    """A new run; a lost one is given up for good. UsageError while the old one has not ended."""
+def dispatch_again(core: Core, around: Surroundings, old: Run, by: str, resume: bool = False) -> Dispatched:
+    """A new run; a lost one is given up for good. UsageError while the old one has not ended.
+
+    `resume`: it goes on with the old one's session, on its node; UsageError where there can be none.
+    """
     if old.state is not RunState.ENDED:
         raise UsageError(
             f"{old.id} has not ended, it is {old.state}", fix=f"pancode runs stop {old.id}", code="not_ended"
         )
     request = request_of(old, by)
+    request = going_on(old, request) if resume else request
     _must_be_below(around, old, request)
     return dispatch(core, around, request)
+
+
+def going_on(old: Run, request: DispatchRequest) -> DispatchRequest:
+    """With the session of the old run, on the node that has it. UsageError where there is none."""
+    session, node = old.result.get("session"), old.result.get("node")
+    kept = RUNTIMES[old.runtime].resumes
+    if session is None or node is None or not kept:
+        none = "its program has not told one" if kept else f"the runtime {old.runtime} has none"
+        fix = f"without it: pancode runs retry {old.id}"
+        raise UsageError(f"{old.id} has no session to go on with", why=none, fix=fix, code="no_session")
+    return replace(request, node=str(node), resume={"run": old.id, "session": str(session)})
 
 
 def _folder_of(run: Run) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import LAST_ATTEMPT, AttemptId
 from node_agent.wire.model import MOST
-from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
+from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Resumed, Workspace
 from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.sampling import Sampling
 from node_agent.wire.signing import Envelope, Signature
@@ -78,8 +78,14 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         env=tuple(run.env),
         secrets=tuple(run.secrets),
         depth=run.depth,
+        resume=_resumed(run),
         trace=run.trace,
     )
+
+
+def _resumed(run: Run) -> Resumed | None:
+    said = run.terms.get("resume")
+    return None if said is None else Resumed.model_validate(said, strict=False)
 
 
 def _spec(run: Run) -> AgentSpec:

@@ -74,6 +74,8 @@ class DispatchRequest:
     retry_of: str | None = None
     parent: str | None = None
     """The run from inside which it was asked for."""
+    resume: Mapping[str, str] = field(default_factory=dict)
+    """`run` and `session` that it goes on with, on the node that is asked for; empty: a new session."""
     walled: bool = False
     """The run from inside which it was asked for is one that runs behind a sandbox or not at all."""
     confirmed: bool = False

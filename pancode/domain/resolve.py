@@ -149,6 +149,7 @@ class Resolution:
         said: dict[str, object] = {"walled": self.walled, "free": self.free, "model_from": self.model_from}
         said["allowed_files"] = list(self.allowed_files)
         said["sampling"] = sampling and sampling.model_dump(mode="json")
+        said["resume"] = dict(self.request.resume)
         terms = {name: value for name, value in said.items() if value}
         return terms if self.wanted is None else {**terms, "trusted": list(self.trusted)}
 

@@ -41,6 +41,11 @@ class RuntimeKind:
     reasons: frozenset[Reasoning] = frozenset()
     """How hard its model can be asked to think (measured)."""
 
+    @property
+    def resumes(self) -> bool:
+        """Whether it can go on with a session: agent programs can, a program of the user's own has none."""
+        return not self.own
+
 
 OUR_OWN = "native"
 """Comes with PanCode, on every node; what runs a model of an endpoint when nobody says."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Safety
+from node_agent.workspace.folders import write_below
+from node_agent.workspace.sessions import files_below
 from tests.clis.conftest import MakeBench, path_of
 from tests.clis.hands import HANDS
 from tests.clis.install import VERSIONS
@@ -156,6 +159,7 @@ def test_a_flood_arrives_whole_and_a_resumed_session_goes_on(
     assert first.failure is None and len(first.answer) == 4000, first.reason
     assert first.session and (b.home / "out").stat().st_size > 250_000
     model.set_script(preset("text"))
+    _keep_its_session_alone(b.home, RUNTIMES[cli.runtime].sessions)
     second = b.run(b.request(task="second", resume=Resume(first.session, first.usage)))
     assert second.failure is None, second.reason
     assert second.session == first.session
@@ -165,6 +169,16 @@ def test_a_flood_arrives_whole_and_a_resumed_session_goes_on(
         assert second.usage == first.usage, "it tells what this run used"
     last = max((tmp_path / "d").iterdir()).read_text()
     assert "first words" in last and "second" in last
+
+
+def _keep_its_session_alone(home: Path, names: tuple[str, ...]) -> None:
+    """As on a node: a home of its own, with what is kept of the one before."""
+    kept = {name: (home / name).read_bytes() for name in files_below(home, names)}
+    assert kept and sum(map(len, kept.values())) < 8 << 20
+    shutil.rmtree(home)
+    home.mkdir(mode=0o700)
+    for name, data in kept.items():
+        write_below(home, name, data)
 
 
 def test_the_probe_sees_version_and_login(cli: Cli, tmp_path: Path) -> None:

@@ -103,6 +103,28 @@ def test_an_edit_is_made_verified_signed_paid_and_landed(logged_in: Owner, lab: 
     assert secret == "", "the owner's key stays in the owner's file"
 
 
+def test_a_retry_goes_on_with_the_conversation(logged_in: Owner, lab: Lab) -> None:
+    """At the place of the first run, so that the program finds it, with its turns before the new one."""
+    fleet, top = logged_in, project(logged_in, "resumed")
+    words = ("--node", "node1", "--model", MODEL, "--verify", "true", "--json")
+    with model_on(lab, 1, preset("text")) as log:
+        first = fleet.run("dispatch", *words, "remember the word plum", cwd=top, timeout_s=180).ok().json()
+        again = fleet.run("runs", "retry", "--resume", first["run"], "--json", cwd=top, timeout_s=180).ok()
+        second = again.json()
+        last = max((log.parent / "bodies").iterdir()).read_text()
+    assert (first["outcome"], second["outcome"], second["node"]) == ("done", "done", "node1")
+    assert last.count("remember the word plum") == 2 and "We go on with our conversation" in last
+    sessions = [fleet.ask("receipt", "show", one["run"])["claims"]["session"] for one in (first, second)]
+    assert sessions[0] and sessions[0] == sessions[1]
+    on_host(lab, 1, "rm -r ~/.pancode-node/f-*/sessions")
+    gone = fleet.run("runs", "retry", "--resume", second["run"], "--json", cwd=top, timeout_s=180).json()
+    assert gone["outcome"] == "error" and f"pancode runs retry {second['run']}" in gone["reason"], gone
+    assert gone["usage"]["cost_usd"] in ("0", 0), "nobody was paid"
+    shell = fleet.ask("dispatch", "--runtime", "shell", "--node", "node1", "true", cwd=top)
+    none = fleet.run("runs", "retry", "--resume", shell["run"])
+    assert none.code == 2 and "no session to go on with" in none.err
+
+
 def test_a_model_that_does_not_answer_is_waited_for_until_it_is_stopped(logged_in: Owner, lab: Lab) -> None:
     fleet = logged_in
     with model_on(lab, 1, preset("stall")):

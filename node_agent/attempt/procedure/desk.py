@@ -14,6 +14,7 @@ from node_agent.attempt.doors import Door, Gateways
 from node_agent.attempt.plans import GATES, SETUP, is_walled, limits_of, time_left
 from node_agent.attempt.ports import DepotLink, Journal, Runner, Runtimes, Stamp, Workspaces
 from node_agent.attempt.records import Data, Entry, Note
+from node_agent.attempt.sessions import Sessions
 from node_agent.attempt.uplink import Uplink
 from node_agent.attempt.verdict import Fault, fault_from_json, fault_to_json
 from node_agent.attempt.watch import Watch
@@ -60,6 +61,7 @@ class Desk:
     workspaces: Workspaces
     depot: DepotLink
     runtimes: Runtimes
+    sessions: Sessions
     gateways: Gateways
     uplink: Uplink
     deliver: Callable[[str], None]

@@ -103,6 +103,7 @@ def _renewed(case: Case, planned: Plan, left: int) -> Plan:
     """What set-up could write is as it was; the sandbox covers what rules name by now. StepFailed."""
     door = reopen(case)
     case.desk.workspaces.renew(case.identity)
+    case.desk.sessions.put_back(case.order)
     plan = replace(planned, limits=replace(planned.limits, wall_ms=left))
     return case.enclosed(plan, plan, door)
 

@@ -9,6 +9,7 @@ from node_agent.attempt.plans import SETUP_LOG, is_walled, setup_plan, work_plan
 from node_agent.attempt.ports import Guide, Launch, LinkDown, StepFailed
 from node_agent.attempt.procedure.desk import Case, Progressed, Turn, Wait, digest_of
 from node_agent.attempt.records import Note, PutBack
+from node_agent.attempt.sessions import NotYet
 from node_agent.attempt.verdict import Fault
 from node_agent.shim.spool import NotStarted, Plan, RunnerError
 from node_agent.wire.event import EventBody, Finding, Refused, Revoked
@@ -46,6 +47,8 @@ def _prepare(case: Case, anew: bool) -> Turn:
         return unstarted(case, after_wait=True) or Wait(
             "the depot cannot be reached", case.desk.tempo.retry_ms
         )
+    except NotYet as held:
+        return unstarted(case, after_wait=True) or Wait(str(held), case.desk.tempo.retry_ms)
     except StepFailed as failed:
         return case.mark(Mark.EXITED, Fault(failed.kind, str(failed)))
     except RunnerError as failed:
@@ -160,8 +163,10 @@ def _clear(case: Case) -> None:
 
 def _lay_out(case: Case) -> tuple[Plan, Launch, tuple[str, ...], Door | None]:
     desk, order = case.desk, case.order
+    desk.sessions.go_on(order)
     work = desk.workspaces.prepare(case.identity, order.workspace)
     home = desk.workspaces.home(case.identity, {})
+    desk.sessions.put_back(order)
     guide = desk.workspaces.guide(case.identity, order.workspace) or Guide("")
     door = desk.gateways.open(order, case.folder)
     told = (*guide.findings, *_without_gateway(order, door), *((UNTESTED,) if order.untested else ()))

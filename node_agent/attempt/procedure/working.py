@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -184,6 +185,7 @@ def _ended(case: Case, record: ExitRecord) -> Turn:
     agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
     told = watch_of(case).finish(case.desk.runner, _end_of(agent)) if agent is not None and ran else None
+    told = None if told is None else _with_session_kept(case, told)
     count = _last_count(case)
     fault = gateway_fault(work_fault(record, told, case.entry.stop, case.limits), told, count)
     return _mark_ended(case, record, fault, told, count)
@@ -219,6 +221,12 @@ def _mark_ended(
         data["findings"] = [f"{swept} processes were left behind and killed"]
     ms = agent.ended_mono_ms - agent.began_mono_ms if agent is not None else 0
     return case.mark(Mark.EXITED, fault, _with_told(data, told, ms, count))
+
+
+def _with_session_kept(case: Case, told: Told) -> Told:
+    """Before what its login brought is taken away, and folders with it."""
+    why = case.desk.sessions.keep(case.order, told.session, told.spent.usage)
+    return replace(told, findings=(*told.findings, why)) if why else told
 
 
 def _path_of(case: Case) -> str:

@@ -32,4 +32,5 @@ RUNTIME = Runtime(
     command.PROBE,
     CREDENTIALS,
     command.PROGRAM,
+    sessions=("claude/projects",),
 )

@@ -19,4 +19,5 @@ RUNTIME = Runtime(
     command.PROBE,
     CREDENTIALS,
     command.PROGRAM,
+    sessions=("claude/projects",),
 )

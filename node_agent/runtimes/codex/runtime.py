@@ -24,4 +24,5 @@ RUNTIME = Runtime(
     command.PROBE,
     command.CREDENTIALS,
     command.PROGRAM,
+    sessions=("codex/sessions",),
 )

@@ -28,4 +28,5 @@ RUNTIME = Runtime(
     command.PROBE,
     command.CREDENTIALS,
     command.PROGRAM,
+    sessions=("copilot/session-state", "copilot/session-store.db", "copilot/session-store.db-wal"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from node_agent.runtimes.base import Runtime
 from node_agent.runtimes.openai_agents import command
 from node_agent.runtimes.workers import CAPABILITIES, CREDENTIALS
+from node_agent.runtimes.workerspec import SESSION
 from node_agent.runtimes.workerstream import WorkerParser
 
 RUNTIME = Runtime(
@@ -16,4 +17,5 @@ RUNTIME = Runtime(
     command.PROBE,
     CREDENTIALS,
     command.PROGRAM,
+    sessions=(SESSION,),
 )

@@ -34,4 +34,5 @@ RUNTIME = Runtime(
     command.CREDENTIALS,
     command.PROGRAM,
     BROUGHT,
+    sessions=("data/opencode/opencode.db", "data/opencode/opencode.db-wal"),
 )

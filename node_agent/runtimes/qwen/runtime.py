@@ -27,4 +27,5 @@ RUNTIME = Runtime(
     command.PROBE,
     command.CREDENTIALS,
     command.PROGRAM,
+    sessions=(".qwen/projects",),
 )

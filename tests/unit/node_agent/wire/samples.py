@@ -15,7 +15,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import Inventory, JournalEntry
 from node_agent.wire.marks import Mark
 from node_agent.wire.node import Allowed, Flag, LoggedIn, NodeFacts, Problem, RuntimeFact
-from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Reasoning, Workspace
+from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Reasoning, Resumed, Workspace
 from node_agent.wire.passport import AskFact, AskState, Check, CheckFact, Grade, PassportFact
 from node_agent.wire.policy import (
     CommandRule,
@@ -106,6 +106,7 @@ def order() -> Order:
         env=("LANG",),
         secrets=("API_KEY",),
         depth=1,
+        resume=Resumed(run="r-0001", session="s-1"),
         trace="t-1",
     )
 

@@ -1,0 +1,140 @@
+"""What a program remembers is kept within bounds, and given to a later run at the very same place."""
+
+from __future__ import annotations
+
+import os
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from node_agent.attempt.ports import StepFailed
+from node_agent.attempt.sessions import NotYet
+from node_agent.runtimes.registry import RUNTIMES
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.order import Order, Resumed
+from node_agent.wire.receipt import Usage
+from node_agent.workspace import sessions
+from node_agent.workspace.folders import Home, erase
+from node_agent.workspace.sessions import KeptSessions
+from tests.unit.node_agent.runtimes.test_orders import ORDER
+
+USED = Usage(input_tokens=3, cost_usd=Decimal("0.5"), cost_source="reported")
+NAMES = ("c/projects", "db")
+
+
+class Node:
+    """Its home, with what is kept there."""
+
+    def __init__(self, root: Path) -> None:
+        self.home, self.kept = Home(root), KeptSessions(root, lambda runtime: NAMES)
+
+    def worked(self, run: str, text: str = "hello", session: str = "s-1", **more: Resumed) -> Order:
+        """An attempt whose program has remembered this; its files go at the end."""
+        order = order_of(run, **more)
+        places = self.home.places(order.identity)
+        (places.home / "c/projects/-x").mkdir(parents=True, exist_ok=True)
+        (places.home / "c/projects/-x/s.jsonl").write_text(text)
+        (places.home / "c/settings.json").write_text("{}")
+        assert self.kept.keep(order, session, USED) == ""
+        self.end(order)
+        return order
+
+    def end(self, order: Order) -> None:
+        erase(self.home.places(order.identity).folder)
+        self.home.leave_place(order.identity)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(tmp_path)
+
+
+def order_of(run: str, resume: Resumed | None = None) -> Order:
+    return ORDER.model_copy(
+        update={"identity": AttemptId(run=run, attempt=1, fence=1), "resume": resume, "runtime": "claude"}
+    )
+
+
+def test_the_next_run_has_its_files_at_the_same_place(node: Node) -> None:
+    first = node.worked("r-0001")
+    order = order_of("r-0002", Resumed(run="r-0001", session="s-1"))
+    for _ in range(2):  # as after a crash
+        node.kept.go_on(order)
+    places = node.home.places(order.identity)
+    assert places.folder.name == str(first.identity) and node.home.attempts() == (order.identity,)
+    places.home.mkdir()
+    for _ in range(2):
+        node.kept.put_back(order)
+    assert (places.home / "c/projects/-x/s.jsonl").read_text() == "hello"
+    assert not (places.home / "c/settings.json").exists(), "settings are no part of a session"
+    assert node.kept.used_before(order) == USED
+    node.worked("r-0002", "hello again", resume=order.resume)  # type: ignore[arg-type]
+    third = order_of("r-0003", Resumed(run="r-0002", session="s-1"))
+    node.kept.go_on(third)
+    node.home.places(third.identity).home.mkdir()
+    node.kept.put_back(third)
+    assert node.home.places(third.identity).folder.name == str(first.identity)
+    whole = node.kept.used_before(third)
+    assert (whole.input_tokens, whole.cost_usd) == (6, Decimal("1.0")), "the whole session's"
+
+
+def test_a_place_has_one_attempt_at_a_time(node: Node) -> None:
+    node.worked("r-0001")
+    resume = Resumed(run="r-0001", session="s-1")
+    one, other = order_of("r-0002", resume), order_of("r-0003", resume)
+    node.kept.go_on(one)
+    with pytest.raises(NotYet, match="r-0001"):
+        node.kept.go_on(other)
+    node.end(one)
+    node.kept.go_on(other)
+    assert node.home.attempts() == (other.identity,)
+
+
+def test_the_run_itself_may_still_lie_there(node: Node) -> None:
+    first = node.worked("r-0001")
+    node.home.places(first.identity).folder.mkdir(parents=True)
+    with pytest.raises(NotYet):
+        node.kept.go_on(order_of("r-0002", Resumed(run="r-0001", session="s-1")))
+
+
+def test_what_is_not_kept_is_said_with_what_to_do(node: Node) -> None:
+    node.worked("r-0001")
+    for resume in (Resumed(run="r-0009", session="s-1"), Resumed(run="r-0001", session="other")):
+        with pytest.raises(StepFailed, match=f"not on this node.*pancode runs retry {resume.run}"):
+            node.kept.go_on(order_of("r-0002", resume))
+
+
+def test_no_link_is_followed_and_nothing_large_is_kept(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = order_of("r-0001")
+    home = node.home.places(order.identity).home
+    (home / "c").mkdir(parents=True)
+    (tmp_path / "secret").write_text("s")
+    (home / "c/projects").symlink_to(tmp_path)
+    (home / "db").symlink_to(tmp_path / "secret")
+    assert node.kept.keep(order, "s", USED) == "" and not (tmp_path / "sessions").exists()
+    (home / "db").unlink()
+    (home / "db").write_bytes(b"x" * 100)
+    monkeypatch.setattr(sessions, "MOST_BYTES", 99)
+    assert "is not kept" in node.kept.keep(order, "s", USED)
+
+
+def test_a_node_keeps_the_newest_and_lets_go_of_the_old(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MOST", 2)
+    for number in range(1, 5):
+        node.worked(f"r-000{number}")
+        os.utime(tmp_path / f"sessions/r-000{number}", (number, number))
+    assert sorted(os.listdir(tmp_path / "sessions")) == ["r-0003", "r-0004"]
+    node.kept.trim(31 * 86_400_000)
+    assert os.listdir(tmp_path / "sessions") == []
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_runtime_that_resumes_says_what_of_its_home_is_a_session(name: str) -> None:
+    runtime = RUNTIMES[name]
+    assert runtime.capabilities.resume is bool(runtime.sessions)
+    assert not any("auth" in one or "settings" in one for one in runtime.sessions)
