@@ -170,10 +170,14 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A call that the runtime let through is over. `ok`: the tool did it; a command that ran has run."""
+    """A call that the runtime let through is over. `ok`: the tool did it; a command that ran has run.
+
+    `answer`: how what it gave back begins, for people; empty where the program does not tell it.
+    """
 
     call: ToolCall
     ok: bool = True
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ MOST_AT_ONCE, MOST_USD = 10**12, 10**9
 """A larger count or sum in one message of a program is a lie."""
 BLANKS = " \t\n\r\x0b\x0c"
 """What `bytes.strip` takes away."""
+MOST_ANSWERED = 1000
+"""Characters of what a tool gave back that are shown to people."""
 LINE_CAP = 16 << 20
 """A longer line is dropped as a whole; real programs were seen to write lines of 270 KB."""
 
@@ -115,6 +117,12 @@ def dict_of(value: Any) -> dict[str, Any]:
 def list_of(value: Any) -> list[Any]:
     """The value if it is a list, else an empty one."""
     return value if isinstance(value, list) else []
+
+
+def answer_of(value: Any) -> str:
+    """How a tool's answer begins: a text, or a list of blocks of which some have one."""
+    blocks = [text_of(dict_of(one).get("text")) for one in list_of(value)]
+    return (text_of(value) or "\n".join(filter(None, blocks)))[:MOST_ANSWERED]
 
 
 def usd_of(value: Any) -> Decimal | None:

@@ -23,6 +23,9 @@ from node_agent.wire.receipt import Usage
 
 MOST_OPEN = 50
 MOST_DETAIL = 160
+MOST_LINES = 5
+MARK = "  | "
+"""Before each line of what a tool gave back."""
 
 
 class Transcript:
@@ -76,7 +79,8 @@ class Transcript:
         """Which call it was is said only where several were open."""
         several = len(self._open) > 1
         self._open = [call for call in self._open if call != ran.call]
-        return f"< {'ok' if ran.ok else 'failed'}{f'  {_named(ran.call)}' if several else ''}"
+        head = f"< {'ok' if ran.ok else 'failed'}{f'  {_named(ran.call)}' if several else ''}"
+        return "\n".join((head, *_answer(ran.answer)))
 
     def _text(self, text: str) -> str:
         if not text:
@@ -114,6 +118,15 @@ def in_words(usage: Usage) -> str:
 
 def _consumed(usage: Usage) -> bool:
     return bool(usage.input_tokens or usage.output_tokens or usage.cost_usd)
+
+
+def _answer(text: str) -> list[str]:
+    """How it begins, each line behind MARK."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    shown = [
+        f"{MARK}{line[:MOST_DETAIL]}{'...' if len(line) > MOST_DETAIL else ''}" for line in lines[:MOST_LINES]
+    ]
+    return [*shown, f"{MARK}..."] if len(lines) > MOST_LINES else shown
 
 
 def _named(call: ToolCall) -> str:

@@ -45,9 +45,12 @@ def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
 
 def _beginning(face: Face, line: Line, shape: dict[str, Any]) -> Live:
     """The story of its agent, shown above the line of its progress."""
-    from pancode.cli.transcript import Live
+    from pancode.cli.transcript import MARK, Live
 
-    live = Live(Client(face.client().home, starts=False), shape["run"], shape["runtime"], line.above)
+    def show(text: str) -> None:
+        line.above(text, dim=text.startswith(MARK))
+
+    live = Live(Client(face.client().home, starts=False), shape["run"], shape["runtime"], show)
     live.start()
     return live
 

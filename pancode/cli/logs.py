@@ -14,7 +14,7 @@ from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, Run, option
 from pancode.cli.render import Sink
 from pancode.cli.tell import exit_of
-from pancode.cli.transcript import Story, story_for
+from pancode.cli.transcript import MARK, Story, story_for
 from pancode.client import Client, FleetDownError, path_of
 from pancode.errors import ExitCode, UsageError
 
@@ -48,7 +48,7 @@ def logs(
     outs = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}
     sinks: dict[str, Sink | Story] = {one: Sink(out) for one, out in outs.items()}
     if not (raw or stream or face.as_json):
-        sinks["out"] = story_for(told["runtime"], Sink(sys.stdout)) or sinks["out"]
+        sinks["out"] = story_for(told["runtime"], Sink(sys.stdout, dim=MARK)) or sinks["out"]
     if follow:
         return _follow(face, client, (told["run"], attempt, offset), sinks)
     for one, sink in sinks.items():

@@ -39,7 +39,7 @@ class _Picture:
             with suppress(OSError):
                 self._live.stop()
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, style: str = "") -> None:
         """A line for good, above the picture."""
         if self._live is None:
             self._face.note(text)
@@ -47,7 +47,7 @@ class _Picture:
         from rich.text import Text
 
         with suppress(OSError):
-            self._live.console.print(Text(text), soft_wrap=True)
+            self._live.console.print(Text(text, style), soft_wrap=True)
 
     def _draw(self, what: RenderableType) -> None:
         if self._live is not None:
@@ -62,9 +62,9 @@ class Line(_Picture):
         self._stage = self._text = self._grown = ""
         self._lock = threading.Lock()
 
-    def above(self, text: str) -> None:
+    def above(self, text: str, dim: bool = False) -> None:
         """A stranger's words; the progress goes on below them."""
-        self._say(safe(text))
+        self._say(safe(text), "dim" if dim else "")
 
     def show(self, stage: str, text: str) -> None:
         with self._lock:

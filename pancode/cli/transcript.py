@@ -9,10 +9,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 # Pure, and the one reading that there is of what each program prints: docs/adr/0032-one-transcript.md.
-from node_agent.runtimes.transcript import Transcript, transcript_of
+from node_agent.runtimes.transcript import MARK, Transcript, transcript_of
 from pancode.cli.render import Sink
 from pancode.client import Client, path_of
 from pancode.errors import PancodeError
+
+__all__ = ["MARK", "Live", "Story", "story_for"]
 
 JOIN_S = 3.0
 AGAIN_S = 1.0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from node_agent.runtimes.registry import RUNTIMES
-from node_agent.runtimes.transcript import transcript_of
+from node_agent.runtimes.transcript import MARK, transcript_of
 from tests.contract.transcripts import RECORDED, cases, output
 
 ALL = [(runtime, case) for runtime in RECORDED for case in cases(runtime)]
@@ -34,6 +36,23 @@ def test_it_says_what_was_read_edited_and_answered_in_order(runtime: str) -> Non
     at = [lines.index("I edit the file."), lines.index("Done: the work is finished.")]
     assert lines.index(calls[0]) < at[0] < lines.index(calls[-1]) < at[1]
     assert lines[-1].startswith("= 3600 tokens in, 102 out")
+
+
+@pytest.mark.parametrize("runtime", ["claude", "codex", "copilot", "opencode", "qwen"])
+def test_it_shows_how_what_a_tool_gave_back_begins(runtime: str) -> None:
+    lines = story(runtime, output(runtime, "ok-edit"), 64).splitlines()
+    first = lines.index("< ok")
+    assert any("alpha" in line for line in lines[first + 1 : first + 6] if line.startswith(MARK)), lines
+
+
+def test_of_a_long_answer_only_the_beginning_is_shown() -> None:
+    block = {"type": "tool_result", "tool_use_id": "x", "content": "\n".join(["a" * 500, *"bcdefgh"])}
+    event = {"type": "user", "message": {"role": "user", "content": [block]}, "session_id": "s"}
+    lines = story("claude", json.dumps(event).encode() + b"\n", 64).splitlines()
+    assert lines[0].startswith("< ok") and lines[1] == f"{MARK}{'a' * 160}..."
+    assert [line for line in lines if line.startswith(MARK)][1:] == [
+        f"{MARK}{x}" for x in ("b", "c", "d", "e", "...")
+    ]
 
 
 def test_claude_tells_denials_and_cost() -> None:

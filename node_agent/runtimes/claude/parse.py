@@ -22,7 +22,7 @@ from node_agent.runtimes.base import (
     how_it_ended,
 )
 from node_agent.runtimes.claude.tools import call_of, is_denied
-from node_agent.runtimes.lines import count_of, dict_of, list_of, text_of, total_of, usd_of
+from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, text_of, total_of, usd_of
 from node_agent.runtimes.outcome import EventParser, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.policy import ActionClass
@@ -103,7 +103,7 @@ class ClaudeParser(EventParser):
             call = self._open.pop(number, ToolCall("?", ActionClass.UNKNOWN))
             if not is_denied(block, meta.get(number, {})):
                 self._denied_last = None  # it found another way
-                yield Ran(call, block.get("is_error") is not True)
+                yield Ran(call, block.get("is_error") is not True, answer_of(block.get("content")))
                 continue
             yield self._denied(Denial(call.tool, call.action, clip(text_of(block.get("content")), 200)))
 

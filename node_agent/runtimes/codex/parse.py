@@ -26,7 +26,7 @@ from node_agent.runtimes.base import (
     how_it_ended,
 )
 from node_agent.runtimes.codex.tools import call_of
-from node_agent.runtimes.lines import count_of, dict_of, text_of
+from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of
 from node_agent.runtimes.outcome import EventParser, spent, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
@@ -119,9 +119,9 @@ class CodexParser(EventParser):
         number = text_of(item.get("id"))
         if number in self._open:
             self._open.remove(number)
-            return (self._over(call, status),)
+            return (self._over(call, item),)
         self._called(call)
-        return (call, self._over(call, status))
+        return (call, self._over(call, item))
 
     def _called(self, call: ToolCall) -> None:
         self._answered = True
@@ -133,10 +133,11 @@ class CodexParser(EventParser):
         self._answered, self._answer = True, clip(text)
         return (Said(text),)
 
-    def _over(self, call: ToolCall, status: Any) -> Activity:
+    def _over(self, call: ToolCall, item: dict[str, Any]) -> Activity:
+        status = item.get("status")
         if status == "declined":
             return self._denied(Denial(call.tool, call.action, "declined"))
-        return Ran(call, status == "completed")
+        return Ran(call, status == "completed", answer_of(item.get("aggregated_output")))
 
     def _note_sandbox(self, item: dict[str, Any], status: Any) -> None:
         """Where its sandbox cannot start, nothing runs, and the model says what it likes."""

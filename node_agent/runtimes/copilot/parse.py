@@ -24,7 +24,7 @@ from node_agent.runtimes.base import (
     how_it_ended,
 )
 from node_agent.runtimes.copilot.tools import call_of, is_denied
-from node_agent.runtimes.lines import count_of, dict_of, text_of, total_of
+from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of
 from node_agent.runtimes.outcome import EventParser, spent, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.policy import ActionClass
@@ -125,7 +125,8 @@ class CopilotParser(EventParser):
             why = clip(text_of(error.get("message")), DETAIL_CHARS)
             yield self._denied(Denial(call.tool, call.action, why))
         else:
-            yield Ran(call, data.get("success") is not False)
+            told = dict_of(data.get("result")).get("content") or error.get("message")
+            yield Ran(call, data.get("success") is not False, answer_of(told))
 
     # ---- the outcome, in this order and no other
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:

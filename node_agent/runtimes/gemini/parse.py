@@ -26,7 +26,7 @@ from node_agent.runtimes.base import (
     how_it_ended,
 )
 from node_agent.runtimes.gemini.tools import call_of
-from node_agent.runtimes.lines import count_of, dict_of, text_of
+from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of
 from node_agent.runtimes.outcome import EventParser, spent, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.policy import ActionClass
@@ -122,7 +122,7 @@ class GeminiParser(EventParser):
                 Denial(call.tool, call.action, clip(text_of(error.get("message")), DETAIL_CHARS))
             )
         else:
-            yield Ran(call, event.get("status") != "error")
+            yield Ran(call, event.get("status") != "error", answer_of(event.get("output")))
 
     # ---- the outcome, in this order and no other
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:

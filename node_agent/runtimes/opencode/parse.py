@@ -24,7 +24,7 @@ from node_agent.runtimes.base import (
     how_it_ended,
 )
 from node_agent.runtimes.hooks import REFUSED
-from node_agent.runtimes.lines import count_of, dict_of, text_of, total_of, usd_of
+from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of, usd_of
 from node_agent.runtimes.opencode.tools import call_of
 from node_agent.runtimes.outcome import EventParser, spent, without_end
 from node_agent.wire.failure import FailureKind, by_status
@@ -99,7 +99,7 @@ class OpencodeParser(EventParser):
         if failed and any(words in why for words in _DENIED):
             yield self._denied(Denial(tool, call.action, clip(why, DETAIL_CHARS)))
         else:
-            yield Ran(call, not failed)
+            yield Ran(call, not failed, answer_of(why if failed else state.get("output")))
 
     def _add(self, tokens: dict[str, Any], cost: Decimal | None) -> bool:
         """Count one step; whether it told what it used. A price of 0 means that it knows no price."""

@@ -24,7 +24,7 @@ from node_agent.runtimes.base import (
     ended_for_us,
     how_it_ended,
 )
-from node_agent.runtimes.lines import count_of, dict_of, list_of, text_of, total_of
+from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, text_of, total_of
 from node_agent.runtimes.outcome import EventParser, spent, without_end
 from node_agent.runtimes.qwen.tools import call_of, is_denied
 from node_agent.wire.failure import FailureKind, by_status
@@ -114,7 +114,7 @@ class QwenParser(EventParser):
                 why = clip(text_of(block.get("content")), DETAIL_CHARS)
                 yield self._denied(Denial(call.tool, call.action, why))
             else:
-                yield Ran(call, block.get("is_error") is not True)
+                yield Ran(call, block.get("is_error") is not True, answer_of(block.get("content")))
 
     # ---- the outcome, in this order and no other
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
