@@ -114,8 +114,8 @@ def test_a_retry_goes_on_with_the_conversation(logged_in: Owner, lab: Lab) -> No
         last = max((log.parent / "bodies").iterdir()).read_text()
     assert (first["outcome"], second["outcome"], second["node"]) == ("done", "done", "node1")
     assert last.count("remember the word plum") == 2 and "We go on with our conversation" in last
-    sessions = [fleet.ask("receipt", "show", one["run"])["claims"]["session"] for one in (first, second)]
-    assert sessions[0] and sessions[0] == sessions[1]
+    receipts = [fleet.ask("receipt", "show", one["run"])["statement"]["predicate"] for one in (first, second)]
+    assert receipts[0]["session"] and receipts[0]["session"] == receipts[1]["session"]
     on_host(lab, 1, "rm -r ~/.pancode-node/f-*/sessions")
     gone = fleet.run("runs", "retry", "--resume", second["run"], "--json", cwd=top, timeout_s=180).json()
     assert gone["outcome"] == "error" and f"pancode runs retry {second['run']}" in gone["reason"], gone

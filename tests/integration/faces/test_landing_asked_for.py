@@ -113,6 +113,32 @@ def test_what_decides_what_runs_next_waits_for_a_person(fleet: Shell) -> None:
     assert not stolen.exists(), "its gates were behind the wall of a node"
     (entry,) = [one for one in fleet("audit", "--json").data["audit"] if one["what"] == "landed"]
     assert entry["detail"]["yes"] == ["with_commands"] and entry["detail"]["by"]
+    _a_gate_that_fails_names_its_way_out(fleet)
+
+
+def _a_gate_that_fails_names_its_way_out(fleet: Shell) -> None:
+    """By hand, on a tree that is another one meanwhile: what failed is in `why` and `audit`."""
+    dispatched = fleet(
+        "dispatch",
+        "--runtime",
+        "shell",
+        "--verify",
+        "grep -q one a.txt",
+        "echo two > b.txt",
+        timeout_s=LONG_S,
+    )
+    run = fleet("runs", "1", "--json").data["runs"][0]["run"]
+    assert dispatched.status == 0, dispatched.err
+    (fleet.cwd / "a.txt").write_text("other\n")
+    refused = fleet("runs", "land", run, timeout_s=LONG_S)
+    assert refused.status == 7 and "was not landed: gate failed" in refused.err, refused.err
+    assert f"without its gates: pancode runs land --no-gates {run}" in refused.err
+    assert not (fleet.cwd / "b.txt").exists()
+    (told,) = [one for one in fleet("audit", "land", "--json").data["audit"] if one["run"] == run]
+    assert told["what"] == "not landed: gate failed" and told["detail"]["by"] and told["detail"]["why"]
+    assert "gate failed" in fleet("why", run).out
+    assert fleet("runs", "land", "--no-gates", run).status == 0
+    assert (fleet.cwd / "b.txt").read_text() == "two\n"
 
 
 @pytest.mark.slow
