@@ -66,11 +66,11 @@ def test_by_the_shim_above_it(tmp_path: Path, name: str) -> None:
     log = tmp_path / str(MARK) / name
     log.parent.mkdir(parents=True)
     orphaning = (
-        "import subprocess, sys\nfrom node_agent import process\nassert process.become_reaper()\n"
+        "import subprocess, sys\nfrom node_agent.shim import process\nassert process.become_reaper()\n"
         "words = ['setsid', '-f', sys.executable, '-c', sys.argv[1]]\n"
         "subprocess.run(words, env={}, stderr=subprocess.DEVNULL); sys.stdin.read()"
     )
-    env = {"PYTHONPATH": str(Path(process.__file__).parents[1]), "PATH": os.environ["PATH"]}
+    env = {"PYTHONPATH": str(Path(process.__file__).parents[2]), "PATH": os.environ["PATH"]}
     with shown([sys.executable, "-c", orphaning, SHOW], env, log) as who:
         assert callers.attempts_of(*who) == (MARK,)
 
