@@ -104,7 +104,10 @@ WIDE = {
 
 ROWS: tuple[tuple[str, str], ...] = (
     # Patterns of paths, and the suites that a change of such a file wakes; the first row that fits counts.
-    ("node_agent/runtimes/* node_agent/sdk/* node_agent/native/*", "acts programs gateway matrix"),
+    (
+        "node_agent/runtimes/* node_agent/sdk/* node_agent/native/* node_agent/chat/*",
+        "acts programs gateway matrix",
+    ),
     (
         "node_agent/machine/programs.py node_agent/machine/environments.py node_agent/runner/launching.py",
         "acts programs",

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from node_agent.chat.limits import Over
 from node_agent.native.deeds import Deeds
-from node_agent.native.limits import Over
 from node_agent.native.voice import Voice
 from node_agent.runtimes.workerspec import PROMPT, Spec
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from node_agent.chat.messages import Call, Result
 from node_agent.native.judge import Denied
 from node_agent.native.places import NotFound, Outside
-from node_agent.native.talk import Call, Result
 from node_agent.native.tools.box import Box, Failed
 from node_agent.native.tools.offer import TABLE
 from node_agent.native.voice import Voice
@@ -25,7 +24,7 @@ class Deeds:
     def do(self, call: Call, number: int = 0) -> Result:
         """Whatever becomes of it is told to the model. `number`: of the call in its answer."""
         self.calls += 1
-        given = _arguments(call)
+        given = call.fields
         self._voice.tell("called", id=call.id, tool=call.name, **self._about(given or {}))
         try:
             if number >= MOST_CALLS_AT_ONCE:
@@ -49,7 +48,7 @@ class Deeds:
         """One that its SDK has refused as for no tool of this run, whatever its name: told, not done."""
         self.calls += 1
         self.denied += 1
-        self._voice.tell("called", id=call.id, tool=call.name, **self._about(_arguments(call) or {}))
+        self._voice.tell("called", id=call.id, tool=call.name, **self._about(call.fields or {}))
         self._voice.tell("denied", id=call.id, tool=call.name, why="no tool of this run has that name")
 
     def _about(self, given: dict[str, Any]) -> dict[str, object]:
@@ -66,11 +65,3 @@ class Deeds:
         if isinstance(given.get("pattern"), str):
             about["pattern"] = given["pattern"][:200]
         return about
-
-
-def _arguments(call: Call) -> dict[str, Any] | None:
-    try:
-        given = json.loads(call.arguments or "{}")
-    except (ValueError, RecursionError):
-        return None
-    return given if isinstance(given, dict) else None

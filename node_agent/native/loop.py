@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from node_agent.chat.dialect import Question, Trouble
+from node_agent.chat.guard import Guard, too_small
+from node_agent.chat.limits import Limits, Over
+from node_agent.chat.messages import Answer, Answered, Asked, Told, ToolForm, Turn
 from node_agent.native.deeds import Deeds
-from node_agent.native.guard import Guard, too_small
-from node_agent.native.limits import Limits, Over
-from node_agent.native.model import Question, Trouble
-from node_agent.native.talk import Answer, Answered, Asked, Told, ToolForm, Turn
 from node_agent.native.tools.box import Box
 from node_agent.native.voice import Voice
 from node_agent.wire.clock import Clock
@@ -37,7 +37,7 @@ LAST = (
 
 
 class Asks(Protocol):
-    """A model: `model.Model`, or a double of it."""
+    """A model: `chat.client.Model`, or a double of it."""
 
     def ask(self, question: Question) -> Answer:
         """Raises Trouble."""

@@ -23,23 +23,19 @@ if not __package__:
 from node_agent.native.secrecy import hide, wipe
 
 if not __package__:
-    hide()  # before all else is loaded, which takes a second: the key lies in our environment
+    hide()  # before all else is loaded: the key lies in our environment
 
 gc.disable()  # what is loaded now stays: looking at it again and again takes a tenth of a second
 
-from node_agent.native.sparing import spare  # noqa: E402
-
-spare("openai.types")  # a third of all modules, and a fifth of the start
-
+from node_agent.chat.client import Model, Server  # noqa: E402
+from node_agent.chat.guard import CAREFUL, VENDORS, Guard  # noqa: E402
+from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, Limits, Over  # noqa: E402
+from node_agent.chat.messages import Turn, from_json, to_json  # noqa: E402
 from node_agent.native.brief import system_of, tell_end  # noqa: E402
 from node_agent.native.children import CHILDREN  # noqa: E402
-from node_agent.native.guard import CAREFUL, VENDORS, Guard  # noqa: E402
 from node_agent.native.judge import Judge  # noqa: E402
-from node_agent.native.limits import MOST_CALLS, MOST_TURNS, Limits, Over  # noqa: E402
 from node_agent.native.loop import Loop  # noqa: E402
-from node_agent.native.model import Model  # noqa: E402
 from node_agent.native.places import Tree  # noqa: E402
-from node_agent.native.talk import Turn, from_json, to_json  # noqa: E402
 from node_agent.native.tools.box import Box  # noqa: E402
 from node_agent.native.tools.offer import forms  # noqa: E402
 from node_agent.native.voice import Voice  # noqa: E402
@@ -105,8 +101,9 @@ def _model(spec: Spec, voice: Voice) -> Model:
     key = os.environ.get(spec.key_name, "")
     for name in spec.hidden:
         wipe(name)
-    model = Model(spec.model, f"{url.rstrip('/')}{spec.suffix}", key, voice.say, spec.newest)
-    model.sampling = spec.sampling
+    server = Server(f"{url.rstrip('/')}{spec.suffix}", key, proxies=True)
+    model = Model(spec.model, server, voice.say, SystemIds())
+    model.sampling, model.newest = spec.sampling, spec.newest
     return model
 
 

@@ -7,9 +7,9 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Any
 
+from node_agent.chat.limits import Limits, Over
+from node_agent.chat.messages import Call
 from node_agent.native.deeds import Deeds
-from node_agent.native.limits import Limits, Over
-from node_agent.native.talk import Call
 from node_agent.native.voice import Voice
 from node_agent.runtimes.lines import count_of, text_of
 from node_agent.sdk.pipe import Pipe

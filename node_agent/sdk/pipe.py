@@ -7,7 +7,7 @@ import select
 import subprocess
 from collections.abc import Iterator
 
-from node_agent.native.limits import Over
+from node_agent.chat.limits import Over
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
 

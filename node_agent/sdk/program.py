@@ -25,14 +25,14 @@ from node_agent.native.secrecy import hide, wipe
 if not __package__:
     hide()  # before all else is loaded: the key lies in our environment
 
+from node_agent.chat.guard import CAREFUL, VENDORS, Guard
+from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, Limits, Over
+from node_agent.chat.messages import ToolForm
 from node_agent.machine.environments import found_environment
 from node_agent.native.brief import system_of, tell_end
 from node_agent.native.deeds import Deeds
-from node_agent.native.guard import CAREFUL, VENDORS, Guard
 from node_agent.native.judge import Judge
-from node_agent.native.limits import MOST_CALLS, MOST_TURNS, Limits, Over
 from node_agent.native.places import Tree
-from node_agent.native.talk import ToolForm
 from node_agent.native.tools.box import Box
 from node_agent.native.tools.offer import forms
 from node_agent.native.voice import Voice

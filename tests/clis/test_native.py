@@ -74,7 +74,7 @@ def test_its_report_tells_what_was_changed(bench: Any) -> None:
 
 def test_the_repository_tells_it_nothing(bench: Any, tmp_path: Path) -> None:
     b, _ = bench({"turns": [HANDS["native"].shell("echo ${THEIRS:-none} > told"), DONE]})
-    for name in ("AGENTS.md", "sitecustomize.py", ".env", "pydantic_ai.py", "openai.py"):
+    for name in ("AGENTS.md", "sitecustomize.py", ".env", "pydantic.py", "httpx2.py"):
         (b.work / name).write_text("raise SystemExit('WORDS-OF-THE-REPOSITORY')\nTHEIRS=1\n")
     assert b.run(b.request(safety=Safety.FULL_AUTO)).failure is None
     assert (b.work / "told").read_text() == "none\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from node_agent.native.talk import ToolForm
+from node_agent.chat.messages import ToolForm
 from node_agent.native.tools import files, looking, shell
 from node_agent.native.tools.box import Box
 

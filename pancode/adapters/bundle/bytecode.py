@@ -17,6 +17,14 @@ from pancode.adapters.bundle.errors import BundleError
 from pancode.adapters.bundle.platform import NodePlatform
 
 OWN = "lib/node_agent/"
+BY_THEMSELVES = tuple(
+    f"{OWN}{part}"
+    for part in (
+        *("__init__.py", "files/", "gateway/", "sandbox/", "shim/", "link/__init__.py", "link/trusting.py"),
+        *("policy/__init__.py", "policy/commands/__init__.py", "policy/commands/tree.py"),
+    )
+)
+"""The programs that the node agent starts for a run, and what they are made of."""
 MOST_WORKERS = 4
 TIMEOUT_S = 300
 ROOM = 64 << 20
@@ -28,11 +36,17 @@ def fits(platform: NodePlatform) -> bool:
     return sys.implementation.name == "cpython" and sys.version_info[:2] == platform.python[:2]
 
 
-def levels(name: str) -> tuple[int, ...]:
-    """The node agent runs without docstrings, and so its libraries; its shims and gateways as they are."""
+def places(name: str) -> dict[str, int]:
+    """Where the bytecode of `name` lies, and how far it is optimised.
+
+    The node agent runs without docstrings, and so do its libraries, which travel as bytecode alone: half the
+    files. Our own sources go along, for whoever reads a traceback. Programs by themselves run as they are.
+    """
     if not name.startswith("lib/") or not name.endswith(".py"):
-        return ()
-    return (0, 2) if name.startswith(OWN) else (2,)
+        return {}
+    if not name.startswith(OWN):
+        return {f"{name}c": 2}
+    return {cached(name, level): level for level in ((0, 2) if name.startswith(BY_THEMSELVES) else (2,))}
 
 
 def cached(name: str, level: int) -> str:
@@ -43,8 +57,8 @@ def cached(name: str, level: int) -> str:
     return str(path.parent / "__pycache__" / f"{path.stem}.{tag}{optimised}.pyc")
 
 
-def compiled(contents: Contents, folder: Path) -> dict[str, Path | bytes]:
-    """The bytecode of every library and of the node agent, by its place in the bundle; made below `folder`.
+def with_bytecode(contents: Contents, folder: Path) -> dict[str, Path | bytes]:
+    """The bundle's files as they are packed where our bytecode runs; made below `folder`.
 
     In processes of their own, so that the coordinator goes on. The same sources give the same bytes.
     BundleError.
@@ -53,15 +67,16 @@ def compiled(contents: Contents, folder: Path) -> dict[str, Path | bytes]:
         wishes = _wishes(contents, Path(scratch))
         _run([*wishes.values()], Path(scratch))
         made = {place: Path(wish[1]) for place, wish in wishes.items()}
-        return {place: path.read_bytes() for place, path in made.items() if path.exists()}
+        compiled = {place: path.read_bytes() for place, path in made.items() if path.exists()}
+    return {name: source for name, source in contents.items() if f"{name}c" not in compiled} | compiled
 
 
 def _wishes(contents: Contents, scratch: Path) -> dict[str, compiler.Wish]:
     out: dict[str, compiler.Wish] = {}
     for name in sorted(contents):
-        for level in levels(name):
+        for place, level in places(name).items():
             made = scratch / str(len(out))
-            out[cached(name, level)] = (str(_file(contents[name], made)), f"{made}.pyc", name, level)
+            out[place] = (str(_file(contents[name], made)), f"{made}.pyc", name, level)
     return out
 
 

@@ -14,14 +14,10 @@ from pancode.adapters.bundle.platform import NodePlatform
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "tests", "testing", "test"})
 _SKIPPED_SUFFIXES = (".pyc", ".pyo", ".pyi", ".c", ".h", ".pxd")
 _UNUSED = re.compile(
-    # What writes C interfaces: only the compiled half of cffi is loaded. No worker of ours speaks.
-    r"cffi/|pycparser/|pydantic_ai/(?:\.agents|_cli|realtime|ui|durable_exec/(?:dbos|prefect|temporal))/"
-    # Of one vendor's client: nothing but chat.
-    r"|openai/cli/|openai/lib/(?:beta|live|responses_websocket)/"
-    r"|openai/(?:resources|types)/(?:admin|audio|beta|containers|conversations|evals|fine_tuning|live|realtime|skills"
-    r"|uploads|vector_stores|webhooks)/"
+    # What writes C interfaces: only the compiled half of cffi is loaded. Another event loop. WebSockets.
+    r"cffi/|pycparser/|anyio/(?:_backends/_trio|pytest_plugin)\.py|httpx2/websockets/"
 )
-"""What a node never imports of its libraries: a third of their files."""
+"""What a node never imports of its libraries."""
 
 
 def wanted(path: str) -> bool:

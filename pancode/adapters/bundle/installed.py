@@ -13,7 +13,7 @@ from pancode.adapters.bundle.platform import NodePlatform, needed
 
 ROOTS = (
     *("pydantic", "cryptography", "hiredis", "pyyaml", "google-re2", "tree-sitter", "tree-sitter-bash"),
-    *("pydantic-ai-slim", "openai"),
+    "httpx2",
 )
 """What the node agent imports; equal to the extra `node` of our own distribution."""
 

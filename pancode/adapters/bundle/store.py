@@ -72,8 +72,8 @@ class BundleStore:
         path = self.folder / f"{name}.tar.gz"
         if not path.exists():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            made = bytecode.compiled(contents, self.folder) if here else {}
-            pack({**contents, **made}, listing, path, self._level)
+            packed = bytecode.with_bytecode(contents, self.folder) if here else contents
+            pack(packed, listing, path, self._level)
             self._prune(path)
         os.utime(path)  # used now: by that the last one is known
         return Bundle(name, path, platform.python[:2], __version__, sha256_of(path), here)

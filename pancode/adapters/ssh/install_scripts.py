@@ -78,7 +78,7 @@ compiled() {
 }
 if [ "$5" = compile ]; then
   compiled -o 2 "$t/lib" # the node agent, without docstrings
-  compiled -o 0 "$t/lib/node_agent" # its shims and gateways
+  (cd "$t/lib/node_agent" && compiled -o 0 files gateway sandbox shim) # programs by themselves
 fi
 "$3" -I -S -B -OO -c 'import sys
 sys.path.insert(0,sys.argv[1])

@@ -1,4 +1,4 @@
-"""The one class that knows the library, against a scripted model server: what is sent, what is understood."""
+"""The chat client against a scripted model server: what is sent, what is understood."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from node_agent.native import model as module
-from node_agent.native.model import Model, Question, Trouble
-from node_agent.native.talk import Answered, Asked, Call, Result, Told, Turn
+from node_agent.chat import client as module
+from node_agent.chat.client import Model, Server
+from node_agent.chat.dialect import Question, Trouble
+from node_agent.chat.messages import Answered, Asked, Call, Result, Told, Turn
 from node_agent.native.tools.offer import forms
+from node_agent.wire.clock import SystemIds
 from tests.fakemodel import FakeModel, preset
 from tests.fakemodel.state import Log
 
@@ -24,14 +26,13 @@ Ask = Callable[..., Any]
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Callable[[dict], tuple[Ask, FakeModel]]]:
     """A server for a script, and how it is asked."""
-    servers, models = list[FakeModel](), list[Model]()
+    servers = list[FakeModel]()
 
     def make(script: dict) -> tuple[Ask, FakeModel]:
         server = FakeModel(script, log=Log(dump_dir=str(tmp_path / "d"))).start()
         servers.append(server)
         said: list[str] = []
-        one = Model("m", f"{server.url}/v1", "the-key", said.append, public=False)
-        models.append(one)
+        one = Model("m", Server(f"{server.url}/v1", "the-key"), said.append, SystemIds())
 
         def ask(turns: tuple[Turn, ...] = (Asked("hello"),), until_s: float = 30.0, thinks: str = "") -> Any:
             answer = one.ask(Question("the system", turns, forms(["read", "edit"]), 77, until_s, thinks))
@@ -41,8 +42,6 @@ def served(tmp_path: Path) -> Iterator[Callable[[dict], tuple[Ask, FakeModel]]]:
         return ask, server
 
     yield make
-    for one in models:
-        one.close()
     for server in servers:
         server.stop()
 
@@ -96,7 +95,7 @@ def test_tool_calls_come_whole_however_they_are_cut(served: Any) -> None:
 
 
 def test_an_answer_that_was_cut_off_says_so_with_its_calls(served: Any) -> None:
-    """The library would do them: it is the loop that must see this and not."""
+    """It is the loop that must see this, and not do them."""
     ask, _ = served({"turns": [{**READ, "finish": "length"}]})
     answer = ask()
     assert answer.finish == "length" and len(answer.calls) == 1
@@ -123,7 +122,7 @@ def test_each_failure_of_a_server_is_told_and_asked_once(
     if name != "stream-error":
         assert caught.value.status == status
     assert server.wait_for(1, 10)
-    assert len([r for r in server.requests if "wire" in r]) == 1, "the client's own retries are off"
+    assert len([r for r in server.requests if "wire" in r]) == 1, "it is the loop that asks again"
     assert caught.value.retry_after == (1.0 if name == "429" else None)
 
 

@@ -84,7 +84,7 @@ def test_rules_in_the_ceiling_itself_are_no_rules(tmp_path: Path) -> None:
 
 def test_an_idle_node_agent_loads_no_parser() -> None:
     """YAML, the shell's grammar and RE2 are for those who have rules; the worker has its own process."""
-    unwanted = "yaml re2 tree_sitter openai pydantic_ai"
+    unwanted = "yaml re2 tree_sitter httpx2"
     code = f"import sys, node_agent.agent.worker; print([m for m in {unwanted.split()} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import pytest
 
-from node_agent.native.guard import Guard
-from node_agent.native.limits import Limits, Over
+from node_agent.chat.dialect import Question, Trouble
+from node_agent.chat.guard import Guard
+from node_agent.chat.limits import Limits, Over
+from node_agent.chat.messages import Answer, Answered, Asked, Call, Tokens, Told, Turn, from_json, to_json
 from node_agent.native.loop import CUT_TURNS, LARGER, LAST, LAST_TOKENS, WAITS_S, Loop
-from node_agent.native.model import Question, Trouble
-from node_agent.native.talk import Answer, Answered, Asked, Call, Tokens, Told, Turn, from_json, to_json
 from node_agent.native.tools.offer import TABLE, forms
 from node_agent.native.voice import Voice
 from node_agent.runtimes.workerspec import TOOLS

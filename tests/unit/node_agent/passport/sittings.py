@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from node_agent.chat.messages import Call
 from node_agent.passport.exam import Patience, Tools
-from node_agent.passport.replies import Call, Reply
+from node_agent.passport.replies import Reply
 from node_agent.passport.servers import Server, Unreachable
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Examine
@@ -21,8 +22,8 @@ EDIT = '{"path": "greet.py", "old": "\\"Hello\\"", "new": "\\"Welcome\\""}'
 GOOD: dict[str, Reply] = {
     "answer": Reply(tokens=1, first_ms=10),
     "context": Reply(prompt_tokens=6_900, tokens=2),
-    "tool": Reply(calls=(Call("ping", '{"x": "ok"}'),), finish="tool_calls", tokens=20, tok_s=40.0),
-    "edit": Reply(calls=(Call("edit", EDIT),), finish="tool_calls", tokens=60, tok_s=35.5),
+    "tool": Reply(calls=(Call("c", "ping", '{"x": "ok"}'),), finish="tool_calls", tokens=20, tok_s=40.0),
+    "edit": Reply(calls=(Call("c", "edit", EDIT),), finish="tool_calls", tokens=60, tok_s=35.5),
 }
 
 

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import pytest
 
+from node_agent.chat.messages import Call
 from node_agent.passport import fixes, judge
 from node_agent.passport.fixes import LEAST_CONTEXT
-from node_agent.passport.replies import Call, Reply
+from node_agent.passport.replies import Reply
 from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact
 from node_agent.wire.passport import Grade
 
 MODEL = ModelFact(id="qwen3:8b", ctx_usable=32_768, ctx_max=262_144, tools=True)
-PING = Reply(calls=(Call("ping", '{"x": "ok"}'),), finish="tool_calls")
+PING = Reply(calls=(Call("c", "ping", '{"x": "ok"}'),), finish="tool_calls")
 EDIT = {"path": "greet.py", "old": '"Hello"', "new": '"Welcome"'}
 WORD = Reply(text="no", finish="stop")
 LATE = Reply(late=True)
@@ -28,7 +29,7 @@ def endpoint(dialect: Dialect = Dialect.OLLAMA, **more: object) -> EndpointFact:
 
 def edit(**changes: object) -> Reply:
     fields = {key: value for key, value in {**EDIT, **changes}.items() if value is not None}
-    return Reply(calls=(Call("edit", json.dumps(fields)),), finish="tool_calls")
+    return Reply(calls=(Call("c", "edit", json.dumps(fields)),), finish="tool_calls")
 
 
 @pytest.mark.parametrize(
@@ -60,22 +61,22 @@ def test_answers(reply: Reply, grade: Grade, words: str) -> None:
             "it did not come to a call within its limit of tokens",
         ),
         (
-            [replace(PING, calls=(Call("ping", '{"x": '),))],
+            [replace(PING, calls=(Call("c", "ping", '{"x": '),))],
             Grade.FAILED,
             "the arguments of its call are no JSON",
         ),
         (
-            [replace(PING, calls=(Call("ping", "{}"),))],
+            [replace(PING, calls=(Call("c", "ping", "{}"),))],
             Grade.FAILED,
             "it called 'ping', with other arguments than asked for",
         ),
         (
-            [replace(PING, calls=(Call("ping", '{"x": "ok", "y": 1}'),))],
+            [replace(PING, calls=(Call("c", "ping", '{"x": "ok", "y": 1}'),))],
             Grade.FAILED,
             "it called 'ping', with other arguments than asked for",
         ),
         (
-            [replace(PING, calls=(Call("pong", '{"x": "ok"}'),))],
+            [replace(PING, calls=(Call("c", "pong", '{"x": "ok"}'),))],
             Grade.FAILED,
             "it called 'pong', which is no tool here",
         ),
@@ -118,7 +119,11 @@ def test_tools(replies: list[Reply], grade: Grade, words: str) -> None:
         (edit(new='"Welcome'), Grade.FAILED, "its edit makes another change than the one asked for"),
         (edit(old=None), Grade.FAILED, "its edit lacks path, old or new"),
         (edit(path=7), Grade.FAILED, "its edit lacks path, old or new"),
-        (Reply(calls=(Call("edit", "{'old': 1}"),)), Grade.FAILED, "the arguments of its edit are no JSON"),
+        (
+            Reply(calls=(Call("c", "edit", "{'old': 1}"),)),
+            Grade.FAILED,
+            "the arguments of its edit are no JSON",
+        ),
         (
             replace(edit(), finish="length"),
             Grade.FAILED,

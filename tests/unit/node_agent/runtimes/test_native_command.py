@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from node_agent.native.model import Question, settings_of
+from node_agent.chat.dialect import Question, request_of
 from node_agent.runtimes.base import Place, Resume
 from node_agent.runtimes.native.command import PROBE, PROGRAM, launch
 from node_agent.runtimes.providers import PROVIDERS, split_model
@@ -154,12 +154,13 @@ def test_how_words_are_chosen_goes_to_every_call() -> None:
     spec = told(sampling=said)
     assert spec.sampling == said and told().sampling is None
     question = Question("", (), (), 100, 30.0)
-    assert settings_of(question, None) == {"timeout": 30.0, "max_tokens": 100}
-    assert settings_of(question, spec.sampling) == {
-        "timeout": 30.0,
-        "max_tokens": 100,
+    bare = request_of(question, "m", None, newest=False)
+    assert request_of(question, "m", spec.sampling, newest=False) == bare | {
         "temperature": 0.2,
         "top_p": 0.95,
+        "top_k": 20,
         "presence_penalty": -0.5,
-        "extra_body": {"top_k": 20},
     }
+    assert bare.keys().isdisjoint(("temperature", "top_p", "top_k", "presence_penalty"))
+    newest = request_of(question, "m", None, newest=True)
+    assert newest["max_completion_tokens"] == bare["max_tokens"] == 100 and "max_tokens" not in newest

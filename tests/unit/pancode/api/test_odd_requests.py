@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import httpx
+import httpx2
 import pytest
 
 from pancode.api.app import VERBS
@@ -26,18 +26,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return made
 
 
-def send(world: World, method: str, path: str, body: bytes = b"", **headers: str) -> httpx.Response:
-    async def go() -> httpx.Response:
+def send(world: World, method: str, path: str, body: bytes = b"", **headers: str) -> httpx2.Response:
+    async def go() -> httpx2.Response:
         app, desk = app_of(world.coordinator)
         desk.closing.set()
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://pancode") as client:
+        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://pancode") as client:
             return await client.request(method, path, content=body, headers=headers)
 
     return asyncio.run(go())
 
 
-def refused(answer: httpx.Response) -> dict[str, Any]:
+def refused(answer: httpx2.Response) -> dict[str, Any]:
     told: dict[str, Any] = answer.json()
     assert 400 <= answer.status_code < 500, told
     assert answer.headers["content-type"] == "application/problem+json"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from starlette.applications import Starlette
 
 from node_agent.wire.identity import AttemptId
@@ -219,15 +219,15 @@ class Http:
     def __init__(self, app: Starlette) -> None:
         self._app = app
 
-    def get(self, path: str, **query: str) -> httpx.Response:
+    def get(self, path: str, **query: str) -> httpx2.Response:
         return asyncio.run(self._send("GET", path, query, None))
 
-    def post(self, path: str, body: object = None) -> httpx.Response:
+    def post(self, path: str, body: object = None) -> httpx2.Response:
         return asyncio.run(self._send("POST", path, {}, body if body is not None else {}))
 
-    async def _send(self, method: str, path: str, query: dict[str, str], body: object) -> httpx.Response:
-        transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://pancode") as client:
+    async def _send(self, method: str, path: str, query: dict[str, str], body: object) -> httpx2.Response:
+        transport = httpx2.ASGITransport(self._app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://pancode") as client:
             return await client.request(method, path, params=query or None, json=body)
 
 
@@ -235,7 +235,7 @@ def client_of(coordinator: MemoryCoordinator) -> Http:
     return Http(app_of(coordinator)[0])
 
 
-def events_of(answer: httpx.Response) -> list[tuple[str, Any]]:
+def events_of(answer: httpx2.Response) -> list[tuple[str, Any]]:
     """(kind, data) of a stream of server-sent events."""
     blocks = [block for block in answer.text.split("\n\n") if "event:" in block]
     lines = [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]

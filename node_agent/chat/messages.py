@@ -16,6 +16,15 @@ class Call:
     name: str
     arguments: str
 
+    @property
+    def fields(self) -> dict[str, Any] | None:
+        """None: no JSON object."""
+        try:
+            given = json.loads(self.arguments or "{}")
+        except (ValueError, RecursionError):
+            return None
+        return given if isinstance(given, dict) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Result:

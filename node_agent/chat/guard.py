@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from node_agent.native.talk import Answered, Asked, Call, Told, ToolForm, Turn
+from node_agent.chat.messages import Answered, Asked, Call, Told, ToolForm, Turn
 
 CAREFUL = 8_192
 """Tokens, where nobody knows what a server of one's own can use: the least that works is better than a task

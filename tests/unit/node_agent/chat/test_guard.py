@@ -7,8 +7,8 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node_agent.native.guard import Guard, too_small
-from node_agent.native.talk import Answered, Asked, Call, Result, Told, Turn
+from node_agent.chat.guard import Guard, too_small
+from node_agent.chat.messages import Answered, Asked, Call, Result, Told, Turn
 from node_agent.wire.widening import SETTINGS
 
 TASK = Asked("the task")

@@ -1,0 +1,4 @@
+"""Talks with a model: the conversation as values, a client of OpenAI's chat dialect, and the bounds of both.
+
+A leaf: it imports the wire, and httpx when the first question is asked.
+"""

@@ -1,0 +1,154 @@
+"""Asks a model server in OpenAI's chat dialect: always streamed, always bounded, never twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from node_agent.chat.dialect import Question, Trouble, broken_off, refusal, request_of
+from node_agent.chat.messages import Answer
+from node_agent.chat.stream import Stream
+from node_agent.wire.clock import Ids
+from node_agent.wire.sampling import Sampling
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator
+
+    import httpx2
+
+CONNECT_S, FIRST_S, BETWEEN_S = 10.0, 600.0, 120.0
+"""To the server; to the first piece, which takes minutes where a weak machine reads a long prompt; between
+two pieces. A socket's own time-out would not do: servers keep a dead stream open with comments."""
+MOST_BYTES, MOST_ERROR = 64 << 20, 64 << 10
+PATH, DONE = "/chat/completions", b"[DONE]"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """`url`: with its `/v1`. `tls`: whom we believe there; None: this machine's authorities.
+
+    `proxies`: whether those of the environment count.
+    """
+
+    url: str
+    key: str = ""
+    tls: ssl.SSLContext | None = None
+    connect_s: float = CONNECT_S
+    proxies: bool = False
+
+    def __repr__(self) -> str:
+        return f"Server({self.url})"
+
+
+class Model:
+    """One model on one server. Not for threads; `said` gets each piece of text as it comes."""
+
+    def __init__(self, name: str, server: Server, said: Callable[[str], None], ids: Ids) -> None:
+        self._name, self._server, self._said, self._ids = name, server, said, ids
+        self.sampling: Sampling | None = None
+        """How it chooses its words; None: as its server has it."""
+        self.newest = False
+        """The vendor OpenAI itself, whose newest models have another name for the limit."""
+
+    def ask(self, question: Question) -> Answer:
+        """Raises Trouble and nothing else that a server can cause."""
+        answer = asyncio.run(self._ask(question))
+        calls = tuple(one if one.id else replace(one, id=self._ids.token(8)) for one in answer.calls)
+        return replace(answer, calls=calls)
+
+    async def _ask(self, question: Question) -> Answer:
+        body, heard = request_of(question, self._name, self.sampling, self.newest), Stream()
+        try:
+            async with (
+                asyncio.timeout(max(question.until_s, 1.0)),
+                asyncio.timeout(FIRST_S) as waiting,
+                aclosing(events(self._server, body)) as coming,
+            ):
+                async for event in coming:
+                    waiting.reschedule(asyncio.get_running_loop().time() + BETWEEN_S)
+                    if piece := heard.take(event):
+                        self._said(piece)
+        except TimeoutError as exc:
+            raise Trouble("no answer in time", passing=True) from exc
+        if heard.error:
+            raise broken_off(heard.error)
+        if heard.garbled or not heard.finish:
+            what = "it is not all JSON" if heard.garbled else "its stream ended before it"
+            raise Trouble(f"the answer could not be read: {what}", passing=True)
+        return heard.answer()
+
+
+async def events(server: Server, body: Mapping[str, Any], most: int = MOST_BYTES) -> AsyncGenerator[str]:
+    """The data of each event; of an answer that is not streamed, the whole. Raises Trouble.
+
+    Whoever closes it hangs up, which frees the server's slot.
+    """
+    async with _asked(server, body) as response:
+        line, plain, read = b"", bytearray(), 0
+        async for piece in response.aiter_bytes():
+            if (read := read + len(piece)) > most:
+                raise Trouble(f"the answer is longer than {most >> 20} MB")
+            *lines, line = (line + piece).split(b"\n")
+            for one in lines:
+                if one.startswith(b"data:"):
+                    if (data := one[5:].strip()) == DONE:
+                        return
+                    yield data.decode("utf-8", "replace")
+                elif not one.startswith((b":", b"event:", b"id:")):
+                    plain += one
+        if rest := bytes(plain + line).removeprefix(b"data:").strip():
+            yield rest.decode("utf-8", "replace")
+
+
+@asynccontextmanager
+async def _asked(server: Server, body: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
+    """A connection for each question: a server that was started again is never asked over an old one."""
+    import httpx2  # for the first question: the node agent mostly has none
+
+    headers = {"accept": "text/event-stream", "accept-encoding": "identity"}
+    if server.key:
+        headers["authorization"] = f"Bearer {server.key}"
+    tls = server.tls or server.url.startswith("https:")
+    limit = httpx2.Timeout(None, connect=server.connect_s)
+    try:
+        async with (
+            httpx2.AsyncClient(verify=tls, trust_env=server.proxies, timeout=limit) as client,
+            client.stream("POST", f"{server.url}{PATH}", json=body, headers=headers) as response,
+        ):
+            if response.status_code != 200:
+                raise refusal(response.status_code, await _head(response), _wait_of(response))
+            yield response
+    except (httpx2.ConnectError, httpx2.ConnectTimeout) as exc:
+        raise Trouble(f"cannot be reached: {_first(exc)}", passing=True, reached=False) from exc
+    except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+        raise Trouble(f"the connection broke: {_first(exc)}", passing=True) from exc
+
+
+async def _head(response: httpx2.Response) -> bytes:
+    """As much as words may have."""
+    data = b""
+    async for piece in response.aiter_bytes():
+        data += piece
+        if len(data) >= MOST_ERROR:
+            break
+    return data[:MOST_ERROR]
+
+
+def _wait_of(response: httpx2.Response) -> float | None:
+    """In seconds, as the server asks for; a date says too little of our clock and its."""
+    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+        value = response.headers.get(name, "")
+        if value.isdecimal() and len(value) < 10:
+            return int(value) / unit
+    return None
+
+
+def _first(exc: BaseException) -> str:
+    """The words of what began it."""
+    while exc.__cause__ is not None:
+        exc = exc.__cause__
+    return str(exc) or type(exc).__name__
