@@ -120,7 +120,8 @@ def test_a_retry_goes_on_with_the_conversation(logged_in: Owner, lab: Lab) -> No
     gone = fleet.run("runs", "retry", "--resume", second["run"], "--json", cwd=top, timeout_s=180).json()
     assert gone["outcome"] == "error" and f"pancode runs retry {second['run']}" in gone["reason"], gone
     assert gone["usage"]["cost_usd"] in ("0", 0), "nobody was paid"
-    shell = fleet.ask("dispatch", "--runtime", "shell", "--node", "node1", "true", cwd=top)
+    plain = ("--runtime", "shell", "--node", "node1", "--workspace", "none")
+    shell = fleet.ask("dispatch", *plain, "true")
     none = fleet.run("runs", "retry", "--resume", shell["run"])
     assert none.code == 2 and "no session to go on with" in none.err
 
