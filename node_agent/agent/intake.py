@@ -48,6 +48,8 @@ class Intake:
         self._world, self._session, self._outbox, self._drive = world, session, outbox, drive
         self._now, self._free_slots, self._ready = moment.now, moment.free_slots, moment.ready
         self._note = note
+        self._unwritten: set[str] = set()
+        """Digests of orders that were refused while not even that fitted on the disk."""
         self._say = Speaker(world.node, world.key, world.clock, world.fleet)
 
     def wants_one(self) -> bool:
@@ -69,7 +71,9 @@ class Intake:
     def _receive(self, claimed: Claimed) -> None:
         opened = open_order(claimed.envelope, self._world.keys)
         verdict = opened if isinstance(opened, Refuse) else judge(opened, self._view(opened))
-        if isinstance(opened, Refuse) or (isinstance(verdict, Refuse) and verdict.identity is None):
+        if isinstance(opened, Opened) and opened.digest in self._unwritten:
+            self._world.uplink.settle_job(claimed.job, False, "refused before")
+        elif isinstance(opened, Refuse) or (isinstance(verdict, Refuse) and verdict.identity is None):
             assert isinstance(verdict, Refuse)
             self._turn_away(claimed, verdict)
         else:
@@ -117,6 +121,7 @@ class Intake:
         try:
             journal.accept(opened.order, opened.digest, opened.envelope, note)
         except DiskFull:
+            self._unwritten.add(opened.digest)
             self._refuse_unwritten(identity, word)
 
     def _refuse_unwritten(self, identity: AttemptId, word: Refused) -> None:

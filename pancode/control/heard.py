@@ -10,6 +10,7 @@ from node_agent.wire.node import FORGED
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
 from pancode.control import keyring, twins
 from pancode.control.core import Core
+from pancode.control.reminding import reminders
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.fleet import Heard, NodeState
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
@@ -70,6 +71,7 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     last = core.live.heard.get(beat.node)
     if last is not None and not _newer(beat, last.heartbeat):
         return
+    _remind(core, node, beat, last)
     if last is None or last.heartbeat.nonce != beat.nonce:
         core.live.last_beat_ms = -1  # it waits for its answer: the next beat goes out in this round
     facts = quoted(beat.facts, node.name)
@@ -79,6 +81,14 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     _note_forgeries(core, node, beat)
     _note_key(core, node, beat)
     _catch_up(core, node, beat)
+
+
+def _remind(core: Core, node: Node, beat: Heartbeat, last: Heard | None) -> None:
+    words = reminders(core, beat, last.heartbeat) if last is not None else []
+    if words:
+        with unit_of_work(core) as work:
+            for word in words:
+                work.send(node.name, word)
 
 
 def _possible(core: Core, beat: Heartbeat) -> bool:

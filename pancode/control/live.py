@@ -91,6 +91,8 @@ class Live:
     flush: Flush = field(default_factory=Flush)
     closed: list[AttemptId] = field(default_factory=list)
     """Fences that were closed since the last tidying."""
+    over: dict[str, deque[tuple[Fence, int]]] = field(default_factory=dict)
+    """By tag: orders that are over and could still be started in time; how often its node was told so."""
     looked_ms: dict[str, int] = field(default_factory=dict)
     """By tag: our boot clock when the names in Redis were last looked through."""
     look_due_ms: int = 0

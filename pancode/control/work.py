@@ -9,7 +9,7 @@ from functools import partial
 from node_agent.wire.control import Control, ControlBody
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.logs import OrderLine
-from pancode.control import turned
+from pancode.control import reminding, turned
 from pancode.control.core import Core
 from pancode.control.feed import MOST
 from pancode.domain import books
@@ -187,6 +187,7 @@ class Work:
     def _note(self, changes: Changes) -> None:
         live, run = self.core.live, changes.run
         for fence in changes.closed:
+            reminding.note(self.core, fence)
             identity = identity_of(fence)
             live.closed.append(identity)
             if fence.closed is Closed.LOST:

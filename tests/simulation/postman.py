@@ -29,9 +29,7 @@ class Postman:
         if not self.works or w.redis.down or self.random.random() >= SHARE:
             return
         with w.desk.seen() as tx:
-            # Who has a new key has another queue. An empty disk has forgotten what it refused, and starts an
-            # order that comes again before its start-by: a known gap.
-            there = {machine.tag for machine in w.machines if machine.disks == 1}
+            there = {machine.tag for machine in w.machines}  # who has a new key has another queue
             fences = [fence for fence in tx.find(Fence) if fence.tag in there]
         if not fences:
             return

@@ -288,3 +288,17 @@ def test_the_ceiling_file(tmp_path: Path) -> None:
         found = read_ceiling(path)
         assert found.closed and str(path) in found.closed  # it meant something: nothing is allowed
         assert found.forbids(order_of()) == found.closed
+
+
+def test_what_it_refused_and_could_not_even_note_is_never_started() -> None:
+    """The disk was full, and has room when the order comes once more."""
+    stage = Stage()
+    stage.go(3_000)
+    stage.shelf.full = True
+    stage.push(order_of())
+    stage.go(3_000)
+    assert stage.uplink.queue == [] and stage.journal.entries() == []
+    stage.shelf.full = False
+    stage.push(order_of())
+    stage.go(5_000)
+    assert stage.uplink.queue == [] and stage.journal.entries() == [] and not stage.host.spawns
