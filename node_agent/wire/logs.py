@@ -72,7 +72,7 @@ def _utc(record: logging.LogRecord) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """Each entry is one JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -88,7 +88,7 @@ class JsonLines(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
-class PlainLines(logging.Formatter):
+class PlainFormatter(logging.Formatter):
     """For a terminal."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ def levels_of(text: str) -> tuple[dict[str, int], list[str]]:
 def set_up(levels: str, stream: TextIO) -> None:
     """Write the log of this process to `stream`; `levels`: the text of PANCODE_LOG."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(PlainLines() if stream.isatty() else JsonLines())
+    handler.setFormatter(PlainFormatter() if stream.isatty() else JsonFormatter())
     found, wrong = levels_of(levels)
     logging.basicConfig(handlers=[handler], level=found.pop(_EVERY))
     for name in _CHATTY:

@@ -11,7 +11,7 @@ from pancode.adapters.ssh.bringup import bundle_for
 from pancode.adapters.ssh.fleetkey import authorized_line, marker
 from pancode.adapters.ssh.probe import PROBE_TIMEOUT_S, NodeProbe, parse_probe
 from pancode.adapters.ssh.readiness import problems, stops
-from pancode.adapters.ssh.scripts import PROBE
+from pancode.adapters.ssh.scripts.link import PROBE
 from pancode.adapters.ssh.steps import HomeFile, Place, Script, Step
 from pancode.adapters.ssh.told import told, told_act
 from pancode.domain.records import Node

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pancode.adapters.ssh.errors import RemoteFailed
-from pancode.adapters.ssh.install_scripts import WHICH_DIFFER
 from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.scripts import spoken
+from pancode.adapters.ssh.scripts.install import WHICH_DIFFER
+from pancode.adapters.ssh.scripts.link import spoken
 from pancode.adapters.ssh.steps import Act, Command, Put, Script, Step, StepName
 
 

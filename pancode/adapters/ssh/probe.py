@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.scripts import PROBE, spoken
+from pancode.adapters.ssh.scripts.link import PROBE, spoken
 
 PROBE_TIMEOUT_S = 30
 

@@ -9,10 +9,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from pancode.adapters.bundle.archive import Bundle
-from pancode.adapters.ssh import install_scripts as scripts
-from pancode.adapters.ssh import look_scripts as looks
-from pancode.adapters.ssh import removal_scripts as removal
 from pancode.adapters.ssh.probe import NodeProbe, Python
+from pancode.adapters.ssh.scripts import install as scripts
+from pancode.adapters.ssh.scripts import look as looks
+from pancode.adapters.ssh.scripts import removal
 from pancode.adapters.ssh.tunnel import folders
 from pancode.adapters.ssh.unit import Unit
 

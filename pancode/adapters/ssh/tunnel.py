@@ -16,7 +16,7 @@ from pancode.adapters.ends import End
 from pancode.adapters.ssh.door import Door
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, translated
 from pancode.adapters.ssh.remote import Completed, Remote
-from pancode.adapters.ssh.scripts import CHECK_LINK, OPEN_LINK, PUBLISH_LINK, spoken
+from pancode.adapters.ssh.scripts.link import CHECK_LINK, OPEN_LINK, PUBLISH_LINK, spoken
 
 PATH_LIMIT = 104
 """Bytes of a socket path, the closing zero included (the smaller one of the systems' limits)."""

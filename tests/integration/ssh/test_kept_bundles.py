@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from pancode.adapters.bundle.store import BundleStore
-from pancode.adapters.ssh.install_scripts import POINT
+from pancode.adapters.ssh.scripts.install import POINT
 from pancode.offline.doctor import examine
 from tests.integration.ssh.test_bundle import HERE
 

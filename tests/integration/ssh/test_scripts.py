@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.ssh import install_scripts, removal_scripts, scripts
+from pancode.adapters.ssh.scripts import install as install_scripts
+from pancode.adapters.ssh.scripts import link as scripts
+from pancode.adapters.ssh.scripts import removal as removal_scripts
 from pancode.adapters.ssh.unit import Unit
 
 ALL_SCRIPTS = {

@@ -12,7 +12,7 @@ import pytest
 
 from node_agent.wire import logs
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.logs import JsonLines, OrderLine, OrderStage, PlainLines, levels_of
+from node_agent.wire.logs import JsonFormatter, OrderLine, OrderStage, PlainFormatter, levels_of
 
 LINE = OrderLine.of(
     OrderStage.ENDED, AttemptId(run="r-abcdefgh", attempt=2, fence=7), "n1", 812, "wall_limit"
@@ -63,14 +63,14 @@ def test_a_terminal_gets_plain_lines() -> None:
 
 def test_a_message_cannot_make_a_second_line_and_an_exception_is_one_field() -> None:
     record = logging.LogRecord("pancode.x", logging.ERROR, "", 1, "first\n%s", ('{"level": "info"}',), None)
-    assert "\n" not in JsonLines().format(record)
+    assert "\n" not in JsonFormatter().format(record)
     try:
         raise ValueError("bad\nvalue")
     except ValueError:
         record.exc_info = sys.exc_info()
-    text = JsonLines().format(record)
+    text = JsonFormatter().format(record)
     assert "\n" not in text and json.loads(text)["exception"].endswith("ValueError: bad\nvalue")
-    assert "Traceback" in PlainLines().format(record)
+    assert "Traceback" in PlainFormatter().format(record)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pancode.adapters.ssh.probe import HomeState, Libc, LibcKind, parse_libc, parse_probe
-from pancode.adapters.ssh.scripts import BEGIN, END, spoken
+from pancode.adapters.ssh.scripts.link import BEGIN, END, spoken
 
 SAID = """os=Linux
 arch=amd64

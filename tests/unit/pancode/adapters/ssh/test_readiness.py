@@ -8,7 +8,7 @@ import pytest
 
 from pancode.adapters.ssh.probe import HomeState, Libc, LibcKind, NodeProbe, Python
 from pancode.adapters.ssh.readiness import NEEDED_TOOLS, Weight, platforms, problems, pythons, stops
-from pancode.adapters.ssh.scripts import PROBE
+from pancode.adapters.ssh.scripts.link import PROBE
 
 TOOLS = tuple((name, f"/usr/bin/{name}") for name in (*NEEDED_TOOLS, "git", "bwrap"))
 GOOD = NodeProbe(

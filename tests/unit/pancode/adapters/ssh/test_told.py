@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pancode.adapters.bundle.archive import Bundle
 from pancode.adapters.ssh import steps
-from pancode.adapters.ssh.install_scripts import UNPACK
+from pancode.adapters.ssh.scripts.install import UNPACK
 from pancode.adapters.ssh.steps import HomeFile, Script, StepName
 from pancode.adapters.ssh.told import told
 from tests.unit.pancode.adapters.ssh.test_readiness import GOOD

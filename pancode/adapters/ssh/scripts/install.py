@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.adapters.ssh.scripts import script
+from pancode.adapters.ssh.scripts.link import script
 
 AGENT = r"""
 # Looked at together with whoever else looks: only an agent has it for itself.

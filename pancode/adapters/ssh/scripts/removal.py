@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pancode.adapters.ssh.install_scripts import AGENT
-from pancode.adapters.ssh.scripts import script
+from pancode.adapters.ssh.scripts.install import AGENT
+from pancode.adapters.ssh.scripts.link import script
 
 _OURS = r"""
 state_of() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f1; }

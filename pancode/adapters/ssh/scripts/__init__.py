@@ -1,0 +1,1 @@
+"""The shell scripts that are run on a machine: its probe and link, installing, looking, removing."""

@@ -1,0 +1,71 @@
+"""Rules that watch the whole: what a module imports, how wide a folder is, that a name means one thing.
+
+Each has a list of what does not hold yet. A list only shrinks: what is mended leaves it in the same commit.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+from tests.architecture.sources import PACKAGES, ROOT, dotted, modules, tree, within
+
+MOST_IMPORTS = 15
+PUTS_TOGETHER = ("pancode/wiring/", "node_agent/wiring.py")
+"""Who knows everybody, so that nobody else has to."""
+MOST_FILES = 25
+EXCEPTIONS = Path(__file__).with_name("exceptions")
+
+
+def exceptions(name: str) -> dict[str, int]:
+    """What a list allows, by what it is about: `PATH NUMBER` on each line."""
+    lines = (EXCEPTIONS / f"{name}.txt").read_text().splitlines()
+    return {what: int(most) for what, most in (line.rsplit(maxsplit=1) for line in lines)}
+
+
+def held(found: dict[str, int], name: str) -> None:
+    """What is beyond the rule is in the list, by no more than it says; what is in order is not in it."""
+    allowed, place = exceptions(name), f"tests/architecture/exceptions/{name}.txt"
+    beyond = {what: count for what, count in found.items() if count > allowed.get(what, 0)}
+    assert not beyond, f"beyond the rule, and by more than {place} allows: {beyond}"
+    mended = sorted(set(allowed) - set(found))
+    assert not mended, f"in order now, take it out of {place}: {mended}"
+
+
+def ours(path: Path) -> set[str]:
+    """The modules of ours that a file names when it is loaded or later, itself left out."""
+    found: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {_module(node.module, alias.name) for alias in node.names}
+    return {name for name in found if within(name, *PACKAGES)} - {dotted(path)}
+
+
+def _module(base: str, name: str) -> str:
+    inner = ROOT / base.replace(".", "/") / name
+    return f"{base}.{name}" if inner.is_dir() or inner.with_suffix(".py").is_file() else base
+
+
+def test_a_module_knows_few_others() -> None:
+    checked = [p for p in modules(*PACKAGES) if not p.as_posix().startswith(PUTS_TOGETHER)]
+    counts = {path.as_posix(): len(ours(path)) for path in checked}
+    held({path: count for path, count in counts.items() if count > MOST_IMPORTS}, "imports")
+
+
+def test_a_folder_can_be_taken_in_at_a_glance() -> None:
+    counts: dict[str, int] = defaultdict(int)
+    for path in modules(*PACKAGES):
+        counts[path.parent.as_posix()] += path.name != "__init__.py"
+    held({folder: count for folder, count in counts.items() if count > MOST_FILES}, "folders")
+
+
+def test_a_name_means_one_thing() -> None:
+    where: dict[str, set[str]] = defaultdict(set)
+    for path in modules(*PACKAGES):
+        for node in tree(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                where[node.name].add(path.as_posix())
+    held({name: len(files) for name, files in where.items() if len(files) > 1}, "names")
