@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from node_agent.wire.identity import AttemptId
@@ -77,13 +77,16 @@ class Probed:
     warnings: tuple[str, ...] = ()
 
 
+ProgressState = Literal["started", "done", "failed", "skipped", "note"]
+
+
 @dataclass(frozen=True, slots=True)
 class ProgressLine:
     """One step of one node of a long call."""
 
     node: str
     step: str
-    state: Literal["started", "done", "failed", "skipped", "note"]
+    state: ProgressState
     text: str = ""
     seconds: float = 0.0
 
@@ -93,13 +96,20 @@ Progress = Callable[[ProgressLine], None]
 
 @dataclass(frozen=True, slots=True)
 class NodeResult:
-    """How a long call ended for one node. Problems are `{"what", "fix"}`, of a node that is ok too."""
+    """How a long call ended for one node. Problems are `{"what", "fix", "weight"}`, also of a good one."""
 
     node: str
     ok: bool
     problems: tuple[Mapping[str, str], ...] = ()
     changed: tuple[str, ...] = ()
     seconds: float = 0.0
+    again: bool = False
+    """A node agent of ours was there before."""
+
+    def news(self) -> NodeResult:
+        """A note that nobody can act on is told with the first bring-up and not again."""
+        told = tuple(p for p in self.problems if not self.again or p.get("weight") != "note" or p["fix"])
+        return replace(self, problems=told)
 
 
 class FleetVerbs(Protocol):

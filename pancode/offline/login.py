@@ -13,9 +13,10 @@ from typing import Any
 from pancode.adapters.ssh.connect import Session, open_session
 from pancode.adapters.ssh.remote import Completed, Remote
 from pancode.adapters.ssh.terminal import attach
+from pancode.domain.reach import Reach
 from pancode.errors import UnavailableError, UsageError
 from pancode.wiring.home import Home
-from pancode.wiring.nodes import Reach, login_for
+from pancode.wiring.nodes import login_for, pins_of, target_of
 
 OUT_OF_SERVICE = 75
 SECRET_S = 30.0
@@ -98,10 +99,11 @@ def _here(argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
 async def _session(reach: Reach, environ: Mapping[str, str]) -> Session:
     home = Home.of(environ)
     agent = environ.get("SSH_AUTH_SOCK")
-    target = replace(reach.target, agent_path=agent) if agent else reach.target
+    target = target_of(reach)
+    target = replace(target, agent_path=agent) if agent else target
     own = (home.fleet_key(),) if reach.fleet_key else ()
     login = login_for(reach, own, Path(environ.get("HOME") or Path.home()))
-    return await open_session(target, reach.pins, login)
+    return await open_session(target, pins_of(reach), login)
 
 
 async def _there(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -> int:

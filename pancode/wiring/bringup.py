@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,45 +26,33 @@ from pancode.adapters.ssh.errors import ConnectError, LinkFault
 from pancode.adapters.ssh.fleetkey import authorized_line, marker
 from pancode.adapters.ssh.perform import perform
 from pancode.adapters.ssh.probe import NodeProbe, probe
-from pancode.adapters.ssh.readiness import Weight
 from pancode.adapters.ssh.remote import Remote
 from pancode.adapters.ssh.steps import HomeFile, StepName
+from pancode.adapters.ssh.target import Target
+from pancode.control.faces import NodeResult, Progress, ProgressLine, ProgressState
 from pancode.control.plane import Plane
 from pancode.domain.fleet import NodeState, skew_ms
+from pancode.domain.reach import Reach, changed
 from pancode.domain.records import Node
 from pancode.errors import ConflictError, PancodeError, UnavailableError
 from pancode.wiring.direct import Direct
 from pancode.wiring.home import Home
 from pancode.wiring.links import Links
-from pancode.wiring.nodes import Reach
+from pancode.wiring.nodes import reach_to
 
 log = logging.getLogger("pancode.bringup")
-Report = Callable[[str, StepReport], None]
-"""(node, step): progress of a bring-up or removal."""
 REACHED = "reached"
 """Of a node's facts: a connection was made, and something of ours may be there."""
+STATES: dict[StepState, ProgressState] = {
+    StepState.RUNNING: "started",
+    StepState.CHANGED: "done",
+    StepState.SAME: "skipped",
+    StepState.FINE: "done",
+    StepState.FAILED: "failed",
+}
+_NONE: Mapping[str, str] = {}
 HEARD_S = 60
 LINK_S = 30
-
-
-@dataclass(frozen=True, slots=True)
-class UpResult:
-    """How one node's bring-up, halt or removal ended."""
-
-    node: str
-    ok: bool
-    problems: tuple[Mapping[str, str], ...] = ()
-    changed: tuple[str, ...] = ()
-    seconds: float = 0.0
-    again: bool = False
-    """A node agent of ours was there before."""
-
-    @property
-    def news(self) -> tuple[Mapping[str, str], ...]:
-        """Its problems; a note that nobody can act on is told with the first bring-up and not again."""
-        if not self.again:
-            return self.problems
-        return tuple(p for p in self.problems if p.get("weight") != Weight.NOTE or p["fix"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +72,18 @@ class FleetParts:
     direct: Direct
     log: str = ""
     """Levels of the node agents' logs: this coordinator's PANCODE_LOG."""
+
+    def node(self, name: str, reach: Reach, labels: Mapping[str, str], slots: int | None) -> Node:
+        """A machine for the inventory."""
+        count = self.slots if slots is None else slots
+        return Node(name, self.clock.wall_ms(), reach.data(), dict(labels), count)
+
+    def this_machine(
+        self, name: str, home: Path | None = None, slots: int | None = None, labels: Mapping[str, str] = _NONE
+    ) -> Node:
+        """The one that we run on, through our own SSH server. `home`: another HOME for it (demo)."""
+        reach = reach_to(Target(name, "127.0.0.1", 0, ""), local=True, local_home=str(home) if home else None)
+        return self.node(name, reach, {"local": "true", **labels}, slots)
 
 
 def node_settings(parts: FleetParts, node: Node) -> dict[str, object]:
@@ -110,10 +111,10 @@ class BringUp:
         self.links = links
         self.bundles = bundles
 
-    async def up(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
+    async def up(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
         """Install, start and hear it; its link is kept from then on."""
         loop = asyncio.get_running_loop()
-        began, said = loop.time(), _for_node(report, node.name)
+        began, said = loop.time(), _for_node(progress, node.name)
         said(StepReport(StepName.CONNECT, StepState.RUNNING, "connect"))
 
         async def work(remote: Remote) -> BroughtUp:
@@ -127,23 +128,23 @@ class BringUp:
             out = await self._with_remote(node.name, agent_path, work)
         except PancodeError as error:
             said(StepReport(StepName.CONNECT, StepState.FAILED, str(error), loop.time() - began))
-            return UpResult(node.name, False, (problem_of(error),), (), loop.time() - began)
+            return NodeResult(node.name, False, (problem_of(error),), (), loop.time() - began)
         problems = tuple({"what": p.what, "fix": p.fix, "weight": p.weight.value} for p in out.problems)
         again = Reach.of(node).installed_home is not None
-        return UpResult(node.name, out.ok, problems, tuple(out.changed), loop.time() - began, again)
+        return NodeResult(node.name, out.ok, problems, tuple(out.changed), loop.time() - began, again)
 
-    async def down(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
+    async def down(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
         """End its node agent; attempts go on."""
         loop = asyncio.get_running_loop()
         began, home = loop.time(), Reach.of(node).node_home
-        said = _for_node(report, node.name)
+        said = _for_node(progress, node.name)
         try:
             ended = await self._with_remote(
                 node.name, agent_path, lambda remote: halt(remote, self.parts.fleet, said, home)
             )
         except PancodeError as error:
-            return UpResult(node.name, False, (problem_of(error),), (), loop.time() - began)
-        return UpResult(node.name, True, (), ("stopped",) if ended else (), loop.time() - began)
+            return NodeResult(node.name, False, (problem_of(error),), (), loop.time() - began)
+        return NodeResult(node.name, True, (), ("stopped",) if ended else (), loop.time() - began)
 
     def note_reached(self, node: Node) -> None:
         """From now on something of ours may be there."""
@@ -152,7 +153,7 @@ class BringUp:
                 node.name, lambda row: replace(row, facts={**row.facts, REACHED: True})
             )
 
-    async def remove(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
+    async def remove(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
         """Take out all that we brought and prove it; one that is away keeps its link, to be cleaned later.
 
         One where we never were is forgotten: nothing of ours is there.
@@ -165,7 +166,7 @@ class BringUp:
             await self.links.leave(node.name)
             session = await self.links.dial(node.name, agent_path)
             try:
-                said, remote = _for_node(report, node.name), Remote(session)
+                said, remote = _for_node(progress, node.name), Remote(session)
                 if node.tag is None and await self._is_anothers(remote, node):
                     return await self._forgotten(node, began)
                 removed = await take_out(remote, self.parts.fleet, said, reach.node_home)
@@ -177,19 +178,19 @@ class BringUp:
             if reach.installed_home is not None:
                 await self.links.keep(node.name)
             problem = {**problem_of(error), "fix": "nothing: it is cleaned when it is back"}
-            return UpResult(node.name, False, (problem,), (), loop.time() - began)
+            return NodeResult(node.name, False, (problem,), (), loop.time() - began)
         if removed.left:
             left = {"what": f"left there: {', '.join(removed.left)}", "fix": f"pancode node rm {node.name}"}
-            return UpResult(node.name, False, (left,), (), loop.time() - began)
+            return NodeResult(node.name, False, (left,), (), loop.time() - began)
         await asyncio.to_thread(self._forget, node)
         changed = ("removed", *removed.owners) if removed.changed else ()
-        return UpResult(node.name, True, (), changed, loop.time() - began)
+        return NodeResult(node.name, True, (), changed, loop.time() - began)
 
-    async def _forgotten(self, node: Node, began: float, how: str = "forgotten") -> UpResult:
+    async def _forgotten(self, node: Node, began: float, how: str = "forgotten") -> NodeResult:
         """What is there belongs to the same machine under its other name, and stays; or nothing is there."""
         await asyncio.to_thread(self._forget, node)
         seconds = asyncio.get_running_loop().time() - began
-        return UpResult(node.name, True, (), (how,), seconds)
+        return NodeResult(node.name, True, (), (how,), seconds)
 
     async def _is_anothers(self, remote: Remote, node: Node) -> bool:
         """Whether the home there is another node's: one that was never brought up knows of no twin."""
@@ -206,11 +207,11 @@ class BringUp:
             others = tx.find(Node, {"tag": tag})
         return any(one.name != name and one.removed != NodeState.REMOVED for one in others)
 
-    async def cleaned(self, node: Node, report: Report, agent_path: str | None) -> UpResult:
+    async def cleaned(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
         """As `remove`, when another tool has done that and proven it: its link ends, it is forgotten."""
         await self.links.leave(node.name)
         await asyncio.to_thread(self._forget, node)
-        return UpResult(node.name, True, (), ("removed",))
+        return NodeResult(node.name, True, (), ("removed",))
 
     def admit(self, tag: str) -> str:
         """Let the node into Redis as its own user; returns its password. RefusedError in quarantine."""
@@ -251,8 +252,8 @@ class BringUp:
 
         def settle(row: Node) -> Node:
             home, uid = found.node_home, found.uid
-            reach = replace(Reach.of(row), installed_home=home, uid=uid, halted=False)
-            return replace(row, target=reach.data(), facts={**row.facts, "clock_skew_ms": skew})
+            row = changed(row, installed_home=home, uid=uid, halted=False)
+            return replace(row, facts={**row.facts, "clock_skew_ms": skew})
 
         node = self._believe(name, key)
         self.parts.plane.change_node(name, settle)
@@ -281,9 +282,7 @@ class BringUp:
             return self.parts.plane.enrol(name, key)
         except ConflictError as twin:
             if twin.code == "same_machine":
-                self.parts.plane.change_node(
-                    name, lambda row: replace(row, target=replace(Reach.of(row), is_twin=True).data())
-                )
+                self.parts.plane.change_node(name, partial(changed, is_twin=True))
             raise
 
     async def _install_key(self, remote: Remote, out: BroughtUp) -> None:
@@ -313,9 +312,7 @@ class BringUp:
 
     def _keep_tunnel(self, name: str) -> None:
         """What had a tunnel is not cut off for a direct way that is shut."""
-        self.parts.plane.change_node(
-            name, lambda row: replace(row, target=replace(Reach.of(row), direct=False).data())
-        )
+        self.parts.plane.change_node(name, partial(changed, direct=False))
 
     async def _heard(self, name: str, fresh: bool) -> None:
         """Until the node agent of this version has echoed a beat (`fresh`: sent after now)."""
@@ -342,9 +339,9 @@ class BringUp:
         self.parts.home.forget_node(node.name, node.tag)
 
 
-def _for_node(report: Report, name: str) -> Callable[[StepReport], None]:
+def _for_node(progress: Progress, name: str) -> Callable[[StepReport], None]:
     def say(step: StepReport) -> None:
-        report(name, step)
+        progress(ProgressLine(name, step.name.value, STATES[step.state], step.says, step.seconds))
 
     return say
 

@@ -13,9 +13,9 @@ from pancode.adapters.redis_bus.rights import node_user
 from pancode.adapters.ssh.errors import ConnectError, LinkFault
 from pancode.adapters.ssh.tunnel import Pass
 from pancode.domain.place import Doorway
+from pancode.domain.reach import Reach
 from pancode.domain.records import Node
 from pancode.errors import ConfigError, PancodeError
-from pancode.wiring.nodes import Reach
 
 SET_IT = (
     "write into PANCODE_HOME/pancode.yaml, with this machine's own address: direct: {listen: 10.0.0.5:7843}"

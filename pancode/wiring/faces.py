@@ -6,14 +6,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
 from pancode.adapters import callers
 from pancode.adapters.git.streams import Streams
 from pancode.adapters.itself import Itself
-from pancode.adapters.ssh.bringup import StepReport, StepState
 from pancode.adapters.ssh.target import Overrides
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.adapters.store.postgres import Database, database_of
@@ -32,9 +31,9 @@ from pancode.control.faces import (
     NodeSpec,
     Probed,
     Progress,
-    ProgressLine,
     Question,
 )
+from pancode.control.fleet.ports import unwatched
 from pancode.control.inside import refused, run_of
 from pancode.control.plane import Plane
 from pancode.domain.fleet import Deadlines
@@ -42,20 +41,11 @@ from pancode.domain.quota import Evidence
 from pancode.domain.records import Node
 from pancode.errors import RefusedError, UsageError
 from pancode.wiring.asked_landings import AskedLandings
-from pancode.wiring.bringup import UpResult
 from pancode.wiring.code import DepotCode
 from pancode.wiring.coordinator import Coordinator, CoordinatorSettings, build
 from pancode.wiring.fleet import Fleet, Found
 from pancode.wiring.home import Home
 from pancode.wiring.reboot import service_of
-
-_STATES: dict[StepState, Literal["started", "done", "failed", "skipped", "note"]] = {
-    StepState.RUNNING: "started",
-    StepState.CHANGED: "done",
-    StepState.SAME: "skipped",
-    StepState.FINE: "done",
-    StepState.FAILED: "failed",
-}
 
 
 class FaceCoordinator:
@@ -179,16 +169,15 @@ class FaceFleet:
         if link is not None:
             self._fleet.set_link(names, link == "direct")
         self._service.install()
-        results = self._fleet.up(names, _telling(progress), caller.environ.get("SSH_AUTH_SOCK"))
+        results = self._fleet.up(names, progress, caller.environ.get("SSH_AUTH_SOCK"))
         self._retire_keys()
-        return [_result(result) for result in results]
+        return [result.news() for result in results]
 
     def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
-        results = self._fleet.down(names, _telling(progress), caller.environ.get("SSH_AUTH_SOCK"))
-        return [_result(result) for result in results]
+        return self._fleet.down(names, progress, caller.environ.get("SSH_AUTH_SOCK"))
 
     def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
-        return _result(self._fleet.remove(name, _telling(progress), caller.environ.get("SSH_AUTH_SOCK")))
+        return self._fleet.remove(name, progress, caller.environ.get("SSH_AUTH_SOCK"))
 
     def handed(self, name: str, probe: str | None, key: str | None, remove: bool) -> dict[str, Any]:
         return self._fleet.handed(name, probe, key, remove)
@@ -207,7 +196,7 @@ class FaceFleet:
 
     def doctor(self, names: Sequence[str], caller: Caller) -> list[dict[str, Any]]:
         """A second `up` changes nothing that is right, and names all that is wrong; a note is not a fault."""
-        results = self._fleet.up(names, lambda node, step: None, caller.environ.get("SSH_AUTH_SOCK"))
+        results = self._fleet.up(names, unwatched, caller.environ.get("SSH_AUTH_SOCK"))
         told = [
             {"node": r.node, "what": p["what"], "ok": p.get("weight") == "note", "fix": p["fix"]}
             for r in results
@@ -316,15 +305,3 @@ def _check_accepted(found: Found, fingerprint: str | None) -> None:
             fix="compare on that machine: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
             code="host_key_differs",
         )
-
-
-def _telling(progress: Progress) -> Any:
-    def tell(node: str, step: StepReport) -> None:
-        progress(ProgressLine(node, step.name.value, _STATES[step.state], step.says, step.seconds))
-
-    return tell
-
-
-def _result(result: UpResult) -> NodeResult:
-    problems = tuple({"what": p.get("what", ""), "fix": p.get("fix", "")} for p in result.news)
-    return NodeResult(result.node, result.ok, problems, tuple(result.changed), result.seconds)

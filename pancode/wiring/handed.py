@@ -14,10 +14,10 @@ from pancode.adapters.ssh.readiness import problems, stops
 from pancode.adapters.ssh.scripts.link import PROBE
 from pancode.adapters.ssh.steps import HomeFile, Place, Script, Step
 from pancode.adapters.ssh.told import told, told_act
+from pancode.domain.reach import Reach
 from pancode.domain.records import Node
 from pancode.errors import UnavailableError, UsageError
 from pancode.wiring.bringup import BringUp
-from pancode.wiring.nodes import Reach
 
 Json = dict[str, Any]
 

@@ -22,11 +22,13 @@ from pancode.adapters.ssh.proving import prove
 from pancode.adapters.ssh.readiness import pythons
 from pancode.adapters.ssh.remote import Remote
 from pancode.adapters.ssh.tunnel import Ends, Pass, folders
+from pancode.control.fleet.ports import LinkEvents, LinkNews
+from pancode.domain.reach import Reach
 from pancode.domain.records import Node
 from pancode.errors import PancodeError
 from pancode.wiring.direct import Direct
 from pancode.wiring.home import Home
-from pancode.wiring.nodes import Reach, login_for
+from pancode.wiring.nodes import login_for, pins_of, reach_to, target_of
 
 TEND_S = 60.0
 log = logging.getLogger("pancode.links")
@@ -55,12 +57,7 @@ class Links:
         self._links: dict[str, Link] = {}
         self._servers: dict[str, LoopbackServer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.on_contact: Callable[[str], None] = lambda _name: None
-        """Called, in a thread, when a link came up, and every minute while it is up."""
-        self.silent: Callable[[str], bool] = lambda _name: False
-        """Called in a thread: whether the node is not heard although it should be."""
-        self.on_state: Callable[[str, LinkState], None] = lambda _name, _state: None
-        """Called in the event loop's thread for each new state of a link; must not block."""
+        self.events = LinkEvents(lambda _: None, lambda _: False, lambda _name, _news: None)
 
     # -- connections -----------------------------------------------------------------------------
 
@@ -73,8 +70,8 @@ class Links:
         if not reach.local:
             return reach
         server = await self._server(name, reach)
-        pins = {server.target.endpoint: server.host_key}
-        return replace(reach, target=server.target, pins=pins)
+        fresh = reach_to(server.target, {server.target.endpoint: server.host_key})
+        return replace(reach, target=fresh.target, pins=fresh.pins)
 
     async def _server(self, name: str, reach: Reach) -> LoopbackServer:
         if name not in self._servers:
@@ -95,9 +92,10 @@ class Links:
         own = (server.node.keys.client,) if server is not None else ()
         if reach.fleet_key:
             own = (*own, self.settings.home.fleet_key())
-        target = replace(reach.target, agent_path=agent_path) if agent_path else reach.target
+        target = target_of(reach)
+        target = replace(target, agent_path=agent_path) if agent_path else target
         login = login_for(reach, own, self.settings.user_home)
-        return await open_session(target, reach.pins, login, self.settings.timing)
+        return await open_session(target, pins_of(reach), login, self.settings.timing)
 
     # -- links -----------------------------------------------------------------------------------
 
@@ -150,10 +148,10 @@ class Links:
         except PancodeError as exc:
             log.warning("link %s: its tunnels could not be looked after: %s", name, exc)
             return
-        if await asyncio.to_thread(self.silent, name):
+        if await asyncio.to_thread(self.events.silent, name):
             await self._contact(name)
         else:
-            await asyncio.to_thread(self.on_contact, name)
+            await asyncio.to_thread(self.events.contact, name)
 
     async def mend(self, name: str) -> bool:
         """Open the tunnels of a link anew when the node has lost its end; whether it had. ConnectError."""
@@ -189,7 +187,7 @@ class Links:
 
     def _changed(self, name: str, state: LinkState) -> None:
         log.info("link %s: %s %s", name, state.kind, state.why)
-        self.on_state(name, state)
+        self.events.state(name, news_of(name, state))
         if state.kind is LinkKind.UP:
             task = asyncio.get_running_loop().create_task(self._contact(name))
             self._tasks.add(task)
@@ -202,7 +200,7 @@ class Links:
     async def _contact(self, name: str) -> None:
         """A link is up: see that a node agent runs there, or clean up what was removed while it was away."""
         try:
-            await asyncio.to_thread(self.on_contact, name)
+            await asyncio.to_thread(self.events.contact, name)
             node = self.settings.node_of(name)
             if node is not None and node.removed is None and not Reach.of(node).halted:
                 await self._start_agent(name)
@@ -219,3 +217,17 @@ class Links:
         if found.agent == "stopped" and found.current and fit:
             place = steps.Place.of(self.settings.fleet, found)
             await perform(remote, steps.start_step(place, found, fit[0].path, restart=False))
+
+
+def news_of(name: str, state: LinkState) -> LinkNews:
+    """What only a person heals is told while it is tried, too."""
+    trying = state.kind not in (LinkKind.STOPPED, LinkKind.CLOSED)
+    changed = state.error is not None and state.error.fault is LinkFault.HOST_KEY_CHANGED
+    return LinkNews(
+        up=state.up,
+        broken=state.kind in (LinkKind.DOWN, LinkKind.STOPPED),
+        trying=trying,
+        why=state.why if state.stuck or not trying else "",
+        fix=state.error.fix.replace("NODE", name) if state.error is not None else "",
+        changed_key=state.why if changed else "",
+    )

@@ -13,14 +13,15 @@ from node_agent.wire.signing import SigningKey
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.adapters.ssh.hostkey import HostKey
 from pancode.adapters.ssh.target import Target
-from pancode.control.faces import Caller, NodeSpec
+from pancode.control.faces import Caller, NodeResult, NodeSpec
+from pancode.control.fleet.ports import unwatched
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import Node
 from pancode.errors import RefusedError
-from pancode.wiring.bringup import BringUp, UpResult
+from pancode.wiring.bringup import BringUp
 from pancode.wiring.faces import FaceFleet
 from pancode.wiring.fleet import Found
-from pancode.wiring.nodes import Reach
+from pancode.wiring.nodes import reach_to
 from tests.unit.pancode.control.world import FLEET, Desk
 
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtL8jLEu/a6cJZTn+PFC5C/WmctCxUsUoiMrlzbk5a9"
@@ -60,14 +61,14 @@ def bring_up(desk: Desk, links: Any) -> BringUp:
     return BringUp(parts, links, bundles)
 
 
-def removed(desk: Desk, made: BringUp) -> UpResult:
+def removed(desk: Desk, made: BringUp) -> NodeResult:
     desk.plane.revoke("ghost")
-    return asyncio.run(made.remove(desk.row(Node, "ghost"), lambda _name, _step: None, None))
+    return asyncio.run(made.remove(desk.row(Node, "ghost"), unwatched, None))
 
 
 @pytest.fixture
 def ghost(desk: Desk) -> Node:
-    node = Node("ghost", 0, Reach(Target("ghost", "h", 22, "typo")).data(), {}, 1)
+    node = Node("ghost", 0, reach_to(Target("ghost", "h", 22, "typo")).data(), {}, 1)
     desk.plane.add_node(node)
     return node
 
@@ -94,7 +95,7 @@ def test_one_that_is_enrolled_is_cleaned_when_it_is_back(desk: Desk, ghost: Node
 def test_a_bring_up_that_gets_in_is_noted(desk: Desk, ghost: Node) -> None:
     links = NoWay()
     links.refuses = False
-    asyncio.run(bring_up(desk, links).up(ghost, lambda _name, _step: None, None))
+    asyncio.run(bring_up(desk, links).up(ghost, unwatched, None))
     assert desk.row(Node, "ghost").facts["reached"] is True
 
 

@@ -12,7 +12,7 @@ from pancode.adapters.ssh.target import Target
 from pancode.domain.records import Node
 from pancode.wiring.bringup import FleetParts, node_settings
 from pancode.wiring.home import Home
-from pancode.wiring.nodes import Reach
+from pancode.wiring.nodes import reach_to
 
 KEY = SigningKey(b"0123456789abcdef0123456789abcdef")
 
@@ -30,7 +30,7 @@ def told(local: bool, machines: tuple[str, ...]) -> Settings:
         user_home=Path("/"),
         direct=cast(Any, None),
     )
-    reach = Reach(Target("desk", "127.0.0.1", 22, "ana"), local=local)
+    reach = reach_to(Target("desk", "127.0.0.1", 22, "ana"), local=local)
     node = Node("desk", 1, reach.data(), {}, 4, tag=KEY.public.tag)
     return Settings.model_validate(node_settings(parts, node))
 
