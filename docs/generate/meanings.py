@@ -8,8 +8,8 @@ from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.marks import Mark
 from node_agent.wire.signing import RefusalCode
 from pancode.domain.fleet import NodeState
+from pancode.domain.life.stages import RunStage
 from pancode.domain.records import Closed, EventKind, FenceState, RunState, WaitReason
-from pancode.domain.stages import RunStage
 
 FAILED: Mapping[FailureKind, str] = {
     FailureKind.AGENT_FAILED: "the agent's program said so, or ended with an error",

@@ -28,8 +28,8 @@ from pancode.cli.tell import MEANINGS, OUTCOMES
 from pancode.control.core import Rules
 from pancode.domain.fleet import Deadlines, NodeState
 from pancode.domain.life.moves import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES
+from pancode.domain.life.stages import RunStage
 from pancode.domain.records import Closed, FenceState, RunState, WaitReason
-from pancode.domain.stages import RunStage
 
 S = TypeVar("S", bound=StrEnum)
 

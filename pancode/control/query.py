@@ -11,10 +11,10 @@ from pancode.control.core import Core
 from pancode.control.landed import LANDED, NOTHING
 from pancode.control.query_shapes import Json, LandingShape, Queued, RunDetail, RunShape, UsageShape
 from pancode.domain.fleet import NodeState
+from pancode.domain.life.stages import stage_of
 from pancode.domain.names import LAST, RUNNING, pick_run
 from pancode.domain.orders import identity_of
 from pancode.domain.records import Attempt, Closed, Fence, Node, Run, RunState
-from pancode.domain.stages import stage_of
 from pancode.errors import NotFoundError
 from pancode.ports import Transaction
 

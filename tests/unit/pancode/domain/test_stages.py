@@ -9,8 +9,8 @@ import pytest
 
 from node_agent.wire.marks import ORDER, Mark
 from pancode.cli.follow import _stage
+from pancode.domain.life.stages import RunStage, stage_of
 from pancode.domain.records import Closed, Fence, FenceState, Run, RunState, WaitReason
-from pancode.domain.stages import RunStage, stage_of
 from tests.unit.pancode.domain.fleets import resolved
 
 RUN: Run = resolved(runtime="shell", task="make").run("r-1", 1, "t", {})
