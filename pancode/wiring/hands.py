@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, assert_never
 
 from pancode.control.faces import NodeResult, Progress, ProgressLine
-from pancode.control.fleet.ports import Act, Asked, LinkEvents, unwatched
+from pancode.control.fleet.ports import ActRequest, LinkEvents, MachineAct, unwatched
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import Node
 from pancode.errors import NotFoundError
@@ -53,7 +53,7 @@ class SshHands:
         name = name if name not in taken else "desk" if "desk" not in taken else "this-machine"
         return self._bringup.parts.this_machine(name)
 
-    def do(self, act: Act, names: Sequence[str], asked: Asked) -> list[NodeResult]:
+    def do(self, act: MachineAct, names: Sequence[str], asked: ActRequest) -> list[NodeResult]:
         async def one(name: str) -> NodeResult:
             turn = self._turns.setdefault(name, asyncio.Lock())
             if turn.locked():
@@ -85,15 +85,15 @@ class SshHands:
             if node is not None and node.removed == NodeState.NOT_CLEANED.value:
                 await self._bringup.remove(node, unwatched, None)
 
-    def _work(self, act: Act) -> One:
+    def _work(self, act: MachineAct) -> One:
         match act:
-            case Act.UP:
+            case MachineAct.UP:
                 return self._bringup.up
-            case Act.DOWN:
+            case MachineAct.DOWN:
                 return self._bringup.down
-            case Act.REMOVE:
+            case MachineAct.REMOVE:
                 return self._bringup.remove
-            case Act.CLEANED:
+            case MachineAct.CLEANED:
                 return self._bringup.cleaned
             case _:
                 assert_never(act)

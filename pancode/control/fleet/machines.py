@@ -8,7 +8,7 @@ from functools import partial
 
 from node_agent.wire.clock import Clock
 from pancode.control.faces import NodeResult, Progress
-from pancode.control.fleet.ports import Act, Asked, Hands, LinkEvents, LinkNews
+from pancode.control.fleet.ports import ActRequest, Hands, LinkEvents, LinkNews, MachineAct
 from pancode.control.plane import Plane
 from pancode.domain.fleet import NodeState
 from pancode.domain.reach import Reach, changed
@@ -80,7 +80,7 @@ class Machines:
         if not names:
             self._include_this_machine()
         meant = [node.name for node in self._meant(names)]
-        return self.hands.do(Act.UP, meant, Asked(progress, agent_path))
+        return self.hands.do(MachineAct.UP, meant, ActRequest(progress, agent_path))
 
     def set_link(self, names: Sequence[str], direct: bool) -> None:
         """How these (none given: all but this machine) come to Redis and the depot from the next bring-up on.
@@ -106,7 +106,7 @@ class Machines:
         """End the node agents of these nodes (none given: all); their attempts go on and deliver later."""
         nodes = [self.known(name) for name in names] or self.nodes()
         ready = [n.name for n in nodes if Reach.of(n).installed_home is not None]
-        return self.hands.do(Act.DOWN, ready, Asked(progress, agent_path, self._halt))
+        return self.hands.do(MachineAct.DOWN, ready, ActRequest(progress, agent_path, self._halt))
 
     def _halt(self, name: str) -> None:
         """Only `fleet up` starts its node agent again."""
@@ -116,7 +116,7 @@ class Machines:
     def remove(self, name: str, progress: Progress, agent_path: str | None = None) -> NodeResult:
         """Take out all that we brought and prove it; a node that is away is revoked and cleaned later."""
         self.plane.revoke(self.known(name).name)
-        (result,) = self.hands.do(Act.REMOVE, [name], Asked(progress, agent_path))
+        (result,) = self.hands.do(MachineAct.REMOVE, [name], ActRequest(progress, agent_path))
         if not result.ok and self.find(name) is None:  # a contact was before us, and has cleaned it
             return NodeResult(name, True, (), ("removed",))
         return result
@@ -125,7 +125,7 @@ class Machines:
         """Another tool has cleaned it: one whose cleaning we still owe is forgotten."""
         if not self._is_owed(name):
             return False
-        (result,) = self.hands.do(Act.CLEANED, [name], Asked())
+        (result,) = self.hands.do(MachineAct.CLEANED, [name], ActRequest())
         return result.ok
 
     def _include_this_machine(self) -> None:

@@ -11,7 +11,7 @@ from pancode.control.faces import NodeResult, Progress, ProgressLine
 from pancode.domain.records import Node
 
 
-class Act(StrEnum):
+class MachineAct(StrEnum):
     """What is done on a machine."""
 
     UP = "up"
@@ -46,7 +46,7 @@ class LinkEvents:
     contact: Callable[[str], None]
     """A link came up; and every `tend_ms` while it is up."""
     silent: Callable[[str], bool]
-    """Asked: whether the node is not heard although it should be."""
+    """ActRequest: whether the node is not heard although it should be."""
     state: Callable[[str, LinkNews], None]
 
 
@@ -59,7 +59,7 @@ def nothing(name: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ActRequest:
     """How an act was asked for. `agent_path`: the SSH agent of who asked."""
 
     progress: Progress = unwatched
@@ -86,7 +86,7 @@ class Hands(Protocol):
     def leave(self, name: str) -> None:
         """Keep it no longer; the node agent goes on. Idempotent."""
 
-    def do(self, act: Act, names: Sequence[str], asked: Asked) -> list[NodeResult]:
+    def do(self, act: MachineAct, names: Sequence[str], asked: ActRequest) -> list[NodeResult]:
         """On all at once, but on one machine one command after the other. Idempotent.
 
         What goes wrong with a machine is that one's result. A command goes on when who gave it has detached:
