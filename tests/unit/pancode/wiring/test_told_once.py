@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pancode.adapters.ssh.readiness import Weight
-from pancode.wiring.bringup import UpResult
+from pancode.control.faces import NodeResult
 
 NOTE = {"what": "no systemd user services", "fix": "", "weight": Weight.NOTE.value}
 TO_DO = {"what": "user services end with the last login", "fix": "loginctl", "weight": Weight.NOTE.value}
@@ -12,5 +12,5 @@ FAULT = {"what": "the host went away", "fix": ""}
 
 def test_it_is_told_once() -> None:
     every = (NOTE, TO_DO, FAULT)
-    assert UpResult("n", True, every).news == every
-    assert UpResult("n", True, every, again=True).news == (TO_DO, FAULT)
+    assert NodeResult("n", True, every).news().problems == every
+    assert NodeResult("n", True, every, again=True).news().problems == (TO_DO, FAULT)
