@@ -89,6 +89,8 @@ def changes(face: Face, client: Client) -> Iterator[None]:
 
 
 def _line(one: dict[str, Any]) -> str:
-    told = "  ".join(f"{name}={safe(said)}" for name, said in one["data"].items() if said not in (None, ""))
+    told = "  ".join(
+        f"{name}={safe(str(said))}" for name, said in one["data"].items() if said not in (None, "")
+    )
     about = " ".join(safe(name) for name in (one["run"], one["node"]) if name)
     return f"{short_time(one['at'])}  {one['kind']:<13} {about}  {told}\n"
