@@ -123,9 +123,9 @@ async def _asked(server: Server, body: Mapping[str, Any]) -> AsyncIterator[httpx
                 raise refusal(response.status_code, await _head(response), _wait_of(response))
             yield response
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as exc:
-        raise Trouble(f"cannot be reached: {_first(exc)}", passing=True, reached=False) from exc
+        raise Trouble(f"cannot be reached: {_words(exc)}", passing=True, reached=False) from exc
     except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
-        raise Trouble(f"the connection broke: {_first(exc)}", passing=True) from exc
+        raise Trouble(f"the connection broke: {_words(exc)}", passing=True) from exc
 
 
 async def _head(response: httpx2.Response) -> bytes:
@@ -147,8 +147,13 @@ def _wait_of(response: httpx2.Response) -> float | None:
     return None
 
 
-def _first(exc: BaseException) -> str:
-    """The words of what began it."""
-    while exc.__cause__ is not None:
-        exc = exc.__cause__
-    return str(exc) or type(exc).__name__
+def first_of(exc: BaseException) -> BaseException:
+    """What the system or the handshake said, behind what httpx makes of it."""
+    while (before := exc.__cause__ or exc.__context__) is not None:
+        exc = before
+    return exc
+
+
+def _words(exc: BaseException) -> str:
+    first = first_of(exc)
+    return str(first) or type(first).__name__

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.machine.programs import PACKAGE
 from node_agent.shim import process
 
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTENS = "0A"
 _MINE = frozenset({"0100007F", "00000000", "0" * 32, f"{'0' * 16}FFFF00000100007F", f"{'0' * 24}01000000"})
 """Addresses at which a connection to 127.0.0.1, or to ::1, may arrive, as the kernel writes them."""
-_WATCHERS = frozenset(os.fsencode(f"{PACKAGE}/{name}") for name in ("shim.py", "template.py"))
+_SHIMS = os.path.dirname(process.__file__)
+_WATCHERS = frozenset(os.fsencode(f"{_SHIMS}/{name}") for name in ("shim.py", "template.py"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,14 @@ def uids_of(users: Iterable[str | int]) -> list[int]:
     return found
 
 
+def listening(port: int, tables: Iterable[str] = TABLES) -> list[Listener]:
+    """Whoever would get a connection to that port of this machine now."""
+    return [one for path in tables for one in listeners(_text(path), port)]
+
+
 def stranger(port: int, users: Iterable[str | int], tables: Iterable[str] = TABLES) -> str:
     """Why the server at that port of this machine is not used unasked, as of now. Empty: it may be."""
-    found = [one for path in tables for one in listeners(_text(path), port)]
-    return refusal(found, os.geteuid(), uids_of(users), is_of_a_run)
+    return refusal(listening(port, tables), os.geteuid(), uids_of(users), is_of_a_run)
 
 
 def is_of_a_run(inode: int) -> bool | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from node_agent.endpoints.asking import Http
 from node_agent.endpoints.file import FILE, USERS, Owners, read_owners
-from node_agent.endpoints.listeners import stranger
+from node_agent.endpoints.listeners import listening, stranger
 from node_agent.endpoints.looking import Known, Moment, look
 from node_agent.endpoints.places import Place, Places
 from node_agent.endpoints.telling import capped, fact, named, problems
@@ -98,6 +98,9 @@ class Table:
             name = self._names.get(place)
             in_use = name is not None and self._in_use(name)
             moment = Moment(self._clock.mono_ms(), place.port, place.listed, in_use)
+            if not place.listed and place.is_here and not listening(place.port):
+                found[place] = Known(trouble="nothing listens there", key=key)
+                return
             seen = look(known, Http(place, key, self._clock), moment)
             # Asked afterwards: whoever listens then is the one who answered, or has come in its place.
             seen.unused = self._stranger(place) if seen.identity is not None else ""

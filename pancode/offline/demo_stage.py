@@ -16,10 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Thread
 
+import psutil
+
 from node_agent.wire.clock import Clock, Ids, SystemIds
 from pancode.client import Client, path_of
 from pancode.errors import PancodeError, UnavailableError
-from pancode.offline.sole import Holder, holder_of
+from pancode.offline.sole import holder_of
+from pancode.processes import ProcessId
 
 PREFIX = "pancode-demo-"
 NODES = ("alder", "birch")
@@ -65,7 +68,7 @@ class Stage:
         """The folders, the fleet's settings, and the project as a git repository with one commit."""
         for folder in (self.root, self.root / "home", self.home, self.project):
             folder.mkdir(mode=0o700)
-        note = {**asdict(Holder.me()), "keep": keep}
+        note = {**asdict(ProcessId.me()), "keep": keep}
         (self.root / "demo.json").write_text(json.dumps(note) + "\n")
         (self.home / "pancode.yaml").write_text(_SETTINGS)
         for name, text in files.items():
@@ -139,14 +142,11 @@ class Stage:
         Everything that a fleet starts has it there, and nothing does that a person starts to look. Redis
         writes its title over its environment, so it is known by the socket that it names there.
         """
-        where = os.fsencode(place or self.root) + b"/"
-        found = {}
-        for pid in _pids():
-            words = _words(pid)
-            if words and (
-                b"\0HOME=" + where in _environ(pid) or b"unixsocket:" + where in os.fsencode(words)
-            ):
-                found[pid] = words
+        where, found = f"{place or self.root}/", dict[int, str]()
+        for one in psutil.process_iter(["cmdline", "environ"]):
+            words, home = " ".join(one.info["cmdline"] or ()), (one.info["environ"] or {}).get("HOME", "")
+            if words and (f"{home}/".startswith(where) or f"unixsocket:{where}" in words):
+                found[one.pid] = words.strip()
         return found
 
     # -- the end -----------------------------------------------------------------------------------------
@@ -222,26 +222,6 @@ def _abandoned(root: Path, kept: bool) -> bool:
             return False
         note = json.loads((root / "demo.json").read_text())
         stays = bool(note.pop("keep"))
-        return not Holder(**note).alive() and (kept or not stays)
+        return not ProcessId(**note).alive() and (kept or not stays)
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _environ(pid: int) -> bytes:
-    """Each variable between zeros, a slash at its end. What cannot be read is another user's."""
-    with suppress(OSError):
-        return b"\0" + Path(f"/proc/{pid}/environ").read_bytes().replace(b"\0", b"/\0")
-    return b""
-
-
-def _words(pid: int) -> str:
-    """The command line; empty for a process that is gone or waits to be reaped."""
-    with suppress(OSError):
-        return (
-            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
-        )
-    return ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from pancode.offline.sole import start_of
+from pancode.processes import start_of
 
 _CREDENTIALS = struct.Struct("iII")
 

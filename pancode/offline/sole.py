@@ -6,10 +6,11 @@ import fcntl
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from pancode.errors import UnavailableError
+from pancode.processes import ProcessId
 
 LOCK = "run/coordinator.lock"
 PID = "run/coordinator.pid"
@@ -20,22 +21,6 @@ class AlreadyRunningError(UnavailableError):
 
     code = "already_running"
     retryable = False
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A process: boot id, pid and start time name it for ever, a pid alone does not."""
-
-    boot: str
-    pid: int
-    started: str
-
-    @classmethod
-    def me(cls) -> Holder:
-        return cls(_boot_id(), os.getpid(), start_of(os.getpid()))
-
-    def alive(self) -> bool:
-        return self.boot == _boot_id() and self.started == start_of(self.pid) != ""
 
 
 class Sole:
@@ -56,7 +41,7 @@ class Sole:
             os.close(handle)
             raise _running(self._root) from exc
         self._handle = handle
-        self._write(Holder.me())
+        self._write(ProcessId.me())
 
     def held(self) -> bool:
         """Whether the lock that we hold is still the one in the home; not when the home was removed."""
@@ -75,16 +60,16 @@ class Sole:
             os.close(self._handle)
             self._handle = None
 
-    def _write(self, holder: Holder) -> None:
+    def _write(self, holder: ProcessId) -> None:
         draft = self._root / f"{PID}.{holder.pid}"
         draft.write_text(json.dumps(asdict(holder)) + "\n")
         draft.replace(self._root / PID)
 
 
-def holder_of(root: Path) -> Holder | None:
+def holder_of(root: Path) -> ProcessId | None:
     """The coordinator that runs on the home; None when none does, whatever old files say."""
     with suppress(OSError, ValueError, TypeError):
-        known = Holder(**json.loads((root / PID).read_text()))
+        known = ProcessId(**json.loads((root / PID).read_text()))
         if known.alive():
             return known
     return None
@@ -98,16 +83,3 @@ def _running(root: Path) -> AlreadyRunningError:
         why="one coordinator owns a home",
         fix="use it: pancode fleet status; end it: pancode fleet down; another fleet: set PANCODE_HOME",
     )
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def start_of(pid: int) -> str:
-    """Clock ticks since boot at which the process started; empty when it is gone or a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in (b"Z", b"X") else fields[19].decode()

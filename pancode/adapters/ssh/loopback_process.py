@@ -6,10 +6,12 @@ import asyncio
 import os
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncssh
+import psutil
 
 CHUNK = 64 << 10
 SHELL = "/bin/sh"
@@ -134,9 +136,7 @@ def _signal(child: asyncio.subprocess.Process, name: str) -> None:
 
 def _end_session(session: int) -> None:
     """Kill every process of the command's session: `timeout` puts its own into a group of its own."""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if int(Path("/proc", pid, "stat").read_text().rpartition(") ")[2].split()[3]) == session:
-                os.kill(int(pid), signal.SIGKILL)
-        except (OSError, ValueError, IndexError):
-            continue
+    for pid in psutil.pids():
+        with suppress(OSError):
+            if os.getsid(pid) == session:
+                os.kill(pid, signal.SIGKILL)

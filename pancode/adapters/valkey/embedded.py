@@ -27,13 +27,12 @@ from pancode.adapters.valkey.binary import find_server
 from pancode.adapters.valkey.layout import lay_out, write_config, write_private, write_users
 from pancode.adapters.valkey.process import (
     ServerRecord,
-    boot_id,
     read_record,
-    start_of,
     wait_until,
     write_record,
 )
 from pancode.errors import UnavailableError
+from pancode.processes import boot_id, start_of
 
 START_MS = 60_000
 PATIENCE_MS = 5_000

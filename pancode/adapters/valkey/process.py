@@ -10,27 +10,19 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
-
 from node_agent.wire.clock import Clock
 from pancode.adapters.valkey.layout import write_private
+from pancode.processes import ProcessId
 
 STEP_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class ServerRecord:
-    """Who runs: a process (boot id, pid and start time prove it), and what it was started as."""
+class ServerRecord(ProcessId):
+    """Who runs, and what it was started as."""
 
-    boot: str
-    pid: int
-    started: str
     version: str
     socket: str
-
-    def alive(self) -> bool:
-        """Whether that very process still runs; another one with its number does not count."""
-        return self.boot == boot_id() and self.started == start_of(self.pid) != ""
 
     def signal(self, number: signal.Signals) -> None:
         """Sent only to that very process."""
@@ -39,31 +31,6 @@ class ServerRecord:
                 os.kill(self.pid, number)
             except ProcessLookupError:
                 return
-
-
-def boot_id() -> str:
-    """Differs after every boot."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return str(int(psutil.boot_time()))
-
-
-def start_of(pid: int) -> str:
-    """When the process started, as its system tells it; empty when it is gone or a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
-    except OSError:
-        return "" if os.path.exists("/proc/self/stat") else _start_elsewhere(pid)
-
-
-def _start_elsewhere(pid: int) -> str:
-    try:
-        process = psutil.Process(pid)
-        return "" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
-    except psutil.Error:
-        return ""
 
 
 def write_record(path: Path, record: ServerRecord) -> None:

@@ -84,3 +84,22 @@ def test_a_server_of_a_run_is_not_used_whatever_it_wipes(table: Look, phases: Ph
     seen = table(int((phases.root / "port").read_text()), users=[os.geteuid()])
     assert seen.facts() == () and "part of a run" in seen.problems()[0].what
     phases.runner.stop(folder, "enough")
+
+
+QUIET = """
+import json, sys
+from pathlib import Path
+from node_agent.endpoints.table import Table
+from node_agent.wire.clock import SystemClock
+table = Table(Path(sys.argv[1]), SystemClock(), lambda: {})
+table.look()
+assert table.facts() == () and table.problems() == ()
+print([name for name in ("httpx2", "http.client") if name in sys.modules])
+"""
+
+
+def test_where_nobody_listens_nothing_is_asked_and_no_client_is_loaded(tmp_path: Path) -> None:
+    """An idle node agent stays small."""
+    (tmp_path / "endpoints.json").write_text('{"ports": [9]}')
+    done = subprocess.run([sys.executable, "-c", QUIET, str(tmp_path)], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr[-500:]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.offline.sole import Holder, holder_of
+from pancode.offline.sole import holder_of
+from pancode.processes import ProcessId
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, Shell, take_away, until
 
@@ -39,7 +40,7 @@ def _processes(word: str) -> list[int]:
     return found
 
 
-def _holder(desk: Shell) -> Holder:
+def _holder(desk: Shell) -> ProcessId:
     holder = holder_of(desk.home)
     assert holder is not None
     return holder
@@ -95,7 +96,7 @@ def test_who_waits_outlives_a_killed_coordinator(desk: Shell) -> None:
     assert (waiting.returncode, json.loads(out)["outcome"]) == (19, "interrupted"), err
 
 
-def _another(desk: Shell, first: Holder) -> bool:
+def _another(desk: Shell, first: ProcessId) -> bool:
     now = holder_of(desk.home)
     return now is not None and now.pid != first.pid
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from pancode.adapters.valkey.process import ServerRecord, read_record
-from pancode.offline.sole import Holder, holder_of
+from pancode.offline.sole import holder_of
+from pancode.processes import ProcessId
 from tests.integration.faces.conftest import Shell, until
 
 pytestmark = pytest.mark.slow
@@ -39,7 +40,7 @@ def _copy(of: Shell, to: Shell) -> None:
     subprocess.run(["cp", "-a", str(of.home), str(to.home)], check=True)
 
 
-def _holder(desk: Shell) -> Holder:
+def _holder(desk: Shell) -> ProcessId:
     holder = holder_of(desk.home)
     assert holder is not None
     return holder

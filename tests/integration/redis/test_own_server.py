@@ -18,8 +18,9 @@ from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.adapters.valkey.access import connect
 from pancode.adapters.valkey.embedded import EmbeddedValkey, Running
 from pancode.adapters.valkey.layout import SOCKET_BYTES
-from pancode.adapters.valkey.process import boot_id, start_of, wait_until
+from pancode.adapters.valkey.process import wait_until
 from pancode.errors import UnavailableError
+from pancode.processes import boot_id, start_of
 from tests.crowd import crowded
 
 CLOCK = SystemClock()

@@ -13,7 +13,7 @@ from pancode.offline.demo_acts import forge
 from pancode.offline.demo_stage import Stage, others
 from pancode.offline.demo_told import Story
 from pancode.offline.demo_work import HONEST, LIAR, LONG
-from pancode.offline.sole import Holder
+from pancode.processes import ProcessId
 from tests.fakes.node.clock import MemoryClock
 
 
@@ -43,7 +43,7 @@ def temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def left(temp: Path, name: str, holder: Holder, keep: bool) -> Path:
+def left(temp: Path, name: str, holder: ProcessId, keep: bool) -> Path:
     root = temp / f"pancode-demo-{name}"
     root.mkdir()
     (root / "demo.json").write_text(json.dumps({**asdict(holder), "keep": keep}))
@@ -51,7 +51,7 @@ def left(temp: Path, name: str, holder: Holder, keep: bool) -> Path:
 
 
 def test_only_what_nobody_plays_is_taken_away(temp: Path) -> None:
-    me = Holder.me()
+    me = ProcessId.me()
     dead = replace(me, started="1")
     left(temp, "mine", me, False)
     gone, kept = left(temp, "gone", dead, False), left(temp, "kept", dead, True)

@@ -14,7 +14,8 @@ from pancode.config.load import Places, load
 from pancode.config.safety import OWN_RULES, load_rules
 from pancode.offline.doctor import examine
 from pancode.offline.init import write_files
-from pancode.offline.sole import AlreadyRunningError, Holder, Sole, holder_of
+from pancode.offline.sole import AlreadyRunningError, Sole, holder_of
+from pancode.processes import ProcessId
 
 
 def _checks(home: Path) -> dict[str, dict[str, Any]]:
@@ -80,7 +81,7 @@ def test_one_holder_and_the_next_one_after_it(home: Path) -> None:
     first.take()
     with pytest.raises(AlreadyRunningError, match=f"pid {os.getpid()}"):
         second.take()
-    assert holder_of(home) == Holder.me()
+    assert holder_of(home) == ProcessId.me()
     first.leave()
     first.leave()
     assert holder_of(home) is None
@@ -92,11 +93,11 @@ def test_one_holder_and_the_next_one_after_it(home: Path) -> None:
 def test_what_an_old_pid_file_names_is_nobody(home: Path, change: dict[str, Any]) -> None:
     """A pid that was given to another process, or another boot, holds nothing."""
     (home / "run").mkdir()
-    (home / "run/coordinator.pid").write_text(json.dumps(asdict(replace(Holder.me(), **change))))
+    (home / "run/coordinator.pid").write_text(json.dumps(asdict(replace(ProcessId.me(), **change))))
     assert holder_of(home) is None
     sole = Sole(home)
     sole.take()
-    assert holder_of(home) == Holder.me()
+    assert holder_of(home) == ProcessId.me()
     sole.leave()
 
 
