@@ -138,7 +138,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
         depot=shown,
         runtimes=runtimes,
         gateways=_gateways(home, settings, vault, ids, endpoints),
-        uplink=uplink or _redis(home, settings, clock, ids),
+        uplink=uplink or _redis(home, settings, clock),
         facts=machine,
         fleet=fleet,
         clock=clock,
@@ -151,14 +151,14 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
     return Parts(world, runner, Follower(journal, shown), settings.log)
 
 
-def _redis(home: Home, settings: Settings, clock: Clock, ids: Ids) -> RedisUplink:
+def _redis(home: Home, settings: Settings, clock: Clock) -> RedisUplink:
     link = LinkFile(home.links)
 
     def where() -> End | None:
         ends = link.ends()
         return None if ends is None else ends.redis
 
-    return RedisUplink(settings.tag, where, lambda: home.redis_password(settings), clock, ids)
+    return RedisUplink(settings.tag, where, lambda: home.redis_password(settings), clock)
 
 
 def _depot_end(home: Home) -> Address | None:

@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from redis.exceptions import RedisError
+
 from node_agent.home.settings import End, Ends, Home, SettingsError, current_link, ends_of
-from node_agent.link.redisline import Access, Client
-from node_agent.link.resp import RedisError
+from node_agent.link.client import Access, connect, words
 from node_agent.wire.clock import Clock
 from node_agent.workspace.depot_stream import Address, Door, hang_up
 from node_agent.workspace.errors import DepotUnavailable
@@ -38,7 +39,8 @@ def reach(home: Home, offered: str | None, clock: Clock, patience_s: float = PAT
     """By what is `offered`, the text of a link, or else by the link that is there. SettingsError."""
     settings = home.read_settings()
     ends = _ends(home, offered)
-    redis = Access(ends.redis, settings.redis.user, home.redis_password(settings), patience_s, patience_s)
+    password = home.redis_password(settings)
+    redis = Access(ends.redis, settings.redis.user, lambda: password, patience_s, patience_s)
     return Reached(_redis(redis), _depot(ends.depot, patience_s), clock.wall_ms())
 
 
@@ -55,13 +57,13 @@ def _ends(home: Home, offered: str | None) -> Ends:
 
 
 def _redis(access: Access) -> str:
-    client = Client(access)
+    client = connect(access)
     try:
-        client.ask(("PING",))
+        client.ping()
     except RedisError as exc:
-        return str(exc)
+        return words(exc)
     finally:
-        client.close()
+        client.connection_pool.disconnect()
     return ""
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from node_agent.attempt.ports import LinkDown
 from node_agent.link.bus import RedisUplink
-from node_agent.wire.clock import SystemClock, SystemIds
+from node_agent.wire.clock import SystemClock
 from pancode.adapters.redis_bus.bus import BusTempo, RedisBus
 from pancode.adapters.valkey.access import connect
 from pancode.ports import Bus
@@ -102,7 +102,7 @@ class ServerWorld:
 
     def node(self, tag: str) -> Any:
         self.bus.admit_node(tag, PASSWORD)
-        uplink = RedisUplink(tag, lambda: self._place(tag), PASSWORD, SystemClock(), SystemIds())
+        uplink = RedisUplink(tag, lambda: self._place(tag), lambda: PASSWORD, SystemClock())
         self._opened.append(uplink)
         return uplink
 

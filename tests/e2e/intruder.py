@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from node_agent.link.rqworker import envelope_of
+from node_agent.link.worker import envelope_of
 from node_agent.wire import keys
 from node_agent.wire.clock import FleetTime, SystemClock
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
 from node_agent.wire.signing import Message, SigningKey, parse_envelope, parse_message
-from pancode.adapters.redis_bus.jobs import order_job
+from pancode.adapters.redis_bus.jobs import enqueue_order
 from tests.e2e.ground import redis_of
 from tests.e2e.owner import Owner
 
@@ -43,11 +43,9 @@ class Intruder:
     def push(self, tag: str, number: int, envelope: str) -> str:
         """Put it into a node's queue under a job id that nobody has closed; returns the id."""
         identity = AttemptId(run="r-forged", attempt=1, fence=number)
-        job, queue = keys.job_id(tag, identity), f"rq:queue:{keys.node_queue(tag)}"
-        self.redis.hset(f"rq:job:{job}", mapping=order_job(tag, identity, envelope, SystemClock().wall_ms()))
-        self.redis.rpush(queue, job)
+        enqueue_order(self.redis, None, tag, identity, envelope)
         self.redis.publish(keys.hint_channel(tag), "1")
-        return job
+        return keys.job_id(tag, identity)
 
     def taken(self, tag: str) -> bool:
         """Whether the node has taken all that was in its queue."""

@@ -16,6 +16,8 @@ _SKIPPED_SUFFIXES = (".pyc", ".pyo", ".pyi", ".c", ".h", ".pxd")
 _UNUSED = re.compile(
     # What writes C interfaces: only the compiled half of cffi is loaded. Another event loop. WebSockets.
     r"cffi/|pycparser/|anyio/(?:_backends/_trio|pytest_plugin)\.py|httpx2/websockets/"
+    # What RQ needs for its command line and its calendar.
+    r"|rq/cli/|click/|croniter/|dateutil/|tzdata/"
 )
 """What a node never imports of its libraries."""
 

@@ -12,8 +12,8 @@ from pancode.adapters.bundle.errors import NotHere
 from pancode.adapters.bundle.platform import NodePlatform, needed
 
 ROOTS = (
-    *("pydantic", "cryptography", "hiredis", "pyyaml", "google-re2", "tree-sitter", "tree-sitter-bash"),
-    "httpx2",
+    *("pydantic", "cryptography", "redis", "hiredis", "rq", "pyyaml", "google-re2"),
+    *("tree-sitter", "tree-sitter-bash", "httpx2"),
 )
 """What the node agent imports; equal to the extra `node` of our own distribution."""
 

@@ -1,4 +1,4 @@
-"""The coordinator's end of the bus on Redis: RQ's own keys for orders and tickets, streams for the rest."""
+"""The coordinator's end of the bus on Redis: RQ's queues for orders and tickets, streams for the rest."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import redis
 from redis import exceptions as raised
+from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
+from node_agent.link.rqjson import JsonJob, JsonQueue
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock
-from node_agent.wire.scripts import OF_NODES
 from pancode.adapters.redis_bus import scripts
 from pancode.adapters.redis_bus.fair import take_fairly
-from pancode.adapters.redis_bus.jobs import CLOSED_CALL, iso, order_job, result_entry, ticket_job
+from pancode.adapters.redis_bus.jobs import CLOSED_CALL, enqueue_order, enqueue_ticket, iso, result_entry
 from pancode.adapters.redis_bus.rights import node_keys, node_rules, node_user, worker_key
-from pancode.adapters.redis_bus.trip import Command, Trips, script
 from pancode.adapters.redis_bus.weighing import sweep, weighed
 from pancode.adapters.valkey.access import RedisAccess, connect
 from pancode.adapters.valkey.faults import translated
@@ -27,7 +28,6 @@ from pancode.ports import Named, Offer, Over, QueueView, Ticket, UpMessage
 
 POOL_PREFIX = keys.pool_queue("")
 NODE_PREFIX = keys.node_queue("")
-QUEUE_KEY = "rq:queue:"
 HEARTBEAT_CAP = 256 * 1024
 BLOCK_MS = 5_000
 CHUNK = 100
@@ -37,7 +37,6 @@ ODD = {
     2: "in Redis, its counter of jobs was no number",
     3: "in Redis, it named a job of another node among its own",
 }
-PUSH, CLOSE, TICKETS = map(script, (scripts.PUSH, scripts.CLOSE, scripts.TICKETS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,126 +65,150 @@ class RedisBus:
         self._clock = clock
         self._tempo = tempo
         self._factory = client_factory
+        self._pushing = Lock()
 
     @cached_property
     def _redis(self) -> Any:
         return self._factory(self._access)
 
     @cached_property
-    def _trips(self) -> Trips:
-        return Trips(self._redis)
+    def _retake(self) -> Any:
+        return self._redis.register_script(scripts.RETAKE)
+
+    @cached_property
+    def _close(self) -> Any:
+        return self._redis.register_script(scripts.CLOSE)
 
     @contextmanager
     def _doing(self, operation: str) -> Iterator[Any]:
         with translated(self._access, operation):
             yield self._redis
 
-    def _ask(self, operation: str, *commands: Command) -> list[Any]:
-        with translated(self._access, operation):
-            return self._trips.ask(*commands)
+    @contextmanager
+    def _together(self, operation: str) -> Iterator[Any]:
+        """Commands that travel together, each carried out by itself; `execute` has their answers."""
+        with self._doing(operation) as client, client.pipeline(transaction=False) as pipe:
+            yield pipe
 
     def close(self) -> None:
         """Closes all connections; they come back when used again."""
-        self._trips.close()
         self._redis.close()
 
     # -- orders and tickets ---------------------------------------------------------------------------------
 
     def push_orders(self, orders: Sequence[Offer]) -> None:
-        if orders:
-            self._ask("push_orders", *map(self._push, orders))
+        """In two steps, of which a crash may leave the first: an order that is nowhere is offered again."""
+        if not orders:
+            return
+        with self._pushing:
+            free = self._freed(orders)
+            with self._doing("push_orders") as client, client.pipeline() as pipe:
+                pipe.multi()
+                for offer in free:
+                    enqueue_order(client, pipe, offer.tag, offer.identity, offer.envelope)
+                    pipe.publish(keys.hint_channel(offer.tag), "1")
+                pipe.execute()
 
-    def _push(self, offer: Offer) -> Command:
-        tag, identity = offer.tag, offer.identity
-        fields = order_job(tag, identity, offer.envelope, self._clock.wall_ms())
-        head = (keys.node_queue(tag), keys.job_id(tag, identity), self._tempo.claim_lease_ms / 1000)
-        return PUSH.call(*head, keys.hint_channel(tag), *_flat(fields))
+    def _freed(self, orders: Sequence[Offer]) -> list[Offer]:
+        """Those that were not claimed or closed a moment ago; nothing says any more that they run or wait."""
+        now, lease = self._clock.wall_ms(), self._tempo.claim_lease_ms
+        between = iso(now - lease), iso(now + lease)
+        with self._together("push_orders") as pipe:
+            for one in orders:
+                args = [keys.node_queue(one.tag), keys.job_id(one.tag, one.identity), *between]
+                self._retake(args=args, client=pipe)
+            return [one for one, free in zip(orders, pipe.execute(), strict=True) if free]
 
     def close_jobs(self, jobs: Sequence[Over]) -> dict[str, str]:
         odd: dict[str, str] = {}
         for start in range(0, len(jobs), CHUNK):
             chunk = jobs[start : start + CHUNK]
-            answers = self._ask("close_jobs", *map(self._close, chunk))
+            with self._together("close_jobs") as pipe:
+                for one in chunk:
+                    self._close(args=self._closing(one), client=pipe)
+                answers = pipe.execute()
             odd |= {one.tag: ODD[said] for one, said in zip(chunk, answers, strict=True) if said in ODD}
         return odd
 
-    def named_jobs(self, tag: str, cursor: int) -> Named:
-        queue = keys.node_queue(tag)
-        registry = f"rq:wip:{queue}"
-        waiting, total, (after, pairs) = self._ask(
-            "named_jobs",
-            ("LRANGE", QUEUE_KEY + queue, 0, PAGE - 1),
-            ("ZCARD", registry),
-            ("ZSCAN", registry, cursor, "COUNT", PAGE),
-        )
-        return Named(_names(waiting), tuple(pairs[::2]), total, int(after))
-
-    def drop_named(self, tag: str, entries: Sequence[bytes]) -> None:
-        if entries:
-            self._ask("drop_named", ("ZREM", f"rq:wip:{keys.node_queue(tag)}", *entries))
-
-    def _close(self, over: Over) -> Command:
+    def _closing(self, over: Over) -> list[Any]:
+        """A node may have written anything into its jobs: no class of RQ reads one here."""
         tag, tempo = over.tag, self._tempo
-        head = (keys.node_queue(tag), keys.job_id(tag, over.identity), "finished" if over.ok else "failed")
-        kept = (
+        head = [keys.node_queue(tag), keys.job_id(tag, over.identity), "finished" if over.ok else "failed"]
+        kept = [
             iso(self._clock.wall_ms()),
             tempo.keep_closed_s,
             tempo.keep_closed,
             tag,
             CLOSED_CALL,
             over.entry,
-        )
-        return CLOSE.call(*head, *kept, *_flat(result_entry(over.ok, over.reason)))
+        ]
+        entry = result_entry(over.ok, over.reason)
+        return [*head, *kept, *(word for pair in entry.items() for word in pair)]
+
+    def named_jobs(self, tag: str, cursor: int) -> Named:
+        with self._together("named_jobs") as pipe:
+            queue = JsonQueue(keys.node_queue(tag), pipe)
+            registry = queue.started_job_registry.key
+            pipe.lrange(queue.key, 0, PAGE - 1)
+            pipe.zcard(registry)
+            pipe.zscan(registry, cursor, count=PAGE)
+            waiting, total, (after, pairs) = pipe.execute()
+        return Named(_names(waiting), tuple(name for name, _ in pairs), total, int(after))
+
+    def drop_named(self, tag: str, entries: Sequence[bytes]) -> None:
+        if entries:
+            with self._doing("drop_named") as client:
+                client.zrem(JsonQueue(keys.node_queue(tag), client).started_job_registry.key, *entries)
 
     def show_tickets(self, tickets: Iterable[Ticket]) -> None:
-        now, words, count = self._clock.wall_ms(), [], 0
+        """Pool queues are the coordinator's alone: it looks first, and writes only what has changed."""
+        wanted: dict[str, dict[str, Ticket]] = {}
         for ticket in tickets:
-            fields = _flat(ticket_job(ticket, now))
-            words += [ticket.queue, keys.ticket_id(ticket.run, ticket.attempt), len(fields), *fields]
-            count += 1
-        self._ask("show_tickets", TICKETS.call(POOL_PREFIX, count, *words))
+            wanted.setdefault(ticket.queue, {})[keys.ticket_id(ticket.run, ticket.attempt)] = ticket
+        with self._doing("show_tickets") as client:
+            shown = {name: ids for name, ids, _ in _looked(client, (POOL_PREFIX,))}
+            changed = [n for n in {**shown, **wanted} if [*shown.get(n, ())] != [*wanted.get(n, {})]]
+            with client.pipeline() as pipe:
+                pipe.multi()
+                for name in changed:
+                    for job in {*shown.get(name, ())} ^ {*wanted.get(name, {})}:
+                        pipe.delete(JsonJob.key_for(job))
+                for name in changed:
+                    _show(client, pipe, JsonQueue(name, client), shown.get(name, ()), wanted.get(name, {}))
+                pipe.execute()
 
     def queues(self) -> list[QueueView]:
         with self._doing("queues") as client:
-            names = sorted(
-                name
-                for key in client.smembers("rq:queues")
-                if (name := key.decode().removeprefix(QUEUE_KEY)).startswith((POOL_PREFIX, NODE_PREFIX))
-            )
-            with client.pipeline(transaction=False) as pipe:
-                for name in names:
-                    pipe.lrange(QUEUE_KEY + name, 0, -1)
-                    pipe.zrange(f"rq:wip:{name}", 0, -1)
-                found = pipe.execute()
-        return [
-            QueueView(
-                name, _names(found[2 * i]), tuple(job.split(":")[0] for job in _names(found[2 * i + 1]))
-            )
-            for i, name in enumerate(names)
-        ]
+            found = _looked(client, (POOL_PREFIX, NODE_PREFIX))
+        return [QueueView(name, ids, tuple(job.split(":")[0] for job in begun)) for name, ids, begun in found]
 
     # -- messages -------------------------------------------------------------------------------------------
 
     def send_controls(self, tag: str, messages: Sequence[tuple[int, str]]) -> None:
-        head = ("XADD", keys.down_stream(tag), "MAXLEN", self._tempo.down_cap, "*")
-        said = [(*head, "e", envelope, "seq", seq) for seq, envelope in messages]
-        self._ask("send_controls", *said, ("PUBLISH", keys.hint_channel(tag), "1"))
+        with self._together("send_controls") as pipe:
+            for seq, envelope in messages:
+                fields = {"e": envelope, "seq": seq}
+                pipe.xadd(keys.down_stream(tag), fields, maxlen=self._tempo.down_cap, approximate=False)
+            pipe.publish(keys.hint_channel(tag), "1")
+            pipe.execute()
 
     def set_beat(self, tag: str, envelope: str) -> None:
-        with self._doing("set_beat") as client, client.pipeline(transaction=False) as both:
-            both.set(keys.beat_key(tag), envelope)
-            both.publish(keys.hint_channel(tag), "1")
-            # RQ's tools find workers by these two sets, which are everybody's: no node may write them.
-            both.sadd("rq:workers", worker_key(tag))
-            both.sadd(f"rq:workers:{keys.node_queue(tag)}", worker_key(tag))
-            both.execute()
+        with self._together("set_beat") as pipe:
+            pipe.set(keys.beat_key(tag), envelope)
+            pipe.publish(keys.hint_channel(tag), "1")
+            # RQ finds its workers by these two sets, which are everybody's: no node may write them.
+            pipe.sadd(REDIS_WORKER_KEYS, worker_key(tag))
+            pipe.sadd(WORKERS_BY_QUEUE_KEY % keys.node_queue(tag), worker_key(tag))
+            pipe.execute()
 
     def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
         if not tags:
             return {}
         # A node writes this: what is longer than any heartbeat is cut, and is not believed.
-        wanted = [("GETRANGE", keys.heartbeat_key(tag), 0, HEARTBEAT_CAP) for tag in tags]
-        found = self._ask("heartbeats", *wanted)
+        with self._together("heartbeats") as pipe:
+            for tag in tags:
+                pipe.getrange(keys.heartbeat_key(tag), 0, HEARTBEAT_CAP)
+            found = pipe.execute()
         return {tag: data for tag, data in zip(tags, found, strict=True) if data}
 
     def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:
@@ -203,10 +226,14 @@ class RedisBus:
     def _read(self, after: dict[str, str], count: int, block: int | None) -> dict[str, list[UpMessage]]:
         """Up to `count` of each node behind an entry."""
         tags = {keys.up_stream(tag).encode(): tag for tag in after}
-        wait = () if block is None else ("BLOCK", block)
-        words = ("XREAD", "COUNT", count, *wait, "STREAMS", *tags, *after.values())
-        found = self._ask("read_up", words)[0] or ()
-        return {tags[name]: [_message(tags[name], *entry) for entry in entries] for name, entries in found}
+        with self._doing("read_up") as client:
+            found = client.xread(dict(zip(tags, after.values(), strict=True)), count, block)
+        return {
+            tags[name]: [
+                UpMessage(tags[name], entry.decode(), fields.get(b"e", b"")) for entry, fields in entries
+            ]
+            for name, entries in found
+        }
 
     def drop_up(self, messages: Sequence[UpMessage]) -> None:
         if not messages:
@@ -214,14 +241,15 @@ class RedisBus:
         by_tag: dict[str, list[str]] = {}
         for message in messages:
             by_tag.setdefault(message.tag, []).append(message.entry)
-        self._ask("drop_up", *(("XDEL", keys.up_stream(tag), *one) for tag, one in by_tag.items()))
+        with self._together("drop_up") as pipe:
+            for tag, entries in by_tag.items():
+                pipe.xdel(keys.up_stream(tag), *entries)
+            pipe.execute()
 
     # -- nodes ----------------------------------------------------------------------------------------------
 
     def admit_node(self, tag: str, password: str) -> None:
         with self._doing("admit_node") as client:
-            for text in OF_NODES:
-                client.script_load(text)
             client.execute_command("ACL", "SETUSER", node_user(tag), *node_rules(tag, password))
             self._save_users(client)
 
@@ -233,8 +261,8 @@ class RedisBus:
             client.unlink(*named)
             sweep(client, tag)
             with client.pipeline(transaction=False) as pipe:
-                pipe.srem("rq:workers", worker_key(tag))
-                pipe.srem("rq:queues", QUEUE_KEY + keys.node_queue(tag))
+                pipe.srem(REDIS_WORKER_KEYS, worker_key(tag))
+                pipe.srem(JsonQueue.redis_queues_keys, JsonQueue(keys.node_queue(tag), client).key)
                 pipe.execute()
 
     def used(self) -> int:
@@ -259,15 +287,29 @@ def _block(wait_ms: int) -> int | None:
     return min(wait_ms, BLOCK_MS) if wait_ms > 0 else None
 
 
-def _flat(fields: dict[str, str | bytes]) -> list[str | bytes]:
-    return [word for pair in fields.items() for word in pair]
+def _looked(client: Any, prefixes: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """(name, ids that wait, entries that run) of each queue, by name; a node may have written the entries."""
+    queues = sorted((q for q in JsonQueue.all(client) if q.name.startswith(prefixes)), key=lambda q: q.name)
+    with client.pipeline(transaction=False) as pipe:
+        for queue in queues:
+            pipe.lrange(queue.key, 0, -1)
+            pipe.zrange(queue.started_job_registry.key, 0, -1)
+        found = pipe.execute()
+    pairs = zip(queues, found[::2], found[1::2], strict=True)
+    return [(queue.name, _names(waiting), _names(started)) for queue, waiting, started in pairs]
+
+
+def _show(client: Any, pipe: Any, queue: JsonQueue, shown: Sequence[str], wanted: dict[str, Ticket]) -> None:
+    """Exactly these tickets are in that queue, in this order; the jobs of those `shown` are there."""
+    pipe.delete(queue.key)
+    for job, ticket in wanted.items():
+        if job in shown:
+            queue.push_job_id(job, pipeline=pipe)
+        else:
+            enqueue_ticket(client, pipe, ticket)
+    if not wanted:
+        pipe.srem(queue.redis_queues_keys, queue.key)
 
 
 def _names(found: list[bytes]) -> tuple[str, ...]:
     return tuple(name.decode("utf-8", "replace") for name in found)
-
-
-def _message(tag: str, entry: bytes, words: list[bytes] | None) -> UpMessage:
-    """Fields come as names and values in turn."""
-    fields = dict(zip(words[::2], words[1::2], strict=False)) if words else {}
-    return UpMessage(tag, entry.decode(), fields.get(b"e", b""))

@@ -6,9 +6,8 @@ import hashlib
 
 from node_agent.wire import keys
 
-CONNECTION = "auth ping"
-SCRIPTS = "evalsha time"
-JOB_COMMANDS = "hset hget hmget hdel hincrby exists del expire zadd zrem zrange xadd"
+CONNECTION = "auth ping multi exec watch unwatch subscribe unsubscribe"
+JOB_COMMANDS = "hset hget hmget hincrby exists del expire zadd zrem zrange zscore zremrangebyscore xadd"
 JOB_KEYS = ("job", "execution", "executions", "results")
 USER_PREFIX = "node-"
 
@@ -32,9 +31,8 @@ def node_rules(tag: str, password: str) -> list[str]:
         "#" + hashlib.sha256(password.encode()).hexdigest(),
         *jobs,
         f"~{worker_key(tag)}",
-        f"~rq:worker:{tag}:claim",
         f"&{keys.hint_channel(tag)}",
-        *_allow(f"{CONNECTION} {SCRIPTS} {JOB_COMMANDS} subscribe unsubscribe"),
+        *_allow(f"{CONNECTION} {JOB_COMMANDS}"),
         *_selectors(tag),
     ]
 
@@ -44,7 +42,7 @@ def _selectors(tag: str) -> list[str]:
     queue = keys.node_queue(tag)
     registries = " ".join(f"~rq:{kind}:{queue}" for kind in ("wip", "finished", "failed"))
     return [
-        _selector("lpop lrem", f"~rq:queue:{queue}"),
+        _selector("lrange llen lrem", f"~rq:queue:{queue}"),
         _selector("zadd zrem zcard", registries),
         _selector("xadd", f"~{keys.up_stream(tag)}"),
         _selector("xrange xrevrange", f"%R~{keys.down_stream(tag)}"),
@@ -69,7 +67,6 @@ def node_keys(tag: str) -> list[str]:
         f"rq:queue:{queue}",
         f"rq:workers:{queue}",
         worker_key(tag),
-        f"{worker_key(tag)}:claim",
         *(f"rq:{kind}:{queue}" for kind in ("wip", "finished", "failed")),
         keys.up_stream(tag),
         keys.down_stream(tag),

@@ -27,32 +27,29 @@ local function unstart(queue, id)
 end
 """
 
-PUSH = (
-    _NOW
-    + _UNSTART
+RETAKE = (
+    _UNSTART
     + """
-local queue, id, lease, channel = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local queue, id, since, until_ = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local job, list = 'rq:job:' .. id, 'rq:queue:' .. queue
 must_be(job, 'hash')
-local listed = redis.call('LPOS', list, id)
-if not listed then
+if redis.call('LREM', list, 0, id) == 0 then
   -- Claimed or closed a moment ago: its word is on the way. Longer ago and not heard of: it may be tried
   -- again, since the node's own journal refuses a second start.
-  local touched = tonumber(redis.call('HGET', job, 'pancode_at') or '')
-  if touched and touched <= now and now - touched < lease then return 0 end
+  local claimed, ended = unpack(redis.call('HMGET', job, 'started_at', 'ended_at'))
+  for _, touched in ipairs({claimed or '', ended or ''}) do
+    if touched > since and touched < until_ then return 0 end
+  end
 end
 unstart(queue, id)
 redis.call('ZREM', 'rq:finished:' .. queue, id)
 redis.call('ZREM', 'rq:failed:' .. queue, id)
 redis.call('DEL', job, 'rq:results:' .. id)
-redis.call('HSET', job, unpack(ARGV, 5))
-redis.call('SADD', 'rq:queues', list)
-if not listed then redis.call('RPUSH', list, id) end
-redis.call('PUBLISH', channel, '1')
 return 1
 """
 )
-"""ARGV: queue, job id, lease in seconds, hint channel, fields of the job."""
+"""Clears the way for a job. ARGV: queue, job id, and the times between which a claim or an end is recent,
+in RQ's spelling. Returns 0 when it must not be put into the queue now."""
 
 CLOSE = (
     _NOW
@@ -78,7 +75,7 @@ if ran and redis.call('EXISTS', 'rq:worker:' .. worker) == 1 then
     said = 2
   end
 end
-redis.call('HSET', job, 'status', status, 'ended_at', iso, 'pancode_at', string.format('%.6f', now))
+redis.call('HSET', job, 'status', status, 'ended_at', iso)
 redis.call('EXPIRE', job, ttl)
 local registry = 'rq:' .. status .. ':' .. queue
 redis.call('ZREM', 'rq:finished:' .. queue, id)
@@ -106,51 +103,3 @@ return said
 for the call from now on when it is large, the entry that names it as started, fields of result.
 Returns 0 for a job that is not there, 1; 2 when the worker's counter was no number; 3 when the registry named
 another node's job."""
-
-TICKETS = """
-local known, shown = 'pancode:tickets', {}
-local prefix, count = ARGV[1], tonumber(ARGV[2])
-local at, lists = 3, {}
-for _ = 1, count do
-  local queue, id, fields = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-  local job = 'rq:job:' .. id
-  if redis.call('HGET', job, 'origin') ~= queue or redis.call('SISMEMBER', known, id) == 0 then
-    redis.call('DEL', job)
-    redis.call('HSET', job, unpack(ARGV, at + 3, at + 2 + fields))
-    redis.call('SADD', known, id)
-  end
-  lists[queue] = lists[queue] or {}
-  table.insert(lists[queue], id)
-  shown[id] = true
-  at = at + 3 + fields
-end
-for _, id in ipairs(redis.call('SMEMBERS', known)) do
-  if not shown[id] then
-    redis.call('DEL', 'rq:job:' .. id)
-    redis.call('SREM', known, id)
-  end
-end
-for _, list in ipairs(redis.call('SMEMBERS', 'rq:queues')) do
-  local queue = string.sub(list, 10)
-  if string.sub(queue, 1, #prefix) == prefix and not lists[queue] then
-    redis.call('DEL', list)
-    redis.call('SREM', 'rq:queues', list)
-  end
-end
-for queue, ids in pairs(lists) do
-  local list = 'rq:queue:' .. queue
-  local before = redis.call('LRANGE', list, 0, -1)
-  local same = #before == #ids
-  for i, id in ipairs(ids) do
-    if not same then break end
-    same = before[i] == id
-  end
-  if not same then
-    redis.call('DEL', list)
-    for _, id in ipairs(ids) do redis.call('RPUSH', list, id) end
-  end
-  redis.call('SADD', 'rq:queues', list)
-end
-return count
-"""
-"""ARGV: prefix of pool queues, number of tickets, then for each: queue, job id, number of fields, fields."""

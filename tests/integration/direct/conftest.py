@@ -6,9 +6,11 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from node_agent.link import client
 from node_agent.link.direct import Secure
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.signing import PublicKey, SigningKey
@@ -34,6 +36,33 @@ class Shifted(SystemClock):
 
     def wall_ms(self) -> int:
         return super().wall_ms() + int(self.days * DAY_MS)
+
+
+class Asking:
+    """A node's client of Redis; `ask` sends all at once, and the first refusal raises."""
+
+    def __init__(self, place: client.Place, user: str, password: str) -> None:
+        self.redis = client.connect(client.Access(place, user, lambda: password, 5, 10))
+
+    def __enter__(self) -> Asking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ask(self, *commands: tuple[Any, ...]) -> list[Any]:
+        with self.redis.pipeline(transaction=False) as pipe:
+            for words in commands:
+                pipe.execute_command(*words)
+            found: list[Any] = pipe.execute()
+            return found
+
+    def line(self) -> Any:
+        """One connection, logged in: send_command, read_response, can_read."""
+        return self.redis.connection_pool.get_connection()
+
+    def close(self) -> None:
+        self.redis.connection_pool.disconnect()
 
 
 @dataclass

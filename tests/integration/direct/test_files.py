@@ -8,8 +8,7 @@ import sys
 from contextlib import ExitStack, suppress
 
 from node_agent.link.direct import dial
-from node_agent.link.redisline import Access, Link
-from tests.integration.direct.conftest import House, Visitor
+from tests.integration.direct.conftest import Asking, House, Visitor
 from tests.integration.git.depot_world import until
 from tests.open_files import few_files
 
@@ -17,7 +16,8 @@ from tests.open_files import few_files
 def test_at_the_limit_some_are_turned_away_and_the_rest_goes_on(house: House, anna: Visitor) -> None:
     entrance = house.open()
     place = anna.end()
-    inside = Link(Access(place, f"node-{anna.tag}", anna.password, 5, 5))
+    inside = Asking(place, f"node-{anna.tag}", anna.password)
+    assert inside.ask(("PING",)) == [True]
     with ExitStack() as opened:
         with few_files(80):
             for _ in range(80):
@@ -27,8 +27,7 @@ def test_at_the_limit_some_are_turned_away_and_the_rest_goes_on(house: House, an
                     break
             until(lambda: "files open" in entrance.short)
             assert entrance.trouble == "", "the port is open all the same"
-            inside.say(("PING",))
-            assert inside.hear() == b"PONG"
+            assert inside.ask(("PING",)) == [True]
             os.close(os.dup(0))  # some are left for who asks what is wrong
         opened.close()
         dial(place, 20).close()

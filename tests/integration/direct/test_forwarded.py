@@ -104,5 +104,5 @@ def test_by_a_forwarded_port_and_by_one_that_a_firewall_drops(
     assert "unreachable" in straight.why
     street.router("iptables", "-A", "FORWARD", "-p", "tcp", "--dport", str(house.listens.port), "-j", "DROP")
     dropped = trial.told(by)
-    assert "timed out" in dropped.why and "direct.advertise" in dropped.fix and "x.yaml:2" in dropped.fix
+    assert "Timeout" in dropped.why and "direct.advertise" in dropped.fix and "x.yaml:2" in dropped.fix
     assert f"openssl s_client -connect {street.shown}:{PORT}" in dropped.fix

@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from redis.exceptions import RedisError
 
 from node_agent.attempt.ports import LinkDown, Stamp
 from node_agent.home.settings import ends_of
 from node_agent.link.bus import RedisUplink
-from node_agent.link.redisline import Access, Client
-from node_agent.link.resp import RedisError
 from node_agent.wire import keys
-from node_agent.wire.clock import SystemClock, SystemIds
+from node_agent.wire.clock import SystemClock
 from node_agent.workspace.depot_client import DepotClient
 from node_agent.workspace.depot_stream import Door
 from node_agent.workspace.workspaces import Workspaces
@@ -26,7 +25,7 @@ from pancode.adapters.valkey.tls import TlsFiles
 from pancode.wiring.loop import LoopThread
 from tests.contract.certificates import Authority as Others
 from tests.contract.redis_servers import TlsRedis
-from tests.integration.direct.conftest import House, Visitor
+from tests.integration.direct.conftest import Asking, House, Visitor
 from tests.integration.git.depot_world import until
 from tests.integration.git.repos import NOW_MS, attempt, tree_of, workspace_of
 
@@ -34,7 +33,7 @@ from tests.integration.git.repos import NOW_MS, attempt, tree_of, workspace_of
 def test_jobs_words_and_hints_pass(house: House, anna: Visitor) -> None:
     house.open()
     place, admin = anna.end(), connect(house.server.access)
-    uplink = RedisUplink(anna.tag, lambda: place, anna.password, SystemClock(), SystemIds())
+    uplink = RedisUplink(anna.tag, lambda: place, lambda: anna.password, SystemClock())
     try:
         assert uplink.claim() is None and uplink.news("0-0").controls == []
         uplink.send("up")
@@ -49,7 +48,7 @@ def test_jobs_words_and_hints_pass(house: House, anna: Visitor) -> None:
 
 def test_an_answer_of_many_pieces_and_a_word_of_many(house: House, anna: Visitor) -> None:
     house.open()
-    client = Client(Access(anna.end(), f"node-{anna.tag}", anna.password, 5, 10))
+    client = Asking(anna.end(), f"node-{anna.tag}", anna.password)
     text = os.urandom(1_500_000).hex()
     key = f"rq:job:{keys.job_prefix(anna.tag)}big"
     try:
@@ -85,8 +84,8 @@ def test_other_kinds_of_addresses(house: House, anna: Visitor, host: str) -> Non
     shape = {"redis": f"tls:{house.place}", "depot": f"tls:{house.place}"}
     by = anna.end()
     ends = ends_of(json.dumps({**shape, "ca": by.ca, "cert": by.cert}), anna.keys)
-    client = Client(Access(ends.redis, f"node-{anna.tag}", anna.password, 5, 5))
-    assert client.ask(("PING",)) == [b"PONG"]
+    client = Asking(ends.redis, f"node-{anna.tag}", anna.password)
+    assert client.ask(("PING",)) == [True]
     client.close()
 
 
@@ -98,8 +97,8 @@ def test_a_redis_by_tls_behind_it_is_not_the_node_s_business(
     try:
         behind.do("ACL", "SETUSER", f"node-{anna.tag}", "reset", "on", f">{anna.password}", "+@all", "~*")
         house.open(TlsEnd("127.0.0.1", behind.port, TlsFiles(ca=others.ca).context))
-        client = Client(Access(anna.end(), f"node-{anna.tag}", anna.password, 5, 5))
-        assert client.ask(("PING",)) == [b"PONG"]
+        client = Asking(anna.end(), f"node-{anna.tag}", anna.password)
+        assert client.ask(("PING",)) == [True]
         client.close()
     finally:
         behind.discard()
@@ -107,15 +106,15 @@ def test_a_redis_by_tls_behind_it_is_not_the_node_s_business(
 
 def test_what_lies_behind_is_away_and_comes_back(house: House, anna: Visitor) -> None:
     house.open()
-    client = Client(Access(anna.end(), f"node-{anna.tag}", anna.password, 5, 5))
-    assert client.ask(("PING",)) == [b"PONG"]
+    client = Asking(anna.end(), f"node-{anna.tag}", anna.password)
+    assert client.ask(("PING",)) == [True]
     house.server.stop()
     with pytest.raises(RedisError):
         client.ask(("PING",))
     with pytest.raises(RedisError, match="No such file|refused"):
         client.ask(("PING",))
     house.server.start()
-    assert client.ask(("PING",)) == [b"PONG"]
+    assert client.ask(("PING",)) == [True]
     client.close()
 
 

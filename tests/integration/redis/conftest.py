@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from node_agent.link.bus import RedisUplink, UplinkTempo
-from node_agent.link.redisline import Place
-from node_agent.wire.clock import SystemClock, SystemIds
+from node_agent.link.client import Place
+from node_agent.wire.clock import SystemClock
 from pancode.adapters.redis_bus.bus import BusTempo, RedisBus
 from pancode.adapters.valkey.access import connect
 from tests.contract.redis_servers import Server, open_server
@@ -33,9 +33,7 @@ class Site:
     def uplink(self, tag: str = TAG, place: Place | None = None, tempo: UplinkTempo = SHIPPED) -> RedisUplink:
         """A new process of the node; `place` when it is not the server itself."""
         self.bus.admit_node(tag, PASSWORD)
-        uplink = RedisUplink(
-            tag, lambda: place or self.server.place, PASSWORD, SystemClock(), SystemIds(), tempo
-        )
+        uplink = RedisUplink(tag, lambda: place or self.server.place, lambda: PASSWORD, SystemClock(), tempo)
         self.opened.append(uplink)
         return uplink
 

@@ -30,6 +30,9 @@ class Link:
         self._silent.update(self._open)
         self._refuse = new_ones_too
 
+    def go_silent_for_new_ones(self) -> None:
+        self._refuse = True
+
     def work_again(self) -> None:
         """For new connections; the silent ones stay silent."""
         self._refuse = False

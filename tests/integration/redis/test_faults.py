@@ -65,7 +65,7 @@ def test_killed_server_comes_back_with_everything(valkey_site: Site) -> None:
     with pytest.raises(LinkDown):
         node.claim()
     site.server.start()
-    site.bus.admit_node(TAG, PASSWORD)  # as `mend` does: the scripts of nodes are gone with the process
+    site.bus.admit_node(TAG, PASSWORD)
     assert len(site.bus.read_up([TAG], 100, 0)) == 50
     assert len(node.news("0").controls) == 50
     assert site.bus.heartbeats([TAG]) == {TAG: b"heart"}
@@ -123,16 +123,21 @@ def test_a_wiped_server_is_filled_again(site: Site) -> None:
     assert not list(site.admin.scan_iter(match="rq:job:*")), "a settled job came back to life"
 
 
-def test_a_lost_claim_is_answered_again(valkey_site: Site, link: Link) -> None:
+@pytest.mark.parametrize("away", [False, True])
+def test_a_lost_claim_is_answered_again(valkey_site: Site, link: Link, away: bool) -> None:
+    """Over the next connection; `away`: there is none for a while."""
     site, node = valkey_site, quick(valkey_site, link)
     assert node.claim() is None
     for number in (1, 2):
         site.bus.push_orders([Offer(TAG, identity(number), f"order {number}")])
-    link.lose(keys.job_id(TAG, identity(1)).encode())
-    with pytest.raises(LinkDown):
-        node.claim()
-    assert link.lost
+    link.lose(b"QUEUED")  # what the step that takes it has said
+    if away:
+        link.go_silent_for_new_ones()
+        with pytest.raises(LinkDown):
+            node.claim()
+        link.work_again()
     claims = [node.claim(), node.claim(), node.claim()]
+    assert link.lost
     assert [claim and claim.envelope for claim in claims] == [b"order 1", b"order 2", None]
     assert site.admin.zcard(f"rq:wip:{QUEUE}") == 2
 
@@ -155,7 +160,8 @@ def test_a_lost_claim_of_a_dead_process_can_be_pushed_again(valkey_site: Site, l
     site, node = valkey_site, quick(valkey_site, link)
     assert node.claim() is None
     site.bus.push_orders([Offer(TAG, identity(1), "order")])
-    link.lose(keys.job_id(TAG, identity(1)).encode())
+    link.lose(b"QUEUED")
+    link.go_silent_for_new_ones()
     with pytest.raises(LinkDown):
         node.claim()
     reborn = site.uplink()

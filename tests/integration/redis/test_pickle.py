@@ -160,15 +160,30 @@ def test_the_dashboard_is_started_without_pickle(mined: tuple[Site, Path], tmp_p
 def test_the_coordinator_reads_none_of_it(mined: tuple[Site, Path]) -> None:
     site, place = mined
     site.bus.queues()
+    site.bus.named_jobs(TAG, 0)
     site.bus.close_jobs([Over(TAG, IDENTITY, True, "")])
     site.bus.push_orders([Offer(TAG, IDENTITY, "order")])
     site.bus.weigh()
     site.bus.expel_node(TAG)
-    assert not place.exists() and "rq" not in _loaded()
+    assert not place.exists()
 
 
-def _loaded() -> set[str]:
-    """The packages that the whole coordinator loads, in a process of its own."""
-    ask = "import sys, pancode.wiring.coordinator; print(*{name.split('.')[0] for name in sys.modules})"
-    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, cwd=ROOT)
-    return set(done.stdout.split())
+def test_the_node_agent_reads_none_of_it(mined: tuple[Site, Path]) -> None:
+    """Whatever runs beside it as its user: what is no order ends as failed, and it goes on."""
+    site, place = mined
+    uplink, job = site.uplink(), f"rq:job:{JOB}"
+    site.admin.hset(job, "status", "queued")
+    site.admin.rpush(f"rq:queue:{QUEUE}", JOB)
+    mines = site.admin.hgetall(job)
+    del mines[b"status"], mines[b"data"]
+    second = AttemptId(run="r-0002", attempt=1, fence=1)
+    site.bus.push_orders([Offer(TAG, second, "good")])
+    site.admin.hset(
+        f"rq:job:{keys.job_id(TAG, second)}", mapping={n: v for n, v in mines.items() if n != b"data"}
+    )
+    assert uplink.news("0", claim=True).claimed is not None
+    assert site.admin.hget(job, "status") == b"failed"
+    uplink.set_heartbeat("heart")
+    uplink.settle_job(keys.job_id(TAG, second), True, "")
+    assert site.admin.hget(f"rq:job:{keys.job_id(TAG, second)}", "status") == b"finished"
+    assert not place.exists()

@@ -3,49 +3,45 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import socket
 import zlib
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from redis import Redis
-from rq.serializers import JSONSerializer
-from rq.worker.base import BaseWorker
+from rq.job import Job
+from rq.serializers import JSONSerializer, PickleSerializer
 
-from node_agent.link.rqworker import ENVELOPE_CAP, NodeWorker, PoisonError, envelope_of
+from node_agent.link.rqjson import JsonJob, JsonQueue
+from node_agent.link.worker import ENVELOPE_CAP, NodeWorker, PoisonError, envelope_of
 from node_agent.wire import keys
-from tests.fakes.node import MemoryClock
 
 
-class RqWorker(BaseWorker):
-    """RQ's own, which asks the server for nothing."""
+@pytest.mark.parametrize("asked", [None, "pickle", "rq.serializers.PickleSerializer", PickleSerializer])
+def test_no_class_of_rq_that_we_use_can_be_made_to_unpickle(asked: Any) -> None:
+    connection = Redis()  # never spoken to
+    worker = NodeWorker("0123456789", connection)
+    queues = [
+        worker.queue,
+        JsonQueue("node.x", connection, serializer=asked, job_class=Job),
+        JsonQueue.from_queue_key("rq:queue:x", connection, job_class=Job, serializer=asked),
+    ]
+    jobs: list[Job] = [JsonJob("x", connection, asked)]
+    for queue in queues:
+        registries = [getattr(queue, f"{kind}_job_registry") for kind in ("started", "finished", "failed")]
+        jobs += [queue.create_job("a.b"), *(one.job_class("x", connection, asked) for one in registries)]
+        assert {one.serializer for one in (queue, *registries)} == {JSONSerializer}
+    assert {job.serializer for job in jobs} == {JSONSerializer} == {worker.serializer}
+    assert {type(job) for job in jobs} == {JsonJob}
 
-    def _set_connection(self, connection: Any) -> Any:
-        return connection
 
-
-def test_the_worker_is_written_as_rq_writes_one() -> None:
-    clock = MemoryClock()
-    ours = NodeWorker("0123456789", clock)
-    theirs = RqWorker(
-        keys.node_queue("0123456789"),
-        name="0123456789",
-        connection=Redis(),  # never spoken to
-        serializer=JSONSerializer,
-        prepare_for_work=False,
-    )
-    theirs.hostname, theirs.pid = socket.gethostname(), os.getpid()
-    theirs.python_version = platform.python_version()
-    theirs.birth_date = datetime.fromtimestamp(clock.wall_ms() / 1000, UTC)
-    clock.advance(5_000)
-    theirs.last_heartbeat = datetime.fromtimestamp(clock.wall_ms() / 1000, UTC)
-    assert ours.fields() == theirs.serialize()
-    assert (ours.key, ours.queue) == (theirs.key, theirs.queue_names()[0])
+def test_nothing_of_a_job_is_run() -> None:
+    worker = NodeWorker("0123456789", Redis())
+    with pytest.raises(NotImplementedError):
+        worker.execute_job(JsonJob("x", worker.connection), worker.queue)
+    with pytest.raises(PermissionError):
+        worker.perform_job(JsonJob("x", worker.connection), worker.queue)
 
 
 def packed(call: object) -> bytes:

@@ -1,0 +1,35 @@
+"""RQ's classes as coordinator and node use them: they read and write JSON alone.
+
+RQ unpickles whatever it finds unless each object is told otherwise, and a node may write the fields of its
+own jobs. So the serializer is no argument here: nobody can forget it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rq.job import Job
+from rq.queue import Queue
+from rq.serializers import JSONSerializer
+
+OLDEST_SERVER = (6, 2, 0)
+"""What every server that we accept can do, so that RQ does not ask each time."""
+
+
+class JsonJob(Job):
+    """A job whose call, meta and result are JSON."""
+
+    def __init__(self, id: str | None = None, connection: Any = None, serializer: Any = None) -> None:
+        super().__init__(id, connection, JSONSerializer)
+
+
+class JsonQueue(Queue):
+    """A queue of such jobs; so are its registries."""
+
+    job_class = JsonJob
+
+    def __init__(self, name: str, connection: Any, **options: Any) -> None:
+        super().__init__(name, connection, **{**options, "job_class": JsonJob, "serializer": JSONSerializer})
+
+    def get_redis_server_version(self) -> tuple[int, int, int]:
+        return OLDEST_SERVER

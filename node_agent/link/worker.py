@@ -1,0 +1,223 @@
+"""The node as a worker of RQ: claims and closes jobs by RQ's own code, and runs none of them.
+
+RQ's loop is not used: it loses results in an outage, and it would import what a job names. Of a job only the
+order is read, as text; what may be done is decided later, by its signature.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import ResponseError, WatchError
+from rq.executions import Execution, ExecutionRegistry
+from rq.job import JobStatus
+from rq.queue import Queue
+from rq.registry import BaseRegistry
+from rq.results import Result
+from rq.serializers import JSONSerializer
+from rq.utils import now, utcformat
+from rq.worker.base import BaseWorker, WorkerStatus
+
+from node_agent.link.rqjson import JsonJob, JsonQueue
+from node_agent.wire import keys
+
+ENVELOPE_CAP = 8 * 2**20
+WORKER_TTL_S = 60
+KEEP_CLOSED_S = 7 * 24 * 3600
+NEVER_S = 100 * 365 * 24 * 3600
+"""RQ's lease of a running job: only the coordinator says that one is lost."""
+
+
+class PoisonError(Exception):
+    """A job that is not what the coordinator puts into queues; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A job that we have asked to be ours, and do not know yet whether it is."""
+
+    job: str
+    execution: str
+    envelope: bytes
+
+
+class NodeWorker(BaseWorker):
+    """One worker, named by the node's tag, on the node's own queue. `claim` is for one thread at a time."""
+
+    queue_class: type[Queue] = JsonQueue
+    job_class = JsonJob
+
+    def __init__(self, tag: str, connection: Any) -> None:
+        super().__init__(
+            [keys.node_queue(tag)],
+            name=tag,
+            connection=connection,
+            serializer=JSONSerializer,
+            worker_ttl=WORKER_TTL_S,
+        )
+        (self.queue,) = self.queues
+        self.birth_date = now()
+        self._unanswered: _Claim | None = None
+
+    # -- what RQ's own would do otherwise -------------------------------------------------------------------
+
+    def _set_connection(self, connection: Any) -> Any:
+        """Our own times hold: nothing blocks in Redis."""
+        return connection
+
+    def _set_ip_address(self, connection: Any) -> None:
+        """We may not ask the server for it."""
+        self.ip_address = "unknown"
+
+    def perform_job(self, job: Any, queue: Any) -> bool:
+        raise PermissionError("a job is run by its signed order alone")
+
+    # -- a job ----------------------------------------------------------------------------------------------
+
+    @property
+    def unsure(self) -> bool:
+        """The answer to the last claim was lost: `claim` has something to say, whatever is in the queue."""
+        return self._unanswered is not None
+
+    def claim(self) -> tuple[str, bytes] | None:
+        """(id, order) of the next job, which is started from then on; what is no order ends as failed."""
+        while True:
+            if (lost := self._unanswered) is not None:
+                registry = ExecutionRegistry(lost.job, self.connection)
+                started = self.connection.zscore(registry.key, lost.execution) is not None
+                self._unanswered = None
+                if started:
+                    return lost.job, lost.envelope
+            ids = self.queue.get_job_ids(0, 1)
+            if not ids:
+                return None
+            try:
+                taken = self._take(ids[0])
+            except WatchError:  # another took it, or the connection was lost in between
+                continue
+            if taken is not None:
+                self._unanswered = None
+                return taken.job, taken.envelope
+
+    def _take(self, job_id: str) -> _Claim | None:
+        """That job out of the queue in one step; None when it is none of ours, or no order."""
+        job = self._job(job_id)
+        own = job_id.startswith(keys.job_prefix(self.name)) and ":" not in job_id
+        with self._pipeline() as pipe:
+            if own:
+                pipe.watch(job.key)
+            status, *rest = _fields(pipe, job) if own else [None]
+            pipe.multi()
+            self.queue.remove(job_id, pipeline=pipe)
+            if status != JobStatus.QUEUED.encode():
+                pipe.execute()
+                return None
+            try:
+                envelope = envelope_of(*rest)
+            except PoisonError as exc:
+                self._close(pipe, job, False, f"not an order: {exc}")
+                pipe.execute()
+                return None
+            execution = Execution.create(job, NEVER_S, pipe, self.name)
+            job.prepare_for_execution(self.name, pipe)
+            self._unanswered = _Claim(job_id, execution.id, envelope)
+            pipe.execute()
+            return self._unanswered
+
+    def settle(self, job_id: str, ok: bool, reason: str) -> None:
+        """Finished or failed in RQ's registries. A job that is not there, or closed: no effect."""
+        job = self._job(job_id)
+        while True:
+            with self._pipeline() as pipe:
+                pipe.watch(job.key)
+                status = pipe.hget(job.key, "status")
+                if status not in (JobStatus.STARTED.encode(), JobStatus.QUEUED.encode()):
+                    return
+                executions = ExecutionRegistry(job.id, self.connection).get_execution_ids()
+                pipe.multi()
+                for one in executions:
+                    Execution(one, job.id, self.connection).delete(job, pipe)
+                self.queue.remove(job.id, pipeline=pipe)
+                self._close(pipe, job, ok, reason)
+                try:
+                    pipe.execute()
+                    return
+                except WatchError:  # the coordinator has closed it, or put it into the queue again
+                    continue
+
+    def _close(self, pipe: Any, job: JsonJob, ok: bool, reason: str) -> None:
+        """`handle_job_success` and `_failure` need the call, and the latter hides that Redis is away."""
+        job.set_status(JobStatus.FINISHED if ok else JobStatus.FAILED, pipe)
+        pipe.hset(job.key, "ended_at", utcformat(now()))
+        pipe.expire(job.key, KEEP_CLOSED_S)
+        registry = job.finished_job_registry if ok else job.failed_job_registry
+        BaseRegistry.add(registry, job, KEEP_CLOSED_S, pipe)
+        kind = Result.Type.SUCCESSFUL if ok else Result.Type.FAILED
+        value, text = (reason or "done", None) if ok else (None, reason)
+        Result.create(job, kind, KEEP_CLOSED_S, value, text, self.name, pipe)
+        count = self.increment_successful_job_count if ok else self.increment_failed_job_count
+        count(pipe)
+        self.heartbeat(pipeline=pipe)
+
+    def _pipeline(self) -> Any:
+        return self.connection.pipeline()
+
+    def _job(self, job_id: str) -> JsonJob:
+        """By its name alone: nothing of it is read."""
+        job = JsonJob(connection=self.connection)
+        job._id, job.origin = (
+            job_id,
+            self.queue.name,
+        )  # RQ itself would refuse some names
+        return job
+
+    # -- the worker -----------------------------------------------------------------------------------------
+
+    def show(self, pipe: Any) -> None:
+        """The worker's hash, written whole: Redis may have lost it. RQ's sets of workers are not ours."""
+        running = self.queue.started_job_registry.get_job_count(cleanup=False)
+        self.heartbeat(pipeline=pipe)
+        pipe.hset(self.key, mapping=self.serialize())
+        self.set_state(WorkerStatus.BUSY if running else WorkerStatus.IDLE, pipe)
+
+
+def _fields(watching: Any, job: JsonJob) -> list[bytes | None]:
+    """All of a job that is read."""
+    try:
+        found: list[bytes | None] = watching.hmget(job.key, ["status", "data", "timeout"])
+    except ResponseError as exc:
+        if not str(exc).startswith("WRONGTYPE"):
+            raise
+        return [None]  # something else by the name of a job
+    return found
+
+
+def envelope_of(data: bytes | None, timeout: bytes | None) -> bytes:
+    """The only argument of the job; raises PoisonError for anything that the coordinator would not write."""
+    if data is None:
+        raise PoisonError("the job has no data")
+    if timeout != b"-1":
+        raise PoisonError("the job has a timeout, which no order has")
+    try:
+        call = json.loads(_inflated(data))
+    except (ValueError, RecursionError) as exc:
+        raise PoisonError("the job's data is not JSON") from exc
+    match call:
+        case [keys.ENTRY, None, [str(envelope)], dict(options)] if not options:
+            return envelope.encode("utf-8", "surrogatepass")
+    raise PoisonError("the job is not a call with an order as its only argument")
+
+
+def _inflated(data: bytes) -> bytes:
+    """Bounded, since a few bytes can blow up to gigabytes."""
+    stream = zlib.decompressobj()
+    try:
+        text = stream.decompress(data, ENVELOPE_CAP)
+    except zlib.error as exc:
+        raise PoisonError("the job's data is not compressed") from exc
+    if stream.unconsumed_tail or not stream.eof:
+        raise PoisonError(f"the job's data is cut, or above {ENVELOPE_CAP} bytes")
+    return text
