@@ -138,10 +138,12 @@ class RedisUplink:
             raise LinkDown("there is no link")
         with self._lock:
             if self._line is None or self._line.place != place:
+                before = None
                 if self._line is not None:
+                    before = self._line.worker
                     self._line.client.connection_pool.disconnect()
                 client = connect(self._access(place, self._tempo.answer_s))
-                self._line = _Line(place, client, NodeWorker(self._tag, client))
+                self._line = _Line(place, client, NodeWorker(self._tag, client, before))
             return self._line
 
     def _access(self, place: Place, answer_s: float) -> Access:

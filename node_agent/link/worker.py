@@ -50,7 +50,8 @@ class NodeWorker(BaseWorker):
     queue_class: type[Queue] = JsonQueue
     job_class = JsonJob
 
-    def __init__(self, tag: str, connection: Any) -> None:
+    def __init__(self, tag: str, connection: Any, before: NodeWorker | None = None) -> None:
+        """`before`: the same worker on another connection, which may wait for the answer to a claim."""
         super().__init__(
             [keys.node_queue(tag)],
             name=tag,
@@ -59,8 +60,8 @@ class NodeWorker(BaseWorker):
             worker_ttl=WORKER_TTL_S,
         )
         (self.queue,) = self.queues
-        self.birth_date = now()
-        self._unanswered: _Claim | None = None
+        self.birth_date = now() if before is None else before.birth_date
+        self._unanswered: _Claim | None = None if before is None else before._unanswered
 
     # -- what RQ's own would do otherwise -------------------------------------------------------------------
 
@@ -168,10 +169,8 @@ class NodeWorker(BaseWorker):
     def _job(self, job_id: str) -> JsonJob:
         """By its name alone: nothing of it is read."""
         job = JsonJob(connection=self.connection)
-        job._id, job.origin = (
-            job_id,
-            self.queue.name,
-        )  # RQ itself would refuse some names
+        job._id = job_id  # RQ would refuse some of what may stand in a queue
+        job.origin = self.queue.name
         return job
 
     # -- the worker -----------------------------------------------------------------------------------------

@@ -228,6 +228,23 @@ def test_the_link_may_move(valkey_site: Site) -> None:
     places[1].close()
 
 
+def test_a_claim_whose_answer_was_lost_survives_a_new_link(valkey_site: Site, link: Link) -> None:
+    site, other = valkey_site, Link(valkey_site.server.place)
+    where = [link.place]
+    node = quick(site, link)
+    node._where = lambda: where[0]
+    assert node.claim() is None
+    site.bus.push_orders([Offer(TAG, identity(1), "order")])
+    link.lose(b"QUEUED")
+    link.go_silent_for_new_ones()
+    with pytest.raises(LinkDown):
+        node.claim()
+    where[0] = other.place
+    claim = node.claim()
+    assert link.lost and claim is not None and claim.envelope == b"order"
+    other.close()
+
+
 def test_waiting_for_messages_ends_with_the_first_one(site: Site) -> None:
     node = site.uplink()
     node.send("before")
