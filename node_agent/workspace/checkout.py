@@ -11,23 +11,30 @@ from node_agent.wire.order import Workspace
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.folders import Home, Places, erase, must_be_folder
 from node_agent.workspace.gitrun import Git
+from node_agent.workspace.index import Index
 from node_agent.workspace.mirror import Mirrors
 from node_agent.workspace.spares import Spares
+from node_agent.workspace.warm import WarmCheckouts
 
 # Not `git worktree`: there an agent writes configuration and hooks of every other checkout.
 _AGENT_CONFIG = (
     "[user]\n\tname = PanCode agent\n\temail = agent@pancode.invalid\n[advice]\n\tdetachedHead = false\n"
 )
+_NO_SYNC = ("-c", "core.fsync=none")
+"""After a power loss the attempt's folder is made anew."""
+_READ_TREE = (*_NO_SYNC, "read-tree", "--reset", "-u")
+"""Writes what differs from the index, and, unlike `checkout`, fails when an object is missing."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Checkouts:
     """Makes checkouts; each call may be repeated after a crash at any point."""
 
-    def __init__(self, home: Home, mirrors: Mirrors, spares: Spares) -> None:
+    def __init__(self, home: Home, mirrors: Mirrors, spares: Spares, warm: WarmCheckouts) -> None:
         self._home = home
         self._mirrors = mirrors
         self._spares = spares
+        self._warm = warm
 
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
         """The folder that the agent works in. What a crash left half done is made anew."""
@@ -63,21 +70,46 @@ class Checkouts:
 
     def _check_out(self, identity: AttemptId, workspace: Workspace, places: Places) -> None:
         repo_id, commit = _pair(workspace)
-        object_format = f"--object-format={workspace.object_format}"
+        branch, object_format = f"pancode/{identity.run}", workspace.object_format
         places.git.mkdir(mode=0o700)
-        Git(places.git).must("init", "-q", "--bare", "--template=", object_format)
-        (places.git / "config").write_text(
-            repository_config(workspace.object_format, bare=False) + _AGENT_CONFIG
+        Git(places.git).must(
+            *("init", "-q", "--bare", "--template=", f"--initial-branch={branch}"),
+            f"--object-format={object_format}",
         )
+        (places.git / "config").write_text(repository_config(object_format, bare=False) + _AGENT_CONFIG)
         store = self._mirrors.lend(repo_id, places.git, commit)
         if store is not None:
             places.store.write_text(str(store))
-        git = Git(places.git, places.tree)
-        git.must("checkout", "-q", "-b", f"pancode/{identity.run}", commit)
-        if git.must("ls-files", "-z", "--deleted").out:  # git says done without an object
-            raise WorkspaceFailure("files of the snapshot cannot be read from the objects of its repository")
+        Git(places.git).must(*_NO_SYNC, "update-ref", "HEAD", commit)
+        if not self._warmly(places, workspace):
+            Git(places.git, places.tree).must(*_READ_TREE, commit)
+        self._warm.remember(places, repo_id, object_format)
         # Written last: until here no git that starts in the tree finds a repository there.
         (places.tree / ".git").write_text(f"gitdir: {places.git.resolve()}\n")
+
+    def _warmly(self, places: Places, workspace: Workspace) -> bool:
+        """Whether an earlier checkout was brought to the snapshot; False: the tree is empty."""
+        repo_id, commit = _pair(workspace)
+        before = self._warm.take(places, repo_id, workspace.object_format)
+        if before is None:
+            return False
+        index = places.git / "index"
+        try:
+            index.write_bytes(before.data())
+            Git(places.git, places.tree).must(*_READ_TREE, commit)
+            now = Index(index.read_bytes(), workspace.object_format)
+            if now.attributes() == before.attributes():
+                return True  # else files that are the same to git are perhaps written in another way
+        except WorkspaceFailure:
+            pass
+        index.unlink()
+        erase(places.tree)
+        places.tree.mkdir(mode=0o700)
+        return False
+
+    def date_as_new(self, identity: AttemptId, workspace: Workspace) -> None:
+        """The files of the checkout are as new as in one that was just made. Nothing of it has run."""
+        self._warm.date_as_new(self._home.places(identity), _pair(workspace)[0], workspace.object_format)
 
     def _mend(self, repo_id: str) -> None:
         """What is broken of the mirror, which nobody else borrows from, is made anew."""

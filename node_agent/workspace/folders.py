@@ -54,6 +54,11 @@ class Places:
         return self.folder / "store"
 
     @property
+    def index(self) -> Path:
+        """The index that git wrote with the checkout: by it we know later what nobody touched."""
+        return self.folder / "index"
+
+    @property
     def ready(self) -> Path:
         return self.folder / "ready"
 
@@ -111,6 +116,11 @@ class Home:
     def spares(self) -> Path:
         """Folders of attempts that may be used again; on the same file system as theirs."""
         return self.root / "work" / ".spare"
+
+    @property
+    def warm(self) -> Path:
+        """Checkouts that wait for the next attempt; on the same file system as theirs."""
+        return self.root / "work" / ".warm"
 
     def salvage(self, identity: AttemptId) -> Path:
         return self.root / "salvage" / str(identity)

@@ -43,6 +43,7 @@ from node_agent.workspace.result import (
 )
 from node_agent.workspace.set_up import SetUps
 from node_agent.workspace.spares import Spares
+from node_agent.workspace.warm import WarmCheckouts
 
 _NOTHING = ResultCommit("none")
 
@@ -63,7 +64,8 @@ class Workspaces:
         self._transport = transport
         self._mirrors = Mirrors(self._home, transport)
         self._spares = Spares(self._home.spares)
-        self._checkouts = Checkouts(self._home, self._mirrors, self._spares)
+        self._warm = WarmCheckouts(self._home.warm, lambda: self._cache.has_room(0))
+        self._checkouts = Checkouts(self._home, self._mirrors, self._spares, self._warm)
 
     @translated("prepare of the workspace")
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
@@ -131,7 +133,10 @@ class Workspaces:
     @translated("putting back what set-up made")
     def put_back(self, order: Order, log: Path) -> PutBack:
         """Copy what an earlier set-up of the same making left, and say so in the log."""
-        return self._set_ups.put_back(order, log)
+        put_back = self._set_ups.put_back(order, log)
+        if put_back.restored:
+            self._checkouts.date_as_new(order.identity, order.workspace)
+        return put_back
 
     def absent(self, order: Order, path: str) -> tuple[str, ...]:
         """Programs of gates that are nowhere."""
@@ -144,6 +149,7 @@ class Workspaces:
     def trim(self, now_ms: int) -> None:
         """Let go of kept folders that were not used for long, and of what crashes left. Idempotent."""
         self._cache.trim(now_ms)
+        self._warm.trim(now_ms)
 
     @translated("baseline of the workspace")
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
@@ -247,9 +253,10 @@ class Workspaces:
     @translated("remove of the workspace")
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
         """Take the attempt's folder away, and with the run's last one its snapshot. Idempotent."""
-        folder = self._home.places(identity).folder
-        if not (workspace.kind == "none" and self._spares.keep(folder)):
-            erase(folder)
+        places = self._home.places(identity)
+        self._warm.keep(places)
+        if not (workspace.kind == "none" and self._spares.keep(places.folder)):
+            erase(places.folder)
         self._home.leave_place(identity)
         if workspace.repo is not None and not any(other.run == identity.run for other in self.list()):
             self._mirrors.release(workspace.repo, identity.run)

@@ -25,7 +25,7 @@ from tests.fakes.node import (
     Script,
 )
 from tests.integration.git.depot_world import World
-from tests.integration.git.repos import snap, workspace_of
+from tests.integration.git.repos import leave_a_mess, snap, workspace_of
 from tests.unit.node_agent.stage import order_of
 
 ONE = AttemptId.parse("r-aaaa.1.1")
@@ -54,9 +54,10 @@ class Room:
     """What set-up's log of an attempt says."""
 
 
-@pytest.fixture(params=["memory", "git"])
+@pytest.fixture(params=["memory", "new", "warm"])
 def room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Room]:
-    yield from _in_memory() if request.param == "memory" else _for_real(tmp_path)
+    """`new`: the first checkout of the repository there; `warm`: an attempt was there before."""
+    yield from _in_memory() if request.param == "memory" else _for_real(tmp_path, request.param == "warm")
 
 
 def _in_memory() -> Iterator[Room]:
@@ -95,7 +96,7 @@ def _five_bytes(identity: AttemptId) -> Script:
     return Script(output=b"five\n", setup_files=("venv.cfg",))
 
 
-def _for_real(tmp_path: Path) -> Iterator[Room]:
+def _for_real(tmp_path: Path, is_warm: bool) -> Iterator[Room]:
     world = World(tmp_path, Depot(tmp_path / "depots"))
     world.server.start()
     spaces = GitWorkspaces(tmp_path / "n", world.client)
@@ -125,6 +126,8 @@ def _for_real(tmp_path: Path) -> Iterator[Room]:
         return path.read_bytes() if path.exists() else b""
 
     git = workspace_of(world.taken)
+    if is_warm:
+        leave_a_mess(spaces, git, AttemptId.parse("r-aaaa.9.9"))
     yield Room(spaces, world.client, git, tmp_path, work, cut, set_up, arrived, lock, log)
     world.server.stop()
 

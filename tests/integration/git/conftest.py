@@ -12,7 +12,7 @@ from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.snapshot import Snapshot
 from tests.integration.git.depot_world import World
 from tests.integration.git.desk import Desk
-from tests.integration.git.repos import PathTransport, Repo, simple, snap
+from tests.integration.git.repos import PathTransport, Repo, attempt, leave_a_mess, simple, snap, workspace_of
 
 
 @pytest.fixture
@@ -54,6 +54,13 @@ def transport(depot: Depot, taken: Snapshot) -> PathTransport:
     return PathTransport(depot, taken.repo_id)
 
 
-@pytest.fixture
-def spaces(tmp_path: Path, transport: PathTransport) -> Workspaces:
-    return Workspaces(tmp_path / "node", transport)
+@pytest.fixture(params=["new", "warm"])
+def spaces(
+    request: pytest.FixtureRequest, tmp_path: Path, transport: PathTransport, taken: Snapshot
+) -> Workspaces:
+    """A node that makes the first checkout, or one where an attempt was that left nothing as it was."""
+    made = Workspaces(tmp_path / "node", transport)
+    if request.param == "warm":
+        leave_a_mess(made, workspace_of(taken), attempt(number=9, fence=9))
+        transport.fetches = 0
+    return made

@@ -15,6 +15,7 @@ from node_agent.wire.gitsafe import SAFE_CONFIG, git_env
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
 from node_agent.workspace.errors import from_words
+from node_agent.workspace.workspaces import Workspaces
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.safe import Git
 from pancode.adapters.git.snapshot import Snapshot, SnapshotOptions, take_snapshot
@@ -151,6 +152,22 @@ def workspace_of(taken: Snapshot) -> Workspace:
 
 def attempt(run: str = "r-aaaa", number: int = 1, fence: int = 1) -> AttemptId:
     return AttemptId(run=run, attempt=number, fence=fence)
+
+
+def leave_a_mess(spaces: Workspaces, workspace: Workspace, who: AttemptId) -> None:
+    """An attempt is over whose agent changed every file and its repository: a warm checkout waits."""
+    tree = spaces.prepare(who, workspace)
+    spaces.home(who, {})
+    for path in [path for path in tree.iterdir() if path.name != ".git"]:
+        path.unlink()
+        path.write_text("of the agent before\n")
+    (tree / "planted").mkdir()
+    (tree / "planted" / ".gitignore").write_text("*\n")
+    agent = Repo(tree, init=False)
+    agent.git("config", "core.fsmonitor", "/bin/evil")
+    agent.git("branch", "of-the-agent-before")
+    spaces.remove(who, workspace)
+    assert list((tree.parents[1] / ".warm").iterdir()) != []
 
 
 class PathTransport:
