@@ -105,7 +105,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
     fleet = FleetClock(0, ids.token(8))
     path = search_path(settings.path, os.environ)
     groups = scopes.here(settings.fleet, os.environ, clock)
-    runner = Runner(sys.executable, Path(shim.__file__), clock, settings.warm, groups)
+    runner = Runner(sys.executable, Path(shim.__file__), clock, groups)
     sandbox = Sandbox(home.root, path, clock, os.path.expanduser("~"))
     endpoints = _endpoints(home, settings, vault, clock)
 

@@ -17,8 +17,7 @@ TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTENS = "0A"
 _MINE = frozenset({"0100007F", "00000000", "0" * 32, f"{'0' * 16}FFFF00000100007F", f"{'0' * 24}01000000"})
 """Addresses at which a connection to 127.0.0.1, or to ::1, may arrive, as the kernel writes them."""
-_SHIMS = os.path.dirname(process.__file__)
-_WATCHERS = frozenset(os.fsencode(f"{_SHIMS}/{name}") for name in ("shim.py", "template.py"))
+SHIM = os.fsencode(f"{os.path.dirname(os.path.abspath(process.__file__))}/shim.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ def _in_a_run(pid: int) -> bool:
     seen: set[int] = set()
     while pid > 1 and pid not in seen:
         seen.add(pid)
-        if _is_marked(pid) or _WATCHERS & set(_bytes(pid, "cmdline").split(b"\0")):
+        if _is_marked(pid) or SHIM in _bytes(pid, "cmdline").split(b"\0"):
             return True
         above = process.stat(pid)
         pid = above.ppid if above else 0

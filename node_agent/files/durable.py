@@ -120,7 +120,7 @@ def overwrite(path: StrPath, data: bytes, sync: bool = True) -> None:
     """
     fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        write_at(fd, data, 0)
+        _write_all(fd, data, 0)
         if sync:
             os.fsync(fd)
     finally:
@@ -167,7 +167,7 @@ def replace_reserved(path: StrPath, data: bytes, size: int) -> None:
         preallocate(temporary, size)
         fd = os.open(temporary, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            write_at(fd, data, 0)
+            _write_all(fd, data, 0)
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -182,23 +182,23 @@ def blank(path: StrPath, offset: int) -> None:
     """Put zeros in the place of all from `offset` on, durably, in the space that is there. OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        write_at(fd, bytes(max(0, os.fstat(fd).st_size - offset)), offset)
+        _write_all(fd, bytes(max(0, os.fstat(fd).st_size - offset)), offset)
         os.fdatasync(fd)
     finally:
         os.close(fd)
 
 
-def write_framed(path: StrPath, payload: bytes, offset: int = 0, sync: bool = True, salt: int = 0) -> None:
+def write_framed(path: StrPath, payload: bytes, offset: int = 0, sync: bool = True) -> None:
     """Write one framed record in place, in space reserved before, so that a full disk cannot refuse it.
 
     Raises ValueError when the reserved space is too small, OSError when the file is not there.
     """
-    write_frames(path, framed(payload, salt), offset, sync)
+    write_frames(path, framed(payload), offset, sync)
 
 
-def framed(payload: bytes, salt: int = 0) -> bytes:
-    """A record as it stands in its file. With another `salt` it cannot be read: it is of somebody before."""
-    return b"%08x %08x\n" % (len(payload), crc32(payload, salt)) + payload
+def framed(payload: bytes) -> bytes:
+    """A record as it stands in its file."""
+    return b"%08x %08x\n" % (len(payload), crc32(payload)) + payload
 
 
 def write_frames(path: StrPath, frames: bytes, offset: int, sync: bool) -> None:
@@ -207,36 +207,31 @@ def write_frames(path: StrPath, frames: bytes, offset: int, sync: bool) -> None:
     try:
         if os.fstat(fd).st_size < offset + len(frames):
             raise ValueError(f"{len(frames)} bytes do not fit at {offset} of {os.fspath(path)}")
-        write_at(fd, frames, offset)
+        _write_all(fd, frames, offset)
         if sync:
             os.fdatasync(fd)
     finally:
         os.close(fd)
 
 
-def read_framed(path: StrPath, offset: int = 0, salt: int = 0) -> bytes | None:
-    """The payload at `offset`; None when the file is absent, not written yet, torn, or of another salt."""
+def read_framed(path: StrPath, offset: int = 0) -> bytes | None:
+    """The payload at `offset`; None when the file is absent, not written yet, or torn."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
-        return read_frame(fd, offset, salt)
+        told = _told(os.pread(fd, HEADER, offset))
+        return None if told is None else _whole(os.pread(fd, told[0], offset + HEADER), told)
     finally:
         os.close(fd)
 
 
-def read_frame(fd: int, offset: int = 0, salt: int = 0) -> bytes | None:
-    """As `read_framed`, of an open file."""
-    told = _told(os.pread(fd, HEADER, offset))
-    return None if told is None else _whole(os.pread(fd, told[0], offset + HEADER), told, salt)
-
-
-def frame_in(data: bytes, offset: int, salt: int = 0) -> bytes | None:
+def frame_in(data: bytes, offset: int) -> bytes | None:
     """`read_framed` over bytes that were read at once."""
     begin = offset + HEADER
     told = _told(data[offset:begin])
-    return None if told is None else _whole(data[begin : begin + told[0]], told, salt)
+    return None if told is None else _whole(data[begin : begin + told[0]], told)
 
 
 def _told(head: bytes) -> tuple[int, int] | None:
@@ -250,8 +245,8 @@ def _told(head: bytes) -> tuple[int, int] | None:
     return (length, checksum) if 0 <= length <= MOST else None
 
 
-def _whole(payload: bytes, told: tuple[int, int], salt: int) -> bytes | None:
-    return payload if (len(payload), crc32(payload, salt)) == told else None
+def _whole(payload: bytes, told: tuple[int, int]) -> bytes | None:
+    return payload if (len(payload), crc32(payload)) == told else None
 
 
 def _temporary(path: str) -> str:
@@ -261,7 +256,7 @@ def _temporary(path: str) -> str:
 def _write_synced(path: str, data: bytes, sync: bool = True) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        write_at(fd, data, 0)
+        _write_all(fd, data, 0)
         if sync:
             os.fsync(fd)
     except OSError:
@@ -271,8 +266,7 @@ def _write_synced(path: str, data: bytes, sync: bool = True) -> None:
         os.close(fd)
 
 
-def write_at(fd: int, data: bytes, offset: int) -> None:
-    """All of it, not synced. OSError."""
+def _write_all(fd: int, data: bytes, offset: int) -> None:
     view = memoryview(data)
     while view:
         done = os.pwrite(fd, view, offset)

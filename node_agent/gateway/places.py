@@ -48,15 +48,12 @@ def is_own(attempt: Path) -> bool:
 
 def running(attempt: Path) -> process.Proc | None:
     """The gateway of this attempt, if it lives."""
-    try:
-        return lives((attempt / FOLDER / RECORD).read_bytes())
-    except OSError:
-        return None
+    return alive(attempt / FOLDER / RECORD)
 
 
-def lives(record: bytes) -> process.Proc | None:
-    """The process that a record of these bytes names, a shim's too, if it lives."""
-    raw = _parsed(record)
+def alive(record: Path) -> process.Proc | None:
+    """The process that such a record names, a shim's too, if it lives."""
+    raw = _read(record)
     try:
         if raw is None or not process.is_alive(raw["boot"], raw["pid"], raw["start"]):
             return None
@@ -83,14 +80,7 @@ def _own() -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        return _parsed(path.read_bytes())
-    except OSError:
-        return None
-
-
-def _parsed(data: bytes) -> dict[str, Any] | None:
-    try:
-        raw = json.loads(data)
-    except ValueError:
+        raw = json.loads(path.read_bytes())
+    except (OSError, ValueError):
         return None
     return raw if isinstance(raw, dict) else None

@@ -20,15 +20,14 @@ if not __package__:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from node_agent.gateway.counting import Count
-from node_agent.gateway.places import COUNT, FOLDER, is_own, lives, replace_file, write_record
+from node_agent.gateway.places import COUNT, FOLDER, alive, is_own, replace_file, write_record
 from node_agent.gateway.serving import Gateway
 from node_agent.gateway.spec import Spec
 from node_agent.gateway.tunnel import Tunnels
-from node_agent.shim.taken import taken_by
 
 LOOK_S = 0.5
 PATIENCE_S = 300.0
-SETUP = "set-up"
+SETUP, SPAWNED = "set-up", "spawned"
 PR_SET_DUMPABLE = 4
 MEMORY = 512 << 20
 """Of our own: the largest request, in letters that take four bytes each, with room to spare."""
@@ -43,10 +42,10 @@ class Life:
     def is_over(self, now: float) -> bool:
         if now >= self._until or not is_own(self._attempt):
             return True
-        work, setup = taken_by(str(self._attempt)), taken_by(str(self._attempt / SETUP))
-        if work is not None:
-            return lives(work[0]) is None
-        if setup is not None and lives(setup[0]):
+        work = self._attempt / SPAWNED
+        if work.exists():
+            return alive(work) is None
+        if alive(self._attempt / SETUP / SPAWNED):
             self._idle_since = now
         return now - self._idle_since >= PATIENCE_S
 

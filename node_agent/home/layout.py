@@ -1,4 +1,4 @@
-"""Gives the layout of a node's home a number, and refuses a home that a newer node agent wrote."""
+"""Gives the layout of a node's home a number, and refuses a home of another layout."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from node_agent.home.settings import Home, SettingsError
 from node_agent.wire.node import HOME_LAYOUT
 
 LAYOUT = HOME_LAYOUT
-"""2: ADR 17 (1 was never released, and is not read).
-3: ADR 30. Files of layout 2 are read as they are, also those of a shim that still runs.
+"""4: ADR 17 and 39, one folder and one journal for each attempt. 1 to 3 were never released.
 A change of where or how the files lie raises the number, and describes here how older homes are read."""
 _FIX = (
     "bring this fleet up with the version of PanCode that was here last, or a newer one; "
@@ -17,14 +16,15 @@ _FIX = (
 
 
 def take_over(home: Home) -> None:
-    """Before anything else of the home is read. SettingsError, and nothing was touched, for one of later."""
+    """Before anything else of the home is read. SettingsError, nothing touched, for another layout."""
     number = _number(home)
-    if number > LAYOUT:
+    if number != LAYOUT:
+        writer = "a newer" if number > LAYOUT else "an older"
         raise SettingsError(
-            f"{home.root} is of layout {number}, as a newer node agent writes it; "
-            f"this one knows layout {LAYOUT} and none above\n  fix: {_FIX}"
+            f"{home.root} is of layout {number}, as {writer} node agent writes it; "
+            f"this one knows layout {LAYOUT} alone\n  fix: {_FIX}"
         )
-    if number != LAYOUT or not home.layout.exists():
+    if not home.layout.exists():
         write_atomic(home.layout, f"{LAYOUT}\n".encode())
 
 

@@ -49,8 +49,6 @@ class Settings(WireModel):
     """Addresses of model servers that are looked at beside this machine's own: HOST:PORT or NAME=HOST."""
     log: str = ""
     """Levels of the log, as PANCODE_LOG of the coordinator says them; the node agent's own variable wins."""
-    warm: bool = True
-    """Fork shims from a template that stays while there is work."""
 
 
 @dataclass(frozen=True, slots=True)

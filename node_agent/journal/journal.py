@@ -74,7 +74,7 @@ class Shelf(Protocol):
         """As it was sealed, whatever befell the records; None when absent or torn."""
 
     def close(self, name: str) -> None:
-        """No more records will come: give back what was reserved and not used, and perhaps the folder."""
+        """No more records will come: give back what was reserved and not used."""
 
     def set_aside(self, name: str) -> str:
         """Move a damaged entry out of the way; where it is now."""
@@ -89,13 +89,10 @@ class Shelf(Protocol):
         """With all its files. Unknown: no effect."""
 
     def drop(self, name: str, files: tuple[str, ...]) -> None:
-        """Take what files of others hold from its folder; their names may stay. Absent: no effect."""
+        """Remove these files of others from its folder. Absent: no effect."""
 
     def folder(self, name: str) -> Path:
         """The entry's own folder, until it is closed."""
-
-    def troubles(self) -> list[str]:
-        """What of attempts that are over cannot be read any more, in words; nothing else is lost with it."""
 
     def put_node(self, state: bytes) -> None:
         """Replace the node's own state."""
@@ -130,7 +127,6 @@ class Journal:
         self._orders: dict[str, Order] = {}  # of these attempts, until they are over
         names = shelf.names()
         broken = [entry for name in names if (entry := self._load(name)) is not None]
-        self._troubles += shelf.troubles()
         self._state = self._kept = self._load_state()
         if self._state.chain >= self._last[0]:
             self._last = self._state.chain, self._state.last_receipt

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from node_agent.files.durable import read_frame, read_framed
+from node_agent.files.durable import read_framed
 from node_agent.shim import process
-from node_agent.shim.shim import RECORDS, START_BYTES, STEP_BYTES, exit_offset
+from node_agent.shim.shim import RECORDS, SPAWNED, START_BYTES, STEP_BYTES, exit_offset
 from node_agent.shim.spool import (
     Ended,
     ExitRecord,
@@ -19,27 +19,25 @@ from node_agent.shim.spool import (
     StepStart,
     Vanished,
 )
-from node_agent.shim.taken import taken_by
 
 
 def look(folder: Path) -> Look:
     """What became of a phase. OSError, SpoolError."""
-    taken = taken_by(str(folder))
-    if taken is None:
+    spawned = spawned_in(folder)
+    if spawned is None:
         return NotStarted()
-    spawned, salt = Spawned.from_json(taken[0]), taken[1]
-    ended = _exit_record(folder, salt)
+    ended = _exit_record(folder)
     if ended is not None:
         return ended
     if process.is_alive(spawned.boot, spawned.pid, spawned.start):
-        step = _steps(folder, salt)[1]
+        step = _steps(folder)[1]
         return Running(step.name if step else None, step.pid if step else 0, spawned.pid)
-    ended = _exit_record(folder, salt)  # it may have ended between our two readings
+    ended = _exit_record(folder)  # it may have ended between our two readings
     if ended is not None:
         return ended
     rebooted = spawned.boot != process.boot_id()
     reason = "the node was restarted" if rebooted else _watcher_gone(spawned.pid)
-    return Vanished(reason, rebooted, _steps(folder, salt)[0])
+    return Vanished(reason, rebooted, _steps(folder)[0])
 
 
 def _watcher_gone(pid: int) -> str:
@@ -47,15 +45,9 @@ def _watcher_gone(pid: int) -> str:
     return f"the process that watched over it there (shim, pid {pid}) was killed or has crashed"
 
 
-def _exit_record(folder: Path, salt: int) -> Ended | None:
-    try:
-        fd = os.open(f"{folder}/{RECORDS}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
-    try:
-        data = read_frame(fd, exit_offset(os.fstat(fd).st_size), salt)
-    finally:
-        os.close(fd)
+def _exit_record(folder: Path) -> Ended | None:
+    path = f"{folder}/{RECORDS}"
+    data = read_framed(path, exit_offset(os.stat(path).st_size)) if os.path.exists(path) else None
     if data is None:
         return None
     record = ExitRecord.from_json(data)
@@ -64,19 +56,19 @@ def _exit_record(folder: Path, salt: int) -> Ended | None:
 
 def spawned_in(folder: Path) -> Spawned | None:
     """Who has taken the folder. OSError, SpoolError."""
-    taken = taken_by(str(folder))
-    return None if taken is None else Spawned.from_json(taken[0])
+    data = read_part(folder / SPAWNED)
+    return None if data is None else Spawned.from_json(data)
 
 
-def _steps(folder: Path, salt: int) -> tuple[tuple[StepRecord, ...], StepStart | None]:
+def _steps(folder: Path) -> tuple[tuple[StepRecord, ...], StepStart | None]:
     """(the steps that have ended, the one in progress)."""
     ended: list[StepRecord] = []
     path = f"{folder}/{RECORDS}"
     count = exit_offset(os.stat(path).st_size) // STEP_BYTES if os.path.exists(path) else 0
     while len(ended) < count:
-        record = read_framed(path, len(ended) * STEP_BYTES + START_BYTES, salt)
+        record = read_framed(path, len(ended) * STEP_BYTES + START_BYTES)
         if record is None:
-            started = read_framed(path, len(ended) * STEP_BYTES, salt)
+            started = read_framed(path, len(ended) * STEP_BYTES)
             return tuple(ended), None if started is None else StepStart.from_json(started)
         ended.append(StepRecord.from_json(record))
     return tuple(ended), None

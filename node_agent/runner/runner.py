@@ -5,7 +5,6 @@ The folder of the phase is the only state: any runner, in any process of this no
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import signal
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from node_agent.files.durable import create_exclusive, make_folder, overwrite, to_json, write_atomic
-from node_agent.runner.endings import Endings, await_end, heard
+from node_agent.runner.endings import await_end, heard
 from node_agent.runner.looking import look, read_part, spawned_in
 from node_agent.runner.scopes import Scope
 from node_agent.shim import process
@@ -25,6 +24,7 @@ from node_agent.shim.shim import (
     LOG,
     PLAN,
     RECORDS,
+    SPAWNED,
     STOP,
     reserve,
 )
@@ -38,8 +38,6 @@ from node_agent.shim.spool import (
     SpoolError,
     forgotten,
 )
-from node_agent.shim.taken import SPAWNED, taken_by
-from node_agent.shim.template import Template
 
 if TYPE_CHECKING:
     from node_agent.runner.scopes import Scopes
@@ -58,41 +56,30 @@ _DEFAULTS = tuple(
 class Runner:
     """Effects on shims. Thread-safe; every method may be called again with the same arguments."""
 
-    def __init__(
-        self, python: str, shim: Path, clock: Clock, warm: bool = False, scopes: Scopes | None = None
-    ) -> None:
-        """`warm`: fork shims from a template that stays while there is work (11 MB, a third of the time).
-
-        `scopes`: each shim gets one, then it is no fork of the template.
-        """
+    def __init__(self, python: str, shim: Path, clock: Clock, scopes: Scopes | None = None) -> None:
+        """`scopes`: each shim gets one."""
         self._scopes = scopes
         self._python, self._shim, self._clock = python, shim, clock
         self._plans: dict[str, Plan] = {}
         """As written or read by this process, until it is forgotten."""
         self._ended: dict[str, Ended] = {}
         """Ends that were read, likewise: nothing comes after an end."""
-        self._endings = Endings()
         self._mine: set[int] = set()  # our children, not yet reaped
         self._lock = threading.Lock()
-        self._template = Template(python, self._adopt) if warm else None
 
     def close(self) -> None:
-        """Let the template go, if there is one. Shims go on."""
-        if self._template is not None:
-            self._template.close()
-        self._endings.close()
+        """Shims go on."""
         self.reap()
 
     def prepare(self, folder: Path, plan: Plan, stdin: bytes = b"") -> None:
         """Write plan and `stdin`, reserve the space of all records; `start` does so, too. RunnerError."""
         try:
             make_folder(folder)
-            left = read_part(f"{folder}/{PLAN}")
-            if left is None or forgotten(left) not in (None, plan.id):  # of who had the folder before
+            if not os.path.exists(f"{folder}/{PLAN}"):
                 reserve(str(folder), len(plan.steps))
                 for path in {step.stdin for step in plan.steps if stdin and step.stdin}:
                     write_atomic(path, stdin, sync=False)
-                self._put(folder, plan, anew=left is None)
+                self._put(folder, plan)
         except OSError as exc:
             raise _translated(f"cannot prepare {folder}", exc) from exc
         if self.planned(folder) != plan:
@@ -111,11 +98,9 @@ class Runner:
         except OSError as exc:
             raise _translated(f"cannot read {folder}", exc) from exc
 
-    def _put(self, folder: Path, plan: Plan, anew: bool = True) -> None:
-        """Whole or not at all if `anew`; else in the file of an attempt before, whose plan was forgotten."""
+    def _put(self, folder: Path, plan: Plan) -> None:
         path = f"{folder}/{PLAN}"
-        write = write_atomic if anew else overwrite
-        write(path, plan.to_json(), sync=False)  # after a power cut nothing is started from it
+        write_atomic(path, plan.to_json(), sync=False)  # after a power cut nothing is started from it
         self._plans[path] = plan
 
     def discard(self, folder: Path) -> None:
@@ -134,7 +119,6 @@ class Runner:
         plan = self.planned(folder)
         self._plans.pop(f"{folder}/{PLAN}", None)
         self._ended.pop(str(folder), None)
-        self._endings.forget(str(folder))
         if plan is None:
             if forgotten(read_part(f"{folder}/{PLAN}") or b"") is None:  # another version's: its values count
                 (folder / PLAN).unlink(missing_ok=True)
@@ -161,7 +145,7 @@ class Runner:
             self.prepare(folder, plan)
         if self._in_scope(folder, plan):
             return
-        said = self._begin(folder, self._launch)
+        said = self._begin(folder, lambda at: _with_pipe(at, self._cold))
         if not _is_taken(folder):
             raise _failed(folder, said or "it said nothing")
 
@@ -175,8 +159,6 @@ class Runner:
             seen = look(folder)
             if isinstance(seen, Ended):
                 self._ended[str(folder)] = seen
-            if not isinstance(seen, Running | NotStarted):
-                self._endings.over(str(folder))
         except (OSError, SpoolError) as exc:
             raise _translated(f"cannot read {folder}", exc) from exc
         return seen
@@ -189,7 +171,7 @@ class Runner:
             left = deadline - self._clock.mono_ms()
             if not isinstance(seen, Running) or left <= 0:
                 return seen
-            self._endings.wait(str(folder), seen.shim, left)
+            await_end(seen.shim, left)
 
     def stop(self, folder: Path, reason: str) -> None:
         """Ask for a clean end, before or after the start; the shim does the rest. The first reason stands.
@@ -204,8 +186,6 @@ class Runner:
             if exc.errno not in _DISK or isinstance(self.look(folder), NotStarted):
                 raise _translated(f"cannot leave a stop in {folder}", exc) from exc
             hint = signal.SIGTERM
-        if isinstance(self.look(folder), Ended):
-            return  # its shim may serve another phase by now
         try:
             spawned = spawned_in(folder)
         except (OSError, SpoolError) as exc:
@@ -270,25 +250,13 @@ class Runner:
             proc, ready = launch(folder)
         except OSError as exc:
             raise _translated("cannot start a shim", exc) from exc
-        said = ""
         try:
             said = heard(ready, patience_ms)
         finally:
-            if said.strip() == SPAWNED:  # else it is not the one that has the folder, or none
-                self._endings.keep(str(folder), ready)
-            else:
-                os.close(ready)
+            os.close(ready)
         if not said:
             self._put_down(proc)  # it must not come to life after we have said that it did not start
         return said
-
-    def _launch(self, folder: Path) -> tuple[process.Proc, int]:
-        """(the shim, the pipe on which it reports)."""
-        if self._template is not None:
-            # It may have been killed: the cold way always works. Should both start a shim, one wins.
-            with contextlib.suppress(OSError):
-                return _with_pipe(folder, self._template.fork, warm=True)
-        return _with_pipe(folder, self._cold)
 
     def _cold(self, folder: str, files: tuple[int, int, int], scope: Scope = NO_SCOPE) -> process.Proc:
         argv = [*scope.words, self._python, "-I", "-S", str(self._shim), folder]
@@ -300,13 +268,10 @@ class Runner:
             setsigmask=(),
             setsigdef=_DEFAULTS,
         )
-        self._adopt(pid)
-        found = process.stat(pid)
-        return pid, found.start if found else 0
-
-    def _adopt(self, pid: int) -> None:
         with self._lock:
             self._mine.add(pid)
+        found = process.stat(pid)
+        return pid, found.start if found else 0
 
     def _put_down(self, proc: process.Proc) -> None:
         if process.signal_exact(proc, signal.SIGKILL):
@@ -314,23 +279,20 @@ class Runner:
         self.reap()
 
     def reap(self) -> None:
-        """Let go of children that have ended, such as a template that nobody asked for a while."""
+        """Let go of children that have ended."""
         with self._lock:
             self._mine = {pid for pid in self._mine if not _reaped(pid)}
 
 
 def _with_pipe(
-    folder: Path, begin: Callable[[str, tuple[int, int, int]], process.Proc], warm: bool = False
+    folder: Path, begin: Callable[[str, tuple[int, int, int]], process.Proc]
 ) -> tuple[process.Proc, int]:
-    """With a log for what an interpreter may have to say; what is `warm` is past that, and makes no file.
-
-    Its standard error shows all the same whose shim it is, to whoever looks for those above a process.
-    """
-    name, how = (RECORDS, os.O_RDONLY) if warm else (LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    """(the shim, the pipe on which it reports). With a log for what an interpreter may have to say."""
+    how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     ready, *files = os.pipe()
     try:
         files.insert(0, os.open(os.devnull, os.O_RDONLY))
-        files.append(os.open(f"{folder}/{name}", how | os.O_CLOEXEC, 0o600))
+        files.append(os.open(f"{folder}/{LOG}", how, 0o600))
         return begin(str(folder.absolute()), (files[0], files[1], files[2])), ready
     except OSError:
         os.close(ready)
@@ -358,11 +320,8 @@ def _reaped(pid: int) -> bool:
 
 
 def _is_taken(folder: Path) -> bool:
-    """By a shim, now or earlier. Raises RunnerError."""
-    try:
-        return taken_by(str(folder)) is not None
-    except OSError as exc:
-        raise _translated(f"cannot read {folder}", exc) from exc
+    """By a shim, now or earlier."""
+    return os.path.lexists(f"{folder}/{SPAWNED}")
 
 
 def _written(path: Path) -> int | None:

@@ -25,7 +25,7 @@ SCOPE = "PANCODE_SCOPE"
 Proc = tuple[int, int]
 """(pid, start time in clock ticks since boot): what the kernel never gives to two processes of one boot."""
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_CHILD_SUBREAPER = 36
 _KEYCTL, _JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1
 
 
@@ -73,26 +73,9 @@ def is_alive(boot: str, pid: int, start: int) -> bool:
     return found is not None and found.start == start and not found.gone
 
 
-def preload() -> None:
-    """Import now what a shim comes to need, for a process that forks many."""
-    try:
-        import _ctypes  # noqa: F401
-        import resource  # noqa: F401 - `os.wait4` loads it at its first use
-    except ImportError:
-        return
-
-
 def become_reaper() -> bool:
     """Make orphans below this process its children, not init's: none can leave its tree. False if refused."""
     return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def end_with(parent: int) -> bool:
-    """Be killed when that parent ends, and not outlive one that has; 0: no more. False if refused."""
-    done = _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if parent else 0)
-    if parent and os.getppid() != parent:
-        os._exit(0)
-    return done
 
 
 def leave_keyring() -> bool:
@@ -147,12 +130,10 @@ def own_scope() -> str:
 
 
 class Birth:
-    """A moment, by the newest pid of then: a machine has hundreds of processes that are older."""
+    """When this process came to be, by its pid: a machine has hundreds of processes that are older."""
 
-    def __init__(self, pid: int = 0) -> None:
-        """That in which this process came to be; else what is newest now."""
-        self._forks = _forks()
-        self._pid = pid or os.getpid()
+    def __init__(self) -> None:
+        self._pid, self._forks = os.getpid(), _forks()
 
     def since(self) -> tuple[int, int]:
         """The first and the last pid that were handed out since; from 0 on when that is not certain.
@@ -161,15 +142,10 @@ class Birth:
         the last one was a greater one.
         """
         count = _forks() - self._forks
-        last, most = newest(), _number("/proc/sys/kernel/pid_max", 0)
+        last, most = _number("/proc/loadavg", -1), _number("/proc/sys/kernel/pid_max", 0)
         if self._forks and 0 <= count < most // 2 and last >= self._pid:
             return self._pid, last
         return 0, sys.maxsize
-
-
-def newest() -> int:
-    """The pid that was handed out last; 0 when it cannot be told."""
-    return _number("/proc/loadavg", -1)
 
 
 def _forks() -> int:

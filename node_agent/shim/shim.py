@@ -19,9 +19,8 @@ import time
 if not __package__:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from node_agent.files.durable import from_json, preallocate, to_json, write_framed
+from node_agent.files.durable import create_exclusive, from_json, preallocate, to_json, write_framed
 from node_agent.shim import process, step, taking
-from node_agent.shim.taken import SPAWNED, Taken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +30,8 @@ else:
     import _signal as signal  # without `enum`, which costs 4 ms at each start
 
 ENDED, BAD_PLAN, TAKEN, NO_SPACE = 0, 65, 73, 74
-PLAN, RECORDS, STOP = "plan.json", "records", step.STOP_FILE
-LOG = "shim.log"  # what a shim has to say of itself: absent unless it failed, or was started cold
+PLAN, SPAWNED, RECORDS, STOP = "plan.json", "spawned", "records", step.STOP_FILE
+LOG = "shim.log"  # what a shim has to say of itself: empty unless it failed
 STEP_BYTES, START_BYTES = 4096, 1024  # of each step in `records`: both of its records, and the first of them
 EXIT_BYTES = 4096  # behind them, the record of the end; and as much again for each step
 PLAN_FIELDS = {"id", "phase", "marker", "cwd", "env", "steps", "limits", "grace", "go_on", "below"}
@@ -50,14 +49,8 @@ class KernelClock:
 
 
 def reserve(folder: str, steps: int) -> None:
-    """Reserve the disk space of every record of a phase; keeps what is there. OSError if there is no room.
-
-    No more than that, in a file that held the records of an attempt before.
-    """
-    path, size = f"{folder}/{RECORDS}", EXIT_BYTES + 2 * steps * STEP_BYTES
-    preallocate(path, size)
-    if os.stat(path).st_size > size:
-        os.truncate(path, size)
+    """Reserve the disk space of every record of a phase; keeps what is there. OSError if there is no room."""
+    preallocate(f"{folder}/{RECORDS}", EXIT_BYTES + 2 * steps * STEP_BYTES)
 
 
 def exit_offset(size: int) -> int:
@@ -65,22 +58,12 @@ def exit_offset(size: int) -> int:
     return max(0, size - EXIT_BYTES) // 2
 
 
-class Ready:
-    """What a shim does before it knows its folder: belong to nobody, and take orphans as its own."""
-
-    def __init__(self, keep: tuple[int, ...] = ()) -> None:
-        """`keep`: open files that it needs until then."""
-        _detach(keep)
-        self.reaper, self.birth = process.become_reaper(), process.Birth()
-
-
 class Phase:
     """The step list of one plan, in order, and its records."""
 
-    def __init__(self, taken: Taken, plan: dict[str, Any], clock: KernelClock, ready: Ready) -> None:
-        folder = self.folder = taken.folder
-        self.plan, self.clock, self.reaper, self._salt = plan, clock, ready.reaper, taken.salt
-        self.keeper = step.Keeper(clock, folder, plan["marker"], ready.reaper, ready.birth)
+    def __init__(self, folder: str, plan: dict[str, Any], clock: KernelClock, reaper: bool) -> None:
+        self.folder, self.plan, self.clock, self.reaper = folder, plan, clock, reaper
+        self.keeper = step.Keeper(clock, folder, plan["marker"], reaper)
         self.records: list[dict[str, Any]] = []
         self.swept, self.left = 0, 0
         self.began = (clock.wall_ms(), clock.mono_ms())
@@ -130,7 +113,7 @@ class Phase:
         )
         why, error, path, at = "none", None, f"{self.folder}/{RECORDS}", index * STEP_BYTES
         try:
-            write_framed(path, to_json(one.start()), at, False, self._salt)
+            write_framed(path, to_json(one.start()), at, False)
             why = one.watch(limits)
         except step.CannotStart as exc:
             error = exc.record
@@ -159,7 +142,7 @@ class Phase:
             "cpu_ms": int(self.keeper.cpu_ms),
             "swept": swept,
         }
-        write_framed(path, to_json(record), at + START_BYTES, False, self._salt)
+        write_framed(path, to_json(record), at + START_BYTES, False)
         self.records.append(record)
         return record
 
@@ -169,10 +152,11 @@ class Phase:
         return swept
 
 
-def main(argv: list[str], ready: Ready | None = None) -> int:
+def main(argv: list[str]) -> int:
     """The whole life of a shim; returns its exit status."""
     folder = os.path.abspath(argv[1])
-    ready = ready or Ready()
+    _detach()
+    reaper = process.become_reaper()
     # Blocked and then fetched one by one: no handler runs between two lines of ours.
     signal.pthread_sigmask(signal.SIG_SETMASK, (*step.WAKE, signal.SIGINT, signal.SIGHUP))
     try:
@@ -180,40 +164,40 @@ def main(argv: list[str], ready: Ready | None = None) -> int:
             plan = _checked(from_json(file.read()))
     except (OSError, ValueError) as exc:
         return _fail(folder, BAD_PLAN, f"plan: {exc}")
+    identity = to_json(_identity())
     try:
         reserve(folder, len(plan["steps"]))
-        taken = Taken.take(folder, to_json(_identity()))
+        if not create_exclusive(f"{folder}/{SPAWNED}", identity):
+            return _fail(folder, TAKEN, "another shim has this folder")
     except OSError as exc:
         return _fail(folder, NO_SPACE, f"folder: {exc}")
-    if taken is None:
-        return _fail(folder, TAKEN, "another shim has this folder")
-    return _work(taken, plan, ready)
+    return _work(folder, identity, plan, reaper)
 
 
-def _work(taken: Taken, plan: dict[str, Any], ready: Ready) -> int:
+def _work(folder: str, identity: bytes, plan: dict[str, Any], reaper: bool) -> int:
     _tell(1, f"{SPAWNED}\n")
-    to_null(0, 1)
-    record = Phase(taken, plan, KernelClock(), ready).run()
+    _to_null(0, 1)
+    record = Phase(folder, plan, KernelClock(), reaper).run()
     try:
-        taken.renew()  # what ran may have taken it away, as the space of the record
-        reserve(taken.folder, len(plan["steps"]))
-        path, at = f"{taken.folder}/{RECORDS}", len(plan["steps"]) * STEP_BYTES
-        write_framed(path, to_json(record), at, True, taken.salt)
+        if not os.path.lexists(f"{folder}/{SPAWNED}"):  # what ran may have taken it away
+            create_exclusive(f"{folder}/{SPAWNED}", identity)
+        reserve(folder, len(plan["steps"]))  # as the space of the record
+        write_framed(f"{folder}/{RECORDS}", to_json(record), len(plan["steps"]) * STEP_BYTES)
     except (OSError, ValueError) as exc:
-        return _fail(taken.folder, NO_SPACE, f"exit record: {exc}")
+        return _fail(folder, NO_SPACE, f"exit record: {exc}")
     return ENDED
 
 
-def _detach(keep: tuple[int, ...]) -> None:
-    """Belong to nobody: own session, three files and no others but those to keep."""
+def _detach() -> None:
+    """Belong to nobody: own session, three files and no others."""
     os.umask(0o077)
     os.chdir("/")
     if os.getpgid(0) != os.getpid():  # else it leads a session already, or a shell's job, which cannot change
         os.setsid()
     for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) not in keep:
+        if int(name) > 2:
             _close(int(name))
-    to_null(*(fd for fd in (0, 1, 2) if not _is_open(fd)))
+    _to_null(*(fd for fd in (0, 1, 2) if not _is_open(fd)))
 
 
 def _identity() -> dict[str, Any]:
@@ -261,7 +245,7 @@ def _close(fd: int) -> None:
         return
 
 
-def to_null(*fds: int) -> None:
+def _to_null(*fds: int) -> None:
     """In the place of what is open there, if anything."""
     for fd in fds:
         null = os.open(os.devnull, os.O_RDWR)
@@ -280,18 +264,13 @@ def _tell(fd: int, text: str) -> None:
 def _fail(folder: str, status: int, why: str) -> int:
     """The starter listens on stdout; the file is for later."""
     _tell(1, f"shim: {why}\n")
-    note(folder, why)
-    return status
-
-
-def note(folder: str, why: str) -> None:
-    """Leave word in the log of a folder, as far as that can be done."""
     try:
         fd = os.open(f"{folder}/{LOG}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError:
-        return
+        return status
     _tell(fd, f"shim: {why}\n")
     os.close(fd)
+    return status
 
 
 if __name__ == "__main__":

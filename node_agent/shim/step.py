@@ -48,7 +48,7 @@ class CannotStart(Exception):
 class Keeper:
     """Owns every process of one phase: reaps, signals and sweeps them; and hears the request to stop."""
 
-    def __init__(self, clock: Ticks, folder: str, marker: str, reaper: bool, birth: process.Birth) -> None:
+    def __init__(self, clock: Ticks, folder: str, marker: str, reaper: bool) -> None:
         self.clock, self.marker, self.reaper = clock, marker, reaper
         self.ended: dict[int, int] = {}  # pid -> wait status
         self.cpu_ms, self.max_rss_kb = 0.0, 0
@@ -56,7 +56,7 @@ class Keeper:
         self._terminated = False
         self.scope = process.own_scope()
         self._groups = (self.scope,) if self.scope else ()
-        self._birth = birth
+        self._birth = process.Birth()
         own = process.stat(os.getpid())
         self._since = own.start if own else 0
 

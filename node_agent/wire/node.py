@@ -34,7 +34,7 @@ class LoggedIn(StrEnum):
 
 
 MOST_PROBLEMS, MOST_ASKS = 100, 200
-HOME_LAYOUT = 3
+HOME_LAYOUT = 4
 """How a node's home is laid out; what became of each earlier layout stands in `node_agent/home/layout.py`."""
 
 

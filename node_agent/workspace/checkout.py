@@ -13,7 +13,6 @@ from node_agent.workspace.folders import Home, Places, erase, must_be_folder
 from node_agent.workspace.gitrun import Git
 from node_agent.workspace.index import Index
 from node_agent.workspace.mirror import Mirrors
-from node_agent.workspace.spares import Spares
 from node_agent.workspace.warm import WarmCheckouts
 
 # Not `git worktree`: there an agent writes configuration and hooks of every other checkout.
@@ -30,10 +29,9 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class Checkouts:
     """Makes checkouts; each call may be repeated after a crash at any point."""
 
-    def __init__(self, home: Home, mirrors: Mirrors, spares: Spares, warm: WarmCheckouts) -> None:
+    def __init__(self, home: Home, mirrors: Mirrors, warm: WarmCheckouts) -> None:
         self._home = home
         self._mirrors = mirrors
-        self._spares = spares
         self._warm = warm
 
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
@@ -58,8 +56,6 @@ class Checkouts:
 
     def _make(self, identity: AttemptId, workspace: Workspace, places: Places) -> None:
         erase(places.folder)
-        if workspace.kind == "none" and self._spares.take(places.folder):
-            return
         places.folder.mkdir(mode=0o700, parents=True)
         places.tree.mkdir(mode=0o700)
         if workspace.kind == "none":

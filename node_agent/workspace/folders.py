@@ -113,11 +113,6 @@ class Home:
         return self.root / "cache"
 
     @property
-    def spares(self) -> Path:
-        """Folders of attempts that may be used again; on the same file system as theirs."""
-        return self.root / "work" / ".spare"
-
-    @property
     def warm(self) -> Path:
         """Checkouts that wait for the next attempt; on the same file system as theirs."""
         return self.root / "work" / ".warm"

@@ -20,7 +20,7 @@ from node_agent.attempt.ports import StepFailed
 from node_agent.files.walk import Found, walk
 from node_agent.wire.gitsafe import parents
 from node_agent.workspace.errors import WorkspaceFailure
-from node_agent.workspace.folders import Places, erase
+from node_agent.workspace.folders import Places, erase, give
 from node_agent.workspace.index import Index, IndexEntry, ObjectFormat
 
 MOST = 4
@@ -39,6 +39,7 @@ class Kept:
     digest: str
     """Of the index that git wrote with the checkout."""
     folder_mode: int
+    owner: int
     folders: str = ""
     """While it waits: how its folders were left."""
 
@@ -63,7 +64,31 @@ class WarmCheckouts:
         mode = os.stat(places.git / "refs").st_mode
         if _clock_moved(places.index):
             with self._lock:
-                self._known[places.folder] = Kept(repo, object_format, _digest(data), mode)
+                self._known[places.folder] = Kept(repo, object_format, _digest(data), mode, os.geteuid())
+
+    def give(self, places: Places, owner: int) -> None:
+        """Make that user the owner of the checkout; what nobody touched is remembered as it is then.
+
+        Only while no process of the attempt lives.
+        """
+        with self._lock:
+            kept = self._known.pop(places.folder, None)
+        if kept is None or not self._given(places, kept, owner):
+            give(places.tree, owner)
+
+    def _given(self, places: Places, kept: Kept, owner: int) -> bool:
+        try:
+            index = _trusted(places.index, kept)
+            same = _untouched(places.tree, index)
+            give(places.tree, owner)
+            _note_all(places.tree, index, same)
+            places.index.write_bytes(data := index.data())
+        except (OSError, StepFailed):
+            return False
+        if _clock_moved(places.index):
+            with self._lock:
+                self._known[places.folder] = replace(kept, digest=_digest(data), owner=owner)
+        return True
 
     def keep(self, places: Places) -> bool:
         """Wash the checkout and move it away; False: it cannot be kept, and what is left of it is yours.
@@ -149,13 +174,13 @@ class WarmCheckouts:
 def _moved_away(places: Places, there: Path, kept: Kept) -> Kept:
     """The checkout, washed, is in `there` with its index."""
     index = _trusted(places.index, kept)
-    _wash(places.tree, index, kept.folder_mode)
+    _wash(places.tree, index, kept)
     erase(there)
     there.mkdir(mode=0o700, parents=True)
     data = index.data()
     (there / "index").write_bytes(data)
     os.rename(places.tree, there / "tree")
-    return replace(kept, digest=_digest(data), folders=_seen(there / "tree", index))
+    return replace(kept, digest=_digest(data), owner=os.geteuid(), folders=_seen(there / "tree", index))
 
 
 def _moved_back(there: Path, places: Places, kept: Kept) -> Index:
@@ -189,17 +214,31 @@ def _clock_moved(path: Path) -> bool:
     return False
 
 
-def _wash(tree: Path, index: Index, folder_mode: int) -> None:
+def _untouched(tree: Path, index: Index) -> set[bytes]:
+    found, top = set(), os.fsencode(tree)
+    for path, entry in index.entries.items():
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if not entry.is_submodule and index.is_same(entry, os.lstat(os.path.join(top, path))):
+                found.add(path)
+    return found
+
+
+def _note_all(tree: Path, index: Index, paths: set[bytes]) -> None:
+    for path in paths:
+        index.note(index.entries[path], os.lstat(os.path.join(os.fsencode(tree), path)))
+
+
+def _wash(tree: Path, index: Index, kept: Kept) -> None:
     """Remove all that git did not write, or that was changed since, and note in the index what is missing.
 
-    Raises OSError or WorkspaceFailure when the tree cannot be made as good as new.
+    What stays is our own again. OSError or WorkspaceFailure when the tree cannot be made as good as new.
     """
     folders, missing = _folders(index), set(index.entries)
-    _must_be_plain(str(tree), stat.S_IFDIR | 0o700)
+    _must_be_plain(str(tree), stat.S_IFDIR | 0o700, kept.owner)
     for one in walk(tree, opening=True):
         path = os.fsencode("/".join((*one.way, one.name)))
         if one.is_folder and path in folders:
-            _must_be_plain(f"/proc/self/fd/{one.at}/{one.name}", folder_mode)
+            _must_be_plain(f"/proc/self/fd/{one.at}/{one.name}", kept.folder_mode, kept.owner)
         elif one.is_folder:
             os.rmdir(one.name, dir_fd=one.at)
         elif not _is_untouched(one, index.entries.get(path), index):
@@ -208,6 +247,9 @@ def _wash(tree: Path, index: Index, folder_mode: int) -> None:
         missing.discard(path)
     for path in missing:
         index.note(index.entries[path], None)
+    if kept.owner != os.geteuid():
+        give(tree, os.geteuid())
+        _note_all(tree, index, index.entries.keys() - missing)
 
 
 def _is_untouched(one: Found, entry: IndexEntry | None, index: Index) -> bool:
@@ -232,10 +274,10 @@ def _seen(tree: Path, index: Index) -> str:
     return told.hexdigest()
 
 
-def _must_be_plain(folder: str, mode: int) -> None:
-    """A folder as git makes it: that mode, our own, without access lists or attributes."""
+def _must_be_plain(folder: str, mode: int, owner: int) -> None:
+    """A folder as git makes it: that mode and owner, without access lists or attributes."""
     seen = os.lstat(folder)
-    if (seen.st_mode, seen.st_uid) != (mode, os.geteuid()):
+    if (seen.st_mode, seen.st_uid) != (mode, owner):
         raise WorkspaceFailure("a folder of the checkout has another mode or owner")
     names = os.listxattr(folder, follow_symlinks=False)
     if not all(name.startswith("security.") for name in names):

@@ -42,7 +42,6 @@ from node_agent.workspace.result import (
     survey,
 )
 from node_agent.workspace.set_up import SetUps
-from node_agent.workspace.spares import Spares
 from node_agent.workspace.warm import WarmCheckouts
 
 _NOTHING = ResultCommit("none")
@@ -63,9 +62,8 @@ class Workspaces:
         self._set_ups = SetUps(self._home, self._cache, machine)
         self._transport = transport
         self._mirrors = Mirrors(self._home, transport)
-        self._spares = Spares(self._home.spares)
         self._warm = WarmCheckouts(self._home.warm, lambda: self._cache.has_room(0))
-        self._checkouts = Checkouts(self._home, self._mirrors, self._spares, self._warm)
+        self._checkouts = Checkouts(self._home, self._mirrors, self._warm)
 
     @translated("prepare of the workspace")
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
@@ -125,7 +123,8 @@ class Workspaces:
     def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
         """Make that user the owner of tree, home and repository; what is borrowed is opened to readers."""
         places = self._home.places(identity)
-        for own in (places.tree, places.home, places.git):
+        self._warm.give(places, owner)
+        for own in (places.home, places.git):
             give(own, owner)
         for store in _borrowed(places):
             open_to_readers(store)
@@ -255,8 +254,7 @@ class Workspaces:
         """Take the attempt's folder away, and with the run's last one its snapshot. Idempotent."""
         places = self._home.places(identity)
         self._warm.keep(places)
-        if not (workspace.kind == "none" and self._spares.keep(places.folder)):
-            erase(places.folder)
+        erase(places.folder)
         self._home.leave_place(identity)
         if workspace.repo is not None and not any(other.run == identity.run for other in self.list()):
             self._mirrors.release(workspace.repo, identity.run)

@@ -12,6 +12,7 @@ from tests.bench.peer import RqWorkers
 from tests.bench.processes import cpu_ms
 
 PEER = "four stock `rq worker` processes (RQ's default fork worker) running the same program"
+RUNS_S, START_MS = 30.0, 60.0
 _SAFER = (
     "Ours is admitted by ten gates, held in the budget, signed, journalled with fsync on both sides, "
     "supervised by a process of its own, receipted, verified and settled"
@@ -47,15 +48,14 @@ def _throughput(
         )
     limit = (
         f"{_SAFER}; the peer pops, forks and stores a result. Bound by CPU: coordinator and node agent use "
-        f"{median(work):.1f} ms of it for a run, a shim with its program 3 to 4 ms more; the peer uses 14 "
-        "ms. Two thirds of the coordinator's are its rounds, most of it receipts and events, a third HTTP "
-        "and admission; Redis and SQL are a fifth each. A third of the node agent's is the kernel's: files, "
-        "syncs, and the interpreter's lock going from thread to thread and core to core: where coordinator "
-        "and node agent were held to a core each, they needed 8 % less."
+        f"{median(work):.1f} ms of it for a run, and the shim is an interpreter that is started for it."
     )
     what = f"runs settled per second, one node, 4 slots, no-op, bursts of {burst}"
-    goal = Goal(least=1.0, beyond=2.0)
-    return [Row("a", what, "/s", median(mine), median(theirs), PEER, goal, limit, paired(mine, theirs))]
+    asked = "the runs per second that are asked for"
+    return [
+        Row("a", what, "/s", median(mine), median(theirs), PEER, None, limit, paired(mine, theirs)),
+        Row("a goal", what, "/s", median(mine), RUNS_S, asked, Goal(least=1.0), limit),
+    ]
 
 
 def _start(ours: OurFleet, peer: RqWorkers, tell: Callable[[str], None], singles: int) -> list[Row]:
@@ -83,8 +83,9 @@ def _start(ours: OurFleet, peer: RqWorkers, tell: Callable[[str], None], singles
                 "ms",
                 *values,
                 PEER,
-                Goal(most=1.0),
+                None,
                 limit,
             )
         )
-    return rows
+    what, asked = "enqueue to process start, idle fleet, p50", "the time that is allowed"
+    return [*rows, Row("b goal", what, "ms", rows[0].ours, START_MS, asked, Goal(most=1.0), limit)]

@@ -15,7 +15,6 @@ from node_agent.attempt.ports import DiskFull
 from node_agent.attempt.procedure.desk import digest_of
 from node_agent.attempt.records import Note
 from node_agent.journal.journal import Journal
-from node_agent.journal.spares import TOGETHER
 from node_agent.wire.event import Marked
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark
@@ -26,8 +25,7 @@ CALLS = (
     *("open", "pwrite", "ftruncate", "truncate", "posix_fallocate", "mkdir", "rename", "link", "unlink"),
     *("fsync", "fdatasync"),
 )
-BEFORE, RUNS = TOGETHER - 1, 2
-"""With the first of these a sync gives folders free, and the second takes one of them over."""
+BEFORE, RUNS = 1, 2
 
 
 class Ended(BaseException):
@@ -145,7 +143,7 @@ def test_ended_at_any_call(tmp_path: Path, after: bool) -> None:
         again = on(disk)
         told.holds(again)
         assert again.troubles() == (), at
-        _runs(again, told, TOGETHER + 1, "r-more")
+        _runs(again, told, RUNS, "r-more")
         told.holds(on(disk))
 
 
@@ -169,5 +167,5 @@ def test_refused_at_any_call(tmp_path: Path, number: int, after: bool) -> None:
         told.holds(journal)
         again = on(disk)
         told.holds(again)
-        _runs(again, told, TOGETHER + 1, "r-more")
+        _runs(again, told, RUNS, "r-more")
         told.holds(on(disk))

@@ -26,9 +26,9 @@ PATIENCE_S = 20.0  # for a loaded machine; nothing here needs more than two
 class Phases:
     """One folder of phases. Names a fresh marker for each, so that what a test left can be found."""
 
-    def __init__(self, root: Path, warm: bool = False) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
-        self.runner = new_runner(warm=warm)
+        self.runner = new_runner()
         self.markers: list[str] = []
 
     def plan(self, *argvs: list[str], **given: Any) -> tuple[Path, Plan]:
@@ -78,8 +78,8 @@ class Phases:
         return [pid for pid, _ in process.members(folder.parent.name)]
 
 
-def new_runner(shim_file: Path = SHIM, warm: bool = False) -> Runner:
-    return Runner(PYTHON, shim_file, SystemClock(), warm)
+def new_runner(shim_file: Path = SHIM) -> Runner:
+    return Runner(PYTHON, shim_file, SystemClock())
 
 
 def until(ask: Callable[[], T | None]) -> T:
@@ -98,9 +98,9 @@ def written(path: Path) -> Callable[[], str | None]:
     return lambda: path.read_text() if path.exists() and path.read_text().endswith("\n") else None
 
 
-def phases_in(root: Path, warm: bool = False) -> Iterator[Phases]:
+def phases_in(root: Path) -> Iterator[Phases]:
     """For a fixture: afterwards no process of any phase may be alive."""
-    phases = Phases(root, warm)
+    phases = Phases(root)
     try:
         yield phases
         left = {marker: process.members(marker) for marker in phases.markers}

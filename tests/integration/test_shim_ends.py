@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,9 +23,9 @@ ODD = ["a b", "q\"uo'te", "new\nline", "emoji 🐧", "-rf", "--", "", "$(id)", "
 DUMP = "import os,sys; os.write(1, b'\\0'.join(map(os.fsencode, sys.argv[1:])))"
 
 
-@pytest.fixture(params=[False, True], ids=["cold", "warm"])
-def phases(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Phases]:
-    yield from phases_in(tmp_path, warm=request.param)
+@pytest.fixture
+def phases(tmp_path: Path) -> Iterator[Phases]:
+    yield from phases_in(tmp_path)
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 126, 127, 255])
@@ -243,27 +242,6 @@ def test_start_again_changes_nothing(phases: Phases) -> None:
     assert (folder.parent / "count").read_text() == "once\n"
 
 
-def test_a_folder_serves_another_attempt(phases: Phases) -> None:
-    """Under another name, perhaps by the same shim: its plan, steps and end are its own."""
-    folder = phases.start(["sh", "-c", "exit 3"], ["true"], ["true"])
-    assert phases.finish(folder).ended is PhaseEnd.FAILED
-    for number, steps in enumerate((["echo", "one"], ["sh", "-c", "sleep 0.2; echo two; exit 4"])):
-        phases.runner.forget(folder)
-        base, plan = phases.plan(steps)
-        base.parent.joinpath(str(number)).mkdir()
-        folder = folder.rename(base.parent / str(number) / f"r-next{number}.1.1")
-        assert phases.runner.look(folder) == NotStarted() and phases.runner.planned(folder) is None
-        assert phases.runner.lived(folder, (), 0) == 0
-        plan = replace(plan, id=folder.name)
-        phases.runner.prepare(folder, plan)
-        assert phases.runner.planned(folder) == plan and phases.runner.look(folder) == NotStarted()
-        phases.runner.start(folder, plan)
-        (step,) = phases.finish(folder).steps
-        assert (
-            step.exit_code == 4 * number and (base.parent / "out0").read_text() == ("one\n", "two\n")[number]
-        )
-
-
 def test_another_plan_for_the_same_folder_is_refused(phases: Phases) -> None:
     folder, plan = phases.plan(["true"])
     phases.runner.prepare(folder, plan)
@@ -273,12 +251,11 @@ def test_another_plan_for_the_same_folder_is_refused(phases: Phases) -> None:
     assert phases.runner.look(folder) == NotStarted()
 
 
-@pytest.mark.parametrize("warm", [False, True])
-def test_a_missing_interpreter_is_an_error(phases: Phases, tmp_path: Path, warm: bool) -> None:
+def test_a_missing_interpreter_is_an_error(phases: Phases, tmp_path: Path) -> None:
     folder, plan = phases.plan(["true"])
     for python, words in ((str(tmp_path / "no-python"), "cannot start"), ("/bin/false", "said nothing")):
         with pytest.raises(RunnerError, match=words):
-            Runner(python, SHIM, SystemClock(), warm).start(folder, plan)
+            Runner(python, SHIM, SystemClock()).start(folder, plan)
         assert phases.runner.look(folder) == NotStarted()
     phases.runner.start(folder, plan)
     assert phases.finish(folder).ended is PhaseEnd.DONE

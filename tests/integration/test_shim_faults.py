@@ -18,8 +18,8 @@ import pytest
 
 from node_agent.runner.looking import spawned_in
 from node_agent.shim import process, shim
+from node_agent.shim.shim import SPAWNED
 from node_agent.shim.spool import Ended, NotStarted, PhaseEnd, RunnerError, Running, Spawned, Vanished
-from node_agent.shim.taken import SPAWNED
 from tests.crowd import crowded
 from tests.integration.shim_phases import ENV, PYTHON, SHIM, Phases, new_runner, phases_in, until, written
 
@@ -331,7 +331,7 @@ LACKS = {
 LACKING = """
 import os, sys
 sys.path.append(sys.argv[2])
-from node_agent import process, shim, step
+from node_agent.shim import process, shim, step
 def lacking(*_, **__): raise NotImplementedError
 {lack}
 sys.exit(shim.main(sys.argv))

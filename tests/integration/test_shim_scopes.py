@@ -66,7 +66,7 @@ def stage(tmp_path: Path) -> Stage:
 @pytest.fixture
 def phases(tmp_path: Path, stage: Stage) -> Iterator[Phases]:
     for phases in phases_in(tmp_path):
-        phases.runner = Runner(PYTHON, SHIM, SystemClock(), True, stage.scopes)
+        phases.runner = Runner(PYTHON, SHIM, SystemClock(), stage.scopes)
         yield phases
 
 

@@ -32,9 +32,9 @@ BARE = (
 )
 
 
-@pytest.fixture(params=[False, True], ids=["cold", "warm"])
-def phases(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Phases]:
-    yield from phases_in(tmp_path, warm=request.param)
+@pytest.fixture
+def phases(tmp_path: Path) -> Iterator[Phases]:
+    yield from phases_in(tmp_path)
 
 
 def daemon(phases: Phases, also: str, wait: str = "while [ ! -e daemon ]; do sleep 0.01; done") -> Path:

@@ -21,7 +21,7 @@ time.sleep(600)
 LOOK = f"""
 import sys
 sys.path.append({str(Path(PACKAGE).parent)!r})
-from node_agent import process
+from node_agent.shim import process
 print(*(pid for pid, _ in process.members(sys.argv[1])))
 """
 

@@ -70,9 +70,6 @@ class MemoryShelf:
     def close(self, name: str) -> None:
         return
 
-    def troubles(self) -> list[str]:
-        return []
-
     def set_aside(self, name: str) -> str:
         self.remove(name)
         self.aside.append(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import threading
@@ -196,3 +197,21 @@ def test_what_costs_is_what_changed(spaces: Workspaces, repo: Repo, wanted: Work
     after = {path.name: path.lstat().st_ino for path in tree.rglob("*")}
     assert {name for name in after if after[name] != before.get(name)} <= {"f1", ".git"}
     assert subprocess.run(["git", "fsck"], cwd=tree, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+def test_what_a_sandboxs_user_owned_is_ours_again_and_used_again(
+    spaces: Workspaces, wanted: Workspace, depot: Depot
+) -> None:
+    """Where the node agent is root, each attempt has a user of its own."""
+    tree = spaces.prepare(attempt(), wanted)
+    inode = (tree / "other" / "f5").stat().st_ino
+    spaces.hand_over(attempt(), wanted, 54321)
+    (tree / "f1").write_text("by set-up\n")
+    spaces.hand_over(attempt(), wanted, 54321)  # the agent's own phase
+    (tree / "planted").write_text("x")
+    assert {path.lstat().st_uid for path in tree.rglob("f*")} == {54321}
+    spaces.remove(attempt(), wanted)
+    tree = must_be_as_new(spaces, "r-aaaa", wanted, depot)
+    assert (tree / "other" / "f5").stat().st_ino == inode
+    assert {(path.lstat().st_uid, path.lstat().st_gid) for path in tree.rglob("*")} == {(0, os.getegid())}

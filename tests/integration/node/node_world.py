@@ -76,7 +76,6 @@ class NodeWorld:
             redis=RedisLogin(user=f"node-{TAG}", password_file="key/redis"),
             time_factor=FACTOR,
             disk_reserve=0,
-            warm=False,
         )
         self.home.settings.write_text(settings.model_dump_json())
 

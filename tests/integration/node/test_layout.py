@@ -35,9 +35,14 @@ def test_a_new_home_has_the_number(world: NodeWorld) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [(f"{LAYOUT + 1}\n", f"of layout {LAYOUT + 1}"), ("torn", "holds no number")]
+    ("text", "words"),
+    [
+        (f"{LAYOUT + 1}\n", f"of layout {LAYOUT + 1}, as a newer"),
+        (f"{LAYOUT - 1}\n", f"of layout {LAYOUT - 1}, as an older"),
+        ("torn", "holds no number"),
+    ],
 )
-def test_what_a_newer_one_wrote_is_not_touched(old: NodeWorld, text: str, words: str) -> None:
+def test_what_another_one_wrote_is_not_touched(old: NodeWorld, text: str, words: str) -> None:
     old.home.layout.write_text(text)
     before = files(old.home.root)
     with pytest.raises(SettingsError, match=words):

@@ -9,7 +9,9 @@ import sys
 
 import pytest
 
+from node_agent.endpoints import listeners as listening
 from node_agent.endpoints.listeners import Listener, is_of_a_run, listeners, refusal, stranger, uids_of
+from node_agent.shim import shim
 from node_agent.shim.process import MARKER
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -92,3 +94,7 @@ def test_a_process_of_a_run_is_none_of_the_owner_s() -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root")
 def test_another_user_is_named() -> None:
     assert "owned by user 61301" in _told("61301")
+
+
+def test_a_shim_is_known_by_the_path_that_it_is_started_by() -> None:
+    assert os.fsencode(os.path.realpath(shim.__file__)) == listening.SHIM
