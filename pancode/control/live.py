@@ -82,8 +82,6 @@ class Live:
     """Tags of quarantined nodes that were expelled from Redis in this life."""
     to_record: SimpleQueue[tuple[str, str, dict[str, object]]] = field(default_factory=SimpleQueue)
     """Level, words and details of what is to be put on record about trust."""
-    to_land: SimpleQueue[str | None] = field(default_factory=SimpleQueue)
-    """Runs whose change is to be landed; None: nothing more will come."""
     taking: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     """By run whose snapshot is being taken: the project, how many files are done, and of how many."""
     issued: list[tuple[str, int]] = field(default_factory=list)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from node_agent.wire.signing import SigningKey
-from pancode.control import bind, heard, inbound, inventory, keyring, landed, money, pulse, quota, turned
+from pancode.control import bind, heard, inbound, inventory, keyring, money, pulse, quota, turned
 from pancode.control.core import Core, Ports, Rules
 from pancode.control.enqueue import enqueue
 from pancode.control.lapse import lapse
@@ -40,7 +40,6 @@ class Plane:
             self.core.enter(epoch)
             with unit_of_work(self.core) as work:
                 work.audit("fleet", "info", "coordinator started", epoch=epoch)
-                landed.ask_again(self.core, work.tx)
                 turned.recall(self.core, work.tx)
                 for node in work.tx.find(Node):
                     heard.say_settings(work, node)

@@ -12,7 +12,7 @@ from node_agent.wire.failure import FAILURES
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import Envelope
-from pancode.control import evidence, landed, turned
+from pancode.control import evidence, turned
 from pancode.control.core import Core
 from pancode.control.work import Work
 from pancode.domain.life.decide import decide
@@ -142,10 +142,7 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
         nodes=core.views(work.tx) if elsewhere else (),
         passed_over=turned.shunned(core).get(claims.identity.run, {}),
     )
-    changes = decide(case, signal)
-    work.apply(changes)
-    if changes.ended and changes.run.land:
-        landed.ask(work, changes.run, changes.fence)
+    work.apply(decide(case, signal))
 
 
 def _kept(core: Core, letter: Letter, proofs: Proofs) -> tuple[Envelope, str]:

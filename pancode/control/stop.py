@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pancode.control import landed
 from pancode.control.core import Core
 from pancode.control.work import unit_of_work
 from pancode.domain.life.signals import Stop
-from pancode.domain.records import Run, RunState
+from pancode.domain.records import Run
 from pancode.errors import NotFoundError
 
 
@@ -16,6 +15,4 @@ def stop(core: Core, run_id: str, reason: str) -> Run:
         run = work.tx.get(Run, run_id)
         if run is None:
             raise NotFoundError(f"no run {run_id}", fix="pancode runs")
-        if run.state is RunState.ENDED:
-            landed.call_off(work, run, reason)
-        return work.signal(work.tx.get(Run, run_id) or run, Stop(reason))
+        return work.signal(run, Stop(reason))

@@ -20,6 +20,7 @@ from pancode.domain.life.feed import Happened, events_of
 from pancode.domain.life.signals import Signal
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH, identity_of
 from pancode.domain.records import (
+    Action,
     Attempt,
     Audit,
     Balance,
@@ -32,6 +33,7 @@ from pancode.domain.records import (
     Fence,
     Node,
     Run,
+    RunState,
     Setting,
 )
 from pancode.domain.values import replace
@@ -61,6 +63,7 @@ class Work:
             fences={f.fence: f for f in self.tx.find(Fence, mine)},
             entries=tuple(self.tx.find(Entry, mine)),
             now=Now(self.core.wall_ms(), self.core.new_entry, rules.refused_pause_ms, rules.retry_pause_ms),
+            actions=tuple(self.tx.find(Action, mine)) if run.state is RunState.ENDED else (),
             about=about,
         )
 
@@ -90,6 +93,8 @@ class Work:
             self.tx.insert(row)
         for row in changes.changed:
             self.tx.put(row)
+        for action in changes.gone:
+            self.tx.delete(Action, action.id)
         self.book(changes.booked)
         for line in changes.story:
             self.tell(line.run, line.kind, line.what, line.verdict, line.detail)
@@ -106,10 +111,14 @@ class Work:
 
     def book(self, entries: Iterable[Entry]) -> None:
         """Entries, and the balances that they change."""
+        balances: dict[str, Balance] = {}
         for entry in entries:
             self.tx.insert(entry)
-            balance = self.tx.get(Balance, entry.scope) or Balance(entry.scope)
-            self.tx.put(books.apply(balance, entry))
+            scope = entry.scope
+            known = balances.get(scope) or self.tx.get(Balance, scope) or Balance(scope)
+            balances[scope] = books.apply(known, entry)
+        for balance in balances.values():
+            self.tx.put(balance)
 
     def tell(self, run: str, kind: str, what: str, verdict: str, detail: str = "") -> None:
         """Add to the run's story (`pancode why`)."""

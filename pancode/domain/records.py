@@ -9,6 +9,7 @@ from typing import ClassVar
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
+from pancode.domain.states import ActionKind as ActionKind
 from pancode.domain.states import Closed as Closed
 from pancode.domain.states import EntryKind as EntryKind
 from pancode.domain.states import EventKind as EventKind
@@ -285,6 +286,18 @@ class FeedEvent(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Action(Record):
+    """What is to follow from the end of a run; kept until it is done."""
+
+    TABLE: ClassVar = Table("actions", ("id",), ("run",))
+    id: str
+    kind: ActionKind
+    run: str
+    at_ms: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredReceipt(Record):
     """An archived receipt, countersigned."""
 
@@ -337,6 +350,7 @@ ALL: tuple[type[Record], ...] = (
     Balance,
     Decision,
     Audit,
+    Action,
     FeedEvent,
     StoredReceipt,
     KnownKey,

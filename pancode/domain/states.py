@@ -63,6 +63,12 @@ class EntryKind(StrEnum):
     UNKNOWN = "unknown"
 
 
+class ActionKind(StrEnum):
+    """What is to follow from the end of a run."""
+
+    LAND = "land"
+
+
 class EventKind(StrEnum):
     """What an event of the feed is about."""
 

@@ -14,9 +14,9 @@ from pancode.adapters.git.land import LandReport, LandRequest, LandStatus, land
 from pancode.adapters.git.land_branch import OnBranch, land_on_branch
 from pancode.adapters.git.listing import Limits
 from pancode.adapters.git.snapshot import SnapshotOptions, preview
-from pancode.control.landed import CALLED_OFF, LandWay, call_off, landed
+from pancode.control.landed import LandWay, call_off, landed
 from pancode.control.plane import Plane
-from pancode.control.work import unit_of_work
+from pancode.domain.life.landing import CALLED_OFF
 from pancode.domain.records import Run, RunState
 from pancode.errors import WorkspaceError
 from pancode.wiring.judging import Judge
@@ -85,10 +85,7 @@ class DepotCode:
 
     def call_off(self, run: Run) -> list[dict[str, Any]]:
         """First it is not asked for any more, so that none begins after those were looked for."""
-        core = self._plane.core
-        with unit_of_work(core) as work:
-            meant = work.tx.get(Run, run.id)
-            waited = meant is not None and call_off(work, meant, "called off before it was landed")
+        waited = call_off(self._plane.core, run.id, "called off before it was landed")
         told = self._landings.call_off(run.id, OFF_S)
         return told or ([{"status": CALLED_OFF, "queued": True}] if waited else [])
 

@@ -34,11 +34,12 @@ from pancode.control.faces import (
     Question,
 )
 from pancode.control.fleet.ports import unwatched
+from pancode.control.followon import FollowOn
 from pancode.control.inside import refused, run_of
 from pancode.control.plane import Plane
 from pancode.domain.fleet import Deadlines
 from pancode.domain.quota import Evidence
-from pancode.domain.records import Node
+from pancode.domain.records import ActionKind, Node
 from pancode.errors import RefusedError, UsageError
 from pancode.wiring.asked_landings import AskedLandings
 from pancode.wiring.code import DepotCode
@@ -61,7 +62,8 @@ class FaceCoordinator:
         self.fleet = FaceFleet(inner.fleet, service, inner.retire_keys)
         self.code = DepotCode(inner.depot.depot, inner.plane)
         self.streams = FaceStreams(inner.depot.streams)
-        self._landings = AskedLandings(inner.plane.core, self.code)
+        doers = {ActionKind.LAND: AskedLandings(inner.plane.core, self.code)}
+        self._follow_on = FollowOn(inner.plane.core, doers)
         self._itself = Itself(self._root, SystemClock())
         self.figures_at = inner.settings.figures
 
@@ -96,7 +98,7 @@ class FaceCoordinator:
 
     def start(self) -> None:
         self._inner.start()
-        self._landings.start()
+        self._follow_on.start()
 
     def mend(self, failed: bool) -> str:
         alive = self._inner.settings.redis is not None or self._inner.valkey.alive()
@@ -106,7 +108,7 @@ class FaceCoordinator:
         return "" if alive else "our own Redis had ended and was started again"
 
     def stop(self, stop_valkey: bool) -> None:
-        self._landings.stop()
+        self._follow_on.stop()
         self._inner.stop(stop_valkey)
 
 

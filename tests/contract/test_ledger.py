@@ -14,6 +14,8 @@ from node_agent.wire.policy import Mode, Safety
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.domain.records import (
     ALL,
+    Action,
+    ActionKind,
     Attempt,
     Audit,
     Balance,
@@ -85,6 +87,7 @@ SAMPLES: tuple[Record, ...] = (
     Balance("day:2026-11-20", Decimal(-1), Decimal(0), 1, 2**62, 3, 4),
     Decision("r-7f3k2q", 1, 1, "gate", "mode", "passed", "mode build dispatches"),
     Audit(1, 2, "budget", "info", "held", {"usd": "0.75"}),
+    Action("a", ActionKind.LAND, "r-1", 1, "ana"),
     FeedEvent(1, 2, EventKind.RUN_ENDED, "r-1", None, {"outcome": "done"}),
     StoredReceipt("d" * 64, "r-7f3k2q", 1, 1, "0123456789", "{}", 9, orphan=True),
     KnownKey("e" * 64, "gpubox", "node", "ed25519 AA==", 1, until_ms=2),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from pancode.domain import books
-from pancode.domain.records import Attempt, Closed, Entry, Fence, FenceState, Run
+from pancode.domain.records import Action, ActionKind, Attempt, Closed, Entry, Fence, FenceState, Run
 from pancode.domain.values import replace
 
 
@@ -34,6 +34,8 @@ class Case:
     fences: Mapping[int, Fence]
     entries: tuple[Entry, ...]
     now: Now
+    actions: tuple[Action, ...] = ()
+    """What is still to follow from it."""
     about: int = 0
     """Number of a fence; 0: the signal is about the run's current attempt."""
 
@@ -63,6 +65,10 @@ class Case:
         kinds, mine = (Closed.REFUSED, Closed.NEVER_ACCEPTED), self.fence
         others = [f for f in self.fences.values() if f.fence != mine.fence and f.attempt == mine.attempt]
         return sum(f.closed in kinds and f.start_by_epoch == mine.start_by_epoch for f in others)
+
+    def action(self, kind: ActionKind) -> Action | None:
+        """The one of this kind that is still to be done."""
+        return {action.kind: action for action in self.actions}.get(kind)
 
     @property
     def open_fences(self) -> list[Fence]:

@@ -10,7 +10,7 @@ from node_agent.wire.control import ControlBody
 from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.logs import OrderStage
 from pancode.domain.life.case import Case, Now
-from pancode.domain.records import Attempt, Entry, Fence, Record, Run
+from pancode.domain.records import Action, ActionKind, Attempt, Entry, Fence, Record, Run
 from pancode.domain.values import replace
 
 Domain = Literal["admission", "budget", "fleet", "land", "receipt", "trust"]
@@ -115,6 +115,16 @@ class Changes:
             case = case.with_row(row)
         return replace(self, case=case)
 
+    def follow(self, kind: ActionKind, by: str) -> Changes:
+        """This is to be done next."""
+        action = Action(self.now.new_id(), kind, self.run.id, self.now.ms, by)
+        return replace(self, case=replace(self.case, actions=(*self.case.actions, action)))
+
+    def done(self, action: Action | None) -> Changes:
+        """It is not to be done any more."""
+        left = tuple(one for one in self.case.actions if one != action)
+        return replace(self, case=replace(self.case, actions=left))
+
     def add(self, *rows: Record) -> Changes:
         """These rows of another kind are new."""
         return replace(self, rows=(*self.rows, *rows))
@@ -148,7 +158,13 @@ class Changes:
     @property
     def new(self) -> list[Record]:
         """Rows that were not there."""
-        return [*([self.run] if self.fresh else ()), *self._beyond(known=False), *self.rows]
+        run, actions = [self.run] if self.fresh else [], set(self.case.actions) - set(self.before.actions)
+        return [*run, *self._beyond(known=False), *actions, *self.rows]
+
+    @property
+    def gone(self) -> list[Action]:
+        """Actions that are not to be done any more."""
+        return [action for action in self.before.actions if action not in self.case.actions]
 
     @property
     def changed(self) -> list[Record]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from pancode.domain.life import binding, ends, events, receipts
+from pancode.domain.life import binding, ends, events, landing, receipts
 from pancode.domain.life.case import Case
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import (
     Admitted,
     Believed,
     Bound,
+    CalledOff,
     Doubted,
     Due,
     GivenUp,
+    Landed,
+    LandingOver,
     Lost,
+    NotLanded,
     NotTaken,
     Priced,
     Quarantined,
@@ -44,6 +48,20 @@ def _step(made: Changes, signal: Signal) -> Changes:
     match signal:
         case Said() | NotTaken() | Doubted() | Unheard() | Quarantined() | Unknown():
             return _heard(made, signal)
+        case Admitted() | Due() | Waits() | Bound():
+            return _queued(made, signal)
+        case Believed():
+            return receipts.believed(made, signal)
+        case Rejected():
+            return receipts.rejected(made, signal)
+        case CalledOff() | LandingOver() | Landed() | NotLanded():
+            return _landed(made, signal)
+        case _:
+            return _ended(made, signal)
+
+
+def _queued(made: Changes, signal: Admitted | Due | Waits | Bound) -> Changes:
+    match signal:
         case Admitted():
             return binding.admitted(made, signal)
         case Due():
@@ -52,12 +70,8 @@ def _step(made: Changes, signal: Signal) -> Changes:
             return binding.waits(made, signal)
         case Bound():
             return binding.bound(made, signal)
-        case Believed():
-            return receipts.believed(made, signal)
-        case Rejected():
-            return receipts.rejected(made, signal)
         case _:
-            return _ended(made, signal)
+            assert_never(signal)
 
 
 def _heard(made: Changes, signal: Said | NotTaken | Doubted | Unheard | Quarantined | Unknown) -> Changes:
@@ -90,5 +104,19 @@ def _ended(made: Changes, signal: Lost | Stop | GivenUp | Unbindable | Priced) -
             return ends.unbindable(made, signal)
         case Priced():
             return ends.priced(made, signal)
+        case _:
+            assert_never(signal)
+
+
+def _landed(made: Changes, signal: CalledOff | LandingOver | Landed | NotLanded) -> Changes:
+    match signal:
+        case CalledOff():
+            return landing.called_off(made, signal)
+        case LandingOver():
+            return landing.over(made, signal)
+        case Landed():
+            return landing.landed(made, signal)
+        case NotLanded():
+            return landing.not_landed(made, signal)
         case _:
             assert_never(signal)

@@ -10,8 +10,9 @@ from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.logs import OrderStage
 from pancode.domain import books
 from pancode.domain.life.changes import Changes
+from pancode.domain.life.landing import called_off
 from pancode.domain.life.moves import NOT_STARTED, close_fence, move_run
-from pancode.domain.life.signals import GivenUp, Lost, Priced, Stop, Unbindable
+from pancode.domain.life.signals import CalledOff, GivenUp, Lost, Priced, Stop, Unbindable
 from pancode.domain.orders import identity_of
 from pancode.domain.records import Closed, RunState, WaitReason
 from pancode.domain.settlement import retry_after_lost
@@ -105,7 +106,8 @@ def lost(made: Changes, signal: Lost) -> Changes:
 def stop(made: Changes, signal: Stop) -> Changes:
     """At once while the run only waits; else its node is told, and must confirm.
 
-    What was lost and may still run is told, too, also beside a later attempt.
+    What was lost and may still run is told, too, also beside a later attempt. The landing of an ended run is
+    called off.
     """
     for fence in made.case.lost_fences:
         if not fence.stop_sent:
@@ -113,7 +115,7 @@ def stop(made: Changes, signal: Stop) -> Changes:
                 "stop", fence.node, "asked", signal.reason
             )
     if made.run.state is RunState.ENDED:
-        return made
+        return called_off(made, CalledOff(signal.reason))
     made = made.tell("stop", "stop", "asked", signal.reason)
     if not made.case.open_fences:
         made = made.put(replace(made.run, stop_asked=signal.reason))

@@ -33,6 +33,8 @@ def events_of(made: Changes) -> Iterator[Happened]:
     if run.attempt > was.attempt:
         yield _of(run, EventKind.RUN_RETRY, reason=run.reason)
     yield from _by_state(made)
+    if made.case.actions != made.before.actions and not run.landing:
+        yield _of(run, EventKind.RUN_LANDING, status="waiting", commit=None)
     if (run.landing, run.landed) != (was.landing, was.landed):
         yield _of(run, EventKind.RUN_LANDING, status=run.landing.get("status"), commit=run.landed)
 

@@ -15,6 +15,7 @@ from pancode.domain.life.ends import (
     next_attempt,
     not_tried_again,
 )
+from pancode.domain.life.landing import follow
 from pancode.domain.life.moves import close_fence
 from pancode.domain.life.signals import Believed, Rejected
 from pancode.domain.placement import can_be_had, misfit
@@ -82,7 +83,7 @@ def _concluded(made: Changes, signal: Believed) -> Changes:
         _withdraw_next(made), **result_of(claims), receipt=signal.stored.digest, node=made.fence.node
     )
     started = claims.started_wall_ms if claims.started_wall_ms is not None else run.started_ms
-    return made.put(replace(made.run, exit_code=claims.exit_code, started_ms=started))
+    return follow(made.put(replace(made.run, exit_code=claims.exit_code, started_ms=started)))
 
 
 def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from node_agent.wire.control import Acknowledge
 from node_agent.wire.event import EventBody
@@ -161,6 +162,42 @@ class Priced:
     by: str
 
 
+@dataclass(frozen=True, slots=True)
+class CalledOff:
+    """A person does not want its change landed any more."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LandingOver:
+    """The landing that was asked for with the dispatch has come to its end."""
+
+    report: Mapping[str, Any]
+    """Status, why, fix, files, tree, branch, commit, gate; as far as there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """Its change is in its owner's tree."""
+
+    by: str
+    commit: str
+    files: int
+    gates: str
+    branch: str = ""
+    yes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NotLanded:
+    """A person wanted its change landed, and it could not be."""
+
+    by: str
+    status: str
+    why: str
+
+
 Signal = (
     Admitted
     | Due
@@ -179,4 +216,8 @@ Signal = (
     | Stop
     | GivenUp
     | Priced
+    | CalledOff
+    | LandingOver
+    | Landed
+    | NotLanded
 )

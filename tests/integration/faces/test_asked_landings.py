@@ -10,8 +10,9 @@ from typing import Any
 
 from pancode.adapters.git.depot import Depot
 from pancode.control import query
+from pancode.control.followon import FollowOn
 from pancode.control.landed import LandWay
-from pancode.domain.records import Run
+from pancode.domain.records import ActionKind, Run
 from pancode.errors import UnavailableError
 from pancode.wiring.asked_landings import AskedLandings
 from pancode.wiring.code import DepotCode
@@ -47,8 +48,9 @@ def _landing(world: World) -> dict[str, Any]:
 
 
 @contextmanager
-def _going(world: World, code: Code) -> Iterator[AskedLandings]:
-    landings = AskedLandings(world.desk.plane.core, code, again_s=0.05)
+def _going(world: World, code: Code) -> Iterator[FollowOn]:
+    core = world.desk.plane.core
+    landings = FollowOn(core, {ActionKind.LAND: AskedLandings(core, code)}, again_s=0.05)
     landings.start()
     try:
         yield landings
@@ -78,7 +80,7 @@ def test_one_that_waits_is_called_off_before_it_begins(tmp_path: Path) -> None:
     assert code.call_off(run) == [{"status": "called off", "queued": True}]
     assert code.call_off(run) == [] and _landing(world)["status"] == "called off"
     with _going(world, code):
-        until(lambda: world.desk.plane.core.live.to_land.empty(), "its turn has come")
+        until(lambda: not world.kept(), "its turn has come")
     assert _landing(world)["status"] == "called off"
 
 

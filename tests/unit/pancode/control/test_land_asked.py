@@ -10,7 +10,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from pancode.control import query
 from pancode.control.landed import LandWay, give_up, land_asked, landed
-from pancode.domain.records import Audit, Run, Setting
+from pancode.domain.records import Action, Audit, Run
 from pancode.errors import UnavailableError, WorkspaceError
 from tests.unit.pancode.control.test_lost_told import silence
 from tests.unit.pancode.control.world import Desk, Puppet, failed
@@ -54,18 +54,16 @@ class World:
         self.node.deliver(self.order, **{**done, **changes})
         self.desk.turn()
 
-    def waiting(self) -> list[str | None]:
-        queue = self.desk.plane.core.live.to_land
-        return [queue.get() for _ in range(queue.qsize())]
+    def waiting(self) -> list[str]:
+        return [action.run for action in self.desk.rows(Action)]
 
     def land(self, lander: Lander, stopping: bool = False) -> dict[str, Any]:
         for run in self.waiting():
-            assert run is not None
             land_asked(self.desk.plane.core, run, lander, lambda: stopping)
         return dict(query.brief(self.desk.plane.core, "last")["landing"] or {})
 
     def kept(self) -> bool:
-        return any(row.name.startswith("land:") for row in self.desk.rows(Setting))
+        return bool(self.waiting())
 
 
 def test_it_is_landed_when_the_run_is_done_and_once() -> None:
@@ -92,7 +90,6 @@ def test_what_our_own_end_cuts_short_stays_asked_for() -> None:
     world = World()
     world.end()
     (run,) = world.waiting()
-    assert run is not None
     over: list[bool] = []
 
     def cut(meant: Run) -> dict[str, Any]:
@@ -152,7 +149,6 @@ def test_a_stop_while_it_is_landed_changes_nothing_that_is_true_afterwards() -> 
         world = World()
         world.end()
         (run,) = world.waiting()
-        assert run is not None
 
         def stopped(meant: Run, world: World = world, answer: str = answer) -> dict[str, Any]:
             world.desk.plane.stop(meant.id, "now")

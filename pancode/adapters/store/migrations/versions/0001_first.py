@@ -81,6 +81,12 @@ TABLES = (
         "number:int at_ms:int domain:text level:text what:text detail:text run:text?",
     ),
     (
+        "actions",
+        "id",
+        "run",
+        "id:text kind:text run:text at_ms:int by:text",
+    ),
+    (
         "feed",
         "number",
         "",

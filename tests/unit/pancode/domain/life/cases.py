@@ -41,7 +41,7 @@ def offered(case: Case) -> Case:
     number = case.run.fence + 1
     fence = Fence("r-0001", case.run.attempt, number, "n1", TAG, "{}", f"{number:064x}", 1, AT, AT)
     case = after(case, Bound(fence, "free"))
-    return Case(case.run, case.attempts, case.fences, case.entries, case.now, number)
+    return Case(case.run, case.attempts, case.fences, case.entries, case.now, about=number)
 
 
 def after(case: Case, *signals: Signal) -> Case:

@@ -20,7 +20,7 @@ from pancode.domain.life.changes import Changes
 from pancode.domain.life.decide import decide
 from pancode.domain.life.ends import NOTHING_LEFT
 from pancode.domain.life.moves import MAX_BINDINGS
-from pancode.domain.records import Closed, EntryKind, RunState, WaitReason
+from pancode.domain.records import ActionKind, Closed, EntryKind, RunState, WaitReason
 from pancode.errors import RefusedError
 from tests.unit.pancode.domain.life.cases import TAG, admitted, after, offered, purses, receipt, said
 
@@ -345,3 +345,25 @@ def test_events_are_applied_once_and_in_order() -> None:
         once, signals.Said(1, Marked(mark=Mark.SPAWNED), 0), signals.Said(3, Marked(mark=Mark.SPAWNED), 0)
     )
     assert again.case == once and not again.changed and not again.new
+
+
+def _done(**changes: Any) -> Changes:
+    """Its change is whole, and was to be landed."""
+    case = _running(land=True)
+    return decide(case, *changes.pop("before", ()), receipt(case, commit="c" * 40, change="change"))
+
+
+def test_what_is_done_and_is_to_be_landed_waits_for_it() -> None:
+    made = _done()
+    assert [(a.kind, a.run) for a in made.case.actions] == [(ActionKind.LAND, "r-0001")] and made.new
+    over = decide(made.case, signals.LandingOver({"status": "landed", "commit": "c" * 40}))
+    assert over.gone == list(made.case.actions) and over.run.landing["status"] == "landed"
+
+
+def test_a_stop_calls_a_landing_off_before_and_after_the_work() -> None:
+    before = _done(before=(signals.Stop("wrong"),))
+    after_ = decide(_done().case, signals.Stop("wrong"))
+    for made in (before, after_):
+        assert not made.case.actions and made.run.landing["status"] == "called off"
+    again = decide(after_.case, signals.Stop("again"), signals.CalledOff("again"))
+    assert again.case == after_.case and not again.story

@@ -1,0 +1,88 @@
+"""Carries out what is to follow from the end of a run: durable actions, one after the other, until done."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from pancode.control.core import Core
+from pancode.domain.records import Action, ActionKind
+from pancode.errors import UnavailableError
+
+log = logging.getLogger("pancode.followon")
+AGAIN_S = 15.0
+"""Until what could not be done, or not be written down, is tried again."""
+
+
+class Doer(Protocol):
+    """Carries out the actions of one kind."""
+
+    def do(self, run: str, stopping: Callable[[], bool]) -> None:
+        """Do it, and write down that it is done. UnavailableError: not now, it is tried again.
+
+        `stopping`: what our own end has cut short stays to be done.
+        """
+
+    def give_up(self, run: str, error: Exception) -> None:
+        """It broke in a way that nobody foresaw: write down that it is not tried again."""
+
+    def cut_short(self) -> None:
+        """End what is under way, from another thread. Returns when nothing is being written any more."""
+
+
+class FollowOn:
+    """One thread, woken by the feed. Started once, stopped once."""
+
+    def __init__(self, core: Core, doers: Mapping[ActionKind, Doer], again_s: float = AGAIN_S) -> None:
+        self._core, self._doers, self._again_s = core, doers, again_s
+        self._stopping, self._woken = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._go, name="follow-on", daemon=True)
+        core.feed.listen(self._woken.set)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when nothing is being written any more. Idempotent."""
+        self._stopping.set()
+        self._woken.set()
+        for doer in self._doers.values():
+            doer.cut_short()
+        if self._thread.is_alive():
+            self._thread.join(30)
+
+    def _go(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.clear()
+            if self._round():
+                self._woken.wait()
+            else:
+                self._stopping.wait(self._again_s)
+
+    def _round(self) -> bool:
+        """Whether all is done that was to be done."""
+        try:
+            return not [action for action in self._due() if not self._done(action)]
+        except Exception:
+            log.exception("what is to follow could not be looked up, or be given up")
+            return False
+
+    def _due(self) -> list[Action]:
+        with self._core.ports.ledger.transaction() as tx:
+            return sorted(tx.find(Action), key=lambda action: (action.at_ms, action.id))
+
+    def _done(self, action: Action) -> bool:
+        doer = self._doers[action.kind]
+        if self._stopping.is_set():
+            return True
+        try:
+            doer.do(action.run, self._stopping.is_set)
+        except UnavailableError as error:
+            log.warning("%s %s waits: %s: %s", action.kind, action.run, error, error.why)
+            return False
+        except Exception as error:
+            log.exception("%s %s failed", action.kind, action.run)
+            doer.give_up(action.run, error)
+        return True
