@@ -244,7 +244,7 @@ BUGS = (
         22,
     ),
     Bug("a replaced key leaves its orders open", "disks", _to(inventory, "_part_with", _nothing)),
-    Bug("a journal that forgot is waited for for ever", "disks", _to(journals, "_doubt", _nothing)),
+    Bug("a journal that forgot is waited for for ever", "disks", _to(journals, "_doubt", _nothing), 25, 33),
     Bug(
         "a wait names a cause that is not there",
         "calm",
