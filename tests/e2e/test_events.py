@@ -16,7 +16,7 @@ from tests.e2e.ground import kill_coordinator
 from tests.e2e.owner import Owner, until
 
 pytestmark = pytest.mark.slow
-RUN = ["run.queued", "run.placed", *["run.stage"] * 4, "run.ended"]
+RUN = ["run.queued", "run.placed", *["run.stage"] * 5, "run.ended"]
 
 
 def test_who_follows_hears_of_every_run_and_node(fleet: Owner) -> None:
