@@ -123,7 +123,7 @@ MESSES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("mess", MESSES)
-def test_what_an_agent_left_is_gone_and_the_rest_is_not_writtenagain(
+def test_what_an_agent_left_is_gone_and_the_rest_is_not_written_again(
     spaces: Workspaces, wanted: Workspace, depot: Depot, mess: str
 ) -> None:
     inode = again(spaces, wanted, MESSES[mess])
