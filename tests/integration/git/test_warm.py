@@ -197,7 +197,9 @@ def test_it_is_brought_to_the_next_snapshot(
     assert ((tree / "other" / "f5").stat().st_ino == inode) is is_warm
 
 
-def test_a_submodule_that_an_agent_filled_is_emptyagain(spaces: Workspaces, repo: Repo, depot: Depot) -> None:
+def test_a_submodule_that_an_agent_filled_is_empty_again(
+    spaces: Workspaces, repo: Repo, depot: Depot
+) -> None:
     _with_submodule(repo)
     wanted = dispatched(repo, depot, "r-aaaa")
     again(spaces, wanted, lambda tree: (tree / "sub" / "planted").write_text("x"))
